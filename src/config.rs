@@ -1,0 +1,193 @@
+//! Every setting of the program, with its unit, default and bounds, and every other bound by name.
+//!
+//! Read by `main` and `app` alone, which hand the values on. A flag wins over its environment variable.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Claims of one ledger transaction at most.
+pub const BATCH_CLAIMS_MAX: usize = 1_000;
+/// How long a claim waits for Redis before its outcome is unknown.
+pub const CLAIM_WAIT: Duration = Duration::from_millis(150);
+/// How long any other call to Redis may take.
+pub const KV_WAIT: Duration = Duration::from_secs(1);
+/// Connections to MySQL for everything but the ledger.
+pub const DB_CONNECTIONS_MAX: usize = 16;
+/// How long a request waits for a connection to MySQL, and then for a statement.
+pub const DB_CONNECTION_WAIT: Duration = Duration::from_secs(2);
+pub const DB_STATEMENT_WAIT: Duration = Duration::from_secs(10);
+/// Logins and registrations that wait for a password hash at once, and for how long.
+pub const HASH_QUEUE_MAX: usize = 4_000;
+pub const HASH_WAIT: Duration = Duration::from_secs(30);
+/// Passwords that are recognised without a hash, and for how long after the last one was computed.
+pub const VERIFIED_PASSWORDS_MAX: u64 = 100_000;
+pub const VERIFIED_PASSWORD_AGE: Duration = Duration::from_secs(600);
+/// Names of users and coupons whose ids are remembered.
+pub const NAMES_MAX: u64 = 200_000;
+/// A request's body.
+pub const BODY_BYTES_MAX: usize = 4 * 1024;
+pub const BODY_WAIT: Duration = Duration::from_secs(5);
+/// How long a stop waits for requests, and then for the ledger.
+pub const STOP_REQUESTS_WAIT: Duration = Duration::from_secs(10);
+pub const STOP_LEDGER_WAIT: Duration = Duration::from_secs(20);
+
+/// A flash-sale coupon server: nothing lost, nothing oversold, whatever dies.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, max_term_width = 110)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the service.
+    Serve(Box<ServeArgs>),
+    /// Bring the database to this version.
+    Migrate {
+        #[command(flatten)]
+        mysql: MysqlArgs,
+    },
+    /// Make an admin, or give anybody a new password.
+    #[command(subcommand)]
+    Admin(AdminCommand),
+    /// Make salers, coupons and customers for load tests, claimable when it returns, also while the service runs.
+    Seed(SeedArgs),
+    /// Take users and coupons over from the Go system's MySQL. Running it again continues, or changes nothing.
+    Import(ImportArgs),
+    /// Check the invariants over Redis and MySQL and print what was found. Exit 0 only where they hold.
+    Audit(AuditArgs),
+}
+
+#[derive(Debug, Args, Clone)]
+pub struct MysqlArgs {
+    /// MySQL or MariaDB, as mysql://user:password@host:port/database.
+    #[arg(long, env = "COUPONRUSH_MYSQL_URL", hide_env_values = true, value_name = "URL")]
+    pub mysql_url: String,
+}
+
+#[derive(Debug, Args, Clone)]
+pub struct RedisArgs {
+    /// Redis, as redis://[:password@]host:port[/db] or redis+unix:///path.
+    #[arg(long, env = "COUPONRUSH_REDIS_URL", hide_env_values = true, value_name = "URL")]
+    pub redis_url: String,
+    /// What every Redis key begins with.
+    #[arg(long, env = "COUPONRUSH_REDIS_PREFIX", default_value = "cr:", value_name = "TEXT")]
+    pub redis_prefix: String,
+}
+
+#[derive(Debug, Args, Clone)]
+pub struct TokenArgs {
+    /// Signs users' tokens: at least 32 bytes, taken as they stand. Several, comma-separated: the first signs, all
+    /// verify, so that a secret can be changed during a sale.
+    #[arg(long, env = "COUPONRUSH_JWT_SECRET", hide_env_values = true, value_name = "SECRET")]
+    pub jwt_secret: String,
+    /// Signs claim tokens: at least 32 bytes, several as above. Default: derived from the JWT secrets.
+    #[arg(long, env = "COUPONRUSH_CLAIM_SECRET", hide_env_values = true, value_name = "SECRET")]
+    pub claim_secret: Option<String>,
+    /// How long a user's token lasts, in seconds, 60 to 31536000.
+    #[arg(long, env = "COUPONRUSH_TOKEN_SECONDS", default_value_t = 86_400, value_name = "SECONDS",
+          value_parser = clap::value_parser!(u32).range(60..=31_536_000))]
+    pub token_seconds: u32,
+}
+
+#[derive(Debug, Args, Clone)]
+pub struct ServeArgs {
+    /// Where users are served; port 0 takes a free one.
+    #[arg(long, env = "COUPONRUSH_HTTP_ADDR", default_value = "127.0.0.1:20080", value_name = "ADDRESS:PORT")]
+    pub http_addr: SocketAddr,
+    /// Where operators find /metrics, /healthz and /readyz.
+    #[arg(long, env = "COUPONRUSH_OPS_ADDR", default_value = "127.0.0.1:20081", value_name = "ADDRESS:PORT")]
+    pub ops_addr: SocketAddr,
+    #[command(flatten)]
+    pub redis: RedisArgs,
+    #[command(flatten)]
+    pub mysql: MysqlArgs,
+    #[command(flatten)]
+    pub tokens: TokenArgs,
+    /// Claims that MySQL may not have yet, 1000 to 10000000: the length of the channel and of the outbox. Above it
+    /// attempts are answered 503 and nothing happens. About 50 bytes of memory each.
+    #[arg(long, env = "COUPONRUSH_BACKLOG_MAX", default_value_t = 1_000_000, value_name = "CLAIMS",
+          value_parser = clap::value_parser!(u32).range(1_000..=10_000_000))]
+    pub backlog_max: u32,
+    /// Coupons one saler may have, 1 to 1000000.
+    #[arg(long, env = "COUPONRUSH_SALER_COUPONS_MAX", default_value_t = 10_000, value_name = "COUPONS",
+          value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub saler_coupons_max: u32,
+    /// How long Redis and MySQL are waited for at the start, in seconds, 0 to 3600; then the program exits with 1.
+    #[arg(long, env = "COUPONRUSH_START_WAIT", default_value_t = 30, value_name = "SECONDS",
+          value_parser = clap::value_parser!(u32).range(0..=3_600))]
+    pub start_wait: u32,
+    /// Threads that serve requests, 1 to 256. Default: one per core.
+    #[arg(long, env = "COUPONRUSH_WORKERS", value_name = "THREADS", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub workers: Option<u16>,
+    /// Do not migrate the database at the start; it must be of this version.
+    #[arg(long)]
+    pub no_migrate: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum AdminCommand {
+    /// Make an admin; the password is the first line of standard input.
+    Create {
+        /// The admin's name.
+        name: String,
+        #[command(flatten)]
+        mysql: MysqlArgs,
+    },
+    /// Give a user of any kind a new password, the first line of standard input; earlier tokens stop working.
+    Password {
+        /// The user's name.
+        name: String,
+        #[command(flatten)]
+        mysql: MysqlArgs,
+    },
+}
+
+#[derive(Debug, Args, Clone)]
+pub struct SeedArgs {
+    #[command(flatten)]
+    pub redis: RedisArgs,
+    #[command(flatten)]
+    pub mysql: MysqlArgs,
+    #[command(flatten)]
+    pub tokens: TokenArgs,
+    /// Salers to make.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    pub salers: u32,
+    /// Coupons of each saler.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub coupons: u32,
+    /// Units of each coupon, 1 to 10000000.
+    #[arg(long, default_value_t = 1_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub amount: u32,
+    /// Customers to make.
+    #[arg(long, default_value_t = 1_000, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=10_000_000))]
+    pub customers: u32,
+    /// Where tokens.txt (a customer's token a line) and coupons.txt (saler/name a line) are written.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+}
+
+#[derive(Debug, Args, Clone)]
+pub struct ImportArgs {
+    #[command(flatten)]
+    pub mysql: MysqlArgs,
+    /// The database to take over, as mysql://user:password@host:port/database. It is only read.
+    #[arg(long, hide_env_values = true, env = "COUPONRUSH_IMPORT_URL", value_name = "URL")]
+    pub from: String,
+}
+
+#[derive(Debug, Args, Clone)]
+pub struct AuditArgs {
+    #[command(flatten)]
+    pub redis: RedisArgs,
+    #[command(flatten)]
+    pub mysql: MysqlArgs,
+    /// Write back to MySQL what only Redis has.
+    #[arg(long)]
+    pub repair: bool,
+}

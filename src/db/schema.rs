@@ -1,0 +1,81 @@
+//! The tables as the migrations leave them; kept by `tests/api/migrations.rs`, which compares it with a real database.
+
+diesel::table! {
+    users (id) {
+        id -> Unsigned<Bigint>,
+        username -> Varchar,
+        kind -> Varchar,
+        password_hash -> Varchar,
+        token_generation -> Unsigned<Integer>,
+    }
+}
+
+diesel::table! {
+    coupons (id) {
+        id -> Unsigned<Bigint>,
+        saler_id -> Unsigned<Bigint>,
+        name -> Varchar,
+        amount -> Unsigned<Integer>,
+        left_count -> Integer,
+        face_value -> Unsigned<Integer>,
+        description -> Varchar,
+        scheduled -> Bool,
+        revision -> Unsigned<Bigint>,
+        published_revision -> Unsigned<Bigint>,
+    }
+}
+
+diesel::table! {
+    claims (coupon_id, seq) {
+        coupon_id -> Unsigned<Bigint>,
+        seq -> Unsigned<Integer>,
+        user_id -> Unsigned<Bigint>,
+        nth -> Unsigned<TinyInt>,
+        activity_id -> Unsigned<Integer>,
+        claimed_at -> Unsigned<Bigint>,
+        redeemed_at -> Nullable<Unsigned<Bigint>>,
+    }
+}
+
+diesel::table! {
+    shards (shard) {
+        shard -> Varchar,
+        epoch -> Unsigned<Integer>,
+        run_id -> Varchar,
+        state -> Varchar,
+        token -> Varchar,
+        next_epoch -> Unsigned<Integer>,
+        found_live -> Nullable<Varchar>,
+    }
+}
+
+diesel::table! {
+    instances (instance) {
+        instance -> Varchar,
+        process -> Varchar,
+        acknowledged_epoch -> Unsigned<Integer>,
+        oldest_entry -> Nullable<Varchar>,
+    }
+}
+
+diesel::table! {
+    revoked_tokens (user_id, jti) {
+        user_id -> Unsigned<Bigint>,
+        jti -> Varchar,
+        generation -> Unsigned<Integer>,
+        expires_at -> Unsigned<Bigint>,
+    }
+}
+
+diesel::table! {
+    poisoned_claims (id) {
+        id -> Unsigned<Bigint>,
+        entry -> Varchar,
+        claim -> Varchar,
+        reason -> Varchar,
+    }
+}
+
+diesel::joinable!(coupons -> users (saler_id));
+diesel::joinable!(claims -> users (user_id));
+diesel::allow_tables_to_appear_in_same_query!(users, coupons, claims);

@@ -1,0 +1,79 @@
+//! The table `users`.
+
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+
+use super::schema::users;
+use super::{Db, DbError};
+use crate::domain::{Kind, User, UserId, UserName};
+
+/// A user with what a login needs to know.
+#[derive(Debug, Clone)]
+pub struct Account {
+    pub user: User,
+    /// Empty: the user cannot log in yet.
+    pub password_hash: String,
+    /// Tokens of a lower generation do not count.
+    pub token_generation: u32,
+}
+
+/// Adds a user.
+///
+/// # Errors
+/// [`DbError::Duplicate`] where the name is taken.
+pub async fn insert(db: &Db, name: &UserName, kind: Kind, password_hash: &str) -> Result<(), DbError> {
+    let mut connection = db.connect().await?;
+    let row =
+        (users::username.eq(name.as_str()), users::kind.eq(kind.as_str()), users::password_hash.eq(password_hash));
+    db.within("insert user", diesel::insert_into(users::table).values(row).execute(&mut connection)).await?;
+    Ok(())
+}
+
+/// The account of that name; `None` where there is none.
+///
+/// # Errors
+/// [`DbError`]; reading changes nothing.
+pub async fn find_by_name(db: &Db, name: &UserName) -> Result<Option<Account>, DbError> {
+    let mut connection = db.connect().await?;
+    let query = users::table.filter(users::username.eq(name.as_str())).select((
+        users::id,
+        users::username,
+        users::kind,
+        users::password_hash,
+        users::token_generation,
+    ));
+    let row: Option<(u64, String, String, String, u32)> =
+        db.within("find user", async { query.first(&mut connection).await.optional() }).await?;
+    row.map(account).transpose()
+}
+
+/// Sets a password's hash where the stored one is still `from`; `false` where it is not.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn replace_hash(db: &Db, id: UserId, from: &str, to: &str) -> Result<bool, DbError> {
+    let mut connection = db.connect().await?;
+    let row = users::table.filter(users::id.eq(id.0)).filter(users::password_hash.eq(from));
+    let update = diesel::update(row).set(users::password_hash.eq(to));
+    db.within("replace password hash", update.execute(&mut connection)).await.map(|rows| rows > 0)
+}
+
+/// Sets a password's hash whatever the stored one is; `false` where there is no such user.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn set_hash(db: &Db, name: &UserName, to: &str) -> Result<bool, DbError> {
+    let mut connection = db.connect().await?;
+    let update =
+        diesel::update(users::table.filter(users::username.eq(name.as_str()))).set(users::password_hash.eq(to));
+    db.within("set password hash", update.execute(&mut connection)).await.map(|rows| rows > 0)
+}
+
+fn account(
+    (id, name, kind, password_hash, token_generation): (u64, String, String, String, u32),
+) -> Result<Account, DbError> {
+    let unreadable = |what: String| DbError::Unreadable { operation: "find user", what };
+    let kind = Kind::parse(&kind).ok_or_else(|| unreadable(format!("user {id}: kind")))?;
+    let name = UserName::parse(name).map_err(|error| unreadable(format!("user {id}: {error}")))?;
+    Ok(Account { user: User { id: UserId(id), name, kind }, password_hash, token_generation })
+}

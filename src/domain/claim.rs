@@ -1,0 +1,156 @@
+//! A claim, and what else an attempt can end in.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::{ActivityId, CouponId, Epoch, UserId};
+
+/// A unit's number within its coupon: 1..=amount, dense once all units are sold (I5).
+pub type Seq = u32;
+/// Which of a user's claims of one coupon this is: 1..=limit.
+pub type Nth = u8;
+
+/// An outbox entry's id, which Redis gave it: milliseconds of its clock, then a counter within that millisecond.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EntryId {
+    pub ms: u64,
+    pub counter: u32,
+}
+
+/// A unit granted.
+///
+/// As parsed from Redis it is integers only, so MySQL never refuses a row for its content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claim {
+    pub coupon: CouponId,
+    pub user: UserId,
+    pub entry: EntryId,
+    pub seq: Seq,
+    pub activity: ActivityId,
+    pub epoch: Epoch,
+    pub nth: Nth,
+}
+
+impl Claim {
+    /// When the unit was granted: milliseconds since 1970 by Redis' clock.
+    pub const fn claimed_at_ms(&self) -> u64 {
+        self.entry.ms
+    }
+
+    /// Whether both are the same grant. The entry and the epoch may differ: a claim loaded again after a loss of Redis
+    /// has neither of its first ones.
+    pub fn is_same_grant(&self, other: &Self) -> bool {
+        (self.coupon, self.seq, self.user, self.nth) == (other.coupon, other.seq, other.user, other.nth)
+    }
+}
+
+/// Why an attempt got nothing, decided by the script: nothing has happened, and asking again is a new attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// All units are gone.
+    SoldOut,
+    /// No coupon of that name of that saler.
+    NoSuchCoupon,
+    /// A scheduled coupon without a known activity.
+    NotOnSale,
+}
+
+/// A text that is not what this program writes into the outbox or a holder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a claim")]
+pub struct ClaimError;
+
+impl fmt::Display for EntryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.ms, self.counter)
+    }
+}
+
+impl FromStr for EntryId {
+    type Err = ClaimError;
+
+    fn from_str(text: &str) -> Result<Self, ClaimError> {
+        let (ms, counter) = text.split_once('-').ok_or(ClaimError)?;
+        Ok(Self { ms: number(ms)?, counter: number(counter)? })
+    }
+}
+
+impl Claim {
+    /// Parses an outbox entry's field, `coupon:user:seq:nth:activity:epoch`, as `lua/claim.lua` writes it.
+    ///
+    /// # Errors
+    /// [`ClaimError`] where a part is missing, is not a number of its type, or is a 0 that must not be.
+    pub fn parse(entry: EntryId, text: &str) -> Result<Self, ClaimError> {
+        let mut parts = text.split(':');
+        let mut next = || parts.next().ok_or(ClaimError);
+        let claim = Self {
+            coupon: CouponId(number(next()?)?),
+            user: UserId(number(next()?)?),
+            seq: number(next()?)?,
+            nth: number(next()?)?,
+            activity: ActivityId(number(next()?)?),
+            epoch: Epoch(number(next()?)?),
+            entry,
+        };
+        let complete = parts.next().is_none();
+        let counted = claim.coupon.0 > 0 && claim.user.0 > 0 && claim.seq > 0 && claim.nth > 0;
+        (complete && counted).then_some(claim).ok_or(ClaimError)
+    }
+}
+
+/// Digits only: `str::parse` would also take a sign.
+fn number<T: FromStr>(text: &str) -> Result<T, ClaimError> {
+    if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(ClaimError);
+    }
+    text.parse().map_err(|_| ClaimError)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn an_entry_reads_back_as_it_was_written(
+            (coupon, user, seq, nth) in (1..u64::MAX, 1..u64::MAX, 1..u32::MAX, 1..=100_u8),
+            (activity, epoch, ms, counter) in any::<(u32, u32, u64, u32)>(),
+        ) {
+            let entry = EntryId { ms, counter };
+            prop_assert_eq!(entry.to_string().parse(), Ok(entry));
+            let text = format!("{coupon}:{user}:{seq}:{nth}:{activity}:{epoch}");
+            let claim = Claim::parse(entry, &text);
+            prop_assert_eq!(claim, Ok(Claim {
+                coupon: CouponId(coupon), user: UserId(user), entry, seq,
+                activity: ActivityId(activity), epoch: Epoch(epoch), nth,
+            }));
+        }
+
+        #[test]
+        fn no_text_panics(text in ".*") {
+            let _ = Claim::parse(EntryId { ms: 1, counter: 0 }, &text);
+            let _ = text.parse::<EntryId>();
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_claim_is_refused() {
+        let entry = EntryId { ms: 1, counter: 0 };
+        for text in [
+            "",
+            "1",
+            "1:2:3:1:0",
+            "1:2:3:1:0:1:1",
+            "+1:2:3:1:0:1",
+            "0:2:3:1:0:1",
+            "1:2:0:1:0:1",
+            "1:2:3:0:0:1",
+            "1:2:3:256:0:1",
+            "a:2:3:1:0:1",
+        ] {
+            assert_eq!(Claim::parse(entry, text), Err(ClaimError), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Names of users and coupons.
+//!
+//! Names are Unicode and case-sensitive. Outer white space is refused because MySQL's padded collations ignore it, and
+//! `/`, `.` and `..` because a name is a segment of a path. Everything else is allowed: no key or statement is ever
+//! built from a name.
+
+use std::fmt;
+
+const USER_NAME_CHARS_MAX: usize = 64;
+const COUPON_NAME_CHARS_MAX: usize = 60;
+
+/// Why a text is not a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    #[error("the name is empty")]
+    Empty,
+    #[error("the name is too long")]
+    TooLong,
+    #[error("the name has a character that is not allowed")]
+    NotAllowed,
+}
+
+/// A user's name: 1 to 64 characters.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct UserName(String);
+
+/// A coupon's name: 1 to 60 characters, unique among the coupons of its saler.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct CouponName(String);
+
+impl UserName {
+    /// Takes `text` as it stands; nothing is trimmed or folded.
+    ///
+    /// # Errors
+    /// [`NameError`] says which rule of the wire contract's registration table it breaks.
+    pub fn parse(text: String) -> Result<Self, NameError> {
+        check(&text, USER_NAME_CHARS_MAX).map(|()| Self(text))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl CouponName {
+    /// Takes `text` as it stands; nothing is trimmed or folded.
+    ///
+    /// # Errors
+    /// [`NameError`] says which rule of the wire contract's coupon table it breaks.
+    pub fn parse(text: String) -> Result<Self, NameError> {
+        check(&text, COUPON_NAME_CHARS_MAX).map(|()| Self(text))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for UserName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for CouponName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn check(text: &str, chars_max: usize) -> Result<(), NameError> {
+    if text.is_empty() {
+        return Err(NameError::Empty);
+    }
+    if text.chars().nth(chars_max).is_some() {
+        return Err(NameError::TooLong);
+    }
+    let padded = text.trim() != text;
+    let shapes_path = text.contains('/') || text == "." || text == "..";
+    if padded || shapes_path || text.chars().any(char::is_control) {
+        return Err(NameError::NotAllowed);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(text: &str) -> Result<UserName, NameError> {
+        UserName::parse(text.to_owned())
+    }
+
+    #[test]
+    fn a_name_made_of_other_languages_syntax_is_a_name() {
+        for text in
+            ["{s0}", "*?[a]", "'; DROP TABLE users; --", "return redis.call('FLUSHALL')", "名前", "a b", "%2f", "ß"]
+        {
+            assert_eq!(user(text).map(|name| name.0), Ok(text.to_owned()));
+        }
+    }
+
+    #[test]
+    fn length_is_counted_in_characters() {
+        assert!(user(&"é".repeat(64)).is_ok());
+        assert_eq!(user(&"é".repeat(65)), Err(NameError::TooLong));
+        assert!(CouponName::parse("券".repeat(60)).is_ok());
+        assert_eq!(CouponName::parse("券".repeat(61)), Err(NameError::TooLong));
+    }
+
+    #[test]
+    fn what_would_shape_a_path_or_be_padded_away_is_refused() {
+        for text in [" a", "a ", "\u{3000}a", "a/b", "/", ".", "..", "a\u{0}b", "a\nb", "\u{85}a"] {
+            assert_eq!(user(text), Err(NameError::NotAllowed), "{text:?}");
+        }
+        assert_eq!(user(""), Err(NameError::Empty));
+        assert!(user("...").is_ok());
+    }
+}
