@@ -1,0 +1,28 @@
+# Every target is a script in scripts/, which says what it does and why; --help works for all of them.
+.PHONY: help run test test-long check load stop clean-stack
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
+
+run: ## install what is missing, start private servers, build, serve a demo; Ctrl-C stops all of it
+	@scripts/run
+
+test: ## the same set-up, then every check and test
+	@scripts/test
+
+test-long: ## the tests that do not fit into 25 minutes, too
+	@scripts/test --long
+
+check: ## formatting, clippy, documentation, shell scripts
+	@scripts/check
+
+load: ## the load test
+	@scripts/load
+
+stop: ## stop what an interrupted run or test left behind
+	@scripts/stack stop run
+	@scripts/stack stop test
+
+clean-stack: ## stop, then delete all data of both
+	@scripts/stack wipe run
+	@scripts/stack wipe test
