@@ -5,6 +5,13 @@
 //! beside `gate`.
 
 pub mod auth;
+pub mod claiming;
 pub mod config;
 pub mod db;
 pub mod domain;
+pub mod gate;
+pub mod kv;
+pub mod ledger;
+pub mod publishing;
+pub mod recovery;
+pub mod stock;

@@ -1,1 +1,219 @@
+//! The table `claims`: the one transaction that stores them, exactly once.
+//!
+//! Every statement is made of integers only, so it is written out as text: one round trip, no parameters, and no row that
+//! MySQL could refuse for its content. Never `INSERT IGNORE`, which stores what it cannot read as 0 and says ok.
 
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt::Write;
+
+use diesel::QueryResult;
+use diesel::prelude::QueryableByName;
+use diesel::result::{DatabaseErrorKind, Error};
+use diesel::sql_types::{Bigint, Integer, TinyInt, Unsigned, Varchar};
+use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
+
+use super::Connection;
+use crate::domain::{Claim, CouponId, EntryId, Epoch, Nth, Seq, UserId};
+
+/// What became of a batch.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// Every claim is in `claims`, or in `poisoned_claims`.
+    Done(Outcome),
+    /// The shard has been rebuilt since these claims were made, or is being rebuilt: nothing has happened. What the
+    /// rebuild stored is known once the shard is live again.
+    Late,
+}
+
+/// How the claims of a stored batch ended.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Rows that this batch added.
+    pub inserted: usize,
+    /// Claims that were rows already.
+    pub known: usize,
+    /// Claims that contradict a row: Redis went back in time.
+    pub poisoned: Vec<Claim>,
+}
+
+/// Prepares a connection for [`store`]: a client frozen before `COMMIT` must not hold a hot row for hours.
+///
+/// # Errors
+/// As MySQL's.
+pub async fn prepare(connection: &mut Connection) -> QueryResult<()> {
+    connection.batch_execute("SET SESSION wait_timeout = 10").await
+}
+
+/// Stores claims that were all made in `epoch`, lowers `left_count` by the rows added, and commits.
+///
+/// Repeating it is harmless; a lost answer to `COMMIT` is handled so.
+///
+/// # Errors
+/// As MySQL's; the transaction may be open or committed: the connection must be closed and the batch repeated.
+pub async fn store(connection: &mut Connection, shard: &str, epoch: Epoch, claims: &[Claim]) -> QueryResult<Stored> {
+    connection.batch_execute("START TRANSACTION").await?;
+    let row = shard_row(connection, shard).await?;
+    let late = row.epoch != epoch.0;
+    if late && (row.state != "live" || row.epoch < epoch.0) {
+        connection.batch_execute("ROLLBACK").await?;
+        return Ok(Stored::Late);
+    }
+
+    let mut sorted = claims.to_vec();
+    sorted.sort_unstable_by_key(|claim| (claim.coupon, claim.seq, claim.entry));
+    lock_coupons(connection, &sorted).await?;
+
+    let mut outcome = Outcome::default();
+    let added = if !late && insert(connection, &sorted).await? {
+        sorted
+    } else {
+        let sorted = classify(connection, sorted, &mut outcome).await?;
+        let (new, stale) = if late { (Vec::new(), sorted) } else { (sorted, Vec::new()) };
+        outcome.poisoned.extend(stale);
+        if !new.is_empty() && !insert(connection, &new).await? {
+            // Its coupons are locked, so nobody else can have added one of these rows meanwhile.
+            return Err(Error::RollbackTransaction);
+        }
+        new
+    };
+    outcome.inserted = added.len();
+    lower_left_counts(connection, &added).await?;
+    let reason = if late { "late: made before the shard was rebuilt" } else { "contradicts a stored claim" };
+    for claim in &outcome.poisoned {
+        poison(connection, claim.entry, &text(claim), reason).await?;
+    }
+    connection.batch_execute("COMMIT").await?;
+    Ok(Stored::Done(outcome))
+}
+
+/// Notes an outbox entry that is not a claim, or a claim that cannot be stored.
+///
+/// # Errors
+/// As MySQL's.
+pub async fn poison(connection: &mut Connection, entry: EntryId, claim: &str, reason: &str) -> QueryResult<()> {
+    let claim: String = claim.chars().filter(|c| !c.is_control()).take(255).collect();
+    diesel::sql_query(
+        "INSERT INTO poisoned_claims (entry, claim, reason) VALUES (?, ?, ?) ON DUPLICATE KEY UPDATE id = id",
+    )
+    .bind::<Varchar, _>(entry.to_string())
+    .bind::<Varchar, _>(claim)
+    .bind::<Varchar, _>(reason)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+#[derive(QueryableByName)]
+struct ShardRow {
+    #[diesel(sql_type = Unsigned<Integer>)]
+    epoch: u32,
+    #[diesel(sql_type = Varchar)]
+    state: String,
+}
+
+/// Reads the shard's row and holds it shared: a rebuild that raises the epoch waits for this transaction.
+async fn shard_row(connection: &mut Connection, shard: &str) -> QueryResult<ShardRow> {
+    diesel::sql_query("SELECT epoch, state FROM shards WHERE shard = ? LOCK IN SHARE MODE")
+        .bind::<Varchar, _>(shard)
+        .get_result(connection)
+        .await
+}
+
+/// One writer a coupon, in the order of ids, so that no two batches can wait for each other.
+async fn lock_coupons(connection: &mut Connection, sorted: &[Claim]) -> QueryResult<()> {
+    let ids = list(sorted.chunk_by(|a, b| a.coupon == b.coupon).map(|claims| claims[0].coupon));
+    connection.batch_execute(&format!("SELECT id FROM coupons WHERE id IN ({ids}) ORDER BY id FOR UPDATE")).await
+}
+
+/// `false`: some row exists already, and none was added.
+async fn insert(connection: &mut Connection, claims: &[Claim]) -> QueryResult<bool> {
+    let mut sql = String::with_capacity(96 + claims.len() * 64);
+    sql.push_str("INSERT INTO claims (coupon_id, seq, user_id, nth, activity_id, claimed_at) VALUES ");
+    for (n, claim) in claims.iter().enumerate() {
+        let comma = if n == 0 { "" } else { "," };
+        let Claim { coupon, seq, user, nth, activity, .. } = claim;
+        let _ = write!(sql, "{comma}({coupon},{seq},{user},{nth},{activity},{})", claim.claimed_at_ms());
+    }
+    match connection.batch_execute(&sql).await {
+        Ok(()) => Ok(true),
+        Err(Error::DatabaseError(DatabaseErrorKind::UniqueViolation, _)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+#[derive(QueryableByName)]
+struct Row {
+    #[diesel(sql_type = Unsigned<Bigint>)]
+    coupon_id: u64,
+    #[diesel(sql_type = Unsigned<Integer>)]
+    seq: u32,
+    #[diesel(sql_type = Unsigned<Bigint>)]
+    user_id: u64,
+    #[diesel(sql_type = Unsigned<TinyInt>)]
+    nth: u8,
+}
+
+type Unit = (CouponId, Seq);
+type Hold = (UserId, CouponId, Nth);
+
+/// Gives back the claims that are new; the others are counted in `outcome`.
+async fn classify(connection: &mut Connection, claims: Vec<Claim>, outcome: &mut Outcome) -> QueryResult<Vec<Claim>> {
+    let units = list(claims.iter().map(|claim| format!("({},{})", claim.coupon, claim.seq)));
+    let holds = list(claims.iter().map(|claim| format!("({},{},{})", claim.user, claim.coupon, claim.nth)));
+    let rows: Vec<Row> = diesel::sql_query(format!(
+        "SELECT coupon_id, seq, user_id, nth FROM claims WHERE (coupon_id, seq) IN ({units}) \
+         UNION SELECT coupon_id, seq, user_id, nth FROM claims WHERE (user_id, coupon_id, nth) IN ({holds})"
+    ))
+    .load(connection)
+    .await?;
+    let mut by_unit: HashMap<Unit, Hold> = HashMap::new();
+    let mut held: HashSet<Hold> = HashSet::new();
+    for row in rows {
+        let (coupon, user) = (CouponId(row.coupon_id), UserId(row.user_id));
+        by_unit.insert((coupon, row.seq), (user, coupon, row.nth));
+        held.insert((user, coupon, row.nth));
+    }
+    let mut new = Vec::new();
+    for claim in claims {
+        let hold = (claim.user, claim.coupon, claim.nth);
+        match by_unit.get(&(claim.coupon, claim.seq)) {
+            Some(stored) if *stored == hold => outcome.known += 1,
+            None if !held.contains(&hold) => {
+                by_unit.insert((claim.coupon, claim.seq), hold);
+                held.insert(hold);
+                new.push(claim);
+            }
+            _ => outcome.poisoned.push(claim),
+        }
+    }
+    Ok(new)
+}
+
+async fn lower_left_counts(connection: &mut Connection, added: &[Claim]) -> QueryResult<()> {
+    let mut rows: BTreeMap<CouponId, usize> = BTreeMap::new();
+    for claim in added {
+        *rows.entry(claim.coupon).or_default() += 1;
+    }
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let mut sql = String::new();
+    for (coupon, count) in rows {
+        let _ = write!(sql, "UPDATE coupons SET left_count = left_count - {count} WHERE id = {coupon};");
+    }
+    connection.batch_execute(&sql).await
+}
+
+fn text(claim: &Claim) -> String {
+    let Claim { coupon, user, seq, nth, activity, epoch, .. } = claim;
+    format!("{coupon}:{user}:{seq}:{nth}:{activity}:{epoch}")
+}
+
+fn list<T: std::fmt::Display>(items: impl Iterator<Item = T>) -> String {
+    let mut list = String::new();
+    for item in items {
+        let comma = if list.is_empty() { "" } else { "," };
+        let _ = write!(list, "{comma}{item}");
+    }
+    list
+}

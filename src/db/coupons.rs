@@ -1,1 +1,241 @@
+//! The table `coupons`.
 
+use diesel::dsl::{count_star, sql};
+use diesel::prelude::*;
+use diesel::sql_types::{Bigint, Bool, Integer, Text, Unsigned};
+use diesel_async::RunQueryDsl;
+
+use super::schema::{coupons, users};
+use super::{Db, DbError, Transaction};
+use crate::domain::{Amount, Coupon, CouponId, CouponName, Description, FaceValue, User, UserId, UserName};
+
+/// A coupon that is about to be made.
+#[derive(Debug, Clone)]
+pub struct NewCoupon {
+    pub name: CouponName,
+    pub amount: Amount,
+    pub face_value: FaceValue,
+    pub description: Description,
+    pub scheduled: bool,
+}
+
+/// A coupon with what MySQL alone knows of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    pub coupon: Coupon,
+    /// Units that no row of `claims` holds.
+    pub left_count: i64,
+    /// The highest revision that Redis is known to have; 0: none ever.
+    pub published_revision: u64,
+}
+
+/// Why a coupon was not made. Nothing has happened, but where [`DbError`] says otherwise.
+#[derive(Debug, thiserror::Error)]
+pub enum InsertError {
+    #[error("this saler has a coupon of that name")]
+    NameTaken,
+    #[error("this saler has as many coupons as one may")]
+    TooMany,
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+type Row = (u64, u64, String, String, u32, i32, u32, String, bool, u64, u64);
+
+const COLUMNS: (
+    coupons::id,
+    coupons::saler_id,
+    users::username,
+    coupons::name,
+    coupons::amount,
+    coupons::left_count,
+    coupons::face_value,
+    coupons::description,
+    coupons::scheduled,
+    coupons::revision,
+    coupons::published_revision,
+) = (
+    coupons::id,
+    coupons::saler_id,
+    users::username,
+    coupons::name,
+    coupons::amount,
+    coupons::left_count,
+    coupons::face_value,
+    coupons::description,
+    coupons::scheduled,
+    coupons::revision,
+    coupons::published_revision,
+);
+
+/// Adds a coupon of `saler`, who may have `coupons_max`.
+///
+/// # Errors
+/// [`InsertError`]; where its [`DbError`] leaves the outcome open, the coupon may exist and is then published by the
+/// repair.
+pub async fn insert(db: &Db, saler: &User, new: &NewCoupon, coupons_max: u32) -> Result<Coupon, InsertError> {
+    let mut tx = db.begin().await?;
+    let saler_id = saler.id.0;
+    // One coupon of a saler at a time, so that the limit is exact.
+    let lock = users::table.find(saler_id).select(users::id).for_update();
+    let _: u64 = db.within("lock saler", lock.first(&mut tx.connection)).await?;
+    let of_saler = coupons::table.filter(coupons::saler_id.eq(saler_id));
+    let same_name = of_saler.filter(coupons::name.eq(new.name.as_str())).select(count_star());
+    let same_name: i64 = db.within("find coupon", same_name.first(&mut tx.connection)).await?;
+    if same_name > 0 {
+        return Err(InsertError::NameTaken);
+    }
+    let have: i64 = db.within("count coupons", of_saler.select(count_star()).first(&mut tx.connection)).await?;
+    if have >= i64::from(coupons_max) {
+        return Err(InsertError::TooMany);
+    }
+    let row = (
+        coupons::saler_id.eq(saler_id),
+        coupons::name.eq(new.name.as_str()),
+        coupons::amount.eq(new.amount.get()),
+        coupons::left_count.eq(left_count(new.amount)),
+        coupons::face_value.eq(new.face_value.get()),
+        coupons::description.eq(new.description.as_str()),
+        coupons::scheduled.eq(new.scheduled),
+    );
+    let insert = diesel::insert_into(coupons::table).values(row);
+    db.within("insert coupon", insert.execute(&mut tx.connection)).await?;
+    let last = diesel::select(sql::<Unsigned<Bigint>>("LAST_INSERT_ID()"));
+    let id: u64 = db.within("read id", last.first(&mut tx.connection)).await?;
+    tx.commit().await?;
+    let NewCoupon { name, amount, face_value, description, scheduled } = new.clone();
+    let saler = saler.name.clone();
+    let (id, saler_id) = (CouponId(id), UserId(saler_id));
+    Ok(Coupon { id, saler_id, saler, name, amount, face_value, description, scheduled, revision: 1 })
+}
+
+/// The id of a saler's coupon; `None` where there is none of that name.
+///
+/// # Errors
+/// [`DbError`]; reading changes nothing.
+pub async fn find_id(db: &Db, saler: UserId, name: &CouponName) -> Result<Option<CouponId>, DbError> {
+    let mut connection = db.connect().await?;
+    let query = coupons::table
+        .filter(coupons::saler_id.eq(saler.0))
+        .filter(coupons::name.eq(name.as_str()))
+        .select(coupons::id);
+    let id: Option<u64> = db.within("find coupon", async { query.first(&mut connection).await.optional() }).await?;
+    Ok(id.map(CouponId))
+}
+
+/// Reads a coupon and holds its row until the transaction ends.
+pub(crate) async fn lock(db: &Db, tx: &mut Transaction<'_>, id: CouponId) -> Result<Option<Stored>, DbError> {
+    let query = coupons::table.inner_join(users::table).filter(coupons::id.eq(id.0)).select(COLUMNS).for_update();
+    let row: Option<Row> = db.within("lock coupon", async { query.first(&mut tx.connection).await.optional() }).await?;
+    row.map(stored).transpose()
+}
+
+/// Holds the shard's row shared, as the ledger does: a rebuild waits for this transaction, and it for a rebuild.
+pub(crate) async fn share_shard(db: &Db, tx: &mut Transaction<'_>, shard: &str) -> Result<(), DbError> {
+    let query = diesel::sql_query("SELECT epoch FROM shards WHERE shard = ? LOCK IN SHARE MODE").bind::<Text, _>(shard);
+    db.within("share shard", query.execute(&mut tx.connection)).await?;
+    Ok(())
+}
+
+/// Writes a coupon's facts and revision; `left_count` moves with the amount.
+pub(crate) async fn update(db: &Db, tx: &mut Transaction<'_>, from: &Stored, to: &Coupon) -> Result<(), DbError> {
+    let grown = left_count(to.amount) - left_count(from.coupon.amount);
+    let update = diesel::update(coupons::table.find(to.id.0)).set((
+        coupons::amount.eq(to.amount.get()),
+        coupons::left_count.eq(coupons::left_count + grown),
+        coupons::description.eq(to.description.as_str()),
+        coupons::scheduled.eq(to.scheduled),
+        coupons::revision.eq(to.revision),
+    ));
+    db.within("update coupon", update.execute(&mut tx.connection)).await?;
+    let touch =
+        diesel::sql_query("UPDATE coupons SET changed_at = NOW(3) WHERE id = ?").bind::<Unsigned<Bigint>, _>(to.id.0);
+    db.within("update coupon", touch.execute(&mut tx.connection)).await?;
+    Ok(())
+}
+
+/// Notes that Redis has a revision.
+///
+/// # Errors
+/// [`DbError`]; the repair publishes again what was not noted.
+pub async fn set_published(db: &Db, id: CouponId, revision: u64) -> Result<(), DbError> {
+    let mut connection = db.connect().await?;
+    let row = coupons::table.find(id.0).filter(coupons::published_revision.lt(revision));
+    let update = diesel::update(row).set(coupons::published_revision.eq(revision));
+    db.within("note published", update.execute(&mut connection)).await?;
+    Ok(())
+}
+
+/// Up to `count` coupons whose changes Redis may not have, though a second has passed.
+///
+/// # Errors
+/// [`DbError`]; reading changes nothing.
+pub async fn lagging(db: &Db, count: i64) -> Result<Vec<CouponId>, DbError> {
+    let mut connection = db.connect().await?;
+    let late = sql::<Bool>("lags AND changed_at < NOW(3) - INTERVAL 1 SECOND");
+    let query = coupons::table.filter(late).select(coupons::id).limit(count);
+    let ids: Vec<u64> = db.within("find lagging coupons", query.load(&mut connection)).await?;
+    Ok(ids.into_iter().map(CouponId).collect())
+}
+
+/// Up to `count` coupons in the order of their ids, from the one after `after`.
+///
+/// # Errors
+/// [`DbError`]; reading changes nothing.
+pub async fn page(db: &Db, after: CouponId, count: i64) -> Result<Vec<Stored>, DbError> {
+    let mut connection = db.connect().await?;
+    let query = coupons::table
+        .inner_join(users::table)
+        .filter(coupons::id.gt(after.0))
+        .order(coupons::id)
+        .limit(count)
+        .select(COLUMNS);
+    let rows: Vec<Row> = db.within("read coupons", query.load(&mut connection)).await?;
+    rows.into_iter().map(stored).collect()
+}
+
+/// The highest seq stored of each coupon from `first` to `last` that has any.
+///
+/// # Errors
+/// [`DbError`]; reading changes nothing.
+pub async fn highest_seqs(db: &Db, first: CouponId, last: CouponId) -> Result<Vec<(CouponId, u32)>, DbError> {
+    #[derive(QueryableByName)]
+    struct Highest {
+        #[diesel(sql_type = Unsigned<Bigint>)]
+        coupon_id: u64,
+        #[diesel(sql_type = Unsigned<Integer>)]
+        seq: u32,
+    }
+    let mut connection = db.connect().await?;
+    let query = diesel::sql_query(
+        "SELECT coupon_id, MAX(seq) AS seq FROM claims WHERE coupon_id BETWEEN ? AND ? GROUP BY coupon_id",
+    )
+    .bind::<Unsigned<Bigint>, _>(first.0)
+    .bind::<Unsigned<Bigint>, _>(last.0);
+    let rows: Vec<Highest> = db.within("read highest seqs", query.load(&mut connection)).await?;
+    Ok(rows.into_iter().map(|row| (CouponId(row.coupon_id), row.seq)).collect())
+}
+
+fn left_count(amount: Amount) -> i32 {
+    i32::try_from(amount.get()).expect("an amount is at most 10,000,000")
+}
+
+fn stored(row: Row) -> Result<Stored, DbError> {
+    let (id, saler_id, saler, name, amount, left_count, face_value, description, scheduled, revision, published) = row;
+    let unreadable = |what| DbError::Unreadable { operation: "read coupon", what: format!("coupon {id}: {what}") };
+    Ok(Stored {
+        coupon: Coupon {
+            id: CouponId(id),
+            saler_id: UserId(saler_id),
+            saler: UserName::parse(saler).map_err(|_| unreadable("saler"))?,
+            name: CouponName::parse(name).map_err(|_| unreadable("name"))?,
+            amount: Amount::new(amount.into()).ok_or_else(|| unreadable("amount"))?,
+            face_value: FaceValue::new(face_value.into()).ok_or_else(|| unreadable("face value"))?,
+            description: Description::new(description).ok_or_else(|| unreadable("description"))?,
+            scheduled,
+            revision,
+        },
+        left_count: left_count.into(),
+        published_revision: published,
+    })
+}

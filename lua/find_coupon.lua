@@ -1,0 +1,16 @@
+-- Says which coupon a name is.
+--
+-- KEYS[1] live     string   the shard's `run_id:epoch`
+-- KEYS[2] names    hash     `saler/name` -> coupon id
+-- ARGV[1] what `live` must be
+-- ARGV[2] `saler/name`
+--
+-- Replies: {'found', coupon id}  {'none'}  {'not-loaded'}
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then
+  return {'not-loaded'}
+end
+local id = redis.call('HGET', KEYS[2], ARGV[2])
+if not id then
+  return {'none'}
+end
+return {'found', id}

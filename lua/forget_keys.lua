@@ -1,0 +1,12 @@
+-- Deletes keys of the shard before it is loaded anew.
+--
+-- KEYS[1] live   string   `rebuild:<token>`
+-- KEYS[2...]     what to delete, at most 1,000
+-- ARGV[1] what `live` must be
+--
+-- Replies: {'forgotten'}  {'not-loaded'}
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then
+  return {'not-loaded'}
+end
+redis.call('UNLINK', unpack(KEYS, 2))
+return {'forgotten'}

@@ -1,0 +1,35 @@
+-- The head of the outbox: claims that no channel is going to bring. One process at a time gets an answer.
+--
+-- KEYS[1] live      string   the shard's `run_id:epoch`
+-- KEYS[2] outbox    stream   claims that MySQL may not have yet
+-- KEYS[3] sweeper   string   the process that sweeps
+-- ARGV[1] what `live` must be
+-- ARGV[2] this process       ARGV[3] ms for which it then is the sweeper
+-- ARGV[4] ms that an entry must be old
+-- ARGV[5] the lowest entry that is in some channel, or '+'
+-- ARGV[6] how many to give
+--
+-- Replies: {'entries', entry, field, entry, field, ...}  {'not-mine'}  {'not-loaded'}
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then
+  return {'not-loaded'}
+end
+local sweeper = redis.call('GET', KEYS[3])
+if sweeper and sweeper ~= ARGV[2] then
+  return {'not-mine'}
+end
+redis.call('SET', KEYS[3], ARGV[2], 'PX', ARGV[3])
+
+local now = redis.call('TIME')
+local old = string.format('%.0f', now[1] * 1000 + math.floor(now[2] / 1000) - ARGV[4])
+local reply = {'entries'}
+local below_ms, below_counter = string.match(ARGV[5], '(%d+)-(%d+)')
+for _, entry in ipairs(redis.call('XRANGE', KEYS[2], '-', old, 'COUNT', ARGV[6])) do
+  local ms, counter = string.match(entry[1], '(%d+)-(%d+)')
+  ms, counter = tonumber(ms), tonumber(counter)
+  if below_ms and (ms > tonumber(below_ms) or (ms == tonumber(below_ms) and counter >= tonumber(below_counter))) then
+    break
+  end
+  reply[#reply + 1] = entry[1]
+  reply[#reply + 1] = entry[2][2]
+end
+return reply

@@ -1,0 +1,49 @@
+-- Publishes a coupon as MySQL has it. Never touches `claimed`, but for a coupon that is new here, and never the holes.
+--
+-- KEYS[1] live     string       the shard's `run_id:epoch`, or `rebuild:<token>`
+-- KEYS[2] coupon   hash         the coupon
+-- KEYS[3] names    hash         `saler/name` -> coupon id
+-- KEYS[4] saler    sorted set   the saler's coupon ids, in order of creation
+--
+-- ARGV[1] what `live` must be
+-- ARGV[2] not after, ms of this server's clock; 0: whenever
+-- ARGV[3] '1' where the coupon may be new here, with nothing claimed; else '0'
+-- ARGV[4] coupon id      ARGV[5] revision     ARGV[6] saler's name    ARGV[7] name
+-- ARGV[8] amount         ARGV[9] face value   ARGV[10] description    ARGV[11] scheduled, '1' or '0'
+--
+-- Replies; only `set` has changed anything:
+--   {'set'}
+--   {'older', revision}          a higher revision is here already
+--   {'below-claimed', claimed}   the amount is below the highest seq handed out
+--   {'missing'}                  not here, and it may not be new
+--   {'not-loaded'}  {'too-late'}
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then
+  return {'not-loaded'}
+end
+local not_after = tonumber(ARGV[2])
+if not_after > 0 then
+  local now = redis.call('TIME')
+  if now[1] * 1000 + now[2] / 1000 > not_after then
+    return {'too-late'}
+  end
+end
+
+local here = redis.call('HMGET', KEYS[2], 'revision', 'claimed')
+if here[1] then
+  if tonumber(here[1]) > tonumber(ARGV[5]) then
+    return {'older', tonumber(here[1])}
+  end
+  if tonumber(ARGV[8]) < tonumber(here[2]) then
+    return {'below-claimed', tonumber(here[2])}
+  end
+elseif ARGV[3] ~= '1' then
+  return {'missing'}
+end
+
+redis.call('HSET', KEYS[2],
+  'revision', ARGV[5], 'saler', ARGV[6], 'name', ARGV[7], 'amount', ARGV[8], 'face_value', ARGV[9],
+  'description', ARGV[10], 'scheduled', ARGV[11])
+redis.call('HSETNX', KEYS[2], 'claimed', 0)
+redis.call('HSET', KEYS[3], ARGV[6] .. '/' .. ARGV[7], ARGV[4])
+redis.call('ZADD', KEYS[4], ARGV[4], ARGV[4])
+return {'set'}

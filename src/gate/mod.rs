@@ -1,0 +1,198 @@
+//! Admission: may this attempt go on to Redis? Decided from memory, without waiting.
+//!
+//! The gate is open for one loading of the shard at a time and closed while nobody vouches for what Redis holds.
+//! [`Recovery`](crate::recovery) opens and closes it; every attempt passes through it. Deliberately knows nothing of
+//! coupons.
+//!
+//! A pass counts as in flight until it is dropped. Entering counts first and looks at the state second, closing sets the
+//! state first and waits for the count second, both sequentially consistent: after [`Gate::close`] and a count of 0, no
+//! attempt of the old loading is under way in this process.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use tokio::sync::Notify;
+
+use crate::kv::Live;
+
+/// Why the gate is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The program has not compared Redis with MySQL yet.
+    Starting,
+    /// Redis is not the one we knew, and is being loaded.
+    Recovering,
+    /// The program is stopping.
+    Stopping,
+}
+
+/// What somebody saw that the recovery should look at before its next round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doubt {
+    /// Redis may be another process, or another loading.
+    NotLoaded,
+    /// Redis is the loading it was, and lacks something that it had.
+    Lost,
+}
+
+#[derive(Debug, Clone)]
+enum State {
+    Open(Arc<Live>),
+    Closed(Reason),
+}
+
+/// What kept an attempt out. Nothing has happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Denied {
+    Closed(Reason),
+    /// As many attempts as may be are in flight.
+    Full,
+}
+
+/// The gate of one shard.
+pub struct Gate {
+    state: ArcSwap<(State, Instant)>,
+    in_flight: AtomicUsize,
+    in_flight_max: usize,
+    /// Rung by [`Gate::doubt`], heard by the recovery.
+    doubted: Notify,
+    lost: AtomicBool,
+}
+
+/// Leave to ask Redis once, under one loading of the shard.
+pub struct Pass<'a> {
+    gate: &'a Gate,
+    live: Arc<Live>,
+}
+
+impl Gate {
+    /// A closed gate that lets `in_flight_max` attempts in at once when it opens.
+    pub fn new(in_flight_max: usize) -> Self {
+        let state = ArcSwap::from_pointee((State::Closed(Reason::Starting), Instant::now()));
+        let (in_flight, lost) = (AtomicUsize::new(0), AtomicBool::new(false));
+        Self { state, in_flight, in_flight_max, doubted: Notify::new(), lost }
+    }
+
+    /// Lets an attempt in.
+    ///
+    /// # Errors
+    /// [`Denied`]: nothing has happened.
+    pub fn enter(&self) -> Result<Pass<'_>, Denied> {
+        let entered = self.in_flight.fetch_add(1, Ordering::SeqCst);
+        let result = match &self.state.load().0 {
+            State::Open(_) if entered >= self.in_flight_max => Err(Denied::Full),
+            State::Open(live) => Ok(Arc::clone(live)),
+            State::Closed(reason) => Err(Denied::Closed(*reason)),
+        };
+        match result {
+            Ok(live) => Ok(Pass { gate: self, live }),
+            Err(denied) => {
+                self.in_flight.fetch_sub(1, Ordering::SeqCst);
+                Err(denied)
+            }
+        }
+    }
+
+    /// Lets attempts in under `live`.
+    pub fn open(&self, live: Live) {
+        self.state.store(Arc::new((State::Open(Arc::new(live)), Instant::now())));
+    }
+
+    /// Keeps attempts out from now on. Those let in before may still be in flight.
+    pub fn close(&self, reason: Reason) {
+        self.state.rcu(|state| match &state.0 {
+            State::Closed(current) if *current == reason => Arc::clone(state),
+            _ => Arc::new((State::Closed(reason), Instant::now())),
+        });
+    }
+
+    /// Wakes the recovery.
+    pub fn doubt(&self, doubt: Doubt) {
+        if doubt == Doubt::Lost {
+            self.lost.store(true, Ordering::SeqCst);
+        }
+        self.doubted.notify_one();
+    }
+
+    /// Waits until somebody doubts.
+    pub async fn doubted(&self) {
+        self.doubted.notified().await;
+    }
+
+    /// Whether something was lost since this was last asked.
+    pub fn take_lost(&self) -> bool {
+        self.lost.swap(false, Ordering::SeqCst)
+    }
+
+    /// The loading that the gate is open for.
+    ///
+    /// # Errors
+    /// The reason why it is closed.
+    pub fn live(&self) -> Result<Arc<Live>, Reason> {
+        match &self.state.load().0 {
+            State::Open(live) => Ok(Arc::clone(live)),
+            State::Closed(reason) => Err(*reason),
+        }
+    }
+
+    /// How long the gate has been as it is.
+    pub fn age(&self) -> Duration {
+        self.state.load().1.elapsed()
+    }
+
+    /// Attempts in flight.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::SeqCst)
+    }
+}
+
+impl Pass<'_> {
+    /// The loading that Redis must still be of.
+    pub fn live(&self) -> &Live {
+        &self.live
+    }
+}
+
+impl Drop for Pass<'_> {
+    fn drop(&mut self) {
+        self.gate.in_flight.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Epoch;
+
+    #[test]
+    fn a_closed_gate_lets_nobody_in_and_counts_nobody() {
+        let gate = Gate::new(10);
+        assert_eq!(gate.enter().err(), Some(Denied::Closed(Reason::Starting)));
+        gate.open(Live::new("r", Epoch(1)));
+        gate.close(Reason::Recovering);
+        assert_eq!(gate.enter().err(), Some(Denied::Closed(Reason::Recovering)));
+        assert_eq!(gate.in_flight(), 0);
+    }
+
+    #[test]
+    fn a_pass_counts_until_it_is_dropped_and_outlives_the_closing() {
+        let gate = Gate::new(10);
+        gate.open(Live::new("r", Epoch(1)));
+        let pass = gate.enter().ok().expect("the gate is open");
+        gate.close(Reason::Stopping);
+        assert_eq!((gate.in_flight(), pass.live().epoch), (1, Epoch(1)));
+        drop(pass);
+        assert_eq!(gate.in_flight(), 0);
+    }
+
+    #[test]
+    fn no_more_than_the_limit_are_in_flight() {
+        let gate = Gate::new(1);
+        gate.open(Live::new("r", Epoch(1)));
+        let _first = gate.enter();
+        assert_eq!(gate.enter().err(), Some(Denied::Full));
+        assert_eq!(gate.in_flight(), 1);
+    }
+}

@@ -1,0 +1,63 @@
+//! What a call to Redis can end in, by what it says about the call's effect.
+
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+
+/// A call to Redis that brought no reply.
+#[derive(Debug, thiserror::Error)]
+pub enum KvError {
+    /// There is no connection: nothing was sent.
+    #[error("no connection to Redis")]
+    NotConnected,
+    /// Redis answered that it did not do it.
+    #[error("Redis refused: {0}")]
+    Refused(#[source] RedisError),
+    /// No answer in time, or the connection was lost after sending: it may have been done.
+    #[error("Redis did not answer in time")]
+    TimedOut,
+    /// An answer that says nothing certain about the effect.
+    #[error("Redis failed: {0}")]
+    Unknown(#[source] RedisError),
+    /// A reply that no script of this program gives.
+    #[error("a reply of an unknown form")]
+    Unreadable,
+}
+
+impl KvError {
+    /// Whether it is certain that the call has changed nothing.
+    pub fn nothing_happened(&self) -> bool {
+        match self {
+            Self::NotConnected | Self::Refused(_) => true,
+            Self::TimedOut | Self::Unknown(_) | Self::Unreadable => false,
+        }
+    }
+
+    /// Whether the script was not known to the server.
+    pub(super) fn is_no_script(&self) -> bool {
+        matches!(self, Self::Refused(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript))
+    }
+}
+
+impl From<RedisError> for KvError {
+    fn from(error: RedisError) -> Self {
+        if was_refused(&error) { Self::Refused(error) } else { Self::Unknown(error) }
+    }
+}
+
+/// Refused before anything ran. A script's own run-time error is not among them: what it did before stays done.
+fn was_refused(error: &RedisError) -> bool {
+    let ErrorKind::Server(kind) = error.kind() else {
+        return error.is_connection_refusal() || matches!(error.code(), Some("OOM" | "BUSY" | "MISCONF" | "NOAUTH"));
+    };
+    match kind {
+        ServerErrorKind::BusyLoading
+        | ServerErrorKind::NoScript
+        | ServerErrorKind::Moved
+        | ServerErrorKind::Ask
+        | ServerErrorKind::TryAgain
+        | ServerErrorKind::ClusterDown
+        | ServerErrorKind::MasterDown
+        | ServerErrorKind::ReadOnly
+        | ServerErrorKind::NoPerm => true,
+        _ => false,
+    }
+}

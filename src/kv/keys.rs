@@ -1,0 +1,71 @@
+//! The names of Redis keys.
+
+use crate::domain::{CouponId, UserId};
+
+/// Makes keys: a prefix, the shard's tag, a word, and at most one number. No name ever shapes a key.
+#[derive(Debug, Clone)]
+pub struct Keys {
+    prefix: String,
+}
+
+impl Keys {
+    /// `prefix` is the operator's, `cr:` by default; the only shard there is adds `{s0}:`.
+    pub fn new(prefix: &str) -> Self {
+        Self { prefix: format!("{prefix}{{s0}}:") }
+    }
+
+    /// String: `run_id:epoch` while the shard is loaded, `rebuild:<token>` while somebody loads it.
+    pub fn live(&self) -> String {
+        format!("{}live", self.prefix)
+    }
+
+    /// Stream: claims that MySQL may not have yet.
+    pub fn outbox(&self) -> String {
+        format!("{}outbox", self.prefix)
+    }
+
+    /// String: the process that sweeps the outbox.
+    pub fn sweeper(&self) -> String {
+        format!("{}sweeper", self.prefix)
+    }
+
+    /// Hash: `saler/name` -> coupon id.
+    pub fn names(&self) -> String {
+        format!("{}names", self.prefix)
+    }
+
+    /// Hash: a coupon.
+    pub fn coupon(&self, id: CouponId) -> String {
+        format!("{}coupon:{id}", self.prefix)
+    }
+
+    /// List: seqs of a coupon, up to its `claimed`, that nobody has.
+    pub fn holes(&self, id: CouponId) -> String {
+        format!("{}holes:{id}", self.prefix)
+    }
+
+    /// Hash: what a user holds.
+    pub fn holder(&self, id: UserId) -> String {
+        format!("{}holder:{id}", self.prefix)
+    }
+
+    /// Sorted set: a saler's coupon ids, in order of creation.
+    pub fn saler(&self, id: UserId) -> String {
+        format!("{}saler:{id}", self.prefix)
+    }
+
+    /// What the key of every coupon begins with, for scripts that read several.
+    pub fn coupon_prefix(&self) -> String {
+        format!("{}coupon:", self.prefix)
+    }
+
+    /// What the key of every list of holes begins with.
+    pub fn holes_prefix(&self) -> String {
+        format!("{}holes:", self.prefix)
+    }
+
+    /// What every key of the shard begins with.
+    pub fn shard_prefix(&self) -> &str {
+        &self.prefix
+    }
+}

@@ -1,0 +1,266 @@
+//! The far end of the channel: one task that stores claims and sweeps the outbox.
+//!
+//! One connection to MySQL, one batch at a time. A batch is repeated until it is stored, for ever: what is answered is
+//! kept, however long MySQL is away. Whatever goes wrong with a connection, it is closed, which also rolls back.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::Receiver;
+use tokio_util::sync::CancellationToken;
+
+use super::State;
+use super::outbox::{Entry, Head, Outbox};
+use crate::db::claims::{self, Stored};
+use crate::db::{Connection, Db, DbError, instances};
+use crate::domain::{Claim, EntryId, Epoch};
+use crate::kv::Link;
+
+/// The persister's bounds.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The shard, as `shards` names it.
+    pub shard: &'static str,
+    /// This instance, as `instances` names it.
+    pub instance: String,
+    /// Claims of one transaction at most.
+    pub batch_max: usize,
+    /// How long a transaction may take before its connection is closed and it is repeated.
+    pub store_wait: Duration,
+    /// The pause before repeating: the first and the last, doubled each time, with jitter.
+    pub pauses: (Duration, Duration),
+    /// How often the outbox is swept.
+    pub sweep_every: Duration,
+    /// How old an entry must be to be swept.
+    pub sweep_age: Duration,
+    /// Batches of one sweep at most, so that the channel is served between.
+    pub sweep_batches_max: usize,
+}
+
+/// Stores claims until the channel is closed and empty.
+pub struct Persister {
+    pub db: Db,
+    pub link: Arc<Link>,
+    pub outbox: Outbox,
+    pub state: Arc<State>,
+    pub settings: Settings,
+    /// Cancelled when nobody waits for what is left any more.
+    pub abandon: CancellationToken,
+    pub connection: Option<Connection>,
+}
+
+/// A batch was given up because nobody waits for it any more; its claims are in the outbox.
+struct Abandoned;
+
+impl Persister {
+    /// Runs until the channel is closed and empty, or until `abandon`. Returns how many claims it leaves in the outbox.
+    pub async fn run(mut self, mut channel: Receiver<Claim>, close: CancellationToken) -> usize {
+        let mut batch = Vec::with_capacity(self.settings.batch_max);
+        let mut next_sweep = Instant::now() + self.settings.sweep_every;
+        loop {
+            tokio::select! {
+                biased;
+                () = close.cancelled(), if !channel.is_closed() => {
+                    channel.close();
+                    continue;
+                }
+                received = channel.recv_many(&mut batch, self.settings.batch_max) => {
+                    if received == 0 {
+                        return 0;
+                    }
+                }
+                () = tokio::time::sleep_until(next_sweep.into()), if !channel.is_closed() => {}
+            }
+            // Before the sweep, which may not take what this batch or the channel behind it holds.
+            self.state.set_oldest(batch.iter().map(|claim| claim.entry).min());
+            let mut result = Ok(());
+            if Instant::now() >= next_sweep && !channel.is_closed() {
+                result = self.sweep().await;
+                next_sweep = Instant::now() + self.settings.sweep_every;
+            }
+            if result.is_ok() {
+                result = self.settle(&batch).await;
+            }
+            if result.is_err() {
+                return batch.len() + channel.len();
+            }
+            self.state.settled.fetch_add(batch.len() as u64, Ordering::SeqCst);
+            batch.clear();
+            self.state.set_oldest(None);
+        }
+    }
+
+    /// Stores a batch from the channel and deletes its entries from the outbox.
+    async fn settle(&mut self, batch: &[Claim]) -> Result<(), Abandoned> {
+        // Almost always one epoch; around a rebuild there may be two.
+        for claims in batch.chunk_by(|a, b| a.epoch == b.epoch) {
+            self.store(claims[0].epoch, claims).await?;
+            let ids: Vec<EntryId> = claims.iter().map(|claim| claim.entry).collect();
+            self.delete(claims[0].epoch, &ids).await;
+        }
+        Ok(())
+    }
+
+    /// Stores what no channel brings: entries that are old, and below what any living instance has in its hands.
+    async fn sweep(&mut self) -> Result<(), Abandoned> {
+        let Some(live) = self.state.live.load_full() else { return Ok(()) };
+        let below = match instances::oldest_entries(&self.db, &self.settings.instance).await {
+            Ok(others) => others.into_iter().chain(self.state.oldest()).min(),
+            Err(error) => {
+                log::debug!("ledger: sweep skipped: {error}");
+                return Ok(());
+            }
+        };
+        for _ in 0..self.settings.sweep_batches_max {
+            let Ok(connection) = self.link.connection() else { return Ok(()) };
+            let loading = (live.as_str(), live.epoch);
+            let head = self.outbox.head(&connection, loading, self.settings.sweep_age, below, self.settings.batch_max);
+            let entries = match head.await {
+                Ok(Head::Entries(entries)) => entries,
+                Ok(Head::NotMine | Head::NotLoaded) => return Ok(()),
+                Err(error) => {
+                    log::debug!("ledger: sweep skipped: {error}");
+                    return Ok(());
+                }
+            };
+            let read = entries.len();
+            self.store_entries(live.epoch, &entries).await?;
+            if read < self.settings.batch_max {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    async fn store_entries(&mut self, epoch: Epoch, entries: &[Entry]) -> Result<(), Abandoned> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        log::info!("ledger: sweeping {} claims that no channel brought", entries.len());
+        let claims: Vec<Claim> = entries.iter().filter_map(|entry| entry.claim.clone().ok()).collect();
+        if !claims.is_empty() {
+            self.store(epoch, &claims).await?;
+        }
+        for entry in entries {
+            if let Err(text) = &entry.claim {
+                self.poison(entry.id, text).await?;
+            }
+        }
+        let ids: Vec<EntryId> = entries.iter().map(|entry| entry.id).collect();
+        self.delete(epoch, &ids).await;
+        Ok(())
+    }
+
+    /// Repeats the transaction until it is committed.
+    async fn store(&mut self, epoch: Epoch, claims: &[Claim]) -> Result<(), Abandoned> {
+        let mut pause = self.settings.pauses.0;
+        let mut failing_since = None;
+        loop {
+            match self.try_store(epoch, claims).await {
+                Ok(Stored::Done(outcome)) => {
+                    self.state.stored.fetch_add(outcome.inserted as u64, Ordering::Relaxed);
+                    self.state.poisoned.fetch_add(outcome.poisoned.len() as u64, Ordering::Relaxed);
+                    for claim in &outcome.poisoned {
+                        log::error!(
+                            "ledger: ALARM: claim {} poisoned: it contradicts what MySQL has: {claim:?}",
+                            claim.entry
+                        );
+                    }
+                    if let Some(since) = failing_since {
+                        let since: Instant = since;
+                        log::info!("ledger: storing again, after {:.1} s", since.elapsed().as_secs_f64());
+                    }
+                    return Ok(());
+                }
+                // The rebuild that made them late says when it is done.
+                Ok(Stored::Late) => pause = self.settings.pauses.0,
+                Err(error) => {
+                    self.connection = None;
+                    self.state.failures.fetch_add(1, Ordering::Relaxed);
+                    if failing_since.is_none() {
+                        log::error!("ledger: cannot store {} claims, repeating: {}", claims.len(), chain(&error));
+                        failing_since = Some(Instant::now());
+                    }
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))) => {}
+                () = self.abandon.cancelled() => return Err(Abandoned),
+            }
+            pause = (pause * 2).min(self.settings.pauses.1);
+        }
+    }
+
+    async fn try_store(&mut self, epoch: Epoch, claims: &[Claim]) -> Result<Stored, DbError> {
+        let (shard, wait) = (self.settings.shard, self.settings.store_wait);
+        let connection = self.connect().await?;
+        within("store claims", wait, claims::store(connection, shard, epoch, claims)).await
+    }
+
+    /// Notes an entry that is not a claim; nothing behind it waits.
+    async fn poison(&mut self, entry: EntryId, text: &str) -> Result<(), Abandoned> {
+        log::error!("ledger: ALARM: outbox entry {entry} is not a claim: {text:?}");
+        let mut pause = self.settings.pauses.0;
+        loop {
+            let wait = self.settings.store_wait;
+            let result = match self.connect().await {
+                Ok(connection) => within("poison", wait, claims::poison(connection, entry, text, "not a claim")).await,
+                Err(error) => Err(error),
+            };
+            let Err(error) = result else {
+                self.state.poisoned.fetch_add(1, Ordering::Relaxed);
+                return Ok(());
+            };
+            log::error!("ledger: cannot note a poisoned entry, repeating: {}", chain(&error));
+            self.connection = None;
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.abandon.cancelled() => return Err(Abandoned),
+            }
+            pause = (pause * 2).min(self.settings.pauses.1);
+        }
+    }
+
+    async fn connect(&mut self) -> Result<&mut Connection, DbError> {
+        if self.connection.is_none() {
+            let mut connection = self.db.connect_alone().await?;
+            within("prepare", self.settings.store_wait, claims::prepare(&mut connection)).await?;
+            self.connection = Some(connection);
+        }
+        Ok(self.connection.as_mut().expect("it was put there a line above"))
+    }
+
+    /// Deletes entries that MySQL has; what fails here is left to the sweep.
+    async fn delete(&self, epoch: Epoch, ids: &[EntryId]) {
+        let live = self.state.live.load_full();
+        let Some(live) = live.filter(|live| live.epoch == epoch) else { return };
+        let Ok(connection) = self.link.connection() else { return };
+        if let Err(error) = self.outbox.delete(&connection, live.as_str(), ids).await {
+            log::debug!("ledger: {} outbox entries left to the sweep: {error}", ids.len());
+        }
+    }
+}
+
+async fn within<T>(
+    operation: &'static str,
+    wait: Duration,
+    statement: impl Future<Output = diesel::QueryResult<T>>,
+) -> Result<T, DbError> {
+    match tokio::time::timeout(wait, statement).await {
+        Ok(result) => result.map_err(|source| DbError::from_diesel(operation, source)),
+        Err(_) => Err(DbError::TimedOut { operation }),
+    }
+}
+
+/// An error with its causes, for the log.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,265 @@
+//! Coupons on their way from MySQL to Redis: made, changed, and published again where that was cut short.
+//!
+//! MySQL has a coupon first and Redis follows by revision, so whatever dies between leaves a row that lags, and the repair
+//! publishes it. One change goes the other way round: a lowered amount, which Redis must allow, because only Redis knows
+//! how many units are gone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::db::coupons::{self, InsertError, NewCoupon, Stored};
+use crate::db::{Db, DbError};
+use crate::domain::{Amount, Coupon, CouponId, Description, User};
+use crate::gate::{Doubt, Gate};
+use crate::kv::{Connection, KvError, Link, Live};
+use crate::stock::{Presence, Published, Stock};
+
+/// How often rows that lag are looked for, and how many are published at once.
+const REPAIR_EVERY: Duration = Duration::from_secs(1);
+const REPAIR_COUPONS_MAX: i64 = 100;
+
+/// Makes, changes and repairs coupons.
+#[derive(Clone)]
+pub struct Publishing {
+    pub db: Db,
+    pub stock: Stock,
+    pub gate: Arc<Gate>,
+    pub shard: &'static str,
+    /// How long a call to Redis may take.
+    pub wait: Duration,
+}
+
+/// What a saler wants changed; `None` leaves it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Change {
+    pub amount: Option<Amount>,
+    pub scheduled: Option<bool>,
+    pub description: Option<Description>,
+}
+
+/// Why a coupon was not made or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    #[error("a coupon of that name exists")]
+    NameTaken,
+    #[error("the saler has as many coupons as one may")]
+    TooMany,
+    #[error("no such coupon")]
+    NoSuchCoupon,
+    /// More units than the new amount are claimed; nothing has changed.
+    #[error("the amount is below what is claimed")]
+    BelowClaimed,
+    /// A dependency is down or the shard is being loaded: nothing has happened.
+    #[error("not possible now")]
+    Unavailable(#[source] Option<DbError>),
+    /// MySQL or Redis was told and did not answer: it may have happened, and the repair completes what has.
+    #[error("the outcome is unknown")]
+    Unknown(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<DbError> for PublishError {
+    fn from(error: DbError) -> Self {
+        if error.nothing_happened() { Self::Unavailable(Some(error)) } else { Self::Unknown(error.into()) }
+    }
+}
+
+/// Redis has the change, or why not.
+enum Sent {
+    Yes,
+    Refused(Published),
+    Failed(KvError),
+}
+
+impl Publishing {
+    /// Makes a coupon: on return it is in MySQL and can be claimed.
+    ///
+    /// # Errors
+    /// [`PublishError`].
+    pub async fn create(
+        &self,
+        connection: &Connection,
+        saler: &User,
+        new: &NewCoupon,
+        coupons_max: u32,
+    ) -> Result<(), PublishError> {
+        let live = self.live()?;
+        let coupon = coupons::insert(&self.db, saler, new, coupons_max).await.map_err(|error| match error {
+            InsertError::NameTaken => PublishError::NameTaken,
+            InsertError::TooMany => PublishError::TooMany,
+            InsertError::Db(error) => error.into(),
+        })?;
+        self.publish(connection, &live, &coupon, Presence::MayBeNew).await
+    }
+
+    /// Changes a coupon: on return the change is in force.
+    ///
+    /// # Errors
+    /// [`PublishError`].
+    pub async fn change(&self, connection: &Connection, id: CouponId, change: &Change) -> Result<(), PublishError> {
+        let live = self.live()?;
+        let mut tx = self.db.begin().await?;
+        let stored = coupons::lock(&self.db, &mut tx, id).await?.ok_or(PublishError::NoSuchCoupon)?;
+        let wanted = apply(&stored.coupon, change);
+        let lowered = wanted.amount < stored.coupon.amount;
+        // A lowered amount is only announced here: a row that lags, whatever happens next.
+        let next = if lowered { Coupon { revision: wanted.revision, ..stored.coupon.clone() } } else { wanted.clone() };
+        coupons::update(&self.db, &mut tx, &stored, &next).await?;
+        tx.commit().await?;
+        if lowered {
+            self.lower(connection, &live, Coupon { revision: wanted.revision + 1, ..wanted }).await
+        } else {
+            self.publish(connection, &live, &next, presence(&stored)).await
+        }
+    }
+
+    /// Asks Redis whether the amount can be lowered, under the locks that keep the ledger and a rebuild away.
+    async fn lower(&self, connection: &Connection, live: &Live, coupon: Coupon) -> Result<(), PublishError> {
+        let mut tx = self.db.begin().await?;
+        coupons::share_shard(&self.db, &mut tx, self.shard).await?;
+        let stored = coupons::lock(&self.db, &mut tx, coupon.id).await?.ok_or(PublishError::NoSuchCoupon)?;
+        if stored.coupon.revision >= coupon.revision {
+            // Somebody else's change came between: theirs stands, and this one can be tried again.
+            return Err(PublishError::Unavailable(None));
+        }
+        match self.send(connection, live.as_str(), &coupon, presence(&stored)).await {
+            Sent::Yes => {}
+            Sent::Refused(Published::BelowClaimed) => return Err(PublishError::BelowClaimed),
+            Sent::Refused(refused) => return Err(self.refused(refused)),
+            Sent::Failed(error) if error.nothing_happened() => return Err(PublishError::Unavailable(None)),
+            Sent::Failed(error) => return Err(PublishError::Unknown(error.into())),
+        }
+        let committed = match coupons::update(&self.db, &mut tx, &stored, &coupon).await {
+            Ok(()) => tx.commit().await,
+            Err(error) => Err(error),
+        };
+        committed.map_err(|error| PublishError::Unknown(error.into()))?;
+        self.note(&coupon).await;
+        Ok(())
+    }
+
+    /// Publishes what MySQL has committed.
+    async fn publish(
+        &self,
+        connection: &Connection,
+        live: &Live,
+        coupon: &Coupon,
+        presence: Presence,
+    ) -> Result<(), PublishError> {
+        match self.send(connection, live.as_str(), coupon, presence).await {
+            // A later change is there already: this one is in force, or was.
+            Sent::Yes | Sent::Refused(Published::Older { .. }) => {
+                self.note(coupon).await;
+                Ok(())
+            }
+            Sent::Refused(refused) => Err(PublishError::Unknown(self.refused(refused).into())),
+            Sent::Failed(error) => Err(PublishError::Unknown(error.into())),
+        }
+    }
+
+    async fn send(&self, connection: &Connection, live: &str, coupon: &Coupon, presence: Presence) -> Sent {
+        match self.stock.publish(connection, live, coupon, presence, self.wait).await {
+            Ok(Published::Done) => Sent::Yes,
+            Ok(refused) => Sent::Refused(refused),
+            Err(error) => Sent::Failed(error),
+        }
+    }
+
+    fn refused(&self, published: Published) -> PublishError {
+        match published {
+            Published::Missing => self.gate.doubt(Doubt::Lost),
+            Published::NotLoaded => self.gate.doubt(Doubt::NotLoaded),
+            Published::Done | Published::Older { .. } | Published::BelowClaimed | Published::TooLate => {}
+        }
+        PublishError::Unavailable(None)
+    }
+
+    async fn note(&self, coupon: &Coupon) {
+        if let Err(error) = coupons::set_published(&self.db, coupon.id, coupon.revision).await {
+            log::debug!("publishing: coupon {} left to the repair: {error}", coupon.id);
+        }
+    }
+
+    /// Publishes what lags, every second, until `stop`.
+    pub async fn repair(self, link: Arc<Link>, stop: CancellationToken) {
+        let mut failing = false;
+        while !stop.is_cancelled() {
+            if let (Ok(connection), Ok(_)) = (link.connection(), self.gate.live()) {
+                match self.repair_once(&connection).await {
+                    Ok(0) => failing = false,
+                    Ok(count) => log::info!("publishing: {count} coupons that lagged are published"),
+                    Err(error) if !failing => {
+                        failing = true;
+                        log::warn!("publishing: repair failed, repeating: {error}");
+                    }
+                    Err(_) => {}
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(REPAIR_EVERY) => {}
+                () = stop.cancelled() => {}
+            }
+        }
+    }
+
+    /// One round of the repair; returns how many coupons it published.
+    ///
+    /// # Errors
+    /// [`PublishError`] of the first coupon that could not be published; the next round tries again.
+    pub async fn repair_once(&self, connection: &Connection) -> Result<usize, PublishError> {
+        let ids = coupons::lagging(&self.db, REPAIR_COUPONS_MAX).await?;
+        for id in &ids {
+            self.repair_coupon(connection, *id).await?;
+        }
+        Ok(ids.len())
+    }
+
+    async fn repair_coupon(&self, connection: &Connection, id: CouponId) -> Result<(), PublishError> {
+        let mut tx = self.db.begin().await?;
+        coupons::share_shard(&self.db, &mut tx, self.shard).await?;
+        let Some(stored) = coupons::lock(&self.db, &mut tx, id).await? else { return Ok(()) };
+        if stored.published_revision >= stored.coupon.revision {
+            return Ok(());
+        }
+        let live = self.live()?;
+        match self.send(connection, live.as_str(), &stored.coupon, presence(&stored)).await {
+            Sent::Yes => {
+                tx.commit().await?;
+                self.note(&stored.coupon).await;
+                Ok(())
+            }
+            Sent::Refused(Published::Older { revision }) => {
+                // Redis was asked to lower the amount and MySQL was not committed: MySQL's facts win, above it.
+                let above = Coupon { revision: revision + 1, ..stored.coupon.clone() };
+                coupons::update(&self.db, &mut tx, &stored, &above).await?;
+                tx.commit().await?;
+                Ok(())
+            }
+            Sent::Refused(refused) => {
+                log::error!("publishing: coupon {id} cannot be published: {refused:?}");
+                Err(self.refused(refused))
+            }
+            Sent::Failed(error) => Err(PublishError::Unknown(error.into())),
+        }
+    }
+
+    fn live(&self) -> Result<Arc<Live>, PublishError> {
+        self.gate.live().map_err(|_| PublishError::Unavailable(None))
+    }
+}
+
+fn apply(coupon: &Coupon, change: &Change) -> Coupon {
+    Coupon {
+        amount: change.amount.unwrap_or(coupon.amount),
+        scheduled: change.scheduled.unwrap_or(coupon.scheduled),
+        description: change.description.clone().unwrap_or_else(|| coupon.description.clone()),
+        revision: coupon.revision + 1,
+        ..coupon.clone()
+    }
+}
+
+/// What was published once must be there: it is never published again with nothing claimed.
+fn presence(stored: &Stored) -> Presence {
+    if stored.published_revision == 0 { Presence::MayBeNew } else { Presence::MustBeHere }
+}

@@ -1,0 +1,226 @@
+//! Loading coupons and claims from MySQL into Redis, under a rebuild's token.
+//!
+//! Coupons come in pages, claims as a stream; nothing is read whole into memory.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use diesel::prelude::QueryableByName;
+use diesel::sql_types::{Bigint, Integer, TinyInt, Unsigned};
+use diesel_async::RunQueryDsl;
+use futures_util::TryStreamExt;
+
+use super::rebuild::Rebuild;
+use super::{RecoveryError, WAIT};
+use crate::db::coupons::{self, Stored};
+use crate::domain::{CouponId, UserId};
+use crate::kv::{KvError, Reply, Script};
+use crate::stock::{Presence, Published, published};
+
+/// Coupons of one page.
+const PAGE: i64 = 1_000;
+/// Claims and holes of one script, and scripts sent together.
+const CHUNK: usize = 200;
+const PIPELINE: usize = 50;
+/// How long a pipeline may take; scripts before it may still run.
+const PIPELINE_WAIT: Duration = Duration::from_secs(8);
+
+/// What Redis has of a coupon's claims: the highest seq, and how many below it are holes.
+type Loaded = (u32, u32);
+
+#[derive(QueryableByName)]
+struct Row {
+    #[diesel(sql_type = Unsigned<Bigint>)]
+    coupon_id: u64,
+    #[diesel(sql_type = Unsigned<Integer>)]
+    seq: u32,
+    #[diesel(sql_type = Unsigned<Bigint>)]
+    user_id: u64,
+    #[diesel(sql_type = Unsigned<TinyInt>)]
+    nth: u8,
+    #[diesel(sql_type = Unsigned<Integer>)]
+    activity_id: u32,
+    #[diesel(sql_type = Unsigned<Bigint>)]
+    claimed_at: u64,
+}
+
+/// Claims and holes of one coupon on their way into one script.
+#[derive(Default)]
+struct Chunk {
+    coupon: u64,
+    /// The list of holes begins anew with this chunk.
+    first: bool,
+    highest: u32,
+    holes: Vec<u32>,
+    claims: Vec<(u64, String, String)>,
+}
+
+impl Rebuild<'_> {
+    /// Publishes every coupon and loads the claims that Redis lacks.
+    pub(super) async fn load(&self) -> Result<(), RecoveryError> {
+        let mut after = CouponId(0);
+        loop {
+            let page = coupons::page(&self.recovery.db, after, PAGE).await?;
+            let (Some(first), Some(last)) = (page.as_slice().first(), page.as_slice().last()) else { return Ok(()) };
+            let (first, last) = (first.coupon.id, last.coupon.id);
+            self.publish(&page).await?;
+            self.load_claims(&page, first, last).await?;
+            self.recovery.progress.coupons.fetch_add(page.len() as u64, Ordering::Relaxed);
+            after = last;
+        }
+    }
+
+    async fn publish(&self, page: &[Stored]) -> Result<(), RecoveryError> {
+        let stock = &self.recovery.stock;
+        let commands = page.iter().map(|stored| {
+            stock.publishing(&self.connection, &self.marker, &stored.coupon, Presence::MayBeNew, PIPELINE_WAIT)
+        });
+        for (reply, stored) in self.send(commands.collect()).await?.iter().zip(page) {
+            match published(reply)? {
+                Published::Done | Published::Older { .. } => {}
+                Published::BelowClaimed => {
+                    log::error!("recovery: ALARM: coupon {} has more claims than units", stored.coupon.id);
+                }
+                Published::Missing | Published::NotLoaded | Published::TooLate => return Err(RecoveryError::Overtaken),
+            }
+        }
+        Ok(())
+    }
+
+    /// Loads the claims of a page of coupons. A coupon of which Redis has all is skipped; one of which it lacks the last
+    /// ones is loaded from there; one with holes is loaded whole.
+    async fn load_claims(&self, page: &[Stored], first: CouponId, last: CouponId) -> Result<(), RecoveryError> {
+        let highest: HashMap<_, _> = coupons::highest_seqs(&self.recovery.db, first, last).await?.into_iter().collect();
+        let here = self.loaded(page).await?;
+        let mut whole = Vec::new();
+        for (stored, (claimed, holes)) in page.iter().zip(here) {
+            let coupon = &stored.coupon;
+            let highest = highest.get(&coupon.id).copied().unwrap_or(0);
+            let rows = i64::from(coupon.amount.get()) - stored.left_count;
+            let gaps = i64::from(highest) - rows;
+            if claimed == highest && i64::from(holes) == gaps {
+                continue;
+            }
+            if claimed == 0 || gaps != 0 || holes != 0 {
+                whole.push(coupon.id);
+            } else {
+                self.stream(&format!("coupon_id = {} AND seq > {claimed}", coupon.id), claimed).await?;
+            }
+        }
+        if whole.is_empty() {
+            return Ok(());
+        }
+        let ids = whole.iter().map(CouponId::to_string).collect::<Vec<_>>().join(",");
+        self.stream(&format!("coupon_id IN ({ids})"), 0).await
+    }
+
+    async fn loaded(&self, page: &[Stored]) -> Result<Vec<Loaded>, RecoveryError> {
+        let keys = self.recovery.stock.keys();
+        let mut pipeline = redis::pipe();
+        for stored in page {
+            pipeline.cmd("HGET").arg(keys.coupon(stored.coupon.id)).arg("claimed");
+            pipeline.cmd("LLEN").arg(keys.holes(stored.coupon.id));
+        }
+        let replies = self.connection.call_all(&pipeline, PIPELINE_WAIT).await?;
+        let number = |value| redis::from_redis_value::<Option<u32>>(value).map_err(|_| KvError::Unreadable);
+        let mut replies = replies.into_iter();
+        let mut loaded = Vec::with_capacity(page.len());
+        while let (Some(claimed), Some(holes)) = (replies.next(), replies.next()) {
+            loaded.push((number(claimed)?.unwrap_or(0), number(holes)?.unwrap_or(0)));
+        }
+        Ok(loaded)
+    }
+
+    /// Loads the claims that match, whose coupons Redis has up to `above`; what is not there in between is a hole.
+    async fn stream(&self, matching: &str, above: u32) -> Result<(), RecoveryError> {
+        let mut mysql = self.recovery.db.connect_alone().await?;
+        let query = diesel::sql_query(format!(
+            "SELECT coupon_id, seq, user_id, nth, activity_id, claimed_at FROM claims WHERE {matching} \
+             ORDER BY coupon_id, seq"
+        ));
+        let mut rows = query.load_stream::<Row>(&mut mysql).await.map_err(RecoveryError::Read)?;
+        let mut chunk = Chunk::default();
+        let mut full = Vec::new();
+        let mut previous = above;
+        while let Some(row) = rows.try_next().await.map_err(RecoveryError::Read)? {
+            if row.coupon_id != chunk.coupon {
+                let next = Chunk { coupon: row.coupon_id, first: above == 0, ..Chunk::default() };
+                full.push(std::mem::replace(&mut chunk, next));
+                previous = above;
+            }
+            for hole in previous + 1..row.seq {
+                chunk.holes.push(hole);
+                chunk.highest = hole;
+                if chunk.holes.len() >= CHUNK {
+                    full.push(chunk.next());
+                    self.flush_some(&mut full).await?;
+                }
+            }
+            previous = row.seq;
+            chunk.push(&row);
+            if chunk.claims.len() + chunk.holes.len() >= CHUNK {
+                full.push(chunk.next());
+            }
+            self.flush_some(&mut full).await?;
+        }
+        full.push(chunk);
+        self.flush(&mut full).await
+    }
+
+    async fn flush_some(&self, full: &mut Vec<Chunk>) -> Result<(), RecoveryError> {
+        if full.len() < PIPELINE { Ok(()) } else { self.flush(full).await }
+    }
+
+    async fn flush(&self, full: &mut Vec<Chunk>) -> Result<(), RecoveryError> {
+        let chunks: Vec<Chunk> = full.drain(..).filter(|chunk| chunk.coupon != 0).collect();
+        let claims: usize = chunks.iter().map(|chunk| chunk.claims.len()).sum();
+        let commands = chunks.iter().map(|chunk| self.loading(chunk)).collect();
+        for reply in self.send(commands).await? {
+            self.own(reply.word() == "loaded")?;
+        }
+        self.recovery.progress.claims.fetch_add(claims as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn loading(&self, chunk: &Chunk) -> redis::Cmd {
+        let keys = self.recovery.stock.keys();
+        let coupon = CouponId(chunk.coupon);
+        let mut names = vec![keys.live(), keys.coupon(coupon), keys.holes(coupon)];
+        names.extend(chunk.claims.iter().map(|(user, ..)| keys.holder(UserId(*user))));
+        let mut cmd = Script::LoadClaims.call(&names);
+        cmd.arg(&self.marker).arg(chunk.highest).arg(u8::from(chunk.first)).arg(chunk.holes.len()).arg(&chunk.holes);
+        for (_, field, value) in &chunk.claims {
+            cmd.arg(field).arg(value);
+        }
+        cmd
+    }
+
+    async fn send(&self, commands: Vec<redis::Cmd>) -> Result<Vec<Reply>, RecoveryError> {
+        let mut pipeline = redis::pipe();
+        for command in commands {
+            pipeline.add_command(command);
+        }
+        if pipeline.is_empty() {
+            return Ok(Vec::new());
+        }
+        let replies = self.connection.eval_all(&pipeline, PIPELINE_WAIT + WAIT).await?;
+        Ok(replies)
+    }
+}
+
+impl Chunk {
+    fn push(&mut self, row: &Row) {
+        let field = if row.nth == 1 { row.coupon_id.to_string() } else { format!("{}:{}", row.coupon_id, row.nth) };
+        // Its first entry is gone; the claim keeps its time, and no entry of the outbox is as old.
+        let value = format!("{}:{}-0:{}", row.seq, row.claimed_at, row.activity_id);
+        self.highest = row.seq;
+        self.claims.push((row.user_id, field, value));
+    }
+
+    /// Takes what there is, leaving an empty chunk that goes on with the same coupon.
+    fn next(&mut self) -> Self {
+        let next = Self { coupon: self.coupon, ..Self::default() };
+        std::mem::replace(self, next)
+    }
+}

@@ -1,0 +1,222 @@
+//! Bringing Redis back to what MySQL and the outbox know, and knowing when that is needed.
+//!
+//! Every second, and whenever somebody doubts, the process that Redis is, the key `live` and the shard's row in MySQL are
+//! compared. If they agree, the gate opens for that loading. If not, the gate closes and one instance rebuilds. The
+//! start is no different: a Redis that was never loaded does not agree.
+//!
+//! Stands beside `claiming`, above the gate, the ledger and the stock, which do not know each other.
+
+mod load;
+mod rebuild;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::db::shards::{self, Shard};
+use crate::db::{Db, DbError, instances};
+use crate::domain::Epoch;
+use crate::gate::{Gate, Reason};
+use crate::kv::{Connection, KvError, Link, LinkConfig, Live};
+use crate::ledger::{Ledger, Outbox};
+use crate::stock::Stock;
+
+/// How often everything is compared.
+const COMPARE_EVERY: Duration = Duration::from_secs(1);
+/// How long a call to Redis may take.
+const WAIT: Duration = Duration::from_secs(2);
+/// What `live` begins with while somebody rebuilds.
+const REBUILD: &str = "rebuild:";
+
+/// Keeps the gate open for the loading that Redis holds, and loads it where it holds none.
+pub struct Recovery {
+    pub db: Db,
+    /// For comparing; a rebuild makes a connection of its own, which never reconnects.
+    pub link: Arc<Link>,
+    pub redis: LinkConfig,
+    pub stock: Stock,
+    pub outbox: Outbox,
+    pub gate: Arc<Gate>,
+    pub ledger: Ledger,
+    pub shard: &'static str,
+    /// This instance, as `instances` names it, and this run of it.
+    pub instance: String,
+    pub process: String,
+    pub progress: Arc<Progress>,
+}
+
+/// How far the rebuild is that runs, or ran last.
+#[derive(Debug, Default)]
+pub struct Progress {
+    coupons: AtomicU64,
+    claims: AtomicU64,
+    rebuilds: AtomicU64,
+    /// What this process has acknowledged: nothing of an earlier epoch is left in it.
+    acknowledged: AtomicU32,
+}
+
+/// Why a comparison or a rebuild was cut short. It starts again within a second.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoveryError {
+    #[error(transparent)]
+    Db(#[from] DbError),
+    #[error(transparent)]
+    Kv(#[from] KvError),
+    #[error("reading claims failed")]
+    Read(#[source] diesel::result::Error),
+    #[error("another instance has taken the rebuild over")]
+    Overtaken,
+}
+
+/// What a comparison found.
+enum Compared {
+    /// Redis is this loading.
+    Loaded(Live),
+    /// It is not; `found` is what `live` holds, empty for nothing.
+    NotLoaded { row: Shard, found: String },
+}
+
+impl Progress {
+    /// Coupons and claims loaded by the rebuild that runs, or ran last.
+    pub fn loaded(&self) -> (u64, u64) {
+        (self.coupons.load(Ordering::Relaxed), self.claims.load(Ordering::Relaxed))
+    }
+
+    /// Rebuilds completed by this process.
+    pub fn rebuilds(&self) -> u64 {
+        self.rebuilds.load(Ordering::Relaxed)
+    }
+}
+
+impl Recovery {
+    /// Compares, opens, closes and rebuilds until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut failing = String::new();
+        loop {
+            tokio::select! {
+                result = self.round() => match result {
+                    Ok(()) => failing.clear(),
+                    Err(error) => {
+                        let text = error.to_string();
+                        if text != failing {
+                            log::warn!("recovery: {text}; trying again");
+                            failing = text;
+                        }
+                    }
+                },
+                () = stop.cancelled() => break,
+            }
+            tokio::select! {
+                () = tokio::time::sleep(COMPARE_EVERY) => {}
+                () = self.gate.doubted() => {}
+                () = stop.cancelled() => break,
+            }
+        }
+        self.gate.close(Reason::Stopping);
+    }
+
+    /// Compares once and does what follows from it.
+    ///
+    /// # Errors
+    /// [`RecoveryError`]; the gate stays as it is, unless Redis was seen to be another.
+    pub async fn round(&self) -> Result<(), RecoveryError> {
+        let connection = self.link.connection()?;
+        let lost = self.gate.take_lost();
+        let found = self.read_live(&connection).await?;
+        let known = self.gate.live().ok();
+        if known.is_some_and(|live| live.as_str() != found || live.run_id != connection.run_id()) {
+            // Before MySQL is asked: it may be away, and nothing may be sold meanwhile.
+            self.close();
+        }
+        let row = shards::read(&self.db, self.shard).await?;
+        self.acknowledge(&row);
+        let acknowledged = Epoch(self.progress.acknowledged.load(Ordering::SeqCst));
+        let oldest = self.ledger.state().oldest();
+        instances::beat(&self.db, &self.instance, &self.process, acknowledged, oldest).await?;
+        match compare(&row, &found, connection.run_id()) {
+            Compared::Loaded(live) if !lost => self.open(live),
+            Compared::Loaded(_) => {
+                log::error!("recovery: ALARM: Redis lacks a coupon that it had");
+                self.close();
+                self.rebuild(&row, &found, true).await?;
+            }
+            Compared::NotLoaded { row, found } => {
+                self.close();
+                if !found.starts_with(REBUILD) {
+                    self.rebuild(&row, &found, lost).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn open(&self, live: Live) {
+        if self.gate.live().is_ok_and(|open| *open == live) {
+            return;
+        }
+        log::info!("recovery: selling under epoch {} in Redis process {}", live.epoch, live.run_id);
+        self.ledger.trust(Some(live.clone()));
+        self.gate.open(live);
+    }
+
+    fn close(&self) {
+        if self.gate.live().is_ok() {
+            log::warn!("recovery: Redis is not the one we knew; selling stops until it is loaded");
+        }
+        self.gate.close(Reason::Recovering);
+        self.ledger.trust(None);
+    }
+
+    /// Notes the epoch up to which nothing is left in this process: no attempt in flight, no claim in the ledger's hands.
+    fn acknowledge(&self, row: &Shard) {
+        if row.is_live {
+            self.progress.acknowledged.store(row.epoch.0, Ordering::SeqCst);
+        } else if self.gate.live().is_err() && self.is_drained() {
+            self.progress.acknowledged.store(row.next_epoch.0, Ordering::SeqCst);
+        }
+    }
+
+    fn is_drained(&self) -> bool {
+        self.gate.in_flight() == 0 && self.ledger.unsettled() == 0
+    }
+
+    async fn read_live(&self, connection: &Connection) -> Result<String, KvError> {
+        let value = connection.call(redis::cmd("GET").arg(self.stock.keys().live()), WAIT).await?;
+        let text: Option<String> = redis::from_redis_value(value).map_err(|_| KvError::Unreadable)?;
+        Ok(text.unwrap_or_default())
+    }
+}
+
+fn compare(row: &Shard, found: &str, run_id: &str) -> Compared {
+    let live = Live::new(run_id, row.epoch);
+    if row.is_live && row.run_id == run_id && live.as_str() == found {
+        Compared::Loaded(live)
+    } else {
+        Compared::NotLoaded { row: row.clone(), found: found.to_owned() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(run_id: &str, epoch: u32, is_live: bool) -> Shard {
+        let (run_id, epoch) = (run_id.to_owned(), Epoch(epoch));
+        Shard { epoch, run_id, is_live, token: String::new(), next_epoch: epoch, found_live: None }
+    }
+
+    #[test]
+    fn only_the_process_and_the_epoch_that_were_recorded_are_taken_for_loaded() {
+        let loaded = |row: Shard, found, run_id| matches!(compare(&row, found, run_id), Compared::Loaded(_));
+        assert!(loaded(row("a", 3, true), "a:3", "a"));
+        assert!(!loaded(row("a", 3, false), "a:3", "a"), "somebody rebuilds");
+        assert!(!loaded(row("a", 3, true), "a:3", "b"), "Redis has restarted with its data");
+        assert!(!loaded(row("a", 3, true), "", "a"), "Redis was flushed");
+        assert!(!loaded(row("a", 3, true), "a:2", "a"), "Redis went back in time");
+        assert!(!loaded(row("a", 4, true), "a:3", "a"), "somebody else's rebuild went on");
+        assert!(!loaded(row("a", 3, true), "rebuild:x", "a"), "somebody rebuilds");
+        assert!(!loaded(row("", 0, false), "", "a"), "never loaded");
+    }
+}

@@ -1,0 +1,239 @@
+//! One rebuild of the shard, by the instance that has put its token into `live`.
+//!
+//! Every write checks the token, in Redis by script and in MySQL by the row's epoch and token, so that of two rebuilds at
+//! most one goes on. All of it goes over one connection that never reconnects: if it breaks, recovery starts again.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::{REBUILD, Recovery, RecoveryError, WAIT};
+use crate::db::claims::{self, Stored};
+use crate::db::shards::{self, Holding, Shard};
+use crate::db::{Connection as DbConnection, DbError, instances};
+use crate::domain::{Claim, EntryId, Epoch};
+use crate::kv::{Connection, Script};
+use crate::ledger::Head;
+
+/// `live` expires after this unless the rebuild renews it.
+const TOKEN_LASTS: Duration = Duration::from_secs(10);
+const TOKEN_RENEWED_EVERY: Duration = Duration::from_secs(2);
+/// How often it is looked whether everybody has let go of the old epoch.
+const DRAINED_POLL: Duration = Duration::from_millis(50);
+/// Entries of one transaction of the drain.
+const DRAIN_BATCH: usize = 1_000;
+/// Keys deleted by one script, and asked for by one `SCAN`.
+const FORGET_BATCH: usize = 1_000;
+
+/// A rebuild under way.
+pub(super) struct Rebuild<'a> {
+    pub(super) recovery: &'a Recovery,
+    pub(super) connection: Connection,
+    /// What `live` holds meanwhile.
+    pub(super) marker: String,
+    token: String,
+}
+
+impl Recovery {
+    /// Rebuilds the shard, unless another instance is first. `lost`: what is in Redis is not to be relied on.
+    pub(super) async fn rebuild(&self, row: &Shard, found: &str, lost: bool) -> Result<(), RecoveryError> {
+        let connection = Connection::open(&self.redis).await?;
+        let token = format!("{:032x}", rand::random::<u128>());
+        let rebuild = Rebuild { recovery: self, connection, marker: format!("{REBUILD}{token}"), token };
+        if !rebuild.take_live(found, &rebuild.marker, TOKEN_LASTS).await? {
+            return Ok(());
+        }
+        let started = Instant::now();
+        log::warn!(
+            "recovery: loading Redis from MySQL; `live` held {found:?}, the last loading was {}:{}",
+            row.run_id,
+            row.epoch
+        );
+        tokio::select! {
+            result = rebuild.run(if lost { "" } else { found }) => result?,
+            result = rebuild.renew() => result?,
+        }
+        let (coupons, claims) = self.progress.loaded();
+        self.progress.rebuilds.fetch_add(1, Ordering::Relaxed);
+        log::info!(
+            "recovery: done in {:.2} s; {coupons} coupons and {claims} claims loaded",
+            started.elapsed().as_secs_f64()
+        );
+        // Look at once, instead of in a second, whether it may be sold from.
+        self.gate.doubt(crate::gate::Doubt::NotLoaded);
+        Ok(())
+    }
+}
+
+impl Rebuild<'_> {
+    async fn run(&self, found: &str) -> Result<(), RecoveryError> {
+        let (db, shard) = (&self.recovery.db, self.recovery.shard);
+        // Read again: what was compared may be older than the token.
+        let row = shards::read(db, shard).await?;
+        let last_live = format!("{}:{}", row.run_id, row.epoch);
+        let next = Epoch(row.epoch.0.max(epoch_of(found)) + 1);
+        let was = Holding { epoch: row.epoch, token: &row.token };
+        self.own(shards::begin(db, shard, was, &self.token, next, found).await?)?;
+        let noted = shards::read(db, shard).await?.found_live;
+
+        self.wait_until_drained(next).await?;
+        let held = Holding { epoch: row.epoch, token: &self.token };
+        self.own(shards::raise_epoch(db, shard, held, next).await?)?;
+        let held = Holding { epoch: next, token: &self.token };
+
+        self.drain_outbox(next).await?;
+        self.recovery.progress.coupons.store(0, Ordering::Relaxed);
+        self.recovery.progress.claims.store(0, Ordering::Relaxed);
+        // What the last loading left, less what was lost at its end: with the outbox drained, a subset of MySQL.
+        let subset = !found.is_empty() && noted.as_deref() == Some(last_live.as_str());
+        if !subset {
+            self.own(shards::forget_found(db, shard, held).await?)?;
+            self.forget_keys().await?;
+        }
+        self.load().await?;
+
+        self.own(shards::finish(db, shard, held, self.connection.run_id()).await?)?;
+        let live = format!("{}:{next}", self.connection.run_id());
+        let taken = self.take_live(&self.marker, &live, Duration::ZERO).await?;
+        self.own(taken)
+    }
+
+    /// Ends this rebuild where another has taken it over.
+    pub(super) fn own(&self, still: bool) -> Result<(), RecoveryError> {
+        if still { Ok(()) } else { Err(RecoveryError::Overtaken) }
+    }
+
+    /// Puts `to` into `live` where it holds `from`; `lasts` zero: for ever.
+    async fn take_live(&self, from: &str, to: &str, lasts: Duration) -> Result<bool, RecoveryError> {
+        let mut cmd = Script::TakeLive.call(&[self.recovery.stock.keys().live()]);
+        cmd.arg(from).arg(to).arg(u64::try_from(lasts.as_millis()).unwrap_or(0));
+        Ok(self.connection.eval(&cmd, WAIT).await?.word() == "taken")
+    }
+
+    /// Keeps the token from expiring; returns only with an error.
+    async fn renew(&self) -> Result<(), RecoveryError> {
+        loop {
+            tokio::time::sleep(TOKEN_RENEWED_EVERY).await;
+            if !self.take_live(&self.marker, &self.marker, TOKEN_LASTS).await? {
+                return Err(RecoveryError::Overtaken);
+            }
+            let (coupons, claims) = self.recovery.progress.loaded();
+            log::info!("recovery: {coupons} coupons and {claims} claims loaded so far");
+        }
+    }
+
+    /// Waits until no instance has an attempt in flight or a claim that MySQL lacks.
+    async fn wait_until_drained(&self, next: Epoch) -> Result<(), RecoveryError> {
+        let recovery = self.recovery;
+        while !recovery.is_drained() {
+            tokio::time::sleep(DRAINED_POLL).await;
+        }
+        recovery.progress.acknowledged.store(next.0, Ordering::SeqCst);
+        let mut waiting = Vec::new();
+        loop {
+            let behind = instances::without_acknowledgement(&recovery.db, &recovery.instance, next).await?;
+            if behind.is_empty() {
+                return Ok(());
+            }
+            if behind != waiting {
+                log::info!("recovery: waiting for what these instances hold: {behind:?}");
+                waiting = behind;
+            }
+            let (acknowledged, oldest) = (next, recovery.ledger.state().oldest());
+            instances::beat(&recovery.db, &recovery.instance, &recovery.process, acknowledged, oldest).await?;
+            tokio::time::sleep(DRAINED_POLL * 4).await;
+        }
+    }
+
+    /// Stores everything the outbox has, under the new epoch.
+    async fn drain_outbox(&self, epoch: Epoch) -> Result<(), RecoveryError> {
+        let mut mysql = self.recovery.db.connect_alone().await?;
+        let mut drained = 0;
+        loop {
+            let head =
+                self.recovery.outbox.head(&self.connection, (&self.marker, epoch), Duration::ZERO, None, DRAIN_BATCH);
+            let entries = match head.await? {
+                Head::Entries(entries) => entries,
+                Head::NotMine => {
+                    // The sweeper before us still has its short lock.
+                    tokio::time::sleep(DRAINED_POLL).await;
+                    continue;
+                }
+                Head::NotLoaded => return Err(RecoveryError::Overtaken),
+            };
+            if entries.is_empty() {
+                if drained > 0 {
+                    log::info!("recovery: {drained} claims from the outbox");
+                }
+                return Ok(());
+            }
+            let claims: Vec<Claim> = entries.iter().filter_map(|entry| entry.claim.clone().ok()).collect();
+            self.store(&mut mysql, epoch, &claims).await?;
+            for entry in &entries {
+                if let Err(text) = &entry.claim {
+                    log::error!("recovery: ALARM: outbox entry {} is not a claim: {text:?}", entry.id);
+                    claims::poison(&mut mysql, entry.id, text, "not a claim").await.map_err(RecoveryError::Read)?;
+                }
+            }
+            let ids: Vec<EntryId> = entries.iter().map(|entry| entry.id).collect();
+            self.own(self.recovery.outbox.delete(&self.connection, &self.marker, &ids).await?)?;
+            drained += entries.len();
+        }
+    }
+
+    async fn store(&self, mysql: &mut DbConnection, epoch: Epoch, claims: &[Claim]) -> Result<(), RecoveryError> {
+        if claims.is_empty() {
+            return Ok(());
+        }
+        let stored = claims::store(mysql, self.recovery.shard, epoch, claims).await;
+        match stored.map_err(|source| DbError::from_diesel("drain outbox", source))? {
+            Stored::Done(outcome) => {
+                for claim in &outcome.poisoned {
+                    log::error!(
+                        "recovery: ALARM: claim {} poisoned: it contradicts what MySQL has: {claim:?}",
+                        claim.entry
+                    );
+                }
+                Ok(())
+            }
+            Stored::Late => Err(RecoveryError::Overtaken),
+        }
+    }
+
+    /// Deletes what Redis has of the shard; the outbox is empty by now, and `live` and the sweeper's lock stay.
+    async fn forget_keys(&self) -> Result<(), RecoveryError> {
+        let keys = self.recovery.stock.keys();
+        let keep = [keys.live(), keys.outbox(), keys.sweeper()];
+        let pattern = format!("{}*", escape_glob(keys.shard_prefix()));
+        let mut cursor = 0_u64;
+        loop {
+            let mut scan = redis::cmd("SCAN");
+            scan.arg(cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(FORGET_BATCH);
+            let reply = self.connection.call(&scan, WAIT).await?;
+            let (next, found): (u64, Vec<String>) =
+                redis::from_redis_value(reply).map_err(|_| crate::kv::KvError::Unreadable)?;
+            let mut forgotten: Vec<String> = found.into_iter().filter(|key| !keep.contains(key)).collect();
+            while !forgotten.is_empty() {
+                let rest = forgotten.split_off(forgotten.len().min(FORGET_BATCH));
+                forgotten.insert(0, keys.live());
+                let mut cmd = Script::ForgetKeys.call(&forgotten);
+                cmd.arg(&self.marker);
+                self.own(self.connection.eval(&cmd, WAIT).await?.word() == "forgotten")?;
+                forgotten = rest;
+            }
+            if next == 0 {
+                return Ok(());
+            }
+            cursor = next;
+        }
+    }
+}
+
+/// The epoch in a value of `live`; 0 where it names none.
+fn epoch_of(live: &str) -> u32 {
+    live.rsplit_once(':').and_then(|(_, epoch)| epoch.parse().ok()).unwrap_or(0)
+}
+
+/// So that a prefix with glob characters matches itself only.
+fn escape_glob(text: &str) -> String {
+    text.chars().flat_map(|c| if "*?[]\\^".contains(c) { vec!['\\', c] } else { vec![c] }).collect()
+}

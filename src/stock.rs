@@ -1,0 +1,289 @@
+//! Units in Redis: publish a coupon, claim a unit, list what is offered and held.
+//!
+//! One script a call; each is atomic and compares the loading of the shard. Deliberately knows nothing of MySQL: who
+//! calls it decides what is published and where a claim goes next.
+
+use std::time::Duration;
+
+use crate::domain::{ActivityId, Claim, Coupon, CouponId, EntryId, Refusal, UserId, left};
+use crate::kv::{Connection, Keys, KvError, Live, Reply, Script};
+
+/// How far Redis' clock may have been measured wrong before a claim is refused as too late: what an unknown outcome may
+/// be applied after its deadline.
+const NOT_AFTER_GRACE_MS: i64 = 100;
+
+/// The shard's scripts, bound to its keys.
+#[derive(Debug, Clone)]
+pub struct Stock {
+    keys: Keys,
+    outbox_max: u32,
+}
+
+/// What became of an attempt at a unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// A unit was granted just now.
+    Claimed(Claim),
+    /// The user holds it already. `pending`: it is still in the outbox.
+    Already { claim: Claim, pending: bool },
+    /// Nothing was granted, and why.
+    Refused(Refusal),
+    /// The outbox is full: nothing has happened.
+    Backlog,
+    /// The shard is not the loading that was expected: nothing has happened.
+    NotLoaded,
+    /// Redis came to it after the caller's deadline: nothing has happened.
+    TooLate,
+    /// The shard has lost a coupon that it had: nothing has happened.
+    Missing,
+}
+
+/// What became of publishing a coupon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Published {
+    /// Redis has it as given.
+    Done,
+    /// Redis has this higher revision already.
+    Older {
+        revision: u64,
+    },
+    /// The amount is below the highest seq handed out; Redis is unchanged.
+    BelowClaimed,
+    /// The coupon has been here before, and is not any more.
+    Missing,
+    NotLoaded,
+    TooLate,
+}
+
+/// Whether a coupon may be new in Redis, with nothing claimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    MayBeNew,
+    MustBeHere,
+}
+
+/// A coupon on its saler's list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offered {
+    pub name: String,
+    pub face_value: u32,
+    pub description: String,
+    pub amount: u64,
+    pub left: u64,
+}
+
+/// A coupon on a customer's list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    pub saler: String,
+    pub name: String,
+    pub face_value: u32,
+    pub description: String,
+}
+
+/// A read of a shard that may not be loaded: `None` says that it is not.
+type Loaded<T> = Result<Option<T>, KvError>;
+
+impl Stock {
+    /// `outbox_max` entries may wait in the outbox.
+    pub fn new(keys: Keys, outbox_max: u32) -> Self {
+        Self { keys, outbox_max }
+    }
+
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// Takes a unit of `coupon` for `user`, waiting up to `wait`.
+    ///
+    /// # Errors
+    /// [`KvError`]; where [`KvError::nothing_happened`] is false a unit may have been granted, or may yet be within the
+    /// grace of 100 ms.
+    pub async fn take(
+        &self,
+        connection: &Connection,
+        live: &Live,
+        coupon: CouponId,
+        user: UserId,
+        wait: Duration,
+    ) -> Result<Taken, KvError> {
+        let keys = &self.keys;
+        let keys = [keys.live(), keys.coupon(coupon), keys.holder(user), keys.holes(coupon), keys.outbox()];
+        let mut cmd = Script::Claim.call(&keys);
+        cmd.arg(live.as_str()).arg(live.epoch.0).arg(not_after(connection, wait));
+        cmd.arg(coupon.0).arg(user.0).arg(self.outbox_max);
+        let reply = connection.eval(&cmd, wait).await?;
+        let claim = |seq, entry, activity| Claim { coupon, user, entry, seq, activity, epoch: live.epoch, nth: 1 };
+        Ok(match reply.word() {
+            "claimed" => Taken::Claimed(claim(reply.number(1)?, entry(reply.text(2)?)?, ActivityId(0))),
+            "already" => {
+                let (seq, entry, activity) = held(reply.text(1)?)?;
+                Taken::Already { claim: claim(seq, entry, activity), pending: reply.number::<u8>(2)? > 0 }
+            }
+            "sold-out" => Taken::Refused(Refusal::SoldOut),
+            "not-on-sale" => Taken::Refused(Refusal::NotOnSale),
+            "missing" => Taken::Missing,
+            "not-loaded" => Taken::NotLoaded,
+            "too-late" => Taken::TooLate,
+            "backlog" => Taken::Backlog,
+            _ => return Err(KvError::Unreadable),
+        })
+    }
+
+    /// Puts a coupon's facts into Redis as MySQL has them, unless Redis has later ones.
+    ///
+    /// `live` is the value that the key must hold. Redis does nothing once `wait` and the grace are over, so that an
+    /// unknown outcome is final.
+    ///
+    /// # Errors
+    /// [`KvError`]; it may have happened unless [`KvError::nothing_happened`].
+    pub async fn publish(
+        &self,
+        connection: &Connection,
+        live: &str,
+        coupon: &Coupon,
+        presence: Presence,
+        wait: Duration,
+    ) -> Result<Published, KvError> {
+        let reply = connection.eval(&self.publishing(connection, live, coupon, presence, wait), wait).await?;
+        published(&reply)
+    }
+
+    /// The command that [`Stock::publish`] sends, for callers that send many together.
+    pub fn publishing(
+        &self,
+        connection: &Connection,
+        live: &str,
+        coupon: &Coupon,
+        presence: Presence,
+        wait: Duration,
+    ) -> redis::Cmd {
+        let keys = &self.keys;
+        let mut cmd =
+            Script::SetCoupon.call(&[keys.live(), keys.coupon(coupon.id), keys.names(), keys.saler(coupon.saler_id)]);
+        cmd.arg(live).arg(not_after(connection, wait)).arg(u8::from(presence == Presence::MayBeNew));
+        cmd.arg(coupon.id.0).arg(coupon.revision).arg(coupon.saler.as_str()).arg(coupon.name.as_str());
+        cmd.arg(coupon.amount.get()).arg(coupon.face_value.get()).arg(coupon.description.as_str());
+        cmd.arg(u8::from(coupon.scheduled));
+        cmd
+    }
+
+    /// The coupon that `name` of `saler` is; `Some(None)` where there is none.
+    ///
+    /// # Errors
+    /// [`KvError`]; reading changes nothing.
+    pub async fn find(
+        &self,
+        connection: &Connection,
+        live: &Live,
+        path: &str,
+        wait: Duration,
+    ) -> Loaded<Option<CouponId>> {
+        let mut cmd = Script::FindCoupon.call(&[self.keys.live(), self.keys.names()]);
+        cmd.arg(live.as_str()).arg(path);
+        let reply = connection.eval(&cmd, wait).await?;
+        match reply.word() {
+            "found" => Ok(Some(Some(CouponId(reply.number(1)?)))),
+            "none" => Ok(Some(None)),
+            "not-loaded" => Ok(None),
+            _ => Err(KvError::Unreadable),
+        }
+    }
+
+    /// The coupons of a saler, newest first, `give` of them after `skip`.
+    ///
+    /// # Errors
+    /// [`KvError`]; reading changes nothing.
+    pub async fn list_offered(
+        &self,
+        connection: &Connection,
+        live: &Live,
+        saler: UserId,
+        (skip, give): (u64, u64),
+        wait: Duration,
+    ) -> Loaded<Vec<Offered>> {
+        let keys = &self.keys;
+        let mut cmd = Script::ListOffered.call(&[keys.live(), keys.saler(saler)]);
+        cmd.arg(live.as_str()).arg(skip.min(SKIP_MAX)).arg(give).arg(keys.coupon_prefix()).arg(keys.holes_prefix());
+        page(&connection.eval(&cmd, wait).await?, 6, |reply, at| {
+            Ok(Offered {
+                name: reply.text(at)?.to_owned(),
+                face_value: reply.number(at + 1)?,
+                description: reply.text(at + 2)?.to_owned(),
+                amount: reply.number(at + 3)?,
+                left: left(reply.number(at + 3)?, reply.number(at + 4)?, reply.number(at + 5)?),
+            })
+        })
+    }
+
+    /// What a user holds, newest first, `give` of them after `skip`.
+    ///
+    /// # Errors
+    /// [`KvError`]; reading changes nothing.
+    pub async fn list_held(
+        &self,
+        connection: &Connection,
+        live: &Live,
+        user: UserId,
+        (skip, give): (u64, u64),
+        wait: Duration,
+    ) -> Loaded<Vec<Held>> {
+        let keys = &self.keys;
+        let mut cmd = Script::ListHeld.call(&[keys.live(), keys.holder(user)]);
+        cmd.arg(live.as_str()).arg(skip.min(SKIP_MAX)).arg(give).arg(keys.coupon_prefix());
+        page(&connection.eval(&cmd, wait).await?, 4, |reply, at| {
+            Ok(Held {
+                saler: reply.text(at)?.to_owned(),
+                name: reply.text(at + 1)?.to_owned(),
+                face_value: reply.number(at + 2)?,
+                description: reply.text(at + 3)?.to_owned(),
+            })
+        })
+    }
+}
+
+/// No list is as long; above it Lua's numbers would lose digits.
+const SKIP_MAX: u64 = 1_000_000_000;
+
+/// What [`Script::SetCoupon`] replied.
+///
+/// # Errors
+/// [`KvError::Unreadable`].
+pub fn published(reply: &Reply) -> Result<Published, KvError> {
+    Ok(match reply.word() {
+        "set" => Published::Done,
+        "older" => Published::Older { revision: reply.number(1)? },
+        "below-claimed" => Published::BelowClaimed,
+        "missing" => Published::Missing,
+        "not-loaded" => Published::NotLoaded,
+        "too-late" => Published::TooLate,
+        _ => return Err(KvError::Unreadable),
+    })
+}
+
+fn page<T>(reply: &Reply, parts: usize, item: impl Fn(&Reply, usize) -> Result<T, KvError>) -> Loaded<Vec<T>> {
+    match reply.word() {
+        "page" => (0..reply.parts() / parts).map(|n| item(reply, 1 + n * parts)).collect::<Result<_, _>>().map(Some),
+        "not-loaded" => Ok(None),
+        _ => Err(KvError::Unreadable),
+    }
+}
+
+/// By Redis' clock, in ms.
+fn not_after(connection: &Connection, wait: Duration) -> i64 {
+    connection.server_ms() + i64::try_from(wait.as_millis()).unwrap_or(0) + NOT_AFTER_GRACE_MS
+}
+
+fn entry(text: &str) -> Result<EntryId, KvError> {
+    text.parse().map_err(|_| KvError::Unreadable)
+}
+
+/// A field of a holder: `seq:entry:activity`.
+fn held(text: &str) -> Result<(u32, EntryId, ActivityId), KvError> {
+    let mut parts = text.splitn(3, ':');
+    let mut next = || parts.next().ok_or(KvError::Unreadable);
+    let seq = next()?.parse().map_err(|_| KvError::Unreadable)?;
+    let entry = entry(next()?)?;
+    let activity = next()?.parse().map_err(|_| KvError::Unreadable)?;
+    Ok((seq, entry, activity))
+}
