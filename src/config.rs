@@ -3,6 +3,7 @@
 //! Read by `main` and `app` alone, which hand the values on. A flag wins over its environment variable.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,6 +11,22 @@ use clap::{Args, Parser, Subcommand};
 
 /// Claims of one ledger transaction at most.
 pub const BATCH_CLAIMS_MAX: usize = 1_000;
+/// Attempts that wait for Redis at once.
+pub const IN_FLIGHT_MAX: usize = 20_000;
+/// Connections of users at once per worker, and such that wait to be accepted.
+pub const CONNECTIONS_MAX: usize = 100_000;
+pub const CONNECTIONS_WAITING_MAX: i32 = 4_096;
+/// How long a transaction of the ledger may take, and the pause before it is repeated: the first and the last.
+pub const STORE_WAIT: Duration = Duration::from_secs(10);
+pub const STORE_PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+/// The sweep of the outbox: how often, how old an entry must be, and how many batches in a row.
+pub const SWEEP_EVERY: Duration = Duration::from_secs(1);
+pub const SWEEP_AGE: Duration = Duration::from_secs(2);
+pub const SWEEP_BATCHES_MAX: usize = 20;
+/// Exports of claims that run at once.
+pub const EXPORTS_MAX: usize = 4;
+/// Revoked tokens that are remembered.
+pub const REVOKED_MAX: usize = 1_000_000;
 /// How long a claim waits for Redis before its outcome is unknown.
 pub const CLAIM_WAIT: Duration = Duration::from_millis(150);
 /// How long any other call to Redis may take.
@@ -33,6 +50,11 @@ pub const BODY_WAIT: Duration = Duration::from_secs(5);
 /// How long a stop waits for requests, and then for the ledger.
 pub const STOP_REQUESTS_WAIT: Duration = Duration::from_secs(10);
 pub const STOP_LEDGER_WAIT: Duration = Duration::from_secs(20);
+
+/// The machine's cores.
+pub fn cores() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
 
 /// A flash-sale coupon server: nothing lost, nothing oversold, whatever dies.
 #[derive(Debug, Parser)]

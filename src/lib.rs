@@ -4,14 +4,35 @@
 //! `app -> api -> claiming -> {gate, stock, ledger} -> {kv, db} -> domain`, `recovery` beside `claiming` and `auth`
 //! beside `gate`.
 
+pub mod api;
+pub mod app;
+pub mod audit;
 pub mod auth;
 pub mod claiming;
+pub mod commands;
 pub mod config;
 pub mod db;
+pub mod directory;
 pub mod domain;
 pub mod gate;
+pub mod health;
 pub mod kv;
 pub mod ledger;
 pub mod publishing;
 pub mod recovery;
 pub mod stock;
+
+/// An error and its causes, in one line for the log or the terminal.
+pub fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        // Some libraries repeat the cause in their own text.
+        if !text.ends_with(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -1,1 +1,63 @@
-fn main() {}
+//! Parses, runs one command, and says in a sentence what went wrong.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use couponrush::app::Application;
+use couponrush::commands;
+use couponrush::config::{Cli, Command, ServeArgs};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+type Failure = Box<dyn std::error::Error>;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
+    match run(cli.command).await {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("couponrush: {}", couponrush::error_chain(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Serve(args) => serve(&args).await?,
+        Command::Migrate { mysql } => commands::migrate::run(&mysql).await?,
+        Command::Admin(command) => commands::admin::run(command).await?,
+        Command::Seed(args) => commands::seed::run(&args).await?,
+        Command::Import(args) => commands::import::run(&args).await?,
+        Command::Audit(args) => return Ok(commands::audit::run(&args).await?),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(args: &ServeArgs) -> Result<(), Failure> {
+    let stop = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let asked = stop.clone();
+    let building = Application::build(args);
+    let application = tokio::select! {
+        application = building => application?,
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
+    let running = application.run_until_stopped(stop);
+    tokio::pin!(running);
+    tokio::select! {
+        result = &mut running => return Ok(result?),
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    log::info!("asked to stop");
+    asked.cancel();
+    Ok(running.await?)
+}

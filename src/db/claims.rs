@@ -9,11 +9,11 @@ use std::fmt::Write;
 use diesel::QueryResult;
 use diesel::prelude::QueryableByName;
 use diesel::result::{DatabaseErrorKind, Error};
-use diesel::sql_types::{Bigint, Integer, TinyInt, Unsigned, Varchar};
+use diesel::sql_types::{Bigint, Integer, Nullable, TinyInt, Unsigned, Varchar};
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 
-use super::Connection;
-use crate::domain::{Claim, CouponId, EntryId, Epoch, Nth, Seq, UserId};
+use super::{Connection, Db, DbError};
+use crate::domain::{ActivityId, Claim, CouponId, EntryId, Epoch, Nth, Seq, UserId};
 
 /// What became of a batch.
 #[derive(Debug, PartialEq, Eq)]
@@ -216,4 +216,62 @@ fn list<T: std::fmt::Display>(items: impl Iterator<Item = T>) -> String {
         let _ = write!(list, "{comma}{item}");
     }
     list
+}
+
+/// Who holds a unit, for its saler. Times in ms since 1970.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holding {
+    pub username: String,
+    pub seq: Seq,
+    pub nth: Nth,
+    pub claimed_at_ms: u64,
+    pub activity: ActivityId,
+    pub redeemed_at_ms: Option<u64>,
+}
+
+/// Up to `count` claims of a coupon by seq, from the one after `after`, and none above `up_to`.
+///
+/// # Errors
+/// [`DbError`]; reading changes nothing.
+pub async fn holdings(
+    db: &Db,
+    coupon: CouponId,
+    after: Seq,
+    count: u64,
+    up_to: Option<u64>,
+) -> Result<Vec<Holding>, DbError> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Varchar)]
+        username: String,
+        #[diesel(sql_type = Unsigned<Integer>)]
+        seq: u32,
+        #[diesel(sql_type = Unsigned<TinyInt>)]
+        nth: u8,
+        #[diesel(sql_type = Unsigned<Bigint>)]
+        claimed_at: u64,
+        #[diesel(sql_type = Unsigned<Integer>)]
+        activity_id: u32,
+        #[diesel(sql_type = Nullable<Unsigned<Bigint>>)]
+        redeemed_at: Option<u64>,
+    }
+    let mut connection = db.connect().await?;
+    let query = diesel::sql_query(
+        "SELECT username, seq, nth, claimed_at, activity_id, redeemed_at FROM claims JOIN users ON users.id = user_id \
+         WHERE coupon_id = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?",
+    )
+    .bind::<Unsigned<Bigint>, _>(coupon.0)
+    .bind::<Unsigned<Integer>, _>(after)
+    .bind::<Unsigned<Bigint>, _>(up_to.unwrap_or(u64::MAX))
+    .bind::<Unsigned<Bigint>, _>(count);
+    let rows: Vec<Row> = db.within("read claims", query.load(&mut connection)).await?;
+    let holding = |row: Row| Holding {
+        username: row.username,
+        seq: row.seq,
+        nth: row.nth,
+        claimed_at_ms: row.claimed_at,
+        activity: ActivityId(row.activity_id),
+        redeemed_at_ms: row.redeemed_at,
+    };
+    Ok(rows.into_iter().map(holding).collect())
 }

@@ -9,6 +9,7 @@ pub mod instances;
 pub mod migrate;
 pub mod revoked_tokens;
 pub(crate) mod schema;
+pub mod seed;
 pub mod shards;
 pub mod users;
 

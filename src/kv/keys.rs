@@ -64,8 +64,18 @@ impl Keys {
         format!("{}holes:", self.prefix)
     }
 
-    /// What every key of the shard begins with.
-    pub fn shard_prefix(&self) -> &str {
-        &self.prefix
+    /// Matches the key of every holder, for `SCAN`.
+    pub fn holder_pattern(&self) -> String {
+        format!("{}holder:*", escape_glob(&self.prefix))
     }
+
+    /// Matches every key of the shard, for `SCAN`.
+    pub fn shard_pattern(&self) -> String {
+        format!("{}*", escape_glob(&self.prefix))
+    }
+}
+
+/// So that a prefix with glob characters matches itself only.
+fn escape_glob(text: &str) -> String {
+    text.chars().flat_map(|c| if "*?[]\\^".contains(c) { vec!['\\', c] } else { vec![c] }).collect()
 }

@@ -15,6 +15,7 @@ use super::outbox::{Entry, Head, Outbox};
 use crate::db::claims::{self, Stored};
 use crate::db::{Connection, Db, DbError, instances};
 use crate::domain::{Claim, EntryId, Epoch};
+use crate::error_chain;
 use crate::kv::Link;
 
 /// The persister's bounds.
@@ -179,7 +180,7 @@ impl Persister {
                     self.connection = None;
                     self.state.failures.fetch_add(1, Ordering::Relaxed);
                     if failing_since.is_none() {
-                        log::error!("ledger: cannot store {} claims, repeating: {}", claims.len(), chain(&error));
+                        log::error!("ledger: cannot store {} claims, repeating: {}", claims.len(), error_chain(&error));
                         failing_since = Some(Instant::now());
                     }
                 }
@@ -212,7 +213,7 @@ impl Persister {
                 self.state.poisoned.fetch_add(1, Ordering::Relaxed);
                 return Ok(());
             };
-            log::error!("ledger: cannot note a poisoned entry, repeating: {}", chain(&error));
+            log::error!("ledger: cannot note a poisoned entry, repeating: {}", error_chain(&error));
             self.connection = None;
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
@@ -251,16 +252,4 @@ async fn within<T>(
         Ok(result) => result.map_err(|source| DbError::from_diesel(operation, source)),
         Err(_) => Err(DbError::TimedOut { operation }),
     }
-}
-
-/// An error with its causes, for the log.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -203,7 +203,7 @@ impl Rebuild<'_> {
     async fn forget_keys(&self) -> Result<(), RecoveryError> {
         let keys = self.recovery.stock.keys();
         let keep = [keys.live(), keys.outbox(), keys.sweeper()];
-        let pattern = format!("{}*", escape_glob(keys.shard_prefix()));
+        let pattern = keys.shard_pattern();
         let mut cursor = 0_u64;
         loop {
             let mut scan = redis::cmd("SCAN");
@@ -231,9 +231,4 @@ impl Rebuild<'_> {
 /// The epoch in a value of `live`; 0 where it names none.
 fn epoch_of(live: &str) -> u32 {
     live.rsplit_once(':').and_then(|(_, epoch)| epoch.parse().ok()).unwrap_or(0)
-}
-
-/// So that a prefix with glob characters matches itself only.
-fn escape_glob(text: &str) -> String {
-    text.chars().flat_map(|c| if "*?[]\\^".contains(c) { vec!['\\', c] } else { vec![c] }).collect()
 }

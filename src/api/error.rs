@@ -1,0 +1,234 @@
+//! Every way a request can fail, and what the client is told: one place for codes, statuses and sentences.
+//!
+//! Layers below have errors of their own. They become an [`ApiError`] here, by explicit decision; their text goes to the
+//! log, never to a client.
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::http::header;
+use serde::Serialize;
+
+use super::answer;
+use crate::auth::{HashError, RevokeError};
+use crate::db::DbError;
+use crate::directory::FindError;
+use crate::publishing::PublishError;
+
+/// What a program reads in `code`; the wire contract's table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Code {
+    BadRequest,
+    NameTaken,
+    NotLoggedIn,
+    TokenExpired,
+    WrongPassword,
+    WrongKind,
+    NotYours,
+    NotFound,
+    MethodNotAllowed,
+    BodyTooLarge,
+    Overloaded,
+    Unavailable,
+    UnknownOutcome,
+}
+
+impl Code {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::BadRequest => "bad-request",
+            Self::NameTaken => "name-taken",
+            Self::NotLoggedIn => "not-logged-in",
+            Self::TokenExpired => "token-expired",
+            Self::WrongPassword => "wrong-password",
+            Self::WrongKind => "wrong-kind",
+            Self::NotYours => "not-yours",
+            Self::NotFound => "not-found",
+            Self::MethodNotAllowed => "method-not-allowed",
+            Self::BodyTooLarge => "body-too-large",
+            Self::Overloaded => "overloaded",
+            Self::Unavailable => "unavailable",
+            Self::UnknownOutcome => "unknown-outcome",
+        }
+    }
+
+    const fn status(self) -> StatusCode {
+        match self {
+            Self::BadRequest | Self::NameTaken => StatusCode::BAD_REQUEST,
+            Self::NotLoggedIn | Self::TokenExpired | Self::WrongPassword | Self::WrongKind | Self::NotYours => {
+                StatusCode::UNAUTHORIZED
+            }
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Overloaded | Self::Unavailable | Self::UnknownOutcome => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+}
+
+/// A failed request: a code for programs and a sentence for people.
+#[derive(Debug)]
+pub struct ApiError {
+    code: Code,
+    message: String,
+    /// The connection cannot be used again: part of a body is still under way.
+    closes: bool,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    #[serde(rename = "errMsg")]
+    message: &'a str,
+    code: &'static str,
+    /// Old clients of the login read it in every answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
+    /// Old clients of the lists read it here too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<[(); 0]>,
+}
+
+impl ApiError {
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), closes: false }
+    }
+
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(Code::BadRequest, message)
+    }
+
+    /// Not JSON, or not of the right types.
+    pub fn not_json() -> Self {
+        Self::bad_request("Only receive JSON format.")
+    }
+
+    /// A body over the limit.
+    pub fn too_large() -> Self {
+        let message = format!("A body may have {} bytes.", crate::config::BODY_BYTES_MAX);
+        Self { closes: true, ..Self::new(Code::BodyTooLarge, message) }
+    }
+
+    /// A body that drips.
+    pub fn too_slow() -> Self {
+        Self { closes: true, ..Self::bad_request("The body did not arrive in time.") }
+    }
+
+    pub fn not_logged_in() -> Self {
+        Self::new(Code::NotLoggedIn, "Not Authorized.")
+    }
+
+    pub fn overloaded() -> Self {
+        Self::new(Code::Overloaded, "Too many requests are waiting. Nothing has happened; try again.")
+    }
+
+    pub fn unavailable() -> Self {
+        Self::new(Code::Unavailable, "Not available at the moment. Nothing has happened; try again.")
+    }
+
+    pub fn unknown_outcome() -> Self {
+        Self::new(Code::UnknownOutcome, "No answer in time: it may have happened. Asking again is safe and tells.")
+    }
+
+    pub fn response(&self) -> HttpResponse {
+        self.respond(None, None)
+    }
+
+    /// As the login answers: with an empty `kind`.
+    pub fn login_response(&self) -> HttpResponse {
+        self.respond(Some(""), None)
+    }
+
+    /// As a list answers: with empty `data`.
+    pub fn list_response(&self) -> HttpResponse {
+        self.respond(None, Some([]))
+    }
+
+    fn respond(&self, kind: Option<&'static str>, data: Option<[(); 0]>) -> HttpResponse {
+        let status = self.code.status();
+        let mut builder = HttpResponse::build(status);
+        if status == StatusCode::UNAUTHORIZED {
+            builder.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
+        }
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            builder.insert_header((header::RETRY_AFTER, "1"));
+        }
+        if self.closes {
+            builder.force_close();
+        }
+        answer::json(builder, &Body { message: &self.message, code: self.code.as_str(), kind, data })
+    }
+}
+
+impl std::fmt::Display for ApiError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.code.as_str(), self.message)
+    }
+}
+
+impl actix_web::ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        self.code.status()
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        self.response()
+    }
+}
+
+impl From<DbError> for ApiError {
+    fn from(error: DbError) -> Self {
+        log::warn!("mysql: {}", crate::error_chain(&error));
+        if error.nothing_happened() { Self::unavailable() } else { Self::unknown_outcome() }
+    }
+}
+
+/// A failed read: nothing has happened, whatever was sent.
+pub fn read_failed(error: &dyn std::error::Error) -> ApiError {
+    log::warn!("read failed: {}", crate::error_chain(error));
+    ApiError::unavailable()
+}
+
+impl From<HashError> for ApiError {
+    fn from(error: HashError) -> Self {
+        match error {
+            HashError::QueueFull | HashError::TooLate => Self::overloaded(),
+            HashError::Failed => {
+                log::error!("passwords: {error}");
+                Self::unavailable()
+            }
+        }
+    }
+}
+
+impl From<RevokeError> for ApiError {
+    fn from(error: RevokeError) -> Self {
+        match error {
+            RevokeError::Overloaded => Self::overloaded(),
+            RevokeError::Db(error) => error.into(),
+        }
+    }
+}
+
+impl From<FindError> for ApiError {
+    fn from(_: FindError) -> Self {
+        Self::unavailable()
+    }
+}
+
+impl From<PublishError> for ApiError {
+    fn from(error: PublishError) -> Self {
+        match &error {
+            PublishError::NameTaken => Self::new(Code::NameTaken, "Create failed. Maybe (username,coupon name) duplicates"),
+            PublishError::TooMany => Self::bad_request("Too many coupons."),
+            PublishError::NoSuchCoupon => Self::new(Code::NotFound, "No such coupon."),
+            PublishError::BelowClaimed => Self::bad_request("Amount is below what is claimed already."),
+            PublishError::Unavailable(_) => {
+                log::warn!("publishing: {}", crate::error_chain(&error));
+                Self::unavailable()
+            }
+            PublishError::Unknown(_) => {
+                log::warn!("publishing: {}", crate::error_chain(&error));
+                Self::unknown_outcome()
+            }
+        }
+    }
+}

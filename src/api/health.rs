@@ -1,0 +1,47 @@
+//! What operators ask: does it run, can it sell, how is it.
+
+use actix_web::http::header;
+use actix_web::{HttpResponse, web};
+
+use super::{Shared, answer};
+
+/// `GET /healthz`: 200 while the process runs.
+pub async fn healthz() -> HttpResponse {
+    HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "application/json; charset=utf-8")).body(r#"{"state":"up"}"#)
+}
+
+/// `GET /readyz`: 200 when it can sell, else 503; what each part does, since when.
+pub async fn readyz(shared: web::Data<Shared>) -> HttpResponse {
+    let report = shared.health.report();
+    let mut builder = if report.ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
+    if !report.ready {
+        builder.insert_header((header::RETRY_AFTER, "1"));
+    }
+    answer::json(builder, &report)
+}
+
+/// `GET /metrics`: the same in figures, as Prometheus reads them.
+pub async fn metrics(shared: web::Data<Shared>) -> HttpResponse {
+    let report = shared.health.report();
+    let flag = u64::from;
+    let figures = [
+        ("couponrush_ready", "gauge", "1 while it can sell", flag(report.ready)),
+        ("couponrush_redis_up", "gauge", "1 while Redis is connected", flag(report.redis.state == "up")),
+        ("couponrush_mysql_up", "gauge", "1 while MySQL answers", flag(report.mysql.state == "up")),
+        ("couponrush_gate_open", "gauge", "1 while the gate is open", flag(report.gate.part.state == "open")),
+        ("couponrush_in_flight", "gauge", "attempts that wait for Redis", report.gate.in_flight as u64),
+        ("couponrush_ledger_backlog", "gauge", "claims in the channel", report.ledger.backlog as u64),
+        ("couponrush_ledger_backlog_max", "gauge", "claims the channel holds", report.ledger.backlog_max as u64),
+        ("couponrush_ledger_lag_milliseconds", "gauge", "age of the oldest claim in hand", report.ledger.lag_ms),
+        ("couponrush_ledger_stored_total", "counter", "rows added to claims", report.ledger.stored),
+        ("couponrush_ledger_poisoned_total", "counter", "claims that could not be stored", report.ledger.poisoned),
+        ("couponrush_rebuilds_total", "counter", "loadings of Redis by this process", report.gate.rebuilds),
+        ("couponrush_password_hashes_waiting", "gauge", "callers waiting for a hash", shared.passwords.waiting() as u64),
+        ("couponrush_revocations", "gauge", "revoked tokens in memory", shared.revocations.count() as u64),
+    ];
+    let mut text = String::new();
+    for (name, kind, help, value) in figures {
+        text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n"));
+    }
+    HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "text/plain; version=0.0.4")).body(text)
+}

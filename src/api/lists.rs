@@ -1,0 +1,114 @@
+//! A user's coupons: what a saler offers, what a customer holds. Read from Redis.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Serialize;
+
+use super::error::{ApiError, Code};
+use super::session::session;
+use super::{Shared, answer, path};
+use crate::domain::{Kind, Page, User};
+use crate::kv::{KvError, Link};
+use crate::stock::{Held, Offered};
+
+/// Coupons of one page.
+const PAGE: u64 = 20;
+
+/// The face value is `stock` on the wire.
+#[derive(Serialize)]
+struct OfferedItem {
+    name: String,
+    stock: u32,
+    description: String,
+    amount: u64,
+    left: u64,
+}
+
+#[derive(Serialize)]
+struct HeldItem {
+    name: String,
+    stock: u32,
+    description: String,
+    saler: String,
+}
+
+/// `GET /api/users/{username}/coupons?page=N`
+pub async fn list_coupons(
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+    link: web::Data<Link>,
+) -> Result<HttpResponse, ApiError> {
+    let asking = session(&request, &shared)?.user;
+    let page = page_of(&request)?;
+    let owner = owner(&request, &shared, &asking).await?;
+    if owner.kind == Kind::Customer && owner.id != asking.id && asking.kind != Kind::Admin {
+        return Ok(ApiError::new(Code::NotYours, "Cannot check other customer.").list_response());
+    }
+    let window = (page.offset(PAGE), PAGE);
+    match owner.kind {
+        Kind::Saler => list_offered(&shared, &link, &owner, window).await,
+        Kind::Customer => list_held(&shared, &link, &owner, window).await,
+        Kind::Admin => Ok(answer::list::<()>(&[])),
+    }
+}
+
+/// `?page=`; 400 where it is not an int64.
+pub fn page_of(request: &HttpRequest) -> Result<Page, ApiError> {
+    let query = web::Query::<Vec<(String, String)>>::from_query(request.query_string());
+    let query = query.map_err(|_| ApiError::bad_request("Wrong format of page."))?;
+    let page = query.iter().find(|(key, _)| key == "page").map(|(_, value)| value.as_str());
+    Page::parse(page).ok_or_else(|| ApiError::bad_request("Wrong format of page."))
+}
+
+async fn owner(request: &HttpRequest, shared: &Shared, asking: &User) -> Result<User, ApiError> {
+    let nobody = || ApiError::bad_request("Record not found.");
+    let name = path::user(request).ok_or_else(nobody)?;
+    if name == asking.name {
+        return Ok(asking.clone());
+    }
+    let user = shared.directory.user(&name).await.map_err(|error| {
+        log::warn!("mysql: {error}");
+        ApiError::unavailable()
+    })?;
+    user.ok_or_else(nobody)
+}
+
+async fn list_offered(
+    shared: &Shared,
+    link: &Link,
+    saler: &User,
+    window: (u64, u64),
+) -> Result<HttpResponse, ApiError> {
+    let (connection, live) = shared.reading(link)?;
+    let page = shared.claiming.stock.list_offered(&connection, &live, saler.id, window, shared.kv_wait).await;
+    let item = |Offered { name, face_value: stock, description, amount, left }| {
+        OfferedItem { name, stock, description, amount, left }
+    };
+    Ok(answer::list(&read(shared, link, page)?.into_iter().map(item).collect::<Vec<_>>()))
+}
+
+async fn list_held(
+    shared: &Shared,
+    link: &Link,
+    customer: &User,
+    window: (u64, u64),
+) -> Result<HttpResponse, ApiError> {
+    let (connection, live) = shared.reading(link)?;
+    let page = shared.claiming.stock.list_held(&connection, &live, customer.id, window, shared.kv_wait).await;
+    let item = |Held { saler, name, face_value: stock, description }| HeldItem { name, stock, description, saler };
+    Ok(answer::list(&read(shared, link, page)?.into_iter().map(item).collect::<Vec<_>>()))
+}
+
+/// A list during recovery is no list: 503, never an empty one.
+fn read<T>(shared: &Shared, link: &Link, page: Result<Option<Vec<T>>, KvError>) -> Result<Vec<T>, ApiError> {
+    match page {
+        Ok(Some(items)) => Ok(items),
+        Ok(None) => {
+            shared.claiming.gate.doubt(crate::gate::Doubt::NotLoaded);
+            Err(ApiError::unavailable())
+        }
+        Err(error) => {
+            link.report(&error);
+            Err(super::error::read_failed(&error))
+        }
+    }
+}

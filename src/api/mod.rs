@@ -1,0 +1,173 @@
+//! HTTP: the only place that knows actix, JSON shapes and status codes.
+//!
+//! A handler extracts, parses, makes one call, and answers. What every answer has in common is in [`finish`].
+
+mod answer;
+mod body;
+mod claims;
+mod coupons;
+mod error;
+mod health;
+mod lists;
+mod path;
+mod session;
+mod users;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::body::{EitherBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::{HttpResponse, Route, guard, web};
+use tokio::sync::Semaphore;
+
+use crate::auth::{ClaimTokens, Passwords, Revocations, UserTokens};
+use crate::claiming::Claiming;
+use crate::db::Db;
+use crate::directory::Directory;
+use crate::health::Health;
+use crate::kv::{Connection, Link, Live};
+use crate::publishing::Publishing;
+use error::{ApiError, Code};
+
+pub use body::BodyLimits;
+pub use session::now_seconds;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const REQUEST_ID_BYTES_MAX: usize = 128;
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
+/// What all workers share.
+pub struct Shared {
+    pub db: Db,
+    pub claiming: Claiming,
+    pub publishing: Publishing,
+    pub directory: Directory,
+    pub passwords: Passwords,
+    pub tokens: UserTokens,
+    pub claim_tokens: ClaimTokens,
+    pub revocations: Arc<Revocations>,
+    pub health: Arc<Health>,
+    pub body: BodyLimits,
+    /// How long a read of Redis may take.
+    pub kv_wait: Duration,
+    pub saler_coupons_max: u32,
+    /// A permit for each export that may run at once.
+    pub exports: Arc<Semaphore>,
+}
+
+impl Shared {
+    /// What a read of Redis needs: this worker's connection and the loading that it must be of.
+    fn reading(&self, link: &Link) -> Result<(Arc<Connection>, Arc<Live>), ApiError> {
+        let connection = link.connection().map_err(|_| ApiError::unavailable())?;
+        let live = self.claiming.gate.live().map_err(|_| ApiError::unavailable())?;
+        Ok((connection, live))
+    }
+}
+
+/// Every route for users.
+pub fn routes(config: &mut web::ServiceConfig) {
+    config
+        .service(at("/api/users").route(web::post().to(users::register)).default_service(allow("POST")))
+        .service(at("/api/auth").route(web::post().to(users::log_in)).default_service(allow("POST")))
+        .service(at("/api/auth/logout").route(web::post().to(users::log_out)).default_service(allow("POST")))
+        .service(
+            at("/api/users/{user}/password")
+                .route(web::put().to(users::change_password))
+                .default_service(allow("PUT")),
+        )
+        .service(
+            at("/api/users/{user}/coupons")
+                .route(web::post().to(coupons::create_coupon))
+                .route(get().to(lists::list_coupons))
+                .default_service(allow("GET, HEAD, POST")),
+        )
+        .service(
+            at("/api/users/{user}/coupons/{name}")
+                .route(web::patch().to(claims::claim_coupon))
+                .route(web::put().to(coupons::change_coupon))
+                .default_service(allow("PATCH, PUT")),
+        )
+        .service(
+            at("/api/users/{user}/coupons/{name}/claims")
+                .route(get().to(claims::list_claims))
+                .default_service(allow("GET, HEAD")),
+        )
+        .service(
+            at("/api/users/{user}/coupons/{name}/claims.csv")
+                .route(get().to(claims::export_claims))
+                .default_service(allow("GET, HEAD")),
+        )
+        .configure(health_routes);
+}
+
+/// The routes that operators have on a listener of their own.
+pub fn ops_routes(config: &mut web::ServiceConfig) {
+    config
+        .service(at("/metrics").route(get().to(health::metrics)).default_service(allow("GET, HEAD")))
+        .configure(health_routes);
+}
+
+fn health_routes(config: &mut web::ServiceConfig) {
+    config
+        .service(at("/healthz").route(get().to(health::healthz)).default_service(allow("GET, HEAD")))
+        .service(at("/readyz").route(get().to(health::readyz)).default_service(allow("GET, HEAD")))
+        .default_service(web::to(|| async { not_found() }));
+}
+
+/// A path, with and without a slash at its end.
+fn at(path: &str) -> actix_web::Resource {
+    web::resource([path.to_owned(), format!("{path}/")])
+}
+
+/// GET, and HEAD with it.
+fn get() -> Route {
+    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
+}
+
+/// 405 for every other method.
+fn allow(methods: &'static str) -> Route {
+    web::to(move || async move {
+        let error = ApiError::new(Code::MethodNotAllowed, format!("This path knows {methods}."));
+        let mut response = error.response();
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
+        response
+    })
+}
+
+fn not_found() -> HttpResponse {
+    ApiError::new(Code::NotFound, "No such path.").response()
+}
+
+/// What every answer has in common: Camel-Case header names (existing plans extract with a case-sensitive expression),
+/// `Cache-Control: no-store`, a request id; and no body over the limit gets as far as a handler that ignores it.
+pub async fn finish<B: MessageBody>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B>>, actix_web::Error> {
+    let id = request.headers().get(REQUEST_ID).filter(|id| id.len() <= REQUEST_ID_BYTES_MAX).cloned();
+    let id = id.unwrap_or_else(new_request_id);
+    let mut response = if announces_too_much(&request) {
+        let too_large = ApiError::too_large().response();
+        request.into_response(too_large).map_into_right_body()
+    } else {
+        next.call(request).await?.map_into_left_body()
+    };
+    let head = response.response_mut().head_mut();
+    head.set_camel_case_headers(true);
+    head.headers.insert(header::CACHE_CONTROL, NO_STORE);
+    head.headers.insert(REQUEST_ID, id);
+    Ok(response)
+}
+
+fn announces_too_much(request: &ServiceRequest) -> bool {
+    let Some(length) = request.headers().get(header::CONTENT_LENGTH) else { return false };
+    let length = length.to_str().ok().and_then(|text| text.parse::<u64>().ok());
+    length.is_some_and(|length| length > crate::config::BODY_BYTES_MAX as u64)
+}
+
+fn new_request_id() -> HeaderValue {
+    HeaderValue::try_from(format!("{:016x}", rand::random::<u64>())).expect("hex digits are visible ASCII")
+}

@@ -1,0 +1,40 @@
+//! Who is asking: the token in the `Authorization` header, raw or after `Bearer`.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use actix_web::HttpRequest;
+use actix_web::http::header;
+
+use super::Shared;
+use super::error::{ApiError, Code};
+use crate::auth::{Session, TokenError};
+use crate::domain::{Kind, User};
+
+/// The session of the token that was sent.
+///
+/// # Errors
+/// 401, as the wire contract's token table.
+pub fn session(request: &HttpRequest, shared: &Shared) -> Result<Session, ApiError> {
+    let header = request.headers().get(header::AUTHORIZATION);
+    let raw = header.and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let raw = raw.strip_prefix("Bearer ").unwrap_or(raw).trim();
+    let session = shared.tokens.verify(raw, now_seconds()).map_err(|error| match error {
+        TokenError::Expired => ApiError::new(Code::TokenExpired, "Authorization has expired."),
+        TokenError::Missing | TokenError::Invalid => ApiError::not_logged_in(),
+    })?;
+    if shared.revocations.is_revoked(&session) { Err(ApiError::not_logged_in()) } else { Ok(session) }
+}
+
+/// The session's user, who must be of `kind`; otherwise 401 with `message`.
+///
+/// # Errors
+/// 401.
+pub fn user_of_kind(request: &HttpRequest, shared: &Shared, kind: Kind, message: &str) -> Result<User, ApiError> {
+    let user = session(request, shared)?.user;
+    if user.kind == kind { Ok(user) } else { Err(ApiError::new(Code::WrongKind, message)) }
+}
+
+/// The server's clock, in whole seconds since 1970.
+pub fn now_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
+}

@@ -1,0 +1,157 @@
+//! Accounts: registration, login, logout, passwords.
+
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::{Deserialize, Serialize};
+
+use super::error::{ApiError, Code, read_failed};
+use super::session::{now_seconds, session};
+use super::{Shared, answer, body, path};
+use crate::auth::Verified;
+use crate::db::users::{self, Account};
+use crate::db::DbError;
+use crate::domain::{Kind, NameError, Password, PasswordError, UserName};
+
+#[derive(Deserialize)]
+struct Registration {
+    #[serde(default)]
+    username: String,
+    #[serde(default)]
+    password: String,
+    #[serde(default)]
+    kind: String,
+}
+
+/// `POST /api/users`
+pub async fn register(shared: web::Data<Shared>, payload: web::Payload) -> Result<HttpResponse, ApiError> {
+    let form: Registration = body::json(payload, shared.body, ApiError::not_json).await?;
+    let name = UserName::parse(form.username).map_err(|error| match error {
+        NameError::Empty => ApiError::bad_request("User name too short."),
+        NameError::TooLong => ApiError::bad_request("User name too long."),
+        NameError::NotAllowed => ApiError::bad_request("User name has characters that are not allowed."),
+    })?;
+    let password = parse_password(form.password)?;
+    let kind = match (Kind::parse(&form.kind), form.kind.as_str()) {
+        (Some(kind @ (Kind::Customer | Kind::Saler)), _) => kind,
+        (_, "") => return Err(ApiError::bad_request("Empty field of kind.")),
+        (_, other) => return Err(ApiError::bad_request(format!("Unexpected value of kind, {other}"))),
+    };
+    let taken = || ApiError::new(Code::NameTaken, "Insert user failed. Maybe user name duplicates.");
+    // Before the hash, which costs 15 ms: most repeated registrations end here.
+    if find(&shared, &name).await?.is_some() {
+        return Err(taken());
+    }
+    let hash = shared.passwords.hash(&password).await?;
+    match users::insert(&shared.db, &name, kind, &hash).await {
+        Ok(()) => {
+            shared.directory.welcome(&name).await;
+            Ok(answer::done(HttpResponse::Created()))
+        }
+        Err(DbError::Duplicate { .. }) => Err(taken()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[derive(Deserialize)]
+struct Login {
+    #[serde(default)]
+    username: String,
+    #[serde(default)]
+    password: String,
+}
+
+/// `POST /api/auth`
+pub async fn log_in(shared: web::Data<Shared>, payload: web::Payload) -> HttpResponse {
+    log_in_inner(&shared, payload).await.unwrap_or_else(|error| error.login_response())
+}
+
+async fn log_in_inner(shared: &Shared, payload: web::Payload) -> Result<HttpResponse, ApiError> {
+    #[derive(Serialize)]
+    struct Body {
+        kind: &'static str,
+        #[serde(rename = "errMsg")]
+        message: &'static str,
+    }
+    let not_json = || ApiError::bad_request("Parse JSON format fail.");
+    let form: Login = body::json(payload, shared.body, not_json).await?;
+    let wrong = || ApiError::new(Code::WrongPassword, "Wrong user name or password.");
+    let password = Password::parse(form.password).map_err(|_| wrong())?;
+    let account = match UserName::parse(form.username) {
+        Ok(name) => find(shared, &name).await?,
+        Err(NameError::Empty) => return Err(wrong()),
+        Err(NameError::TooLong | NameError::NotAllowed) => None,
+    };
+    let Some(account) = account else {
+        // As long as a wrong password takes.
+        shared.passwords.verify_nobody(&password).await?;
+        return Err(wrong());
+    };
+    match shared.passwords.verify(&password, &account.password_hash).await? {
+        Verified::No => return Err(wrong()),
+        Verified::Yes => {}
+        Verified::YesRehash => {
+            let hash = shared.passwords.hash(&password).await?;
+            users::replace_hash(&shared.db, account.user.id, &account.password_hash, &hash).await?;
+        }
+    }
+    let token = shared.tokens.issue(&account.user, account.token_generation, now_seconds());
+    let token = HeaderValue::try_from(token).expect("a JWT is visible ASCII");
+    let mut builder = HttpResponse::Ok();
+    builder.insert_header((header::AUTHORIZATION, token));
+    Ok(answer::json(builder, &Body { kind: account.user.kind.as_str(), message: "" }))
+}
+
+/// `POST /api/auth/logout`: the token that was sent stops working, where there is one.
+pub async fn log_out(request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
+    #[derive(Serialize)]
+    struct Body {
+        #[serde(rename = "errMsg")]
+        message: &'static str,
+    }
+    if let Ok(session) = session(&request, &shared) {
+        shared.revocations.revoke(&session, now_seconds()).await?;
+    }
+    Ok(answer::json(HttpResponse::Ok(), &Body { message: "log out." }))
+}
+
+#[derive(Deserialize)]
+struct PasswordChange {
+    #[serde(default)]
+    old: String,
+    #[serde(default)]
+    new: String,
+}
+
+/// `PUT /api/users/{username}/password`
+pub async fn change_password(
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
+    let user = session(&request, &shared)?.user;
+    if path::user(&request).as_ref() != Some(&user.name) {
+        return Err(ApiError::new(Code::NotYours, "Cannot change other users' passwords."));
+    }
+    let form: PasswordChange = body::json(payload, shared.body, ApiError::not_json).await?;
+    let new = parse_password(form.new)?;
+    let wrong = || ApiError::new(Code::WrongPassword, "Wrong password.");
+    let old = Password::parse(form.old).map_err(|_| wrong())?;
+    let account = find(&shared, &user.name).await?.ok_or_else(ApiError::not_logged_in)?;
+    if shared.passwords.verify(&old, &account.password_hash).await? == Verified::No {
+        return Err(wrong());
+    }
+    let hash = shared.passwords.hash(&new).await?;
+    shared.revocations.change_password(user.id, &hash, now_seconds()).await?;
+    Ok(answer::done(HttpResponse::Ok()))
+}
+
+async fn find(shared: &Shared, name: &UserName) -> Result<Option<Account>, ApiError> {
+    users::find_by_name(&shared.db, name).await.map_err(|error| read_failed(&error))
+}
+
+fn parse_password(text: String) -> Result<Password, ApiError> {
+    Password::parse(text).map_err(|error| match error {
+        PasswordError::Empty => ApiError::bad_request("Password too short."),
+        PasswordError::TooLong => ApiError::bad_request("Password too long."),
+    })
+}

@@ -1,0 +1,256 @@
+//! What Redis holds, against MySQL and the outbox.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use diesel::prelude::*;
+use diesel::sql_types::{Bigint, Integer, TinyInt, Unsigned};
+use diesel_async::RunQueryDsl;
+use futures_util::TryStreamExt;
+
+use super::in_mysql::CouponRow;
+use super::{Audit, AuditError, Look};
+use crate::domain::{ActivityId, Claim, CouponId, EntryId, Epoch, UserId};
+use crate::kv::KvError;
+
+/// How long a pipeline may take.
+pub(super) const WAIT: Duration = Duration::from_secs(10);
+/// Commands sent together, keys scanned together, rows compared together.
+const BATCH: usize = 1_000;
+
+/// Seqs handed out and holes among them.
+type Counts = HashMap<u64, Option<(u64, u64)>>;
+
+#[derive(QueryableByName)]
+struct ClaimRow {
+    #[diesel(sql_type = Unsigned<Bigint>)]
+    coupon_id: u64,
+    #[diesel(sql_type = Unsigned<Integer>)]
+    seq: u32,
+    #[diesel(sql_type = Unsigned<Bigint>)]
+    user_id: u64,
+    #[diesel(sql_type = Unsigned<TinyInt>)]
+    nth: u8,
+}
+
+impl Audit {
+    /// How many units of each coupon Redis has handed out; `None` where it does not have the coupon.
+    pub(super) async fn read_counts(&self, rows: &[CouponRow]) -> Result<Counts, AuditError> {
+        let mut counts = Counts::new();
+        for rows in rows.chunks(BATCH) {
+            let mut pipeline = redis::pipe();
+            for row in rows {
+                pipeline.cmd("HGET").arg(self.keys.coupon(CouponId(row.id))).arg("claimed");
+                pipeline.cmd("LLEN").arg(self.keys.holes(CouponId(row.id)));
+            }
+            let mut replies = self.connection.call_all(&pipeline, WAIT).await?.into_iter();
+            for row in rows {
+                let claimed: Option<u64> = read(replies.next())?;
+                let holes: Option<u64> = read(replies.next())?;
+                counts.insert(row.id, claimed.map(|claimed| (claimed, holes.unwrap_or(0))));
+            }
+        }
+        Ok(counts)
+    }
+
+    /// Claims in the outbox, by coupon.
+    pub(super) async fn read_outbox(&self, look: &mut Look) -> Result<HashMap<u64, u64>, AuditError> {
+        let mut claims = HashMap::new();
+        let mut from = "-".to_owned();
+        loop {
+            let mut range = redis::cmd("XRANGE");
+            range.arg(self.keys.outbox()).arg(&from).arg("+").arg("COUNT").arg(BATCH);
+            let reply = self.connection.call(&range, WAIT).await?;
+            let entries: Vec<(String, Vec<String>)> =
+                redis::from_redis_value(reply).map_err(|_| KvError::Unreadable)?;
+            for (id, fields) in &entries {
+                let parsed: Option<EntryId> = id.parse().ok();
+                match parsed.and_then(|id| Claim::parse(id, fields.get(1)?).ok()) {
+                    Some(claim) => *claims.entry(claim.coupon.0).or_insert(0) += 1,
+                    None => look.find("I2 nothing lost", format!("outbox entry {id}"), "is not a claim"),
+                }
+            }
+            look.outbox += entries.len() as u64;
+            match entries.last() {
+                Some((id, _)) if entries.len() == BATCH => from = format!("({id}"),
+                _ => return Ok(claims),
+            }
+        }
+    }
+
+    /// Rows counted before Redis cannot be more than what it has handed out; and what it has handed out cannot be more than
+    /// the outbox, read after it, and the rows, counted last.
+    pub(super) fn check_conservation(
+        look: &mut Look,
+        before: &[CouponRow],
+        counts: &Counts,
+        outbox: &HashMap<u64, u64>,
+        after: &[CouponRow],
+    ) {
+        let after: HashMap<u64, i64> = after.iter().map(|row| (row.id, row.rows_count)).collect();
+        for row in before {
+            let subject = format!("coupon {}", row.id);
+            let Some((claimed, holes)) = counts.get(&row.id).copied().flatten() else {
+                if row.published_revision > 0 {
+                    look.find("I8 conservation", subject, "is not in Redis");
+                }
+                continue;
+            };
+            let handed_out = i64::try_from(claimed - holes.min(claimed)).unwrap_or(i64::MAX);
+            if row.rows_count > handed_out {
+                let what = format!("{} claims in MySQL, {handed_out} in Redis", row.rows_count);
+                look.find("I8 conservation", &subject, what);
+            }
+            let waiting = i64::try_from(outbox.get(&row.id).copied().unwrap_or(0)).unwrap_or(i64::MAX);
+            let stored = after.get(&row.id).copied().unwrap_or(0);
+            if handed_out > stored + waiting {
+                let what = format!("{handed_out} claims in Redis, {waiting} of them in the outbox, {stored} in MySQL");
+                look.find("I2 nothing lost", &subject, what);
+            }
+        }
+    }
+
+    /// Every row is held in Redis by its user, with its seq.
+    pub(super) async fn check_rows_are_held(&self, look: &mut Look) -> Result<(), AuditError> {
+        let mut mysql = self.db.connect_alone().await?;
+        let query = diesel::sql_query("SELECT coupon_id, seq, user_id, nth FROM claims");
+        let mut rows = query.load_stream::<ClaimRow>(&mut mysql).await.map_err(AuditError::Read)?;
+        let mut batch = Vec::with_capacity(BATCH);
+        while let Some(row) = rows.try_next().await.map_err(AuditError::Read)? {
+            batch.push(row);
+            if batch.len() == BATCH {
+                self.check_batch_is_held(look, &batch).await?;
+                batch.clear();
+            }
+        }
+        self.check_batch_is_held(look, &batch).await
+    }
+
+    async fn check_batch_is_held(&self, look: &mut Look, batch: &[ClaimRow]) -> Result<(), AuditError> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let mut pipeline = redis::pipe();
+        for row in batch {
+            pipeline.cmd("HGET").arg(self.keys.holder(UserId(row.user_id))).arg(field(row.coupon_id, row.nth));
+        }
+        for (reply, row) in self.connection.call_all(&pipeline, WAIT).await?.into_iter().zip(batch) {
+            let held: Option<String> = read(Some(reply))?;
+            let seq = held.as_deref().and_then(|held| held.split(':').next()).and_then(|seq| seq.parse::<u32>().ok());
+            if seq != Some(row.seq) {
+                let subject = format!("user {} of coupon {}", row.user_id, row.coupon_id);
+                look.find("I6 stable answer", subject, format!("has seq {} in MySQL and {held:?} in Redis", row.seq));
+            }
+        }
+        Ok(())
+    }
+
+    /// Every hold in Redis is a row, or in the outbox.
+    pub(super) async fn check_holds_are_known(&self, look: &mut Look) -> Result<(), AuditError> {
+        let mut cursor = 0_u64;
+        loop {
+            let mut scan = redis::cmd("SCAN");
+            scan.arg(cursor).arg("MATCH").arg(self.keys.holder_pattern()).arg("COUNT").arg(BATCH);
+            let reply = self.connection.call(&scan, WAIT).await?;
+            let (next, keys): (u64, Vec<String>) = redis::from_redis_value(reply).map_err(|_| KvError::Unreadable)?;
+            let holds = self.read_holds(look, &keys).await?;
+            for holds in holds.chunks(BATCH) {
+                self.check_holds(look, holds).await?;
+            }
+            if next == 0 {
+                return Ok(());
+            }
+            cursor = next;
+        }
+    }
+
+    async fn read_holds(&self, look: &mut Look, keys: &[String]) -> Result<Vec<Claim>, AuditError> {
+        let mut pipeline = redis::pipe();
+        for key in keys {
+            pipeline.cmd("HGETALL").arg(key);
+        }
+        let mut holds = Vec::new();
+        if keys.is_empty() {
+            return Ok(holds);
+        }
+        for (reply, key) in self.connection.call_all(&pipeline, WAIT).await?.into_iter().zip(keys) {
+            let fields: Vec<(String, String)> = redis::from_redis_value(reply).map_err(|_| KvError::Unreadable)?;
+            let user = key.rsplit(':').next().and_then(|id| id.parse().ok()).map(UserId);
+            for (field, value) in fields {
+                match user.and_then(|user| hold(user, &field, &value)) {
+                    Some(claim) => holds.push(claim),
+                    None => look.find("I3 no phantom", format!("{key} {field}"), format!("is not a hold: {value:?}")),
+                }
+            }
+        }
+        Ok(holds)
+    }
+
+    async fn check_holds(&self, look: &mut Look, holds: &[Claim]) -> Result<(), AuditError> {
+        let missing = self.not_rows(holds).await?;
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let mut pipeline = redis::pipe();
+        for claim in &missing {
+            let id = claim.entry.to_string();
+            pipeline.cmd("XRANGE").arg(self.keys.outbox()).arg(&id).arg(&id);
+        }
+        let mut gone = Vec::new();
+        for (reply, claim) in self.connection.call_all(&pipeline, WAIT).await?.into_iter().zip(&missing) {
+            let entries: Vec<redis::Value> = redis::from_redis_value(reply).map_err(|_| KvError::Unreadable)?;
+            if entries.is_empty() {
+                gone.push(*claim);
+            }
+        }
+        // Not in the outbox: it must have become a row meanwhile.
+        for claim in self.not_rows(&gone).await? {
+            let subject = format!("user {} of coupon {}", claim.user, claim.coupon);
+            look.find("I2 nothing lost", subject, format!("holds seq {} in Redis only", claim.seq));
+            look.only_in_redis.push(claim);
+        }
+        Ok(())
+    }
+
+    async fn not_rows(&self, holds: &[Claim]) -> Result<Vec<Claim>, AuditError> {
+        if holds.is_empty() {
+            return Ok(Vec::new());
+        }
+        let units: Vec<String> = holds.iter().map(|claim| format!("({},{})", claim.coupon, claim.seq)).collect();
+        let mut connection = self.db.connect_alone().await?;
+        let rows: Vec<ClaimRow> = diesel::sql_query(format!(
+            "SELECT coupon_id, seq, user_id, nth FROM claims WHERE (coupon_id, seq) IN ({})",
+            units.join(",")
+        ))
+        .load(&mut connection)
+        .await
+        .map_err(AuditError::Read)?;
+        let rows: HashSet<_> = rows.iter().map(|row| (row.coupon_id, row.seq, row.user_id, row.nth)).collect();
+        let known = |claim: &&Claim| rows.contains(&(claim.coupon.0, claim.seq, claim.user.0, claim.nth));
+        Ok(holds.iter().filter(|claim| !known(claim)).copied().collect())
+    }
+}
+
+fn field(coupon: u64, nth: u8) -> String {
+    if nth == 1 { coupon.to_string() } else { format!("{coupon}:{nth}") }
+}
+
+/// A holder's field, `coupon` or `coupon:nth`, with its value, `seq:entry:activity`.
+fn hold(user: UserId, field: &str, value: &str) -> Option<Claim> {
+    let (coupon, nth) = field.split_once(':').unwrap_or((field, "1"));
+    let mut parts = value.splitn(3, ':');
+    Some(Claim {
+        coupon: CouponId(coupon.parse().ok()?),
+        user,
+        seq: parts.next()?.parse().ok()?,
+        entry: parts.next()?.parse().ok()?,
+        activity: ActivityId(parts.next()?.parse().ok()?),
+        nth: nth.parse().ok()?,
+        // Whoever stores it says under which.
+        epoch: Epoch(0),
+    })
+}
+
+fn read<T: redis::FromRedisValue>(reply: Option<redis::Value>) -> Result<Option<T>, KvError> {
+    redis::from_redis_value(reply.ok_or(KvError::Unreadable)?).map_err(|_| KvError::Unreadable)
+}

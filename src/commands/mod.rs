@@ -1,0 +1,7 @@
+//! The commands beside `serve`.
+
+pub mod admin;
+pub mod audit;
+pub mod import;
+pub mod migrate;
+pub mod seed;

@@ -1,0 +1,83 @@
+//! Bulk inserts for load tests.
+
+use std::fmt::Write;
+
+use diesel::dsl::sql;
+use diesel::prelude::*;
+use diesel::sql_types::{Bigint, Unsigned};
+use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
+
+use super::schema::{coupons, users};
+use super::{Db, DbError};
+use crate::domain::{CouponId, Kind, User, UserId, UserName};
+
+/// A user to be made. Its name must need no quoting in SQL; seeded names are letters, digits and hyphens.
+#[derive(Debug, Clone)]
+pub struct NewUser {
+    pub name: UserName,
+    pub kind: Kind,
+}
+
+/// Adds users that share one password hash, in one statement.
+///
+/// # Errors
+/// [`DbError`]; all or none of the batch is there.
+pub async fn insert_users(db: &Db, batch: &[NewUser], hash: &str) -> Result<Vec<User>, DbError> {
+    let mut connection = db.connect().await?;
+    let rows: Vec<_> = batch
+        .iter()
+        .map(|new| {
+            (users::username.eq(new.name.as_str()), users::kind.eq(new.kind.as_str()), users::password_hash.eq(hash))
+        })
+        .collect();
+    db.within("insert users", diesel::insert_into(users::table).values(rows).execute(&mut connection)).await?;
+    let names = batch.iter().map(|new| new.name.as_str());
+    let query = users::table.filter(users::username.eq_any(names)).select((users::username, users::id));
+    let ids: Vec<(String, u64)> = db.within("read ids", query.load(&mut connection)).await?;
+    let ids: std::collections::HashMap<String, u64> = ids.into_iter().collect();
+    let user = |new: &NewUser| {
+        let id = ids.get(new.name.as_str()).copied();
+        let missing = || DbError::Unreadable { operation: "read ids", what: new.name.to_string() };
+        id.map(|id| User { id: UserId(id), name: new.name.clone(), kind: new.kind }).ok_or_else(missing)
+    };
+    batch.iter().map(user).collect()
+}
+
+/// Adds coupons of one saler, in one statement; returns the id of the first.
+///
+/// # Errors
+/// [`DbError`]; all or none of the batch is there.
+pub async fn insert_coupons(db: &Db, saler: UserId, names: &[String], amount: u32) -> Result<CouponId, DbError> {
+    let mut connection = db.connect().await?;
+    let left = i32::try_from(amount).unwrap_or(i32::MAX);
+    let rows: Vec<_> = names
+        .iter()
+        .map(|name| {
+            (
+                coupons::saler_id.eq(saler.0),
+                coupons::name.eq(name),
+                coupons::amount.eq(amount),
+                coupons::left_count.eq(left),
+                coupons::face_value.eq(10),
+                coupons::description.eq("seeded"),
+            )
+        })
+        .collect();
+    db.within("insert coupons", diesel::insert_into(coupons::table).values(rows).execute(&mut connection)).await?;
+    let first = diesel::select(sql::<Unsigned<Bigint>>("LAST_INSERT_ID()"));
+    db.within("read id", first.first(&mut connection)).await.map(CouponId)
+}
+
+/// Notes that Redis has the first revision of these coupons.
+///
+/// # Errors
+/// [`DbError`]; the repair publishes again what was not noted.
+pub async fn set_published(db: &Db, ids: impl Iterator<Item = CouponId>) -> Result<(), DbError> {
+    let mut list = String::from("0");
+    for id in ids {
+        let _ = write!(list, ",{id}");
+    }
+    let mut connection = db.connect().await?;
+    let update = format!("UPDATE coupons SET published_revision = 1 WHERE published_revision = 0 AND id IN ({list})");
+    db.within("note published", connection.batch_execute(&update)).await
+}

@@ -1,0 +1,108 @@
+//! Who a name is, and which coupon a path names: two bounded caches in front of MySQL and Redis.
+//!
+//! Users are never renamed and never deleted, and neither are coupons, so what is known stays true. Who is unknown may
+//! register on another instance at any moment, so a miss is remembered for a second only.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::future::Cache;
+
+use crate::db::{Db, DbError, users};
+use crate::domain::{CouponId, User, UserName};
+use crate::gate::Gate;
+use crate::kv::{Connection, KvError};
+use crate::stock::Stock;
+
+const MISS_AGE: Duration = Duration::from_secs(1);
+const FIND_WAIT: Duration = Duration::from_millis(500);
+
+/// Names that were looked up.
+#[derive(Clone)]
+pub struct Directory {
+    db: Db,
+    stock: Stock,
+    gate: Arc<Gate>,
+    users: Cache<String, User>,
+    nobodies: Cache<String, ()>,
+    coupons: Cache<String, CouponId>,
+}
+
+/// Why a coupon could not be looked up.
+#[derive(Debug, thiserror::Error)]
+pub enum FindError {
+    /// Redis is away, or not loaded.
+    #[error("coupons cannot be looked up now")]
+    Unavailable(#[source] Option<KvError>),
+}
+
+/// Why a user was not found; shared by all who waited for the same look-up.
+enum NoUser {
+    Nobody,
+    Db(DbError),
+}
+
+impl Directory {
+    /// Remembers up to `names_max` users and as many coupons.
+    pub fn new(db: Db, stock: Stock, gate: Arc<Gate>, names_max: u64) -> Self {
+        Self {
+            db,
+            stock,
+            gate,
+            users: Cache::new(names_max),
+            nobodies: Cache::builder().max_capacity(names_max).time_to_live(MISS_AGE).build(),
+            coupons: Cache::new(names_max),
+        }
+    }
+
+    /// The user called `name`; `None` where nobody is. Many who ask at once share one query.
+    ///
+    /// # Errors
+    /// [`DbError`], shared.
+    pub async fn user(&self, name: &UserName) -> Result<Option<User>, Arc<dyn std::error::Error + Send + Sync>> {
+        let name = name.as_str();
+        if self.nobodies.contains_key(name) {
+            return Ok(None);
+        }
+        let look_up = async {
+            let parsed = UserName::parse(name.to_owned()).map_err(|_| NoUser::Nobody)?;
+            let account = users::find_by_name(&self.db, &parsed).await.map_err(NoUser::Db)?;
+            account.map(|account| account.user).ok_or(NoUser::Nobody)
+        };
+        match self.users.try_get_with_by_ref(name, look_up).await {
+            Ok(user) => Ok(Some(user)),
+            Err(error) => match &*error {
+                NoUser::Nobody => {
+                    self.nobodies.insert(name.to_owned(), ()).await;
+                    Ok(None)
+                }
+                NoUser::Db(error) => Err(Arc::from(error.to_string().into())),
+            },
+        }
+    }
+
+    /// Forgets that nobody is called `name`: somebody has just registered.
+    pub async fn welcome(&self, name: &UserName) {
+        self.nobodies.invalidate(name.as_str()).await;
+    }
+
+    /// The coupon at `path`, `saler/name`; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`FindError`].
+    pub async fn coupon(&self, connection: &Connection, path: &str) -> Result<Option<CouponId>, FindError> {
+        if let Some(id) = self.coupons.get(path).await {
+            return Ok(Some(id));
+        }
+        let live = self.gate.live().map_err(|_| FindError::Unavailable(None))?;
+        let found = self.stock.find(connection, &live, path, FIND_WAIT).await;
+        match found.map_err(|error| FindError::Unavailable(Some(error)))? {
+            Some(Some(id)) => {
+                self.coupons.insert(path.to_owned(), id).await;
+                Ok(Some(id))
+            }
+            Some(None) => Ok(None),
+            None => Err(FindError::Unavailable(None)),
+        }
+    }
+}

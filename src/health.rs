@@ -1,0 +1,182 @@
+//! How each part of the program is, since when, and how far behind.
+//!
+//! A task looks every second; `/readyz`, the log and the metrics show what it saw.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use crate::db::Db;
+use crate::gate::{Gate, Reason};
+use crate::kv::Link;
+use crate::ledger::Ledger;
+use crate::recovery::Progress;
+
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// A part's state in one word, and since when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Part {
+    pub state: &'static str,
+    /// Seconds since 1970.
+    pub since: u64,
+    /// Seconds since then.
+    pub age: u64,
+}
+
+/// Everything `/readyz` shows.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Report {
+    /// Whether it can sell.
+    pub ready: bool,
+    pub redis: Part,
+    pub mysql: Part,
+    pub etcd: Part,
+    pub ledger: LedgerReport,
+    pub gate: GateReport,
+}
+
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct LedgerReport {
+    #[serde(flatten)]
+    pub part: Part,
+    /// Claims that MySQL does not have yet, and how many there may be.
+    pub backlog: usize,
+    pub backlog_max: usize,
+    /// Milliseconds since the oldest claim in its hands was made; 0: none.
+    pub lag_ms: u64,
+    pub stored: u64,
+    pub poisoned: u64,
+}
+
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct GateReport {
+    #[serde(flatten)]
+    pub part: Part,
+    pub in_flight: usize,
+    /// Of the rebuild that runs, or ran last.
+    pub loaded_coupons: u64,
+    pub loaded_claims: u64,
+    pub rebuilds: u64,
+}
+
+/// What is looked at.
+pub struct Health {
+    pub db: Db,
+    pub link: Arc<Link>,
+    pub gate: Arc<Gate>,
+    pub ledger: Ledger,
+    pub progress: Arc<Progress>,
+    parts: Mutex<Parts>,
+}
+
+/// State and since when, of each part.
+#[derive(Debug, Clone, Copy)]
+struct Parts {
+    redis: (&'static str, u64),
+    mysql: (&'static str, u64),
+    ledger: (&'static str, u64),
+    gate: (&'static str, u64),
+    started: u64,
+}
+
+impl Health {
+    pub fn new(db: Db, link: Arc<Link>, gate: Arc<Gate>, ledger: Ledger, progress: Arc<Progress>) -> Self {
+        let started = now();
+        let unknown = ("unknown", started);
+        let parts = Parts { redis: unknown, mysql: unknown, ledger: unknown, gate: unknown, started };
+        Self { db, link, gate, ledger, progress, parts: Mutex::new(parts) }
+    }
+
+    /// Looks every second until `stop`.
+    pub async fn watch(self: Arc<Self>, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            let mysql = if self.db.ping().await.is_ok() { "up" } else { "down" };
+            self.note(mysql);
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = stop.cancelled() => {}
+            }
+        }
+    }
+
+    fn note(&self, mysql: &'static str) {
+        let (backlog, backlog_max) = self.ledger.backlog();
+        let ledger = match (mysql, backlog) {
+            (_, backlog) if backlog >= backlog_max => "full",
+            ("up", _) => "storing",
+            _ => "waiting",
+        };
+        let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        set("redis", &mut parts.redis, self.redis());
+        set("mysql", &mut parts.mysql, mysql);
+        set("ledger", &mut parts.ledger, ledger);
+        set("gate", &mut parts.gate, self.gate_state());
+    }
+
+    /// How everything is now: what can be seen at once as it is, MySQL as last seen.
+    pub fn report(&self) -> Report {
+        let parts = *self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        let part = |(state, since): (&'static str, u64), seen: &'static str| {
+            let since = if state == seen { since } else { now() };
+            Part { state: seen, since, age: now().saturating_sub(since) }
+        };
+        let (backlog, backlog_max) = self.ledger.backlog();
+        let ledger = self.ledger.state();
+        let (loaded_coupons, loaded_claims) = self.progress.loaded();
+        let (redis, gate) = (self.redis(), self.gate_state());
+        let lag_ms = ledger.oldest().map_or(0, |oldest| now_ms().saturating_sub(oldest.ms));
+        Report {
+            ready: redis == "up" && gate == "open" && backlog < backlog_max,
+            redis: part(parts.redis, redis),
+            mysql: part(parts.mysql, parts.mysql.0),
+            etcd: Part { state: "off", since: parts.started, age: now().saturating_sub(parts.started) },
+            ledger: LedgerReport {
+                part: part(parts.ledger, parts.ledger.0),
+                backlog,
+                backlog_max,
+                lag_ms,
+                stored: ledger.stored(),
+                poisoned: ledger.poisoned(),
+            },
+            gate: GateReport {
+                part: part(parts.gate, gate),
+                in_flight: self.gate.in_flight(),
+                loaded_coupons,
+                loaded_claims,
+                rebuilds: self.progress.rebuilds(),
+            },
+        }
+    }
+
+    fn redis(&self) -> &'static str {
+        if self.link.connection().is_ok() { "up" } else { "down" }
+    }
+
+    fn gate_state(&self) -> &'static str {
+        match self.gate.live() {
+            Ok(_) => "open",
+            Err(Reason::Starting) => "starting",
+            Err(Reason::Recovering) => "recovering",
+            Err(Reason::Stopping) => "stopping",
+        }
+    }
+}
+
+fn set(name: &str, part: &mut (&'static str, u64), state: &'static str) {
+    if part.0 != state {
+        log::info!("health: {name} is {state}, was {} since {}", part.0, part.1);
+        *part = (state, now());
+    }
+}
+
+fn now() -> u64 {
+    now_ms() / 1_000
+}
+
+fn now_ms() -> u64 {
+    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
+}
