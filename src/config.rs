@@ -90,14 +90,14 @@ pub enum Command {
 
 #[derive(Debug, Args, Clone)]
 pub struct MysqlArgs {
-    /// MySQL or MariaDB, as mysql://user:password@host:port/database.
+    /// MySQL or MariaDB, as `mysql://user:password@host:port/database`.
     #[arg(long, env = "COUPONRUSH_MYSQL_URL", hide_env_values = true, value_name = "URL")]
     pub mysql_url: String,
 }
 
 #[derive(Debug, Args, Clone)]
 pub struct RedisArgs {
-    /// Redis, as redis://[:password@]host:port[/db] or redis+unix:///path.
+    /// Redis, as `redis://:password@host:port/db` (password and db may be absent) or `redis+unix:///path`.
     #[arg(long, env = "COUPONRUSH_REDIS_URL", hide_env_values = true, value_name = "URL")]
     pub redis_url: String,
     /// What every Redis key begins with.

@@ -28,12 +28,15 @@ pub struct Directory {
     coupons: Cache<String, CouponId>,
 }
 
-/// Why a coupon could not be looked up.
+/// Why a name could not be looked up.
 #[derive(Debug, thiserror::Error)]
 pub enum FindError {
     /// Redis is away, or not loaded.
-    #[error("coupons cannot be looked up now")]
-    Unavailable(#[source] Option<KvError>),
+    #[error("Redis cannot be asked now")]
+    Redis(#[source] Option<KvError>),
+    /// As one query told all who waited for it.
+    #[error("MySQL cannot be asked now: {0}")]
+    Mysql(String),
 }
 
 /// Why a user was not found; shared by all who waited for the same look-up.
@@ -58,8 +61,8 @@ impl Directory {
     /// The user called `name`; `None` where nobody is. Many who ask at once share one query.
     ///
     /// # Errors
-    /// [`DbError`], shared.
-    pub async fn user(&self, name: &UserName) -> Result<Option<User>, Arc<dyn std::error::Error + Send + Sync>> {
+    /// [`FindError::Mysql`].
+    pub async fn user(&self, name: &UserName) -> Result<Option<User>, FindError> {
         let name = name.as_str();
         if self.nobodies.contains_key(name) {
             return Ok(None);
@@ -76,7 +79,7 @@ impl Directory {
                     self.nobodies.insert(name.to_owned(), ()).await;
                     Ok(None)
                 }
-                NoUser::Db(error) => Err(Arc::from(error.to_string().into())),
+                NoUser::Db(error) => Err(FindError::Mysql(crate::error_chain(error))),
             },
         }
     }
@@ -89,20 +92,20 @@ impl Directory {
     /// The coupon at `path`, `saler/name`; `None` where there is none.
     ///
     /// # Errors
-    /// [`FindError`].
+    /// [`FindError::Redis`].
     pub async fn coupon(&self, connection: &Connection, path: &str) -> Result<Option<CouponId>, FindError> {
         if let Some(id) = self.coupons.get(path).await {
             return Ok(Some(id));
         }
-        let live = self.gate.live().map_err(|_| FindError::Unavailable(None))?;
+        let live = self.gate.live().map_err(|_| FindError::Redis(None))?;
         let found = self.stock.find(connection, &live, path, FIND_WAIT).await;
-        match found.map_err(|error| FindError::Unavailable(Some(error)))? {
+        match found.map_err(|error| FindError::Redis(Some(error)))? {
             Some(Some(id)) => {
                 self.coupons.insert(path.to_owned(), id).await;
                 Ok(Some(id))
             }
             Some(None) => Ok(None),
-            None => Err(FindError::Unavailable(None)),
+            None => Err(FindError::Redis(None)),
         }
     }
 }

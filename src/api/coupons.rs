@@ -98,7 +98,7 @@ pub async fn readable_coupon(request: &HttpRequest, shared: &Shared) -> Result<C
         Kind::Customer => Err(ApiError::new(Code::WrongKind, "Only sellers can see who holds a coupon.")),
         Kind::Admin => {
             let saler = match path::user(request) {
-                Some(name) => shared.directory.user(&name).await.map_err(|_| ApiError::unavailable())?,
+                Some(name) => shared.directory.user(&name).await?,
                 None => None,
             };
             let saler = saler.ok_or_else(|| ApiError::new(Code::NotFound, "No such coupon."))?;

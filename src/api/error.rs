@@ -191,8 +191,8 @@ impl From<HashError> for ApiError {
     fn from(error: HashError) -> Self {
         match error {
             HashError::QueueFull | HashError::TooLate => Self::overloaded(),
-            HashError::Failed => {
-                log::error!("passwords: {error}");
+            HashError::Failed(_) => {
+                log::error!("passwords: {}", crate::error_chain(&error));
                 Self::unavailable()
             }
         }
@@ -209,7 +209,8 @@ impl From<RevokeError> for ApiError {
 }
 
 impl From<FindError> for ApiError {
-    fn from(_: FindError) -> Self {
+    fn from(error: FindError) -> Self {
+        log::debug!("{}", crate::error_chain(&error));
         Self::unavailable()
     }
 }

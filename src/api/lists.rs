@@ -65,11 +65,7 @@ async fn owner(request: &HttpRequest, shared: &Shared, asking: &User) -> Result<
     if name == asking.name {
         return Ok(asking.clone());
     }
-    let user = shared.directory.user(&name).await.map_err(|error| {
-        log::warn!("mysql: {error}");
-        ApiError::unavailable()
-    })?;
-    user.ok_or_else(nobody)
+    shared.directory.user(&name).await?.ok_or_else(nobody)
 }
 
 async fn list_offered(

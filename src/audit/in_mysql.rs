@@ -59,10 +59,10 @@ impl Audit {
             if rows_count > amount {
                 look.find("I1 no oversell", &subject, format!("{rows_count} claims of {amount} units"));
             }
-            if highest > row.amount.into() {
+            if highest > u64::from(row.amount) {
                 look.find("I5 dense", &subject, format!("seq {highest} is above the {amount} units"));
             }
-            if rows_count == amount && highest != row.amount.into() {
+            if rows_count == amount && highest != u64::from(row.amount) {
                 look.find("I5 dense", &subject, format!("{rows_count} claims, but the highest seq is {highest}"));
             }
             if amount - i64::from(left_count) != rows_count {

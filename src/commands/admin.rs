@@ -4,7 +4,8 @@ use std::io::{BufRead, stdin};
 use std::num::NonZeroUsize;
 
 use crate::app::{StartError, open_db, passwords};
-use crate::config::AdminCommand;
+use crate::api::now_seconds;
+use crate::config::{AdminCommand, TOKEN_SECONDS_MAX};
 use crate::db::{Db, DbError, users};
 use crate::domain::{Kind, NameError, Password, PasswordError, UserName};
 
@@ -47,7 +48,9 @@ pub async fn run(command: AdminCommand) -> Result<(), AdminError> {
             let (db, name, hash) = prepare(&mysql.mysql_url, name).await?;
             let account = users::find_by_name(&db, &name).await.map_err(AdminError::Db)?;
             let account = account.ok_or(AdminError::NoSuchUser)?;
-            users::change_password(&db, account.user.id, &hash).await.map_err(AdminError::Db)?;
+            // Whatever the service's setting, no token lasts longer.
+            let expires_at = now_seconds() + u64::from(TOKEN_SECONDS_MAX);
+            users::set_hash(&db, account.user.id, &hash, expires_at).await.map_err(AdminError::Db)?;
             println!("{name} has a new password; earlier tokens stop working within a second");
         }
     }

@@ -2,6 +2,5 @@
 
 pub mod admin;
 pub mod audit;
-pub mod import;
 pub mod migrate;
 pub mod seed;

@@ -48,16 +48,16 @@ fn was_refused(error: &RedisError) -> bool {
     let ErrorKind::Server(kind) = error.kind() else {
         return error.is_connection_refusal() || matches!(error.code(), Some("OOM" | "BUSY" | "MISCONF" | "NOAUTH"));
     };
-    match kind {
+    matches!(
+        kind,
         ServerErrorKind::BusyLoading
-        | ServerErrorKind::NoScript
-        | ServerErrorKind::Moved
-        | ServerErrorKind::Ask
-        | ServerErrorKind::TryAgain
-        | ServerErrorKind::ClusterDown
-        | ServerErrorKind::MasterDown
-        | ServerErrorKind::ReadOnly
-        | ServerErrorKind::NoPerm => true,
-        _ => false,
-    }
+            | ServerErrorKind::NoScript
+            | ServerErrorKind::Moved
+            | ServerErrorKind::Ask
+            | ServerErrorKind::TryAgain
+            | ServerErrorKind::ClusterDown
+            | ServerErrorKind::MasterDown
+            | ServerErrorKind::ReadOnly
+            | ServerErrorKind::NoPerm
+    )
 }

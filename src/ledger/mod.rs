@@ -5,7 +5,7 @@
 //! channel never carried (a dropped handler's, a dead instance's).
 //!
 //! Writers to the channel: every handler. Reader: the one persister task. The channel is as long as the outbox may grow,
-//! so every claim this process has answered stays in memory until MySQL has it. Closing it ([`Stop`](persister)) lets
+//! so every claim this process has answered stays in memory until MySQL has it. Closing it lets
 //! reserved slots still be filled; the persister ends when all are.
 //!
 //! Deliberately does not know the gate: [`Ledger::trust`] is told which loading of the shard counts.

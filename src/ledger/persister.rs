@@ -233,7 +233,7 @@ impl Persister {
     }
 
     /// Deletes entries that MySQL has; what fails here is left to the sweep.
-    async fn delete(&self, epoch: Epoch, ids: &[EntryId]) {
+    async fn delete(&mut self, epoch: Epoch, ids: &[EntryId]) {
         let live = self.state.live.load_full();
         let Some(live) = live.filter(|live| live.epoch == epoch) else { return };
         let Ok(connection) = self.link.connection() else { return };
