@@ -1,0 +1,150 @@
+//! Claim tokens: the signed proof of a claim, recognised without asking Redis or MySQL.
+//!
+//! The same claim always gives the same token, byte for byte, whichever instance signs it: there is no time of signing and
+//! nothing random in it. A token proves that the unit was granted; that it has been redeemed only MySQL knows.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use serde::Deserialize;
+
+use super::jws::{ISSUER, Keys};
+use super::secrets::Secrets;
+use crate::domain::{ActivityId, Claim, CouponId, Nth, Seq, UserId};
+
+/// Signs and verifies claim tokens.
+pub struct ClaimTokens {
+    keys: Keys,
+}
+
+/// What a claim token proves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClaimProof {
+    pub coupon: CouponId,
+    pub user: UserId,
+    pub activity: ActivityId,
+    pub seq: Seq,
+    pub nth: Nth,
+    /// When the unit was granted: milliseconds since 1970 by Redis' clock.
+    pub claimed_at_ms: u64,
+}
+
+#[derive(Deserialize)]
+struct Payload<'a> {
+    #[serde(borrow)]
+    iss: Cow<'a, str>,
+    coupon: u64,
+    user: u64,
+    activity: u32,
+    seq: Seq,
+    nth: Nth,
+    claimed_at: u64,
+}
+
+impl ClaimTokens {
+    /// `secrets` are the operator's for claims, or [`Secrets::for_claims`].
+    pub fn new(secrets: &Secrets) -> Self {
+        Self { keys: Keys::new(secrets) }
+    }
+
+    /// The token of `claim`.
+    pub fn sign(&self, claim: &Claim) -> String {
+        let Claim { coupon, user, activity, seq, nth, .. } = claim;
+        let mut payload = String::with_capacity(160);
+        write!(
+            payload,
+            r#"{{"iss":"{ISSUER}","coupon":{coupon},"user":{user},"activity":{activity},"seq":{seq},"nth":{nth},"claimed_at":{}}}"#,
+            claim.claimed_at_ms()
+        )
+        .expect("a String takes every text");
+        self.keys.sign(payload.as_bytes())
+    }
+
+    /// What `raw` proves; `None` where it is not a claim token of ours.
+    pub fn verify(&self, raw: &str) -> Option<ClaimProof> {
+        let json = self.keys.open(raw)?;
+        let payload: Payload<'_> = serde_json::from_slice(&json).ok()?;
+        (payload.iss == ISSUER).then_some(ClaimProof {
+            coupon: CouponId(payload.coupon),
+            user: UserId(payload.user),
+            activity: ActivityId(payload.activity),
+            seq: payload.seq,
+            nth: payload.nth,
+            claimed_at_ms: payload.claimed_at,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::UserTokens;
+    use super::super::jws::tests::{secrets, sign_with};
+    use super::*;
+    use crate::domain::{EntryId, Epoch, Kind, User, UserName};
+
+    fn claim() -> Claim {
+        Claim {
+            coupon: CouponId(u64::MAX),
+            user: UserId(2),
+            entry: EntryId { ms: 1_800_000_000_123, counter: 9 },
+            seq: u32::MAX,
+            activity: ActivityId(0),
+            epoch: Epoch(1),
+            nth: u8::MAX,
+        }
+    }
+
+    #[test]
+    fn a_token_proves_the_claim_it_was_made_of() {
+        let tokens = ClaimTokens::new(&secrets("a"));
+        let proof = tokens.verify(&tokens.sign(&claim())).expect("just signed");
+        let expected = ClaimProof {
+            coupon: CouponId(u64::MAX),
+            user: UserId(2),
+            activity: ActivityId(0),
+            seq: u32::MAX,
+            nth: u8::MAX,
+            claimed_at_ms: 1_800_000_000_123,
+        };
+        assert_eq!(proof, expected);
+    }
+
+    #[test]
+    fn one_claim_gives_one_token_on_every_instance_and_after_a_loss_of_redis() {
+        let loaded_again = Claim { epoch: Epoch(2), entry: EntryId { ms: claim().entry.ms, counter: 0 }, ..claim() };
+        let signed = ClaimTokens::new(&secrets("a").for_claims()).sign(&claim());
+        assert_eq!(ClaimTokens::new(&secrets("a").for_claims()).sign(&loaded_again), signed);
+        let other = Claim { seq: 1, ..claim() };
+        assert_ne!(ClaimTokens::new(&secrets("a").for_claims()).sign(&other), signed);
+    }
+
+    #[test]
+    fn derived_secrets_follow_a_change_of_the_jwt_secrets() {
+        let signed = ClaimTokens::new(&secrets("a").for_claims()).sign(&claim());
+        assert!(ClaimTokens::new(&secrets("ba").for_claims()).verify(&signed).is_some());
+        assert!(ClaimTokens::new(&secrets("b").for_claims()).verify(&signed).is_none());
+    }
+
+    #[test]
+    fn neither_kind_of_token_passes_for_the_other_even_under_one_secret() {
+        let name = UserName::parse("alice".to_owned()).expect("a name");
+        let user = User { id: UserId(1), name, kind: Kind::Customer };
+        let (users, claims) = (UserTokens::new(&secrets("a"), 60), ClaimTokens::new(&secrets("a")));
+        assert!(claims.verify(&users.issue(&user, 0, 1)).is_none());
+        assert!(users.verify(&claims.sign(&claim()), 1).is_err());
+    }
+
+    #[test]
+    fn a_token_of_another_service_proves_nothing() {
+        let tokens = ClaimTokens::new(&secrets("a"));
+        let payload = r#"{"iss":"couponrush","coupon":1,"user":2,"activity":0,"seq":3,"nth":1,"claimed_at":4}"#;
+        let header = r#"{"alg":"HS256"}"#;
+        assert!(tokens.verify(&sign_with('a', header, payload)).is_some());
+        assert!(tokens.verify(&sign_with('b', header, payload)).is_none());
+        assert!(tokens.verify(&sign_with('a', r#"{"alg":"none"}"#, payload)).is_none());
+        assert!(tokens.verify(&sign_with('a', header, &payload.replace("couponrush", "other"))).is_none());
+        assert!(tokens.verify(&sign_with('a', header, &payload.replace(r#""seq":3,"#, ""))).is_none());
+        assert!(tokens.verify(&sign_with('a', header, &payload.replace(":3", ":-3"))).is_none());
+        assert!(tokens.verify("").is_none());
+    }
+}

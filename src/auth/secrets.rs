@@ -1,0 +1,101 @@
+//! The secrets that tokens are signed with, as the operator gave them.
+
+use aws_lc_rs::hmac;
+
+const SECRET_BYTES_MIN: usize = 32;
+/// A token that does not name its secret is tried with each.
+const SECRETS_MAX: usize = 16;
+/// Claim tokens must not be signed with the very key of users' tokens: neither kind may ever pass for the other.
+const CLAIM_LABEL: &[u8] = b"couponrush claim tokens";
+
+/// At least one secret; the first signs, all verify. It has no `Debug` and no `Display`, so it cannot reach a log.
+pub struct Secrets(Vec<Vec<u8>>);
+
+/// Why a setting does not hold secrets. It names the variable and never shows what it holds.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SecretsError {
+    #[error("{variable}: each secret must have at least {SECRET_BYTES_MIN} bytes, but number {number} has {bytes}")]
+    TooShort { variable: &'static str, number: usize, bytes: usize },
+    #[error("{variable}: at most {SECRETS_MAX} secrets are allowed, but it has {count}")]
+    TooMany { variable: &'static str, count: usize },
+}
+
+impl Secrets {
+    /// Takes the comma-separated secrets in `text` as they stand; nothing is trimmed. `variable` is what the operator
+    /// knows the setting by.
+    ///
+    /// # Errors
+    /// [`SecretsError`]: one sentence that tells the operator what to change.
+    pub fn parse(variable: &'static str, text: &str) -> Result<Self, SecretsError> {
+        let secrets: Vec<Vec<u8>> = text.split(',').map(|secret| secret.as_bytes().to_vec()).collect();
+        if secrets.len() > SECRETS_MAX {
+            return Err(SecretsError::TooMany { variable, count: secrets.len() });
+        }
+        match secrets.iter().position(|secret| secret.len() < SECRET_BYTES_MIN) {
+            Some(index) => Err(SecretsError::TooShort { variable, number: index + 1, bytes: secrets[index].len() }),
+            None => Ok(Self(secrets)),
+        }
+    }
+
+    /// What signs claim tokens where the operator gave no secrets for them: one for each of these, in the same order, so
+    /// that claim tokens stay valid while these are changed.
+    pub fn for_claims(&self) -> Self {
+        let derive = |secret: &Vec<u8>| {
+            let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
+            hmac::sign(&key, CLAIM_LABEL).as_ref().to_vec()
+        };
+        Self(self.0.iter().map(derive).collect())
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.iter().map(Vec::as_slice)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Secrets, SecretsError> {
+        Secrets::parse("COUPONRUSH_JWT_SECRET", text)
+    }
+
+    #[test]
+    fn a_secret_has_at_least_32_bytes_as_it_stands() {
+        assert_eq!(parse(&"é".repeat(16)).map(|secrets| secrets.0.len()), Ok(1));
+        let padded = format!("{:>32}", "x");
+        let secrets = parse(&format!("{padded},{}", "y".repeat(40))).expect("both are long enough");
+        assert_eq!(secrets.iter().collect::<Vec<_>>(), [padded.as_bytes(), "y".repeat(40).as_bytes()]);
+        let long = "x".repeat(32);
+        for (text, number, bytes) in
+            [("", 1, 0), (&long[1..], 1, 31), (&format!("{long},"), 2, 0), (&format!("{long},short,{long}"), 2, 5)]
+        {
+            let expected = SecretsError::TooShort { variable: "COUPONRUSH_JWT_SECRET", number, bytes };
+            assert_eq!(parse(text).err(), Some(expected), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn how_many_secrets_are_tried_is_bounded() {
+        let text = vec!["x".repeat(32); 17].join(",");
+        assert_eq!(parse(&text).err(), Some(SecretsError::TooMany { variable: "COUPONRUSH_JWT_SECRET", count: 17 }));
+        assert!(parse(&text[33..]).is_ok());
+    }
+
+    #[test]
+    fn the_error_names_the_variable_and_not_the_secret() {
+        let message = parse("hunter2-hunter2").err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(message.starts_with("COUPONRUSH_JWT_SECRET: "), "{message}");
+        assert!(!message.contains("hunter2"), "{message}");
+    }
+
+    #[test]
+    fn secrets_for_claims_are_not_the_secrets_themselves_but_always_the_same() {
+        let secrets = parse(&format!("{},{}", "a".repeat(32), "b".repeat(32))).expect("both are long enough");
+        let derived = secrets.for_claims();
+        assert_eq!(derived.0.len(), 2);
+        assert!(derived.iter().all(|secret| secret.len() == 32 && secrets.iter().all(|given| given != secret)));
+        assert_eq!(derived.0, secrets.for_claims().0);
+        assert_ne!(derived.0[0], derived.0[1]);
+    }
+}
