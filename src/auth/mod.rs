@@ -4,11 +4,14 @@
 
 mod claim_token;
 mod jws;
+mod password;
 mod secrets;
 mod session;
+mod stored_password;
 mod token;
 
 pub use claim_token::{ClaimProof, ClaimTokens};
+pub use password::{HashError, PasswordLimits, Passwords, Verified};
 pub use secrets::{Secrets, SecretsError};
 pub use session::{Session, TokenId, TokenIdError};
 pub use token::{TokenError, UserTokens};

@@ -1,0 +1,348 @@
+//! Passwords: hashed and verified a few at a time, in turn, and recognised for a while once verified.
+//!
+//! Owns the bounds around the hash: as many at once as there are cores to use, off the async workers; a bounded queue before
+//! them, in the order of arrival; a limit to the wait. Does not know which user a password belongs to.
+//!
+//! A verified password is remembered as a keyed hash of (stored form, password), so neither the memory nor a copy of it
+//! tells a password. Whoever has waited for his turn looks again before he computes: of many simultaneous logins of one
+//! user all but the first few find the answer there. Wrong passwords are never remembered and share nothing, so that each
+//! guess costs its hash, and takes as long for a user who does not exist.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use argon2::password_hash::Error;
+use aws_lc_rs::hmac;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::stored_password::{self, StoredPassword};
+use crate::domain::Password;
+
+/// Bounds around the hash.
+#[derive(Debug, Clone, Copy)]
+pub struct PasswordLimits {
+    /// Callers that wait for a hash at once.
+    pub queue_max: usize,
+    /// How long one waits for his turn.
+    pub wait: Duration,
+    /// Verified passwords that are remembered, and for how long after the hash was computed.
+    pub verified_max: u64,
+    pub verified_age: Duration,
+}
+
+/// Why a password was neither hashed nor compared: nothing has happened.
+#[derive(Debug, thiserror::Error)]
+pub enum HashError {
+    #[error("too many wait for a password hash already")]
+    QueueFull,
+    #[error("waited too long for a password hash")]
+    TooLate,
+    /// The stored form is not one of ours, or the machine has no memory or no randomness left.
+    #[error("the password hash could not be computed")]
+    Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// What a comparison with the stored form says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verified {
+    No,
+    Yes,
+    /// Yes, and the stored form is an imported one: replace it by [`Passwords::hash`] of this password at once.
+    YesRehash,
+}
+
+type VerifiedKey = [u8; 16];
+
+/// Hashes and verifies passwords. Shared by all workers of a process; runs on any tokio runtime.
+pub struct Passwords {
+    limits: PasswordLimits,
+    /// A permit for each hash that may be computed at once; the computation itself gives it back.
+    cores: Arc<Semaphore>,
+    /// A permit for each caller that may wait for one of `cores`.
+    places: Semaphore,
+    verified: moka::sync::Cache<VerifiedKey, ()>,
+    /// Made anew at each start.
+    key: hmac::Key,
+    /// The stored form that a user who does not exist is compared with; of a password nobody knows.
+    nobody: String,
+    computed: Arc<AtomicU64>,
+}
+
+impl Passwords {
+    /// At most `parallel` hashes at once; computes one right away.
+    ///
+    /// # Errors
+    /// [`HashError::Failed`].
+    pub fn new(limits: PasswordLimits, parallel: NonZeroUsize) -> Result<Self, HashError> {
+        let unknown = Password::parse(format!("{:032x}", rand::random::<u128>())).expect("32 bytes are a password");
+        Ok(Self {
+            limits,
+            cores: Arc::new(Semaphore::new(parallel.get())),
+            places: Semaphore::new(limits.queue_max),
+            verified: moka::sync::Cache::builder()
+                .max_capacity(limits.verified_max)
+                .time_to_live(limits.verified_age)
+                .build(),
+            key: hmac::Key::new(hmac::HMAC_SHA256, &rand::random::<[u8; 32]>()),
+            nobody: stored_password::hash(&unknown).map_err(failed)?,
+            computed: Arc::default(),
+        })
+    }
+
+    /// The stored form of a new password.
+    ///
+    /// # Errors
+    /// [`HashError`]
+    pub async fn hash(&self, password: &Password) -> Result<String, HashError> {
+        let turn = self.turn().await?;
+        let password = password.clone();
+        self.compute(turn, move || stored_password::hash(&password)).await
+    }
+
+    /// The stored form of a password of which only the MD5 is known, as 32 hex digits; of any other text it makes a form
+    /// that no password fits.
+    ///
+    /// # Errors
+    /// [`HashError`]
+    pub async fn wrap_md5(&self, md5_hex: &str) -> Result<String, HashError> {
+        let turn = self.turn().await?;
+        let md5_hex = md5_hex.to_owned();
+        self.compute(turn, move || stored_password::wrap_md5(&md5_hex)).await
+    }
+
+    /// Whether `password` is the one that `stored`, as `users.password_hash` has it, was made of.
+    ///
+    /// # Errors
+    /// [`HashError`]
+    pub async fn verify(&self, password: &Password, stored: &str) -> Result<Verified, HashError> {
+        let yes = match StoredPassword::parse(stored) {
+            StoredPassword::Closed => {
+                self.verify_nobody(password).await?;
+                return Ok(Verified::No);
+            }
+            StoredPassword::Argon2(_) => Verified::Yes,
+            StoredPassword::Md5(_) => Verified::YesRehash,
+        };
+        let fits = self.is_verified(password, stored) || self.compare(password, stored).await?;
+        Ok(if fits { yes } else { Verified::No })
+    }
+
+    /// Takes as long as [`Passwords::verify`] with a wrong password: for a user who does not exist.
+    ///
+    /// # Errors
+    /// [`HashError`]
+    pub async fn verify_nobody(&self, password: &Password) -> Result<(), HashError> {
+        self.compare(password, &self.nobody).await.map(|_| ())
+    }
+
+    /// Hashes computed since the start.
+    pub fn computed(&self) -> u64 {
+        self.computed.load(Ordering::Relaxed)
+    }
+
+    /// Callers that wait for a hash now.
+    pub fn waiting(&self) -> usize {
+        self.limits.queue_max - self.places.available_permits()
+    }
+
+    async fn compare(&self, password: &Password, stored: &str) -> Result<bool, HashError> {
+        let turn = self.turn().await?;
+        if self.is_verified(password, stored) {
+            return Ok(true);
+        }
+        let (verified, key) = (self.verified.clone(), self.verified_key(password, stored));
+        let (password, stored) = (password.clone(), stored.to_owned());
+        // It remembers by itself, so that a client that has gone away meanwhile has not cost a hash for nothing.
+        let compare = move || {
+            let fits = match StoredPassword::parse(&stored) {
+                StoredPassword::Closed => false,
+                StoredPassword::Argon2(hash) => stored_password::fits(&password, hash)?,
+                StoredPassword::Md5(hash) => stored_password::md5_fits(&password, hash)?,
+            };
+            if fits {
+                verified.insert(key, ());
+            }
+            Ok(fits)
+        };
+        self.compute(turn, compare).await
+    }
+
+    /// Waits for one of the cores.
+    async fn turn(&self) -> Result<OwnedSemaphorePermit, HashError> {
+        // While anybody waits there is no permit to be had at once, so nobody is overtaken here.
+        if let Ok(turn) = self.cores.clone().try_acquire_owned() {
+            return Ok(turn);
+        }
+        let _place = self.places.try_acquire().map_err(|_| HashError::QueueFull)?;
+        match tokio::time::timeout(self.limits.wait, self.cores.clone().acquire_owned()).await {
+            Ok(turn) => Ok(turn.expect("this semaphore is never closed")),
+            Err(_) => Err(HashError::TooLate),
+        }
+    }
+
+    /// Computes on a thread that may block. Should the caller go away, the computation goes on and keeps its turn.
+    async fn compute<T: Send + 'static>(
+        &self,
+        turn: OwnedSemaphorePermit,
+        computation: impl FnOnce() -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, HashError> {
+        let computed = self.computed.clone();
+        let task = tokio::task::spawn_blocking(move || {
+            let outcome = computation();
+            computed.fetch_add(1, Ordering::Relaxed);
+            drop(turn);
+            outcome
+        });
+        task.await.map_err(|error| HashError::Failed(error.into()))?.map_err(failed)
+    }
+
+    fn is_verified(&self, password: &Password, stored: &str) -> bool {
+        self.verified.get(&self.verified_key(password, stored)).is_some()
+    }
+
+    fn verified_key(&self, password: &Password, stored: &str) -> VerifiedKey {
+        let mut context = hmac::Context::with_key(&self.key);
+        for part in [stored.as_bytes(), &[0], password.as_bytes()] {
+            context.update(part);
+        }
+        let tag = context.sign();
+        let (key, _) = tag.as_ref().split_first_chunk().expect("a tag has 32 bytes");
+        *key
+    }
+}
+
+fn failed(error: Error) -> HashError {
+    HashError::Failed(error.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: PasswordLimits = PasswordLimits {
+        queue_max: 100,
+        wait: Duration::from_secs(30),
+        verified_max: 100,
+        verified_age: Duration::from_secs(60),
+    };
+
+    fn passwords(limits: PasswordLimits) -> Passwords {
+        Passwords::new(limits, NonZeroUsize::MIN).expect("a hash")
+    }
+
+    fn password(text: &str) -> Password {
+        Password::parse(text.to_owned()).expect("a password")
+    }
+
+    #[tokio::test]
+    async fn a_correct_password_is_hashed_once_and_then_recognised() {
+        let passwords = passwords(LIMITS);
+        let stored = passwords.hash(&password("secret")).await.expect("a hash");
+        for _ in 0..3 {
+            assert_eq!(passwords.verify(&password("secret"), &stored).await.ok(), Some(Verified::Yes));
+            assert_eq!(passwords.computed(), 2);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_wrong_password_is_never_remembered() {
+        let passwords = passwords(LIMITS);
+        let stored = passwords.hash(&password("secret")).await.expect("a hash");
+        assert_eq!(passwords.verify(&password("secret"), &stored).await.ok(), Some(Verified::Yes));
+        for computed in 3..6 {
+            assert_eq!(passwords.verify(&password("Secret"), &stored).await.ok(), Some(Verified::No));
+            assert_eq!(passwords.computed(), computed);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_password_remembered_for_one_stored_form_is_not_for_another() {
+        let passwords = passwords(LIMITS);
+        let first = passwords.hash(&password("secret")).await.expect("a hash");
+        let second = passwords.hash(&password("other")).await.expect("a hash");
+        assert_eq!(passwords.verify(&password("secret"), &first).await.ok(), Some(Verified::Yes));
+        assert_eq!(passwords.verify(&password("secret"), &second).await.ok(), Some(Verified::No));
+    }
+
+    #[tokio::test]
+    async fn simultaneous_logins_of_one_user_share_a_hash() {
+        let passwords = passwords(LIMITS);
+        let stored = passwords.hash(&password("secret")).await.expect("a hash");
+        let secret = password("secret");
+        let logins = futures_util::future::join_all((0..50).map(|_| passwords.verify(&secret, &stored))).await;
+        assert!(logins.iter().all(|login| matches!(login, Ok(Verified::Yes))));
+        assert_eq!(passwords.computed(), 2);
+    }
+
+    #[tokio::test]
+    async fn an_imported_password_asks_to_be_hashed_again_also_when_it_is_recognised() {
+        let passwords = passwords(LIMITS);
+        let stored = passwords.wrap_md5("5EBE2294ECD0E0F08EAB7690D2A6EE69").await.expect("a hash");
+        assert!(stored.starts_with("md5:$argon2id$"));
+        for _ in 0..2 {
+            assert_eq!(passwords.verify(&password("secret"), &stored).await.ok(), Some(Verified::YesRehash));
+        }
+        assert_eq!(passwords.computed(), 2);
+        assert_eq!(passwords.verify(&password("Secret"), &stored).await.ok(), Some(Verified::No));
+    }
+
+    #[tokio::test]
+    async fn nobody_and_a_user_who_cannot_log_in_cost_a_hash_each_time() {
+        let passwords = passwords(LIMITS);
+        for computed in [1, 3] {
+            assert!(passwords.verify_nobody(&password("secret")).await.is_ok());
+            assert_eq!(passwords.computed(), computed);
+            assert_eq!(passwords.verify(&password("secret"), "").await.ok(), Some(Verified::No));
+            assert_eq!(passwords.computed(), computed + 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_finds_the_queue_full_is_told_so_at_once() {
+        let passwords = passwords(PasswordLimits { queue_max: 1, ..LIMITS });
+        let turn = passwords.turn().await.expect("nobody else is here");
+        let secret = password("secret");
+        let mut waiting = std::pin::pin!(passwords.hash(&secret));
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+        assert_eq!(passwords.waiting(), 1);
+        assert!(matches!(passwords.hash(&secret).await, Err(HashError::QueueFull)));
+        drop(turn);
+        assert!(waiting.await.is_ok());
+        assert_eq!(passwords.waiting(), 0);
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_too_long_is_told_so_and_leaves_the_queue() {
+        let passwords = passwords(PasswordLimits { wait: Duration::from_millis(1), ..LIMITS });
+        let turn = passwords.turn().await.expect("nobody else is here");
+        assert!(matches!(passwords.hash(&password("secret")).await, Err(HashError::TooLate)));
+        assert_eq!(passwords.waiting(), 0);
+        drop(turn);
+        assert!(passwords.hash(&password("secret")).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_recognised_password_needs_no_turn() {
+        let passwords = passwords(PasswordLimits { queue_max: 0, ..LIMITS });
+        let stored = passwords.hash(&password("secret")).await.expect("a hash");
+        assert_eq!(passwords.verify(&password("secret"), &stored).await.ok(), Some(Verified::Yes));
+        let _turn = passwords.turn().await.expect("nobody else is here");
+        assert_eq!(passwords.verify(&password("secret"), &stored).await.ok(), Some(Verified::Yes));
+        assert!(matches!(passwords.verify(&password("other"), &stored).await, Err(HashError::QueueFull)));
+    }
+
+    #[tokio::test]
+    async fn a_stored_form_that_is_none_of_ours_is_a_failure() {
+        let outcome = passwords(LIMITS).verify(&password("secret"), "$2b$12$abc").await;
+        assert!(matches!(outcome, Err(HashError::Failed(_))));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn it_works_on_a_runtime_of_several_threads_too() {
+        let passwords = Passwords::new(LIMITS, NonZeroUsize::new(2).expect("2")).expect("a hash");
+        let stored = passwords.hash(&password("secret")).await.expect("a hash");
+        assert_eq!(passwords.verify(&password("secret"), &stored).await.ok(), Some(Verified::Yes));
+    }
+}
