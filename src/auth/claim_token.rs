@@ -119,6 +119,18 @@ mod tests {
     }
 
     #[test]
+    fn a_later_version_of_this_program_signs_the_same_token() {
+        let signed = ClaimTokens::new(&secrets("a").for_claims()).sign(&claim());
+        let expected = concat!(
+            "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCIsImtpZCI6IjVjOGIzMzNmIn0.",
+            "eyJpc3MiOiJjb3Vwb25ydXNoIiwiY291cG9uIjoxODQ0Njc0NDA3MzcwOTU1MTYxNSwidXNlciI6MiwiYWN0",
+            "aXZpdHkiOjAsInNlcSI6NDI5NDk2NzI5NSwibnRoIjoyNTUsImNsYWltZWRfYXQiOjE4MDAwMDAwMDAxMjN9.",
+            "4_iFSe1N4v9PDUDb3cZJ4P_OegdtkAPWUXkiEU-3f-M",
+        );
+        assert_eq!(signed, expected);
+    }
+
+    #[test]
     fn derived_secrets_follow_a_change_of_the_jwt_secrets() {
         let signed = ClaimTokens::new(&secrets("a").for_claims()).sign(&claim());
         assert!(ClaimTokens::new(&secrets("ba").for_claims()).verify(&signed).is_some());

@@ -166,6 +166,9 @@ pub(super) mod tests {
         assert!(both.open(&sign_with('b', &header(&both.0[1].id), "{}")).is_some());
         assert!(both.open(&sign_with('b', &header(&both.0[0].id), "{}")).is_none());
         assert!(both.open(&sign_with('b', &header("unknown"), "{}")).is_none());
+        let first = format!(r#"{{"alg":"HS256","typ":"JWT","kid":"{}"}}"#, both.0[0].id);
+        assert!(both.open(&sign_with('a', &first, "{}")).is_some());
+        assert!(both.open(&sign_with('b', &first, "{}")).is_none());
         assert!(both.open(&sign_with('c', r#"{"alg":"HS256"}"#, "{}")).is_none());
     }
 

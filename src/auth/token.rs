@@ -242,4 +242,12 @@ mod tests {
         assert_eq!(shorter.verify(&raw, NOW + 59).map(|session| session.expires_at), Ok(NOW + DAY));
         assert_eq!(shorter.verify(&raw, NOW + 60), Err(TokenError::Expired));
     }
+
+    #[test]
+    fn a_token_made_for_less_than_the_lifetime_ends_at_its_own_end() {
+        let mut brief = payload();
+        brief["exp"] = json!(NOW + 10);
+        assert!(verify(&brief, NOW + 9).is_ok());
+        assert_eq!(verify(&brief, NOW + 10), Err(TokenError::Expired));
+    }
 }
