@@ -25,6 +25,10 @@ pub const HASH_WAIT: Duration = Duration::from_secs(30);
 /// Passwords that are recognised without a hash, and for how long after the last one was computed.
 pub const VERIFIED_PASSWORDS_MAX: u64 = 100_000;
 pub const VERIFIED_PASSWORD_AGE: Duration = Duration::from_secs(600);
+/// How long a user's token may be configured to last.
+pub const TOKEN_SECONDS_MAX: u32 = 31_536_000;
+/// Revocations of tokens that have not expired yet; about 150 bytes of memory each.
+pub const REVOKED_TOKENS_MAX: usize = 1_000_000;
 /// Names of users and coupons whose ids are remembered.
 pub const NAMES_MAX: u64 = 200_000;
 /// A request's body.
@@ -90,7 +94,7 @@ pub struct TokenArgs {
     pub claim_secret: Option<String>,
     /// How long a user's token lasts, in seconds, 60 to 31536000.
     #[arg(long, env = "COUPONRUSH_TOKEN_SECONDS", default_value_t = 86_400, value_name = "SECONDS",
-          value_parser = clap::value_parser!(u32).range(60..=31_536_000))]
+          value_parser = clap::value_parser!(u32).range(60..=i64::from(TOKEN_SECONDS_MAX)))]
     pub token_seconds: u32,
 }
 

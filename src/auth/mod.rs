@@ -1,10 +1,16 @@
 //! Who is asking: passwords, tokens, and which tokens have been revoked.
 //!
+//! A login checks a password ([`Passwords`]) and issues a token ([`UserTokens`]). Every later request shows the token:
+//! its signature and its end are checked ([`UserTokens::verify`]), then whether it has been revoked
+//! ([`Revocations::is_revoked`]), both in memory. [`ClaimTokens`] sign what a claim is proven with.
+//!
 //! Deliberately knows nothing of HTTP: headers and status codes belong to `api`.
 
 mod claim_token;
 mod jws;
 mod password;
+mod revocation;
+mod revoked;
 mod secrets;
 mod session;
 mod stored_password;
@@ -12,6 +18,7 @@ mod token;
 
 pub use claim_token::{ClaimProof, ClaimTokens};
 pub use password::{HashError, PasswordLimits, Passwords, Verified};
+pub use revocation::{RevocationLimits, Revocations, RevokeError};
 pub use secrets::{Secrets, SecretsError};
 pub use session::{Session, TokenId, TokenIdError};
 pub use token::{TokenError, UserTokens};

@@ -17,10 +17,10 @@ pub struct Session {
 /// A token's `jti`, as text `<generation>-<32 hex digits>`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenId {
-    /// The generation of the user's tokens when this one was issued: a change of his password raises it, and what is lower
-    /// no longer counts. So a change ends the tokens before it exactly, whatever the clocks say.
+    /// The generation of the user's tokens when this one was issued: a change of his password raises it, and what is
+    /// lower no longer counts. So a change ends the tokens before it exactly, whatever the clocks say.
     pub generation: u32,
-    nonce: u128,
+    nonce: [u8; 16],
 }
 
 /// A text that is not a token's id.
@@ -37,7 +37,7 @@ impl TokenId {
 
 impl fmt::Display for TokenId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{:032x}", self.generation, self.nonce)
+        write!(f, "{}-{:032x}", self.generation, u128::from_be_bytes(self.nonce))
     }
 }
 
@@ -54,7 +54,7 @@ impl FromStr for TokenId {
         }
         let generation = generation.parse().map_err(|_| TokenIdError)?;
         let nonce = u128::from_str_radix(nonce, 16).map_err(|_| TokenIdError)?;
-        Ok(Self { generation, nonce })
+        Ok(Self { generation, nonce: nonce.to_be_bytes() })
     }
 }
 
@@ -64,11 +64,14 @@ mod tests {
 
     #[test]
     fn an_id_reads_back_as_it_was_written() {
-        for id in [TokenId { generation: 0, nonce: 0 }, TokenId { generation: u32::MAX, nonce: 1 }, TokenId::random(7)]
-        {
+        for id in [
+            TokenId { generation: 0, nonce: [0; 16] },
+            TokenId { generation: u32::MAX, nonce: [255; 16] },
+            TokenId::random(7),
+        ] {
             assert_eq!(id.to_string().parse(), Ok(id));
         }
-        assert_eq!(TokenId { generation: u32::MAX, nonce: 1 }.to_string().len(), 43);
+        assert_eq!(TokenId { generation: u32::MAX, nonce: [0; 16] }.to_string().len(), 43);
         assert_ne!(TokenId::random(7), TokenId::random(7));
     }
 

@@ -1,1 +1,154 @@
+//! The table `revoked_tokens`: tokens that no longer count, until they would have expired anyway.
+//!
+//! A row is of one token (its `jti`), or, with an empty `jti`, of all tokens of a user below a generation. Rows are
+//! stamped with MySQL's clock in UTC, by which the instances find what is new.
 
+use diesel::prelude::*;
+use diesel::sql_types::{Bigint, Integer, Text, Unsigned};
+use diesel_async::RunQueryDsl;
+
+use super::schema::users;
+use super::{Db, DbError, Transaction};
+use crate::domain::UserId;
+
+type Number = Unsigned<Bigint>;
+
+/// A row.
+#[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
+pub struct RevokedToken {
+    #[diesel(sql_type = Number)]
+    pub user_id: u64,
+    /// Empty: all tokens of the user below `generation`.
+    #[diesel(sql_type = Text)]
+    pub jti: String,
+    #[diesel(sql_type = Unsigned<Integer>)]
+    pub generation: u32,
+    /// Seconds since 1970.
+    #[diesel(sql_type = Number)]
+    pub expires_at: u64,
+}
+
+/// A time by MySQL's clock, up to which rows have been read.
+#[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
+pub struct ReadPoint {
+    #[diesel(sql_type = Text)]
+    utc: String,
+}
+
+impl ReadPoint {
+    /// Before any row.
+    pub fn first() -> Self {
+        Self { utc: "2000-01-01 00:00:00".to_owned() }
+    }
+}
+
+/// A row never lets what it ends count again, so both bounds only grow.
+const WRITE: &str = "INSERT INTO revoked_tokens (user_id, jti, generation, expires_at, revoked_at) \
+    VALUES (?, ?, ?, ?, UTC_TIMESTAMP(3)) \
+    ON DUPLICATE KEY UPDATE generation = GREATEST(generation, VALUES(generation)), \
+    expires_at = GREATEST(expires_at, VALUES(expires_at)), revoked_at = VALUES(revoked_at)";
+
+/// A row is stamped when its statement begins and seen once it is committed, each at most 10 s later: it may appear
+/// behind a read point by 20 s. A clock of MySQL that was set back must not hide rows either.
+const READ: &str = "SELECT user_id, jti, generation, expires_at FROM revoked_tokens \
+    WHERE revoked_at >= LEAST(CAST(? AS DATETIME(3)), UTC_TIMESTAMP(3)) - INTERVAL 30 SECOND \
+    AND (user_id > ? OR (user_id = ? AND jti > ?)) \
+    ORDER BY user_id, jti LIMIT ?";
+
+/// Revokes one token.
+///
+/// # Errors
+/// [`DbError`]
+pub async fn insert(db: &Db, user: UserId, jti: &str, expires_at: u64) -> Result<(), DbError> {
+    let mut connection = db.connect().await?;
+    let row = diesel::sql_query(WRITE)
+        .bind::<Number, _>(user.0)
+        .bind::<Text, _>(jti)
+        .bind::<Unsigned<Integer>, _>(0_u32)
+        .bind::<Number, _>(expires_at);
+    db.within("revoke token", row.execute(&mut connection)).await?;
+    Ok(())
+}
+
+/// Revokes all tokens that `user` has and returns the generation that his tokens are of from now on; `None` where there
+/// is no such user. `expires_at` is when the last of them ends.
+///
+/// # Errors
+/// [`DbError`]
+pub async fn revoke_all(db: &Db, user: UserId, expires_at: u64) -> Result<Option<u32>, DbError> {
+    let mut transaction = db.begin().await?;
+    let generation = raise_generation(db, &mut transaction, user, expires_at).await?;
+    transaction.commit().await?;
+    Ok(generation)
+}
+
+/// The part of [`revoke_all`] that happens together with whatever else the transaction does.
+pub(super) async fn raise_generation(
+    db: &Db,
+    transaction: &mut Transaction<'_>,
+    user: UserId,
+    expires_at: u64,
+) -> Result<Option<u32>, DbError> {
+    let connection = &mut *transaction.connection;
+    let row = users::table.find(user.0);
+    let raise = diesel::update(row).set(users::token_generation.eq(users::token_generation + 1));
+    if db.within("raise token generation", raise.execute(connection)).await? == 0 {
+        return Ok(None);
+    }
+    let query = row.select(users::token_generation);
+    let generation: u32 = db.within("read token generation", query.first(connection)).await?;
+    // Their tokens are of a lower generation, all of them.
+    let single = diesel::sql_query("DELETE FROM revoked_tokens WHERE user_id = ? AND jti <> ''");
+    db.within("merge revoked tokens", single.bind::<Number, _>(user.0).execute(connection)).await?;
+    let below = diesel::sql_query(WRITE)
+        .bind::<Number, _>(user.0)
+        .bind::<Text, _>("")
+        .bind::<Unsigned<Integer>, _>(generation)
+        .bind::<Number, _>(expires_at);
+    db.within("revoke tokens", below.execute(connection)).await?;
+    Ok(Some(generation))
+}
+
+/// The time by MySQL's clock; taken before a read, it is where the next one goes on.
+///
+/// # Errors
+/// [`DbError`]; reading changes nothing.
+pub async fn read_point(db: &Db) -> Result<ReadPoint, DbError> {
+    let mut connection = db.connect().await?;
+    let query = diesel::sql_query("SELECT CAST(UTC_TIMESTAMP(3) AS CHAR) AS utc");
+    db.within("read MySQL's clock", query.get_result(&mut connection)).await
+}
+
+/// Up to `rows_max` rows that were written since about `since`, in the order of their keys and behind `after`. Rows of
+/// the half minute before `since` come again.
+///
+/// # Errors
+/// [`DbError`]; reading changes nothing.
+pub async fn find_since(
+    db: &Db,
+    since: &ReadPoint,
+    after: Option<&RevokedToken>,
+    rows_max: u32,
+) -> Result<Vec<RevokedToken>, DbError> {
+    let mut connection = db.connect().await?;
+    let (user, jti) = after.map_or((0, ""), |row| (row.user_id, &row.jti));
+    let query = diesel::sql_query(READ)
+        .bind::<Text, _>(&since.utc)
+        .bind::<Number, _>(user)
+        .bind::<Number, _>(user)
+        .bind::<Text, _>(jti)
+        .bind::<Number, _>(u64::from(rows_max));
+    db.within("read revoked tokens", query.load(&mut connection)).await
+}
+
+/// Deletes up to `rows_max` rows that expired before `before` and returns how many.
+///
+/// # Errors
+/// [`DbError`]
+pub async fn delete_expired(db: &Db, before: u64, rows_max: u32) -> Result<usize, DbError> {
+    let mut connection = db.connect().await?;
+    let delete = diesel::sql_query("DELETE FROM revoked_tokens WHERE expires_at < ? LIMIT ?")
+        .bind::<Number, _>(before)
+        .bind::<Number, _>(u64::from(rows_max));
+    db.within("delete expired revoked tokens", delete.execute(&mut connection)).await
+}

@@ -4,7 +4,7 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 
 use super::schema::users;
-use super::{Db, DbError};
+use super::{Db, DbError, revoked_tokens};
 use crate::domain::{Kind, User, UserId, UserName};
 
 /// A user with what a login needs to know.
@@ -47,7 +47,8 @@ pub async fn find_by_name(db: &Db, name: &UserName) -> Result<Option<Account>, D
     row.map(account).transpose()
 }
 
-/// Sets a password's hash where the stored one is still `from`; `false` where it is not.
+/// Sets a password's hash where the stored one is still `from`; `false` where it is not. The password stays what it is,
+/// and so do the user's tokens.
 ///
 /// # Errors
 /// [`DbError`].
@@ -58,15 +59,19 @@ pub async fn replace_hash(db: &Db, id: UserId, from: &str, to: &str) -> Result<b
     db.within("replace password hash", update.execute(&mut connection)).await.map(|rows| rows > 0)
 }
 
-/// Sets a password's hash whatever the stored one is; `false` where there is no such user.
+/// Sets a password's hash whatever the stored one is and ends the user's tokens, both or neither; returns the
+/// generation that his tokens are of from now on, `None` where there is no such user. `expires_at` is when the last of
+/// the ended tokens would have ended by itself.
 ///
 /// # Errors
-/// [`DbError`].
-pub async fn set_hash(db: &Db, name: &UserName, to: &str) -> Result<bool, DbError> {
-    let mut connection = db.connect().await?;
-    let update =
-        diesel::update(users::table.filter(users::username.eq(name.as_str()))).set(users::password_hash.eq(to));
-    db.within("set password hash", update.execute(&mut connection)).await.map(|rows| rows > 0)
+/// [`DbError`]
+pub async fn set_hash(db: &Db, id: UserId, to: &str, expires_at: u64) -> Result<Option<u32>, DbError> {
+    let mut transaction = db.begin().await?;
+    let generation = revoked_tokens::raise_generation(db, &mut transaction, id, expires_at).await?;
+    let update = diesel::update(users::table.find(id.0)).set(users::password_hash.eq(to));
+    db.within("set password hash", update.execute(&mut *transaction.connection)).await?;
+    transaction.commit().await?;
+    Ok(generation)
 }
 
 fn account(
