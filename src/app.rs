@@ -104,7 +104,8 @@ pub fn signers(args: &TokenArgs) -> Result<(UserTokens, ClaimTokens), SecretsErr
 /// # Errors
 /// [`StartError::MysqlUrl`].
 pub fn open_db(url: &str) -> Result<Db, StartError> {
-    let named = url.strip_prefix("mysql://").and_then(|rest| rest.split_once('/')).is_some_and(|(_, name)| !name.is_empty());
+    let named =
+        url.strip_prefix("mysql://").and_then(|rest| rest.split_once('/')).is_some_and(|(_, name)| !name.is_empty());
     let limits = Limits {
         connections_max: config::DB_CONNECTIONS_MAX,
         connection_wait: config::DB_CONNECTION_WAIT,
@@ -145,7 +146,8 @@ impl Application {
         let outbox = Outbox::new(keys, process.clone(), config::KV_WAIT);
         let progress = Arc::new(Progress::default());
 
-        let health = Health::new(db.clone(), Arc::clone(&link), Arc::clone(&gate), ledger.clone(), Arc::clone(&progress));
+        let health =
+            Health::new(db.clone(), Arc::clone(&link), Arc::clone(&gate), ledger.clone(), Arc::clone(&progress));
         let revocations = Revocations::new(
             db.clone(),
             RevocationLimits { revoked_max: config::REVOKED_MAX, token_seconds: args.tokens.token_seconds.into() },

@@ -148,7 +148,11 @@ fn csv_lines(rows: Vec<Holding>, with_header: bool) -> Bytes {
 
 /// A cell that a spreadsheet would run as a formula gets an apostrophe in front.
 fn defused(cell: String) -> String {
-    if cell.starts_with(['=', '+', '-', '@', '\t', '\r', '＝', '＋', '－', '＠']) { format!("'{cell}") } else { cell }
+    if cell.starts_with(['=', '+', '-', '@', '\t', '\r', '＝', '＋', '－', '＠']) {
+        format!("'{cell}")
+    } else {
+        cell
+    }
 }
 
 #[cfg(test)]
@@ -166,12 +170,15 @@ mod tests {
         let rows = vec![row("plain", 1), row("a,\"b\"", 2), row("=1+1", 3), row("@x", 4)];
         let text = String::from_utf8(csv_lines(rows, true).to_vec()).expect("names are UTF-8");
         let lines: Vec<&str> = text.split_terminator("\r\n").collect();
-        assert_eq!(lines, [
-            "username,seq,nth,claimed_at,activity_id,redeemed_at",
-            "plain,1,1,1700000000,0,",
-            "\"a,\"\"b\"\"\",2,1,1700000000,0,",
-            "'=1+1,3,1,1700000000,0,",
-            "'@x,4,1,1700000000,0,",
-        ]);
+        assert_eq!(
+            lines,
+            [
+                "username,seq,nth,claimed_at,activity_id,redeemed_at",
+                "plain,1,1,1700000000,0,",
+                "\"a,\"\"b\"\"\",2,1,1700000000,0,",
+                "'=1+1,3,1,1700000000,0,",
+                "'@x,4,1,1700000000,0,",
+            ]
+        );
     }
 }

@@ -218,7 +218,9 @@ impl From<FindError> for ApiError {
 impl From<PublishError> for ApiError {
     fn from(error: PublishError) -> Self {
         match &error {
-            PublishError::NameTaken => Self::new(Code::NameTaken, "Create failed. Maybe (username,coupon name) duplicates"),
+            PublishError::NameTaken => {
+                Self::new(Code::NameTaken, "Create failed. Maybe (username,coupon name) duplicates")
+            }
             PublishError::TooMany => Self::bad_request("Too many coupons."),
             PublishError::NoSuchCoupon => Self::new(Code::NotFound, "No such coupon."),
             PublishError::BelowClaimed => Self::bad_request("Amount is below what is claimed already."),

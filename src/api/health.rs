@@ -7,7 +7,9 @@ use super::{Shared, answer};
 
 /// `GET /healthz`: 200 while the process runs.
 pub async fn healthz() -> HttpResponse {
-    HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "application/json; charset=utf-8")).body(r#"{"state":"up"}"#)
+    HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, "application/json; charset=utf-8"))
+        .body(r#"{"state":"up"}"#)
 }
 
 /// `GET /readyz`: 200 when it can sell, else 503; what each part does, since when.
@@ -36,7 +38,12 @@ pub async fn metrics(shared: web::Data<Shared>) -> HttpResponse {
         ("couponrush_ledger_stored_total", "counter", "rows added to claims", report.ledger.stored),
         ("couponrush_ledger_poisoned_total", "counter", "claims that could not be stored", report.ledger.poisoned),
         ("couponrush_rebuilds_total", "counter", "loadings of Redis by this process", report.gate.rebuilds),
-        ("couponrush_password_hashes_waiting", "gauge", "callers waiting for a hash", shared.passwords.waiting() as u64),
+        (
+            "couponrush_password_hashes_waiting",
+            "gauge",
+            "callers waiting for a hash",
+            shared.passwords.waiting() as u64,
+        ),
         ("couponrush_revocations", "gauge", "revoked tokens in memory", shared.revocations.count() as u64),
     ];
     let mut text = String::new();

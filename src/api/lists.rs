@@ -76,8 +76,12 @@ async fn list_offered(
 ) -> Result<HttpResponse, ApiError> {
     let (connection, live) = shared.reading(link)?;
     let page = shared.claiming.stock.list_offered(&connection, &live, saler.id, window, shared.kv_wait).await;
-    let item = |Offered { name, face_value: stock, description, amount, left }| {
-        OfferedItem { name, stock, description, amount, left }
+    let item = |Offered { name, face_value: stock, description, amount, left }| OfferedItem {
+        name,
+        stock,
+        description,
+        amount,
+        left,
     };
     Ok(answer::list(&read(shared, link, page)?.into_iter().map(item).collect::<Vec<_>>()))
 }

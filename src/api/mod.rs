@@ -74,9 +74,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(at("/api/auth").route(web::post().to(users::log_in)).default_service(allow("POST")))
         .service(at("/api/auth/logout").route(web::post().to(users::log_out)).default_service(allow("POST")))
         .service(
-            at("/api/users/{user}/password")
-                .route(web::put().to(users::change_password))
-                .default_service(allow("PUT")),
+            at("/api/users/{user}/password").route(web::put().to(users::change_password)).default_service(allow("PUT")),
         )
         .service(
             at("/api/users/{user}/coupons")

@@ -8,8 +8,8 @@ use super::error::{ApiError, Code, read_failed};
 use super::session::{now_seconds, session};
 use super::{Shared, answer, body, path};
 use crate::auth::Verified;
-use crate::db::users::{self, Account};
 use crate::db::DbError;
+use crate::db::users::{self, Account};
 use crate::domain::{Kind, NameError, Password, PasswordError, UserName};
 
 #[derive(Deserialize)]

@@ -97,7 +97,8 @@ impl Audit {
                 break;
             }
             tokio::time::sleep(LOOK_AGAIN_AFTER).await;
-            let before: BTreeSet<_> = look.findings.drain(..).map(|finding| (finding.invariant, finding.subject)).collect();
+            let before: BTreeSet<_> =
+                look.findings.drain(..).map(|finding| (finding.invariant, finding.subject)).collect();
             look = self.look().await?;
             look.findings.retain(|finding| before.contains(&(finding.invariant, finding.subject.clone())));
         }

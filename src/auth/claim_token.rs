@@ -1,7 +1,7 @@
 //! Claim tokens: the signed proof of a claim, recognised without asking Redis or MySQL.
 //!
-//! The same claim always gives the same token, byte for byte, whichever instance signs it: there is no time of signing and
-//! nothing random in it. A token proves that the unit was granted; that it has been redeemed only MySQL knows.
+//! The same claim always gives the same token, byte for byte, whichever instance signs it: there is no time of signing
+//! and nothing random in it. A token proves that the unit was granted; that it has been redeemed only MySQL knows.
 
 use std::borrow::Cow;
 use std::fmt::Write;

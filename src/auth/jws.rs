@@ -4,8 +4,8 @@
 //! instead of parsed, which takes a third of the time a general JWT library takes. Signatures are made and compared (in
 //! constant time) by aws-lc-rs. What the payload means is not known here.
 //!
-//! There is no choice of algorithm: a header that names another one, or an extension that must be understood (`crit`), is
-//! refused before any key is looked at.
+//! There is no choice of algorithm: a header that names another one, or an extension that must be understood (`crit`),
+//! is refused before any key is looked at.
 
 use std::borrow::Cow;
 

@@ -1,7 +1,7 @@
 //! Who is asking: passwords, tokens, and which tokens have been revoked.
 //!
-//! A login checks a password ([`Passwords`]) and issues a token ([`UserTokens`]). Every later request shows the token: its
-//! signature and its end are checked ([`UserTokens::verify`]), then whether it has been revoked
+//! A login checks a password ([`Passwords`]) and issues a token ([`UserTokens`]). Every later request shows the token:
+//! its signature and its end are checked ([`UserTokens::verify`]), then whether it has been revoked
 //! ([`Revocations::is_revoked`]), both in memory. [`ClaimTokens`] sign what a claim is proven with.
 //!
 //! Deliberately knows nothing of HTTP: headers and status codes belong to `api`.

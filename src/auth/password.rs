@@ -1,12 +1,12 @@
 //! Passwords: hashed and verified a few at a time, in turn, and recognised for a while once verified.
 //!
-//! Owns the bounds around the hash: as many at once as there are cores to use, off the async workers; a bounded queue before
-//! them, in the order of arrival; a limit to the wait. Does not know which user a password belongs to.
+//! Owns the bounds around the hash: as many at once as there are cores to use, off the async workers; a bounded queue
+//! before them, in the order of arrival; a limit to the wait. Does not know which user a password belongs to.
 //!
 //! A verified password is remembered as a keyed hash of (stored form, password), so neither the memory nor a copy of it
 //! tells a password. Whoever has waited for his turn looks again before he computes: of many simultaneous logins of one
-//! user all but the first few find the answer there. Wrong passwords are never remembered and share nothing, so that each
-//! guess costs its hash, and takes as long for a user who does not exist.
+//! user all but the first few find the answer there. Wrong passwords are never remembered and share nothing, so that
+//! each guess costs its hash, and takes as long for a user who does not exist.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -101,8 +101,8 @@ impl Passwords {
         self.compute(turn, move || stored_password::hash(&password)).await
     }
 
-    /// The stored form of a password of which only the MD5 is known, as 32 hex digits; of any other text it makes a form
-    /// that no password fits.
+    /// The stored form of a password of which only the MD5 is known, as 32 hex digits; of any other text it makes a
+    /// form that no password fits.
     ///
     /// # Errors
     /// [`HashError`]

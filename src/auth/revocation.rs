@@ -1,11 +1,11 @@
 //! Logout and change of password: tokens that stop counting before they expire, on every instance.
 //!
-//! MySQL has the truth; each instance keeps a copy in memory, which answers for every request. A revocation is written to
-//! MySQL, then to memory, then answered; the other instances read what is new twice a second. While MySQL is away nothing
-//! can be revoked, and what is known stays in force. Redis has no part in it.
+//! MySQL has the truth; each instance keeps a copy in memory, which answers for every request. A revocation is written
+//! to MySQL, then to memory, then answered; the other instances read what is new twice a second. While MySQL is away
+//! nothing can be revoked, and what is known stays in force. Redis has no part in it.
 //!
-//! Bounded by users: a user with many single revocations gets a new generation instead, which ends all of his tokens. And
-//! bounded as a whole: a revocation too many is refused, and none is ever forgotten before the token has expired.
+//! Bounded by users: a user with many single revocations gets a new generation instead, which ends all of his tokens.
+//! And bounded as a whole: a revocation too many is refused, and none is ever forgotten before the token has expired.
 
 use std::error::Error;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -56,7 +56,8 @@ pub struct Revocations {
     db: Db,
     limits: RevocationLimits,
     revoked: RwLock<RevokedTokens>,
-    /// Of `revoked`: most of the time it is 0, and no request takes the lock. Written while the lock is held for writing.
+    /// Of `revoked`: most of the time it is 0, and no request takes the lock. Written while the lock is held for
+    /// writing.
     count: AtomicUsize,
     /// Where the next read of MySQL begins.
     read_to: Mutex<ReadPoint>,
@@ -107,10 +108,12 @@ impl Revocations {
         Ok(())
     }
 
-    /// Sets the hash of a user's password and ends all of his tokens, both or neither; `false` where there is no such user.
+    /// Sets the hash of a user's password and ends all of his tokens, both or neither; `false` where there is no such
+    /// user.
     ///
     /// # Errors
-    /// [`RevokeError`]; after an error of the database that leaves the outcome open, the old password or the new one holds.
+    /// [`RevokeError`]; after an error of the database that leaves the outcome open, the old password or the new one
+    /// holds.
     pub async fn change_password(&self, user: UserId, hash: &str, now_seconds: u64) -> Result<bool, RevokeError> {
         self.check_room()?;
         let expires_at = self.last_expiry(now_seconds);
@@ -206,8 +209,8 @@ impl Revocations {
         if self.count() < self.limits.revoked_max { Ok(()) } else { Err(RevokeError::Overloaded) }
     }
 
-    /// Adds rows that were read. Most are known already, and requests are not held up for those. No bound here: what another
-    /// instance has answered for must not be forgotten, and it keeps to the same bound.
+    /// Adds rows that were read. Most are known already, and requests are not held up for those. No bound here: what
+    /// another instance has answered for must not be forgotten, and it keeps to the same bound.
     fn add_new(&self, rows: &[RevokedToken], now_seconds: u64) {
         let expired = now_seconds.saturating_sub(CLOCKS_DIFFER_SECONDS);
         let rows = rows.iter().filter(|row| row.expires_at > expired).filter_map(Revocation::parse);

@@ -37,8 +37,8 @@ impl Secrets {
         }
     }
 
-    /// What signs claim tokens where the operator gave no secrets for them: one for each of these, in the same order, so
-    /// that claim tokens stay valid while these are changed.
+    /// What signs claim tokens where the operator gave no secrets for them: one for each of these, in the same order,
+    /// so that claim tokens stay valid while these are changed.
     pub fn for_claims(&self) -> Self {
         let derive = |secret: &Vec<u8>| {
             let key = hmac::Key::new(hmac::HMAC_SHA256, secret);

@@ -17,8 +17,8 @@ pub struct Session {
 /// A token's `jti`, as text `<generation>-<32 hex digits>`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenId {
-    /// The generation of the user's tokens when this one was issued: a change of his password raises it, and what is lower
-    /// no longer counts. So a change ends the tokens before it exactly, whatever the clocks say.
+    /// The generation of the user's tokens when this one was issued: a change of his password raises it, and what is
+    /// lower no longer counts. So a change ends the tokens before it exactly, whatever the clocks say.
     pub generation: u32,
     nonce: [u8; 16],
 }

@@ -55,8 +55,8 @@ impl UserTokens {
         Self { keys: Keys::new(secrets), lifetime_seconds }
     }
 
-    /// A token for `user`, whose tokens are of `token_generation` now (as read together with his password's hash, so that a
-    /// change of the password in between ends this token too).
+    /// A token for `user`, whose tokens are of `token_generation` now (as read together with his password's hash, so
+    /// that a change of the password in between ends this token too).
     pub fn issue(&self, user: &User, token_generation: u32, now_seconds: u64) -> String {
         let id = TokenId::random(token_generation).to_string();
         let payload = Payload {
@@ -74,8 +74,8 @@ impl UserTokens {
 
     /// Who shows `raw`, the token without any `Bearer` before it.
     ///
-    /// A token ends at its `exp`, and also once it is older than the lifetime that is configured now, so that lowering the
-    /// lifetime holds for the tokens that are out already.
+    /// A token ends at its `exp`, and also once it is older than the lifetime that is configured now, so that lowering
+    /// the lifetime holds for the tokens that are out already.
     ///
     /// # Errors
     /// [`TokenError`]; a token that is forged and has expired too is [`TokenError::Invalid`].

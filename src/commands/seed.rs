@@ -144,13 +144,7 @@ async fn publish(args: &SeedArgs, db: &Db, connection: &Connection, after: Coupo
     }
 }
 
-async fn seed_customers(
-    args: &SeedArgs,
-    db: &Db,
-    tokens: &UserTokens,
-    tag: &str,
-    hash: &str,
-) -> Result<(), SeedError> {
+async fn seed_customers(args: &SeedArgs, db: &Db, tokens: &UserTokens, tag: &str, hash: &str) -> Result<(), SeedError> {
     let mut file = create(&args.out, "tokens.txt")?;
     let progress = bar("customers", args.customers.into());
     let now = now_seconds();

@@ -93,7 +93,11 @@ impl Db {
     /// # Errors
     /// [`DbError::Unreachable`]: nothing was sent.
     pub async fn connect(&self) -> Result<Object<AsyncMysqlConnection>, DbError> {
-        self.pool.get().await.map_err(unreachable)
+        // Around all of it: where MySQL is frozen, each idle connection would cost a wait of its own.
+        match tokio::time::timeout(self.limits.connection_wait, self.pool.get()).await {
+            Ok(connection) => connection.map_err(unreachable),
+            Err(elapsed) => Err(DbError::Unreachable(elapsed.into())),
+        }
     }
 
     /// A connection outside the pool, for work that holds it long.

@@ -1,7 +1,7 @@
 //! The table `revoked_tokens`: tokens that no longer count, until they would have expired anyway.
 //!
-//! A row is of one token (its `jti`), or, with an empty `jti`, of all tokens of a user below a generation. Rows are stamped
-//! with MySQL's clock in UTC, by which the instances find what is new.
+//! A row is of one token (its `jti`), or, with an empty `jti`, of all tokens of a user below a generation. Rows are
+//! stamped with MySQL's clock in UTC, by which the instances find what is new.
 
 use diesel::prelude::*;
 use diesel::sql_types::{Bigint, Integer, Text, Unsigned};
@@ -48,8 +48,8 @@ const WRITE: &str = "INSERT INTO revoked_tokens (user_id, jti, generation, expir
     ON DUPLICATE KEY UPDATE generation = GREATEST(generation, VALUES(generation)), \
     expires_at = GREATEST(expires_at, VALUES(expires_at)), revoked_at = VALUES(revoked_at)";
 
-/// A row is stamped when its statement begins and seen once it is committed, each at most 10 s later: it may appear behind
-/// a read point by 20 s. A clock of MySQL that was set back must not hide rows either.
+/// A row is stamped when its statement begins and seen once it is committed, each at most 10 s later: it may appear
+/// behind a read point by 20 s. A clock of MySQL that was set back must not hide rows either.
 const READ: &str = "SELECT user_id, jti, generation, expires_at FROM revoked_tokens \
     WHERE revoked_at >= LEAST(CAST(? AS DATETIME(3)), UTC_TIMESTAMP(3)) - INTERVAL 30 SECOND \
     AND (user_id > ? OR (user_id = ? AND jti > ?)) \
@@ -70,8 +70,8 @@ pub async fn insert(db: &Db, user: UserId, jti: &str, expires_at: u64) -> Result
     Ok(())
 }
 
-/// Revokes all tokens that `user` has and returns the generation that his tokens are of from now on; `None` where there is
-/// no such user. `expires_at` is when the last of them ends.
+/// Revokes all tokens that `user` has and returns the generation that his tokens are of from now on; `None` where there
+/// is no such user. `expires_at` is when the last of them ends.
 ///
 /// # Errors
 /// [`DbError`]
@@ -119,8 +119,8 @@ pub async fn read_point(db: &Db) -> Result<ReadPoint, DbError> {
     db.within("read MySQL's clock", query.get_result(&mut connection)).await
 }
 
-/// Up to `rows_max` rows that were written since about `since`, in the order of their keys and behind `after`. Rows of the
-/// half minute before `since` come again.
+/// Up to `rows_max` rows that were written since about `since`, in the order of their keys and behind `after`. Rows of
+/// the half minute before `since` come again.
 ///
 /// # Errors
 /// [`DbError`]; reading changes nothing.

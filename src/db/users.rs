@@ -47,8 +47,8 @@ pub async fn find_by_name(db: &Db, name: &UserName) -> Result<Option<Account>, D
     row.map(account).transpose()
 }
 
-/// Sets a password's hash where the stored one is still `from`; `false` where it is not. The password stays what it is, and
-/// so do the user's tokens.
+/// Sets a password's hash where the stored one is still `from`; `false` where it is not. The password stays what it is,
+/// and so do the user's tokens.
 ///
 /// # Errors
 /// [`DbError`].
@@ -59,9 +59,9 @@ pub async fn replace_hash(db: &Db, id: UserId, from: &str, to: &str) -> Result<b
     db.within("replace password hash", update.execute(&mut connection)).await.map(|rows| rows > 0)
 }
 
-/// Sets a password's hash whatever the stored one is and ends the user's tokens, both or neither; returns the generation
-/// that his tokens are of from now on, `None` where there is no such user. `expires_at` is when the last of the ended
-/// tokens would have ended by itself.
+/// Sets a password's hash whatever the stored one is and ends the user's tokens, both or neither; returns the
+/// generation that his tokens are of from now on, `None` where there is no such user. `expires_at` is when the last of
+/// the ended tokens would have ended by itself.
 ///
 /// # Errors
 /// [`DbError`]
