@@ -1,0 +1,174 @@
+//! A service of its own for each test, and short words for what tests do with it.
+
+mod client;
+mod redis_server;
+mod stores;
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use couponrush::app::{Application, SHARD};
+use couponrush::audit::{Audit, Report};
+use couponrush::config::{MysqlArgs, RedisArgs, ServeArgs, TokenArgs};
+use couponrush::kv::{Connection, Keys, LinkConfig};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+pub use client::{Answer, Client};
+pub use redis_server::RedisServer;
+pub use stores::Stores;
+
+/// How long a state may take to come about.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+/// Signs tokens in tests.
+pub const SECRET: &str = "a secret of the tests that is long enough to be one";
+
+/// One instance of the service.
+pub struct Instance {
+    pub client: Client,
+    pub ops: Client,
+    pub address: SocketAddr,
+    stop: CancellationToken,
+    running: Option<JoinHandle<()>>,
+}
+
+/// The service with stores of its own. Dropping it stops it and asserts the invariants.
+pub struct TestApp {
+    pub stores: Stores,
+    pub instances: Vec<Instance>,
+    pub args: ServeArgs,
+}
+
+impl TestApp {
+    /// One instance with the default settings.
+    pub async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// One instance with changed settings.
+    pub async fn start_with(change: impl FnOnce(&mut ServeArgs)) -> Self {
+        let stores = Stores::create(None).await;
+        Self::start_on(stores, change).await
+    }
+
+    /// One instance on stores that were made before.
+    pub async fn start_on(stores: Stores, change: impl FnOnce(&mut ServeArgs)) -> Self {
+        let mut args = arguments(&stores);
+        change(&mut args);
+        let mut app = Self { stores, instances: Vec::new(), args };
+        app.start_another().await;
+        app
+    }
+
+    /// One more instance on the same stores.
+    pub async fn start_another(&mut self) -> &Instance {
+        let instance = Instance::start(&self.args).await;
+        self.instances.push(instance);
+        self.instances.last().expect("it was pushed a line above")
+    }
+
+    /// The client of the first instance.
+    pub fn client(&self) -> &Client {
+        &self.instances[0].client
+    }
+
+    /// Stops every instance in order; the stores stay.
+    pub async fn stop(&mut self) {
+        for instance in &mut self.instances {
+            instance.stop().await;
+        }
+        self.instances.clear();
+    }
+
+    /// Waits until MySQL has every claim and the outbox is empty.
+    pub async fn settle(&self) {
+        let outbox = self.stores.keys().outbox();
+        eventually("the outbox is empty", || async {
+            self.stores.redis::<u64>(redis::cmd("XLEN").arg(&outbox)).await == 0
+        })
+        .await;
+    }
+
+    /// What the invariants have to say about the stores.
+    pub async fn audit(&self) -> Report {
+        let connection = LinkConfig::new(&self.stores.redis_url).expect("the URL was good at the start");
+        let connection = Connection::open(&connection).await.expect("Redis answers");
+        let audit = Audit { db: self.stores.db.clone(), connection, keys: self.stores.keys(), shard: SHARD };
+        audit.run(false).await.expect("the stores can be audited")
+    }
+}
+
+impl Drop for TestApp {
+    fn drop(&mut self) {
+        let failing = std::thread::panicking();
+        tokio::task::block_in_place(|| {
+            tokio::runtime::Handle::current().block_on(async {
+                if !failing {
+                    if !self.instances.is_empty() {
+                        self.settle().await;
+                    }
+                    self.stop().await;
+                    let report = self.audit().await;
+                    assert_eq!(report.findings, [], "the invariants hold at the end");
+                    assert_eq!(report.outbox, 0, "nothing is left in the outbox");
+                }
+                self.stores.remove().await;
+            });
+        });
+    }
+}
+
+impl Instance {
+    async fn start(args: &ServeArgs) -> Self {
+        let application = Application::build(args).await.expect("the service starts");
+        let address = application.address().expect("it is bound");
+        let ops_address = application.ops_address().expect("it is bound");
+        let stop = CancellationToken::new();
+        let running = application.run_until_stopped(stop.clone());
+        let running = tokio::spawn(async move { running.await.expect("the service runs until it is stopped") });
+        let (client, ops) = (Client::new(address), Client::new(ops_address));
+        eventually("the service is ready", || async { ops.is_ready().await }).await;
+        Self { client, ops, address, stop, running: Some(running) }
+    }
+
+    /// Stops it as SIGTERM does.
+    pub async fn stop(&mut self) {
+        self.stop.cancel();
+        if let Some(running) = self.running.take() {
+            running.await.expect("the service stops without panicking");
+        }
+    }
+}
+
+/// The settings of an instance on these stores: free ports, two workers.
+pub fn arguments(stores: &Stores) -> ServeArgs {
+    let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+    ServeArgs {
+        http_addr: any_port,
+        ops_addr: any_port,
+        redis: RedisArgs { redis_url: stores.redis_url.clone(), redis_prefix: stores.prefix.clone() },
+        mysql: MysqlArgs { mysql_url: stores.mysql_url.clone() },
+        tokens: TokenArgs { jwt_secret: SECRET.to_owned(), claim_secret: None, token_seconds: 3_600 },
+        backlog_max: 100_000,
+        saler_coupons_max: 100,
+        start_wait: 10,
+        workers: Some(2),
+        no_migrate: false,
+    }
+}
+
+/// Waits until `state` holds; fails, naming it, after [`DEADLINE`].
+pub async fn eventually<F: Future<Output = bool>>(what: &str, state: impl Fn() -> F) {
+    let deadline = Instant::now() + DEADLINE;
+    while !state().await {
+        assert!(Instant::now() < deadline, "not within {DEADLINE:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+impl Stores {
+    /// The keys of this test.
+    pub fn keys(&self) -> Keys {
+        Keys::new(&self.prefix)
+    }
+}

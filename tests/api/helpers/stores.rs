@@ -1,0 +1,103 @@
+//! A database and a key prefix of a test's own.
+
+use std::time::Duration;
+
+use couponrush::db::{Db, Limits};
+use diesel::sql_types::{Bigint, Text};
+use diesel_async::{AsyncConnection, AsyncMysqlConnection, RunQueryDsl, SimpleAsyncConnection};
+use redis::FromRedisValue;
+
+/// Where a test's data is.
+pub struct Stores {
+    pub mysql_url: String,
+    pub redis_url: String,
+    pub prefix: String,
+    pub db: Db,
+    database: String,
+    server_url: String,
+}
+
+impl Stores {
+    /// A new database and prefix; on `redis_url`, or the Redis that all tests share.
+    pub async fn create(redis_url: Option<String>) -> Self {
+        let server_url = setting("COUPONRUSH_MYSQL_URL");
+        let tag = format!("{:016x}", rand::random::<u64>());
+        let database = format!("couponrush_test_{tag}");
+        execute(&server_url, &format!("CREATE DATABASE {database}")).await;
+        let (server, _) = server_url.rsplit_once('/').expect("a MySQL URL names a database");
+        let mysql_url = format!("{server}/{database}");
+        let wait = Duration::from_secs(10);
+        let limits = Limits { connections_max: 4, connection_wait: wait, statement_wait: wait };
+        let db = Db::new(&mysql_url, limits).expect("the URL is good");
+        let redis_url = redis_url.unwrap_or_else(|| setting("COUPONRUSH_REDIS_URL"));
+        Self { mysql_url, redis_url, prefix: format!("test-{tag}:"), db, database, server_url }
+    }
+
+    /// Takes the database and the keys away.
+    pub async fn remove(&self) {
+        execute(&self.server_url, &format!("DROP DATABASE IF EXISTS {}", self.database)).await;
+        let Ok(client) = redis::Client::open(self.redis_url.as_str()) else { return };
+        let Ok(mut connection) = client.get_multiplexed_async_connection().await else { return };
+        let mut cursor = 0_u64;
+        loop {
+            let mut scan = redis::cmd("SCAN");
+            scan.arg(cursor).arg("MATCH").arg(format!("{}*", self.prefix)).arg("COUNT").arg(5_000);
+            let Ok((next, keys)) = scan.query_async::<(u64, Vec<String>)>(&mut connection).await else { return };
+            if !keys.is_empty() {
+                let _ = redis::cmd("UNLINK").arg(keys).query_async::<()>(&mut connection).await;
+            }
+            if next == 0 {
+                return;
+            }
+            cursor = next;
+        }
+    }
+
+    /// Runs a statement on this test's database.
+    pub async fn execute(&self, sql: &str) {
+        execute(&self.mysql_url, sql).await;
+    }
+
+    /// The one number that a query gives.
+    pub async fn number(&self, sql: &str) -> i64 {
+        #[derive(diesel::QueryableByName)]
+        struct Row {
+            #[diesel(sql_type = Bigint)]
+            value: i64,
+        }
+        let sql = format!("SELECT CAST(({sql}) AS SIGNED) AS value");
+        let mut connection = connect(&self.mysql_url).await;
+        diesel::sql_query(sql).get_result::<Row>(&mut connection).await.expect("the query gives a number").value
+    }
+
+    /// The first column, called `value`, of every row that a query gives, as text.
+    pub async fn texts(&self, sql: &str) -> Vec<String> {
+        #[derive(diesel::QueryableByName)]
+        struct Row {
+            #[diesel(sql_type = Text)]
+            value: String,
+        }
+        let mut connection = connect(&self.mysql_url).await;
+        let rows: Vec<Row> = diesel::sql_query(sql).load(&mut connection).await.expect("the query gives texts");
+        rows.into_iter().map(|row| row.value).collect()
+    }
+
+    /// What Redis answers to a command.
+    pub async fn redis<T: FromRedisValue>(&self, cmd: &redis::Cmd) -> T {
+        let client = redis::Client::open(self.redis_url.as_str()).expect("the URL is good");
+        let mut connection = client.get_multiplexed_async_connection().await.expect("Redis answers");
+        cmd.query_async(&mut connection).await.expect("Redis does it")
+    }
+}
+
+fn setting(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set; `make test` starts servers and sets it"))
+}
+
+async fn connect(url: &str) -> AsyncMysqlConnection {
+    AsyncMysqlConnection::establish(url).await.expect("MySQL answers")
+}
+
+async fn execute(url: &str, sql: &str) {
+    connect(url).await.batch_execute(sql).await.expect("MySQL does it");
+}

@@ -1,0 +1,8 @@
+//! The service as its users meet it: over HTTP, with real Redis and MySQL.
+//!
+//! Each test has a database and a key prefix of its own on the servers that `COUPONRUSH_MYSQL_URL` and
+//! `COUPONRUSH_REDIS_URL` name; `make test` starts private ones. Dropping the [`helpers::TestApp`] stops the service and
+//! asserts the invariants over what it left, so every test checks them.
+
+mod claiming;
+mod helpers;
