@@ -242,7 +242,8 @@ impl Application {
             until_open(&gate, &stop).await;
             let address = self.listener.local_addr().map_err(RunError::Serve)?;
             log::info!("serving users on http://{address}");
-            let server = serve(self.listener, self.shared.clone(), self.redis, self.workers, stop.clone());
+            let (shared, over) = (self.shared.clone(), all_over.clone());
+            let server = serve(self.listener, shared, self.redis, self.workers, stop.clone(), over);
             server.map_err(RunError::Serve)?.await.map_err(RunError::Serve)
         };
         let result = tokio::select! {
@@ -329,10 +330,10 @@ fn serve(
     redis: LinkConfig,
     workers: usize,
     stop: CancellationToken,
+    over: CancellationToken,
 ) -> io::Result<actix_web::dev::Server> {
-    let over = stop.clone();
     let server = HttpServer::new(move || {
-        // Once in each worker thread: a connection to Redis that is driven there.
+        // Once in each worker thread: a connection to Redis that is driven there, until the last request is answered.
         let link = Arc::new(Link::new(redis.clone()));
         let (kept, over) = (Arc::clone(&link), over.clone());
         actix_web::rt::spawn(async move { kept.keep(over).await });
@@ -345,6 +346,7 @@ fn serve(
     Ok(server
         .workers(workers)
         .max_connections(config::CONNECTIONS_MAX)
+        .keep_alive(config::KEEP_ALIVE)
         .client_request_timeout(config::BODY_WAIT)
         .shutdown_timeout(config::STOP_REQUESTS_WAIT.as_secs())
         .shutdown_signal(stop.cancelled_owned())

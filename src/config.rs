@@ -16,6 +16,8 @@ pub const IN_FLIGHT_MAX: usize = 20_000;
 /// Connections of users at once per worker, and such that wait to be accepted.
 pub const CONNECTIONS_MAX: usize = 100_000;
 pub const CONNECTIONS_WAITING_MAX: i32 = 4_096;
+/// How long a connection may be idle: longer than a person thinks between two clicks.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How long a transaction of the ledger may take, and the pause before it is repeated: the first and the last.
 pub const STORE_WAIT: Duration = Duration::from_secs(10);
 pub const STORE_PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
