@@ -225,7 +225,7 @@ impl Application {
         // Cancelled when everything that hands claims over has stopped; and when the claims are stored too.
         let (intake_over, all_over) = (CancellationToken::new(), CancellationToken::new());
         let abandon = self.persister.abandon.clone();
-        let persister = tokio::spawn(self.persister.run(self.channel, intake_over.clone()));
+        let mut persister = tokio::spawn(self.persister.run(self.channel, intake_over.clone()));
 
         let mut tasks = JoinSet::new();
         let (link, over) = (Arc::clone(&self.link), all_over.clone());
@@ -249,6 +249,8 @@ impl Application {
         let result = tokio::select! {
             result = served => result,
             Some(ended) = tasks.join_next() => Err(ended.err().map_or_else(unexpected_end, RunError::Task)),
+            // Without it nothing is stored; what is answered is in the outbox.
+            ended = &mut persister => return Err(ended.err().map_or_else(unexpected_end, RunError::Task)),
         };
         log::info!("stopping: storing what the ledger has");
         intake_over.cancel();

@@ -126,7 +126,7 @@ impl Publishing {
         match self.send(connection, live.as_str(), &coupon, presence(&stored)).await {
             Sent::Yes => {}
             Sent::Refused(Published::BelowClaimed) => return Err(PublishError::BelowClaimed),
-            Sent::Refused(refused) => return Err(self.refused(refused)),
+            Sent::Refused(refused) => return Err(self.refused(live, refused)),
             Sent::Failed(error) if error.nothing_happened() => return Err(PublishError::Unavailable(None)),
             Sent::Failed(error) => return Err(PublishError::Unknown(error.into())),
         }
@@ -153,7 +153,7 @@ impl Publishing {
                 self.note(coupon).await;
                 Ok(())
             }
-            Sent::Refused(refused) => Err(PublishError::Unknown(self.refused(refused).into())),
+            Sent::Refused(refused) => Err(PublishError::Unknown(self.refused(live, refused).into())),
             Sent::Failed(error) => Err(PublishError::Unknown(error.into())),
         }
     }
@@ -166,9 +166,9 @@ impl Publishing {
         }
     }
 
-    fn refused(&self, published: Published) -> PublishError {
+    fn refused(&self, live: &Live, published: Published) -> PublishError {
         match published {
-            Published::Missing => self.gate.doubt(Doubt::Lost),
+            Published::Missing => self.gate.doubt(Doubt::Lost(live.epoch)),
             Published::NotLoaded => self.gate.doubt(Doubt::NotLoaded),
             Published::Done | Published::Older { .. } | Published::BelowClaimed | Published::TooLate => {}
         }
@@ -238,7 +238,7 @@ impl Publishing {
             }
             Sent::Refused(refused) => {
                 log::error!("publishing: coupon {id} cannot be published: {refused:?}");
-                Err(self.refused(refused))
+                Err(self.refused(&live, refused))
             }
             Sent::Failed(error) => Err(PublishError::Unknown(error.into())),
         }

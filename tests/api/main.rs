@@ -4,5 +4,9 @@
 //! `COUPONRUSH_REDIS_URL` name; `make test` starts private ones. Dropping the [`helpers::TestApp`] stops the service and
 //! asserts the invariants over what it left, so every test checks them.
 
+mod audit;
 mod claiming;
 mod helpers;
+mod ledger;
+mod recovery;
+mod rush;
