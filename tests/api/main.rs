@@ -6,3 +6,8 @@
 
 mod claiming;
 mod helpers;
+mod login;
+mod logout;
+mod passwords;
+mod registration;
+mod tokens;
