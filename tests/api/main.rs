@@ -10,4 +10,5 @@ mod login;
 mod logout;
 mod passwords;
 mod registration;
+mod starting;
 mod tokens;
