@@ -6,6 +6,7 @@
 //! Stop: the listeners finish their requests, then the ledger its claims, each with a deadline, then the other tasks end.
 //! What the ledger leaves is in the outbox. Nothing in Redis is ever flushed.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
@@ -339,7 +340,9 @@ fn serve(
         let link = Arc::new(Link::new(redis.clone()));
         let (kept, over) = (Arc::clone(&link), over.clone());
         actix_web::rt::spawn(async move { kept.keep(over).await });
+        let first = Arc::clone(&link);
         App::new()
+            .data_factory(move || connected(Arc::clone(&first)))
             .app_data(shared.clone())
             .app_data(web::Data::from(link))
             .configure(api::routes)
@@ -354,6 +357,15 @@ fn serve(
         .shutdown_signal(stop.cancelled_owned())
         .listen(listener)?
         .run())
+}
+
+/// A worker accepts once its connection is made, so that the first requests find it; or, where Redis is away, after a while.
+async fn connected(link: Arc<Link>) -> Result<(), Infallible> {
+    let deadline = Instant::now() + config::WORKER_CONNECT_WAIT;
+    while link.connection().is_err() && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    Ok(())
 }
 
 fn serve_ops(

@@ -33,6 +33,8 @@ pub const REVOKED_MAX: usize = 1_000_000;
 pub const CLAIM_WAIT: Duration = Duration::from_millis(150);
 /// How long any other call to Redis may take.
 pub const KV_WAIT: Duration = Duration::from_secs(1);
+/// How long a worker waits for its connection to Redis before it accepts users without one.
+pub const WORKER_CONNECT_WAIT: Duration = Duration::from_secs(2);
 /// Connections to MySQL for everything but the ledger.
 pub const DB_CONNECTIONS_MAX: usize = 16;
 /// How long a request waits for a connection to MySQL, and then for a statement.

@@ -3,11 +3,12 @@
 mod client;
 mod crowd;
 mod process;
+mod raw;
 mod redis_server;
 mod stores;
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use couponrush::app::{Application, SHARD};
 use couponrush::audit::{Audit, Report};
@@ -17,8 +18,10 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use client::{Answer, Client};
+pub use client::{Answer, Client, PASSWORD};
 pub use crowd::{Customer, Got, customers, proof, rush};
 pub use process::{Serving, audit};
+pub use raw::{RawAnswer, RawConnection, raw};
 pub use redis_server::RedisServer;
 pub use stores::Stores;
 
@@ -159,6 +162,11 @@ pub fn arguments(stores: &Stores) -> ServeArgs {
         workers: Some(2),
         no_migrate: false,
     }
+}
+
+/// The clock, in whole seconds since 1970.
+pub fn now_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later than 1970").as_secs()
 }
 
 /// Waits until `state` holds; fails, naming it, after [`DEADLINE`].
