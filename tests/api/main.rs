@@ -6,3 +6,4 @@
 
 mod claiming;
 mod helpers;
+mod import;
