@@ -7,3 +7,4 @@
 mod claiming;
 mod helpers;
 mod import;
+mod jmeter_plan;
