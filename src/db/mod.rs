@@ -5,6 +5,7 @@
 
 pub mod claims;
 pub mod coupons;
+pub mod import;
 pub mod instances;
 pub mod migrate;
 pub mod revoked_tokens;

@@ -7,6 +7,8 @@
 mod audit;
 mod claiming;
 mod helpers;
+mod import;
+mod jmeter_plan;
 mod ledger;
 mod login;
 mod logout;

@@ -17,7 +17,6 @@ use couponrush::kv::{Connection, Keys, LinkConfig};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub use client::{Answer, Client};
 pub use client::{Answer, Client, PASSWORD};
 pub use crowd::{Customer, Got, customers, proof, rush};
 pub use process::{Serving, audit};
