@@ -10,3 +10,4 @@ mod helpers;
 mod ledger;
 mod recovery;
 mod rush;
+mod storing;
