@@ -39,7 +39,9 @@ impl Tables {
     }
 
     async fn poisoned(&self) -> Vec<String> {
-        self.stores.texts("SELECT CONCAT(entry, ' ', claim, ' ', reason) AS value FROM poisoned_claims ORDER BY id").await
+        self.stores
+            .texts("SELECT CONCAT(entry, ' ', claim, ' ', reason) AS value FROM poisoned_claims ORDER BY id")
+            .await
     }
 
     async fn left(&self, coupon: u64) -> i64 {
