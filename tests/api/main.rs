@@ -18,3 +18,4 @@ mod registration;
 mod rush;
 mod starting;
 mod tokens;
+mod storing;

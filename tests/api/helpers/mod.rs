@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use couponrush::app::{Application, SHARD};
 use couponrush::audit::{Audit, Report};
 use couponrush::config::{MysqlArgs, RedisArgs, ServeArgs, TokenArgs};
-use couponrush::kv::{Connection, Keys, LinkConfig};
+use couponrush::kv::Keys;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -97,8 +97,7 @@ impl TestApp {
 
     /// What the invariants have to say about the stores.
     pub async fn audit(&self) -> Report {
-        let connection = LinkConfig::new(&self.stores.redis_url).expect("the URL was good at the start");
-        let connection = Connection::open(&connection).await.expect("Redis answers");
+        let connection = self.stores.connection().await;
         let audit = Audit { db: self.stores.db.clone(), connection, keys: self.stores.keys(), shard: SHARD };
         audit.run(false).await.expect("the stores can be audited")
     }
