@@ -6,6 +6,7 @@
 
 mod claiming;
 mod helpers;
+mod hostile_input;
 mod http_edge;
 mod login;
 mod logout;
