@@ -1,12 +1,20 @@
 //! Request bodies: bounded in size and time, JSON whatever the `Content-Type` says, keys matched without regard to case.
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use actix_web::web;
-use futures_util::StreamExt;
+use actix_web::body::{BodySize, BoxBody, MessageBody};
+use actix_web::dev::{Payload, ServiceRequest};
+use actix_web::error::PayloadError;
+use actix_web::http::header;
+use actix_web::{HttpMessage, HttpResponse, web};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::Shared;
 use super::error::ApiError;
 
 /// What a request body may cost.
@@ -26,10 +34,7 @@ pub async fn json<T: DeserializeOwned>(
     limits: BodyLimits,
     not_json: impl Fn() -> ApiError,
 ) -> Result<T, ApiError> {
-    let bytes = match tokio::time::timeout(limits.wait, read(payload, limits.bytes_max)).await {
-        Ok(bytes) => bytes?,
-        Err(_) => return Err(ApiError::too_slow()),
-    };
+    let bytes = read(payload, limits).await?;
     let object: Map<String, Value> = serde_json::from_slice(&bytes).map_err(|_| not_json())?;
     // Lower-case keys, the last of two that fold to one winning; null is as good as absent.
     let object = object
@@ -40,14 +45,68 @@ pub async fn json<T: DeserializeOwned>(
     serde_json::from_value(Value::Object(object)).map_err(|_| not_json())
 }
 
-async fn read(mut payload: web::Payload, bytes_max: usize) -> Result<Vec<u8>, ApiError> {
-    let mut bytes = Vec::new();
-    while let Some(chunk) = payload.next().await {
-        let chunk = chunk.map_err(|_| ApiError::bad_request("The body could not be read."))?;
-        if bytes.len() + chunk.len() > bytes_max {
-            return Err(ApiError::too_large());
-        }
-        bytes.extend_from_slice(&chunk);
+/// Refuses a body of any route that is announced as too long, and reads one that comes in chunks before its handler does.
+///
+/// Of a chunked body that a handler leaves unread, or gives up, actix would go on reading whatever comes, for ever.
+///
+/// # Errors
+/// The answer, after which the connection is closed.
+pub async fn check(request: &mut ServiceRequest) -> Result<(), HttpResponse> {
+    if announces_too_much(request) {
+        return Err(ApiError::too_large().response());
     }
-    Ok(bytes)
+    let Some(limits) = request.app_data::<web::Data<Shared>>().map(|shared| shared.body) else { return Ok(()) };
+    if request.chunked().unwrap_or(false) {
+        let mut payload = request.take_payload();
+        match read(&mut payload, limits).await {
+            Ok(bytes) => request.set_payload(Payload::from(Bytes::from(bytes))),
+            Err(error) => {
+                return Err(error.response().map_body(|_, body| BoxBody::new(Closing { body, _rest: payload })));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn announces_too_much(request: &ServiceRequest) -> bool {
+    let Some(length) = request.headers().get(header::CONTENT_LENGTH) else { return false };
+    let length = length.to_str().ok().and_then(|text| text.parse::<u64>().ok());
+    length.is_some_and(|length| length > crate::config::BODY_BYTES_MAX as u64)
+}
+
+async fn read<P>(mut payload: P, limits: BodyLimits) -> Result<Vec<u8>, ApiError>
+where
+    P: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
+{
+    let reading = async {
+        let mut bytes = Vec::new();
+        while let Some(chunk) = payload.next().await {
+            let chunk = chunk.map_err(|_| ApiError::bad_request("The body could not be read."))?;
+            if bytes.len() + chunk.len() > limits.bytes_max {
+                return Err(ApiError::too_large());
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(bytes)
+    };
+    tokio::time::timeout(limits.wait, reading).await.unwrap_or_else(|_| Err(ApiError::too_slow()))
+}
+
+/// An answer's body that keeps the rest of the request's: while that is not given up, actix closes the connection once
+/// the answer is sent.
+struct Closing {
+    body: BoxBody,
+    _rest: Payload,
+}
+
+impl MessageBody for Closing {
+    type Error = <BoxBody as MessageBody>::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Pin::new(&mut self.get_mut().body).poll_next(context)
+    }
 }

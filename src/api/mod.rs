@@ -147,16 +147,14 @@ fn not_found() -> HttpResponse {
 /// What every answer has in common: Camel-Case header names (existing plans extract with a case-sensitive expression),
 /// `Cache-Control: no-store`, a request id; and no body over the limit gets as far as a handler that ignores it.
 pub async fn finish<B: MessageBody>(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, actix_web::Error> {
-    let id = request.headers().get(REQUEST_ID).filter(|id| id.len() <= REQUEST_ID_BYTES_MAX).cloned();
+    let id = request.headers().get(REQUEST_ID).filter(|id| is_request_id(id)).cloned();
     let id = id.unwrap_or_else(new_request_id);
-    let mut response = if announces_too_much(&request) {
-        let too_large = ApiError::too_large().response();
-        request.into_response(too_large).map_into_right_body()
-    } else {
-        next.call(request).await?.map_into_left_body()
+    let mut response = match body::check(&mut request).await {
+        Ok(()) => next.call(request).await?.map_into_left_body(),
+        Err(refusal) => request.into_response(refusal).map_into_right_body(),
     };
     let head = response.response_mut().head_mut();
     head.set_camel_case_headers(true);
@@ -165,10 +163,9 @@ pub async fn finish<B: MessageBody>(
     Ok(response)
 }
 
-fn announces_too_much(request: &ServiceRequest) -> bool {
-    let Some(length) = request.headers().get(header::CONTENT_LENGTH) else { return false };
-    let length = length.to_str().ok().and_then(|text| text.parse::<u64>().ok());
-    length.is_some_and(|length| length > crate::config::BODY_BYTES_MAX as u64)
+/// What may be sent back and logged as it stands.
+fn is_request_id(id: &HeaderValue) -> bool {
+    (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
 }
 
 fn new_request_id() -> HeaderValue {

@@ -10,6 +10,8 @@ mod helpers;
 mod import;
 mod jmeter_plan;
 mod ledger;
+mod hostile_input;
+mod http_edge;
 mod login;
 mod logout;
 mod passwords;

@@ -1,7 +1,7 @@
 //! Bytes on a socket, for what an HTTP client would not send and does not show.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 /// How long an answer may take.
@@ -64,6 +64,8 @@ pub fn raw(address: SocketAddr, head: &str, body: impl AsRef<[u8]>) -> RawAnswer
     let mut connection = RawConnection::open(address);
     connection.send(format!("{head}\r\nHost: test\r\nConnection: close\r\n\r\n"));
     connection.send(body);
+    // Otherwise the server waits a second for more of a body that it has not read.
+    let _ = connection.0.shutdown(Shutdown::Write);
     connection.read_to_end()
 }
 
