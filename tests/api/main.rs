@@ -4,5 +4,7 @@
 //! `COUPONRUSH_REDIS_URL` name; `make test` starts private ones. Dropping the [`helpers::TestApp`] stops the service and
 //! asserts the invariants over what it left, so every test checks them.
 
+mod changing;
 mod claiming;
+mod creating;
 mod helpers;

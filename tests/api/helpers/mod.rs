@@ -1,6 +1,8 @@
 //! A service of its own for each test, and short words for what tests do with it.
 
 mod client;
+mod crowd;
+mod raw;
 mod redis_server;
 mod stores;
 
@@ -15,6 +17,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use client::{Answer, Client};
+pub use raw::send_raw;
 pub use redis_server::RedisServer;
 pub use stores::Stores;
 
