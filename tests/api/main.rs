@@ -8,3 +8,4 @@ mod changing;
 mod claiming;
 mod creating;
 mod helpers;
+mod names;

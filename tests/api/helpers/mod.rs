@@ -16,7 +16,7 @@ use couponrush::kv::{Connection, Keys, LinkConfig};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub use client::{Answer, Client};
+pub use client::{Answer, Client, PASSWORD};
 pub use raw::send_raw;
 pub use redis_server::RedisServer;
 pub use stores::Stores;
