@@ -6,6 +6,7 @@
 //! Stop: the listeners finish their requests, then the ledger its claims, each with a deadline, then the other tasks end.
 //! What the ledger leaves is in the outbox. Nothing in Redis is ever flushed.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
@@ -242,7 +243,8 @@ impl Application {
             until_open(&gate, &stop).await;
             let address = self.listener.local_addr().map_err(RunError::Serve)?;
             log::info!("serving users on http://{address}");
-            let server = serve(self.listener, self.shared.clone(), self.redis, self.workers, stop.clone());
+            let (shared, over) = (self.shared.clone(), all_over.clone());
+            let server = serve(self.listener, shared, self.redis, self.workers, stop.clone(), over);
             server.map_err(RunError::Serve)?.await.map_err(RunError::Serve)
         };
         let result = tokio::select! {
@@ -329,14 +331,16 @@ fn serve(
     redis: LinkConfig,
     workers: usize,
     stop: CancellationToken,
+    over: CancellationToken,
 ) -> io::Result<actix_web::dev::Server> {
-    let over = stop.clone();
     let server = HttpServer::new(move || {
-        // Once in each worker thread: a connection to Redis that is driven there.
+        // Once in each worker thread: a connection to Redis that is driven there, until the last request is answered.
         let link = Arc::new(Link::new(redis.clone()));
         let (kept, over) = (Arc::clone(&link), over.clone());
         actix_web::rt::spawn(async move { kept.keep(over).await });
+        let first = Arc::clone(&link);
         App::new()
+            .data_factory(move || connected(Arc::clone(&first)))
             .app_data(shared.clone())
             .app_data(web::Data::from(link))
             .configure(api::routes)
@@ -345,11 +349,21 @@ fn serve(
     Ok(server
         .workers(workers)
         .max_connections(config::CONNECTIONS_MAX)
+        .keep_alive(config::KEEP_ALIVE)
         .client_request_timeout(config::BODY_WAIT)
         .shutdown_timeout(config::STOP_REQUESTS_WAIT.as_secs())
         .shutdown_signal(stop.cancelled_owned())
         .listen(listener)?
         .run())
+}
+
+/// A worker accepts once its connection is made, so that the first requests find it; or, where Redis is away, after a while.
+async fn connected(link: Arc<Link>) -> Result<(), Infallible> {
+    let deadline = Instant::now() + config::WORKER_CONNECT_WAIT;
+    while link.connection().is_err() && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    Ok(())
 }
 
 fn serve_ops(

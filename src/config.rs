@@ -16,6 +16,8 @@ pub const IN_FLIGHT_MAX: usize = 20_000;
 /// Connections of users at once per worker, and such that wait to be accepted.
 pub const CONNECTIONS_MAX: usize = 100_000;
 pub const CONNECTIONS_WAITING_MAX: i32 = 4_096;
+/// How long a connection may be idle: longer than a person thinks between two clicks.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How long a transaction of the ledger may take, and the pause before it is repeated: the first and the last.
 pub const STORE_WAIT: Duration = Duration::from_secs(10);
 pub const STORE_PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
@@ -31,6 +33,8 @@ pub const REVOKED_MAX: usize = 1_000_000;
 pub const CLAIM_WAIT: Duration = Duration::from_millis(150);
 /// How long any other call to Redis may take.
 pub const KV_WAIT: Duration = Duration::from_secs(1);
+/// How long a worker waits for its connection to Redis before it accepts users without one.
+pub const WORKER_CONNECT_WAIT: Duration = Duration::from_secs(2);
 /// Connections to MySQL for everything but the ledger.
 pub const DB_CONNECTIONS_MAX: usize = 16;
 /// How long a request waits for a connection to MySQL, and then for a statement.

@@ -7,7 +7,7 @@ mod redis_server;
 mod stores;
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use couponrush::app::{Application, SHARD};
 use couponrush::audit::{Audit, Report};
@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use client::{Answer, Client, PASSWORD};
-pub use raw::send_raw;
+pub use raw::{RawAnswer, RawConnection, raw};
 pub use redis_server::RedisServer;
 pub use stores::Stores;
 
@@ -158,6 +158,11 @@ pub fn arguments(stores: &Stores) -> ServeArgs {
         workers: Some(2),
         no_migrate: false,
     }
+}
+
+/// The clock, in whole seconds since 1970.
+pub fn now_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later than 1970").as_secs()
 }
 
 /// Waits until `state` holds; fails, naming it, after [`DEADLINE`].
