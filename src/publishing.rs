@@ -79,26 +79,28 @@ impl Publishing {
     /// [`PublishError`].
     pub async fn create(
         &self,
-        connection: &Connection,
+        link: &Link,
         saler: &User,
         new: &NewCoupon,
         coupons_max: u32,
     ) -> Result<(), PublishError> {
         let live = self.live()?;
+        let connection = self.reach(link).await?;
         let coupon = coupons::insert(&self.db, saler, new, coupons_max).await.map_err(|error| match error {
             InsertError::NameTaken => PublishError::NameTaken,
             InsertError::TooMany => PublishError::TooMany,
             InsertError::Db(error) => error.into(),
         })?;
-        self.publish(connection, &live, &coupon, Presence::MayBeNew).await
+        self.publish(&connection, &live, &coupon, Presence::MayBeNew).await
     }
 
     /// Changes a coupon: on return the change is in force.
     ///
     /// # Errors
     /// [`PublishError`].
-    pub async fn change(&self, connection: &Connection, id: CouponId, change: &Change) -> Result<(), PublishError> {
+    pub async fn change(&self, link: &Link, id: CouponId, change: &Change) -> Result<(), PublishError> {
         let live = self.live()?;
+        let connection = self.reach(link).await?;
         let mut tx = self.db.begin().await?;
         let Some(stored) = coupons::lock(&self.db, &mut tx, id).await? else {
             tx.roll_back().await;
@@ -111,9 +113,22 @@ impl Publishing {
         coupons::update(&self.db, &mut tx, &stored, &next).await?;
         tx.commit().await?;
         if lowered {
-            self.lower(connection, &live, Coupon { revision: wanted.revision + 1, ..wanted }).await
+            self.lower(&connection, &live, Coupon { revision: wanted.revision + 1, ..wanted }).await
         } else {
-            self.publish(connection, &live, &next, presence(&stored)).await
+            self.publish(&connection, &live, &next, presence(&stored)).await
+        }
+    }
+
+    /// The connection, if Redis answers over it: asked before MySQL is told of anything, so that nothing has happened where
+    /// Redis is away.
+    async fn reach(&self, link: &Link) -> Result<Arc<Connection>, PublishError> {
+        let connection = link.connection().map_err(|_| PublishError::Unavailable(None))?;
+        match connection.call(&redis::cmd("PING"), self.wait).await {
+            Ok(_) => Ok(connection),
+            Err(error) => {
+                link.report(&error);
+                Err(PublishError::Unavailable(None))
+            }
         }
     }
 
