@@ -5,19 +5,25 @@
 //! asserts the invariants over what it left, so every test checks them.
 
 mod audit;
+mod changing;
 mod claiming;
+mod creating;
 mod helpers;
 mod import;
 mod jmeter_plan;
 mod ledger;
 mod hostile_input;
 mod http_edge;
+mod holders;
+mod listing;
 mod login;
 mod logout;
+mod names;
 mod passwords;
 mod recovery;
 mod registration;
 mod rush;
+mod repair;
 mod starting;
 mod tokens;
 mod storing;
