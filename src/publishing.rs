@@ -136,18 +136,6 @@ impl Publishing {
     async fn lower(&self, connection: &Connection, live: &Live, coupon: Coupon) -> Result<(), PublishError> {
         let mut tx = self.db.begin().await?;
         coupons::share_shard(&self.db, &mut tx, self.shard).await?;
-        let stored = coupons::lock(&self.db, &mut tx, coupon.id).await?.ok_or(PublishError::NoSuchCoupon)?;
-        if stored.coupon.revision >= coupon.revision {
-            // Somebody else's change came between: theirs stands, and this one can be tried again.
-            return Err(PublishError::Unavailable(None));
-        }
-        match self.send(connection, live.as_str(), &coupon, presence(&stored)).await {
-            Sent::Yes => {}
-            Sent::Refused(Published::BelowClaimed) => return Err(PublishError::BelowClaimed),
-            Sent::Refused(refused) => return Err(self.refused(live, refused)),
-            Sent::Failed(error) if error.nothing_happened() => return Err(PublishError::Unavailable(None)),
-            Sent::Failed(error) => return Err(PublishError::Unknown(error.into())),
-        }
         let stored = match self.ask_to_lower(connection, live, &mut tx, &coupon).await {
             Ok(stored) => stored,
             Err(error) => {
@@ -183,7 +171,7 @@ impl Publishing {
         match self.send(connection, live.as_str(), coupon, presence(&stored)).await {
             Sent::Yes => Ok(stored),
             Sent::Refused(Published::BelowClaimed) => Err(PublishError::BelowClaimed),
-            Sent::Refused(refused) => Err(self.refused(refused)),
+            Sent::Refused(refused) => Err(self.refused(live, refused)),
             Sent::Failed(error) if error.nothing_happened() => Err(PublishError::Unavailable(None)),
             Sent::Failed(error) => Err(PublishError::Unknown(error.into())),
         }

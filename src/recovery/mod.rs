@@ -132,11 +132,13 @@ impl Recovery {
             // Before MySQL is asked: it may be away, and nothing may be sold meanwhile.
             self.close();
         }
+        // Beaten first and read second: whoever changes the row only while nobody lives either sees this beat, or has
+        // committed what is read.
+        self.beat().await?;
         let row = shards::read(&self.db, self.shard).await?;
-        self.acknowledge(&row);
-        let acknowledged = self.progress.acknowledged();
-        let oldest = self.ledger.state().oldest();
-        instances::beat(&self.db, &self.instance, &self.process, acknowledged, oldest).await?;
+        if self.acknowledge(&row) {
+            self.beat().await?;
+        }
         match compare(&row, &found, connection.run_id()) {
             Compared::Loaded(live) if !self.is_lost(row.epoch) => self.open(live),
             Compared::Loaded(_) => {
@@ -171,13 +173,22 @@ impl Recovery {
         self.ledger.trust(None);
     }
 
+    async fn beat(&self) -> Result<(), DbError> {
+        let (acknowledged, oldest) = (self.progress.acknowledged(), self.ledger.state().oldest());
+        instances::beat(&self.db, &self.instance, &self.process, acknowledged, oldest).await
+    }
+
     /// Notes the epoch up to which nothing is left in this process: no attempt in flight, no claim in the ledger's hands.
-    fn acknowledge(&self, row: &Shard) {
-        if row.is_live {
-            self.progress.acknowledged.store(row.epoch.0, Ordering::SeqCst);
+    /// Whether it is another than before.
+    fn acknowledge(&self, row: &Shard) -> bool {
+        let epoch = if row.is_live {
+            row.epoch
         } else if self.gate.live().is_err() && self.is_drained() {
-            self.progress.acknowledged.store(row.next_epoch.0, Ordering::SeqCst);
-        }
+            row.next_epoch
+        } else {
+            return false;
+        };
+        self.progress.acknowledged.swap(epoch.0, Ordering::SeqCst) != epoch.0
     }
 
     fn is_drained(&self) -> bool {

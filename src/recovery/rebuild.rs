@@ -137,8 +137,7 @@ impl Rebuild<'_> {
     async fn wait_until_drained(&self, next: Epoch) -> Result<(), RecoveryError> {
         let recovery = self.recovery;
         while !recovery.is_drained() {
-            let (acknowledged, oldest) = (recovery.progress.acknowledged(), recovery.ledger.state().oldest());
-            instances::beat(&recovery.db, &recovery.instance, &recovery.process, acknowledged, oldest).await?;
+            recovery.beat().await?;
             tokio::time::sleep(DRAINED_POLL * 4).await;
         }
         recovery.progress.acknowledged.store(next.0, Ordering::SeqCst);
@@ -152,8 +151,7 @@ impl Rebuild<'_> {
                 log::info!("recovery: waiting for what these instances hold: {behind:?}");
                 waiting = behind;
             }
-            let (acknowledged, oldest) = (next, recovery.ledger.state().oldest());
-            instances::beat(&recovery.db, &recovery.instance, &recovery.process, acknowledged, oldest).await?;
+            recovery.beat().await?;
             tokio::time::sleep(DRAINED_POLL * 4).await;
         }
     }

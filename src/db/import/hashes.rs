@@ -58,7 +58,7 @@ pub async fn store(db: &Db, hashes: &[(UserId, String)]) -> Result<u64, DbError>
     for (user, hash) in hashes {
         let row = users::table.filter(users::id.eq(user.0)).filter(users::password_hash.eq(""));
         let update = diesel::update(row).set(users::password_hash.eq(hash));
-        stored += db.within("store password hash", update.execute(&mut transaction.connection)).await?;
+        stored += db.within("store password hash", update.execute(transaction.connection())).await?;
     }
     transaction.commit().await?;
     Ok(stored as u64)

@@ -99,8 +99,8 @@ struct Taking<'a> {
 async fn begin(db: &Db) -> Result<Taking<'_>, TakeError> {
     let mut transaction = db.begin().await?;
     let lock = shards::table.select(shards::run_id).for_update();
-    let run_ids: Vec<String> = db.within("lock shards", lock.load(&mut transaction.connection)).await?;
-    match alive_on(db, &mut transaction.connection).await? {
+    let run_ids: Vec<String> = db.within("lock shards", lock.load(transaction.connection())).await?;
+    match alive_on(db, transaction.connection()).await? {
         None => Ok(Taking { db, transaction, redis_was_loaded: run_ids.iter().any(|run_id| !run_id.is_empty()) }),
         Some(instance) => Err(TakeError::ServiceAlive { instance }),
     }
@@ -108,7 +108,7 @@ async fn begin(db: &Db) -> Result<Taking<'_>, TakeError> {
 
 impl Taking<'_> {
     fn connection(&mut self) -> &mut Connection {
-        &mut self.transaction.connection
+        self.transaction.connection()
     }
 
     /// Says that no Redis holds what MySQL has, so that the next start loads it anew: otherwise a coupon that Redis does
@@ -121,7 +121,7 @@ impl Taking<'_> {
         let published = diesel::update(coupons_table::table.filter(coupons_table::published_revision.eq(0)))
             .set(coupons_table::published_revision.eq(coupons_table::revision));
         let forgotten = diesel::update(shards::table).set((shards::state.eq("recovering"), shards::run_id.eq("")));
-        let connection = &mut self.transaction.connection;
+        let connection = self.transaction.connection();
         self.db.within("mark coupons as published", published.execute(connection)).await?;
         self.db.within("mark shards for recovery", forgotten.execute(connection)).await?;
         Ok(())

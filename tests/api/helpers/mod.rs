@@ -6,6 +6,7 @@ mod process;
 mod raw;
 mod redis_server;
 mod stores;
+mod users;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -19,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use client::{Answer, Client, PASSWORD};
 pub use crowd::{Customer, Got, customers, proof, rush};
-pub use process::{Serving, audit};
+pub use process::{Serving, audit, free_address};
 pub use raw::{RawAnswer, RawConnection, raw};
 pub use redis_server::RedisServer;
 pub use stores::Stores;
