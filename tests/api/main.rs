@@ -11,6 +11,7 @@ mod http_edge;
 mod login;
 mod logout;
 mod passwords;
+mod program;
 mod registration;
 mod starting;
 mod tokens;
