@@ -21,6 +21,7 @@ mod logout;
 mod names;
 mod passwords;
 mod recovery;
+mod program;
 mod registration;
 mod repair;
 mod rush;
