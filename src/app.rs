@@ -46,12 +46,12 @@ pub const SHARD: &str = "s0";
 pub enum StartError {
     #[error(transparent)]
     Secrets(#[from] SecretsError),
-    #[error("COUPONRUSH_REDIS_URL: {0}")]
+    #[error("COUPONRUSH_REDIS_URL: it must be redis://:password@host:port/db or redis+unix:///path ({0})")]
     RedisUrl(String),
     #[error("COUPONRUSH_MYSQL_URL: it must be mysql://user:password@host:port/database")]
     MysqlUrl,
-    #[error("cannot listen on {0}")]
-    Bind(SocketAddr, #[source] io::Error),
+    #[error("{0}: cannot listen on {1}")]
+    Bind(&'static str, SocketAddr, #[source] io::Error),
     #[error("MySQL cannot be reached (COUPONRUSH_MYSQL_URL)")]
     Mysql(#[source] DbError),
     #[error("Redis cannot be reached (COUPONRUSH_REDIS_URL)")]
@@ -105,14 +105,23 @@ pub fn signers(args: &TokenArgs) -> Result<(UserTokens, ClaimTokens), SecretsErr
 /// # Errors
 /// [`StartError::MysqlUrl`].
 pub fn open_db(url: &str) -> Result<Db, StartError> {
-    let named =
-        url.strip_prefix("mysql://").and_then(|rest| rest.split_once('/')).is_some_and(|(_, name)| !name.is_empty());
     let limits = Limits {
         connections_max: config::DB_CONNECTIONS_MAX,
         connection_wait: config::DB_CONNECTION_WAIT,
         statement_wait: config::DB_STATEMENT_WAIT,
     };
-    if named { Db::new(url, limits).map_err(|_| StartError::MysqlUrl) } else { Err(StartError::MysqlUrl) }
+    if !names_a_database(url) {
+        return Err(StartError::MysqlUrl);
+    }
+    Db::new(url, limits).map_err(|_| StartError::MysqlUrl)
+}
+
+/// What the driver would complain of only when it connects, which is waited for.
+fn names_a_database(url: &str) -> bool {
+    let Some((server, name)) = url.strip_prefix("mysql://").and_then(|rest| rest.split_once('/')) else { return false };
+    let host = server.rsplit_once('@').map_or(server, |(_, host)| host);
+    let port = if host.ends_with(']') { None } else { host.rsplit_once(':').map(|(_, port)| port) };
+    !name.is_empty() && !host.is_empty() && port.is_none_or(|port| port.parse::<u16>().is_ok())
 }
 
 impl Application {
@@ -124,8 +133,8 @@ impl Application {
         let (tokens, claim_tokens) = signers(&args.tokens)?;
         let redis = LinkConfig::new(&args.redis.redis_url).map_err(StartError::RedisUrl)?;
         let db = open_db(&args.mysql.mysql_url)?;
-        let listener = bind(args.http_addr)?;
-        let ops_listener = bind(args.ops_addr)?;
+        let listener = bind("COUPONRUSH_HTTP_ADDR", args.http_addr)?;
+        let ops_listener = bind("COUPONRUSH_OPS_ADDR", args.ops_addr)?;
 
         let deadline = Instant::now() + Duration::from_secs(args.start_wait.into());
         wait_for("MySQL", deadline, || db.ping()).await.map_err(StartError::Mysql)?;
@@ -385,7 +394,7 @@ fn serve_ops(
         .run())
 }
 
-fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
+fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
     let bound = || {
         let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
         socket.set_reuse_address(true)?;
@@ -394,7 +403,7 @@ fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
         socket.listen(config::CONNECTIONS_WAITING_MAX)?;
         Ok(TcpListener::from(socket))
     };
-    bound().map_err(|error| StartError::Bind(address, error))
+    bound().map_err(|error| StartError::Bind(setting, address, error))
 }
 
 /// Tries until it works or the deadline has passed; says once that it waits.
@@ -409,7 +418,7 @@ async fn wait_for<T, E: std::error::Error + 'static, F: Future<Output = Result<T
             Ok(value) => return Ok(value),
             Err(error) if Instant::now() >= deadline => return Err(error),
             Err(error) if !said => {
-                log::warn!("waiting for {what}: {error}");
+                log::warn!("waiting for {what}: {}", crate::error_chain(&error));
                 said = true;
             }
             Err(_) => {}

@@ -7,7 +7,8 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 /// Claims of one ledger transaction at most.
 pub const BATCH_CLAIMS_MAX: usize = 1_000;
@@ -241,4 +242,39 @@ pub struct AuditArgs {
     /// Write back to MySQL what only Redis has.
     #[arg(long)]
     pub repair: bool,
+}
+
+/// What is wrong with which setting, in a sentence that never shows its value; `None` where it is not a setting that
+/// is wrong, or none is (`--help`).
+pub fn bad_setting(error: &clap::Error) -> Option<String> {
+    let names = || match error.get(ContextKind::InvalidArg)? {
+        ContextValue::String(argument) => variable(argument),
+        ContextValue::Strings(arguments) => {
+            let names: Option<Vec<String>> = arguments.iter().map(|argument| variable(argument)).collect();
+            names.map(|names| names.join(", "))
+        }
+        _ => None,
+    };
+    match error.kind() {
+        ErrorKind::MissingRequiredArgument => Some(format!("{}: required, but not set", names()?)),
+        ErrorKind::ValueValidation => Some(format!("{}: {}", names()?, std::error::Error::source(error)?)),
+        ErrorKind::InvalidUtf8 => {
+            let settings = std::env::vars_os().filter(|(_, value)| value.to_str().is_none());
+            let mut names = settings.filter_map(|(name, _)| name.into_string().ok());
+            names.find(|name| name.starts_with("COUPONRUSH_")).map(|name| format!("{name}: not UTF-8"))
+        }
+        _ => None,
+    }
+}
+
+/// The environment variable of an argument that clap calls `shown`, such as `--jwt-secret <SECRET>`.
+fn variable(shown: &str) -> Option<String> {
+    fn find(command: &clap::Command, shown: &str) -> Option<String> {
+        let argument = command.get_arguments().find(|argument| argument.to_string() == shown);
+        let name = argument.and_then(clap::Arg::get_env).and_then(|name| name.to_str());
+        name.map(str::to_owned).or_else(|| command.get_subcommands().find_map(|command| find(command, shown)))
+    }
+    let mut command = Cli::command();
+    command.build();
+    find(&command, shown)
 }

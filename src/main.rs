@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use couponrush::app::Application;
 use couponrush::commands;
-use couponrush::config::{Cli, Command, ServeArgs};
+use couponrush::config::{Cli, Command, ServeArgs, bad_setting};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -16,7 +16,10 @@ type Failure = Box<dyn std::error::Error>;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info,actix_server=warn")).init();
     match run(cli.command).await {
         Ok(code) => code,
@@ -24,6 +27,17 @@ async fn main() -> ExitCode {
             eprintln!("couponrush: {}", couponrush::error_chain(&*error));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// A setting that is missing or malformed is one sentence and exit 1, as every other reason not to start.
+fn refuse(error: &clap::Error) -> ExitCode {
+    match bad_setting(error) {
+        Some(sentence) => {
+            eprintln!("couponrush: {sentence}");
+            ExitCode::FAILURE
+        }
+        None => error.exit(),
     }
 }
 

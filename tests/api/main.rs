@@ -21,6 +21,7 @@ mod logout;
 mod migrations;
 mod names;
 mod passwords;
+mod program;
 mod recovery;
 mod registration;
 mod repair;

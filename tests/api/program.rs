@@ -1,0 +1,298 @@
+//! The program as its operator meets it: what it says of itself, why it does not start, how it stops.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
+use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::helpers::{Client, PASSWORD, SECRET, Stores, eventually};
+
+/// Every setting of `serve`.
+const SETTINGS: [&str; 12] = [
+    "COUPONRUSH_HTTP_ADDR",
+    "COUPONRUSH_OPS_ADDR",
+    "COUPONRUSH_REDIS_URL",
+    "COUPONRUSH_REDIS_PREFIX",
+    "COUPONRUSH_MYSQL_URL",
+    "COUPONRUSH_JWT_SECRET",
+    "COUPONRUSH_CLAIM_SECRET",
+    "COUPONRUSH_TOKEN_SECONDS",
+    "COUPONRUSH_BACKLOG_MAX",
+    "COUPONRUSH_SALER_COUPONS_MAX",
+    "COUPONRUSH_START_WAIT",
+    "COUPONRUSH_WORKERS",
+];
+/// What must never be shown.
+const HIDDEN: &str = "hunter2";
+
+/// The program with these settings and no others.
+fn couponrush(arguments: &[&str], settings: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_couponrush"));
+    command.env_clear().args(arguments).envs(settings.iter().copied());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn run(arguments: &[&str], settings: &[(&str, &str)]) -> Output {
+    couponrush(arguments, settings).output().expect("the program was built")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("the program writes UTF-8")
+}
+
+/// Settings with which nothing can be reached, and which are good otherwise.
+fn settings() -> Vec<(&'static str, &'static str)> {
+    vec![
+        ("COUPONRUSH_HTTP_ADDR", "127.0.0.1:0"),
+        ("COUPONRUSH_OPS_ADDR", "127.0.0.1:0"),
+        ("COUPONRUSH_REDIS_URL", "redis://:hunter2@127.0.0.1:1/"),
+        ("COUPONRUSH_MYSQL_URL", "mysql://someone:hunter2@127.0.0.1:1/couponrush"),
+        ("COUPONRUSH_JWT_SECRET", "hunter2 is a secret that is long enough"),
+        ("COUPONRUSH_START_WAIT", "1"),
+    ]
+}
+
+/// Asserts that `serve` ends with 1, and that the last line is a sentence with `parts` in it.
+fn assert_does_not_start(settings: &[(&str, &str)], parts: &[&str]) {
+    let output = run(&["serve"], settings);
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!((output.status.code(), out.as_str()), (Some(1), ""), "{settings:?}: {err}");
+    let sentence = err.lines().last().unwrap_or_default();
+    assert!(sentence.starts_with("couponrush: ") && err.ends_with('\n'), "{settings:?}: {err}");
+    assert!(parts.iter().all(|part| sentence.contains(part)), "{parts:?} in {sentence}");
+    // Before it the log may say what is waited for.
+    for line in err.lines().rev().skip(1) {
+        assert!(line.starts_with('[') && line.contains("waiting for"), "{settings:?}: {err}");
+    }
+    assert!(!err.contains(HIDDEN) && !err.contains("panicked"), "{settings:?}: {err}");
+}
+
+fn with(name: &'static str, value: &'static str) -> Vec<(&'static str, &'static str)> {
+    let mut settings = settings();
+    settings.retain(|(other, _)| *other != name);
+    settings.push((name, value));
+    settings
+}
+
+#[test]
+fn it_says_its_version() {
+    for arguments in [["--version"].as_slice(), &["-V"], &["serve", "--version"]] {
+        let output = run(arguments, &[]);
+        assert_eq!(output.status.code(), Some(0));
+        let version = text(&output.stdout);
+        assert!(version.starts_with("couponrush") && version.trim().ends_with(env!("CARGO_PKG_VERSION")), "{version}");
+    }
+}
+
+#[test]
+fn its_help_names_every_command() {
+    for argument in ["--help", "-h", "help"] {
+        let output = run(&[argument], &[]);
+        assert_eq!(output.status.code(), Some(0));
+        let help = text(&output.stdout);
+        for command in ["serve", "migrate", "admin", "seed", "import", "audit"] {
+            assert!(help.lines().any(|line| line.trim().starts_with(&format!("{command} "))), "{command} in {help}");
+        }
+    }
+}
+
+#[test]
+fn the_help_of_serve_documents_every_setting_and_shows_no_secret() {
+    let output = run(&["serve", "--help"], &settings());
+    assert_eq!(output.status.code(), Some(0));
+    // Lines are as long as the terminal is wide.
+    let help = text(&output.stdout).split_whitespace().collect::<Vec<_>>().join(" ");
+    for setting in SETTINGS {
+        let documented = [']', '='].map(|end| help.matches(&format!("[env: {setting}{end}")).count());
+        assert_eq!(documented[0] + documented[1], 1, "{setting} in {help}");
+    }
+    let documented = help.matches("[env: COUPONRUSH_").count();
+    assert_eq!(documented, SETTINGS.len(), "a setting that this test does not know: {help}");
+    for part in
+        ["60 to 31536000", "[default: 86400]", "1000 to 10000000", "[default: 1000000]", "1 to 256", "[default: 30]"]
+    {
+        assert!(help.contains(part), "{part} in {help}");
+    }
+    assert!(!help.contains(HIDDEN), "{help}");
+}
+
+#[test]
+fn a_missing_setting_is_named() {
+    for name in ["COUPONRUSH_JWT_SECRET", "COUPONRUSH_REDIS_URL", "COUPONRUSH_MYSQL_URL"] {
+        let mut settings = settings();
+        settings.retain(|(other, _)| *other != name);
+        assert_does_not_start(&settings, &[name, "required"]);
+        assert_does_not_start(&with(name, ""), &[name]);
+    }
+    let all = ["COUPONRUSH_JWT_SECRET", "COUPONRUSH_REDIS_URL", "COUPONRUSH_MYSQL_URL", "required"];
+    assert_does_not_start(&[], &all);
+}
+
+#[test]
+fn a_short_secret_is_refused_and_not_shown() {
+    for (name, value, parts) in [
+        ("COUPONRUSH_JWT_SECRET", "hunter2", ["at least 32 bytes", "number 1 has 7"]),
+        ("COUPONRUSH_JWT_SECRET", "hunter2 is a secret that is long enough,hunter2", ["32 bytes", "number 2 has 7"]),
+        ("COUPONRUSH_JWT_SECRET", "hunter2 is a secret that is long enough,", ["32 bytes", "number 2 has 0"]),
+        ("COUPONRUSH_CLAIM_SECRET", "hunter2", ["at least 32 bytes", "number 1 has 7"]),
+    ] {
+        assert_does_not_start(&with(name, value), &[name, parts[0], parts[1]]);
+    }
+}
+
+#[test]
+fn a_malformed_setting_is_named_and_not_shown() {
+    for (name, value, part) in [
+        ("COUPONRUSH_REDIS_URL", "hunter2", "redis://"),
+        ("COUPONRUSH_REDIS_URL", "http://:hunter2@127.0.0.1", "redis://"),
+        ("COUPONRUSH_REDIS_URL", "redis://:hunter2@127.0.0.1:x", "redis://"),
+        ("COUPONRUSH_REDIS_URL", "redis://:hunter2@127.0.0.1/x", "redis://"),
+        ("COUPONRUSH_MYSQL_URL", "hunter2", "mysql://"),
+        ("COUPONRUSH_MYSQL_URL", "postgres://someone:hunter2@127.0.0.1/couponrush", "mysql://"),
+        ("COUPONRUSH_MYSQL_URL", "mysql://someone:hunter2@127.0.0.1", "mysql://"),
+        ("COUPONRUSH_MYSQL_URL", "mysql://someone:hunter2@127.0.0.1:3306/", "mysql://"),
+        ("COUPONRUSH_MYSQL_URL", "mysql://someone:hunter2@127.0.0.1:x/couponrush", "mysql://"),
+        ("COUPONRUSH_MYSQL_URL", "mysql://someone:hunter2@/couponrush", "mysql://"),
+        ("COUPONRUSH_HTTP_ADDR", "hunter2", "address"),
+        ("COUPONRUSH_OPS_ADDR", "127.0.0.1", "address"),
+        ("COUPONRUSH_TOKEN_SECONDS", "59", "60..=31536000"),
+        ("COUPONRUSH_TOKEN_SECONDS", "a day", "digit"),
+        ("COUPONRUSH_BACKLOG_MAX", "-1", "1000..=10000000"),
+        ("COUPONRUSH_WORKERS", "0", "1..=256"),
+        ("COUPONRUSH_WORKERS", "", "empty"),
+    ] {
+        assert_does_not_start(&with(name, value), &[name, part]);
+    }
+}
+
+#[test]
+fn a_setting_that_is_not_text_is_named() {
+    use std::os::unix::ffi::OsStrExt;
+    let mut command = couponrush(&["serve"], &settings());
+    command
+        .env("COUPONRUSH_JWT_SECRET", std::ffi::OsStr::from_bytes(b"hunter2 \xff and so on until it is long enough"));
+    let output = command.output().expect("the program was built");
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(text(&output.stderr), "couponrush: COUPONRUSH_JWT_SECRET: not UTF-8\n");
+}
+
+#[test]
+fn an_unreachable_mysql_is_waited_for_and_named() {
+    let began = Instant::now();
+    assert_does_not_start(&settings(), &["MySQL", "COUPONRUSH_MYSQL_URL", "Connection refused"]);
+    assert!(began.elapsed() >= Duration::from_secs(1), "it waited {:?}", began.elapsed());
+    let nobody = "mysql://someone:hunter2@couponrush.invalid/couponrush";
+    assert_does_not_start(&with("COUPONRUSH_MYSQL_URL", nobody), &["MySQL", "COUPONRUSH_MYSQL_URL"]);
+}
+
+#[test]
+fn a_port_that_is_taken_is_named_with_its_setting() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = taken.local_addr().expect("it is bound").to_string();
+    for name in ["COUPONRUSH_HTTP_ADDR", "COUPONRUSH_OPS_ADDR"] {
+        let mut settings = settings();
+        settings.retain(|(other, _)| *other != name);
+        settings.push((name, &address));
+        assert_does_not_start(&settings, &[name, &address, "in use"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unreachable_redis_is_named() {
+    let stores = Stores::create(None).await;
+    let mut settings = settings();
+    settings.retain(|(name, _)| *name != "COUPONRUSH_MYSQL_URL");
+    settings.push(("COUPONRUSH_MYSQL_URL", &stores.mysql_url));
+    assert_does_not_start(&settings, &["Redis", "COUPONRUSH_REDIS_URL", "Connection refused"]);
+    let tables = "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE()";
+    assert_eq!(stores.number(tables).await, 0, "nothing was migrated");
+    stores.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_serves_until_sigterm_or_sigint_and_ends_with_0() {
+    let stores = Stores::create(None).await;
+    for signal in ["-TERM", "-INT"] {
+        let (program, mut log) = serve(&stores);
+        let client = Client::new(address_in(&mut log));
+        let user = json!({"username": signal, "password": PASSWORD, "kind": "customer"});
+        assert_eq!(client.post("/api/users", "", &user).await.status, 201);
+
+        assert_eq!(program.stop(signal).await.code(), Some(0), "{signal}");
+        let mut rest = String::new();
+        log.read_to_string(&mut rest).expect("the log is UTF-8");
+        assert!(rest.lines().last().is_some_and(|line| line.ends_with("stopped")), "{rest}");
+        assert!(!rest.contains("panicked") && !rest.contains(SECRET) && !rest.contains(PASSWORD), "{rest}");
+    }
+    assert_eq!(stores.texts("SELECT username AS value FROM users ORDER BY id").await, ["-TERM", "-INT"]);
+    stores.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_while_it_waits_at_the_start_ends_it_with_0() {
+    let (program, mut log) = Running::serve(&with("COUPONRUSH_START_WAIT", "600"));
+    let mut line = String::new();
+    log.read_line(&mut line).expect("the log is UTF-8");
+    assert!(line.contains("waiting for MySQL"), "{line}");
+    assert_eq!(program.stop("-TERM").await.code(), Some(0));
+}
+
+/// The program as a child process; dropping it kills it.
+struct Running(Mutex<Child>);
+
+impl Running {
+    /// It runs with these settings; what it logs can be read.
+    fn serve(settings: &[(&str, &str)]) -> (Self, BufReader<ChildStderr>) {
+        let mut child = couponrush(&["serve"], settings).spawn().expect("the program was built");
+        let log = BufReader::new(child.stderr.take().expect("it is piped"));
+        (Self(Mutex::new(child)), log)
+    }
+
+    /// How it ends after a signal.
+    async fn stop(&self, signal: &str) -> ExitStatus {
+        let id = self.0.lock().expect("nobody panicked").id();
+        let sent = Command::new("kill").arg(signal).arg(id.to_string()).status();
+        assert!(sent.expect("kill is installed").success());
+        let ended = || self.0.lock().expect("nobody panicked").try_wait().expect("it is our child");
+        eventually("the program ends", || async { ended().is_some() }).await;
+        ended().expect("it was seen a line above")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Ok(child) = self.0.get_mut() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// The program, serving on these stores and any ports.
+fn serve(stores: &Stores) -> (Running, BufReader<ChildStderr>) {
+    let settings = [
+        ("COUPONRUSH_HTTP_ADDR", "127.0.0.1:0"),
+        ("COUPONRUSH_OPS_ADDR", "127.0.0.1:0"),
+        ("COUPONRUSH_REDIS_URL", &stores.redis_url),
+        ("COUPONRUSH_REDIS_PREFIX", &stores.prefix),
+        ("COUPONRUSH_MYSQL_URL", &stores.mysql_url),
+        ("COUPONRUSH_JWT_SECRET", SECRET),
+        ("COUPONRUSH_WORKERS", "1"),
+    ];
+    Running::serve(&settings)
+}
+
+/// Where it says that it serves users.
+fn address_in(log: &mut impl BufRead) -> std::net::SocketAddr {
+    let mut read = String::new();
+    while log.read_line(&mut read).expect("the log is UTF-8") > 0 {
+        if let Some((_, address)) = read.lines().last().and_then(|line| line.split_once("serving users on http://")) {
+            return address.parse().expect("an address");
+        }
+    }
+    panic!("it ended: {read}");
+}
