@@ -10,4 +10,5 @@ mod helpers;
 mod ledger;
 mod recovery;
 mod rush;
+mod stopping;
 mod storing;

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use client::{Answer, Client, PASSWORD};
 pub use crowd::{Customer, Got, customers, proof, rush};
-pub use process::{Serving, audit};
+pub use process::{Serving, audit, free_address};
 pub use redis_server::RedisServer;
 pub use stores::Stores;
 
