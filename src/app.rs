@@ -338,9 +338,18 @@ fn serve(
         let link = Arc::new(Link::new(redis.clone()));
         let (kept, over) = (Arc::clone(&link), over.clone());
         actix_web::rt::spawn(async move { kept.keep(over).await });
+        let connecting = Arc::clone(&link);
         App::new()
             .app_data(shared.clone())
             .app_data(web::Data::from(link))
+            // This worker accepts nobody before it can ask Redis.
+            .data_factory(move || {
+                let connecting = Arc::clone(&connecting);
+                async move {
+                    connecting.connected(config::KV_WAIT).await;
+                    Ok::<_, std::convert::Infallible>(())
+                }
+            })
             .configure(api::routes)
             .wrap(from_fn(api::finish))
     });
