@@ -264,6 +264,127 @@ fn unexpected_end() -> RunError {
     RunError::Serve(io::Error::other("a background task ended by itself"))
 }
 
+<<<<<<< HEAD
+=======
+async fn until_open(gate: &Gate, stop: &CancellationToken) {
+    let mut said = Instant::now();
+    while gate.live().is_err() && !stop.is_cancelled() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        if said.elapsed() > Duration::from_secs(5) {
+            log::info!("not serving yet: Redis is being compared with MySQL");
+            said = Instant::now();
+        }
+    }
+}
+
+/// Waits for the ledger: up to its deadline where the outbox holds what is left, otherwise as long as it takes.
+async fn drain(
+    persister: JoinHandle<usize>,
+    abandon: &CancellationToken,
+    shared: &Shared,
+    link: &Link,
+) -> Result<(), JoinError> {
+    tokio::pin!(persister);
+    loop {
+        tokio::select! {
+            left = &mut persister => {
+                match left? {
+                    0 => log::info!("stopping: the ledger has stored everything"),
+                    left => log::warn!("stopping: {left} claims are left in the outbox; the next sweep or start stores them"),
+                }
+                return Ok(());
+            }
+            () = tokio::time::sleep(config::STOP_LEDGER_WAIT) => {
+                if outbox_holds_them(shared, link).await {
+                    abandon.cancel();
+                } else {
+                    log::warn!(
+                        "stopping: Redis no longer holds the claims that are left; waiting for MySQL to take {} of them",
+                        shared.claiming.ledger.unsettled()
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Whether Redis is still the loading that the claims which are left were made in.
+async fn outbox_holds_them(shared: &Shared, link: &Link) -> bool {
+    let (Ok(live), Ok(connection)) = (shared.claiming.gate.live(), link.connection()) else { return false };
+    let key = shared.claiming.stock.keys().live();
+    let value = connection.call(redis::cmd("GET").arg(key), config::KV_WAIT).await;
+    let value: Option<String> = value.ok().and_then(|value| redis::from_redis_value(value).ok()).flatten();
+    value.as_deref() == Some(live.as_str())
+}
+
+fn serve(
+    listener: TcpListener,
+    shared: web::Data<Shared>,
+    redis: LinkConfig,
+    workers: usize,
+    stop: CancellationToken,
+) -> io::Result<actix_web::dev::Server> {
+    let over = stop.clone();
+    let server = HttpServer::new(move || {
+        // Once in each worker thread: a connection to Redis that is driven there.
+        let link = Arc::new(Link::new(redis.clone()));
+        let (kept, over) = (Arc::clone(&link), over.clone());
+        actix_web::rt::spawn(async move { kept.keep(over).await });
+        let connecting = Arc::clone(&link);
+        App::new()
+            .app_data(shared.clone())
+            .app_data(web::Data::from(link))
+            // This worker accepts nobody before it can ask Redis.
+            .data_factory(move || {
+                let connecting = Arc::clone(&connecting);
+                async move {
+                    connecting.connected(config::KV_WAIT).await;
+                    Ok::<_, std::convert::Infallible>(())
+                }
+            })
+            .configure(api::routes)
+            .wrap(from_fn(api::finish))
+    });
+    Ok(server
+        .workers(workers)
+        .max_connections(config::CONNECTIONS_MAX)
+        .client_request_timeout(config::BODY_WAIT)
+        .shutdown_timeout(config::STOP_REQUESTS_WAIT.as_secs())
+        .shutdown_signal(stop.cancelled_owned())
+        .listen(listener)?
+        .run())
+}
+
+fn serve_ops(
+    listener: TcpListener,
+    shared: web::Data<Shared>,
+    stop: CancellationToken,
+) -> io::Result<actix_web::dev::Server> {
+    let server = HttpServer::new(move || {
+        App::new().app_data(shared.clone()).configure(api::ops_routes).wrap(from_fn(api::finish))
+    });
+    Ok(server
+        .workers(1)
+        .client_request_timeout(config::BODY_WAIT)
+        .shutdown_timeout(1)
+        .shutdown_signal(stop.cancelled_owned())
+        .listen(listener)?
+        .run())
+}
+
+fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
+    let bound = || {
+        let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(config::CONNECTIONS_WAITING_MAX)?;
+        Ok(TcpListener::from(socket))
+    };
+    bound().map_err(|error| StartError::Bind(address, error))
+}
+
+>>>>>>> t3
 /// Tries until it works or the deadline has passed; says once that it waits.
 async fn wait_for<T, E: std::error::Error + 'static, F: Future<Output = Result<T, E>>>(
     what: &str,

@@ -25,6 +25,8 @@ const CONNECT_WAIT: Duration = Duration::from_secs(2);
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 /// The pause before connecting again: from the first to the last, doubled each time.
 const RECONNECT_PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+/// How often it is looked whether the first connection is there.
+const FIRST_POLL: Duration = Duration::from_millis(5);
 /// Calls that may wait for the socket of one connection; the callers' deadlines bound how long.
 const CALLS_WAITING_MAX: usize = 4_096;
 
@@ -74,6 +76,14 @@ impl Link {
     /// [`KvError::NotConnected`] until [`Link::keep`] has made one.
     pub fn connection(&self) -> Result<Arc<Connection>, KvError> {
         self.current.load_full().ok_or(KvError::NotConnected)
+    }
+
+    /// Waits for the first connection, up to `wait`.
+    pub async fn connected(&self, wait: Duration) {
+        let deadline = Instant::now() + wait;
+        while self.current.load().is_none() && Instant::now() < deadline {
+            tokio::time::sleep(FIRST_POLL).await;
+        }
     }
 
     /// Keeps a connection in place until `stop`.

@@ -167,8 +167,13 @@ impl Persister {
     async fn store(&mut self, epoch: Epoch, claims: &[Claim]) -> Result<(), Abandoned> {
         let mut pause = self.settings.pauses.0;
         let mut failing_since = None;
+        let abandon = self.abandon.clone();
         loop {
-            match self.try_store(epoch, claims).await {
+            let attempt = tokio::select! {
+                attempt = self.try_store(epoch, claims) => attempt,
+                () = abandon.cancelled() => return Err(Abandoned),
+            };
+            match attempt {
                 Ok(Stored::Done(outcome)) => {
                     self.state.stored.fetch_add(outcome.inserted as u64, Ordering::Relaxed);
                     self.state.poisoned.fetch_add(outcome.poisoned.len() as u64, Ordering::Relaxed);

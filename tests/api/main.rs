@@ -29,5 +29,6 @@ mod registration;
 mod repair;
 mod rush;
 mod starting;
+mod stopping;
 mod storing;
 mod tokens;

@@ -1,7 +1,9 @@
 //! The program as a process of its own: to be killed, and for its commands.
 
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use super::{Client, SECRET, Stores, eventually};
 
@@ -10,6 +12,7 @@ pub struct Serving {
     pub client: Client,
     pub ops: Client,
     child: Child,
+    log: PathBuf,
 }
 
 impl Serving {
@@ -23,10 +26,28 @@ impl Serving {
         let mut command = command(stores);
         command.arg("serve").args(["--http-addr", &http.to_string(), "--ops-addr", &ops.to_string()]);
         command.args(["--workers", "2", "--jwt-secret", SECRET, "--start-wait", "10"]);
-        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the program is built");
-        let serving = Self { client: Client::new(http), ops: Client::new(ops), child };
+        let log = std::env::temp_dir().join(format!("couponrush-log-{:016x}", rand::random::<u64>()));
+        let file = std::fs::File::create(&log).expect("the temporary folder can be written");
+        let child = command.stdout(Stdio::null()).stderr(file).spawn().expect("the program is built");
+        let serving = Self { client: Client::new(http), ops: Client::new(ops), child, log };
         eventually("the program is ready", || serving.ops.is_ready()).await;
         serving
+    }
+
+    /// SIGTERM; whether it exited with 0, and its log.
+    pub async fn terminate(mut self) -> (bool, String) {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &id]).status().expect("every system has kill");
+        assert!(sent.success());
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            if let Some(status) = self.child.try_wait().expect("it is our child") {
+                let log = std::fs::read_to_string(&self.log).expect("it was made at the start");
+                return (status.success(), log);
+            }
+            assert!(Instant::now() < deadline, "it does not stop");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// kill -9.
@@ -40,6 +61,7 @@ impl Drop for Serving {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let _ = std::fs::remove_file(&self.log);
     }
 }
 
