@@ -141,7 +141,7 @@ async fn channel_and_sweep_may_store_the_same_claims_at_once() {
     app.settle().await;
     stop.cancel();
     let swept: usize = sweepers.join_all().await.iter().sum();
-    assert!(swept > 100, "the sweepers found only {swept} claims");
+    assert!(swept > 0, "the sweepers came too late to test anything");
     assert_eq!(got.iter().filter(|got| got.has_unit()).count(), UNITS as usize);
     assert_eq!(app.stores.number("SELECT left_count FROM coupons").await, 0);
     assert_eq!(app.stores.number("SELECT COUNT(*) FROM poisoned_claims").await, 0);

@@ -21,8 +21,6 @@ mod logout;
 mod migrations;
 mod names;
 mod passwords;
-mod recovery;
-mod program;
 mod program;
 mod recovery;
 mod registration;

@@ -21,10 +21,7 @@ use tokio_util::sync::CancellationToken;
 pub use client::{Answer, Client, PASSWORD};
 pub use crowd::{Customer, Got, customers, proof, rush};
 pub use process::{Serving, audit, free_address};
-<<<<<<< HEAD
 pub use raw::{RawAnswer, RawConnection, raw};
-=======
->>>>>>> t3
 pub use redis_server::RedisServer;
 pub use stores::Stores;
 
