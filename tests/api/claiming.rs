@@ -191,6 +191,8 @@ async fn what_names_no_coupon_is_no_such_coupon() {
     let ann = app.user("ann", Kind::Customer).await;
     app.user("empty", Kind::Saler).await;
     client.create_coupon("shop", &shop, "ten", 3).await;
+    // What is not UTF-8 must not become this one.
+    client.create_coupon("shop", &shop, "\u{fffd}", 3).await;
     let paths = [
         ("shop", "nothing"),
         ("nobody", "ten"),
