@@ -8,6 +8,7 @@ mod audit;
 mod claiming;
 mod helpers;
 mod ledger;
+mod losses;
 mod recovery;
 mod rush;
 mod stopping;
