@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use couponrush::domain::CouponId;
+use couponrush::stock::Taken;
 use tokio::task::JoinHandle;
 
 use crate::helpers::{Client, Customer, Got, RedisServer, Stores, TestApp, customers, eventually, proof, rush};
@@ -19,8 +21,8 @@ async fn selling(redis: &RedisServer) -> (TestApp, Vec<Customer>) {
 }
 
 /// The crowd claims, and asks again where it is answered 503.
-fn start_rush(client: &Client, crowd: &[Customer]) -> JoinHandle<Vec<Got>> {
-    let (clients, crowd) = ([client.clone()], crowd.to_vec());
+fn start_rush(clients: &[Client], crowd: &[Customer]) -> JoinHandle<Vec<Got>> {
+    let (clients, crowd) = (clients.to_vec(), crowd.to_vec());
     tokio::spawn(async move { rush(&clients, &crowd, ("shop", "rush"), 16, PATIENCE).await })
 }
 
@@ -49,7 +51,7 @@ async fn assert_exact(app: &TestApp, crowd: &[Customer], got: &[Got]) {
 async fn forgotten_scripts_are_loaded_again_and_nobody_notices() {
     let redis = RedisServer::start().await;
     let (app, crowd) = selling(&redis).await;
-    let running = start_rush(app.client(), &crowd);
+    let running = start_rush(&[app.client().clone()], &crowd);
     while !running.is_finished() {
         app.stores.redis::<()>(redis::cmd("SCRIPT").arg("FLUSH")).await;
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -63,8 +65,10 @@ async fn forgotten_scripts_are_loaded_again_and_nobody_notices() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_flush_under_load_loses_and_oversells_nothing() {
     let redis = RedisServer::start().await;
-    let (app, crowd) = selling(&redis).await;
-    let running = start_rush(app.client(), &crowd);
+    let (mut app, crowd) = selling(&redis).await;
+    app.start_another().await;
+    let clients = [app.instances[0].client.clone(), app.instances[1].client.clone()];
+    let running = start_rush(&clients, &crowd);
     for rows in [300, 1_200] {
         until_rows(&app, rows).await;
         app.stores.redis::<()>(&redis::cmd("FLUSHALL")).await;
@@ -107,7 +111,7 @@ async fn while_redis_is_being_loaded_everything_is_unavailable() {
 async fn a_redis_killed_and_restarted_under_load_loses_and_oversells_nothing() {
     let mut redis = RedisServer::start().await;
     let (app, crowd) = selling(&redis).await;
-    let running = start_rush(app.client(), &crowd);
+    let running = start_rush(&[app.client().clone()], &crowd);
     for rows in [300, 1_200] {
         until_rows(&app, rows).await;
         redis.kill();
@@ -124,14 +128,21 @@ async fn a_redis_killed_and_restarted_under_load_loses_and_oversells_nothing() {
 async fn a_redis_that_comes_back_empty_or_older_under_load_loses_and_oversells_nothing() {
     let mut redis = RedisServer::start().await;
     let (app, crowd) = selling(&redis).await;
-    let running = start_rush(app.client(), &crowd);
+    let running = start_rush(&[app.client().clone()], &crowd);
     until_rows(&app, 300).await;
     let older = redis.save();
     until_rows(&app, 600).await;
     redis.kill();
     redis.empty();
     redis.restart().await;
+    // Of a loading before the last, and then of the same one.
     until_rows(&app, 1_200).await;
+    redis.kill();
+    redis.bring_back(&older);
+    redis.restart().await;
+    until_rows(&app, 1_500).await;
+    let older = redis.save();
+    until_rows(&app, 1_900).await;
     redis.kill();
     redis.bring_back(&older);
     redis.restart().await;
@@ -161,6 +172,62 @@ async fn a_flush_with_claims_that_mysql_lacks_waits_for_them() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn claims_in_the_hands_of_a_sweep_are_waited_for() {
+    let redis = RedisServer::start().await;
+    let (app, crowd) = selling(&redis).await;
+    let (connection, live, stock) = (app.stores.connection().await, app.stores.live().await, app.stores.stock());
+    for customer in &crowd[..100] {
+        let user = customer.user.id;
+        let taken = stock.take(&connection, &live, CouponId(1), user, Duration::from_secs(5)).await;
+        assert!(matches!(taken, Ok(Taken::Claimed(_))), "{taken:?}");
+    }
+    let lock = app.stores.lock_table("claims").await;
+    let inserting =
+        "SELECT COUNT(*) FROM information_schema.processlist WHERE db = DATABASE() AND info LIKE 'INSERT INTO c%'";
+    eventually("the sweep waits for MySQL", || async { app.stores.number(inserting).await == 1 }).await;
+    // From now on they are in the program's memory alone, and their transaction is broken off.
+    app.stores.redis::<()>(&redis::cmd("FLUSHALL")).await;
+    eventually("the gate is closed", || async { !app.instances[0].ops.is_ready().await }).await;
+    let killing = Instant::now();
+    while killing.elapsed() < Duration::from_secs(2) {
+        let kill = "SELECT CAST(id AS CHAR) AS value FROM information_schema.processlist \
+                    WHERE db = DATABASE() AND info LIKE 'INSERT INTO c%'";
+        for id in app.stores.texts(kill).await {
+            app.stores.execute(&format!("KILL {id}")).await;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    drop(lock);
+    eventually("it sells again", || app.instances[0].ops.is_ready()).await;
+    app.settle().await;
+    assert_eq!(app.stores.number("SELECT COUNT(*) FROM poisoned_claims").await, 0);
+    assert_eq!(app.stores.number("SELECT COUNT(*) FROM claims").await, 100);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_outcome_that_was_unknown_is_final_before_long() {
+    let redis = RedisServer::start().await;
+    let (app, crowd) = selling(&redis).await;
+    // The name of the coupon is known from here on.
+    assert_eq!(app.client().claim("shop", "rush", &crowd[40].token).await.status, 201);
+    redis.freeze();
+    let got = rush(&[app.client().clone()], &crowd[..40], ("shop", "rush"), 40, Duration::ZERO).await;
+    let mut results: Vec<String> = got.iter().map(Got::result).collect();
+    results.dedup();
+    assert_eq!(results, ["unknown-outcome"]);
+    // What was sent waits in the socket; Redis comes to it when its time is over.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    redis.thaw();
+    let connection = app.stores.connection().await;
+    let mut claimed = redis::cmd("HGET");
+    claimed.arg(app.stores.keys().coupon(CouponId(1))).arg("claimed");
+    assert!(connection.call(&redis::cmd("PING"), PATIENCE).await.is_ok());
+    assert_eq!(app.stores.redis::<u32>(&claimed).await, 1);
+    let got = rush(&[app.client().clone()], &crowd[..40], ("shop", "rush"), 4, PATIENCE).await;
+    assert!(got.iter().all(|got| got.result() == "claimed"), "{got:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_lost_coupon_and_a_contradicting_claim_start_a_recovery() {
     let redis = RedisServer::start().await;
     let (app, crowd) = selling(&redis).await;
@@ -168,7 +235,7 @@ async fn a_lost_coupon_and_a_contradicting_claim_start_a_recovery() {
     rush(&clients, &crowd[..20], ("shop", "rush"), 4, PATIENCE).await;
     app.settle().await;
     let keys = app.stores.keys();
-    let coupon = keys.coupon(couponrush::domain::CouponId(1));
+    let coupon = keys.coupon(CouponId(1));
     app.stores.redis::<u32>(redis::cmd("DEL").arg(&coupon)).await;
     let answer = app.client().claim("shop", "rush", &crowd[20].token).await;
     assert_eq!((answer.status, answer.error().2.as_str()), (503, "unavailable"));

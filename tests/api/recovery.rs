@@ -26,7 +26,7 @@ async fn selling(redis: &RedisServer) -> TestApp {
 }
 
 async fn claim_all(client: &Client, crowd: &[Customer]) -> Vec<Got> {
-    rush(&[client.clone()], crowd, ("shop", "rush"), 8, PATIENCE).await
+    rush(std::slice::from_ref(client), crowd, ("shop", "rush"), 8, PATIENCE).await
 }
 
 /// Asking again gives everybody the claim that he was given first.
@@ -242,4 +242,29 @@ async fn the_outbox_is_drained_before_anything_is_loaded() {
     app.settle().await;
     assert_eq!(app.stores.number("SELECT COUNT(*) FROM claims").await, 60);
     assert_eq!(app.stores.number("SELECT MAX(seq) FROM claims").await, 60);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_redis_with_a_claim_that_mysql_refuses_is_loaded_from_nothing() {
+    let mut redis = RedisServer::start().await;
+    let mut app = selling(&redis).await;
+    let crowd = customers(&app.stores, "crowd", 20).await;
+    let first = claim_all(app.client(), &crowd).await;
+    app.settle().await;
+    app.stop().await;
+    // As if a user's hold had been lost, and he had been granted another unit.
+    let (keys, user, epoch) = (app.stores.keys(), crowd[4].user.id, app.stores.live().await.epoch);
+    let mut add = redis::cmd("XADD");
+    add.arg(keys.outbox()).arg("*").arg("c").arg(format!("1:{user}:21:1:0:{epoch}"));
+    let entry: String = app.stores.redis(&add).await;
+    let hold = format!("21:{entry}:0");
+    app.stores.redis::<u32>(redis::cmd("HSET").arg(keys.holder(user)).arg("1").arg(hold)).await;
+    app.stores.redis::<u32>(redis::cmd("HSET").arg(keys.coupon(CouponId(1))).arg("claimed").arg(21)).await;
+    redis.kill();
+    redis.restart().await;
+    app.start_another().await;
+    assert_eq!(rebuilds(&app).await, (1, 2, 20));
+    assert_same(app.client(), &crowd, &first).await;
+    assert_eq!(app.stores.texts("SELECT claim AS value FROM poisoned_claims").await.len(), 1);
+    app.stores.execute("DELETE FROM poisoned_claims").await;
 }

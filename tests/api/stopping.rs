@@ -14,7 +14,7 @@ async fn assert_kept(stores: &Stores, client: &Client, crowd: &[Customer], got: 
     let rows: HashSet<String> = rows.into_iter().collect();
     let answered = |got: &&Got| got.result() == "claimed";
     let (crowd, got): (Vec<_>, Vec<_>) = crowd.iter().cloned().zip(got).filter(|(_, got)| answered(got)).unzip();
-    let again = rush(&[client.clone()], &crowd, ("shop", "rush"), 8, PATIENCE).await;
+    let again = rush(std::slice::from_ref(client), &crowd, ("shop", "rush"), 8, PATIENCE).await;
     for ((customer, got), again) in crowd.iter().zip(got).zip(again) {
         let (first, again) = (got.answer.as_ref().expect("201"), again.answer.expect("it was answered"));
         let row = format!("{}:{}", customer.user.id, proof(first).seq);
@@ -104,7 +104,7 @@ async fn a_stop_without_mysql_says_how_many_claims_it_leaves_and_the_next_start_
     let crowd = customers(&app.stores, "crowd", 30).await;
     let serving = Serving::start(&app.stores).await;
     let lock = app.stores.lock_table("claims").await;
-    let got = rush(&[serving.client.clone()], &crowd, ("shop", "rush"), 4, PATIENCE).await;
+    let got = rush(std::slice::from_ref(&serving.client), &crowd, ("shop", "rush"), 4, PATIENCE).await;
     assert!(got.iter().all(Got::has_unit));
     let (ended_well, said) = serving.terminate().await;
     assert!(ended_well, "{said}");

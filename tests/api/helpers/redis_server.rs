@@ -36,6 +36,21 @@ impl RedisServer {
         self.child.wait().expect("it was killed");
     }
 
+    /// Freezes the process: it keeps its connections and answers nothing.
+    pub fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status();
+        assert!(sent.expect("every system has kill").success());
+    }
+
     /// Starts the process again with what its append-only file has.
     pub async fn restart(&mut self) {
         self.child = spawn(self.port, &self.folder);
