@@ -18,6 +18,7 @@ mod ledger;
 mod listing;
 mod login;
 mod logout;
+mod losses;
 mod migrations;
 mod names;
 mod passwords;
