@@ -298,6 +298,7 @@ fn ledger_settings(instance: String) -> Settings {
         shard: SHARD,
         instance,
         batch_max: config::BATCH_CLAIMS_MAX,
+        linger: config::BATCH_LINGER,
         store_wait: config::STORE_WAIT,
         pauses: config::STORE_PAUSES,
         sweep_every: config::SWEEP_EVERY,

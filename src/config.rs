@@ -12,6 +12,8 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 /// Claims of one ledger transaction at most.
 pub const BATCH_CLAIMS_MAX: usize = 1_000;
+/// How long the ledger waits for a fuller batch.
+pub const BATCH_LINGER: Duration = Duration::from_millis(20);
 /// Attempts that wait for Redis at once.
 pub const IN_FLIGHT_MAX: usize = 20_000;
 /// Connections of users at once per worker, and such that wait to be accepted.
