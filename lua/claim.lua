@@ -45,9 +45,10 @@ if coupon[3] == '1' then
   return {'not-on-sale'}
 end
 
--- New seqs first, holes last: the list is looked at only once the numbers have run out.
-local seq = coupon[2] + 1
-local hole = seq > tonumber(coupon[1])
+-- New seqs first, holes last: the list is looked at only once the numbers have run out. A seq is written out once: Lua's
+-- and Redis' own ways from numbers to text are slow.
+local seq = string.format('%.0f', coupon[2] + 1)
+local hole = tonumber(seq) > tonumber(coupon[1])
 if hole then
   seq = redis.call('LINDEX', KEYS[4], 0)
   if not seq then
@@ -67,4 +68,4 @@ else
   redis.call('HSET', KEYS[2], 'claimed', seq)
 end
 redis.call('HSET', KEYS[3], ARGV[4], seq .. ':' .. entry .. ':0')
-return {'claimed', tonumber(seq), entry}
+return {'claimed', seq, entry}
