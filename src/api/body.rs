@@ -53,7 +53,7 @@ pub async fn json<T: DeserializeOwned>(
 /// The answer, after which the connection is closed.
 pub async fn check(request: &mut ServiceRequest) -> Result<(), HttpResponse> {
     if announces_too_much(request) {
-        return Err(ApiError::too_large().response());
+        return Err(refusal(request, &ApiError::too_large()));
     }
     let Some(limits) = request.app_data::<web::Data<Shared>>().map(|shared| shared.body) else { return Ok(()) };
     if request.chunked().unwrap_or(false) {
@@ -61,11 +61,17 @@ pub async fn check(request: &mut ServiceRequest) -> Result<(), HttpResponse> {
         match read(&mut payload, limits).await {
             Ok(bytes) => request.set_payload(Payload::from(Bytes::from(bytes))),
             Err(error) => {
-                return Err(error.response().map_body(|_, body| BoxBody::new(Closing { body, _rest: payload })));
+                return Err(refusal(request, &error).map_body(|_, body| BoxBody::new(Closing { body, _rest: payload })));
             }
         }
     }
     Ok(())
+}
+
+/// As the route's own errors: a login answers with a `kind` whatever happens.
+fn refusal(request: &ServiceRequest, error: &ApiError) -> HttpResponse {
+    let is_login = request.path().trim_end_matches('/') == "/api/auth";
+    if is_login { error.login_response() } else { error.response() }
 }
 
 fn announces_too_much(request: &ServiceRequest) -> bool {
