@@ -5,7 +5,7 @@
 -- KEYS[3] sweeper   string   the process that sweeps
 -- ARGV[1] what `live` must be
 -- ARGV[2] this process       ARGV[3] ms for which it then is the sweeper
--- ARGV[4] ms that an entry must be old
+-- ARGV[4] ms that an entry must be old; 0: every entry, also one that a clock since set back has dated later than now
 -- ARGV[5] the lowest entry that is in some channel, or '+'
 -- ARGV[6] how many to give
 --
@@ -19,8 +19,11 @@ if sweeper and sweeper ~= ARGV[2] then
 end
 redis.call('SET', KEYS[3], ARGV[2], 'PX', ARGV[3])
 
-local now = redis.call('TIME')
-local old = string.format('%.0f', now[1] * 1000 + math.floor(now[2] / 1000) - ARGV[4])
+local old = '+'
+if ARGV[4] ~= '0' then
+  local now = redis.call('TIME')
+  old = string.format('%.0f', now[1] * 1000 + math.floor(now[2] / 1000) - ARGV[4])
+end
 local reply = {'entries'}
 local below_ms, below_counter = string.match(ARGV[5], '(%d+)-(%d+)')
 for _, entry in ipairs(redis.call('XRANGE', KEYS[2], '-', old, 'COUNT', ARGV[6])) do

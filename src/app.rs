@@ -6,28 +6,27 @@
 //! Stop: the listeners finish their requests, then the ledger its claims, each with a deadline, then the other tasks end.
 //! What the ledger leaves is in the outbox. Nothing in Redis is ever flushed.
 
-use std::convert::Infallible;
+mod parts;
+mod serving;
+mod stopping;
+
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix_web::middleware::from_fn;
-use actix_web::{App, HttpServer, web};
+use actix_web::web;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::Receiver;
-use tokio::task::{JoinError, JoinHandle, JoinSet};
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, BodyLimits, Shared};
-use crate::auth::{
-    ClaimTokens, HashError, PasswordLimits, Passwords, RevocationLimits, Revocations, Secrets, SecretsError, UserTokens,
-};
+use crate::auth::{ClaimTokens, HashError, Passwords, RevocationLimits, Revocations, SecretsError, UserTokens};
 use crate::claiming::Claiming;
-use crate::config::{self, ServeArgs, TokenArgs};
+use crate::config::{self, ServeArgs};
 use crate::db::migrate::{MigrateError, migrate};
-use crate::db::{Db, DbError, Limits, instances};
+use crate::db::{Db, DbError, instances};
 use crate::directory::Directory;
 use crate::domain::Claim;
 use crate::gate::{Gate, Reason};
@@ -37,6 +36,10 @@ use crate::ledger::{Ledger, Outbox, Persister, Settings};
 use crate::publishing::Publishing;
 use crate::recovery::{Progress, Recovery};
 use crate::stock::Stock;
+use serving::{bind, serve, serve_ops, until_open};
+use stopping::drain;
+
+pub use parts::{open_db, passwords, signers};
 
 /// The only shard there is.
 pub const SHARD: &str = "s0";
@@ -87,41 +90,16 @@ pub struct Application {
     workers: usize,
 }
 
-/// The signers of users' tokens and of claim tokens.
-///
-/// # Errors
-/// [`SecretsError`], a sentence that names the setting.
-pub fn signers(args: &TokenArgs) -> Result<(UserTokens, ClaimTokens), SecretsError> {
-    let secrets = Secrets::parse("COUPONRUSH_JWT_SECRET", &args.jwt_secret)?;
-    let claim_secrets = match &args.claim_secret {
-        Some(text) => Secrets::parse("COUPONRUSH_CLAIM_SECRET", text)?,
-        None => secrets.for_claims(),
-    };
-    Ok((UserTokens::new(&secrets, args.token_seconds.into()), ClaimTokens::new(&claim_secrets)))
-}
-
-/// The pool for a command or the service.
-///
-/// # Errors
-/// [`StartError::MysqlUrl`].
-pub fn open_db(url: &str) -> Result<Db, StartError> {
-    let limits = Limits {
-        connections_max: config::DB_CONNECTIONS_MAX,
-        connection_wait: config::DB_CONNECTION_WAIT,
-        statement_wait: config::DB_STATEMENT_WAIT,
-    };
-    if !names_a_database(url) {
-        return Err(StartError::MysqlUrl);
-    }
-    Db::new(url, limits).map_err(|_| StartError::MysqlUrl)
-}
-
-/// What the driver would complain of only when it connects, which is waited for.
-fn names_a_database(url: &str) -> bool {
-    let Some((server, name)) = url.strip_prefix("mysql://").and_then(|rest| rest.split_once('/')) else { return false };
-    let host = server.rsplit_once('@').map_or(server, |(_, host)| host);
-    let port = if host.ends_with(']') { None } else { host.rsplit_once(':').map(|(_, port)| port) };
-    !name.is_empty() && !host.is_empty() && port.is_none_or(|port| port.parse::<u16>().is_ok())
+/// What is there once everything outside the program has been found in order.
+struct Ground {
+    redis: LinkConfig,
+    db: Db,
+    listener: TcpListener,
+    ops_listener: TcpListener,
+    tokens: UserTokens,
+    claim_tokens: ClaimTokens,
+    revocations: Revocations,
+    passwords: Passwords,
 }
 
 impl Application {
@@ -145,12 +123,23 @@ impl Application {
             }
         }
 
+        let limits =
+            RevocationLimits { revoked_max: config::REVOKED_MAX, token_seconds: args.tokens.token_seconds.into() };
+        let revocations = Revocations::new(db.clone(), limits);
+        revocations.load(api::now_seconds()).await.map_err(StartError::Revocations)?;
+        let passwords = passwords(config::cores())?;
+        let ground = Ground { redis, db, listener, ops_listener, tokens, claim_tokens, revocations, passwords };
+        Ok(Self::assemble(args, ground))
+    }
+
+    /// Puts the parts together; nothing runs yet.
+    fn assemble(args: &ServeArgs, ground: Ground) -> Self {
+        let Ground { redis, db, listener, ops_listener, tokens, claim_tokens, revocations, passwords } = ground;
         let keys = Keys::new(&args.redis.redis_prefix);
         let stock = Stock::new(keys.clone(), args.backlog_max);
         let gate = Arc::new(Gate::new(config::IN_FLIGHT_MAX));
         let link = Arc::new(Link::new(redis.clone()));
-        let backlog_max = usize::try_from(args.backlog_max).expect("a u32 fits");
-        let (ledger, channel) = Ledger::new(backlog_max);
+        let (ledger, channel) = Ledger::new(usize::try_from(args.backlog_max).expect("a u32 fits"));
         let process = format!("{:032x}", rand::random::<u128>());
         let instance = instance_name(&listener, args.http_addr);
         let outbox = Outbox::new(keys, process.clone(), config::KV_WAIT);
@@ -158,11 +147,6 @@ impl Application {
 
         let health =
             Health::new(db.clone(), Arc::clone(&link), Arc::clone(&gate), ledger.clone(), Arc::clone(&progress));
-        let revocations = Revocations::new(
-            db.clone(),
-            RevocationLimits { revoked_max: config::REVOKED_MAX, token_seconds: args.tokens.token_seconds.into() },
-        );
-        revocations.load(api::now_seconds()).await.map_err(StartError::Revocations)?;
         let persister = Persister {
             db: db.clone(),
             link: Arc::clone(&link),
@@ -185,18 +169,14 @@ impl Application {
             process: process.clone(),
             progress,
         };
+        let (wait, shard) = (config::KV_WAIT, SHARD);
+        let publishing = Publishing { db: db.clone(), stock: stock.clone(), gate: Arc::clone(&gate), shard, wait };
         let shared = Shared {
             claiming: Claiming { gate: Arc::clone(&gate), ledger, stock: stock.clone(), wait: config::CLAIM_WAIT },
-            publishing: Publishing {
-                db: db.clone(),
-                stock: stock.clone(),
-                gate: Arc::clone(&gate),
-                shard: SHARD,
-                wait: config::KV_WAIT,
-            },
+            publishing,
             directory: Directory::new(db.clone(), stock, gate, config::NAMES_MAX),
             db,
-            passwords: passwords(config::cores())?,
+            passwords,
             tokens,
             claim_tokens,
             revocations: Arc::new(revocations),
@@ -207,9 +187,8 @@ impl Application {
             exports: Arc::new(Semaphore::new(config::EXPORTS_MAX)),
         };
         let workers = args.workers.map_or_else(|| config::cores().get(), usize::from);
-        let shared = web::Data::new(shared);
-        let instance = (instance, process);
-        Ok(Self { shared, link, redis, recovery, persister, channel, instance, listener, ops_listener, workers })
+        let (shared, instance) = (web::Data::new(shared), (instance, process));
+        Self { shared, link, redis, recovery, persister, channel, instance, listener, ops_listener, workers }
     }
 
     /// Where users are served.
@@ -235,7 +214,7 @@ impl Application {
         // Cancelled when everything that hands claims over has stopped; and when the claims are stored too.
         let (intake_over, all_over) = (CancellationToken::new(), CancellationToken::new());
         let abandon = self.persister.abandon.clone();
-        let persister = tokio::spawn(self.persister.run(self.channel, intake_over.clone()));
+        let mut persister = tokio::spawn(self.persister.run(self.channel, intake_over.clone()));
 
         let mut tasks = JoinSet::new();
         let (link, over) = (Arc::clone(&self.link), all_over.clone());
@@ -259,6 +238,8 @@ impl Application {
         let result = tokio::select! {
             result = served => result,
             Some(ended) = tasks.join_next() => Err(ended.err().map_or_else(unexpected_end, RunError::Task)),
+            // Without it nothing is stored; what is answered is in the outbox.
+            ended = &mut persister => return Err(ended.err().map_or_else(unexpected_end, RunError::Task)),
         };
         log::info!("stopping: storing what the ledger has");
         intake_over.cancel();
@@ -281,127 +262,6 @@ impl Application {
 
 fn unexpected_end() -> RunError {
     RunError::Serve(io::Error::other("a background task ended by itself"))
-}
-
-async fn until_open(gate: &Gate, stop: &CancellationToken) {
-    let mut said = Instant::now();
-    while gate.live().is_err() && !stop.is_cancelled() {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-        if said.elapsed() > Duration::from_secs(5) {
-            log::info!("not serving yet: Redis is being compared with MySQL");
-            said = Instant::now();
-        }
-    }
-}
-
-/// Waits for the ledger: up to its deadline where the outbox holds what is left, otherwise as long as it takes.
-async fn drain(
-    persister: JoinHandle<usize>,
-    abandon: &CancellationToken,
-    shared: &Shared,
-    link: &Link,
-) -> Result<(), JoinError> {
-    tokio::pin!(persister);
-    loop {
-        tokio::select! {
-            left = &mut persister => {
-                match left? {
-                    0 => log::info!("stopping: the ledger has stored everything"),
-                    left => log::warn!("stopping: {left} claims are left in the outbox; the next sweep or start stores them"),
-                }
-                return Ok(());
-            }
-            () = tokio::time::sleep(config::STOP_LEDGER_WAIT) => {
-                if outbox_holds_them(shared, link).await {
-                    abandon.cancel();
-                } else {
-                    log::warn!(
-                        "stopping: Redis no longer holds the claims that are left; waiting for MySQL to take {} of them",
-                        shared.claiming.ledger.unsettled()
-                    );
-                }
-            }
-        }
-    }
-}
-
-/// Whether Redis is still the loading that the claims which are left were made in.
-async fn outbox_holds_them(shared: &Shared, link: &Link) -> bool {
-    let (Ok(live), Ok(connection)) = (shared.claiming.gate.live(), link.connection()) else { return false };
-    let key = shared.claiming.stock.keys().live();
-    let value = connection.call(redis::cmd("GET").arg(key), config::KV_WAIT).await;
-    let value: Option<String> = value.ok().and_then(|value| redis::from_redis_value(value).ok()).flatten();
-    value.as_deref() == Some(live.as_str())
-}
-
-fn serve(
-    listener: TcpListener,
-    shared: web::Data<Shared>,
-    redis: LinkConfig,
-    workers: usize,
-    stop: CancellationToken,
-    over: CancellationToken,
-) -> io::Result<actix_web::dev::Server> {
-    let server = HttpServer::new(move || {
-        // Once in each worker thread: a connection to Redis that is driven there, until the last request is answered.
-        let link = Arc::new(Link::new(redis.clone()));
-        let (kept, over) = (Arc::clone(&link), over.clone());
-        actix_web::rt::spawn(async move { kept.keep(over).await });
-        let first = Arc::clone(&link);
-        App::new()
-            .data_factory(move || connected(Arc::clone(&first)))
-            .app_data(shared.clone())
-            .app_data(web::Data::from(link))
-            .configure(api::routes)
-            .wrap(from_fn(api::finish))
-    });
-    Ok(server
-        .workers(workers)
-        .max_connections(config::CONNECTIONS_MAX)
-        .keep_alive(config::KEEP_ALIVE)
-        .client_request_timeout(config::BODY_WAIT)
-        .shutdown_timeout(config::STOP_REQUESTS_WAIT.as_secs())
-        .shutdown_signal(stop.cancelled_owned())
-        .listen(listener)?
-        .run())
-}
-
-/// A worker accepts once its connection is made, so that the first requests find it; or, where Redis is away, after a while.
-async fn connected(link: Arc<Link>) -> Result<(), Infallible> {
-    let deadline = Instant::now() + config::WORKER_CONNECT_WAIT;
-    while link.connection().is_err() && Instant::now() < deadline {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    Ok(())
-}
-
-fn serve_ops(
-    listener: TcpListener,
-    shared: web::Data<Shared>,
-    stop: CancellationToken,
-) -> io::Result<actix_web::dev::Server> {
-    let server = HttpServer::new(move || {
-        App::new().app_data(shared.clone()).configure(api::ops_routes).wrap(from_fn(api::finish))
-    });
-    Ok(server
-        .workers(1)
-        .client_request_timeout(config::BODY_WAIT)
-        .shutdown_timeout(1)
-        .shutdown_signal(stop.cancelled_owned())
-        .listen(listener)?
-        .run())
-}
-
-fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    let bound = || {
-        let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
-        socket.set_reuse_address(true)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(config::CONNECTIONS_WAITING_MAX)?;
-        Ok(TcpListener::from(socket))
-    };
-    bound().map_err(|error| StartError::Bind(setting, address, error))
 }
 
 /// Tries until it works or the deadline has passed; says once that it waits.
@@ -444,18 +304,4 @@ fn ledger_settings(instance: String) -> Settings {
         sweep_age: config::SWEEP_AGE,
         sweep_batches_max: config::SWEEP_BATCHES_MAX,
     }
-}
-
-/// Hashes passwords, `parallel` at once.
-///
-/// # Errors
-/// [`StartError::Passwords`].
-pub fn passwords(parallel: NonZeroUsize) -> Result<Passwords, StartError> {
-    let limits = PasswordLimits {
-        queue_max: config::HASH_QUEUE_MAX,
-        wait: config::HASH_WAIT,
-        verified_max: config::VERIFIED_PASSWORDS_MAX,
-        verified_age: config::VERIFIED_PASSWORD_AGE,
-    };
-    Passwords::new(limits, parallel).map_err(StartError::Passwords)
 }

@@ -73,7 +73,7 @@ impl Claiming {
                 Attempt::Unavailable
             }
             Ok(Taken::Missing) => {
-                self.gate.doubt(Doubt::Lost);
+                self.gate.doubt(Doubt::Lost(pass.live().epoch));
                 Attempt::Unavailable
             }
             Err(error) => {

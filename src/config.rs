@@ -56,6 +56,15 @@ pub const NAMES_MAX: u64 = 200_000;
 /// A request's body.
 pub const BODY_BYTES_MAX: usize = 4 * 1024;
 pub const BODY_WAIT: Duration = Duration::from_secs(5);
+/// Rows that an import reads, and stores in one transaction, at once.
+pub const IMPORT_BATCH_ROWS: u32 = 1_000;
+/// Password hashes that an import stores in one transaction: what is computed again after a kill.
+pub const IMPORT_BATCH_HASHES: u32 = 200;
+/// Refused rows and gaps that an import shows on the terminal; its report file has all.
+pub const IMPORT_SHOWN_MAX: usize = 20;
+/// How long an import waits for a connection, and for a statement.
+pub const IMPORT_CONNECTION_WAIT: Duration = Duration::from_secs(10);
+pub const IMPORT_STATEMENT_WAIT: Duration = Duration::from_secs(60);
 /// How long a stop waits for requests, and then for the ledger.
 pub const STOP_REQUESTS_WAIT: Duration = Duration::from_secs(10);
 pub const STOP_LEDGER_WAIT: Duration = Duration::from_secs(20);
@@ -88,6 +97,14 @@ pub enum Command {
     /// Make salers, coupons and customers for load tests, claimable when it returns, also while the service runs.
     Seed(SeedArgs),
     /// Take users and coupons over from the Go system's MySQL. Running it again continues, or changes nothing.
+    ///
+    /// Stop the Go system and every instance of the service first: rows are not taken over while one of them runs. The
+    /// service may be started as soon as the rows are there; until his password's hash has been wrapped, which takes 15 ms
+    /// of one core each and comes last, a user cannot log in.
+    ///
+    /// Rows that cannot be taken over are refused by name, with the reason, and the rest goes on: exit 0, and the
+    /// summary says how many. A user is known again by his id and name in that database, and the database by what its
+    /// server calls itself (host name, port, database).
     Import(ImportArgs),
     /// Check the invariants over Redis and MySQL and print what was found. Exit 0 only where they hold.
     Audit(AuditArgs),
@@ -207,9 +224,13 @@ pub struct SeedArgs {
 pub struct ImportArgs {
     #[command(flatten)]
     pub mysql: MysqlArgs,
-    /// The database to take over, as mysql://user:password@host:port/database. It is only read.
+    /// The database to take over, as `mysql://user:password@host:port/database`. It is only read.
     #[arg(long, hide_env_values = true, env = "COUPONRUSH_IMPORT_URL", value_name = "URL")]
     pub from: String,
+    /// Where every refused row and every coupon that did not add up is written, a line each. Default: only the first 20 of
+    /// each are shown.
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
 }
 
 #[derive(Debug, Args, Clone)]

@@ -47,7 +47,7 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Migrate { mysql } => commands::migrate::run(&mysql).await?,
         Command::Admin(command) => commands::admin::run(command).await?,
         Command::Seed(args) => commands::seed::run(&args).await?,
-        Command::Import(_) => return Err("import comes".into()),
+        Command::Import(args) => commands::import::run(&args).await?,
         Command::Audit(args) => return Ok(commands::audit::run(&args).await?),
     }
     Ok(ExitCode::SUCCESS)

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::db::coupons::{self, InsertError, NewCoupon, Stored};
-use crate::db::{Db, DbError};
+use crate::db::{Db, DbError, Transaction};
 use crate::domain::{Amount, Coupon, CouponId, Description, User};
 use crate::gate::{Doubt, Gate};
 use crate::kv::{Connection, KvError, Link, Live};
@@ -79,28 +79,33 @@ impl Publishing {
     /// [`PublishError`].
     pub async fn create(
         &self,
-        connection: &Connection,
+        link: &Link,
         saler: &User,
         new: &NewCoupon,
         coupons_max: u32,
     ) -> Result<(), PublishError> {
         let live = self.live()?;
+        let connection = self.reach(link).await?;
         let coupon = coupons::insert(&self.db, saler, new, coupons_max).await.map_err(|error| match error {
             InsertError::NameTaken => PublishError::NameTaken,
             InsertError::TooMany => PublishError::TooMany,
             InsertError::Db(error) => error.into(),
         })?;
-        self.publish(connection, &live, &coupon, Presence::MayBeNew).await
+        self.publish(&connection, &live, &coupon, Presence::MayBeNew).await
     }
 
     /// Changes a coupon: on return the change is in force.
     ///
     /// # Errors
     /// [`PublishError`].
-    pub async fn change(&self, connection: &Connection, id: CouponId, change: &Change) -> Result<(), PublishError> {
+    pub async fn change(&self, link: &Link, id: CouponId, change: &Change) -> Result<(), PublishError> {
         let live = self.live()?;
+        let connection = self.reach(link).await?;
         let mut tx = self.db.begin().await?;
-        let stored = coupons::lock(&self.db, &mut tx, id).await?.ok_or(PublishError::NoSuchCoupon)?;
+        let Some(stored) = coupons::lock(&self.db, &mut tx, id).await? else {
+            tx.roll_back().await;
+            return Err(PublishError::NoSuchCoupon);
+        };
         let wanted = apply(&stored.coupon, change);
         let lowered = wanted.amount < stored.coupon.amount;
         // A lowered amount is only announced here: a row that lags, whatever happens next.
@@ -108,9 +113,22 @@ impl Publishing {
         coupons::update(&self.db, &mut tx, &stored, &next).await?;
         tx.commit().await?;
         if lowered {
-            self.lower(connection, &live, Coupon { revision: wanted.revision + 1, ..wanted }).await
+            self.lower(&connection, &live, Coupon { revision: wanted.revision + 1, ..wanted }).await
         } else {
-            self.publish(connection, &live, &next, presence(&stored)).await
+            self.publish(&connection, &live, &next, presence(&stored)).await
+        }
+    }
+
+    /// The connection, if Redis answers over it: asked before MySQL is told of anything, so that nothing has happened where
+    /// Redis is away.
+    async fn reach(&self, link: &Link) -> Result<Arc<Connection>, PublishError> {
+        let connection = link.connection().map_err(|_| PublishError::Unavailable(None))?;
+        match connection.call(&redis::cmd("PING"), self.wait).await {
+            Ok(_) => Ok(connection),
+            Err(error) => {
+                link.report(&error);
+                Err(PublishError::Unavailable(None))
+            }
         }
     }
 
@@ -118,18 +136,13 @@ impl Publishing {
     async fn lower(&self, connection: &Connection, live: &Live, coupon: Coupon) -> Result<(), PublishError> {
         let mut tx = self.db.begin().await?;
         coupons::share_shard(&self.db, &mut tx, self.shard).await?;
-        let stored = coupons::lock(&self.db, &mut tx, coupon.id).await?.ok_or(PublishError::NoSuchCoupon)?;
-        if stored.coupon.revision >= coupon.revision {
-            // Somebody else's change came between: theirs stands, and this one can be tried again.
-            return Err(PublishError::Unavailable(None));
-        }
-        match self.send(connection, live.as_str(), &coupon, presence(&stored)).await {
-            Sent::Yes => {}
-            Sent::Refused(Published::BelowClaimed) => return Err(PublishError::BelowClaimed),
-            Sent::Refused(refused) => return Err(self.refused(refused)),
-            Sent::Failed(error) if error.nothing_happened() => return Err(PublishError::Unavailable(None)),
-            Sent::Failed(error) => return Err(PublishError::Unknown(error.into())),
-        }
+        let stored = match self.ask_to_lower(connection, live, &mut tx, &coupon).await {
+            Ok(stored) => stored,
+            Err(error) => {
+                tx.roll_back().await;
+                return Err(error);
+            }
+        };
         let committed = match coupons::update(&self.db, &mut tx, &stored, &coupon).await {
             Ok(()) => tx.commit().await,
             Err(error) => Err(error),
@@ -137,6 +150,31 @@ impl Publishing {
         committed.map_err(|error| PublishError::Unknown(error.into()))?;
         self.note(&coupon).await;
         Ok(())
+    }
+
+    /// Where this succeeds, Redis has the lowered amount and MySQL must follow; gives back what MySQL has.
+    async fn ask_to_lower(
+        &self,
+        connection: &Connection,
+        live: &Live,
+        tx: &mut Transaction<'_>,
+        coupon: &Coupon,
+    ) -> Result<Stored, PublishError> {
+        let stored = coupons::lock(&self.db, tx, coupon.id).await?.ok_or(PublishError::NoSuchCoupon)?;
+        let superseded = stored.coupon.revision >= coupon.revision;
+        let repaired = stored.published_revision >= stored.coupon.revision;
+        if superseded || repaired {
+            // Somebody else's change came between and stands; or the repair has published the announcement, and the row
+            // would not lag if Redis were lowered and MySQL not. Either way this change can be tried again.
+            return Err(PublishError::Unavailable(None));
+        }
+        match self.send(connection, live.as_str(), coupon, presence(&stored)).await {
+            Sent::Yes => Ok(stored),
+            Sent::Refused(Published::BelowClaimed) => Err(PublishError::BelowClaimed),
+            Sent::Refused(refused) => Err(self.refused(live, refused)),
+            Sent::Failed(error) if error.nothing_happened() => Err(PublishError::Unavailable(None)),
+            Sent::Failed(error) => Err(PublishError::Unknown(error.into())),
+        }
     }
 
     /// Publishes what MySQL has committed.
@@ -153,7 +191,7 @@ impl Publishing {
                 self.note(coupon).await;
                 Ok(())
             }
-            Sent::Refused(refused) => Err(PublishError::Unknown(self.refused(refused).into())),
+            Sent::Refused(refused) => Err(PublishError::Unknown(self.refused(live, refused).into())),
             Sent::Failed(error) => Err(PublishError::Unknown(error.into())),
         }
     }
@@ -166,9 +204,9 @@ impl Publishing {
         }
     }
 
-    fn refused(&self, published: Published) -> PublishError {
+    fn refused(&self, live: &Live, published: Published) -> PublishError {
         match published {
-            Published::Missing => self.gate.doubt(Doubt::Lost),
+            Published::Missing => self.gate.doubt(Doubt::Lost(live.epoch)),
             Published::NotLoaded => self.gate.doubt(Doubt::NotLoaded),
             Published::Done | Published::Older { .. } | Published::BelowClaimed | Published::TooLate => {}
         }
@@ -209,19 +247,27 @@ impl Publishing {
     /// [`PublishError`] of the first coupon that could not be published; the next round tries again.
     pub async fn repair_once(&self, connection: &Connection) -> Result<usize, PublishError> {
         let ids = coupons::lagging(&self.db, REPAIR_COUPONS_MAX).await?;
+        let mut published = 0;
+        let mut refused = None;
         for id in &ids {
-            self.repair_coupon(connection, *id).await?;
+            match self.repair_coupon(connection, *id).await {
+                Ok(()) => published += 1,
+                // Somebody wrote what cannot be into this row; the coupons behind it do not wait for that.
+                Err(error @ PublishError::BelowClaimed) => refused = Some(error),
+                Err(error) => return Err(error),
+            }
         }
-        Ok(ids.len())
+        refused.map_or(Ok(published), Err)
     }
 
     async fn repair_coupon(&self, connection: &Connection, id: CouponId) -> Result<(), PublishError> {
         let mut tx = self.db.begin().await?;
         coupons::share_shard(&self.db, &mut tx, self.shard).await?;
-        let Some(stored) = coupons::lock(&self.db, &mut tx, id).await? else { return Ok(()) };
-        if stored.published_revision >= stored.coupon.revision {
+        let stored = coupons::lock(&self.db, &mut tx, id).await?;
+        let Some(stored) = stored.filter(|stored| stored.published_revision < stored.coupon.revision) else {
+            tx.roll_back().await;
             return Ok(());
-        }
+        };
         let live = self.live()?;
         match self.send(connection, live.as_str(), &stored.coupon, presence(&stored)).await {
             Sent::Yes => {
@@ -236,9 +282,14 @@ impl Publishing {
                 tx.commit().await?;
                 Ok(())
             }
+            Sent::Refused(Published::BelowClaimed) => {
+                log::error!("publishing: coupon {id} cannot be published: its amount is below what is claimed");
+                tx.roll_back().await;
+                Err(PublishError::BelowClaimed)
+            }
             Sent::Refused(refused) => {
                 log::error!("publishing: coupon {id} cannot be published: {refused:?}");
-                Err(self.refused(refused))
+                Err(self.refused(&live, refused))
             }
             Sent::Failed(error) => Err(PublishError::Unknown(error.into())),
         }

@@ -52,10 +52,10 @@ pub async fn json<T: DeserializeOwned>(
 /// # Errors
 /// The answer, after which the connection is closed.
 pub async fn check(request: &mut ServiceRequest) -> Result<(), HttpResponse> {
-    if announces_too_much(request) {
-        return Err(refusal(request, &ApiError::too_large()));
-    }
     let Some(limits) = request.app_data::<web::Data<Shared>>().map(|shared| shared.body) else { return Ok(()) };
+    if announces_too_much(request, limits.bytes_max) {
+        return Err(refusal(request, &ApiError::too_large(limits.bytes_max)));
+    }
     if request.chunked().unwrap_or(false) {
         let mut payload = request.take_payload();
         match read(&mut payload, limits).await {
@@ -74,10 +74,10 @@ fn refusal(request: &ServiceRequest, error: &ApiError) -> HttpResponse {
     if is_login { error.login_response() } else { error.response() }
 }
 
-fn announces_too_much(request: &ServiceRequest) -> bool {
+fn announces_too_much(request: &ServiceRequest, bytes_max: usize) -> bool {
     let Some(length) = request.headers().get(header::CONTENT_LENGTH) else { return false };
     let length = length.to_str().ok().and_then(|text| text.parse::<u64>().ok());
-    length.is_some_and(|length| length > crate::config::BODY_BYTES_MAX as u64)
+    length.is_some_and(|length| length > bytes_max as u64)
 }
 
 async fn read<P>(mut payload: P, limits: BodyLimits) -> Result<Vec<u8>, ApiError>
@@ -89,7 +89,7 @@ where
         while let Some(chunk) = payload.next().await {
             let chunk = chunk.map_err(|_| ApiError::bad_request("The body could not be read."))?;
             if bytes.len() + chunk.len() > limits.bytes_max {
-                return Err(ApiError::too_large());
+                return Err(ApiError::too_large(limits.bytes_max));
             }
             bytes.extend_from_slice(&chunk);
         }

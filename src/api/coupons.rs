@@ -44,8 +44,7 @@ pub async fn create_coupon(
     let face_value = form.stock.and_then(FaceValue::new);
     let face_value = face_value.ok_or_else(|| ApiError::bad_request("Stock field wrong format."))?;
     let new = NewCoupon { name, amount, face_value, description, scheduled: form.scheduled };
-    let connection = link.connection().map_err(|_| ApiError::unavailable())?;
-    shared.publishing.create(&connection, &saler, &new, shared.saler_coupons_max).await?;
+    shared.publishing.create(&link, &saler, &new, shared.saler_coupons_max).await?;
     Ok(answer::done(HttpResponse::Created()))
 }
 
@@ -74,8 +73,7 @@ pub async fn change_coupon(
         return Err(ApiError::bad_request("Nothing to change: amount, scheduled or description is needed."));
     }
     let coupon = own_coupon(&request, &shared, &saler).await?;
-    let connection = link.connection().map_err(|_| ApiError::unavailable())?;
-    shared.publishing.change(&connection, coupon, &change).await?;
+    shared.publishing.change(&link, coupon, &change).await?;
     Ok(answer::done(HttpResponse::Ok()))
 }
 

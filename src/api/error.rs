@@ -102,8 +102,8 @@ impl ApiError {
     }
 
     /// A body over the limit.
-    pub fn too_large() -> Self {
-        let message = format!("A body may have {} bytes.", crate::config::BODY_BYTES_MAX);
+    pub fn too_large(bytes_max: usize) -> Self {
+        let message = format!("A body may have {bytes_max} bytes.");
         Self { closes: true, ..Self::new(Code::BodyTooLarge, message) }
     }
 

@@ -20,13 +20,15 @@ pub(super) struct CouponRow {
     #[diesel(sql_type = Unsigned<Bigint>)]
     pub(super) highest: u64,
     #[diesel(sql_type = Unsigned<Bigint>)]
+    pub(super) revision: u64,
+    #[diesel(sql_type = Unsigned<Bigint>)]
     pub(super) published_revision: u64,
 }
 
 const COUPON_ROWS: &str = "SELECT c.id, c.amount, c.left_count, COUNT(k.seq) AS rows_count, \
-    CAST(COALESCE(MAX(k.seq), 0) AS UNSIGNED) AS highest, c.published_revision \
+    CAST(COALESCE(MAX(k.seq), 0) AS UNSIGNED) AS highest, c.revision, c.published_revision \
     FROM coupons c LEFT JOIN claims k ON k.coupon_id = c.id \
-    GROUP BY c.id, c.amount, c.left_count, c.published_revision ORDER BY c.id";
+    GROUP BY c.id, c.amount, c.left_count, c.revision, c.published_revision ORDER BY c.id";
 
 /// Rows that must not exist: a query that gives one text a row, and what such a row means.
 const FORBIDDEN: [(&str, &str, &str); 3] = [

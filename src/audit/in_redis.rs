@@ -18,8 +18,16 @@ pub(super) const WAIT: Duration = Duration::from_secs(10);
 /// Commands sent together, keys scanned together, rows compared together.
 const BATCH: usize = 1_000;
 
-/// Seqs handed out and holes among them.
-type Counts = HashMap<u64, Option<(u64, u64)>>;
+/// What Redis has of each coupon; `None` where it does not have it.
+type Counts = HashMap<u64, Option<Count>>;
+
+/// A coupon's units, seqs handed out, and holes among them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Count {
+    amount: u64,
+    claimed: u64,
+    holes: u64,
+}
 
 #[derive(QueryableByName)]
 struct ClaimRow {
@@ -34,20 +42,21 @@ struct ClaimRow {
 }
 
 impl Audit {
-    /// How many units of each coupon Redis has handed out; `None` where it does not have the coupon.
+    /// How many units of each coupon Redis has and has handed out.
     pub(super) async fn read_counts(&self, rows: &[CouponRow]) -> Result<Counts, AuditError> {
         let mut counts = Counts::new();
         for rows in rows.chunks(BATCH) {
             let mut pipeline = redis::pipe();
             for row in rows {
-                pipeline.cmd("HGET").arg(self.keys.coupon(CouponId(row.id))).arg("claimed");
+                pipeline.cmd("HMGET").arg(self.keys.coupon(CouponId(row.id))).arg("amount").arg("claimed");
                 pipeline.cmd("LLEN").arg(self.keys.holes(CouponId(row.id)));
             }
             let mut replies = self.connection.call_all(&pipeline, WAIT).await?.into_iter();
             for row in rows {
-                let claimed: Option<u64> = read(replies.next())?;
-                let holes: Option<u64> = read(replies.next())?;
-                counts.insert(row.id, claimed.map(|claimed| (claimed, holes.unwrap_or(0))));
+                let facts: (Option<u64>, Option<u64>) = read(replies.next())?;
+                let holes: u64 = read(replies.next())?;
+                let (amount, claimed) = facts;
+                counts.insert(row.id, amount.zip(claimed).map(|(amount, claimed)| Count { amount, claimed, holes }));
             }
         }
         Ok(counts)
@@ -90,12 +99,15 @@ impl Audit {
         let after: HashMap<u64, i64> = after.iter().map(|row| (row.id, row.rows_count)).collect();
         for row in before {
             let subject = format!("coupon {}", row.id);
-            let Some((claimed, holes)) = counts.get(&row.id).copied().flatten() else {
+            let Some(Count { amount, claimed, holes }) = counts.get(&row.id).copied().flatten() else {
                 if row.published_revision > 0 {
                     look.find("I8 conservation", subject, "is not in Redis");
                 }
                 continue;
             };
+            if amount != u64::from(row.amount) && row.published_revision == row.revision {
+                look.find("I8 conservation", &subject, format!("{amount} units in Redis, {} in MySQL", row.amount));
+            }
             let handed_out = i64::try_from(claimed - holes.min(claimed)).unwrap_or(i64::MAX);
             if row.rows_count > handed_out {
                 let what = format!("{} claims in MySQL, {handed_out} in Redis", row.rows_count);
@@ -251,6 +263,6 @@ fn hold(user: UserId, field: &str, value: &str) -> Option<Claim> {
     })
 }
 
-fn read<T: redis::FromRedisValue>(reply: Option<redis::Value>) -> Result<Option<T>, KvError> {
+fn read<T: redis::FromRedisValue>(reply: Option<redis::Value>) -> Result<T, KvError> {
     redis::from_redis_value(reply.ok_or(KvError::Unreadable)?).map_err(|_| KvError::Unreadable)
 }

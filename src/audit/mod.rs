@@ -9,7 +9,7 @@
 mod in_mysql;
 mod in_redis;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use crate::db::claims::{self, Stored};
@@ -104,7 +104,12 @@ impl Audit {
         }
         let mut repaired = 0;
         if repair && !look.only_in_redis.is_empty() {
-            repaired = self.repair(&look.only_in_redis).await?;
+            // What was invented, or is of a coupon that has shrunk, must not become a row.
+            let rows = self.read_rows().await?;
+            let amounts: HashMap<_, _> = rows.iter().map(|row| (row.id, row.amount)).collect();
+            let sold = |claim: &&Claim| amounts.get(&claim.coupon.0).is_some_and(|amount| claim.seq <= *amount);
+            let claims: Vec<Claim> = look.only_in_redis.iter().filter(sold).copied().collect();
+            repaired = self.repair(&claims).await?;
             look = self.look().await?;
         }
         let Look { coupons, claims, outbox, mut findings, .. } = look;

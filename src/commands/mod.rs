@@ -2,5 +2,7 @@
 
 pub mod admin;
 pub mod audit;
+pub mod import;
 pub mod migrate;
+pub mod progress;
 pub mod seed;

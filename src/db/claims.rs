@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write;
+use std::time::Duration;
 
 use diesel::QueryResult;
 use diesel::prelude::QueryableByName;
@@ -36,12 +37,15 @@ pub struct Outcome {
     pub poisoned: Vec<Claim>,
 }
 
+/// How long MySQL keeps a connection of [`store`] that says nothing.
+pub const IDLE_WAIT: Duration = Duration::from_secs(10);
+
 /// Prepares a connection for [`store`]: a client frozen before `COMMIT` must not hold a hot row for hours.
 ///
 /// # Errors
 /// As MySQL's.
 pub async fn prepare(connection: &mut Connection) -> QueryResult<()> {
-    connection.batch_execute("SET SESSION wait_timeout = 10").await
+    connection.batch_execute(&format!("SET SESSION wait_timeout = {}", IDLE_WAIT.as_secs())).await
 }
 
 /// Stores claims that were all made in `epoch`, lowers `left_count` by the rows added, and commits.

@@ -75,22 +75,43 @@ const COLUMNS: (
 /// repair.
 pub async fn insert(db: &Db, saler: &User, new: &NewCoupon, coupons_max: u32) -> Result<Coupon, InsertError> {
     let mut tx = db.begin().await?;
-    let saler_id = saler.id.0;
+    let id = match insert_within(db, &mut tx, saler, new, coupons_max).await {
+        Ok(id) => id,
+        Err(error) => {
+            tx.roll_back().await;
+            return Err(error);
+        }
+    };
+    tx.commit().await?;
+    let NewCoupon { name, amount, face_value, description, scheduled } = new.clone();
+    let (saler_id, saler) = (saler.id, saler.name.clone());
+    Ok(Coupon { id, saler_id, saler, name, amount, face_value, description, scheduled, revision: 1 })
+}
+
+async fn insert_within(
+    db: &Db,
+    tx: &mut Transaction<'_>,
+    saler: &User,
+    new: &NewCoupon,
+    coupons_max: u32,
+) -> Result<CouponId, InsertError> {
+    let connection = tx.connection();
     // One coupon of a saler at a time, so that the limit is exact.
-    let lock = users::table.find(saler_id).select(users::id).for_update();
-    let _: u64 = db.within("lock saler", lock.first(&mut tx.connection)).await?;
-    let of_saler = coupons::table.filter(coupons::saler_id.eq(saler_id));
+    let lock = users::table.find(saler.id.0).select(users::id).for_update();
+    let _: u64 = db.within("lock saler", lock.first(connection)).await.map_err(DbError::before_commit)?;
+    let of_saler = coupons::table.filter(coupons::saler_id.eq(saler.id.0));
     let same_name = of_saler.filter(coupons::name.eq(new.name.as_str())).select(count_star());
-    let same_name: i64 = db.within("find coupon", same_name.first(&mut tx.connection)).await?;
+    let same_name: i64 = db.within("find coupon", same_name.first(connection)).await.map_err(DbError::before_commit)?;
     if same_name > 0 {
         return Err(InsertError::NameTaken);
     }
-    let have: i64 = db.within("count coupons", of_saler.select(count_star()).first(&mut tx.connection)).await?;
+    let have = db.within("count coupons", of_saler.select(count_star()).first(connection)).await;
+    let have: i64 = have.map_err(DbError::before_commit)?;
     if have >= i64::from(coupons_max) {
         return Err(InsertError::TooMany);
     }
     let row = (
-        coupons::saler_id.eq(saler_id),
+        coupons::saler_id.eq(saler.id.0),
         coupons::name.eq(new.name.as_str()),
         coupons::amount.eq(new.amount.get()),
         coupons::left_count.eq(left_count(new.amount)),
@@ -99,14 +120,10 @@ pub async fn insert(db: &Db, saler: &User, new: &NewCoupon, coupons_max: u32) ->
         coupons::scheduled.eq(new.scheduled),
     );
     let insert = diesel::insert_into(coupons::table).values(row);
-    db.within("insert coupon", insert.execute(&mut tx.connection)).await?;
+    db.within("insert coupon", insert.execute(connection)).await.map_err(DbError::before_commit)?;
     let last = diesel::select(sql::<Unsigned<Bigint>>("LAST_INSERT_ID()"));
-    let id: u64 = db.within("read id", last.first(&mut tx.connection)).await?;
-    tx.commit().await?;
-    let NewCoupon { name, amount, face_value, description, scheduled } = new.clone();
-    let saler = saler.name.clone();
-    let (id, saler_id) = (CouponId(id), UserId(saler_id));
-    Ok(Coupon { id, saler_id, saler, name, amount, face_value, description, scheduled, revision: 1 })
+    let id: u64 = db.within("read id", last.first(connection)).await.map_err(DbError::before_commit)?;
+    Ok(CouponId(id))
 }
 
 /// The id of a saler's coupon; `None` where there is none of that name.
@@ -126,14 +143,15 @@ pub async fn find_id(db: &Db, saler: UserId, name: &CouponName) -> Result<Option
 /// Reads a coupon and holds its row until the transaction ends.
 pub(crate) async fn lock(db: &Db, tx: &mut Transaction<'_>, id: CouponId) -> Result<Option<Stored>, DbError> {
     let query = coupons::table.inner_join(users::table).filter(coupons::id.eq(id.0)).select(COLUMNS).for_update();
-    let row: Option<Row> = db.within("lock coupon", async { query.first(&mut tx.connection).await.optional() }).await?;
+    let row = db.within("lock coupon", async { query.first(tx.connection()).await.optional() }).await;
+    let row: Option<Row> = row.map_err(DbError::before_commit)?;
     row.map(stored).transpose()
 }
 
 /// Holds the shard's row shared, as the ledger does: a rebuild waits for this transaction, and it for a rebuild.
 pub(crate) async fn share_shard(db: &Db, tx: &mut Transaction<'_>, shard: &str) -> Result<(), DbError> {
     let query = diesel::sql_query("SELECT epoch FROM shards WHERE shard = ? LOCK IN SHARE MODE").bind::<Text, _>(shard);
-    db.within("share shard", query.execute(&mut tx.connection)).await?;
+    db.within("share shard", query.execute(tx.connection())).await.map_err(DbError::before_commit)?;
     Ok(())
 }
 
@@ -147,10 +165,10 @@ pub(crate) async fn update(db: &Db, tx: &mut Transaction<'_>, from: &Stored, to:
         coupons::scheduled.eq(to.scheduled),
         coupons::revision.eq(to.revision),
     ));
-    db.within("update coupon", update.execute(&mut tx.connection)).await?;
+    db.within("update coupon", update.execute(tx.connection())).await.map_err(DbError::before_commit)?;
     let touch =
         diesel::sql_query("UPDATE coupons SET changed_at = NOW(3) WHERE id = ?").bind::<Unsigned<Bigint>, _>(to.id.0);
-    db.within("update coupon", touch.execute(&mut tx.connection)).await?;
+    db.within("update coupon", touch.execute(tx.connection())).await.map_err(DbError::before_commit)?;
     Ok(())
 }
 

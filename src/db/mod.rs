@@ -5,6 +5,7 @@
 
 pub mod claims;
 pub mod coupons;
+pub mod import;
 pub mod instances;
 pub mod migrate;
 pub mod revoked_tokens;
@@ -55,6 +56,9 @@ pub enum DbError {
     /// The statement was sent and no answer came in time: it may have happened.
     #[error("{operation} was not answered in time")]
     TimedOut { operation: &'static str },
+    /// A statement failed before its transaction was committed: nothing has happened.
+    #[error(transparent)]
+    Uncommitted(Box<DbError>),
     /// A row that this program cannot have written.
     #[error("{operation}: unreadable row: {what}")]
     Unreadable { operation: &'static str, what: String },
@@ -149,9 +153,14 @@ impl DbError {
     /// Whether it is certain that nothing has happened.
     pub fn nothing_happened(&self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::Duplicate { .. } => true,
+            Self::Unreachable(_) | Self::Duplicate { .. } | Self::Uncommitted(_) => true,
             Self::Failed { .. } | Self::TimedOut { .. } | Self::Unreadable { .. } => false,
         }
+    }
+
+    /// The same failure, met before the transaction's `COMMIT` was sent.
+    pub(crate) fn before_commit(self) -> Self {
+        if self.nothing_happened() { self } else { Self::Uncommitted(Box::new(self)) }
     }
 }
 
@@ -164,24 +173,52 @@ fn unreachable(error: PoolError) -> DbError {
 
 /// Statements that must happen together or not at all, on a connection of the pool.
 ///
-/// Dropped before [`Transaction::commit`], it is rolled back: the pool throws a connection with an open transaction away.
+/// It holds locks, so it must not wait in the pool for somebody to find it open: dropped before [`Transaction::commit`] or
+/// [`Transaction::roll_back`], its connection is closed, which rolls it back.
 pub(crate) struct Transaction<'a> {
     db: &'a Db,
-    pub(crate) connection: Object<AsyncMysqlConnection>,
+    /// There until the transaction is over.
+    connection: Option<Object<AsyncMysqlConnection>>,
 }
 
 impl Db {
     pub(crate) async fn begin(&self) -> Result<Transaction<'_>, DbError> {
-        let mut connection = self.connect().await?;
-        self.within("begin", AnsiTransactionManager::begin_transaction(&mut *connection)).await?;
-        Ok(Transaction { db: self, connection })
+        let mut tx = Transaction { db: self, connection: Some(self.connect().await?) };
+        let begin = AnsiTransactionManager::begin_transaction(tx.connection());
+        self.within("begin", begin).await.map_err(DbError::before_commit)?;
+        Ok(tx)
     }
 }
 
 impl Transaction<'_> {
+    /// Where the transaction's statements go.
+    pub(crate) fn connection(&mut self) -> &mut AsyncMysqlConnection {
+        self.connection.as_mut().expect("only what ends the transaction takes it, and drops the transaction with it")
+    }
+
     /// Commits. An error says that the outcome is unknown.
     pub(crate) async fn commit(mut self) -> Result<(), DbError> {
-        self.db.within("commit", AnsiTransactionManager::commit_transaction(&mut *self.connection)).await
+        let db = self.db;
+        db.within("commit", AnsiTransactionManager::commit_transaction(self.connection())).await?;
+        self.connection = None;
+        Ok(())
+    }
+
+    /// Ends it with nothing changed, and gives the connection back to the pool.
+    pub(crate) async fn roll_back(mut self) {
+        let db = self.db;
+        let ended = db.within("roll back", AnsiTransactionManager::rollback_transaction(self.connection())).await;
+        if ended.is_ok() {
+            self.connection = None;
+        }
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            drop(Object::take(connection));
+        }
     }
 }
 

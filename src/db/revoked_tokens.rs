@@ -89,7 +89,7 @@ pub(super) async fn raise_generation(
     user: UserId,
     expires_at: u64,
 ) -> Result<Option<u32>, DbError> {
-    let connection = &mut *transaction.connection;
+    let connection = transaction.connection();
     let row = users::table.find(user.0);
     let raise = diesel::update(row).set(users::token_generation.eq(users::token_generation + 1));
     if db.within("raise token generation", raise.execute(connection)).await? == 0 {

@@ -76,6 +76,23 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    import_sources (id) {
+        id -> Unsigned<Smallint>,
+        name -> Varchar,
+        rows_taken_at -> Nullable<Datetime>,
+    }
+}
+
+diesel::table! {
+    imported_users (import_source_id, source_id) {
+        import_source_id -> Unsigned<Smallint>,
+        source_id -> Bigint,
+        user_id -> Unsigned<Bigint>,
+    }
+}
+
 diesel::joinable!(coupons -> users (saler_id));
 diesel::joinable!(claims -> users (user_id));
-diesel::allow_tables_to_appear_in_same_query!(users, coupons, claims);
+diesel::joinable!(imported_users -> users (user_id));
+diesel::allow_tables_to_appear_in_same_query!(users, coupons, claims, imported_users);

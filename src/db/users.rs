@@ -69,7 +69,7 @@ pub async fn set_hash(db: &Db, id: UserId, to: &str, expires_at: u64) -> Result<
     let mut transaction = db.begin().await?;
     let generation = revoked_tokens::raise_generation(db, &mut transaction, id, expires_at).await?;
     let update = diesel::update(users::table.find(id.0)).set(users::password_hash.eq(to));
-    db.within("set password hash", update.execute(&mut *transaction.connection)).await?;
+    db.within("set password hash", update.execute(transaction.connection())).await?;
     transaction.commit().await?;
     Ok(generation)
 }

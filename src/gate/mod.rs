@@ -9,12 +9,13 @@
 //! attempt of the old loading is under way in this process.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
+use crate::domain::Epoch;
 use crate::kv::Live;
 
 /// Why the gate is closed.
@@ -33,8 +34,8 @@ pub enum Reason {
 pub enum Doubt {
     /// Redis may be another process, or another loading.
     NotLoaded,
-    /// Redis is the loading it was, and lacks something that it had.
-    Lost,
+    /// Redis is the loading of this epoch, and lacks something that it had.
+    Lost(Epoch),
 }
 
 #[derive(Debug, Clone)]
@@ -58,7 +59,8 @@ pub struct Gate {
     in_flight_max: usize,
     /// Rung by [`Gate::doubt`], heard by the recovery.
     doubted: Notify,
-    lost: AtomicBool,
+    /// The last loading that was seen to lack something. Never forgotten: the rebuild raises the epoch above it.
+    lost: AtomicU32,
 }
 
 /// Leave to ask Redis once, under one loading of the shard.
@@ -71,7 +73,7 @@ impl Gate {
     /// A closed gate that lets `in_flight_max` attempts in at once when it opens.
     pub fn new(in_flight_max: usize) -> Self {
         let state = ArcSwap::from_pointee((State::Closed(Reason::Starting), Instant::now()));
-        let (in_flight, lost) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let (in_flight, lost) = (AtomicUsize::new(0), AtomicU32::new(0));
         Self { state, in_flight, in_flight_max, doubted: Notify::new(), lost }
     }
 
@@ -110,8 +112,8 @@ impl Gate {
 
     /// Wakes the recovery.
     pub fn doubt(&self, doubt: Doubt) {
-        if doubt == Doubt::Lost {
-            self.lost.store(true, Ordering::SeqCst);
+        if let Doubt::Lost(epoch) = doubt {
+            self.lost.fetch_max(epoch.0, Ordering::SeqCst);
         }
         self.doubted.notify_one();
     }
@@ -121,9 +123,9 @@ impl Gate {
         self.doubted.notified().await;
     }
 
-    /// Whether something was lost since this was last asked.
-    pub fn take_lost(&self) -> bool {
-        self.lost.swap(false, Ordering::SeqCst)
+    /// The last loading of which something was lost; 0 for none.
+    pub fn lost(&self) -> Epoch {
+        Epoch(self.lost.load(Ordering::SeqCst))
     }
 
     /// The loading that the gate is open for.
@@ -164,7 +166,6 @@ impl Drop for Pass<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::Epoch;
 
     #[test]
     fn a_closed_gate_lets_nobody_in_and_counts_nobody() {
@@ -180,7 +181,7 @@ mod tests {
     fn a_pass_counts_until_it_is_dropped_and_outlives_the_closing() {
         let gate = Gate::new(10);
         gate.open(Live::new("r", Epoch(1)));
-        let pass = gate.enter().ok().expect("the gate is open");
+        let Ok(pass) = gate.enter() else { panic!("the gate is open") };
         gate.close(Reason::Stopping);
         assert_eq!((gate.in_flight(), pass.live().epoch), (1, Epoch(1)));
         drop(pass);

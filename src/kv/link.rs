@@ -8,13 +8,13 @@
 //! Writers: `keep` alone puts connections in and takes them out. Readers: anybody, without waiting.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, Value};
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
 
 use super::{KvError, Reply, Script};
@@ -25,6 +25,8 @@ const CONNECT_WAIT: Duration = Duration::from_secs(2);
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 /// The pause before connecting again: from the first to the last, doubled each time.
 const RECONNECT_PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+/// How often it is looked whether the first connection is there.
+const FIRST_POLL: Duration = Duration::from_millis(5);
 /// Calls that may wait for the socket of one connection; the callers' deadlines bound how long.
 const CALLS_WAITING_MAX: usize = 4_096;
 
@@ -49,6 +51,9 @@ pub struct Connection {
     origin: Instant,
     /// The server's clock, in ms, at `origin`. Rewritten by each probe.
     server_ms_at_origin: AtomicI64,
+    /// How often the scripts were loaded again, and who does it: of many callers that miss them one loads them.
+    reloads: AtomicU64,
+    reloading: Mutex<()>,
 }
 
 impl LinkConfig {
@@ -71,6 +76,14 @@ impl Link {
     /// [`KvError::NotConnected`] until [`Link::keep`] has made one.
     pub fn connection(&self) -> Result<Arc<Connection>, KvError> {
         self.current.load_full().ok_or(KvError::NotConnected)
+    }
+
+    /// Waits for the first connection, up to `wait`.
+    pub async fn connected(&self, wait: Duration) {
+        let deadline = Instant::now() + wait;
+        while self.current.load().is_none() && Instant::now() < deadline {
+            tokio::time::sleep(FIRST_POLL).await;
+        }
     }
 
     /// Keeps a connection in place until `stop`.
@@ -145,8 +158,14 @@ impl Connection {
             .set_pipeline_buffer_size(CALLS_WAITING_MAX);
         let connecting = config.client.get_multiplexed_async_connection_with_config(&settings);
         let inner = tokio::time::timeout(CONNECT_WAIT, connecting).await.map_err(|_| KvError::TimedOut)??;
-        let mut connection =
-            Self { inner, run_id: String::new(), origin: Instant::now(), server_ms_at_origin: AtomicI64::new(0) };
+        let mut connection = Self {
+            inner,
+            run_id: String::new(),
+            origin: Instant::now(),
+            server_ms_at_origin: AtomicI64::new(0),
+            reloads: AtomicU64::new(0),
+            reloading: Mutex::new(()),
+        };
         let info = connection.call(redis::cmd("INFO").arg("server"), CONNECT_WAIT).await?;
         connection.run_id = run_id(&info).ok_or(KvError::Unreadable)?;
         connection.load_scripts(CONNECT_WAIT).await?;
@@ -178,10 +197,11 @@ impl Connection {
     /// As [`Connection::call`], and [`KvError::Unreadable`] for a reply that is not an array of words.
     pub async fn eval(&self, cmd: &Cmd, wait: Duration) -> Result<Reply, KvError> {
         let deadline = Instant::now() + wait;
+        let reloads = self.reloads.load(Ordering::SeqCst);
         let value = match self.call_by(cmd, deadline).await {
             Err(error) if error.is_no_script() => {
                 // The script did not run, whatever becomes of loading it.
-                self.load_scripts(wait).await.map_err(|_| KvError::NotConnected)?;
+                self.reload_scripts(reloads, wait).await.map_err(|_| KvError::NotConnected)?;
                 self.call_by(cmd, deadline).await?
             }
             other => other?,
@@ -226,6 +246,16 @@ impl Connection {
     async fn load_scripts(&self, wait: Duration) -> Result<(), KvError> {
         for code in Script::sources() {
             self.call(redis::cmd("SCRIPT").arg("LOAD").arg(code), wait).await?;
+        }
+        Ok(())
+    }
+
+    /// Loads the scripts, unless that was done since the caller counted `reloads`.
+    async fn reload_scripts(&self, reloads: u64, wait: Duration) -> Result<(), KvError> {
+        let _reloading = tokio::time::timeout(wait, self.reloading.lock()).await.map_err(|_| KvError::TimedOut)?;
+        if self.reloads.load(Ordering::SeqCst) == reloads {
+            self.load_scripts(wait).await?;
+            self.reloads.fetch_add(1, Ordering::SeqCst);
         }
         Ok(())
     }

@@ -13,7 +13,7 @@
 mod outbox;
 mod persister;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use arc_swap::ArcSwapOption;
 use moka::sync::Cache;
 use tokio::sync::mpsc;
 
-use crate::domain::{Claim, EntryId};
+use crate::domain::{Claim, EntryId, Epoch};
 use crate::kv::Live;
 
 pub use outbox::{Head, Outbox};
@@ -60,6 +60,10 @@ pub struct State {
     /// whose length says nothing of the batch in the persister's hands.
     accepted: AtomicU64,
     settled: AtomicU64,
+    /// The persister may hold claims that it read from the outbox.
+    sweeping: AtomicBool,
+    /// The last loading in which a claim contradicted what MySQL has.
+    contradicted: AtomicU32,
     stored: AtomicU64,
     poisoned: AtomicU64,
     failures: AtomicU64,
@@ -105,6 +109,12 @@ impl Ledger {
         self.state.accepted.load(Ordering::SeqCst) - settled
     }
 
+    /// Whether MySQL has every claim that this process ever held, from its channel or from a sweep. Stays so while nobody
+    /// makes claims and nothing is trusted.
+    pub fn is_drained(&self) -> bool {
+        self.unsettled() == 0 && !self.state.sweeping.load(Ordering::SeqCst)
+    }
+
     pub fn state(&self) -> &Arc<State> {
         &self.state
     }
@@ -126,6 +136,11 @@ impl State {
 
     fn set_oldest(&self, oldest: Option<EntryId>) {
         *self.oldest.lock().unwrap_or_else(PoisonError::into_inner) = oldest;
+    }
+
+    /// The last loading in which a claim contradicted what MySQL has: Redis went back in time. 0: none ever.
+    pub fn contradicted(&self) -> Epoch {
+        Epoch(self.contradicted.load(Ordering::SeqCst))
     }
 
     /// Rows added since the start.

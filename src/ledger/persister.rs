@@ -48,7 +48,8 @@ pub struct Persister {
     pub settings: Settings,
     /// Cancelled when nobody waits for what is left any more.
     pub abandon: CancellationToken,
-    pub connection: Option<Connection>,
+    /// The connection and when it was last used.
+    pub connection: Option<(Connection, Instant)>,
 }
 
 /// A batch was given up because nobody waits for it any more; its claims are in the outbox.
@@ -105,6 +106,15 @@ impl Persister {
 
     /// Stores what no channel brings: entries that are old, and below what any living instance has in its hands.
     async fn sweep(&mut self) -> Result<(), Abandoned> {
+        // Said before `live` is looked at, and recovery takes that away before it asks: either it waits for what is read
+        // here, or nothing is read.
+        self.state.sweeping.store(true, Ordering::SeqCst);
+        let result = self.sweep_head().await;
+        self.state.sweeping.store(false, Ordering::SeqCst);
+        result
+    }
+
+    async fn sweep_head(&mut self) -> Result<(), Abandoned> {
         let Some(live) = self.state.live.load_full() else { return Ok(()) };
         let below = match instances::oldest_entries(&self.db, &self.settings.instance).await {
             Ok(others) => others.into_iter().chain(self.state.oldest()).min(),
@@ -157,11 +167,19 @@ impl Persister {
     async fn store(&mut self, epoch: Epoch, claims: &[Claim]) -> Result<(), Abandoned> {
         let mut pause = self.settings.pauses.0;
         let mut failing_since = None;
+        let abandon = self.abandon.clone();
         loop {
-            match self.try_store(epoch, claims).await {
+            let attempt = tokio::select! {
+                attempt = self.try_store(epoch, claims) => attempt,
+                () = abandon.cancelled() => return Err(Abandoned),
+            };
+            match attempt {
                 Ok(Stored::Done(outcome)) => {
                     self.state.stored.fetch_add(outcome.inserted as u64, Ordering::Relaxed);
                     self.state.poisoned.fetch_add(outcome.poisoned.len() as u64, Ordering::Relaxed);
+                    if !outcome.poisoned.is_empty() {
+                        self.state.contradicted.fetch_max(epoch.0, Ordering::SeqCst);
+                    }
                     for claim in &outcome.poisoned {
                         log::error!(
                             "ledger: ALARM: claim {} poisoned: it contradicts what MySQL has: {claim:?}",
@@ -224,12 +242,16 @@ impl Persister {
     }
 
     async fn connect(&mut self) -> Result<&mut Connection, DbError> {
+        // MySQL hangs up on it when it is idle for longer, which is not a failure.
+        self.connection.take_if(|(_, used)| used.elapsed() > claims::IDLE_WAIT / 2);
         if self.connection.is_none() {
             let mut connection = self.db.connect_alone().await?;
             within("prepare", self.settings.store_wait, claims::prepare(&mut connection)).await?;
-            self.connection = Some(connection);
+            self.connection = Some((connection, Instant::now()));
         }
-        Ok(self.connection.as_mut().expect("it was put there a line above"))
+        let (connection, used) = self.connection.as_mut().expect("it was put there a line above");
+        *used = Instant::now();
+        Ok(connection)
     }
 
     /// Deletes entries that MySQL has; what fails here is left to the sweep.

@@ -11,7 +11,7 @@ use diesel::sql_types::{Bigint, Integer, TinyInt, Unsigned};
 use diesel_async::RunQueryDsl;
 use futures_util::TryStreamExt;
 
-use super::rebuild::Rebuild;
+use super::rebuild::{Rebuild, within};
 use super::{RecoveryError, WAIT};
 use crate::db::coupons::{self, Stored};
 use crate::domain::{CouponId, UserId};
@@ -139,11 +139,11 @@ impl Rebuild<'_> {
             "SELECT coupon_id, seq, user_id, nth, activity_id, claimed_at FROM claims WHERE {matching} \
              ORDER BY coupon_id, seq"
         ));
-        let mut rows = query.load_stream::<Row>(&mut mysql).await.map_err(RecoveryError::Read)?;
+        let mut rows = within("read claims", query.load_stream::<Row>(&mut mysql)).await?;
         let mut chunk = Chunk::default();
         let mut full = Vec::new();
         let mut previous = above;
-        while let Some(row) = rows.try_next().await.map_err(RecoveryError::Read)? {
+        while let Some(row) = within("read claims", rows.try_next()).await? {
             if row.coupon_id != chunk.coupon {
                 let next = Chunk { coupon: row.coupon_id, first: above == 0, ..Chunk::default() };
                 full.push(std::mem::replace(&mut chunk, next));

@@ -64,8 +64,6 @@ pub enum RecoveryError {
     Db(#[from] DbError),
     #[error(transparent)]
     Kv(#[from] KvError),
-    #[error("reading claims failed")]
-    Read(#[source] diesel::result::Error),
     #[error("another instance has taken the rebuild over")]
     Overtaken,
 }
@@ -82,6 +80,11 @@ impl Progress {
     /// Coupons and claims loaded by the rebuild that runs, or ran last.
     pub fn loaded(&self) -> (u64, u64) {
         (self.coupons.load(Ordering::Relaxed), self.claims.load(Ordering::Relaxed))
+    }
+
+    /// The epoch below which nothing is left in this process.
+    fn acknowledged(&self) -> Epoch {
+        Epoch(self.acknowledged.load(Ordering::SeqCst))
     }
 
     /// Rebuilds completed by this process.
@@ -123,29 +126,30 @@ impl Recovery {
     /// [`RecoveryError`]; the gate stays as it is, unless Redis was seen to be another.
     pub async fn round(&self) -> Result<(), RecoveryError> {
         let connection = self.link.connection()?;
-        let lost = self.gate.take_lost();
         let found = self.read_live(&connection).await?;
         let known = self.gate.live().ok();
         if known.is_some_and(|live| live.as_str() != found || live.run_id != connection.run_id()) {
             // Before MySQL is asked: it may be away, and nothing may be sold meanwhile.
             self.close();
         }
+        // Beaten first and read second: whoever changes the row only while nobody lives either sees this beat, or has
+        // committed what is read.
+        self.beat().await?;
         let row = shards::read(&self.db, self.shard).await?;
-        self.acknowledge(&row);
-        let acknowledged = Epoch(self.progress.acknowledged.load(Ordering::SeqCst));
-        let oldest = self.ledger.state().oldest();
-        instances::beat(&self.db, &self.instance, &self.process, acknowledged, oldest).await?;
+        if self.acknowledge(&row) {
+            self.beat().await?;
+        }
         match compare(&row, &found, connection.run_id()) {
-            Compared::Loaded(live) if !lost => self.open(live),
+            Compared::Loaded(live) if !self.is_lost(row.epoch) => self.open(live),
             Compared::Loaded(_) => {
-                log::error!("recovery: ALARM: Redis lacks a coupon that it had");
+                log::error!("recovery: ALARM: Redis lacks a coupon that it had, or has a claim that it must not have");
                 self.close();
-                self.rebuild(&row, &found, true).await?;
+                self.rebuild(&row, &found).await?;
             }
             Compared::NotLoaded { row, found } => {
                 self.close();
                 if !found.starts_with(REBUILD) {
-                    self.rebuild(&row, &found, lost).await?;
+                    self.rebuild(&row, &found).await?;
                 }
             }
         }
@@ -169,17 +173,31 @@ impl Recovery {
         self.ledger.trust(None);
     }
 
+    async fn beat(&self) -> Result<(), DbError> {
+        let (acknowledged, oldest) = (self.progress.acknowledged(), self.ledger.state().oldest());
+        instances::beat(&self.db, &self.instance, &self.process, acknowledged, oldest).await
+    }
+
     /// Notes the epoch up to which nothing is left in this process: no attempt in flight, no claim in the ledger's hands.
-    fn acknowledge(&self, row: &Shard) {
-        if row.is_live {
-            self.progress.acknowledged.store(row.epoch.0, Ordering::SeqCst);
+    /// Whether it is another than before.
+    fn acknowledge(&self, row: &Shard) -> bool {
+        let epoch = if row.is_live {
+            row.epoch
         } else if self.gate.live().is_err() && self.is_drained() {
-            self.progress.acknowledged.store(row.next_epoch.0, Ordering::SeqCst);
-        }
+            row.next_epoch
+        } else {
+            return false;
+        };
+        self.progress.acknowledged.swap(epoch.0, Ordering::SeqCst) != epoch.0
     }
 
     fn is_drained(&self) -> bool {
-        self.gate.in_flight() == 0 && self.ledger.unsettled() == 0
+        self.gate.in_flight() == 0 && self.ledger.is_drained()
+    }
+
+    /// Whether what Redis holds since the loading `epoch` is not to be relied on.
+    fn is_lost(&self, epoch: Epoch) -> bool {
+        self.gate.lost().max(self.ledger.state().contradicted()) >= epoch.max(Epoch(1))
     }
 
     async fn read_live(&self, connection: &Connection) -> Result<String, KvError> {

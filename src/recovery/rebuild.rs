@@ -21,6 +21,8 @@ const TOKEN_RENEWED_EVERY: Duration = Duration::from_secs(2);
 const DRAINED_POLL: Duration = Duration::from_millis(50);
 /// Entries of one transaction of the drain.
 const DRAIN_BATCH: usize = 1_000;
+/// How long one transaction of the drain, or the next row of a long reading, may take.
+pub(super) const STATEMENT_WAIT: Duration = Duration::from_secs(10);
 /// Keys deleted by one script, and asked for by one `SCAN`.
 const FORGET_BATCH: usize = 1_000;
 
@@ -34,8 +36,8 @@ pub(super) struct Rebuild<'a> {
 }
 
 impl Recovery {
-    /// Rebuilds the shard, unless another instance is first. `lost`: what is in Redis is not to be relied on.
-    pub(super) async fn rebuild(&self, row: &Shard, found: &str, lost: bool) -> Result<(), RecoveryError> {
+    /// Rebuilds the shard, unless another instance is first.
+    pub(super) async fn rebuild(&self, row: &Shard, found: &str) -> Result<(), RecoveryError> {
         let connection = Connection::open(&self.redis).await?;
         let token = format!("{:032x}", rand::random::<u128>());
         let rebuild = Rebuild { recovery: self, connection, marker: format!("{REBUILD}{token}"), token };
@@ -48,9 +50,14 @@ impl Recovery {
             row.run_id,
             row.epoch
         );
-        tokio::select! {
-            result = rebuild.run(if lost { "" } else { found }) => result?,
-            result = rebuild.renew() => result?,
+        let result = tokio::select! {
+            result = rebuild.run(found) => result,
+            result = rebuild.renew() => result,
+        };
+        if let Err(error) = result {
+            // So that the next attempt need not wait until the token expires.
+            let _ = rebuild.take_live(&rebuild.marker, &rebuild.marker, Duration::from_millis(1)).await;
+            return Err(error);
         }
         let (coupons, claims) = self.progress.loaded();
         self.progress.rebuilds.fetch_add(1, Ordering::Relaxed);
@@ -66,13 +73,16 @@ impl Recovery {
 
 impl Rebuild<'_> {
     async fn run(&self, found: &str) -> Result<(), RecoveryError> {
-        let (db, shard) = (&self.recovery.db, self.recovery.shard);
+        let recovery = self.recovery;
+        let (db, shard) = (&recovery.db, recovery.shard);
         // Read again: what was compared may be older than the token.
         let row = shards::read(db, shard).await?;
         let last_live = format!("{}:{}", row.run_id, row.epoch);
         let next = Epoch(row.epoch.0.max(epoch_of(found)) + 1);
         let was = Holding { epoch: row.epoch, token: &row.token };
-        self.own(shards::begin(db, shard, was, &self.token, next, found).await?)?;
+        // Noted as nothing where it is not to be relied on, so that a later attempt does not rely on it either.
+        let noted = if recovery.is_lost(row.epoch) { "" } else { found };
+        self.own(shards::begin(db, shard, was, &self.token, next, noted).await?)?;
         let noted = shards::read(db, shard).await?.found_live;
 
         self.wait_until_drained(next).await?;
@@ -80,11 +90,13 @@ impl Rebuild<'_> {
         self.own(shards::raise_epoch(db, shard, held, next).await?)?;
         let held = Holding { epoch: next, token: &self.token };
 
-        self.drain_outbox(next).await?;
-        self.recovery.progress.coupons.store(0, Ordering::Relaxed);
-        self.recovery.progress.claims.store(0, Ordering::Relaxed);
-        // What the last loading left, less what was lost at its end: with the outbox drained, a subset of MySQL.
-        let subset = !found.is_empty() && noted.as_deref() == Some(last_live.as_str());
+        let contradicted = self.drain_outbox(next).await?;
+        recovery.progress.coupons.store(0, Ordering::Relaxed);
+        recovery.progress.claims.store(0, Ordering::Relaxed);
+        // What the last loading left, less what was lost at its end: with the outbox drained, a subset of MySQL. Unless a
+        // claim was poisoned, which Redis has and MySQL never will.
+        let subset =
+            found == last_live && noted.as_deref() == Some(found) && !contradicted && !recovery.is_lost(row.epoch);
         if !subset {
             self.own(shards::forget_found(db, shard, held).await?)?;
             self.forget_keys().await?;
@@ -125,7 +137,8 @@ impl Rebuild<'_> {
     async fn wait_until_drained(&self, next: Epoch) -> Result<(), RecoveryError> {
         let recovery = self.recovery;
         while !recovery.is_drained() {
-            tokio::time::sleep(DRAINED_POLL).await;
+            recovery.beat().await?;
+            tokio::time::sleep(DRAINED_POLL * 4).await;
         }
         recovery.progress.acknowledged.store(next.0, Ordering::SeqCst);
         let mut waiting = Vec::new();
@@ -138,16 +151,16 @@ impl Rebuild<'_> {
                 log::info!("recovery: waiting for what these instances hold: {behind:?}");
                 waiting = behind;
             }
-            let (acknowledged, oldest) = (next, recovery.ledger.state().oldest());
-            instances::beat(&recovery.db, &recovery.instance, &recovery.process, acknowledged, oldest).await?;
+            recovery.beat().await?;
             tokio::time::sleep(DRAINED_POLL * 4).await;
         }
     }
 
-    /// Stores everything the outbox has, under the new epoch.
-    async fn drain_outbox(&self, epoch: Epoch) -> Result<(), RecoveryError> {
+    /// Stores everything the outbox has, under the new epoch. `true`: some of it contradicts what MySQL has.
+    async fn drain_outbox(&self, epoch: Epoch) -> Result<bool, RecoveryError> {
         let mut mysql = self.recovery.db.connect_alone().await?;
-        let mut drained = 0;
+        within("drain outbox", claims::prepare(&mut mysql)).await?;
+        let (mut drained, mut contradicted) = (0, false);
         loop {
             let head =
                 self.recovery.outbox.head(&self.connection, (&self.marker, epoch), Duration::ZERO, None, DRAIN_BATCH);
@@ -164,14 +177,14 @@ impl Rebuild<'_> {
                 if drained > 0 {
                     log::info!("recovery: {drained} claims from the outbox");
                 }
-                return Ok(());
+                return Ok(contradicted);
             }
             let claims: Vec<Claim> = entries.iter().filter_map(|entry| entry.claim.clone().ok()).collect();
-            self.store(&mut mysql, epoch, &claims).await?;
+            contradicted |= self.store(&mut mysql, epoch, &claims).await?;
             for entry in &entries {
                 if let Err(text) = &entry.claim {
                     log::error!("recovery: ALARM: outbox entry {} is not a claim: {text:?}", entry.id);
-                    claims::poison(&mut mysql, entry.id, text, "not a claim").await.map_err(RecoveryError::Read)?;
+                    within("drain outbox", claims::poison(&mut mysql, entry.id, text, "not a claim")).await?;
                 }
             }
             let ids: Vec<EntryId> = entries.iter().map(|entry| entry.id).collect();
@@ -180,12 +193,11 @@ impl Rebuild<'_> {
         }
     }
 
-    async fn store(&self, mysql: &mut DbConnection, epoch: Epoch, claims: &[Claim]) -> Result<(), RecoveryError> {
+    async fn store(&self, mysql: &mut DbConnection, epoch: Epoch, claims: &[Claim]) -> Result<bool, RecoveryError> {
         if claims.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
-        let stored = claims::store(mysql, self.recovery.shard, epoch, claims).await;
-        match stored.map_err(|source| DbError::from_diesel("drain outbox", source))? {
+        match within("drain outbox", claims::store(mysql, self.recovery.shard, epoch, claims)).await? {
             Stored::Done(outcome) => {
                 for claim in &outcome.poisoned {
                     log::error!(
@@ -193,7 +205,7 @@ impl Rebuild<'_> {
                         claim.entry
                     );
                 }
-                Ok(())
+                Ok(!outcome.poisoned.is_empty())
             }
             Stored::Late => Err(RecoveryError::Overtaken),
         }
@@ -225,6 +237,17 @@ impl Rebuild<'_> {
             }
             cursor = next;
         }
+    }
+}
+
+/// MySQL may be frozen or cut off; a rebuild that waited for ever would keep its token for ever.
+pub(super) async fn within<T>(
+    operation: &'static str,
+    statement: impl Future<Output = diesel::QueryResult<T>>,
+) -> Result<T, RecoveryError> {
+    match tokio::time::timeout(STATEMENT_WAIT, statement).await {
+        Ok(result) => Ok(result.map_err(|source| DbError::from_diesel(operation, source))?),
+        Err(_) => Err(DbError::TimedOut { operation }.into()),
     }
 }
 

@@ -4,14 +4,30 @@
 //! `COUPONRUSH_REDIS_URL` name; `make test` starts private ones. Dropping the [`helpers::TestApp`] stops the service and
 //! asserts the invariants over what it left, so every test checks them.
 
+mod audit;
+mod changing;
 mod claiming;
+mod creating;
 mod helpers;
+mod holders;
 mod hostile_input;
 mod http_edge;
+mod import;
+mod jmeter_plan;
+mod ledger;
+mod listing;
 mod login;
 mod logout;
+mod losses;
+mod migrations;
+mod names;
 mod passwords;
 mod program;
+mod recovery;
 mod registration;
+mod repair;
+mod rush;
 mod starting;
+mod stopping;
+mod storing;
 mod tokens;

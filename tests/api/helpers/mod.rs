@@ -1,9 +1,12 @@
 //! A service of its own for each test, and short words for what tests do with it.
 
 mod client;
+mod crowd;
+mod process;
 mod raw;
 mod redis_server;
 mod stores;
+mod users;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -11,11 +14,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use couponrush::app::{Application, SHARD};
 use couponrush::audit::{Audit, Report};
 use couponrush::config::{MysqlArgs, RedisArgs, ServeArgs, TokenArgs};
-use couponrush::kv::{Connection, Keys, LinkConfig};
+use couponrush::kv::Keys;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use client::{Answer, Client, PASSWORD};
+pub use crowd::{Customer, Got, customers, proof, rush};
+pub use process::{Serving, audit, free_address};
 pub use raw::{RawAnswer, RawConnection, raw};
 pub use redis_server::RedisServer;
 pub use stores::Stores;
@@ -93,8 +98,7 @@ impl TestApp {
 
     /// What the invariants have to say about the stores.
     pub async fn audit(&self) -> Report {
-        let connection = LinkConfig::new(&self.stores.redis_url).expect("the URL was good at the start");
-        let connection = Connection::open(&connection).await.expect("Redis answers");
+        let connection = self.stores.connection().await;
         let audit = Audit { db: self.stores.db.clone(), connection, keys: self.stores.keys(), shard: SHARD };
         audit.run(false).await.expect("the stores can be audited")
     }

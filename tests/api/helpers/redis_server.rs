@@ -1,7 +1,7 @@
 //! A Redis of a test's own, for tests that restart or empty it.
 
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -36,6 +36,21 @@ impl RedisServer {
         self.child.wait().expect("it was killed");
     }
 
+    /// Freezes the process: it keeps its connections and answers nothing.
+    pub fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status();
+        assert!(sent.expect("every system has kill").success());
+    }
+
     /// Starts the process again with what its append-only file has.
     pub async fn restart(&mut self) {
         self.child = spawn(self.port, &self.folder);
@@ -46,6 +61,19 @@ impl RedisServer {
     pub fn empty(&self) {
         std::fs::remove_dir_all(&self.folder).expect("the folder exists");
         std::fs::create_dir_all(&self.folder).expect("the temporary folder can be written");
+    }
+
+    /// A copy of its data as they are now.
+    pub fn save(&self) -> PathBuf {
+        let copy = self.folder.with_extension(format!("{:08x}", rand::random::<u32>()));
+        copy_folder(&self.folder, &copy);
+        copy
+    }
+
+    /// Replaces its data by a copy; it must not run.
+    pub fn bring_back(&self, copy: &Path) {
+        std::fs::remove_dir_all(&self.folder).expect("the folder exists");
+        copy_folder(copy, &self.folder);
     }
 
     async fn wait_until_it_answers(&self) {
@@ -68,6 +96,25 @@ impl Drop for RedisServer {
         let _ = self.child.kill();
         let _ = self.child.wait();
         let _ = std::fs::remove_dir_all(&self.folder);
+        // Copies have its name and an extension.
+        let name = self.folder.file_name().expect("it has one").to_string_lossy().into_owned();
+        let siblings = std::fs::read_dir(self.folder.parent().expect("it has one")).into_iter().flatten().flatten();
+        for copy in siblings.filter(|entry| entry.file_name().to_string_lossy().starts_with(&name)) {
+            let _ = std::fs::remove_dir_all(copy.path());
+        }
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("the temporary folder can be written");
+    for entry in std::fs::read_dir(from).expect("the folder exists") {
+        let entry = entry.expect("the folder can be read");
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_folder(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).expect("the temporary folder can be written");
+        }
     }
 }
 

@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
-use couponrush::db::{Db, Limits};
+use couponrush::app::SHARD;
+use couponrush::db::{Db, Limits, shards};
+use couponrush::kv::{Connection, LinkConfig, Live};
+use couponrush::stock::Stock;
 use diesel::sql_types::{Bigint, Text};
 use diesel_async::{AsyncConnection, AsyncMysqlConnection, RunQueryDsl, SimpleAsyncConnection};
 use redis::FromRedisValue;
 
-/// Where a test's data is.
+/// Where a test's data is. A clone is the same place.
+#[derive(Clone)]
 pub struct Stores {
     pub mysql_url: String,
     pub redis_url: String,
@@ -80,6 +84,42 @@ impl Stores {
         let mut connection = connect(&self.mysql_url).await;
         let rows: Vec<Row> = diesel::sql_query(sql).load(&mut connection).await.expect("the query gives texts");
         rows.into_iter().map(|row| row.value).collect()
+    }
+
+    /// Takes a lock on a table from everybody else until the guard is dropped: MySQL is there, and stores nothing.
+    pub async fn lock_table(&self, table: &str) -> AsyncMysqlConnection {
+        let mut connection = connect(&self.mysql_url).await;
+        connection.batch_execute(&format!("LOCK TABLES {table} WRITE")).await.expect("MySQL does it");
+        connection
+    }
+
+    /// Kills every other connection to this test's database; returns how many there were.
+    pub async fn kill_connections(&self) -> usize {
+        let others = "SELECT CAST(id AS CHAR) AS value FROM information_schema.processlist \
+                      WHERE db = DATABASE() AND id <> CONNECTION_ID()";
+        let ids = self.texts(others).await;
+        let mut connection = connect(&self.server_url).await;
+        for id in &ids {
+            // It may have ended meanwhile.
+            let _ = connection.batch_execute(&format!("KILL {id}")).await;
+        }
+        ids.len()
+    }
+
+    /// A connection to Redis as the service has one.
+    pub async fn connection(&self) -> Connection {
+        let config = LinkConfig::new(&self.redis_url).expect("the URL is good");
+        Connection::open(&config).await.expect("Redis answers")
+    }
+
+    /// The loading that the shard's row names.
+    pub async fn live(&self) -> Live {
+        let row = shards::read(&self.db, SHARD).await.expect("MySQL answers");
+        Live::new(&row.run_id, row.epoch)
+    }
+
+    pub fn stock(&self) -> Stock {
+        Stock::new(self.keys(), 100_000)
     }
 
     /// What Redis answers to a command.

@@ -1,0 +1,2 @@
+DROP TABLE imported_users;
+DROP TABLE import_sources;

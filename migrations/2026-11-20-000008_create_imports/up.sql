@@ -1,0 +1,14 @@
+-- What `couponrush import` has taken over. Users alone are recorded: a coupon is known by its saler and name, and a claim by
+-- its user and coupon, but a user of the same name may be somebody else.
+CREATE TABLE import_sources (
+    id SMALLINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
+    name VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL UNIQUE
+        COMMENT 'host:port/database, as that server names itself',
+    rows_taken_at DATETIME(3) NULL COMMENT 'when a run had first come through all rows; passwords may still be missing'
+) ENGINE = InnoDB;
+CREATE TABLE imported_users (
+    import_source_id SMALLINT UNSIGNED NOT NULL,
+    source_id BIGINT NOT NULL COMMENT 'users.id there',
+    user_id BIGINT UNSIGNED NOT NULL UNIQUE,
+    PRIMARY KEY (import_source_id, source_id)
+) ENGINE = InnoDB;

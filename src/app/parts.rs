@@ -1,0 +1,59 @@
+//! Parts that the service and the commands build alike.
+
+use std::num::NonZeroUsize;
+
+use super::StartError;
+use crate::auth::{ClaimTokens, PasswordLimits, Passwords, Secrets, SecretsError, UserTokens};
+use crate::config::{self, TokenArgs};
+use crate::db::{Db, Limits};
+
+/// The signers of users' tokens and of claim tokens.
+///
+/// # Errors
+/// [`SecretsError`], a sentence that names the setting.
+pub fn signers(args: &TokenArgs) -> Result<(UserTokens, ClaimTokens), SecretsError> {
+    let secrets = Secrets::parse("COUPONRUSH_JWT_SECRET", &args.jwt_secret)?;
+    let claim_secrets = match &args.claim_secret {
+        Some(text) => Secrets::parse("COUPONRUSH_CLAIM_SECRET", text)?,
+        None => secrets.for_claims(),
+    };
+    Ok((UserTokens::new(&secrets, args.token_seconds.into()), ClaimTokens::new(&claim_secrets)))
+}
+
+/// The pool for a command or the service.
+///
+/// # Errors
+/// [`StartError::MysqlUrl`].
+pub fn open_db(url: &str) -> Result<Db, StartError> {
+    let limits = Limits {
+        connections_max: config::DB_CONNECTIONS_MAX,
+        connection_wait: config::DB_CONNECTION_WAIT,
+        statement_wait: config::DB_STATEMENT_WAIT,
+    };
+    if !names_a_database(url) {
+        return Err(StartError::MysqlUrl);
+    }
+    Db::new(url, limits).map_err(|_| StartError::MysqlUrl)
+}
+
+/// What the driver would complain of only when it connects, which is waited for.
+fn names_a_database(url: &str) -> bool {
+    let Some((server, name)) = url.strip_prefix("mysql://").and_then(|rest| rest.split_once('/')) else { return false };
+    let host = server.rsplit_once('@').map_or(server, |(_, host)| host);
+    let port = if host.ends_with(']') { None } else { host.rsplit_once(':').map(|(_, port)| port) };
+    !name.is_empty() && !host.is_empty() && port.is_none_or(|port| port.parse::<u16>().is_ok())
+}
+
+/// Hashes passwords, `parallel` at once.
+///
+/// # Errors
+/// [`StartError::Passwords`].
+pub fn passwords(parallel: NonZeroUsize) -> Result<Passwords, StartError> {
+    let limits = PasswordLimits {
+        queue_max: config::HASH_QUEUE_MAX,
+        wait: config::HASH_WAIT,
+        verified_max: config::VERIFIED_PASSWORDS_MAX,
+        verified_age: config::VERIFIED_PASSWORD_AGE,
+    };
+    Passwords::new(limits, parallel).map_err(StartError::Passwords)
+}

@@ -1,0 +1,102 @@
+//! The two listeners: users' and operators'.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix_web::middleware::from_fn;
+use actix_web::{App, HttpServer, web};
+use tokio_util::sync::CancellationToken;
+
+use super::StartError;
+use crate::api::{self, Shared};
+use crate::config;
+use crate::gate::Gate;
+use crate::kv::{Link, LinkConfig};
+
+/// Listens, and accepts nothing yet.
+pub(super) fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    let bound = || {
+        let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(config::CONNECTIONS_WAITING_MAX)?;
+        Ok(TcpListener::from(socket))
+    };
+    bound().map_err(|error| StartError::Bind(setting, address, error))
+}
+
+/// Returns once the gate has opened for the first time, or at `stop`.
+pub(super) async fn until_open(gate: &Gate, stop: &CancellationToken) {
+    let mut said = Instant::now();
+    while gate.live().is_err() && !stop.is_cancelled() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        if said.elapsed() > Duration::from_secs(5) {
+            log::info!("not serving yet: Redis is being compared with MySQL");
+            said = Instant::now();
+        }
+    }
+}
+
+/// Serves users until `stop`; the workers' connections to Redis stay until `over`.
+pub(super) fn serve(
+    listener: TcpListener,
+    shared: web::Data<Shared>,
+    redis: LinkConfig,
+    workers: usize,
+    stop: CancellationToken,
+    over: CancellationToken,
+) -> io::Result<actix_web::dev::Server> {
+    let server = HttpServer::new(move || {
+        // Once in each worker thread: a connection to Redis that is driven there, until the last request is answered.
+        let link = Arc::new(Link::new(redis.clone()));
+        let (kept, over) = (Arc::clone(&link), over.clone());
+        actix_web::rt::spawn(async move { kept.keep(over).await });
+        let first = Arc::clone(&link);
+        App::new()
+            .data_factory(move || connected(Arc::clone(&first)))
+            .app_data(shared.clone())
+            .app_data(web::Data::from(link))
+            .configure(api::routes)
+            .wrap(from_fn(api::finish))
+    });
+    Ok(server
+        .workers(workers)
+        .max_connections(config::CONNECTIONS_MAX)
+        .keep_alive(config::KEEP_ALIVE)
+        .client_request_timeout(config::BODY_WAIT)
+        .shutdown_timeout(config::STOP_REQUESTS_WAIT.as_secs())
+        .shutdown_signal(stop.cancelled_owned())
+        .listen(listener)?
+        .run())
+}
+
+/// A worker accepts once its connection is made, so that the first requests find it; or, where Redis is away, after a while.
+async fn connected(link: Arc<Link>) -> Result<(), Infallible> {
+    let deadline = Instant::now() + config::WORKER_CONNECT_WAIT;
+    while link.connection().is_err() && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    Ok(())
+}
+
+/// Serves operators until `stop`.
+pub(super) fn serve_ops(
+    listener: TcpListener,
+    shared: web::Data<Shared>,
+    stop: CancellationToken,
+) -> io::Result<actix_web::dev::Server> {
+    let server = HttpServer::new(move || {
+        App::new().app_data(shared.clone()).configure(api::ops_routes).wrap(from_fn(api::finish))
+    });
+    Ok(server
+        .workers(1)
+        .client_request_timeout(config::BODY_WAIT)
+        .shutdown_timeout(1)
+        .shutdown_signal(stop.cancelled_owned())
+        .listen(listener)?
+        .run())
+}

@@ -1,0 +1,78 @@
+//! The third pass: customers' rows, each of which says that he holds one of a coupon.
+
+use super::identity::Owner;
+use super::offers::Offers;
+use super::report::{Reason, RefusedRow};
+use super::{Import, ImportError};
+use crate::config::IMPORT_BATCH_ROWS;
+use crate::db::import::SourceId;
+use crate::db::import::claims::{self, NewClaim, TakenClaim};
+use crate::db::import::source::{self, CouponRow};
+
+impl Import<'_> {
+    /// Takes what customers hold over, in the order of their rows.
+    pub(super) async fn take_holdings(&mut self, offers: &Offers, total: u64) -> Result<(), ImportError> {
+        let mut stage = self.progress.begin("customers' coupons", total);
+        let mut after = SourceId(i64::MIN);
+        loop {
+            let rows = source::coupons_after(self.from, after, IMPORT_BATCH_ROWS).await.map_err(ImportError::Source)?;
+            let Some(last) = rows.last() else { break };
+            after = last.id();
+            self.take_holding_page(&rows, offers).await?;
+            stage.advance(rows.len() as u64);
+        }
+        stage.finish();
+        Ok(())
+    }
+
+    async fn take_holding_page(&mut self, rows: &[CouponRow], offers: &Offers) -> Result<(), ImportError> {
+        let owners = self.find_owners(rows).await?;
+        let mut new = Vec::with_capacity(rows.len());
+        let mut new_rows = Vec::with_capacity(rows.len());
+        for row in rows {
+            let owner = owners.of(row);
+            if owner.offers() {
+                continue;
+            }
+            match parse(row, owner, offers) {
+                Ok(claim) => {
+                    new.push(claim);
+                    new_rows.push(row);
+                }
+                Err(reason) => self.refuse_holding(row, reason)?,
+            }
+        }
+        let taken = claims::take(self.db, &new, self.now_ms).await?;
+        for (row, taken) in new_rows.into_iter().zip(taken) {
+            match taken {
+                TakenClaim::Now => self.recorder.report.claims.taken += 1,
+                TakenClaim::Earlier => self.recorder.report.claims.already += 1,
+                TakenClaim::OnSale => self.refuse_holding(row, Reason::OnSale)?,
+                TakenClaim::TooMany => self.refuse_holding(row, Reason::TooMany)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse_holding(&mut self, row: &CouponRow, reason: Reason) -> Result<(), ImportError> {
+        self.recorder.report.claims.refused += 1;
+        self.recorder.refuse(RefusedRow::coupon(row, reason))
+    }
+}
+
+/// Whose coupon a customer holds: there must be exactly one that it can be, taken over or refused.
+fn parse<'a>(row: &CouponRow, owner: Owner, offers: &'a Offers) -> Result<NewClaim<'a>, Reason> {
+    let user = match owner {
+        Owner::Customer(user) => user,
+        Owner::Nobody => return Err(Reason::NoUser),
+        Owner::RefusedCustomer | Owner::RefusedSaler | Owner::Saler(_) => return Err(Reason::UserRefused),
+    };
+    match offers.named(row.coupon_name.as_deref().unwrap_or_default()) {
+        [] => Err(Reason::NoOffer),
+        [offer] => match &offer.coupon {
+            Some(coupon) => Ok(NewClaim { coupon, user }),
+            None => Err(Reason::OfferRefused),
+        },
+        [first, second, ..] => Err(Reason::SeveralOffers(first.saler.clone(), second.saler.clone())),
+    }
+}

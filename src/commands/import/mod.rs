@@ -1,0 +1,160 @@
+//! `couponrush import`: takes users and coupons over from the Go system's database.
+//!
+//! That system keeps salers' coupons and what customers hold in one table, by name: a saler's row is a coupon he offers,
+//! a customer's says that he holds one of that name. Three passes over it, each a page at a time: the users, the salers'
+//! rows, the customers' rows. Then the users' MD5 hashes are wrapped in argon2id, which takes longest.
+//!
+//! Memory is bounded by a page, and by the salers' coupons, which are kept by name. Every page is one transaction that
+//! first looks what is here already: a user by the record of imported users, a coupon by saler and name, a claim by
+//! customer and coupon. So a run that was killed is repeated, and one that was not finds nothing to do.
+//!
+//! Deliberately not here: Redis. Rows are stored only while no instance runs, and the next start loads Redis from MySQL.
+
+mod customers;
+mod identity;
+mod offers;
+mod passwords;
+mod report;
+mod salers;
+mod users;
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use self::report::Recorder;
+pub use self::report::{Counts, Gap, ImportReport, Reason, RefusedRow};
+use super::progress::Progress;
+use crate::app::{StartError, passwords};
+use crate::config::{self, ImportArgs};
+use crate::db::import::source::{self, SourceTable};
+use crate::db::import::{self as store, ImportSource, TakeError};
+use crate::db::instances::DEAD_AFTER;
+use crate::db::migrate::{MigrateError, migrate};
+use crate::db::{Db, DbError, Limits};
+
+/// Why an import stopped. What it had taken over by then stays, and another run goes on from there.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    #[error("the Go system's database could not be read")]
+    Source(#[source] DbError),
+    #[error("this service's database could not be used")]
+    Target(#[source] DbError),
+    #[error("the database to take over has no table coupons with a column coupon_name: it is not the Go system's")]
+    NotTheGoSystem,
+    #[error("the Go system's tables are in this service's own database; give couponrush a database of its own")]
+    SameDatabase,
+    #[error(
+        "the instance {instance} of the service is running on this database, or was killed in the last {} s; \
+         stop all instances, then import again",
+        DEAD_AFTER.as_secs()
+    )]
+    ServiceAlive { instance: String },
+    #[error("this service's database could not be brought to this version")]
+    Migrate(#[from] MigrateError),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error("a password could not be wrapped")]
+    Wrap(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("the report file could not be written")]
+    Report(#[source] std::io::Error),
+}
+
+impl From<TakeError> for ImportError {
+    fn from(error: TakeError) -> Self {
+        match error {
+            TakeError::ServiceAlive { instance } => Self::ServiceAlive { instance },
+            TakeError::Db(error) => Self::Target(error),
+        }
+    }
+}
+
+/// What every part of an import works with.
+struct Import<'a> {
+    db: &'a Db,
+    from: &'a Db,
+    source: ImportSource,
+    now_ms: u64,
+    progress: Progress,
+    recorder: Recorder<'a>,
+}
+
+/// Runs the command: opens both databases, migrates ours, imports, and prints the report.
+///
+/// # Errors
+/// [`ImportError`].
+pub async fn run(args: &ImportArgs) -> Result<(), ImportError> {
+    let limits = Limits {
+        connections_max: 2,
+        connection_wait: config::IMPORT_CONNECTION_WAIT,
+        statement_wait: config::IMPORT_STATEMENT_WAIT,
+    };
+    let db = Db::new(&args.mysql.mysql_url, limits).map_err(ImportError::Target)?;
+    let from = Db::new(&args.from, limits).map_err(ImportError::Source)?;
+    if source::is_go_system(&db).await.map_err(ImportError::Target)? {
+        return Err(ImportError::SameDatabase);
+    }
+    migrate(&db).await?;
+    let mut lines: Box<dyn Write + Send> = match &args.report {
+        Some(path) => Box::new(BufWriter::new(File::create(path).map_err(ImportError::Report)?)),
+        None => Box::new(std::io::sink()),
+    };
+    let passwords = passwords(config::cores())?;
+    let wrap = async |md5: &str| passwords.wrap_md5(md5).await;
+    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_millis() as u64);
+    let report = import(&db, &from, wrap, now_ms, Progress::on_stderr(), &mut lines).await?;
+    // Whoever has stopped reading, as `head` does, has seen what he wanted.
+    let _ = write!(std::io::stdout(), "{report}");
+    Ok(())
+}
+
+/// Takes users and coupons over from the database `from`. `wrap` turns an MD5 of 32 lower-case hex digits into what is
+/// stored as a password's hash; it is called for as many at once as there are cores. `now_ms` becomes the claims' time, which is not known there. Every
+/// refused row and every gap is written to `lines`.
+///
+/// Where an instance of the service is alive, an earlier run must have come through the rows, and only passwords are
+/// wrapped.
+///
+/// # Errors
+/// [`ImportError`]; what was taken over by then stays.
+pub async fn import<W, E>(
+    db: &Db,
+    from: &Db,
+    wrap: W,
+    now_ms: u64,
+    progress: Progress,
+    lines: &mut (dyn Write + Send),
+) -> Result<ImportReport, ImportError>
+where
+    W: AsyncFn(&str) -> Result<String, E>,
+    E: std::error::Error + Send + Sync + 'static,
+{
+    if !source::is_go_system(from).await.map_err(ImportError::Source)? {
+        return Err(ImportError::NotTheGoSystem);
+    }
+    let name = source::name(from).await.map_err(ImportError::Source)?;
+    let source = store::open_source(db, &name).await.map_err(ImportError::Target)?;
+    let mut import = Import { db, from, source, now_ms, progress, recorder: Recorder::new(lines) };
+    match store::find_alive(db).await.map_err(ImportError::Target)? {
+        Some(instance) if source.rows_taken => import.recorder.report.rows_skipped = Some(instance),
+        Some(instance) => return Err(ImportError::ServiceAlive { instance }),
+        None => import.take_rows().await?,
+    }
+    import.wrap_passwords(wrap).await?;
+    import.recorder.finish()
+}
+
+impl Import<'_> {
+    async fn take_rows(&mut self) -> Result<(), ImportError> {
+        let users = source::count(self.from, SourceTable::Users).await.map_err(ImportError::Source)?;
+        let coupons = source::count(self.from, SourceTable::Coupons).await.map_err(ImportError::Source)?;
+        self.take_users(users).await?;
+        let offers = self.take_offers(coupons).await?;
+        self.take_holdings(&offers, coupons).await?;
+        self.settle_offers(&offers).await?;
+        store::note_rows_taken(self.db, self.source).await.map_err(ImportError::Target)?;
+        self.progress
+            .say("All rows are here: the service may be started. Passwords follow; who waits for his cannot log in.");
+        Ok(())
+    }
+}

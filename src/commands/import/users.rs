@@ -1,0 +1,72 @@
+//! The first pass: users, without their passwords.
+
+use super::report::{Reason, RefusedRow};
+use super::{Import, ImportError};
+use crate::config::IMPORT_BATCH_ROWS;
+use crate::db::import::SourceId;
+use crate::db::import::source::{self, UserRow};
+use crate::db::import::users::{self, NewUser, TakenUser};
+use crate::domain::{Kind, UserName};
+
+impl Import<'_> {
+    /// Takes all users over. They cannot log in until their passwords are wrapped.
+    pub(super) async fn take_users(&mut self, total: u64) -> Result<(), ImportError> {
+        let mut stage = self.progress.begin("users", total);
+        let mut after = SourceId(i64::MIN);
+        loop {
+            let rows = source::users_after(self.from, after, IMPORT_BATCH_ROWS).await.map_err(ImportError::Source)?;
+            let Some(last) = rows.last() else { break };
+            after = last.id();
+            self.take_user_page(&rows).await?;
+            stage.advance(rows.len() as u64);
+        }
+        stage.finish();
+        Ok(())
+    }
+
+    async fn take_user_page(&mut self, rows: &[UserRow]) -> Result<(), ImportError> {
+        let mut new = Vec::with_capacity(rows.len());
+        let mut new_rows = Vec::with_capacity(rows.len());
+        for row in rows {
+            match parse(row) {
+                Ok(user) => {
+                    new.push(user);
+                    new_rows.push(row);
+                }
+                Err(reason) => self.refuse_user(row, reason)?,
+            }
+        }
+        let taken = users::take(self.db, self.source, &new).await?;
+        for (row, taken) in new_rows.into_iter().zip(taken) {
+            match taken {
+                TakenUser::Now => self.recorder.report.users.taken += 1,
+                TakenUser::Earlier => self.recorder.report.users.already += 1,
+                TakenUser::NameTaken => self.refuse_user(row, Reason::NameTaken)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse_user(&mut self, row: &UserRow, reason: Reason) -> Result<(), ImportError> {
+        self.recorder.report.users.refused += 1;
+        self.recorder.refuse(RefusedRow::user(row, reason))
+    }
+}
+
+fn parse(row: &UserRow) -> Result<NewUser, Reason> {
+    let name = UserName::parse(row.username.clone().unwrap_or_default())?;
+    let kind = match row.kind.as_deref().and_then(Kind::parse) {
+        Some(kind @ (Kind::Customer | Kind::Saler)) => kind,
+        // An admin is made only by our own command line.
+        Some(Kind::Admin) | None => return Err(Reason::Kind),
+    };
+    md5(row).ok_or(Reason::Password)?;
+    Ok(NewUser { source_id: row.id(), name, kind })
+}
+
+/// The row's password as 32 lower-case hex digits.
+pub(super) fn md5(row: &UserRow) -> Option<String> {
+    let password = row.password.as_deref()?;
+    let is_md5 = password.len() == 32 && password.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_md5.then(|| password.to_ascii_lowercase())
+}

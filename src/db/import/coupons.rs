@@ -1,0 +1,116 @@
+//! Coupons that were taken over.
+
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Unsigned};
+use diesel_async::RunQueryDsl;
+
+use super::{TakeError, begin};
+use crate::db::schema::coupons;
+use crate::db::{Connection, Db, DbError};
+use crate::domain::{CouponId, CouponName, Description, FaceValue, UserId};
+
+/// A coupon to take over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewCoupon {
+    /// The id it has here, or will have once it is stored.
+    pub id: CouponId,
+    pub saler_id: UserId,
+    pub name: CouponName,
+    /// Units nobody holds: 0 to [`crate::domain::Amount::MAX`].
+    pub left: u32,
+    pub face_value: FaceValue,
+    pub description: Description,
+}
+
+/// What is stored of a coupon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredCoupon {
+    pub id: CouponId,
+    pub name: String,
+    pub amount: u32,
+    /// Claims that are stored.
+    pub claimed: u32,
+    /// Redis has had it: it is, or was, on sale here.
+    pub is_published: bool,
+}
+
+/// The coupons of one saler; as many as he has.
+///
+/// # Errors
+/// [`DbError`]; reading changes nothing.
+pub async fn find_by_saler(db: &Db, saler: UserId) -> Result<Vec<StoredCoupon>, DbError> {
+    let query = coupons::table.filter(coupons::saler_id.eq(saler.0)).select(COLUMNS);
+    let mut connection = db.connect().await?;
+    let rows: Vec<Columns> = db.within("find coupons of a saler", query.load(&mut connection)).await?;
+    Ok(rows.into_iter().map(stored).collect())
+}
+
+/// The lowest id above all coupons'.
+///
+/// # Errors
+/// [`DbError`]; reading changes nothing.
+pub async fn next_id(db: &Db) -> Result<CouponId, DbError> {
+    let query = coupons::table.select(diesel::dsl::sql::<Unsigned<BigInt>>("COALESCE(MAX(id), 0) + 1"));
+    let mut connection = db.connect().await?;
+    db.within("find the highest coupon", query.first(&mut connection)).await.map(CouponId)
+}
+
+/// Stores coupons that nobody holds yet, in one transaction: the amount is what is left, at least 1.
+///
+/// # Errors
+/// [`TakeError`]: none of them is stored, or, after a failed commit, perhaps all.
+pub async fn take(db: &Db, new: &[NewCoupon]) -> Result<(), TakeError> {
+    if new.is_empty() {
+        return Ok(());
+    }
+    let mut taking = begin(db).await?;
+    let rows: Vec<_> = new.iter().map(|coupon| (coupon, 0)).collect();
+    taking.forget_redis().await?;
+    insert(db, taking.connection(), &rows).await?;
+    taking.commit().await?;
+    Ok(())
+}
+
+type Columns = (u64, String, u32, i32, u64);
+
+pub(super) const COLUMNS: (
+    coupons::id,
+    coupons::name,
+    coupons::amount,
+    coupons::left_count,
+    coupons::published_revision,
+) = (coupons::id, coupons::name, coupons::amount, coupons::left_count, coupons::published_revision);
+
+pub(super) fn stored((id, name, amount, left, published_revision): Columns) -> StoredCoupon {
+    let claimed = i64::from(amount) - i64::from(left);
+    StoredCoupon {
+        id: CouponId(id),
+        name,
+        amount,
+        claimed: u32::try_from(claimed).unwrap_or(0),
+        is_published: published_revision > 0,
+    }
+}
+
+/// Inserts coupons with the claims that the same transaction stores for each.
+pub(super) async fn insert(db: &Db, connection: &mut Connection, new: &[(&NewCoupon, u32)]) -> Result<(), DbError> {
+    if new.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<_> = new
+        .iter()
+        .map(|(coupon, claims)| {
+            (
+                coupons::id.eq(coupon.id.0),
+                coupons::saler_id.eq(coupon.saler_id.0),
+                coupons::name.eq(coupon.name.as_str()),
+                coupons::amount.eq(coupon.left + claims),
+                coupons::left_count.eq(i32::try_from(coupon.left).unwrap_or(i32::MAX)),
+                coupons::face_value.eq(coupon.face_value.get()),
+                coupons::description.eq(coupon.description.as_str()),
+            )
+        })
+        .collect();
+    db.within("insert coupons", diesel::insert_into(coupons::table).values(rows).execute(connection)).await?;
+    Ok(())
+}

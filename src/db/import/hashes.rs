@@ -1,0 +1,65 @@
+//! Passwords of users that were taken over: who still has none, and storing what was computed.
+
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+
+use super::{ImportSource, SourceId};
+use crate::db::schema::{imported_users, users};
+use crate::db::{Db, DbError};
+use crate::domain::UserId;
+
+/// How many users of that source have no password hash yet.
+///
+/// # Errors
+/// [`DbError`]; reading changes nothing.
+pub async fn count_missing(db: &Db, source: ImportSource) -> Result<u64, DbError> {
+    let query = imported_users::table
+        .inner_join(users::table)
+        .filter(imported_users::import_source_id.eq(source.id))
+        .filter(users::password_hash.eq(""))
+        .count();
+    let mut connection = db.connect().await?;
+    let count: i64 = db.within("count missing hashes", query.get_result(&mut connection)).await?;
+    Ok(u64::try_from(count).unwrap_or(0))
+}
+
+/// Up to `rows_max` users of that source without a password hash whose row there has an id above `after`, by that id.
+///
+/// # Errors
+/// [`DbError`]; reading changes nothing.
+pub async fn missing_after(
+    db: &Db,
+    source: ImportSource,
+    after: SourceId,
+    rows_max: u32,
+) -> Result<Vec<(SourceId, UserId)>, DbError> {
+    let query = imported_users::table
+        .inner_join(users::table)
+        .filter(imported_users::import_source_id.eq(source.id))
+        .filter(imported_users::source_id.gt(after.0))
+        .filter(users::password_hash.eq(""))
+        .order(imported_users::source_id)
+        .limit(rows_max.into())
+        .select((imported_users::source_id, users::id));
+    let mut connection = db.connect().await?;
+    let rows: Vec<(i64, u64)> = db.within("find missing hashes", query.load(&mut connection)).await?;
+    Ok(rows.into_iter().map(|(row, user)| (SourceId(row), UserId(user))).collect())
+}
+
+/// Stores hashes in one transaction, where the user still has none; returns how many were stored.
+///
+/// The service may be running: a password set in the meantime wins.
+///
+/// # Errors
+/// [`DbError`]; repeating it is safe.
+pub async fn store(db: &Db, hashes: &[(UserId, String)]) -> Result<u64, DbError> {
+    let mut transaction = db.begin().await?;
+    let mut stored = 0;
+    for (user, hash) in hashes {
+        let row = users::table.filter(users::id.eq(user.0)).filter(users::password_hash.eq(""));
+        let update = diesel::update(row).set(users::password_hash.eq(hash));
+        stored += db.within("store password hash", update.execute(transaction.connection())).await?;
+    }
+    transaction.commit().await?;
+    Ok(stored as u64)
+}

@@ -1,0 +1,149 @@
+//! Users that were taken over: stored together with the record that says so.
+
+use std::collections::HashMap;
+
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+
+use super::{ImportSource, SourceId, TakeError, begin};
+use crate::db::schema::{imported_users, users};
+use crate::db::{Connection, Db, DbError};
+use crate::domain::{Kind, UserId, UserName};
+
+/// A user to take over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewUser {
+    pub source_id: SourceId,
+    pub name: UserName,
+    pub kind: Kind,
+}
+
+/// What became of a user to take over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TakenUser {
+    Now,
+    /// The same row of the same source is here already.
+    Earlier,
+    /// Somebody else has the name, from another row, another source, or registered here.
+    NameTaken,
+}
+
+/// Stores users who cannot log in yet, in one transaction; says for each, in the same order, what became of him.
+///
+/// # Errors
+/// [`TakeError`]: none of them is stored, or, after a failed commit, perhaps all. Repeating it is safe.
+pub async fn take(db: &Db, source: ImportSource, new: &[NewUser]) -> Result<Vec<TakenUser>, TakeError> {
+    if new.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut taking = begin(db).await?;
+    let mut owners = find_owners(db, taking.connection(), new).await?;
+    let mut taken = Vec::with_capacity(new.len());
+    let mut missing = Vec::new();
+    for user in new {
+        let owner = (source.id, user.source_id);
+        taken.push(match owners.get(user.name.as_str()) {
+            None => {
+                missing.push(user);
+                owners.insert(user.name.as_str().to_owned(), Some(owner));
+                TakenUser::Now
+            }
+            Some(stored) if *stored == Some(owner) => TakenUser::Earlier,
+            Some(_) => TakenUser::NameTaken,
+        });
+    }
+    insert(db, taking.connection(), source, &missing).await?;
+    taking.commit().await?;
+    Ok(taken)
+}
+
+/// Where each of these names that exists here came from; `None` for a user of our own.
+async fn find_owners(
+    db: &Db,
+    connection: &mut Connection,
+    new: &[NewUser],
+) -> Result<HashMap<String, Option<(u16, SourceId)>>, DbError> {
+    let query = users::table
+        .left_join(imported_users::table)
+        .filter(users::username.eq_any(new.iter().map(|user| user.name.as_str())))
+        .select((users::username, imported_users::import_source_id.nullable(), imported_users::source_id.nullable()));
+    let rows: Vec<(String, Option<u16>, Option<i64>)> =
+        db.within("find users of these names", query.load(connection)).await?;
+    Ok(rows.into_iter().map(|(name, source, id)| (name, source.zip(id.map(SourceId)))).collect())
+}
+
+async fn insert(
+    db: &Db,
+    connection: &mut Connection,
+    source: ImportSource,
+    missing: &[&NewUser],
+) -> Result<(), DbError> {
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<_> = missing
+        .iter()
+        .map(|user| {
+            (users::username.eq(user.name.as_str()), users::kind.eq(user.kind.as_str()), users::password_hash.eq(""))
+        })
+        .collect();
+    db.within("insert users", diesel::insert_into(users::table).values(rows).execute(connection)).await?;
+    let names = missing.iter().map(|user| user.name.as_str());
+    let query = users::table.filter(users::username.eq_any(names)).select((users::username, users::id));
+    let ids: Vec<(String, u64)> = db.within("find inserted users", query.load(connection)).await?;
+    let ids: HashMap<String, u64> = ids.into_iter().collect();
+    let records: Vec<_> = missing
+        .iter()
+        .filter_map(|user| ids.get(user.name.as_str()).map(|id| (user, id)))
+        .map(|(user, id)| {
+            (
+                imported_users::import_source_id.eq(source.id),
+                imported_users::source_id.eq(user.source_id.0),
+                imported_users::user_id.eq(*id),
+            )
+        })
+        .collect();
+    let insert = diesel::insert_into(imported_users::table).values(records);
+    db.within("record imported users", insert.execute(connection)).await?;
+    Ok(())
+}
+
+/// Who of these names was taken over from that source; the others are left out.
+///
+/// # Errors
+/// [`DbError`]; reading changes nothing.
+pub async fn find_by_names(
+    db: &Db,
+    source: ImportSource,
+    names: impl IntoIterator<Item = &str>,
+) -> Result<HashMap<String, (UserId, Kind)>, DbError> {
+    let query = imported_users::table
+        .inner_join(users::table)
+        .filter(imported_users::import_source_id.eq(source.id))
+        .filter(users::username.eq_any(names))
+        .select((users::username, users::id, users::kind));
+    let mut connection = db.connect().await?;
+    let rows: Vec<(String, u64, String)> = db.within("find imported users", query.load(&mut connection)).await?;
+    rows.into_iter().map(|(name, id, kind)| Ok((name, identity(id, &kind)?))).collect()
+}
+
+/// The user that was taken over from that row; `None` where it was refused.
+///
+/// # Errors
+/// [`DbError`]; reading changes nothing.
+pub async fn find_by_row(db: &Db, source: ImportSource, row: SourceId) -> Result<Option<(UserId, Kind)>, DbError> {
+    let query = imported_users::table
+        .inner_join(users::table)
+        .filter(imported_users::import_source_id.eq(source.id))
+        .filter(imported_users::source_id.eq(row.0))
+        .select((users::id, users::kind));
+    let mut connection = db.connect().await?;
+    let found: Option<(u64, String)> =
+        db.within("find imported user", async { query.first(&mut connection).await.optional() }).await?;
+    found.map(|(id, kind)| identity(id, &kind)).transpose()
+}
+
+fn identity(id: u64, kind: &str) -> Result<(UserId, Kind), DbError> {
+    let unreadable = || DbError::Unreadable { operation: "find imported users", what: format!("user {id}: kind") };
+    Ok((UserId(id), Kind::parse(kind).ok_or_else(unreadable)?))
+}

@@ -1,0 +1,169 @@
+//! `couponrush audit` as a process: silent while all is well, and naming whatever was damaged by hand.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::helpers::{Customer, Got, TestApp, audit, customers, rush};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A coupon of 60 units, 40 of them claimed and stored.
+async fn sold() -> (TestApp, Vec<Customer>) {
+    let app = TestApp::start().await;
+    let saler = app.client().user("shop", "saler").await;
+    app.client().create_coupon("shop", &saler, "rush", 60).await;
+    let crowd = customers(&app.stores, "crowd", 40).await;
+    let got = rush(&[app.client().clone()], &crowd, ("shop", "rush"), 8, PATIENCE).await;
+    assert!(got.iter().all(Got::has_unit));
+    app.settle().await;
+    (app, crowd)
+}
+
+/// Damages, audits, mends; the audit must name `expected`.
+async fn damaged(app: &TestApp, damage: Damage<'_>, mend: Damage<'_>, expected: &[&str]) {
+    damage.inflict(app).await;
+    let (holds, said) = audit(&app.stores, &[]).await;
+    mend.inflict(app).await;
+    assert!(!holds, "{damage:?} went unseen: {said}");
+    for expected in expected {
+        assert!(said.contains(expected), "{damage:?}: {expected:?} is not in {said}");
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Damage<'a> {
+    Mysql(&'a str),
+    Redis(&'a [&'a str]),
+}
+
+impl Damage<'_> {
+    async fn inflict(self, app: &TestApp) {
+        match self {
+            Self::Mysql(sql) => app.stores.execute(sql).await,
+            Self::Redis(words) => {
+                let mut cmd = redis::Cmd::new();
+                for word in words {
+                    cmd.arg(*word);
+                }
+                app.stores.redis::<redis::Value>(&cmd).await;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn damage_in_mysql_is_named() {
+    use Damage::Mysql;
+    let (app, _) = sold().await;
+    let (holds, said) = audit(&app.stores, &[]).await;
+    assert!(holds && said.contains("1 coupons, 40 claims in MySQL, 0 waiting in the outbox"), "{said}");
+
+    let keep = "CREATE TABLE kept AS SELECT * FROM claims WHERE seq = 7; DELETE FROM claims WHERE seq = 7";
+    let bring_back = "INSERT INTO claims SELECT * FROM kept; DROP TABLE kept";
+    damaged(&app, Mysql(keep), Mysql(bring_back), &["I8 conservation", "39 claims", "holds seq 7 in Redis only"]).await;
+    let (lower, raise) = ("UPDATE coupons SET left_count = 19", "UPDATE coupons SET left_count = 20");
+    damaged(&app, Mysql(lower), Mysql(raise), &["I8 conservation", "19 of 60 left, but 40 claims"]).await;
+    let (away, back) = ("UPDATE claims SET seq = 61 WHERE seq = 7", "UPDATE claims SET seq = 7 WHERE seq = 61");
+    damaged(&app, Mysql(away), Mysql(back), &["I5 dense", "seq 61 is above the 60 units", "I6 stable answer"]).await;
+    let invent = "INSERT INTO claims VALUES (1, 41, 999999, 1, 0, 1, NULL); UPDATE coupons SET left_count = 19";
+    let remove = "DELETE FROM claims WHERE seq = 41; UPDATE coupons SET left_count = 20";
+    damaged(&app, Mysql(invent), Mysql(remove), &["41 claims in MySQL, 40 in Redis", "user 999999"]).await;
+    let second = "INSERT INTO claims SELECT coupon_id, 41, user_id, 2, 0, 1, NULL FROM claims WHERE seq = 1";
+    let remove = "DELETE FROM claims WHERE seq = 41";
+    damaged(&app, Mysql(second), Mysql(remove), &["I4 limits", "holds more than one"]).await;
+    let orphan = "INSERT INTO claims VALUES (77, 1, 1, 1, 0, 1, NULL)";
+    let remove = "DELETE FROM claims WHERE coupon_id = 77";
+    damaged(&app, Mysql(orphan), Mysql(remove), &["coupon 77: has claims but does not exist"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn damage_in_redis_is_named() {
+    use Damage::Redis;
+    let (app, crowd) = sold().await;
+    let keys = app.stores.keys();
+    let coupon = keys.coupon(couponrush::domain::CouponId(1));
+    let holes = keys.holes(couponrush::domain::CouponId(1));
+    let (holder, stranger) = (keys.holder(crowd[3].user.id), keys.holder(couponrush::domain::UserId(999_999)));
+    let mut get = redis::cmd("HGET");
+    get.arg(&holder).arg("1");
+    let held: String = app.stores.redis(&get).await;
+    let user = format!("user {} of coupon 1", crowd[3].user.id);
+
+    let (lower, raise) = (["HSET", &coupon, "claimed", "39"], ["HSET", &coupon, "claimed", "40"]);
+    damaged(&app, Redis(&lower), Redis(&raise), &["I8 conservation", "40 claims in MySQL, 39 in Redis"]).await;
+    let higher = ["HSET", &coupon, "claimed", "41"];
+    damaged(&app, Redis(&higher), Redis(&raise), &["I2 nothing lost", "41 claims in Redis"]).await;
+    let (delete, back) = (["HDEL", &holder, "1"], ["HSET", &holder, "1", &held]);
+    damaged(&app, Redis(&delete), Redis(&back), &["I6 stable answer", &user, "and None in Redis"]).await;
+    let other = ["HSET", &holder, "1", "9:1700000000000-0:0"];
+    damaged(&app, Redis(&other), Redis(&back), &["I6 stable answer", &user]).await;
+    let garbage = ["HSET", &holder, "1", "x"];
+    damaged(&app, Redis(&garbage), Redis(&back), &["I3 no phantom", "is not a hold"]).await;
+    let (invent, remove) = (["HSET", &stranger, "1", "50:1700000000000-0:0"], ["DEL", &stranger]);
+    damaged(&app, Redis(&invent), Redis(&remove), &["I2 nothing lost", "holds seq 50 in Redis only"]).await;
+    let (hole, whole) = (["RPUSH", &holes, "5"], ["DEL", &holes]);
+    damaged(&app, Redis(&hole), Redis(&whole), &["I8 conservation", "40 claims in MySQL, 39 in Redis"]).await;
+    let (more, same) = (["HSET", &coupon, "amount", "70"], ["HSET", &coupon, "amount", "60"]);
+    damaged(&app, Redis(&more), Redis(&same), &["I8 conservation", "70 units in Redis, 60 in MySQL"]).await;
+    let (drop, live) = (["RENAME", &coupon, "elsewhere"], ["RENAME", "elsewhere", &coupon]);
+    damaged(&app, Redis(&drop), Redis(&live), &["I8 conservation", "coupon 1: is not in Redis"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn repair_writes_back_what_only_redis_has_and_nothing_that_cannot_be() {
+    let (app, crowd) = sold().await;
+    let keys = app.stores.keys();
+    let at = app.stores.number("SELECT claimed_at FROM claims WHERE seq = 7").await;
+    app.stores.execute("DELETE FROM claims WHERE seq IN (7, 8); UPDATE coupons SET left_count = 22").await;
+    // Never granted: its seq is above the amount.
+    let stranger = keys.holder(couponrush::domain::UserId(999_999));
+    Damage::Redis(&["HSET", &stranger, "1", "61:1700000000000-0:0"]).inflict(&app).await;
+
+    let (holds, said) = audit(&app.stores, &["--repair"]).await;
+    assert!(!holds && said.contains("2 claims that only Redis had were written to MySQL"), "{said}");
+    assert_eq!(app.stores.number("SELECT COUNT(*) FROM claims").await, 40);
+    assert_eq!(app.stores.number("SELECT left_count FROM coupons").await, 20);
+    assert_eq!(app.stores.number("SELECT claimed_at FROM claims WHERE seq = 7").await, at);
+    Damage::Redis(&["DEL", &stranger]).inflict(&app).await;
+    let (holds, said) = audit(&app.stores, &["--repair"]).await;
+    assert!(holds, "{said}");
+    assert_eq!(crowd.len(), 40);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn while_claims_are_made_there_is_no_false_alarm() {
+    let app = TestApp::start().await;
+    let saler = app.client().user("shop", "saler").await;
+    app.client().create_coupon("shop", &saler, "rush", 20_000).await;
+    let crowd = customers(&app.stores, "crowd", 20_000).await;
+    let over = CancellationToken::new();
+    let selling = tokio::spawn({
+        let (clients, over) = ([app.client().clone()], over.clone());
+        async move {
+            for share in crowd.chunks(200) {
+                if over.is_cancelled() {
+                    break;
+                }
+                rush(&clients, share, ("shop", "rush"), 8, PATIENCE).await;
+            }
+        }
+    });
+    for _ in 0..5 {
+        let (holds, said) = audit(&app.stores, &[]).await;
+        assert!(holds, "{said}");
+    }
+    assert!(!selling.is_finished(), "all was sold before the audits were over");
+    over.cancel();
+    selling.await.expect("the crowd does not panic");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_said_of_a_redis_that_is_not_loaded() {
+    let (mut app, _) = sold().await;
+    app.stop().await;
+    Damage::Mysql("UPDATE shards SET epoch = epoch + 1").inflict(&app).await;
+    let (holds, said) = audit(&app.stores, &[]).await;
+    Damage::Mysql("UPDATE shards SET epoch = epoch - 1").inflict(&app).await;
+    assert!(!holds && said.contains("Redis is not loaded"), "{said}");
+}

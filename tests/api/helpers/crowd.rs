@@ -1,0 +1,114 @@
+//! Many customers at once, made without their passwords: a claim needs no more than a token.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use couponrush::api::now_seconds;
+use couponrush::auth::{ClaimProof, ClaimTokens, Secrets, UserTokens};
+use couponrush::db::seed::{NewUser, insert_users};
+use couponrush::domain::{Kind, User, UserName};
+use tokio::task::JoinSet;
+
+use super::{Answer, Client, SECRET, Stores};
+
+/// A customer and his token.
+#[derive(Clone, Debug)]
+pub struct Customer {
+    pub user: User,
+    pub token: String,
+}
+
+/// Makes `count` customers, whose names begin with `tag`.
+pub async fn customers(stores: &Stores, tag: &str, count: usize) -> Vec<Customer> {
+    let tokens = UserTokens::new(&secrets(), 3_600);
+    let name = |n| UserName::parse(format!("{tag}-{n}")).expect("a test's tag is a name");
+    let new: Vec<NewUser> = (0..count).map(|n| NewUser { name: name(n), kind: Kind::Customer }).collect();
+    let mut customers = Vec::with_capacity(count);
+    for batch in new.chunks(2_000) {
+        for user in insert_users(&stores.db, batch, "").await.expect("MySQL takes them") {
+            let token = tokens.issue(&user, 0, now_seconds());
+            customers.push(Customer { user, token });
+        }
+    }
+    customers
+}
+
+/// What a customer got in the end.
+#[derive(Debug)]
+pub struct Got {
+    /// The last answer; `None` where the connection broke.
+    pub answer: Option<Answer>,
+    /// An earlier attempt may have been granted: it was answered `unknown-outcome`, or its connection broke.
+    pub doubted: bool,
+}
+
+impl Got {
+    /// The result, `status code` where there is none, or that the connection broke.
+    pub fn result(&self) -> String {
+        match &self.answer {
+            None => "broken".to_owned(),
+            Some(answer) if answer.result().is_empty() => answer.error().2,
+            Some(answer) => answer.result().to_owned(),
+        }
+    }
+
+    /// Whether he was granted a unit, though the answer that said so may have been lost.
+    pub fn has_unit(&self) -> bool {
+        let result = self.result();
+        result == "claimed" || self.doubted && result == "already-claimed"
+    }
+}
+
+/// Every customer claims `name` of `saler`, `connections` of them at once, spread over `clients`; who is answered 503, or not
+/// at all, asks again for as long as `patience`. In the customers' order.
+pub async fn rush(
+    clients: &[Client],
+    customers: &[Customer],
+    (saler, name): (&str, &str),
+    connections: usize,
+    patience: Duration,
+) -> Vec<Got> {
+    let next = Arc::new(AtomicUsize::new(0));
+    let customers: Arc<[Customer]> = customers.into();
+    let mut tasks = JoinSet::new();
+    for connection in 0..connections {
+        let client = clients[connection % clients.len()].clone();
+        let (next, customers) = (Arc::clone(&next), Arc::clone(&customers));
+        let (saler, name) = (saler.to_owned(), name.to_owned());
+        tasks.spawn(async move {
+            let mut all = Vec::new();
+            loop {
+                let n = next.fetch_add(1, Ordering::Relaxed);
+                let Some(customer) = customers.get(n) else { return all };
+                all.push((n, ask(&client, (&saler, &name), customer, patience).await));
+            }
+        });
+    }
+    let all: BTreeMap<usize, Got> = tasks.join_all().await.into_iter().flatten().collect();
+    all.into_values().collect()
+}
+
+async fn ask(client: &Client, (saler, name): (&str, &str), customer: &Customer, patience: Duration) -> Got {
+    let (started, mut doubted) = (Instant::now(), false);
+    loop {
+        let answer = client.try_claim(saler, name, &customer.token).await;
+        let answered = answer.as_ref().is_some_and(|answer| answer.status != 503);
+        if answered || started.elapsed() >= patience {
+            return Got { answer, doubted };
+        }
+        doubted |= answer.is_none_or(|answer| answer.error().2 == "unknown-outcome");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// What the `Claim-Token` of an answer proves.
+pub fn proof(answer: &Answer) -> ClaimProof {
+    let tokens = ClaimTokens::new(&secrets().for_claims());
+    tokens.verify(answer.header("Claim-Token")).unwrap_or_else(|| panic!("no claim is proved by {answer:?}"))
+}
+
+fn secrets() -> Secrets {
+    Secrets::parse("the tests' secret", SECRET).expect("it is long enough")
+}

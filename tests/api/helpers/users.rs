@@ -1,0 +1,38 @@
+//! Users without a password's hash for each: as many as a test needs, in one statement.
+
+use couponrush::api::now_seconds;
+use couponrush::app::signers;
+use couponrush::db::seed::{NewUser, insert_users};
+use couponrush::domain::{Kind, UserName};
+
+use super::TestApp;
+
+/// Rows of one statement.
+const BATCH: usize = 1_000;
+
+impl TestApp {
+    /// Makes users of these names, who cannot log in, and gives their tokens in order.
+    pub async fn users<T: AsRef<str>>(&self, names: &[T], kind: Kind) -> Vec<String> {
+        let (tokens, _) = signers(&self.args.tokens).expect("the secret is long enough");
+        let name = |name: &T| UserName::parse(name.as_ref().to_owned()).expect("a test gives good names");
+        let mut made = Vec::new();
+        for names in names.chunks(BATCH) {
+            let batch: Vec<NewUser> = names.iter().map(|text| NewUser { name: name(text), kind }).collect();
+            for user in insert_users(&self.stores.db, &batch, "").await.expect("the names are new") {
+                made.push(tokens.issue(&user, 0, now_seconds()));
+            }
+        }
+        made
+    }
+
+    /// One such user's token.
+    pub async fn user(&self, name: &str, kind: Kind) -> String {
+        self.users(&[name], kind).await.remove(0)
+    }
+
+    /// Tokens of that many customers, `customer-0` and so on.
+    pub async fn customers(&self, count: usize) -> Vec<String> {
+        let names: Vec<String> = (0..count).map(|n| format!("customer-{n}")).collect();
+        self.users(&names, Kind::Customer).await
+    }
+}

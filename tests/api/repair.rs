@@ -1,0 +1,164 @@
+//! Coupons that MySQL and Redis disagree about, as a crash between the two leaves them.
+
+use couponrush::domain::{CouponId, Kind};
+use serde_json::{Value, json};
+
+use crate::helpers::{RedisServer, Stores, TestApp, eventually};
+
+const SHOP: &str = "/api/users/shop/coupons";
+
+/// The only item of the only page of what `shop` offers; null where there is none.
+async fn offered(app: &TestApp, token: &str) -> Value {
+    let answer = app.client().list("shop", token).await;
+    if answer.status == 200 { answer.json()["data"][0].clone() } else { Value::Null }
+}
+
+async fn nothing_lags(app: &TestApp) {
+    eventually("MySQL knows that Redis has every revision", || async {
+        app.stores.number("SELECT COUNT(*) FROM coupons WHERE published_revision <> revision").await == 0
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_coupon_that_only_mysql_has_can_be_claimed_within_seconds() {
+    let mut app = TestApp::start().await;
+    app.start_another().await;
+    let shop = app.user("shop", Kind::Saler).await;
+    let ann = app.user("ann", Kind::Customer).await;
+    assert_eq!(app.client().claim("shop", "ten", &ann).await.result(), "no-such-coupon");
+    let insert = "INSERT INTO coupons (saler_id, name, amount, left_count, face_value, description) \
+        SELECT id, 'ten', 2, 2, 10, 'left behind' FROM users WHERE username = 'shop'";
+    app.stores.execute(insert).await;
+    eventually("it can be claimed", || async {
+        app.instances[1].client.claim("shop", "ten", &ann).await.result() == "claimed"
+    })
+    .await;
+    let item = json!({"name": "ten", "stock": 10, "description": "left behind", "amount": 2, "left": 1});
+    assert_eq!(offered(&app, &shop).await, item);
+    nothing_lags(&app).await;
+    app.settle().await;
+    assert_eq!(app.stores.number("SELECT left_count FROM coupons").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_only_mysql_has_is_published_within_seconds() {
+    let app = TestApp::start().await;
+    let client = app.client();
+    let shop = app.user("shop", Kind::Saler).await;
+    let customers = app.customers(2).await;
+    client.create_coupon("shop", &shop, "ten", 1).await;
+    assert_eq!(client.claim("shop", "ten", &customers[0]).await.result(), "claimed");
+    assert_eq!(client.claim("shop", "ten", &customers[1]).await.result(), "sold-out");
+    let update = "UPDATE coupons SET amount = amount + 4, left_count = left_count + 4, description = 'changed', \
+        revision = revision + 1, changed_at = NOW(3)";
+    app.stores.execute(update).await;
+    let item = json!({"name": "ten", "stock": 10, "description": "changed", "amount": 5, "left": 4});
+    eventually("Redis has the change", || async { offered(&app, &shop).await == item }).await;
+    assert_eq!(client.claim("shop", "ten", &customers[1]).await.result(), "claimed");
+    nothing_lags(&app).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_redis_was_lowered_and_mysql_was_not_mysql_wins() {
+    let app = TestApp::start().await;
+    let client = app.client();
+    let shop = app.user("shop", Kind::Saler).await;
+    let customers = app.customers(6).await;
+    client.create_coupon("shop", &shop, "ten", 5).await;
+    nothing_lags(&app).await;
+    let key = app.stores.keys().coupon(CouponId(app.stores.number("SELECT id FROM coupons").await.unsigned_abs()));
+    for customer in &customers[..2] {
+        assert_eq!(client.claim("shop", "ten", customer).await.result(), "claimed");
+    }
+    // What a crash between Redis' lowering and MySQL's commit leaves: the lowering is announced, and Redis is ahead.
+    let mut set = redis::cmd("HSET");
+    set.arg(&key).arg(&["revision", "6", "amount", "2"]);
+    app.stores.redis::<()>(&set).await;
+    assert_eq!(client.claim("shop", "ten", &customers[2]).await.result(), "sold-out");
+    app.stores.execute("UPDATE coupons SET revision = revision + 1, changed_at = NOW(3)").await;
+    eventually("MySQL's amount is in force", || async { offered(&app, &shop).await["amount"] == 5 }).await;
+    for customer in &customers[2..5] {
+        assert_eq!(client.claim("shop", "ten", customer).await.result(), "claimed");
+    }
+    assert_eq!(client.claim("shop", "ten", &customers[5]).await.result(), "sold-out");
+    nothing_lags(&app).await;
+    assert_eq!(app.stores.number("SELECT amount FROM coupons").await, 5);
+    assert_eq!(app.stores.number("SELECT revision FROM coupons").await, 7, "above what Redis had");
+    let answer = client.put(&format!("{SHOP}/ten"), &shop, &json!({"amount": 6})).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(client.claim("shop", "ten", &customers[5]).await.result(), "claimed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_cannot_be_published_does_not_keep_the_repair_from_others() {
+    let app = TestApp::start().await;
+    let client = app.client();
+    let shop = app.user("shop", Kind::Saler).await;
+    let customers = app.customers(3).await;
+    client.create_coupon("shop", &shop, "ten", 5).await;
+    for customer in &customers[..2] {
+        assert_eq!(client.claim("shop", "ten", customer).await.result(), "claimed");
+    }
+    nothing_lags(&app).await;
+    // Below what is claimed: no program of ours writes that.
+    let below = "UPDATE coupons SET amount = 1, left_count = left_count - 4, revision = revision + 1, \
+        changed_at = NOW(3) - INTERVAL 1 HOUR";
+    app.stores.execute(below).await;
+    let insert = "INSERT INTO coupons (saler_id, name, amount, left_count, face_value, description) \
+        SELECT id, 'behind it', 2, 2, 10, '' FROM users WHERE username = 'shop'";
+    app.stores.execute(insert).await;
+    eventually("the coupon behind it can be claimed", || async {
+        client.claim("shop", "behind%20it", &customers[2]).await.result() == "claimed"
+    })
+    .await;
+    let amount: String = {
+        let mut get = redis::cmd("HGET");
+        get.arg(
+            app.stores.keys().coupon(CouponId(app.stores.number("SELECT MIN(id) FROM coupons").await.unsigned_abs())),
+        );
+        get.arg("amount");
+        app.stores.redis(&get).await
+    };
+    assert_eq!(amount, "5", "Redis refuses it and sells on");
+    let mended =
+        "UPDATE coupons SET amount = 5, left_count = left_count + 4, revision = revision + 1 WHERE name = 'ten'";
+    app.stores.execute(mended).await;
+    nothing_lags(&app).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn while_redis_is_down_nothing_is_created_or_changed_and_what_is_said_is_true() {
+    let mut redis = RedisServer::start().await;
+    let stores = Stores::create(Some(redis.url())).await;
+    let app = TestApp::start_on(stores, |args| args.workers = Some(1)).await;
+    let client = app.client();
+    let shop = app.user("shop", Kind::Saler).await;
+    let ann = app.user("ann", Kind::Customer).await;
+    client.create_coupon("shop", &shop, "ten", 2).await;
+    nothing_lags(&app).await;
+
+    redis.kill();
+    for _ in 0..3 {
+        let answer = client.post(SHOP, &shop, &json!({"name": "new", "amount": 1, "stock": 1})).await;
+        assert_eq!((answer.status, answer.header("Retry-After")), (503, "1"), "{answer:?}");
+        assert_eq!(answer.json()["code"], "unavailable");
+    }
+    assert_eq!(app.stores.number("SELECT COUNT(*) FROM coupons").await, 1, "nothing has happened");
+    let put = client.put(&format!("{SHOP}/ten"), &shop, &json!({"amount": 9, "description": "changed"})).await;
+    assert_eq!((put.status, put.json()["code"].as_str()), (503, Some("unavailable")));
+    let claim = client.claim("shop", "ten", &ann).await;
+    assert_eq!((claim.status, claim.result()), (503, ""));
+    for path in [SHOP, "/api/users/ann/coupons"] {
+        let answer = client.get(path, &ann).await;
+        assert_eq!((answer.status, answer.json()["code"].as_str()), (503, Some("unavailable")), "no empty list");
+    }
+    let rows = "SELECT CONCAT_WS('|', name, amount, description, revision) AS value FROM coupons WHERE name = 'ten'";
+    assert_eq!(app.stores.texts(rows).await, ["ten|2|of a test|1"]);
+
+    redis.restart().await;
+    eventually("it sells again", || async { client.claim("shop", "ten", &ann).await.status == 201 }).await;
+    assert_eq!(client.post(SHOP, &shop, &json!({"name": "new", "amount": 1, "stock": 1})).await.status, 201);
+    nothing_lags(&app).await;
+    app.settle().await;
+}

@@ -1,0 +1,188 @@
+//! The ledger's transaction by itself: every claim exactly once, whatever it meets.
+
+use couponrush::db::claims::{self, Outcome, Stored};
+use couponrush::db::migrate::migrate;
+use couponrush::domain::{ActivityId, Claim, CouponId, EntryId, Epoch, UserId};
+use tokio::task::JoinSet;
+
+use crate::helpers::Stores;
+
+const SHARD: &str = "s0";
+
+/// Two coupons of 1,000 units in a shard that is live in epoch 3, and no service.
+struct Tables {
+    stores: Stores,
+}
+
+impl Tables {
+    async fn create() -> Self {
+        let stores = Stores::create(None).await;
+        migrate(&stores.db).await.expect("a new database can be migrated");
+        stores.execute("UPDATE shards SET epoch = 3, state = 'live', run_id = 'r'").await;
+        for id in [1, 2] {
+            let row = format!("{id}, 1, 'c{id}', 1000, 1000, 5, ''");
+            let columns = "id, saler_id, name, amount, left_count, face_value, description";
+            stores.execute(&format!("INSERT INTO coupons ({columns}) VALUES ({row})")).await;
+        }
+        Self { stores }
+    }
+
+    async fn store(&self, epoch: u32, claims: &[Claim]) -> Stored {
+        let mut connection = self.stores.db.connect_alone().await.expect("MySQL answers");
+        claims::store(&mut connection, SHARD, Epoch(epoch), claims).await.expect("MySQL does it")
+    }
+
+    /// Rows as `coupon:seq:user:nth`.
+    async fn rows(&self) -> Vec<String> {
+        let row = "CONCAT(coupon_id, ':', seq, ':', user_id, ':', nth)";
+        self.stores.texts(&format!("SELECT {row} AS value FROM claims ORDER BY coupon_id, seq")).await
+    }
+
+    async fn poisoned(&self) -> Vec<String> {
+        self.stores
+            .texts("SELECT CONCAT(entry, ' ', claim, ' ', reason) AS value FROM poisoned_claims ORDER BY id")
+            .await
+    }
+
+    async fn left(&self, coupon: u64) -> i64 {
+        self.stores.number(&format!("SELECT left_count FROM coupons WHERE id = {coupon}")).await
+    }
+}
+
+impl Drop for Tables {
+    fn drop(&mut self) {
+        tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(self.stores.remove()));
+    }
+}
+
+/// Its entry is the seq's.
+fn claim(coupon: u64, seq: u32, user: u64) -> Claim {
+    let entry = EntryId { ms: 1_700_000_000_000 + u64::from(seq), counter: 0 };
+    let (coupon, user, activity) = (CouponId(coupon), UserId(user), ActivityId(0));
+    Claim { coupon, user, entry, seq, activity, epoch: Epoch(3), nth: 1 }
+}
+
+fn done(inserted: usize, known: usize, poisoned: Vec<Claim>) -> Stored {
+    Stored::Done(Outcome { inserted, known, poisoned })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_is_stored_once_however_often_it_comes() {
+    let tables = Tables::create().await;
+    let batch = [claim(1, 2, 20), claim(1, 1, 10), claim(2, 1, 10)];
+    assert_eq!(tables.store(3, &batch).await, done(3, 0, vec![]));
+    // As after a COMMIT whose answer was lost.
+    assert_eq!(tables.store(3, &batch).await, done(0, 3, vec![]));
+    // Overlapping with what is new.
+    assert_eq!(tables.store(3, &[claim(1, 2, 20), claim(1, 3, 30)]).await, done(1, 1, vec![]));
+    assert_eq!(tables.rows().await, ["1:1:10:1", "1:2:20:1", "1:3:30:1", "2:1:10:1"]);
+    assert_eq!((tables.left(1).await, tables.left(2).await), (997, 999));
+    let at = tables.stores.number("SELECT claimed_at FROM claims WHERE coupon_id = 1 AND seq = 3").await;
+    assert_eq!(at, 1_700_000_000_003, "the time of the outbox entry");
+    assert_eq!(tables.poisoned().await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_contradicts_a_row_is_poisoned_and_holds_up_nothing() {
+    let tables = Tables::create().await;
+    tables.store(3, &[claim(1, 1, 10), claim(1, 2, 20)]).await;
+    let other_user = claim(1, 1, 11);
+    let other_seq = claim(1, 7, 20);
+    let batch = [other_user, claim(1, 3, 30), other_seq, claim(2, 1, 20), claim(1, 1, 10)];
+    assert_eq!(tables.store(3, &batch).await, done(2, 1, vec![other_user, other_seq]));
+    assert_eq!(tables.rows().await, ["1:1:10:1", "1:2:20:1", "1:3:30:1", "2:1:20:1"]);
+    assert_eq!((tables.left(1).await, tables.left(2).await), (997, 999));
+    let noted = [
+        "1700000000001-0 1:11:1:1:0:3 contradicts a stored claim",
+        "1700000000007-0 1:20:7:1:0:3 contradicts a stored claim",
+    ];
+    assert_eq!(tables.poisoned().await, noted);
+    // Again: nothing is noted twice.
+    tables.store(3, &batch).await;
+    assert_eq!(tables.poisoned().await, noted);
+    assert_eq!(tables.left(1).await, 997);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn claims_that_contradict_each_other_within_a_batch_leave_the_first() {
+    let tables = Tables::create().await;
+    let same_seq = Claim { entry: EntryId { ms: 1_700_000_000_009, counter: 0 }, ..claim(1, 1, 11) };
+    let same_user = claim(1, 5, 10);
+    let again = claim(1, 1, 10);
+    let batch = [same_seq, same_user, claim(1, 1, 10), again];
+    assert_eq!(tables.store(3, &batch).await, done(1, 1, vec![same_seq, same_user]));
+    assert_eq!(tables.rows().await, ["1:1:10:1"]);
+    assert_eq!(tables.left(1).await, 999);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn late_claims_wait_for_the_rebuild_and_then_only_what_it_stored_is_done() {
+    let tables = Tables::create().await;
+    let (stored, rest) = (claim(1, 1, 10), claim(1, 2, 20));
+    tables.store(3, &[stored]).await;
+    tables.stores.execute("UPDATE shards SET epoch = 4, state = 'recovering'").await;
+    assert_eq!(tables.store(3, &[stored, rest]).await, Stored::Late);
+    assert_eq!((tables.rows().await.len(), tables.poisoned().await.len(), tables.left(1).await), (1, 0, 999));
+    // The rebuild itself stores under its own epoch.
+    assert_eq!(tables.store(4, &[claim(1, 3, 30)]).await, done(1, 0, vec![]));
+    tables.stores.execute("UPDATE shards SET state = 'live'").await;
+    assert_eq!(tables.store(3, &[stored, rest]).await, done(0, 1, vec![rest]));
+    assert_eq!(tables.rows().await, ["1:1:10:1", "1:3:30:1"]);
+    assert_eq!(tables.left(1).await, 998);
+    let late = "1700000000002-0 1:20:2:1:0:3 late: made before the shard was rebuilt";
+    assert_eq!(tables.poisoned().await, [late]);
+    // An epoch that the row has not reached is never stored.
+    assert_eq!(tables.store(5, &[claim(1, 4, 40)]).await, Stored::Late);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_same_claims_from_many_connections_at_once_are_stored_exactly_once() {
+    const CLAIMS: u32 = 400;
+    let tables = Tables::create().await;
+    // Somebody else holds a coupon's row for a while.
+    let mut holder = tables.stores.db.connect_alone().await.expect("MySQL answers");
+    hold(&mut holder, "START TRANSACTION; SELECT id FROM coupons WHERE id = 1 FOR UPDATE").await;
+    let mut tasks = JoinSet::new();
+    for connection in 0..6_u32 {
+        let db = tables.stores.db.clone();
+        tasks.spawn(async move {
+            // Every connection has all claims of both coupons, in an order and in batches of its own.
+            let mut all: Vec<Claim> =
+                (1..=CLAIMS).flat_map(|seq| [claim(1, seq, seq.into()), claim(2, seq, seq.into())]).collect();
+            all.rotate_left(connection as usize * 97);
+            let (mut inserted, mut repeated) = (0, 0);
+            for batch in all.chunks(50 + connection as usize * 13) {
+                inserted += repeat(&db, batch, &mut repeated).await;
+            }
+            (inserted, repeated)
+        });
+    }
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    hold(&mut holder, "ROLLBACK").await;
+    let counts = tasks.join_all().await;
+    let inserted: usize = counts.iter().map(|(inserted, _)| inserted).sum();
+    assert_eq!(inserted, 800, "{counts:?}");
+    assert_eq!(tables.rows().await.len(), 800);
+    assert_eq!((tables.left(1).await, tables.left(2).await), (600, 600));
+    assert_eq!(tables.poisoned().await, [""; 0]);
+}
+
+/// Stores a batch as the ledger does: repeated on a new connection after every error.
+async fn repeat(db: &couponrush::db::Db, batch: &[Claim], repeated: &mut u32) -> usize {
+    loop {
+        let mut connection = db.connect_alone().await.expect("MySQL answers");
+        match claims::store(&mut connection, SHARD, Epoch(3), batch).await {
+            Ok(Stored::Done(outcome)) => {
+                assert_eq!(outcome.poisoned, []);
+                return outcome.inserted;
+            }
+            Ok(Stored::Late) => panic!("the epoch has not changed"),
+            Err(_) => *repeated += 1,
+        }
+    }
+}
+
+async fn hold(connection: &mut couponrush::db::Connection, sql: &str) {
+    use diesel_async::SimpleAsyncConnection;
+    connection.batch_execute(sql).await.expect("MySQL does it");
+}
