@@ -54,18 +54,24 @@ pub async fn json<T: DeserializeOwned>(
 pub async fn check(request: &mut ServiceRequest) -> Result<(), HttpResponse> {
     let Some(limits) = request.app_data::<web::Data<Shared>>().map(|shared| shared.body) else { return Ok(()) };
     if announces_too_much(request, limits.bytes_max) {
-        return Err(ApiError::too_large(limits.bytes_max).response());
+        return Err(refusal(request, &ApiError::too_large(limits.bytes_max)));
     }
     if request.chunked().unwrap_or(false) {
         let mut payload = request.take_payload();
         match read(&mut payload, limits).await {
             Ok(bytes) => request.set_payload(Payload::from(Bytes::from(bytes))),
             Err(error) => {
-                return Err(error.response().map_body(|_, body| BoxBody::new(Closing { body, _rest: payload })));
+                return Err(refusal(request, &error).map_body(|_, body| BoxBody::new(Closing { body, _rest: payload })));
             }
         }
     }
     Ok(())
+}
+
+/// As the route's own errors: a login answers with a `kind` whatever happens.
+fn refusal(request: &ServiceRequest, error: &ApiError) -> HttpResponse {
+    let is_login = request.path().trim_end_matches('/') == "/api/auth";
+    if is_login { error.login_response() } else { error.response() }
 }
 
 fn announces_too_much(request: &ServiceRequest, bytes_max: usize) -> bool {

@@ -86,6 +86,22 @@ async fn a_login_that_is_not_json_is_told_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_login_that_is_too_long_is_answered_with_a_kind_as_well() {
+    let app = TestApp::start().await;
+    let body = format!("{:4096}\r\n", "{}");
+    for (length, body) in [
+        (format!("Content-Length: {}", body.len()), body.clone()),
+        ("Transfer-Encoding: chunked".to_owned(), format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len())),
+    ] {
+        for path in ["/api/auth", "/api/auth/"] {
+            let answer = raw(app.instances[0].address, &format!("POST {path} HTTP/1.1\r\n{length}"), &body);
+            assert_eq!(answer.status(), 413, "{}", answer.text);
+            assert!(answer.body().ends_with(r#""code":"body-too-large","kind":""}"#), "{}", answer.text);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_login_takes_keys_of_any_case_and_json_sent_as_a_form() {
     let app = TestApp::start().await;
     app.client().register("ann", "customer").await;

@@ -167,6 +167,13 @@ async fn a_token_of_another_algorithm_or_secret_is_nobodys() {
     let encode = |text: &str| URL_SAFE_NO_PAD.encode(text);
     let signature = token.rsplit_once('.').expect("a JWT has dots").1;
     let none = |name: &str| format!("{}.{}", encode(&json!({"alg": name}).to_string()), encode(&payload.to_string()));
+    // As HS256 signs it, under a header that says otherwise.
+    let mislabelled = |name: &str| {
+        let (text, key) = (none(name), EncodingKey::from_secret(SECRET.as_bytes()));
+        let signature = jsonwebtoken::crypto::sign(text.as_bytes(), &key, Algorithm::HS256);
+        format!("{text}.{}", signature.expect("a text can be signed"))
+    };
+    assert_eq!(app.client().list("ann", &mislabelled("HS256")).await.status, 204);
     for forged in [
         sign(Algorithm::HS512, SECRET, &payload),
         sign(Algorithm::HS384, SECRET, &payload),
@@ -176,6 +183,9 @@ async fn a_token_of_another_algorithm_or_secret_is_nobodys() {
         format!("{}.", none("None")),
         format!("{}.{signature}", none("none")),
         format!("{}.{signature}", none("HS256")),
+        mislabelled("none"),
+        mislabelled("HS512"),
+        mislabelled("hs256"),
     ] {
         assert_not_logged_in(&app, &forged).await;
     }
