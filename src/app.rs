@@ -161,6 +161,7 @@ impl Application {
             settings: ledger_settings(instance.clone()),
             abandon: CancellationToken::new(),
             connection: None,
+            late: Vec::new(),
         };
         let recovery = Recovery {
             db: db.clone(),
