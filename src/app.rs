@@ -155,6 +155,7 @@ impl Application {
             settings: ledger_settings(instance.clone()),
             abandon: CancellationToken::new(),
             connection: None,
+            late: Vec::new(),
         };
         let recovery = Recovery {
             db: db.clone(),

@@ -269,22 +269,19 @@ impl Publishing {
             return Ok(());
         };
         let live = self.live()?;
-        match self.send(connection, live.as_str(), &stored.coupon, presence(&stored)).await {
+        // A lowering that was given up may still be on its way to Redis, one revision above the row's; what is published
+        // here is above that, and MySQL has it first.
+        let coupon = Coupon { revision: stored.coupon.revision + 2, ..stored.coupon.clone() };
+        coupons::update(&self.db, &mut tx, &stored, &coupon).await?;
+        tx.commit().await?;
+        match self.send(connection, live.as_str(), &coupon, presence(&stored)).await {
             Sent::Yes => {
-                tx.commit().await?;
-                self.note(&stored.coupon).await;
+                self.note(&coupon).await;
                 Ok(())
             }
-            Sent::Refused(Published::Older { revision }) => {
-                // Redis was asked to lower the amount and MySQL was not committed: MySQL's facts win, above it.
-                let above = Coupon { revision: revision + 1, ..stored.coupon.clone() };
-                coupons::update(&self.db, &mut tx, &stored, &above).await?;
-                tx.commit().await?;
-                Ok(())
-            }
+            Sent::Refused(Published::Older { revision }) => self.raise_above(id, revision).await,
             Sent::Refused(Published::BelowClaimed) => {
                 log::error!("publishing: coupon {id} cannot be published: its amount is below what is claimed");
-                tx.roll_back().await;
                 Err(PublishError::BelowClaimed)
             }
             Sent::Refused(refused) => {
@@ -293,6 +290,18 @@ impl Publishing {
             }
             Sent::Failed(error) => Err(PublishError::Unknown(error.into())),
         }
+    }
+
+    /// Redis has a higher revision than MySQL had: a later change, or one that MySQL never committed. There MySQL's facts win.
+    async fn raise_above(&self, id: CouponId, revision: u64) -> Result<(), PublishError> {
+        let mut tx = self.db.begin().await?;
+        let Some(stored) = coupons::lock(&self.db, &mut tx, id).await? else { return Ok(()) };
+        if stored.coupon.revision < revision {
+            let above = Coupon { revision: revision + 1, ..stored.coupon.clone() };
+            coupons::update(&self.db, &mut tx, &stored, &above).await?;
+            tx.commit().await?;
+        }
+        Ok(())
     }
 
     fn live(&self) -> Result<Arc<Live>, PublishError> {

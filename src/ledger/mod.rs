@@ -60,6 +60,8 @@ pub struct State {
     /// whose length says nothing of the batch in the persister's hands.
     accepted: AtomicU64,
     settled: AtomicU64,
+    /// Claims in the persister's hands that wait for a rebuild: no rebuild may wait for them.
+    late: AtomicU64,
     /// The persister may hold claims that it read from the outbox.
     sweeping: AtomicBool,
     /// The last loading in which a claim contradicted what MySQL has.
@@ -109,10 +111,11 @@ impl Ledger {
         self.state.accepted.load(Ordering::SeqCst) - settled
     }
 
-    /// Whether MySQL has every claim that this process ever held, from its channel or from a sweep. Stays so while nobody
-    /// makes claims and nothing is trusted.
+    /// Whether MySQL has every claim of this loading that this process ever held, from its channel or from a sweep. Stays so
+    /// while nobody makes claims and nothing is trusted.
     pub fn is_drained(&self) -> bool {
-        self.unsettled() == 0 && !self.state.sweeping.load(Ordering::SeqCst)
+        let late = self.state.late.load(Ordering::SeqCst);
+        self.unsettled() <= late && !self.state.sweeping.load(Ordering::SeqCst)
     }
 
     pub fn state(&self) -> &Arc<State> {

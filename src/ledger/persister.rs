@@ -52,6 +52,8 @@ pub struct Persister {
     pub abandon: CancellationToken,
     /// The connection and when it was last used.
     pub connection: Option<(Connection, Instant)>,
+    /// Claims made before the shard was rebuilt. They wait until it is live again, and what comes after them does not.
+    pub late: Vec<Claim>,
 }
 
 /// A batch was given up because nobody waits for it any more; its claims are in the outbox.
@@ -63,6 +65,9 @@ impl Persister {
         let mut batch = Vec::with_capacity(self.settings.batch_max);
         let mut next_sweep = Instant::now() + self.settings.sweep_every;
         loop {
+            if channel.is_closed() && channel.is_empty() && self.settle_late(true).await.is_err() {
+                return channel.len() + self.late.len();
+            }
             tokio::select! {
                 biased;
                 () = close.cancelled(), if !channel.is_closed() => {
@@ -81,16 +86,18 @@ impl Persister {
             self.state.set_oldest(batch.iter().map(|claim| claim.entry).min());
             let mut result = Ok(());
             if Instant::now() >= next_sweep && !channel.is_closed() {
-                result = self.sweep().await;
+                result = self.settle_late(false).await;
+                if result.is_ok() {
+                    result = self.sweep().await;
+                }
                 next_sweep = Instant::now() + self.settings.sweep_every;
             }
             if result.is_ok() {
                 result = self.settle(&batch).await;
             }
             if result.is_err() {
-                return batch.len() + channel.len();
+                return batch.len() + channel.len() + self.late.len();
             }
-            self.state.settled.fetch_add(batch.len() as u64, Ordering::SeqCst);
             batch.clear();
             self.state.set_oldest(None);
         }
@@ -116,9 +123,43 @@ impl Persister {
     async fn settle(&mut self, batch: &[Claim]) -> Result<(), Abandoned> {
         // Almost always one epoch; around a rebuild there may be two.
         for claims in batch.chunk_by(|a, b| a.epoch == b.epoch) {
-            self.store(claims[0].epoch, claims).await?;
-            let ids: Vec<EntryId> = claims.iter().map(|claim| claim.entry).collect();
-            self.delete(claims[0].epoch, &ids).await;
+            if self.store(claims[0].epoch, claims).await? {
+                let ids: Vec<EntryId> = claims.iter().map(|claim| claim.entry).collect();
+                self.delete(claims[0].epoch, &ids).await;
+                self.state.settled.fetch_add(claims.len() as u64, Ordering::SeqCst);
+            } else {
+                self.set_aside(claims, claims.len() as u64);
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps claims for which the shard must be live first. `counted`: how many of them are counted as accepted.
+    fn set_aside(&mut self, claims: &[Claim], counted: u64) {
+        log::warn!("ledger: {} claims are of an earlier loading; they wait until this one is complete", claims.len());
+        self.late.extend_from_slice(claims);
+        self.state.accepted.fetch_add(claims.len() as u64 - counted, Ordering::SeqCst);
+        self.state.late.store(self.late.len() as u64, Ordering::SeqCst);
+    }
+
+    /// Settles late claims as far as the shard is live; until none is left where `all` of them must be.
+    async fn settle_late(&mut self, all: bool) -> Result<(), Abandoned> {
+        while let Some(first) = self.late.first() {
+            let epoch = first.epoch;
+            let count = self.late.iter().take(self.settings.batch_max).take_while(|claim| claim.epoch == epoch).count();
+            let claims = self.late[..count].to_vec();
+            if self.store(epoch, &claims).await? {
+                self.late.drain(..count);
+                self.state.late.store(self.late.len() as u64, Ordering::SeqCst);
+                self.state.settled.fetch_add(count as u64, Ordering::SeqCst);
+            } else if all {
+                tokio::select! {
+                    () = tokio::time::sleep(self.settings.sweep_every) => {}
+                    () = self.abandon.cancelled() => return Err(Abandoned),
+                }
+            } else {
+                return Ok(());
+            }
         }
         Ok(())
     }
@@ -169,8 +210,10 @@ impl Persister {
         }
         log::info!("ledger: sweeping {} claims that no channel brought", entries.len());
         let claims: Vec<Claim> = entries.iter().filter_map(|entry| entry.claim.clone().ok()).collect();
-        if !claims.is_empty() {
-            self.store(epoch, &claims).await?;
+        if !claims.is_empty() && !self.store(epoch, &claims).await? {
+            // Redis may have lost them since: they are in these hands alone.
+            self.set_aside(&claims, 0);
+            return Ok(());
         }
         for entry in entries {
             if let Err(text) = &entry.claim {
@@ -182,8 +225,8 @@ impl Persister {
         Ok(())
     }
 
-    /// Repeats the transaction until it is committed.
-    async fn store(&mut self, epoch: Epoch, claims: &[Claim]) -> Result<(), Abandoned> {
+    /// Repeats the transaction until it is committed. `false`: it cannot be yet, because the claims are late.
+    async fn store(&mut self, epoch: Epoch, claims: &[Claim]) -> Result<bool, Abandoned> {
         let mut pause = self.settings.pauses.0;
         let mut failing_since = None;
         let abandon = self.abandon.clone();
@@ -209,10 +252,9 @@ impl Persister {
                         let since: Instant = since;
                         log::info!("ledger: storing again, after {:.1} s", since.elapsed().as_secs_f64());
                     }
-                    return Ok(());
+                    return Ok(true);
                 }
-                // The rebuild that made them late says when it is done.
-                Ok(Stored::Late) => pause = self.settings.pauses.0,
+                Ok(Stored::Late) => return Ok(false),
                 Err(error) => {
                     self.connection = None;
                     self.state.failures.fetch_add(1, Ordering::Relaxed);

@@ -205,6 +205,28 @@ async fn claims_in_the_hands_of_a_sweep_are_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn claims_of_a_loading_before_the_last_hold_up_no_recovery() {
+    let redis = RedisServer::start().await;
+    let (app, crowd) = selling(&redis).await;
+    let lock = app.stores.lock_table("claims").await;
+    let clients = [app.client().clone()];
+    let first = rush(&clients, &crowd[..50], ("shop", "rush"), 8, PATIENCE).await;
+    // As for an instance that slept while another began a rebuild and died: its claims are late, and nobody can end their
+    // waiting but a recovery.
+    app.stores.execute("UPDATE shards SET epoch = epoch + 1, next_epoch = epoch + 2, state = 'recovering'").await;
+    drop(lock);
+    let got = rush(&clients, &crowd[..60], ("shop", "rush"), 8, PATIENCE).await;
+    for (again, first) in got.iter().zip(&first) {
+        let (again, first) = (again.answer.as_ref().expect("answered"), first.answer.as_ref().expect("answered"));
+        assert_eq!(again.result(), "already-claimed");
+        assert_eq!(again.header("Claim-Token"), first.header("Claim-Token"));
+    }
+    app.settle().await;
+    assert_eq!(app.stores.number("SELECT COUNT(*) FROM claims").await, 60);
+    assert_eq!(app.stores.number("SELECT COUNT(*) FROM poisoned_claims").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_outcome_that_was_unknown_is_final_before_long() {
     let redis = RedisServer::start().await;
     let (app, crowd) = selling(&redis).await;
