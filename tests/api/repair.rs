@@ -84,7 +84,7 @@ async fn where_redis_was_lowered_and_mysql_was_not_mysql_wins() {
     assert_eq!(client.claim("shop", "ten", &customers[5]).await.result(), "sold-out");
     nothing_lags(&app).await;
     assert_eq!(app.stores.number("SELECT amount FROM coupons").await, 5);
-    assert_eq!(app.stores.number("SELECT revision FROM coupons").await, 7, "above what Redis had");
+    assert!(app.stores.number("SELECT revision FROM coupons").await > 6, "above what Redis had");
     let answer = client.put(&format!("{SHOP}/ten"), &shop, &json!({"amount": 6})).await;
     assert_eq!(answer.status, 200);
     assert_eq!(client.claim("shop", "ten", &customers[5]).await.result(), "claimed");
