@@ -20,14 +20,18 @@ async fn sold() -> (TestApp, Vec<Customer>) {
     (app, crowd)
 }
 
-/// Damages, audits, mends; the audit must name `expected`.
-async fn damaged(app: &TestApp, damage: Damage<'_>, mend: Damage<'_>, expected: &[&str]) {
-    damage.inflict(app).await;
+/// Damages, audits, mends; the audit must name everything `expected`.
+async fn damaged(app: &TestApp, damages: &[Damage<'_>], mends: &[Damage<'_>], expected: &[&str]) {
+    for damage in damages {
+        damage.inflict(app).await;
+    }
     let (holds, said) = audit(&app.stores, &[]).await;
-    mend.inflict(app).await;
-    assert!(!holds, "{damage:?} went unseen: {said}");
+    for mend in mends {
+        mend.inflict(app).await;
+    }
+    assert!(!holds, "{damages:?} went unseen: {said}");
     for expected in expected {
-        assert!(said.contains(expected), "{damage:?}: {expected:?} is not in {said}");
+        assert!(said.contains(expected), "{damages:?}: {expected:?} is not in {said}");
     }
 }
 
@@ -59,22 +63,25 @@ async fn damage_in_mysql_is_named() {
     let (holds, said) = audit(&app.stores, &[]).await;
     assert!(holds && said.contains("1 coupons, 40 claims in MySQL, 0 waiting in the outbox"), "{said}");
 
-    let keep = "CREATE TABLE kept AS SELECT * FROM claims WHERE seq = 7; DELETE FROM claims WHERE seq = 7";
-    let bring_back = "INSERT INTO claims SELECT * FROM kept; DROP TABLE kept";
-    damaged(&app, Mysql(keep), Mysql(bring_back), &["I8 conservation", "39 claims", "holds seq 7 in Redis only"]).await;
-    let (lower, raise) = ("UPDATE coupons SET left_count = 19", "UPDATE coupons SET left_count = 20");
-    damaged(&app, Mysql(lower), Mysql(raise), &["I8 conservation", "19 of 60 left, but 40 claims"]).await;
-    let (away, back) = ("UPDATE claims SET seq = 61 WHERE seq = 7", "UPDATE claims SET seq = 7 WHERE seq = 61");
-    damaged(&app, Mysql(away), Mysql(back), &["I5 dense", "seq 61 is above the 60 units", "I6 stable answer"]).await;
-    let invent = "INSERT INTO claims VALUES (1, 41, 999999, 1, 0, 1, NULL); UPDATE coupons SET left_count = 19";
-    let remove = "DELETE FROM claims WHERE seq = 41; UPDATE coupons SET left_count = 20";
-    damaged(&app, Mysql(invent), Mysql(remove), &["41 claims in MySQL, 40 in Redis", "user 999999"]).await;
-    let second = "INSERT INTO claims SELECT coupon_id, 41, user_id, 2, 0, 1, NULL FROM claims WHERE seq = 1";
-    let remove = "DELETE FROM claims WHERE seq = 41";
-    damaged(&app, Mysql(second), Mysql(remove), &["I4 limits", "holds more than one"]).await;
-    let orphan = "INSERT INTO claims VALUES (77, 1, 1, 1, 0, 1, NULL)";
-    let remove = "DELETE FROM claims WHERE coupon_id = 77";
-    damaged(&app, Mysql(orphan), Mysql(remove), &["coupon 77: has claims but does not exist"]).await;
+    let delete = Mysql("CREATE TABLE kept AS SELECT * FROM claims WHERE seq = 7; DELETE FROM claims WHERE seq = 7");
+    let bring_back = Mysql("INSERT INTO claims SELECT * FROM kept; DROP TABLE kept");
+    let orphan = Mysql("INSERT INTO claims VALUES (77, 1, 1, 1, 0, 1, NULL)");
+    let remove = Mysql("DELETE FROM claims WHERE coupon_id = 77");
+    let lost =
+        ["I8 conservation", "39 claims", "holds seq 7 in Redis only", "coupon 77: has claims but does not exist"];
+    damaged(&app, &[delete, orphan], &[bring_back, remove], &lost).await;
+
+    let (lower, raise) = (Mysql("UPDATE coupons SET left_count = 19"), Mysql("UPDATE coupons SET left_count = 20"));
+    let away = Mysql("UPDATE claims SET seq = 61 WHERE seq = 7");
+    let back = Mysql("UPDATE claims SET seq = 7 WHERE seq = 61");
+    let moved = ["19 of 60 left, but 40 claims", "I5 dense", "seq 61 is above the 60 units", "I6 stable answer"];
+    damaged(&app, &[lower, away], &[raise, back], &moved).await;
+
+    let invent = Mysql("INSERT INTO claims VALUES (1, 41, 999999, 1, 0, 1, NULL)");
+    let second = Mysql("INSERT INTO claims SELECT coupon_id, 42, user_id, 2, 0, 1, NULL FROM claims WHERE seq = 1");
+    let remove = Mysql("DELETE FROM claims WHERE seq > 40");
+    let added = ["42 claims in MySQL, 40 in Redis", "user 999999", "I4 limits", "holds more than one"];
+    damaged(&app, &[invent, second], &[remove], &added).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -91,23 +98,27 @@ async fn damage_in_redis_is_named() {
     let user = format!("user {} of coupon 1", crowd[3].user.id);
 
     let (lower, raise) = (["HSET", &coupon, "claimed", "39"], ["HSET", &coupon, "claimed", "40"]);
-    damaged(&app, Redis(&lower), Redis(&raise), &["I8 conservation", "40 claims in MySQL, 39 in Redis"]).await;
-    let higher = ["HSET", &coupon, "claimed", "41"];
-    damaged(&app, Redis(&higher), Redis(&raise), &["I2 nothing lost", "41 claims in Redis"]).await;
     let (delete, back) = (["HDEL", &holder, "1"], ["HSET", &holder, "1", &held]);
-    damaged(&app, Redis(&delete), Redis(&back), &["I6 stable answer", &user, "and None in Redis"]).await;
-    let other = ["HSET", &holder, "1", "9:1700000000000-0:0"];
-    damaged(&app, Redis(&other), Redis(&back), &["I6 stable answer", &user]).await;
-    let garbage = ["HSET", &holder, "1", "x"];
-    damaged(&app, Redis(&garbage), Redis(&back), &["I3 no phantom", "is not a hold"]).await;
-    let (invent, remove) = (["HSET", &stranger, "1", "50:1700000000000-0:0"], ["DEL", &stranger]);
-    damaged(&app, Redis(&invent), Redis(&remove), &["I2 nothing lost", "holds seq 50 in Redis only"]).await;
-    let (hole, whole) = (["RPUSH", &holes, "5"], ["DEL", &holes]);
-    damaged(&app, Redis(&hole), Redis(&whole), &["I8 conservation", "40 claims in MySQL, 39 in Redis"]).await;
     let (more, same) = (["HSET", &coupon, "amount", "70"], ["HSET", &coupon, "amount", "60"]);
-    damaged(&app, Redis(&more), Redis(&same), &["I8 conservation", "70 units in Redis, 60 in MySQL"]).await;
-    let (drop, live) = (["RENAME", &coupon, "elsewhere"], ["RENAME", "elsewhere", &coupon]);
-    damaged(&app, Redis(&drop), Redis(&live), &["I8 conservation", "coupon 1: is not in Redis"]).await;
+    let named =
+        ["40 claims in MySQL, 39 in Redis", "I6 stable answer", &user, "and None in Redis", "70 units in Redis"];
+    damaged(&app, &[Redis(&lower), Redis(&delete), Redis(&more)], &[Redis(&raise), Redis(&back), Redis(&same)], &named)
+        .await;
+
+    let (higher, other) = (["HSET", &coupon, "claimed", "41"], ["HSET", &holder, "1", "9:1700000000000-0:0"]);
+    let named = ["I2 nothing lost", "41 claims in Redis", "I6 stable answer", &user];
+    damaged(&app, &[Redis(&higher), Redis(&other)], &[Redis(&raise), Redis(&back)], &named).await;
+
+    let (hole, whole) = (["RPUSH", &holes, "5"], ["DEL", &holes]);
+    let garbage = ["HSET", &holder, "1", "x"];
+    let (invent, remove) = (["HSET", &stranger, "1", "50:1700000000000-0:0"], ["DEL", &stranger]);
+    let named = ["40 claims in MySQL, 39 in Redis", "I3 no phantom", "is not a hold", "holds seq 50 in Redis only"];
+    let mends = [Redis(&whole), Redis(&back), Redis(&remove)];
+    damaged(&app, &[Redis(&hole), Redis(&garbage), Redis(&invent)], &mends, &named).await;
+
+    let away = format!("{coupon}:away");
+    let (drop, live) = (["RENAME", &coupon, &away], ["RENAME", &away, &coupon]);
+    damaged(&app, &[Redis(&drop)], &[Redis(&live)], &["I8 conservation", "coupon 1: is not in Redis"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
