@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use couponrush::domain::CouponId;
+use couponrush::domain::{CouponId, Epoch};
+use couponrush::kv::Live;
 use couponrush::stock::Taken;
 use tokio::task::JoinHandle;
 
@@ -182,26 +183,62 @@ async fn claims_in_the_hands_of_a_sweep_are_waited_for() {
         assert!(matches!(taken, Ok(Taken::Claimed(_))), "{taken:?}");
     }
     let lock = app.stores.lock_table("claims").await;
-    let inserting =
-        "SELECT COUNT(*) FROM information_schema.processlist WHERE db = DATABASE() AND info LIKE 'INSERT INTO c%'";
-    eventually("the sweep waits for MySQL", || async { app.stores.number(inserting).await == 1 }).await;
-    // From now on they are in the program's memory alone, and their transaction is broken off.
+    flush_and_break_off(&app).await;
+    drop(lock);
+    assert_kept(&app, 100).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn claims_in_the_channel_are_waited_for() {
+    let redis = RedisServer::start().await;
+    let (app, crowd) = selling(&redis).await;
+    let lock = app.stores.lock_table("claims").await;
+    let got = rush(&[app.client().clone()], &crowd[..100], ("shop", "rush"), 16, PATIENCE).await;
+    assert!(got.iter().all(Got::has_unit));
+    flush_and_break_off(&app).await;
+    drop(lock);
+    assert_kept(&app, 100).await;
+}
+
+/// Empties Redis while the ledger waits for MySQL: from then on its claims are in the program's memory alone. Their
+/// transaction is broken off again and again, so that it is not what holds up a rebuild.
+async fn flush_and_break_off(app: &TestApp) {
+    let inserting = "FROM information_schema.processlist WHERE db = DATABASE() AND info LIKE 'INSERT INTO c%'";
+    let count = format!("SELECT COUNT(*) {inserting}");
+    eventually("the ledger waits for MySQL", || async { app.stores.number(&count).await == 1 }).await;
     app.stores.redis::<()>(&redis::cmd("FLUSHALL")).await;
     eventually("the gate is closed", || async { !app.instances[0].ops.is_ready().await }).await;
-    let killing = Instant::now();
-    while killing.elapsed() < Duration::from_secs(2) {
-        let kill = "SELECT CAST(id AS CHAR) AS value FROM information_schema.processlist \
-                    WHERE db = DATABASE() AND info LIKE 'INSERT INTO c%'";
-        for id in app.stores.texts(kill).await {
-            app.stores.execute(&format!("KILL {id}")).await;
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(2) {
+        for id in app.stores.texts(&format!("SELECT CAST(id AS CHAR) AS value {inserting}")).await {
+            app.stores.kill_connection(&id).await;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    drop(lock);
+}
+
+async fn assert_kept(app: &TestApp, count: i64) {
     eventually("it sells again", || app.instances[0].ops.is_ready()).await;
     app.settle().await;
     assert_eq!(app.stores.number("SELECT COUNT(*) FROM poisoned_claims").await, 0);
-    assert_eq!(app.stores.number("SELECT COUNT(*) FROM claims").await, 100);
+    assert_eq!(app.stores.number("SELECT COUNT(*) FROM claims").await, count);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_claim_under_another_loading_than_what_redis_holds_changes_nothing() {
+    let redis = RedisServer::start().await;
+    let (app, crowd) = selling(&redis).await;
+    let (connection, live, stock) = (app.stores.connection().await, app.stores.live().await, app.stores.stock());
+    let (keys, user) = (app.stores.keys(), crowd[0].user.id);
+    for other in [Live::new(&live.run_id, Epoch(live.epoch.0 + 1)), Live::new("another", live.epoch)] {
+        let taken = stock.take(&connection, &other, CouponId(1), user, Duration::from_secs(5)).await;
+        assert!(matches!(taken, Ok(Taken::NotLoaded)), "{taken:?}");
+    }
+    let mut claimed = redis::cmd("HGET");
+    claimed.arg(keys.coupon(CouponId(1))).arg("claimed");
+    assert_eq!(app.stores.redis::<u32>(&claimed).await, 0);
+    assert_eq!(app.stores.redis::<u32>(redis::cmd("EXISTS").arg(keys.holder(user))).await, 0);
+    assert_eq!(app.stores.redis::<u32>(redis::cmd("XLEN").arg(keys.outbox())).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

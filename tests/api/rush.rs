@@ -33,6 +33,13 @@ async fn of_ten_thousand_customers_exactly_one_thousand_get_the_thousand_units()
         let answer = got.answer.as_ref().expect("it has a result");
         assert_eq!(proof(answer).user, customer.user.id, "each is given his own unit");
     }
+    // Whoever has a unit is told so, sold out or not.
+    let holder = got.iter().position(|got| got.result() == "claimed").expect("somebody was");
+    let first = got[holder].answer.as_ref().expect("it has a result");
+    let again = rush(&clients, &crowd[holder..=holder], ("shop", "rush"), 1, PATIENCE).await;
+    assert_eq!(again[0].result(), "already-claimed");
+    let again = again[0].answer.as_ref().expect("it has a result");
+    assert_eq!(again.header("Claim-Token"), first.header("Claim-Token"));
     let (holds, said) = audit(&app.stores, &[]).await;
     assert!(holds && said.contains("1000 claims in MySQL"), "{said}");
 }

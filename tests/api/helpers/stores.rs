@@ -98,12 +98,16 @@ impl Stores {
         let others = "SELECT CAST(id AS CHAR) AS value FROM information_schema.processlist \
                       WHERE db = DATABASE() AND id <> CONNECTION_ID()";
         let ids = self.texts(others).await;
-        let mut connection = connect(&self.server_url).await;
         for id in &ids {
-            // It may have ended meanwhile.
-            let _ = connection.batch_execute(&format!("KILL {id}")).await;
+            self.kill_connection(id).await;
         }
         ids.len()
+    }
+
+    /// Kills a connection, unless it has ended meanwhile.
+    pub async fn kill_connection(&self, id: &str) {
+        let mut connection = connect(&self.server_url).await;
+        let _ = connection.batch_execute(&format!("KILL {id}")).await;
     }
 
     /// A connection to Redis as the service has one.
