@@ -21,23 +21,25 @@
 --   {'not-loaded'}   `live` is another
 --   {'too-late'}     `not after` has passed
 --   {'backlog'}      the outbox is full
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then
+-- A local name is cheaper than a look-up in a table for each of eight calls.
+local call = redis.call
+if call('GET', KEYS[1]) ~= ARGV[1] then
   return {'not-loaded'}
 end
-local now = redis.call('TIME')
+local now = call('TIME')
 if now[1] * 1000 + now[2] / 1000 > tonumber(ARGV[3]) then
   return {'too-late'}
 end
 
 -- The holder before everything else: whoever has it is told so, sold out or not.
-local held = redis.call('HGET', KEYS[3], ARGV[4])
+local held = call('HGET', KEYS[3], ARGV[4])
 if held then
   local entry = string.match(held, ':(.-):')
-  local pending = redis.call('XRANGE', KEYS[5], entry, entry)
+  local pending = call('XRANGE', KEYS[5], entry, entry)
   return {'already', held, #pending}
 end
 
-local coupon = redis.call('HMGET', KEYS[2], 'amount', 'claimed', 'scheduled')
+local coupon = call('HMGET', KEYS[2], 'amount', 'claimed', 'scheduled')
 if not coupon[1] then
   return {'missing'}
 end
@@ -50,22 +52,22 @@ end
 local seq = string.format('%.0f', coupon[2] + 1)
 local hole = tonumber(seq) > tonumber(coupon[1])
 if hole then
-  seq = redis.call('LINDEX', KEYS[4], 0)
+  seq = call('LINDEX', KEYS[4], 0)
   if not seq then
     return {'sold-out'}
   end
 end
-if redis.call('XLEN', KEYS[5]) >= tonumber(ARGV[6]) then
+if call('XLEN', KEYS[5]) >= tonumber(ARGV[6]) then
   return {'backlog'}
 end
 
 -- XADD is the first write because it is the one that memory limits refuse: refused, nothing has happened.
 local claim = ARGV[4] .. ':' .. ARGV[5] .. ':' .. seq .. ':1:0:' .. ARGV[2]
-local entry = redis.call('XADD', KEYS[5], '*', 'c', claim)
+local entry = call('XADD', KEYS[5], '*', 'c', claim)
 if hole then
-  redis.call('LPOP', KEYS[4])
+  call('LPOP', KEYS[4])
 else
-  redis.call('HSET', KEYS[2], 'claimed', seq)
+  call('HSET', KEYS[2], 'claimed', seq)
 end
-redis.call('HSET', KEYS[3], ARGV[4], seq .. ':' .. entry .. ':0')
+call('HSET', KEYS[3], ARGV[4], seq .. ':' .. entry .. ':0')
 return {'claimed', seq, entry}
