@@ -52,6 +52,8 @@ async fn assert_exact(app: &TestApp, crowd: &[Customer], got: &[Got]) {
 async fn forgotten_scripts_are_loaded_again_and_nobody_notices() {
     let redis = RedisServer::start().await;
     let (app, crowd) = selling(&redis).await;
+    app.stores.redis::<()>(redis::cmd("SCRIPT").arg("FLUSH")).await;
+    assert_eq!(app.client().list("shop", &crowd[0].token).await.status, 200);
     let running = start_rush(&[app.client().clone()], &crowd);
     while !running.is_finished() {
         app.stores.redis::<()>(redis::cmd("SCRIPT").arg("FLUSH")).await;
