@@ -12,7 +12,7 @@ use super::lists::page_of;
 use super::session::user_of_kind;
 use super::{Shared, answer, path};
 use crate::claiming::Attempt;
-use crate::db::claims::{Holding, holdings};
+use crate::db::claim_rows::{Holding, holdings};
 use crate::db::{Db, DbError};
 use crate::domain::{Claim, CouponId, Kind, Refusal, Seq};
 use crate::kv::Link;

@@ -1,17 +1,15 @@
 //! What Redis holds, against MySQL and the outbox.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::Duration;
 
-use diesel::prelude::*;
-use diesel::sql_types::{Bigint, Integer, TinyInt, Unsigned};
-use diesel_async::RunQueryDsl;
 use futures_util::TryStreamExt;
 
 use super::in_mysql::CouponRow;
 use super::{Audit, AuditError, Look};
+use crate::db::claim_rows::{self, Which};
 use crate::domain::{ActivityId, Claim, CouponId, EntryId, Epoch, UserId};
-use crate::kv::KvError;
+use crate::kv::{Keys, KvError};
 
 /// How long a pipeline may take.
 pub(super) const WAIT: Duration = Duration::from_secs(10);
@@ -27,18 +25,6 @@ pub(super) struct Count {
     amount: u64,
     claimed: u64,
     holes: u64,
-}
-
-#[derive(QueryableByName)]
-struct ClaimRow {
-    #[diesel(sql_type = Unsigned<Bigint>)]
-    coupon_id: u64,
-    #[diesel(sql_type = Unsigned<Integer>)]
-    seq: u32,
-    #[diesel(sql_type = Unsigned<Bigint>)]
-    user_id: u64,
-    #[diesel(sql_type = Unsigned<TinyInt>)]
-    nth: u8,
 }
 
 impl Audit {
@@ -125,8 +111,7 @@ impl Audit {
     /// Every row is held in Redis by its user, with its seq.
     pub(super) async fn check_rows_are_held(&self, look: &mut Look) -> Result<(), AuditError> {
         let mut mysql = self.db.connect_alone().await?;
-        let query = diesel::sql_query("SELECT coupon_id, seq, user_id, nth FROM claims");
-        let mut rows = query.load_stream::<ClaimRow>(&mut mysql).await.map_err(AuditError::Read)?;
+        let mut rows = claim_rows::stream(&mut mysql, Which::All).await.map_err(AuditError::Read)?;
         let mut batch = Vec::with_capacity(BATCH);
         while let Some(row) = rows.try_next().await.map_err(AuditError::Read)? {
             batch.push(row);
@@ -138,19 +123,19 @@ impl Audit {
         self.check_batch_is_held(look, &batch).await
     }
 
-    async fn check_batch_is_held(&self, look: &mut Look, batch: &[ClaimRow]) -> Result<(), AuditError> {
+    async fn check_batch_is_held(&self, look: &mut Look, batch: &[Claim]) -> Result<(), AuditError> {
         if batch.is_empty() {
             return Ok(());
         }
         let mut pipeline = redis::pipe();
         for row in batch {
-            pipeline.cmd("HGET").arg(self.keys.holder(UserId(row.user_id))).arg(field(row.coupon_id, row.nth));
+            pipeline.cmd("HGET").arg(self.keys.holder(row.user)).arg(Keys::held_field(row.coupon, row.nth));
         }
         for (reply, row) in self.connection.call_all(&pipeline, WAIT).await?.into_iter().zip(batch) {
             let held: Option<String> = read(Some(reply))?;
             let seq = held.as_deref().and_then(|held| held.split(':').next()).and_then(|seq| seq.parse::<u32>().ok());
             if seq != Some(row.seq) {
-                let subject = format!("user {} of coupon {}", row.user_id, row.coupon_id);
+                let subject = format!("user {} of coupon {}", row.user, row.coupon);
                 look.find("I6 stable answer", subject, format!("has seq {} in MySQL and {held:?} in Redis", row.seq));
             }
         }
@@ -225,26 +210,12 @@ impl Audit {
     }
 
     async fn not_rows(&self, holds: &[Claim]) -> Result<Vec<Claim>, AuditError> {
-        if holds.is_empty() {
-            return Ok(Vec::new());
-        }
-        let units: Vec<String> = holds.iter().map(|claim| format!("({},{})", claim.coupon, claim.seq)).collect();
         let mut connection = self.db.connect_alone().await?;
-        let rows: Vec<ClaimRow> = diesel::sql_query(format!(
-            "SELECT coupon_id, seq, user_id, nth FROM claims WHERE (coupon_id, seq) IN ({})",
-            units.join(",")
-        ))
-        .load(&mut connection)
-        .await
-        .map_err(AuditError::Read)?;
-        let rows: HashSet<_> = rows.iter().map(|row| (row.coupon_id, row.seq, row.user_id, row.nth)).collect();
-        let known = |claim: &&Claim| rows.contains(&(claim.coupon.0, claim.seq, claim.user.0, claim.nth));
-        Ok(holds.iter().filter(|claim| !known(claim)).copied().collect())
+        let rows = claim_rows::meeting(&mut connection, holds).await.map_err(AuditError::Read)?;
+        let rows: HashMap<_, _> = rows.iter().map(|row| ((row.coupon, row.seq), row)).collect();
+        let known = |hold: &&Claim| rows.get(&(hold.coupon, hold.seq)).is_some_and(|row| row.is_same_grant(hold));
+        Ok(holds.iter().filter(|hold| !known(hold)).copied().collect())
     }
-}
-
-fn field(coupon: u64, nth: u8) -> String {
-    if nth == 1 { coupon.to_string() } else { format!("{coupon}:{nth}") }
 }
 
 /// A holder's field, `coupon` or `coupon:nth`, with its value, `seq:entry:activity`.

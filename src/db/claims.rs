@@ -10,11 +10,11 @@ use std::time::Duration;
 use diesel::QueryResult;
 use diesel::prelude::QueryableByName;
 use diesel::result::{DatabaseErrorKind, Error};
-use diesel::sql_types::{Bigint, Integer, Nullable, TinyInt, Unsigned, Varchar};
+use diesel::sql_types::{Integer, Unsigned, Varchar};
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 
-use super::{Connection, Db, DbError};
-use crate::domain::{ActivityId, Claim, CouponId, EntryId, Epoch, Nth, Seq, UserId};
+use super::{Connection, claim_rows};
+use crate::domain::{Claim, CouponId, EntryId, Epoch, Nth, Seq, UserId};
 
 /// What became of a batch.
 #[derive(Debug, PartialEq, Eq)]
@@ -84,7 +84,7 @@ pub async fn store(connection: &mut Connection, shard: &str, epoch: Epoch, claim
     lower_left_counts(connection, &added).await?;
     let reason = if late { "late: made before the shard was rebuilt" } else { "contradicts a stored claim" };
     for claim in &outcome.poisoned {
-        poison(connection, claim.entry, &text(claim), reason).await?;
+        poison(connection, claim.entry, &claim.to_text(), reason).await?;
     }
     connection.batch_execute("COMMIT").await?;
     Ok(Stored::Done(outcome))
@@ -125,7 +125,8 @@ async fn shard_row(connection: &mut Connection, shard: &str) -> QueryResult<Shar
 
 /// One writer a coupon, in the order of ids, so that no two batches can wait for each other.
 async fn lock_coupons(connection: &mut Connection, sorted: &[Claim]) -> QueryResult<()> {
-    let ids = list(sorted.chunk_by(|a, b| a.coupon == b.coupon).map(|claims| claims[0].coupon));
+    let ids: Vec<CouponId> = sorted.chunk_by(|a, b| a.coupon == b.coupon).map(|claims| claims[0].coupon).collect();
+    let ids = claim_rows::list(&ids);
     connection.batch_execute(&format!("SELECT id FROM coupons WHERE id IN ({ids}) ORDER BY id FOR UPDATE")).await
 }
 
@@ -145,37 +146,18 @@ async fn insert(connection: &mut Connection, claims: &[Claim]) -> QueryResult<bo
     }
 }
 
-#[derive(QueryableByName)]
-struct Row {
-    #[diesel(sql_type = Unsigned<Bigint>)]
-    coupon_id: u64,
-    #[diesel(sql_type = Unsigned<Integer>)]
-    seq: u32,
-    #[diesel(sql_type = Unsigned<Bigint>)]
-    user_id: u64,
-    #[diesel(sql_type = Unsigned<TinyInt>)]
-    nth: u8,
-}
-
 type Unit = (CouponId, Seq);
 type Hold = (UserId, CouponId, Nth);
 
 /// Gives back the claims that are new; the others are counted in `outcome`.
 async fn classify(connection: &mut Connection, claims: Vec<Claim>, outcome: &mut Outcome) -> QueryResult<Vec<Claim>> {
-    let units = list(claims.iter().map(|claim| format!("({},{})", claim.coupon, claim.seq)));
-    let holds = list(claims.iter().map(|claim| format!("({},{},{})", claim.user, claim.coupon, claim.nth)));
-    let rows: Vec<Row> = diesel::sql_query(format!(
-        "SELECT coupon_id, seq, user_id, nth FROM claims WHERE (coupon_id, seq) IN ({units}) \
-         UNION SELECT coupon_id, seq, user_id, nth FROM claims WHERE (user_id, coupon_id, nth) IN ({holds})"
-    ))
-    .load(connection)
-    .await?;
+    let rows = claim_rows::meeting(connection, &claims).await?;
     let mut by_unit: HashMap<Unit, Hold> = HashMap::new();
     let mut held: HashSet<Hold> = HashSet::new();
-    for row in rows {
-        let (coupon, user) = (CouponId(row.coupon_id), UserId(row.user_id));
-        by_unit.insert((coupon, row.seq), (user, coupon, row.nth));
-        held.insert((user, coupon, row.nth));
+    for stored in rows {
+        let hold = (stored.user, stored.coupon, stored.nth);
+        by_unit.insert((stored.coupon, stored.seq), hold);
+        held.insert(hold);
     }
     let mut new = Vec::new();
     for claim in claims {
@@ -206,76 +188,4 @@ async fn lower_left_counts(connection: &mut Connection, added: &[Claim]) -> Quer
         let _ = write!(sql, "UPDATE coupons SET left_count = left_count - {count} WHERE id = {coupon};");
     }
     connection.batch_execute(&sql).await
-}
-
-fn text(claim: &Claim) -> String {
-    let Claim { coupon, user, seq, nth, activity, epoch, .. } = claim;
-    format!("{coupon}:{user}:{seq}:{nth}:{activity}:{epoch}")
-}
-
-fn list<T: std::fmt::Display>(items: impl Iterator<Item = T>) -> String {
-    let mut list = String::new();
-    for item in items {
-        let comma = if list.is_empty() { "" } else { "," };
-        let _ = write!(list, "{comma}{item}");
-    }
-    list
-}
-
-/// Who holds a unit, for its saler. Times in ms since 1970.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Holding {
-    pub username: String,
-    pub seq: Seq,
-    pub nth: Nth,
-    pub claimed_at_ms: u64,
-    pub activity: ActivityId,
-    pub redeemed_at_ms: Option<u64>,
-}
-
-/// Up to `count` claims of a coupon by seq, from the one after `after`, and none above `up_to`.
-///
-/// # Errors
-/// [`DbError`]; reading changes nothing.
-pub async fn holdings(
-    db: &Db,
-    coupon: CouponId,
-    after: Seq,
-    count: u64,
-    up_to: Option<u64>,
-) -> Result<Vec<Holding>, DbError> {
-    #[derive(QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = Varchar)]
-        username: String,
-        #[diesel(sql_type = Unsigned<Integer>)]
-        seq: u32,
-        #[diesel(sql_type = Unsigned<TinyInt>)]
-        nth: u8,
-        #[diesel(sql_type = Unsigned<Bigint>)]
-        claimed_at: u64,
-        #[diesel(sql_type = Unsigned<Integer>)]
-        activity_id: u32,
-        #[diesel(sql_type = Nullable<Unsigned<Bigint>>)]
-        redeemed_at: Option<u64>,
-    }
-    let mut connection = db.connect().await?;
-    let query = diesel::sql_query(
-        "SELECT username, seq, nth, claimed_at, activity_id, redeemed_at FROM claims JOIN users ON users.id = user_id \
-         WHERE coupon_id = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?",
-    )
-    .bind::<Unsigned<Bigint>, _>(coupon.0)
-    .bind::<Unsigned<Integer>, _>(after)
-    .bind::<Unsigned<Bigint>, _>(up_to.unwrap_or(u64::MAX))
-    .bind::<Unsigned<Bigint>, _>(count);
-    let rows: Vec<Row> = db.within("read claims", query.load(&mut connection)).await?;
-    let holding = |row: Row| Holding {
-        username: row.username,
-        seq: row.seq,
-        nth: row.nth,
-        claimed_at_ms: row.claimed_at,
-        activity: ActivityId(row.activity_id),
-        redeemed_at_ms: row.redeemed_at,
-    };
-    Ok(rows.into_iter().map(holding).collect())
 }

@@ -1,8 +1,9 @@
 //! MySQL: the pool, what can go wrong with it, and one file a table.
 //!
-//! Owns every SQL statement of the program. Deliberately knows nothing of Redis. Every wait is bounded: for a connection
+//! Owns every SQL statement of the program but the audit's. Deliberately knows nothing of Redis. Every wait is bounded: for a connection
 //! by [`Limits::connection_wait`], for a statement by [`Limits::statement_wait`].
 
+pub mod claim_rows;
 pub mod claims;
 pub mod coupons;
 pub mod import;
@@ -226,7 +227,7 @@ impl Drop for Transaction<'_> {
 /// before `COMMIT` would otherwise hold a hot row for hours.
 const SESSION: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; \
     SET SESSION innodb_lock_wait_timeout = 5; \
-    SET SESSION wait_timeout = 600";
+    SET SESSION wait_timeout = 30";
 
 async fn establish(url: &str) -> ConnectionResult<AsyncMysqlConnection> {
     let mut connection = AsyncMysqlConnection::establish(url).await?;

@@ -76,6 +76,12 @@ impl FromStr for EntryId {
 }
 
 impl Claim {
+    /// An outbox entry's field, as [`Claim::parse`] reads it.
+    pub fn to_text(&self) -> String {
+        let Self { coupon, user, seq, nth, activity, epoch, .. } = self;
+        format!("{coupon}:{user}:{seq}:{nth}:{activity}:{epoch}")
+    }
+
     /// Parses an outbox entry's field, `coupon:user:seq:nth:activity:epoch`, as `lua/claim.lua` writes it.
     ///
     /// # Errors
@@ -126,6 +132,7 @@ mod tests {
                 coupon: CouponId(coupon), user: UserId(user), entry, seq,
                 activity: ActivityId(activity), epoch: Epoch(epoch), nth,
             }));
+            prop_assert_eq!(claim.map(|claim| claim.to_text()), Ok(text));
         }
 
         #[test]

@@ -1,6 +1,6 @@
 //! The names of Redis keys.
 
-use crate::domain::{CouponId, UserId};
+use crate::domain::{CouponId, Nth, UserId};
 
 /// Makes keys: a prefix, the shard's tag, a word, and at most one number. No name ever shapes a key.
 #[derive(Debug, Clone)]
@@ -47,6 +47,11 @@ impl Keys {
     /// Hash: what a user holds.
     pub fn holder(&self, id: UserId) -> String {
         format!("{}holder:{id}", self.prefix)
+    }
+
+    /// A holder's field for his nth claim of a coupon.
+    pub fn held_field(coupon: CouponId, nth: Nth) -> String {
+        if nth == 1 { coupon.to_string() } else { format!("{coupon}:{nth}") }
     }
 
     /// Sorted set: a saler's coupon ids, in order of creation.

@@ -6,16 +6,14 @@ use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use diesel::prelude::QueryableByName;
-use diesel::sql_types::{Bigint, Integer, TinyInt, Unsigned};
-use diesel_async::RunQueryDsl;
 use futures_util::TryStreamExt;
 
 use super::rebuild::{Rebuild, within};
 use super::{RecoveryError, WAIT};
+use crate::db::claim_rows::{self, Which};
 use crate::db::coupons::{self, Stored};
-use crate::domain::{CouponId, UserId};
-use crate::kv::{KvError, Reply, Script};
+use crate::domain::{Claim, CouponId, Seq};
+use crate::kv::{Keys, KvError, Reply, Script};
 use crate::stock::{Presence, Published, published};
 
 /// Coupons of one page.
@@ -29,31 +27,15 @@ const PIPELINE_WAIT: Duration = Duration::from_secs(8);
 /// What Redis has of a coupon's claims: the highest seq, and how many below it are holes.
 type Loaded = (u32, u32);
 
-#[derive(QueryableByName)]
-struct Row {
-    #[diesel(sql_type = Unsigned<Bigint>)]
-    coupon_id: u64,
-    #[diesel(sql_type = Unsigned<Integer>)]
-    seq: u32,
-    #[diesel(sql_type = Unsigned<Bigint>)]
-    user_id: u64,
-    #[diesel(sql_type = Unsigned<TinyInt>)]
-    nth: u8,
-    #[diesel(sql_type = Unsigned<Integer>)]
-    activity_id: u32,
-    #[diesel(sql_type = Unsigned<Bigint>)]
-    claimed_at: u64,
-}
-
 /// Claims and holes of one coupon on their way into one script.
 #[derive(Default)]
 struct Chunk {
-    coupon: u64,
+    coupon: CouponId,
     /// The list of holes begins anew with this chunk.
     first: bool,
-    highest: u32,
-    holes: Vec<u32>,
-    claims: Vec<(u64, String, String)>,
+    highest: Seq,
+    holes: Vec<Seq>,
+    claims: Vec<Claim>,
 }
 
 impl Rebuild<'_> {
@@ -105,14 +87,13 @@ impl Rebuild<'_> {
             if claimed == 0 || gaps != 0 || holes != 0 {
                 whole.push(coupon.id);
             } else {
-                self.stream(&format!("coupon_id = {} AND seq > {claimed}", coupon.id), claimed).await?;
+                self.stream(Which::Above(coupon.id, claimed), claimed).await?;
             }
         }
         if whole.is_empty() {
             return Ok(());
         }
-        let ids = whole.iter().map(CouponId::to_string).collect::<Vec<_>>().join(",");
-        self.stream(&format!("coupon_id IN ({ids})"), 0).await
+        self.stream(Which::Of(&whole), 0).await
     }
 
     async fn loaded(&self, page: &[Stored]) -> Result<Vec<Loaded>, RecoveryError> {
@@ -133,23 +114,19 @@ impl Rebuild<'_> {
     }
 
     /// Loads the claims that match, whose coupons Redis has up to `above`; what is not there in between is a hole.
-    async fn stream(&self, matching: &str, above: u32) -> Result<(), RecoveryError> {
+    async fn stream(&self, which: Which<'_>, above: Seq) -> Result<(), RecoveryError> {
         let mut mysql = self.recovery.db.connect_alone().await?;
-        let query = diesel::sql_query(format!(
-            "SELECT coupon_id, seq, user_id, nth, activity_id, claimed_at FROM claims WHERE {matching} \
-             ORDER BY coupon_id, seq"
-        ));
-        let mut rows = within("read claims", query.load_stream::<Row>(&mut mysql)).await?;
+        let mut claims = within("read claims", claim_rows::stream(&mut mysql, which)).await?;
         let mut chunk = Chunk::default();
         let mut full = Vec::new();
         let mut previous = above;
-        while let Some(row) = within("read claims", rows.try_next()).await? {
-            if row.coupon_id != chunk.coupon {
-                let next = Chunk { coupon: row.coupon_id, first: above == 0, ..Chunk::default() };
+        while let Some(claim) = within("read claims", claims.try_next()).await? {
+            if claim.coupon != chunk.coupon {
+                let next = Chunk { coupon: claim.coupon, first: above == 0, ..Chunk::default() };
                 full.push(std::mem::replace(&mut chunk, next));
                 previous = above;
             }
-            for hole in previous + 1..row.seq {
+            for hole in previous + 1..claim.seq {
                 chunk.holes.push(hole);
                 chunk.highest = hole;
                 if chunk.holes.len() >= CHUNK {
@@ -157,8 +134,9 @@ impl Rebuild<'_> {
                     self.flush_some(&mut full).await?;
                 }
             }
-            previous = row.seq;
-            chunk.push(&row);
+            previous = claim.seq;
+            chunk.highest = claim.seq;
+            chunk.claims.push(claim);
             if chunk.claims.len() + chunk.holes.len() >= CHUNK {
                 full.push(chunk.next());
             }
@@ -173,7 +151,7 @@ impl Rebuild<'_> {
     }
 
     async fn flush(&self, full: &mut Vec<Chunk>) -> Result<(), RecoveryError> {
-        let chunks: Vec<Chunk> = full.drain(..).filter(|chunk| chunk.coupon != 0).collect();
+        let chunks: Vec<Chunk> = full.drain(..).filter(|chunk| chunk.highest > 0).collect();
         let claims: usize = chunks.iter().map(|chunk| chunk.claims.len()).sum();
         let commands = chunks.iter().map(|chunk| self.loading(chunk)).collect();
         for reply in self.send(commands).await? {
@@ -185,13 +163,15 @@ impl Rebuild<'_> {
 
     fn loading(&self, chunk: &Chunk) -> redis::Cmd {
         let keys = self.recovery.stock.keys();
-        let coupon = CouponId(chunk.coupon);
+        let coupon = chunk.coupon;
         let mut names = vec![keys.live(), keys.coupon(coupon), keys.holes(coupon)];
-        names.extend(chunk.claims.iter().map(|(user, ..)| keys.holder(UserId(*user))));
+        names.extend(chunk.claims.iter().map(|claim| keys.holder(claim.user)));
         let mut cmd = Script::LoadClaims.call(&names);
         cmd.arg(&self.marker).arg(chunk.highest).arg(u8::from(chunk.first)).arg(chunk.holes.len()).arg(&chunk.holes);
-        for (_, field, value) in &chunk.claims {
-            cmd.arg(field).arg(value);
+        for claim in &chunk.claims {
+            // Its first entry is gone; the claim keeps its time, and no entry of the outbox is as old.
+            let Claim { seq, entry, activity, .. } = claim;
+            cmd.arg(Keys::held_field(coupon, claim.nth)).arg(format!("{seq}:{entry}:{activity}"));
         }
         cmd
     }
@@ -210,14 +190,6 @@ impl Rebuild<'_> {
 }
 
 impl Chunk {
-    fn push(&mut self, row: &Row) {
-        let field = if row.nth == 1 { row.coupon_id.to_string() } else { format!("{}:{}", row.coupon_id, row.nth) };
-        // Its first entry is gone; the claim keeps its time, and no entry of the outbox is as old.
-        let value = format!("{}:{}-0:{}", row.seq, row.claimed_at, row.activity_id);
-        self.highest = row.seq;
-        self.claims.push((row.user_id, field, value));
-    }
-
     /// Takes what there is, leaving an empty chunk that goes on with the same coupon.
     fn next(&mut self) -> Self {
         let next = Self { coupon: self.coupon, ..Self::default() };
