@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::helpers::{Client, PASSWORD, SECRET, Stores, eventually};
+use crate::helpers::{Client, PASSWORD, SECRET, Stores, eventually, signal};
 
 /// Every setting of `serve`.
 const SETTINGS: [&str; 12] = [
@@ -216,7 +216,7 @@ async fn an_unreachable_redis_is_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn it_serves_until_sigterm_or_sigint_and_ends_with_0() {
     let stores = Stores::create(None).await;
-    for signal in ["-TERM", "-INT"] {
+    for signal in ["TERM", "INT"] {
         let (program, mut log) = serve(&stores);
         let client = Client::new(address_in(&mut log));
         let user = json!({"username": signal, "password": PASSWORD, "kind": "customer"});
@@ -228,7 +228,7 @@ async fn it_serves_until_sigterm_or_sigint_and_ends_with_0() {
         assert!(rest.lines().last().is_some_and(|line| line.ends_with("stopped")), "{rest}");
         assert!(!rest.contains("panicked") && !rest.contains(SECRET) && !rest.contains(PASSWORD), "{rest}");
     }
-    assert_eq!(stores.texts("SELECT username AS value FROM users ORDER BY id").await, ["-TERM", "-INT"]);
+    assert_eq!(stores.texts("SELECT username AS value FROM users ORDER BY id").await, ["TERM", "INT"]);
     stores.remove().await;
 }
 
@@ -238,7 +238,7 @@ async fn a_signal_while_it_waits_at_the_start_ends_it_with_0() {
     let mut line = String::new();
     log.read_line(&mut line).expect("the log is UTF-8");
     assert!(line.contains("waiting for MySQL"), "{line}");
-    assert_eq!(program.stop("-TERM").await.code(), Some(0));
+    assert_eq!(program.stop("TERM").await.code(), Some(0));
 }
 
 /// The program as a child process; dropping it kills it.
@@ -253,10 +253,8 @@ impl Running {
     }
 
     /// How it ends after a signal.
-    async fn stop(&self, signal: &str) -> ExitStatus {
-        let id = self.0.lock().expect("nobody panicked").id();
-        let sent = Command::new("kill").arg(signal).arg(id.to_string()).status();
-        assert!(sent.expect("kill is installed").success());
+    async fn stop(&self, name: &str) -> ExitStatus {
+        signal(&self.0.lock().expect("nobody panicked"), name);
         let ended = || self.0.lock().expect("nobody panicked").try_wait().expect("it is our child");
         eventually("the program ends", || async { ended().is_some() }).await;
         ended().expect("it was seen a line above")

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use client::{Answer, Client, PASSWORD};
 pub use crowd::{Customer, Got, customers, proof, rush};
-pub use process::{Serving, audit, free_address};
+pub use process::{Serving, audit, free_address, signal};
 pub use raw::{RawAnswer, RawConnection, raw};
 pub use redis_server::RedisServer;
 pub use stores::Stores;

@@ -36,9 +36,7 @@ impl Serving {
 
     /// SIGTERM; whether it exited with 0, and its log.
     pub async fn terminate(mut self) -> (bool, String) {
-        let id = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-TERM", &id]).status().expect("every system has kill");
-        assert!(sent.success());
+        signal(&self.child, "TERM");
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             if let Some(status) = self.child.try_wait().expect("it is our child") {
@@ -86,4 +84,11 @@ fn command(stores: &Stores) -> Command {
     command.env("COUPONRUSH_REDIS_URL", &stores.redis_url).env("COUPONRUSH_REDIS_PREFIX", &stores.prefix);
     command.env("COUPONRUSH_MYSQL_URL", &stores.mysql_url);
     command
+}
+
+/// Sends a signal to a child. Every shell has `kill` built in; the program of that name is not installed everywhere.
+pub fn signal(child: &Child, name: &str) {
+    let kill = format!("kill -{name} {}", child.id());
+    let sent = Command::new("sh").args(["-c", &kill]).status().expect("every system has a shell");
+    assert!(sent.success(), "{kill}");
 }

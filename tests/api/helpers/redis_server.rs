@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::process::signal;
+
 /// A Redis server as a child process, with its append-only file in a folder of its own. Dropping it kills it.
 pub struct RedisServer {
     port: u16,
@@ -38,17 +40,12 @@ impl RedisServer {
 
     /// Freezes the process: it keeps its connections and answers nothing.
     pub fn freeze(&self) {
-        self.signal("-STOP");
+        signal(&self.child, "STOP");
     }
 
     /// Lets it go on.
     pub fn thaw(&self) {
-        self.signal("-CONT");
-    }
-
-    fn signal(&self, signal: &str) {
-        let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status();
-        assert!(sent.expect("every system has kill").success());
+        signal(&self.child, "CONT");
     }
 
     /// Starts the process again with what its append-only file has.
