@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use moka::future::Cache;
+use moka::{future, sync};
 
 use crate::db::{Db, DbError, users};
 use crate::domain::{CouponId, User, UserName};
@@ -23,9 +23,10 @@ pub struct Directory {
     db: Db,
     stock: Stock,
     gate: Arc<Gate>,
-    users: Cache<String, User>,
-    nobodies: Cache<String, ()>,
-    coupons: Cache<String, CouponId>,
+    /// Many who look one name up at once share one query.
+    users: future::Cache<String, User>,
+    nobodies: sync::Cache<String, ()>,
+    coupons: sync::Cache<String, CouponId>,
 }
 
 /// Why a name could not be looked up.
@@ -52,9 +53,9 @@ impl Directory {
             db,
             stock,
             gate,
-            users: Cache::new(names_max),
-            nobodies: Cache::builder().max_capacity(names_max).time_to_live(MISS_AGE).build(),
-            coupons: Cache::new(names_max),
+            users: future::Cache::new(names_max),
+            nobodies: sync::Cache::builder().max_capacity(names_max).time_to_live(MISS_AGE).build(),
+            coupons: sync::Cache::new(names_max),
         }
     }
 
@@ -76,7 +77,7 @@ impl Directory {
             Ok(user) => Ok(Some(user)),
             Err(error) => match &*error {
                 NoUser::Nobody => {
-                    self.nobodies.insert(name.to_owned(), ()).await;
+                    self.nobodies.insert(name.to_owned(), ());
                     Ok(None)
                 }
                 NoUser::Db(error) => Err(FindError::Mysql(crate::error_chain(error))),
@@ -85,8 +86,8 @@ impl Directory {
     }
 
     /// Forgets that nobody is called `name`: somebody has just registered.
-    pub async fn welcome(&self, name: &UserName) {
-        self.nobodies.invalidate(name.as_str()).await;
+    pub fn welcome(&self, name: &UserName) {
+        self.nobodies.invalidate(name.as_str());
     }
 
     /// The coupon at `path`, `saler/name`; `None` where there is none.
@@ -94,14 +95,14 @@ impl Directory {
     /// # Errors
     /// [`FindError::Redis`].
     pub async fn coupon(&self, connection: &Connection, path: &str) -> Result<Option<CouponId>, FindError> {
-        if let Some(id) = self.coupons.get(path).await {
+        if let Some(id) = self.coupons.get(path) {
             return Ok(Some(id));
         }
         let live = self.gate.live().map_err(|_| FindError::Redis(None))?;
         let found = self.stock.find(connection, &live, path, FIND_WAIT).await;
         match found.map_err(|error| FindError::Redis(Some(error)))? {
             Some(Some(id)) => {
-                self.coupons.insert(path.to_owned(), id).await;
+                self.coupons.insert(path.to_owned(), id);
                 Ok(Some(id))
             }
             Some(None) => Ok(None),

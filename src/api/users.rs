@@ -44,7 +44,7 @@ pub async fn register(shared: web::Data<Shared>, payload: web::Payload) -> Resul
     let hash = shared.passwords.hash(&password).await?;
     match users::insert(&shared.db, &name, kind, &hash).await {
         Ok(()) => {
-            shared.directory.welcome(&name).await;
+            shared.directory.welcome(&name);
             Ok(answer::done(HttpResponse::Created()))
         }
         Err(DbError::Duplicate { .. }) => Err(taken()),

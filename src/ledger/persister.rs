@@ -78,12 +78,13 @@ impl Persister {
                     if received == 0 {
                         return 0;
                     }
+                    self.state.set_oldest(oldest(&batch));
                     self.linger(&mut channel, &mut batch, &close).await;
                 }
                 () = tokio::time::sleep_until(next_sweep.into()), if !channel.is_closed() => {}
             }
             // Before the sweep, which may not take what this batch or the channel behind it holds.
-            self.state.set_oldest(batch.iter().map(|claim| claim.entry).min());
+            self.state.set_oldest(oldest(&batch));
             let mut result = Ok(());
             if Instant::now() >= next_sweep && !channel.is_closed() {
                 result = self.settle_late(false).await;
@@ -324,6 +325,10 @@ impl Persister {
             log::debug!("ledger: {} outbox entries left to the sweep: {error}", ids.len());
         }
     }
+}
+
+fn oldest(batch: &[Claim]) -> Option<EntryId> {
+    batch.iter().map(|claim| claim.entry).min()
 }
 
 async fn within<T>(
