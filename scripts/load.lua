@@ -8,6 +8,8 @@
 -- Once the tokens are used up a thread repeats its last one, so that the server's count of claims stays the truth.
 
 local threads = 0
+-- A thread's requests, how many there are (Lua would search for the end of a table each time), and how many were sent.
+local requests, count, sent = {}, 0, 0
 
 function setup(thread)
   thread:set('index', threads)
@@ -23,21 +25,20 @@ function init(args)
     coupons[#coupons + 1] = 'PATCH /api/users/' .. saler .. '/coupons/' .. name
       .. ' HTTP/1.1\r\nHost: ' .. wrk.host .. '\r\nAuthorization: '
   end
-  requests = {}
   local line_number = 0
   for token in io.lines(tokens) do
     if line_number % share == index then
-      requests[#requests + 1] = coupons[line_number % #coupons + 1] .. token .. '\r\n\r\n'
+      count = count + 1
+      requests[count] = coupons[line_number % #coupons + 1] .. token .. '\r\n\r\n'
     end
     line_number = line_number + 1
   end
   collectgarbage()
   collectgarbage('stop')
-  sent = 0
 end
 
 function request()
-  if sent < #requests then
+  if sent < count then
     sent = sent + 1
   end
   return requests[sent]
