@@ -15,6 +15,8 @@ use crate::ledger::Ledger;
 use crate::recovery::Progress;
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The state of a part that nobody has looked at yet.
+const UNKNOWN: &str = "unknown";
 
 /// A part's state in one word, and since when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -85,7 +87,7 @@ struct Parts {
 impl Health {
     pub fn new(db: Db, link: Arc<Link>, gate: Arc<Gate>, ledger: Ledger, progress: Arc<Progress>) -> Self {
         let started = now();
-        let unknown = ("unknown", started);
+        let unknown = (UNKNOWN, started);
         let parts = Parts { redis: unknown, mysql: unknown, ledger: unknown, gate: unknown, started };
         Self { db, link, gate, ledger, progress, parts: Mutex::new(parts) }
     }
@@ -166,8 +168,11 @@ impl Health {
 }
 
 fn set(name: &str, part: &mut (&'static str, u64), state: &'static str) {
-    if part.0 != state {
-        log::info!("health: {name} is {state}, was {} since {}", part.0, part.1);
+    let (before, since) = *part;
+    if before != state {
+        if before != UNKNOWN {
+            log::info!("health: {name} is {state}, after {} s of {before}", now().saturating_sub(since));
+        }
         *part = (state, now());
     }
 }
