@@ -21,7 +21,7 @@ use tokio::sync::mpsc::Receiver;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{self, BodyLimits, Shared};
+use crate::api::{BodyLimits, Shared};
 use crate::auth::{ClaimTokens, HashError, Passwords, RevocationLimits, Revocations, SecretsError, UserTokens};
 use crate::claiming::Claiming;
 use crate::config::{self, ServeArgs};
@@ -126,7 +126,7 @@ impl Application {
         let limits =
             RevocationLimits { revoked_max: config::REVOKED_MAX, token_seconds: args.tokens.token_seconds.into() };
         let revocations = Revocations::new(db.clone(), limits);
-        revocations.load(api::now_seconds()).await.map_err(StartError::Revocations)?;
+        revocations.load(crate::now_seconds()).await.map_err(StartError::Revocations)?;
         let passwords = passwords(config::cores())?;
         let ground = Ground { redis, db, listener, ops_listener, tokens, claim_tokens, revocations, passwords };
         Ok(Self::assemble(args, ground))

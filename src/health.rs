@@ -3,7 +3,7 @@
 //! A task looks every second; `/readyz`, the log and the metrics show what it saw.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +13,7 @@ use crate::gate::{Gate, Reason};
 use crate::kv::Link;
 use crate::ledger::Ledger;
 use crate::recovery::Progress;
+use crate::{now_ms, now_seconds};
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The state of a part that nobody has looked at yet.
@@ -86,7 +87,7 @@ struct Parts {
 
 impl Health {
     pub fn new(db: Db, link: Arc<Link>, gate: Arc<Gate>, ledger: Ledger, progress: Arc<Progress>) -> Self {
-        let started = now();
+        let started = now_seconds();
         let unknown = (UNKNOWN, started);
         let parts = Parts { redis: unknown, mysql: unknown, ledger: unknown, gate: unknown, started };
         Self { db, link, gate, ledger, progress, parts: Mutex::new(parts) }
@@ -122,8 +123,8 @@ impl Health {
     pub fn report(&self) -> Report {
         let parts = *self.parts.lock().unwrap_or_else(PoisonError::into_inner);
         let part = |(state, since): (&'static str, u64), seen: &'static str| {
-            let since = if state == seen { since } else { now() };
-            Part { state: seen, since, age: now().saturating_sub(since) }
+            let since = if state == seen { since } else { now_seconds() };
+            Part { state: seen, since, age: now_seconds().saturating_sub(since) }
         };
         let (backlog, backlog_max) = self.ledger.backlog();
         let ledger = self.ledger.state();
@@ -134,7 +135,7 @@ impl Health {
             ready: redis == "up" && gate == "open" && backlog < backlog_max,
             redis: part(parts.redis, redis),
             mysql: part(parts.mysql, parts.mysql.0),
-            etcd: Part { state: "off", since: parts.started, age: now().saturating_sub(parts.started) },
+            etcd: Part { state: "off", since: parts.started, age: now_seconds().saturating_sub(parts.started) },
             ledger: LedgerReport {
                 part: part(parts.ledger, parts.ledger.0),
                 backlog,
@@ -171,17 +172,8 @@ fn set(name: &str, part: &mut (&'static str, u64), state: &'static str) {
     let (before, since) = *part;
     if before != state {
         if before != UNKNOWN {
-            log::info!("health: {name} is {state}, after {} s of {before}", now().saturating_sub(since));
+            log::info!("health: {name} is {state}, after {} s of {before}", now_seconds().saturating_sub(since));
         }
-        *part = (state, now());
+        *part = (state, now_seconds());
     }
-}
-
-fn now() -> u64 {
-    now_ms() / 1_000
-}
-
-fn now_ms() -> u64 {
-    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
 }

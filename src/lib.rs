@@ -36,3 +36,14 @@ pub fn error_chain(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+/// The clock, in ms since 1970; 0 where it is set before.
+pub fn now_ms() -> u64 {
+    let elapsed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The clock, in whole seconds since 1970.
+pub fn now_seconds() -> u64 {
+    now_ms() / 1_000
+}

@@ -50,7 +50,7 @@ const IMPORTS: [(&str, &[&str]); 17] = [
     ("commands", &["domain", "config", "kv", "db", "auth", "stock", "audit", "api", "app"]),
 ];
 /// What `lib.rs` itself offers to all of them.
-const SHARED: [&str; 1] = ["error_chain"];
+const SHARED: [&str; 3] = ["error_chain", "now_ms", "now_seconds"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

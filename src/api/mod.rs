@@ -33,7 +33,6 @@ use crate::publishing::Publishing;
 use error::{ApiError, Code};
 
 pub use body::BodyLimits;
-pub use session::now_seconds;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_BYTES_MAX: usize = 128;

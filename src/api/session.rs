@@ -1,7 +1,5 @@
 //! Who is asking: the token in the `Authorization` header, raw or after `Bearer`.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use actix_web::HttpRequest;
 use actix_web::http::header;
 
@@ -9,6 +7,7 @@ use super::Shared;
 use super::error::{ApiError, Code};
 use crate::auth::{Session, TokenError};
 use crate::domain::{Kind, User};
+use crate::now_seconds;
 
 /// The session of the token that was sent.
 ///
@@ -32,9 +31,4 @@ pub fn session(request: &HttpRequest, shared: &Shared) -> Result<Session, ApiErr
 pub fn user_of_kind(request: &HttpRequest, shared: &Shared, kind: Kind, message: &str) -> Result<User, ApiError> {
     let user = session(request, shared)?.user;
     if user.kind == kind { Ok(user) } else { Err(ApiError::new(Code::WrongKind, message)) }
-}
-
-/// The server's clock, in whole seconds since 1970.
-pub fn now_seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
 }

@@ -5,12 +5,13 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 
 use super::error::{ApiError, Code, read_failed};
-use super::session::{now_seconds, session};
+use super::session::session;
 use super::{Shared, answer, body, path};
 use crate::auth::Verified;
 use crate::db::DbError;
 use crate::db::users::{self, Account};
 use crate::domain::{Kind, NameError, Password, PasswordError, UserName};
+use crate::now_seconds;
 
 #[derive(Deserialize)]
 struct Registration {

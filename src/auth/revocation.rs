@@ -10,7 +10,7 @@
 use std::error::Error;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +20,7 @@ use super::session::Session;
 use crate::db::revoked_tokens::{self, ReadPoint, RevokedToken};
 use crate::db::{Db, DbError, users};
 use crate::domain::UserId;
+use crate::now_seconds;
 
 /// Single revocations of a user; the next one ends all of his tokens.
 const TOKENS_OF_USER_MAX: usize = 32;
@@ -177,9 +178,9 @@ impl Revocations {
             loop {
                 for _ in 0..REFRESHES_PER_CLEANING {
                     ticks.tick().await;
-                    self.refresh(seconds_since_1970()).await;
+                    self.refresh(now_seconds()).await;
                 }
-                if let Err(error) = self.clean(seconds_since_1970()).await {
+                if let Err(error) = self.clean(now_seconds()).await {
                     log::debug!("expired revoked tokens were not deleted: {error}");
                 }
             }
@@ -237,8 +238,4 @@ impl Revocations {
     fn known(&self) -> RwLockReadGuard<'_, RevokedTokens> {
         self.revoked.read().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn seconds_since_1970() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |duration| duration.as_secs())
 }

@@ -3,11 +3,11 @@
 use std::io::{BufRead, stdin};
 use std::num::NonZeroUsize;
 
-use crate::api::now_seconds;
 use crate::app::{StartError, open_db, passwords};
 use crate::config::{AdminCommand, TOKEN_SECONDS_MAX};
 use crate::db::{Db, DbError, users};
 use crate::domain::{Kind, NameError, Password, PasswordError, UserName};
+use crate::now_seconds;
 
 /// Why the command did nothing.
 #[derive(Debug, thiserror::Error)]

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::api::now_seconds;
 use crate::app::{SHARD, StartError, open_db, passwords, signers};
 use crate::auth::UserTokens;
 use crate::config::{self, SeedArgs};
@@ -22,6 +21,7 @@ use crate::db::seed::{NewUser, insert_coupons, insert_users};
 use crate::db::{Db, DbError, shards};
 use crate::domain::{CouponId, Kind, Password, UserName};
 use crate::kv::{Connection, Keys, KvError, LinkConfig, Live};
+use crate::now_seconds;
 use crate::stock::{Presence, Published, Stock, published};
 
 /// Rows of one statement.

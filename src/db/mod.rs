@@ -124,11 +124,7 @@ impl Db {
         operation: &'static str,
         statement: impl Future<Output = diesel::QueryResult<T>>,
     ) -> Result<T, DbError> {
-        match tokio::time::timeout(self.limits.statement_wait, statement).await {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(source)) => Err(DbError::from_diesel(operation, source)),
-            Err(_) => Err(DbError::TimedOut { operation }),
-        }
+        within(operation, self.limits.statement_wait, statement).await
     }
 
     /// Asks MySQL for nothing, to see that it answers.
@@ -162,6 +158,18 @@ impl DbError {
     /// The same failure, met before the transaction's `COMMIT` was sent.
     pub(crate) fn before_commit(self) -> Self {
         if self.nothing_happened() { self } else { Self::Uncommitted(Box::new(self)) }
+    }
+}
+
+/// Waits for `statement` up to `wait` and names the `operation` in its error.
+pub(crate) async fn within<T>(
+    operation: &'static str,
+    wait: Duration,
+    statement: impl Future<Output = diesel::QueryResult<T>>,
+) -> Result<T, DbError> {
+    match tokio::time::timeout(wait, statement).await {
+        Ok(result) => result.map_err(|source| DbError::from_diesel(operation, source)),
+        Err(_) => Err(DbError::TimedOut { operation }),
     }
 }
 

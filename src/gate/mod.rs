@@ -10,7 +10,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
@@ -54,7 +53,7 @@ pub enum Denied {
 
 /// The gate of one shard.
 pub struct Gate {
-    state: ArcSwap<(State, Instant)>,
+    state: ArcSwap<State>,
     in_flight: AtomicUsize,
     in_flight_max: usize,
     /// Rung by [`Gate::doubt`], heard by the recovery.
@@ -72,7 +71,7 @@ pub struct Pass<'a> {
 impl Gate {
     /// A closed gate that lets `in_flight_max` attempts in at once when it opens.
     pub fn new(in_flight_max: usize) -> Self {
-        let state = ArcSwap::from_pointee((State::Closed(Reason::Starting), Instant::now()));
+        let state = ArcSwap::from_pointee(State::Closed(Reason::Starting));
         let (in_flight, lost) = (AtomicUsize::new(0), AtomicU32::new(0));
         Self { state, in_flight, in_flight_max, doubted: Notify::new(), lost }
     }
@@ -83,7 +82,7 @@ impl Gate {
     /// [`Denied`]: nothing has happened.
     pub fn enter(&self) -> Result<Pass<'_>, Denied> {
         let entered = self.in_flight.fetch_add(1, Ordering::SeqCst);
-        let result = match &self.state.load().0 {
+        let result = match &**self.state.load() {
             State::Open(_) if entered >= self.in_flight_max => Err(Denied::Full),
             State::Open(live) => Ok(Arc::clone(live)),
             State::Closed(reason) => Err(Denied::Closed(*reason)),
@@ -99,14 +98,14 @@ impl Gate {
 
     /// Lets attempts in under `live`.
     pub fn open(&self, live: Live) {
-        self.state.store(Arc::new((State::Open(Arc::new(live)), Instant::now())));
+        self.state.store(Arc::new(State::Open(Arc::new(live))));
     }
 
     /// Keeps attempts out from now on. Those let in before may still be in flight.
     pub fn close(&self, reason: Reason) {
-        self.state.rcu(|state| match &state.0 {
+        self.state.rcu(|state| match &**state {
             State::Closed(current) if *current == reason => Arc::clone(state),
-            _ => Arc::new((State::Closed(reason), Instant::now())),
+            _ => Arc::new(State::Closed(reason)),
         });
     }
 
@@ -133,15 +132,10 @@ impl Gate {
     /// # Errors
     /// The reason why it is closed.
     pub fn live(&self) -> Result<Arc<Live>, Reason> {
-        match &self.state.load().0 {
+        match &**self.state.load() {
             State::Open(live) => Ok(Arc::clone(live)),
             State::Closed(reason) => Err(*reason),
         }
-    }
-
-    /// How long the gate has been as it is.
-    pub fn age(&self) -> Duration {
-        self.state.load().1.elapsed()
     }
 
     /// Attempts in flight.

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::State;
 use super::outbox::{Entry, Head, Outbox};
 use crate::db::claims::{self, Stored};
-use crate::db::{Connection, Db, DbError, instances};
+use crate::db::{Connection, Db, DbError, instances, within};
 use crate::domain::{Claim, EntryId, Epoch};
 use crate::error_chain;
 use crate::kv::Link;
@@ -329,15 +329,4 @@ impl Persister {
 
 fn oldest(batch: &[Claim]) -> Option<EntryId> {
     batch.iter().map(|claim| claim.entry).min()
-}
-
-async fn within<T>(
-    operation: &'static str,
-    wait: Duration,
-    statement: impl Future<Output = diesel::QueryResult<T>>,
-) -> Result<T, DbError> {
-    match tokio::time::timeout(wait, statement).await {
-        Ok(result) => result.map_err(|source| DbError::from_diesel(operation, source)),
-        Err(_) => Err(DbError::TimedOut { operation }),
-    }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::{REBUILD, Recovery, RecoveryError, WAIT};
 use crate::db::claims::{self, Stored};
 use crate::db::shards::{self, Holding, Shard};
-use crate::db::{Connection as DbConnection, DbError, instances};
+use crate::db::{self, Connection as DbConnection, instances};
 use crate::domain::{Claim, EntryId, Epoch};
 use crate::kv::{Connection, Script};
 use crate::ledger::Head;
@@ -245,10 +245,7 @@ pub(super) async fn within<T>(
     operation: &'static str,
     statement: impl Future<Output = diesel::QueryResult<T>>,
 ) -> Result<T, RecoveryError> {
-    match tokio::time::timeout(STATEMENT_WAIT, statement).await {
-        Ok(result) => Ok(result.map_err(|source| DbError::from_diesel(operation, source))?),
-        Err(_) => Err(DbError::TimedOut { operation }.into()),
-    }
+    Ok(db::within(operation, STATEMENT_WAIT, statement).await?)
 }
 
 /// The epoch in a value of `live`; 0 where it names none.

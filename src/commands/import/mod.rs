@@ -20,7 +20,6 @@ mod users;
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use self::report::Recorder;
 pub use self::report::{Counts, Gap, ImportReport, Reason, RefusedRow};
@@ -101,8 +100,7 @@ pub async fn run(args: &ImportArgs) -> Result<(), ImportError> {
     };
     let passwords = passwords(config::cores())?;
     let wrap = async |md5: &str| passwords.wrap_md5(md5).await;
-    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_millis() as u64);
-    let report = import(&db, &from, wrap, now_ms, Progress::on_stderr(), &mut lines).await?;
+    let report = import(&db, &from, wrap, crate::now_ms(), Progress::on_stderr(), &mut lines).await?;
     // Whoever has stopped reading, as `head` does, has seen what he wanted.
     let _ = write!(std::io::stdout(), "{report}");
     Ok(())

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use couponrush::api::now_seconds;
 use couponrush::auth::{ClaimProof, ClaimTokens, Secrets, UserTokens};
 use couponrush::db::seed::{NewUser, insert_users};
 use couponrush::domain::{Kind, User, UserName};
+use couponrush::now_seconds;
 use tokio::task::JoinSet;
 
 use super::{Answer, Client, SECRET, Stores};

@@ -1,9 +1,9 @@
 //! Users without a password's hash for each: as many as a test needs, in one statement.
 
-use couponrush::api::now_seconds;
 use couponrush::app::signers;
 use couponrush::db::seed::{NewUser, insert_users};
 use couponrush::domain::{Kind, UserName};
+use couponrush::now_seconds;
 
 use super::TestApp;
 
