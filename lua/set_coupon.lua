@@ -10,6 +10,7 @@
 -- ARGV[3] '1' where the coupon may be new here, with nothing claimed; else '0'
 -- ARGV[4] coupon id      ARGV[5] revision     ARGV[6] saler's name    ARGV[7] name
 -- ARGV[8] amount         ARGV[9] face value   ARGV[10] description    ARGV[11] scheduled, '1' or '0'
+-- ARGV[12] the revision that last changed one of its activities
 --
 -- Replies; only `set` has changed anything:
 --   {'set'}
@@ -42,7 +43,7 @@ end
 
 redis.call('HSET', KEYS[2],
   'revision', ARGV[5], 'saler', ARGV[6], 'name', ARGV[7], 'amount', ARGV[8], 'face_value', ARGV[9],
-  'description', ARGV[10], 'scheduled', ARGV[11])
+  'description', ARGV[10], 'scheduled', ARGV[11], 'activity_revision', ARGV[12])
 redis.call('HSETNX', KEYS[2], 'claimed', 0)
 redis.call('HSET', KEYS[3], ARGV[6] .. '/' .. ARGV[7], ARGV[4])
 redis.call('ZADD', KEYS[4], ARGV[4], ARGV[4])

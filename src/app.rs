@@ -21,6 +21,7 @@ use tokio::sync::mpsc::Receiver;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use crate::activities::Activities;
 use crate::api::{BodyLimits, Shared};
 use crate::auth::{ClaimTokens, HashError, Passwords, RevocationLimits, Revocations, SecretsError, UserTokens};
 use crate::claiming::Claiming;
@@ -35,6 +36,7 @@ use crate::kv::{Connection, Keys, KvError, Link, LinkConfig};
 use crate::ledger::{Ledger, Outbox, Persister, Settings};
 use crate::publishing::Publishing;
 use crate::recovery::{Progress, Recovery};
+use crate::scheduling::Scheduling;
 use crate::stock::Stock;
 use serving::{bind, serve, serve_ops, until_open};
 use stopping::drain;
@@ -61,6 +63,8 @@ pub enum StartError {
     Redis(#[source] KvError),
     #[error("the database cannot be brought to this version")]
     Migrate(#[source] MigrateError),
+    #[error("activities cannot be read")]
+    Activities(#[source] DbError),
     #[error("revoked tokens cannot be read")]
     Revocations(#[source] DbError),
     #[error("passwords cannot be hashed")]
@@ -98,6 +102,7 @@ struct Ground {
     ops_listener: TcpListener,
     tokens: UserTokens,
     claim_tokens: ClaimTokens,
+    activities: Arc<Activities>,
     revocations: Revocations,
     passwords: Passwords,
 }
@@ -125,16 +130,20 @@ impl Application {
 
         let limits =
             RevocationLimits { revoked_max: config::REVOKED_MAX, token_seconds: args.tokens.token_seconds.into() };
+        let activities = Arc::new(Activities::new(db.clone()));
+        activities.load().await.map_err(StartError::Activities)?;
         let revocations = Revocations::new(db.clone(), limits);
         revocations.load(crate::now_seconds()).await.map_err(StartError::Revocations)?;
         let passwords = passwords(config::cores())?;
-        let ground = Ground { redis, db, listener, ops_listener, tokens, claim_tokens, revocations, passwords };
+        let ground =
+            Ground { redis, db, listener, ops_listener, tokens, claim_tokens, activities, revocations, passwords };
         Ok(Self::assemble(args, ground))
     }
 
     /// Puts the parts together; nothing runs yet.
     fn assemble(args: &ServeArgs, ground: Ground) -> Self {
-        let Ground { redis, db, listener, ops_listener, tokens, claim_tokens, revocations, passwords } = ground;
+        let Ground { redis, db, listener, ops_listener, tokens, claim_tokens, activities, revocations, passwords } =
+            ground;
         let keys = Keys::new(&args.redis.redis_prefix);
         let stock = Stock::new(keys.clone(), args.backlog_max);
         let gate = Arc::new(Gate::new(config::IN_FLIGHT_MAX));
@@ -173,7 +182,14 @@ impl Application {
         let (wait, shard) = (config::KV_WAIT, SHARD);
         let publishing = Publishing { db: db.clone(), stock: stock.clone(), gate: Arc::clone(&gate), shard, wait };
         let shared = Shared {
-            claiming: Claiming { gate: Arc::clone(&gate), ledger, stock: stock.clone(), wait: config::CLAIM_WAIT },
+            claiming: Claiming {
+                gate: Arc::clone(&gate),
+                activities: Arc::clone(&activities),
+                ledger,
+                stock: stock.clone(),
+                wait: config::CLAIM_WAIT,
+            },
+            scheduling: Scheduling { publishing: publishing.clone(), activities },
             publishing,
             directory: Directory::new(db.clone(), stock, gate, config::NAMES_MAX),
             db,
@@ -222,6 +238,7 @@ impl Application {
         tasks.spawn(async move { link.keep(over).await });
         tasks.spawn(self.recovery.run(all_over.clone()));
         tasks.spawn(self.shared.publishing.clone().repair(Arc::clone(&self.link), all_over.clone()));
+        tasks.spawn(Arc::clone(&self.shared.claiming.activities).watch(all_over.clone()));
         tasks.spawn(Arc::clone(&self.shared.health).watch(all_over.clone()));
         tasks.spawn(Arc::clone(&self.shared.revocations).watch(all_over.clone()));
 

@@ -1,4 +1,4 @@
-//! A claim on one page: gate, slot, script, slot filled.
+//! A claim on one page: gate, slot, activity, script, slot filled.
 //!
 //! Used by the handlers, the benches and the tests. The slot is taken before the script, so that a claim which was granted
 //! always has its place in the ledger; the script writes the outbox entry in the same step, so that a claim whose
@@ -7,15 +7,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::{Claim, CouponId, Refusal, UserId};
+use crate::activities::Activities;
+use crate::domain::{Activity, Claim, CouponId, Nth, Refusal, Schedule, UserId};
 use crate::gate::{Denied, Doubt, Gate};
-use crate::kv::{KvError, Link};
-use crate::ledger::Ledger;
-use crate::stock::{Stock, Taken};
+use crate::kv::{Connection, KvError, Link, Live};
+use crate::ledger::{Ledger, Slot};
+use crate::stock::{Attempt, Stock, Taken};
+
+/// How often an attempt asks Redis: again with later activities, and again with the neighbour of one whose edge is now.
+const ASKED_MAX: usize = 3;
+/// How far this instance may be wrong about Redis' clock where one activity follows another.
+const EDGE_MS: u64 = 1_000;
 
 /// What an attempt ends in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Attempt {
+pub enum Outcome {
     /// A unit was granted; MySQL will have it.
     Claimed(Claim),
     /// The user holds it already, with this claim.
@@ -34,6 +40,7 @@ pub enum Attempt {
 #[derive(Clone)]
 pub struct Claiming {
     pub gate: Arc<Gate>,
+    pub activities: Arc<Activities>,
     pub ledger: Ledger,
     pub stock: Stock,
     /// How long Redis may take.
@@ -41,49 +48,110 @@ pub struct Claiming {
 }
 
 impl Claiming {
-    /// Tries to claim a unit of `coupon` for `user`, over this thread's `link`.
-    pub async fn claim(&self, link: &Link, coupon: CouponId, user: UserId) -> Attempt {
+    /// Tries to claim a unit of `coupon` for `user`, over this thread's `link`. `nth`: which of his claims he means to hold
+    /// after this; where he holds it, he gets that one again.
+    pub async fn claim(&self, link: &Link, coupon: CouponId, user: UserId, nth: Option<Nth>) -> Outcome {
         let pass = match self.gate.enter() {
             Ok(pass) => pass,
-            Err(Denied::Full) => return Attempt::Overloaded,
-            Err(Denied::Closed(_)) => return Attempt::Unavailable,
+            Err(Denied::Full) => return Outcome::Overloaded,
+            Err(Denied::Closed(_)) => return Outcome::Unavailable,
         };
-        let Ok(slot) = self.ledger.reserve() else { return Attempt::Overloaded };
-        let Ok(connection) = link.connection() else { return Attempt::Unavailable };
+        let Ok(slot) = self.ledger.reserve() else { return Outcome::Overloaded };
+        let Ok(connection) = link.connection() else { return Outcome::Unavailable };
         if connection.run_id() != pass.live().run_id {
             self.gate.doubt(Doubt::NotLoaded);
-            return Attempt::Unavailable;
+            return Outcome::Unavailable;
         }
-        match self.stock.take(&connection, pass.live(), coupon, user, self.wait).await {
-            Ok(Taken::Claimed(claim)) => {
-                slot.put(claim);
-                Attempt::Claimed(claim)
+        match self.ask(&connection, pass.live(), coupon, user, nth).await {
+            Ok(taken) => self.conclude(slot, pass.live(), taken),
+            Err(error) => {
+                link.report(&error);
+                if error.nothing_happened() { Outcome::Unavailable } else { Outcome::Unknown }
             }
-            Ok(Taken::Already { claim, pending }) => {
+        }
+    }
+
+    /// Asks Redis, under the activity that decides now.
+    async fn ask(
+        &self,
+        connection: &Connection,
+        live: &Live,
+        coupon: CouponId,
+        user: UserId,
+        nth: Option<Nth>,
+    ) -> Result<Taken, KvError> {
+        let mut now_ms = u64::try_from(connection.server_ms()).unwrap_or(0);
+        let mut taken = Taken::Stale;
+        for _ in 0..ASKED_MAX {
+            let schedule = self.activities.of(coupon);
+            let activity_revision = schedule.as_ref().map_or(0, |schedule| schedule.revision);
+            let activity = schedule.as_ref().and_then(|schedule| schedule.at(now_ms));
+            let random = if activity.is_some() { rand::random() } else { 0 };
+            let attempt = Attempt { coupon, user, nth, activity_revision, activity, random };
+            taken = self.stock.take(connection, live, &attempt, self.wait).await?;
+            now_ms = match (&taken, &schedule, activity) {
+                (Taken::Stale, ..) if self.refresh(coupon, activity_revision).await => now_ms,
+                (Taken::Refused(refusal), Some(schedule), Some(activity)) => {
+                    match across_the_edge(schedule, activity, *refusal, now_ms) {
+                        Some(then_ms) => then_ms,
+                        None => return Ok(taken),
+                    }
+                }
+                _ => return Ok(taken),
+            };
+        }
+        Ok(taken)
+    }
+
+    /// Reads the coupon's activities; false where MySQL did not answer in time.
+    async fn refresh(&self, coupon: CouponId, known: u64) -> bool {
+        let refreshed = tokio::time::timeout(self.wait, self.activities.refresh(coupon, known)).await;
+        if let Ok(Err(Some(error))) = &refreshed {
+            log::warn!("coupon {coupon} is not sold: its activities cannot be read: {}", crate::error_chain(error));
+        }
+        matches!(refreshed, Ok(Ok(())))
+    }
+
+    fn conclude(&self, slot: Slot<'_>, live: &Live, taken: Taken) -> Outcome {
+        match taken {
+            Taken::Claimed(claim) => {
+                slot.put(claim);
+                Outcome::Claimed(claim)
+            }
+            Taken::Already { claim, pending } => {
                 if pending {
                     // What is vouched for must not be in Redis alone.
                     self.ledger.vouch(slot, claim);
                 }
-                Attempt::Already(claim)
+                Outcome::Already(claim)
             }
-            Ok(Taken::Refused(refusal)) => Attempt::Refused(refusal),
-            Ok(Taken::Backlog | Taken::TooLate) => Attempt::Overloaded,
-            Ok(Taken::NotLoaded) => {
+            Taken::Refused(refusal) => Outcome::Refused(refusal),
+            Taken::Backlog | Taken::TooLate => Outcome::Overloaded,
+            // MySQL knows later activities and could not be asked in time: better nothing than by the old ones.
+            Taken::Stale => Outcome::Unavailable,
+            Taken::NotLoaded => {
                 self.gate.doubt(Doubt::NotLoaded);
-                Attempt::Unavailable
+                Outcome::Unavailable
             }
-            Ok(Taken::Missing) => {
-                self.gate.doubt(Doubt::Lost(pass.live().epoch));
-                Attempt::Unavailable
-            }
-            Err(error) => {
-                link.report(&error);
-                outcome(&error)
+            Taken::Missing => {
+                self.gate.doubt(Doubt::Lost(live.epoch));
+                Outcome::Unavailable
             }
         }
     }
 }
 
-fn outcome(error: &KvError) -> Attempt {
-    if error.nothing_happened() { Attempt::Unavailable } else { Attempt::Unknown }
+/// Where Redis' clock stands on the other side of the edge between two activities than this instance thought: a moment
+/// there. `None` where the refusal stands.
+fn across_the_edge(schedule: &Schedule, asked: &Activity, refusal: Refusal, now_ms: u64) -> Option<u64> {
+    let then_ms = match refusal {
+        Refusal::Ended => asked.terms.window.end() * 1_000,
+        Refusal::NotStarted => (asked.terms.window.start() * 1_000).checked_sub(1)?,
+        _ => return None,
+    };
+    let near = then_ms.abs_diff(now_ms) <= EDGE_MS;
+    let other = schedule
+        .at(then_ms)
+        .is_some_and(|other| other.id != asked.id && other.terms.window.phase(then_ms) == crate::domain::Phase::Within);
+    (near && other).then_some(then_ms)
 }

@@ -4,6 +4,7 @@
 //! `app -> api -> claiming -> {gate, stock, ledger} -> {kv, db} -> domain`, `recovery` beside `claiming` and `auth`
 //! beside `gate`.
 
+pub mod activities;
 pub mod api;
 pub mod app;
 pub mod audit;
@@ -20,6 +21,7 @@ pub mod kv;
 pub mod ledger;
 pub mod publishing;
 pub mod recovery;
+pub mod scheduling;
 pub mod stock;
 
 /// An error and its causes, in one line for the log or the terminal.

@@ -65,6 +65,12 @@ impl From<DbError> for PublishError {
     }
 }
 
+/// The way to a Redis that has just answered, and the loading that it must be of.
+pub struct Reached {
+    connection: Arc<Connection>,
+    live: Arc<Live>,
+}
+
 /// Redis has the change, or why not.
 enum Sent {
     Yes,
@@ -84,14 +90,13 @@ impl Publishing {
         new: &NewCoupon,
         coupons_max: u32,
     ) -> Result<(), PublishError> {
-        let live = self.live()?;
-        let connection = self.reach(link).await?;
+        let reached = self.reach(link).await?;
         let coupon = coupons::insert(&self.db, saler, new, coupons_max).await.map_err(|error| match error {
             InsertError::NameTaken => PublishError::NameTaken,
             InsertError::TooMany => PublishError::TooMany,
             InsertError::Db(error) => error.into(),
         })?;
-        self.publish(&connection, &live, &coupon, Presence::MayBeNew).await
+        self.publish(&reached, &coupon, Presence::MayBeNew).await
     }
 
     /// Changes a coupon: on return the change is in force.
@@ -99,8 +104,7 @@ impl Publishing {
     /// # Errors
     /// [`PublishError`].
     pub async fn change(&self, link: &Link, id: CouponId, change: &Change) -> Result<(), PublishError> {
-        let live = self.live()?;
-        let connection = self.reach(link).await?;
+        let reached = self.reach(link).await?;
         let mut tx = self.db.begin().await?;
         let Some(stored) = coupons::lock(&self.db, &mut tx, id).await? else {
             tx.roll_back().await;
@@ -113,18 +117,29 @@ impl Publishing {
         coupons::update(&self.db, &mut tx, &stored, &next).await?;
         tx.commit().await?;
         if lowered {
-            self.lower(&connection, &live, Coupon { revision: wanted.revision + 1, ..wanted }).await
+            self.lower(&reached, Coupon { revision: wanted.revision + 1, ..wanted }).await
         } else {
-            self.publish(&connection, &live, &next, presence(&stored)).await
+            self.publish_change(&reached, &stored, &next).await
         }
     }
 
-    /// The connection, if Redis answers over it: asked before MySQL is told of anything, so that nothing has happened where
-    /// Redis is away.
-    async fn reach(&self, link: &Link) -> Result<Arc<Connection>, PublishError> {
+    /// Publishes what MySQL has committed of a coupon that was `before`: on return it is in force.
+    ///
+    /// # Errors
+    /// [`PublishError`]; the repair completes it.
+    pub async fn publish_change(&self, reached: &Reached, before: &Stored, to: &Coupon) -> Result<(), PublishError> {
+        self.publish(reached, to, presence(before)).await
+    }
+
+    /// Reaches Redis before MySQL is told of anything, so that nothing has happened where Redis is away.
+    ///
+    /// # Errors
+    /// [`PublishError::Unavailable`].
+    pub async fn reach(&self, link: &Link) -> Result<Reached, PublishError> {
+        let live = self.live()?;
         let connection = link.connection().map_err(|_| PublishError::Unavailable(None))?;
         match connection.call(&redis::cmd("PING"), self.wait).await {
-            Ok(_) => Ok(connection),
+            Ok(_) => Ok(Reached { connection, live }),
             Err(error) => {
                 link.report(&error);
                 Err(PublishError::Unavailable(None))
@@ -133,10 +148,10 @@ impl Publishing {
     }
 
     /// Asks Redis whether the amount can be lowered, under the locks that keep the ledger and a rebuild away.
-    async fn lower(&self, connection: &Connection, live: &Live, coupon: Coupon) -> Result<(), PublishError> {
+    async fn lower(&self, reached: &Reached, coupon: Coupon) -> Result<(), PublishError> {
         let mut tx = self.db.begin().await?;
         coupons::share_shard(&self.db, &mut tx, self.shard).await?;
-        let stored = match self.ask_to_lower(connection, live, &mut tx, &coupon).await {
+        let stored = match self.ask_to_lower(reached, &mut tx, &coupon).await {
             Ok(stored) => stored,
             Err(error) => {
                 tx.roll_back().await;
@@ -155,8 +170,7 @@ impl Publishing {
     /// Where this succeeds, Redis has the lowered amount and MySQL must follow; gives back what MySQL has.
     async fn ask_to_lower(
         &self,
-        connection: &Connection,
-        live: &Live,
+        Reached { connection, live }: &Reached,
         tx: &mut Transaction<'_>,
         coupon: &Coupon,
     ) -> Result<Stored, PublishError> {
@@ -180,8 +194,7 @@ impl Publishing {
     /// Publishes what MySQL has committed.
     async fn publish(
         &self,
-        connection: &Connection,
-        live: &Live,
+        Reached { connection, live }: &Reached,
         coupon: &Coupon,
         presence: Presence,
     ) -> Result<(), PublishError> {

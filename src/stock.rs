@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::domain::{ActivityId, Claim, Coupon, CouponId, EntryId, Refusal, UserId, left};
+use crate::domain::{Activity, ActivityId, Claim, Coupon, CouponId, EntryId, Nth, Refusal, Seq, UserId, left};
 use crate::kv::{Connection, Keys, KvError, Live, Reply, Script};
 
 /// How far Redis' clock may have been measured wrong before a claim is refused as too late: what an unknown outcome may
@@ -17,6 +17,28 @@ const NOT_AFTER_GRACE_MS: i64 = 100;
 pub struct Stock {
     keys: Keys,
     outbox_max: u32,
+}
+
+/// An attempt at a unit, with what its caller knows of the coupon's activities.
+#[derive(Debug, Clone, Copy)]
+pub struct Attempt<'a> {
+    pub coupon: CouponId,
+    pub user: UserId,
+    /// Which of his claims the user means to hold after this: where he holds it, nothing is taken. `None`: one more.
+    pub nth: Option<Nth>,
+    /// The revision of the activities that are known; 0: none.
+    pub activity_revision: u64,
+    /// The activity that decides, where the coupon turns out to be scheduled.
+    pub activity: Option<&'a Activity>,
+    /// Any number with equal chance: the draw.
+    pub random: u32,
+}
+
+impl Attempt<'_> {
+    /// An attempt by a caller who knows of no activity.
+    pub const fn new(coupon: CouponId, user: UserId) -> Self {
+        Self { coupon, user, nth: None, activity_revision: 0, activity: None, random: 0 }
+    }
 }
 
 /// What became of an attempt at a unit.
@@ -36,6 +58,8 @@ pub enum Taken {
     TooLate,
     /// The shard has lost a coupon that it had: nothing has happened.
     Missing,
+    /// The coupon's activities have changed since the caller read them: nothing has happened.
+    Stale,
 }
 
 /// What became of publishing a coupon.
@@ -79,6 +103,8 @@ pub struct Held {
     pub name: String,
     pub face_value: u32,
     pub description: String,
+    /// How many of it the user holds.
+    pub count: u8,
 }
 
 /// A read of a shard that may not be loaded: `None` says that it is not.
@@ -94,7 +120,7 @@ impl Stock {
         &self.keys
     }
 
-    /// Takes a unit of `coupon` for `user`, waiting up to `wait`.
+    /// Makes an attempt at a unit, waiting up to `wait`.
     ///
     /// # Errors
     /// [`KvError`]; where [`KvError::nothing_happened`] is false a unit may have been granted, or may yet be within the
@@ -103,31 +129,54 @@ impl Stock {
         &self,
         connection: &Connection,
         live: &Live,
-        coupon: CouponId,
-        user: UserId,
+        attempt: &Attempt<'_>,
         wait: Duration,
     ) -> Result<Taken, KvError> {
-        let keys = &self.keys;
-        let keys = [keys.live(), keys.coupon(coupon), keys.holder(user), keys.holes(coupon), keys.outbox()];
-        let mut cmd = Script::Claim.call(&keys);
-        cmd.arg(live.as_str()).arg(live.epoch.0).arg(not_after(connection, wait));
-        cmd.arg(coupon.0).arg(user.0).arg(self.outbox_max);
-        let reply = connection.eval(&cmd, wait).await?;
-        let claim = |seq, entry, activity| Claim { coupon, user, entry, seq, activity, epoch: live.epoch, nth: 1 };
+        let reply = connection.eval(&self.taking(connection, live, attempt, wait), wait).await?;
+        let claim = |(seq, entry, activity), nth| {
+            let Attempt { coupon, user, .. } = *attempt;
+            Claim { coupon, user, entry, seq, activity, epoch: live.epoch, nth }
+        };
         Ok(match reply.word() {
-            "claimed" => Taken::Claimed(claim(reply.number(1)?, entry(reply.text(2)?)?, ActivityId(0))),
+            "claimed" => {
+                // Where the activity did not decide, the coupon is not scheduled: the script knows, and says it in the entry.
+                let activity = ActivityId(reply.number(4)?);
+                Taken::Claimed(claim((reply.number(1)?, entry(reply.text(2)?)?, activity), reply.number(3)?))
+            }
             "already" => {
-                let (seq, entry, activity) = held(reply.text(1)?)?;
-                Taken::Already { claim: claim(seq, entry, activity), pending: reply.number::<u8>(2)? > 0 }
+                let pending = reply.number::<u8>(2)? > 0;
+                Taken::Already { claim: claim(held(reply.text(1)?)?, reply.number(3)?), pending }
             }
             "sold-out" => Taken::Refused(Refusal::SoldOut),
             "not-on-sale" => Taken::Refused(Refusal::NotOnSale),
+            "disabled" => Taken::Refused(Refusal::Disabled),
+            "not-started" => Taken::Refused(Refusal::NotStarted),
+            "ended" => Taken::Refused(Refusal::Ended),
+            "try-again" => Taken::Refused(Refusal::TryAgain),
+            "stale" => Taken::Stale,
             "missing" => Taken::Missing,
             "not-loaded" => Taken::NotLoaded,
             "too-late" => Taken::TooLate,
             "backlog" => Taken::Backlog,
             _ => return Err(KvError::Unreadable),
         })
+    }
+
+    fn taking(&self, connection: &Connection, live: &Live, attempt: &Attempt<'_>, wait: Duration) -> redis::Cmd {
+        let Attempt { coupon, user, nth, activity_revision, activity, random } = *attempt;
+        let keys = &self.keys;
+        let id = activity.map_or(ActivityId(0), |activity| activity.id);
+        let keys =
+            [keys.live(), keys.coupon(coupon), keys.holder(user), keys.holes(coupon), keys.outbox(), keys.activity(id)];
+        let mut cmd = Script::Claim.call(&keys);
+        cmd.arg(live.as_str()).arg(live.epoch.0).arg(not_after(connection, wait));
+        cmd.arg(coupon.0).arg(user.0).arg(self.outbox_max).arg(nth.unwrap_or(0)).arg(activity_revision);
+        if let Some(Activity { terms, .. }) = activity {
+            cmd.arg(id.0).arg(terms.status.number()).arg(terms.window.start()).arg(terms.window.end());
+            cmd.arg(u8::from(terms.buy_rate.lets_through(random))).arg(terms.speed);
+            cmd.arg(terms.total).arg(terms.buy_limit);
+        }
+        cmd
     }
 
     /// Puts a coupon's facts into Redis as MySQL has them, unless Redis has later ones.
@@ -164,7 +213,7 @@ impl Stock {
         cmd.arg(live).arg(not_after(connection, wait)).arg(u8::from(presence == Presence::MayBeNew));
         cmd.arg(coupon.id.0).arg(coupon.revision).arg(coupon.saler.as_str()).arg(coupon.name.as_str());
         cmd.arg(coupon.amount.get()).arg(coupon.face_value.get()).arg(coupon.description.as_str());
-        cmd.arg(u8::from(coupon.scheduled));
+        cmd.arg(u8::from(coupon.scheduled)).arg(coupon.activity_revision);
         cmd
     }
 
@@ -231,12 +280,13 @@ impl Stock {
         let keys = &self.keys;
         let mut cmd = Script::ListHeld.call(&[keys.live(), keys.holder(user)]);
         cmd.arg(live.as_str()).arg(skip.min(SKIP_MAX)).arg(give).arg(keys.coupon_prefix());
-        page(&connection.eval(&cmd, wait).await?, 4, |reply, at| {
+        page(&connection.eval(&cmd, wait).await?, 5, |reply, at| {
             Ok(Held {
                 saler: reply.text(at)?.to_owned(),
                 name: reply.text(at + 1)?.to_owned(),
                 face_value: reply.number(at + 2)?,
                 description: reply.text(at + 3)?.to_owned(),
+                count: reply.number(at + 4)?,
             })
         })
     }
@@ -279,7 +329,7 @@ fn entry(text: &str) -> Result<EntryId, KvError> {
 }
 
 /// A field of a holder: `seq:entry:activity`.
-fn held(text: &str) -> Result<(u32, EntryId, ActivityId), KvError> {
+fn held(text: &str) -> Result<(Seq, EntryId, ActivityId), KvError> {
     let mut parts = text.splitn(3, ':');
     let mut next = || parts.next().ok_or(KvError::Unreadable);
     let seq = next()?.parse().map_err(|_| KvError::Unreadable)?;

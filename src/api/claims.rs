@@ -11,13 +11,14 @@ use super::error::{ApiError, read_failed};
 use super::lists::page_of;
 use super::session::user_of_kind;
 use super::{Shared, answer, path};
-use crate::claiming::Attempt;
+use crate::claiming::Outcome;
 use crate::db::claim_rows::{Holding, holdings};
 use crate::db::{Db, DbError};
-use crate::domain::{Claim, CouponId, Kind, Refusal, Seq};
+use crate::domain::{Claim, CouponId, Kind, Nth, Refusal, Seq, Terms};
 use crate::kv::Link;
 
 const CLAIM_RESULT: HeaderName = HeaderName::from_static("claim-result");
+const CLAIM_NTH: HeaderName = HeaderName::from_static("claim-nth");
 const CLAIM_TOKEN: HeaderName = HeaderName::from_static("claim-token");
 /// Claims of one page, and of one read of the export.
 const PAGE: u64 = 100;
@@ -35,22 +36,32 @@ pub async fn claim_coupon(
     let Some(coupon) = shared.directory.coupon(&connection, &path).await? else {
         return Ok(refused(Refusal::NoSuchCoupon));
     };
-    match shared.claiming.claim(&link, coupon, customer.id).await {
-        Attempt::Claimed(claim) => {
+    let nth = wanted_nth(&request)?;
+    match shared.claiming.claim(&link, coupon, customer.id, nth).await {
+        Outcome::Claimed(claim) => {
             let mut builder = HttpResponse::Created();
             prove(&mut builder, &shared, &claim, "claimed");
             Ok(answer::done(builder))
         }
-        Attempt::Already(claim) => {
+        Outcome::Already(claim) => {
             let mut builder = HttpResponse::NoContent();
             prove(&mut builder, &shared, &claim, "already-claimed");
             Ok(builder.finish())
         }
-        Attempt::Refused(refusal) => Ok(refused(refusal)),
-        Attempt::Overloaded => Err(ApiError::overloaded()),
-        Attempt::Unavailable => Err(ApiError::unavailable()),
-        Attempt::Unknown => Err(ApiError::unknown_outcome()),
+        Outcome::Refused(refusal) => Ok(refused(refusal)),
+        Outcome::Overloaded => Err(ApiError::overloaded()),
+        Outcome::Unavailable => Err(ApiError::unavailable()),
+        Outcome::Unknown => Err(ApiError::unknown_outcome()),
     }
+}
+
+/// `Claim-Nth: n`, "I want to hold n".
+fn wanted_nth(request: &HttpRequest) -> Result<Option<Nth>, ApiError> {
+    let Some(header) = request.headers().get(CLAIM_NTH) else { return Ok(None) };
+    let nth = header.to_str().ok().and_then(|text| text.parse::<Nth>().ok());
+    let nth = nth.filter(|nth| (1..=Terms::BUY_LIMIT_MAX).contains(nth));
+    let wrong = || ApiError::bad_request(format!("Claim-Nth should be a number from 1 to {}.", Terms::BUY_LIMIT_MAX));
+    nth.map(Some).ok_or_else(wrong)
 }
 
 fn prove(builder: &mut HttpResponseBuilder, shared: &Shared, claim: &Claim, result: &'static str) {
@@ -63,7 +74,10 @@ fn refused(refusal: Refusal) -> HttpResponse {
     let result = match refusal {
         Refusal::SoldOut => "sold-out",
         Refusal::NoSuchCoupon => "no-such-coupon",
-        Refusal::NotOnSale => "not-on-sale",
+        Refusal::NotOnSale | Refusal::Disabled => "not-on-sale",
+        Refusal::NotStarted => "not-started",
+        Refusal::Ended => "ended",
+        Refusal::TryAgain => "try-again",
     };
     HttpResponse::NoContent().insert_header((CLAIM_RESULT, HeaderValue::from_static(result))).finish()
 }

@@ -29,6 +29,9 @@ struct HeldItem {
     stock: u32,
     description: String,
     saler: String,
+    /// Where it is above one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    count: Option<u8>,
 }
 
 /// `GET /api/users/{username}/coupons?page=N`
@@ -94,7 +97,10 @@ async fn list_held(
 ) -> Result<HttpResponse, ApiError> {
     let (connection, live) = shared.reading(link)?;
     let page = shared.claiming.stock.list_held(&connection, &live, customer.id, window, shared.kv_wait).await;
-    let item = |Held { saler, name, face_value: stock, description }| HeldItem { name, stock, description, saler };
+    let item = |Held { saler, name, face_value: stock, description, count }| {
+        let count = Some(count).filter(|count| *count > 1);
+        HeldItem { name, stock, description, saler, count }
+    };
     Ok(answer::list(&read(shared, link, page)?.into_iter().map(item).collect::<Vec<_>>()))
 }
 

@@ -30,6 +30,7 @@ use crate::directory::Directory;
 use crate::health::Health;
 use crate::kv::{Connection, Link, Live};
 use crate::publishing::Publishing;
+use crate::scheduling::Scheduling;
 use error::{ApiError, Code};
 
 pub use body::BodyLimits;
@@ -43,6 +44,7 @@ pub struct Shared {
     pub db: Db,
     pub claiming: Claiming,
     pub publishing: Publishing,
+    pub scheduling: Scheduling,
     pub directory: Directory,
     pub passwords: Passwords,
     pub tokens: UserTokens,

@@ -27,6 +27,13 @@ pub(super) struct Count {
     holes: u64,
 }
 
+/// Claims that wait in the outbox.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    pub(super) by_coupon: HashMap<u64, u64>,
+    pub(super) by_activity: HashMap<u32, u64>,
+}
+
 impl Audit {
     /// How many units of each coupon Redis has and has handed out.
     pub(super) async fn read_counts(&self, rows: &[CouponRow]) -> Result<Counts, AuditError> {
@@ -48,9 +55,10 @@ impl Audit {
         Ok(counts)
     }
 
-    /// Claims in the outbox, by coupon.
-    pub(super) async fn read_outbox(&self, look: &mut Look) -> Result<HashMap<u64, u64>, AuditError> {
-        let mut claims = HashMap::new();
+    /// Counts the claims in the outbox.
+    pub(super) async fn read_outbox(&self, look: &mut Look) -> Result<Waiting, AuditError> {
+        let mut claims = Waiting::default();
+        look.outbox = 0;
         let mut from = "-".to_owned();
         loop {
             let mut range = redis::cmd("XRANGE");
@@ -61,7 +69,10 @@ impl Audit {
             for (id, fields) in &entries {
                 let parsed: Option<EntryId> = id.parse().ok();
                 match parsed.and_then(|id| Claim::parse(id, fields.get(1)?).ok()) {
-                    Some(claim) => *claims.entry(claim.coupon.0).or_insert(0) += 1,
+                    Some(claim) => {
+                        *claims.by_coupon.entry(claim.coupon.0).or_insert(0) += 1;
+                        *claims.by_activity.entry(claim.activity.0).or_insert(0) += 1;
+                    }
                     None => look.find("I2 nothing lost", format!("outbox entry {id}"), "is not a claim"),
                 }
             }
@@ -234,6 +245,6 @@ fn hold(user: UserId, field: &str, value: &str) -> Option<Claim> {
     })
 }
 
-fn read<T: redis::FromRedisValue>(reply: Option<redis::Value>) -> Result<T, KvError> {
+pub(super) fn read<T: redis::FromRedisValue>(reply: Option<redis::Value>) -> Result<T, KvError> {
     redis::from_redis_value(reply.ok_or(KvError::Unreadable)?).map_err(|_| KvError::Unreadable)
 }

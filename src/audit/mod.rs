@@ -8,6 +8,7 @@
 
 mod in_mysql;
 mod in_redis;
+mod sold;
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -120,11 +121,13 @@ impl Audit {
     async fn look(&self) -> Result<Look, AuditError> {
         let mut look = Look::default();
         self.live().await?;
-        let rows_before = self.check_rows(&mut look).await?;
+        let (rows_before, sold_before) = (self.check_rows(&mut look).await?, self.count_sold().await?);
         let counts = self.read_counts(&rows_before).await?;
         let outbox = self.read_outbox(&mut look).await?;
         let rows_after = self.read_rows().await?;
-        Self::check_conservation(&mut look, &rows_before, &counts, &outbox, &rows_after);
+        Self::check_conservation(&mut look, &rows_before, &counts, &outbox.by_coupon, &rows_after);
+        let outbox = self.read_outbox(&mut look).await?;
+        self.check_sold(&mut look, &sold_before, &outbox.by_activity).await?;
         self.check_rows_are_held(&mut look).await?;
         self.check_holds_are_known(&mut look).await?;
         self.live().await?;

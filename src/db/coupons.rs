@@ -40,33 +40,25 @@ pub enum InsertError {
     Db(#[from] DbError),
 }
 
-type Row = (u64, u64, String, String, u32, i32, u32, String, bool, u64, u64);
+type Row = (u64, u64, String, String, u32, i32, u32, String, bool, u64, u64, u64);
 
-const COLUMNS: (
-    coupons::id,
-    coupons::saler_id,
-    users::username,
-    coupons::name,
-    coupons::amount,
-    coupons::left_count,
-    coupons::face_value,
-    coupons::description,
-    coupons::scheduled,
-    coupons::revision,
-    coupons::published_revision,
-) = (
-    coupons::id,
-    coupons::saler_id,
-    users::username,
-    coupons::name,
-    coupons::amount,
-    coupons::left_count,
-    coupons::face_value,
-    coupons::description,
-    coupons::scheduled,
-    coupons::revision,
-    coupons::published_revision,
-);
+#[diesel::dsl::auto_type(no_type_alias)]
+fn columns() -> _ {
+    (
+        coupons::id,
+        coupons::saler_id,
+        users::username,
+        coupons::name,
+        coupons::amount,
+        coupons::left_count,
+        coupons::face_value,
+        coupons::description,
+        coupons::scheduled,
+        coupons::revision,
+        coupons::published_revision,
+        coupons::activity_revision,
+    )
+}
 
 /// Adds a coupon of `saler`, who may have `coupons_max`.
 ///
@@ -85,7 +77,18 @@ pub async fn insert(db: &Db, saler: &User, new: &NewCoupon, coupons_max: u32) ->
     tx.commit().await?;
     let NewCoupon { name, amount, face_value, description, scheduled } = new.clone();
     let (saler_id, saler) = (saler.id, saler.name.clone());
-    Ok(Coupon { id, saler_id, saler, name, amount, face_value, description, scheduled, revision: 1 })
+    Ok(Coupon {
+        id,
+        saler_id,
+        saler,
+        name,
+        amount,
+        face_value,
+        description,
+        scheduled,
+        revision: 1,
+        activity_revision: 0,
+    })
 }
 
 async fn insert_within(
@@ -142,7 +145,7 @@ pub async fn find_id(db: &Db, saler: UserId, name: &CouponName) -> Result<Option
 
 /// Reads a coupon and holds its row until the transaction ends.
 pub(crate) async fn lock(db: &Db, tx: &mut Transaction<'_>, id: CouponId) -> Result<Option<Stored>, DbError> {
-    let query = coupons::table.inner_join(users::table).filter(coupons::id.eq(id.0)).select(COLUMNS).for_update();
+    let query = coupons::table.inner_join(users::table).filter(coupons::id.eq(id.0)).select(columns()).for_update();
     let row = db.within("lock coupon", async { query.first(tx.connection()).await.optional() }).await;
     let row: Option<Row> = row.map_err(DbError::before_commit)?;
     row.map(stored).transpose()
@@ -164,6 +167,7 @@ pub(crate) async fn update(db: &Db, tx: &mut Transaction<'_>, from: &Stored, to:
         coupons::description.eq(to.description.as_str()),
         coupons::scheduled.eq(to.scheduled),
         coupons::revision.eq(to.revision),
+        coupons::activity_revision.eq(to.activity_revision),
     ));
     db.within("update coupon", update.execute(tx.connection())).await.map_err(DbError::before_commit)?;
     let touch =
@@ -207,7 +211,7 @@ pub async fn page(db: &Db, after: CouponId, count: i64) -> Result<Vec<Stored>, D
         .filter(coupons::id.gt(after.0))
         .order(coupons::id)
         .limit(count)
-        .select(COLUMNS);
+        .select(columns());
     let rows: Vec<Row> = db.within("read coupons", query.load(&mut connection)).await?;
     rows.into_iter().map(stored).collect()
 }
@@ -239,7 +243,8 @@ fn left_count(amount: Amount) -> i32 {
 }
 
 fn stored(row: Row) -> Result<Stored, DbError> {
-    let (id, saler_id, saler, name, amount, left_count, face_value, description, scheduled, revision, published) = row;
+    let (id, saler_id, saler, name, amount, left_count, face_value, description, scheduled, revision, published, of) =
+        row;
     let unreadable = |what| DbError::Unreadable { operation: "read coupon", what: format!("coupon {id}: {what}") };
     Ok(Stored {
         coupon: Coupon {
@@ -252,6 +257,7 @@ fn stored(row: Row) -> Result<Stored, DbError> {
             description: Description::new(description).ok_or_else(|| unreadable("description"))?,
             scheduled,
             revision,
+            activity_revision: of,
         },
         left_count: left_count.into(),
         published_revision: published,

@@ -3,6 +3,7 @@
 //! Owns every SQL statement of the program but the audit's. Deliberately knows nothing of Redis. Every wait is bounded: for a connection
 //! by [`Limits::connection_wait`], for a statement by [`Limits::statement_wait`].
 
+pub mod activities;
 pub mod claim_rows;
 pub mod claims;
 pub mod coupons;

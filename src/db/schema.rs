@@ -22,6 +22,24 @@ diesel::table! {
         scheduled -> Bool,
         revision -> Unsigned<Bigint>,
         published_revision -> Unsigned<Bigint>,
+        activity_revision -> Unsigned<Bigint>,
+    }
+}
+
+diesel::table! {
+    activities (id) {
+        id -> Unsigned<Integer>,
+        coupon_id -> Unsigned<Bigint>,
+        name -> Varchar,
+        start_time -> Unsigned<Bigint>,
+        end_time -> Unsigned<Bigint>,
+        total -> Unsigned<Integer>,
+        status -> Unsigned<TinyInt>,
+        speed -> Unsigned<Integer>,
+        buy_limit -> Unsigned<TinyInt>,
+        buy_rate -> Double,
+        revision -> Unsigned<Bigint>,
+        etcd_revision -> Unsigned<Bigint>,
     }
 }
 
@@ -94,5 +112,6 @@ diesel::table! {
 
 diesel::joinable!(coupons -> users (saler_id));
 diesel::joinable!(claims -> users (user_id));
+diesel::joinable!(activities -> coupons (coupon_id));
 diesel::joinable!(imported_users -> users (user_id));
-diesel::allow_tables_to_appear_in_same_query!(users, coupons, claims, imported_users);
+diesel::allow_tables_to_appear_in_same_query!(users, coupons, activities, claims, imported_users);

@@ -47,12 +47,20 @@ impl Claim {
 /// Why an attempt got nothing, decided by the script: nothing has happened, and asking again is a new attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// All units are gone.
+    /// All units are gone, or the saler has declared it so.
     SoldOut,
     /// No coupon of that name of that saler.
     NoSuchCoupon,
-    /// A scheduled coupon without a known activity.
+    /// A scheduled coupon without an activity.
     NotOnSale,
+    /// Its activity has been disabled.
+    Disabled,
+    /// Its activity has not begun.
+    NotStarted,
+    /// Its activity is over.
+    Ended,
+    /// The draw was lost, or this second's quota is used.
+    TryAgain,
 }
 
 /// A text that is not what this program writes into the outbox or a holder.

@@ -67,6 +67,8 @@ pub struct Coupon {
     pub scheduled: bool,
     /// Raised by every change; Redis ignores a lower one.
     pub revision: u64,
+    /// The revision that last changed one of its activities; 0: it never had one.
+    pub activity_revision: u64,
 }
 
 /// Units nobody has: those above the highest seq handed out, and the holes below it (I8).

@@ -3,6 +3,7 @@
 //! Owns the rules that need nothing but their arguments. Deliberately has no IO, no clock, no framework and no wire
 //! format: a value that exists has been checked, so nothing behind the edge checks it again.
 
+mod activity;
 mod claim;
 mod coupon;
 mod id;
@@ -10,9 +11,10 @@ mod name;
 mod page;
 mod user;
 
+pub use activity::{Activity, Phase, Rate, Schedule, Status, Terms, Window};
 pub use claim::{Claim, ClaimError, EntryId, Nth, Refusal, Seq};
 pub use coupon::{Amount, Coupon, Description, FaceValue, left};
 pub use id::{ActivityId, CouponId, Epoch, UserId};
-pub use name::{CouponName, NameError, UserName};
+pub use name::{ActivityName, CouponName, NameError, UserName};
 pub use page::Page;
 pub use user::{Kind, Password, PasswordError, User};

@@ -1,4 +1,4 @@
-//! Names of users and coupons.
+//! Names of users, coupons and activities.
 //!
 //! Names are Unicode and case-sensitive. Outer white space is refused because MySQL's padded collations ignore it, and
 //! `/`, `.` and `..` because a name is a segment of a path. Everything else is allowed: no key or statement is ever
@@ -8,6 +8,7 @@ use std::fmt;
 
 const USER_NAME_CHARS_MAX: usize = 64;
 const COUPON_NAME_CHARS_MAX: usize = 60;
+const ACTIVITY_NAME_CHARS_MAX: usize = 60;
 
 /// Why a text is not a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -27,6 +28,10 @@ pub struct UserName(String);
 /// A coupon's name: 1 to 60 characters, unique among the coupons of its saler.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct CouponName(String);
+
+/// An activity's name: 1 to 60 characters.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ActivityName(String);
 
 impl UserName {
     /// Takes `text` as it stands; nothing is trimmed or folded.
@@ -56,6 +61,20 @@ impl CouponName {
     }
 }
 
+impl ActivityName {
+    /// Takes `text` as it stands; nothing is trimmed or folded. It is no part of a path.
+    ///
+    /// # Errors
+    /// [`NameError`] says which rule it breaks.
+    pub fn parse(text: String) -> Result<Self, NameError> {
+        check_text(&text, ACTIVITY_NAME_CHARS_MAX).map(|()| Self(text))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl fmt::Display for UserName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -69,6 +88,12 @@ impl fmt::Display for CouponName {
 }
 
 fn check(text: &str, chars_max: usize) -> Result<(), NameError> {
+    check_text(text, chars_max)?;
+    let shapes_path = text.contains('/') || text == "." || text == "..";
+    if shapes_path { Err(NameError::NotAllowed) } else { Ok(()) }
+}
+
+fn check_text(text: &str, chars_max: usize) -> Result<(), NameError> {
     if text.is_empty() {
         return Err(NameError::Empty);
     }
@@ -76,8 +101,7 @@ fn check(text: &str, chars_max: usize) -> Result<(), NameError> {
         return Err(NameError::TooLong);
     }
     let padded = text.trim() != text;
-    let shapes_path = text.contains('/') || text == "." || text == "..";
-    if padded || shapes_path || text.chars().any(char::is_control) {
+    if padded || text.chars().any(char::is_control) {
         return Err(NameError::NotAllowed);
     }
     Ok(())

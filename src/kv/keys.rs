@@ -1,6 +1,6 @@
 //! The names of Redis keys.
 
-use crate::domain::{CouponId, Nth, UserId};
+use crate::domain::{ActivityId, CouponId, Nth, UserId};
 
 /// Makes keys: a prefix, the shard's tag, a word, and at most one number. No name ever shapes a key.
 #[derive(Debug, Clone)]
@@ -42,6 +42,11 @@ impl Keys {
     /// List: seqs of a coupon, up to its `claimed`, that nobody has.
     pub fn holes(&self, id: CouponId) -> String {
         format!("{}holes:{id}", self.prefix)
+    }
+
+    /// Hash: what an activity has sold, and in which second how many.
+    pub fn activity(&self, id: ActivityId) -> String {
+        format!("{}activity:{id}", self.prefix)
     }
 
     /// Hash: what a user holds.

@@ -21,6 +21,7 @@ pub enum Script {
     DeleteEntries,
     TakeLive,
     LoadClaims,
+    LoadActivities,
     ForgetKeys,
 }
 
@@ -30,7 +31,7 @@ struct Loaded {
 }
 
 /// In the order of [`Script`].
-static SCRIPTS: LazyLock<[Loaded; 10]> = LazyLock::new(|| {
+static SCRIPTS: LazyLock<[Loaded; 11]> = LazyLock::new(|| {
     [
         include_str!("../../lua/claim.lua"),
         include_str!("../../lua/set_coupon.lua"),
@@ -41,6 +42,7 @@ static SCRIPTS: LazyLock<[Loaded; 10]> = LazyLock::new(|| {
         include_str!("../../lua/delete_entries.lua"),
         include_str!("../../lua/take_live.lua"),
         include_str!("../../lua/load_claims.lua"),
+        include_str!("../../lua/load_activities.lua"),
         include_str!("../../lua/forget_keys.lua"),
     ]
     .map(|code| Loaded { code, sha: redis::Script::new(code).get_hash().to_owned() })

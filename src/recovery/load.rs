@@ -10,6 +10,7 @@ use futures_util::TryStreamExt;
 
 use super::rebuild::{Rebuild, within};
 use super::{RecoveryError, WAIT};
+use crate::db::activities;
 use crate::db::claim_rows::{self, Which};
 use crate::db::coupons::{self, Stored};
 use crate::domain::{Claim, CouponId, Seq};
@@ -75,7 +76,7 @@ impl Rebuild<'_> {
     async fn load_claims(&self, page: &[Stored], first: CouponId, last: CouponId) -> Result<(), RecoveryError> {
         let highest: HashMap<_, _> = coupons::highest_seqs(&self.recovery.db, first, last).await?.into_iter().collect();
         let here = self.loaded(page).await?;
-        let mut whole = Vec::new();
+        let (mut whole, mut selling) = (Vec::new(), Vec::new());
         for (stored, (claimed, holes)) in page.iter().zip(here) {
             let coupon = &stored.coupon;
             let highest = highest.get(&coupon.id).copied().unwrap_or(0);
@@ -84,16 +85,38 @@ impl Rebuild<'_> {
             if claimed == highest && i64::from(holes) == gaps {
                 continue;
             }
+            if coupon.activity_revision > 0 {
+                selling.push(coupon.id);
+            }
             if claimed == 0 || gaps != 0 || holes != 0 {
                 whole.push(coupon.id);
             } else {
                 self.stream(Which::Above(coupon.id, claimed), claimed).await?;
             }
         }
-        if whole.is_empty() {
+        if !whole.is_empty() {
+            self.stream(Which::Of(&whole), 0).await?;
+        }
+        self.load_activities(&selling).await
+    }
+
+    /// Counts the claims of these coupons into their activities. Of the others Redis has all, and their counts with them.
+    async fn load_activities(&self, coupons: &[CouponId]) -> Result<(), RecoveryError> {
+        if coupons.is_empty() {
             return Ok(());
         }
-        self.stream(Which::Of(&whole), 0).await
+        let keys = self.recovery.stock.keys();
+        for sold in activities::sold(&self.recovery.db, coupons).await?.chunks(CHUNK) {
+            let mut names = vec![keys.live()];
+            names.extend(sold.iter().map(|(id, _)| keys.activity(*id)));
+            let mut cmd = Script::LoadActivities.call(&names);
+            cmd.arg(&self.marker);
+            for (_, claims) in sold {
+                cmd.arg(*claims);
+            }
+            self.own(self.connection.eval(&cmd, WAIT).await?.word() == "loaded")?;
+        }
+        Ok(())
     }
 
     async fn loaded(&self, page: &[Stored]) -> Result<Vec<Loaded>, RecoveryError> {

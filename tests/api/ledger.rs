@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use couponrush::db::claims::{self, Stored};
 use couponrush::domain::{CouponId, Epoch};
 use couponrush::ledger::{Head, Outbox};
-use couponrush::stock::Taken;
+use couponrush::stock::{Attempt, Taken};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -55,7 +55,7 @@ async fn an_entry_that_is_no_claim_is_poisoned_and_nothing_behind_it_waits() {
     }
     let connection = app.stores.connection().await;
     let (live, user) = (app.stores.live().await, crowd[0].user.id);
-    let taken = app.stores.stock().take(&connection, &live, coupon, user, Duration::from_secs(5)).await;
+    let taken = app.stores.stock().take(&connection, &live, &Attempt::new(coupon, user), Duration::from_secs(5)).await;
     assert!(matches!(taken, Ok(Taken::Claimed(_))), "{taken:?}");
 
     eventually("the claim behind them is a row", || async { rows(&app.stores).await == 1 }).await;
@@ -78,7 +78,8 @@ async fn claims_whose_handlers_vanished_are_swept_within_seconds() {
     for customer in &crowd {
         // As a handler that is dropped before it can fill its slot.
         let stock = app.stores.stock();
-        let taken = stock.take(&connection, &live, coupon, customer.user.id, Duration::from_secs(5)).await;
+        let taken =
+            stock.take(&connection, &live, &Attempt::new(coupon, customer.user.id), Duration::from_secs(5)).await;
         assert!(matches!(taken, Ok(Taken::Claimed(_))), "{taken:?}");
     }
     let made = Instant::now();

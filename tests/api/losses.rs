@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use couponrush::domain::{CouponId, Epoch};
 use couponrush::kv::Live;
-use couponrush::stock::Taken;
+use couponrush::stock::{Attempt, Taken};
 use tokio::task::JoinHandle;
 
 use crate::helpers::{Client, Customer, Got, RedisServer, Stores, TestApp, customers, eventually, proof, rush};
@@ -181,7 +181,7 @@ async fn claims_in_the_hands_of_a_sweep_are_waited_for() {
     let (connection, live, stock) = (app.stores.connection().await, app.stores.live().await, app.stores.stock());
     for customer in &crowd[..100] {
         let user = customer.user.id;
-        let taken = stock.take(&connection, &live, CouponId(1), user, Duration::from_secs(5)).await;
+        let taken = stock.take(&connection, &live, &Attempt::new(CouponId(1), user), Duration::from_secs(5)).await;
         assert!(matches!(taken, Ok(Taken::Claimed(_))), "{taken:?}");
     }
     let lock = app.stores.lock_table("claims").await;
@@ -233,7 +233,7 @@ async fn a_claim_under_another_loading_than_what_redis_holds_changes_nothing() {
     let (connection, live, stock) = (app.stores.connection().await, app.stores.live().await, app.stores.stock());
     let (keys, user) = (app.stores.keys(), crowd[0].user.id);
     for other in [Live::new(&live.run_id, Epoch(live.epoch.0 + 1)), Live::new("another", live.epoch)] {
-        let taken = stock.take(&connection, &other, CouponId(1), user, Duration::from_secs(5)).await;
+        let taken = stock.take(&connection, &other, &Attempt::new(CouponId(1), user), Duration::from_secs(5)).await;
         assert!(matches!(taken, Ok(Taken::NotLoaded)), "{taken:?}");
     }
     let mut claimed = redis::cmd("HGET");

@@ -38,6 +38,7 @@ fn in_mysql(declared: &str) -> (String, bool) {
         "Varbinary" => "varbinary",
         "Text" => "text",
         "Bool" => "bool",
+        "Double" => "double",
         other => panic!("schema.rs has a type that this test does not know: {other}"),
     };
     (format!("{name}{unsigned}"), nullable)

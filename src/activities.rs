@@ -1,0 +1,151 @@
+//! The activities of every coupon, in this instance's memory.
+//!
+//! Always what MySQL has, or had: [`Activities::watch`] asks it every second for what has changed, and
+//! [`Activities::refresh`] at once, when Redis says that a coupon's activities are not the ones we know. MySQL away, the last
+//! table stays in force. A coupon's revision only ever goes up here, whatever order the answers come in.
+//!
+//! Readers never wait: the table is replaced as a whole, and changes are rare.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use crate::db::{Db, DbError, activities};
+use crate::domain::{CouponId, Schedule};
+
+/// How often MySQL is asked what has changed.
+const POLL_EVERY: Duration = Duration::from_secs(1);
+/// Transactions that began this long before a poll are committed by it, or never.
+const COMMIT_WITHIN: Duration = Duration::from_secs(60);
+/// Coupons whose activities are read at once.
+const PAGE: i64 = 1_000;
+/// How long nobody asks again after MySQL has failed to answer.
+const FAILED_PAUSE: Duration = Duration::from_millis(200);
+
+type Table = HashMap<CouponId, Arc<Schedule>>;
+
+/// The table of activities.
+pub struct Activities {
+    db: Db,
+    table: ArcSwap<Table>,
+    /// Whoever reads from MySQL holds it, so that of many who miss a change one asks; when that failed last.
+    reading: Mutex<Option<Instant>>,
+    /// When MySQL was last asked for all that has changed, and answered.
+    complete_at: ArcSwap<Option<Instant>>,
+}
+
+impl Activities {
+    /// An empty table.
+    pub fn new(db: Db) -> Self {
+        Self { db, table: ArcSwap::default(), reading: Mutex::default(), complete_at: ArcSwap::default() }
+    }
+
+    /// What is known of a coupon's activities; `None` where it has none.
+    pub fn of(&self, coupon: CouponId) -> Option<Arc<Schedule>> {
+        self.table.load().get(&coupon).cloned()
+    }
+
+    /// All that is known, in no order.
+    pub fn all(&self) -> Vec<Arc<Schedule>> {
+        self.table.load().values().cloned().collect()
+    }
+
+    /// How long ago the table was complete; `None`: never.
+    pub fn age(&self) -> Option<Duration> {
+        self.complete_at.load().map(|at| at.elapsed())
+    }
+
+    /// Reads every activity.
+    ///
+    /// # Errors
+    /// [`DbError`]; what is known stays.
+    pub async fn load(&self) -> Result<(), DbError> {
+        let mut failed_at = self.reading.lock().await;
+        let began = Instant::now();
+        let mut after = CouponId(0);
+        loop {
+            let page = activities::schedules(&self.db, after, PAGE).await?;
+            let Some(last) = page.last() else { break };
+            after = last.coupon;
+            self.learn(page);
+        }
+        *failed_at = None;
+        self.complete_at.store(Arc::new(Some(began)));
+        Ok(())
+    }
+
+    /// Reads a coupon's activities, unless somebody has read later ones than `known` meanwhile.
+    ///
+    /// # Errors
+    /// [`DbError`], or `None` where MySQL failed to answer a moment ago; what is known stays.
+    pub async fn refresh(&self, coupon: CouponId, known: u64) -> Result<(), Option<DbError>> {
+        let mut failed_at = self.reading.lock().await;
+        if self.of(coupon).is_some_and(|schedule| schedule.revision > known) {
+            return Ok(());
+        }
+        if failed_at.is_some_and(|at| at.elapsed() < FAILED_PAUSE) {
+            return Err(None);
+        }
+        match activities::schedule(&self.db, coupon).await {
+            Ok(schedule) => {
+                *failed_at = None;
+                self.learn(schedule);
+                Ok(())
+            }
+            Err(error) => {
+                *failed_at = Some(Instant::now());
+                Err(Some(error))
+            }
+        }
+    }
+
+    /// Keeps the table current until `stop`.
+    pub async fn watch(self: Arc<Self>, stop: CancellationToken) {
+        let mut failing = false;
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(POLL_EVERY) => {}
+                () = stop.cancelled() => return,
+            }
+            match self.poll().await {
+                Ok(()) => failing = false,
+                Err(error) if !failing => {
+                    failing = true;
+                    log::warn!("activities: the last ones known stay in force: {}", crate::error_chain(&error));
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Reads what has changed since the table was last complete.
+    async fn poll(&self) -> Result<(), DbError> {
+        let Some(complete_at) = **self.complete_at.load() else { return self.load().await };
+        let began = Instant::now();
+        for (coupon, revision) in activities::changed(&self.db, complete_at.elapsed() + COMMIT_WITHIN).await? {
+            if self.of(coupon).is_none_or(|known| known.revision < revision) {
+                self.learn(activities::schedule(&self.db, coupon).await?);
+            }
+        }
+        self.complete_at.store(Arc::new(Some(began)));
+        Ok(())
+    }
+
+    fn learn(&self, schedules: impl IntoIterator<Item = Schedule>) {
+        let learnt: Vec<Arc<Schedule>> = schedules.into_iter().map(Arc::new).collect();
+        self.table.rcu(|table| {
+            let mut table = Table::clone(table);
+            for schedule in &learnt {
+                let known = table.entry(schedule.coupon).or_insert_with(|| Arc::clone(schedule));
+                if known.revision < schedule.revision {
+                    *known = Arc::clone(schedule);
+                }
+            }
+            table
+        });
+    }
+}

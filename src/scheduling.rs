@@ -1,0 +1,200 @@
+//! Activities made and changed: MySQL first, then the coupon's hash in Redis, then etcd.
+//!
+//! Every change locks the coupon's row, so that of two changes one sees the other, and raises the coupon's revision and its
+//! `activity_revision` with it: from the moment Redis has that, no instance sells by the activities that were before. What
+//! is cut short between the stores leaves a row that lags, which the repair of coupons publishes, and etcd's mirror puts.
+
+use std::sync::Arc;
+
+use crate::activities::Activities;
+use crate::db::activities::{self as rows, Stored};
+use crate::db::{DbError, Transaction, coupons};
+use crate::domain::{Activity, ActivityId, Coupon, CouponId, Kind, Status, Terms, User};
+use crate::kv::Link;
+use crate::publishing::{PublishError, Publishing};
+
+/// Activities of one coupon at most: a claim looks through them.
+pub const ACTIVITIES_OF_A_COUPON_MAX: usize = 1_000;
+
+/// Makes and changes activities.
+#[derive(Clone)]
+pub struct Scheduling {
+    pub publishing: Publishing,
+    pub activities: Arc<Activities>,
+}
+
+/// Why an activity was not made or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ScheduleError {
+    #[error("no such coupon")]
+    NoSuchCoupon,
+    #[error("no such activity")]
+    NoSuchActivity,
+    #[error("the coupon is somebody else's")]
+    NotYours,
+    #[error("the total is above the coupon's amount")]
+    TotalAboveAmount,
+    /// Another activity of the coupon sells at the same time.
+    #[error("it overlaps with activity {0}")]
+    Overlaps(ActivityId),
+    #[error("the coupon has as many activities as one may")]
+    TooMany,
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+}
+
+impl From<DbError> for ScheduleError {
+    fn from(error: DbError) -> Self {
+        Self::Publish(error.into())
+    }
+}
+
+impl Scheduling {
+    /// Makes an activity of `coupon` for `user`, its saler or an admin: on return it is in force on every instance, and the
+    /// coupon is scheduled.
+    ///
+    /// # Errors
+    /// [`ScheduleError`].
+    pub async fn create(
+        &self,
+        link: &Link,
+        user: &User,
+        coupon: CouponId,
+        terms: &Terms,
+    ) -> Result<ActivityId, ScheduleError> {
+        let reached = self.publishing.reach(link).await?;
+        let mut tx = self.publishing.db.begin().await?;
+        let made = self.create_within(&mut tx, user, coupon, terms).await;
+        let (id, stored, changed) = match made {
+            Ok(made) => made,
+            Err(error) => {
+                tx.roll_back().await;
+                return Err(error);
+            }
+        };
+        tx.commit().await?;
+        self.put_in_force(&reached, &stored, &changed).await?;
+        Ok(id)
+    }
+
+    /// Changes an activity by `change`, from its terms as they are, for the coupon's saler or an admin: on return it is in force
+    /// on every instance.
+    ///
+    /// # Errors
+    /// [`ScheduleError`], or what `change` refuses.
+    pub async fn update<E: From<ScheduleError>>(
+        &self,
+        link: &Link,
+        user: &User,
+        id: ActivityId,
+        change: impl FnOnce(&Terms) -> Result<Terms, E>,
+    ) -> Result<(), E> {
+        let reached = self.publishing.reach(link).await.map_err(ScheduleError::from)?;
+        let found = rows::find(&self.publishing.db, id).await.map_err(ScheduleError::from)?;
+        let coupon = found.ok_or(ScheduleError::NoSuchActivity)?.0.activity.coupon;
+        let mut tx = self.publishing.db.begin().await.map_err(ScheduleError::from)?;
+        let changed = self.update_within(&mut tx, user, coupon, id, change).await;
+        let (stored, changed) = match changed {
+            Ok(changed) => changed,
+            Err(error) => {
+                tx.roll_back().await;
+                return Err(error);
+            }
+        };
+        tx.commit().await.map_err(ScheduleError::from)?;
+        Ok(self.put_in_force(&reached, &stored, &changed).await?)
+    }
+
+    async fn create_within(
+        &self,
+        tx: &mut Transaction<'_>,
+        user: &User,
+        coupon: CouponId,
+        terms: &Terms,
+    ) -> Result<(ActivityId, coupons::Stored, Coupon), ScheduleError> {
+        let db = &self.publishing.db;
+        let stored = lock(db, tx, user, coupon).await?;
+        let others = rows::of_coupon(db, tx, coupon).await?;
+        if others.len() >= ACTIVITIES_OF_A_COUPON_MAX {
+            return Err(ScheduleError::TooMany);
+        }
+        check(&stored.coupon, terms, others.iter())?;
+        let id = rows::insert(db, tx, coupon, terms, (None, 0)).await?;
+        let changed = Coupon { scheduled: true, ..raised(&stored.coupon) };
+        coupons::update(db, tx, &stored, &changed).await?;
+        Ok((id, stored, changed))
+    }
+
+    async fn update_within<E: From<ScheduleError>>(
+        &self,
+        tx: &mut Transaction<'_>,
+        user: &User,
+        coupon: CouponId,
+        id: ActivityId,
+        change: impl FnOnce(&Terms) -> Result<Terms, E>,
+    ) -> Result<(coupons::Stored, Coupon), E> {
+        let db = &self.publishing.db;
+        let stored = lock(db, tx, user, coupon).await?;
+        let all = rows::of_coupon(db, tx, coupon).await.map_err(ScheduleError::from)?;
+        let (this, others): (Vec<_>, Vec<_>) = all.iter().partition(|other| other.activity.id == id);
+        let this: &Activity = &this.first().ok_or(ScheduleError::NoSuchActivity)?.activity;
+        let terms = change(&this.terms)?;
+        check(&stored.coupon, &terms, others.into_iter())?;
+        rows::update(db, tx, id, &terms, 0).await.map_err(ScheduleError::from)?;
+        let changed = raised(&stored.coupon);
+        coupons::update(db, tx, &stored, &changed).await.map_err(ScheduleError::from)?;
+        Ok((stored, changed))
+    }
+
+    /// Redis has it, and this instance knows it; others learn it from Redis at the next attempt, and from MySQL in a second.
+    async fn put_in_force(
+        &self,
+        reached: &crate::publishing::Reached,
+        before: &coupons::Stored,
+        changed: &Coupon,
+    ) -> Result<(), ScheduleError> {
+        self.publishing.publish_change(reached, before, changed).await?;
+        if let Err(Some(error)) = self.activities.refresh(changed.id, changed.activity_revision - 1).await {
+            log::debug!("scheduling: left to the next poll: {}", crate::error_chain(&error));
+        }
+        Ok(())
+    }
+}
+
+/// Holds the coupon's row; only its saler or an admin may.
+async fn lock(
+    db: &crate::db::Db,
+    tx: &mut Transaction<'_>,
+    user: &User,
+    coupon: CouponId,
+) -> Result<coupons::Stored, ScheduleError> {
+    let stored = coupons::lock(db, tx, coupon).await?.ok_or(ScheduleError::NoSuchCoupon)?;
+    let may = user.kind == Kind::Admin || stored.coupon.saler_id == user.id;
+    if may { Ok(stored) } else { Err(ScheduleError::NotYours) }
+}
+
+/// What the coupon and its other activities say about these terms.
+///
+/// # Errors
+/// [`ScheduleError`].
+pub fn check<'a>(
+    coupon: &Coupon,
+    terms: &Terms,
+    mut others: impl Iterator<Item = &'a Stored>,
+) -> Result<(), ScheduleError> {
+    if terms.total > coupon.amount.get() {
+        return Err(ScheduleError::TotalAboveAmount);
+    }
+    let sells = |terms: &Terms| terms.status != Status::Disabled;
+    let overlaps = |other: &&Stored| {
+        let other = &other.activity.terms;
+        sells(terms) && sells(other) && other.window.overlaps(terms.window)
+    };
+    others.find(overlaps).map_or(Ok(()), |other| Err(ScheduleError::Overlaps(other.activity.id)))
+}
+
+/// The coupon, one revision on, which changes its activities.
+pub fn raised(coupon: &Coupon) -> Coupon {
+    let revision = coupon.revision + 1;
+    Coupon { revision, activity_revision: revision, ..coupon.clone() }
+}
