@@ -36,6 +36,7 @@ use crate::kv::{Connection, Keys, KvError, Link, LinkConfig};
 use crate::ledger::{Ledger, Outbox, Persister, Settings};
 use crate::publishing::Publishing;
 use crate::recovery::{Progress, Recovery};
+use crate::refusals::Refusals;
 use crate::scheduling::Scheduling;
 use crate::stock::Stock;
 use serving::{bind, serve, serve_ops, until_open};
@@ -179,16 +180,19 @@ impl Application {
             process: process.clone(),
             progress,
         };
+        let refusals = Refusals::new(db.clone(), stock.clone(), Arc::clone(&gate), Arc::clone(&activities));
+        let claiming = Claiming {
+            gate: Arc::clone(&gate),
+            activities: Arc::clone(&activities),
+            refusals: Arc::new(refusals),
+            ledger,
+            stock: stock.clone(),
+            wait: config::CLAIM_WAIT,
+        };
         let (wait, shard) = (config::KV_WAIT, SHARD);
         let publishing = Publishing { db: db.clone(), stock: stock.clone(), gate: Arc::clone(&gate), shard, wait };
         let shared = Shared {
-            claiming: Claiming {
-                gate: Arc::clone(&gate),
-                activities: Arc::clone(&activities),
-                ledger,
-                stock: stock.clone(),
-                wait: config::CLAIM_WAIT,
-            },
+            claiming,
             scheduling: Scheduling { publishing: publishing.clone(), activities },
             publishing,
             directory: Directory::new(db.clone(), stock, gate, config::NAMES_MAX),
@@ -238,6 +242,8 @@ impl Application {
         tasks.spawn(async move { link.keep(over).await });
         tasks.spawn(self.recovery.run(all_over.clone()));
         tasks.spawn(self.shared.publishing.clone().repair(Arc::clone(&self.link), all_over.clone()));
+        let refusals = Arc::clone(&self.shared.claiming.refusals);
+        tasks.spawn(refusals.watch(Arc::clone(&self.link), all_over.clone()));
         tasks.spawn(Arc::clone(&self.shared.claiming.activities).watch(all_over.clone()));
         tasks.spawn(Arc::clone(&self.shared.health).watch(all_over.clone()));
         tasks.spawn(Arc::clone(&self.shared.revocations).watch(all_over.clone()));

@@ -1,4 +1,4 @@
-//! A claim on one page: gate, slot, activity, script, slot filled.
+//! A claim on one page: gate, activity, refusal from memory, slot, script, slot filled.
 //!
 //! Used by the handlers, the benches and the tests. The slot is taken before the script, so that a claim which was granted
 //! always has its place in the ledger; the script writes the outbox entry in the same step, so that a claim whose
@@ -12,6 +12,7 @@ use crate::domain::{Activity, Claim, CouponId, Nth, Refusal, Schedule, UserId};
 use crate::gate::{Denied, Doubt, Gate};
 use crate::kv::{Connection, KvError, Link, Live};
 use crate::ledger::{Ledger, Slot};
+use crate::refusals::Refusals;
 use crate::stock::{Attempt, Stock, Taken};
 
 /// How often an attempt asks Redis: again with later activities, and again with the neighbour of one whose edge is now.
@@ -41,6 +42,7 @@ pub enum Outcome {
 pub struct Claiming {
     pub gate: Arc<Gate>,
     pub activities: Arc<Activities>,
+    pub refusals: Arc<Refusals>,
     pub ledger: Ledger,
     pub stock: Stock,
     /// How long Redis may take.
@@ -56,13 +58,22 @@ impl Claiming {
             Err(Denied::Full) => return Outcome::Overloaded,
             Err(Denied::Closed(_)) => return Outcome::Unavailable,
         };
-        let Ok(slot) = self.ledger.reserve() else { return Outcome::Overloaded };
         let Ok(connection) = link.connection() else { return Outcome::Unavailable };
         if connection.run_id() != pass.live().run_id {
             self.gate.doubt(Doubt::NotLoaded);
             return Outcome::Unavailable;
         }
-        match self.ask(&connection, pass.live(), coupon, user, nth).await {
+        let now_ms = u64::try_from(connection.server_ms()).unwrap_or(0);
+        let schedule = self.activities.of(coupon);
+        if let Some(refusal) = self.refusals.refuse(pass.live(), coupon, user, schedule.as_deref(), now_ms) {
+            return Outcome::Refused(refusal);
+        }
+        let Ok(slot) = self.ledger.reserve() else { return Outcome::Overloaded };
+        match self.ask(&connection, pass.live(), (coupon, user, nth), schedule, now_ms).await {
+            Ok(Taken::Refused(refusal)) => {
+                self.refusals.notice(coupon, refusal);
+                Outcome::Refused(refusal)
+            }
             Ok(taken) => self.conclude(slot, pass.live(), taken),
             Err(error) => {
                 link.report(&error);
@@ -71,34 +82,32 @@ impl Claiming {
         }
     }
 
-    /// Asks Redis, under the activity that decides now.
+    /// Asks Redis, under the activity that decides at `now_ms`.
     async fn ask(
         &self,
         connection: &Connection,
         live: &Live,
-        coupon: CouponId,
-        user: UserId,
-        nth: Option<Nth>,
+        (coupon, user, nth): (CouponId, UserId, Option<Nth>),
+        mut schedule: Option<Arc<Schedule>>,
+        mut now_ms: u64,
     ) -> Result<Taken, KvError> {
-        let mut now_ms = u64::try_from(connection.server_ms()).unwrap_or(0);
         let mut taken = Taken::Stale;
         for _ in 0..ASKED_MAX {
-            let schedule = self.activities.of(coupon);
             let activity_revision = schedule.as_ref().map_or(0, |schedule| schedule.revision);
             let activity = schedule.as_ref().and_then(|schedule| schedule.at(now_ms));
             let random = if activity.is_some() { rand::random() } else { 0 };
             let attempt = Attempt { coupon, user, nth, activity_revision, activity, random };
             taken = self.stock.take(connection, live, &attempt, self.wait).await?;
-            now_ms = match (&taken, &schedule, activity) {
-                (Taken::Stale, ..) if self.refresh(coupon, activity_revision).await => now_ms,
-                (Taken::Refused(refusal), Some(schedule), Some(activity)) => {
-                    match across_the_edge(schedule, activity, *refusal, now_ms) {
-                        Some(then_ms) => then_ms,
-                        None => return Ok(taken),
-                    }
+            match (&taken, &schedule, activity) {
+                (Taken::Stale, ..) if self.refresh(coupon, activity_revision).await => {
+                    schedule = self.activities.of(coupon);
                 }
-                _ => return Ok(taken),
-            };
+                (Taken::Refused(refusal), Some(schedule), Some(activity)) => {
+                    let Some(then_ms) = across_the_edge(schedule, activity, *refusal, now_ms) else { break };
+                    now_ms = then_ms;
+                }
+                _ => break,
+            }
         }
         Ok(taken)
     }

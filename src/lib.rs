@@ -21,6 +21,7 @@ pub mod kv;
 pub mod ledger;
 pub mod publishing;
 pub mod recovery;
+pub mod refusals;
 pub mod scheduling;
 pub mod stock;
 

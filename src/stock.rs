@@ -3,14 +3,20 @@
 //! One script a call; each is atomic and compares the loading of the shard. Deliberately knows nothing of MySQL: who
 //! calls it decides what is published and where a claim goes next.
 
+mod facts;
+mod lists;
+
 use std::time::Duration;
 
-use crate::domain::{Activity, ActivityId, Claim, Coupon, CouponId, EntryId, Nth, Refusal, Seq, UserId, left};
+use crate::domain::{Activity, ActivityId, Claim, Coupon, CouponId, EntryId, Nth, Refusal, Seq, UserId};
 use crate::kv::{Connection, Keys, KvError, Live, Reply, Script};
 
 /// How far Redis' clock may have been measured wrong before a claim is refused as too late: what an unknown outcome may
 /// be applied after its deadline.
 const NOT_AFTER_GRACE_MS: i64 = 100;
+
+pub use facts::Facts;
+pub use lists::{Held, Offered};
 
 /// The shard's scripts, bound to its keys.
 #[derive(Debug, Clone)]
@@ -84,27 +90,6 @@ pub enum Published {
 pub enum Presence {
     MayBeNew,
     MustBeHere,
-}
-
-/// A coupon on its saler's list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Offered {
-    pub name: String,
-    pub face_value: u32,
-    pub description: String,
-    pub amount: u64,
-    pub left: u64,
-}
-
-/// A coupon on a customer's list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Held {
-    pub saler: String,
-    pub name: String,
-    pub face_value: u32,
-    pub description: String,
-    /// How many of it the user holds.
-    pub count: u8,
 }
 
 /// A read of a shard that may not be loaded: `None` says that it is not.
@@ -238,62 +223,7 @@ impl Stock {
             _ => Err(KvError::Unreadable),
         }
     }
-
-    /// The coupons of a saler, newest first, `give` of them after `skip`.
-    ///
-    /// # Errors
-    /// [`KvError`]; reading changes nothing.
-    pub async fn list_offered(
-        &self,
-        connection: &Connection,
-        live: &Live,
-        saler: UserId,
-        (skip, give): (u64, u64),
-        wait: Duration,
-    ) -> Loaded<Vec<Offered>> {
-        let keys = &self.keys;
-        let mut cmd = Script::ListOffered.call(&[keys.live(), keys.saler(saler)]);
-        cmd.arg(live.as_str()).arg(skip.min(SKIP_MAX)).arg(give).arg(keys.coupon_prefix()).arg(keys.holes_prefix());
-        page(&connection.eval(&cmd, wait).await?, 6, |reply, at| {
-            Ok(Offered {
-                name: reply.text(at)?.to_owned(),
-                face_value: reply.number(at + 1)?,
-                description: reply.text(at + 2)?.to_owned(),
-                amount: reply.number(at + 3)?,
-                left: left(reply.number(at + 3)?, reply.number(at + 4)?, reply.number(at + 5)?),
-            })
-        })
-    }
-
-    /// What a user holds, newest first, `give` of them after `skip`.
-    ///
-    /// # Errors
-    /// [`KvError`]; reading changes nothing.
-    pub async fn list_held(
-        &self,
-        connection: &Connection,
-        live: &Live,
-        user: UserId,
-        (skip, give): (u64, u64),
-        wait: Duration,
-    ) -> Loaded<Vec<Held>> {
-        let keys = &self.keys;
-        let mut cmd = Script::ListHeld.call(&[keys.live(), keys.holder(user)]);
-        cmd.arg(live.as_str()).arg(skip.min(SKIP_MAX)).arg(give).arg(keys.coupon_prefix());
-        page(&connection.eval(&cmd, wait).await?, 5, |reply, at| {
-            Ok(Held {
-                saler: reply.text(at)?.to_owned(),
-                name: reply.text(at + 1)?.to_owned(),
-                face_value: reply.number(at + 2)?,
-                description: reply.text(at + 3)?.to_owned(),
-                count: reply.number(at + 4)?,
-            })
-        })
-    }
 }
-
-/// No list is as long; above it Lua's numbers would lose digits.
-const SKIP_MAX: u64 = 1_000_000_000;
 
 /// What [`Script::SetCoupon`] replied.
 ///
@@ -309,14 +239,6 @@ pub fn published(reply: &Reply) -> Result<Published, KvError> {
         "too-late" => Published::TooLate,
         _ => return Err(KvError::Unreadable),
     })
-}
-
-fn page<T>(reply: &Reply, parts: usize, item: impl Fn(&Reply, usize) -> Result<T, KvError>) -> Loaded<Vec<T>> {
-    match reply.word() {
-        "page" => (0..reply.parts() / parts).map(|n| item(reply, 1 + n * parts)).collect::<Result<_, _>>().map(Some),
-        "not-loaded" => Ok(None),
-        _ => Err(KvError::Unreadable),
-    }
 }
 
 /// By Redis' clock, in ms.

@@ -70,6 +70,25 @@ pub async fn stream<'a>(
     Ok(rows.map_ok(Claim::from))
 }
 
+/// The users of a coupon's stored claims, in no order, one more than `count` at most.
+///
+/// # Errors
+/// As MySQL's; reading changes nothing.
+pub async fn holders<'a>(
+    connection: &'a mut Connection,
+    coupon: CouponId,
+    count: usize,
+) -> QueryResult<impl Stream<Item = QueryResult<UserId>> + Unpin + use<'a>> {
+    #[derive(QueryableByName)]
+    struct Holder {
+        #[diesel(sql_type = Unsigned<Bigint>)]
+        user_id: u64,
+    }
+    let sql = format!("SELECT user_id FROM claims WHERE coupon_id = {coupon} LIMIT {}", count + 1);
+    let rows = diesel::sql_query(sql).load_stream::<Holder>(connection).await?;
+    Ok(rows.map_ok(|row| UserId(row.user_id)))
+}
+
 /// Stored claims that have the unit of one of `claims`, or its user's hold; whether they are the same is not looked at.
 ///
 /// # Errors

@@ -1,0 +1,307 @@
+//! Attempts refused from memory: what need not be asked of Redis a million times a second.
+//!
+//! Of a coupon that is sold out, or whose activity is not on, this instance may know all holders. Then whoever is not among
+//! them can be refused at once, and truthfully: nobody else can have become a holder while the coupon's revision, the
+//! revision of its activities and the count of its claims are what they were. [`Refusals::watch`] compares these with Redis
+//! every 100 ms, once for all requests; whatever differs is forgotten, and everything is void 200 ms after the last
+//! comparison that agreed was sent. So what a change opens can be claimed 200 ms after Redis has it.
+//!
+//! Holders come from MySQL, and only count when they are as many as Redis has handed out. Deliberately knows nothing of
+//! coupons that are selling: their count changes with every claim.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use futures_util::TryStreamExt;
+use tokio_util::sync::CancellationToken;
+
+use crate::activities::Activities;
+use crate::db::{Db, DbError, claim_rows};
+use crate::domain::{ActivityId, CouponId, Phase, Refusal, Schedule, Status, UserId};
+use crate::gate::Gate;
+use crate::kv::{Connection, KvError, Link, Live};
+use crate::stock::{Facts, Stock};
+
+/// How often what is known is compared with Redis, and how long a comparison counts from when it was sent.
+const COMPARE_EVERY: Duration = Duration::from_millis(100);
+const COUNTS_FOR: Duration = Duration::from_millis(200);
+/// How far this instance may be wrong about Redis' clock. Nearer to an edge of a window, Redis decides.
+const EDGE_MS: u64 = 1_000;
+/// Coupons that are known, and that wait to be.
+pub const KNOWN_COUPONS_MAX: usize = 1_000;
+/// Holders of all known coupons together: 8 bytes each.
+pub const KNOWN_HOLDERS_MAX: usize = 4_000_000;
+/// Comparisons after which a coupon that nobody was refused is forgotten.
+const UNUSED_MAX: u32 = 100;
+/// How long reading the holders of one coupon may take.
+const HOLDERS_WAIT: Duration = Duration::from_secs(30);
+
+/// Refuses from memory.
+pub struct Refusals {
+    db: Db,
+    stock: Stock,
+    gate: Arc<Gate>,
+    activities: Arc<Activities>,
+    table: ArcSwap<Table>,
+    /// Coupons of which Redis has refused units; [`Refusals::watch`] takes them out.
+    noticed: Mutex<HashSet<CouponId>>,
+    refused: AtomicU64,
+}
+
+/// What was known when the comparison at `sent_at` agreed.
+#[derive(Default)]
+struct Table {
+    compared: Option<(Instant, Arc<Live>)>,
+    known: HashMap<CouponId, Arc<Known>>,
+}
+
+/// All about one coupon that decides for those who do not hold it.
+struct Known {
+    facts: Facts,
+    /// What the activity that was asked for last had sold.
+    sold: Option<(ActivityId, u32)>,
+    /// Sorted, as many as claims.
+    holders: Arc<[u64]>,
+    used: AtomicBool,
+    /// Comparisons since it was used.
+    unused: u32,
+}
+
+/// Why a comparison was cut short; what is known becomes void by itself.
+#[derive(Debug, thiserror::Error)]
+enum CompareError {
+    #[error(transparent)]
+    Kv(#[from] KvError),
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+impl Refusals {
+    /// Knows nothing yet.
+    pub fn new(db: Db, stock: Stock, gate: Arc<Gate>, activities: Arc<Activities>) -> Self {
+        let (table, noticed, refused) = (ArcSwap::default(), Mutex::default(), AtomicU64::new(0));
+        Self { db, stock, gate, activities, table, noticed, refused }
+    }
+
+    /// Why an attempt of `user` is certain to be refused under `live`; `None`: Redis must be asked.
+    ///
+    /// `schedule` is what the caller knows of the coupon's activities, `now_ms` what he takes Redis' clock to be.
+    pub fn refuse(
+        &self,
+        live: &Live,
+        coupon: CouponId,
+        user: UserId,
+        schedule: Option<&Schedule>,
+        now_ms: u64,
+    ) -> Option<Refusal> {
+        let table = self.table.load();
+        let known = table.known.get(&coupon)?;
+        let (sent_at, loading) = table.compared.as_ref()?;
+        if sent_at.elapsed() > COUNTS_FOR || **loading != *live || known.holders.binary_search(&user.0).is_ok() {
+            return None;
+        }
+        let refusal = known.refuse(schedule, now_ms)?;
+        if !known.used.load(Ordering::Relaxed) {
+            known.used.store(true, Ordering::Relaxed);
+        }
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        Some(refusal)
+    }
+
+    /// Notes that Redis has refused a unit of `coupon` to somebody who does not hold it.
+    pub fn notice(&self, coupon: CouponId, refusal: Refusal) {
+        match refusal {
+            // What changes by itself from one moment to the next.
+            Refusal::TryAgain | Refusal::NoSuchCoupon => {}
+            Refusal::SoldOut | Refusal::NotOnSale | Refusal::Disabled | Refusal::NotStarted | Refusal::Ended => {
+                let mut noticed = self.noticed.lock().unwrap_or_else(PoisonError::into_inner);
+                if noticed.len() < KNOWN_COUPONS_MAX {
+                    noticed.insert(coupon);
+                }
+            }
+        }
+    }
+
+    /// Attempts refused so far, coupons known, and holders known.
+    pub fn figures(&self) -> (u64, usize, usize) {
+        let table = self.table.load();
+        let holders = table.known.values().map(|known| known.holders.len()).sum();
+        (self.refused.load(Ordering::Relaxed), table.known.len(), holders)
+    }
+
+    /// Compares and learns until `stop`.
+    pub async fn watch(self: Arc<Self>, link: Arc<Link>, stop: CancellationToken) {
+        let mut interval = tokio::time::interval(COMPARE_EVERY);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut learning: Option<tokio::task::JoinHandle<Vec<(CouponId, Known)>>> = None;
+        loop {
+            tokio::select! {
+                _ = interval.tick() => {}
+                () = stop.cancelled() => break,
+            }
+            let (Ok(connection), Ok(live)) = (link.connection(), self.gate.live()) else {
+                self.table.store(Arc::default());
+                continue;
+            };
+            let learnt = match learning.take() {
+                Some(task) if task.is_finished() => task.await.unwrap_or_default(),
+                unfinished => {
+                    learning = unfinished;
+                    Vec::new()
+                }
+            };
+            if let Err(error) = self.compare(&connection, live, learnt).await {
+                link.report(&error);
+            }
+            if learning.is_none() {
+                let noticed = std::mem::take(&mut *self.noticed.lock().unwrap_or_else(PoisonError::into_inner));
+                if !noticed.is_empty() {
+                    learning = Some(tokio::spawn(Arc::clone(&self).learn(connection, noticed)));
+                }
+            }
+        }
+        if let Some(task) = learning {
+            task.abort();
+            let _ = task.await;
+        }
+    }
+
+    /// Keeps of what was known and has just been learnt what Redis still says.
+    async fn compare(
+        &self,
+        connection: &Connection,
+        live: Arc<Live>,
+        learnt: Vec<(CouponId, Known)>,
+    ) -> Result<(), KvError> {
+        let table = self.table.load_full();
+        let mut known = table.known.clone();
+        known.extend(learnt.into_iter().map(|(coupon, known)| (coupon, Arc::new(known))));
+        if known.is_empty() {
+            return Ok(());
+        }
+        let coupons: Vec<CouponId> = known.keys().copied().collect();
+        let sent_at = Instant::now();
+        let facts = self.stock.facts(connection, &live, &coupons, COUNTS_FOR).await?;
+        let Some(facts) = facts else {
+            self.table.store(Arc::default());
+            return Ok(());
+        };
+        for (coupon, facts) in coupons.into_iter().zip(facts) {
+            let entry = known.get(&coupon).filter(|known| Some(&known.facts) == facts.as_ref());
+            match entry.and_then(|known| known.after_comparison()) {
+                Some(kept) => known.insert(coupon, Arc::new(kept)),
+                None => known.remove(&coupon),
+            };
+        }
+        self.table.store(Arc::new(Table { compared: Some((sent_at, live)), known }));
+        Ok(())
+    }
+
+    /// Learns what it can of coupons that were noticed.
+    async fn learn(self: Arc<Self>, connection: Arc<Connection>, noticed: HashSet<CouponId>) -> Vec<(CouponId, Known)> {
+        let mut learnt = Vec::new();
+        for coupon in noticed {
+            let (_, coupons, holders) = self.figures();
+            let room = KNOWN_HOLDERS_MAX.saturating_sub(holders);
+            if coupons + learnt.len() >= KNOWN_COUPONS_MAX {
+                break;
+            }
+            match self.learn_one(&connection, coupon, room).await {
+                Ok(Some(known)) => learnt.push((coupon, known)),
+                Ok(None) => {}
+                Err(error) => {
+                    log::debug!("refusals: coupon {coupon} stays with Redis: {}", crate::error_chain(&error));
+                    break;
+                }
+            }
+        }
+        learnt
+    }
+
+    /// `None` where not all holders are in MySQL yet, or they are too many, or units are left for somebody.
+    async fn learn_one(
+        &self,
+        connection: &Connection,
+        coupon: CouponId,
+        room: usize,
+    ) -> Result<Option<Known>, CompareError> {
+        let Ok(live) = self.gate.live() else { return Ok(None) };
+        let schedule = self.activities.of(coupon);
+        let now_ms = u64::try_from(connection.server_ms()).unwrap_or(0);
+        let activity = schedule.as_ref().and_then(|schedule| schedule.at(now_ms)).map(|activity| activity.id);
+        // Sold is read first: it grows only with the claims, whose count is read after it.
+        let sold = match activity {
+            Some(id) => Some((id, self.stock.sold(connection, id, COUNTS_FOR).await?)),
+            None => None,
+        };
+        let facts = self.stock.facts(connection, &live, &[coupon], COUNTS_FOR).await?;
+        let Some(facts) = facts.and_then(|facts| *facts.first()?) else { return Ok(None) };
+        let claimed = usize::try_from(facts.claimed).unwrap_or(usize::MAX);
+        if facts.holes > 0 || claimed > room {
+            return Ok(None);
+        }
+        let before = self.table.load().known.get(&coupon).cloned();
+        let holders = match before {
+            Some(before) if before.facts.claimed == facts.claimed => Arc::clone(&before.holders),
+            _ => self.read_holders(coupon, claimed).await?,
+        };
+        let known = Known { facts, sold, holders, used: AtomicBool::new(true), unused: 0 };
+        let complete = known.holders.len() == claimed;
+        Ok((complete && known.refuse(schedule.as_deref(), now_ms).is_some()).then_some(known))
+    }
+
+    async fn read_holders(&self, coupon: CouponId, claimed: usize) -> Result<Arc<[u64]>, DbError> {
+        let mut holders = Vec::with_capacity(claimed);
+        if claimed > 0 {
+            let mut connection = self.db.connect_alone().await?;
+            let reading = async {
+                let mut rows = claim_rows::holders(&mut connection, coupon, claimed).await?;
+                while let Some(user) = rows.try_next().await? {
+                    holders.push(user.0);
+                }
+                Ok(())
+            };
+            crate::db::within("read holders", HOLDERS_WAIT, reading).await?;
+        }
+        holders.sort_unstable();
+        Ok(holders.into())
+    }
+}
+
+impl Known {
+    /// Why somebody who does not hold the coupon gets nothing; `None`: he may get something.
+    fn refuse(&self, schedule: Option<&Schedule>, now_ms: u64) -> Option<Refusal> {
+        let units_gone = self.facts.claimed >= self.facts.amount;
+        if !self.facts.scheduled {
+            return units_gone.then_some(Refusal::SoldOut);
+        }
+        if schedule.map_or(0, |schedule| schedule.revision) != self.facts.activity_revision {
+            return None;
+        }
+        let Some(activity) = schedule.and_then(|schedule| schedule.at(now_ms)) else {
+            return Some(Refusal::NotOnSale);
+        };
+        let terms = &activity.terms;
+        match terms.status {
+            Status::Disabled => Some(Refusal::Disabled),
+            Status::SoldOut => Some(Refusal::SoldOut),
+            Status::Normal if terms.window.phase(now_ms + EDGE_MS) == Phase::Before => Some(Refusal::NotStarted),
+            Status::Normal if terms.window.phase(now_ms.saturating_sub(EDGE_MS)) == Phase::Over => Some(Refusal::Ended),
+            Status::Normal if terms.window.phase(now_ms) == Phase::Within => {
+                let total_gone = |(id, sold)| id == activity.id && terms.total > 0 && sold >= terms.total;
+                (units_gone || self.sold.is_some_and(total_gone)).then_some(Refusal::SoldOut)
+            }
+            Status::Normal => None,
+        }
+    }
+
+    /// The same, a comparison later; `None` where nobody has been refused for long.
+    fn after_comparison(&self) -> Option<Self> {
+        let unused = if self.used.load(Ordering::Relaxed) { 0 } else { self.unused + 1 };
+        let (facts, sold, holders) = (self.facts, self.sold, Arc::clone(&self.holders));
+        (unused < UNUSED_MAX).then(|| Self { facts, sold, holders, used: AtomicBool::new(false), unused })
+    }
+}

@@ -1,0 +1,93 @@
+//! Pages of what is offered and held.
+
+use std::time::Duration;
+
+use super::{Loaded, Stock};
+use crate::domain::{UserId, left};
+use crate::kv::{Connection, KvError, Live, Reply, Script};
+
+/// No list is as long; above it Lua's numbers would lose digits.
+const SKIP_MAX: u64 = 1_000_000_000;
+
+/// A coupon on its saler's list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offered {
+    pub name: String,
+    pub face_value: u32,
+    pub description: String,
+    pub amount: u64,
+    pub left: u64,
+}
+
+/// A coupon on a customer's list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    pub saler: String,
+    pub name: String,
+    pub face_value: u32,
+    pub description: String,
+    /// How many of it the user holds.
+    pub count: u8,
+}
+
+impl Stock {
+    /// The coupons of a saler, newest first, `give` of them after `skip`.
+    ///
+    /// # Errors
+    /// [`KvError`]; reading changes nothing.
+    pub async fn list_offered(
+        &self,
+        connection: &Connection,
+        live: &Live,
+        saler: UserId,
+        (skip, give): (u64, u64),
+        wait: Duration,
+    ) -> Loaded<Vec<Offered>> {
+        let keys = &self.keys;
+        let mut cmd = Script::ListOffered.call(&[keys.live(), keys.saler(saler)]);
+        cmd.arg(live.as_str()).arg(skip.min(SKIP_MAX)).arg(give).arg(keys.coupon_prefix()).arg(keys.holes_prefix());
+        page(&connection.eval(&cmd, wait).await?, 6, |reply, at| {
+            Ok(Offered {
+                name: reply.text(at)?.to_owned(),
+                face_value: reply.number(at + 1)?,
+                description: reply.text(at + 2)?.to_owned(),
+                amount: reply.number(at + 3)?,
+                left: left(reply.number(at + 3)?, reply.number(at + 4)?, reply.number(at + 5)?),
+            })
+        })
+    }
+
+    /// What a user holds, newest first, `give` of them after `skip`.
+    ///
+    /// # Errors
+    /// [`KvError`]; reading changes nothing.
+    pub async fn list_held(
+        &self,
+        connection: &Connection,
+        live: &Live,
+        user: UserId,
+        (skip, give): (u64, u64),
+        wait: Duration,
+    ) -> Loaded<Vec<Held>> {
+        let keys = &self.keys;
+        let mut cmd = Script::ListHeld.call(&[keys.live(), keys.holder(user)]);
+        cmd.arg(live.as_str()).arg(skip.min(SKIP_MAX)).arg(give).arg(keys.coupon_prefix());
+        page(&connection.eval(&cmd, wait).await?, 5, |reply, at| {
+            Ok(Held {
+                saler: reply.text(at)?.to_owned(),
+                name: reply.text(at + 1)?.to_owned(),
+                face_value: reply.number(at + 2)?,
+                description: reply.text(at + 3)?.to_owned(),
+                count: reply.number(at + 4)?,
+            })
+        })
+    }
+}
+
+fn page<T>(reply: &Reply, parts: usize, item: impl Fn(&Reply, usize) -> Result<T, KvError>) -> Loaded<Vec<T>> {
+    match reply.word() {
+        "page" => (0..reply.parts() / parts).map(|n| item(reply, 1 + n * parts)).collect::<Result<_, _>>().map(Some),
+        "not-loaded" => Ok(None),
+        _ => Err(KvError::Unreadable),
+    }
+}
