@@ -5,12 +5,15 @@ mod crowd;
 mod process;
 mod raw;
 mod redis_server;
+mod sales;
 mod stores;
 mod users;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use actix_web::web;
+use couponrush::api::Shared;
 use couponrush::app::{Application, SHARD};
 use couponrush::audit::{Audit, Report};
 use couponrush::config::{MysqlArgs, RedisArgs, ServeArgs, TokenArgs};
@@ -23,6 +26,7 @@ pub use crowd::{Customer, Got, customers, proof, rush};
 pub use process::{Serving, audit, free_address, signal};
 pub use raw::{RawAnswer, RawConnection, raw};
 pub use redis_server::RedisServer;
+pub use sales::terms;
 pub use stores::Stores;
 
 /// How long a state may take to come about.
@@ -35,6 +39,8 @@ pub struct Instance {
     pub client: Client,
     pub ops: Client,
     pub address: SocketAddr,
+    /// What its handlers share.
+    pub shared: web::Data<Shared>,
     stop: CancellationToken,
     running: Option<JoinHandle<()>>,
 }
@@ -129,12 +135,12 @@ impl Instance {
         let application = Application::build(args).await.expect("the service starts");
         let address = application.address().expect("it is bound");
         let ops_address = application.ops_address().expect("it is bound");
-        let stop = CancellationToken::new();
+        let (shared, stop) = (application.shared(), CancellationToken::new());
         let running = application.run_until_stopped(stop.clone());
         let running = tokio::spawn(async move { running.await.expect("the service runs until it is stopped") });
         let (client, ops) = (Client::new(address), Client::new(ops_address));
         eventually("the service is ready", || async { ops.is_ready().await }).await;
-        Self { client, ops, address, stop, running: Some(running) }
+        Self { client, ops, address, shared, stop, running: Some(running) }
     }
 
     /// Stops it as SIGTERM does.
