@@ -6,6 +6,7 @@
 //! Stop: the listeners finish their requests, then the ledger its claims, each with a deadline, then the other tasks end.
 //! What the ledger leaves is in the outbox. Nothing in Redis is ever flushed.
 
+mod assembly;
 mod parts;
 mod serving;
 mod stopping;
@@ -16,29 +17,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::web;
-use tokio::sync::Semaphore;
 use tokio::sync::mpsc::Receiver;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::activities::Activities;
-use crate::api::{BodyLimits, Shared};
+use crate::api::Shared;
 use crate::auth::{ClaimTokens, HashError, Passwords, RevocationLimits, Revocations, SecretsError, UserTokens};
-use crate::claiming::Claiming;
 use crate::config::{self, ServeArgs};
 use crate::db::migrate::{MigrateError, migrate};
 use crate::db::{Db, DbError, instances};
-use crate::directory::Directory;
 use crate::domain::Claim;
-use crate::gate::{Gate, Reason};
-use crate::health::Health;
-use crate::kv::{Connection, Keys, KvError, Link, LinkConfig};
-use crate::ledger::{Ledger, Outbox, Persister, Settings};
-use crate::publishing::Publishing;
-use crate::recovery::{Progress, Recovery};
-use crate::refusals::Refusals;
-use crate::scheduling::Scheduling;
-use crate::stock::Stock;
+use crate::durability;
+use crate::gate::Reason;
+use crate::kv::{Connection, KvError, Link, LinkConfig};
+use crate::ledger::Persister;
+use crate::recovery::Recovery;
 use serving::{bind, serve, serve_ops, until_open};
 use stopping::drain;
 
@@ -106,6 +100,8 @@ struct Ground {
     activities: Arc<Activities>,
     revocations: Revocations,
     passwords: Passwords,
+    /// What is unsafe about Redis and MySQL.
+    warnings: Vec<String>,
 }
 
 impl Application {
@@ -122,13 +118,17 @@ impl Application {
 
         let deadline = Instant::now() + Duration::from_secs(args.start_wait.into());
         wait_for("MySQL", deadline, || db.ping()).await.map_err(StartError::Mysql)?;
-        wait_for("Redis", deadline, || Connection::open(&redis)).await.map_err(StartError::Redis)?;
+        let connection = wait_for("Redis", deadline, || Connection::open(&redis)).await.map_err(StartError::Redis)?;
         if !args.no_migrate {
             for name in migrate(&db).await.map_err(StartError::Migrate)? {
                 log::info!("migrated: {name}");
             }
         }
 
+        let warnings = durability::check(&connection, &db).await;
+        for warning in &warnings {
+            log::warn!("UNSAFE: {warning}");
+        }
         let limits =
             RevocationLimits { revoked_max: config::REVOKED_MAX, token_seconds: args.tokens.token_seconds.into() };
         let activities = Arc::new(Activities::new(db.clone()));
@@ -136,80 +136,19 @@ impl Application {
         let revocations = Revocations::new(db.clone(), limits);
         revocations.load(crate::now_seconds()).await.map_err(StartError::Revocations)?;
         let passwords = passwords(config::cores())?;
-        let ground =
-            Ground { redis, db, listener, ops_listener, tokens, claim_tokens, activities, revocations, passwords };
-        Ok(Self::assemble(args, ground))
-    }
-
-    /// Puts the parts together; nothing runs yet.
-    fn assemble(args: &ServeArgs, ground: Ground) -> Self {
-        let Ground { redis, db, listener, ops_listener, tokens, claim_tokens, activities, revocations, passwords } =
-            ground;
-        let keys = Keys::new(&args.redis.redis_prefix);
-        let stock = Stock::new(keys.clone(), args.backlog_max);
-        let gate = Arc::new(Gate::new(config::IN_FLIGHT_MAX));
-        let link = Arc::new(Link::new(redis.clone()));
-        let (ledger, channel) = Ledger::new(usize::try_from(args.backlog_max).expect("a u32 fits"));
-        let process = format!("{:032x}", rand::random::<u128>());
-        let instance = instance_name(&listener, args.http_addr);
-        let outbox = Outbox::new(keys, process.clone(), config::KV_WAIT);
-        let progress = Arc::new(Progress::default());
-
-        let health =
-            Health::new(db.clone(), Arc::clone(&link), Arc::clone(&gate), ledger.clone(), Arc::clone(&progress));
-        let persister = Persister {
-            db: db.clone(),
-            link: Arc::clone(&link),
-            outbox: outbox.clone(),
-            state: Arc::clone(ledger.state()),
-            settings: ledger_settings(instance.clone()),
-            abandon: CancellationToken::new(),
-            connection: None,
-            late: Vec::new(),
-        };
-        let recovery = Recovery {
-            db: db.clone(),
-            link: Arc::clone(&link),
-            redis: redis.clone(),
-            stock: stock.clone(),
-            outbox,
-            gate: Arc::clone(&gate),
-            ledger: ledger.clone(),
-            shard: SHARD,
-            instance: instance.clone(),
-            process: process.clone(),
-            progress,
-        };
-        let refusals = Refusals::new(db.clone(), stock.clone(), Arc::clone(&gate), Arc::clone(&activities));
-        let claiming = Claiming {
-            gate: Arc::clone(&gate),
-            activities: Arc::clone(&activities),
-            refusals: Arc::new(refusals),
-            ledger,
-            stock: stock.clone(),
-            wait: config::CLAIM_WAIT,
-        };
-        let (wait, shard) = (config::KV_WAIT, SHARD);
-        let publishing = Publishing { db: db.clone(), stock: stock.clone(), gate: Arc::clone(&gate), shard, wait };
-        let shared = Shared {
-            claiming,
-            scheduling: Scheduling { publishing: publishing.clone(), activities },
-            publishing,
-            directory: Directory::new(db.clone(), stock, gate, config::NAMES_MAX),
+        let ground = Ground {
+            redis,
             db,
-            passwords,
+            listener,
+            ops_listener,
             tokens,
             claim_tokens,
-            revocations: Arc::new(revocations),
-            health: Arc::new(health),
-            body: BodyLimits { bytes_max: config::BODY_BYTES_MAX, wait: config::BODY_WAIT },
-            kv_wait: config::KV_WAIT,
-            saler_coupons_max: args.saler_coupons_max,
-            exports: Arc::new(Semaphore::new(config::EXPORTS_MAX)),
+            activities,
+            revocations,
+            passwords,
+            warnings,
         };
-        let workers = args.workers.map_or_else(|| config::cores().get(), usize::from);
-        let (shared, instance) = (web::Data::new(shared), (instance, process));
-        Self { shared, link, redis, recovery, persister, channel, instance, listener, ops_listener, workers }
+        Ok(assembly::assemble(args, ground))
     }
 
     /// Where users are served.
@@ -306,27 +245,5 @@ async fn wait_for<T, E: std::error::Error + 'static, F: Future<Output = Result<T
             Err(_) => {}
         }
         tokio::time::sleep(Duration::from_millis(250)).await;
-    }
-}
-
-/// `instances` names a process by where it can be found: its host and its address there.
-fn instance_name(listener: &TcpListener, asked: SocketAddr) -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let address = listener.local_addr().unwrap_or(asked);
-    let host: String = host.trim().chars().filter(char::is_ascii_graphic).take(200).collect();
-    format!("{host}/{address}")
-}
-
-fn ledger_settings(instance: String) -> Settings {
-    Settings {
-        shard: SHARD,
-        instance,
-        batch_max: config::BATCH_CLAIMS_MAX,
-        linger: config::BATCH_LINGER,
-        store_wait: config::STORE_WAIT,
-        pauses: config::STORE_PAUSES,
-        sweep_every: config::SWEEP_EVERY,
-        sweep_age: config::SWEEP_AGE,
-        sweep_batches_max: config::SWEEP_BATCHES_MAX,
     }
 }

@@ -164,3 +164,39 @@ fn across_the_edge(schedule: &Schedule, asked: &Activity, refusal: Refusal, now_
         .is_some_and(|other| other.id != asked.id && other.terms.window.phase(then_ms) == crate::domain::Phase::Within);
     (near && other).then_some(then_ms)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{ActivityId, ActivityName, CouponName, Rate, Status, Terms, UserName, Window};
+
+    /// Activities 1, from 100 s to 200 s, and 2, from there to 300 s.
+    fn schedule() -> Schedule {
+        let activity = |id: u32| {
+            let name = ActivityName::parse("a".to_owned()).expect("a name");
+            let window = Window::new(u64::from(id) * 100, u64::from(id) * 100 + 100).expect("a window");
+            let (status, buy_rate) = (Status::Normal, Rate::ALL);
+            let terms = Terms { name, window, total: 0, status, speed: 0, buy_limit: 1, buy_rate };
+            Activity { id: ActivityId(id), coupon: CouponId(1), terms }
+        };
+        let saler = UserName::parse("s".to_owned()).expect("a name");
+        let name = CouponName::parse("c".to_owned()).expect("a name");
+        Schedule::new(CouponId(1), saler, name, 1, vec![activity(2), activity(1)])
+    }
+
+    #[test]
+    fn a_clock_that_is_a_little_wrong_asks_for_the_neighbour_of_the_activity_that_refused() {
+        let schedule = schedule();
+        let asked = |now_ms, refusal| {
+            let activity = schedule.at(now_ms).expect("one decides");
+            let then_ms = across_the_edge(&schedule, activity, refusal, now_ms)?;
+            schedule.at(then_ms).map(|activity| activity.id.0)
+        };
+        assert_eq!(asked(199_990, Refusal::Ended), Some(2), "Redis is ahead of us");
+        assert_eq!(asked(200_010, Refusal::NotStarted), Some(1), "Redis is behind us");
+        assert_eq!(asked(199_990, Refusal::SoldOut), None);
+        assert_eq!(asked(99_990, Refusal::NotStarted), None, "nothing came before it");
+        assert_eq!(asked(300_010, Refusal::Ended), None, "nothing follows it");
+        assert_eq!(asked(150_000, Refusal::Ended), None, "no clock is as wrong");
+    }
+}

@@ -30,8 +30,8 @@ pub struct Part {
 }
 
 /// Everything `/readyz` shows.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub struct Report {
+#[derive(Debug, Clone, Serialize)]
+pub struct Report<'a> {
     /// Whether it can sell.
     pub ready: bool,
     pub redis: Part,
@@ -39,6 +39,8 @@ pub struct Report {
     pub etcd: Part,
     pub ledger: LedgerReport,
     pub gate: GateReport,
+    /// Settings of Redis and MySQL with which claims can be lost.
+    pub warnings: &'a [String],
 }
 
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -72,6 +74,8 @@ pub struct Health {
     pub gate: Arc<Gate>,
     pub ledger: Ledger,
     pub progress: Arc<Progress>,
+    /// What is unsafe about Redis and MySQL, as seen at the start.
+    warnings: Vec<String>,
     parts: Mutex<Parts>,
 }
 
@@ -86,11 +90,18 @@ struct Parts {
 }
 
 impl Health {
-    pub fn new(db: Db, link: Arc<Link>, gate: Arc<Gate>, ledger: Ledger, progress: Arc<Progress>) -> Self {
+    pub fn new(
+        db: Db,
+        link: Arc<Link>,
+        gate: Arc<Gate>,
+        ledger: Ledger,
+        progress: Arc<Progress>,
+        warnings: Vec<String>,
+    ) -> Self {
         let started = now_seconds();
         let unknown = (UNKNOWN, started);
         let parts = Parts { redis: unknown, mysql: unknown, ledger: unknown, gate: unknown, started };
-        Self { db, link, gate, ledger, progress, parts: Mutex::new(parts) }
+        Self { db, link, gate, ledger, progress, warnings, parts: Mutex::new(parts) }
     }
 
     /// Looks every second until `stop`.
@@ -120,7 +131,7 @@ impl Health {
     }
 
     /// How everything is now: what can be seen at once as it is, MySQL as last seen.
-    pub fn report(&self) -> Report {
+    pub fn report(&self) -> Report<'_> {
         let parts = *self.parts.lock().unwrap_or_else(PoisonError::into_inner);
         let part = |(state, since): (&'static str, u64), seen: &'static str| {
             let since = if state == seen { since } else { now_seconds() };
@@ -151,6 +162,7 @@ impl Health {
                 loaded_claims,
                 rebuilds: self.progress.rebuilds(),
             },
+            warnings: &self.warnings,
         }
     }
 

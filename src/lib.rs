@@ -15,6 +15,7 @@ pub mod config;
 pub mod db;
 pub mod directory;
 pub mod domain;
+pub mod durability;
 pub mod gate;
 pub mod health;
 pub mod kv;

@@ -8,6 +8,7 @@ mod audit;
 mod changing;
 mod claiming;
 mod creating;
+mod durability;
 mod helpers;
 mod holders;
 mod hostile_input;

@@ -5,12 +5,16 @@ use std::time::{Duration, Instant};
 use couponrush::domain::CouponId;
 use serde_json::json;
 
-use crate::helpers::{Customer, Instance, TestApp, customers, eventually, terms};
+use crate::helpers::{Customer, Instance, RedisServer, Stores, TestApp, customers, eventually, terms};
 
 const COUPON: CouponId = CouponId(1);
 
 async fn shop(amount: u32, scheduled: bool) -> (TestApp, String, Vec<Customer>) {
-    let app = TestApp::start().await;
+    shop_on(Stores::create(None).await, amount, scheduled).await
+}
+
+async fn shop_on(stores: Stores, amount: u32, scheduled: bool) -> (TestApp, String, Vec<Customer>) {
+    let app = TestApp::start_on(stores, |_| {}).await;
     let saler = app.client().user("shop", "saler").await;
     let body = json!({"name": "sale", "amount": amount, "stock": 1, "scheduled": scheduled});
     assert_eq!(app.client().post("/api/users/shop/coupons", &saler, &body).await.status, 201);
@@ -76,6 +80,26 @@ async fn nobody_is_refused_from_memory_while_redis_is_lost_or_away() {
     assert_eq!(one.shared.claiming.refusals.figures().0, refused);
     eventually("it is loaded again", || async { claim(one, &crowd[5]).await == "sold-out" }).await;
     refused_from_memory(one, &crowd[5], "sold-out").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_cannot_be_compared_with_redis_refuses_nobody() {
+    let redis = RedisServer::start().await;
+    let (app, _, crowd) = shop_on(Stores::create(Some(redis.url())).await, 2, false).await;
+    let one = &app.instances[0];
+    for holder in &crowd[..2] {
+        assert_eq!(claim(one, holder).await, "claimed");
+    }
+    app.settle().await;
+    refused_from_memory(one, &crowd[2], "sold-out").await;
+    redis.freeze();
+    let frozen = Instant::now();
+    // A comparison that was sent just before still counts for 200 ms.
+    while claim(one, &crowd[2]).await == "sold-out" {
+        assert!(frozen.elapsed() < Duration::from_millis(400), "nobody knows whether it is still sold out");
+    }
+    redis.thaw();
+    eventually("it is compared again", || async { claim(one, &crowd[2]).await == "sold-out" }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

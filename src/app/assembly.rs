@@ -1,0 +1,169 @@
+//! The parts of the service, put together; nothing runs yet.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use actix_web::web;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use super::{Application, Ground, SHARD};
+use crate::activities::Activities;
+use crate::api::{BodyLimits, Shared};
+use crate::claiming::Claiming;
+use crate::config::{self, ServeArgs};
+use crate::db::Db;
+use crate::directory::Directory;
+use crate::gate::Gate;
+use crate::health::Health;
+use crate::kv::{Keys, Link, LinkConfig};
+use crate::ledger::{Ledger, Outbox, Persister, Settings};
+use crate::publishing::Publishing;
+use crate::recovery::{Progress, Recovery};
+use crate::refusals::Refusals;
+use crate::scheduling::Scheduling;
+use crate::stock::Stock;
+
+/// What most parts share.
+struct Common {
+    db: Db,
+    link: Arc<Link>,
+    gate: Arc<Gate>,
+    ledger: Ledger,
+    stock: Stock,
+    activities: Arc<Activities>,
+    outbox: Outbox,
+    progress: Arc<Progress>,
+    /// This instance, as `instances` names it, and this run of it.
+    instance: String,
+    process: String,
+}
+
+/// Puts the parts together.
+pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
+    let backlog_max = usize::try_from(args.backlog_max).expect("a u32 fits");
+    let (ledger, channel) = Ledger::new(backlog_max);
+    let keys = Keys::new(&args.redis.redis_prefix);
+    let process = format!("{:032x}", rand::random::<u128>());
+    let common = Common {
+        db: ground.db,
+        link: Arc::new(Link::new(ground.redis.clone())),
+        gate: Arc::new(Gate::new(config::IN_FLIGHT_MAX)),
+        ledger,
+        stock: Stock::new(keys.clone(), args.backlog_max),
+        activities: ground.activities,
+        outbox: Outbox::new(keys, process.clone(), config::KV_WAIT),
+        progress: Arc::default(),
+        instance: instance_name(&ground.listener, args.http_addr),
+        process,
+    };
+    let publishing = common.publishing();
+    let shared = Shared {
+        claiming: common.claiming(),
+        scheduling: Scheduling { publishing: publishing.clone(), activities: Arc::clone(&common.activities) },
+        publishing,
+        directory: common.directory(),
+        db: common.db.clone(),
+        passwords: ground.passwords,
+        tokens: ground.tokens,
+        claim_tokens: ground.claim_tokens,
+        revocations: Arc::new(ground.revocations),
+        health: Arc::new(common.health(ground.warnings)),
+        body: BodyLimits { bytes_max: config::BODY_BYTES_MAX, wait: config::BODY_WAIT },
+        kv_wait: config::KV_WAIT,
+        saler_coupons_max: args.saler_coupons_max,
+        exports: Arc::new(Semaphore::new(config::EXPORTS_MAX)),
+    };
+    Application {
+        shared: web::Data::new(shared),
+        recovery: common.recovery(&ground.redis),
+        persister: common.persister(),
+        link: common.link,
+        redis: ground.redis,
+        channel,
+        instance: (common.instance, common.process),
+        listener: ground.listener,
+        ops_listener: ground.ops_listener,
+        workers: args.workers.map_or_else(|| config::cores().get(), usize::from),
+    }
+}
+
+impl Common {
+    fn claiming(&self) -> Claiming {
+        let (db, stock) = (self.db.clone(), self.stock.clone());
+        let refusals = Refusals::new(db, stock, Arc::clone(&self.gate), Arc::clone(&self.activities));
+        Claiming {
+            gate: Arc::clone(&self.gate),
+            activities: Arc::clone(&self.activities),
+            refusals: Arc::new(refusals),
+            ledger: self.ledger.clone(),
+            stock: self.stock.clone(),
+            wait: config::CLAIM_WAIT,
+        }
+    }
+
+    fn publishing(&self) -> Publishing {
+        let (db, stock, gate) = (self.db.clone(), self.stock.clone(), Arc::clone(&self.gate));
+        Publishing { db, stock, gate, shard: SHARD, wait: config::KV_WAIT }
+    }
+
+    fn directory(&self) -> Directory {
+        Directory::new(self.db.clone(), self.stock.clone(), Arc::clone(&self.gate), config::NAMES_MAX)
+    }
+
+    fn health(&self, warnings: Vec<String>) -> Health {
+        let (link, gate, progress) = (Arc::clone(&self.link), Arc::clone(&self.gate), Arc::clone(&self.progress));
+        Health::new(self.db.clone(), link, gate, self.ledger.clone(), progress, warnings)
+    }
+
+    fn persister(&self) -> Persister {
+        Persister {
+            db: self.db.clone(),
+            link: Arc::clone(&self.link),
+            outbox: self.outbox.clone(),
+            state: Arc::clone(self.ledger.state()),
+            settings: ledger_settings(self.instance.clone()),
+            abandon: CancellationToken::new(),
+            connection: None,
+            late: Vec::new(),
+        }
+    }
+
+    fn recovery(&self, redis: &LinkConfig) -> Recovery {
+        Recovery {
+            db: self.db.clone(),
+            link: Arc::clone(&self.link),
+            redis: redis.clone(),
+            stock: self.stock.clone(),
+            outbox: self.outbox.clone(),
+            gate: Arc::clone(&self.gate),
+            ledger: self.ledger.clone(),
+            shard: SHARD,
+            instance: self.instance.clone(),
+            process: self.process.clone(),
+            progress: Arc::clone(&self.progress),
+        }
+    }
+}
+
+/// `instances` names a process by where it can be found: its host and its address there.
+fn instance_name(listener: &TcpListener, asked: SocketAddr) -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let address = listener.local_addr().unwrap_or(asked);
+    let host: String = host.trim().chars().filter(char::is_ascii_graphic).take(200).collect();
+    format!("{host}/{address}")
+}
+
+fn ledger_settings(instance: String) -> Settings {
+    Settings {
+        shard: SHARD,
+        instance,
+        batch_max: config::BATCH_CLAIMS_MAX,
+        linger: config::BATCH_LINGER,
+        store_wait: config::STORE_WAIT,
+        pauses: config::STORE_PAUSES,
+        sweep_every: config::SWEEP_EVERY,
+        sweep_age: config::SWEEP_AGE,
+        sweep_batches_max: config::SWEEP_BATCHES_MAX,
+    }
+}

@@ -1,0 +1,178 @@
+//! Whether Redis and MySQL are set up to keep what they are told: looked at when the program starts.
+//!
+//! Nothing here stops a start: an operator may know better, and a managed server may not tell. But what is unsafe is said
+//! in the log, and `/readyz` goes on saying it.
+
+use std::time::Duration;
+
+use diesel::QueryableByName;
+use diesel::sql_types::{Bigint, Text};
+use diesel_async::RunQueryDsl;
+
+use crate::db::{Db, DbError};
+use crate::kv::{Connection, KvError};
+
+const WAIT: Duration = Duration::from_secs(2);
+
+/// What of Redis' settings decides whether claims survive.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RedisSettings {
+    appendonly: String,
+    appendfsync: String,
+    maxmemory_policy: String,
+    role: String,
+}
+
+/// What of MySQL's settings decides whether a commit survives.
+#[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
+pub struct MysqlSettings {
+    #[diesel(sql_type = Bigint)]
+    flush_at_commit: i64,
+    #[diesel(sql_type = Bigint)]
+    log_bin: i64,
+    #[diesel(sql_type = Bigint)]
+    sync_binlog: i64,
+    #[diesel(sql_type = Bigint)]
+    read_only: i64,
+    #[diesel(sql_type = Text)]
+    version: String,
+}
+
+const MYSQL: &str = "SELECT CAST(@@innodb_flush_log_at_trx_commit AS SIGNED) AS flush_at_commit, \
+    CAST(@@log_bin AS SIGNED) AS log_bin, CAST(@@sync_binlog AS SIGNED) AS sync_binlog, \
+    CAST(@@read_only AS SIGNED) AS read_only, @@version AS version";
+
+/// Reads both servers' settings; gives a sentence for everything that is unsafe or cannot be read.
+pub async fn check(connection: &Connection, db: &Db) -> Vec<String> {
+    let mut warnings = match read_redis(connection).await {
+        Ok(settings) => settings.warnings(),
+        Err(error) => {
+            vec![format!("Redis does not tell its settings ({error}); docs/OPERATIONS.md says what they must be")]
+        }
+    };
+    match read_mysql(db).await {
+        Ok(settings) => warnings.extend(settings.warnings()),
+        Err(error) => warnings.push(format!("MySQL does not tell its settings: {}", crate::error_chain(&error))),
+    }
+    warnings
+}
+
+async fn read_redis(connection: &Connection) -> Result<RedisSettings, KvError> {
+    let mut settings = RedisSettings::default();
+    for name in ["appendonly", "appendfsync", "maxmemory-policy"] {
+        let reply = connection.call(redis::cmd("CONFIG").arg("GET").arg(name), WAIT).await?;
+        let pair: Vec<String> = redis::from_redis_value(reply).map_err(|_| KvError::Unreadable)?;
+        let value = pair.into_iter().nth(1).ok_or(KvError::Unreadable)?;
+        match name {
+            "appendonly" => settings.appendonly = value,
+            "appendfsync" => settings.appendfsync = value,
+            _ => settings.maxmemory_policy = value,
+        }
+    }
+    let info = connection.call(redis::cmd("INFO").arg("replication"), WAIT).await?;
+    let info: String = redis::from_redis_value(info).map_err(|_| KvError::Unreadable)?;
+    let role = info.lines().find_map(|line| line.strip_prefix("role:"));
+    settings.role = role.ok_or(KvError::Unreadable)?.trim().to_owned();
+    Ok(settings)
+}
+
+async fn read_mysql(db: &Db) -> Result<MysqlSettings, DbError> {
+    let mut connection = db.connect().await?;
+    db.within("read settings", diesel::sql_query(MYSQL).get_result(&mut connection)).await
+}
+
+impl RedisSettings {
+    /// A sentence for each setting that can cost claims.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.appendonly != "yes" {
+            warnings.push(
+                "Redis keeps everything in memory only (appendonly no): if it and this program die together, \
+                 claims that were answered are lost"
+                    .to_owned(),
+            );
+        } else if self.appendfsync == "no" {
+            warnings.push(
+                "Redis leaves writing its file to the kernel (appendfsync no): a loss of power costs up to 30 s of claims \
+                 that MySQL does not have yet"
+                    .to_owned(),
+            );
+        }
+        if self.maxmemory_policy != "noeviction" {
+            warnings.push(format!(
+                "Redis throws keys away when its memory is full (maxmemory-policy {}): it must be noeviction, or sold \
+                 units are forgotten",
+                self.maxmemory_policy
+            ));
+        }
+        if self.role != "master" {
+            warnings.push(format!("Redis is a {}: it takes no claims", self.role));
+        }
+        warnings
+    }
+}
+
+impl MysqlSettings {
+    /// A sentence for each setting that can cost rows.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.flush_at_commit != 1 {
+            warnings.push(format!(
+                "MySQL does not flush at every commit (innodb_flush_log_at_trx_commit {}): a crash of it can lose rows \
+                 whose outbox entries are gone",
+                self.flush_at_commit
+            ));
+        }
+        if self.log_bin != 0 && self.sync_binlog != 1 {
+            warnings.push(format!(
+                "MySQL does not flush its binary log at every commit (sync_binlog {}): a replica may lack rows after a crash",
+                self.sync_binlog
+            ));
+        }
+        if self.read_only != 0 {
+            warnings.push(format!("MySQL {} is read-only: it stores no claims", self.version));
+        }
+        warnings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn redis(appendonly: &str, appendfsync: &str, policy: &str, role: &str) -> Vec<String> {
+        let [appendonly, appendfsync, maxmemory_policy, role] =
+            [appendonly, appendfsync, policy, role].map(str::to_owned);
+        RedisSettings { appendonly, appendfsync, maxmemory_policy, role }.warnings()
+    }
+
+    #[test]
+    fn safe_settings_are_not_spoken_of() {
+        for appendfsync in ["everysec", "always"] {
+            assert_eq!(redis("yes", appendfsync, "noeviction", "master"), [] as [String; 0]);
+        }
+        let (version, read_only) = ("10.11".to_owned(), 0);
+        let mut settings = MysqlSettings { flush_at_commit: 1, log_bin: 0, sync_binlog: 0, read_only, version };
+        assert_eq!(settings.warnings(), [] as [String; 0]);
+        (settings.log_bin, settings.sync_binlog) = (1, 1);
+        assert_eq!(settings.warnings(), [] as [String; 0]);
+    }
+
+    #[test]
+    fn each_unsafe_setting_is_named() {
+        for (warnings, named) in [
+            (redis("no", "everysec", "noeviction", "master"), "appendonly no"),
+            (redis("yes", "no", "noeviction", "master"), "appendfsync no"),
+            (redis("yes", "always", "allkeys-lru", "master"), "maxmemory-policy allkeys-lru"),
+            (redis("yes", "always", "noeviction", "slave"), "is a slave"),
+        ] {
+            assert!(warnings.len() == 1 && warnings[0].contains(named), "{named}: {warnings:?}");
+        }
+        let version = "8.4".to_owned();
+        let unsafe_settings = MysqlSettings { flush_at_commit: 2, log_bin: 1, sync_binlog: 0, read_only: 1, version };
+        let warnings = unsafe_settings.warnings().join("\n");
+        for named in ["innodb_flush_log_at_trx_commit 2", "sync_binlog 0", "read-only"] {
+            assert!(warnings.contains(named), "{named}: {warnings}");
+        }
+    }
+}
