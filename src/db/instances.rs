@@ -70,24 +70,55 @@ pub async fn oldest_entries(db: &Db, instance: &str) -> Result<Vec<EntryId>, DbE
     Ok(rows.iter().filter_map(|row| row.oldest_entry.parse().ok()).collect())
 }
 
-/// Living instances other than `instance` that have not acknowledged `epoch`.
+/// An instance as its row tells.
+#[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
+pub struct Instance {
+    #[diesel(sql_type = Varchar)]
+    pub instance: String,
+    #[diesel(sql_type = Varchar)]
+    pub process: String,
+    /// How long ago it beat, by MySQL's clock.
+    #[diesel(sql_type = Unsigned<Bigint>)]
+    pub silent_seconds: u64,
+}
+
+/// Instances other than `instance` that have not acknowledged `epoch`.
 ///
 /// # Errors
 /// [`DbError`].
-pub async fn without_acknowledgement(db: &Db, instance: &str, epoch: Epoch) -> Result<Vec<String>, DbError> {
-    #[derive(QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = Varchar)]
-        instance: String,
-    }
+pub async fn without_acknowledgement(db: &Db, instance: &str, epoch: Epoch) -> Result<Vec<Instance>, DbError> {
     let mut connection = db.connect().await?;
-    let query = diesel::sql_query(
-        "SELECT instance FROM instances WHERE instance <> ? AND acknowledged_epoch < ? \
-         AND beat_at > NOW(3) - INTERVAL ? SECOND",
-    )
-    .bind::<Varchar, _>(instance)
-    .bind::<Unsigned<Integer>, _>(epoch.0)
-    .bind::<Unsigned<Bigint>, _>(DEAD_AFTER.as_secs());
-    let rows: Vec<Row> = db.within("acknowledgements", query.load(&mut connection)).await?;
-    Ok(rows.into_iter().map(|row| row.instance).collect())
+    let query = diesel::sql_query(format!("{INSTANCES} WHERE instance <> ? AND acknowledged_epoch < ?"))
+        .bind::<Varchar, _>(instance)
+        .bind::<Unsigned<Integer>, _>(epoch.0);
+    db.within("acknowledgements", query.load(&mut connection)).await
 }
+
+/// Instances whose last beat is `age` old.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn silent_for(db: &Db, age: Duration) -> Result<Vec<Instance>, DbError> {
+    let mut connection = db.connect().await?;
+    let query = diesel::sql_query(format!("{INSTANCES} WHERE beat_at < NOW(3) - INTERVAL ? SECOND"))
+        .bind::<Unsigned<Bigint>, _>(age.as_secs());
+    db.within("silent instances", query.load(&mut connection)).await
+}
+
+/// Takes the row of a process away whose last beat is `age` old still. Whether it was there.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn bury(db: &Db, dead: &Instance, age: Duration) -> Result<bool, DbError> {
+    let mut connection = db.connect().await?;
+    let delete = diesel::sql_query(
+        "DELETE FROM instances WHERE instance = ? AND process = ? AND beat_at < NOW(3) - INTERVAL ? SECOND",
+    )
+    .bind::<Varchar, _>(&dead.instance)
+    .bind::<Varchar, _>(&dead.process)
+    .bind::<Unsigned<Bigint>, _>(age.as_secs());
+    Ok(db.within("bury instance", delete.execute(&mut connection)).await? > 0)
+}
+
+const INSTANCES: &str = "SELECT instance, process, \
+    CAST(GREATEST(TIMESTAMPDIFF(SECOND, beat_at, NOW(3)), 0) AS UNSIGNED) AS silent_seconds FROM instances";

@@ -29,6 +29,11 @@ impl Keys {
         format!("{}sweeper", self.prefix)
     }
 
+    /// String, expiring: the process, named by hexadecimal digits, is alive.
+    pub fn beat(&self, process: &str) -> String {
+        format!("{}beat:{process}", self.prefix)
+    }
+
     /// Hash: `saler/name` -> coupon id.
     pub fn names(&self) -> String {
         format!("{}names", self.prefix)

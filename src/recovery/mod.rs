@@ -6,6 +6,7 @@
 //!
 //! Stands beside `claiming`, above the gate, the ledger and the stock, which do not know each other.
 
+mod beats;
 mod load;
 mod rebuild;
 
@@ -96,6 +97,15 @@ impl Progress {
 impl Recovery {
     /// Compares, opens, closes and rebuilds until `stop`.
     pub async fn run(self, stop: CancellationToken) {
+        tokio::select! {
+            () = self.rounds(stop) => {}
+            () = self.beat_in_redis() => {}
+            () = self.bury_the_dead() => {}
+        }
+        self.gate.close(Reason::Stopping);
+    }
+
+    async fn rounds(&self, stop: CancellationToken) {
         let mut failing = String::new();
         loop {
             tokio::select! {
@@ -117,7 +127,6 @@ impl Recovery {
                 () = stop.cancelled() => break,
             }
         }
-        self.gate.close(Reason::Stopping);
     }
 
     /// Compares once and does what follows from it.

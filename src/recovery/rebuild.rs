@@ -6,10 +6,11 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::beats::Silence;
 use super::{REBUILD, Recovery, RecoveryError, WAIT};
 use crate::db::claims::{self, Stored};
 use crate::db::shards::{self, Holding, Shard};
-use crate::db::{self, Connection as DbConnection, instances};
+use crate::db::{self, Connection as DbConnection};
 use crate::domain::{Claim, EntryId, Epoch};
 use crate::kv::{Connection, Script};
 use crate::ledger::Head;
@@ -141,9 +142,9 @@ impl Rebuild<'_> {
             tokio::time::sleep(DRAINED_POLL * 4).await;
         }
         recovery.progress.acknowledged.store(next.0, Ordering::SeqCst);
-        let mut waiting = Vec::new();
+        let (mut waiting, mut silence) = (Vec::new(), Silence::default());
         loop {
-            let behind = instances::without_acknowledgement(&recovery.db, &recovery.instance, next).await?;
+            let behind = recovery.awaited(&self.connection, &mut silence, next).await?;
             if behind.is_empty() {
                 return Ok(());
             }
@@ -211,7 +212,7 @@ impl Rebuild<'_> {
         }
     }
 
-    /// Deletes what Redis has of the shard; the outbox is empty by now, and `live` and the sweeper's lock stay.
+    /// Deletes what Redis has of the shard; the outbox is empty by now, and `live`, beats and the sweeper's lock stay.
     async fn forget_keys(&self) -> Result<(), RecoveryError> {
         let keys = self.recovery.stock.keys();
         let keep = [keys.live(), keys.outbox(), keys.sweeper()];
@@ -223,7 +224,9 @@ impl Rebuild<'_> {
             let reply = self.connection.call(&scan, WAIT).await?;
             let (next, found): (u64, Vec<String>) =
                 redis::from_redis_value(reply).map_err(|_| crate::kv::KvError::Unreadable)?;
-            let mut forgotten: Vec<String> = found.into_iter().filter(|key| !keep.contains(key)).collect();
+            let beats = keys.beat("");
+            let stays = |key: &String| keep.contains(key) || key.starts_with(&beats);
+            let mut forgotten: Vec<String> = found.into_iter().filter(|key| !stays(key)).collect();
             while !forgotten.is_empty() {
                 let rest = forgotten.split_off(forgotten.len().min(FORGET_BATCH));
                 forgotten.insert(0, keys.live());

@@ -5,6 +5,7 @@
 //! asserts the invariants over what it left, so every test checks them.
 
 mod audit;
+mod beats;
 mod changing;
 mod claiming;
 mod creating;

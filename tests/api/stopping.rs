@@ -71,7 +71,7 @@ async fn a_kill_under_load_loses_no_answered_claim() {
         let clients = [serving.client.clone()];
         let running = tokio::spawn({
             let share = share.to_vec();
-            async move { rush(&clients, &share, ("shop", "rush"), 4, Duration::ZERO).await }
+            async move { rush(&clients, &share, ("shop", "rush"), 1, Duration::ZERO).await }
         });
         while app.stores.number("SELECT COUNT(*) FROM claims").await < before + 20 {
             tokio::time::sleep(Duration::from_millis(1)).await;
