@@ -5,11 +5,11 @@
 //! handler is dropped half-way is not lost.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::activities::Activities;
 use crate::domain::{Activity, Claim, CouponId, Nth, Refusal, Schedule, UserId};
-use crate::gate::{Denied, Doubt, Gate};
+use crate::gate::{Denied, Doubt, Gate, Pass};
 use crate::kv::{Connection, KvError, Link, Live};
 use crate::ledger::{Ledger, Slot};
 use crate::refusals::Refusals;
@@ -69,7 +69,7 @@ impl Claiming {
             return Outcome::Refused(refusal);
         }
         let Ok(slot) = self.ledger.reserve() else { return Outcome::Overloaded };
-        match self.ask(&connection, pass.live(), (coupon, user, nth), schedule, now_ms).await {
+        match self.ask(&connection, &pass, (coupon, user, nth), schedule, now_ms).await {
             Ok(Taken::Refused(refusal)) => {
                 self.refusals.notice(coupon, refusal);
                 Outcome::Refused(refusal)
@@ -86,7 +86,7 @@ impl Claiming {
     async fn ask(
         &self,
         connection: &Connection,
-        live: &Live,
+        pass: &Pass<'_>,
         (coupon, user, nth): (CouponId, UserId, Option<Nth>),
         mut schedule: Option<Arc<Schedule>>,
         mut now_ms: u64,
@@ -97,7 +97,12 @@ impl Claiming {
             let activity = schedule.as_ref().and_then(|schedule| schedule.at(now_ms));
             let random = if activity.is_some() { rand::random() } else { 0 };
             let attempt = Attempt { coupon, user, nth, activity_revision, activity, random };
-            taken = self.stock.take(connection, live, &attempt, self.wait).await?;
+            let asked = Instant::now();
+            let reply = self.stock.take(connection, pass.live(), &attempt, self.wait).await;
+            if matches!(reply, Ok(_) | Err(KvError::TimedOut)) {
+                pass.note(asked.elapsed());
+            }
+            taken = reply?;
             match (&taken, &schedule, activity) {
                 (Taken::Stale, ..) if self.refresh(coupon, activity_revision).await => {
                     schedule = self.activities.of(coupon);

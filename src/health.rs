@@ -61,6 +61,8 @@ pub struct GateReport {
     #[serde(flatten)]
     pub part: Part,
     pub in_flight: usize,
+    /// As many as Redis answers in good time.
+    pub in_flight_limit: usize,
     /// Of the rebuild that runs, or ran last.
     pub loaded_coupons: u64,
     pub loaded_claims: u64,
@@ -158,6 +160,7 @@ impl Health {
             gate: GateReport {
                 part: part(parts.gate, gate),
                 in_flight: self.gate.in_flight(),
+                in_flight_limit: self.gate.in_flight_limit(),
                 loaded_coupons,
                 loaded_claims,
                 rebuilds: self.progress.rebuilds(),

@@ -32,6 +32,12 @@ pub async fn metrics(shared: web::Data<Shared>) -> HttpResponse {
         ("couponrush_mysql_up", "gauge", "1 while MySQL answers", flag(report.mysql.state == "up")),
         ("couponrush_gate_open", "gauge", "1 while the gate is open", flag(report.gate.part.state == "open")),
         ("couponrush_in_flight", "gauge", "attempts that wait for Redis", report.gate.in_flight as u64),
+        (
+            "couponrush_in_flight_limit",
+            "gauge",
+            "attempts that may wait for Redis at once",
+            report.gate.in_flight_limit as u64,
+        ),
         ("couponrush_ledger_backlog", "gauge", "claims in the channel", report.ledger.backlog as u64),
         ("couponrush_ledger_backlog_max", "gauge", "claims the channel holds", report.ledger.backlog_max as u64),
         ("couponrush_ledger_lag_milliseconds", "gauge", "age of the oldest claim in hand", report.ledger.lag_ms),

@@ -8,14 +8,18 @@
 //! state first and waits for the count second, both sequentially consistent: after [`Gate::close`] and a count of 0, no
 //! attempt of the old loading is under way in this process.
 
+mod capacity;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
 use crate::domain::Epoch;
 use crate::kv::Live;
+use capacity::Capacity;
 
 /// Why the gate is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +59,7 @@ pub enum Denied {
 pub struct Gate {
     state: ArcSwap<State>,
     in_flight: AtomicUsize,
-    in_flight_max: usize,
+    capacity: Capacity,
     /// Rung by [`Gate::doubt`], heard by the recovery.
     doubted: Notify,
     /// The last loading that was seen to lack something. Never forgotten: the rebuild raises the epoch above it.
@@ -69,11 +73,11 @@ pub struct Pass<'a> {
 }
 
 impl Gate {
-    /// A closed gate that lets `in_flight_max` attempts in at once when it opens.
+    /// A closed gate that lets `in_flight_max` attempts in at once when it opens, or fewer where Redis is slow.
     pub fn new(in_flight_max: usize) -> Self {
         let state = ArcSwap::from_pointee(State::Closed(Reason::Starting));
-        let (in_flight, lost) = (AtomicUsize::new(0), AtomicU32::new(0));
-        Self { state, in_flight, in_flight_max, doubted: Notify::new(), lost }
+        let (in_flight, lost, capacity) = (AtomicUsize::new(0), AtomicU32::new(0), Capacity::new(in_flight_max));
+        Self { state, in_flight, capacity, doubted: Notify::new(), lost }
     }
 
     /// Lets an attempt in.
@@ -83,7 +87,7 @@ impl Gate {
     pub fn enter(&self) -> Result<Pass<'_>, Denied> {
         let entered = self.in_flight.fetch_add(1, Ordering::SeqCst);
         let result = match &**self.state.load() {
-            State::Open(_) if entered >= self.in_flight_max => Err(Denied::Full),
+            State::Open(_) if entered >= self.capacity.limit() => Err(Denied::Full),
             State::Open(live) => Ok(Arc::clone(live)),
             State::Closed(reason) => Err(Denied::Closed(*reason)),
         };
@@ -138,6 +142,11 @@ impl Gate {
         }
     }
 
+    /// How many attempts may be in flight now.
+    pub fn in_flight_limit(&self) -> usize {
+        self.capacity.limit()
+    }
+
     /// Attempts in flight.
     pub fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::SeqCst)
@@ -148,6 +157,11 @@ impl Pass<'_> {
     /// The loading that Redis must still be of.
     pub fn live(&self) -> &Live {
         &self.live
+    }
+
+    /// Notes that Redis took so long to answer, or did not answer within it: what may be in flight follows.
+    pub fn note(&self, waited: Duration) {
+        self.gate.capacity.note(waited, self.gate.in_flight());
     }
 }
 
