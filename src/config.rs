@@ -67,6 +67,11 @@ pub const IMPORT_SHOWN_MAX: usize = 20;
 /// How long an import waits for a connection, and for a statement.
 pub const IMPORT_CONNECTION_WAIT: Duration = Duration::from_secs(10);
 pub const IMPORT_STATEMENT_WAIT: Duration = Duration::from_secs(60);
+/// How long connecting to etcd may take, and each call.
+pub const ETCD_WAIT: Duration = Duration::from_secs(2);
+/// Keys below etcd's prefix, and bytes of one value; with more keys than that etcd is not followed, a longer value is bad.
+pub const ETCD_KEYS_MAX: usize = 20_000;
+pub const ETCD_VALUE_BYTES_MAX: usize = 64 * 1024;
 /// How long a stop waits for requests, and then for the ledger.
 pub const STOP_REQUESTS_WAIT: Duration = Duration::from_secs(10);
 pub const STOP_LEDGER_WAIT: Duration = Duration::from_secs(20);
@@ -130,6 +135,17 @@ pub struct RedisArgs {
 }
 
 #[derive(Debug, Args, Clone)]
+pub struct EtcdArgs {
+    /// etcd, as `http://host:port`; several members, comma-separated. Empty: none, and activities come from MySQL alone.
+    #[arg(long, env = "COUPONRUSH_ETCD_ENDPOINTS", default_value = "", value_name = "URLS")]
+    pub etcd_endpoints: String,
+    /// What every etcd key begins with; not empty.
+    #[arg(long, env = "COUPONRUSH_ETCD_PREFIX", default_value = "/couponrush/", value_name = "TEXT",
+          value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub etcd_prefix: String,
+}
+
+#[derive(Debug, Args, Clone)]
 pub struct TokenArgs {
     /// Signs users' tokens: at least 32 bytes, taken as they stand. Several, comma-separated: the first signs, all
     /// verify, so that a secret can be changed during a sale.
@@ -156,6 +172,8 @@ pub struct ServeArgs {
     pub redis: RedisArgs,
     #[command(flatten)]
     pub mysql: MysqlArgs,
+    #[command(flatten)]
+    pub etcd: EtcdArgs,
     #[command(flatten)]
     pub tokens: TokenArgs,
     /// Claims that MySQL may not have yet, 1000 to 10000000: the length of the channel and of the outbox. Above it

@@ -12,9 +12,10 @@ const FUNCTION_LINES_MAX: usize = 69;
 const IMPORTS: [(&str, &[&str]); 21] = [
     ("domain", &[]),
     ("config", &[]),
-    // The two stores do not know each other.
+    // The stores do not know each other.
     ("kv", &["domain"]),
     ("db", &["domain"]),
+    ("etcd", &[]),
     // What a claim passes through; none of them knows another.
     ("auth", &["domain", "db"]),
     ("gate", &["domain", "kv"]),

@@ -2,6 +2,7 @@
 
 mod client;
 mod crowd;
+mod etcd_server;
 mod process;
 mod raw;
 mod redis_server;
@@ -16,13 +17,14 @@ use actix_web::web;
 use couponrush::api::Shared;
 use couponrush::app::{Application, SHARD};
 use couponrush::audit::{Audit, Report};
-use couponrush::config::{MysqlArgs, RedisArgs, ServeArgs, TokenArgs};
+use couponrush::config::{EtcdArgs, MysqlArgs, RedisArgs, ServeArgs, TokenArgs};
 use couponrush::kv::Keys;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use client::{Answer, Client, PASSWORD};
 pub use crowd::{Customer, Got, customers, proof, rush};
+pub use etcd_server::EtcdServer;
 pub use process::{Serving, audit, free_address, signal};
 pub use raw::{RawAnswer, RawConnection, raw};
 pub use redis_server::RedisServer;
@@ -160,6 +162,7 @@ pub fn arguments(stores: &Stores) -> ServeArgs {
         ops_addr: any_port,
         redis: RedisArgs { redis_url: stores.redis_url.clone(), redis_prefix: stores.prefix.clone() },
         mysql: MysqlArgs { mysql_url: stores.mysql_url.clone() },
+        etcd: EtcdArgs { etcd_endpoints: String::new(), etcd_prefix: EtcdServer::PREFIX.to_owned() },
         tokens: TokenArgs { jwt_secret: SECRET.to_owned(), claim_secret: None, token_seconds: 3_600 },
         backlog_max: 100_000,
         saler_coupons_max: 100,

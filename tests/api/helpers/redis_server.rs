@@ -102,7 +102,7 @@ impl Drop for RedisServer {
     }
 }
 
-fn copy_folder(from: &Path, to: &Path) {
+pub(super) fn copy_folder(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).expect("the temporary folder can be written");
     for entry in std::fs::read_dir(from).expect("the folder exists") {
         let entry = entry.expect("the folder can be read");

@@ -1,0 +1,157 @@
+//! Follows the keys below the prefix: reads them all, watches from there, and starts over.
+//!
+//! A watch alone is not to be trusted: it is not resumed when its connection breaks, it is cancelled where etcd has forgotten
+//! what it still had to show, and etcd 3.4 may lose changes around a compaction without saying so. So everything is read
+//! again every [`LIST_EVERY`], and after any failure or silence; each time a new watch begins where that reading ended.
+//! What its owner is told is therefore at most [`LIST_EVERY`] old while etcd answers.
+//!
+//! Its owner asks for one notice at a time, and while he does not ask nothing is read: nothing is queued here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use etcd_client::{Event, EventType, WatchResponse, WatchStream};
+use tokio::time::Instant;
+
+use super::{Change, Etcd, EtcdError, Figures, Listing, Notice, revision, unsigned};
+use crate::now_ms;
+
+/// How often everything is read.
+const LIST_EVERY: Duration = Duration::from_secs(30);
+/// How long a watch may say nothing before it is asked for a sign of life, and how long that may take.
+const SILENCE_MAX: Duration = Duration::from_secs(5);
+/// The pause after a failure: from the first to the last, doubled each time.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+
+/// Follows the keys of one prefix.
+pub struct Watcher {
+    etcd: Etcd,
+    figures: Arc<Figures>,
+    stage: Stage,
+    /// When everything is read again, and the revision of the last time.
+    list_at: Instant,
+    listed: u64,
+    pause: Duration,
+    failing: bool,
+}
+
+/// What comes next.
+enum Stage {
+    /// Everything must be read.
+    List,
+    /// It was; the watch begins with the revision after it.
+    Open,
+    /// The watch has begun; whether it was asked for a sign of life since it last gave one.
+    Read { stream: Box<WatchStream>, asked: bool },
+}
+
+impl Watcher {
+    pub fn new(etcd: Etcd, figures: Arc<Figures>) -> Self {
+        Self { etcd, figures, stage: Stage::List, list_at: Instant::now(), listed: 0, pause: PAUSES.0, failing: false }
+    }
+
+    /// The next thing to know, as soon as there is one: first a listing, then changes after it, until a listing starts over.
+    ///
+    /// Failures are logged once, counted, and tried again with growing pauses. A future that is dropped loses nothing: what
+    /// it had not handed over is handed over by the next one.
+    pub async fn next(&mut self) -> Notice {
+        loop {
+            match self.step().await {
+                Ok(Some(notice)) => return notice,
+                Ok(None) => {}
+                Err(error) => {
+                    self.stage = Stage::List;
+                    self.figures.note_failure();
+                    if !self.failing {
+                        log::warn!("etcd: {}; everything is read again", crate::error_chain(&error));
+                        self.failing = true;
+                    }
+                    tokio::time::sleep(self.pause).await;
+                    self.pause = (self.pause * 2).min(PAUSES.1);
+                }
+            }
+        }
+    }
+
+    async fn step(&mut self) -> Result<Option<Notice>, EtcdError> {
+        match &mut self.stage {
+            Stage::List => {
+                let listing = self.etcd.list().await?;
+                self.note_listing(&listing);
+                self.stage = Stage::Open;
+                Ok(Some(Notice::Listing(listing)))
+            }
+            Stage::Open => {
+                let stream = Box::new(self.etcd.watch(self.listed + 1).await?);
+                self.stage = Stage::Read { stream, asked: false };
+                Ok(None)
+            }
+            Stage::Read { .. } if Instant::now() >= self.list_at => {
+                self.stage = Stage::List;
+                Ok(None)
+            }
+            Stage::Read { stream, asked } => {
+                let until = self.list_at.min(Instant::now() + SILENCE_MAX);
+                match tokio::time::timeout_at(until, stream.message()).await {
+                    Ok(message) => {
+                        *asked = false;
+                        let message = message
+                            .map_err(|source| EtcdError::Failed { operation: "watch", source: source.into() })?
+                            .ok_or(EtcdError::Ended)?;
+                        self.take(&message)
+                    }
+                    Err(_) if until == self.list_at => Ok(None),
+                    Err(_) if *asked => Err(EtcdError::Silent),
+                    Err(_) => {
+                        *asked = true;
+                        self.etcd.within("ask for a sign of life", stream.request_progress()).await?;
+                        Ok(None)
+                    }
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, message: &WatchResponse) -> Result<Option<Notice>, EtcdError> {
+        if message.canceled() {
+            return Err(match message.compact_revision() {
+                0 => EtcdError::Cancelled(message.cancel_reason().to_owned()),
+                revision => EtcdError::Compacted(revision),
+            });
+        }
+        let revision = revision("watch", message.header())?;
+        if revision < self.listed {
+            return Err(EtcdError::WentBack { from: self.listed, to: revision });
+        }
+        self.figures.note_heard(revision, now_ms());
+        if message.created() {
+            self.note_begun();
+        } else {
+            self.pause = PAUSES.0;
+        }
+        let changes: Vec<Change> = message.events().iter().filter_map(|event| self.change(event)).collect();
+        Ok((!changes.is_empty()).then_some(Notice::Changes(changes)))
+    }
+
+    fn change(&self, event: &Event) -> Option<Change> {
+        let kv = event.kv()?;
+        let value = match event.event_type() {
+            EventType::Put => Some(self.etcd.value(kv)),
+            EventType::Delete => None,
+        };
+        Some(Change { key: self.etcd.short(kv.key()), value, revision: unsigned(kv.mod_revision()) })
+    }
+
+    fn note_listing(&mut self, listing: &Listing) {
+        self.list_at = Instant::now() + LIST_EVERY;
+        self.listed = listing.revision;
+        self.figures.note_listing(listing.revision, listing.entries.len(), now_ms());
+    }
+
+    fn note_begun(&mut self) {
+        if self.failing {
+            log::info!("etcd: watched again, from revision {}", self.figures.revision());
+            self.failing = false;
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! etcd: following its keys, whatever becomes of it.
+
+mod watching;

@@ -1,0 +1,170 @@
+//! An etcd of a test's own, for tests that restart, empty, compact or restore it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use couponrush::config::EtcdArgs;
+use couponrush::etcd::{Etcd, EtcdConfig};
+use etcd_client::{Client, ConnectOptions};
+
+use super::process::{free_address, signal};
+use super::redis_server::copy_folder;
+
+/// An etcd server as a child process, with its data in a folder of its own. Dropping it kills it.
+pub struct EtcdServer {
+    ports: [u16; 2],
+    folder: PathBuf,
+    child: Child,
+}
+
+impl EtcdServer {
+    /// What the keys of tests begin with.
+    pub const PREFIX: &str = "/couponrush/";
+
+    /// An empty server on free ports.
+    pub async fn start() -> Self {
+        let ports = [free_address().port(), free_address().port()];
+        let folder = std::env::temp_dir().join(format!("couponrush-etcd-{:016x}", rand::random::<u64>()));
+        let server = Self { child: spawn(ports, &folder), ports, folder };
+        server.wait_until_it_answers().await;
+        server
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.ports[0])
+    }
+
+    /// The settings of an instance that follows it.
+    pub fn args(&self) -> EtcdArgs {
+        EtcdArgs { etcd_endpoints: self.url(), etcd_prefix: Self::PREFIX.to_owned() }
+    }
+
+    /// A client as the service has one.
+    pub async fn etcd(&self) -> Etcd {
+        let config = EtcdConfig {
+            endpoints: vec![self.url()],
+            prefix: Self::PREFIX.to_owned(),
+            wait: Duration::from_secs(2),
+            keys_max: 1_000,
+            value_bytes_max: 1_000,
+        };
+        Etcd::new(config).await.expect("the URL is good")
+    }
+
+    /// Puts a key, named without the prefix, as an operator does; returns the revision.
+    pub async fn put(&self, key: &str, value: &str) -> u64 {
+        let response = self.client().await.put(format!("{}{key}", Self::PREFIX), value, None).await;
+        revision(response.expect("etcd does it").header())
+    }
+
+    /// Deletes a key, named without the prefix, as an operator does; returns the revision.
+    pub async fn delete(&self, key: &str) -> u64 {
+        let response = self.client().await.delete(format!("{}{key}", Self::PREFIX), None).await;
+        revision(response.expect("etcd does it").header())
+    }
+
+    /// What a key, named without the prefix, holds, and the revision it was put at.
+    pub async fn get(&self, key: &str) -> Option<(String, u64)> {
+        let response = self.client().await.get(format!("{}{key}", Self::PREFIX), None).await.expect("etcd answers");
+        let kv = response.kvs().first()?;
+        let put_at = u64::try_from(kv.mod_revision()).expect("revisions are positive");
+        Some((kv.value_str().expect("we put text").to_owned(), put_at))
+    }
+
+    /// Makes it forget everything that was before its present revision.
+    pub async fn compact(&self) {
+        let mut client = self.client().await;
+        let response = client.get("nothing", None).await.expect("etcd answers");
+        let revision = response.header().expect("answers have one").revision();
+        client.compact(revision, None).await.expect("etcd does it");
+    }
+
+    /// Kills the process, as a crash does.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it was killed");
+    }
+
+    /// Freezes the process: it keeps its connections and answers nothing.
+    pub fn freeze(&self) {
+        signal(&self.child, "STOP");
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        signal(&self.child, "CONT");
+    }
+
+    /// Starts the process again with what it has stored.
+    pub async fn restart(&mut self) {
+        self.child = spawn(self.ports, &self.folder);
+        self.wait_until_it_answers().await;
+    }
+
+    /// Takes its data away; it must not run.
+    pub fn empty(&self) {
+        std::fs::remove_dir_all(&self.folder).expect("the folder exists");
+    }
+
+    /// A copy of its data; it must not run.
+    pub fn save(&self) -> PathBuf {
+        let copy = self.folder.with_extension(format!("{:08x}", rand::random::<u32>()));
+        copy_folder(&self.folder, &copy);
+        copy
+    }
+
+    /// Replaces its data by a copy; it must not run.
+    pub fn bring_back(&self, copy: &Path) {
+        self.empty();
+        copy_folder(copy, &self.folder);
+    }
+
+    async fn client(&self) -> Client {
+        let options = ConnectOptions::new().with_timeout(Duration::from_secs(5));
+        Client::connect([self.url()], Some(options)).await.expect("the URL is good")
+    }
+
+    async fn wait_until_it_answers(&self) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while self.client().await.get("nothing", None).await.is_err() {
+            assert!(Instant::now() < deadline, "etcd does not answer on {}", self.url());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+impl Drop for EtcdServer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        // Copies have its name and an extension.
+        let name = self.folder.file_name().expect("it has one").to_string_lossy().into_owned();
+        let siblings = std::fs::read_dir(self.folder.parent().expect("it has one")).into_iter().flatten().flatten();
+        for copy in siblings.filter(|entry| entry.file_name().to_string_lossy().starts_with(&name)) {
+            let _ = std::fs::remove_dir_all(copy.path());
+        }
+    }
+}
+
+fn revision(header: Option<&etcd_client::ResponseHeader>) -> u64 {
+    u64::try_from(header.expect("answers have one").revision()).expect("revisions are positive")
+}
+
+/// With short elections, for one member that elects itself; it makes snapshots often, as a busy one does.
+fn spawn([port, peer_port]: [u16; 2], folder: &Path) -> Child {
+    let (url, peer_url) = (format!("http://127.0.0.1:{port}"), format!("http://127.0.0.1:{peer_port}"));
+    Command::new("etcd")
+        .env("ETCD_UNSUPPORTED_ARCH", "arm64")
+        .args(["--name", "test", "--logger", "zap", "--snapshot-count", "100"])
+        .args(["--listen-client-urls", &url, "--advertise-client-urls", &url])
+        .args(["--listen-peer-urls", &peer_url, "--initial-advertise-peer-urls", &peer_url])
+        .args(["--initial-cluster", &format!("test={peer_url}")])
+        .args(["--heartbeat-interval", "50", "--election-timeout", "500"])
+        .arg("--data-dir")
+        .arg(folder)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("etcd is installed")
+}
