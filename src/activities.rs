@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::db::{Db, DbError, activities};
-use crate::domain::{CouponId, Schedule};
+use crate::domain::{Activity, CouponId, Schedule};
 
 /// How often MySQL is asked what has changed.
 const POLL_EVERY: Duration = Duration::from_secs(1);
@@ -101,6 +101,40 @@ impl Activities {
                 Err(Some(error))
             }
         }
+    }
+
+    /// Reads a coupon's activities and replaces by them what is known of the same revision, also what [`Activities::hold`] has put there.
+    ///
+    /// # Errors
+    /// [`DbError`]; what is known stays.
+    pub async fn reload(&self, coupon: CouponId) -> Result<(), DbError> {
+        let _reading = self.reading.lock().await;
+        let Some(schedule) = activities::schedule(&self.db, coupon).await?.map(Arc::new) else { return Ok(()) };
+        self.table.rcu(|table| {
+            let mut table = Table::clone(table);
+            let known = table.entry(coupon).or_insert_with(|| Arc::clone(&schedule));
+            if known.revision <= schedule.revision {
+                *known = Arc::clone(&schedule);
+            }
+            table
+        });
+        Ok(())
+    }
+
+    /// Puts an activity in force that MySQL does not have yet, because it is away; gives whether its coupon is known and has
+    /// room for it. It holds until later activities of the coupon are read.
+    pub fn hold(&self, activity: &Activity) -> bool {
+        let held = |table: &Table| table.get(&activity.coupon)?.with(activity).map(Arc::new);
+        let mut done = false;
+        self.table.rcu(|table| {
+            let mut table = Table::clone(table);
+            if let Some(schedule) = held(&table) {
+                table.insert(activity.coupon, schedule);
+                done = true;
+            }
+            table
+        });
+        done
     }
 
     /// Keeps the table current until `stop`.

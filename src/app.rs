@@ -29,14 +29,16 @@ use crate::db::migrate::{MigrateError, migrate};
 use crate::db::{Db, DbError, instances};
 use crate::domain::Claim;
 use crate::durability;
+use crate::etcd::{Etcd, EtcdError};
 use crate::gate::Reason;
 use crate::kv::{Connection, KvError, Link, LinkConfig};
 use crate::ledger::Persister;
+use crate::mirroring::Mirroring;
 use crate::recovery::Recovery;
 use serving::{bind, serve, serve_ops, until_open};
 use stopping::drain;
 
-pub use parts::{open_db, passwords, signers};
+pub use parts::{open_db, open_etcd, passwords, signers};
 
 /// The only shard there is.
 pub const SHARD: &str = "s0";
@@ -50,6 +52,8 @@ pub enum StartError {
     RedisUrl(String),
     #[error("COUPONRUSH_MYSQL_URL: it must be mysql://user:password@host:port/database")]
     MysqlUrl,
+    #[error("COUPONRUSH_ETCD_ENDPOINTS: each must be http://host:port")]
+    Etcd(#[source] EtcdError),
     #[error("{0}: cannot listen on {1}")]
     Bind(&'static str, SocketAddr, #[source] io::Error),
     #[error("MySQL cannot be reached (COUPONRUSH_MYSQL_URL)")]
@@ -81,6 +85,7 @@ pub struct Application {
     link: Arc<Link>,
     redis: LinkConfig,
     recovery: Recovery,
+    mirroring: Option<Mirroring>,
     persister: Persister,
     channel: Receiver<Claim>,
     instance: (String, String),
@@ -93,6 +98,7 @@ pub struct Application {
 struct Ground {
     redis: LinkConfig,
     db: Db,
+    etcd: Option<Etcd>,
     listener: TcpListener,
     ops_listener: TcpListener,
     tokens: UserTokens,
@@ -113,6 +119,7 @@ impl Application {
         let (tokens, claim_tokens) = signers(&args.tokens)?;
         let redis = LinkConfig::new(&args.redis.redis_url).map_err(StartError::RedisUrl)?;
         let db = open_db(&args.mysql.mysql_url)?;
+        let etcd = open_etcd(&args.etcd).await?;
         let listener = bind("COUPONRUSH_HTTP_ADDR", args.http_addr)?;
         let ops_listener = bind("COUPONRUSH_OPS_ADDR", args.ops_addr)?;
 
@@ -139,6 +146,7 @@ impl Application {
         let ground = Ground {
             redis,
             db,
+            etcd,
             listener,
             ops_listener,
             tokens,
@@ -180,6 +188,9 @@ impl Application {
         let (link, over) = (Arc::clone(&self.link), all_over.clone());
         tasks.spawn(async move { link.keep(over).await });
         tasks.spawn(self.recovery.run(all_over.clone()));
+        if let Some(mirroring) = self.mirroring {
+            tasks.spawn(mirroring.run(all_over.clone()));
+        }
         tasks.spawn(self.shared.publishing.clone().repair(Arc::clone(&self.link), all_over.clone()));
         let refusals = Arc::clone(&self.shared.claiming.refusals);
         tasks.spawn(refusals.watch(Arc::clone(&self.link), all_over.clone()));

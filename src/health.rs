@@ -12,6 +12,7 @@ use crate::db::Db;
 use crate::gate::{Gate, Reason};
 use crate::kv::Link;
 use crate::ledger::Ledger;
+use crate::mirroring::{MirrorReport, State};
 use crate::recovery::Progress;
 use crate::{now_ms, now_seconds};
 
@@ -36,11 +37,20 @@ pub struct Report<'a> {
     pub ready: bool,
     pub redis: Part,
     pub mysql: Part,
-    pub etcd: Part,
+    pub etcd: EtcdReport,
     pub ledger: LedgerReport,
     pub gate: GateReport,
     /// Settings of Redis and MySQL with which claims can be lost.
     pub warnings: &'a [String],
+}
+
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct EtcdReport {
+    #[serde(flatten)]
+    pub part: Part,
+    /// `None` where no etcd is configured.
+    #[serde(flatten)]
+    pub mirror: Option<MirrorReport>,
 }
 
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -76,6 +86,8 @@ pub struct Health {
     pub gate: Arc<Gate>,
     pub ledger: Ledger,
     pub progress: Arc<Progress>,
+    /// `None` where no etcd is configured.
+    mirror: Option<Arc<State>>,
     /// What is unsafe about Redis and MySQL, as seen at the start.
     warnings: Vec<String>,
     parts: Mutex<Parts>,
@@ -86,9 +98,9 @@ pub struct Health {
 struct Parts {
     redis: (&'static str, u64),
     mysql: (&'static str, u64),
+    etcd: (&'static str, u64),
     ledger: (&'static str, u64),
     gate: (&'static str, u64),
-    started: u64,
 }
 
 impl Health {
@@ -98,12 +110,12 @@ impl Health {
         gate: Arc<Gate>,
         ledger: Ledger,
         progress: Arc<Progress>,
+        mirror: Option<Arc<State>>,
         warnings: Vec<String>,
     ) -> Self {
-        let started = now_seconds();
-        let unknown = (UNKNOWN, started);
-        let parts = Parts { redis: unknown, mysql: unknown, ledger: unknown, gate: unknown, started };
-        Self { db, link, gate, ledger, progress, warnings, parts: Mutex::new(parts) }
+        let unknown = (UNKNOWN, now_seconds());
+        let parts = Parts { redis: unknown, mysql: unknown, etcd: unknown, ledger: unknown, gate: unknown };
+        Self { db, link, gate, ledger, progress, mirror, warnings, parts: Mutex::new(parts) }
     }
 
     /// Looks every second until `stop`.
@@ -128,6 +140,7 @@ impl Health {
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
         set("redis", &mut parts.redis, self.redis());
         set("mysql", &mut parts.mysql, mysql);
+        set("etcd", &mut parts.etcd, self.etcd());
         set("ledger", &mut parts.ledger, ledger);
         set("gate", &mut parts.gate, self.gate_state());
     }
@@ -148,7 +161,10 @@ impl Health {
             ready: redis == "up" && gate == "open" && backlog < backlog_max,
             redis: part(parts.redis, redis),
             mysql: part(parts.mysql, parts.mysql.0),
-            etcd: Part { state: "off", since: parts.started, age: now_seconds().saturating_sub(parts.started) },
+            etcd: EtcdReport {
+                part: part(parts.etcd, self.etcd()),
+                mirror: self.mirror.as_ref().map(|mirror| mirror.report(now_ms())),
+            },
             ledger: LedgerReport {
                 part: part(parts.ledger, parts.ledger.0),
                 backlog,
@@ -166,6 +182,14 @@ impl Health {
                 rebuilds: self.progress.rebuilds(),
             },
             warnings: &self.warnings,
+        }
+    }
+
+    fn etcd(&self) -> &'static str {
+        match &self.mirror {
+            None => "off",
+            Some(mirror) if mirror.etcd.is_up() => "up",
+            Some(_) => "down",
         }
     }
 

@@ -15,4 +15,41 @@ pub mod config;
 pub mod db;
 pub mod directory;
 pub mod domain;
+pub mod durability;
 pub mod etcd;
+pub mod gate;
+pub mod health;
+pub mod kv;
+pub mod ledger;
+pub mod mirroring;
+pub mod publishing;
+pub mod recovery;
+pub mod refusals;
+pub mod scheduling;
+pub mod stock;
+
+/// An error and its causes, in one line for the log or the terminal.
+pub fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        // Some libraries repeat the cause in their own text.
+        if !text.ends_with(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// The clock, in ms since 1970; 0 where it is set before.
+pub fn now_ms() -> u64 {
+    let elapsed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The clock, in whole seconds since 1970.
+pub fn now_seconds() -> u64 {
+    now_ms() / 1_000
+}

@@ -4,14 +4,18 @@
 //! `activity_revision` with it: from the moment Redis has that, no instance sells by the activities that were before. What
 //! is cut short between the stores leaves a row that lags, which the repair of coupons publishes, and etcd's mirror puts.
 
+mod by_operators;
+
 use std::sync::Arc;
 
 use crate::activities::Activities;
 use crate::db::activities::{self as rows, Stored};
 use crate::db::{DbError, Transaction, coupons};
-use crate::domain::{Activity, ActivityId, Coupon, CouponId, Kind, Status, Terms, User};
+use crate::domain::{Activity, ActivityId, Coupon, CouponId, Kind, Terms, User};
 use crate::kv::Link;
 use crate::publishing::{PublishError, Publishing};
+
+pub use by_operators::{Adopted, CHOSEN_ID_MAX, EditError};
 
 /// Activities of one coupon at most: a claim looks through them.
 pub const ACTIVITIES_OF_A_COUPON_MAX: usize = 1_000;
@@ -185,12 +189,8 @@ pub fn check<'a>(
     if terms.total > coupon.amount.get() {
         return Err(ScheduleError::TotalAboveAmount);
     }
-    let sells = |terms: &Terms| terms.status != Status::Disabled;
-    let overlaps = |other: &&Stored| {
-        let other = &other.activity.terms;
-        sells(terms) && sells(other) && other.window.overlaps(terms.window)
-    };
-    others.find(overlaps).map_or(Ok(()), |other| Err(ScheduleError::Overlaps(other.activity.id)))
+    let overlapping = others.find(|other| other.activity.terms.excludes(terms));
+    overlapping.map_or(Ok(()), |other| Err(ScheduleError::Overlaps(other.activity.id)))
 }
 
 /// The coupon, one revision on, which changes its activities.

@@ -4,6 +4,7 @@ use actix_web::http::header;
 use actix_web::{HttpResponse, web};
 
 use super::{Shared, answer};
+use crate::health::EtcdReport;
 
 /// `GET /healthz`: 200 while the process runs.
 pub async fn healthz() -> HttpResponse {
@@ -53,8 +54,33 @@ pub async fn metrics(shared: web::Data<Shared>) -> HttpResponse {
         ("couponrush_revocations", "gauge", "revoked tokens in memory", shared.revocations.count() as u64),
     ];
     let mut text = String::new();
-    for (name, kind, help, value) in figures {
+    for (name, kind, help, value) in figures.into_iter().chain(etcd_figures(&report.etcd)) {
         text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n"));
     }
     HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "text/plain; version=0.0.4")).body(text)
+}
+
+/// What an instance that follows etcd has to show besides.
+fn etcd_figures(report: &EtcdReport) -> Vec<(&'static str, &'static str, &'static str, u64)> {
+    let Some(mirror) = &report.mirror else { return Vec::new() };
+    let up = u64::from(report.part.state == "up");
+    let mut figures = vec![
+        ("couponrush_etcd_up", "gauge", "1 while etcd answers", up),
+        ("couponrush_etcd_revision", "gauge", "revision of etcd", mirror.revision),
+        ("couponrush_etcd_keys", "gauge", "keys when all were last read", mirror.keys),
+        ("couponrush_etcd_failures_total", "counter", "listings and watches that failed", mirror.failures),
+        ("couponrush_etcd_waiting", "gauge", "edits that MySQL may not have yet", mirror.waiting),
+        ("couponrush_etcd_bad_keys", "gauge", "keys whose value is not followed", mirror.bad),
+        ("couponrush_etcd_refused_total", "counter", "values that were not followed", mirror.refused),
+        ("couponrush_etcd_adopted_total", "counter", "edits taken over into MySQL", mirror.adopted),
+        ("couponrush_etcd_put_total", "counter", "rows put, or found put", mirror.put),
+        ("couponrush_etcd_went_back_total", "counter", "times etcd was back in an older state", mirror.went_back),
+    ];
+    // Absent until there is something to measure from: 0 would say that all is well.
+    let ages = [
+        ("couponrush_etcd_lag_milliseconds", "gauge", "since etcd said anything", mirror.lag_ms),
+        ("couponrush_etcd_listing_age_milliseconds", "gauge", "since all keys were read", mirror.listing_age_ms),
+    ];
+    figures.extend(ages.into_iter().filter_map(|(name, kind, help, age)| Some((name, kind, help, age?))));
+    figures
 }

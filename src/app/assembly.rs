@@ -14,10 +14,12 @@ use crate::claiming::Claiming;
 use crate::config::{self, ServeArgs};
 use crate::db::Db;
 use crate::directory::Directory;
+use crate::etcd::Etcd;
 use crate::gate::Gate;
 use crate::health::Health;
 use crate::kv::{Keys, Link, LinkConfig};
 use crate::ledger::{Ledger, Outbox, Persister, Settings};
+use crate::mirroring::{Mirroring, State};
 use crate::publishing::Publishing;
 use crate::recovery::{Progress, Recovery};
 use crate::refusals::Refusals;
@@ -34,6 +36,7 @@ struct Common {
     activities: Arc<Activities>,
     outbox: Outbox,
     progress: Arc<Progress>,
+    mirror: Arc<State>,
     /// This instance, as `instances` names it, and this run of it.
     instance: String,
     process: String,
@@ -54,13 +57,16 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
         activities: ground.activities,
         outbox: Outbox::new(keys, process.clone(), config::KV_WAIT),
         progress: Arc::default(),
+        mirror: Arc::default(),
         instance: instance_name(&ground.listener, args.http_addr),
         process,
     };
     let publishing = common.publishing();
+    let scheduling = Scheduling { publishing: publishing.clone(), activities: Arc::clone(&common.activities) };
+    let mirroring = ground.etcd.map(|etcd| common.mirroring(etcd, scheduling.clone()));
     let shared = Shared {
         claiming: common.claiming(),
-        scheduling: Scheduling { publishing: publishing.clone(), activities: Arc::clone(&common.activities) },
+        scheduling,
         publishing,
         directory: common.directory(),
         db: common.db.clone(),
@@ -68,7 +74,7 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
         tokens: ground.tokens,
         claim_tokens: ground.claim_tokens,
         revocations: Arc::new(ground.revocations),
-        health: Arc::new(common.health(ground.warnings)),
+        health: Arc::new(common.health(mirroring.is_some().then_some(&common.mirror), ground.warnings)),
         body: BodyLimits { bytes_max: config::BODY_BYTES_MAX, wait: config::BODY_WAIT },
         kv_wait: config::KV_WAIT,
         saler_coupons_max: args.saler_coupons_max,
@@ -77,6 +83,7 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
     Application {
         shared: web::Data::new(shared),
         recovery: common.recovery(&ground.redis),
+        mirroring,
         persister: common.persister(),
         link: common.link,
         redis: ground.redis,
@@ -111,9 +118,14 @@ impl Common {
         Directory::new(self.db.clone(), self.stock.clone(), Arc::clone(&self.gate), config::NAMES_MAX)
     }
 
-    fn health(&self, warnings: Vec<String>) -> Health {
+    fn health(&self, mirror: Option<&Arc<State>>, warnings: Vec<String>) -> Health {
         let (link, gate, progress) = (Arc::clone(&self.link), Arc::clone(&self.gate), Arc::clone(&self.progress));
-        Health::new(self.db.clone(), link, gate, self.ledger.clone(), progress, warnings)
+        Health::new(self.db.clone(), link, gate, self.ledger.clone(), progress, mirror.cloned(), warnings)
+    }
+
+    fn mirroring(&self, etcd: Etcd, scheduling: Scheduling) -> Mirroring {
+        let (link, mirror) = (Arc::clone(&self.link), Arc::clone(&self.mirror));
+        Mirroring::new(etcd, scheduling, link, mirror, config::ETCD_KEYS_MAX)
     }
 
     fn persister(&self) -> Persister {

@@ -4,8 +4,9 @@ use std::num::NonZeroUsize;
 
 use super::StartError;
 use crate::auth::{ClaimTokens, PasswordLimits, Passwords, Secrets, SecretsError, UserTokens};
-use crate::config::{self, TokenArgs};
+use crate::config::{self, EtcdArgs, TokenArgs};
 use crate::db::{Db, Limits};
+use crate::etcd::{Etcd, EtcdConfig};
 
 /// The signers of users' tokens and of claim tokens.
 ///
@@ -56,4 +57,24 @@ pub fn passwords(parallel: NonZeroUsize) -> Result<Passwords, StartError> {
         verified_age: config::VERIFIED_PASSWORD_AGE,
     };
     Passwords::new(limits, parallel).map_err(StartError::Passwords)
+}
+
+/// The client of etcd; `None` where none is configured.
+///
+/// # Errors
+/// [`StartError::Etcd`].
+pub async fn open_etcd(args: &EtcdArgs) -> Result<Option<Etcd>, StartError> {
+    let endpoints = args.etcd_endpoints.split(',').map(str::trim).filter(|endpoint| !endpoint.is_empty());
+    let endpoints: Vec<String> = endpoints.map(str::to_owned).collect();
+    if endpoints.is_empty() {
+        return Ok(None);
+    }
+    let config = EtcdConfig {
+        endpoints,
+        prefix: args.etcd_prefix.clone(),
+        wait: config::ETCD_WAIT,
+        keys_max: config::ETCD_KEYS_MAX,
+        value_bytes_max: config::ETCD_VALUE_BYTES_MAX,
+    };
+    Etcd::new(config).await.map(Some).map_err(StartError::Etcd)
 }

@@ -22,7 +22,7 @@ pub struct Stored {
     pub etcd_revision: u64,
 }
 
-type Row = (u32, u64, String, u64, u64, u32, u8, u32, u8, f64, u64, u64);
+pub(super) type Row = (u32, u64, String, u64, u64, u32, u8, u32, u8, f64, u64, u64);
 
 /// An activity with its coupon's saler, name and revision of activities.
 type ScheduleRow = (Row, String, String, u64);
@@ -220,7 +220,7 @@ fn schedule_of(rows: &[ScheduleRow]) -> Result<Schedule, DbError> {
     Ok(Schedule::new(CouponId(*coupon), saler, name, *revision, activities))
 }
 
-fn stored(row: Row) -> Result<Stored, DbError> {
+pub(super) fn stored(row: Row) -> Result<Stored, DbError> {
     let (id, coupon, name, start, end, total, status, speed, buy_limit, buy_rate, revision, etcd_revision) = row;
     let unreadable = |what| unreadable(id.into(), what);
     let terms = Terms {

@@ -10,6 +10,7 @@ pub mod coupons;
 pub mod import;
 pub mod instances;
 pub mod migrate;
+pub mod mirrored;
 pub mod revoked_tokens;
 pub(crate) mod schema;
 pub mod seed;

@@ -150,6 +150,12 @@ impl fmt::Display for Rate {
 
 impl Terms {
     pub const BUY_LIMIT_MAX: Nth = 100;
+
+    /// Whether a coupon cannot have two such activities: both sell, and at the same time.
+    pub fn excludes(&self, other: &Self) -> bool {
+        let sells = |terms: &Self| terms.status != Status::Disabled;
+        sells(self) && sells(other) && self.window.overlaps(other.window)
+    }
 }
 
 impl Schedule {
@@ -166,6 +172,17 @@ impl Schedule {
 
     pub fn activities(&self) -> &[Activity] {
         &self.activities
+    }
+
+    /// The same with `activity` in the place of the one of its id, or added; `None` where it would overlap with another.
+    pub fn with(&self, activity: &Activity) -> Option<Self> {
+        let mut activities = self.activities.clone();
+        activities.retain(|other| other.id != activity.id);
+        if activities.iter().any(|other| other.terms.excludes(&activity.terms)) {
+            return None;
+        }
+        activities.push(activity.clone());
+        Some(Self::new(self.coupon, self.saler.clone(), self.name.clone(), self.revision, activities))
     }
 
     /// The activity that decides at `now_ms`: the one under way, else the next, else the last. A disabled one decides only

@@ -1,3 +1,122 @@
-//! etcd: following its keys, whatever becomes of it.
+//! etcd: following its keys, whatever becomes of it, and activities that are the same there and in MySQL.
 
+mod edits;
+mod faults;
 mod watching;
+
+use std::time::{Duration, Instant};
+
+use couponrush::domain::{ActivityId, CouponId, Terms};
+use serde_json::{Value, json};
+
+use crate::helpers::{Customer, EtcdServer, TestApp, customers, eventually};
+
+const COUPON: CouponId = CouponId(1);
+/// How soon an operator's edit is in force everywhere.
+const SOON: Duration = Duration::from_secs(1);
+
+/// Two instances that follow an etcd, a scheduled coupon `shop/sale`, and customers who each try once.
+struct Sale {
+    app: TestApp,
+    etcd: EtcdServer,
+    crowd: Vec<Customer>,
+    tried: std::sync::atomic::AtomicUsize,
+}
+
+impl Sale {
+    async fn start() -> Self {
+        let etcd = EtcdServer::start().await;
+        let mut app = TestApp::start_with(|args| args.etcd = etcd.args()).await;
+        app.start_another().await;
+        let sale = Self { crowd: customers(&app.stores, "crowd", 2_000).await, app, etcd, tried: 0.into() };
+        let saler = sale.app.client().user("shop", "saler").await;
+        let body = json!({"name": "sale", "amount": 10_000, "stock": 1, "scheduled": true});
+        assert_eq!(sale.app.client().post("/api/users/shop/coupons", &saler, &body).await.status, 201);
+        sale
+    }
+
+    /// Makes an activity and waits until etcd has it.
+    async fn schedule(&self, terms: &Terms) -> ActivityId {
+        let made = self.app.instances[0].schedule(&self.app.stores, COUPON, terms).await;
+        let id = made.expect("it can be scheduled");
+        eventually("etcd has the activity", || async { self.is_noted(id).await }).await;
+        id
+    }
+
+    /// Whether MySQL knows that etcd has the row as it stands, and etcd has it.
+    async fn is_noted(&self, id: ActivityId) -> bool {
+        let there = self.etcd.get(&key(id)).await.map_or(0, |(_, put_at)| put_at);
+        there > 0 && self.etcd_revision(id).await == there
+    }
+
+    async fn etcd_revision(&self, id: ActivityId) -> u64 {
+        u64::try_from(self.column(id, "etcd_revision").await).expect("it is unsigned")
+    }
+
+    /// A number of the activity's row; -1 where there is none.
+    async fn column(&self, id: ActivityId, name: &str) -> i64 {
+        self.app.stores.number(&format!("SELECT COALESCE(MAX({name}), -1) FROM activities WHERE id = {id}")).await
+    }
+
+    /// What etcd has of the activity.
+    async fn value(&self, id: ActivityId) -> Value {
+        let (text, _) = self.etcd.get(&key(id)).await.expect("etcd has it");
+        serde_json::from_str(&text).expect("it is JSON")
+    }
+
+    /// Puts what etcd has of the activity with some fields changed; returns the revision.
+    async fn edit(&self, id: ActivityId, fields: &Value) -> u64 {
+        let mut value = self.value(id).await;
+        for (name, field) in fields.as_object().expect("fields are an object") {
+            value[name] = field.clone();
+        }
+        self.etcd.put(&key(id), &value.to_string()).await
+    }
+
+    /// What each instance answers to somebody who has not tried before.
+    async fn results(&self) -> Vec<String> {
+        let mut results = Vec::new();
+        for instance in &self.app.instances {
+            let n = self.tried.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            results.push(instance.client.claim("shop", "sale", &self.crowd[n].token).await.result().to_owned());
+        }
+        results
+    }
+
+    /// Waits until every instance answers so; fails after `wait`.
+    async fn every_instance_answers(&self, result: &str, wait: Duration) {
+        let begun = Instant::now();
+        loop {
+            let results = self.results().await;
+            if results.iter().all(|answered| answered == result) {
+                return;
+            }
+            assert!(begun.elapsed() < wait, "not {result} within {wait:?}: {results:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// What the first instance says of etcd.
+    async fn report(&self) -> Value {
+        self.app.instances[0].ops.get("/readyz", "").await.json()["etcd"].clone()
+    }
+
+    /// Waits until every instance's connection to etcd is as `state` says.
+    async fn every_instance_has_etcd(&self, state: &str) {
+        self.every_instance_reports("state", &json!(state)).await;
+    }
+
+    /// Waits until every instance says this of etcd.
+    async fn every_instance_reports(&self, name: &str, expected: &Value) {
+        for instance in &self.app.instances {
+            eventually(&format!("{name} is {expected}"), || async {
+                instance.ops.get("/readyz", "").await.json()["etcd"][name] == *expected
+            })
+            .await;
+        }
+    }
+}
+
+fn key(id: ActivityId) -> String {
+    format!("activities/{id}")
+}

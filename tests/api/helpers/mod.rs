@@ -28,7 +28,7 @@ pub use etcd_server::EtcdServer;
 pub use process::{Serving, audit, free_address, signal};
 pub use raw::{RawAnswer, RawConnection, raw};
 pub use redis_server::RedisServer;
-pub use sales::terms;
+pub use sales::{link, terms};
 pub use stores::Stores;
 
 /// How long a state may take to come about.

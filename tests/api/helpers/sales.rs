@@ -64,7 +64,8 @@ fn admin() -> User {
     User { id: UserId(u64::MAX), name, kind: Kind::Admin }
 }
 
-async fn link(stores: &Stores) -> (Arc<Link>, CancellationToken) {
+/// A connection to Redis of its own, until it is told to stop.
+pub async fn link(stores: &Stores) -> (Arc<Link>, CancellationToken) {
     let config = LinkConfig::new(&stores.redis_url).expect("the URL is good");
     let (link, stop) = (Arc::new(Link::new(config)), CancellationToken::new());
     let (kept, stopped) = (Arc::clone(&link), stop.clone());

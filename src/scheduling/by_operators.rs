@@ -1,0 +1,194 @@
+//! What operators change through etcd, taken over into MySQL.
+//!
+//! Every instance sees an edit and takes it over; under the lock of the coupon's row the first one does, and the others find
+//! that MySQL has it. An edit of a row that has a change which etcd lacks is not taken over: MySQL's change is later than
+//! what the operator saw, and is put over his.
+
+use super::{ACTIVITIES_OF_A_COUPON_MAX, ScheduleError, Scheduling, check, raised};
+use crate::db::activities::{self as rows, Stored};
+use crate::db::{DbError, Transaction, coupons, mirrored};
+use crate::domain::{Activity, ActivityId, Coupon, CouponId, Status, Terms};
+use crate::kv::Link;
+
+/// The highest id that an operator may choose for a new activity. The next one that is made gets the id after the highest.
+pub const CHOSEN_ID_MAX: u32 = 1_000_000_000;
+
+/// Why an edit was not taken over.
+#[derive(Debug, thiserror::Error)]
+pub enum EditError {
+    #[error(transparent)]
+    Schedule(#[from] ScheduleError),
+    #[error("the activity is of coupon {0}")]
+    OtherCoupon(CouponId),
+    #[error("the id of a new activity is 1 to {CHOSEN_ID_MAX}")]
+    IdOutOfRange,
+}
+
+impl EditError {
+    /// Whether the edit itself is at fault; otherwise a dependency is, and it can be tried again.
+    pub fn is_refusal(&self) -> bool {
+        !matches!(self, Self::Schedule(ScheduleError::Publish(_)))
+    }
+}
+
+impl From<DbError> for EditError {
+    fn from(error: DbError) -> Self {
+        Self::Schedule(error.into())
+    }
+}
+
+/// What became of an edit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Adopted {
+    /// This call took it over.
+    Now,
+    /// MySQL had it, or something later; then its row has this `etcd_revision`.
+    Before(u64),
+}
+
+/// What a transaction has prepared: a coupon as it was and as it will be, or why nothing is to be done.
+enum Prepared {
+    Change(Box<(coupons::Stored, Coupon)>),
+    Nothing(u64),
+}
+
+impl Scheduling {
+    /// Takes an activity over as an operator has put it at `etcd_revision`, changed or new: on return it is in force, or MySQL
+    /// has something later.
+    ///
+    /// # Errors
+    /// [`EditError`].
+    pub async fn adopt(&self, link: &Link, activity: &Activity, etcd_revision: u64) -> Result<Adopted, EditError> {
+        let mut tx = self.publishing.db.begin().await?;
+        let prepared = self.adopt_within(&mut tx, activity, etcd_revision).await;
+        self.conclude(link, tx, activity.coupon, prepared).await
+    }
+
+    /// Disables an activity whose key an operator has deleted at `etcd_revision`, as [`Scheduling::adopt`]. Nothing happens to one
+    /// that has ended before `ended_before`, in seconds since 1970: it need not be in etcd.
+    ///
+    /// # Errors
+    /// [`EditError`].
+    pub async fn disable(
+        &self,
+        link: &Link,
+        id: ActivityId,
+        etcd_revision: u64,
+        ended_before: u64,
+    ) -> Result<Adopted, EditError> {
+        let Some((found, _)) = rows::find(&self.publishing.db, id).await? else { return Ok(Adopted::Before(0)) };
+        if found.activity.terms.window.end() <= ended_before {
+            return Ok(Adopted::Before(found.etcd_revision));
+        }
+        let coupon = found.activity.coupon;
+        let mut tx = self.publishing.db.begin().await?;
+        let prepared = self.disable_within(&mut tx, coupon, id, etcd_revision).await;
+        self.conclude(link, tx, coupon, prepared).await
+    }
+
+    async fn adopt_within(
+        &self,
+        tx: &mut Transaction<'_>,
+        Activity { id, coupon, terms }: &Activity,
+        etcd_revision: u64,
+    ) -> Result<Prepared, EditError> {
+        let db = &self.publishing.db;
+        let stored = coupons::lock(db, tx, *coupon).await?.ok_or(ScheduleError::NoSuchCoupon)?;
+        let all = rows::of_coupon(db, tx, *coupon).await?;
+        let (this, others): (Vec<_>, Vec<_>) = all.iter().partition(|other| other.activity.id == *id);
+        match this.first() {
+            Some(row) if !takes(row, etcd_revision) => return Ok(Prepared::Nothing(row.etcd_revision)),
+            Some(row) if row.activity.terms == *terms => {
+                mirrored::note_same(db, tx, *id, etcd_revision).await?;
+                let unchanged = stored.coupon.clone();
+                return Ok(Prepared::Change(Box::new((stored, unchanged))));
+            }
+            Some(_) => {
+                check(&stored.coupon, terms, others.into_iter())?;
+                rows::update(db, tx, *id, terms, etcd_revision).await?;
+            }
+            None => {
+                self.check_new(*id, others.len()).await?;
+                check(&stored.coupon, terms, others.into_iter())?;
+                rows::insert(db, tx, *coupon, terms, (Some(*id), etcd_revision)).await?;
+            }
+        }
+        let scheduled = stored.coupon.scheduled || this.is_empty();
+        let changed = Coupon { scheduled, ..raised(&stored.coupon) };
+        coupons::update(db, tx, &stored, &changed).await?;
+        Ok(Prepared::Change(Box::new((stored, changed))))
+    }
+
+    async fn check_new(&self, id: ActivityId, others: usize) -> Result<(), EditError> {
+        if others >= ACTIVITIES_OF_A_COUPON_MAX {
+            return Err(ScheduleError::TooMany.into());
+        }
+        if !(1..=CHOSEN_ID_MAX).contains(&id.0) {
+            return Err(EditError::IdOutOfRange);
+        }
+        match rows::find(&self.publishing.db, id).await? {
+            Some((found, _)) => Err(EditError::OtherCoupon(found.activity.coupon)),
+            None => Ok(()),
+        }
+    }
+
+    async fn disable_within(
+        &self,
+        tx: &mut Transaction<'_>,
+        coupon: CouponId,
+        id: ActivityId,
+        etcd_revision: u64,
+    ) -> Result<Prepared, EditError> {
+        let db = &self.publishing.db;
+        let stored = coupons::lock(db, tx, coupon).await?.ok_or(ScheduleError::NoSuchCoupon)?;
+        let all = rows::of_coupon(db, tx, coupon).await?;
+        let Some(row) = all.iter().find(|row| row.activity.id == id) else { return Ok(Prepared::Nothing(0)) };
+        if !takes(row, etcd_revision) || row.activity.terms.status == Status::Disabled {
+            return Ok(Prepared::Nothing(row.etcd_revision));
+        }
+        let terms = Terms { status: Status::Disabled, ..row.activity.terms.clone() };
+        rows::update(db, tx, id, &terms, etcd_revision).await?;
+        let changed = raised(&stored.coupon);
+        coupons::update(db, tx, &stored, &changed).await?;
+        Ok(Prepared::Change(Box::new((stored, changed))))
+    }
+
+    /// Commits what was prepared and puts it in force. Redis being away does not hold MySQL up: the repair of coupons, or the
+    /// recovery, publishes what it could not be told.
+    async fn conclude(
+        &self,
+        link: &Link,
+        tx: Transaction<'_>,
+        coupon: CouponId,
+        prepared: Result<Prepared, EditError>,
+    ) -> Result<Adopted, EditError> {
+        let adopted = match prepared {
+            Ok(Prepared::Change(change)) => {
+                let (before, changed) = *change;
+                tx.commit().await?;
+                if changed.revision > before.coupon.revision
+                    && let Ok(reached) = self.publishing.reach(link).await
+                    && let Err(error) = self.publishing.publish_change(&reached, &before, &changed).await
+                {
+                    log::debug!("scheduling: coupon {coupon} left to the repair: {}", crate::error_chain(&error));
+                }
+                Adopted::Now
+            }
+            Ok(Prepared::Nothing(etcd_revision)) => {
+                tx.roll_back().await;
+                Adopted::Before(etcd_revision)
+            }
+            Err(error) => {
+                tx.roll_back().await;
+                return Err(error);
+            }
+        };
+        self.activities.reload(coupon).await?;
+        Ok(adopted)
+    }
+}
+
+/// Whether an edit at `etcd_revision` is later than what the row has, and the row has nothing that etcd lacks.
+fn takes(row: &Stored, etcd_revision: u64) -> bool {
+    row.etcd_revision > 0 && row.etcd_revision < etcd_revision
+}

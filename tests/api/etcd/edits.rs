@@ -1,0 +1,142 @@
+//! What operators put and delete, and what the service puts.
+
+use couponrush::domain::{ActivityId, Status};
+use serde_json::json;
+
+use super::{COUPON, SOON, Sale, key};
+use crate::helpers::{eventually, terms};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_an_operator_puts_or_deletes_is_in_force_on_every_instance_within_a_second() {
+    let sale = Sale::start().await;
+    let id = sale.schedule(&terms(-10, 600)).await;
+    assert_eq!(sale.results().await, ["claimed", "claimed"]);
+
+    for (fields, result) in [
+        (json!({"status": 2}), "sold-out"),
+        (json!({"status": 0}), "claimed"),
+        (json!({"buy_rate": 0}), "try-again"),
+        (json!({"buy_rate": 1, "start_time": 4_000_000_000_u64, "end_time": 4_000_000_001_u64}), "not-started"),
+        (json!({"start_time": 1, "end_time": 2}), "ended"),
+        (json!({"end_time": 4_000_000_000_u64, "status": 1}), "not-on-sale"),
+        (json!({"status": 0, "speed": 0}), "claimed"),
+    ] {
+        let revision = match fields.get("speed") {
+            None => sale.edit(id, &fields).await,
+            // The other name of the same field.
+            Some(_) => {
+                let value = sale.value(id).await.to_string();
+                sale.etcd
+                    .put(&key(id), &value.replace("sec_speed", "speed").replace(r#""status":1"#, r#""status":0"#))
+                    .await
+            }
+        };
+        sale.every_instance_answers(result, SOON).await;
+        eventually("MySQL has it", || async { sale.etcd_revision(id).await == revision }).await;
+    }
+    let before = sale.column(id, "revision").await;
+    let deleted = sale.etcd.delete(&key(id)).await;
+    sale.every_instance_answers("not-on-sale", SOON).await;
+    let columns = (sale.column(id, "status").await, sale.column(id, "revision").await, sale.etcd_revision(id).await);
+    assert_eq!(columns, (1, before + 1, deleted), "of the instances one took it over");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_activity_that_an_operator_puts_under_a_new_id_is_made() {
+    let sale = Sale::start().await;
+    let id = sale.schedule(&terms(1_000, 2_000)).await;
+    assert_eq!(sale.results().await, ["not-started", "not-started"]);
+    let mut value = sale.value(id).await;
+    for (field, changed) in [("activity_id", 77), ("start_time", 1), ("end_time", 3)] {
+        value[field] = json!(changed);
+    }
+    value["end_time"] = json!(couponrush::now_seconds() + 500);
+    let put_at = sale.etcd.put("activities/77", &value.to_string()).await;
+    sale.every_instance_answers("claimed", SOON).await;
+    assert_eq!(sale.etcd_revision(ActivityId(77)).await, put_at);
+    let next = sale.app.instances[1].schedule(&sale.app.stores, COUPON, &terms(3_000, 4_000)).await;
+    assert_eq!(next.expect("there is room"), ActivityId(78));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_is_not_an_activity_changes_nothing_and_is_counted() {
+    let sale = Sale::start().await;
+    let id = sale.schedule(&terms(-10, 600)).await;
+    let other = sale.schedule(&terms(1_000, 2_000)).await;
+    let good = sale.value(id).await;
+    let row = "SELECT CONCAT_WS('/', id, coupon_id, name, start_time, end_time, total, status, speed, buy_limit, \
+               buy_rate, revision, etcd_revision) AS value FROM activities ORDER BY id";
+    let before = sale.app.stores.texts(row).await;
+    let changed = |field: &str, value: serde_json::Value| {
+        let mut changed = good.clone();
+        changed[field] = value;
+        changed.to_string()
+    };
+    let bad = [
+        String::new(),
+        "not JSON".to_owned(),
+        "[]".to_owned(),
+        "{}".to_owned(),
+        "x".repeat(100_000),
+        changed("status", json!(7)),
+        changed("total", json!(10_001)),
+        changed("end_time", json!(1)),
+        changed("buy_rate", json!("0.5")),
+        changed("activity_id", json!(other.0)),
+        changed("product_id", json!(999)),
+        changed("end_time", json!(couponrush::now_seconds() + 1_500)),
+    ];
+    for (n, value) in bad.iter().enumerate() {
+        sale.etcd.put(&key(id), value).await;
+        eventually("it is refused", || async { sale.report().await["refused"] == n + 1 }).await;
+        assert_eq!(sale.report().await["bad"], 1);
+        assert_eq!(sale.results().await, ["claimed", "claimed"], "{value:.100}");
+    }
+    for name in ["activities/", "activities/x", "activities/01", "activities/4294967296"] {
+        sale.etcd.put(name, &good.to_string()).await;
+    }
+    sale.etcd.put("activities/2000000000", &changed("activity_id", json!(2_000_000_000_u32))).await;
+    eventually("they are refused", || async { sale.report().await["bad"] == 6 }).await;
+    assert_eq!(sale.app.stores.texts(row).await, before);
+
+    let put_at = sale.etcd.put(&key(id), &changed("buy_limit", json!(5))).await;
+    eventually("MySQL has it", || async { sale.etcd_revision(id).await == put_at }).await;
+    eventually("it is no longer bad", || async { sale.report().await["bad"] == 5 }).await;
+    assert_eq!(sale.column(id, "buy_limit").await, 5);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_is_changed_through_the_service_is_put_over_what_etcd_has() {
+    let sale = Sale::start().await;
+    let id = sale.schedule(&terms(-10, 600)).await;
+    let value = sale.value(id).await;
+    let expected = json!({"activity_id": id.0, "activity_name": "a sale of a test", "product_id": 1, "total": 0, "status": 0,
+        "start_time": sale.column(id, "start_time").await, "end_time": sale.column(id, "end_time").await,
+        "sec_speed": 0, "buy_limit": 1, "buy_rate": 1.0});
+    assert_eq!(value, expected);
+    sale.etcd.put(&key(id), "not JSON").await;
+    let two = &sale.app.instances[1];
+    two.reschedule(&sale.app.stores, id, |terms| terms.status = Status::SoldOut).await.expect("it can be changed");
+    eventually("etcd has it", || async { sale.is_noted(id).await }).await;
+    assert_eq!(sale.value(id).await["status"], 2);
+    let revisions = sale.column(id, "revision").await;
+    assert_eq!(revisions, 2, "what an instance puts is no edit to the others");
+    eventually("it is no longer bad", || async { sale.report().await["bad"] == 0 }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_ended_long_ago_is_taken_away_and_what_ended_a_day_ago_is_not_put() {
+    let sale = Sale::start().await;
+    let day = 86_400;
+    let id = sale.schedule(&terms(-10, 600)).await;
+    let [old, recent] = [(-4 * day, -3 * day), (-3 * day, -day - 60)].map(|(from, to)| terms(from, to));
+    let instance = &sale.app.instances[0];
+    let over = instance.schedule(&sale.app.stores, COUPON, &recent).await.expect("it can be scheduled");
+    instance.reschedule(&sale.app.stores, id, |terms| *terms = old).await.expect("it can be changed");
+    // As if etcd had got it when it was new.
+    let put_at = sale.etcd.get(&key(id)).await.expect("etcd has it").1;
+    sale.app.stores.execute(&format!("UPDATE activities SET etcd_revision = {put_at} WHERE id = {id}")).await;
+    eventually("it is taken away", || async { sale.etcd.get(&key(id)).await.is_none() }).await;
+    eventually("it is noted", || async { sale.etcd_revision(id).await == 0 }).await;
+    assert_eq!((sale.column(id, "status").await, sale.etcd.get(&key(over)).await), (0, None));
+}

@@ -1,0 +1,173 @@
+//! etcd away, back in time, or without what it should have shown: no sale stops, and no closed one opens.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use couponrush::config::EtcdArgs;
+use couponrush::etcd::{Notice, Watcher};
+use couponrush::mirroring::{Mirroring, State};
+use serde_json::json;
+
+use super::{SOON, Sale, key};
+use crate::helpers::{DEADLINE, eventually, link, terms};
+
+/// How soon everything that was missed is known.
+const LISTED: Duration = Duration::from_secs(30);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_sale_goes_on_while_etcd_is_away_and_changes_reach_it_afterwards() {
+    let mut sale = Sale::start().await;
+    let id = sale.schedule(&terms(-10, 600)).await;
+    sale.etcd.kill();
+    sale.every_instance_has_etcd("down").await;
+    assert_eq!(sale.results().await, ["claimed", "claimed"]);
+    let one = &sale.app.instances[0];
+    one.reschedule(&sale.app.stores, id, |terms| terms.buy_limit = 3).await.expect("it can be changed");
+    assert!(one.ops.is_ready().await);
+    sale.app.start_another().await;
+    assert_eq!(sale.results().await, ["claimed", "claimed", "claimed"], "etcd is not waited for at the start");
+
+    sale.etcd.restart().await;
+    sale.every_instance_has_etcd("up").await;
+    eventually("etcd has the change", || async { sale.is_noted(id).await }).await;
+    assert_eq!(sale.value(id).await["buy_limit"], 3);
+    sale.edit(id, &json!({"status": 2})).await;
+    sale.every_instance_answers("sold-out", SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_was_closed_through_etcd_stays_closed_after_a_restart_without_etcd() {
+    let mut sale = Sale::start().await;
+    let id = sale.schedule(&terms(-10, 600)).await;
+    sale.etcd.delete(&key(id)).await;
+    sale.every_instance_answers("not-on-sale", SOON).await;
+    sale.app.stop().await;
+    sale.etcd.kill();
+    sale.app.start_another().await;
+    assert_eq!(sale.results().await, ["not-on-sale"]);
+    sale.app.stop().await;
+    sale.app.args.etcd = EtcdArgs { etcd_endpoints: String::new(), ..sale.app.args.etcd.clone() };
+    sale.app.start_another().await;
+    assert_eq!(sale.results().await, ["not-on-sale"]);
+    assert_eq!(sale.report().await["state"], "off");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_etcd_restored_to_an_older_state_opens_nothing_and_is_given_what_it_lacks() {
+    let mut sale = Sale::start().await;
+    let id = sale.schedule(&terms(-10, 600)).await;
+    sale.etcd.kill();
+    let copy = sale.etcd.save();
+    sale.etcd.restart().await;
+    sale.every_instance_has_etcd("up").await;
+    let closed_at = sale.edit(id, &json!({"status": 2})).await;
+    sale.every_instance_answers("sold-out", SOON).await;
+    let later = sale.schedule(&terms(1_000, 2_000)).await;
+
+    sale.etcd.kill();
+    sale.etcd.bring_back(&copy);
+    sale.etcd.restart().await;
+    let noted = || async {
+        assert_eq!(sale.results().await, ["sold-out", "sold-out"]);
+        sale.is_noted(id).await && sale.is_noted(later).await
+    };
+    eventually("etcd has everything again", noted).await;
+    assert!(sale.etcd_revision(id).await <= closed_at, "it counts from where it was restored to");
+    assert_eq!((sale.value(id).await["status"].clone(), sale.column(later, "status").await), (json!(2), 0));
+    sale.edit(id, &json!({"status": 0})).await;
+    sale.every_instance_answers("claimed", SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_etcd_that_was_wiped_stops_nothing_and_is_given_what_it_lacks() {
+    let mut sale = Sale::start().await;
+    let id = sale.schedule(&terms(-10, 600)).await;
+    let closed = sale.schedule(&terms(1_000, 2_000)).await;
+    sale.etcd.delete(&key(closed)).await;
+    eventually("it is disabled", || async { sale.column(closed, "status").await == 1 }).await;
+    sale.etcd.kill();
+    sale.etcd.empty();
+    sale.etcd.restart().await;
+    let noted = || async {
+        assert_eq!(sale.results().await, ["claimed", "claimed"]);
+        sale.is_noted(id).await && sale.is_noted(closed).await
+    };
+    eventually("etcd has everything again", noted).await;
+    assert_eq!(
+        (sale.value(id).await["status"].clone(), sale.value(closed).await["status"].clone()),
+        (json!(0), json!(1))
+    );
+    assert!(sale.report().await["went_back"].as_u64() >= Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_a_compaction_under_the_watch_hid_is_in_force_within_half_a_minute() {
+    let mut sale = Sale::start().await;
+    let (edited, deleted) = (sale.schedule(&terms(-10, 600)).await, sale.schedule(&terms(1_000, 2_000)).await);
+    // The watches break, and what they would resume from is forgotten before anybody can ask for it.
+    sale.etcd.kill();
+    sale.every_instance_has_etcd("down").await;
+    sale.etcd.restart().await;
+    sale.edit(edited, &json!({"status": 2})).await;
+    sale.etcd.delete(&key(deleted)).await;
+    sale.etcd.compact().await;
+    sale.every_instance_answers("sold-out", LISTED).await;
+    eventually("the deletion is known", || async { sale.column(deleted, "status").await == 1 }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_mirror_whose_watch_was_cancelled_by_a_compaction_takes_over_what_it_did_not_see() {
+    let mut sale = Sale::start().await;
+    let (edited, deleted) = (sale.schedule(&terms(-10, 600)).await, sale.schedule(&terms(1_000, 2_000)).await);
+    // Without the instances' own mirrors, so that only the steps below see anything.
+    sale.app.stop().await;
+    sale.app.args.etcd.etcd_endpoints.clear();
+    sale.app.start_another().await;
+    let state = Arc::new(State::default());
+    let mut watcher = Watcher::new(sale.etcd.etcd().await, Arc::clone(&state.etcd));
+    let scheduling = sale.app.instances[0].shared.scheduling.clone();
+    let (link, _) = link(&sale.app.stores).await;
+    let mut mirroring = Mirroring::new(sale.etcd.etcd().await, scheduling, link, Arc::clone(&state), 1_000);
+    let listing = watcher.next().await;
+    mirroring.take(listing, couponrush::now_seconds()).await;
+    let report = || state.report(couponrush::now_ms());
+    assert_eq!((report().adopted, report().waiting), (0, 0));
+
+    sale.edit(edited, &json!({"status": 2})).await;
+    sale.etcd.delete(&key(deleted)).await;
+    sale.etcd.compact().await;
+    let missed = tokio::time::timeout(DEADLINE, watcher.next()).await.expect("it is listed again");
+    assert!(matches!(missed, Notice::Listing(_)) && report().failures == 1, "{missed:?}");
+    mirroring.take(missed, couponrush::now_seconds()).await;
+    assert_eq!(
+        (report().adopted, sale.column(edited, "status").await, sale.column(deleted, "status").await),
+        (2, 2, 1)
+    );
+    assert_eq!(sale.results().await, ["sold-out"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_edit_is_in_force_while_mysql_is_away_and_mysql_has_it_afterwards() {
+    let sale = Sale::start().await;
+    let id = sale.schedule(&terms(-10, 600)).await;
+    // Every instance has read the row since etcd has it.
+    sale.edit(id, &json!({"status": 2})).await;
+    sale.every_instance_answers("sold-out", SOON).await;
+    sale.edit(id, &json!({"status": 0})).await;
+    sale.every_instance_answers("claimed", SOON).await;
+    sale.app.stores.execute("RENAME TABLE activities TO hidden").await;
+    let closed_at = sale.edit(id, &json!({"status": 2})).await;
+    sale.every_instance_answers("sold-out", SOON).await;
+    sale.app.stores.execute("RENAME TABLE hidden TO activities").await;
+    eventually("MySQL has it", || async { sale.etcd_revision(id).await == closed_at }).await;
+    assert_eq!(sale.column(id, "status").await, 2);
+    sale.every_instance_reports("waiting", &json!(0)).await;
+    assert_eq!(sale.results().await, ["sold-out", "sold-out"]);
+
+    // What MySQL turns out not to allow is not in force any longer than MySQL is away.
+    sale.app.stores.execute("RENAME TABLE activities TO hidden").await;
+    sale.edit(id, &json!({"status": 0, "total": 10_001})).await;
+    sale.every_instance_answers("claimed", SOON).await;
+    sale.app.stores.execute("RENAME TABLE hidden TO activities").await;
+    sale.every_instance_answers("sold-out", DEADLINE).await;
+}
