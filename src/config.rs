@@ -70,8 +70,10 @@ pub const IMPORT_STATEMENT_WAIT: Duration = Duration::from_secs(60);
 /// How long connecting to etcd may take, and each call.
 pub const ETCD_WAIT: Duration = Duration::from_secs(2);
 /// Keys below etcd's prefix, and bytes of one value; with more keys than that etcd is not followed, a longer value is bad.
-pub const ETCD_KEYS_MAX: usize = 20_000;
-pub const ETCD_VALUE_BYTES_MAX: usize = 64 * 1024;
+pub const ETCD_KEYS_MAX: usize = 16_384;
+pub const ETCD_VALUE_BYTES_MAX: usize = 8 * 1024;
+/// Activities that are put into etcd: so many fewer that it can still be followed if some seconds' puts come on top.
+pub const ETCD_ACTIVITIES_MAX: usize = 10_000;
 /// How long a stop waits for requests, and then for the ledger.
 pub const STOP_REQUESTS_WAIT: Duration = Duration::from_secs(10);
 pub const STOP_LEDGER_WAIT: Duration = Duration::from_secs(20);

@@ -15,5 +15,5 @@ CREATE TABLE activities (
     created_at DATETIME(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
     KEY of_coupon (coupon_id, start_time),
     KEY by_change (changed_at),
-    KEY by_etcd_revision (etcd_revision)
+    KEY in_etcd (etcd_revision, end_time)
 ) ENGINE = InnoDB;

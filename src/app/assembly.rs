@@ -125,7 +125,7 @@ impl Common {
 
     fn mirroring(&self, etcd: Etcd, scheduling: Scheduling) -> Mirroring {
         let (link, mirror) = (Arc::clone(&self.link), Arc::clone(&self.mirror));
-        Mirroring::new(etcd, scheduling, link, mirror, config::ETCD_KEYS_MAX)
+        Mirroring::new(etcd, scheduling, link, mirror, config::ETCD_ACTIVITIES_MAX)
     }
 
     fn persister(&self) -> Persister {

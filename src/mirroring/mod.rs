@@ -38,8 +38,9 @@ pub use state::{MirrorReport, State};
 
 /// How often what etcd lacks is looked for, and what is left is tried again.
 const REPAIR_EVERY: Duration = Duration::from_secs(1);
-/// How long MySQL may take for one edit before what the operator wants is put in force without it.
+/// How long MySQL may take for one edit before what the operator wants is put in force without it, and how long after that.
 const EDIT_WAIT: Duration = Duration::from_secs(1);
+const EDIT_AGAIN_WAIT: Duration = Duration::from_secs(15);
 /// Rows that are read at once.
 const PAGE: i64 = 1_000;
 /// How long after its end, in seconds, etcd should still have an activity, and deleting its key still disables it.
@@ -58,8 +59,8 @@ pub struct Mirroring {
     scheduling: Scheduling,
     link: Arc<Link>,
     state: Arc<State>,
-    /// Edits at once, keys that are remembered as bad, and rows in etcd.
-    keys_max: usize,
+    /// Activities that are in etcd at once, edits that wait, and keys that are remembered as bad.
+    activities_max: usize,
     /// What could not be compared with MySQL yet.
     listing: Option<Listing>,
     /// What MySQL may not have yet.
@@ -82,6 +83,8 @@ enum Failure {
     Db(#[from] DbError),
     #[error(transparent)]
     Etcd(#[from] EtcdError),
+    #[error("etcd has {0} keys, and more activities are not put")]
+    Full(usize),
     #[error("MySQL did not take an edit in time")]
     TimedOut,
     #[error(transparent)]
@@ -96,19 +99,19 @@ impl Failure {
         match self {
             Self::Value(_) => true,
             Self::Edit(error) => error.is_refusal(),
-            Self::Db(_) | Self::Etcd(_) | Self::TimedOut => false,
+            Self::Db(_) | Self::Etcd(_) | Self::Full(_) | Self::TimedOut => false,
         }
     }
 }
 
 impl Mirroring {
-    pub fn new(etcd: Etcd, scheduling: Scheduling, link: Arc<Link>, state: Arc<State>, keys_max: usize) -> Self {
+    pub fn new(etcd: Etcd, scheduling: Scheduling, link: Arc<Link>, state: Arc<State>, activities_max: usize) -> Self {
         Self {
             etcd,
             scheduling,
             link,
             state,
-            keys_max,
+            activities_max,
             listing: None,
             edits: BTreeMap::new(),
             noted: HashMap::new(),
@@ -119,8 +122,15 @@ impl Mirroring {
         }
     }
 
-    /// Keeps both alike until `stop`.
+    /// Keeps both alike until `stop`; what it is doing then is rolled back, or found done by the next start.
     pub async fn run(mut self, stop: CancellationToken) {
+        tokio::select! {
+            () = self.follow() => {}
+            () = stop.cancelled() => {}
+        }
+    }
+
+    async fn follow(&mut self) {
         let mut watcher = Watcher::new(self.etcd.clone(), Arc::clone(&self.state.etcd));
         let mut ticks = tokio::time::interval(REPAIR_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -132,7 +142,6 @@ impl Mirroring {
                 tokio::select! {
                     notice = &mut notice => break notice,
                     _ = ticks.tick() => self.repair(now_seconds()).await,
-                    () = stop.cancelled() => return,
                 }
             };
             self.take(notice, now_seconds()).await;
@@ -161,7 +170,7 @@ impl Mirroring {
                     }
                 }
                 // More than etcd should have at all: the next listing has what counts.
-                if self.edits.len() > self.keys_max {
+                if self.edits.len() > self.activities_max {
                     self.edits.clear();
                 }
             }
@@ -197,7 +206,8 @@ impl Mirroring {
         while let Some((id, edit)) = self.edits.first_key_value() {
             let (id, edit) = (*id, edit.clone());
             // What is dropped half-way is rolled back, or has been committed and is found so by the next attempt.
-            let applied = tokio::time::timeout(EDIT_WAIT, self.apply(id, &edit, now)).await;
+            let wait = if self.failing { EDIT_AGAIN_WAIT } else { EDIT_WAIT };
+            let applied = tokio::time::timeout(wait, self.apply(id, &edit, now)).await;
             match applied.unwrap_or(Err(Failure::TimedOut)) {
                 Ok(()) => {}
                 Err(error) if error.is_refusal() => self.refuse(&value::key(id), edit.revision, &error),
@@ -215,7 +225,7 @@ impl Mirroring {
     /// Compares a listing with the rows. Where it contradicts them, another one is asked for, which is begun after they were
     /// read: an instance may have put and noted what the first listing was too early for.
     async fn compare(&self, listing: &Listing, now: u64) -> Result<(Verdict, u64, Vec<Mirrored>), Failure> {
-        let rows = rows(&self.scheduling.publishing.db, now.saturating_sub(KEPT_SECONDS), self.keys_max).await?;
+        let rows = rows(&self.scheduling.publishing.db, now.saturating_sub(KEPT_SECONDS), self.activities_max).await?;
         let verdict = judge(listing, &rows, self.seen);
         if matches!(verdict, Verdict::Edits(_)) {
             return Ok((verdict, listing.revision, rows));
@@ -294,7 +304,7 @@ impl Mirroring {
         }
         self.state.count_refused();
         log::warn!("etcd: {key} at revision {revision} is not followed: {}", crate::error_chain(error));
-        if self.bad.len() < self.keys_max {
+        if self.bad.len() < self.activities_max {
             self.bad.insert(key.to_owned(), revision);
         }
     }

@@ -12,20 +12,22 @@ const ROWS_MAX: i64 = 100;
 const TAKEN_AWAY_SECONDS: u64 = 2 * KEPT_SECONDS;
 
 impl Mirroring {
+    /// One round, of up to [`ROWS_MAX`] each.
     pub(super) async fn put_what_lacks(&mut self, now: u64) -> Result<(), Failure> {
         let db = self.scheduling.publishing.db.clone();
-        let room = self.state.etcd.keys() < self.keys_max as u64;
-        if room {
-            for row in mirrored::lacking(&db, now.saturating_sub(KEPT_SECONDS), ROWS_MAX).await? {
-                self.put(&db, &row).await?;
-            }
-        }
         let ended_before = now.saturating_sub(TAKEN_AWAY_SECONDS);
         for (id, etcd_revision) in mirrored::long_over(&db, ended_before, ROWS_MAX).await? {
             let deleted = self.etcd.delete(&value::key(id), etcd_revision).await?.is_some();
             if deleted || self.etcd.get(&value::key(id)).await?.is_none() {
                 mirrored::forget(&db, id, etcd_revision).await?;
             }
+        }
+        for row in mirrored::lacking(&db, now.saturating_sub(KEPT_SECONDS), ROWS_MAX).await? {
+            // With too many keys etcd could not be followed any longer.
+            if self.state.etcd.keys() >= self.activities_max as u64 {
+                return Err(Failure::Full(self.activities_max));
+            }
+            self.put(&db, &row).await?;
         }
         Ok(())
     }
