@@ -10,6 +10,8 @@ mod figures;
 mod watcher;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use etcd_client::{
@@ -115,9 +117,14 @@ pub enum Notice {
 }
 
 /// A client. Cloning it is cheap and shares the connections.
+///
+/// One client with several endpoints would spread its calls over them, also over one that is dead. So there is one for each
+/// member, and all calls go to the same one until a call to it fails.
 #[derive(Clone)]
 pub struct Etcd {
-    client: Client,
+    members: Arc<[Client]>,
+    /// Which member is asked.
+    current: Arc<AtomicUsize>,
     config: EtcdConfig,
 }
 
@@ -125,7 +132,7 @@ impl Etcd {
     /// Makes a client; connects to nothing yet.
     ///
     /// # Errors
-    /// [`EtcdError::Settings`] where an endpoint is none.
+    /// [`EtcdError::Settings`] where an endpoint is none, or there is none.
     pub async fn new(config: EtcdConfig) -> Result<Self, EtcdError> {
         let options = ConnectOptions::new()
             .with_connect_timeout(config.wait)
@@ -134,8 +141,16 @@ impl Etcd {
             .with_keep_alive_while_idle(false)
             // A member that is cut off from the others would say that nothing changes.
             .with_require_leader(true);
-        let client = Client::connect(&config.endpoints, Some(options)).await;
-        Ok(Self { client: client.map_err(|error| EtcdError::Settings(error.into()))?, config })
+        let mut members = Vec::new();
+        for endpoint in &config.endpoints {
+            let client = Client::connect([endpoint], Some(options.clone())).await;
+            members.push(client.map_err(|error| EtcdError::Settings(error.into()))?);
+        }
+        if members.is_empty() {
+            let error = etcd_client::Error::InvalidArgs("no endpoints".to_owned());
+            return Err(EtcdError::Settings(error.into()));
+        }
+        Ok(Self { members: members.into(), current: Arc::default(), config })
     }
 
     /// What `key` holds; `None` where there is no such key.
@@ -143,8 +158,7 @@ impl Etcd {
     /// # Errors
     /// [`EtcdError`]; reading changes nothing.
     pub async fn get(&self, key: &str) -> Result<Option<Entry>, EtcdError> {
-        let mut kv = self.kv();
-        let response = self.within("get", kv.get(self.full(key), None)).await?;
+        let response = self.call("get", async |client| kv(client).get(self.full(key), None).await).await?;
         Ok(response.kvs().first().map(|kv| self.entry(kv)))
     }
 
@@ -175,8 +189,8 @@ impl Etcd {
         change: TxnOp,
     ) -> Result<Option<u64>, EtcdError> {
         let unchanged = Compare::mod_revision(self.full(key), CompareOp::Equal, signed(expected));
-        let mut kv = self.kv();
-        let response = self.within(operation, kv.txn(Txn::new().when([unchanged]).and_then([change]))).await?;
+        let txn = Txn::new().when([unchanged]).and_then([change]);
+        let response = self.call(operation, async |client| kv(client).txn(txn).await).await?;
         let revision = revision(operation, response.header())?;
         Ok(response.succeeded().then_some(revision))
     }
@@ -194,8 +208,7 @@ impl Etcd {
                 .with_range(self.end())
                 .with_limit(PAGE_KEYS_MAX)
                 .with_revision(signed(listing.revision));
-            let mut kv = self.kv();
-            let response = self.within(OPERATION, kv.get(from, Some(page))).await?;
+            let response = self.call(OPERATION, async |client| kv(client).get(from, Some(page)).await).await?;
             if listing.revision == 0 {
                 listing.revision = revision(OPERATION, response.header())?;
             }
@@ -219,23 +232,29 @@ impl Etcd {
             .with_start_revision(signed(revision))
             .with_progress_notify()
             .with_fragment();
-        let mut client = self.client.watch_client().max_decoding_message_size(PAGE_BYTES_MAX);
-        self.within("watch", client.watch(self.config.prefix.as_str(), Some(options))).await
+        self.call("watch", async |client| {
+            let mut client = client.watch_client().max_decoding_message_size(PAGE_BYTES_MAX);
+            client.watch(self.config.prefix.as_str(), Some(options)).await
+        })
+        .await
     }
 
-    fn kv(&self) -> KvClient {
-        self.client.kv_client().max_decoding_message_size(PAGE_BYTES_MAX)
-    }
-
-    async fn within<T>(
+    /// Calls the member that is asked now, within the deadline. If that fails the next call goes to the next member.
+    async fn call<T>(
         &self,
         operation: &'static str,
-        call: impl Future<Output = Result<T, etcd_client::Error>>,
+        call: impl AsyncFnOnce(&Client) -> Result<T, etcd_client::Error>,
     ) -> Result<T, EtcdError> {
-        match tokio::time::timeout(self.config.wait, call).await {
-            Ok(answer) => answer.map_err(|source| EtcdError::Failed { operation, source: source.into() }),
-            Err(_) => Err(EtcdError::TimedOut { operation }),
-        }
+        let member = self.current.load(Ordering::Relaxed);
+        let error = match tokio::time::timeout(self.config.wait, call(&self.members[member])).await {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(source)) => EtcdError::Failed { operation, source: source.into() },
+            Err(_) => EtcdError::TimedOut { operation },
+        };
+        let next = (member + 1) % self.members.len();
+        // Where somebody has changed it meanwhile, he has met the same failure.
+        let _ = self.current.compare_exchange(member, next, Ordering::Relaxed, Ordering::Relaxed);
+        Err(error)
     }
 
     fn entry(&self, kv: &KeyValue) -> Entry {
@@ -268,6 +287,10 @@ impl Etcd {
         }
         end
     }
+}
+
+fn kv(client: &Client) -> KvClient {
+    client.kv_client().max_decoding_message_size(PAGE_BYTES_MAX)
 }
 
 fn revision(operation: &'static str, header: Option<&ResponseHeader>) -> Result<u64, EtcdError> {

@@ -104,8 +104,9 @@ impl Watcher {
                     Err(_) if *asked => Err(EtcdError::Silent),
                     Err(_) => {
                         *asked = true;
-                        self.etcd.within("ask for a sign of life", stream.request_progress()).await?;
-                        Ok(None)
+                        // This only waits where a hundred questions have not been sent yet.
+                        let asking = tokio::time::timeout(SILENCE_MAX, stream.request_progress()).await;
+                        if matches!(asking, Ok(Ok(()))) { Ok(None) } else { Err(EtcdError::Ended) }
                     }
                 }
             }

@@ -1,15 +1,12 @@
 //! etcd away, back in time, or without what it should have shown: no sale stops, and no closed one opens.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use couponrush::config::EtcdArgs;
-use couponrush::etcd::{Notice, Watcher};
-use couponrush::mirroring::{Mirroring, State};
 use serde_json::json;
 
 use super::{SOON, Sale, key};
-use crate::helpers::{DEADLINE, eventually, link, terms};
+use crate::helpers::{DEADLINE, eventually, terms};
 
 /// How soon everything that was missed is known.
 const LISTED: Duration = Duration::from_secs(30);
@@ -113,37 +110,6 @@ async fn what_a_compaction_under_the_watch_hid_is_in_force_within_half_a_minute(
     sale.etcd.compact().await;
     sale.every_instance_answers("sold-out", LISTED).await;
     eventually("the deletion is known", || async { sale.column(deleted, "status").await == 1 }).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_mirror_whose_watch_was_cancelled_by_a_compaction_takes_over_what_it_did_not_see() {
-    let mut sale = Sale::start().await;
-    let (edited, deleted) = (sale.schedule(&terms(-10, 600)).await, sale.schedule(&terms(1_000, 2_000)).await);
-    // Without the instances' own mirrors, so that only the steps below see anything.
-    sale.app.stop().await;
-    sale.app.args.etcd.etcd_endpoints.clear();
-    sale.app.start_another().await;
-    let state = Arc::new(State::default());
-    let mut watcher = Watcher::new(sale.etcd.etcd().await, Arc::clone(&state.etcd));
-    let scheduling = sale.app.instances[0].shared.scheduling.clone();
-    let (link, _) = link(&sale.app.stores).await;
-    let mut mirroring = Mirroring::new(sale.etcd.etcd().await, scheduling, link, Arc::clone(&state), 1_000);
-    let listing = watcher.next().await;
-    mirroring.take(listing, couponrush::now_seconds()).await;
-    let report = || state.report(couponrush::now_ms());
-    assert_eq!((report().adopted, report().waiting), (0, 0));
-
-    sale.edit(edited, &json!({"status": 2})).await;
-    sale.etcd.delete(&key(deleted)).await;
-    sale.etcd.compact().await;
-    let missed = tokio::time::timeout(DEADLINE, watcher.next()).await.expect("it is listed again");
-    assert!(matches!(missed, Notice::Listing(_)) && report().failures == 1, "{missed:?}");
-    mirroring.take(missed, couponrush::now_seconds()).await;
-    assert_eq!(
-        (report().adopted, sale.column(edited, "status").await, sale.column(deleted, "status").await),
-        (2, 2, 1)
-    );
-    assert_eq!(sale.results().await, ["sold-out"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -2,6 +2,7 @@
 
 mod edits;
 mod faults;
+mod steps;
 mod watching;
 
 use std::time::{Duration, Instant};

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use couponrush::etcd::{Change, Entry, Etcd, Figures, Listing, Notice, Value, Watcher};
+use couponrush::etcd::{Change, Entry, Etcd, EtcdConfig, Figures, Listing, Notice, Value, Watcher};
 
-use crate::helpers::{DEADLINE, EtcdServer};
+use crate::helpers::{DEADLINE, EtcdServer, free_address};
 
 /// A watcher whose notices are asked for one by one.
 struct Followed {
@@ -138,6 +138,24 @@ async fn a_put_or_a_deletion_replaces_only_what_its_sender_has_seen() {
     assert_eq!(last, operator + 1);
     assert_eq!(etcd.delete("a", last).await.expect("etcd answers"), Some(last + 1));
     assert_eq!(entry(&etcd, "a").await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_is_dead_is_not_asked_again_and_again() {
+    let server = EtcdServer::start().await;
+    for number in 0..100 {
+        server.put(&number.to_string(), "").await;
+    }
+    let dead = format!("http://{}", free_address());
+    for endpoints in [[dead.clone(), server.url()], [server.url(), dead]] {
+        let etcd =
+            Etcd::new(EtcdConfig { endpoints: endpoints.to_vec(), ..server.config() }).await.expect("URLs are good");
+        // Of the first member the first call learns that it is dead.
+        let _ = etcd.get("0").await;
+        for _ in 0..10 {
+            assert_eq!(etcd.list().await.expect("the other member answers").entries.len(), 100, "{endpoints:?}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

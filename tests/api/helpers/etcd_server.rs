@@ -42,14 +42,18 @@ impl EtcdServer {
 
     /// A client as the service has one.
     pub async fn etcd(&self) -> Etcd {
-        let config = EtcdConfig {
+        Etcd::new(self.config()).await.expect("the URL is good")
+    }
+
+    /// Where it is, with small bounds.
+    pub fn config(&self) -> EtcdConfig {
+        EtcdConfig {
             endpoints: vec![self.url()],
             prefix: Self::PREFIX.to_owned(),
             wait: Duration::from_secs(2),
             keys_max: 1_000,
             value_bytes_max: 1_000,
-        };
-        Etcd::new(config).await.expect("the URL is good")
+        }
     }
 
     /// Puts a key, named without the prefix, as an operator does; returns the revision.
