@@ -29,7 +29,7 @@ use crate::db::migrate::{MigrateError, migrate};
 use crate::db::{Db, DbError, instances};
 use crate::domain::Claim;
 use crate::durability;
-use crate::etcd::{Etcd, EtcdError};
+use crate::etcd::Etcd;
 use crate::gate::Reason;
 use crate::kv::{Connection, KvError, Link, LinkConfig};
 use crate::ledger::Persister;
@@ -53,7 +53,7 @@ pub enum StartError {
     #[error("COUPONRUSH_MYSQL_URL: it must be mysql://user:password@host:port/database")]
     MysqlUrl,
     #[error("COUPONRUSH_ETCD_ENDPOINTS: each must be http://host:port")]
-    Etcd(#[source] EtcdError),
+    EtcdEndpoints,
     #[error("{0}: cannot listen on {1}")]
     Bind(&'static str, SocketAddr, #[source] io::Error),
     #[error("MySQL cannot be reached (COUPONRUSH_MYSQL_URL)")]

@@ -143,7 +143,7 @@ pub struct EtcdArgs {
     pub etcd_endpoints: String,
     /// What every etcd key begins with; not empty.
     #[arg(long, env = "COUPONRUSH_ETCD_PREFIX", default_value = "/couponrush/", value_name = "TEXT",
-          value_parser = clap::builder::NonEmptyStringValueParser::new())]
+          value_parser = not_empty)]
     pub etcd_prefix: String,
 }
 
@@ -264,6 +264,11 @@ pub struct AuditArgs {
     /// Write back to MySQL what only Redis has.
     #[arg(long)]
     pub repair: bool,
+}
+
+/// A text with at least one character.
+fn not_empty(text: &str) -> Result<String, &'static str> {
+    if text.is_empty() { Err("it must not be empty") } else { Ok(text.to_owned()) }
 }
 
 /// What is wrong with which setting, in a sentence that never shows its value; `None` where it is not a setting that

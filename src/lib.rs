@@ -1,8 +1,8 @@
 //! A flash-sale coupon server: nothing lost, nothing oversold, whatever dies.
 //!
 //! `docs/ARCHITECTURE.md` walks a claim through these files. Imports point one way:
-//! `app -> api -> claiming -> {gate, stock, ledger} -> {kv, db} -> domain`, `recovery` beside `claiming` and `auth`
-//! beside `gate`.
+//! `app -> api -> claiming -> {gate, stock, ledger} -> {kv, db} -> domain`, `recovery` beside `claiming`, `auth` beside
+//! `gate`, `etcd` beside `db`.
 
 pub mod activities;
 pub mod api;

@@ -62,12 +62,15 @@ pub fn passwords(parallel: NonZeroUsize) -> Result<Passwords, StartError> {
 /// The client of etcd; `None` where none is configured.
 ///
 /// # Errors
-/// [`StartError::Etcd`].
+/// [`StartError::EtcdEndpoints`].
 pub async fn open_etcd(args: &EtcdArgs) -> Result<Option<Etcd>, StartError> {
     let endpoints = args.etcd_endpoints.split(',').map(str::trim).filter(|endpoint| !endpoint.is_empty());
     let endpoints: Vec<String> = endpoints.map(str::to_owned).collect();
     if endpoints.is_empty() {
         return Ok(None);
+    }
+    if !endpoints.iter().all(|endpoint| names_a_member(endpoint)) {
+        return Err(StartError::EtcdEndpoints);
     }
     let config = EtcdConfig {
         endpoints,
@@ -76,5 +79,12 @@ pub async fn open_etcd(args: &EtcdArgs) -> Result<Option<Etcd>, StartError> {
         keys_max: config::ETCD_KEYS_MAX,
         value_bytes_max: config::ETCD_VALUE_BYTES_MAX,
     };
-    Etcd::new(config).await.map(Some).map_err(StartError::Etcd)
+    Etcd::new(config).await.map(Some).map_err(|_| StartError::EtcdEndpoints)
+}
+
+/// What the client would complain of only when it connects, which is not waited for.
+fn names_a_member(endpoint: &str) -> bool {
+    let address = endpoint.strip_prefix("http://").map(|address| address.trim_end_matches('/'));
+    let parts = address.and_then(|address| address.rsplit_once(':'));
+    parts.is_some_and(|(host, port)| !host.is_empty() && !host.contains('/') && port.parse::<u16>().is_ok())
 }

@@ -11,12 +11,14 @@ use serde_json::json;
 use crate::helpers::{Client, PASSWORD, SECRET, Stores, eventually, signal};
 
 /// Every setting of `serve`.
-const SETTINGS: [&str; 12] = [
+const SETTINGS: [&str; 14] = [
     "COUPONRUSH_HTTP_ADDR",
     "COUPONRUSH_OPS_ADDR",
     "COUPONRUSH_REDIS_URL",
     "COUPONRUSH_REDIS_PREFIX",
     "COUPONRUSH_MYSQL_URL",
+    "COUPONRUSH_ETCD_ENDPOINTS",
+    "COUPONRUSH_ETCD_PREFIX",
     "COUPONRUSH_JWT_SECRET",
     "COUPONRUSH_CLAIM_SECRET",
     "COUPONRUSH_TOKEN_SECONDS",
@@ -157,6 +159,10 @@ fn a_malformed_setting_is_named_and_not_shown() {
         ("COUPONRUSH_MYSQL_URL", "mysql://someone:hunter2@127.0.0.1:3306/", "mysql://"),
         ("COUPONRUSH_MYSQL_URL", "mysql://someone:hunter2@127.0.0.1:x/couponrush", "mysql://"),
         ("COUPONRUSH_MYSQL_URL", "mysql://someone:hunter2@/couponrush", "mysql://"),
+        ("COUPONRUSH_ETCD_ENDPOINTS", "https://hunter2:2379", "http://host:port"),
+        ("COUPONRUSH_ETCD_ENDPOINTS", "http://127.0.0.1:2379,http://hunter2:x", "http://host:port"),
+        ("COUPONRUSH_ETCD_ENDPOINTS", "hunter2:2379", "http://host:port"),
+        ("COUPONRUSH_ETCD_PREFIX", "", "empty"),
         ("COUPONRUSH_HTTP_ADDR", "hunter2", "address"),
         ("COUPONRUSH_OPS_ADDR", "127.0.0.1", "address"),
         ("COUPONRUSH_TOKEN_SECONDS", "59", "60..=31536000"),

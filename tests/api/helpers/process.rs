@@ -82,7 +82,8 @@ pub fn free_address() -> SocketAddr {
 fn command(stores: &Stores) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_couponrush"));
     command.env("COUPONRUSH_REDIS_URL", &stores.redis_url).env("COUPONRUSH_REDIS_PREFIX", &stores.prefix);
-    command.env("COUPONRUSH_MYSQL_URL", &stores.mysql_url);
+    // Not the etcd that all tests share: it would have the activities of all of them.
+    command.env("COUPONRUSH_MYSQL_URL", &stores.mysql_url).env("COUPONRUSH_ETCD_ENDPOINTS", "");
     command
 }
 
