@@ -262,15 +262,13 @@ impl Mirroring {
 
     /// Takes one edit over into MySQL, unless that has it or something later.
     async fn apply(&mut self, id: ActivityId, edit: &Edit, now: u64) -> Result<(), Failure> {
+        let ended_before = now.saturating_sub(KEPT_SECONDS);
         let adopted = match &edit.value {
             Some(value) => {
                 let activity = value::read(id, value)?;
-                self.scheduling.adopt(&self.link, &activity, edit.revision).await?
+                self.scheduling.adopt(&self.link, &activity, edit.revision, ended_before).await?
             }
-            None => {
-                let ended_before = now.saturating_sub(KEPT_SECONDS);
-                self.scheduling.disable(&self.link, id, edit.revision, ended_before).await?
-            }
+            None => self.scheduling.disable(&self.link, id, edit.revision, ended_before).await?,
         };
         self.bad.remove(&value::key(id));
         let etcd_revision = match adopted {

@@ -20,6 +20,8 @@ pub enum EditError {
     Schedule(#[from] ScheduleError),
     #[error("the activity is of coupon {0}")]
     OtherCoupon(CouponId),
+    #[error("it ended so long ago that etcd does not have it any longer")]
+    LongOver,
     #[error("the id of a new activity is 1 to {CHOSEN_ID_MAX}")]
     IdOutOfRange,
 }
@@ -54,13 +56,19 @@ enum Prepared {
 
 impl Scheduling {
     /// Takes an activity over as an operator has put it at `etcd_revision`, changed or new: on return it is in force, or MySQL
-    /// has something later.
+    /// has something later. One that ended before `ended_before`, in seconds since 1970, and that etcd no longer has is refused.
     ///
     /// # Errors
     /// [`EditError`].
-    pub async fn adopt(&self, link: &Link, activity: &Activity, etcd_revision: u64) -> Result<Adopted, EditError> {
+    pub async fn adopt(
+        &self,
+        link: &Link,
+        activity: &Activity,
+        etcd_revision: u64,
+        ended_before: u64,
+    ) -> Result<Adopted, EditError> {
         let mut tx = self.publishing.db.begin().await?;
-        let prepared = self.adopt_within(&mut tx, activity, etcd_revision).await;
+        let prepared = self.adopt_within(&mut tx, activity, etcd_revision, ended_before).await;
         self.conclude(link, tx, activity.coupon, prepared).await
     }
 
@@ -91,12 +99,17 @@ impl Scheduling {
         tx: &mut Transaction<'_>,
         Activity { id, coupon, terms }: &Activity,
         etcd_revision: u64,
+        ended_before: u64,
     ) -> Result<Prepared, EditError> {
         let db = &self.publishing.db;
         let stored = coupons::lock(db, tx, *coupon).await?.ok_or(ScheduleError::NoSuchCoupon)?;
         let all = rows::of_coupon(db, tx, *coupon).await?;
         let (this, others): (Vec<_>, Vec<_>) = all.iter().partition(|other| other.activity.id == *id);
         match this.first() {
+            // Nothing will be put over it, so it would be there without meaning anything.
+            Some(row) if row.etcd_revision == 0 && row.activity.terms.window.end() <= ended_before => {
+                return Err(EditError::LongOver);
+            }
             Some(row) if !takes(row, etcd_revision) => return Ok(Prepared::Nothing(row.etcd_revision)),
             Some(row) if row.activity.terms == *terms => {
                 mirrored::note_same(db, tx, *id, etcd_revision).await?;

@@ -129,6 +129,7 @@ async fn what_ended_long_ago_is_taken_away_and_what_ended_a_day_ago_is_not_put()
     let sale = Sale::start().await;
     let day = 86_400;
     let id = sale.schedule(&terms(-10, 600)).await;
+    let value = sale.value(id).await;
     let [old, recent] = [(-4 * day, -3 * day), (-3 * day, -day - 60)].map(|(from, to)| terms(from, to));
     let instance = &sale.app.instances[0];
     let over = instance.schedule(&sale.app.stores, COUPON, &recent).await.expect("it can be scheduled");
@@ -139,4 +140,13 @@ async fn what_ended_long_ago_is_taken_away_and_what_ended_a_day_ago_is_not_put()
     eventually("it is taken away", || async { sale.etcd.get(&key(id)).await.is_none() }).await;
     eventually("it is noted", || async { sale.etcd_revision(id).await == 0 }).await;
     assert_eq!((sale.column(id, "status").await, sale.etcd.get(&key(over)).await), (0, None));
+
+    // What would be put under its key again is not followed, and is said to be so.
+    let open = value.to_string().replace(r#""total":0"#, r#""total":9"#);
+    sale.etcd.put(&key(id), &open).await;
+    eventually("it is refused", || async { sale.report().await["bad"] == 1 }).await;
+    assert_eq!(
+        (sale.column(id, "total").await, sale.results().await),
+        (0, vec!["ended".to_owned(), "ended".to_owned()])
+    );
 }
