@@ -29,7 +29,7 @@ use crate::db::migrate::{MigrateError, migrate};
 use crate::db::{Db, DbError, instances};
 use crate::domain::Claim;
 use crate::durability;
-use crate::gate::Reason;
+use crate::gate::{Admission, Reason};
 use crate::kv::{Connection, KvError, Link, LinkConfig};
 use crate::ledger::Persister;
 use crate::recovery::Recovery;
@@ -62,6 +62,8 @@ pub enum StartError {
     Activities(#[source] DbError),
     #[error("revoked tokens cannot be read")]
     Revocations(#[source] DbError),
+    #[error("limits, switches and blocks cannot be read")]
+    Admission(#[source] DbError),
     #[error("passwords cannot be hashed")]
     Passwords(#[source] HashError),
 }
@@ -100,6 +102,7 @@ struct Ground {
     activities: Arc<Activities>,
     revocations: Revocations,
     passwords: Passwords,
+    admission: Admission,
     /// What is unsafe about Redis and MySQL.
     warnings: Vec<String>,
 }
@@ -136,6 +139,7 @@ impl Application {
         let revocations = Revocations::new(db.clone(), limits);
         revocations.load(crate::now_seconds()).await.map_err(StartError::Revocations)?;
         let passwords = passwords(config::cores())?;
+        let admission = parts::admission(&args.admission, &db).await.map_err(StartError::Admission)?;
         let ground = Ground {
             redis,
             db,
@@ -146,6 +150,7 @@ impl Application {
             activities,
             revocations,
             passwords,
+            admission,
             warnings,
         };
         Ok(assembly::assemble(args, ground))
@@ -186,6 +191,8 @@ impl Application {
         tasks.spawn(Arc::clone(&self.shared.claiming.activities).watch(all_over.clone()));
         tasks.spawn(Arc::clone(&self.shared.health).watch(all_over.clone()));
         tasks.spawn(Arc::clone(&self.shared.revocations).watch(all_over.clone()));
+        tasks.spawn(Arc::clone(&self.shared.admission.settings).watch(all_over.clone()));
+        tasks.spawn(Arc::clone(&self.shared.admission.blacklist).watch(all_over.clone()));
 
         let ops = serve_ops(self.ops_listener, self.shared.clone(), all_over.clone()).map_err(RunError::Serve)?;
         let ops = tokio::spawn(ops);
