@@ -30,7 +30,7 @@ use crate::db::{Db, DbError, instances};
 use crate::domain::Claim;
 use crate::durability;
 use crate::etcd::Etcd;
-use crate::gate::Reason;
+use crate::gate::{Admission, Reason};
 use crate::kv::{Connection, KvError, Link, LinkConfig};
 use crate::ledger::Persister;
 use crate::mirroring::Mirroring;
@@ -66,6 +66,8 @@ pub enum StartError {
     Activities(#[source] DbError),
     #[error("revoked tokens cannot be read")]
     Revocations(#[source] DbError),
+    #[error("limits, switches and blocks cannot be read")]
+    Admission(#[source] DbError),
     #[error("passwords cannot be hashed")]
     Passwords(#[source] HashError),
 }
@@ -106,6 +108,7 @@ struct Ground {
     activities: Arc<Activities>,
     revocations: Revocations,
     passwords: Passwords,
+    admission: Admission,
     /// What is unsafe about Redis and MySQL.
     warnings: Vec<String>,
 }
@@ -143,6 +146,7 @@ impl Application {
         let revocations = Revocations::new(db.clone(), limits);
         revocations.load(crate::now_seconds()).await.map_err(StartError::Revocations)?;
         let passwords = passwords(config::cores())?;
+        let admission = parts::admission(&args.admission, &db).await.map_err(StartError::Admission)?;
         let ground = Ground {
             redis,
             db,
@@ -154,6 +158,7 @@ impl Application {
             activities,
             revocations,
             passwords,
+            admission,
             warnings,
         };
         Ok(assembly::assemble(args, ground))
@@ -197,6 +202,8 @@ impl Application {
         tasks.spawn(Arc::clone(&self.shared.claiming.activities).watch(all_over.clone()));
         tasks.spawn(Arc::clone(&self.shared.health).watch(all_over.clone()));
         tasks.spawn(Arc::clone(&self.shared.revocations).watch(all_over.clone()));
+        tasks.spawn(Arc::clone(&self.shared.admission.settings).watch(all_over.clone()));
+        tasks.spawn(Arc::clone(&self.shared.admission.blacklist).watch(all_over.clone()));
 
         let ops = serve_ops(self.ops_listener, self.shared.clone(), all_over.clone()).map_err(RunError::Serve)?;
         let ops = tokio::spawn(ops);

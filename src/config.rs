@@ -10,6 +10,8 @@ use std::time::Duration;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
+use crate::domain::Networks;
+
 /// Claims of one ledger transaction at most.
 pub const BATCH_CLAIMS_MAX: usize = 1_000;
 /// How long the ledger waits for a fuller batch.
@@ -55,6 +57,15 @@ pub const TOKEN_SECONDS_MAX: u32 = 31_536_000;
 pub const REVOKED_TOKENS_MAX: usize = 1_000_000;
 /// Names of users and coupons whose ids are remembered.
 pub const NAMES_MAX: u64 = 200_000;
+/// Users, addresses and names whose attempts are counted at once; about 50 bytes of memory each.
+pub const RATE_KEYS_MAX: usize = 900_000;
+/// Blocks of users and addresses that hold; about 60 bytes of memory each.
+pub const BLOCKS_MAX: usize = 100_000;
+/// Offenders that are blocked and that MySQL does not have yet.
+pub const OFFENDERS_WAITING_MAX: usize = 1_000;
+/// Lists that are answered from memory while lists are switched off, and for how long.
+pub const LISTS_CACHED_BYTES_MAX: u64 = 32 * 1024 * 1024;
+pub const LISTS_CACHED_AGE: Duration = Duration::from_secs(1);
 /// A request's body.
 pub const BODY_BYTES_MAX: usize = 4 * 1024;
 pub const BODY_WAIT: Duration = Duration::from_secs(5);
@@ -194,9 +205,54 @@ pub struct ServeArgs {
     /// Threads that serve requests, 1 to 256. Default: one per core.
     #[arg(long, env = "COUPONRUSH_WORKERS", value_name = "THREADS", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub workers: Option<u16>,
+    #[command(flatten)]
+    pub admission: AdmissionArgs,
     /// Do not migrate the database at the start; it must be of this version.
     #[arg(long)]
     pub no_migrate: bool,
+}
+
+#[derive(Debug, Args, Clone)]
+pub struct AdmissionArgs {
+    /// Claims of a user in a second, 0 (no limit) to 1000000, until an admin or etcd sets limits.
+    #[arg(long, env = "COUPONRUSH_USER_PER_SECOND", default_value_t = 20, value_name = "CLAIMS",
+          value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub user_per_second: u32,
+    /// Claims of a user in a minute, 0 (no limit) to 1000000, until an admin or etcd sets limits.
+    #[arg(long, env = "COUPONRUSH_USER_PER_MINUTE", default_value_t = 300, value_name = "CLAIMS",
+          value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub user_per_minute: u32,
+    /// Claims from an address in a second, 0 (no limit) to 1000000, until an admin or etcd sets limits.
+    #[arg(long, env = "COUPONRUSH_IP_PER_SECOND", default_value_t = 0, value_name = "CLAIMS",
+          value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub ip_per_second: u32,
+    /// Claims from an address in a minute, 0 (no limit) to 1000000, until an admin or etcd sets limits.
+    #[arg(long, env = "COUPONRUSH_IP_PER_MINUTE", default_value_t = 0, value_name = "CLAIMS",
+          value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub ip_per_minute: u32,
+    /// Failed logins of a name in a minute, 0 (no limit) to 1000000; then even the right password is answered 429
+    /// until the minute is over.
+    #[arg(long, env = "COUPONRUSH_FAILED_LOGINS_PER_MINUTE", default_value_t = 10, value_name = "LOGINS",
+          value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub failed_logins_per_minute: u32,
+    /// Failed logins from an address in a minute, 0 (no limit) to 1000000; likewise.
+    #[arg(long, env = "COUPONRUSH_IP_FAILED_LOGINS_PER_MINUTE", default_value_t = 100, value_name = "LOGINS",
+          value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub ip_failed_logins_per_minute: u32,
+    /// Registrations from an address in a minute, 0 (no limit) to 1000000. Each costs 15 ms of a core.
+    #[arg(long, env = "COUPONRUSH_REGISTRATIONS_PER_MINUTE", default_value_t = 6_000, value_name = "USERS",
+          value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub registrations_per_minute: u32,
+    /// Addresses and networks (10.0.0.0/8) of the proxies before the service, comma-separated. Only from these is
+    /// X-Forwarded-For believed. Default: none.
+    #[arg(
+        long,
+        env = "COUPONRUSH_TRUSTED_PROXIES",
+        default_value = "",
+        hide_default_value = true,
+        value_name = "NETWORKS"
+    )]
+    pub trusted_proxies: Networks,
 }
 
 #[derive(Debug, Subcommand)]

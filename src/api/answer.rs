@@ -2,13 +2,15 @@
 
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, HttpResponseBuilder};
+use bytes::Bytes;
 use serde::Serialize;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
+const SERIALIZES: &str = "our own types have string keys and no failing serializers";
 
 /// `body` as JSON.
 pub fn json(mut builder: HttpResponseBuilder, body: &impl Serialize) -> HttpResponse {
-    let bytes = serde_json::to_vec(body).expect("our own types have string keys and no failing serializers");
+    let bytes = serde_json::to_vec(body).expect(SERIALIZES);
     builder.insert_header((header::CONTENT_TYPE, JSON)).body(bytes)
 }
 
@@ -19,6 +21,11 @@ pub fn done(mut builder: HttpResponseBuilder) -> HttpResponse {
 
 /// A list; 204 where there is nothing on the page.
 pub fn list<T: Serialize>(items: &[T]) -> HttpResponse {
+    list_of(list_body(items))
+}
+
+/// What [`list_of`] answers; empty where there is nothing on the page.
+pub fn list_body<T: Serialize>(items: &[T]) -> Bytes {
     #[derive(Serialize)]
     struct List<'a, T> {
         #[serde(rename = "errMsg")]
@@ -26,7 +33,15 @@ pub fn list<T: Serialize>(items: &[T]) -> HttpResponse {
         data: &'a [T],
     }
     if items.is_empty() {
+        return Bytes::new();
+    }
+    serde_json::to_vec(&List { message: "", data: items }).expect(SERIALIZES).into()
+}
+
+/// The list of that body.
+pub fn list_of(body: Bytes) -> HttpResponse {
+    if body.is_empty() {
         return HttpResponse::NoContent().finish();
     }
-    json(HttpResponse::Ok(), &List { message: "", data: items })
+    HttpResponse::Ok().insert_header((header::CONTENT_TYPE, JSON)).body(body)
 }

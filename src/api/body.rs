@@ -35,14 +35,31 @@ pub async fn json<T: DeserializeOwned>(
     not_json: impl Fn() -> ApiError,
 ) -> Result<T, ApiError> {
     let bytes = read(payload, limits).await?;
-    let object: Map<String, Value> = serde_json::from_slice(&bytes).map_err(|_| not_json())?;
+    parse(&bytes).ok_or_else(not_json)
+}
+
+/// As [`json`]; the default where there is no body.
+///
+/// # Errors
+/// As [`json`].
+pub async fn json_or_default<T: DeserializeOwned + Default>(
+    payload: web::Payload,
+    limits: BodyLimits,
+    not_json: impl Fn() -> ApiError,
+) -> Result<T, ApiError> {
+    let bytes = read(payload, limits).await?;
+    if bytes.trim_ascii().is_empty() { Ok(T::default()) } else { parse(&bytes).ok_or_else(not_json) }
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    let object: Map<String, Value> = serde_json::from_slice(bytes).ok()?;
     // Lower-case keys, the last of two that fold to one winning; null is as good as absent.
     let object = object
         .into_iter()
         .filter(|(_, value)| !value.is_null())
         .map(|(key, value)| (key.to_lowercase(), value))
         .collect::<Map<_, _>>();
-    serde_json::from_value(Value::Object(object)).map_err(|_| not_json())
+    serde_json::from_value(Value::Object(object)).ok()
 }
 
 /// Refuses a body of any route that is announced as too long, and reads one that comes in chunks before its handler does.

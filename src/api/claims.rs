@@ -10,12 +10,13 @@ use super::coupons::readable_coupon;
 use super::error::{ApiError, read_failed};
 use super::lists::page_of;
 use super::session::user_of_kind;
-use super::{Shared, answer, path};
+use super::{Shared, answer, path, peer};
 use crate::claiming::Outcome;
 use crate::db::claim_rows::{Holding, holdings};
 use crate::db::{Db, DbError};
 use crate::domain::{Claim, CouponId, Kind, Nth, Refusal, Seq, Terms};
 use crate::kv::Link;
+use crate::now_ms;
 
 const CLAIM_RESULT: HeaderName = HeaderName::from_static("claim-result");
 const CLAIM_NTH: HeaderName = HeaderName::from_static("claim-nth");
@@ -31,6 +32,7 @@ pub async fn claim_coupon(
     link: web::Data<Link>,
 ) -> Result<HttpResponse, ApiError> {
     let customer = user_of_kind(&request, &shared, Kind::Customer, "Sellers aren't allowed to get coupons.")?;
+    shared.admission.claim(customer.id, || peer::address(&request, &shared), now_ms())?;
     let Some(path) = path::coupon(&request) else { return Ok(refused(Refusal::NoSuchCoupon)) };
     let connection = link.connection().map_err(|_| ApiError::unavailable())?;
     let Some(coupon) = shared.directory.coupon(&connection, &path).await? else {

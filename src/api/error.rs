@@ -12,6 +12,7 @@ use super::answer;
 use crate::auth::{HashError, RevokeError};
 use crate::db::DbError;
 use crate::directory::FindError;
+use crate::gate::{BadSetting, BlockError, TurnedAway};
 use crate::publishing::PublishError;
 
 /// What a program reads in `code`; the wire contract's table.
@@ -23,7 +24,11 @@ pub enum Code {
     TokenExpired,
     WrongPassword,
     WrongKind,
+    /// The same, outside Part 1 of the contract.
+    WrongKindForbidden,
     NotYours,
+    Blocked,
+    RateLimited,
     NotFound,
     MethodNotAllowed,
     BodyTooLarge,
@@ -40,8 +45,10 @@ impl Code {
             Self::NotLoggedIn => "not-logged-in",
             Self::TokenExpired => "token-expired",
             Self::WrongPassword => "wrong-password",
-            Self::WrongKind => "wrong-kind",
+            Self::WrongKind | Self::WrongKindForbidden => "wrong-kind",
             Self::NotYours => "not-yours",
+            Self::Blocked => "blocked",
+            Self::RateLimited => "rate-limited",
             Self::NotFound => "not-found",
             Self::MethodNotAllowed => "method-not-allowed",
             Self::BodyTooLarge => "body-too-large",
@@ -57,6 +64,8 @@ impl Code {
             Self::NotLoggedIn | Self::TokenExpired | Self::WrongPassword | Self::WrongKind | Self::NotYours => {
                 StatusCode::UNAUTHORIZED
             }
+            Self::WrongKindForbidden | Self::Blocked => StatusCode::FORBIDDEN,
+            Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -72,6 +81,8 @@ pub struct ApiError {
     message: String,
     /// The connection cannot be used again: part of a body is still under way.
     closes: bool,
+    /// In how many seconds asking again makes sense; sent where the status says so.
+    retry_after: u64,
 }
 
 #[derive(Serialize)]
@@ -89,7 +100,7 @@ struct Body<'a> {
 
 impl ApiError {
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), closes: false }
+        Self { code, message: message.into(), closes: false, retry_after: 1 }
     }
 
     pub fn bad_request(message: impl Into<String>) -> Self {
@@ -148,8 +159,8 @@ impl ApiError {
         if status == StatusCode::UNAUTHORIZED {
             builder.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            builder.insert_header((header::RETRY_AFTER, "1"));
+        if [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS].contains(&status) {
+            builder.insert_header((header::RETRY_AFTER, self.retry_after));
         }
         if self.closes {
             builder.force_close();
@@ -232,6 +243,36 @@ impl From<PublishError> for ApiError {
                 log::warn!("publishing: {}", crate::error_chain(&error));
                 Self::unknown_outcome()
             }
+        }
+    }
+}
+
+impl From<TurnedAway> for ApiError {
+    fn from(turned: TurnedAway) -> Self {
+        match turned {
+            TurnedAway::Off => {
+                Self::new(Code::Unavailable, "Switched off for now. Nothing has happened; try again later.")
+            }
+            TurnedAway::Blocked => Self::new(Code::Blocked, "Blocked."),
+            TurnedAway::TooFast { wait_seconds } => {
+                let message = format!("Too many attempts. Nothing has happened; try again in {wait_seconds} s.");
+                Self { retry_after: wait_seconds, ..Self::new(Code::RateLimited, message) }
+            }
+        }
+    }
+}
+
+impl From<BadSetting> for ApiError {
+    fn from(error: BadSetting) -> Self {
+        Self::bad_request(error.to_string())
+    }
+}
+
+impl From<BlockError> for ApiError {
+    fn from(error: BlockError) -> Self {
+        match error {
+            BlockError::Full => Self::overloaded(),
+            BlockError::Db(error) => error.into(),
         }
     }
 }

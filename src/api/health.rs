@@ -26,6 +26,7 @@ pub async fn readyz(shared: web::Data<Shared>) -> HttpResponse {
 /// `GET /metrics`: the same in figures, as Prometheus reads them.
 pub async fn metrics(shared: web::Data<Shared>) -> HttpResponse {
     let report = shared.health.report();
+    let admission = shared.admission.figures();
     let flag = u64::from;
     let figures = [
         ("couponrush_ready", "gauge", "1 while it can sell", flag(report.ready)),
@@ -50,6 +51,20 @@ pub async fn metrics(shared: web::Data<Shared>) -> HttpResponse {
             "gauge",
             "callers waiting for a hash",
             shared.passwords.waiting() as u64,
+        ),
+        ("couponrush_refused_switched_off_total", "counter", "answered that a part is off", admission.refused_off),
+        ("couponrush_refused_blocked_total", "counter", "answered 403 for the blacklist", admission.refused_blocked),
+        ("couponrush_refused_rate_total", "counter", "answered 429 for a rate", admission.refused_too_fast),
+        ("couponrush_offenders_total", "counter", "blocked for going on after 429", admission.offenders),
+        ("couponrush_blocks", "gauge", "users and addresses on the blacklist", admission.blocks),
+        ("couponrush_blocks_refused_total", "counter", "blocks that found no place", admission.blocks_refused),
+        ("couponrush_rate_keys", "gauge", "users, addresses and names that are counted", admission.keys),
+        ("couponrush_rate_uncounted_total", "counter", "attempts that found no place", admission.uncounted),
+        (
+            "couponrush_lists_cached_bytes",
+            "gauge",
+            "lists answered from memory while lists are off",
+            shared.lists.bytes(),
         ),
         ("couponrush_revocations", "gauge", "revoked tokens in memory", shared.revocations.count() as u64),
     ];

@@ -1,6 +1,7 @@
 //! A user's coupons: what a saler offers, what a customer holds. Read from Redis.
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use bytes::Bytes;
 use serde::Serialize;
 
 use super::error::{ApiError, Code};
@@ -46,11 +47,22 @@ pub async fn list_coupons(
     if owner.kind == Kind::Customer && owner.id != asking.id && asking.kind != Kind::Admin {
         return Ok(ApiError::new(Code::NotYours, "Cannot check other customer.").list_response());
     }
+    let list = read_list(&shared, &link, &owner, page);
+    let body = match shared.admission.settings.switches().list {
+        true => list.await?,
+        // Whoever gets here may see this owner's list, so that all of them may share it.
+        false => shared.lists.get(owner.id, page, list).await?,
+    };
+    Ok(answer::list_of(body))
+}
+
+/// The answer's body.
+async fn read_list(shared: &Shared, link: &Link, owner: &User, page: Page) -> Result<Bytes, ApiError> {
     let window = (page.offset(PAGE), PAGE);
     match owner.kind {
-        Kind::Saler => list_offered(&shared, &link, &owner, window).await,
-        Kind::Customer => list_held(&shared, &link, &owner, window).await,
-        Kind::Admin => Ok(answer::list::<()>(&[])),
+        Kind::Saler => list_offered(shared, link, owner, window).await,
+        Kind::Customer => list_held(shared, link, owner, window).await,
+        Kind::Admin => Ok(Bytes::new()),
     }
 }
 
@@ -71,12 +83,7 @@ async fn owner(request: &HttpRequest, shared: &Shared, asking: &User) -> Result<
     shared.directory.user(&name).await?.ok_or_else(nobody)
 }
 
-async fn list_offered(
-    shared: &Shared,
-    link: &Link,
-    saler: &User,
-    window: (u64, u64),
-) -> Result<HttpResponse, ApiError> {
+async fn list_offered(shared: &Shared, link: &Link, saler: &User, window: (u64, u64)) -> Result<Bytes, ApiError> {
     let (connection, live) = shared.reading(link)?;
     let page = shared.claiming.stock.list_offered(&connection, &live, saler.id, window, shared.kv_wait).await;
     let item = |Offered { name, face_value: stock, description, amount, left }| OfferedItem {
@@ -86,22 +93,17 @@ async fn list_offered(
         amount,
         left,
     };
-    Ok(answer::list(&read(shared, link, page)?.into_iter().map(item).collect::<Vec<_>>()))
+    Ok(answer::list_body(&read(shared, link, page)?.into_iter().map(item).collect::<Vec<_>>()))
 }
 
-async fn list_held(
-    shared: &Shared,
-    link: &Link,
-    customer: &User,
-    window: (u64, u64),
-) -> Result<HttpResponse, ApiError> {
+async fn list_held(shared: &Shared, link: &Link, customer: &User, window: (u64, u64)) -> Result<Bytes, ApiError> {
     let (connection, live) = shared.reading(link)?;
     let page = shared.claiming.stock.list_held(&connection, &live, customer.id, window, shared.kv_wait).await;
     let item = |Held { saler, name, face_value: stock, description, count }| {
         let count = Some(count).filter(|count| *count > 1);
         HeldItem { name, stock, description, saler, count }
     };
-    Ok(answer::list(&read(shared, link, page)?.into_iter().map(item).collect::<Vec<_>>()))
+    Ok(answer::list_body(&read(shared, link, page)?.into_iter().map(item).collect::<Vec<_>>()))
 }
 
 /// A list during recovery is no list: 503, never an empty one.

@@ -2,14 +2,18 @@
 //!
 //! A handler extracts, parses, makes one call, and answers. What every answer has in common is in [`finish`].
 
+mod admin;
 mod answer;
+mod blacklist;
 mod body;
 mod claims;
 mod coupons;
 mod error;
 mod health;
+mod list_cache;
 mod lists;
 mod path;
+mod peer;
 mod session;
 mod users;
 
@@ -27,6 +31,8 @@ use crate::auth::{ClaimTokens, Passwords, Revocations, UserTokens};
 use crate::claiming::Claiming;
 use crate::db::Db;
 use crate::directory::Directory;
+use crate::domain::Networks;
+use crate::gate::Admission;
 use crate::health::Health;
 use crate::kv::{Connection, Link, Live};
 use crate::publishing::Publishing;
@@ -34,6 +40,7 @@ use crate::scheduling::Scheduling;
 use error::{ApiError, Code};
 
 pub use body::BodyLimits;
+pub use list_cache::ListCache;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_BYTES_MAX: usize = 128;
@@ -57,6 +64,11 @@ pub struct Shared {
     pub saler_coupons_max: u32,
     /// A permit for each export that may run at once.
     pub exports: Arc<Semaphore>,
+    pub admission: Admission,
+    /// Only from these is `X-Forwarded-For` believed.
+    pub trusted_proxies: Networks,
+    /// What lists answer while they are switched off.
+    pub lists: ListCache,
 }
 
 impl Shared {
@@ -99,7 +111,31 @@ pub fn routes(config: &mut web::ServiceConfig) {
                 .route(get().to(claims::export_claims))
                 .default_service(allow("GET, HEAD")),
         )
+        .configure(admin_routes)
         .configure(health_routes);
+}
+
+fn admin_routes(config: &mut web::ServiceConfig) {
+    config
+        .service(
+            at("/admin/limits")
+                .route(get().to(admin::show_limits))
+                .route(web::put().to(admin::change_limits))
+                .default_service(allow("GET, HEAD, PUT")),
+        )
+        .service(
+            at("/admin/switches")
+                .route(get().to(admin::show_switches))
+                .route(web::put().to(admin::change_switches))
+                .default_service(allow("GET, HEAD, PUT")),
+        )
+        .service(
+            at("/admin/blacklist/{kind:users|ips}/{value}")
+                .route(get().to(blacklist::show_block))
+                .route(web::put().to(blacklist::put_block))
+                .route(web::delete().to(blacklist::delete_block))
+                .default_service(allow("GET, HEAD, PUT, DELETE")),
+        );
 }
 
 /// The routes that operators have on a listener of their own.

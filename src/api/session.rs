@@ -6,7 +6,7 @@ use actix_web::http::header;
 use super::Shared;
 use super::error::{ApiError, Code};
 use crate::auth::{Session, TokenError};
-use crate::domain::{Kind, User};
+use crate::domain::{Kind, User, UserName};
 use crate::now_seconds;
 
 /// The session of the token that was sent.
@@ -31,4 +31,16 @@ pub fn session(request: &HttpRequest, shared: &Shared) -> Result<Session, ApiErr
 pub fn user_of_kind(request: &HttpRequest, shared: &Shared, kind: Kind, message: &str) -> Result<User, ApiError> {
     let user = session(request, shared)?.user;
     if user.kind == kind { Ok(user) } else { Err(ApiError::new(Code::WrongKind, message)) }
+}
+
+/// The name of the admin who is asking.
+///
+/// # Errors
+/// 401 without a token that counts, 403 where it is not an admin's.
+pub fn admin(request: &HttpRequest, shared: &Shared) -> Result<UserName, ApiError> {
+    let user = session(request, shared)?.user;
+    match user.kind {
+        Kind::Admin => Ok(user.name),
+        Kind::Customer | Kind::Saler => Err(ApiError::new(Code::WrongKindForbidden, "Only admins may do this.")),
+    }
 }

@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use super::error::{ApiError, Code, read_failed};
 use super::session::session;
-use super::{Shared, answer, body, path};
+use super::{Shared, answer, body, path, peer};
 use crate::auth::Verified;
 use crate::db::DbError;
 use crate::db::users::{self, Account};
 use crate::domain::{Kind, NameError, Password, PasswordError, UserName};
-use crate::now_seconds;
+use crate::{now_ms, now_seconds};
 
 #[derive(Deserialize)]
 struct Registration {
@@ -24,7 +24,12 @@ struct Registration {
 }
 
 /// `POST /api/users`
-pub async fn register(shared: web::Data<Shared>, payload: web::Payload) -> Result<HttpResponse, ApiError> {
+pub async fn register(
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
+    shared.admission.part(|switches| switches.register)?;
     let form: Registration = body::json(payload, shared.body, ApiError::not_json).await?;
     let name = UserName::parse(form.username).map_err(|error| match error {
         NameError::Empty => ApiError::bad_request("User name too short."),
@@ -37,6 +42,7 @@ pub async fn register(shared: web::Data<Shared>, payload: web::Payload) -> Resul
         (_, "") => return Err(ApiError::bad_request("Empty field of kind.")),
         (_, other) => return Err(ApiError::bad_request(format!("Unexpected value of kind, {other}"))),
     };
+    shared.admission.register(kind, peer::address(&request, &shared), now_ms())?;
     let taken = || ApiError::new(Code::NameTaken, "Insert user failed. Maybe user name duplicates.");
     // Before the hash, which costs 15 ms: most repeated registrations end here.
     if find(&shared, &name).await?.is_some() {
@@ -62,44 +68,61 @@ struct Login {
 }
 
 /// `POST /api/auth`
-pub async fn log_in(shared: web::Data<Shared>, payload: web::Payload) -> HttpResponse {
-    log_in_inner(&shared, payload).await.unwrap_or_else(|error| error.login_response())
+pub async fn log_in(request: HttpRequest, shared: web::Data<Shared>, payload: web::Payload) -> HttpResponse {
+    log_in_inner(&request, &shared, payload).await.unwrap_or_else(|error| error.login_response())
 }
 
-async fn log_in_inner(shared: &Shared, payload: web::Payload) -> Result<HttpResponse, ApiError> {
+async fn log_in_inner(request: &HttpRequest, shared: &Shared, payload: web::Payload) -> Result<HttpResponse, ApiError> {
     #[derive(Serialize)]
     struct Body {
         kind: &'static str,
         #[serde(rename = "errMsg")]
         message: &'static str,
     }
+    shared.admission.part(|switches| switches.login)?;
     let not_json = || ApiError::bad_request("Parse JSON format fail.");
     let form: Login = body::json(payload, shared.body, not_json).await?;
-    let wrong = || ApiError::new(Code::WrongPassword, "Wrong user name or password.");
-    let password = Password::parse(form.password).map_err(|_| wrong())?;
+    let (name, address) = (form.username.clone(), peer::address(request, shared));
+    shared.admission.log_in(&name, address, now_ms())?;
+    let account = verified(shared, form).await?;
+    // Too many may have failed while this one waited for its turn; then the right password is no answer either.
+    shared.admission.log_in(&name, address, now_ms())?;
+    let Some(account) = account else {
+        shared.admission.log_in_failed(&name, address, now_ms())?;
+        return Err(ApiError::new(Code::WrongPassword, "Wrong user name or password."));
+    };
+    // Only now: that somebody is blocked is told to nobody but him.
+    shared.admission.not_blocked(Some(account.user.id), None, now_ms())?;
+    let token = shared.tokens.issue(&account.user, account.token_generation, now_seconds());
+    let token = HeaderValue::try_from(token).expect("a JWT is visible ASCII");
+    let mut builder = HttpResponse::Ok();
+    builder.insert_header((header::AUTHORIZATION, token));
+    Ok(answer::json(builder, &Body { kind: account.user.kind.as_str(), message: "" }))
+}
+
+/// The account of that name and password; `None`, and after the same time, where there is no such user or the password is
+/// wrong.
+async fn verified(shared: &Shared, form: Login) -> Result<Option<Account>, ApiError> {
+    let Ok(password) = Password::parse(form.password) else { return Ok(None) };
     let account = match UserName::parse(form.username) {
         Ok(name) => find(shared, &name).await?,
-        Err(NameError::Empty) => return Err(wrong()),
+        Err(NameError::Empty) => return Ok(None),
         Err(NameError::TooLong | NameError::NotAllowed) => None,
     };
     let Some(account) = account else {
         // As long as a wrong password takes.
         shared.passwords.verify_nobody(&password).await?;
-        return Err(wrong());
+        return Ok(None);
     };
     match shared.passwords.verify(&password, &account.password_hash).await? {
-        Verified::No => return Err(wrong()),
+        Verified::No => return Ok(None),
         Verified::Yes => {}
         Verified::YesRehash => {
             let hash = shared.passwords.hash(&password).await?;
             users::replace_hash(&shared.db, account.user.id, &account.password_hash, &hash).await?;
         }
     }
-    let token = shared.tokens.issue(&account.user, account.token_generation, now_seconds());
-    let token = HeaderValue::try_from(token).expect("a JWT is visible ASCII");
-    let mut builder = HttpResponse::Ok();
-    builder.insert_header((header::AUTHORIZATION, token));
-    Ok(answer::json(builder, &Body { kind: account.user.kind.as_str(), message: "" }))
+    Ok(Some(account))
 }
 
 /// `POST /api/auth/logout`: the token that was sent stops working, where there is one.

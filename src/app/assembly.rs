@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Application, Ground, SHARD};
 use crate::activities::Activities;
-use crate::api::{BodyLimits, Shared};
+use crate::api::{BodyLimits, ListCache, Shared};
 use crate::claiming::Claiming;
 use crate::config::{self, ServeArgs};
 use crate::db::Db;
@@ -79,6 +79,9 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
         kv_wait: config::KV_WAIT,
         saler_coupons_max: args.saler_coupons_max,
         exports: Arc::new(Semaphore::new(config::EXPORTS_MAX)),
+        admission: ground.admission,
+        trusted_proxies: args.admission.trusted_proxies.clone(),
+        lists: ListCache::new(config::LISTS_CACHED_BYTES_MAX, config::LISTS_CACHED_AGE),
     };
     Application {
         shared: web::Data::new(shared),

@@ -1,12 +1,15 @@
 //! Parts that the service and the commands build alike.
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 
 use super::StartError;
 use crate::auth::{ClaimTokens, PasswordLimits, Passwords, Secrets, SecretsError, UserTokens};
-use crate::config::{self, EtcdArgs, TokenArgs};
-use crate::db::{Db, Limits};
+use crate::config::{self, AdmissionArgs, EtcdArgs, TokenArgs};
+use crate::db::{Db, DbError, Limits};
 use crate::etcd::{Etcd, EtcdConfig};
+use crate::gate::{self, Admission, AttemptLimits, Blacklist, BlacklistLimits, Settings};
+use crate::now_seconds;
 
 /// The signers of users' tokens and of claim tokens.
 ///
@@ -87,4 +90,31 @@ fn names_a_member(endpoint: &str) -> bool {
     let address = endpoint.strip_prefix("http://").map(|address| address.trim_end_matches('/'));
     let parts = address.and_then(|address| address.rsplit_once(':'));
     parts.is_some_and(|(host, port)| !host.is_empty() && !host.contains('/') && port.parse::<u16>().is_ok())
+}
+
+/// Who is let in, with the limits, switches and blocks that MySQL has.
+///
+/// # Errors
+/// [`DbError`]
+pub(super) async fn admission(args: &AdmissionArgs, db: &Db) -> Result<Admission, DbError> {
+    let defaults = gate::Limits {
+        user_per_second: args.user_per_second,
+        user_per_minute: args.user_per_minute,
+        ip_per_second: args.ip_per_second,
+        ip_per_minute: args.ip_per_minute,
+        ..gate::Limits::default()
+    };
+    let settings = Settings::new(db.clone(), defaults);
+    settings.load().await?;
+    let limits =
+        BlacklistLimits { blocks_max: config::BLOCKS_MAX, offenders_waiting_max: config::OFFENDERS_WAITING_MAX };
+    let blacklist = Blacklist::new(db.clone(), limits);
+    blacklist.load(now_seconds()).await?;
+    let attempts = AttemptLimits {
+        failed_logins_of_name: args.failed_logins_per_minute,
+        failed_logins_of_address: args.ip_failed_logins_per_minute,
+        registrations_of_address: args.registrations_per_minute,
+        keys_max: config::RATE_KEYS_MAX,
+    };
+    Ok(Admission::new(Arc::new(settings), Arc::new(blacklist), attempts))
 }

@@ -4,6 +4,7 @@
 //! by [`Limits::connection_wait`], for a statement by [`Limits::statement_wait`].
 
 pub mod activities;
+pub mod blocks;
 pub mod claim_rows;
 pub mod claims;
 pub mod coupons;
@@ -14,6 +15,7 @@ pub mod mirrored;
 pub mod revoked_tokens;
 pub(crate) mod schema;
 pub mod seed;
+pub mod settings;
 pub mod shards;
 pub mod users;
 

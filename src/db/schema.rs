@@ -110,6 +110,27 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    settings (name) {
+        name -> Varchar,
+        value -> Text,
+        revision -> Unsigned<Bigint>,
+        etcd_revision -> Unsigned<Bigint>,
+        changed_by -> Varchar,
+    }
+}
+
+diesel::table! {
+    blocks (kind, value) {
+        kind -> Varchar,
+        value -> Varchar,
+        ends_at -> Nullable<Unsigned<Bigint>>,
+        since -> Unsigned<Bigint>,
+        blocked_by -> Varchar,
+        reason -> Varchar,
+    }
+}
+
 diesel::joinable!(coupons -> users (saler_id));
 diesel::joinable!(claims -> users (user_id));
 diesel::joinable!(activities -> coupons (coupon_id));

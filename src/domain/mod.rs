@@ -4,6 +4,8 @@
 //! format: a value that exists has been checked, so nothing behind the edge checks it again.
 
 mod activity;
+mod address;
+mod block;
 mod claim;
 mod coupon;
 mod id;
@@ -12,6 +14,8 @@ mod page;
 mod user;
 
 pub use activity::{Activity, Phase, Rate, Schedule, Status, Terms, Window};
+pub use address::{Address, AddressError, Network, Networks};
+pub use block::{Block, BlockReason, Subject, Until};
 pub use claim::{Claim, ClaimError, EntryId, Nth, Refusal, Seq};
 pub use coupon::{Amount, Coupon, Description, FaceValue, left};
 pub use id::{ActivityId, CouponId, Epoch, UserId};

@@ -1,7 +1,7 @@
 //! Pages of a list.
 
 /// A page's number, from 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Page(u64);
 
 impl Page {

@@ -1,4 +1,6 @@
-//! Admission: may this attempt go on to Redis? Decided from memory, without waiting.
+//! May this attempt go on to Redis? Decided from memory, without waiting.
+//!
+//! [`Admission`] says whether somebody is let in at all: switches, blacklist, rates. Then comes the [`Gate`] itself.
 //!
 //! The gate is open for one loading of the shard at a time and closed while nobody vouches for what Redis holds.
 //! [`Recovery`](crate::recovery) opens and closes it; every attempt passes through it. Deliberately knows nothing of
@@ -8,7 +10,15 @@
 //! state first and waits for the count second, both sequentially consistent: after [`Gate::close`] and a count of 0, no
 //! attempt of the old loading is under way in this process.
 
+mod admission;
+mod attempts;
+mod blacklist;
 mod capacity;
+mod keyed;
+mod limits;
+mod pace;
+mod settings;
+mod switches;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -20,6 +30,13 @@ use tokio::sync::Notify;
 use crate::domain::Epoch;
 use crate::kv::Live;
 use capacity::Capacity;
+
+pub use admission::{Admission, AdmissionFigures, TurnedAway};
+pub use attempts::AttemptLimits;
+pub use blacklist::{Blacklist, BlacklistLimits, BlockError};
+pub use limits::Limits;
+pub use settings::{BadSetting, Setting, Settings};
+pub use switches::Switches;
 
 /// Why the gate is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -185,7 +185,7 @@ async fn who_may_not_claim_is_told_so_and_gets_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_names_no_coupon_is_no_such_coupon() {
-    let app = TestApp::start().await;
+    let app = TestApp::start_without_rates().await;
     let client = app.client();
     let shop = app.user("shop", Kind::Saler).await;
     let ann = app.user("ann", Kind::Customer).await;

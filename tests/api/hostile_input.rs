@@ -45,7 +45,7 @@ fn assert_raw(answer: &RawAnswer, what: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn odd_escapes_in_paths_are_names_of_nobody() {
-    let app = TestApp::start().await;
+    let app = TestApp::start_without_rates().await;
     let (address, client) = (app.instances[0].address, app.client());
     let ann = client.user("ann", "customer").await;
     client.user("shop", "saler").await;
@@ -110,7 +110,7 @@ async fn odd_escapes_in_paths_are_names_of_nobody() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_escape_makes_one_name_of_another() {
-    let app = TestApp::start().await;
+    let app = TestApp::start_without_rates().await;
     let client = app.client();
     let ann = client.user("ann", "customer").await;
     let names = ["shop", "a%2fb", "a b", "a+b", "%", "%25", "é"];

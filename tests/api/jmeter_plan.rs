@@ -16,7 +16,7 @@ const UNITS: u32 = 20;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_jmeter_plan_works_and_sells_every_unit_once() {
-    let app = TestApp::start().await;
+    let app = TestApp::start_without_rates().await;
     let client = app.client();
     let saler = client.user("shop", "saler").await;
     for coupon in 0..COUPONS {

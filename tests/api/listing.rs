@@ -32,7 +32,7 @@ async fn refused(client: &Client, path: &str, token: &str, row: (u16, &str, &str
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_show_each_of_45_coupons_once_and_the_newest_first() {
-    let mut app = TestApp::start().await;
+    let mut app = TestApp::start_without_rates().await;
     app.start_another().await;
     let client = app.client();
     let shop = app.user("shop", Kind::Saler).await;

@@ -7,14 +7,16 @@ use couponrush::kv::Live;
 use couponrush::stock::{Attempt, Taken};
 use tokio::task::JoinHandle;
 
-use crate::helpers::{Client, Customer, Got, RedisServer, Stores, TestApp, customers, eventually, proof, rush};
+use crate::helpers::{
+    Client, Customer, Got, RedisServer, Stores, TestApp, customers, eventually, proof, rush, without_rates,
+};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const UNITS: u32 = 3_000;
 
 /// A service with a Redis of its own that sells `shop/rush`, and a crowd larger than its units.
 async fn selling(redis: &RedisServer) -> (TestApp, Vec<Customer>) {
-    let app = TestApp::start_on(Stores::create(Some(redis.url())).await, |_| {}).await;
+    let app = TestApp::start_on(Stores::create(Some(redis.url())).await, without_rates).await;
     let saler = app.client().user("shop", "saler").await;
     app.client().create_coupon("shop", &saler, "rush", UNITS).await;
     let crowd = customers(&app.stores, "crowd", UNITS as usize + 500).await;

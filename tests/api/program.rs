@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::helpers::{Client, PASSWORD, SECRET, Stores, eventually, signal};
 
 /// Every setting of `serve`.
-const SETTINGS: [&str; 14] = [
+const SETTINGS: [&str; 22] = [
     "COUPONRUSH_HTTP_ADDR",
     "COUPONRUSH_OPS_ADDR",
     "COUPONRUSH_REDIS_URL",
@@ -26,6 +26,14 @@ const SETTINGS: [&str; 14] = [
     "COUPONRUSH_SALER_COUPONS_MAX",
     "COUPONRUSH_START_WAIT",
     "COUPONRUSH_WORKERS",
+    "COUPONRUSH_USER_PER_SECOND",
+    "COUPONRUSH_USER_PER_MINUTE",
+    "COUPONRUSH_IP_PER_SECOND",
+    "COUPONRUSH_IP_PER_MINUTE",
+    "COUPONRUSH_FAILED_LOGINS_PER_MINUTE",
+    "COUPONRUSH_IP_FAILED_LOGINS_PER_MINUTE",
+    "COUPONRUSH_REGISTRATIONS_PER_MINUTE",
+    "COUPONRUSH_TRUSTED_PROXIES",
 ];
 /// What must never be shown.
 const HIDDEN: &str = "hunter2";
@@ -170,6 +178,11 @@ fn a_malformed_setting_is_named_and_not_shown() {
         ("COUPONRUSH_BACKLOG_MAX", "-1", "1000..=10000000"),
         ("COUPONRUSH_WORKERS", "0", "1..=256"),
         ("COUPONRUSH_WORKERS", "", "empty"),
+        ("COUPONRUSH_USER_PER_SECOND", "-1", "0..=1000000"),
+        ("COUPONRUSH_IP_PER_MINUTE", "1000001", "0..=1000000"),
+        ("COUPONRUSH_FAILED_LOGINS_PER_MINUTE", "many", "digit"),
+        ("COUPONRUSH_TRUSTED_PROXIES", "10.0.0.0/8,proxy.example", "10.0.0.0/8"),
+        ("COUPONRUSH_TRUSTED_PROXIES", "10.0.0.0/33", "network"),
     ] {
         assert_does_not_start(&with(name, value), &[name, part]);
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use couponrush::domain::CouponId;
 use serde_json::json;
 
-use crate::helpers::{Customer, Instance, RedisServer, Stores, TestApp, customers, eventually, terms};
+use crate::helpers::{Customer, Instance, RedisServer, Stores, TestApp, customers, eventually, terms, without_rates};
 
 const COUPON: CouponId = CouponId(1);
 
@@ -14,7 +14,7 @@ async fn shop(amount: u32, scheduled: bool) -> (TestApp, String, Vec<Customer>) 
 }
 
 async fn shop_on(stores: Stores, amount: u32, scheduled: bool) -> (TestApp, String, Vec<Customer>) {
-    let app = TestApp::start_on(stores, |_| {}).await;
+    let app = TestApp::start_on(stores, without_rates).await;
     let saler = app.client().user("shop", "saler").await;
     let body = json!({"name": "sale", "amount": amount, "stock": 1, "scheduled": scheduled});
     assert_eq!(app.client().post("/api/users/shop/coupons", &saler, &body).await.status, 201);

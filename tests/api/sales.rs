@@ -14,7 +14,7 @@ const COUPON: CouponId = CouponId(1);
 
 /// A service of two instances with a scheduled coupon `shop/sale` of `amount` units, and customers.
 async fn shop(amount: u32, count: usize) -> (TestApp, Vec<Customer>) {
-    let mut app = TestApp::start().await;
+    let mut app = TestApp::start_without_rates().await;
     app.start_another().await;
     let saler = app.client().user("shop", "saler").await;
     let body = json!({"name": "sale", "amount": amount, "stock": 1, "scheduled": true});

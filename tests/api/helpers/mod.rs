@@ -17,7 +17,8 @@ use actix_web::web;
 use couponrush::api::Shared;
 use couponrush::app::{Application, SHARD};
 use couponrush::audit::{Audit, Report};
-use couponrush::config::{EtcdArgs, MysqlArgs, RedisArgs, ServeArgs, TokenArgs};
+use couponrush::config::{AdmissionArgs, EtcdArgs, MysqlArgs, RedisArgs, ServeArgs, TokenArgs};
+use couponrush::domain::Networks;
 use couponrush::kv::Keys;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -58,6 +59,11 @@ impl TestApp {
     /// One instance with the default settings.
     pub async fn start() -> Self {
         Self::start_with(|_| {}).await
+    }
+
+    /// One instance that lets a customer claim as fast as he likes: a test has few of them.
+    pub async fn start_without_rates() -> Self {
+        Self::start_with(without_rates).await
     }
 
     /// One instance with changed settings.
@@ -168,8 +174,23 @@ pub fn arguments(stores: &Stores) -> ServeArgs {
         saler_coupons_max: 100,
         start_wait: 10,
         workers: Some(2),
+        admission: AdmissionArgs {
+            user_per_second: 20,
+            user_per_minute: 300,
+            ip_per_second: 0,
+            ip_per_minute: 0,
+            failed_logins_per_minute: 10,
+            ip_failed_logins_per_minute: 100,
+            registrations_per_minute: 6_000,
+            trusted_proxies: Networks::default(),
+        },
         no_migrate: false,
     }
+}
+
+/// For tests whose few customers claim faster than people do.
+pub fn without_rates(args: &mut ServeArgs) {
+    (args.admission.user_per_second, args.admission.user_per_minute) = (0, 0);
 }
 
 /// The clock, in whole seconds since 1970.

@@ -1,0 +1,74 @@
+//! What admission adds to a claim: `cargo bench --bench admission`.
+
+use std::hint::black_box;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use couponrush::db::{self, Db};
+use couponrush::domain::{Address, Subject, UserId};
+use couponrush::gate::{Admission, AttemptLimits, Blacklist, BlacklistLimits, Limits, Setting, Settings};
+use couponrush::{config, now_ms, now_seconds};
+use criterion::{Criterion, criterion_group, criterion_main};
+
+/// As many users as come to a big sale, and how many of them claim in a millisecond.
+const USERS: u64 = 1_000_000;
+const CLAIMS_PER_MS: u64 = 100;
+
+/// Of a database that is never asked.
+fn admission(limits: &Limits, blocked: u64) -> Admission {
+    let wait = Duration::from_secs(1);
+    let db_limits = db::Limits { connections_max: 1, connection_wait: wait, statement_wait: wait };
+    let db = Db::new("mysql://nobody@127.0.0.1:1/none", db_limits).expect("it connects to nothing yet");
+    let settings = Settings::new(db.clone(), Limits::default());
+    settings.anticipate(&Setting::Limits(limits.clone()));
+    let max = usize::try_from(blocked).expect("few");
+    let blacklist = Blacklist::new(db, BlacklistLimits { blocks_max: max, offenders_waiting_max: max });
+    for n in 0..blocked {
+        let subject = match n % 2 {
+            0 => Subject::User(UserId(USERS + n)),
+            _ => Subject::Address(address(USERS + n)),
+        };
+        blacklist.block_offender(subject, now_seconds(), 3_600);
+    }
+    let attempts = AttemptLimits {
+        failed_logins_of_name: 10,
+        failed_logins_of_address: 100,
+        registrations_of_address: 0,
+        keys_max: config::RATE_KEYS_MAX,
+    };
+    Admission::new(Arc::new(settings), Arc::new(blacklist), attempts)
+}
+
+fn address(n: u64) -> Address {
+    Address::new(IpAddr::from(u32::try_from(n).expect("few").to_be_bytes()))
+}
+
+/// The clock is read as a handler does, and then replaced by one that goes as fast as a busy service is asked: a bench asks
+/// ten times faster, and would have ten times as many users remembered.
+fn claims(criterion: &mut Criterion) {
+    let everything = Limits { ip_per_second: 10, ip_per_minute: 100, ..Limits::default() };
+    let cases = [
+        ("the default limits, a million users", admission(&Limits::default(), 0)),
+        ("limits of addresses too, and 1000 blocks", admission(&everything, 1_000)),
+    ];
+    for (name, admission) in cases {
+        let (start_ms, mut claims) = (now_ms(), 0);
+        criterion.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                claims += 1;
+                // Far apart from one to the next, so that no cache helps.
+                let user = claims * 1_037_389 % USERS;
+                black_box(now_ms());
+                black_box(admission.claim(UserId(user), || address(user), start_ms + claims / CLAIMS_PER_MS))
+            });
+        });
+    }
+    let admission = admission(&Limits::default(), 0);
+    criterion.bench_function("one user who goes too fast", |bencher| {
+        bencher.iter(|| black_box(admission.claim(UserId(1), || address(1), now_ms())));
+    });
+}
+
+criterion_group!(benches, claims);
+criterion_main!(benches);

@@ -1,0 +1,120 @@
+//! The table `settings`: what operators change while the service runs.
+//!
+//! Knows the names and nothing of what the values mean: a value is checked before it is written. `etcd_revision` is the
+//! revision of etcd that carries the row as it stands; 0 means that etcd does not have it yet.
+
+use diesel::prelude::*;
+use diesel::sql_types::{Bigint, Text, Unsigned};
+use diesel_async::RunQueryDsl;
+
+use super::schema::settings;
+use super::{Db, DbError};
+
+type Number = Unsigned<Bigint>;
+
+/// Which setting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SettingName {
+    Limits,
+    Switches,
+}
+
+/// A row.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
+#[diesel(table_name = settings)]
+pub struct StoredSetting {
+    pub name: String,
+    /// A JSON object.
+    pub value: String,
+    /// Raised by every change, from 1.
+    pub revision: u64,
+    pub etcd_revision: u64,
+    pub changed_by: String,
+}
+
+impl SettingName {
+    /// The spelling in MySQL, in etcd and in paths.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Limits => "limits",
+            Self::Switches => "switches",
+        }
+    }
+
+    /// The name spelt `text`, or `None`.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Limits, Self::Switches].into_iter().find(|name| name.as_str() == text)
+    }
+}
+
+/// The row of `name`; `None` while nobody has changed that setting.
+///
+/// # Errors
+/// [`DbError`]; reading changes nothing.
+pub async fn read(db: &Db, name: SettingName) -> Result<Option<StoredSetting>, DbError> {
+    let mut connection = db.connect().await?;
+    let query = settings::table.find(name.as_str()).select(StoredSetting::as_select());
+    db.within("read setting", async { query.first(&mut connection).await.optional() }).await
+}
+
+/// Every row.
+///
+/// # Errors
+/// [`DbError`]; reading changes nothing.
+pub async fn read_all(db: &Db) -> Result<Vec<StoredSetting>, DbError> {
+    let mut connection = db.connect().await?;
+    let query = settings::table.select(StoredSetting::as_select());
+    db.within("read settings", query.load(&mut connection)).await
+}
+
+/// The first revision is 1. `by` names an admin, who has at most 64 characters. A value that is there already is left as it
+/// is, so that instances which write the same one side by side change it once. Assignments are made from left to right: the
+/// column that they look at comes last.
+const WRITE: &str = "INSERT INTO settings (name, value, revision, changed_at, changed_by) \
+    VALUES (?, ?, 1, UTC_TIMESTAMP(3), ?) \
+    ON DUPLICATE KEY UPDATE \
+    revision = IF(value = VALUES(value), revision, revision + 1), \
+    etcd_revision = IF(value = VALUES(value), etcd_revision, 0), \
+    changed_at = IF(value = VALUES(value), changed_at, VALUES(changed_at)), \
+    changed_by = IF(value = VALUES(value), changed_by, VALUES(changed_by)), \
+    value = VALUES(value)";
+
+/// Replaces the value of `name` and returns its revision: a new one, which etcd does not have yet, or where the value was
+/// the same before, the one it had.
+///
+/// # Errors
+/// [`DbError`]; where the outcome is open, the old value or the new one holds, and writing again is safe.
+pub async fn write(db: &Db, name: SettingName, value: &str, by: &str) -> Result<u64, DbError> {
+    let mut tx = db.begin().await?;
+    let upsert = diesel::sql_query(WRITE).bind::<Text, _>(name.as_str()).bind::<Text, _>(value).bind::<Text, _>(by);
+    db.within("write setting", upsert.execute(tx.connection())).await.map_err(DbError::before_commit)?;
+    // The row is locked by now, so that this is the revision that was just made.
+    let revision = settings::table.find(name.as_str()).select(settings::revision).first(tx.connection());
+    let revision: u64 = db.within("read revision", revision).await.map_err(DbError::before_commit)?;
+    tx.commit().await?;
+    Ok(revision)
+}
+
+/// Notes that etcd carries `revision` of `name`, as of its own `etcd_revision`; `false` where the row has changed since. An
+/// etcd that was restored begins again at a lower revision, so that a lower one is noted too.
+///
+/// # Errors
+/// [`DbError`]; noting again is safe.
+pub async fn note_etcd(db: &Db, name: SettingName, revision: u64, etcd_revision: u64) -> Result<bool, DbError> {
+    let mut connection = db.connect().await?;
+    let update = diesel::sql_query("UPDATE settings SET etcd_revision = ? WHERE name = ? AND revision = ?")
+        .bind::<Number, _>(etcd_revision)
+        .bind::<Text, _>(name.as_str())
+        .bind::<Number, _>(revision);
+    db.within("note etcd's revision", update.execute(&mut connection)).await.map(|rows| rows > 0)
+}
+
+/// The rows that etcd does not have yet.
+///
+/// # Errors
+/// [`DbError`]; reading changes nothing.
+pub async fn lagging(db: &Db) -> Result<Vec<StoredSetting>, DbError> {
+    let mut connection = db.connect().await?;
+    let query = settings::table.filter(settings::etcd_revision.eq(0)).select(StoredSetting::as_select());
+    db.within("read lagging settings", query.load(&mut connection)).await
+}

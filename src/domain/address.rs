@@ -1,0 +1,170 @@
+//! Where a request comes from, and networks of such places.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+use std::str::FromStr;
+
+use ipnet::IpNet;
+
+/// The part of an IPv6 address that a provider gives to one customer, who has all the rest to himself.
+const IPV6_PREFIX: u8 = 64;
+
+/// What limits and blocks of addresses are about: an IPv4 address, or the /64 that an IPv6 address lies in. An IPv4
+/// address written as IPv6 is the IPv4 address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Address(IpAddr);
+
+/// A text that is not an address or a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("neither an address nor a network such as 10.0.0.0/8")]
+pub struct AddressError;
+
+/// Addresses that begin alike; a single one too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network(IpNet);
+
+/// Networks, written one after the other with commas between them; none where the text is empty.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Networks(Vec<Network>);
+
+impl Address {
+    /// What `ip` is counted as.
+    pub fn new(ip: IpAddr) -> Self {
+        match ip.to_canonical() {
+            IpAddr::V4(ip) => Self(IpAddr::V4(ip)),
+            IpAddr::V6(ip) => {
+                let prefix = u128::from(ip) >> (128 - IPV6_PREFIX) << (128 - IPV6_PREFIX);
+                Self(IpAddr::V6(Ipv6Addr::from(prefix)))
+            }
+        }
+    }
+
+    /// The address itself; of a /64 the first one.
+    pub fn first(self) -> IpAddr {
+        self.0
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for Address {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        text.parse().map(Self::new).map_err(|_| AddressError)
+    }
+}
+
+impl Network {
+    /// Whether `ip` lies in it.
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        self.0.contains(&ip.to_canonical())
+    }
+
+    /// The same, but of IPv6 whole /64s, so that it can be compared with an [`Address`].
+    #[must_use]
+    pub fn of_addresses(self) -> Self {
+        match self.0 {
+            IpNet::V6(net) if net.prefix_len() > IPV6_PREFIX => {
+                Self(IpNet::new(Address::new(IpAddr::V6(net.network())).first(), IPV6_PREFIX).unwrap_or(self.0))
+            }
+            net => Self(net),
+        }
+    }
+}
+
+impl fmt::Display for Network {
+    /// A single address is written without the length of its prefix.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.prefix_len() == self.0.max_prefix_len() { self.0.addr().fmt(f) } else { self.0.fmt(f) }
+    }
+}
+
+impl FromStr for Network {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let net = match text.parse::<IpAddr>() {
+            Ok(ip) => IpNet::from(ip.to_canonical()),
+            Err(_) => text.parse().map_err(|_| AddressError)?,
+        };
+        Ok(Self(net.trunc()))
+    }
+}
+
+impl Networks {
+    /// Whether `ip` lies in one of them.
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        self.0.iter().any(|network| network.contains(ip))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Network> {
+        self.0.iter()
+    }
+}
+
+impl FromIterator<Network> for Networks {
+    fn from_iter<T: IntoIterator<Item = Network>>(networks: T) -> Self {
+        Self(networks.into_iter().collect())
+    }
+}
+
+impl FromStr for Networks {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::parse).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> Result<String, AddressError> {
+        text.parse::<Address>().map(|address| address.to_string())
+    }
+
+    #[test]
+    fn an_ipv6_address_stands_for_its_64_and_a_mapped_one_for_its_ipv4_address() {
+        assert_eq!(address("2001:db8:1:2:3:4:5:6").as_deref(), Ok("2001:db8:1:2::"));
+        assert_eq!(address("2001:db8:1:2::").as_deref(), Ok("2001:db8:1:2::"));
+        assert_ne!(address("2001:db8:1:3::1"), address("2001:db8:1:2::1"));
+        assert_eq!(address("::ffff:192.0.2.7").as_deref(), Ok("192.0.2.7"));
+        assert_eq!(address("192.0.2.7").as_deref(), Ok("192.0.2.7"));
+        for text in ["", "192.0.2", "192.0.2.7/32", "192.0.2.7:80", "x", " 192.0.2.7", "[::1]", "fe80::1%eth0"] {
+            assert_eq!(address(text), Err(AddressError), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn networks_are_addresses_and_prefixes_with_commas_between_them() {
+        let networks: Networks = " 10.0.0.0/8,192.0.2.7,,2001:db8::/32 ".parse().expect("they are good");
+        for inside in ["10.255.0.1", "192.0.2.7", "::ffff:10.1.1.1", "2001:db8:ffff::1"] {
+            assert!(networks.contains(inside.parse().expect("an address")), "{inside}");
+        }
+        for outside in ["11.0.0.1", "192.0.2.8", "2001:db9::1", "::1"] {
+            assert!(!networks.contains(outside.parse().expect("an address")), "{outside}");
+        }
+        assert_eq!("".parse(), Ok(Networks::default()));
+        for text in ["10.0.0.0/33", "10.0.0.0/-1", "proxy.example", "10.0.0.0/8 10.1.0.0/16", "::/129"] {
+            assert_eq!(text.parse::<Networks>(), Err(AddressError), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_network_of_addresses_is_made_of_whole_64s() {
+        let widened = |text: &str| text.parse::<Network>().map(|network| network.of_addresses().to_string());
+        assert_eq!(widened("2001:db8:1:2::9").as_deref(), Ok("2001:db8:1:2::/64"));
+        assert_eq!(widened("2001:db8::/32").as_deref(), Ok("2001:db8::/32"));
+        assert_eq!(widened("192.0.2.7").as_deref(), Ok("192.0.2.7"));
+    }
+}

@@ -1,0 +1,319 @@
+//! Who is kept out: users and addresses, on every instance, for a while or for ever.
+//!
+//! MySQL has the truth; each instance keeps a copy in memory, which answers for every request. What an admin changes is
+//! written to MySQL, then to memory, then answered; the other instances read what is new twice a second. An offender is
+//! blocked in memory at once, without waiting, and written by [`Blacklist::watch`] soon after. While MySQL is away nothing
+//! can be changed, and what is known stays in force until it ends.
+//!
+//! Bounded as a whole: a block too many is refused.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
+use std::time::{Duration, Instant};
+
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use crate::db::blocks::{self, Known, Since};
+use crate::db::{Db, DbError};
+use crate::domain::{Address, Block, BlockReason, Subject, Until, UserId};
+use crate::now_seconds;
+
+/// Half of the second in which every instance must know.
+const READ_EVERY: Duration = Duration::from_millis(500);
+/// Everything is read anew so often, which forgets what has ended; and after a silence that the rows of the last minute
+/// might not cover.
+const READ_ALL_EVERY: Duration = Duration::from_secs(60);
+const SILENCE_MAX: Duration = Duration::from_secs(20);
+const READ_ROWS_MAX: u32 = 10_000;
+const DELETE_ROWS_MAX: u32 = 1_000;
+const DELETES_PER_CLEANING: u32 = 100;
+/// Offenders that one statement writes, twice a second.
+const OFFENDERS_BATCH: usize = 100;
+
+/// Bounds of the blacklist.
+#[derive(Debug, Clone, Copy)]
+pub struct BlacklistLimits {
+    /// Blocks that hold.
+    pub blocks_max: usize,
+    /// Offenders that MySQL does not have yet.
+    pub offenders_waiting_max: usize,
+}
+
+/// Why nobody was blocked.
+#[derive(Debug, thiserror::Error)]
+pub enum BlockError {
+    /// There are as many blocks as may be: nothing has happened.
+    #[error("too many blocks")]
+    Full,
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+/// The blacklist, as this instance knows it.
+pub struct Blacklist {
+    db: Db,
+    limits: BlacklistLimits,
+    known: RwLock<Untils>,
+    /// Of `known`: most of the time both are 0, and no request takes the lock. Written while it is held for writing.
+    users: AtomicUsize,
+    addresses: AtomicUsize,
+    /// Offenders that MySQL does not have yet: whoever refuses them adds, the task that watches takes.
+    waiting: Mutex<Vec<(Subject, Block)>>,
+    offenders: AtomicU64,
+    /// Blocks that found no place.
+    refused: AtomicU64,
+}
+
+/// Until when whom; what has ended stays until everything is read anew.
+#[derive(Default)]
+struct Untils {
+    of: HashMap<Subject, Until>,
+    users: usize,
+}
+
+/// When MySQL was read; of the task that watches alone.
+struct Reads {
+    last: Instant,
+    last_all: Instant,
+    is_behind: bool,
+}
+
+impl Blacklist {
+    /// Knows of no block until [`Blacklist::load`].
+    pub fn new(db: Db, limits: BlacklistLimits) -> Self {
+        Self {
+            db,
+            limits,
+            known: RwLock::default(),
+            users: AtomicUsize::new(0),
+            addresses: AtomicUsize::new(0),
+            waiting: Mutex::default(),
+            offenders: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether `user` is kept out.
+    pub fn blocks_user(&self, user: UserId, now_seconds: u64) -> bool {
+        self.users.load(Ordering::Acquire) > 0 && self.blocks(Subject::User(user), now_seconds)
+    }
+
+    /// Whether `address` is kept out.
+    pub fn blocks_address(&self, address: Address, now_seconds: u64) -> bool {
+        self.has_addresses() && self.blocks(Subject::Address(address), now_seconds)
+    }
+
+    /// Whether any address is on the list.
+    pub fn has_addresses(&self) -> bool {
+        self.addresses.load(Ordering::Acquire) > 0
+    }
+
+    /// The block of `subject`, as MySQL has it; `None` where none holds.
+    ///
+    /// # Errors
+    /// [`DbError`]; reading changes nothing.
+    pub async fn find(&self, subject: Subject, now_seconds: u64) -> Result<Option<Block>, DbError> {
+        let block = blocks::find(&self.db, subject).await?;
+        Ok(block.filter(|block| block.until.holds(now_seconds)))
+    }
+
+    /// Keeps `subject` out, whatever was there before.
+    ///
+    /// # Errors
+    /// [`BlockError`]; after an error of the database that leaves the outcome open, asking again is safe.
+    pub async fn block(&self, subject: Subject, block: &Block) -> Result<(), BlockError> {
+        if !self.has_room(subject) {
+            return Err(BlockError::Full);
+        }
+        blocks::put(&self.db, subject, block).await?;
+        self.add(&[Known { subject, until: block.until }]);
+        Ok(())
+    }
+
+    /// Lets `subject` in again; `false` where no block holds.
+    ///
+    /// # Errors
+    /// [`DbError`]; where the outcome is open, asking again is safe.
+    pub async fn unblock(&self, subject: Subject, now_seconds: u64) -> Result<bool, DbError> {
+        let was_stored = blocks::take_away(&self.db, subject, now_seconds).await?;
+        let was_waiting = self.waiting().extract_if(.., |(waiting, _)| *waiting == subject).count() > 0;
+        self.add(&[Known { subject, until: Until::OVER }]);
+        Ok(was_stored || was_waiting)
+    }
+
+    /// Blocks an offender, here at once and everywhere soon; without waiting, and without effect where there are too many.
+    pub fn block_offender(&self, subject: Subject, now_seconds: u64, seconds: u32) {
+        let until = Until(Some(now_seconds.saturating_add(seconds.into())));
+        let mut waiting = self.waiting();
+        if waiting.len() >= self.limits.offenders_waiting_max || !self.has_room(subject) {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        // Two requests of his may have been refused at once.
+        if self.blocks(subject, now_seconds) {
+            return;
+        }
+        let block = Block { until, since: now_seconds, by: String::new(), reason: BlockReason::Offender };
+        waiting.push((subject, block));
+        self.add(&[Known { subject, until }]);
+        drop(waiting);
+        self.offenders.fetch_add(1, Ordering::Relaxed);
+        log::warn!("blacklist: {subject} went on after being refused, and is blocked for {seconds} s");
+    }
+
+    /// Blocks in memory.
+    pub fn count(&self) -> usize {
+        self.users.load(Ordering::Acquire) + self.addresses.load(Ordering::Acquire)
+    }
+
+    /// Offenders blocked by this instance; and blocks that found no place.
+    pub fn counted(&self) -> (u64, u64) {
+        (self.offenders.load(Ordering::Relaxed), self.refused.load(Ordering::Relaxed))
+    }
+
+    /// Reads every block that holds, and forgets all others: a start must not serve a request before.
+    ///
+    /// # Errors
+    /// [`DbError`]; what is known stays.
+    pub async fn load(&self, now_seconds: u64) -> Result<(), DbError> {
+        let all = self.read(Since::Ever { now_seconds }).await?;
+        // Held until the end, so that nobody is added between who would be missing then.
+        let waiting = self.waiting();
+        let mut known = self.known_mut();
+        *known = Untils::default();
+        let all = all.into_iter().map(|Known { subject, until }| (subject, until));
+        for (subject, until) in all.chain(waiting.iter().map(|(subject, block)| (*subject, block.until))) {
+            known.set(subject, until);
+        }
+        self.note_counts(&known);
+        Ok(())
+    }
+
+    /// Reads and writes twice a second until `stop`. What is not written then, is lost.
+    pub async fn watch(self: Arc<Self>, stop: CancellationToken) {
+        let now = Instant::now();
+        let mut reads = Reads { last: now, last_all: now, is_behind: false };
+        let watching = async {
+            let mut ticks = tokio::time::interval(READ_EVERY);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                ticks.tick().await;
+                match self.step(&mut reads, now_seconds()).await {
+                    Ok(()) if std::mem::take(&mut reads.is_behind) => log::info!("the blacklist is read again"),
+                    Ok(()) => {}
+                    Err(error) if !std::mem::replace(&mut reads.is_behind, true) => {
+                        let error = crate::error_chain(&error);
+                        log::warn!("the blacklist cannot be read or written, known blocks stay: {error}");
+                    }
+                    Err(_) => {}
+                }
+            }
+        };
+        stop.run_until_cancelled(watching).await;
+    }
+
+    async fn step(&self, reads: &mut Reads, now_seconds: u64) -> Result<(), DbError> {
+        self.write_offenders().await?;
+        let began = Instant::now();
+        if began - reads.last_all >= READ_ALL_EVERY || began - reads.last >= SILENCE_MAX {
+            self.load(now_seconds).await?;
+            reads.last_all = began;
+            self.clean(now_seconds).await?;
+        } else {
+            let lately = self.read(Since::Lately).await?;
+            self.add(&lately);
+        }
+        reads.last = began;
+        Ok(())
+    }
+
+    /// Deletes what has ended, in bounded batches; what is left goes the next time.
+    async fn clean(&self, now_seconds: u64) -> Result<(), DbError> {
+        for _ in 0..DELETES_PER_CLEANING {
+            let rows = blocks::delete_ended(&self.db, now_seconds, DELETE_ROWS_MAX).await?;
+            if rows < DELETE_ROWS_MAX as usize {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// They stay in line while they are written, so that a failure loses none; only this task takes any away from the front.
+    async fn write_offenders(&self) -> Result<(), DbError> {
+        let batch: Vec<_> = self.waiting().iter().take(OFFENDERS_BATCH).cloned().collect();
+        blocks::add_offenders(&self.db, &batch).await?;
+        self.waiting().retain(|waiting| !batch.contains(waiting));
+        Ok(())
+    }
+
+    async fn read(&self, since: Since) -> Result<Vec<Known>, DbError> {
+        let mut page = blocks::read(&self.db, since, None, READ_ROWS_MAX).await?;
+        let mut all = page.known;
+        while let Some(next) = page.next.filter(|_| all.len() < self.limits.blocks_max) {
+            page = blocks::read(&self.db, since, Some(&next), READ_ROWS_MAX).await?;
+            all.append(&mut page.known);
+        }
+        all.truncate(self.limits.blocks_max);
+        Ok(all)
+    }
+
+    fn blocks(&self, subject: Subject, now_seconds: u64) -> bool {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.of.get(&subject).is_some_and(|until| until.holds(now_seconds))
+    }
+
+    fn has_room(&self, subject: Subject) -> bool {
+        self.count() < self.limits.blocks_max
+            || self.known.read().unwrap_or_else(PoisonError::into_inner).of.contains_key(&subject)
+    }
+
+    /// Takes over what was read or written. Most of it is known already, and requests are not held up for that.
+    fn add(&self, news: &[Known]) {
+        let news: Vec<&Known> = {
+            let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+            news.iter()
+                .filter(|news| known.of.get(&news.subject).copied().unwrap_or(Until::OVER) != news.until)
+                .collect()
+        };
+        if news.is_empty() {
+            return;
+        }
+        let mut known = self.known_mut();
+        for Known { subject, until } in news {
+            if known.of.len() < self.limits.blocks_max || known.of.contains_key(subject) {
+                known.set(*subject, *until);
+            } else {
+                self.refused.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        self.note_counts(&known);
+    }
+
+    fn note_counts(&self, known: &Untils) {
+        self.users.store(known.users, Ordering::Release);
+        self.addresses.store(known.of.len() - known.users, Ordering::Release);
+    }
+
+    /// A lock that a panic has poisoned is used all the same: every single change leaves the map right.
+    fn known_mut(&self) -> RwLockWriteGuard<'_, Untils> {
+        self.known.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Vec<(Subject, Block)>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Untils {
+    fn set(&mut self, subject: Subject, until: Until) {
+        let user = usize::from(matches!(subject, Subject::User(_)));
+        let before = self.of.remove(&subject).map_or(0, |_| user);
+        let after = if until == Until::OVER { 0 } else { user };
+        if until != Until::OVER {
+            self.of.insert(subject, until);
+        }
+        self.users = self.users - before + after;
+    }
+}
