@@ -8,6 +8,7 @@ mod audit;
 mod beats;
 mod changing;
 mod claiming;
+mod connecting;
 mod creating;
 mod durability;
 mod helpers;

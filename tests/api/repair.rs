@@ -67,7 +67,8 @@ async fn where_redis_was_lowered_and_mysql_was_not_mysql_wins() {
     let customers = app.customers(6).await;
     client.create_coupon("shop", &shop, "ten", 5).await;
     nothing_lags(&app).await;
-    let key = app.stores.keys().coupon(CouponId(app.stores.number("SELECT id FROM coupons").await.unsigned_abs()));
+    let keys = app.stores.keys();
+    let key = keys.coupon(CouponId(app.stores.number("SELECT id FROM coupons").await.unsigned_abs()));
     for customer in &customers[..2] {
         assert_eq!(client.claim("shop", "ten", customer).await.result(), "claimed");
     }
