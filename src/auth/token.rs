@@ -79,12 +79,15 @@ impl UserTokens {
     ///
     /// # Errors
     /// [`TokenError`]; a token that is forged and has expired too is [`TokenError::Invalid`].
-    pub fn verify(&self, raw: &str, now_seconds: u64) -> Result<Session, TokenError> {
+    pub fn verify(&self, raw: impl AsRef<[u8]>, now_seconds: u64) -> Result<Session, TokenError> {
+        let raw = raw.as_ref();
         if raw.is_empty() {
             return Err(TokenError::Missing);
         }
         let json = self.keys.open(raw).ok_or(TokenError::Invalid)?;
-        let payload: Payload<'_> = serde_json::from_slice(&json).map_err(|_| TokenError::Invalid)?;
+        // Once over all of it: otherwise each text in it is checked by itself.
+        let json = std::str::from_utf8(&json).map_err(|_| TokenError::Invalid)?;
+        let payload: Payload<'_> = serde_json::from_str(json).map_err(|_| TokenError::Invalid)?;
         let (issued_at, expires_at) = (payload.iat, payload.exp);
         let session = session(payload).ok_or(TokenError::Invalid)?;
         let outlived = now_seconds >= issued_at.saturating_add(self.lifetime_seconds);

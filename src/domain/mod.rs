@@ -6,6 +6,7 @@
 mod activity;
 mod claim;
 mod coupon;
+mod decimal;
 mod id;
 mod name;
 mod page;
@@ -14,6 +15,7 @@ mod user;
 pub use activity::{Activity, Phase, Rate, Schedule, Status, Terms, Window};
 pub use claim::{Claim, ClaimError, EntryId, Nth, Refusal, Seq};
 pub use coupon::{Amount, Coupon, Description, FaceValue, left};
+pub use decimal::Decimal;
 pub use id::{ActivityId, CouponId, Epoch, UserId};
 pub use name::{ActivityName, CouponName, NameError, UserName};
 pub use page::Page;

@@ -4,10 +4,10 @@ use std::io;
 
 use redis::{RedisWrite, ToRedisArgs};
 
+use crate::domain::Decimal;
+
 /// Room for the arguments of a claim, so that packing one allocates once.
 const CAPACITY: usize = 512;
-/// Digits of the largest `u64`.
-pub(super) const DIGITS_MAX: usize = 20;
 
 /// A command of Redis, put together argument by argument.
 #[derive(Debug, Clone)]
@@ -33,7 +33,7 @@ impl Command {
     /// Appends the whole command to `buffer`.
     pub(super) fn write_to(&self, buffer: &mut Vec<u8>) {
         buffer.push(b'*');
-        buffer.extend_from_slice(decimal(self.count as u64, &mut [0; DIGITS_MAX]));
+        buffer.extend_from_slice(Decimal::new(self.count as u64).as_bytes());
         buffer.extend_from_slice(b"\r\n");
         buffer.extend_from_slice(&self.packed);
     }
@@ -83,29 +83,13 @@ impl Drop for NextArg<'_> {
 /// The line that announces a text.
 fn push_length(packed: &mut Vec<u8>, length: usize) {
     packed.push(b'$');
-    packed.extend_from_slice(decimal(length as u64, &mut [0; DIGITS_MAX]));
+    packed.extend_from_slice(Decimal::new(length as u64).as_bytes());
     packed.extend_from_slice(b"\r\n");
-}
-
-/// The digits of `number`. Formatting by the standard library takes five times as long.
-pub(super) fn decimal(mut number: u64, digits: &mut [u8; DIGITS_MAX]) -> &[u8] {
-    let mut at = DIGITS_MAX;
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            return &digits[at..];
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::super::{Keys, Script};
-    use super::*;
     use crate::domain::CouponId;
 
     #[test]
@@ -122,14 +106,5 @@ mod tests {
         theirs.arg(sha).arg(3).arg(names.map(|name| name.to_string()).to_vec());
         theirs.arg("text").arg(String::new()).arg(7_u8).arg(-7_i64).arg(&[1_u32, 22]).arg(1.5);
         assert_eq!(String::from_utf8(packed), String::from_utf8(theirs.get_packed_command()));
-    }
-
-    proptest! {
-        #[test]
-        fn digits_are_those_of_the_number(number: u64) {
-            let mut digits = [0; DIGITS_MAX];
-            let expected = number.to_string();
-            prop_assert_eq!(decimal(number, &mut digits), expected.as_bytes());
-        }
     }
 }

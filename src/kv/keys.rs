@@ -5,8 +5,7 @@ use std::io::Write;
 
 use redis::{RedisWrite, ToRedisArgs};
 
-use super::command::{DIGITS_MAX, decimal};
-use crate::domain::{ActivityId, CouponId, Nth, UserId};
+use crate::domain::{ActivityId, CouponId, Decimal, Nth, UserId};
 
 /// Makes keys: a prefix, the shard's tag, a word, and at most one number. No name ever shapes a key.
 #[derive(Debug, Clone)]
@@ -118,8 +117,9 @@ impl fmt::Display for Key<'_> {
 impl ToRedisArgs for Key<'_> {
     fn write_redis_args<W: ?Sized + RedisWrite>(&self, out: &mut W) {
         let mut arg = out.writer_for_next_arg();
-        let digits = &mut [0; DIGITS_MAX];
-        for part in [self.prefix.as_bytes(), self.word.as_bytes(), self.number.map_or(&[], |id| decimal(id, digits))] {
+        let number = self.number.map(Decimal::new);
+        let number = number.as_ref().map_or(&[][..], Decimal::as_bytes);
+        for part in [self.prefix.as_bytes(), self.word.as_bytes(), number] {
             arg.write_all(part).expect("memory takes every text");
         }
     }
