@@ -79,8 +79,7 @@ impl UserTokens {
     ///
     /// # Errors
     /// [`TokenError`]; a token that is forged and has expired too is [`TokenError::Invalid`].
-    pub fn verify(&self, raw: impl AsRef<[u8]>, now_seconds: u64) -> Result<Session, TokenError> {
-        let raw = raw.as_ref();
+    pub fn verify(&self, raw: &str, now_seconds: u64) -> Result<Session, TokenError> {
         if raw.is_empty() {
             return Err(TokenError::Missing);
         }

@@ -11,7 +11,7 @@ pub enum KvError {
     #[error("no connection to Redis")]
     NotConnected,
     /// No connection could be made: nothing was sent.
-    #[error("Redis cannot be reached: {0}")]
+    #[error("no connection: {0}")]
     Unreachable(#[source] io::Error),
     /// As many calls as may be wait for this connection: nothing was sent.
     #[error("too many calls wait for Redis")]

@@ -60,12 +60,12 @@ async fn passwords_users_databases_and_unix_sockets_are_taken_from_the_url() {
     assert!(LinkConfig::new("rediss://127.0.0.1/").is_err());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reply_that_is_read_after_its_deadline_does_not_count_and_confuses_nobody() {
     let stores = Stores::create(None).await;
     let connection = stores.connection().await;
     let wait = Duration::from_millis(50);
-    // The reply is there long before the thread looks at it again.
+    // The reply is there, read by another thread, long before this one looks at it again.
     let (ping, late) = (redis::cmd("PING"), redis::cmd("TIME"));
     let block = async { std::thread::sleep(wait * 3) };
     let (late, ()) = tokio::join!(connection.call(&late, wait), block);

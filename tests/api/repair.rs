@@ -74,7 +74,7 @@ async fn where_redis_was_lowered_and_mysql_was_not_mysql_wins() {
     }
     // What a crash between Redis' lowering and MySQL's commit leaves: the lowering is announced, and Redis is ahead.
     let mut set = redis::cmd("HSET");
-    set.arg(&key).arg(&["revision", "6", "amount", "2"]);
+    set.arg(key).arg(&["revision", "6", "amount", "2"]);
     app.stores.redis::<()>(&set).await;
     assert_eq!(client.claim("shop", "ten", &customers[2]).await.result(), "sold-out");
     app.stores.execute("UPDATE coupons SET revision = revision + 1, changed_at = NOW(3)").await;
