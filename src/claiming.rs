@@ -75,10 +75,9 @@ impl Claiming {
                 Outcome::Refused(refusal)
             }
             Ok(taken) => self.conclude(slot, pass.live(), taken),
-            Err(error) => {
-                link.report(&error);
-                if error.nothing_happened() { Outcome::Unavailable } else { Outcome::Unknown }
-            }
+            Err(KvError::Full) => Outcome::Overloaded,
+            Err(error) if error.nothing_happened() => Outcome::Unavailable,
+            Err(_) => Outcome::Unknown,
         }
     }
 

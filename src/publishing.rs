@@ -140,10 +140,7 @@ impl Publishing {
         let connection = link.connection().map_err(|_| PublishError::Unavailable(None))?;
         match connection.call(&redis::cmd("PING"), self.wait).await {
             Ok(_) => Ok(Reached { connection, live }),
-            Err(error) => {
-                link.report(&error);
-                Err(PublishError::Unavailable(None))
-            }
+            Err(_) => Err(PublishError::Unavailable(None)),
         }
     }
 

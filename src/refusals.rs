@@ -154,7 +154,8 @@ impl Refusals {
                 }
             };
             if let Err(error) = self.compare(&connection, live, learnt).await {
-                link.report(&error);
+                // What was known counts for nothing once it is too old; nothing else need be done.
+                log::debug!("refusals: not compared: {error}");
             }
             if learning.is_none() {
                 let noticed = std::mem::take(&mut *self.noticed.lock().unwrap_or_else(PoisonError::into_inner));

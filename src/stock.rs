@@ -9,7 +9,7 @@ mod lists;
 use std::time::Duration;
 
 use crate::domain::{Activity, ActivityId, Claim, Coupon, CouponId, EntryId, Nth, Refusal, Seq, UserId};
-use crate::kv::{Connection, Keys, KvError, Live, Reply, Script};
+use crate::kv::{Command, Connection, Keys, KvError, Live, Reply, Script};
 
 /// How far Redis' clock may have been measured wrong before a claim is refused as too late: what an unknown outcome may
 /// be applied after its deadline.
@@ -147,7 +147,7 @@ impl Stock {
         })
     }
 
-    fn taking(&self, connection: &Connection, live: &Live, attempt: &Attempt<'_>, wait: Duration) -> redis::Cmd {
+    fn taking(&self, connection: &Connection, live: &Live, attempt: &Attempt<'_>, wait: Duration) -> Command {
         let Attempt { coupon, user, nth, activity_revision, activity, random } = *attempt;
         let keys = &self.keys;
         let id = activity.map_or(ActivityId(0), |activity| activity.id);
@@ -191,7 +191,7 @@ impl Stock {
         coupon: &Coupon,
         presence: Presence,
         wait: Duration,
-    ) -> redis::Cmd {
+    ) -> Command {
         let keys = &self.keys;
         let mut cmd =
             Script::SetCoupon.call(&[keys.live(), keys.coupon(coupon.id), keys.names(), keys.saler(coupon.saler_id)]);

@@ -93,7 +93,7 @@ async fn list_offered(shared: &Shared, link: &Link, saler: &User, window: (u64, 
         amount,
         left,
     };
-    Ok(answer::list_body(&read(shared, link, page)?.into_iter().map(item).collect::<Vec<_>>()))
+    Ok(answer::list_body(&read(shared, page)?.into_iter().map(item).collect::<Vec<_>>()))
 }
 
 async fn list_held(shared: &Shared, link: &Link, customer: &User, window: (u64, u64)) -> Result<Bytes, ApiError> {
@@ -103,20 +103,17 @@ async fn list_held(shared: &Shared, link: &Link, customer: &User, window: (u64, 
         let count = Some(count).filter(|count| *count > 1);
         HeldItem { name, stock, description, saler, count }
     };
-    Ok(answer::list_body(&read(shared, link, page)?.into_iter().map(item).collect::<Vec<_>>()))
+    Ok(answer::list_body(&read(shared, page)?.into_iter().map(item).collect::<Vec<_>>()))
 }
 
 /// A list during recovery is no list: 503, never an empty one.
-fn read<T>(shared: &Shared, link: &Link, page: Result<Option<Vec<T>>, KvError>) -> Result<Vec<T>, ApiError> {
+fn read<T>(shared: &Shared, page: Result<Option<Vec<T>>, KvError>) -> Result<Vec<T>, ApiError> {
     match page {
         Ok(Some(items)) => Ok(items),
         Ok(None) => {
             shared.claiming.gate.doubt(crate::gate::Doubt::NotLoaded);
             Err(ApiError::unavailable())
         }
-        Err(error) => {
-            link.report(&error);
-            Err(super::error::read_failed(&error))
-        }
+        Err(error) => Err(super::error::read_failed(&error)),
     }
 }

@@ -12,8 +12,15 @@ use crate::domain::{CouponName, UserName};
 
 /// The segment at `index`, counted from 0, decoded; `None` where there is none or it is not UTF-8.
 pub fn segment(request: &HttpRequest, index: usize) -> Option<Cow<'_, str>> {
-    let raw = request.uri().path().split('/').filter(|segment| !segment.is_empty()).nth(index)?;
-    percent_decode_str(raw).decode_utf8().ok()
+    decoded(segments(request).nth(index)?)
+}
+
+fn segments(request: &HttpRequest) -> impl Iterator<Item = &str> {
+    request.uri().path().split('/').filter(|segment| !segment.is_empty())
+}
+
+fn decoded(segment: &str) -> Option<Cow<'_, str>> {
+    percent_decode_str(segment).decode_utf8().ok()
 }
 
 /// The user named in `/api/users/{user}/...`; `None` where that cannot be anybody's name.
@@ -23,9 +30,10 @@ pub fn user(request: &HttpRequest) -> Option<UserName> {
 
 /// `saler/name` of `/api/users/{saler}/coupons/{name}`; `None` where that cannot be any coupon's.
 pub fn coupon(request: &HttpRequest) -> Option<String> {
-    let (saler, name) = (segment(request, 2)?, segment(request, 4)?);
+    let mut segments = segments(request);
+    let (saler, name) = (decoded(segments.nth(2)?)?, decoded(segments.nth(1)?)?);
     // A name has no slash, so that two names and one slash between them are one coupon only.
-    (!saler.contains('/') && !name.contains('/')).then(|| format!("{saler}/{name}"))
+    (!saler.contains('/') && !name.contains('/')).then(|| [&saler, "/", &name].concat())
 }
 
 /// The coupon's name in `/api/users/{saler}/coupons/{name}`.

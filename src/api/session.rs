@@ -15,8 +15,9 @@ use crate::now_seconds;
 /// 401, as the wire contract's token table.
 pub fn session(request: &HttpRequest, shared: &Shared) -> Result<Session, ApiError> {
     let header = request.headers().get(header::AUTHORIZATION);
-    let raw = header.and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let raw = raw.strip_prefix("Bearer ").unwrap_or(raw).trim();
+    // Not `to_str`, which looks at each byte: what is not ASCII is not a token either.
+    let raw = header.and_then(|value| std::str::from_utf8(value.as_bytes()).ok()).unwrap_or_default();
+    let raw = raw.strip_prefix("Bearer ").unwrap_or(raw).trim_ascii();
     let session = shared.tokens.verify(raw, now_seconds()).map_err(|error| match error {
         TokenError::Expired => ApiError::new(Code::TokenExpired, "Authorization has expired."),
         TokenError::Missing | TokenError::Invalid => ApiError::not_logged_in(),

@@ -4,13 +4,15 @@
 //! and nothing random in it. A token proves that the unit was granted; that it has been redeemed only MySQL knows.
 
 use std::borrow::Cow;
-use std::fmt::Write;
 
 use serde::Deserialize;
 
 use super::jws::{ISSUER, Keys};
 use super::secrets::Secrets;
-use crate::domain::{ActivityId, Claim, CouponId, Nth, Seq, UserId};
+use crate::domain::{ActivityId, Claim, CouponId, Decimal, Nth, Seq, UserId};
+
+/// Room for the payload of almost any claim.
+const PAYLOAD_BYTES: usize = 160;
 
 /// Signs and verifies claim tokens.
 pub struct ClaimTokens {
@@ -50,14 +52,23 @@ impl ClaimTokens {
     /// The token of `claim`.
     pub fn sign(&self, claim: &Claim) -> String {
         let Claim { coupon, user, activity, seq, nth, .. } = claim;
-        let mut payload = String::with_capacity(160);
-        write!(
-            payload,
-            r#"{{"iss":"{ISSUER}","coupon":{coupon},"user":{user},"activity":{activity},"seq":{seq},"nth":{nth},"claimed_at":{}}}"#,
-            claim.claimed_at_ms()
-        )
-        .expect("a String takes every text");
-        self.keys.sign(payload.as_bytes())
+        let mut payload = Vec::with_capacity(PAYLOAD_BYTES);
+        payload.extend_from_slice(br#"{"iss":""#);
+        payload.extend_from_slice(ISSUER.as_bytes());
+        payload.push(b'"');
+        for (name, number) in [
+            (r#","coupon":"#, coupon.0),
+            (r#","user":"#, user.0),
+            (r#","activity":"#, activity.0.into()),
+            (r#","seq":"#, (*seq).into()),
+            (r#","nth":"#, (*nth).into()),
+            (r#","claimed_at":"#, claim.claimed_at_ms()),
+        ] {
+            payload.extend_from_slice(name.as_bytes());
+            payload.extend_from_slice(Decimal::new(number).as_bytes());
+        }
+        payload.push(b'}');
+        self.keys.sign(&payload)
     }
 
     /// What `raw` proves; `None` where it is not a claim token of ours.

@@ -67,24 +67,25 @@ impl Keys {
 
     /// The payload of a text that one of these keys signed; `None` for every other text.
     pub(super) fn open(&self, raw: &str) -> Option<Vec<u8>> {
+        let raw = raw.as_bytes();
         if raw.len() > RAW_BYTES_MAX {
             return None;
         }
-        let (signed, signature) = raw.rsplit_once('.')?;
-        let (header, payload) = signed.split_once('.')?;
+        let (signed, signature) = apart(raw, raw.iter().rposition(is_dot)?);
+        let (header, payload) = apart(signed, signed.iter().position(is_dot)?);
         let mut buffer = [0; SIGNATURE_BYTES_MAX];
         let length = URL_SAFE_NO_PAD.decode_slice(signature, &mut buffer).ok()?;
-        if !self.has_signed(header, signed.as_bytes(), &buffer[..length])? {
+        if !self.has_signed(header, signed, &buffer[..length])? {
             return None;
         }
         URL_SAFE_NO_PAD.decode(payload).ok()
     }
 
     /// `None` where the header is not acceptable.
-    fn has_signed(&self, header: &str, signed: &[u8], signature: &[u8]) -> Option<bool> {
+    fn has_signed(&self, header: &[u8], signed: &[u8], signature: &[u8]) -> Option<bool> {
         let verifies = |key: &Key| hmac::verify(&key.key, signed, signature).is_ok();
-        if self.0.iter().any(|key| key.header == header) {
-            return Some(self.0.iter().any(|key| key.header == header && verifies(key)));
+        if self.0.iter().any(|key| key.header.as_bytes() == header) {
+            return Some(self.0.iter().any(|key| key.header.as_bytes() == header && verifies(key)));
         }
         let json = URL_SAFE_NO_PAD.decode(header).ok()?;
         let header: Header<'_> = serde_json::from_slice(&json).ok()?;
@@ -94,6 +95,15 @@ impl Keys {
         let is_named = |key: &Key| header.kid.as_ref().is_none_or(|id| *id == key.id);
         Some(self.0.iter().any(|key| is_named(key) && verifies(key)))
     }
+}
+
+fn is_dot(byte: &u8) -> bool {
+    *byte == b'.'
+}
+
+/// What is before and what is behind the byte at `place`.
+fn apart(bytes: &[u8], place: usize) -> (&[u8], &[u8]) {
+    (&bytes[..place], &bytes[place + 1..])
 }
 
 impl Key {

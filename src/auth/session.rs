@@ -47,14 +47,24 @@ impl FromStr for TokenId {
     fn from_str(text: &str) -> Result<Self, TokenIdError> {
         let (generation, nonce) = text.split_once('-').ok_or(TokenIdError)?;
         // The number parsers would also take a sign.
-        let digits = generation.bytes().all(|byte| byte.is_ascii_digit());
-        let hex = nonce.len() == 32 && nonce.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if !digits || !hex {
+        if nonce.len() != 32 || !generation.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(TokenIdError);
         }
         let generation = generation.parse().map_err(|_| TokenIdError)?;
-        let nonce = u128::from_str_radix(nonce, 16).map_err(|_| TokenIdError)?;
-        Ok(Self { generation, nonce: nonce.to_be_bytes() })
+        let mut id = Self { generation, nonce: [0; 16] };
+        for (byte, digits) in id.nonce.iter_mut().zip(nonce.as_bytes().chunks_exact(2)) {
+            *byte = digit(digits[0])? << 4 | digit(digits[1])?;
+        }
+        Ok(id)
+    }
+}
+
+fn digit(hex: u8) -> Result<u8, TokenIdError> {
+    match hex {
+        b'0'..=b'9' => Ok(hex - b'0'),
+        b'a'..=b'f' => Ok(hex - b'a' + 10),
+        b'A'..=b'F' => Ok(hex - b'A' + 10),
+        _ => Err(TokenIdError),
     }
 }
 

@@ -84,7 +84,9 @@ impl UserTokens {
             return Err(TokenError::Missing);
         }
         let json = self.keys.open(raw).ok_or(TokenError::Invalid)?;
-        let payload: Payload<'_> = serde_json::from_slice(&json).map_err(|_| TokenError::Invalid)?;
+        // Once over all of it: otherwise each text in it is checked by itself.
+        let json = std::str::from_utf8(&json).map_err(|_| TokenError::Invalid)?;
+        let payload: Payload<'_> = serde_json::from_str(json).map_err(|_| TokenError::Invalid)?;
         let (issued_at, expires_at) = (payload.iat, payload.exp);
         let session = session(payload).ok_or(TokenError::Invalid)?;
         let outlived = now_seconds >= issued_at.saturating_add(self.lifetime_seconds);

@@ -20,7 +20,7 @@ use crate::db::migrate::migrate;
 use crate::db::seed::{NewUser, insert_coupons, insert_users};
 use crate::db::{Db, DbError, shards};
 use crate::domain::{CouponId, Kind, Password, UserName};
-use crate::kv::{Connection, Keys, KvError, LinkConfig, Live};
+use crate::kv::{Command, Connection, Keys, KvError, LinkConfig, Live};
 use crate::now_seconds;
 use crate::stock::{Presence, Published, Stock, published};
 
@@ -124,15 +124,15 @@ async fn publish(args: &SeedArgs, db: &Db, connection: &Connection, after: Coupo
         let page: Vec<Stored> = coupons::page(db, after, PUBLISHED).await?;
         let Some(last) = page.as_slice().last() else { return Ok(()) };
         after = last.coupon.id;
-        let mut pipeline = redis::pipe();
-        for stored in page.iter().filter(|stored| stored.published_revision == 0) {
-            let wait = config::KV_WAIT * 5;
-            pipeline.add_command(stock.publishing(connection, live.as_str(), &stored.coupon, Presence::MayBeNew, wait));
-        }
-        if pipeline.is_empty() {
+        let wait = config::KV_WAIT * 5;
+        let unpublished = page.iter().filter(|stored| stored.published_revision == 0);
+        let commands: Vec<Command> = unpublished
+            .map(|stored| stock.publishing(connection, live.as_str(), &stored.coupon, Presence::MayBeNew, wait))
+            .collect();
+        if commands.is_empty() {
             continue;
         }
-        for reply in connection.eval_all(&pipeline, config::KV_WAIT * 5).await? {
+        for reply in connection.eval_all(&commands, wait).await? {
             match published(&reply)? {
                 Published::Done | Published::Older { .. } => {}
                 Published::NotLoaded | Published::Missing | Published::TooLate | Published::BelowClaimed => {

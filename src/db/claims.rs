@@ -14,7 +14,7 @@ use diesel::sql_types::{Integer, Unsigned, Varchar};
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 
 use super::{Connection, claim_rows};
-use crate::domain::{Claim, CouponId, EntryId, Epoch, Nth, Seq, UserId};
+use crate::domain::{Claim, CouponId, Decimal, EntryId, Epoch, Nth, Seq, UserId};
 
 /// What became of a batch.
 #[derive(Debug, PartialEq, Eq)]
@@ -132,13 +132,19 @@ async fn lock_coupons(connection: &mut Connection, sorted: &[Claim]) -> QueryRes
 
 /// `false`: some row exists already, and none was added.
 async fn insert(connection: &mut Connection, claims: &[Claim]) -> QueryResult<bool> {
-    let mut sql = String::with_capacity(96 + claims.len() * 64);
-    sql.push_str("INSERT INTO claims (coupon_id, seq, user_id, nth, activity_id, claimed_at) VALUES ");
-    for (n, claim) in claims.iter().enumerate() {
-        let comma = if n == 0 { "" } else { "," };
-        let Claim { coupon, seq, user, nth, activity, .. } = claim;
-        let _ = write!(sql, "{comma}({coupon},{seq},{user},{nth},{activity},{})", claim.claimed_at_ms());
+    let mut sql = Vec::with_capacity(96 + claims.len() * 64);
+    sql.extend_from_slice(b"INSERT INTO claims (coupon_id, seq, user_id, nth, activity_id, claimed_at) VALUES ");
+    for claim in claims {
+        let Claim { coupon, seq, user, nth, activity, .. } = *claim;
+        let numbers = [coupon.0, seq.into(), user.0, nth.into(), activity.0.into(), claim.claimed_at_ms()];
+        for (before, number) in ["(", ",", ",", ",", ",", ","].into_iter().zip(numbers) {
+            sql.extend_from_slice(before.as_bytes());
+            sql.extend_from_slice(Decimal::new(number).as_bytes());
+        }
+        sql.extend_from_slice(b"),");
     }
+    sql.pop();
+    let sql = String::from_utf8(sql).expect("it was put together from ASCII");
     match connection.batch_execute(&sql).await {
         Ok(()) => Ok(true),
         Err(Error::DatabaseError(DatabaseErrorKind::UniqueViolation, _)) => Ok(false),

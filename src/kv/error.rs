@@ -1,5 +1,7 @@
 //! What a call to Redis can end in, by what it says about the call's effect.
 
+use std::io;
+
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 /// A call to Redis that brought no reply.
@@ -8,12 +10,21 @@ pub enum KvError {
     /// There is no connection: nothing was sent.
     #[error("no connection to Redis")]
     NotConnected,
+    /// No connection could be made: nothing was sent.
+    #[error("no connection: {0}")]
+    Unreachable(#[source] io::Error),
+    /// As many calls as may be wait for this connection: nothing was sent.
+    #[error("too many calls wait for Redis")]
+    Full,
     /// Redis answered that it did not do it.
     #[error("Redis refused: {0}")]
     Refused(#[source] RedisError),
-    /// No answer in time, or the connection was lost after sending: it may have been done.
+    /// No answer in time: it may have been done.
     #[error("Redis did not answer in time")]
     TimedOut,
+    /// The connection was lost after sending: it may have been done.
+    #[error("the connection to Redis was lost")]
+    Lost,
     /// An answer that says nothing certain about the effect.
     #[error("Redis failed: {0}")]
     Unknown(#[source] RedisError),
@@ -26,8 +37,8 @@ impl KvError {
     /// Whether it is certain that the call has changed nothing.
     pub fn nothing_happened(&self) -> bool {
         match self {
-            Self::NotConnected | Self::Refused(_) => true,
-            Self::TimedOut | Self::Unknown(_) | Self::Unreadable => false,
+            Self::NotConnected | Self::Unreachable(_) | Self::Full | Self::Refused(_) => true,
+            Self::TimedOut | Self::Lost | Self::Unknown(_) | Self::Unreadable => false,
         }
     }
 
@@ -46,7 +57,7 @@ impl From<RedisError> for KvError {
 /// Refused before anything ran. A script's own run-time error is not among them: what it did before stays done.
 fn was_refused(error: &RedisError) -> bool {
     let ErrorKind::Server(kind) = error.kind() else {
-        return error.is_connection_refusal() || matches!(error.code(), Some("OOM" | "BUSY" | "MISCONF" | "NOAUTH"));
+        return matches!(error.code(), Some("OOM" | "BUSY" | "MISCONF" | "NOAUTH" | "WRONGPASS"));
     };
     matches!(
         kind,

@@ -1,11 +1,24 @@
 //! The names of Redis keys.
 
-use crate::domain::{ActivityId, CouponId, Nth, UserId};
+use std::fmt;
+use std::io::Write;
+
+use redis::{RedisWrite, ToRedisArgs};
+
+use crate::domain::{ActivityId, CouponId, Decimal, Nth, UserId};
 
 /// Makes keys: a prefix, the shard's tag, a word, and at most one number. No name ever shapes a key.
 #[derive(Debug, Clone)]
 pub struct Keys {
     prefix: String,
+}
+
+/// The name of one key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key<'a> {
+    prefix: &'a str,
+    word: &'static str,
+    number: Option<u64>,
 }
 
 impl Keys {
@@ -15,18 +28,18 @@ impl Keys {
     }
 
     /// String: `run_id:epoch` while the shard is loaded, `rebuild:<token>` while somebody loads it.
-    pub fn live(&self) -> String {
-        format!("{}live", self.prefix)
+    pub fn live(&self) -> Key<'_> {
+        self.key("live", None)
     }
 
     /// Stream: claims that MySQL may not have yet.
-    pub fn outbox(&self) -> String {
-        format!("{}outbox", self.prefix)
+    pub fn outbox(&self) -> Key<'_> {
+        self.key("outbox", None)
     }
 
     /// String: the process that sweeps the outbox.
-    pub fn sweeper(&self) -> String {
-        format!("{}sweeper", self.prefix)
+    pub fn sweeper(&self) -> Key<'_> {
+        self.key("sweeper", None)
     }
 
     /// String, expiring: the process, named by hexadecimal digits, is alive.
@@ -35,28 +48,28 @@ impl Keys {
     }
 
     /// Hash: `saler/name` -> coupon id.
-    pub fn names(&self) -> String {
-        format!("{}names", self.prefix)
+    pub fn names(&self) -> Key<'_> {
+        self.key("names", None)
     }
 
     /// Hash: a coupon.
-    pub fn coupon(&self, id: CouponId) -> String {
-        format!("{}coupon:{id}", self.prefix)
+    pub fn coupon(&self, id: CouponId) -> Key<'_> {
+        self.key("coupon:", Some(id.0))
     }
 
     /// List: seqs of a coupon, up to its `claimed`, that nobody has.
-    pub fn holes(&self, id: CouponId) -> String {
-        format!("{}holes:{id}", self.prefix)
+    pub fn holes(&self, id: CouponId) -> Key<'_> {
+        self.key("holes:", Some(id.0))
     }
 
     /// Hash: what an activity has sold, and in which second how many.
-    pub fn activity(&self, id: ActivityId) -> String {
-        format!("{}activity:{id}", self.prefix)
+    pub fn activity(&self, id: ActivityId) -> Key<'_> {
+        self.key("activity:", Some(id.0.into()))
     }
 
     /// Hash: what a user holds.
-    pub fn holder(&self, id: UserId) -> String {
-        format!("{}holder:{id}", self.prefix)
+    pub fn holder(&self, id: UserId) -> Key<'_> {
+        self.key("holder:", Some(id.0))
     }
 
     /// A holder's field for his nth claim of a coupon.
@@ -65,8 +78,12 @@ impl Keys {
     }
 
     /// Sorted set: a saler's coupon ids, in order of creation.
-    pub fn saler(&self, id: UserId) -> String {
-        format!("{}saler:{id}", self.prefix)
+    pub fn saler(&self, id: UserId) -> Key<'_> {
+        self.key("saler:", Some(id.0))
+    }
+
+    fn key(&self, word: &'static str, number: Option<u64>) -> Key<'_> {
+        Key { prefix: &self.prefix, word, number }
     }
 
     /// What the key of every coupon begins with, for scripts that read several.
@@ -87,6 +104,24 @@ impl Keys {
     /// Matches every key of the shard, for `SCAN`.
     pub fn shard_pattern(&self) -> String {
         format!("{}*", escape_glob(&self.prefix))
+    }
+}
+
+impl fmt::Display for Key<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.prefix, self.word)?;
+        self.number.map_or(Ok(()), |number| write!(f, "{number}"))
+    }
+}
+
+impl ToRedisArgs for Key<'_> {
+    fn write_redis_args<W: ?Sized + RedisWrite>(&self, out: &mut W) {
+        let mut arg = out.writer_for_next_arg();
+        let number = self.number.map(Decimal::new);
+        let number = number.as_ref().map_or(&[][..], Decimal::as_bytes);
+        for part in [self.prefix.as_bytes(), self.word.as_bytes(), number] {
+            arg.write_all(part).expect("memory takes every text");
+        }
     }
 }
 

@@ -2,14 +2,24 @@
 //!
 //! Plumbing. Deliberately knows no rule of a sale and nothing of MySQL.
 
+mod address;
+mod command;
+mod connection;
 mod error;
+mod frame;
 mod keys;
 mod link;
 mod live;
+mod pipe;
+mod reply;
 mod script;
 
+pub use address::LinkConfig;
+pub use command::Command;
+pub use connection::Connection;
 pub use error::KvError;
-pub use keys::Keys;
-pub use link::{Connection, Link, LinkConfig};
+pub use keys::{Key, Keys};
+pub use link::Link;
 pub use live::Live;
-pub use script::{Reply, Script};
+pub use reply::Reply;
+pub use script::Script;

@@ -14,7 +14,7 @@ use crate::db::activities;
 use crate::db::claim_rows::{self, Which};
 use crate::db::coupons::{self, Stored};
 use crate::domain::{Claim, CouponId, Seq};
-use crate::kv::{Keys, KvError, Reply, Script};
+use crate::kv::{Command, Keys, KvError, Script};
 use crate::stock::{Presence, Published, published};
 
 /// Coupons of one page.
@@ -56,10 +56,12 @@ impl Rebuild<'_> {
 
     async fn publish(&self, page: &[Stored]) -> Result<(), RecoveryError> {
         let stock = &self.recovery.stock;
-        let commands = page.iter().map(|stored| {
+        let publishing = page.iter().map(|stored| {
             stock.publishing(&self.connection, &self.marker, &stored.coupon, Presence::MayBeNew, PIPELINE_WAIT)
         });
-        for (reply, stored) in self.send(commands.collect()).await?.iter().zip(page) {
+        let commands: Vec<Command> = publishing.collect();
+        let replies = self.connection.eval_all(&commands, PIPELINE_WAIT + WAIT).await?;
+        for (reply, stored) in replies.iter().zip(page) {
             match published(reply)? {
                 Published::Done | Published::Older { .. } => {}
                 Published::BelowClaimed => {
@@ -176,15 +178,15 @@ impl Rebuild<'_> {
     async fn flush(&self, full: &mut Vec<Chunk>) -> Result<(), RecoveryError> {
         let chunks: Vec<Chunk> = full.drain(..).filter(|chunk| chunk.highest > 0).collect();
         let claims: usize = chunks.iter().map(|chunk| chunk.claims.len()).sum();
-        let commands = chunks.iter().map(|chunk| self.loading(chunk)).collect();
-        for reply in self.send(commands).await? {
+        let commands: Vec<Command> = chunks.iter().map(|chunk| self.loading(chunk)).collect();
+        for reply in self.connection.eval_all(&commands, PIPELINE_WAIT + WAIT).await? {
             self.own(reply.word() == "loaded")?;
         }
         self.recovery.progress.claims.fetch_add(claims as u64, Ordering::Relaxed);
         Ok(())
     }
 
-    fn loading(&self, chunk: &Chunk) -> redis::Cmd {
+    fn loading(&self, chunk: &Chunk) -> Command {
         let keys = self.recovery.stock.keys();
         let coupon = chunk.coupon;
         let mut names = vec![keys.live(), keys.coupon(coupon), keys.holes(coupon)];
@@ -197,18 +199,6 @@ impl Rebuild<'_> {
             cmd.arg(Keys::held_field(coupon, claim.nth)).arg(format!("{seq}:{entry}:{activity}"));
         }
         cmd
-    }
-
-    async fn send(&self, commands: Vec<redis::Cmd>) -> Result<Vec<Reply>, RecoveryError> {
-        let mut pipeline = redis::pipe();
-        for command in commands {
-            pipeline.add_command(command);
-        }
-        if pipeline.is_empty() {
-            return Ok(Vec::new());
-        }
-        let replies = self.connection.eval_all(&pipeline, PIPELINE_WAIT + WAIT).await?;
-        Ok(replies)
     }
 }
 

@@ -215,7 +215,7 @@ impl Rebuild<'_> {
     /// Deletes what Redis has of the shard; the outbox is empty by now, and `live`, beats and the sweeper's lock stay.
     async fn forget_keys(&self) -> Result<(), RecoveryError> {
         let keys = self.recovery.stock.keys();
-        let keep = [keys.live(), keys.outbox(), keys.sweeper()];
+        let keep = [keys.live(), keys.outbox(), keys.sweeper()].map(|key| key.to_string());
         let pattern = keys.shard_pattern();
         let mut cursor = 0_u64;
         loop {
@@ -229,7 +229,7 @@ impl Rebuild<'_> {
             let mut forgotten: Vec<String> = found.into_iter().filter(|key| !stays(key)).collect();
             while !forgotten.is_empty() {
                 let rest = forgotten.split_off(forgotten.len().min(FORGET_BATCH));
-                forgotten.insert(0, keys.live());
+                forgotten.insert(0, keys.live().to_string());
                 let mut cmd = Script::ForgetKeys.call(&forgotten);
                 cmd.arg(&self.marker);
                 self.own(self.connection.eval(&cmd, WAIT).await?.word() == "forgotten")?;

@@ -89,9 +89,10 @@ async fn damage_in_redis_is_named() {
     use Damage::Redis;
     let (app, crowd) = sold().await;
     let keys = app.stores.keys();
-    let coupon = keys.coupon(couponrush::domain::CouponId(1));
-    let holes = keys.holes(couponrush::domain::CouponId(1));
-    let (holder, stranger) = (keys.holder(crowd[3].user.id), keys.holder(couponrush::domain::UserId(999_999)));
+    let coupon = keys.coupon(couponrush::domain::CouponId(1)).to_string();
+    let holes = keys.holes(couponrush::domain::CouponId(1)).to_string();
+    let [holder, stranger] =
+        [crowd[3].user.id, couponrush::domain::UserId(999_999)].map(|user| keys.holder(user).to_string());
     let mut get = redis::cmd("HGET");
     get.arg(&holder).arg("1");
     let held: String = app.stores.redis(&get).await;
@@ -128,7 +129,7 @@ async fn repair_writes_back_what_only_redis_has_and_nothing_that_cannot_be() {
     let at = app.stores.number("SELECT claimed_at FROM claims WHERE seq = 7").await;
     app.stores.execute("DELETE FROM claims WHERE seq IN (7, 8); UPDATE coupons SET left_count = 22").await;
     // Never granted: its seq is above the amount.
-    let stranger = keys.holder(couponrush::domain::UserId(999_999));
+    let stranger = keys.holder(couponrush::domain::UserId(999_999)).to_string();
     Damage::Redis(&["HSET", &stranger, "1", "61:1700000000000-0:0"]).inflict(&app).await;
 
     let (holds, said) = audit(&app.stores, &["--repair"]).await;

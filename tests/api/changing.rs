@@ -32,7 +32,7 @@ async fn listed(app: &TestApp, token: &str) -> Vec<Value> {
 /// The amount, scheduled and claimed of the only coupon, as Redis has them.
 async fn in_redis(app: &TestApp) -> Vec<String> {
     let id = app.stores.number("SELECT id FROM coupons").await;
-    let key = app.stores.keys().coupon(couponrush::domain::CouponId(id.unsigned_abs()));
+    let key = app.stores.keys().coupon(couponrush::domain::CouponId(id.unsigned_abs())).to_string();
     let mut get = redis::cmd("HMGET");
     get.arg(key).arg(&["amount", "scheduled", "claimed", "description"]);
     app.stores.redis(&get).await

@@ -256,7 +256,8 @@ async fn a_full_backlog_refuses_with_nothing_done_and_sales_resume() {
     claimed.arg(app.stores.keys().coupon(coupon)).arg("claimed");
     assert_eq!(app.stores.redis::<u32>(&claimed).await, 1_000, "no unit is gone");
     let mut held = redis::cmd("EXISTS");
-    held.arg(late.iter().map(|customer| app.stores.keys().holder(customer.user.id)).collect::<Vec<_>>());
+    let keys = app.stores.keys();
+    held.arg(late.iter().map(|customer| keys.holder(customer.user.id)).collect::<Vec<_>>());
     assert_eq!(app.stores.redis::<u32>(&held).await, 0, "nobody holds one");
 
     drop(lock);

@@ -299,7 +299,7 @@ async fn a_lost_coupon_and_a_contradicting_claim_start_a_recovery() {
     app.settle().await;
     let keys = app.stores.keys();
     let coupon = keys.coupon(CouponId(1));
-    app.stores.redis::<u32>(redis::cmd("DEL").arg(&coupon)).await;
+    app.stores.redis::<u32>(redis::cmd("DEL").arg(coupon)).await;
     let answer = app.client().claim("shop", "rush", &crowd[20].token).await;
     assert_eq!((answer.status, answer.error().2.as_str()), (503, "unavailable"));
     let got = rush(&clients, &crowd[..30], ("shop", "rush"), 4, PATIENCE).await;

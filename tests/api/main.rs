@@ -9,6 +9,7 @@ mod beats;
 mod blacklist;
 mod changing;
 mod claiming;
+mod connecting;
 mod creating;
 mod durability;
 mod etcd;

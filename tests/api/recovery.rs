@@ -44,7 +44,8 @@ async fn contents(stores: &Stores, crowd: &[Customer]) -> BTreeMap<String, BTree
     let keys = stores.keys();
     let mut contents = BTreeMap::new();
     let hashes = [keys.coupon(CouponId(1)), keys.coupon(CouponId(2)), keys.names()];
-    for key in hashes.into_iter().chain(crowd.iter().map(|customer| keys.holder(customer.user.id))) {
+    let holders = crowd.iter().map(|customer| keys.holder(customer.user.id));
+    for key in hashes.into_iter().chain(holders).map(|key| key.to_string()) {
         let mut fields: BTreeMap<String, String> = stores.redis(redis::cmd("HGETALL").arg(&key)).await;
         for value in fields.values_mut().filter(|_| key.contains(":holder:")) {
             let (entry, activity) = value.rsplit_once(':').expect("it is a hold");
@@ -189,7 +190,7 @@ async fn holes_are_sold_last_and_in_the_end_there_are_none() {
     redis.empty();
     redis.restart().await;
     app.start_another().await;
-    let holes = app.stores.keys().holes(CouponId(1));
+    let holes = app.stores.keys().holes(CouponId(1)).to_string();
     let listed: Vec<u32> = app.stores.redis(redis::cmd("LRANGE").arg(&holes).arg(0).arg(-1)).await;
     assert_eq!(listed, [3, 17, 18]);
 
@@ -221,7 +222,7 @@ async fn the_outbox_is_drained_before_anything_is_loaded() {
     let mut first = claim_all(app.client(), &crowd[..10]).await;
     app.settle().await;
     // The clock of Redis is set back: entries are dated an hour later than it from now on.
-    let (outbox, id) = (app.stores.keys().outbox(), format!("{}-0", (now_seconds() + 3_600) * 1_000));
+    let (outbox, id) = (app.stores.keys().outbox().to_string(), format!("{}-0", (now_seconds() + 3_600) * 1_000));
     app.stores.redis::<String>(redis::cmd("XADD").arg(&outbox).arg(&id).arg("c").arg("")).await;
     app.stores.redis::<u32>(redis::cmd("XDEL").arg(&outbox).arg(&id)).await;
     // Claims that only Redis knows of.

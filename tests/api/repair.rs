@@ -67,13 +67,14 @@ async fn where_redis_was_lowered_and_mysql_was_not_mysql_wins() {
     let customers = app.customers(6).await;
     client.create_coupon("shop", &shop, "ten", 5).await;
     nothing_lags(&app).await;
-    let key = app.stores.keys().coupon(CouponId(app.stores.number("SELECT id FROM coupons").await.unsigned_abs()));
+    let keys = app.stores.keys();
+    let key = keys.coupon(CouponId(app.stores.number("SELECT id FROM coupons").await.unsigned_abs()));
     for customer in &customers[..2] {
         assert_eq!(client.claim("shop", "ten", customer).await.result(), "claimed");
     }
     // What a crash between Redis' lowering and MySQL's commit leaves: the lowering is announced, and Redis is ahead.
     let mut set = redis::cmd("HSET");
-    set.arg(&key).arg(&["revision", "6", "amount", "2"]);
+    set.arg(key).arg(&["revision", "6", "amount", "2"]);
     app.stores.redis::<()>(&set).await;
     assert_eq!(client.claim("shop", "ten", &customers[2]).await.result(), "sold-out");
     app.stores.execute("UPDATE coupons SET revision = revision + 1, changed_at = NOW(3)").await;

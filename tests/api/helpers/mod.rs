@@ -103,7 +103,7 @@ impl TestApp {
 
     /// Waits until MySQL has every claim and the outbox is empty.
     pub async fn settle(&self) {
-        let outbox = self.stores.keys().outbox();
+        let outbox = self.stores.keys().outbox().to_string();
         eventually("the outbox is empty", || async {
             self.stores.redis::<u64>(redis::cmd("XLEN").arg(&outbox)).await == 0
         })

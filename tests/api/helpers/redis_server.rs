@@ -32,6 +32,11 @@ impl RedisServer {
         format!("redis://127.0.0.1:{}/", self.port)
     }
 
+    /// Its Unix socket, beside its folder.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.with_extension("sock")
+    }
+
     /// Kills the process, as a crash does.
     pub fn kill(&mut self) {
         self.child.kill().expect("it runs");
@@ -93,6 +98,7 @@ impl Drop for RedisServer {
         let _ = self.child.kill();
         let _ = self.child.wait();
         let _ = std::fs::remove_dir_all(&self.folder);
+        let _ = std::fs::remove_file(self.socket());
         // Copies have its name and an extension.
         let name = self.folder.file_name().expect("it has one").to_string_lossy().into_owned();
         let siblings = std::fs::read_dir(self.folder.parent().expect("it has one")).into_iter().flatten().flatten();
@@ -121,6 +127,8 @@ fn spawn(port: u16, folder: &PathBuf) -> Child {
         .args(["--appendonly", "yes", "--appendfsync", "always"])
         .arg("--dir")
         .arg(folder)
+        .arg("--unixsocket")
+        .arg(folder.with_extension("sock"))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()

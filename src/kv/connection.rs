@@ -1,0 +1,177 @@
+//! One connection to one Redis process.
+//!
+//! It never reconnects: it stays bound to the process it was made to, whose `run_id` it knows, so that no claim is ever sent
+//! to a process that nobody has compared. Every call has a deadline, and a reply that is read after it does not count.
+
+use std::io;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use redis::{Cmd, Value};
+use tokio::sync::Mutex;
+
+use super::address::LinkConfig;
+use super::pipe::Pipe;
+use super::reply::{each, value};
+use super::{Command, KvError, Reply, Script};
+
+/// How long connecting may take, and every call that is made for the connection's own sake.
+const CONNECT_WAIT: Duration = Duration::from_secs(2);
+
+/// A connection to one Redis process.
+pub struct Connection {
+    pipe: Pipe,
+    run_id: String,
+    origin: Instant,
+    /// The server's clock, in ms, at `origin`. Rewritten by each probe.
+    server_ms_at_origin: AtomicI64,
+    /// How often the scripts were loaded again, and who does it: of many callers that miss them one loads them.
+    reloads: AtomicU64,
+    reloading: Mutex<()>,
+}
+
+impl Connection {
+    /// Connects, loads the scripts and learns which process answers.
+    ///
+    /// # Errors
+    /// [`KvError`]; nothing has been changed but the server's cache of scripts.
+    pub async fn open(config: &LinkConfig) -> Result<Self, KvError> {
+        let connecting = tokio::time::timeout(CONNECT_WAIT, config.connect()).await;
+        let pipe = connecting.map_err(|_| KvError::TimedOut)?.map_err(KvError::Unreachable)?;
+        let mut connection = Self {
+            pipe,
+            run_id: String::new(),
+            origin: Instant::now(),
+            server_ms_at_origin: AtomicI64::new(0),
+            reloads: AtomicU64::new(0),
+            reloading: Mutex::new(()),
+        };
+        for command in config.greeting() {
+            connection.call(&command, CONNECT_WAIT).await?;
+        }
+        let info = connection.call(redis::cmd("INFO").arg("server"), CONNECT_WAIT).await?;
+        connection.run_id = run_id(&info).ok_or(KvError::Unreadable)?;
+        connection.load_scripts(CONNECT_WAIT).await?;
+        connection.measure_clock().await?;
+        Ok(connection)
+    }
+
+    /// The Redis process at the other end.
+    pub fn run_id(&self) -> &str {
+        &self.run_id
+    }
+
+    /// The server's clock, in ms since 1970, as last measured; wrong by half a round trip at most.
+    pub fn server_ms(&self) -> i64 {
+        self.server_ms_at_origin.load(Ordering::Relaxed) + elapsed_ms(self.origin)
+    }
+
+    /// Waits until the connection is of no more use, and says why. The reason is given once.
+    pub(super) async fn ended(&self) -> io::Error {
+        self.pipe.ended().await
+    }
+
+    /// Sends a command and waits up to `wait` for its reply.
+    ///
+    /// # Errors
+    /// [`KvError`]; a reply that comes too late is [`KvError::TimedOut`], also where it was read.
+    pub async fn call(&self, cmd: &Cmd, wait: Duration) -> Result<Value, KvError> {
+        let deadline = Instant::now() + wait;
+        value(&self.exchange(1, deadline, |buffer| buffer.extend_from_slice(&cmd.get_packed_command())).await?)
+    }
+
+    /// Calls a script, and loads the scripts again where the server has forgotten them.
+    ///
+    /// # Errors
+    /// As [`Connection::call`], and [`KvError::Unreadable`] for a reply that is not an array of words.
+    pub async fn eval(&self, command: &Command, wait: Duration) -> Result<Reply, KvError> {
+        let deadline = Instant::now() + wait;
+        let reloads = self.reloads.load(Ordering::SeqCst);
+        match Reply::new(self.exchange(1, deadline, |buffer| command.write_to(buffer)).await?) {
+            Err(error) if error.is_no_script() => {
+                // The script did not run, whatever becomes of loading it.
+                self.reload_scripts(reloads, wait).await.map_err(|_| KvError::NotConnected)?;
+                Reply::new(self.exchange(1, deadline, |buffer| command.write_to(buffer)).await?)
+            }
+            other => other,
+        }
+    }
+
+    /// Sends commands together and gives their replies in order.
+    ///
+    /// # Errors
+    /// As [`Connection::call`]; a command that Redis answers with an error fails the whole.
+    pub async fn call_all(&self, pipeline: &redis::Pipeline, wait: Duration) -> Result<Vec<Value>, KvError> {
+        let packed = pipeline.get_packed_pipeline();
+        let deadline = Instant::now() + wait;
+        let replies = self.exchange(pipeline.len(), deadline, |buffer| buffer.extend_from_slice(&packed)).await?;
+        each(&replies, value)
+    }
+
+    /// Calls scripts together and gives their replies in order. The scripts are loaded since the connection was made; where
+    /// the server has forgotten them since, nothing has happened.
+    ///
+    /// # Errors
+    /// As [`Connection::call_all`] and [`Connection::eval`].
+    pub async fn eval_all(&self, commands: &[Command], wait: Duration) -> Result<Vec<Reply>, KvError> {
+        let pack = |buffer: &mut Vec<u8>| commands.iter().for_each(|command| command.write_to(buffer));
+        let replies = self.exchange(commands.len(), Instant::now() + wait, pack).await?;
+        each(&replies, |reply| Reply::new(reply.to_vec()))
+    }
+
+    async fn exchange(
+        &self,
+        replies: usize,
+        deadline: Instant,
+        pack: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<Vec<u8>, KvError> {
+        if replies == 0 {
+            return Ok(Vec::new());
+        }
+        let bytes = tokio::time::timeout_at(deadline.into(), self.pipe.call(replies, pack)?).await;
+        // The timer is looked at only when the task is polled: a worker that was held up would take a late reply.
+        if Instant::now() > deadline {
+            return Err(KvError::TimedOut);
+        }
+        bytes.unwrap_or(Err(KvError::TimedOut))
+    }
+
+    async fn load_scripts(&self, wait: Duration) -> Result<(), KvError> {
+        for code in Script::sources() {
+            self.call(redis::cmd("SCRIPT").arg("LOAD").arg(code), wait).await?;
+        }
+        Ok(())
+    }
+
+    /// Loads the scripts, unless that was done since the caller counted `reloads`.
+    async fn reload_scripts(&self, reloads: u64, wait: Duration) -> Result<(), KvError> {
+        let _reloading = tokio::time::timeout(wait, self.reloading.lock()).await.map_err(|_| KvError::TimedOut)?;
+        if self.reloads.load(Ordering::SeqCst) == reloads {
+            self.load_scripts(wait).await?;
+            self.reloads.fetch_add(1, Ordering::SeqCst);
+        }
+        Ok(())
+    }
+
+    /// Asks the server for its time, which also shows that it answers.
+    ///
+    /// # Errors
+    /// As [`Connection::call`].
+    pub(super) async fn measure_clock(&self) -> Result<(), KvError> {
+        let sent = elapsed_ms(self.origin);
+        let reply = self.call(&redis::cmd("TIME"), CONNECT_WAIT).await?;
+        let middle = i64::midpoint(sent, elapsed_ms(self.origin));
+        let (seconds, micros): (i64, i64) = redis::from_redis_value(reply).map_err(|_| KvError::Unreadable)?;
+        self.server_ms_at_origin.store(seconds * 1_000 + micros / 1_000 - middle, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+fn elapsed_ms(origin: Instant) -> i64 {
+    i64::try_from(origin.elapsed().as_millis()).expect("a process does not run for 292 million years")
+}
+
+fn run_id(info: &Value) -> Option<String> {
+    let info: String = redis::from_redis_value_ref(info).ok()?;
+    info.lines().find_map(|line| line.strip_prefix("run_id:")).map(|id| id.trim().to_owned())
+}
