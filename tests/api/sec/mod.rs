@@ -1,7 +1,10 @@
 //! `/product`, `/activity` and `/sec`: sales with a window and limits.
 
+mod activities;
+mod bad_input;
 mod buying;
 mod products;
+mod sales;
 
 use couponrush::domain::Kind;
 use serde_json::{Value, json};
@@ -40,7 +43,8 @@ impl Sale {
 
     /// A product of `shop`.
     async fn product(&self, name: &str, total: u32) -> u64 {
-        let answer = self.post("/product/create", &self.shop, &json!({"product_name": name, "product_total": total})).await;
+        let answer =
+            self.post("/product/create", &self.shop, &json!({"product_name": name, "product_total": total})).await;
         data(&answer)["product_id"].as_u64().expect("an id is a number")
     }
 

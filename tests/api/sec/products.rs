@@ -20,7 +20,8 @@ async fn a_product_is_a_scheduled_coupon_of_whoever_made_it() {
             )
             .await,
     );
-    let form = app.client().send("POST", "/product/create/", &admin, Some("product_name=a+b%26c&product_total=7")).await;
+    let form =
+        app.client().send("POST", "/product/create/", &admin, Some("product_name=a+b%26c&product_total=7")).await;
     let second = data(&form);
 
     let list = data(&app.instances[1].client.get("/product/list?page=0", &ann).await);
