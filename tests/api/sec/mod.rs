@@ -3,7 +3,10 @@
 mod activities;
 mod bad_input;
 mod buying;
+mod losses;
 mod products;
+mod quota;
+mod redeeming;
 mod sales;
 
 use couponrush::domain::Kind;
