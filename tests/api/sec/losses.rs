@@ -4,7 +4,7 @@ use couponrush::domain::Kind;
 use serde_json::json;
 
 use super::{Sale, data, refusal};
-use crate::helpers::{RedisServer, Stores, TestApp, eventually};
+use crate::helpers::{RedisServer, Stores, TestApp};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_activity_sells_its_total_once_though_redis_forgets_everything_meanwhile() {
@@ -25,16 +25,14 @@ async fn an_activity_sells_its_total_once_though_redis_forgets_everything_meanwh
 
     let mut told = Vec::new();
     for (n, customer) in customers[6..].iter().enumerate() {
-        let answer = std::sync::Mutex::new(None);
-        eventually("he is told whether he has bought it", || async {
-            let asked = sale.kill(n % 2, customer, product).await;
-            let code = if asked.status == 200 { 200 } else { refusal(&asked).1 };
-            *answer.lock().expect("nobody panics") = Some(code);
-            // Being loaded; and in the second of the loading nothing is sold where there is a quota.
-            ![1008, 1009, 1011].contains(&code)
-        })
-        .await;
-        told.push(answer.into_inner().expect("nobody panics").expect("he was told"));
+        // In the second of the loading nothing is sold where there is a quota.
+        let code = loop {
+            let (code, _) = sale.kill_until_told(n % 2, customer, product).await;
+            if code != 1011 {
+                break code;
+            }
+        };
+        told.push(code);
     }
     // 1010 where the answer that said so was lost.
     assert!(told[..4].iter().all(|code| [200, 1010].contains(code)), "{told:?}");

@@ -9,10 +9,12 @@ mod quota;
 mod redeeming;
 mod sales;
 
+use std::time::Instant;
+
 use couponrush::domain::Kind;
 use serde_json::{Value, json};
 
-use crate::helpers::{Answer, TestApp, now_seconds};
+use crate::helpers::{Answer, DEADLINE, TestApp, now_seconds};
 
 /// A service in which `shop`, a saler, can sell.
 struct Sale {
@@ -68,6 +70,20 @@ impl Sale {
         self.post_to(instance, "/sec/kill", token, &json!({"product_id": product})).await
     }
 
+    /// As [`Sale::kill`], again as long as the service says that it is overloaded or being loaded. Who was granted a unit
+    /// meanwhile is told 1010.
+    async fn kill_until_told(&self, instance: usize, token: &str, product: u64) -> (u64, Answer) {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let answer = self.kill(instance, token, product).await;
+            match answer.status {
+                200 => return (200, answer),
+                503 => assert!(Instant::now() < deadline, "{answer:?}"),
+                _ => return (refusal(&answer).1, answer),
+            }
+        }
+    }
+
     async fn info(&self, instance: usize, product: u64) -> Value {
         let path = format!("/sec/info?product_id={product}");
         data(&self.app.instances[instance].client.get(&path, "").await)
@@ -112,7 +128,7 @@ fn refusal(answer: &Answer) -> (u16, u64) {
     assert_eq!(body.as_object().map(serde_json::Map::len), Some(3), "{answer:?}");
     let code = body["code"].as_u64().expect("a number");
     assert!(code == 1010 || body["data"] == json!(""), "{answer:?}");
-    assert_eq!(answer.header("Retry-After") != "", [429, 503].contains(&answer.status), "{answer:?}");
-    assert_eq!(answer.header("WWW-Authenticate") != "", answer.status == 401, "{answer:?}");
+    assert_eq!(!answer.header("Retry-After").is_empty(), [429, 503].contains(&answer.status), "{answer:?}");
+    assert_eq!(!answer.header("WWW-Authenticate").is_empty(), answer.status == 401, "{answer:?}");
     (answer.status, code)
 }
