@@ -1,6 +1,7 @@
 //! `/product`, `/activity` and `/sec`: sales with a window and limits.
 
 mod activities;
+mod admission;
 mod bad_input;
 mod buying;
 mod losses;
@@ -8,6 +9,7 @@ mod products;
 mod quota;
 mod redeeming;
 mod sales;
+mod signed;
 
 use std::time::Instant;
 
