@@ -42,9 +42,12 @@ local coupon = call('HMGET', KEYS[2], 'amount', 'claimed', 'scheduled', 'activit
 if not coupon[1] then
   return {'missing'}
 end
-local activity = coupon[3] == '1' and ARGV[9]
+local scheduled = coupon[3] == '1'
+local activity = scheduled and ARGV[9]
+local stale = scheduled and tonumber(coupon[4] or 0) > tonumber(ARGV[8])
 
--- The holder before everything else: whoever holds what he may is told so, sold out, ended or not.
+-- The holder before everything else: whoever holds what he may is told so, sold out, ended or not. But by an old limit
+-- nobody is told that he may hold no more.
 local nth, field = 1, ARGV[4]
 local held = call('HGET', KEYS[3], field)
 if held then
@@ -59,7 +62,7 @@ if held then
     following = call('HGET', KEYS[3], field)
     nth = following and nth + 1 or nth
   end
-  if nth == wanted or nth >= limit then
+  if nth == wanted or (nth >= limit and not stale) then
     local entry = string.match(held, ':(.-):')
     local pending = call('XRANGE', KEYS[5], entry, entry)
     return {'already', held, #pending, nth}
@@ -68,8 +71,8 @@ if held then
 end
 
 local sold, in_second
-if coupon[3] == '1' then
-  if tonumber(coupon[4] or 0) > tonumber(ARGV[8]) then
+if scheduled then
+  if stale then
     return {'stale'}
   end
   if not activity then

@@ -23,7 +23,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::activities::Activities;
 use crate::api::Shared;
-use crate::auth::{ClaimTokens, HashError, Passwords, RevocationLimits, Revocations, SecretsError, UserTokens};
+use crate::auth::{
+    ClaimTokens, HashError, Passwords, RevocationLimits, Revocations, SecretsError, SignedForm, UserTokens,
+};
 use crate::config::{self, ServeArgs};
 use crate::db::migrate::{MigrateError, migrate};
 use crate::db::{Db, DbError, instances};
@@ -105,6 +107,7 @@ struct Ground {
     ops_listener: TcpListener,
     tokens: UserTokens,
     claim_tokens: ClaimTokens,
+    signed_form: Option<SignedForm>,
     activities: Arc<Activities>,
     revocations: Revocations,
     passwords: Passwords,
@@ -120,6 +123,7 @@ impl Application {
     /// [`StartError`].
     pub async fn build(args: &ServeArgs) -> Result<Self, StartError> {
         let (tokens, claim_tokens) = signers(&args.tokens)?;
+        let signed_form = parts::signed_form(args.sign_secret.as_deref())?;
         let redis = LinkConfig::new(&args.redis.redis_url).map_err(StartError::RedisUrl)?;
         let db = open_db(&args.mysql.mysql_url)?;
         let etcd = open_etcd(&args.etcd).await?;
@@ -155,6 +159,7 @@ impl Application {
             ops_listener,
             tokens,
             claim_tokens,
+            signed_form,
             activities,
             revocations,
             passwords,

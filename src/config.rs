@@ -57,6 +57,10 @@ pub const TOKEN_SECONDS_MAX: u32 = 31_536_000;
 pub const REVOKED_TOKENS_MAX: usize = 1_000_000;
 /// Names of users and coupons whose ids are remembered.
 pub const NAMES_MAX: u64 = 200_000;
+/// How long answers about what is on sale are shared, and of how many products.
+pub const SALES_LIST_AGE: Duration = Duration::from_secs(1);
+pub const SALES_PRODUCT_AGE: Duration = Duration::from_millis(200);
+pub const SALES_PRODUCTS_MAX: u64 = 10_000;
 /// Users, addresses and names whose attempts are counted at once; about 50 bytes of memory each.
 pub const RATE_KEYS_MAX: usize = 900_000;
 /// Blocks of users and addresses that hold; about 60 bytes of memory each.
@@ -189,6 +193,10 @@ pub struct ServeArgs {
     pub etcd: EtcdArgs,
     #[command(flatten)]
     pub tokens: TokenArgs,
+    /// Lets customers buy by the signed form of `/sec/kill` instead of a token: at least 32 bytes, several as above. Weaker
+    /// than a token: what it gives out never ends, and no logout takes it back. Default: off.
+    #[arg(long, env = "COUPONRUSH_SIGN_SECRET", hide_env_values = true, value_name = "SECRET")]
+    pub sign_secret: Option<String>,
     /// Claims that MySQL may not have yet, 1000 to 10000000: the length of the channel and of the outbox. Above it
     /// attempts are answered 503 and nothing happens. About 50 bytes of memory each.
     #[arg(long, env = "COUPONRUSH_BACKLOG_MAX", default_value_t = 1_000_000, value_name = "CLAIMS",

@@ -1,4 +1,4 @@
-//! Who a name is, and which coupon a path names: two bounded caches in front of MySQL and Redis.
+//! Who a name or an id is, and which coupon a path or an id names: bounded caches in front of MySQL and Redis.
 //!
 //! Users are never renamed and never deleted, and neither are coupons, so what is known stays true. Who is unknown may
 //! register on another instance at any moment, so a miss is remembered for a second only.
@@ -9,7 +9,7 @@ use std::time::Duration;
 use moka::{future, sync};
 
 use crate::db::{Db, DbError, users};
-use crate::domain::{CouponId, User, UserName};
+use crate::domain::{CouponId, User, UserId, UserName};
 use crate::gate::Gate;
 use crate::kv::{Connection, KvError};
 use crate::stock::Stock;
@@ -27,6 +27,8 @@ pub struct Directory {
     users: future::Cache<String, User>,
     nobodies: sync::Cache<String, ()>,
     coupons: sync::Cache<String, CouponId>,
+    users_by_id: future::Cache<UserId, User>,
+    coupons_by_id: sync::Cache<CouponId, ()>,
 }
 
 /// Why a name could not be looked up.
@@ -56,6 +58,8 @@ impl Directory {
             users: future::Cache::new(names_max),
             nobodies: sync::Cache::builder().max_capacity(names_max).time_to_live(MISS_AGE).build(),
             coupons: sync::Cache::new(names_max),
+            users_by_id: future::Cache::new(names_max),
+            coupons_by_id: sync::Cache::new(names_max),
         }
     }
 
@@ -85,6 +89,24 @@ impl Directory {
         }
     }
 
+    /// The user with this id; `None` where there is none, which is not remembered.
+    ///
+    /// # Errors
+    /// [`FindError::Mysql`].
+    pub async fn user_by_id(&self, id: UserId) -> Result<Option<User>, FindError> {
+        let look_up = async {
+            let user = users::find_by_id(&self.db, id).await.map_err(NoUser::Db)?;
+            user.ok_or(NoUser::Nobody)
+        };
+        match self.users_by_id.try_get_with(id, look_up).await {
+            Ok(user) => Ok(Some(user)),
+            Err(error) => match &*error {
+                NoUser::Nobody => Ok(None),
+                NoUser::Db(error) => Err(FindError::Mysql(crate::error_chain(error))),
+            },
+        }
+    }
+
     /// Forgets that nobody is called `name`: somebody has just registered.
     pub fn welcome(&self, name: &UserName) {
         self.nobodies.invalidate(name.as_str());
@@ -106,6 +128,28 @@ impl Directory {
                 Ok(Some(id))
             }
             Some(None) => Ok(None),
+            None => Err(FindError::Redis(None)),
+        }
+    }
+
+    /// Whether there is a coupon with this id.
+    ///
+    /// # Errors
+    /// [`FindError::Redis`].
+    pub async fn has_coupon(&self, connection: &Connection, id: CouponId) -> Result<bool, FindError> {
+        if self.coupons_by_id.contains_key(&id) {
+            return Ok(true);
+        }
+        let live = self.gate.live().map_err(|_| FindError::Redis(None))?;
+        let found = self.stock.facts(connection, &live, &[id], FIND_WAIT).await;
+        match found.map_err(|error| FindError::Redis(Some(error)))? {
+            Some(found) => {
+                let is_there = found.iter().any(Option::is_some);
+                if is_there {
+                    self.coupons_by_id.insert(id, ());
+                }
+                Ok(is_there)
+            }
             None => Err(FindError::Redis(None)),
         }
     }

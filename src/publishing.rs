@@ -89,14 +89,15 @@ impl Publishing {
         saler: &User,
         new: &NewCoupon,
         coupons_max: u32,
-    ) -> Result<(), PublishError> {
+    ) -> Result<CouponId, PublishError> {
         let reached = self.reach(link).await?;
         let coupon = coupons::insert(&self.db, saler, new, coupons_max).await.map_err(|error| match error {
             InsertError::NameTaken => PublishError::NameTaken,
             InsertError::TooMany => PublishError::TooMany,
             InsertError::Db(error) => error.into(),
         })?;
-        self.publish(&reached, &coupon, Presence::MayBeNew).await
+        self.publish(&reached, &coupon, Presence::MayBeNew).await?;
+        Ok(coupon.id)
     }
 
     /// Changes a coupon: on return the change is in force.

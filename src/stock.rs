@@ -5,6 +5,7 @@
 
 mod facts;
 mod lists;
+mod units;
 
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ const NOT_AFTER_GRACE_MS: i64 = 100;
 
 pub use facts::Facts;
 pub use lists::{Held, Offered};
+pub use units::Units;
 
 /// The shard's scripts, bound to its keys.
 #[derive(Debug, Clone)]

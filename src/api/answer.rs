@@ -5,7 +5,8 @@ use actix_web::{HttpResponse, HttpResponseBuilder};
 use bytes::Bytes;
 use serde::Serialize;
 
-const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
+/// What JSON is sent as.
+pub const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
 const SERIALIZES: &str = "our own types have string keys and no failing serializers";
 
 /// `body` as JSON.

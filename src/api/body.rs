@@ -71,14 +71,14 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
 pub async fn check(request: &mut ServiceRequest) -> Result<(), HttpResponse> {
     let Some(limits) = request.app_data::<web::Data<Shared>>().map(|shared| shared.body) else { return Ok(()) };
     if announces_too_much(request, limits.bytes_max) {
-        return Err(refusal(request, &ApiError::too_large(limits.bytes_max)));
+        return Err(refusal(request, ApiError::too_large(limits.bytes_max)));
     }
     if request.chunked().unwrap_or(false) {
         let mut payload = request.take_payload();
         match read(&mut payload, limits).await {
             Ok(bytes) => request.set_payload(Payload::from(Bytes::from(bytes))),
             Err(error) => {
-                return Err(refusal(request, &error).map_body(|_, body| BoxBody::new(Closing { body, _rest: payload })));
+                return Err(refusal(request, error).map_body(|_, body| BoxBody::new(Closing { body, _rest: payload })));
             }
         }
     }
@@ -86,9 +86,9 @@ pub async fn check(request: &mut ServiceRequest) -> Result<(), HttpResponse> {
 }
 
 /// As the route's own errors: a login answers with a `kind` whatever happens.
-fn refusal(request: &ServiceRequest, error: &ApiError) -> HttpResponse {
+fn refusal(request: &ServiceRequest, error: ApiError) -> HttpResponse {
     let is_login = request.path().trim_end_matches('/') == "/api/auth";
-    if is_login { error.login_response() } else { error.response() }
+    if is_login { error.login_response() } else { super::refuse(request.path(), error) }
 }
 
 fn announces_too_much(request: &ServiceRequest, bytes_max: usize) -> bool {
@@ -97,7 +97,11 @@ fn announces_too_much(request: &ServiceRequest, bytes_max: usize) -> bool {
     length.is_some_and(|length| length > bytes_max as u64)
 }
 
-async fn read<P>(mut payload: P, limits: BodyLimits) -> Result<Vec<u8>, ApiError>
+/// The body as it was sent.
+///
+/// # Errors
+/// 413 where it is too long, 400 where it drips; after these the connection is closed.
+pub async fn read<P>(mut payload: P, limits: BodyLimits) -> Result<Vec<u8>, ApiError>
 where
     P: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
 {

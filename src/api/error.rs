@@ -3,9 +3,9 @@
 //! Layers below have errors of their own. They become an [`ApiError`] here, by explicit decision; their text goes to the
 //! log, never to a client.
 
-use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header;
+use actix_web::{HttpResponse, HttpResponseBuilder};
 use serde::Serialize;
 
 use super::answer;
@@ -14,6 +14,7 @@ use crate::db::DbError;
 use crate::directory::FindError;
 use crate::gate::{BadSetting, BlockError, TurnedAway};
 use crate::publishing::PublishError;
+use crate::scheduling::{ACTIVITIES_OF_A_COUPON_MAX, ScheduleError};
 
 /// What a program reads in `code`; the wire contract's table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +59,7 @@ impl Code {
         }
     }
 
-    const fn status(self) -> StatusCode {
+    pub const fn status(self) -> StatusCode {
         match self {
             Self::BadRequest | Self::NameTaken => StatusCode::BAD_REQUEST,
             Self::NotLoggedIn | Self::TokenExpired | Self::WrongPassword | Self::WrongKind | Self::NotYours => {
@@ -139,6 +140,14 @@ impl ApiError {
         Self::new(Code::UnknownOutcome, "No answer in time: it may have happened. Asking again is safe and tells.")
     }
 
+    pub const fn code(&self) -> Code {
+        self.code
+    }
+
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     pub fn response(&self) -> HttpResponse {
         self.respond(None, None)
     }
@@ -154,7 +163,12 @@ impl ApiError {
     }
 
     fn respond(&self, kind: Option<&'static str>, data: Option<[(); 0]>) -> HttpResponse {
-        let status = self.code.status();
+        let builder = self.builder(self.code.status());
+        answer::json(builder, &Body { message: &self.message, code: self.code.as_str(), kind, data })
+    }
+
+    /// An answer with `status`, and with what every error of that status says in its headers.
+    pub fn builder(&self, status: StatusCode) -> HttpResponseBuilder {
         let mut builder = HttpResponse::build(status);
         if status == StatusCode::UNAUTHORIZED {
             builder.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
@@ -165,7 +179,7 @@ impl ApiError {
         if self.closes {
             builder.force_close();
         }
-        answer::json(builder, &Body { message: &self.message, code: self.code.as_str(), kind, data })
+        builder
     }
 }
 
@@ -243,6 +257,24 @@ impl From<PublishError> for ApiError {
                 log::warn!("publishing: {}", crate::error_chain(&error));
                 Self::unknown_outcome()
             }
+        }
+    }
+}
+
+impl From<ScheduleError> for ApiError {
+    fn from(error: ScheduleError) -> Self {
+        match error {
+            ScheduleError::NoSuchCoupon => Self::new(Code::NotFound, "No such product."),
+            ScheduleError::NoSuchActivity => Self::new(Code::NotFound, "No such activity."),
+            ScheduleError::NotYours => Self::new(Code::NotYours, "Not your product."),
+            ScheduleError::TotalAboveAmount => Self::bad_request("total: it is above the product's."),
+            ScheduleError::Overlaps(other) => {
+                Self::bad_request(format!("start_time, end_time: activity {other} sells the product at that time."))
+            }
+            ScheduleError::TooMany => {
+                Self::bad_request(format!("product_id: it has {ACTIVITIES_OF_A_COUPON_MAX} activities already."))
+            }
+            ScheduleError::Publish(error) => error.into(),
         }
     }
 }

@@ -14,6 +14,7 @@ mod list_cache;
 mod lists;
 mod path;
 mod peer;
+mod sec;
 mod session;
 mod users;
 
@@ -24,10 +25,10 @@ use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
-use actix_web::{HttpResponse, Route, guard, web};
+use actix_web::{HttpRequest, HttpResponse, Route, guard, web};
 use tokio::sync::Semaphore;
 
-use crate::auth::{ClaimTokens, Passwords, Revocations, UserTokens};
+use crate::auth::{ClaimTokens, Passwords, Revocations, SignedForm, UserTokens};
 use crate::claiming::Claiming;
 use crate::db::Db;
 use crate::directory::Directory;
@@ -41,6 +42,7 @@ use error::{ApiError, Code};
 
 pub use body::BodyLimits;
 pub use list_cache::ListCache;
+pub use sec::{Sales, SalesLimits};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_BYTES_MAX: usize = 128;
@@ -56,12 +58,15 @@ pub struct Shared {
     pub passwords: Passwords,
     pub tokens: UserTokens,
     pub claim_tokens: ClaimTokens,
+    /// Where the operator has given a secret for it.
+    pub signed_form: Option<SignedForm>,
     pub revocations: Arc<Revocations>,
     pub health: Arc<Health>,
     pub body: BodyLimits,
     /// How long a read of Redis may take.
     pub kv_wait: Duration,
     pub saler_coupons_max: u32,
+    pub sales: Sales,
     /// A permit for each export that may run at once.
     pub exports: Arc<Semaphore>,
     pub admission: Admission,
@@ -77,6 +82,12 @@ impl Shared {
         let connection = link.connection().map_err(|_| ApiError::unavailable())?;
         let live = self.claiming.gate.live().map_err(|_| ApiError::unavailable())?;
         Ok((connection, live))
+    }
+
+    /// The clock that decides what is on sale: Redis', in ms since 1970.
+    fn server_ms(&self, link: &Link) -> Result<u64, ApiError> {
+        let connection = link.connection().map_err(|_| ApiError::unavailable())?;
+        Ok(u64::try_from(connection.server_ms()).unwrap_or(0))
     }
 }
 
@@ -95,6 +106,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
                 .route(web::post().to(coupons::create_coupon))
                 .default_service(allow("GET, HEAD, POST")),
         )
+        .configure(sec::routes)
         .service(at("/api/auth").route(web::post().to(users::log_in)).default_service(allow("POST")))
         .service(at("/api/auth/logout").route(web::post().to(users::log_out)).default_service(allow("POST")))
         .service(at("/api/users").route(web::post().to(users::register)).default_service(allow("POST")))
@@ -149,7 +161,7 @@ fn health_routes(config: &mut web::ServiceConfig) {
     config
         .service(at("/healthz").route(get().to(health::healthz)).default_service(allow("GET, HEAD")))
         .service(at("/readyz").route(get().to(health::readyz)).default_service(allow("GET, HEAD")))
-        .default_service(web::to(|| async { not_found() }));
+        .default_service(web::to(not_found));
 }
 
 /// A path, with and without a slash at its end. Without names in it two plain texts are compared; with names one regular
@@ -169,16 +181,21 @@ fn get() -> Route {
 
 /// 405 for every other method.
 fn allow(methods: &'static str) -> Route {
-    web::to(move || async move {
+    web::to(move |request: HttpRequest| async move {
         let error = ApiError::new(Code::MethodNotAllowed, format!("This path knows {methods}."));
-        let mut response = error.response();
+        let mut response = refuse(request.path(), error);
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
         response
     })
 }
 
-fn not_found() -> HttpResponse {
-    ApiError::new(Code::NotFound, "No such path.").response()
+async fn not_found(request: HttpRequest) -> HttpResponse {
+    refuse(request.path(), ApiError::new(Code::NotFound, "No such path."))
+}
+
+/// An error that no handler answers, in the words of the interface that the path belongs to.
+fn refuse(path: &str, error: ApiError) -> HttpResponse {
+    sec::refuse(path, error).unwrap_or_else(|error| error.response())
 }
 
 /// What every answer has in common: Camel-Case header names (existing plans extract with a case-sensitive expression),

@@ -1,7 +1,7 @@
 //! Accounts: registration, login, logout, passwords.
 
-use actix_web::http::header::{self, HeaderValue};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use serde::{Deserialize, Serialize};
 
 use super::error::{ApiError, Code, read_failed};
@@ -10,8 +10,11 @@ use super::{Shared, answer, body, path, peer};
 use crate::auth::Verified;
 use crate::db::DbError;
 use crate::db::users::{self, Account};
-use crate::domain::{Kind, NameError, Password, PasswordError, UserName};
+use crate::domain::{Kind, NameError, Password, PasswordError, User, UserName};
 use crate::{now_ms, now_seconds};
+
+const AUTH_SIGN: HeaderName = HeaderName::from_static("authsign");
+const USER_ID: HeaderName = HeaderName::from_static("user-id");
 
 #[derive(Deserialize)]
 struct Registration {
@@ -97,6 +100,7 @@ async fn log_in_inner(request: &HttpRequest, shared: &Shared, payload: web::Payl
     let token = HeaderValue::try_from(token).expect("a JWT is visible ASCII");
     let mut builder = HttpResponse::Ok();
     builder.insert_header((header::AUTHORIZATION, token));
+    sign(&mut builder, shared, &account.user);
     Ok(answer::json(builder, &Body { kind: account.user.kind.as_str(), message: "" }))
 }
 
@@ -123,6 +127,14 @@ async fn verified(shared: &Shared, form: Login) -> Result<Option<Account>, ApiEr
         }
     }
     Ok(Some(account))
+}
+
+/// What a customer signs with where the signed form is on.
+fn sign(builder: &mut HttpResponseBuilder, shared: &Shared, user: &User) {
+    if let (Some(signed_form), Kind::Customer) = (&shared.signed_form, user.kind) {
+        builder.insert_header((AUTH_SIGN, signed_form.auth_sign(user.id)));
+        builder.insert_header((USER_ID, user.id.0));
+    }
 }
 
 /// `POST /api/auth/logout`: the token that was sent stops working, where there is one.

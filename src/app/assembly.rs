@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Application, Ground, SHARD};
 use crate::activities::Activities;
-use crate::api::{BodyLimits, ListCache, Shared};
+use crate::api::{BodyLimits, ListCache, Sales, SalesLimits, Shared};
 use crate::claiming::Claiming;
 use crate::config::{self, ServeArgs};
 use crate::db::Db;
@@ -73,11 +73,13 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
         passwords: ground.passwords,
         tokens: ground.tokens,
         claim_tokens: ground.claim_tokens,
+        signed_form: ground.signed_form,
         revocations: Arc::new(ground.revocations),
         health: Arc::new(common.health(mirroring.is_some().then_some(&common.mirror), ground.warnings)),
         body: BodyLimits { bytes_max: config::BODY_BYTES_MAX, wait: config::BODY_WAIT },
         kv_wait: config::KV_WAIT,
         saler_coupons_max: args.saler_coupons_max,
+        sales: Sales::new(sales_limits()),
         exports: Arc::new(Semaphore::new(config::EXPORTS_MAX)),
         admission: ground.admission,
         trusted_proxies: args.admission.trusted_proxies.clone(),
@@ -167,6 +169,14 @@ fn instance_name(listener: &TcpListener, asked: SocketAddr) -> String {
     let address = listener.local_addr().unwrap_or(asked);
     let host: String = host.trim().chars().filter(char::is_ascii_graphic).take(200).collect();
     format!("{host}/{address}")
+}
+
+const fn sales_limits() -> SalesLimits {
+    SalesLimits {
+        list_age: config::SALES_LIST_AGE,
+        product_age: config::SALES_PRODUCT_AGE,
+        products_max: config::SALES_PRODUCTS_MAX,
+    }
 }
 
 fn ledger_settings(instance: String) -> Settings {

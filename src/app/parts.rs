@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use super::StartError;
-use crate::auth::{ClaimTokens, PasswordLimits, Passwords, Secrets, SecretsError, UserTokens};
+use crate::auth::{ClaimTokens, PasswordLimits, Passwords, Secrets, SecretsError, SignedForm, UserTokens};
 use crate::config::{self, AdmissionArgs, EtcdArgs, TokenArgs};
 use crate::db::{Db, DbError, Limits};
 use crate::etcd::{Etcd, EtcdConfig};
@@ -22,6 +22,16 @@ pub fn signers(args: &TokenArgs) -> Result<(UserTokens, ClaimTokens), SecretsErr
         None => secrets.for_claims(),
     };
     Ok((UserTokens::new(&secrets, args.token_seconds.into()), ClaimTokens::new(&claim_secrets)))
+}
+
+/// The signer of the signed form; `None` where `secret` is absent or empty, which is off.
+///
+/// # Errors
+/// [`SecretsError`], a sentence that names the setting.
+pub fn signed_form(secret: Option<&str>) -> Result<Option<SignedForm>, SecretsError> {
+    let secret = secret.filter(|secret| !secret.is_empty());
+    let secrets = secret.map(|secret| Secrets::parse("COUPONRUSH_SIGN_SECRET", secret)).transpose()?;
+    Ok(secrets.map(SignedForm::new))
 }
 
 /// The pool for a command or the service.

@@ -2,7 +2,8 @@
 //!
 //! A login checks a password ([`Passwords`]) and issues a token ([`UserTokens`]). Every later request shows the token:
 //! its signature and its end are checked ([`UserTokens::verify`]), then whether it has been revoked
-//! ([`Revocations::is_revoked`]), both in memory. [`ClaimTokens`] sign what a claim is proven with.
+//! ([`Revocations::is_revoked`]), both in memory. [`ClaimTokens`] sign what a claim is proven with. [`SignedForm`] is
+//! another service's way to say who asks, off unless wanted.
 //!
 //! Deliberately knows nothing of HTTP: headers and status codes belong to `api`.
 
@@ -13,6 +14,7 @@ mod revocation;
 mod revoked;
 mod secrets;
 mod session;
+mod signed_form;
 mod stored_password;
 mod token;
 
@@ -21,4 +23,5 @@ pub use password::{HashError, PasswordLimits, Passwords, Verified};
 pub use revocation::{RevocationLimits, Revocations, RevokeError};
 pub use secrets::{Secrets, SecretsError};
 pub use session::{Session, TokenId, TokenIdError};
+pub use signed_form::{NANCE_BYTES_MAX, SKEW_SECONDS_MAX, SignedForm, SignedFormError, SignedRequest};
 pub use token::{TokenError, UserTokens};

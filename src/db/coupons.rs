@@ -216,6 +216,29 @@ pub async fn page(db: &Db, after: CouponId, count: i64) -> Result<Vec<Stored>, D
     rows.into_iter().map(stored).collect()
 }
 
+/// Up to `count` coupons, newest first, after `skip`.
+///
+/// # Errors
+/// [`DbError`]; reading changes nothing.
+pub async fn newest(db: &Db, skip: i64, count: i64) -> Result<Vec<Coupon>, DbError> {
+    let mut connection = db.connect().await?;
+    let query =
+        coupons::table.inner_join(users::table).order(coupons::id.desc()).limit(count).offset(skip).select(columns());
+    let rows: Vec<Row> = db.within("list coupons", query.load(&mut connection)).await?;
+    rows.into_iter().map(|row| Ok(stored(row)?.coupon)).collect()
+}
+
+/// The saler of a coupon; `None` where there is no such coupon.
+///
+/// # Errors
+/// [`DbError`]; reading changes nothing.
+pub async fn find_saler(db: &Db, id: CouponId) -> Result<Option<UserId>, DbError> {
+    let mut connection = db.connect().await?;
+    let query = coupons::table.find(id.0).select(coupons::saler_id);
+    let saler: Option<u64> = db.within("find saler", async { query.first(&mut connection).await.optional() }).await?;
+    Ok(saler.map(UserId))
+}
+
 /// The highest seq stored of each coupon from `first` to `last` that has any.
 ///
 /// # Errors

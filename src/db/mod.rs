@@ -12,6 +12,7 @@ pub mod import;
 pub mod instances;
 pub mod migrate;
 pub mod mirrored;
+pub mod redemptions;
 pub mod revoked_tokens;
 pub(crate) mod schema;
 pub mod seed;

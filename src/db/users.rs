@@ -47,6 +47,24 @@ pub async fn find_by_name(db: &Db, name: &UserName) -> Result<Option<Account>, D
     row.map(account).transpose()
 }
 
+/// The user with this id; `None` where there is none.
+///
+/// # Errors
+/// [`DbError`]; reading changes nothing.
+pub async fn find_by_id(db: &Db, id: UserId) -> Result<Option<User>, DbError> {
+    let mut connection = db.connect().await?;
+    let query = users::table.find(id.0).select((
+        users::id,
+        users::username,
+        users::kind,
+        users::password_hash,
+        users::token_generation,
+    ));
+    let row: Option<(u64, String, String, String, u32)> =
+        db.within("find user", async { query.first(&mut connection).await.optional() }).await?;
+    Ok(row.map(account).transpose()?.map(|account| account.user))
+}
+
 /// Sets a password's hash where the stored one is still `from`; `false` where it is not. The password stays what it is,
 /// and so do the user's tokens.
 ///

@@ -86,6 +86,11 @@ impl Keys {
         Key { prefix: &self.prefix, word, number }
     }
 
+    /// String: a signed request of this user was seen; `digest` is a hash of what he made it unique with.
+    pub fn nonce(&self, user: UserId, digest: u128) -> String {
+        format!("{}nonce:{user}:{digest:032x}", self.prefix)
+    }
+
     /// What the key of every coupon begins with, for scripts that read several.
     pub fn coupon_prefix(&self) -> String {
         format!("{}coupon:", self.prefix)

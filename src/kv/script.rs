@@ -22,6 +22,7 @@ pub enum Script {
     LoadClaims,
     LoadActivities,
     ForgetKeys,
+    ReadUnits,
 }
 
 struct Loaded {
@@ -31,7 +32,7 @@ struct Loaded {
 }
 
 /// In the order of [`Script`].
-static SCRIPTS: LazyLock<[Loaded; 11]> = LazyLock::new(|| {
+static SCRIPTS: LazyLock<[Loaded; 12]> = LazyLock::new(|| {
     [
         include_str!("../../lua/claim.lua"),
         include_str!("../../lua/set_coupon.lua"),
@@ -44,6 +45,7 @@ static SCRIPTS: LazyLock<[Loaded; 11]> = LazyLock::new(|| {
         include_str!("../../lua/load_claims.lua"),
         include_str!("../../lua/load_activities.lua"),
         include_str!("../../lua/forget_keys.lua"),
+        include_str!("../../lua/read_units.lua"),
     ]
     .map(|code| Loaded { code, call: packed_call(redis::Script::new(code).get_hash()) })
 });

@@ -36,6 +36,7 @@ mod registration;
 mod repair;
 mod rush;
 mod sales;
+mod sec;
 mod starting;
 mod stopping;
 mod storing;

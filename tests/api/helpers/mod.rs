@@ -170,6 +170,7 @@ pub fn arguments(stores: &Stores) -> ServeArgs {
         mysql: MysqlArgs { mysql_url: stores.mysql_url.clone() },
         etcd: EtcdArgs { etcd_endpoints: String::new(), etcd_prefix: EtcdServer::PREFIX.to_owned() },
         tokens: TokenArgs { jwt_secret: SECRET.to_owned(), claim_secret: None, token_seconds: 3_600 },
+        sign_secret: None,
         backlog_max: 100_000,
         saler_coupons_max: 100,
         start_wait: 10,

@@ -93,6 +93,14 @@ impl Stores {
         connection
     }
 
+    /// Holds a row of a table with an `id` until the guard is dropped: who wants to change it waits.
+    pub async fn hold_row(&self, table: &str, id: u64) -> AsyncMysqlConnection {
+        let mut connection = connect(&self.mysql_url).await;
+        let hold = format!("START TRANSACTION; SELECT id FROM {table} WHERE id = {id} FOR UPDATE");
+        connection.batch_execute(&hold).await.expect("MySQL does it");
+        connection
+    }
+
     /// Kills every other connection to this test's database; returns how many there were.
     pub async fn kill_connections(&self) -> usize {
         let others = "SELECT CAST(id AS CHAR) AS value FROM information_schema.processlist \

@@ -1,0 +1,112 @@
+//! Who is asking to buy: a token, as everywhere, or the signed form of the three-layer system.
+//!
+//! A signed request counts once on all instances together: what makes it unique is noted in Redis for as long as its time
+//! would let it pass again. That is the first thing it writes, so it comes last, after everything that memory can decide.
+//! Redis losing its memory loses these notes too; a request that is repeated then is one more attempt to claim, no more.
+
+use actix_web::HttpRequest;
+use actix_web::http::header;
+use redis::Value;
+
+use super::envelope::{SaleCode, SecError};
+use super::kill::Form;
+use super::{Shared, parameters};
+use crate::api::session::session;
+use crate::auth::{SKEW_SECONDS_MAX, SignedForm, SignedRequest};
+use crate::domain::{Kind, UserId};
+use crate::kv::{Connection, Link};
+
+const AUTH_SIGN: &str = "authsign";
+/// A request whose time lies a skew ahead passes until a skew after it.
+const NONCE_SECONDS: u64 = 2 * SKEW_SECONDS_MAX + 1;
+
+/// A customer who has said who he is.
+pub struct Asking {
+    pub customer: UserId,
+    /// Of a signed request: what makes it unique.
+    nonce: Option<u128>,
+}
+
+/// Who is asking, from what memory knows; a signed request still has to be [`Asking::once`].
+///
+/// # Errors
+/// 1001 where a signed request lacks a parameter, 1003, 1009.
+pub async fn asking(request: &HttpRequest, shared: &Shared, link: &Link, form: &Form) -> Result<Asking, SecError> {
+    let auth_sign = request.headers().get(AUTH_SIGN).and_then(|value| value.to_str().ok());
+    match (&shared.signed_form, auth_sign) {
+        (Some(signed_form), Some(auth_sign)) if !request.headers().contains_key(header::AUTHORIZATION) => {
+            signed(request, shared, link, form, (signed_form, auth_sign)).await
+        }
+        _ => with_token(request, shared, form),
+    }
+}
+
+fn with_token(request: &HttpRequest, shared: &Shared, form: &Form) -> Result<Asking, SecError> {
+    let user = session(request, shared).map_err(|error| SecError::from(error).of_kill())?.user;
+    if user.kind != Kind::Customer {
+        return Err(SecError::new(SaleCode::NotVerified, "Only customers can buy."));
+    }
+    if form.user.is_some_and(|id| id != user.id) {
+        return Err(SecError::new(SaleCode::NotVerified, "user_id: the token is another user's."));
+    }
+    Ok(Asking { customer: user.id, nonce: None })
+}
+
+async fn signed(
+    request: &HttpRequest,
+    shared: &Shared,
+    link: &Link,
+    form: &Form,
+    (signed_form, auth_sign): (&SignedForm, &str),
+) -> Result<Asking, SecError> {
+    let signed = SignedRequest {
+        product: form.product,
+        user: form.user.ok_or_else(|| parameters::missing("user_id"))?,
+        time: form.time.ok_or_else(|| parameters::missing("time"))?,
+        nance: form.nance.as_deref().ok_or_else(|| parameters::missing("nance"))?,
+        auth_code: form.auth_code.as_deref().ok_or_else(|| parameters::missing("auth_code"))?,
+    };
+    let refused = |message: &str| SecError::new(SaleCode::NotVerified, message);
+    let now_seconds = shared.server_ms(link)? / 1_000;
+    signed_form.verify(auth_sign, &signed, now_seconds).map_err(|error| refused(&format!("Not verified: {error}.")))?;
+    if !comes_from_an_allowed_page(request, shared) {
+        return Err(refused("Not verified: the page that the request comes from is not allowed."));
+    }
+    // Only who has been given a sign gets as far as asking MySQL, and that once.
+    let user = shared.directory.user_by_id(signed.user).await?;
+    if user.is_none_or(|user| user.kind != Kind::Customer) {
+        return Err(refused("Only customers can buy."));
+    }
+    Ok(Asking { customer: signed.user, nonce: Some(signed.nance_digest()) })
+}
+
+/// Whether the `Referer` is on the operator's list; nobody's is on an empty one.
+fn comes_from_an_allowed_page(request: &HttpRequest, shared: &Shared) -> bool {
+    let referer = request.headers().get(header::REFERER).and_then(|value| value.to_str().ok());
+    referer.is_some_and(|referer| shared.admission.settings.limits().allows_referer(referer))
+}
+
+impl Asking {
+    /// Makes sure that a signed request has not been seen before, by any instance.
+    ///
+    /// # Errors
+    /// 1003 where it has; 1009 where Redis cannot be asked.
+    pub async fn once(&self, shared: &Shared, link: &Link, connection: &Connection) -> Result<(), SecError> {
+        let Some(nonce) = self.nonce else { return Ok(()) };
+        let mut cmd = redis::cmd("SET");
+        cmd.arg(shared.claiming.stock.keys().nonce(self.customer, nonce))
+            .arg("")
+            .arg("NX")
+            .arg("EX")
+            .arg(NONCE_SECONDS);
+        match connection.call(&cmd, shared.claiming.wait).await {
+            Ok(Value::Okay) => Ok(()),
+            Ok(_) => Err(SecError::new(SaleCode::NotVerified, "nance: it has been used before.")),
+            Err(error) => {
+                link.report(&error);
+                log::warn!("a signed request could not be noted: {}", crate::error_chain(&error));
+                Err(SecError::new(SaleCode::Unavailable, "Not available at the moment. Nothing was bought; sign anew."))
+            }
+        }
+    }
+}

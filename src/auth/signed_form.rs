@@ -1,0 +1,180 @@
+//! The signed form of a request to buy: what clients of the three-layer system send instead of a token.
+//!
+//! A login gives a user his `AuthSign`, and he signs each request with it. Weaker than a token: an `AuthSign` never ends and
+//! no logout takes it back; only another secret does. So it is off unless the operator gives a secret for it. The hash is
+//! that system's, MD5, which is not a signature scheme: the secret, of at least 32 bytes, stands at its end and the user's id
+//! before it, so that nothing can be appended without knowing it.
+//!
+//! Deliberately has no clock and no memory: whether a request has been seen before is for the caller to find out.
+
+use std::fmt::Display;
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use md5::{Digest, Md5};
+
+use super::secrets::Secrets;
+use crate::domain::{CouponId, UserId};
+
+/// How far the time of a request may be from now, in seconds.
+pub const SKEW_SECONDS_MAX: u64 = 60;
+/// What makes a request unique has 1 to so many bytes.
+pub const NANCE_BYTES_MAX: usize = 64;
+
+/// Signs users and verifies what they have signed. The first secret signs, all verify.
+pub struct SignedForm {
+    secrets: Secrets,
+}
+
+/// A request as it was signed; the names are that system's.
+#[derive(Debug, Clone, Copy)]
+pub struct SignedRequest<'a> {
+    pub product: CouponId,
+    pub user: UserId,
+    /// Seconds since 1970.
+    pub time: u64,
+    pub nance: &'a str,
+    pub auth_code: &'a str,
+}
+
+/// Why a signed request does not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SignedFormError {
+    #[error("the signature is wrong")]
+    Wrong,
+    #[error("it was signed too long ago, or is not of now")]
+    NotOfNow,
+}
+
+impl SignedForm {
+    pub fn new(secrets: Secrets) -> Self {
+        Self { secrets }
+    }
+
+    /// What a user signs his requests with.
+    pub fn auth_sign(&self, user: UserId) -> String {
+        let first = self.secrets.iter().next().expect("Secrets has at least one");
+        auth_sign(user, first)
+    }
+
+    /// Whether `auth_sign` is `request`'s user's, `request` was signed with it, and is of `now_seconds`.
+    ///
+    /// # Errors
+    /// [`SignedFormError`].
+    pub fn verify(
+        &self,
+        auth_sign: &str,
+        request: &SignedRequest<'_>,
+        now_seconds: u64,
+    ) -> Result<(), SignedFormError> {
+        // Without a way out in the middle, so that the time tells nothing about which secret came close.
+        let is_users = self
+            .secrets
+            .iter()
+            .fold(false, |known, secret| known | is_same(auth_sign, &self::auth_sign(request.user, secret)));
+        let SignedRequest { product, user, time, nance, auth_code } = request;
+        let expected = md5_hex(format_args!("{product}:{user}:{time}:{nance}:{auth_sign}"));
+        if !(is_users & is_same(auth_code, &expected)) {
+            return Err(SignedFormError::Wrong);
+        }
+        if request.time.abs_diff(now_seconds) > SKEW_SECONDS_MAX {
+            return Err(SignedFormError::NotOfNow);
+        }
+        Ok(())
+    }
+}
+
+impl SignedRequest<'_> {
+    /// Stands for what makes the request unique, in a key of one length.
+    pub fn nance_digest(&self) -> u128 {
+        u128::from_be_bytes(Md5::digest(self.nance.as_bytes()).into())
+    }
+}
+
+fn auth_sign(user: UserId, secret: &[u8]) -> String {
+    let mut hash = Md5::new();
+    hash.update(format!("{user}:"));
+    hash.update(secret);
+    format!("{:032x}", u128::from_be_bytes(hash.finalize().into()))
+}
+
+fn md5_hex(text: impl Display) -> String {
+    format!("{:032x}", u128::from_be_bytes(Md5::digest(text.to_string()).into()))
+}
+
+/// In a time that does not tell how much of it is the same.
+fn is_same(sent: &str, expected: &str) -> bool {
+    verify_slices_are_equal(sent.as_bytes(), expected.as_bytes()).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: &str = "0123456789abcdef0123456789abcdef";
+    /// md5("7:0123456789abcdef0123456789abcdef"), by another program.
+    const AUTH_SIGN: &str = "cac3ac5cdd3767440b680e344b63fb93";
+    /// md5("5:7:1800000000:n-1:" and the above), likewise.
+    const AUTH_CODE: &str = "ed23ad44718bd97516d701860cf90f86";
+    const NOW: u64 = 1_800_000_000;
+
+    fn form(secrets: &str) -> SignedForm {
+        SignedForm::new(Secrets::parse("COUPONRUSH_SIGN_SECRET", secrets).expect("it is long enough"))
+    }
+
+    fn request() -> SignedRequest<'static> {
+        SignedRequest { product: CouponId(5), user: UserId(7), time: NOW, nance: "n-1", auth_code: AUTH_CODE }
+    }
+
+    #[test]
+    fn a_request_signed_by_another_program_counts() {
+        assert_eq!(form(SECRET).auth_sign(UserId(7)), AUTH_SIGN);
+        assert_eq!(form(SECRET).verify(AUTH_SIGN, &request(), NOW), Ok(()));
+    }
+
+    #[test]
+    fn a_request_counts_for_a_minute_before_and_after_its_time() {
+        for (now, verified) in [
+            (NOW - 60, Ok(())),
+            (NOW + 60, Ok(())),
+            (NOW - 61, Err(SignedFormError::NotOfNow)),
+            (NOW + 61, Err(SignedFormError::NotOfNow)),
+            (0, Err(SignedFormError::NotOfNow)),
+            (u64::MAX, Err(SignedFormError::NotOfNow)),
+        ] {
+            assert_eq!(form(SECRET).verify(AUTH_SIGN, &request(), now), verified, "{now}");
+        }
+    }
+
+    #[test]
+    fn nothing_that_is_signed_can_be_changed() {
+        let changes: [fn(&mut SignedRequest<'_>); 7] = [
+            |request| request.product = CouponId(6),
+            |request| request.user = UserId(8),
+            |request| request.time = NOW + 1,
+            |request| request.nance = "n-2",
+            |request| request.nance = "n-1:",
+            |request| request.auth_code = "",
+            |request| request.auth_code = "ed23ad44718bd97516d701860cf90f860",
+        ];
+        for change in changes {
+            let mut changed = request();
+            change(&mut changed);
+            assert_eq!(form(SECRET).verify(AUTH_SIGN, &changed, NOW), Err(SignedFormError::Wrong), "{changed:?}");
+        }
+        // Signed with a sign of one's own making.
+        let own = md5_hex("5:7:1800000000:n-1:x");
+        let forged = SignedRequest { auth_code: &own, ..request() };
+        assert_eq!(form(SECRET).verify("x", &forged, NOW), Err(SignedFormError::Wrong));
+        let upper = AUTH_SIGN.to_uppercase();
+        assert_eq!(form(SECRET).verify(&upper, &request(), NOW), Err(SignedFormError::Wrong));
+    }
+
+    #[test]
+    fn a_secret_can_be_changed_while_the_old_one_is_listed() {
+        let new = "x".repeat(32);
+        let both = form(&format!("{new},{SECRET}"));
+        assert_eq!(both.verify(AUTH_SIGN, &request(), NOW), Ok(()));
+        assert_ne!(both.auth_sign(UserId(7)), AUTH_SIGN);
+        assert_eq!(form(&new).verify(AUTH_SIGN, &request(), NOW), Err(SignedFormError::Wrong));
+    }
+}

@@ -1,0 +1,86 @@
+//! How many units are left, of many coupons in one script.
+
+use std::time::Duration;
+
+use super::{Loaded, Stock};
+use crate::domain::{ActivityId, CouponId, left};
+use crate::kv::{Connection, KvError, Live, Reply, Script};
+
+/// The units of a coupon, and what an activity of it has sold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Units {
+    pub amount: u64,
+    /// The highest seq handed out.
+    pub claimed: u64,
+    /// Seqs below it that nobody has.
+    pub holes: u64,
+    pub sold: u64,
+}
+
+/// What the reply has for each.
+const PARTS: usize = 4;
+
+impl Units {
+    /// What an activity of `total`, 0 for the coupon's whole amount, may sell.
+    pub fn total(&self, total: u32) -> u64 {
+        if total == 0 { self.amount } else { u64::from(total) }
+    }
+
+    /// What an activity of `total` can still sell: bounded by it, and by the coupon's units.
+    pub fn left(&self, total: u32) -> u64 {
+        let of_coupon = left(self.amount, self.claimed, self.holes);
+        if total == 0 { of_coupon } else { of_coupon.min(u64::from(total).saturating_sub(self.sold)) }
+    }
+}
+
+impl Stock {
+    /// The units of each, in order; `None` for a coupon that is not there.
+    ///
+    /// # Errors
+    /// [`KvError`]; reading changes nothing.
+    pub async fn units(
+        &self,
+        connection: &Connection,
+        live: &Live,
+        asked: &[(CouponId, ActivityId)],
+        wait: Duration,
+    ) -> Loaded<Vec<Option<Units>>> {
+        let keys = &self.keys;
+        let of = |(coupon, activity): &(CouponId, ActivityId)| {
+            [keys.coupon(*coupon), keys.holes(*coupon), keys.activity(*activity)]
+        };
+        let keys: Vec<String> = std::iter::once(keys.live()).chain(asked.iter().flat_map(of)).collect();
+        let mut cmd = Script::ReadUnits.call(&keys);
+        cmd.arg(live.as_str());
+        let reply = connection.eval(&cmd, wait).await?;
+        match reply.word() {
+            "units" if reply.parts() == asked.len() * PARTS => {
+                (0..asked.len()).map(|n| units(&reply, 1 + n * PARTS)).collect::<Result<_, _>>().map(Some)
+            }
+            "not-loaded" => Ok(None),
+            _ => Err(KvError::Unreadable),
+        }
+    }
+}
+
+fn units(reply: &Reply, at: usize) -> Result<Option<Units>, KvError> {
+    if reply.text(at)?.is_empty() {
+        return Ok(None);
+    }
+    let (amount, claimed) = (reply.number(at)?, reply.number(at + 1)?);
+    Ok(Some(Units { amount, claimed, holes: reply.number(at + 2)?, sold: reply.number(at + 3)? }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_is_bounded_by_the_coupon_and_by_the_activity() {
+        let units = Units { amount: 10, claimed: 4, holes: 1, sold: 2 };
+        for (total, left) in [(0, 7), (10, 7), (9, 7), (5, 3), (2, 0), (1, 0)] {
+            assert_eq!(units.left(total), left, "{total}");
+        }
+        assert_eq!((units.total(0), units.total(3)), (10, 3));
+    }
+}

@@ -1,0 +1,46 @@
+//! What a loss of Redis' memory in the middle of an activity must not change.
+
+use couponrush::domain::Kind;
+use serde_json::json;
+
+use super::{Sale, data, refusal};
+use crate::helpers::{RedisServer, Stores, TestApp};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_activity_sells_its_total_once_though_redis_forgets_everything_meanwhile() {
+    let redis = RedisServer::start().await;
+    let mut app = TestApp::start_on(Stores::create(Some(redis.url())).await, |_| {}).await;
+    app.start_another().await;
+    let shop = app.user("shop", Kind::Saler).await;
+    let sale = Sale { app, shop };
+    let customers = sale.app.customers(20).await;
+    let product = sale.product("ten", 50).await;
+    sale.activity(product, json!({"total": 10, "speed": 1_000})).await;
+    let mut bought = Vec::new();
+    for (n, customer) in customers[..6].iter().enumerate() {
+        bought.push(data(&sale.kill(n % 2, customer, product).await));
+    }
+    sale.app.settle().await;
+    let () = sale.app.stores.redis(&redis::cmd("FLUSHALL")).await;
+
+    let mut told = Vec::new();
+    for (n, customer) in customers[6..].iter().enumerate() {
+        // In the second of the loading nothing is sold where there is a quota.
+        let code = loop {
+            let (code, _) = sale.kill_until_told(n % 2, customer, product).await;
+            if code != 1011 {
+                break code;
+            }
+        };
+        told.push(code);
+    }
+    // 1010 where the answer that said so was lost.
+    assert!(told[..4].iter().all(|code| [200, 1010].contains(code)), "{told:?}");
+    assert!(told[4..].iter().all(|code| *code == 1007), "{told:?}");
+    sale.app.settle().await;
+    assert_eq!(sale.app.stores.number("SELECT COUNT(*) FROM claims").await, 10, "six before, four after");
+    for (n, bought) in bought.iter().enumerate() {
+        let answer = sale.post("/sec/kill", &customers[n], &json!({"product_id": product, "nth": 1})).await;
+        assert_eq!((refusal(&answer), &answer.json()["data"]["token"]), ((400, 1010), &bought["token"]));
+    }
+}
