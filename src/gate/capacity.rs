@@ -10,8 +10,11 @@ use std::time::{Duration, Instant};
 
 /// An answer that took longer is late: half of what an attempt waits for.
 const LATE: Duration = Duration::from_millis(75);
-/// After it has shrunk it stays for as long as it takes until answers can show that.
-const SHRINKS_EVERY: Duration = Duration::from_millis(100);
+/// How long answers are counted before the limit may shrink: as long as it takes until they can show the last change.
+const COUNTED_FOR: Duration = Duration::from_millis(100);
+/// It shrinks where one answer in so many is late, or more. A worker that was not run for a moment makes a few late; a
+/// server that is asked too much makes nearly all.
+const ONE_IN: usize = 4;
 /// Below this it doubles with each round of answers, above it grows by a sixteenth.
 const SLOW_ABOVE: usize = 64;
 
@@ -21,16 +24,19 @@ pub struct Capacity {
     limit: AtomicUsize,
     /// Answers in time since it has grown.
     in_time: AtomicUsize,
+    /// All answers and the late ones among them, since `counted_from`, in microseconds from `origin`.
+    answers: AtomicUsize,
+    late: AtomicUsize,
+    counted_from: AtomicU64,
     origin: Instant,
-    /// Microseconds from `origin`.
-    shrunk_at: AtomicU64,
 }
 
 impl Capacity {
     /// Begins at `max`, which is never passed.
     pub fn new(max: usize) -> Self {
-        let (limit, in_time, shrunk_at) = (AtomicUsize::new(max), AtomicUsize::new(0), AtomicU64::new(0));
-        Self { max, limit, in_time, origin: Instant::now(), shrunk_at }
+        let count = || AtomicUsize::new(0);
+        let (limit, counted_from, origin) = (AtomicUsize::new(max), AtomicU64::new(0), Instant::now());
+        Self { max, limit, in_time: count(), answers: count(), late: count(), counted_from, origin }
     }
 
     /// How many may wait at once now.
@@ -45,7 +51,22 @@ impl Capacity {
     }
 
     fn note_at(&self, now_us: u64, waited: Duration, in_flight: usize) {
-        if waited > LATE { self.shrink(now_us, in_flight) } else { self.grow() }
+        self.answers.fetch_add(1, Ordering::Relaxed);
+        if waited > LATE {
+            self.late.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.grow();
+        }
+        let counted_from = self.counted_from.load(Ordering::Relaxed);
+        let until = counted_from.saturating_add(u64::try_from(COUNTED_FOR.as_micros()).expect("it is short"));
+        let is_mine = now_us >= until
+            && self.counted_from.compare_exchange(counted_from, now_us, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if is_mine {
+            let (answers, late) = (self.answers.swap(0, Ordering::Relaxed), self.late.swap(0, Ordering::Relaxed));
+            if late * ONE_IN >= answers.max(1) {
+                self.shrink(in_flight);
+            }
+        }
     }
 
     fn grow(&self) {
@@ -62,17 +83,11 @@ impl Capacity {
         }
     }
 
-    fn shrink(&self, now_us: u64, in_flight: usize) {
-        let shrunk_at = self.shrunk_at.load(Ordering::Relaxed);
-        let pause = u64::try_from(SHRINKS_EVERY.as_micros()).expect("it is short");
-        let is_mine = now_us >= shrunk_at.saturating_add(pause)
-            && self.shrunk_at.compare_exchange(shrunk_at, now_us, Ordering::Relaxed, Ordering::Relaxed).is_ok();
-        if is_mine {
-            // From what really waits: a limit that nobody has reached says nothing.
-            let from = self.limit().min(in_flight.max(1));
-            self.limit.store((from * 3 / 4).max(1), Ordering::Relaxed);
-            self.in_time.store(0, Ordering::Relaxed);
-        }
+    fn shrink(&self, in_flight: usize) {
+        // From what really waits: a limit that nobody has reached says nothing.
+        let from = self.limit().min(in_flight.max(1));
+        self.limit.store((from * 3 / 4).max(1), Ordering::Relaxed);
+        self.in_time.store(0, Ordering::Relaxed);
     }
 }
 
@@ -129,6 +144,14 @@ mod tests {
         let (good, longest) = offered(&capacity, |_| 1, 10, 10);
         assert!(good >= 4_000, "{good} of 5,000");
         assert!(longest < 150, "{longest} ms");
+    }
+
+    #[test]
+    fn a_server_that_stops_now_and_then_for_a_moment_loses_little() {
+        let capacity = Capacity::new(20_000);
+        let hiccup = |now_ms: u64| if now_ms % 1_000 < 120 { 0 } else { 60 };
+        let (good, _) = offered(&capacity, hiccup, 20, 4);
+        assert!(good >= 36_000, "{good} of 40,000");
     }
 
     #[test]

@@ -18,6 +18,9 @@ const BEAT_EVERY: Duration = Duration::from_secs(1);
 const BURY_EVERY: Duration = Duration::from_secs(10);
 const BURIED_AFTER: Duration = Duration::from_secs(60);
 
+/// Ids and fields, as `XRANGE` gives them.
+type Entries = Vec<(String, Vec<String>)>;
+
 /// Since when each process has been silent in MySQL and in Redis, for one listener.
 #[derive(Default)]
 pub(super) struct Silence(HashMap<String, Instant>);
@@ -73,7 +76,7 @@ impl Recovery {
         pipeline.cmd("EXISTS").arg(keys.beat(process));
         pipeline.cmd("XRANGE").arg(keys.outbox()).arg("-").arg("+").arg("COUNT").arg(1);
         let replies = redis::Value::Array(connection.call_all(&pipeline, WAIT).await?);
-        let (found, beats, head): (Option<String>, bool, Vec<(String, Vec<String>)>) =
+        let (found, beats, head): (Option<String>, bool, Entries) =
             redis::from_redis_value(replies).map_err(|_| KvError::Unreadable)?;
         let oldest = head.first().and_then(|(id, _)| id.parse::<EntryId>().ok());
         let now_ms = u64::try_from(connection.server_ms()).unwrap_or(0);

@@ -49,7 +49,7 @@ impl Stock {
         let of = |(coupon, activity): &(CouponId, ActivityId)| {
             [keys.coupon(*coupon), keys.holes(*coupon), keys.activity(*activity)]
         };
-        let keys: Vec<String> = std::iter::once(keys.live()).chain(asked.iter().flat_map(of)).collect();
+        let keys: Vec<_> = std::iter::once(keys.live()).chain(asked.iter().flat_map(of)).collect();
         let mut cmd = Script::ReadUnits.call(&keys);
         cmd.arg(live.as_str());
         let reply = connection.eval(&cmd, wait).await?;

@@ -103,7 +103,6 @@ impl Asking {
             Ok(Value::Okay) => Ok(()),
             Ok(_) => Err(SecError::new(SaleCode::NotVerified, "nance: it has been used before.")),
             Err(error) => {
-                link.report(&error);
                 log::warn!("a signed request could not be noted: {}", crate::error_chain(&error));
                 Err(SecError::new(SaleCode::Unavailable, "Not available at the moment. Nothing was bought; sign anew."))
             }

@@ -145,7 +145,6 @@ async fn read_units(
             Err(Unreadable)
         }
         Err(error) => {
-            link.report(&error);
             read_failed(&error);
             Err(Unreadable)
         }
