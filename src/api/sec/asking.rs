@@ -80,9 +80,10 @@ async fn signed(
     Ok(Asking { customer: signed.user, nonce: Some(signed.nance_digest()) })
 }
 
-/// Whether the `Referer` is on the operator's list, which is empty: nobody's is.
-fn comes_from_an_allowed_page(_request: &HttpRequest, _shared: &Shared) -> bool {
-    false
+/// Whether the `Referer` is on the operator's list; nobody's is on an empty one.
+fn comes_from_an_allowed_page(request: &HttpRequest, shared: &Shared) -> bool {
+    let referer = request.headers().get(header::REFERER).and_then(|value| value.to_str().ok());
+    referer.is_some_and(|referer| shared.admission.settings.limits().allows_referer(referer))
 }
 
 impl Asking {

@@ -8,10 +8,12 @@ use super::asking::asking;
 use super::envelope::{SaleCode, SecError, refused_with, success};
 use super::parameters::{Parameter, Parameters};
 use crate::api::error::ApiError;
+use crate::api::peer;
 use crate::auth::NANCE_BYTES_MAX;
 use crate::claiming::Outcome;
 use crate::domain::{ActivityId, Claim, CouponId, Nth, Phase, Refusal, Seq, Terms, UserId};
 use crate::kv::Link;
+use crate::now_ms;
 
 /// What is asked for. The last three belong to the signed form.
 pub struct Form {
@@ -46,6 +48,8 @@ pub async fn kill(
 ) -> Result<HttpResponse, SecError> {
     let form = Form::parse(&Parameters::of_body(payload, shared.body).await?)?;
     let asking = asking(&request, &shared, &link, &form).await?;
+    let admitted = shared.admission.claim(asking.customer, || peer::address(&request, &shared), now_ms());
+    admitted.map_err(ApiError::from)?;
     let connection = link.connection().map_err(|_| ApiError::unavailable())?;
     asking.once(&shared, &link, &connection).await?;
     if !shared.directory.has_coupon(&connection, form.product).await? {
