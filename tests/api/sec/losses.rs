@@ -1,18 +1,14 @@
 //! What a loss of Redis' memory in the middle of an activity must not change.
 
-use couponrush::domain::Kind;
 use serde_json::json;
 
 use super::{Sale, data, refusal};
-use crate::helpers::{RedisServer, Stores, TestApp};
+use crate::helpers::{RedisServer, Stores};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_activity_sells_its_total_once_though_redis_forgets_everything_meanwhile() {
     let redis = RedisServer::start().await;
-    let mut app = TestApp::start_on(Stores::create(Some(redis.url())).await, |_| {}).await;
-    app.start_another().await;
-    let shop = app.user("shop", Kind::Saler).await;
-    let sale = Sale { app, shop };
+    let sale = Sale::start_on(Stores::create(Some(redis.url())).await, 2, None).await;
     let customers = sale.app.customers(20).await;
     let product = sale.product("ten", 50).await;
     sale.activity(product, json!({"total": 10, "speed": 1_000})).await;

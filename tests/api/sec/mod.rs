@@ -16,7 +16,7 @@ use std::time::Instant;
 use couponrush::domain::Kind;
 use serde_json::{Value, json};
 
-use crate::helpers::{Answer, DEADLINE, TestApp, now_seconds};
+use crate::helpers::{Answer, DEADLINE, Stores, TestApp, now_seconds};
 
 /// A service in which `shop`, a saler, can sell.
 struct Sale {
@@ -25,9 +25,18 @@ struct Sale {
 }
 
 impl Sale {
-    /// So many instances, and the saler's token.
+    /// So many instances, on which nobody is too fast, and the saler's token.
     async fn start(instances: usize) -> Self {
-        let mut app = TestApp::start().await;
+        Self::start_on(Stores::create(None).await, instances, None).await
+    }
+
+    /// The same on stores that were made before, where the signed form has this secret.
+    async fn start_on(stores: Stores, instances: usize, sign_secret: Option<&str>) -> Self {
+        let mut app = TestApp::start_on(stores, |args| {
+            args.sign_secret = sign_secret.map(str::to_owned);
+            (args.admission.user_per_second, args.admission.user_per_minute) = (0, 0);
+        })
+        .await;
         for _ in 1..instances {
             app.start_another().await;
         }
