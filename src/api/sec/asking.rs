@@ -91,7 +91,7 @@ impl Asking {
     ///
     /// # Errors
     /// 1003 where it has; 1009 where Redis cannot be asked.
-    pub async fn once(&self, shared: &Shared, link: &Link, connection: &Connection) -> Result<(), SecError> {
+    pub async fn once(&self, shared: &Shared, connection: &Connection) -> Result<(), SecError> {
         let Some(nonce) = self.nonce else { return Ok(()) };
         let mut cmd = redis::cmd("SET");
         cmd.arg(shared.claiming.stock.keys().nonce(self.customer, nonce))

@@ -51,7 +51,7 @@ pub async fn kill(
     let admitted = shared.admission.claim(asking.customer, || peer::address(&request, &shared), now_ms());
     admitted.map_err(ApiError::from)?;
     let connection = link.connection().map_err(|_| ApiError::unavailable())?;
-    asking.once(&shared, &link, &connection).await?;
+    asking.once(&shared, &connection).await?;
     if !shared.directory.has_coupon(&connection, form.product).await? {
         return Err(refusal(Refusal::NoSuchCoupon));
     }
