@@ -30,7 +30,7 @@ const IMPORTS: [(&str, &[&str]); 23] = [
     ("directory", &["domain", "kv", "db", "gate", "stock"]),
     ("publishing", &["domain", "kv", "db", "gate", "stock"]),
     ("scheduling", &["domain", "kv", "db", "activities", "publishing"]),
-    ("mirroring", &["domain", "kv", "db", "etcd", "scheduling"]),
+    ("mirroring", &["domain", "kv", "db", "etcd", "gate", "scheduling"]),
     ("recovery", &["domain", "kv", "db", "gate", "stock", "ledger"]),
     ("health", &["kv", "db", "gate", "ledger", "recovery", "mirroring"]),
     (

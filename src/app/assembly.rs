@@ -15,7 +15,7 @@ use crate::config::{self, ServeArgs};
 use crate::db::Db;
 use crate::directory::Directory;
 use crate::etcd::Etcd;
-use crate::gate::Gate;
+use crate::gate::{self, Gate};
 use crate::health::Health;
 use crate::kv::{Keys, Link, LinkConfig};
 use crate::ledger::{Ledger, Outbox, Persister, Settings};
@@ -63,7 +63,8 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
     };
     let publishing = common.publishing();
     let scheduling = Scheduling { publishing: publishing.clone(), activities: Arc::clone(&common.activities) };
-    let mirroring = ground.etcd.map(|etcd| common.mirroring(etcd, scheduling.clone()));
+    let mirroring =
+        ground.etcd.map(|etcd| common.mirroring(etcd, scheduling.clone(), Arc::clone(&ground.admission.settings)));
     let shared = Shared {
         claiming: common.claiming(),
         scheduling,
@@ -128,9 +129,9 @@ impl Common {
         Health::new(self.db.clone(), link, gate, self.ledger.clone(), progress, mirror.cloned(), warnings)
     }
 
-    fn mirroring(&self, etcd: Etcd, scheduling: Scheduling) -> Mirroring {
+    fn mirroring(&self, etcd: Etcd, scheduling: Scheduling, settings: Arc<gate::Settings>) -> Mirroring {
         let (link, mirror) = (Arc::clone(&self.link), Arc::clone(&self.mirror));
-        Mirroring::new(etcd, scheduling, link, mirror, config::ETCD_ACTIVITIES_MAX)
+        Mirroring::new(etcd, (scheduling, settings), link, mirror, config::ETCD_ACTIVITIES_MAX)
     }
 
     fn persister(&self) -> Persister {

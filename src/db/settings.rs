@@ -109,6 +109,57 @@ pub async fn note_etcd(db: &Db, name: SettingName, revision: u64, etcd_revision:
     db.within("note etcd's revision", update.execute(&mut connection)).await.map(|rows| rows > 0)
 }
 
+/// What became of an edit made in etcd.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// The row has it, at this revision.
+    Now(u64),
+    /// The row had it, or something later, or has a change that etcd lacks and that wins.
+    Before,
+}
+
+/// Takes over what was put into etcd, or deleted there, at revision `made_at`; the row then says that etcd has it as of
+/// `etcd_revision`, or where that is 0, that it is yet to be put.
+///
+/// # Errors
+/// [`DbError`]; trying again is safe.
+pub async fn adopt(
+    db: &Db,
+    name: SettingName,
+    value: &str,
+    by: &str,
+    (made_at, etcd_revision): (u64, u64),
+) -> Result<Taken, DbError> {
+    let mut tx = db.begin().await?;
+    let row = settings::table.find(name.as_str()).select(StoredSetting::as_select()).for_update();
+    let row = db.within("lock setting", async { row.first(tx.connection()).await.optional() }).await;
+    let row = row.map_err(DbError::before_commit)?;
+    if row.as_ref().is_some_and(|row| row.etcd_revision == 0 || row.etcd_revision >= made_at) {
+        tx.roll_back().await;
+        return Ok(Taken::Before);
+    }
+    let upsert = diesel::sql_query(WRITE).bind::<Text, _>(name.as_str()).bind::<Text, _>(value).bind::<Text, _>(by);
+    db.within("write setting", upsert.execute(tx.connection())).await.map_err(DbError::before_commit)?;
+    let note = diesel::update(settings::table.find(name.as_str())).set(settings::etcd_revision.eq(etcd_revision));
+    db.within("note etcd's revision", note.execute(tx.connection())).await.map_err(DbError::before_commit)?;
+    let revision = settings::table.find(name.as_str()).select(settings::revision).first(tx.connection());
+    let revision: u64 = db.within("read revision", revision).await.map_err(DbError::before_commit)?;
+    tx.commit().await?;
+    Ok(Taken::Now(revision))
+}
+
+/// Notes that etcd no longer has what it had as of `etcd_revision`.
+///
+/// # Errors
+/// [`DbError`]; it is noted the next time.
+pub async fn forget_etcd(db: &Db, name: SettingName, etcd_revision: u64) -> Result<(), DbError> {
+    let mut connection = db.connect().await?;
+    let row = settings::table.find(name.as_str()).filter(settings::etcd_revision.eq(etcd_revision));
+    let update = diesel::update(row).set(settings::etcd_revision.eq(0));
+    db.within("note what etcd lacks", update.execute(&mut connection)).await?;
+    Ok(())
+}
+
 /// The rows that etcd does not have yet.
 ///
 /// # Errors

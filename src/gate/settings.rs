@@ -204,8 +204,8 @@ impl Settings {
         }
     }
 
-    /// `false` where a later revision was there before.
-    fn put_in_force(&self, setting: &Setting, revision: u64) -> bool {
+    /// Puts in force what MySQL has at `revision`; `false` where a later revision was there before.
+    pub fn put_in_force(&self, setting: &Setting, revision: u64) -> bool {
         let mut seen = self.seen();
         let seen = seen.of(setting.name());
         let is_latest = revision >= *seen;

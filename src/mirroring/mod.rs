@@ -1,4 +1,4 @@
-//! Activities in MySQL and in etcd, kept alike.
+//! Activities, limits and switches in MySQL and in etcd, kept alike.
 //!
 //! MySQL decides; etcd is where operators look, and change things. The column `etcd_revision` of a row says which etcd write
 //! carries it as it stands. A key with a later write is an operator's edit, and is taken over into MySQL if it is valid; a
@@ -14,6 +14,7 @@
 mod compare;
 mod held;
 mod repair;
+mod settings;
 mod state;
 mod value;
 
@@ -28,10 +29,12 @@ use crate::db::mirrored::{self, Mirrored};
 use crate::db::{Db, DbError};
 use crate::domain::{ActivityId, CouponId};
 use crate::etcd::{Etcd, EtcdError, Listing, Notice, Value, Watcher};
+use crate::gate::Settings;
 use crate::kv::Link;
 use crate::now_seconds;
 use crate::scheduling::{Adopted, EditError, Scheduling};
 use compare::{Verdict, judge};
+use settings::SettingsMirror;
 use value::ValueError;
 
 pub use state::{MirrorReport, State};
@@ -57,6 +60,7 @@ pub struct Edit {
 pub struct Mirroring {
     etcd: Etcd,
     scheduling: Scheduling,
+    settings: SettingsMirror,
     link: Arc<Link>,
     state: Arc<State>,
     /// Activities that are in etcd at once, edits that wait, and keys that are remembered as bad.
@@ -105,8 +109,17 @@ impl Failure {
 }
 
 impl Mirroring {
-    pub fn new(etcd: Etcd, scheduling: Scheduling, link: Arc<Link>, state: Arc<State>, activities_max: usize) -> Self {
+    pub fn new(
+        etcd: Etcd,
+        (scheduling, settings): (Scheduling, Arc<Settings>),
+        link: Arc<Link>,
+        state: Arc<State>,
+        activities_max: usize,
+    ) -> Self {
+        let db = scheduling.publishing.db.clone();
+        let settings = SettingsMirror::new(db, etcd.clone(), settings, Arc::clone(&state));
         Self {
+            settings,
             etcd,
             scheduling,
             link,
@@ -150,6 +163,7 @@ impl Mirroring {
 
     /// Takes in what the watcher has seen, and settles what can be settled.
     pub async fn take(&mut self, notice: Notice, now: u64) {
+        self.settings.note(&notice);
         match notice {
             Notice::Listing(listing) => {
                 // It has all that came before.
@@ -175,26 +189,29 @@ impl Mirroring {
                 }
             }
         }
-        self.settle(now).await;
+        let settled = self.settle(now).await;
+        self.note_outcome(settled);
     }
 
     /// Settles what is left, and puts what etcd lacks.
     pub async fn repair(&mut self, now: u64) {
-        self.settle(now).await;
-        if !self.state.etcd.is_up() || self.listing.is_some() {
-            return;
+        let mut outcome = self.settle(now).await;
+        if self.state.etcd.is_up() && self.listing.is_none() {
+            outcome = outcome.and(self.put_what_lacks(now).await);
+            outcome = outcome.and(self.settings.repair().await);
         }
-        let repaired = self.put_what_lacks(now).await;
-        self.note_outcome(repaired);
+        self.note_outcome(outcome);
     }
 
-    async fn settle(&mut self, now: u64) {
+    /// Switches first: they are few, and must not wait for many activities.
+    async fn settle(&mut self, now: u64) -> Result<(), Failure> {
+        let settings = self.settings.settle().await;
         let settled = self.try_to_settle(now).await;
         if matches!(settled, Err(Failure::Db(_) | Failure::TimedOut | Failure::Edit(_))) {
             self.hold_in_memory();
         }
         self.state.set_waiting(self.edits.len() + usize::from(self.listing.is_some()), self.bad.len());
-        self.note_outcome(settled);
+        settled.and(settings)
     }
 
     async fn try_to_settle(&mut self, now: u64) -> Result<(), Failure> {
@@ -312,7 +329,7 @@ impl Mirroring {
             Ok(()) => self.failing = false,
             Err(error) if !self.failing => {
                 self.failing = true;
-                log::warn!("etcd: activities cannot be kept alike now, repeating: {}", crate::error_chain(&error));
+                log::warn!("etcd: it and MySQL cannot be kept alike now, repeating: {}", crate::error_chain(&error));
             }
             Err(_) => {}
         }

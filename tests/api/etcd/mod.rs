@@ -2,6 +2,7 @@
 
 mod edits;
 mod faults;
+mod settings;
 mod steps;
 mod watching;
 

@@ -31,7 +31,9 @@ impl Stepped {
         let watcher = Watcher::new(sale.etcd.etcd().await, Arc::clone(&state.etcd));
         let scheduling = sale.app.instances[0].shared.scheduling.clone();
         let (link, _) = link(&sale.app.stores).await;
-        let mirroring = Mirroring::new(sale.etcd.etcd().await, scheduling, link, Arc::clone(&state), 1_000);
+        let settings = Arc::clone(&sale.app.instances[0].shared.admission.settings);
+        let etcd = sale.etcd.etcd().await;
+        let mirroring = Mirroring::new(etcd, (scheduling, settings), link, Arc::clone(&state), 1_000);
         let mut stepped = Self { sale, mirroring, watcher, state };
         assert!(matches!(stepped.take_next().await, Notice::Listing(_)));
         assert_eq!((stepped.report().adopted, stepped.report().waiting), (0, 0));

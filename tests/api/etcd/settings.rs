@@ -1,0 +1,91 @@
+//! Limits and switches that operators change through etcd.
+
+use serde_json::{Value, json};
+
+use super::{SOON, Sale};
+use crate::helpers::eventually;
+
+/// What the instance with this number has in force.
+async fn in_force(sale: &Sale, instance: usize, name: &str) -> Value {
+    let settings = &sale.app.instances[instance].shared.admission.settings;
+    match name {
+        "limits" => serde_json::to_value(&**settings.limits()),
+        _ => serde_json::to_value(**settings.switches()),
+    }
+    .expect("they can be written")
+}
+
+/// Waits until every instance has it, for a second at most.
+async fn everywhere(sale: &Sale, name: &str, field: &str, value: &Value) {
+    let begun = std::time::Instant::now();
+    for instance in 0..2 {
+        while in_force(sale, instance, name).await[field] != *value {
+            assert!(begun.elapsed() < SOON, "{name}.{field} is not {value} on instance {instance}");
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
+}
+
+/// What etcd has of it, once that is so.
+async fn is_put(sale: &Sale, name: &str, field: &str, value: &Value) {
+    eventually("etcd has it", || async {
+        let text = sale.etcd.get(name).await.map(|(text, _)| text).unwrap_or_default();
+        serde_json::from_str::<Value>(&text).unwrap_or_default()[field] == *value
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_an_operator_puts_is_in_force_everywhere_within_a_second_and_stays() {
+    let mut sale = Sale::start().await;
+    sale.etcd.put("limits", r#"{"user_per_second": 3}"#).await;
+    everywhere(&sale, "limits", "user_per_second", &json!(3)).await;
+    sale.etcd.put("switches", r#"{"claim": false}"#).await;
+    everywhere(&sale, "switches", "claim", &json!(false)).await;
+    assert_eq!(sale.results().await, ["", ""], "nobody can claim");
+    sale.etcd.put("switches", r#"{"claim": true}"#).await;
+    everywhere(&sale, "switches", "claim", &json!(true)).await;
+
+    // Garbage changes nothing, and is counted once.
+    let refused = sale.report().await["refused"].as_u64();
+    for bad in ["", "[]", "{", r#"{"user_per_second": -1}"#, r#"{"user_per_second": "3"}"#] {
+        sale.etcd.put("limits", bad).await;
+    }
+    eventually("it is counted", || async { sale.report().await["refused"].as_u64() > refused }).await;
+    assert_eq!(in_force(&sale, 0, "limits").await["user_per_second"], 3);
+
+    // A restart without etcd knows them from MySQL.
+    sale.app.stop().await;
+    let args = std::mem::take(&mut sale.app.args.etcd.etcd_endpoints);
+    sale.app.start_another().await;
+    assert_eq!(in_force(&sale, 0, "limits").await["user_per_second"], 3);
+    sale.app.stop().await;
+    sale.app.args.etcd.etcd_endpoints = args;
+    for _ in 0..2 {
+        sale.app.start_another().await;
+    }
+    sale.etcd.delete("limits").await;
+    everywhere(&sale, "limits", "user_per_second", &json!(20)).await;
+    is_put(&sale, "limits", "user_per_second", &json!(20)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_an_admin_changes_is_put_and_survives_an_etcd_that_forgets() {
+    let mut sale = Sale::start().await;
+    let settings = std::sync::Arc::clone(&sale.app.instances[0].shared.admission.settings);
+    let wanted =
+        |speed| settings.parse_text(couponrush::db::settings::SettingName::Limits, speed).expect("it is valid");
+    settings.change(&wanted(r#"{"user_per_second": 7}"#), "root").await.expect("MySQL takes it");
+    is_put(&sale, "limits", "user_per_second", &json!(7)).await;
+    sale.etcd.kill();
+    settings.change(&wanted(r#"{"user_per_second": 8}"#), "root").await.expect("MySQL takes it");
+    sale.etcd.restart().await;
+    is_put(&sale, "limits", "user_per_second", &json!(8)).await;
+    everywhere(&sale, "limits", "user_per_second", &json!(8)).await;
+
+    sale.etcd.kill();
+    sale.etcd.empty();
+    sale.etcd.restart().await;
+    is_put(&sale, "limits", "user_per_second", &json!(8)).await;
+    everywhere(&sale, "limits", "user_per_second", &json!(8)).await;
+}
