@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::helpers::{Client, PASSWORD, SECRET, Stores, eventually, signal};
 
 /// Every setting of `serve`.
-const SETTINGS: [&str; 22] = [
+const SETTINGS: [&str; 23] = [
     "COUPONRUSH_HTTP_ADDR",
     "COUPONRUSH_OPS_ADDR",
     "COUPONRUSH_REDIS_URL",
@@ -21,6 +21,7 @@ const SETTINGS: [&str; 22] = [
     "COUPONRUSH_ETCD_PREFIX",
     "COUPONRUSH_JWT_SECRET",
     "COUPONRUSH_CLAIM_SECRET",
+    "COUPONRUSH_SIGN_SECRET",
     "COUPONRUSH_TOKEN_SECONDS",
     "COUPONRUSH_BACKLOG_MAX",
     "COUPONRUSH_SALER_COUPONS_MAX",
@@ -149,6 +150,7 @@ fn a_short_secret_is_refused_and_not_shown() {
         ("COUPONRUSH_JWT_SECRET", "hunter2 is a secret that is long enough,hunter2", ["32 bytes", "number 2 has 7"]),
         ("COUPONRUSH_JWT_SECRET", "hunter2 is a secret that is long enough,", ["32 bytes", "number 2 has 0"]),
         ("COUPONRUSH_CLAIM_SECRET", "hunter2", ["at least 32 bytes", "number 1 has 7"]),
+        ("COUPONRUSH_SIGN_SECRET", "hunter2", ["at least 32 bytes", "number 1 has 7"]),
     ] {
         assert_does_not_start(&with(name, value), &[name, parts[0], parts[1]]);
     }
