@@ -54,6 +54,16 @@ impl Activities {
         self.table.load().values().cloned().collect()
     }
 
+    /// Coupons that have activities.
+    pub fn count(&self) -> usize {
+        self.table.load().len()
+    }
+
+    /// The highest revision of any coupon's activities; 0: there are none.
+    pub fn revision(&self) -> u64 {
+        self.table.load().values().map(|schedule| schedule.revision).max().unwrap_or(0)
+    }
+
     /// How long ago the table was complete; `None`: never.
     pub fn age(&self) -> Option<Duration> {
         self.complete_at.load().map(|at| at.elapsed())

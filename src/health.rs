@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+use crate::activities::Activities;
 use crate::db::Db;
 use crate::gate::{Gate, Reason};
 use crate::kv::Link;
@@ -40,6 +41,7 @@ pub struct Report<'a> {
     pub etcd: EtcdReport,
     pub ledger: LedgerReport,
     pub gate: GateReport,
+    pub activities: ActivitiesReport,
     /// Settings of Redis and MySQL with which claims can be lost.
     pub warnings: &'a [String],
 }
@@ -79,6 +81,16 @@ pub struct GateReport {
     pub rebuilds: u64,
 }
 
+/// The table of activities in memory.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct ActivitiesReport {
+    /// Milliseconds since it was all that MySQL has; `None`: never.
+    pub age_ms: Option<u64>,
+    /// The highest of its coupons' revisions, and how many there are.
+    pub revision: u64,
+    pub coupons: usize,
+}
+
 /// What is looked at.
 pub struct Health {
     pub db: Db,
@@ -87,11 +99,15 @@ pub struct Health {
     pub ledger: Ledger,
     pub progress: Arc<Progress>,
     /// `None` where no etcd is configured.
-    mirror: Option<Arc<State>>,
+    pub mirror: Option<Arc<State>>,
+    pub activities: Arc<Activities>,
     /// What is unsafe about Redis and MySQL, as seen at the start.
-    warnings: Vec<String>,
-    parts: Mutex<Parts>,
+    pub warnings: Vec<String>,
+    pub parts: Seen,
 }
+
+/// What was last seen of each part.
+pub struct Seen(Mutex<Parts>);
 
 /// State and since when, of each part.
 #[derive(Debug, Clone, Copy)]
@@ -103,21 +119,15 @@ struct Parts {
     gate: (&'static str, u64),
 }
 
-impl Health {
-    pub fn new(
-        db: Db,
-        link: Arc<Link>,
-        gate: Arc<Gate>,
-        ledger: Ledger,
-        progress: Arc<Progress>,
-        mirror: Option<Arc<State>>,
-        warnings: Vec<String>,
-    ) -> Self {
+/// Nothing yet.
+impl Default for Seen {
+    fn default() -> Self {
         let unknown = (UNKNOWN, now_seconds());
-        let parts = Parts { redis: unknown, mysql: unknown, etcd: unknown, ledger: unknown, gate: unknown };
-        Self { db, link, gate, ledger, progress, mirror, warnings, parts: Mutex::new(parts) }
+        Self(Mutex::new(Parts { redis: unknown, mysql: unknown, etcd: unknown, ledger: unknown, gate: unknown }))
     }
+}
 
+impl Health {
     /// Looks every second until `stop`.
     pub async fn watch(self: Arc<Self>, stop: CancellationToken) {
         while !stop.is_cancelled() {
@@ -137,7 +147,7 @@ impl Health {
             ("up", _) => "storing",
             _ => "waiting",
         };
-        let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut parts = self.parts.0.lock().unwrap_or_else(PoisonError::into_inner);
         set("redis", &mut parts.redis, self.redis());
         set("mysql", &mut parts.mysql, mysql);
         set("etcd", &mut parts.etcd, self.etcd());
@@ -147,7 +157,7 @@ impl Health {
 
     /// How everything is now: what can be seen at once as it is, MySQL as last seen.
     pub fn report(&self) -> Report<'_> {
-        let parts = *self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        let parts = *self.parts.0.lock().unwrap_or_else(PoisonError::into_inner);
         let part = |(state, since): (&'static str, u64), seen: &'static str| {
             let since = if state == seen { since } else { now_seconds() };
             Part { state: seen, since, age: now_seconds().saturating_sub(since) }
@@ -180,6 +190,11 @@ impl Health {
                 loaded_coupons,
                 loaded_claims,
                 rebuilds: self.progress.rebuilds(),
+            },
+            activities: ActivitiesReport {
+                age_ms: self.activities.age().map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+                revision: self.activities.revision(),
+                coupons: self.activities.count(),
             },
             warnings: &self.warnings,
         }

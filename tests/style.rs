@@ -32,7 +32,7 @@ const IMPORTS: [(&str, &[&str]); 23] = [
     ("scheduling", &["domain", "kv", "db", "activities", "publishing"]),
     ("mirroring", &["domain", "kv", "db", "etcd", "gate", "scheduling"]),
     ("recovery", &["domain", "kv", "db", "gate", "stock", "ledger"]),
-    ("health", &["kv", "db", "gate", "ledger", "recovery", "mirroring"]),
+    ("health", &["kv", "db", "activities", "gate", "ledger", "recovery", "mirroring"]),
     (
         "api",
         &[

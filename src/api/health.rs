@@ -27,6 +27,7 @@ pub async fn readyz(shared: web::Data<Shared>) -> HttpResponse {
 pub async fn metrics(shared: web::Data<Shared>) -> HttpResponse {
     let report = shared.health.report();
     let admission = shared.admission.figures();
+    let (refused, known_coupons, known_holders) = shared.claiming.refusals.figures();
     let flag = u64::from;
     let figures = [
         ("couponrush_ready", "gauge", "1 while it can sell", flag(report.ready)),
@@ -66,10 +67,17 @@ pub async fn metrics(shared: web::Data<Shared>) -> HttpResponse {
             "lists answered from memory while lists are off",
             shared.lists.bytes(),
         ),
+        ("couponrush_refused_from_memory_total", "counter", "attempts refused without asking Redis", refused),
+        ("couponrush_refusable_coupons", "gauge", "coupons whose attempts can be refused so", known_coupons as u64),
+        ("couponrush_refusable_holders", "gauge", "holders of these in memory", known_holders as u64),
+        ("couponrush_activities_revision", "gauge", "highest revision of activities", report.activities.revision),
+        ("couponrush_scheduled_coupons", "gauge", "coupons with activities", report.activities.coupons as u64),
         ("couponrush_revocations", "gauge", "revoked tokens in memory", shared.revocations.count() as u64),
     ];
     let mut text = String::new();
-    for (name, kind, help, value) in figures.into_iter().chain(etcd_figures(&report.etcd)) {
+    let age = report.activities.age_ms;
+    let age = age.map(|age| ("couponrush_activities_age_milliseconds", "gauge", "since all activities were read", age));
+    for (name, kind, help, value) in figures.into_iter().chain(age).chain(etcd_figures(&report.etcd)) {
         text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n"));
     }
     HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "text/plain; version=0.0.4")).body(text)

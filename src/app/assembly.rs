@@ -16,7 +16,7 @@ use crate::db::Db;
 use crate::directory::Directory;
 use crate::etcd::Etcd;
 use crate::gate::{self, Gate};
-use crate::health::Health;
+use crate::health::{Health, Seen};
 use crate::kv::{Keys, Link, LinkConfig};
 use crate::ledger::{Ledger, Outbox, Persister, Settings};
 use crate::mirroring::{Mirroring, State};
@@ -126,7 +126,9 @@ impl Common {
 
     fn health(&self, mirror: Option<&Arc<State>>, warnings: Vec<String>) -> Health {
         let (link, gate, progress) = (Arc::clone(&self.link), Arc::clone(&self.gate), Arc::clone(&self.progress));
-        Health::new(self.db.clone(), link, gate, self.ledger.clone(), progress, mirror.cloned(), warnings)
+        let (db, ledger, activities) = (self.db.clone(), self.ledger.clone(), Arc::clone(&self.activities));
+        let (mirror, parts) = (mirror.cloned(), Seen::default());
+        Health { db, link, gate, ledger, progress, mirror, activities, warnings, parts }
     }
 
     fn mirroring(&self, etcd: Etcd, scheduling: Scheduling, settings: Arc<gate::Settings>) -> Mirroring {

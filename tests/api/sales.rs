@@ -12,6 +12,8 @@ use crate::helpers::{Answer, Client, Customer, TestApp, customers, eventually, n
 
 const COUPON: CouponId = CouponId(1);
 
+type Change = fn(&mut couponrush::domain::Terms);
+
 /// A service of two instances with a scheduled coupon `shop/sale` of `amount` units, and customers.
 async fn shop(amount: u32, count: usize) -> (TestApp, Vec<Customer>) {
     let mut app = TestApp::start_without_rates().await;
@@ -45,7 +47,7 @@ async fn a_scheduled_coupon_is_sold_in_its_window_only_and_a_change_is_in_force_
     let window = |from, to| terms(from, to).window;
     one.reschedule(&app.stores, id, |terms| terms.window = window(-10, 60)).await.expect("it can be changed");
     assert_eq!(claim(&two.client, &crowd[0]).await.result(), "claimed");
-    let changes: [(fn(&mut couponrush::domain::Terms), &str); 4] = [
+    let changes: [(Change, &str); 4] = [
         (|terms| terms.status = Status::Disabled, "not-on-sale"),
         (|terms| terms.status = Status::SoldOut, "sold-out"),
         (|terms| (terms.status, terms.buy_rate) = (Status::Normal, Rate::new(0.0).expect("a rate")), "try-again"),
