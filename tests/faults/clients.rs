@@ -9,7 +9,7 @@ use couponrush::auth::{ClaimTokens, Secrets};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::history::{Claim, Coupon, Number, Recorder, User, What};
+use crate::history::{Claim, Coupon, NO_ANSWER, Number, Recorder, User, What};
 use crate::random::Random;
 use crate::servers::SECRET;
 
@@ -158,7 +158,7 @@ impl Crowd {
             Ok(response) => self.read(attempt, response).await,
             Err(error) if error.is_connect() => What::Nothing { attempt, code: "not-connected".to_owned() },
             Err(error) => {
-                What::Unknown { attempt, why: if error.is_timeout() { "no answer" } else { "broken" }.to_owned() }
+                What::Unknown { attempt, why: if error.is_timeout() { NO_ANSWER } else { "broken" }.to_owned() }
             }
         };
         self.recorder.note(answer.clone());

@@ -19,6 +19,9 @@ pub type User = u64;
 /// Counts attempts, changes and faults, each from 1.
 pub type Number = u64;
 
+/// Why an outcome is unknown where the customer hung up.
+pub const NO_ANSWER: &str = "no answer";
+
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::run::{Answer, Attempt, Run};
-use super::{Findings, SLACK_MS, UNKNOWN_FINAL_MS};
+use super::{Findings, SLACK_MS};
 use crate::history::{Claim, Coupon, User};
 use crate::stores::Row;
 
@@ -98,7 +98,7 @@ fn covers(attempt: &Attempt, at: u64) -> bool {
 
 /// Whether an attempt of unknown outcome may have made a claim at that time.
 pub fn may_have_made(attempt: &Attempt, at: u64) -> bool {
-    attempt.began.wall_ms <= at + SLACK_MS && at <= attempt.ended.wall_ms + UNKNOWN_FINAL_MS + SLACK_MS
+    attempt.began.wall_ms <= at + SLACK_MS && at <= attempt.final_ms + SLACK_MS
 }
 
 /// One user's attempts at one coupon: what was told once is told for ever.

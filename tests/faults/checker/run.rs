@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{MEMORY_MS, SLACK_MS};
-use crate::history::{Change, Claim, Coupon, Event, Number, Outcome, Sale, User, What};
+use super::{MEMORY_MS, SLACK_MS, UNKNOWN_FINAL_MS};
+use crate::history::{Change, Claim, Coupon, Event, NO_ANSWER, Number, Outcome, Sale, User, What};
 
 /// A moment by both clocks.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +22,8 @@ pub struct Attempt {
     pub began: Moment,
     /// Of one that was never answered: the end of the run.
     pub ended: Moment,
+    /// From then on it has changed all that it ever will, by the machine's clock.
+    pub final_ms: u64,
     pub answer: Answer,
 }
 
@@ -129,6 +131,7 @@ impl Run {
                         nth,
                         began: now,
                         ended: last,
+                        final_ms: 0,
                         answer,
                     });
                 }
@@ -158,7 +161,23 @@ impl Run {
         for (coupon, to, from) in changes.into_values() {
             run.apply(coupon, to, from, (Outcome::Unknown, last.wall_ms));
         }
+        run.note_finality();
         run
+    }
+
+    /// An outcome is final a second after its attempt; where a customer hung up first, a second after the instance answers
+    /// again: until a frozen or starting one reads his question, nobody can know that he no longer waits.
+    fn note_finality(&mut self) {
+        let mut answers: BTreeMap<usize, Vec<(u64, u64)>> = BTreeMap::new();
+        for attempt in self.attempts.iter().filter(|attempt| attempt.answer.is_good()) {
+            answers.entry(attempt.instance).or_default().push((attempt.began.at_us, attempt.ended.wall_ms));
+        }
+        for attempt in &mut self.attempts {
+            let hung_up = attempt.answer == Answer::Unknown(NO_ANSWER.to_owned());
+            let later = answers.get(&attempt.instance).filter(|_| hung_up);
+            let next = later.and_then(|all| all.get(all.partition_point(|(began, _)| *began < attempt.ended.at_us)));
+            attempt.final_ms = next.map_or(0, |(_, ended)| *ended).max(attempt.ended.wall_ms) + UNKNOWN_FINAL_MS;
+        }
     }
 
     fn apply(&mut self, coupon: Coupon, to: Change, from: u64, (outcome, ended): (Outcome, u64)) {
