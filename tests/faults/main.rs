@@ -17,6 +17,7 @@ mod world;
 
 use std::time::{Duration, Instant};
 
+use checker::Total;
 use scenarios::SCENARIOS;
 
 /// Unless `FAULTS_SEED` says otherwise.
@@ -34,25 +35,21 @@ fn number(name: &str) -> Option<u64> {
 #[cfg(feature = "crash-points")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_invariants_hold_whatever_dies() {
-    let (what, seed) =
-        (setting("FAULTS_RUN").unwrap_or_else(|| "short".to_owned()), number("FAULTS_SEED").unwrap_or(SEED));
-    let (mut broken, mut runs) = (Vec::new(), 0);
+    let what = setting("FAULTS_RUN").unwrap_or_else(|| "short".to_owned());
+    let seed = number("FAULTS_SEED").unwrap_or(SEED);
+    let mut total = Total::default();
     if what == "random" {
         let until = Instant::now() + Duration::from_secs(number("FAULTS_SECONDS").unwrap_or(60));
         while Instant::now() < until {
-            let (verdict, folder) = scenarios::run_random(seed + runs).await;
-            runs += 1;
-            broken.extend((!verdict.violations.is_empty()).then_some(folder));
-        }
-    } else {
-        let chosen =
-            |name: &str, short: bool| what == "all" || what == "short" && short || what.split(' ').any(|n| n == name);
-        for scenario in SCENARIOS.iter().filter(|scenario| chosen(scenario.name, scenario.short)) {
-            let (verdict, folder) = scenarios::run(scenario, seed).await;
-            runs += 1;
-            broken.extend((!verdict.violations.is_empty()).then_some(folder));
+            let (verdict, folder) = scenarios::run_random(seed + total.runs).await;
+            total.add(&verdict, &folder);
         }
     }
-    assert!(runs > 0, "FAULTS_RUN={what:?} names no scenario: {:?}", SCENARIOS.map(|scenario| scenario.name));
-    assert!(broken.is_empty(), "invariants are violated; see {broken:?}");
+    for scenario in SCENARIOS.iter().filter(|scenario| scenario.is_chosen(&what)) {
+        let (verdict, folder) = scenarios::run(scenario, seed).await;
+        total.add(&verdict, &folder);
+    }
+    assert!(total.runs > 0, "FAULTS_RUN={what:?} names no scenario: {:?}", SCENARIOS.map(|scenario| scenario.name));
+    eprintln!("faults: {total}");
+    assert!(total.broken.is_empty(), "invariants are violated; see {:?}", total.broken);
 }

@@ -35,7 +35,7 @@ const fn short(name: &'static str, instances: usize, faults: &'static [Fault]) -
     Scenario { name, instances, faults, short: true }
 }
 
-pub const SCENARIOS: [Scenario; 15] = [
+pub const SCENARIOS: [Scenario; 16] = [
     scenario("calm", 2, &[]),
     short("kills", 2, &[Fault::KillApp, Fault::RestartRedis, Fault::KillEverything]),
     short("losses", 2, &[Fault::FlushRedis, Fault::EmptyRedis, Fault::OlderRedis, Fault::TruncateRedis]),
@@ -89,6 +89,11 @@ pub const SCENARIOS: [Scenario; 15] = [
         2,
         &[Fault::FlushRedisTwice, Fault::FlushRedisAndFreezeApp, Fault::FlushRedisTwice, Fault::OlderRedis],
     ),
+    scenario(
+        "held-up",
+        2,
+        &[Fault::FlushRedisAndLockCoupon, Fault::FreezeAppThenFlushRedis, Fault::FlushRedisAndLockCoupon],
+    ),
     scenario("cut-off", 2, &[Fault::FlushRedisAndCutOff, Fault::Proxy(Server::Both, Trouble::LongBlackHole)]),
     scenario("frozen", 2, &[Fault::FreezeRedis, Fault::FreezeApp, Fault::FreezeAppLong, Fault::ForgetScripts]),
     scenario(
@@ -129,8 +134,15 @@ pub const SCENARIOS: [Scenario; 15] = [
     scenario("memory", 2, &[Fault::OutOfMemory, Fault::FlushRedis, Fault::OutOfMemory, Fault::Amount(Amount::Lowered)]),
 ];
 
+impl Scenario {
+    /// `what`: `short`, `all`, or names.
+    pub fn is_chosen(&self, what: &str) -> bool {
+        what == "all" || what == "short" && self.short || what.split(' ').any(|name| name == self.name)
+    }
+}
+
 /// What a random run draws from; those that take half a minute are left to their scenarios.
-const RANDOM: [Fault; 27] = [
+const RANDOM: [Fault; 28] = [
     Fault::KillApp,
     Fault::KillEveryApp,
     Fault::CrashApp("after-script"),
@@ -146,6 +158,7 @@ const RANDOM: [Fault; 27] = [
     Fault::FlushRedis,
     Fault::FlushRedisTwice,
     Fault::FlushRedisAndFreezeApp,
+    Fault::FlushRedisAndLockCoupon,
     Fault::FreezeRedis,
     Fault::ForgetScripts,
     Fault::OutOfMemory,

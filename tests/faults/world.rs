@@ -1,6 +1,7 @@
 //! Everything of one run: servers, instances with a proxy before each server, customers, changes, and the history.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -23,6 +24,8 @@ const CUSTOMERS: usize = 2_000;
 const PASSWORD: &str = "of a saler";
 /// How long recovery may take before the run is given up.
 const READY_WAIT: Duration = Duration::from_secs(60);
+/// After this an instance that is silent is taken for dead.
+const TAKEN_FOR_DEAD: Duration = Duration::from_secs(11);
 const SAMPLE_EVERY: Duration = Duration::from_millis(250);
 /// Coupons: claimed at once; up to three a user; with a quota and a total; few.
 pub const PLAIN: Coupon = 1;
@@ -42,6 +45,12 @@ pub struct Instance {
     pub redis: Proxy,
     pub mysql: Proxy,
     pub process: Process,
+}
+
+/// Whether a request that was not answered was sent.
+enum Sent {
+    No,
+    Perhaps,
 }
 
 pub struct World {
@@ -97,7 +106,7 @@ impl World {
 
     async fn make_coupons(&mut self) {
         let user = json!({"username": "shop", "password": PASSWORD, "kind": "saler"});
-        assert_eq!(self.send(0, "POST", "/api/users", &user).await.0, 201);
+        assert!(matches!(self.send(0, "POST", "/api/users", &user).await, Ok((201, _))));
         let url = format!("http://{}/api/auth", self.instances[0].http);
         let answer = self.http.post(url).body(user.to_string()).send().await.expect("the program answers");
         let token = answer.headers().get("authorization").expect("the saler is logged in");
@@ -105,7 +114,7 @@ impl World {
         for (offer, amount) in offers().iter().zip(AMOUNTS) {
             let name = offer.path.rsplit('/').next().expect("a path");
             let coupon = json!({"name": name, "amount": amount, "stock": 1, "description": ""});
-            assert_eq!(self.send(0, "POST", "/api/users/shop/coupons", &coupon).await.0, 201);
+            assert!(matches!(self.send(0, "POST", "/api/users/shop/coupons", &coupon).await, Ok((201, _))));
             self.recorder.note(What::Coupon { coupon: offer.coupon, amount });
         }
         let several = Sale { total: 0, speed: 0, buy_limit: 3, ..self.sale };
@@ -113,14 +122,14 @@ impl World {
         self.change_sale(QUOTA, self.sale).await;
     }
 
-    /// A request of the saler's: status and body; status 0 where there was no answer.
-    async fn send(&self, instance: usize, method: &str, path: &str, body: &Value) -> (u16, Value) {
+    /// A request of the saler's: status and body; `Err` where there was no answer, and whether it was sent.
+    async fn send(&self, instance: usize, method: &str, path: &str, body: &Value) -> Result<(u16, Value), Sent> {
         let url = format!("http://{}{path}", self.instances[instance].http);
         let method = method.parse().expect("a method");
         let request = self.http.request(method, url).header("Authorization", &self.saler).body(body.to_string());
         match request.send().await {
-            Ok(response) => (response.status().as_u16(), response.json().await.unwrap_or_default()),
-            Err(error) => (if error.is_connect() { 1 } else { 0 }, Value::Null),
+            Ok(response) => Ok((response.status().as_u16(), response.json().await.unwrap_or_default())),
+            Err(error) => Err(if error.is_connect() { Sent::No } else { Sent::Perhaps }),
         }
     }
 
@@ -131,10 +140,10 @@ impl World {
         self.recorder.note(What::ChangeBegins { change, coupon: PLAIN, to: Change::Amount(to) });
         let path = &self.crowd.offers[0].path;
         let outcome = match self.send(instance, "PUT", path, &json!({"amount": to})).await {
-            (200, _) => Outcome::Done,
-            (503, body) if body["code"] == "unknown-outcome" => Outcome::Unknown,
-            (400 | 503 | 1, _) => Outcome::Refused,
-            _ => Outcome::Unknown,
+            Ok((200, _)) => Outcome::Done,
+            Ok((503, body)) if body["code"] == "unknown-outcome" => Outcome::Unknown,
+            Ok((400 | 503, _)) | Err(Sent::No) => Outcome::Refused,
+            Ok(_) | Err(Sent::Perhaps) => Outcome::Unknown,
         };
         self.recorder.note(What::ChangeEnds { change, outcome });
         if outcome == Outcome::Done {
@@ -179,8 +188,17 @@ impl World {
 
     /// Waits until an instance has ended by itself; false where it does not.
     pub async fn dies(&mut self, instance: usize, wait: Duration) -> bool {
+        self.some_dies(instance..=instance, wait).await
+    }
+
+    /// Waits until any instance has ended by itself.
+    pub async fn one_dies(&mut self, wait: Duration) -> bool {
+        self.some_dies(0..=self.instances.len() - 1, wait).await
+    }
+
+    async fn some_dies(&mut self, any: RangeInclusive<usize>, wait: Duration) -> bool {
         let deadline = Instant::now() + wait;
-        while self.instances[instance].process.is_running() {
+        while self.instances[any.clone()].iter_mut().all(|instance| instance.process.is_running()) {
             if Instant::now() > deadline {
                 return false;
             }
@@ -188,6 +206,14 @@ impl World {
         }
         self.died_ms = now_ms();
         true
+    }
+
+    /// Freezes an instance until others have taken it for dead and stored what it knew.
+    pub async fn freeze_for_long(&mut self, instance: usize) {
+        self.instances[instance].process.freeze();
+        self.died_ms = now_ms();
+        tokio::time::sleep(TAKEN_FOR_DEAD).await;
+        self.until_the_dead_are_stored().await;
     }
 
     /// Waits until every instance can sell.
@@ -209,6 +235,10 @@ impl World {
     /// who then loses Redis.
     pub async fn ready_for_a_loss(&mut self) {
         self.ready().await;
+        self.until_the_dead_are_stored().await;
+    }
+
+    async fn until_the_dead_are_stored(&self) {
         let (died_ms, redis) = (self.died_ms, &self.redis);
         until("what dead instances knew is stored", || async {
             let mut first = redis::cmd("XRANGE");

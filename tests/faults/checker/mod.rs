@@ -9,6 +9,7 @@ mod run;
 mod settled;
 #[cfg(test)]
 mod tests;
+mod total;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,6 +17,7 @@ use std::fmt;
 use crate::history::{Event, What};
 use crate::stores::Settled;
 use run::Run;
+pub use total::Total;
 
 /// How far two readings of one clock may lie apart, and how long a refusal from memory may outlive its reason.
 const SLACK_MS: u64 = 50;
