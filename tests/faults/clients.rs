@@ -181,7 +181,10 @@ impl Crowd {
             (204, "claimed" | "already-claimed" | "", _) => unexpected(attempt, status, "without a claim"),
             (204, reason, _) => What::Refused { attempt, reason: reason.to_owned() },
             (429 | 503, ..) => {
-                let body = response.text().await.unwrap_or_default();
+                let Ok(body) = response.text().await else {
+                    // He hung up between the status and the body.
+                    return What::Unknown { attempt, why: NO_ANSWER.to_owned() };
+                };
                 let body: serde_json::Value = serde_json::from_str(&body).unwrap_or_default();
                 match body["code"].as_str() {
                     Some("unknown-outcome") => What::Unknown { attempt, why: "unknown-outcome".to_owned() },

@@ -39,6 +39,8 @@ pub enum Fault {
     FlushRedisTwice,
     /// While an instance is frozen for less than the time after which it is taken for dead.
     FlushRedisAndFreezeApp,
+    /// And then there is no memory to load it into.
+    FlushRedisAndRunOut,
     /// While claims that were answered wait for a lock in MySQL.
     FlushRedisAndLockCoupon,
     /// An instance is frozen, taken for dead and its claims are stored; then Redis is lost, and then it wakes up.
@@ -102,6 +104,7 @@ impl Fault {
             | Self::FlushRedis
             | Self::FlushRedisTwice
             | Self::FlushRedisAndFreezeApp
+            | Self::FlushRedisAndRunOut
             | Self::FlushRedisAndLockCoupon
             | Self::FlushRedisAndCutOff => {
                 world.ready_for_a_loss().await;
@@ -227,11 +230,10 @@ impl Fault {
                     tokio::time::sleep(random.millis(20, 200)).await;
                 }
             }
-            Self::OutOfMemory => {
-                for limit in ["1mb", "0"] {
-                    world.redis.call::<()>(redis::cmd("CONFIG").arg("SET").arg("maxmemory").arg(limit)).await;
-                    tokio::time::sleep(random.millis(500, 3_000)).await;
-                }
+            Self::OutOfMemory => run_out(world, random).await,
+            Self::FlushRedisAndRunOut => {
+                flush(world).await;
+                run_out(world, random).await;
             }
             Self::KillEverything => {
                 for instance in 0..world.instances.len() {
@@ -292,6 +294,13 @@ impl Fault {
 
 async fn flush(world: &World) {
     world.redis.call::<()>(&redis::cmd("FLUSHALL")).await;
+}
+
+async fn run_out(world: &World, random: &mut Random) {
+    let limit = |limit| redis::cmd("CONFIG").arg("SET").arg("maxmemory").arg(limit).clone();
+    world.redis.call::<()>(&limit("1mb")).await;
+    tokio::time::sleep(random.millis(500, 3_000)).await;
+    world.redis.call::<()>(&limit("0")).await;
 }
 
 async fn restart_redis(world: &mut World, random: &mut Random, meanwhile: impl FnOnce(&mut World)) {

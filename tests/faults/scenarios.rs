@@ -15,6 +15,8 @@ use crate::world::World;
 
 /// The pause before a fault, in ms.
 const PAUSE_MS: (u64, u64) = (300, 2_000);
+/// An instance that has lost something knows it after this, and is not ready any more.
+const NOTICED: Duration = Duration::from_millis(500);
 /// Faults of one random run: later ones would strike after everything is sold.
 const RANDOM_FAULTS: usize = 6;
 
@@ -131,7 +133,11 @@ pub const SCENARIOS: [Scenario; 16] = [
             Fault::Proxy(Server::Mysql, Trouble::Resets),
         ],
     ),
-    scenario("memory", 2, &[Fault::OutOfMemory, Fault::FlushRedis, Fault::OutOfMemory, Fault::Amount(Amount::Lowered)]),
+    scenario(
+        "memory",
+        2,
+        &[Fault::OutOfMemory, Fault::FlushRedisAndRunOut, Fault::FlushRedis, Fault::Amount(Amount::Lowered)],
+    ),
 ];
 
 impl Scenario {
@@ -183,7 +189,7 @@ pub async fn run_random(seed: u64) -> (Verdict, PathBuf) {
     let mut random = Random::new(seed);
     let instances = 1 + random.index(2);
     let faults: Vec<Fault> = (0..RANDOM_FAULTS).map(|_| *random.pick(&RANDOM)).collect();
-    run_faults("random", instances, &faults, random.next()).await
+    run_faults("random", instances, &faults, seed).await
 }
 
 async fn run_faults(name: &str, instances: usize, faults: &[Fault], seed: u64) -> (Verdict, PathBuf) {
@@ -198,6 +204,8 @@ async fn run_faults(name: &str, instances: usize, faults: &[Fault], seed: u64) -
     for fault in faults {
         tokio::time::sleep(random.millis(PAUSE_MS.0, PAUSE_MS.1)).await;
         fault.strike(&mut world, &mut random).await;
+        // A loss is noticed by the next attempt.
+        tokio::time::sleep(NOTICED).await;
         world.ready().await;
     }
     tokio::time::sleep(Duration::from_secs(1)).await;

@@ -69,9 +69,14 @@ impl Answer {
         }
     }
 
-    /// Whether the sale goes on: Redis has answered.
-    pub fn is_good(&self) -> bool {
+    /// Whether the instance has decided what was asked, from memory perhaps.
+    pub fn is_decided(&self) -> bool {
         matches!(self, Self::Claimed(_) | Self::Already(_) | Self::Refused(_))
+    }
+
+    /// Whether the sale goes on: only Redis knows a claim.
+    pub fn is_of_redis(&self) -> bool {
+        matches!(self, Self::Claimed(_) | Self::Already(_))
     }
 }
 
@@ -169,7 +174,7 @@ impl Run {
     /// again: until a frozen or starting one reads his question, nobody can know that he no longer waits.
     fn note_finality(&mut self) {
         let mut answers: BTreeMap<usize, Vec<(u64, u64)>> = BTreeMap::new();
-        for attempt in self.attempts.iter().filter(|attempt| attempt.answer.is_good()) {
+        for attempt in self.attempts.iter().filter(|attempt| attempt.answer.is_decided()) {
             answers.entry(attempt.instance).or_default().push((attempt.began.at_us, attempt.ended.wall_ms));
         }
         for attempt in &mut self.attempts {

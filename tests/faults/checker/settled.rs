@@ -148,6 +148,6 @@ pub fn check_resumption(run: &Run, found: &mut Findings) -> BTreeMap<String, (u6
 fn first_good_answer(run: &Run, instance: usize, after: Moment) -> Option<u64> {
     let asked =
         run.attempts.iter().filter(|attempt| attempt.instance == instance && attempt.began.at_us >= after.at_us);
-    let ended = asked.filter(|attempt| attempt.answer.is_good()).map(|attempt| attempt.ended.at_us).min()?;
+    let ended = asked.filter(|attempt| attempt.answer.is_of_redis()).map(|attempt| attempt.ended.at_us).min()?;
     Some((ended - after.at_us) / 1_000)
 }

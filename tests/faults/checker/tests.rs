@@ -298,13 +298,14 @@ fn i9_units_left_though_more_are_wanted_are_named() {
 
 #[test]
 fn i10_an_instance_that_does_not_come_back_is_named() {
-    let resumed = |at_ms| {
+    let resumed = |at_ms: u64| {
         let mut story = Story::new(1);
         story.sold(10, 100, 1);
         story.note(200, What::FaultBegins { fault: 1, name: "flush".to_owned() });
         story.note(300, What::FaultEnds { fault: 1 });
         story.ask(11, None, (400, 410), |attempt| What::Nothing { attempt, code: "unavailable".to_owned() });
-        story.refused(11, at_ms, "sold-out");
+        story.refused(11, at_ms - 1_000, "sold-out");
+        story.ask(10, None, (at_ms - 1, at_ms + 1), |attempt| What::Already { attempt, claim: claim(1, 100) });
         let verdict = story.verdict();
         (verdict.resumed_ms["flush"], story.broken())
     };
