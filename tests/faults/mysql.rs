@@ -122,13 +122,24 @@ pub async fn is_published(url: &str, coupon: Coupon) -> bool {
     number(&mut connection, &sql).await == Some(1)
 }
 
-/// Kills the service's connections; those in the middle of a transaction only, where it is so wanted.
-pub async fn kill_connections(url: &str, in_transaction_only: bool) {
+/// Which of the service's connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    All,
+    InTransactions,
+}
+
+/// Kills the service's connections.
+pub async fn kill_connections(url: &str, which: Which) {
     let mut connection = connect(url).await.expect("MySQL answers");
-    let all = "SELECT CAST(id AS CHAR) AS value FROM information_schema.processlist WHERE user = 'service'";
-    let busy = "SELECT CAST(trx_mysql_thread_id AS CHAR) AS value FROM information_schema.innodb_trx t \
-                JOIN information_schema.processlist p ON p.id = t.trx_mysql_thread_id WHERE p.user = 'service'";
-    let ids = lines(&mut connection, if in_transaction_only { busy } else { all }).await.unwrap_or_default();
+    let sql = match which {
+        Which::All => "SELECT CAST(id AS CHAR) AS value FROM information_schema.processlist WHERE user = 'service'",
+        Which::InTransactions => {
+            "SELECT CAST(trx_mysql_thread_id AS CHAR) AS value FROM information_schema.innodb_trx t \
+             JOIN information_schema.processlist p ON p.id = t.trx_mysql_thread_id WHERE p.user = 'service'"
+        }
+    };
+    let ids = lines(&mut connection, sql).await.unwrap_or_default();
     for id in ids {
         // It may have ended meanwhile.
         let _ = connection.batch_execute(&format!("KILL {id}")).await;

@@ -134,7 +134,7 @@ impl World {
     }
 
     /// Changes the amount of [`PLAIN`] through an instance.
-    pub async fn change_amount(&mut self, instance: usize, to: u32) -> Outcome {
+    pub async fn change_amount(&mut self, instance: usize, to: u32) {
         self.changes += 1;
         let change = self.changes;
         self.recorder.note(What::ChangeBegins { change, coupon: PLAIN, to: Change::Amount(to) });
@@ -149,7 +149,6 @@ impl World {
         if outcome == Outcome::Done {
             self.amount = to;
         }
-        outcome
     }
 
     /// Changes a coupon's sale in MySQL alone, and waits until the repair has told Redis.
@@ -257,16 +256,22 @@ impl World {
             instance.mysql.set(Mode::Pass);
         }
         self.ready().await;
+        // Before anybody asks again: what only the outbox has is stored because it is there, not because it is asked for.
+        self.until_the_outbox_is_empty().await;
         let open = Sale { start: now_seconds() - 10, speed: 0, ..self.sale };
         self.change_sale(QUOTA, open).await;
         self.recorder.note(What::Healed);
         Arc::clone(&self.crowd).claim_all().await;
-        let outbox = stores::keys().outbox();
-        until("the outbox is empty", || async { self.redis.call::<u64>(redis::cmd("XLEN").arg(&outbox)).await == 0 })
-            .await;
+        self.until_the_outbox_is_empty().await;
         let connection = self.redis.connect().await.expect("Redis answers");
         let redis = stores::read_all(connection, &COUPONS).await;
         Settled { redis, mysql: mysql::read_all(&self.mariadb.root_url()).await }
+    }
+
+    async fn until_the_outbox_is_empty(&self) {
+        let mut length = redis::cmd("XLEN");
+        length.arg(stores::keys().outbox());
+        until("the outbox is empty", || async { self.redis.call::<u64>(&length).await == 0 }).await;
     }
 
     /// Looks at the stores until `stop`, whatever state they are in.
