@@ -78,11 +78,11 @@ pub async fn count(connection: &mut MultiplexedConnection, coupons: &[Coupon]) -
 pub async fn read_all(mut connection: MultiplexedConnection, coupons: &[Coupon]) -> InRedis {
     let counts = count(&mut connection, coupons).await.expect("Redis answers");
     let (mut rows, mut cursor) = (Vec::new(), 0_u64);
-    let begin = keys().holder(couponrush::domain::UserId(0));
-    let begin = begin.trim_end_matches('0').to_owned();
+    let pattern = keys().holder_pattern();
+    let begin = pattern.trim_end_matches('*');
     loop {
         let mut scan = redis::cmd("SCAN");
-        scan.arg(cursor).arg("MATCH").arg(keys().holder_pattern()).arg("COUNT").arg(1_000);
+        scan.arg(cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(1_000);
         let (next, found): (u64, Vec<String>) = scan.query_async(&mut connection).await.expect("Redis answers");
         let mut pipeline = redis::pipe();
         for key in &found {
@@ -90,7 +90,7 @@ pub async fn read_all(mut connection: MultiplexedConnection, coupons: &[Coupon])
         }
         let held: Vec<BTreeMap<String, String>> = pipeline.query_async(&mut connection).await.expect("Redis answers");
         for (key, held) in found.iter().zip(held) {
-            let user = key.strip_prefix(&begin).and_then(|id| id.parse().ok()).expect("a holder's key names its user");
+            let user = key.strip_prefix(begin).and_then(|id| id.parse().ok()).expect("a holder's key names its user");
             rows.extend(held.iter().map(|(field, value)| row(user, field, value)));
         }
         if next == 0 {
@@ -103,7 +103,8 @@ pub async fn read_all(mut connection: MultiplexedConnection, coupons: &[Coupon])
     let mut sold = BTreeMap::new();
     for coupon in coupons {
         // The suite gives an activity the number of its coupon.
-        let key = keys().activity(ActivityId(u32::try_from(*coupon).expect("a few coupons")));
+        let keys = keys();
+        let key = keys.activity(ActivityId(u32::try_from(*coupon).expect("a few coupons")));
         let count: Option<u32> =
             redis::cmd("HGET").arg(key).arg("sold").query_async(&mut connection).await.expect("Redis answers");
         sold.extend(count.map(|count| (*coupon, count)));
