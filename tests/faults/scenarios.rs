@@ -122,7 +122,7 @@ pub const SCENARIOS: [Scenario; 18] = [
         "cut-off",
         2,
         &[
-            Fault::Redis(Redis::FlushAndCutOffRedis),
+            Fault::Redis(Redis::FlushAndIsolate),
             Fault::Redis(Redis::FlushAndCutOffMysql),
             Fault::Network(Server::Both, Trouble::LongBlackHole),
         ],

@@ -115,7 +115,7 @@ impl Run {
         let mut run = Self::default();
         let (mut places, mut changes) = (HashMap::new(), HashMap::new());
         let mut fault_places = HashMap::new();
-        let last = history.last().map_or(Moment { at_us: 0, wall_ms: 0 }, |event| moment(event));
+        let last = history.last().map_or(Moment { at_us: 0, wall_ms: 0 }, moment);
         run.ended_us = last.at_us;
         for event in history {
             let now = moment(event);

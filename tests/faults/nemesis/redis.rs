@@ -34,7 +34,7 @@ pub enum Redis {
     /// While an instance is cut off from MySQL, which only its beats in Redis tell.
     FlushAndCutOffMysql,
     /// While an instance is cut off from Redis, which only its beats in MySQL tell.
-    FlushAndCutOffRedis,
+    FlushAndIsolate,
 }
 
 impl Redis {
@@ -105,7 +105,7 @@ impl Redis {
                 tokio::time::sleep(random.millis(500, 4_000)).await;
                 drop(lock);
             }
-            Self::FlushAndCutOffMysql | Self::FlushAndCutOffRedis => {
+            Self::FlushAndCutOffMysql | Self::FlushAndIsolate => {
                 let instance = &world.instances[one];
                 let proxy = if self == Self::FlushAndCutOffMysql { &instance.mysql } else { &instance.redis };
                 proxy.set(Mode::BlackHole);
