@@ -29,13 +29,12 @@ impl Change {
             Self::LowerAndCrashAt(point) => cut_short(world, one, (point, lowered)).await,
             Self::Window => {
                 let (open, now) = (world.sale, now_seconds());
-                let closed = match random.below(3) {
-                    0 => Sale { start: now + 2, ..open },
-                    1 => Sale { end: now - 1, ..open },
-                    _ => Sale { end: now + 2, ..open },
-                };
-                world.change_sale(QUOTA, closed).await;
-                tokio::time::sleep(random.millis(500, 3_000)).await;
+                for closed in
+                    [Sale { end: now - 1, ..open }, Sale { start: now + 6, ..open }, Sale { end: now + 9, ..open }]
+                {
+                    world.change_sale(QUOTA, closed).await;
+                    tokio::time::sleep(random.millis(500, 1_500)).await;
+                }
                 world.change_sale(QUOTA, open).await;
             }
         }
