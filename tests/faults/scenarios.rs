@@ -65,6 +65,7 @@ pub const SCENARIOS: [Scenario; 18] = [
         &[
             Fault::Change(Change::Raise),
             Fault::Change(Change::Window),
+            Fault::Change(Change::LowerTooFar),
             Fault::Change(Change::RaiseAndCrashAt("change-committed")),
             Fault::Change(Change::LowerAndCrashAt("lowered-in-redis")),
         ],

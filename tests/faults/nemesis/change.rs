@@ -11,6 +11,8 @@ use crate::world::{QUOTA, World};
 pub enum Change {
     Raise,
     Lower,
+    /// Below what is claimed, which is refused.
+    LowerTooFar,
     /// A sale is closed and opened again.
     Window,
     /// The instance that is told dies at the point.
@@ -25,6 +27,7 @@ impl Change {
         match self {
             Self::Raise => world.change_amount(one, raised).await,
             Self::Lower => world.change_amount(one, lowered).await,
+            Self::LowerTooFar => world.change_amount(one, 1).await,
             Self::RaiseAndCrashAt(point) => cut_short(world, one, (point, raised)).await,
             Self::LowerAndCrashAt(point) => cut_short(world, one, (point, lowered)).await,
             Self::Window => {
