@@ -11,7 +11,10 @@ local held = redis.call('GET', KEYS[1]) or ''
 if held ~= ARGV[1] then
   return {'other', held}
 end
-if ARGV[3] == '0' then
+if ARGV[1] == ARGV[2] and held ~= '' then
+  -- Renewed or let go: no write that a memory limit refuses, or a rebuild that fails for it would hold the shard till the end.
+  redis.call('PEXPIRE', KEYS[1], ARGV[3])
+elseif ARGV[3] == '0' then
   redis.call('SET', KEYS[1], ARGV[2])
 else
   redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])

@@ -74,7 +74,10 @@ impl Claiming {
                 self.refusals.notice(coupon, refusal);
                 Outcome::Refused(refusal)
             }
-            Ok(taken) => self.conclude(slot, pass.live(), taken),
+            Ok(taken) => {
+                crate::crash::point("after-script");
+                self.conclude(slot, pass.live(), taken)
+            }
             Err(KvError::Full) => Outcome::Overloaded,
             Err(error) if error.nothing_happened() => Outcome::Unavailable,
             Err(_) => Outcome::Unknown,

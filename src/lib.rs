@@ -12,6 +12,7 @@ pub mod auth;
 pub mod claiming;
 pub mod commands;
 pub mod config;
+pub mod crash;
 pub mod db;
 pub mod directory;
 pub mod domain;

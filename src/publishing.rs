@@ -117,6 +117,7 @@ impl Publishing {
         let next = if lowered { Coupon { revision: wanted.revision, ..stored.coupon.clone() } } else { wanted.clone() };
         coupons::update(&self.db, &mut tx, &stored, &next).await?;
         tx.commit().await?;
+        crate::crash::point(if lowered { "lowering-announced" } else { "change-committed" });
         if lowered {
             self.lower(&reached, Coupon { revision: wanted.revision + 1, ..wanted }).await
         } else {
@@ -156,6 +157,7 @@ impl Publishing {
                 return Err(error);
             }
         };
+        crate::crash::point("lowered-in-redis");
         let committed = match coupons::update(&self.db, &mut tx, &stored, &coupon).await {
             Ok(()) => tx.commit().await,
             Err(error) => Err(error),

@@ -157,6 +157,7 @@ impl Scheduling {
         before: &coupons::Stored,
         changed: &Coupon,
     ) -> Result<(), ScheduleError> {
+        crate::crash::point("schedule-committed");
         self.publishing.publish_change(reached, before, changed).await?;
         if let Err(Some(error)) = self.activities.refresh(changed.id, changed.activity_revision - 1).await {
             log::debug!("scheduling: left to the next poll: {}", crate::error_chain(&error));

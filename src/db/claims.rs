@@ -67,6 +67,7 @@ pub async fn store(connection: &mut Connection, shard: &str, epoch: Epoch, claim
     sorted.sort_unstable_by_key(|claim| (claim.coupon, claim.seq, claim.entry));
     lock_coupons(connection, &sorted).await?;
 
+    crate::crash::point("before-insert");
     let mut outcome = Outcome::default();
     let added = if !late && insert(connection, &sorted).await? {
         sorted
@@ -86,7 +87,9 @@ pub async fn store(connection: &mut Connection, shard: &str, epoch: Epoch, claim
     for claim in &outcome.poisoned {
         poison(connection, claim.entry, &claim.to_text(), reason).await?;
     }
+    crate::crash::point("before-commit");
     connection.batch_execute("COMMIT").await?;
+    crate::crash::point("after-commit");
     Ok(Stored::Done(outcome))
 }
 

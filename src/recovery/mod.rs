@@ -132,22 +132,27 @@ impl Recovery {
     /// Compares once and does what follows from it.
     ///
     /// # Errors
-    /// [`RecoveryError`]; the gate stays as it is, unless Redis was seen to be another.
+    /// [`RecoveryError`]; the gate stays as it is, unless Redis was seen to be another, or cannot be seen while somebody
+    /// rebuilds.
     pub async fn round(&self) -> Result<(), RecoveryError> {
-        let connection = self.link.connection()?;
-        let found = self.read_live(&connection).await?;
-        let known = self.gate.live().ok();
-        if known.is_some_and(|live| live.as_str() != found || live.run_id != connection.run_id()) {
+        let seen = self.look().await;
+        if let (Ok((connection, found)), Ok(known)) = (&seen, self.gate.live())
+            && (known.as_str() != found || known.run_id != connection.run_id())
+        {
             // Before MySQL is asked: it may be away, and nothing may be sold meanwhile.
             self.close();
         }
         // Beaten first and read second: whoever changes the row only while nobody lives either sees this beat, or has
-        // committed what is read.
+        // committed what is read. And whatever Redis is like: who cannot reach it is alive, and may hold claims.
         self.beat().await?;
         let row = shards::read(&self.db, self.shard).await?;
+        if seen.is_err() && !row.is_live {
+            self.close();
+        }
         if self.acknowledge(&row) {
             self.beat().await?;
         }
+        let (connection, found) = seen?;
         match compare(&row, &found, connection.run_id()) {
             Compared::Loaded(live) if !self.is_lost(row.epoch) => self.open(live),
             Compared::Loaded(_) => {
@@ -209,10 +214,12 @@ impl Recovery {
         self.gate.lost().max(self.ledger.state().contradicted()) >= epoch.max(Epoch(1))
     }
 
-    async fn read_live(&self, connection: &Connection) -> Result<String, KvError> {
+    /// The connection to Redis, and what `live` holds there.
+    async fn look(&self) -> Result<(Arc<Connection>, String), KvError> {
+        let connection = self.link.connection()?;
         let value = connection.call(redis::cmd("GET").arg(self.stock.keys().live()), WAIT).await?;
         let text: Option<String> = redis::from_redis_value(value).map_err(|_| KvError::Unreadable)?;
-        Ok(text.unwrap_or_default())
+        Ok((connection, text.unwrap_or_default()))
     }
 }
 

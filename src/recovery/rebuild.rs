@@ -85,13 +85,16 @@ impl Rebuild<'_> {
         let noted = if recovery.is_lost(row.epoch) { "" } else { found };
         self.own(shards::begin(db, shard, was, &self.token, next, noted).await?)?;
         let noted = shards::read(db, shard).await?.found_live;
+        crate::crash::point("rebuild-begun");
 
         self.wait_until_drained(next).await?;
         let held = Holding { epoch: row.epoch, token: &self.token };
         self.own(shards::raise_epoch(db, shard, held, next).await?)?;
         let held = Holding { epoch: next, token: &self.token };
+        crate::crash::point("rebuild-raised");
 
         let contradicted = self.drain_outbox(next).await?;
+        crate::crash::point("rebuild-drained");
         recovery.progress.coupons.store(0, Ordering::Relaxed);
         recovery.progress.claims.store(0, Ordering::Relaxed);
         // What the last loading left, less what was lost at its end: with the outbox drained, a subset of MySQL. Unless a
@@ -101,10 +104,13 @@ impl Rebuild<'_> {
         if !subset {
             self.own(shards::forget_found(db, shard, held).await?)?;
             self.forget_keys().await?;
+            crate::crash::point("rebuild-forgotten");
         }
         self.load().await?;
+        crate::crash::point("rebuild-loaded");
 
         self.own(shards::finish(db, shard, held, self.connection.run_id()).await?)?;
+        crate::crash::point("rebuild-finished");
         let live = format!("{}:{next}", self.connection.run_id());
         let taken = self.take_live(&self.marker, &live, Duration::ZERO).await?;
         self.own(taken)

@@ -1,0 +1,118 @@
+//! Whether refusals were true when they were given (I7), and claims inside their windows, totals and quotas (I1, I4, I7).
+
+use std::collections::BTreeMap;
+
+use super::answers::{is_unknown, may_have_made};
+use super::run::{Answer, Attempt, Run};
+use super::{Findings, SLACK_MS};
+use crate::history::{Coupon, Sale};
+use crate::stores::{InMysql, Row};
+
+/// What is known of one coupon's units.
+#[derive(Default)]
+struct Units {
+    /// When each was claimed, in order.
+    claimed_ms: Vec<u64>,
+    /// When attempts began that may have taken a unit which was lost with Redis: their outcome is unknown, and no row is theirs.
+    doubted_ms: Vec<u64>,
+}
+
+impl Units {
+    /// So many may have been gone then, at most.
+    fn gone_by(&self, ms: u64) -> usize {
+        let ms = ms + SLACK_MS;
+        self.claimed_ms.partition_point(|at| *at <= ms) + self.doubted_ms.partition_point(|at| *at <= ms)
+    }
+}
+
+pub fn check(run: &Run, mysql: &InMysql, found: &mut Findings) {
+    let units = units(run, mysql);
+    for attempt in &run.attempts {
+        if let Answer::Refused(reason) = &attempt.answer {
+            let truthful = is_true(run, attempt, reason, units.get(&attempt.coupon));
+            found.require("I7", truthful, || {
+                format!("attempt {} of coupon {}: {reason} was not true", attempt.number, attempt.coupon)
+            });
+        }
+    }
+    for coupon in run.amounts.keys() {
+        let mut rows: Vec<&Row> = mysql.rows.iter().filter(|row| row.coupon == *coupon).collect();
+        rows.sort_unstable_by_key(|row| row.claim.claimed_at_ms);
+        check_terms(run, *coupon, &rows, found);
+    }
+}
+
+fn units(run: &Run, mysql: &InMysql) -> BTreeMap<Coupon, Units> {
+    let mut units: BTreeMap<Coupon, Units> = BTreeMap::new();
+    let mut of_user: BTreeMap<_, Vec<u64>> = BTreeMap::new();
+    for row in &mysql.rows {
+        units.entry(row.coupon).or_default().claimed_ms.push(row.claim.claimed_at_ms);
+        of_user.entry((row.user, row.coupon)).or_default().push(row.claim.claimed_at_ms);
+    }
+    for attempt in run.attempts.iter().filter(|attempt| is_unknown(attempt)) {
+        let rows = of_user.get(&(attempt.user, attempt.coupon)).map_or(&[][..], Vec::as_slice);
+        if !rows.iter().any(|at| may_have_made(attempt, *at)) {
+            units.entry(attempt.coupon).or_default().doubted_ms.push(attempt.began.wall_ms);
+        }
+    }
+    for units in units.values_mut() {
+        units.claimed_ms.sort_unstable();
+        units.doubted_ms.sort_unstable();
+    }
+    units
+}
+
+fn is_true(run: &Run, attempt: &Attempt, reason: &str, units: Option<&Units>) -> bool {
+    let (from, to) = (attempt.began.wall_ms, attempt.ended.wall_ms);
+    let (Some(amounts), Some(sales)) = (run.amounts.get(&attempt.coupon), run.sales.get(&attempt.coupon)) else {
+        return reason == "no-such-coupon";
+    };
+    let mut sales = sales.between(from, to);
+    match reason {
+        "sold-out" => {
+            let gone = units.map_or(0, |units| units.gone_by(to));
+            let reached = |limit: u32| gone >= limit as usize;
+            amounts.between(from, to).any(reached) || sales.flatten().any(|sale| sale.total > 0 && reached(sale.total))
+        }
+        "not-started" => sales.flatten().any(|sale| from < sale.start * 1_000 + SLACK_MS),
+        "ended" => sales.flatten().any(|sale| to + SLACK_MS >= sale.end * 1_000),
+        // Rolled dice are not in the suite; a quota is.
+        "try-again" => sales.flatten().any(|sale| sale.speed > 0),
+        // The suite never disables a sale; a scheduled coupon whose activity is unknown does not occur.
+        "not-on-sale" => {
+            sales.any(|sale| sale.is_none()) && run.sales[&attempt.coupon].ever().any(|sale| sale.is_some())
+        }
+        _ => false,
+    }
+}
+
+/// Each claim was inside what may have been in force when it was made.
+fn check_terms(run: &Run, coupon: Coupon, rows: &[&Row], found: &mut Findings) {
+    let (amounts, sales) = (&run.amounts[&coupon], &run.sales[&coupon]);
+    let (mut in_second, mut of_activity) = (BTreeMap::new(), 0);
+    for (before, row) in rows.iter().enumerate() {
+        let at = row.claim.claimed_at_ms;
+        let amount = amounts.between(at, at).max().unwrap_or(0);
+        found.require("I1", before < amount as usize, || {
+            format!("{row:?} is claim {} of coupon {coupon}, which had {amount} units then", before + 1)
+        });
+        if row.claim.activity == 0 {
+            let plain = sales.between(at, at).any(|sale| sale.is_none());
+            found.require("I7", plain, || format!("{row:?} was claimed outside the sale of its coupon"));
+            continue;
+        }
+        let second = in_second.entry(at / 1_000).or_insert(0);
+        (*second, of_activity) = (*second + 1, of_activity + 1);
+        let possible: Vec<Sale> = sales.between(at, at).flatten().collect();
+        let within = |sale: &Sale| sale.start * 1_000 <= at && at < sale.end * 1_000;
+        found.require("I7", possible.iter().any(within), || {
+            format!("{row:?} was claimed outside the window: {possible:?}")
+        });
+        let total = possible.iter().all(|sale| sale.total > 0 && of_activity > sale.total);
+        found.require("I1", !total, || format!("{row:?} is claim {of_activity} of its activity: {possible:?}"));
+        let quota = possible.iter().all(|sale| sale.speed > 0 && *second > sale.speed);
+        found.require("I4", !quota, || format!("{row:?} is claim {second} of its second: {possible:?}"));
+        let limit = possible.iter().all(|sale| row.claim.nth > sale.buy_limit);
+        found.require("I4", !limit, || format!("{row:?} is above the user's limit: {possible:?}"));
+    }
+}

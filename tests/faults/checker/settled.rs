@@ -1,0 +1,153 @@
+//! What the stores held, during the run and once everything had settled: I1, I4, I5, I8, I9, I10, I11.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::run::{Moment, Run};
+use super::{Findings, RESUME_MS};
+use crate::history::{Coupon, Event, Sample, What};
+use crate::stores::{Row, Settled};
+
+/// The end of a run.
+pub fn check(run: &Run, settled: &Settled, found: &mut Findings) {
+    let counts = &settled.mysql.counts;
+    for coupon in run.amounts.keys() {
+        let rows: Vec<&Row> = settled.mysql.rows.iter().filter(|row| row.coupon == *coupon).collect();
+        let Some(row) = counts.coupons.get(coupon) else {
+            found.note("I2", format!("coupon {coupon} is not in MySQL"));
+            continue;
+        };
+        let seqs: BTreeSet<u32> = rows.iter().map(|row| row.claim.seq).collect();
+        let count = u32::try_from(rows.len()).expect("few claims");
+        found.require("I1", count <= row.amount, || format!("coupon {coupon}: {count} claims of {} units", row.amount));
+        found.require("I5", seqs.len() == rows.len(), || format!("coupon {coupon}: a seq is there twice"));
+        let dense = count < row.amount || seqs.iter().copied().eq(1..=row.amount);
+        found.require("I5", dense, || format!("coupon {coupon} is sold out, and its seqs are not 1 to {}", row.amount));
+        let bound = seqs.first().is_none_or(|first| *first >= 1) && seqs.last().is_none_or(|last| *last <= row.amount);
+        found.require("I5", bound, || format!("coupon {coupon}: a seq is outside 1 to {}", row.amount));
+        let left = i64::from(row.amount) - i64::from(count);
+        found.require("I8", row.left == left, || {
+            format!("coupon {coupon}: {left} are left, left_count is {}", row.left)
+        });
+        check_held(run, *coupon, &rows, found);
+        check_sold(run, *coupon, (count, row.amount), found);
+    }
+    check_redis(settled, found);
+}
+
+fn check_held(run: &Run, coupon: Coupon, rows: &[&Row], found: &mut Findings) {
+    let limit = run.limit(coupon);
+    let mut held: BTreeMap<_, BTreeSet<u8>> = BTreeMap::new();
+    for row in rows {
+        let is_new = held.entry(row.user).or_default().insert(row.claim.nth);
+        found.require("I4", is_new, || format!("{row:?}: the user has two claims of that number"));
+    }
+    for (user, nths) in held {
+        let counted = nths.iter().copied().eq(1..=u8::try_from(nths.len()).unwrap_or(u8::MAX));
+        found.require("I4", nths.len() <= usize::from(limit) && counted, || {
+            format!("user {user} holds {nths:?} of coupon {coupon}, where the limit is {limit}")
+        });
+    }
+}
+
+/// Asked for more than there is once everything was healed, everything is sold.
+fn check_sold(run: &Run, coupon: Coupon, (count, amount): (u32, u32), found: &mut Findings) {
+    if run.healed.is_none() {
+        return;
+    }
+    let least = |total: u32| if total == 0 { amount } else { total.min(amount) };
+    let totals = run.sales[&coupon].last().map(|sale| least(sale.map_or(0, |sale| sale.total)));
+    let expected = totals.min().unwrap_or(amount);
+    found.require("I9", count >= expected, || {
+        format!("coupon {coupon}: {count} of {expected} units are sold in the end")
+    });
+}
+
+/// Redis and MySQL say the same.
+fn check_redis(settled: &Settled, found: &mut Findings) {
+    let (redis, mysql) = (&settled.redis, &settled.mysql);
+    found.require("I8", redis.counts.outbox == 0, || format!("{} entries are left in the outbox", redis.counts.outbox));
+    let (held, stored): (BTreeSet<Row>, BTreeSet<Row>) =
+        (redis.rows.iter().copied().collect(), mysql.rows.iter().copied().collect());
+    for row in held.difference(&stored) {
+        found.note("I8", format!("Redis says that {row:?} is held; MySQL does not"));
+    }
+    for row in stored.difference(&held) {
+        found.note("I8", format!("MySQL says that {row:?} is held; Redis does not"));
+    }
+    for (coupon, in_mysql) in &mysql.counts.coupons {
+        let count = stored.iter().filter(|row| row.coupon == *coupon).count() as u64;
+        let Some(in_redis) = redis.counts.coupons.get(coupon) else {
+            found.note("I8", format!("coupon {coupon} is not in Redis"));
+            continue;
+        };
+        let gone = u64::from(in_redis.claimed).checked_sub(in_redis.holes.into());
+        let agrees = gone == Some(count) && in_redis.amount == in_mysql.amount;
+        found.require("I8", agrees, || format!("coupon {coupon}: {in_redis:?}, {in_mysql:?}, {count} rows"));
+        let of_activity = stored.iter().filter(|row| row.coupon == *coupon && row.claim.activity != 0).count();
+        let sold = redis.sold.get(coupon).copied().unwrap_or(0) as usize;
+        found.require("I8", sold == of_activity, || {
+            format!("coupon {coupon}: {of_activity} rows of its activity, counted {sold}")
+        });
+    }
+}
+
+/// What must hold at any observation.
+pub fn check_samples(run: &Run, history: &[Event], found: &mut Findings) {
+    for event in history {
+        if let What::Sample(sample) = &event.what {
+            check_sample(run, event.at_us / 1_000, sample, found);
+        }
+    }
+}
+
+fn check_sample(run: &Run, at_ms: u64, sample: &Sample, found: &mut Findings) {
+    let max = sample.backlogs.iter().map(|backlog| backlog.max).max();
+    for backlog in &sample.backlogs {
+        found.require("I11", backlog.waiting <= backlog.max, || format!("at {at_ms} ms: {backlog:?}"));
+    }
+    if let Some(redis) = &sample.redis {
+        let bounded = max.is_none_or(|max| redis.outbox <= max);
+        found.require("I11", bounded, || format!("at {at_ms} ms: {} entries in the outbox of {max:?}", redis.outbox));
+        for (coupon, counts) in &redis.coupons {
+            found.require("I1", counts.claimed <= counts.amount, || {
+                format!("at {at_ms} ms, coupon {coupon} in Redis: {counts:?}")
+            });
+        }
+    }
+    for (coupon, counts) in sample.mysql.iter().flat_map(|mysql| &mysql.coupons) {
+        let what = || format!("at {at_ms} ms, coupon {coupon} in MySQL: {counts:?}");
+        found.require("I1", counts.rows <= counts.amount, what);
+        found.require("I5", counts.highest <= counts.amount, what);
+        found.require("I4", counts.most_held <= u32::from(run.limit(*coupon)), what);
+        found.require("I8", counts.left + i64::from(counts.rows) == i64::from(counts.amount), what);
+    }
+}
+
+/// After each fault every instance that is asked answers well again; gives how long it took, by the faults' names.
+pub fn check_resumption(run: &Run, found: &mut Findings) -> BTreeMap<String, (u64, u64)> {
+    let mut resumed: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    for (place, fault) in run.faults.iter().enumerate() {
+        let Some(ended) = fault.ended else { continue };
+        let until_us = run.faults.get(place + 1).map_or(run.ended_us, |next| next.began.at_us);
+        let mut longest = 0;
+        for instance in run.attempts.iter().map(|attempt| attempt.instance).collect::<BTreeSet<_>>() {
+            let took = first_good_answer(run, instance, ended).unwrap_or(u64::MAX);
+            let known = took.min(until_us.saturating_sub(ended.at_us) / 1_000);
+            found.require("I10", known <= RESUME_MS, || {
+                format!("instance {instance} did not answer well within {RESUME_MS} ms after {}", fault.name)
+            });
+            longest = longest.max(known);
+        }
+        let (count, before) = resumed.entry(fault.name.clone()).or_default();
+        (*count, *before) = (*count + 1, longest.max(*before));
+    }
+    resumed
+}
+
+/// Milliseconds from `after` until the instance had answered well a question that was asked after it.
+fn first_good_answer(run: &Run, instance: usize, after: Moment) -> Option<u64> {
+    let asked =
+        run.attempts.iter().filter(|attempt| attempt.instance == instance && attempt.began.at_us >= after.at_us);
+    let ended = asked.filter(|attempt| attempt.answer.is_of_redis()).map(|attempt| attempt.ended.at_us).min()?;
+    Some((ended - after.at_us) / 1_000)
+}

@@ -1,0 +1,55 @@
+//! The fault suite: real servers are killed, emptied, frozen, cut off and slowed down while customers claim, and a checker
+//! judges by the invariants what they were told and what is stored. docs/FAULTS.md says how to run it and read it.
+//!
+//! It needs redis-server and mariadbd, and the program with the feature `crash-points`; it starts servers of its own.
+
+mod checker;
+mod clients;
+mod history;
+mod mysql;
+mod nemesis;
+mod proxy;
+mod random;
+mod scenarios;
+mod servers;
+mod stores;
+mod world;
+
+use std::time::{Duration, Instant};
+
+use checker::Total;
+use scenarios::SCENARIOS;
+
+/// Unless `FAULTS_SEED` says otherwise.
+const SEED: u64 = 1;
+
+fn setting(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn number(name: &str) -> Option<u64> {
+    setting(name).map(|value| value.parse().unwrap_or_else(|_| panic!("{name} is a number, not {value:?}")))
+}
+
+/// `FAULTS_RUN`: `short` (unless said otherwise), `all`, `random` for `FAULTS_SECONDS`, or names of scenarios.
+#[cfg(feature = "crash-points")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_invariants_hold_whatever_dies() {
+    let what = setting("FAULTS_RUN").unwrap_or_else(|| "short".to_owned());
+    let seed = number("FAULTS_SEED").unwrap_or(SEED);
+    let mut total = Total::default();
+    if what == "random" {
+        let until = Instant::now() + Duration::from_secs(number("FAULTS_SECONDS").unwrap_or(60));
+        while Instant::now() < until {
+            let (verdict, folder) = scenarios::run_random(seed + total.runs).await;
+            total.add(&verdict, &folder);
+        }
+    }
+    for scenario in SCENARIOS.iter().filter(|scenario| scenario.is_chosen(&what)) {
+        let (verdict, folder) = scenarios::run(scenario, seed).await;
+        total.add(&verdict, &folder);
+    }
+    assert!(total.runs > 0, "FAULTS_RUN={what:?} names no scenario: {:?}", SCENARIOS.map(|scenario| scenario.name));
+    eprintln!("faults: {total}");
+    assert!(total.broken.is_empty(), "invariants are violated; see {:?}", total.broken);
+}

@@ -1,0 +1,60 @@
+//! MySQL dead, locked, read-only, or hanging up in the middle of transactions.
+
+use crate::mysql;
+use crate::random::Random;
+use crate::world::{COUPONS, PLAIN, World};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mysql {
+    /// kill -9, and back after a while.
+    Restart,
+    HangUp,
+    /// In the middle of transactions only, again and again.
+    HangUpInTransactions,
+    ReadOnly,
+    Lock,
+    /// A row that every batch needs, perhaps for longer than a batch waits.
+    LockCoupon,
+    Deadlocks,
+}
+
+impl Mysql {
+    pub async fn strike(self, world: &mut World, random: &mut Random) {
+        let url = world.mariadb.root_url();
+        match self {
+            Self::Restart => {
+                world.mariadb.process.kill();
+                tokio::time::sleep(random.millis(0, 4_000)).await;
+                world.mariadb.restart().await;
+            }
+            Self::HangUp => mysql::kill_connections(&url, mysql::Which::All).await,
+            Self::HangUpInTransactions => {
+                for _ in 0..30 {
+                    mysql::kill_connections(&url, mysql::Which::InTransactions).await;
+                    tokio::time::sleep(random.millis(1, 40)).await;
+                }
+            }
+            Self::ReadOnly => {
+                mysql::execute(&url, "SET GLOBAL read_only = 1").await;
+                tokio::time::sleep(random.millis(500, 4_000)).await;
+                mysql::execute(&url, "SET GLOBAL read_only = 0").await;
+            }
+            Self::Lock => {
+                let lock = mysql::hold(&url, "FLUSH TABLES WITH READ LOCK").await;
+                tokio::time::sleep(random.millis(500, 4_000)).await;
+                drop(lock);
+            }
+            Self::LockCoupon => {
+                let sql = format!("START TRANSACTION; SELECT id FROM coupons WHERE id = {PLAIN} FOR UPDATE");
+                let lock = mysql::hold(&url, &sql).await;
+                tokio::time::sleep(random.millis(1_000, 12_000)).await;
+                drop(lock);
+            }
+            Self::Deadlocks => {
+                for _ in 0..10 {
+                    mysql::deadlock(&url, &COUPONS).await;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! Rebuilds that end in the middle.
+
+use super::app::CRASH_WAIT;
+use super::redis::flush;
+use crate::world::World;
+
+/// What makes instances rebuild. Before a rebuild has drained them they must not die while Redis is empty: what only both
+/// knew is promised to nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trigger {
+    Restart,
+    Flush,
+}
+
+/// Lets every instance run towards the point. Their start does not pass it, for Redis is the one that they know.
+pub async fn arm(world: &mut World, point: &str) {
+    for instance in 0..world.instances.len() {
+        world.kill(instance);
+        world.revive(instance, Some(&format!("{point}:1")));
+        world.ready().await;
+    }
+    world.ready_for_a_loss().await;
+}
+
+impl Trigger {
+    pub async fn strike(self, world: &mut World, point: &str) {
+        match self {
+            Self::Flush => flush(world).await,
+            Self::Restart => {
+                world.redis.process.kill();
+                world.redis.restart().await;
+            }
+        }
+        assert!(world.one_dies(CRASH_WAIT).await, "nobody passes {point}");
+        // The others are armed as well, and hold nothing: the rebuild had drained them, or Redis has kept it.
+        for instance in 0..world.instances.len() {
+            world.kill(instance);
+            world.revive(instance, None);
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! A TCP proxy that misbehaves as it is told, for all its connections at once and while they are open.
+//!
+//! It stands between one instance and one server, so that an instance can be cut off alone.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+const CHUNK: usize = 16 * 1024;
+
+/// What it does with what comes by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Pass,
+    /// Resets every connection, old and new.
+    Reset,
+    /// Holds everything back, new connections too, and delivers it when this ends: the network was away, and came back.
+    BlackHole,
+    /// Holds back each piece for this long.
+    Delay(Duration),
+    /// Resets a connection in the middle of what comes from this side, once so many bytes have passed.
+    Cut(Side),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    Client,
+    Server,
+}
+
+/// A proxy that runs until it is dropped.
+pub struct Proxy {
+    pub port: u16,
+    mode: watch::Sender<Mode>,
+    bytes_left: Arc<AtomicI64>,
+    accepting: JoinHandle<()>,
+}
+
+#[derive(Clone)]
+struct Way {
+    mode: watch::Receiver<Mode>,
+    bytes_left: Arc<AtomicI64>,
+}
+
+impl Proxy {
+    pub async fn start(to: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let port = listener.local_addr().expect("it is bound").port();
+        let (mode, receiver) = watch::channel(Mode::Pass);
+        let bytes_left = Arc::new(AtomicI64::new(0));
+        let way = Way { mode: receiver, bytes_left: Arc::clone(&bytes_left) };
+        let accepting = tokio::spawn(async move {
+            // Connections end with their sockets; those of a dropped proxy with its mode.
+            while let Ok((client, _)) = listener.accept().await {
+                tokio::spawn(way.clone().carry(client, SocketAddr::from(([127, 0, 0, 1], to))));
+            }
+        });
+        Self { port, mode, bytes_left, accepting }
+    }
+
+    pub fn set(&self, mode: Mode) {
+        self.mode.send_replace(mode);
+    }
+
+    /// Resets a connection after `bytes` more from `side`.
+    pub fn cut_after(&self, side: Side, bytes: i64) {
+        self.bytes_left.store(bytes, Ordering::SeqCst);
+        self.set(Mode::Cut(side));
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+impl Way {
+    async fn carry(mut self, client: TcpStream, to: SocketAddr) {
+        // Both ends reset instead of closing in order, which is what an unexpected end looks like.
+        let _ = client.set_zero_linger();
+        if self.mode.wait_for(|mode| *mode != Mode::BlackHole).await.is_err() || *self.mode.borrow() == Mode::Reset {
+            return;
+        }
+        let Ok(server) = TcpStream::connect(to).await else { return };
+        let _ = (server.set_zero_linger(), server.set_nodelay(true), client.set_nodelay(true));
+        let ((client_read, client_write), (server_read, server_write)) = (client.into_split(), server.into_split());
+        let mut mode = self.mode.clone();
+        tokio::select! {
+            () = self.clone().pump(Side::Client, client_read, server_write) => {}
+            () = self.clone().pump(Side::Server, server_read, client_write) => {}
+            _ = mode.wait_for(|mode| *mode == Mode::Reset) => {}
+        }
+    }
+
+    async fn pump(mut self, from: Side, mut read: OwnedReadHalf, mut write: OwnedWriteHalf) {
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            let Ok(mut length @ 1..) = read.read(&mut buffer).await else { return };
+            if self.mode.wait_for(|mode| *mode != Mode::BlackHole).await.is_err() {
+                return;
+            }
+            let mode = *self.mode.borrow();
+            if let Mode::Delay(delay) = mode {
+                tokio::time::sleep(delay).await;
+            }
+            let mut is_last = false;
+            if mode == Mode::Cut(from) {
+                let left =
+                    self.bytes_left.fetch_sub(i64::try_from(length).expect("a chunk is small"), Ordering::SeqCst);
+                is_last = left <= i64::try_from(length).expect("a chunk is small");
+                length = length.min(usize::try_from(left.max(0)).expect("it is not negative"));
+            }
+            if write.write_all(&buffer[..length]).await.is_err() || is_last {
+                return;
+            }
+        }
+    }
+}

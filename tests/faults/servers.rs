@@ -1,0 +1,264 @@
+//! Redis, MariaDB and the program as child processes of this test, to be killed, frozen and started again.
+//!
+//! Each has its data and its log in the run's folder. Dropping one kills it.
+
+use std::fs::{self, OpenOptions};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// How long a server may take to start, or to die.
+const START_WAIT: Duration = Duration::from_secs(60);
+/// Signs tokens in these tests.
+pub const SECRET: &str = "a secret of the fault suite that is long enough to be one";
+pub const DATABASE: &str = "couponrush";
+const PASSWORD: &str = "of-the-fault-suite";
+
+/// A child process that can be started again.
+pub struct Process {
+    command: Box<dyn Fn() -> Command + Send + Sync>,
+    log: PathBuf,
+    child: Option<Child>,
+}
+
+/// A Redis whose append-only file is written before each answer.
+pub struct Redis {
+    pub port: u16,
+    data: PathBuf,
+    pub process: Process,
+}
+
+/// A MariaDB that writes each commit before it answers.
+pub struct MariaDb {
+    pub port: u16,
+    pub process: Process,
+}
+
+impl Process {
+    pub fn new(log: PathBuf, command: impl Fn() -> Command + Send + Sync + 'static) -> Self {
+        Self { command: Box::new(command), log, child: None }
+    }
+
+    /// Starts it, with these variables besides its own; its log goes on where it was.
+    pub fn start(&mut self, variables: &[(&str, &str)]) {
+        let log =
+            OpenOptions::new().create(true).append(true).open(&self.log).expect("the run's folder can be written");
+        let mut command = (self.command)();
+        command.envs(variables.iter().copied()).stdin(Stdio::null());
+        command.stdout(log.try_clone().expect("a file can be shared")).stderr(log);
+        self.child = Some(command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}")));
+    }
+
+    /// kill -9.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            child.wait().expect("a killed child ends");
+        }
+    }
+
+    /// Freezes it: it keeps its connections and answers nothing.
+    pub fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    pub fn thaw(&self) {
+        self.signal("CONT");
+    }
+
+    /// Every shell has `kill` built in; the program of that name is not installed everywhere.
+    fn signal(&self, name: &str) {
+        let child = self.child.as_ref().expect("only what runs is signalled");
+        let kill = format!("kill -{name} {}", child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().expect("there is a shell").success(), "{kill}");
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.as_mut().is_some_and(|child| child.try_wait().expect("it is our child").is_none())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl Redis {
+    pub async fn start(folder: &Path) -> Self {
+        let (port, data) = (free_address().port(), folder.join("redis"));
+        fs::create_dir_all(&data).expect("the run's folder can be written");
+        let folder = data.clone();
+        let process = Process::new(data.with_extension("log"), move || {
+            let mut command = Command::new("redis-server");
+            command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--dir"]).arg(&folder);
+            command.args(["--appendonly", "yes", "--appendfsync", "always", "--stream-node-max-entries", "20"]);
+            command
+        });
+        let mut redis = Self { port, data, process };
+        redis.restart().await;
+        redis
+    }
+
+    pub fn url(&self, port: u16) -> String {
+        format!("redis://127.0.0.1:{port}/")
+    }
+
+    /// Starts it with the data that it has, and waits until it answers.
+    pub async fn restart(&mut self) {
+        self.process.start(&[]);
+        until("Redis answers", || async { self.connect().await.is_some() }).await;
+    }
+
+    /// A connection past the proxies; `None` while it does not answer.
+    pub async fn connect(&self) -> Option<redis::aio::MultiplexedConnection> {
+        let client = redis::Client::open(self.url(self.port)).expect("the URL is good");
+        let connecting = client.get_multiplexed_async_connection();
+        let mut connection = tokio::time::timeout(Duration::from_secs(1), connecting).await.ok()?.ok()?;
+        let ping = redis::cmd("PING");
+        let ping = tokio::time::timeout(Duration::from_secs(1), ping.query_async::<String>(&mut connection));
+        ping.await.ok()?.ok().map(|_| connection)
+    }
+
+    /// What it answers to a command; it must be there.
+    pub async fn call<T: redis::FromRedisValue>(&self, cmd: &redis::Cmd) -> T {
+        let mut connection = self.connect().await.expect("Redis answers");
+        cmd.query_async(&mut connection).await.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// A copy of its data, as a backup takes it.
+    pub fn copy(&self) -> PathBuf {
+        let copy = self.data.with_extension("copy");
+        let _ = fs::remove_dir_all(&copy);
+        copy_folder(&self.data, &copy);
+        copy
+    }
+
+    /// Takes its data away, and puts `copy` in their place where there is one; it must not run.
+    pub fn replace_data(&self, copy: Option<&Path>) {
+        fs::remove_dir_all(&self.data).expect("it has a folder");
+        match copy {
+            Some(copy) => copy_folder(copy, &self.data),
+            None => fs::create_dir_all(&self.data).expect("the run's folder can be written"),
+        }
+    }
+
+    /// Cuts the last bytes off its append-only file; it must not run.
+    pub fn truncate(&self, bytes: u64) {
+        for entry in fs::read_dir(self.data.join("appendonlydir")).expect("it has written something") {
+            let path = entry.expect("the folder can be read").path();
+            if path.to_string_lossy().ends_with(".incr.aof") {
+                let file = OpenOptions::new().write(true).open(&path).expect("the file is ours");
+                let length = file.metadata().expect("it exists").len();
+                file.set_len(length.saturating_sub(bytes)).expect("the file is ours");
+            }
+        }
+    }
+}
+
+impl MariaDb {
+    pub async fn start(folder: &Path) -> Self {
+        let (port, data) = (free_address().port(), folder.join("mariadb"));
+        let init = folder.join("init.sql");
+        let users = format!(
+            "CREATE DATABASE IF NOT EXISTS {DATABASE};\n\
+             CREATE USER IF NOT EXISTS service@'127.0.0.1' IDENTIFIED BY '{PASSWORD}';\n\
+             GRANT ALL ON {DATABASE}.* TO service@'127.0.0.1';\n\
+             CREATE USER IF NOT EXISTS faults@'127.0.0.1' IDENTIFIED BY '{PASSWORD}';\n\
+             GRANT ALL ON *.* TO faults@'127.0.0.1';\n"
+        );
+        fs::write(&init, users).expect("the run's folder can be written");
+        let template = template();
+        copy_folder(&template, &data);
+        let folder = data.clone();
+        let process = Process::new(data.with_extension("log"), move || {
+            let mut command = mariadb_program("mariadbd");
+            command.arg(format!("--datadir={}", folder.display())).args(["--socket=mysql.sock", "--skip-log-bin"]);
+            command.arg(format!("--init-file={}", init.display())).arg(format!("--port={port}"));
+            command.args(["--bind-address=127.0.0.1", "--skip-name-resolve", "--character-set-server=utf8mb4"]);
+            command.args(["--innodb-log-file-size=8M", "--innodb-buffer-pool-size=64M", "--max-connections=500"]);
+            command.arg("--innodb-flush-log-at-trx-commit=1");
+            command
+        });
+        let mut mariadb = Self { port, process };
+        mariadb.restart().await;
+        mariadb
+    }
+
+    /// The service's way to it, over a port of its own or a proxy's.
+    pub fn url(&self, port: u16) -> String {
+        format!("mysql://service:{PASSWORD}@127.0.0.1:{port}/{DATABASE}")
+    }
+
+    /// The way of who may do anything, past the proxies.
+    pub fn root_url(&self) -> String {
+        format!("mysql://faults:{PASSWORD}@127.0.0.1:{}/{DATABASE}", self.port)
+    }
+
+    pub async fn restart(&mut self) {
+        self.process.start(&[]);
+        until("MariaDB answers", || async { crate::mysql::connect(&self.root_url()).await.is_some() }).await;
+    }
+}
+
+/// An empty MariaDB's data, made once by whoever comes first.
+fn template() -> PathBuf {
+    static MAKING: Mutex<()> = Mutex::new(());
+    let _making = MAKING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let template = runs_folder().join("mariadb-template");
+    if !template.exists() {
+        // Into a folder beside it, renamed when complete: an interrupted one would look like a database for ever.
+        let new = runs_folder().join(format!("mariadb-template-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&new);
+        let mut command = mariadb_program("mariadb-install-db");
+        command.arg(format!("--datadir={}", new.display())).args(["--skip-test-db", "--skip-name-resolve"]);
+        command.args(["--auth-root-authentication-method=socket", "--innodb-log-file-size=8M"]);
+        let output = command.output().expect("mariadb-install-db is installed");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        if fs::rename(&new, &template).is_err() {
+            let _ = fs::remove_dir_all(&new);
+        }
+    }
+    template
+}
+
+fn mariadb_program(name: &str) -> Command {
+    // `mariadbd` lives in sbin, which an ordinary user's PATH lacks; it refuses to run as root unless told so.
+    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
+    let mut command = Command::new("env");
+    command.env("PATH", path).args([name, "--no-defaults"]);
+    let is_root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
+    if is_root {
+        command.arg("--user=root");
+    }
+    command
+}
+
+/// Where runs leave their histories, logs and data.
+pub fn runs_folder() -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/faults");
+    fs::create_dir_all(&folder).expect("target can be written");
+    folder
+}
+
+/// An address that nobody listens at.
+pub fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    listener.local_addr().expect("it is bound")
+}
+
+/// Waits until `state` holds; fails, naming it, after a while.
+pub async fn until<F: Future<Output = bool>>(what: &str, state: impl Fn() -> F) {
+    let deadline = Instant::now() + START_WAIT;
+    while !state().await {
+        assert!(Instant::now() < deadline, "not within {START_WAIT:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    let copied = Command::new("cp").args(["-a", "--reflink=auto"]).arg(from).arg(to).status();
+    assert!(copied.is_ok_and(|status| status.success()), "{} can be copied", from.display());
+}

@@ -1,0 +1,129 @@
+//! What Redis and MySQL hold: counted during a run, read whole at its end.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use couponrush::domain::{ActivityId, CouponId};
+use couponrush::kv::Keys;
+use redis::aio::MultiplexedConnection;
+use serde::{Deserialize, Serialize};
+
+use crate::history::{Claim, Coupon, CouponInRedis, MysqlCounts, RedisCounts, User};
+
+const WAIT: Duration = Duration::from_secs(2);
+
+/// A claim, and whose it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Row {
+    pub coupon: Coupon,
+    pub user: User,
+    #[serde(flatten)]
+    pub claim: Claim,
+}
+
+/// What is there once everything has settled.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Settled {
+    pub redis: InRedis,
+    pub mysql: InMysql,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct InRedis {
+    pub counts: RedisCounts,
+    /// What users hold.
+    pub rows: Vec<Row>,
+    /// Claims that each coupon's activity has counted.
+    pub sold: BTreeMap<Coupon, u32>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct InMysql {
+    pub counts: MysqlCounts,
+    pub rows: Vec<Row>,
+    /// Each with its reason.
+    pub poisoned: Vec<String>,
+}
+
+pub fn keys() -> Keys {
+    Keys::new("cr:")
+}
+
+/// Counts, all of one moment; `None` where Redis did not answer in time.
+pub async fn count(connection: &mut MultiplexedConnection, coupons: &[Coupon]) -> Option<RedisCounts> {
+    let keys = keys();
+    let mut pipeline = redis::pipe();
+    pipeline.atomic().cmd("GET").arg(keys.live()).cmd("XLEN").arg(keys.outbox());
+    for coupon in coupons {
+        let coupon = CouponId(*coupon);
+        pipeline.cmd("HMGET").arg(keys.coupon(coupon)).arg("amount").arg("claimed");
+        pipeline.cmd("LLEN").arg(keys.holes(coupon));
+    }
+    let replies = tokio::time::timeout(WAIT, pipeline.query_async::<Vec<redis::Value>>(connection)).await.ok()?.ok()?;
+    let mut replies = replies.into_iter();
+    let live: Option<String> = redis::from_redis_value(replies.next()?).ok()?;
+    let outbox = redis::from_redis_value(replies.next()?).ok()?;
+    let mut counts = RedisCounts { live: live.unwrap_or_default(), outbox, coupons: BTreeMap::new() };
+    for coupon in coupons {
+        let (amount, claimed): (Option<u32>, Option<u32>) = redis::from_redis_value(replies.next()?).ok()?;
+        let holes = redis::from_redis_value(replies.next()?).ok()?;
+        if let (Some(amount), Some(claimed)) = (amount, claimed) {
+            counts.coupons.insert(*coupon, CouponInRedis { amount, claimed, holes });
+        }
+    }
+    Some(counts)
+}
+
+/// Everything that Redis has of claims; it must be there.
+pub async fn read_all(mut connection: MultiplexedConnection, coupons: &[Coupon]) -> InRedis {
+    let counts = count(&mut connection, coupons).await.expect("Redis answers");
+    let (mut rows, mut cursor) = (Vec::new(), 0_u64);
+    let pattern = keys().holder_pattern();
+    let begin = pattern.trim_end_matches('*');
+    loop {
+        let mut scan = redis::cmd("SCAN");
+        scan.arg(cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(1_000);
+        let (next, found): (u64, Vec<String>) = scan.query_async(&mut connection).await.expect("Redis answers");
+        let mut pipeline = redis::pipe();
+        for key in &found {
+            pipeline.cmd("HGETALL").arg(key);
+        }
+        let held: Vec<BTreeMap<String, String>> = pipeline.query_async(&mut connection).await.expect("Redis answers");
+        for (key, held) in found.iter().zip(held) {
+            let user = key.strip_prefix(begin).and_then(|id| id.parse().ok()).expect("a holder's key names its user");
+            rows.extend(held.iter().map(|(field, value)| row(user, field, value)));
+        }
+        if next == 0 {
+            break;
+        }
+        cursor = next;
+    }
+    rows.sort_unstable();
+    rows.dedup();
+    let mut sold = BTreeMap::new();
+    for coupon in coupons {
+        // The suite gives an activity the number of its coupon.
+        let keys = keys();
+        let key = keys.activity(ActivityId(u32::try_from(*coupon).expect("a few coupons")));
+        let count: Option<u32> =
+            redis::cmd("HGET").arg(key).arg("sold").query_async(&mut connection).await.expect("Redis answers");
+        sold.extend(count.map(|count| (*coupon, count)));
+    }
+    InRedis { counts, rows, sold }
+}
+
+/// A holder's field: `coupon` or `coupon:nth`, and `seq:entry:activity`.
+fn row(user: User, field: &str, value: &str) -> Row {
+    let number = |text: &str| text.parse::<u64>().unwrap_or_else(|_| panic!("{field}: {value} is no claim"));
+    let (coupon, nth) = field.split_once(':').unwrap_or((field, "1"));
+    let parts: Vec<&str> = value.split(':').collect();
+    let [seq, entry, activity] = parts[..] else { panic!("{field}: {value} is no claim") };
+    let claimed_at_ms = number(entry.split('-').next().unwrap_or_default());
+    let small = |text| u32::try_from(number(text)).expect("a seq or an activity");
+    let nth = u8::try_from(number(nth)).expect("a limit is at most 100");
+    Row {
+        coupon: number(coupon),
+        user,
+        claim: Claim { seq: small(seq), nth, activity: small(activity), claimed_at_ms },
+    }
+}
