@@ -1,4 +1,4 @@
-//! What admission adds to a claim: `cargo bench --bench admission`.
+//! What the gate adds to a claim, admission and all: `cargo bench --bench admission`.
 
 use std::hint::black_box;
 use std::net::IpAddr;
@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use couponrush::db::{self, Db};
-use couponrush::domain::{Address, Subject, UserId};
-use couponrush::gate::{Admission, AttemptLimits, Blacklist, BlacklistLimits, Limits, Setting, Settings};
+use couponrush::domain::{Address, Epoch, Subject, UserId};
+use couponrush::gate::{Admission, AttemptLimits, Blacklist, BlacklistLimits, Gate, Limits, Setting, Settings};
+use couponrush::kv::Live;
 use couponrush::{config, now_ms, now_seconds};
 use criterion::{Criterion, criterion_group, criterion_main};
 
@@ -64,6 +65,14 @@ fn claims(criterion: &mut Criterion) {
             });
         });
     }
+    let gate = Gate::new(config::IN_FLIGHT_MAX);
+    gate.open(Live::new("the process", Epoch(1)));
+    criterion.bench_function("in, and out with an answer", |bencher| {
+        bencher.iter(|| {
+            let pass = gate.enter().expect("it is open, and nobody else is in");
+            pass.note(black_box(Duration::from_millis(1)));
+        });
+    });
     let admission = admission(&Limits::default(), 0);
     criterion.bench_function("one user who goes too fast", |bencher| {
         bencher.iter(|| black_box(admission.claim(UserId(1), || address(1), now_ms())));

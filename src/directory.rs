@@ -9,7 +9,7 @@ use std::time::Duration;
 use moka::{future, sync};
 
 use crate::db::{Db, DbError, users};
-use crate::domain::{CouponId, User, UserId, UserName};
+use crate::domain::{ActivityId, CouponId, User, UserId, UserName};
 use crate::gate::Gate;
 use crate::kv::{Connection, KvError};
 use crate::stock::Stock;
@@ -141,7 +141,7 @@ impl Directory {
             return Ok(true);
         }
         let live = self.gate.live().map_err(|_| FindError::Redis(None))?;
-        let found = self.stock.facts(connection, &live, &[id], FIND_WAIT).await;
+        let found = self.stock.units(connection, &live, &[(id, ActivityId(0))], FIND_WAIT).await;
         match found.map_err(|error| FindError::Redis(Some(error)))? {
             Some(found) => {
                 let is_there = found.iter().any(Option::is_some);

@@ -23,7 +23,7 @@ use crate::db::{Db, DbError, claim_rows};
 use crate::domain::{ActivityId, CouponId, Phase, Refusal, Schedule, Status, UserId};
 use crate::gate::Gate;
 use crate::kv::{Connection, KvError, Link, Live};
-use crate::stock::{Facts, Stock};
+use crate::stock::{Stock, Units};
 
 /// How often what is known is compared with Redis, and how long a comparison counts from when it was sent.
 const COMPARE_EVERY: Duration = Duration::from_millis(100);
@@ -60,9 +60,9 @@ struct Table {
 
 /// All about one coupon that decides for those who do not hold it.
 struct Known {
-    facts: Facts,
-    /// What the activity that was asked for last had sold.
-    sold: Option<(ActivityId, u32)>,
+    /// What was compared, with what this activity had sold; 0: the coupon had none.
+    units: Units,
+    activity: ActivityId,
     /// Sorted, as many as claims.
     holders: Arc<[u64]>,
     used: AtomicBool,
@@ -183,15 +183,14 @@ impl Refusals {
         if known.is_empty() {
             return Ok(());
         }
-        let coupons: Vec<CouponId> = known.keys().copied().collect();
+        let asked: Vec<(CouponId, ActivityId)> = known.iter().map(|(id, known)| (*id, known.activity)).collect();
         let sent_at = Instant::now();
-        let facts = self.stock.facts(connection, &live, &coupons, COUNTS_FOR).await?;
-        let Some(facts) = facts else {
+        let Some(all) = self.stock.units(connection, &live, &asked, COUNTS_FOR).await? else {
             self.table.store(Arc::default());
             return Ok(());
         };
-        for (coupon, facts) in coupons.into_iter().zip(facts) {
-            let entry = known.get(&coupon).filter(|known| Some(&known.facts) == facts.as_ref());
+        for ((coupon, _), units) in asked.into_iter().zip(all) {
+            let entry = known.get(&coupon).filter(|known| Some(known.units) == units);
             match entry.and_then(|known| known.after_comparison()) {
                 Some(kept) => known.insert(coupon, Arc::new(kept)),
                 None => known.remove(&coupon),
@@ -232,24 +231,20 @@ impl Refusals {
         let Ok(live) = self.gate.live() else { return Ok(None) };
         let schedule = self.activities.of(coupon);
         let now_ms = u64::try_from(connection.server_ms()).unwrap_or(0);
-        let activity = schedule.as_ref().and_then(|schedule| schedule.at(now_ms)).map(|activity| activity.id);
-        // Sold is read first: it grows only with the claims, whose count is read after it.
-        let sold = match activity {
-            Some(id) => Some((id, self.stock.sold(connection, id, COUNTS_FOR).await?)),
-            None => None,
-        };
-        let facts = self.stock.facts(connection, &live, &[coupon], COUNTS_FOR).await?;
-        let Some(facts) = facts.and_then(|facts| *facts.first()?) else { return Ok(None) };
-        let claimed = usize::try_from(facts.claimed).unwrap_or(usize::MAX);
-        if facts.holes > 0 || claimed > room {
+        let activity = schedule.as_ref().and_then(|schedule| schedule.at(now_ms));
+        let activity = activity.map_or(ActivityId(0), |activity| activity.id);
+        let units = self.stock.units(connection, &live, &[(coupon, activity)], COUNTS_FOR).await?;
+        let Some(units) = units.and_then(|units| *units.first()?) else { return Ok(None) };
+        let claimed = usize::try_from(units.claimed).unwrap_or(usize::MAX);
+        if units.holes > 0 || claimed > room {
             return Ok(None);
         }
         let before = self.table.load().known.get(&coupon).cloned();
         let holders = match before {
-            Some(before) if before.facts.claimed == facts.claimed => Arc::clone(&before.holders),
+            Some(before) if before.units.claimed == units.claimed => Arc::clone(&before.holders),
             _ => self.read_holders(coupon, claimed).await?,
         };
-        let known = Known { facts, sold, holders, used: AtomicBool::new(true), unused: 0 };
+        let known = Known { units, activity, holders, used: AtomicBool::new(true), unused: 0 };
         let complete = known.holders.len() == claimed;
         Ok((complete && known.refuse(schedule.as_deref(), now_ms).is_some()).then_some(known))
     }
@@ -275,11 +270,11 @@ impl Refusals {
 impl Known {
     /// Why somebody who does not hold the coupon gets nothing; `None`: he may get something.
     fn refuse(&self, schedule: Option<&Schedule>, now_ms: u64) -> Option<Refusal> {
-        let units_gone = self.facts.claimed >= self.facts.amount;
-        if !self.facts.scheduled {
+        let units_gone = self.units.claimed >= self.units.amount;
+        if !self.units.scheduled {
             return units_gone.then_some(Refusal::SoldOut);
         }
-        if schedule.map_or(0, |schedule| schedule.revision) != self.facts.activity_revision {
+        if schedule.map_or(0, |schedule| schedule.revision) != self.units.activity_revision {
             return None;
         }
         let Some(activity) = schedule.and_then(|schedule| schedule.at(now_ms)) else {
@@ -292,8 +287,8 @@ impl Known {
             Status::Normal if terms.window.phase(now_ms + EDGE_MS) == Phase::Before => Some(Refusal::NotStarted),
             Status::Normal if terms.window.phase(now_ms.saturating_sub(EDGE_MS)) == Phase::Over => Some(Refusal::Ended),
             Status::Normal if terms.window.phase(now_ms) == Phase::Within => {
-                let total_gone = |(id, sold)| id == activity.id && terms.total > 0 && sold >= terms.total;
-                (units_gone || self.sold.is_some_and(total_gone)).then_some(Refusal::SoldOut)
+                let gone = units_gone || activity.id == self.activity && self.units.left(terms.total) == 0;
+                gone.then_some(Refusal::SoldOut)
             }
             Status::Normal => None,
         }
@@ -302,7 +297,7 @@ impl Known {
     /// The same, a comparison later; `None` where nobody has been refused for long.
     fn after_comparison(&self) -> Option<Self> {
         let unused = if self.used.load(Ordering::Relaxed) { 0 } else { self.unused + 1 };
-        let (facts, sold, holders) = (self.facts, self.sold, Arc::clone(&self.holders));
-        (unused < UNUSED_MAX).then(|| Self { facts, sold, holders, used: AtomicBool::new(false), unused })
+        let (units, activity, holders) = (self.units, self.activity, Arc::clone(&self.holders));
+        (unused < UNUSED_MAX).then(|| Self { units, activity, holders, used: AtomicBool::new(false), unused })
     }
 }

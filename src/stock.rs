@@ -3,7 +3,6 @@
 //! One script a call; each is atomic and compares the loading of the shard. Deliberately knows nothing of MySQL: who
 //! calls it decides what is published and where a claim goes next.
 
-mod facts;
 mod lists;
 mod units;
 
@@ -16,7 +15,6 @@ use crate::kv::{Command, Connection, Keys, KvError, Live, Reply, Script};
 /// be applied after its deadline.
 const NOT_AFTER_GRACE_MS: i64 = 100;
 
-pub use facts::Facts;
 pub use lists::{Held, Offered};
 pub use units::Units;
 

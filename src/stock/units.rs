@@ -1,4 +1,4 @@
-//! How many units are left, of many coupons in one script.
+//! What coupons are at one moment, many in one script, for those who show it or decide by it.
 
 use std::time::Duration;
 
@@ -6,9 +6,13 @@ use super::{Loaded, Stock};
 use crate::domain::{ActivityId, CouponId, left};
 use crate::kv::{Connection, KvError, Live, Reply, Script};
 
-/// The units of a coupon, and what an activity of it has sold.
+/// A coupon at one moment, and what an activity of it has sold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Units {
+    pub scheduled: bool,
+    /// Of the coupon, and the one that last changed its activities.
+    pub revision: u64,
+    pub activity_revision: u64,
     pub amount: u64,
     /// The highest seq handed out.
     pub claimed: u64,
@@ -18,7 +22,7 @@ pub struct Units {
 }
 
 /// What the reply has for each.
-const PARTS: usize = 4;
+const PARTS: usize = 7;
 
 impl Units {
     /// What an activity of `total`, 0 for the coupon's whole amount, may sell.
@@ -34,7 +38,7 @@ impl Units {
 }
 
 impl Stock {
-    /// The units of each, in order; `None` for a coupon that is not there.
+    /// What each is, in order, with what this activity of it has sold; `None` for a coupon that is not there.
     ///
     /// # Errors
     /// [`KvError`]; reading changes nothing.
@@ -67,8 +71,15 @@ fn units(reply: &Reply, at: usize) -> Result<Option<Units>, KvError> {
     if reply.text(at)?.is_empty() {
         return Ok(None);
     }
-    let (amount, claimed) = (reply.number(at)?, reply.number(at + 1)?);
-    Ok(Some(Units { amount, claimed, holes: reply.number(at + 2)?, sold: reply.number(at + 3)? }))
+    Ok(Some(Units {
+        amount: reply.number(at)?,
+        claimed: reply.number(at + 1)?,
+        scheduled: reply.text(at + 2)? == "1",
+        revision: reply.number(at + 3)?,
+        activity_revision: reply.number(at + 4)?,
+        holes: reply.number(at + 5)?,
+        sold: reply.number(at + 6)?,
+    }))
 }
 
 #[cfg(test)]
@@ -77,7 +88,8 @@ mod tests {
 
     #[test]
     fn what_is_left_is_bounded_by_the_coupon_and_by_the_activity() {
-        let units = Units { amount: 10, claimed: 4, holes: 1, sold: 2 };
+        let (scheduled, revision, activity_revision) = (true, 2, 2);
+        let units = Units { scheduled, revision, activity_revision, amount: 10, claimed: 4, holes: 1, sold: 2 };
         for (total, left) in [(0, 7), (10, 7), (9, 7), (5, 3), (2, 0), (1, 0)] {
             assert_eq!(units.left(total), left, "{total}");
         }

@@ -32,7 +32,6 @@ fn number(name: &str) -> Option<u64> {
 }
 
 /// `FAULTS_RUN`: `short` (unless said otherwise), `all`, `random` for `FAULTS_SECONDS`, or names of scenarios.
-#[cfg(feature = "crash-points")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_invariants_hold_whatever_dies() {
     let what = setting("FAULTS_RUN").unwrap_or_else(|| "short".to_owned());
