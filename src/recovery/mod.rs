@@ -106,6 +106,8 @@ impl Recovery {
     }
 
     async fn rounds(&self, stop: CancellationToken) {
+        // At a start the connection is being made just now; a round without one would cost a second.
+        self.link.connected(WAIT).await;
         let mut failing = String::new();
         loop {
             tokio::select! {
