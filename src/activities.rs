@@ -119,15 +119,7 @@ impl Activities {
     /// [`DbError`]; what is known stays.
     pub async fn reload(&self, coupon: CouponId) -> Result<(), DbError> {
         let _reading = self.reading.lock().await;
-        let Some(schedule) = activities::schedule(&self.db, coupon).await?.map(Arc::new) else { return Ok(()) };
-        self.table.rcu(|table| {
-            let mut table = Table::clone(table);
-            let known = table.entry(coupon).or_insert_with(|| Arc::clone(&schedule));
-            if known.revision <= schedule.revision {
-                *known = Arc::clone(&schedule);
-            }
-            table
-        });
+        self.replace(activities::schedule(&self.db, coupon).await?, |known, read| known <= read);
         Ok(())
     }
 
@@ -180,12 +172,17 @@ impl Activities {
     }
 
     fn learn(&self, schedules: impl IntoIterator<Item = Schedule>) {
-        let learnt: Vec<Arc<Schedule>> = schedules.into_iter().map(Arc::new).collect();
+        self.replace(schedules, |known, read| known < read);
+    }
+
+    /// Puts schedules in the place of those whose revision they outdo.
+    fn replace(&self, schedules: impl IntoIterator<Item = Schedule>, outdone: impl Fn(u64, u64) -> bool) {
+        let read: Vec<Arc<Schedule>> = schedules.into_iter().map(Arc::new).collect();
         self.table.rcu(|table| {
             let mut table = Table::clone(table);
-            for schedule in &learnt {
+            for schedule in &read {
                 let known = table.entry(schedule.coupon).or_insert_with(|| Arc::clone(schedule));
-                if known.revision < schedule.revision {
+                if outdone(known.revision, schedule.revision) {
                     *known = Arc::clone(schedule);
                 }
             }

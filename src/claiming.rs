@@ -8,17 +8,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::activities::Activities;
-use crate::domain::{Activity, Claim, CouponId, Nth, Refusal, Schedule, UserId};
+use crate::domain::{Activity, Claim, CouponId, Nth, Phase, Refusal, Schedule, UserId};
 use crate::gate::{Denied, Doubt, Gate, Pass};
-use crate::kv::{Connection, KvError, Link, Live};
+use crate::kv::{CLOCK_ERROR_MS, Connection, KvError, Link, Live};
 use crate::ledger::{Ledger, Slot};
 use crate::refusals::Refusals;
 use crate::stock::{Attempt, Stock, Taken};
 
 /// How often an attempt asks Redis: again with later activities, and again with the neighbour of one whose edge is now.
 const ASKED_MAX: usize = 3;
-/// How far this instance may be wrong about Redis' clock where one activity follows another.
-const EDGE_MS: u64 = 1_000;
 
 /// What an attempt ends in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,21 +61,14 @@ impl Claiming {
             self.gate.doubt(Doubt::NotLoaded);
             return Outcome::Unavailable;
         }
-        let now_ms = u64::try_from(connection.server_ms()).unwrap_or(0);
+        let now_ms = connection.server_ms();
         let schedule = self.activities.of(coupon);
         if let Some(refusal) = self.refusals.refuse(pass.live(), coupon, user, schedule.as_deref(), now_ms) {
             return Outcome::Refused(refusal);
         }
         let Ok(slot) = self.ledger.reserve() else { return Outcome::Overloaded };
         match self.ask(&connection, &pass, (coupon, user, nth), schedule, now_ms).await {
-            Ok(Taken::Refused(refusal)) => {
-                self.refusals.notice(coupon, refusal);
-                Outcome::Refused(refusal)
-            }
-            Ok(taken) => {
-                crate::crash::point("after-script");
-                self.conclude(slot, pass.live(), taken)
-            }
+            Ok(taken) => self.conclude(slot, pass.live(), coupon, taken),
             Err(KvError::Full) => Outcome::Overloaded,
             Err(error) if error.nothing_happened() => Outcome::Unavailable,
             Err(_) => Outcome::Unknown,
@@ -128,9 +119,10 @@ impl Claiming {
         matches!(refreshed, Ok(Ok(())))
     }
 
-    fn conclude(&self, slot: Slot<'_>, live: &Live, taken: Taken) -> Outcome {
+    fn conclude(&self, slot: Slot<'_>, live: &Live, coupon: CouponId, taken: Taken) -> Outcome {
         match taken {
             Taken::Claimed(claim) => {
+                crate::crash::point("after-script");
                 slot.put(claim);
                 Outcome::Claimed(claim)
             }
@@ -141,7 +133,10 @@ impl Claiming {
                 }
                 Outcome::Already(claim)
             }
-            Taken::Refused(refusal) => Outcome::Refused(refusal),
+            Taken::Refused(refusal) => {
+                self.refusals.notice(coupon, refusal);
+                Outcome::Refused(refusal)
+            }
             Taken::Backlog | Taken::TooLate => Outcome::Overloaded,
             // MySQL knows later activities and could not be asked in time: better nothing than by the old ones.
             Taken::Stale => Outcome::Unavailable,
@@ -165,10 +160,10 @@ fn across_the_edge(schedule: &Schedule, asked: &Activity, refusal: Refusal, now_
         Refusal::NotStarted => (asked.terms.window.start() * 1_000).checked_sub(1)?,
         _ => return None,
     };
-    let near = then_ms.abs_diff(now_ms) <= EDGE_MS;
+    let near = then_ms.abs_diff(now_ms) <= CLOCK_ERROR_MS;
     let other = schedule
         .at(then_ms)
-        .is_some_and(|other| other.id != asked.id && other.terms.window.phase(then_ms) == crate::domain::Phase::Within);
+        .is_some_and(|other| other.id != asked.id && other.terms.window.phase(then_ms) == Phase::Within);
     (near && other).then_some(then_ms)
 }
 

@@ -22,14 +22,12 @@ use crate::activities::Activities;
 use crate::db::{Db, DbError, claim_rows};
 use crate::domain::{ActivityId, CouponId, Phase, Refusal, Schedule, Status, UserId};
 use crate::gate::Gate;
-use crate::kv::{Connection, KvError, Link, Live};
+use crate::kv::{CLOCK_ERROR_MS, Connection, KvError, Link, Live};
 use crate::stock::{Stock, Units};
 
 /// How often what is known is compared with Redis, and how long a comparison counts from when it was sent.
 const COMPARE_EVERY: Duration = Duration::from_millis(100);
 const COUNTS_FOR: Duration = Duration::from_millis(200);
-/// How far this instance may be wrong about Redis' clock. Nearer to an edge of a window, Redis decides.
-const EDGE_MS: u64 = 1_000;
 /// Coupons that are known, and that wait to be.
 pub const KNOWN_COUPONS_MAX: usize = 1_000;
 /// Holders of all known coupons together: 8 bytes each.
@@ -230,7 +228,7 @@ impl Refusals {
     ) -> Result<Option<Known>, CompareError> {
         let Ok(live) = self.gate.live() else { return Ok(None) };
         let schedule = self.activities.of(coupon);
-        let now_ms = u64::try_from(connection.server_ms()).unwrap_or(0);
+        let now_ms = connection.server_ms();
         let activity = schedule.as_ref().and_then(|schedule| schedule.at(now_ms));
         let activity = activity.map_or(ActivityId(0), |activity| activity.id);
         let units = self.stock.units(connection, &live, &[(coupon, activity)], COUNTS_FOR).await?;
@@ -281,11 +279,14 @@ impl Known {
             return Some(Refusal::NotOnSale);
         };
         let terms = &activity.terms;
+        // So near to an edge of the window that the clocks may disagree, Redis decides.
         match terms.status {
             Status::Disabled => Some(Refusal::Disabled),
             Status::SoldOut => Some(Refusal::SoldOut),
-            Status::Normal if terms.window.phase(now_ms + EDGE_MS) == Phase::Before => Some(Refusal::NotStarted),
-            Status::Normal if terms.window.phase(now_ms.saturating_sub(EDGE_MS)) == Phase::Over => Some(Refusal::Ended),
+            Status::Normal if terms.window.phase(now_ms + CLOCK_ERROR_MS) == Phase::Before => Some(Refusal::NotStarted),
+            Status::Normal if terms.window.phase(now_ms.saturating_sub(CLOCK_ERROR_MS)) == Phase::Over => {
+                Some(Refusal::Ended)
+            }
             Status::Normal if terms.window.phase(now_ms) == Phase::Within => {
                 let gone = units_gone || activity.id == self.activity && self.units.left(terms.total) == 0;
                 gone.then_some(Refusal::SoldOut)

@@ -13,7 +13,7 @@ use crate::kv::{Command, Connection, Keys, KvError, Live, Reply, Script};
 
 /// How far Redis' clock may have been measured wrong before a claim is refused as too late: what an unknown outcome may
 /// be applied after its deadline.
-const NOT_AFTER_GRACE_MS: i64 = 100;
+const NOT_AFTER_GRACE_MS: u64 = 100;
 
 pub use lists::{Held, Offered};
 pub use units::Units;
@@ -242,8 +242,8 @@ pub fn published(reply: &Reply) -> Result<Published, KvError> {
 }
 
 /// By Redis' clock, in ms.
-fn not_after(connection: &Connection, wait: Duration) -> i64 {
-    connection.server_ms() + i64::try_from(wait.as_millis()).unwrap_or(0) + NOT_AFTER_GRACE_MS
+fn not_after(connection: &Connection, wait: Duration) -> u64 {
+    connection.server_ms() + u64::try_from(wait.as_millis()).unwrap_or(0) + NOT_AFTER_GRACE_MS
 }
 
 fn entry(text: &str) -> Result<EntryId, KvError> {

@@ -17,6 +17,11 @@ pub struct Account {
     pub token_generation: u32,
 }
 
+type Row = (u64, String, String, String, u32);
+type Columns = (users::id, users::username, users::kind, users::password_hash, users::token_generation);
+
+const COLUMNS: Columns = (users::id, users::username, users::kind, users::password_hash, users::token_generation);
+
 /// Adds a user.
 ///
 /// # Errors
@@ -35,15 +40,8 @@ pub async fn insert(db: &Db, name: &UserName, kind: Kind, password_hash: &str) -
 /// [`DbError`]; reading changes nothing.
 pub async fn find_by_name(db: &Db, name: &UserName) -> Result<Option<Account>, DbError> {
     let mut connection = db.connect().await?;
-    let query = users::table.filter(users::username.eq(name.as_str())).select((
-        users::id,
-        users::username,
-        users::kind,
-        users::password_hash,
-        users::token_generation,
-    ));
-    let row: Option<(u64, String, String, String, u32)> =
-        db.within("find user", async { query.first(&mut connection).await.optional() }).await?;
+    let query = users::table.filter(users::username.eq(name.as_str())).select(COLUMNS);
+    let row: Option<Row> = db.within("find user", async { query.first(&mut connection).await.optional() }).await?;
     row.map(account).transpose()
 }
 
@@ -53,15 +51,8 @@ pub async fn find_by_name(db: &Db, name: &UserName) -> Result<Option<Account>, D
 /// [`DbError`]; reading changes nothing.
 pub async fn find_by_id(db: &Db, id: UserId) -> Result<Option<User>, DbError> {
     let mut connection = db.connect().await?;
-    let query = users::table.find(id.0).select((
-        users::id,
-        users::username,
-        users::kind,
-        users::password_hash,
-        users::token_generation,
-    ));
-    let row: Option<(u64, String, String, String, u32)> =
-        db.within("find user", async { query.first(&mut connection).await.optional() }).await?;
+    let query = users::table.find(id.0).select(COLUMNS);
+    let row: Option<Row> = db.within("find user", async { query.first(&mut connection).await.optional() }).await?;
     Ok(row.map(account).transpose()?.map(|account| account.user))
 }
 

@@ -18,6 +18,9 @@ use super::{Command, KvError, Reply, Script};
 /// How long connecting may take, and every call that is made for the connection's own sake.
 const CONNECT_WAIT: Duration = Duration::from_secs(2);
 
+/// How far [`Connection::server_ms`] is taken to be wrong at most, where the clock of the server or of this machine is set.
+pub const CLOCK_ERROR_MS: u64 = 1_000;
+
 /// A connection to one Redis process.
 pub struct Connection {
     pipe: Pipe,
@@ -62,8 +65,9 @@ impl Connection {
     }
 
     /// The server's clock, in ms since 1970, as last measured; wrong by half a round trip at most.
-    pub fn server_ms(&self) -> i64 {
-        self.server_ms_at_origin.load(Ordering::Relaxed) + elapsed_ms(self.origin)
+    pub fn server_ms(&self) -> u64 {
+        let server_ms = self.server_ms_at_origin.load(Ordering::Relaxed) + elapsed_ms(self.origin);
+        u64::try_from(server_ms).unwrap_or(0)
     }
 
     /// Waits until the connection is of no more use, and says why. The reason is given once.

@@ -16,7 +16,7 @@ mod script;
 
 pub use address::LinkConfig;
 pub use command::Command;
-pub use connection::Connection;
+pub use connection::{CLOCK_ERROR_MS, Connection};
 pub use error::KvError;
 pub use keys::{Key, Keys};
 pub use link::Link;

@@ -79,8 +79,7 @@ impl Recovery {
         let (found, beats, head): (Option<String>, bool, Entries) =
             redis::from_redis_value(replies).map_err(|_| KvError::Unreadable)?;
         let oldest = head.first().and_then(|(id, _)| id.parse::<EntryId>().ok());
-        let now_ms = u64::try_from(connection.server_ms()).unwrap_or(0);
-        let age = oldest.map(|id| Duration::from_millis(now_ms.saturating_sub(id.ms)));
+        let age = oldest.map(|id| Duration::from_millis(connection.server_ms().saturating_sub(id.ms)));
         let left = age.is_some_and(|age| age + DEAD_AFTER > silent);
         Ok(found.as_deref() == Some(live.as_str()) && !beats && !left)
     }

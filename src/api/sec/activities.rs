@@ -4,7 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 
 use super::envelope::{SecError, success};
-use super::parameters::{Parameter, Parameters};
+use super::parameters::{Parameter, Parameters, missing};
 use super::utc::date_and_time;
 use super::{Shared, page, rows, saler};
 use crate::api::error::{ApiError, Code, read_failed};
@@ -49,6 +49,7 @@ struct Wanted {
 }
 
 impl Wanted {
+    /// All but the status, which only a change may have.
     fn parse(sent: &Parameters) -> Result<Self, ApiError> {
         Ok(Self {
             name: sent.optional("activity_name")?.map(|sent| parse_name(&sent)).transpose()?,
@@ -58,7 +59,7 @@ impl Wanted {
             speed: sent.optional("speed")?.map(|sent| sent.number(0..=u32::MAX)).transpose()?,
             buy_limit: sent.optional("buy_limit")?.map(|sent| sent.number(1..=Terms::BUY_LIMIT_MAX)).transpose()?,
             buy_rate: sent.optional("buy_rate")?.map(|sent| parse_rate(&sent)).transpose()?,
-            status: sent.optional("status")?.map(|sent| parse_status(&sent)).transpose()?,
+            status: None,
         })
     }
 
@@ -96,21 +97,17 @@ pub async fn create_activity(
 }
 
 fn parse_new(sent: &Parameters) -> Result<(CouponId, Terms), ApiError> {
-    let name = parse_name(&sent.required("activity_name")?)?;
     let product = sent.required("product_id")?.number(1..=u64::MAX)?;
-    let (start, end) = (parse_time(&sent.required("start_time")?)?, parse_time(&sent.required("end_time")?)?);
-    let total = sent.required("total")?.number(0..=Amount::MAX)?;
-    let speed = sent.required("speed")?.number(0..=u32::MAX)?;
-    let buy_limit = sent.optional("buy_limit")?.map(|sent| sent.number(1..=Terms::BUY_LIMIT_MAX)).transpose()?;
-    let buy_rate = sent.optional("buy_rate")?.map(|sent| parse_rate(&sent)).transpose()?;
+    let Wanted { name, start, end, total, speed, buy_limit, buy_rate, .. } = Wanted::parse(sent)?;
     // Accepted and ignored.
     sent.optional("status")?;
+    let start = start.ok_or_else(|| missing("start_time"))?;
     let terms = Terms {
-        name,
-        window: window(start, end)?,
-        total,
+        name: name.ok_or_else(|| missing("activity_name"))?,
+        window: window(start, end.ok_or_else(|| missing("end_time"))?)?,
+        total: total.ok_or_else(|| missing("total"))?,
         status: Status::Normal,
-        speed,
+        speed: speed.ok_or_else(|| missing("speed"))?,
         buy_limit: buy_limit.unwrap_or(1),
         buy_rate: buy_rate.unwrap_or(Rate::ALL),
     };
@@ -128,7 +125,8 @@ pub async fn update_activity(
     let sent = Parameters::of_body(payload, shared.body).await?;
     let id = ActivityId(sent.required("activity_id")?.number(1..=u32::MAX)?);
     let product = sent.optional("product_id")?.map(|sent| sent.number(1..=u64::MAX)).transpose()?;
-    let wanted = Wanted::parse(&sent)?;
+    let status = sent.optional("status")?.map(|sent| parse_status(&sent)).transpose()?;
+    let wanted = Wanted { status, ..Wanted::parse(&sent)? };
     if wanted.is_nothing() {
         return Err(ApiError::bad_request("activity_id: nothing is said that could be changed.").into());
     }

@@ -1,21 +1,21 @@
 //! An etcd of a test's own, for tests that restart, empty, compact or restore it.
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::ops::{Deref, DerefMut};
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use couponrush::config::EtcdArgs;
 use couponrush::etcd::{Etcd, EtcdConfig};
 use etcd_client::{Client, ConnectOptions};
 
-use super::process::{free_address, signal};
-use super::redis_server::copy_folder;
+use super::data_server::DataServer;
+use super::process::free_address;
 
-/// An etcd server as a child process, with its data in a folder of its own. Dropping it kills it.
+/// An etcd server with one member.
 pub struct EtcdServer {
     ports: [u16; 2],
-    folder: PathBuf,
-    child: Child,
+    server: DataServer,
 }
 
 impl EtcdServer {
@@ -25,8 +25,8 @@ impl EtcdServer {
     /// An empty server on free ports.
     pub async fn start() -> Self {
         let ports = [free_address().port(), free_address().port()];
-        let folder = std::env::temp_dir().join(format!("couponrush-etcd-{:016x}", rand::random::<u64>()));
-        let server = Self { child: spawn(ports, &folder), ports, folder };
+        let server = DataServer::start("etcd", move |folder| command(ports, folder));
+        let server = Self { ports, server };
         server.wait_until_it_answers().await;
         server
     }
@@ -84,44 +84,10 @@ impl EtcdServer {
         client.compact(revision, None).await.expect("etcd does it");
     }
 
-    /// Kills the process, as a crash does.
-    pub fn kill(&mut self) {
-        self.child.kill().expect("it runs");
-        self.child.wait().expect("it was killed");
-    }
-
-    /// Freezes the process: it keeps its connections and answers nothing.
-    pub fn freeze(&self) {
-        signal(&self.child, "STOP");
-    }
-
-    /// Lets it go on.
-    pub fn thaw(&self) {
-        signal(&self.child, "CONT");
-    }
-
     /// Starts the process again with what it has stored.
     pub async fn restart(&mut self) {
-        self.child = spawn(self.ports, &self.folder);
+        self.start_again();
         self.wait_until_it_answers().await;
-    }
-
-    /// Takes its data away; it must not run.
-    pub fn empty(&self) {
-        std::fs::remove_dir_all(&self.folder).expect("the folder exists");
-    }
-
-    /// A copy of its data; it must not run.
-    pub fn save(&self) -> PathBuf {
-        let copy = self.folder.with_extension(format!("{:08x}", rand::random::<u32>()));
-        copy_folder(&self.folder, &copy);
-        copy
-    }
-
-    /// Replaces its data by a copy; it must not run.
-    pub fn bring_back(&self, copy: &Path) {
-        self.empty();
-        copy_folder(copy, &self.folder);
     }
 
     async fn client(&self) -> Client {
@@ -138,16 +104,17 @@ impl EtcdServer {
     }
 }
 
-impl Drop for EtcdServer {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        // Copies have its name and an extension.
-        let name = self.folder.file_name().expect("it has one").to_string_lossy().into_owned();
-        let siblings = std::fs::read_dir(self.folder.parent().expect("it has one")).into_iter().flatten().flatten();
-        for copy in siblings.filter(|entry| entry.file_name().to_string_lossy().starts_with(&name)) {
-            let _ = std::fs::remove_dir_all(copy.path());
-        }
+impl Deref for EtcdServer {
+    type Target = DataServer;
+
+    fn deref(&self) -> &DataServer {
+        &self.server
+    }
+}
+
+impl DerefMut for EtcdServer {
+    fn deref_mut(&mut self) -> &mut DataServer {
+        &mut self.server
     }
 }
 
@@ -156,19 +123,15 @@ fn revision(header: Option<&etcd_client::ResponseHeader>) -> u64 {
 }
 
 /// With short elections, for one member that elects itself; it makes snapshots often, as a busy one does.
-fn spawn([port, peer_port]: [u16; 2], folder: &Path) -> Child {
+fn command([port, peer_port]: [u16; 2], folder: &Path) -> Command {
     let (url, peer_url) = (format!("http://127.0.0.1:{port}"), format!("http://127.0.0.1:{peer_port}"));
-    Command::new("etcd")
-        .env("ETCD_UNSUPPORTED_ARCH", "arm64")
-        .args(["--name", "test", "--logger", "zap", "--snapshot-count", "100"])
-        .args(["--listen-client-urls", &url, "--advertise-client-urls", &url])
-        .args(["--listen-peer-urls", &peer_url, "--initial-advertise-peer-urls", &peer_url])
-        .args(["--initial-cluster", &format!("test={peer_url}")])
-        .args(["--heartbeat-interval", "50", "--election-timeout", "500"])
-        .arg("--data-dir")
-        .arg(folder)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("etcd is installed")
+    let mut command = Command::new("etcd");
+    command.env("ETCD_UNSUPPORTED_ARCH", "arm64");
+    command.args(["--name", "test", "--logger", "zap", "--snapshot-count", "100"]);
+    command.args(["--listen-client-urls", &url, "--advertise-client-urls", &url]);
+    command.args(["--listen-peer-urls", &peer_url, "--initial-advertise-peer-urls", &peer_url]);
+    command.args(["--initial-cluster", &format!("test={peer_url}")]);
+    command.args(["--heartbeat-interval", "50", "--election-timeout", "500"]);
+    command.arg("--data-dir").arg(folder);
+    command
 }

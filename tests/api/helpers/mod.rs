@@ -2,6 +2,7 @@
 
 mod client;
 mod crowd;
+mod data_server;
 mod etcd_server;
 mod process;
 mod raw;

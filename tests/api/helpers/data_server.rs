@@ -1,0 +1,99 @@
+//! A server as a child process with its data in a folder of its own, for tests that kill, freeze, empty or restore it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use super::process::signal;
+
+/// Dropping it kills it and takes its data away, copies too.
+pub struct DataServer {
+    folder: PathBuf,
+    command: Box<dyn Fn(&Path) -> Command + Send + Sync>,
+    child: Child,
+}
+
+impl DataServer {
+    /// Starts what `command` makes of an empty folder whose name begins with `name`.
+    pub fn start(name: &str, command: impl Fn(&Path) -> Command + Send + Sync + 'static) -> Self {
+        let folder = std::env::temp_dir().join(format!("couponrush-{name}-{:016x}", rand::random::<u64>()));
+        std::fs::create_dir_all(&folder).expect("the temporary folder can be written");
+        let child = spawn(command(&folder));
+        Self { folder, command: Box::new(command), child }
+    }
+
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Kills the process, as a crash does.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it was killed");
+    }
+
+    /// Freezes the process: it keeps its connections and answers nothing.
+    pub fn freeze(&self) {
+        signal(&self.child, "STOP");
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        signal(&self.child, "CONT");
+    }
+
+    /// Starts the process again with what it has stored; it must not run.
+    pub fn start_again(&mut self) {
+        self.child = spawn((self.command)(&self.folder));
+    }
+
+    /// Takes its data away; it must not run.
+    pub fn empty(&self) {
+        std::fs::remove_dir_all(&self.folder).expect("the folder exists");
+        std::fs::create_dir_all(&self.folder).expect("the temporary folder can be written");
+    }
+
+    /// A copy of its data as they are now.
+    pub fn save(&self) -> PathBuf {
+        let copy = self.folder.with_extension(format!("{:08x}", rand::random::<u32>()));
+        copy_folder(&self.folder, &copy);
+        copy
+    }
+
+    /// Replaces its data by a copy; it must not run.
+    pub fn bring_back(&self, copy: &Path) {
+        std::fs::remove_dir_all(&self.folder).expect("the folder exists");
+        copy_folder(copy, &self.folder);
+    }
+}
+
+impl Drop for DataServer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        // Copies and sockets have its name and an extension.
+        let name = self.folder.file_name().expect("it has one").to_string_lossy().into_owned();
+        let siblings = std::fs::read_dir(self.folder.parent().expect("it has one")).into_iter().flatten().flatten();
+        for entry in siblings.filter(|entry| entry.file_name().to_string_lossy().starts_with(&name)) {
+            let _ = std::fs::remove_dir_all(entry.path());
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
+fn spawn(mut command: Command) -> Child {
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"))
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("the temporary folder can be written");
+    for entry in std::fs::read_dir(from).expect("the folder exists") {
+        let entry = entry.expect("the folder can be read");
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_folder(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).expect("the temporary folder can be written");
+        }
+    }
+}
