@@ -174,6 +174,7 @@ pub fn arguments(stores: &Stores) -> ServeArgs {
         sign_secret: None,
         backlog_max: 100_000,
         saler_coupons_max: 100,
+        viewers_max: 1_000,
         start_wait: 10,
         workers: Some(2),
         admission: AdmissionArgs {
