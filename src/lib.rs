@@ -7,6 +7,7 @@
 pub mod activities;
 pub mod api;
 pub mod app;
+pub mod assets;
 pub mod audit;
 pub mod auth;
 pub mod claiming;

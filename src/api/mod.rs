@@ -12,6 +12,7 @@ mod error;
 mod health;
 mod list_cache;
 mod lists;
+mod pages;
 mod path;
 mod peer;
 mod sec;
@@ -125,6 +126,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
                 .route(get().to(claims::export_claims))
                 .default_service(allow("GET, HEAD")),
         )
+        .configure(pages::routes)
         .configure(admin_routes)
         .configure(health_routes);
 }
@@ -201,7 +203,7 @@ fn refuse(path: &str, error: ApiError) -> HttpResponse {
 }
 
 /// What every answer has in common: Camel-Case header names (existing plans extract with a case-sensitive expression),
-/// `Cache-Control: no-store`, a request id; and no body over the limit gets as far as a handler that ignores it.
+/// `Cache-Control: no-store` unless it says otherwise, a request id; and no body over the limit gets as far as a handler that ignores it.
 pub async fn finish<B: MessageBody>(
     mut request: ServiceRequest,
     next: Next<B>,
@@ -214,7 +216,9 @@ pub async fn finish<B: MessageBody>(
     };
     let head = response.response_mut().head_mut();
     head.set_camel_case_headers(true);
-    head.headers.insert(header::CACHE_CONTROL, NO_STORE);
+    if !head.headers.contains_key(header::CACHE_CONTROL) {
+        head.headers.insert(header::CACHE_CONTROL, NO_STORE);
+    }
     head.headers.insert(REQUEST_ID, id);
     Ok(response)
 }

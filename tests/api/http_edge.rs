@@ -47,7 +47,15 @@ async fn a_known_path_with_a_wrong_method_is_405_and_says_which_are_right() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_path_is_404_whatever_the_method() {
     let app = TestApp::start().await;
-    let paths = ["/", "/api", "/api/user", "/api/users/ann", "/api/users/ann/coupons/ten/x", "/API/users", "/metrics"];
+    let paths = [
+        "/index.html",
+        "/api",
+        "/api/user",
+        "/api/users/ann",
+        "/api/users/ann/coupons/ten/x",
+        "/API/users",
+        "/metrics",
+    ];
     for path in paths {
         for method in ["GET", "POST", "PATCH", "DELETE"] {
             let answer = app.client().send(method, path, "", None).await;

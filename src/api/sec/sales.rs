@@ -57,6 +57,9 @@ struct Sale<'a, S> {
     status: S,
     left: u64,
     total: u64,
+    /// Of the coupon: what a claim's seq is out of.
+    amount: u64,
+    buy_limit: u8,
 }
 
 impl Sales {
@@ -167,6 +170,8 @@ fn sale<'a, S>(schedule: &'a Schedule, activity: &'a Activity, units: &Units, no
         status,
         left: units.left(terms.total),
         total: units.total(terms.total),
+        amount: units.amount,
+        buy_limit: terms.buy_limit,
     }
 }
 

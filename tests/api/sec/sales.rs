@@ -46,7 +46,7 @@ async fn every_current_and_coming_activity_is_listed_on_every_instance() {
         json!({
             "product_id": product, "activity_id": id, "activity_name": name, "saler": "shop", "name": format!("p-{n}"),
             "start_time": start, "end_time": end, "start": begun, "end": false, "status": status, "left": left,
-            "total": total,
+            "total": total, "amount": 9, "buy_limit": 1,
         })
     };
     let (sold, soon) = ("product is sale out", "second kill not start");
@@ -90,10 +90,10 @@ async fn a_product_shows_its_current_activity_else_the_next_else_the_last() {
     sale.update(current, json!({"status": 2})).await;
     shows(current, (true, false), 2).await;
     let info = sale.info(0, product).await;
-    assert_eq!(info.as_object().map(serde_json::Map::len), Some(12), "{info}");
+    assert_eq!(info.as_object().map(serde_json::Map::len), Some(14), "{info}");
     assert_eq!(
-        (&info["left"], &info["total"], &info["saler"], &info["name"]),
-        (&json!(9), &json!(9), &json!("shop"), &json!("ten"))
+        (&info["left"], &info["total"], &info["amount"], &info["buy_limit"], &info["saler"], &info["name"]),
+        (&json!(9), &json!(9), &json!(9), &json!(1), &json!("shop"), &json!("ten"))
     );
     sale.update(current, json!({"status": 1})).await;
     shows(next, (false, false), 0).await;

@@ -1,0 +1,78 @@
+// One coupon to show at the counter: its claim token as a QR code and as text.
+//
+// The token comes from asking for the coupon again, which is safe only for what the customer has: this asks for nothing that
+// is not on his list, so that a link to a coupon can never take one.
+
+import { call } from "../shared/api.js";
+import { t, toTime } from "../shared/i18n.js";
+import { QrCode } from "../shared/qr.js";
+import { readPayload } from "../shared/session.js";
+import { Notice, Skeleton } from "../shared/shell.js";
+import { html, useEffect, useState } from "../shared/view.js";
+import { proof } from "./claim.js";
+import { held, knownToken, loadMore, noteToken, useHoldings } from "./holdings.js";
+
+/** @param {{saler: string, name: string}} coupon */
+export function Coupon({ saler, name }) {
+    const all = useHoldings();
+    const count = held(all, saler, name);
+    const { state } = all;
+    useEffect(() => {
+        if (count === 0 && (state === "more" || state === "new")) loadMore();
+    }, [count, state]);
+    return html`
+        <p><a href="#coupons">← ${t("coupon.back")}</a></p>
+        <h1><bdi>${name}</bdi></h1>
+        <p class="by">${t("sales.by")} <bdi>${saler}</bdi></p>
+        ${count === 0 && html`<${Searched} state=${state} />`}
+        ${Array.from({ length: count }, (_, place) => html`<${Unit} key=${place} saler=${saler} name=${name} nth=${place + 1} />`)}`;
+}
+
+function Searched({ state }) {
+    if (state === "all") return html`<${Notice} kind="info">${t("coupon.missing")}<//>`;
+    if (state === "failed") return html`<${Notice} kind="warn">${t("coupons.failed")}${" "}
+        <button type="button" class="link" onClick=${loadMore}>${t("shell.try-again")}</button><//>`;
+    return html`<${Skeleton} />`;
+}
+
+/** The nth of a coupon that the customer has. */
+function Unit({ saler, name, nth }) {
+    const [token, setToken] = useState(knownToken({ saler, name }, nth));
+    const [redeemed, setRedeemed] = useState(null);
+    useEffect(() => {
+        let stopped = false;
+        (async () => {
+            const found = token ?? (await proof({ saler, name }, nth));
+            if (stopped) return;
+            if (found) noteToken({ saler, name }, nth, found);
+            setToken(found);
+            const answer = found ? await call("POST", "/sec/token", { body: { token: found }, repeatable: true }) : null;
+            if (!stopped) setRedeemed(answer?.body?.data?.redeemed_at ?? null);
+        })();
+        return () => {
+            stopped = true;
+        };
+    }, []);
+    if (token === undefined) return html`<${Skeleton} lines=${6} />`;
+    if (token === "") return html`<${Notice} kind="warn">${t("coupon.failed")}<//>`;
+    const { seq, claimed_at } = readPayload(token) ?? {};
+    return html`
+        <article class="card unit ${redeemed ? "unit-used" : ""}">
+            <h2>${t("coupon.number", { seq })}</h2>
+            ${redeemed
+                ? html`<${Notice} kind="info">${t("coupon.used", { time: toTime(redeemed) })}<//>`
+                : html`<p>${t("coupon.at-counter")}</p>`}
+            <${QrCode} text=${token} label=${t("coupon.qr")} />
+            <p class="by">${t("coupon.got", { time: toTime(Math.floor(claimed_at / 1_000)) })}</p>
+            <${TokenText} token=${token} />
+        </article>`;
+}
+
+function TokenText({ token }) {
+    const [copied, setCopied] = useState(false);
+    // Where copying is forbidden the text can still be marked by hand.
+    const copy = () => navigator.clipboard?.writeText(token).then(() => setCopied(true), () => setCopied(false));
+    return html`
+        <label>${t("coupon.token")}<textarea class="token" readonly rows="4" value=${token} onFocus=${(event) => event.target.select()}></textarea></label>
+        <button type="button" class="outline" onClick=${copy}>${t(copied ? "coupon.copied" : "coupon.copy")}</button>`;
+}

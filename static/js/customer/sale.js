@@ -1,0 +1,124 @@
+// One sale: when, how many are left, and the button.
+
+import { useServerSeconds } from "../shared/clock.js";
+import { t, toCountdown, toTime } from "../shared/i18n.js";
+import { link } from "../shared/route.js";
+import { useSession } from "../shared/session.js";
+import { Notice, Progress } from "../shared/shell.js";
+import { watchUnits } from "../shared/units.js";
+import { html, useEffect, useState } from "../shared/view.js";
+import { claim } from "./claim.js";
+import { held, noteToken, reload, useHoldings } from "./holdings.js";
+
+/** The stream of units is asked for so long before the start. */
+const WATCH_SECONDS = 60;
+/** Outcomes that a customer is glad of, and those after which pressing again may help. */
+const GOOD = ["claimed", "already-claimed"];
+const PASSING = ["try-again", "rate-limited", "busy", "unknown", "not-started"];
+
+/** @param {{sale: object}} props as `/sec/list` gives it */
+export function Sale({ sale }) {
+    const now = useServerSeconds();
+    const session = useSession();
+    const left = useLeft(sale, now);
+    const has = held(useHoldings(), sale.saler, sale.name);
+    const [attempt, setAttempt] = useState({ state: "none" });
+    // What another person was told is not for this one.
+    useEffect(() => setAttempt({ state: "none" }), [session?.name]);
+
+    const phase = now < sale.start_time ? "before" : now < sale.end_time ? "within" : "over";
+    const got = Math.max(has, attempt.outcome && GOOD.includes(attempt.outcome.kind) ? attempt.nth : 0);
+
+    async function press() {
+        if (attempt.state === "asking") return;
+        if (!session) {
+            location.hash = "#log-in";
+            return;
+        }
+        const nth = got + 1;
+        setAttempt({ state: "asking", nth });
+        const outcome = await claim(sale, nth, () => setAttempt({ state: "asking", nth, again: true }));
+        if (outcome.token) {
+            noteToken(sale, nth, outcome.token);
+            reload();
+        }
+        setAttempt({ state: "done", nth, outcome });
+    }
+
+    const titleId = `sale-${sale.activity_id}`;
+    return html`
+        <article class="card sale sale-${phase}" aria-labelledby=${titleId} aria-busy=${attempt.state === "asking"}>
+            <h3 id=${titleId}><bdi>${sale.name}</bdi></h3>
+            <p class="by">${t("sales.by")} <bdi>${sale.saler}</bdi>
+                ${sale.activity_name !== sale.name && html` · <bdi>${sale.activity_name}</bdi>`}</p>
+            <${Countdown} sale=${sale} phase=${phase} now=${now} />
+            <${Left} sale=${sale} left=${left} phase=${phase} />
+            <div class="outcome" aria-live="assertive">
+                ${attempt.state === "done" && html`<${Told} sale=${sale} outcome=${attempt.outcome} />`}
+            </div>
+            <${Actions} sale=${sale} phase=${phase} now=${now} left=${left} got=${got} attempt=${attempt}
+                loggedIn=${Boolean(session)} press=${press} />
+            <p class="hidden" aria-live="polite">${phase === "within" && now < sale.start_time + 10 ? t("sales.opened") : ""}</p>
+        </article>`;
+}
+
+/** The units left: as last heard, else as the list said. */
+function useLeft(sale, now) {
+    const [heard, setHeard] = useState(null);
+    const watched = sale.start_time - WATCH_SECONDS <= now && now < sale.end_time;
+    useEffect(() => (watched ? watchUnits(sale.product_id, setHeard) : undefined), [watched, sale.product_id]);
+    return heard ?? sale.left;
+}
+
+function Countdown({ sale, phase, now }) {
+    if (phase === "over") return html`<p class="countdown"><span>${t("sales.over")}</span></p>`;
+    const [key, until] = phase === "before" ? ["sales.starts-in", sale.start_time] : ["sales.ends-in", sale.end_time];
+    return html`
+        <p class="countdown">
+            <span>${t(key)}</span>
+            <strong role="timer">${toCountdown(until - now)}</strong>
+            ${phase === "before" && html`<time datetime=${new Date(until * 1_000).toISOString()}>${t("sales.starts-at", { time: toTime(until) })}</time>`}
+        </p>`;
+}
+
+function Left({ sale, left, phase }) {
+    if (phase === "before") return html`<p class="left-before">${t("sales.waiting", { left })}</p>`;
+    const text = left === 0 ? t("sales.sold-out") : t("sales.left", { left, total: sale.total });
+    return html`
+        <div class="left ${left === 0 ? "left-none" : ""}">
+            <${Progress} value=${left} whole=${sale.total} label=${text} />
+            <p aria-hidden="true">${text}</p>
+        </div>`;
+}
+
+/** What the customer can do now: one thing, or nothing. */
+function Actions({ sale, phase, now, left, got, attempt, loggedIn, press }) {
+    const show = got > 0 && html`<a class="button" role="button" href=${link("coupon", sale.saler, sale.name)}>${t("sales.show")}</a>`;
+    if (got >= sale.buy_limit || (got > 0 && (phase === "over" || left === 0))) return show;
+    const asking = attempt.state === "asking";
+    const [key, values, open] = label();
+    return html`
+        ${show}
+        <button type="button" class=${got > 0 || phase === "before" ? "outline" : ""} disabled=${!open} aria-busy=${asking} onClick=${press}>
+            ${t(key, values)}
+        </button>`;
+
+    function label() {
+        if (asking) return [attempt.again ? "sales.asking-again" : "sales.asking", {}, true];
+        if (phase === "over") return ["sales.over", {}, false];
+        if (!loggedIn && left > 0) return [phase === "before" ? "sales.be-ready" : "sales.get-logged-out", {}, true];
+        if (phase === "before") return ["sales.not-yet", { countdown: toCountdown(sale.start_time - now) }, false];
+        if (left === 0) return ["sales.sold-out", {}, false];
+        return [got > 0 ? "sales.get-another" : "sales.get", {}, true];
+    }
+}
+
+function Told({ sale, outcome }) {
+    const kind = GOOD.includes(outcome.kind) ? "good" : PASSING.includes(outcome.kind) ? "info" : "warn";
+    const values = { seq: outcome.seq, amount: sale.amount };
+    return html`
+        <div class="notice notice-${kind}">
+            <strong>${t(`outcome.${outcome.kind}`)}</strong>
+            <div>${t(`outcome.${outcome.kind}-text`, values)}</div>
+        </div>`;
+}

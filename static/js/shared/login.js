@@ -1,0 +1,84 @@
+// Logging in, and registering as what the page is for.
+
+import { call } from "./api.js";
+import { t, useLanguage } from "./i18n.js";
+import { begin, expired } from "./session.js";
+import { Notice } from "./shell.js";
+import { html, useEffect, useRef, useState, useStore } from "./view.js";
+
+const NAME_LENGTH_MAX = 64;
+const PASSWORD_LENGTH_MAX = 128;
+/** A login may wait for its turn on the server. */
+const PATIENCE_MS = 45_000;
+
+/**
+ * @param {{kind: "customer" | "saler" | "admin", why?: string, onDone?: () => void}} props
+ *     `kind`: whom registering makes; admins are not made here
+ */
+export function LogIn({ kind, why, onDone }) {
+    useLanguage();
+    const wasExpired = useStore(expired);
+    const [isNew, setIsNew] = useState(false);
+    const [failure, setFailure] = useState("");
+    const [busy, setBusy] = useState(false);
+    const first = useRef(null);
+    useEffect(() => first.current?.focus(), []);
+
+    async function submit(event) {
+        event.preventDefault();
+        if (busy) return;
+        const form = new FormData(event.currentTarget);
+        const user = { username: form.get("username").trim(), password: form.get("password") };
+        setBusy(true);
+        setFailure("");
+        const code = (isNew && (await register(user, kind))) || (await logIn(user));
+        setBusy(false);
+        if (code) setFailure(code);
+        else onDone?.();
+    }
+
+    const action = isNew ? "login.register" : "login.log-in";
+    return html`
+        <section class="card login" aria-labelledby="login-title">
+            <h1 id="login-title">${t(isNew ? "login.title-new" : `login.title-${kind}`)}</h1>
+            ${wasExpired && html`<${Notice} kind="warn">${t("login.expired")}<//>`}
+            ${why && html`<p>${why}</p>`}
+            <form onSubmit=${submit} aria-busy=${busy}>
+                <label>${t("login.name")}
+                    <input ref=${first} name="username" autocomplete="username" autocapitalize="none" spellcheck=${false}
+                        required maxlength=${NAME_LENGTH_MAX} dir="auto" />
+                </label>
+                <label>${t("login.password")}
+                    <input name="password" type="password" required maxlength=${PASSWORD_LENGTH_MAX}
+                        autocomplete=${isNew ? "new-password" : "current-password"} />
+                </label>
+                <div aria-live="assertive">${failure && html`<p class="failure">${failureText(failure)}</p>`}</div>
+                <button type="submit" disabled=${busy}>${t(busy ? "login.busy" : action)}</button>
+            </form>
+            ${kind !== "admin" && html`
+                <p class="other">${t(isNew ? "login.have" : "login.have-not")}${" "}
+                    <button type="button" class="link" onClick=${() => { setIsNew(!isNew); setFailure(""); }}>
+                        ${t(isNew ? "login.log-in" : "login.register")}
+                    </button>
+                </p>`}
+        </section>`;
+}
+
+/** The code of what went wrong; empty where the user exists now. */
+async function register(user, kind) {
+    const answer = await call("POST", "/api/users", { body: { ...user, kind }, repeatable: true, patience: PATIENCE_MS });
+    // Asked again after no answer, the name may be taken by ourselves: logging in tells.
+    if (answer.status === 201 || (answer.code === "name-taken" && answer.unsure)) return "";
+    return answer.code;
+}
+
+async function logIn(user) {
+    const answer = await call("POST", "/api/auth", { body: user, repeatable: true, patience: PATIENCE_MS });
+    if (answer.status !== 200) return answer.code;
+    begin(answer.headers.get("Authorization"));
+    return "";
+}
+
+const SAID = ["wrong-password", "name-taken", "bad-request", "rate-limited", "blocked", "unreachable"];
+
+const failureText = (code) => t(`login.failed-${SAID.includes(code) ? code : "unavailable"}`);

@@ -1,0 +1,85 @@
+// What every page has around it: the name, where one can go, the language, who is logged in; and small pieces that all views
+// are made of.
+
+import { call } from "./api.js";
+import { LANGUAGES, choose, t, useLanguage } from "./i18n.js";
+import { end, useSession } from "./session.js";
+import { html } from "./view.js";
+
+/** The ticket of `logo.svg`, in the page's colours. */
+const Logo = () => html`
+    <svg class="logo" viewBox="0 0 32 32" aria-hidden="true" focusable="false">
+        <path class="logo-ticket" d="M5 6h22a3 3 0 0 1 3 3v4a3 3 0 0 0 0 6v4a3 3 0 0 1-3 3H5a3 3 0 0 1-3-3v-4a3 3 0 0 0 0-6V9a3 3 0 0 1 3-3z" />
+        <path class="logo-flash" d="M17.6 8.5 10 17.4h4.9L13.6 23.5 22 14h-5.2z" />
+    </svg>`;
+
+/**
+ * A page: `links` are [href, key of its name, whether it is the view that is shown].
+ * @param {{home: string, subtitle?: string, links: [string, string, boolean][], children: any}} props
+ */
+export function Shell({ home, subtitle, links, children }) {
+    useLanguage();
+    return html`
+        <a class="skip" href="#main" onClick=${skipToMain}>${t("shell.skip")}</a>
+        <header class="bar">
+            <div class="container bar-in">
+                <a class="brand" href=${home}><${Logo} /><span>couponrush${subtitle && html` <small>${subtitle}</small>`}</span></a>
+                <nav class="views" aria-label=${t("shell.views")}>
+                    ${links.map(([href, key, here]) => html`<a href=${href} aria-current=${here ? "page" : undefined}>${t(key)}</a>`)}
+                </nav>
+                <div class="tools"><${LanguageSwitch} /><${Account} /></div>
+            </div>
+        </header>
+        <main id="main" class="container" tabindex="-1">${children}</main>`;
+}
+
+/** The address after # names the view, so this link moves the focus itself. */
+function skipToMain(event) {
+    event.preventDefault();
+    document.getElementById("main").focus();
+}
+
+function LanguageSwitch() {
+    const language = useLanguage();
+    const other = LANGUAGES.find((known) => known.language !== language);
+    return html`<button type="button" class="quiet" lang=${other.tag} onClick=${() => choose(other.language)}>${other.name}</button>`;
+}
+
+function Account() {
+    const session = useSession();
+    if (!session) return null;
+    return html`
+        <span class="who" title=${session.name}><bdi>${session.name}</bdi></span>
+        <button type="button" class="quiet" onClick=${logOut}>${t("shell.log-out")}</button>`;
+}
+
+/** The token stops working on the server too, though nobody waits for that. */
+function logOut() {
+    const gone = call("POST", "/api/auth/logout", { repeatable: true });
+    end();
+    return gone;
+}
+
+/** Something that people should know now; `kind` is good, info, warn or bad. Read aloud where it appears. */
+export function Notice({ kind = "info", title, children }) {
+    return html`
+        <div class="notice notice-${kind}" role=${kind === "bad" ? "alert" : "status"}>
+            ${title && html`<strong>${title}</strong>`}
+            ${children && html`<div>${children}</div>`}
+        </div>`;
+}
+
+/** There is nothing, and that is no mistake. */
+export const Empty = ({ title, children }) => html`
+    <div class="empty"><p class="empty-title">${title}</p>${children && html`<p>${children}</p>`}</div>`;
+
+/** Where something will be that is on its way. */
+export const Skeleton = ({ lines = 3 }) => html`
+    <div class="card skeleton" role="status" aria-label=${t("shell.loading")}>
+        ${Array.from({ length: lines }, () => html`<div class="skeleton-line"></div>`)}
+    </div>`;
+
+/** A share of a whole, as a bar with words. */
+export function Progress({ value, whole, label }) {
+    return html`<progress class="units" value=${value} max=${Math.max(whole, 1)} aria-label=${label}></progress>`;
+}
