@@ -5,6 +5,7 @@
 // shown as a failure.
 
 import { call, part } from "../shared/api.js";
+import { serverMs } from "../shared/clock.js";
 import { readPayload } from "../shared/session.js";
 import { jittered, sleep } from "../shared/view.js";
 
@@ -12,6 +13,9 @@ import { jittered, sleep } from "../shared/view.js";
 const PATIENCE_MS = 60_000;
 /** An attempt without an answer is over, one way or the other, after as long. */
 const FINAL_MS = 1_000;
+/** A button that opened a moment early asks again as often, until the start is so long ago. */
+const EARLY_MS = 250;
+const EARLY_MS_MAX = 5_000;
 
 /**
  * @typedef {object} Outcome
@@ -21,7 +25,7 @@ const FINAL_MS = 1_000;
  */
 
 /**
- * @param {{saler: string, name: string}} coupon
+ * @param {{saler: string, name: string, start_time?: number}} coupon with the start of its sale, in seconds since 1970
  * @param {number} nth which of his own this is to be, from 1
  * @param {() => void} [onWait] called before each pause
  * @returns {Promise<Outcome>}
@@ -36,11 +40,19 @@ export async function claim(coupon, nth, onWait) {
         const answer = await call("PATCH", path, options);
         unsure ||= answer.unsure;
         const outcome = outcomeOf(answer, unsure);
-        // A draw says nothing about an attempt before it.
-        if (outcome.kind !== "try-again" || !unsure || performance.now() + FINAL_MS > deadline) return outcome;
+        const pause = pauseAfter(outcome, unsure, coupon);
+        if (pause === 0 || performance.now() + pause > deadline) return outcome;
         onWait?.();
-        await sleep(jittered(FINAL_MS));
+        await sleep(jittered(pause));
     }
+}
+
+/** How long to wait before asking again, in ms; 0 where the outcome stands. */
+function pauseAfter(outcome, unsure, { start_time }) {
+    // A draw says nothing about an attempt before it.
+    if (outcome.kind === "try-again" && unsure) return FINAL_MS;
+    const early = outcome.kind === "not-started" && Math.abs(serverMs() - start_time * 1_000) < EARLY_MS_MAX;
+    return early ? EARLY_MS : 0;
 }
 
 /** @returns {Outcome} */

@@ -6,7 +6,7 @@ import { link } from "../shared/route.js";
 import { useSession } from "../shared/session.js";
 import { Notice, Progress } from "../shared/shell.js";
 import { watchUnits } from "../shared/units.js";
-import { html, useEffect, useState } from "../shared/view.js";
+import { html, useEffect, useRef, useState } from "../shared/view.js";
 import { claim } from "./claim.js";
 import { held, noteToken, reload, useHoldings } from "./holdings.js";
 
@@ -23,8 +23,12 @@ export function Sale({ sale }) {
     const left = useLeft(sale, now);
     const has = held(useHoldings(), sale.saler, sale.name);
     const [attempt, setAttempt] = useState({ state: "none" });
-    // What another person was told is not for this one.
-    useEffect(() => setAttempt({ state: "none" }), [session?.name]);
+    // What another person was told is not for this one; who has to log in again is still the same.
+    const person = useRef(session?.name);
+    useEffect(() => {
+        if (session && person.current && session.name !== person.current) setAttempt({ state: "none" });
+        person.current = session?.name ?? person.current;
+    }, [session?.name]);
 
     const phase = now < sale.start_time ? "before" : now < sale.end_time ? "within" : "over";
     const got = Math.max(has, attempt.outcome && GOOD.includes(attempt.outcome.kind) ? attempt.nth : 0);

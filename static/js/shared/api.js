@@ -60,8 +60,6 @@ async function ask(method, path, body, headers) {
             method,
             headers: { ...(token && { Authorization: token }), ...headers },
             body: body && JSON.stringify(body),
-            cache: "no-store",
-            credentials: "omit",
             signal: AbortSignal.timeout(ATTEMPT_MS),
         });
         observeDate(response.headers, sent, performance.now());

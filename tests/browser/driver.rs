@@ -1,0 +1,42 @@
+//! chromedriver, as a child process.
+
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::helpers::free_address;
+
+/// How long it may take to listen.
+const START_WAIT: Duration = Duration::from_secs(20);
+
+/// Dropping it kills it and the browsers that it has started.
+pub struct Driver {
+    pub address: SocketAddr,
+    child: Child,
+}
+
+impl Driver {
+    pub fn start() -> Self {
+        let address = free_address();
+        let mut command = Command::new("chromedriver");
+        command.arg(format!("--port={}", address.port())).stdout(Stdio::null()).stderr(Stdio::null());
+        // A group of its own, which the browsers belong to as well.
+        let child = command.process_group(0).spawn();
+        let child = child.expect("chromedriver is installed (scripts/install chromium chromium-driver)");
+        let deadline = Instant::now() + START_WAIT;
+        while TcpStream::connect(address).is_err() {
+            assert!(Instant::now() < deadline, "chromedriver does not listen");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Self { address, child }
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        let kill = format!("kill -KILL -{}", self.child.id());
+        let _ = Command::new("sh").args(["-c", &kill]).stderr(Stdio::null()).status();
+        let _ = self.child.wait();
+    }
+}
