@@ -4,7 +4,8 @@
 //! A name must change when anything that it leads to changes, so imports are replaced by hashed names before a module is
 //! hashed itself; an import that leads nowhere, or round in a circle, ends the build. A page says beforehand which modules
 //! it will need (`modulepreload`), so that the browser asks for all of them at once. There is no other build step: what is
-//! sent is what is in `static/`, but for these names and comments on source maps.
+//! sent is what is in `static/`, but for these names, imported style sheets in the place of their imports, and comments on
+//! source maps.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -98,13 +99,15 @@ impl Site {
         }
         let bytes = fs::read(self.root.join(path)).unwrap_or_else(|error| panic!("{above:?} need {path}: {error}"));
         let (mut bytes, mut imports) = (bytes, BTreeSet::new());
+        above.push(path.to_owned());
         if path.ends_with(".js") {
-            above.push(path.to_owned());
             let text = String::from_utf8(bytes).expect("modules are UTF-8");
-            let text = self.link(path, &text, above, &mut imports);
-            bytes = text.into_bytes();
-            above.pop();
+            bytes = self.link(path, &text, above, &mut imports).into_bytes();
+        } else if path.ends_with(".css") {
+            let text = String::from_utf8(bytes).expect("style sheets are UTF-8");
+            bytes = self.inline(path, &text, above).into_bytes();
         }
+        above.pop();
         let digest: String = Sha256::digest(&bytes).iter().fold(String::new(), |mut hex, byte| {
             write!(hex, "{byte:02x}").expect("a string takes everything");
             hex
@@ -135,6 +138,22 @@ impl Site {
             }
         }
         linked
+    }
+
+    /// A style sheet with what it imports in it, which saves a round trip.
+    fn inline(&mut self, path: &str, text: &str, above: &mut Vec<String>) -> String {
+        let mut whole = String::with_capacity(text.len());
+        for line in text.split_inclusive('\n') {
+            let imported = line.strip_prefix("@import \"").and_then(|rest| rest.trim_end().strip_suffix("\";"));
+            match imported.map(|name| target(path, name).unwrap_or_else(|| panic!("{path} imports {name}"))) {
+                Some(target) => {
+                    self.add(&target, above);
+                    whole.push_str(std::str::from_utf8(&self.assets[&target].bytes).expect("it was text before"));
+                }
+                None => whole.push_str(line),
+            }
+        }
+        whole
     }
 
     /// A page with hashed names, and with all that its modules will import.

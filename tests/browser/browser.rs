@@ -50,9 +50,10 @@ impl Browser {
         self.devtools("Emulation.setDeviceMetricsOverride", size).await;
     }
 
-    /// Light, or dark.
+    /// Light, or dark; at once, without a transition.
     pub async fn color_scheme(&self, scheme: &str) {
-        let features = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
+        let still = json!({"name": "prefers-reduced-motion", "value": "reduce"});
+        let features = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}, still]});
         self.devtools("Emulation.setEmulatedMedia", features).await;
     }
 

@@ -3,14 +3,17 @@
 // The token comes from asking for the coupon again, which is safe only for what the customer has: this asks for nothing that
 // is not on his list, so that a link to a coupon can never take one.
 
+import { generate } from "../../vendor/lean-qr.js";
 import { call } from "../shared/api.js";
 import { t, toTime } from "../shared/i18n.js";
-import { QrCode } from "../shared/qr.js";
 import { readPayload } from "../shared/session.js";
 import { Notice, Skeleton } from "../shared/shell.js";
 import { html, useEffect, useState } from "../shared/view.js";
 import { proof } from "./claim.js";
 import { held, knownToken, loadMore, noteToken, useHoldings } from "./holdings.js";
+
+/** The quiet zone around a QR code that the standard asks for, in modules. */
+const MARGIN = 4;
 
 /** @param {{saler: string, name: string}} coupon */
 export function Coupon({ saler, name }) {
@@ -75,4 +78,23 @@ function TokenText({ token }) {
     return html`
         <label>${t("coupon.token")}<textarea class="token" readonly rows="4" value=${token} onFocus=${(event) => event.target.select()}></textarea></label>
         <button type="button" class="outline" onClick=${copy}>${t(copied ? "coupon.copied" : "coupon.copy")}</button>`;
+}
+
+/**
+ * Text as a QR code, drawn as one path: sharp at every size, and black on white in the dark too, as scanners want it.
+ * @param {{text: string, label: string}} props
+ */
+function QrCode({ text, label }) {
+    const code = generate(text);
+    let path = "";
+    for (let y = 0; y < code.size; y += 1) {
+        for (let x = 0; x < code.size; x += 1) {
+            if (code.get(x, y)) path += `M${x + MARGIN} ${y + MARGIN}h1v1h-1z`;
+        }
+    }
+    const size = code.size + 2 * MARGIN;
+    return html`
+        <svg class="qr" role="img" aria-label=${label} viewBox="0 0 ${size} ${size}" shape-rendering="crispEdges">
+            <rect width=${size} height=${size} fill="#fff" /><path d=${path} fill="#000" />
+        </svg>`;
 }

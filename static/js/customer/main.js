@@ -21,7 +21,7 @@ function Page() {
     useLanguage();
     const session = useSession();
     const [view, ...rest] = useRoute();
-    useDocument(`${t(view === "coupons" || view === "coupon" ? "coupons.title" : "customer.title")} · couponrush`);
+    useDocument(`${t(isHolders(view) ? "coupons.title" : "customer.title")} · couponrush`);
     // Another person's coupons are not for this one.
     useEffect(() => {
         forget();
@@ -30,8 +30,8 @@ function Page() {
 
     const links = [
         ["#", "customer.sales", view === ""],
-        ["#coupons", "customer.coupons", view === "coupons" || view === "coupon"],
-        ...(session || view === "log-in" ? [] : [["#log-in", "shell.log-in", false]]),
+        ["#coupons", "customer.coupons", isHolders(view)],
+        ...(session || asksWho(view, session) ? [] : [["#log-in", "shell.log-in", false]]),
     ];
     return html`
         <${Shell} home="#" links=${links}>
@@ -40,10 +40,14 @@ function Page() {
         <//>`;
 }
 
+const isHolders = (view) => view === "coupons" || view === "coupon";
+
+/** Whether the form to log in is shown. */
+const asksWho = (view, session) => view === "log-in" || (isHolders(view) && !session);
+
 function View({ view, rest, session }) {
-    const isHolders = view === "coupons" || view === "coupon";
     if (view === "log-in") return html`<${LogIn} kind="customer" onDone=${() => replace(cameFrom)} />`;
-    if (isHolders && !session) return html`<${LogIn} kind="customer" why=${t("coupons.log-in")} />`;
+    if (asksWho(view, session)) return html`<${LogIn} kind="customer" why=${t("coupons.log-in")} />`;
     if (view === "coupons") return html`<${Coupons} />`;
     if (view === "coupon") return html`<${Coupon} key=${link(...rest)} saler=${rest[0] ?? ""} name=${rest[1] ?? ""} />`;
     return html`<${Sales} />`;
