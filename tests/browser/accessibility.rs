@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::browser::{Browser, DESK, PHONE};
-use crate::shop::{Offer, Shop};
+use crate::shop::{DESCRIPTION, Offer, Shop};
 use crate::words::Language::{Chinese, English};
 
 const AXE: &str = include_str!("vendor/axe.js");
@@ -49,7 +49,7 @@ async fn no_view_of_customers_keeps_anybody_out() {
         ann.reads("outcome.claimed").await;
         ann.assert_accessible("an outcome").await;
         ann.presses("customer.coupons").await;
-        ann.sees("as a test has it").await;
+        ann.sees(DESCRIPTION).await;
         ann.assert_accessible("my coupons").await;
         ann.go("/#coupon/corner-cafe/Flat%20white").await;
         ann.reads("coupon.at-counter").await;

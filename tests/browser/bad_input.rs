@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::browser::{Browser, DESK, PHONE};
 use crate::helpers::{PASSWORD, RedisServer, Stores, TestApp};
-use crate::shop::{Offer, Shop};
+use crate::shop::{DESCRIPTION, Offer, Shop};
 use crate::words::Language::English;
 
 const MARKUP: &str = "<img src=x onerror=\"window.pwned=1\">'&amp;\"";
@@ -110,7 +110,7 @@ async fn who_is_logged_out_elsewhere_logs_in_and_is_back_where_he_was() {
     ann.presses("customer.coupons").await;
     ann.reads("login.expired").await;
     ann.log_in("ann", PASSWORD).await;
-    ann.sees("as a test has it").await;
+    ann.sees(DESCRIPTION).await;
     ann.close().await;
 }
 

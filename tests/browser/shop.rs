@@ -8,6 +8,9 @@ use crate::browser::Browser;
 use crate::helpers::{Client, PASSWORD, TestApp, now_seconds};
 use crate::words::Language;
 
+/// What every coupon says of itself.
+pub const DESCRIPTION: &str = "Any milk, to stay or to go";
+
 /// Who measures has the machine for himself; everybody else shares it.
 static MACHINE: RwLock<()> = RwLock::const_new(());
 
@@ -82,8 +85,7 @@ impl Shop {
     /// Makes a coupon and a sale of it; its activity's id.
     pub async fn offer(&self, offer: Offer<'_>) -> u64 {
         let Offer { name, activity, amount, window, buy_limit } = offer;
-        let product =
-            json!({"product_name": name, "product_total": amount, "stock": 4, "description": "as a test has it"});
+        let product = json!({"product_name": name, "product_total": amount, "stock": 4, "description": DESCRIPTION});
         let product = self.data(self.client().post("/product/create", &self.merchant, &product).await.json());
         let at = |offset: i64| now_seconds().checked_add_signed(offset).expect("a moment after 1970");
         let sale = json!({

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::browser::{Browser, DESK, PHONE};
 use crate::helpers::PASSWORD;
-use crate::shop::{Offer, Shop};
+use crate::shop::{DESCRIPTION, Offer, Shop};
 use crate::words::Language;
 use crate::words::Language::{Chinese, English};
 
@@ -41,7 +41,7 @@ async fn whole_story(size: (u32, u32), language: Language) {
 
     // She finds the coupon, and its code is the proof of her claim.
     ann.presses("customer.coupons").await;
-    ann.sees("as a test has it").await;
+    ann.sees(DESCRIPTION).await;
     ann.press(&format!("{} {}", language.says("coupons.show"), offer.name)).await;
     ann.sees(&language.says_with("coupon.number", &[("seq", "1")])).await;
     ann.assert_fits().await;

@@ -47,7 +47,7 @@ export default {
     "sales.ends-in": "Ends in",
     "sales.starts-in": "Starts in",
     "sales.starts-at": "Starts {time}",
-    "sales.waiting": "{left} of them",
+    "sales.waiting": "{left} available",
     "sales.be-ready": "Log in to be ready",
     "sales.left": "{left} of {total} left",
     "sales.sold-out": "Sold out",
