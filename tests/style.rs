@@ -12,24 +12,25 @@ const FUNCTION_LINES_MAX: usize = 69;
 const IMPORTS: [(&str, &[&str]); 26] = [
     // Nothing, unless a test wants the program to die.
     ("crash", &[]),
+    ("figures", &[]),
     ("domain", &[]),
     ("assets", &[]),
     ("config", &["domain"]),
     // The stores do not know each other.
-    ("kv", &["domain"]),
-    ("db", &["domain"]),
+    ("kv", &["figures", "domain"]),
+    ("db", &["figures", "domain"]),
     ("etcd", &[]),
     // What a claim passes through; none of them knows another.
     ("auth", &["domain", "db"]),
     ("gate", &["domain", "kv", "db"]),
     ("stock", &["domain", "kv"]),
-    ("ledger", &["domain", "kv", "db"]),
+    ("ledger", &["figures", "domain", "kv", "db"]),
     ("activities", &["domain", "db"]),
     ("audit", &["domain", "kv", "db"]),
     ("durability", &["kv", "db"]),
     // What puts them together. A claim itself never waits for MySQL.
     ("refusals", &["domain", "kv", "db", "activities", "gate", "stock"]),
-    ("claiming", &["domain", "kv", "activities", "gate", "stock", "ledger", "refusals"]),
+    ("claiming", &["figures", "domain", "kv", "activities", "gate", "stock", "ledger", "refusals"]),
     ("directory", &["domain", "kv", "db", "gate", "stock"]),
     ("events", &["domain", "kv", "activities", "gate", "stock"]),
     ("publishing", &["domain", "kv", "db", "gate", "stock"]),
@@ -40,6 +41,7 @@ const IMPORTS: [(&str, &[&str]); 26] = [
     (
         "api",
         &[
+            "figures",
             "domain",
             "assets",
             "kv",

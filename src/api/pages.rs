@@ -8,13 +8,15 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{
     self, AcceptEncoding, Encoding, EntityTag, Header, HeaderName, HeaderValue, IfNoneMatch,
 };
-use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, Route, guard, web};
 use bytes::Bytes;
 
 use super::error::{ApiError, Code};
-use super::{Shared, allow, at, get, refuse};
+use super::route::not_allowed;
+use super::{Shared, refuse};
 use crate::assets::{self, Asset};
 
+const METHODS: &str = "GET, HEAD";
 /// What the page that says so, while pages are switched off, is called.
 const OFF: &str = "/off";
 /// When a browser may look again whether pages are back.
@@ -33,13 +35,20 @@ const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 /// Every page, and everything that pages load.
 pub fn routes(config: &mut web::ServiceConfig) {
     for page in assets::PAGES.iter().filter(|page| page.url != OFF) {
-        let resource = if page.url == "/" { web::resource(page.url) } else { at(page.url) };
+        let slash = if page.url == "/" { None } else { Some(format!("{}/", page.url)) };
+        let resource = web::resource(Vec::from_iter([page.url.to_owned()].into_iter().chain(slash)));
         let route = get().to(move |request: HttpRequest, shared: web::Data<Shared>| async move {
             show_page(&request, &shared, page)
         });
-        config.service(resource.route(route).default_service(allow("GET, HEAD")));
+        config.service(resource.route(route).default_service(not_allowed(METHODS.to_owned())));
     }
-    config.service(web::resource("/assets/{name:.*}").route(get().to(show_asset)).default_service(allow("GET, HEAD")));
+    let assets = web::resource("/assets/{name:.*}").route(get().to(show_asset));
+    config.service(assets.default_service(not_allowed(METHODS.to_owned())));
+}
+
+/// GET, and HEAD with it.
+fn get() -> Route {
+    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
 }
 
 /// A page; while pages are switched off, a plain one that says so.
