@@ -11,6 +11,7 @@ mod driver;
 #[path = "../api/helpers/mod.rs"]
 #[allow(dead_code, unused_imports)] // what tests of the interface need beyond these
 mod helpers;
+mod losing;
 mod screenshots;
 mod shop;
 mod speed;

@@ -59,7 +59,8 @@ function pauseAfter(outcome, unsure, { start_time }) {
 function outcomeOf(answer, unsure) {
     const result = answer.headers.get("Claim-Result");
     const token = answer.headers.get("Claim-Token");
-    if (token) return { kind: result, seq: readPayload(token)?.seq, token };
+    // Had already, it is what an attempt got whose answer was lost.
+    if (token) return { kind: unsure ? "claimed" : result, seq: readPayload(token)?.seq, token };
     if (result) return { kind: result };
     if (["token-expired", "not-logged-in"].includes(answer.code)) return { kind: "not-logged-in" };
     if (unsure) return { kind: "unknown" };

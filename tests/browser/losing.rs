@@ -1,0 +1,71 @@
+//! A network that loses an answer: what was asked has happened, and nobody hears of it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// Bytes that are passed on at once.
+const PIECE: usize = 16 * 1024;
+/// How a claim begins.
+const CLAIM: &[u8] = b"PATCH ";
+
+/// Passes connections on to a service until its answers to claims are to be lost.
+pub struct Losing {
+    pub address: SocketAddr,
+    left: Arc<AtomicUsize>,
+}
+
+impl Losing {
+    /// In front of `service`; the answers to the first `answers` claims are lost.
+    pub async fn start(service: SocketAddr, answers: usize) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let address = listener.local_addr().expect("it is bound");
+        let left = Arc::new(AtomicUsize::new(answers));
+        let shared = Arc::clone(&left);
+        tokio::spawn(async move {
+            while let Ok((browser, _)) = listener.accept().await {
+                let service = TcpStream::connect(service).await.expect("the service listens");
+                tokio::spawn(pass_on(browser, service, Arc::clone(&shared)));
+            }
+        });
+        Self { address, left }
+    }
+
+    /// How many answers have still to be lost.
+    pub fn left(&self) -> usize {
+        self.left.load(Ordering::Relaxed)
+    }
+}
+
+/// Passes bytes both ways until one side ends, or an answer is lost: then both do.
+async fn pass_on(mut browser: TcpStream, mut service: TcpStream, left: Arc<AtomicUsize>) {
+    let (mut asked, mut answered) = (vec![0; PIECE], vec![0; PIECE]);
+    let mut claims = false;
+    loop {
+        let passed = tokio::select! {
+            length = browser.read(&mut asked) => match length {
+                Ok(length) if length > 0 => {
+                    claims = asked.starts_with(CLAIM);
+                    service.write_all(&asked[..length]).await
+                }
+                _ => return,
+            },
+            length = service.read(&mut answered) => match length {
+                Ok(length) if length > 0 => {
+                    let lost = |left: usize| left.checked_sub(1);
+                    if claims && left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, lost).is_ok() {
+                        return;
+                    }
+                    browser.write_all(&answered[..length]).await
+                }
+                _ => return,
+            },
+        };
+        if passed.is_err() {
+            return;
+        }
+    }
+}
