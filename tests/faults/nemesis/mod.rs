@@ -1,7 +1,7 @@
 //! What can be broken, and how each is broken and mended again.
 //!
 //! A fault is over when its `strike` returns: what it broke is mended, and the program has to find back by itself. What is
-//! promised to nobody (docs/FAULTS.md) is not done: Redis loses its memory only once MySQL has what dead instances knew.
+//! promised to nobody (docs/RELIABILITY.md) is not done: Redis loses its memory only once MySQL has what dead instances knew.
 //! [`Fault::Unpromised`] alone does it, and the checker knows.
 
 mod app;
