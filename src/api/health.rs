@@ -28,6 +28,7 @@ pub async fn metrics(shared: web::Data<Shared>) -> HttpResponse {
     let report = shared.health.report();
     let admission = shared.admission.figures();
     let (refused, known_coupons, known_holders) = shared.claiming.refusals.figures();
+    let events = shared.events.figures();
     let flag = u64::from;
     let figures = [
         ("couponrush_ready", "gauge", "1 while it can sell", flag(report.ready)),
@@ -72,6 +73,10 @@ pub async fn metrics(shared: web::Data<Shared>) -> HttpResponse {
         ("couponrush_refusable_holders", "gauge", "holders of these in memory", known_holders as u64),
         ("couponrush_activities_revision", "gauge", "highest revision of activities", report.activities.revision),
         ("couponrush_scheduled_coupons", "gauge", "coupons with activities", report.activities.coupons as u64),
+        ("couponrush_viewers", "gauge", "viewers of live units", events.viewers as u64),
+        ("couponrush_viewers_max", "gauge", "viewers that may look at once", events.viewers_max as u64),
+        ("couponrush_viewed_products", "gauge", "products that somebody looks at", events.products as u64),
+        ("couponrush_viewers_refused_total", "counter", "viewers who were not let in", events.refused),
         ("couponrush_revocations", "gauge", "revoked tokens in memory", shared.revocations.count() as u64),
     ];
     let mut text = String::new();

@@ -33,6 +33,7 @@ use crate::claiming::Claiming;
 use crate::db::Db;
 use crate::directory::Directory;
 use crate::domain::Networks;
+use crate::events::Events;
 use crate::gate::Admission;
 use crate::health::Health;
 use crate::kv::{Connection, Link, Live};
@@ -67,6 +68,7 @@ pub struct Shared {
     pub kv_wait: Duration,
     pub saler_coupons_max: u32,
     pub sales: Sales,
+    pub events: Arc<Events>,
     /// A permit for each export that may run at once.
     pub exports: Arc<Semaphore>,
     pub admission: Admission,

@@ -15,6 +15,7 @@ use crate::config::{self, ServeArgs};
 use crate::db::Db;
 use crate::directory::Directory;
 use crate::etcd::Etcd;
+use crate::events::{EventLimits, Events};
 use crate::gate::{self, Gate};
 use crate::health::{Health, Seen};
 use crate::kv::{Keys, Link, LinkConfig};
@@ -81,6 +82,7 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
         kv_wait: config::KV_WAIT,
         saler_coupons_max: args.saler_coupons_max,
         sales: Sales::new(sales_limits()),
+        events: Arc::new(common.events(args.viewers_max, Arc::clone(&ground.admission.settings))),
         exports: Arc::new(Semaphore::new(config::EXPORTS_MAX)),
         admission: ground.admission,
         trusted_proxies: args.admission.trusted_proxies.clone(),
@@ -122,6 +124,15 @@ impl Common {
 
     fn directory(&self) -> Directory {
         Directory::new(self.db.clone(), self.stock.clone(), Arc::clone(&self.gate), config::NAMES_MAX)
+    }
+
+    fn events(&self, viewers_max: u32, settings: Arc<gate::Settings>) -> Events {
+        let limits = EventLimits {
+            viewers_max: usize::try_from(viewers_max).expect("a u32 fits"),
+            products_max: config::EVENT_PRODUCTS_MAX,
+            wait: config::KV_WAIT,
+        };
+        Events::new(self.stock.clone(), Arc::clone(&self.gate), Arc::clone(&self.activities), settings, limits)
     }
 
     fn health(&self, mirror: Option<&Arc<State>>, warnings: Vec<String>) -> Health {

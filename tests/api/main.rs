@@ -13,6 +13,7 @@ mod connecting;
 mod creating;
 mod durability;
 mod etcd;
+mod events;
 mod figures;
 mod helpers;
 mod holders;

@@ -6,6 +6,7 @@
 mod activities;
 mod asking;
 mod envelope;
+mod events;
 mod kill;
 mod parameters;
 mod products;
@@ -34,6 +35,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(route("/sec/kill", "POST", web::post().to(kill::kill)))
         .service(route("/sec/info", "GET, HEAD", get().to(sales::show_sale)))
         .service(route("/sec/list", "GET, HEAD", get().to(sales::list_sales)))
+        .service(route("/sec/events", "GET, HEAD", get().to(events::show_events)))
         .service(route("/sec/token", "POST", web::post().to(tokens::show_token)))
         .service(route("/sec/redeem", "POST", web::post().to(tokens::redeem)))
         .service(route("/product/create", "POST", web::post().to(products::create_product)))
