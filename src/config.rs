@@ -132,6 +132,8 @@ pub enum Command {
     Import(ImportArgs),
     /// Check the invariants over Redis and MySQL and print what was found. Exit 0 only where they hold.
     Audit(AuditArgs),
+    /// Print the OpenAPI document of the interface, as `GET /openapi.json` answers it.
+    Openapi,
 }
 
 #[derive(Debug, Args, Clone)]

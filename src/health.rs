@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
+use utoipa::ToSchema;
 
 use crate::activities::Activities;
 use crate::db::Db;
@@ -22,7 +23,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const UNKNOWN: &str = "unknown";
 
 /// A part's state in one word, and since when.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Part {
     pub state: &'static str,
     /// Seconds since 1970.
@@ -32,32 +33,41 @@ pub struct Part {
 }
 
 /// Everything `/readyz` shows.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Report<'a> {
     /// Whether it can sell.
     pub ready: bool,
+    #[schema(inline)]
     pub redis: Part,
+    #[schema(inline)]
     pub mysql: Part,
+    #[schema(inline)]
     pub etcd: EtcdReport,
+    #[schema(inline)]
     pub ledger: LedgerReport,
+    #[schema(inline)]
     pub gate: GateReport,
+    #[schema(inline)]
     pub activities: ActivitiesReport,
     /// Settings of Redis and MySQL with which claims can be lost.
     pub warnings: &'a [String],
 }
 
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 pub struct EtcdReport {
     #[serde(flatten)]
+    #[schema(inline)]
     pub part: Part,
     /// `None` where no etcd is configured.
     #[serde(flatten)]
+    #[schema(ignore)]
     pub mirror: Option<MirrorReport>,
 }
 
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 pub struct LedgerReport {
     #[serde(flatten)]
+    #[schema(inline)]
     pub part: Part,
     /// Claims that MySQL does not have yet, and how many there may be.
     pub backlog: usize,
@@ -68,9 +78,10 @@ pub struct LedgerReport {
     pub poisoned: u64,
 }
 
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 pub struct GateReport {
     #[serde(flatten)]
+    #[schema(inline)]
     pub part: Part,
     pub in_flight: usize,
     /// As many as Redis answers in good time.
@@ -82,7 +93,7 @@ pub struct GateReport {
 }
 
 /// The table of activities in memory.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 pub struct ActivitiesReport {
     /// Milliseconds since it was all that MySQL has; `None`: never.
     pub age_ms: Option<u64>,

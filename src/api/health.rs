@@ -2,15 +2,27 @@
 
 use actix_web::http::header;
 use actix_web::{HttpResponse, web};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{Shared, answer};
 use crate::health::EtcdReport;
 
+/// A process that answers.
+#[derive(Serialize, ToSchema)]
+pub struct Up {
+    state: &'static str,
+}
+
+impl Default for Up {
+    fn default() -> Self {
+        Self { state: "up" }
+    }
+}
+
 /// `GET /healthz`: 200 while the process runs.
 pub async fn healthz() -> HttpResponse {
-    HttpResponse::Ok()
-        .insert_header((header::CONTENT_TYPE, "application/json; charset=utf-8"))
-        .body(r#"{"state":"up"}"#)
+    answer::json(HttpResponse::Ok(), &Up::default())
 }
 
 /// `GET /readyz`: 200 when it can sell, else 503; what each part does, since when.

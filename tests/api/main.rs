@@ -29,6 +29,7 @@ mod logout;
 mod losses;
 mod migrations;
 mod names;
+mod openapi;
 mod passwords;
 mod program;
 mod proxies;
