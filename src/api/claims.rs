@@ -93,6 +93,7 @@ pub fn refused(refusal: Refusal) -> HttpResponse {
 #[derive(Serialize, ToSchema)]
 pub struct Holder {
     username: String,
+    #[schema(value_type = u32)]
     seq: Seq,
     nth: u8,
     claimed_at: u64,

@@ -1,12 +1,20 @@
 //! The OpenAPI document, and the page that shows it.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::Command;
 
 use couponrush::domain::Kind;
 use serde_json::{Value, json};
 
-use crate::helpers::TestApp;
+use crate::helpers::{TestApp, without_rates};
+
+/// What schemathesis looks at in every answer.
+const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,\
+                      response_schema_conformance,allow_header_conformance";
+/// Requests for each operation besides those for its examples and edges; fixed, so that a failure can be had again.
+const EXAMPLES: &str = "10";
+const SEED: &str = "7";
 
 const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 
@@ -45,7 +53,7 @@ async fn the_document_has_every_method_of_every_path_and_no_other() {
 
 #[test]
 fn routes_are_made_from_the_table_that_the_document_is_made_from() {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/api");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/api");
     let mut folders = vec![root];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).expect("it is a folder") {
@@ -143,4 +151,48 @@ async fn the_document_and_its_page_can_be_switched_off() {
         assert_eq!((answer.status, answer.error().2.as_str()), (503, "unavailable"), "{path}");
         assert_eq!(answer.header("Retry-After"), "1");
     }
+}
+
+/// What ends a token, or switches the service off, would be all that is tried from then on: it comes last.
+const ENDS: [&str; 3] = ["changeLimits", "changeSwitches", "logOut"];
+
+/// Tries the operations that `chosen` names with schemathesis, as whoever has this token; fails with what it found.
+async fn try_out(url: &str, token: &str, chosen: &[[&str; 2]]) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let program = root.join("target/schemathesis/bin/schemathesis");
+    assert!(program.exists(), "schemathesis is missing: run scripts/install-schemathesis");
+    let mut command = Command::new(program);
+    command.arg("--config-file").arg(root.join("tests/schemathesis/schemathesis.toml"));
+    command.args(["run", &format!("{url}/openapi.json"), "--no-color", "--checks", CHECKS, "--seed", SEED]);
+    command.args(["--phases", "examples,coverage,fuzzing", "--max-examples", EXAMPLES, "--request-timeout", "10"]);
+    command.args(["--generation-database", "none", "--header", &format!("Authorization: {token}")]);
+    command.args(chosen.iter().flatten());
+    let output = tokio::task::spawn_blocking(move || command.output()).await;
+    let output = output.expect("it does not panic").expect("it can be run");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    // Of what it could not look into it only warns.
+    assert!(output.status.success() && !said.contains("unresolvable reference"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_service_answers_as_the_document_says_whatever_it_is_sent() {
+    let app = TestApp::start_with(|args| {
+        without_rates(args);
+        (args.admission.failed_logins_per_minute, args.admission.ip_failed_logins_per_minute) = (0, 0);
+    })
+    .await;
+    // Whom and what the document's examples name.
+    let (shop, admin) = (app.user("shop", Kind::Saler).await, app.user("root", Kind::Admin).await);
+    let customer = app.user("bob", Kind::Customer).await;
+    assert_eq!(app.client().register("ann", "customer").await.status, 201);
+    app.client().create_coupon("shop", &shop, "ten-off", 1_000).await;
+    let url = format!("http://{}", app.instances[0].address);
+    let others = ENDS.map(|id| ["--exclude-operation-id", id]);
+    // First the customer, as long as the coupon is as it was made.
+    try_out(&url, &customer, &others).await;
+    assert!(app.stores.number("SELECT COUNT(*) FROM claims").await > 0, "it never got as far as a claim");
+    try_out(&url, &shop, &others).await;
+    assert!(app.stores.number("SELECT COUNT(*) FROM coupons").await > 1, "it never got as far as a coupon");
+    try_out(&url, &admin, &others).await;
+    try_out(&url, &admin, &ENDS.map(|id| ["--include-operation-id", id])).await;
 }

@@ -125,7 +125,7 @@ pub fn list_coupons() -> Operation {
 }
 
 pub fn list_claims() -> Operation {
-    let holder = json!({"username": "ann", "seq": 57, "nth": 1, "claimed_at": 1_767_265_200_u64, "activity_id": 7,
+    let holder = json!({"username": "ann", "seq": 57, "nth": 1, "claimed_at": 1_767_265_200_u64, "activity_id": 1,
         "redeemed_at": null});
     operation("listClaims", TAG, "Who holds a coupon")
         .about("100 a page, by seq.")

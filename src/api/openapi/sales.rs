@@ -46,7 +46,7 @@ pub fn kill() -> Operation {
     let about = "Two ways to say who one is: the token of a customer, or the signed form, where the service has a secret for \
                  it: no token, the header `AuthSign` that the login gave, a `Referer` on the allow-list, and `user_id`, \
                  `time`, `nance` and `auth_code`. The signed form has no end and no logout.";
-    let bought = json!({"product_id": 3, "user_id": 7, "token": JWT, "token_time": 1_767_265_200, "seq": 57, "nth": 1,
+    let bought = json!({"product_id": 1, "user_id": 7, "token": JWT, "token_time": 1_767_265_200, "seq": 57, "nth": 1,
         "start": true, "end": false, "status": 0});
     let refusals = [
         Refusal::NoSuchCoupon,
@@ -60,7 +60,7 @@ pub fn kill() -> Operation {
     let described = operation_in_envelope("buy", TAG, "Claim a unit of a product")
         .about(about)
         .with_token_or_signature()
-        .parameters::<Kill>(json!({"product_id": 3}))
+        .parameters::<Kill>(json!({"product_id": 1}))
         .answers_with::<Enveloped<Bought>>("Bought.", success(&bought));
     let described = refusals.into_iter().fold(described, |described, why| described.refuses([refusal(why)]));
     described
@@ -104,7 +104,7 @@ pub fn list_sales() -> Operation {
 }
 
 fn sale(status: Value) -> Value {
-    json!({"product_id": 3, "activity_id": 7, "activity_name": "noon", "saler": "shop", "name": "ten-off",
+    json!({"product_id": 1, "activity_id": 1, "activity_name": "noon", "saler": "shop", "name": "ten-off",
         "start_time": 1_767_265_200, "end_time": 1_767_268_800, "start": true, "end": false, "status": status,
         "left": 943, "total": 1_000})
 }
@@ -117,7 +117,7 @@ pub fn show_events() -> Operation {
     let mut stream = HttpResponse::Ok();
     stream.insert_header(("content-type", "text/event-stream")).insert_header(("x-accel-buffering", "no"));
     let event = "retry: 2500\nevent: units\n\
-                 data: {\"product_id\":3,\"left\":943,\"claimed\":57,\"time_ms\":1767265201500}\n\n";
+                 data: {\"product_id\":1,\"left\":943,\"claimed\":57,\"time_ms\":1767265201500}\n\n";
     operation_in_envelope("showEvents", TAG, "A product's units, live")
         .about(about)
         .of_product()
@@ -134,7 +134,7 @@ struct ClaimToken {
 }
 
 pub fn show_token() -> Operation {
-    let proven = json!({"valid": true, "product_id": 3, "saler": "shop", "name": "ten-off", "user_id": 7, "activity_id": 7,
+    let proven = json!({"valid": true, "product_id": 1, "saler": "shop", "name": "ten-off", "user_id": 7, "activity_id": 1,
         "seq": 57, "nth": 1, "claimed_at": 1_767_265_200, "redeemed_at": null});
     operation_in_envelope("showToken", TAG, "What a claim token proves")
         .parameters::<ClaimToken>(json!({"token": JWT}))
@@ -177,7 +177,7 @@ pub fn create_product() -> Operation {
         .about("A scheduled coupon: it is sold only inside an activity.")
         .with_token()
         .parameters::<NewProduct>(json!({"product_name": "ten-off", "product_total": 1_000, "stock": 10}))
-        .answers_with::<Enveloped<MadeProduct>>("Made.", success(json!({"product_id": 3})))
+        .answers_with::<Enveloped<MadeProduct>>("Made.", success(json!({"product_id": 1})))
         .fails([
             missing("product_name"),
             ApiError::bad_request("Too many coupons."),
@@ -189,7 +189,7 @@ pub fn create_product() -> Operation {
 }
 
 pub fn list_products() -> Operation {
-    let product = json!({"product_id": 3, "product_name": "ten-off", "total": 1_000, "status": 1, "saler": "shop"});
+    let product = json!({"product_id": 1, "product_name": "ten-off", "total": 1_000, "status": 1, "saler": "shop"});
     operation_in_envelope("listProducts", TAG, "Every product")
         .about("Newest first, 1,000 a page.")
         .with_token()
@@ -225,12 +225,12 @@ struct NewActivity {
 }
 
 pub fn create_activity() -> Operation {
-    let example = json!({"activity_name": "noon", "product_id": 3, "start_time": 1_767_265_200, "end_time": 1_767_268_800,
+    let example = json!({"activity_name": "noon", "product_id": 1, "start_time": 1_767_265_200, "end_time": 1_767_268_800,
         "total": 500, "speed": 100, "buy_limit": 1, "buy_rate": 1});
     operation_in_envelope("createActivity", TAG, "Plan a sale of a product")
         .with_token()
         .parameters::<NewActivity>(example)
-        .answers_with::<Enveloped<MadeActivity>>("Planned.", success(json!({"activity_id": 7})))
+        .answers_with::<Enveloped<MadeActivity>>("Planned.", success(json!({"activity_id": 1})))
         .fails([missing("activity_name"), no_product()])
         .term_errors()
         .of_owner_of_product()
@@ -264,8 +264,8 @@ pub fn update_activity() -> Operation {
     operation_in_envelope("updateActivity", TAG, "Change a sale")
         .about("In force on every instance within a second.")
         .with_token()
-        .parameters::<ActivityChange>(json!({"activity_id": 7, "status": 1}))
-        .answers_with::<Enveloped<MadeActivity>>("Changed.", success(json!({"activity_id": 7})))
+        .parameters::<ActivityChange>(json!({"activity_id": 1, "status": 1}))
+        .answers_with::<Enveloped<MadeActivity>>("Changed.", success(json!({"activity_id": 1})))
         .fails([
             missing("activity_id"),
             ApiError::bad_request("activity_id: nothing is said that could be changed."),
@@ -279,7 +279,7 @@ pub fn update_activity() -> Operation {
 }
 
 pub fn list_activities() -> Operation {
-    let item = json!({"activity_id": 7, "activity_name": "noon", "product_id": 3, "start_time": 1_767_265_200,
+    let item = json!({"activity_id": 1, "activity_name": "noon", "product_id": 1, "start_time": 1_767_265_200,
         "end_time": 1_767_268_800, "total": 500, "status": 0, "sec_speed": 100, "buy_limit": 1, "buy_rate": "1.00",
         "start_time_str": "2026-01-01 11:00:00", "end_time_str": "2026-01-01 12:00:00", "status_str": "normal"});
     operation_in_envelope("listActivities", TAG, "A saler's own sales; all of them for an admin")
@@ -294,7 +294,7 @@ pub fn list_activities() -> Operation {
 
 impl Described {
     fn of_product(self) -> Self {
-        self.query("product_id", Required::True, "The product.", id(), 3.into()).fails([missing("product_id")])
+        self.query("product_id", Required::True, "The product.", id(), 1.into()).fails([missing("product_id")])
     }
 
     fn of_salers(self) -> Self {

@@ -30,6 +30,7 @@ pub struct Item {
     total: u32,
     status: u8,
     sec_speed: u32,
+    #[schema(value_type = u8)]
     buy_limit: Nth,
     buy_rate: String,
     start_time_str: String,

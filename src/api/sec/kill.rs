@@ -33,7 +33,9 @@ pub struct Bought {
     token: String,
     /// Seconds since 1970.
     token_time: u64,
+    #[schema(value_type = u32)]
     seq: Seq,
+    #[schema(value_type = u8)]
     nth: Nth,
     start: bool,
     end: bool,

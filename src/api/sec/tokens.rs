@@ -28,7 +28,9 @@ pub struct Proven {
     name: String,
     user_id: u64,
     activity_id: u32,
+    #[schema(value_type = u32)]
     seq: Seq,
+    #[schema(value_type = u8)]
     nth: Nth,
     claimed_at: u64,
     #[schema(required)]
