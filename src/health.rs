@@ -2,6 +2,8 @@
 //!
 //! A task looks every second; `/readyz`, the log and the metrics show what it saw.
 
+mod process;
+
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,11 +15,15 @@ use crate::activities::Activities;
 use crate::db::Db;
 use crate::gate::{Gate, Reason};
 use crate::kv::Link;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Outbox};
 use crate::mirroring::{MirrorReport, State};
 use crate::recovery::Progress;
 use crate::{now_ms, now_seconds};
 
+pub use process::Process;
+
+/// What the gate may be.
+pub const GATE_STATES: [&str; 4] = ["open", "starting", "recovering", "stopping"];
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The state of a part that nobody has looked at yet.
 const UNKNOWN: &str = "unknown";
@@ -108,6 +114,7 @@ pub struct Health {
     pub link: Arc<Link>,
     pub gate: Arc<Gate>,
     pub ledger: Ledger,
+    pub outbox: Outbox,
     pub progress: Arc<Progress>,
     /// `None` where no etcd is configured.
     pub mirror: Option<Arc<State>>,
@@ -118,7 +125,18 @@ pub struct Health {
 }
 
 /// What was last seen of each part.
-pub struct Seen(Mutex<Parts>);
+pub struct Seen {
+    parts: Mutex<Parts>,
+    outbox: Mutex<Option<OutboxSeen>>,
+}
+
+/// How much waits in Redis for MySQL, from all instances.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutboxSeen {
+    pub entries: u64,
+    /// Milliseconds since the oldest was made; 0: there is none.
+    pub oldest_ms: u64,
+}
 
 /// State and since when, of each part.
 #[derive(Debug, Clone, Copy)]
@@ -134,7 +152,8 @@ struct Parts {
 impl Default for Seen {
     fn default() -> Self {
         let unknown = (UNKNOWN, now_seconds());
-        Self(Mutex::new(Parts { redis: unknown, mysql: unknown, etcd: unknown, ledger: unknown, gate: unknown }))
+        let parts = Parts { redis: unknown, mysql: unknown, etcd: unknown, ledger: unknown, gate: unknown };
+        Self { parts: Mutex::new(parts), outbox: Mutex::default() }
     }
 }
 
@@ -144,11 +163,28 @@ impl Health {
         while !stop.is_cancelled() {
             let mysql = if self.db.ping().await.is_ok() { "up" } else { "down" };
             self.note(mysql);
+            self.look_at_outbox().await;
             tokio::select! {
                 () = tokio::time::sleep(LOOK_EVERY) => {}
                 () = stop.cancelled() => {}
             }
         }
+    }
+
+    /// What was last seen of the outbox; `None` where Redis did not answer.
+    pub fn outbox(&self) -> Option<OutboxSeen> {
+        *self.parts.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn look_at_outbox(&self) {
+        let seen = match self.link.connection() {
+            Ok(connection) => self.outbox.extent(&connection).await.ok().map(|(entries, oldest)| {
+                let oldest_ms = oldest.map_or(0, |oldest| connection.server_ms().saturating_sub(oldest.ms));
+                OutboxSeen { entries, oldest_ms }
+            }),
+            Err(_) => None,
+        };
+        *self.parts.outbox.lock().unwrap_or_else(PoisonError::into_inner) = seen;
     }
 
     fn note(&self, mysql: &'static str) {
@@ -158,7 +194,7 @@ impl Health {
             ("up", _) => "storing",
             _ => "waiting",
         };
-        let mut parts = self.parts.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut parts = self.parts.parts.lock().unwrap_or_else(PoisonError::into_inner);
         set("redis", &mut parts.redis, self.redis());
         set("mysql", &mut parts.mysql, mysql);
         set("etcd", &mut parts.etcd, self.etcd());
@@ -168,7 +204,7 @@ impl Health {
 
     /// How everything is now: what can be seen at once as it is, MySQL as last seen.
     pub fn report(&self) -> Report<'_> {
-        let parts = *self.parts.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let parts = *self.parts.parts.lock().unwrap_or_else(PoisonError::into_inner);
         let part = |(state, since): (&'static str, u64), seen: &'static str| {
             let since = if state == seen { since } else { now_seconds() };
             Part { state: seen, since, age: now_seconds().saturating_sub(since) }

@@ -19,6 +19,7 @@ pub mod domain;
 pub mod durability;
 pub mod etcd;
 pub mod events;
+pub mod figures;
 pub mod gate;
 pub mod health;
 pub mod kv;

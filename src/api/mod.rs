@@ -10,9 +10,11 @@ mod claims;
 mod coupons;
 mod docs;
 mod error;
+mod exposition;
 mod health;
 mod list_cache;
 mod lists;
+mod metrics;
 mod openapi;
 mod path;
 mod peer;
@@ -48,6 +50,7 @@ use route::Path;
 
 pub use body::BodyLimits;
 pub use list_cache::ListCache;
+pub use metrics::Answers;
 pub use openapi::{document, to_json};
 pub use sec::{Sales, SalesLimits};
 
@@ -82,6 +85,7 @@ pub struct Shared {
     pub trusted_proxies: Networks,
     /// What lists answer while they are switched off.
     pub lists: ListCache,
+    pub answers: Answers,
 }
 
 impl Shared {
@@ -106,7 +110,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
 
 /// The routes that operators have on a listener of their own.
 pub fn ops_routes(config: &mut web::ServiceConfig) {
-    serve(config, vec![Path::at("/metrics").get(health::metrics, of_admin::metrics)]);
+    serve(config, vec![Path::at("/metrics").get(metrics::metrics, of_admin::metrics)]);
     serve(config, health_paths());
 }
 
@@ -187,6 +191,9 @@ pub async fn finish<B: MessageBody>(
         Ok(()) => next.call(request).await?.map_into_left_body(),
         Err(refusal) => request.into_response(refusal).map_into_right_body(),
     };
+    if let Some(shared) = response.request().app_data::<web::Data<Shared>>() {
+        shared.answers.note(response.status());
+    }
     let head = response.response_mut().head_mut();
     head.set_camel_case_headers(true);
     head.headers.insert(header::CACHE_CONTROL, NO_STORE);

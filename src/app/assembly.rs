@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Application, Ground, SHARD};
 use crate::activities::Activities;
-use crate::api::{BodyLimits, ListCache, Sales, SalesLimits, Shared};
+use crate::api::{Answers, BodyLimits, ListCache, Sales, SalesLimits, Shared};
 use crate::claiming::Claiming;
 use crate::config::{self, ServeArgs};
 use crate::db::Db;
@@ -87,6 +87,7 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
         admission: ground.admission,
         trusted_proxies: args.admission.trusted_proxies.clone(),
         lists: ListCache::new(config::LISTS_CACHED_BYTES_MAX, config::LISTS_CACHED_AGE),
+        answers: Answers::default(),
     };
     Application {
         shared: web::Data::new(shared),
@@ -113,6 +114,7 @@ impl Common {
             refusals: Arc::new(refusals),
             ledger: self.ledger.clone(),
             stock: self.stock.clone(),
+            figures: Arc::default(),
             wait: config::CLAIM_WAIT,
         }
     }
@@ -138,8 +140,8 @@ impl Common {
     fn health(&self, mirror: Option<&Arc<State>>, warnings: Vec<String>) -> Health {
         let (link, gate, progress) = (Arc::clone(&self.link), Arc::clone(&self.gate), Arc::clone(&self.progress));
         let (db, ledger, activities) = (self.db.clone(), self.ledger.clone(), Arc::clone(&self.activities));
-        let (mirror, parts) = (mirror.cloned(), Seen::default());
-        Health { db, link, gate, ledger, progress, mirror, activities, warnings, parts }
+        let (mirror, parts, outbox) = (mirror.cloned(), Seen::default(), self.outbox.clone());
+        Health { outbox, db, link, gate, ledger, progress, mirror, activities, warnings, parts }
     }
 
     fn mirroring(&self, etcd: Etcd, scheduling: Scheduling, settings: Arc<gate::Settings>) -> Mirroring {
