@@ -1,5 +1,5 @@
 # Every target is a script in scripts/, which says what it does and why; --help works for all of them.
-.PHONY: help run test test-long check load faults faults-prove stop clean-stack
+.PHONY: help run test test-long check load faults faults-prove pressure stop clean-stack
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -19,11 +19,14 @@ check: ## formatting, clippy, documentation, shell scripts
 load: ## the load test
 	@scripts/load
 
-faults: ## kill, empty, freeze and cut off everything under load; SEED=7, SECONDS=120 (random faults), RUN="kills losses"
-	@scripts/faults $(if $(SEED),--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS)) $(RUN)
+faults: ## kill, empty, freeze and cut off everything under load; SEED=7, SECONDS=120 or COUNT=60 (random faults), RUN="kills losses"
+	@scripts/faults $(if $(SEED),--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(COUNT),--count $(COUNT)) $(RUN)
 
 faults-prove: ## break the program on purpose, one guard at a time, and see the fault suite find it
 	@scripts/faults-mutants $(RUN)
+
+pressure: ## more attempts than can be answered, stores that say nothing: measured
+	@scripts/pressure
 
 stop: ## stop what an interrupted run or test left behind
 	@scripts/stack stop run

@@ -16,8 +16,6 @@ use crate::domain::Networks;
 pub const BATCH_CLAIMS_MAX: usize = 1_000;
 /// How long the ledger waits for a fuller batch.
 pub const BATCH_LINGER: Duration = Duration::from_millis(20);
-/// Attempts that wait for Redis at once.
-pub const IN_FLIGHT_MAX: usize = 20_000;
 /// Connections of users at once per worker, and such that wait to be accepted.
 pub const CONNECTIONS_MAX: usize = 100_000;
 pub const CONNECTIONS_WAITING_MAX: i32 = 4_096;
@@ -206,6 +204,11 @@ pub struct ServeArgs {
     #[arg(long, env = "COUPONRUSH_BACKLOG_MAX", default_value_t = 1_000_000, value_name = "CLAIMS",
           value_parser = clap::value_parser!(u32).range(1_000..=10_000_000))]
     pub backlog_max: u32,
+    /// Attempts that may wait for Redis at once, 1 to 100000; where Redis is slow, fewer are let in. Above it attempts are
+    /// answered 503 and nothing happens.
+    #[arg(long, env = "COUPONRUSH_IN_FLIGHT_MAX", default_value_t = 20_000, value_name = "ATTEMPTS",
+          value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub in_flight_max: u32,
     /// Coupons one saler may have, 1 to 1000000.
     #[arg(long, env = "COUPONRUSH_SALER_COUPONS_MAX", default_value_t = 10_000, value_name = "COUPONS",
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]

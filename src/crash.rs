@@ -1,13 +1,16 @@
-//! Named points at which a test lets the program die, as a power cut would: no destructor runs, nothing is flushed.
+//! Named points at which a test lets the program die, as a power cut would: no destructor runs, nothing is flushed. Or stand
+//! still, until somebody sends it SIGCONT.
 //!
 //! They exist under the feature `crash-points` only, which tests turn on and no release has; without it a point is nothing.
-//! With it, `COUPONRUSH_CRASH_AT=NAME:N` ends the process when it passes the point NAME for the Nth time.
+//! With it, `COUPONRUSH_CRASH_AT=NAME:N` ends the process when it passes the point NAME for the Nth time, and
+//! `COUPONRUSH_STOP_AT=NAME:N` stops it there.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The point that is armed, and how many passings are left. Read once: a process dies once.
-static ARMED: LazyLock<Option<Armed>> = LazyLock::new(|| Armed::parse(&std::env::var("COUPONRUSH_CRASH_AT").ok()?));
+/// The points that are armed, and how many passings are left. Read once: a process dies once.
+static CRASH: LazyLock<Option<Armed>> = LazyLock::new(|| Armed::parse(&std::env::var("COUPONRUSH_CRASH_AT").ok()?));
+static STOP: LazyLock<Option<Armed>> = LazyLock::new(|| Armed::parse(&std::env::var("COUPONRUSH_STOP_AT").ok()?));
 
 struct Armed {
     name: String,
@@ -17,9 +20,17 @@ struct Armed {
 /// Passes the point `name`: nothing, unless a test has armed it.
 #[inline]
 pub fn point(name: &str) {
-    if cfg!(feature = "crash-points") && ARMED.as_ref().is_some_and(|armed| armed.is_last(name)) {
+    if !cfg!(feature = "crash-points") {
+        return;
+    }
+    if CRASH.as_ref().is_some_and(|armed| armed.is_last(name)) {
         log::error!("crash: dies at {name}, as a test wants it");
         std::process::abort();
+    }
+    if STOP.as_ref().is_some_and(|armed| armed.is_last(name)) {
+        log::error!("crash: stops at {name}, as a test wants it");
+        let stop = format!("kill -STOP {}", std::process::id());
+        let _ = std::process::Command::new("sh").args(["-c", &stop]).status();
     }
 }
 

@@ -45,14 +45,14 @@ struct Common {
 
 /// Puts the parts together.
 pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
-    let backlog_max = usize::try_from(args.backlog_max).expect("a u32 fits");
-    let (ledger, channel) = Ledger::new(backlog_max);
+    let fits = |number: u32| usize::try_from(number).expect("a u32 fits");
+    let (ledger, channel) = Ledger::new(fits(args.backlog_max));
     let keys = Keys::new(&args.redis.redis_prefix);
     let process = format!("{:032x}", rand::random::<u128>());
     let common = Common {
         db: ground.db,
         link: Arc::new(Link::new(ground.redis.clone())),
-        gate: Arc::new(Gate::new(config::IN_FLIGHT_MAX)),
+        gate: Arc::new(Gate::new(fits(args.in_flight_max))),
         ledger,
         stock: Stock::new(keys.clone(), args.backlog_max),
         activities: ground.activities,

@@ -242,7 +242,7 @@ async fn viewers_stay_while_redis_is_away_and_see_what_happens_after() {
     redis.restart().await;
     let client = app.client();
     eventually("units can be claimed", || async {
-        client.claim("shop", "ten", &customers[1]).await.header("Claim-Token") != ""
+        !client.claim("shop", "ten", &customers[1]).await.header("Claim-Token").is_empty()
     })
     .await;
     viewer.sees(8, 2).await;

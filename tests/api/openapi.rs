@@ -161,7 +161,9 @@ async fn try_out(url: &str, token: &str, chosen: &[[&str; 2]]) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let program = root.join("target/schemathesis/bin/schemathesis");
     assert!(program.exists(), "schemathesis is missing: run scripts/install-schemathesis");
-    let mut command = Command::new(program);
+    let mut command = Command::new(&program);
+    // What it remembers from one run to the next does not belong to the source.
+    command.current_dir(root.join("target/schemathesis"));
     command.arg("--config-file").arg(root.join("tests/schemathesis/schemathesis.toml"));
     command.args(["run", &format!("{url}/openapi.json"), "--no-color", "--checks", CHECKS, "--seed", SEED]);
     command.args(["--phases", "examples,coverage,fuzzing", "--max-examples", EXAMPLES, "--request-timeout", "10"]);

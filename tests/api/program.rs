@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::helpers::{Client, PASSWORD, SECRET, Stores, eventually, signal};
 
 /// Every setting of `serve`.
-const SETTINGS: [&str; 23] = [
+const SETTINGS: [&str; 25] = [
     "COUPONRUSH_HTTP_ADDR",
     "COUPONRUSH_OPS_ADDR",
     "COUPONRUSH_REDIS_URL",
@@ -25,6 +25,8 @@ const SETTINGS: [&str; 23] = [
     "COUPONRUSH_TOKEN_SECONDS",
     "COUPONRUSH_BACKLOG_MAX",
     "COUPONRUSH_SALER_COUPONS_MAX",
+    "COUPONRUSH_IN_FLIGHT_MAX",
+    "COUPONRUSH_VIEWERS_MAX",
     "COUPONRUSH_START_WAIT",
     "COUPONRUSH_WORKERS",
     "COUPONRUSH_USER_PER_SECOND",

@@ -8,6 +8,7 @@ mod clients;
 mod history;
 mod mysql;
 mod nemesis;
+mod pressure;
 mod proxy;
 mod random;
 mod scenarios;
@@ -31,15 +32,18 @@ fn number(name: &str) -> Option<u64> {
     setting(name).map(|value| value.parse().unwrap_or_else(|_| panic!("{name} is a number, not {value:?}")))
 }
 
-/// `FAULTS_RUN`: `short` (unless said otherwise), `all`, `random` for `FAULTS_SECONDS`, or names of scenarios.
+/// `FAULTS_RUN`: `short` (unless said otherwise), `all`, names of scenarios, or `random`: for `FAULTS_SECONDS` and until
+/// `FAULTS_COUNT` faults have struck.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_invariants_hold_whatever_dies() {
     let what = setting("FAULTS_RUN").unwrap_or_else(|| "short".to_owned());
     let seed = number("FAULTS_SEED").unwrap_or(SEED);
     let mut total = Total::default();
     if what == "random" {
-        let until = Instant::now() + Duration::from_secs(number("FAULTS_SECONDS").unwrap_or(60));
-        while Instant::now() < until {
+        let count = number("FAULTS_COUNT").unwrap_or(0);
+        let seconds = number("FAULTS_SECONDS").unwrap_or(if count == 0 { 60 } else { 0 });
+        let until = Instant::now() + Duration::from_secs(seconds);
+        while Instant::now() < until || total.faults < count {
             let (verdict, folder) = scenarios::run_random(seed + total.runs).await;
             total.add(&verdict, &folder);
         }

@@ -28,6 +28,13 @@ pub async fn connect(url: &str) -> Option<AsyncMysqlConnection> {
     tokio::time::timeout(WAIT, AsyncMysqlConnection::establish(url)).await.ok()?.ok()
 }
 
+/// How long the oldest open transaction has been open; `None`: there is none.
+pub async fn oldest_transaction(url: &str) -> Option<Duration> {
+    let mut connection = connect(url).await?;
+    let age = "SELECT MAX(TIMESTAMPDIFF(SECOND, trx_started, NOW())) FROM information_schema.innodb_trx";
+    number(&mut connection, age).await.map(|seconds| Duration::from_secs(small(seconds)))
+}
+
 /// Runs statements; MySQL must be there.
 pub async fn execute(url: &str, sql: &str) {
     let mut connection = connect(url).await.expect("MySQL answers");

@@ -25,6 +25,10 @@ pub enum Mode {
     BlackHole,
     /// Holds back each piece for this long.
     Delay(Duration),
+    /// Lets no more than this through from the client: a server that takes its time for each command.
+    Slow {
+        bytes_per_second: u32,
+    },
     /// Resets a connection in the middle of what comes from this side, once so many bytes have passed.
     Cut(Side),
 }
@@ -108,8 +112,13 @@ impl Way {
                 return;
             }
             let mode = *self.mode.borrow();
-            if let Mode::Delay(delay) = mode {
-                tokio::time::sleep(delay).await;
+            match mode {
+                Mode::Delay(delay) => tokio::time::sleep(delay).await,
+                Mode::Slow { bytes_per_second } if from == Side::Client => {
+                    let bytes = u32::try_from(length).expect("a chunk is small");
+                    tokio::time::sleep(Duration::from_secs(1) * bytes / bytes_per_second).await;
+                }
+                _ => {}
             }
             let mut is_last = false;
             if mode == Mode::Cut(from) {

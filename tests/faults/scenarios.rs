@@ -37,7 +37,7 @@ const fn short(name: &'static str, instances: usize, faults: &'static [Fault]) -
     Scenario { name, instances, faults, short: true }
 }
 
-pub const SCENARIOS: [Scenario; 18] = [
+pub const SCENARIOS: [Scenario; 20] = [
     scenario("calm", 2, &[]),
     short("kills", 2, &[Fault::App(App::Kill), Fault::Redis(Redis::Restart), Fault::App(App::KillEverything)]),
     short(
@@ -128,6 +128,16 @@ pub const SCENARIOS: [Scenario; 18] = [
             Fault::Network(Server::Both, Trouble::LongBlackHole),
         ],
     ),
+    scenario(
+        "overtaken",
+        2,
+        &[
+            Fault::Overtaken("rebuild-loaded", "rebuild-begun"),
+            Fault::Overtaken("rebuild-begun", "rebuild-raised"),
+            Fault::Overtaken("rebuild-raised", "rebuild-loaded"),
+        ],
+    ),
+    scenario("unpromised", 2, &[Fault::Unpromised, Fault::Unpromised]),
     scenario(
         "frozen",
         2,

@@ -75,6 +75,13 @@ impl Process {
         assert!(Command::new("sh").args(["-c", &kill]).status().expect("there is a shell").success(), "{kill}");
     }
 
+    /// Whether it stands still, as after [`Process::freeze`].
+    pub fn is_frozen(&self) -> bool {
+        let child = self.child.as_ref().expect("only what runs is looked at");
+        let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+    }
+
     pub fn is_running(&mut self) -> bool {
         self.child.as_mut().is_some_and(|child| child.try_wait().expect("it is our child").is_none())
     }

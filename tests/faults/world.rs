@@ -185,6 +185,11 @@ impl World {
         self.instances[instance].process.start(&variables);
     }
 
+    /// Starts a dead instance that will stand still when it first passes the point.
+    pub fn revive_to_stop(&mut self, instance: usize, at: &str) {
+        self.instances[instance].process.start(&[("COUPONRUSH_STOP_AT", &format!("{at}:1"))]);
+    }
+
     /// Waits until an instance has ended by itself; false where it does not.
     pub async fn dies(&mut self, instance: usize, wait: Duration) -> bool {
         self.some_dies(instance..=instance, wait).await
@@ -220,8 +225,13 @@ impl World {
     /// # Panics
     /// Where one has died by itself, or takes too long.
     pub async fn ready(&mut self) {
+        self.others_are_ready(usize::MAX).await;
+    }
+
+    /// Waits until every instance but this one can sell.
+    pub async fn others_are_ready(&mut self, but: usize) {
         let deadline = Instant::now() + READY_WAIT;
-        for instance in 0..self.instances.len() {
+        for instance in (0..self.instances.len()).filter(|instance| *instance != but) {
             while !is_ready(&self.http, self.instances[instance].ops).await {
                 assert!(self.instances[instance].process.is_running(), "instance {instance} has ended by itself");
                 assert!(Instant::now() < deadline, "I10: instance {instance} is not ready within {READY_WAIT:?}");
@@ -230,10 +240,21 @@ impl World {
         }
     }
 
+    /// Claims that an instance has stored since it started; 0 where it does not say.
+    pub async fn stored(&self, instance: usize) -> u64 {
+        let stored = readiness(&self.http, self.instances[instance].ops).await;
+        stored.and_then(|report| report["ledger"]["stored"].as_u64()).unwrap_or_default()
+    }
+
     /// Waits until MySQL has what instances knew that have died since: what only they and Redis know is promised to nobody
     /// who then loses Redis.
     pub async fn ready_for_a_loss(&mut self) {
-        self.ready().await;
+        self.ready_for_a_loss_but(usize::MAX).await;
+    }
+
+    /// The same where this instance is dead.
+    pub async fn ready_for_a_loss_but(&mut self, dead: usize) {
+        self.others_are_ready(dead).await;
         self.until_the_dead_are_stored().await;
     }
 
@@ -323,9 +344,13 @@ async fn is_ready(http: &reqwest::Client, ops: SocketAddr) -> bool {
     request.send().await.is_ok_and(|response| response.status() == 200)
 }
 
-async fn backlog(http: &reqwest::Client, ops: SocketAddr) -> Option<Backlog> {
+async fn readiness(http: &reqwest::Client, ops: SocketAddr) -> Option<Value> {
     let request = http.get(format!("http://{ops}/readyz")).timeout(SAMPLE_EVERY);
-    let report: Value = request.send().await.ok()?.json().await.ok()?;
+    request.send().await.ok()?.json().await.ok()
+}
+
+async fn backlog(http: &reqwest::Client, ops: SocketAddr) -> Option<Backlog> {
+    let report = readiness(http, ops).await?;
     Some(Backlog { waiting: report["ledger"]["backlog"].as_u64()?, max: report["ledger"]["backlog_max"].as_u64()? })
 }
 

@@ -173,6 +173,7 @@ pub fn arguments(stores: &Stores) -> ServeArgs {
         tokens: TokenArgs { jwt_secret: SECRET.to_owned(), claim_secret: None, token_seconds: 3_600 },
         sign_secret: None,
         backlog_max: 100_000,
+        in_flight_max: 20_000,
         saler_coupons_max: 100,
         viewers_max: 1_000,
         start_wait: 10,

@@ -4,6 +4,7 @@
 //! outcome is unknown, or a change under way, whatever may have been is allowed.
 
 mod answers;
+mod excused;
 mod refusals;
 mod run;
 mod settled;
@@ -46,13 +47,17 @@ pub struct Verdict {
     /// Claims in MySQL, and such that could not be stored.
     pub rows: usize,
     pub poisoned: usize,
+    /// Claims lost as it is said that they may be.
+    pub excused: usize,
 }
 
 /// Judges by all invariants.
 pub fn check(history: &[Event], settled: &Settled) -> Verdict {
+    let (history, excused) = &excused::without(history, &settled.mysql.poisoned);
     let run = Run::new(history);
     let mut verdict =
         Verdict { rows: settled.mysql.rows.len(), poisoned: settled.mysql.poisoned.len(), ..Verdict::default() };
+    verdict.excused = *excused;
     for attempt in &run.attempts {
         *verdict.answers.entry(attempt.answer.kind()).or_default() += 1;
     }
@@ -101,6 +106,9 @@ impl fmt::Display for Verdict {
         write!(f, "{} faults, {} claims stored, {} poisoned; answers:", self.faults, self.rows, self.poisoned)?;
         for (kind, count) in &self.answers {
             write!(f, " {kind} {count}")?;
+        }
+        if self.excused > 0 {
+            write!(f, "\n  {} claims lost that are promised to nobody", self.excused)?;
         }
         for (name, (count, longest)) in &self.resumed_ms {
             write!(f, "\n  {name} x{count}: sold again after {longest} ms at the latest")?;

@@ -344,3 +344,21 @@ fn a_history_is_read_as_it_was_written() {
         assert_eq!(&serde_json::from_str::<Event>(&line).expect("and back"), event, "{line}");
     }
 }
+
+#[test]
+fn only_claims_that_came_too_late_after_a_loss_beyond_the_promise_are_excused() {
+    let lost = |fault: &str, reason: &str, answered_ms: u64| {
+        let mut story = Story::new(2);
+        story.claimed(10, answered_ms, claim(1, answered_ms));
+        story.note(200, What::FaultBegins { fault: 1, name: fault.to_owned() });
+        story.note(300, What::FaultEnds { fault: 1 });
+        story.sold(11, 400, 1);
+        story.sold(10, 500, 2);
+        story.settled.mysql.poisoned.push(format!("1:10:1:1:0:1 {reason}"));
+        story.broken()
+    };
+    assert_eq!(lost("Unpromised", "late: made before", 100), NONE);
+    assert_ne!(lost("Unpromised", "late: made before", 250), NONE, "it was answered after the loss");
+    assert_ne!(lost("Unpromised", "contradicts a stored claim", 100), NONE);
+    assert_ne!(lost("Redis(Flush)", "late: made before", 100), NONE);
+}

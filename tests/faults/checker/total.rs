@@ -11,9 +11,10 @@ pub struct Total {
     pub runs: u64,
     /// Where the runs' histories are in which an invariant was violated.
     pub broken: Vec<PathBuf>,
-    faults: u64,
+    pub faults: u64,
     rows: usize,
     poisoned: usize,
+    excused: usize,
     answers: BTreeMap<String, u64>,
     violated: BTreeMap<&'static str, usize>,
     longest: Option<(u64, String)>,
@@ -25,6 +26,7 @@ impl Total {
         self.faults += verdict.faults;
         self.rows += verdict.rows;
         self.poisoned += verdict.poisoned;
+        self.excused += verdict.excused;
         for (kind, count) in &verdict.answers {
             *self.answers.entry(kind.clone()).or_default() += count;
         }
@@ -54,6 +56,9 @@ impl fmt::Display for Total {
             violated("I1")
         )?;
         write!(f, ", duplicated {}", violated("I4") + violated("I5"))?;
+        if self.excused > 0 {
+            write!(f, " (and {} lost that are promised to nobody)", self.excused)?;
+        }
         if let Some((ms, name)) = &self.longest {
             write!(f, "; longest time to recover {:.1} s, after {name}", *ms as f64 / 1_000.0)?;
         }

@@ -1,7 +1,8 @@
 //! What can be broken, and how each is broken and mended again.
 //!
 //! A fault is over when its `strike` returns: what it broke is mended, and the program has to find back by itself. What is
-//! promised to nobody (docs/FAULTS.md) is not done: Redis loses its memory only once MySQL has what dead instances knew.
+//! promised to nobody (docs/RELIABILITY.md) is not done: Redis loses its memory only once MySQL has what dead instances knew.
+//! [`Fault::Unpromised`] alone does it, and the checker knows.
 
 mod app;
 mod change;
@@ -10,6 +11,7 @@ mod mysql;
 mod network;
 mod rebuild;
 mod redis;
+mod unpromised;
 
 use crate::random::Random;
 use crate::world::World;
@@ -32,6 +34,11 @@ pub enum Fault {
     Change(Change),
     /// Whoever rebuilds dies at the point.
     Rebuild(&'static str, Trigger),
+    /// Whoever rebuilds is overtaken by another at the one point, and wakes up when that one has come to the other.
+    Overtaken(&'static str, &'static str),
+    /// Redis loses its memory while an instance is frozen that holds claims, and the others take it for dead: what only those
+    /// two knew is promised to nobody. Everything else is.
+    Unpromised,
     /// One while another lasts.
     During(Lasting, &'static Fault),
 }
@@ -50,6 +57,7 @@ impl Fault {
         match struck {
             Self::Redis(fault) if fault.loses_memory() => world.ready_for_a_loss().await,
             Self::Rebuild(point, _) => rebuild::arm(world, point).await,
+            Self::Unpromised => unpromised::prepare(world).await,
             _ => {}
         }
     }
@@ -64,6 +72,8 @@ impl Fault {
             Self::Network(server, trouble) => trouble.strike(world, random, (one, server)).await,
             Self::Change(change) => change.strike(world, random, one).await,
             Self::Rebuild(point, trigger) => trigger.strike(world, point).await,
+            Self::Overtaken(first, second) => rebuild::overtake(world, first, second).await,
+            Self::Unpromised => unpromised::strike(world, random).await,
             Self::During(lasting, fault) => {
                 let held = lasting.begin(world, random, one).await;
                 Box::pin(fault.break_and_mend(world, random)).await;

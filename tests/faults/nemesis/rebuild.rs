@@ -1,7 +1,10 @@
 //! Rebuilds that end in the middle.
 
+use std::time::Duration;
+
 use super::app::CRASH_WAIT;
 use super::redis::flush;
+use crate::servers::until;
 use crate::world::World;
 
 /// What makes instances rebuild. Before a rebuild has drained them they must not die while Redis is empty: what only both
@@ -20,6 +23,23 @@ pub async fn arm(world: &mut World, point: &str) {
         world.ready().await;
     }
     world.ready_for_a_loss().await;
+}
+
+/// The first instance rebuilds and stops at `first`; the other takes over and stops at `second`; then both go on.
+pub async fn overtake(world: &mut World, first: &str, second: &str) {
+    let (one, other) = (0, 1);
+    world.kill(one);
+    world.kill(other);
+    world.revive_to_stop(one, first);
+    world.ready_for_a_loss_but(other).await;
+    flush(world).await;
+    until("the first instance stops", || async { world.instances[one].process.is_frozen() }).await;
+    world.revive_to_stop(other, second);
+    until("the other instance stops", || async { world.instances[other].process.is_frozen() }).await;
+    world.instances[one].process.thaw();
+    // Until it has done what it would have done next.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    world.instances[other].process.thaw();
 }
 
 impl Trigger {
