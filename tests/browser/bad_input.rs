@@ -211,3 +211,18 @@ async fn units_go_on_moving_after_the_stream_was_cut_and_without_any_stream() {
     assert!(claimed.elapsed() < ASKED_WITHIN, "it was not asked for, after {:?}", claimed.elapsed());
     browser.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_whose_clock_is_wrong_counts_down_by_the_server_s() {
+    let shop = Shop::open().await;
+    shop.offer(Offer { window: (290, 900), ..Offer::default() }).await;
+    let browser = Browser::open(&shop.base(), PHONE, English).await;
+    let wrong = "const right = Date.now; Date.now = () => right() + 3_600_000;";
+    browser.devtools("Page.enable", json!({})).await;
+    browser.devtools("Page.addScriptToEvaluateOnNewDocument", json!({"source": wrong})).await;
+    browser.go("/").await;
+    browser.reads("sales.starts-in").await;
+    let counted = async || browser.script("return document.querySelector('[role=timer]').innerText").await;
+    browser.until("it is counted by the server's clock", async || counted().await.to_string().contains("00:04:")).await;
+    browser.close().await;
+}
