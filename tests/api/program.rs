@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::helpers::{Client, PASSWORD, SECRET, Stores, eventually, signal};
 
 /// Every setting of `serve`.
-const SETTINGS: [&str; 23] = [
+const SETTINGS: [&str; 24] = [
     "COUPONRUSH_HTTP_ADDR",
     "COUPONRUSH_OPS_ADDR",
     "COUPONRUSH_REDIS_URL",
