@@ -11,7 +11,7 @@ use redis::{Cmd, Value};
 use tokio::sync::Mutex;
 
 use super::address::LinkConfig;
-use super::pipe::Pipe;
+use super::pipe::{Pipe, Replies};
 use super::reply::{each, value};
 use super::{Command, KvError, Reply, Script};
 
@@ -89,13 +89,38 @@ impl Connection {
     /// # Errors
     /// As [`Connection::call`], and [`KvError::Unreadable`] for a reply that is not an array of words.
     pub async fn eval(&self, command: &Command, wait: Duration) -> Result<Reply, KvError> {
+        self.repeat_without_script(wait, || self.pipe.call(1, |buffer| command.write_to(buffer))).await
+    }
+
+    /// Calls a script that takes many cases with one of them. Those that leave together are one call: they name the same
+    /// `shared`, which stands for the keys and arguments that `begin` adds; `case` adds this one's own.
+    ///
+    /// # Errors
+    /// As [`Connection::eval`]; an error may be this case's alone.
+    pub async fn eval_together(
+        &self,
+        script: Script,
+        shared: &str,
+        begin: impl Fn(&mut Command, &mut Command),
+        case: impl Fn(&mut Command, &mut Command),
+        wait: Duration,
+    ) -> Result<Reply, KvError> {
+        self.repeat_without_script(wait, || self.pipe.join(script, shared, &begin, &case)).await
+    }
+
+    /// Sends a call of a script, and once more where the server had forgotten the scripts.
+    async fn repeat_without_script<'a>(
+        &'a self,
+        wait: Duration,
+        send: impl Fn() -> Result<Replies<'a>, KvError>,
+    ) -> Result<Reply, KvError> {
         let deadline = Instant::now() + wait;
         let reloads = self.reloads.load(Ordering::SeqCst);
-        match Reply::new(self.exchange(1, deadline, |buffer| command.write_to(buffer)).await?) {
+        match Reply::new(in_time(deadline, send()?).await?) {
             Err(error) if error.is_no_script() => {
                 // The script did not run, whatever becomes of loading it.
                 self.reload_scripts(reloads, wait).await.map_err(|_| KvError::NotConnected)?;
-                Reply::new(self.exchange(1, deadline, |buffer| command.write_to(buffer)).await?)
+                Reply::new(in_time(deadline, send()?).await?)
             }
             other => other,
         }
@@ -132,12 +157,7 @@ impl Connection {
         if replies == 0 {
             return Ok(Vec::new());
         }
-        let bytes = tokio::time::timeout_at(deadline.into(), self.pipe.call(replies, pack)?).await;
-        // The timer is looked at only when the task is polled: a worker that was held up would take a late reply.
-        if Instant::now() > deadline {
-            return Err(KvError::TimedOut);
-        }
-        bytes.unwrap_or(Err(KvError::TimedOut))
+        in_time(deadline, self.pipe.call(replies, pack)?).await
     }
 
     async fn load_scripts(&self, wait: Duration) -> Result<(), KvError> {
@@ -169,6 +189,15 @@ impl Connection {
         self.server_ms_at_origin.store(seconds * 1_000 + micros / 1_000 - middle, Ordering::Relaxed);
         Ok(())
     }
+}
+
+async fn in_time(deadline: Instant, replies: Replies<'_>) -> Result<Vec<u8>, KvError> {
+    let bytes = tokio::time::timeout_at(deadline.into(), replies).await;
+    // The timer is looked at only when the task is polled: a worker that was held up would take a late reply.
+    if Instant::now() > deadline {
+        return Err(KvError::TimedOut);
+    }
+    bytes.unwrap_or(Err(KvError::TimedOut))
 }
 
 fn elapsed_ms(origin: Instant) -> i64 {
