@@ -15,7 +15,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 /// As many users as come to a big sale, and how many of them claim in a millisecond.
 const USERS: u64 = 1_000_000;
 const CLAIMS_PER_MS: u64 = 100;
-/// Never reached: one attempt is in flight at a time.
+/// As the program lets in unless it is told otherwise.
 const IN_FLIGHT_MAX: usize = 20_000;
 
 /// Of a database that is never asked.

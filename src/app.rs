@@ -204,6 +204,9 @@ impl Application {
         tasks.spawn(self.shared.publishing.clone().repair(Arc::clone(&self.link), all_over.clone()));
         let refusals = Arc::clone(&self.shared.claiming.refusals);
         tasks.spawn(refusals.watch(Arc::clone(&self.link), all_over.clone()));
+        // Its viewers leave before the requests are waited for.
+        let events = Arc::clone(&self.shared.events);
+        tasks.spawn(events.watch(Arc::clone(&self.link), stop.clone(), all_over.clone()));
         tasks.spawn(Arc::clone(&self.shared.claiming.activities).watch(all_over.clone()));
         tasks.spawn(Arc::clone(&self.shared.health).watch(all_over.clone()));
         tasks.spawn(Arc::clone(&self.shared.revocations).watch(all_over.clone()));

@@ -4,6 +4,8 @@
 //! always has its place in the ledger; the script writes the outbox entry in the same step, so that a claim whose
 //! handler is dropped half-way is not lost.
 
+mod figures;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,6 +16,8 @@ use crate::kv::{CLOCK_ERROR_MS, Connection, KvError, Link, Live};
 use crate::ledger::{Ledger, Slot};
 use crate::refusals::Refusals;
 use crate::stock::{Attempt, Stock, Taken};
+
+pub use figures::ClaimFigures;
 
 /// How often an attempt asks Redis: again with later activities, and again with the neighbour of one whose edge is now.
 const ASKED_MAX: usize = 3;
@@ -43,6 +47,7 @@ pub struct Claiming {
     pub refusals: Arc<Refusals>,
     pub ledger: Ledger,
     pub stock: Stock,
+    pub figures: Arc<ClaimFigures>,
     /// How long Redis may take.
     pub wait: Duration,
 }
@@ -51,6 +56,13 @@ impl Claiming {
     /// Tries to claim a unit of `coupon` for `user`, over this thread's `link`. `nth`: which of his claims he means to hold
     /// after this; where he holds it, he gets that one again.
     pub async fn claim(&self, link: &Link, coupon: CouponId, user: UserId, nth: Option<Nth>) -> Outcome {
+        let began = Instant::now();
+        let outcome = self.attempt(link, coupon, user, nth).await;
+        self.figures.note(&outcome, began.elapsed());
+        outcome
+    }
+
+    async fn attempt(&self, link: &Link, coupon: CouponId, user: UserId, nth: Option<Nth>) -> Outcome {
         let pass = match self.gate.enter() {
             Ok(pass) => pass,
             Err(Denied::Full) => return Outcome::Overloaded,
@@ -93,7 +105,9 @@ impl Claiming {
             let asked = Instant::now();
             let reply = self.stock.take(connection, pass.live(), &attempt, self.wait).await;
             if matches!(reply, Ok(_) | Err(KvError::TimedOut)) {
-                pass.note(asked.elapsed());
+                let waited = asked.elapsed();
+                self.figures.asked.note_time(waited);
+                pass.note(waited);
             }
             taken = reply?;
             match (&taken, &schedule, activity) {

@@ -59,6 +59,8 @@ pub const NAMES_MAX: u64 = 200_000;
 pub const SALES_LIST_AGE: Duration = Duration::from_secs(1);
 pub const SALES_PRODUCT_AGE: Duration = Duration::from_millis(200);
 pub const SALES_PRODUCTS_MAX: u64 = 10_000;
+/// Products whose live units are shown at once.
+pub const EVENT_PRODUCTS_MAX: usize = 1_000;
 /// Users, addresses and names whose attempts are counted at once; about 50 bytes of memory each.
 pub const RATE_KEYS_MAX: usize = 900_000;
 /// Blocks of users and addresses that hold; about 60 bytes of memory each.
@@ -130,6 +132,8 @@ pub enum Command {
     Import(ImportArgs),
     /// Check the invariants over Redis and MySQL and print what was found. Exit 0 only where they hold.
     Audit(AuditArgs),
+    /// Print the OpenAPI document of the interface, as `GET /openapi.json` answers it.
+    Openapi,
 }
 
 #[derive(Debug, Args, Clone)]
@@ -209,6 +213,11 @@ pub struct ServeArgs {
     #[arg(long, env = "COUPONRUSH_SALER_COUPONS_MAX", default_value_t = 10_000, value_name = "COUPONS",
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub saler_coupons_max: u32,
+    /// Viewers of live units (`/sec/events`) at once, 0 to 90000. Above it new ones are answered 503. About 10 kB of memory
+    /// each.
+    #[arg(long, env = "COUPONRUSH_VIEWERS_MAX", default_value_t = 10_000, value_name = "VIEWERS",
+          value_parser = clap::value_parser!(u32).range(0..=90_000))]
+    pub viewers_max: u32,
     /// How long Redis and MySQL are waited for at the start, in seconds, 0 to 3600; then the program exits with 1.
     #[arg(long, env = "COUPONRUSH_START_WAIT", default_value_t = 30, value_name = "SECONDS",
           value_parser = clap::value_parser!(u32).range(0..=3_600))]

@@ -2,27 +2,34 @@
 //!
 //! A task looks every second; `/readyz`, the log and the metrics show what it saw.
 
+mod process;
+
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
+use utoipa::ToSchema;
 
 use crate::activities::Activities;
 use crate::db::Db;
 use crate::gate::{Gate, Reason};
 use crate::kv::Link;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Outbox};
 use crate::mirroring::{MirrorReport, State};
 use crate::recovery::Progress;
 use crate::{now_ms, now_seconds};
 
+pub use process::Process;
+
+/// What the gate may be.
+pub const GATE_STATES: [&str; 4] = ["open", "starting", "recovering", "stopping"];
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The state of a part that nobody has looked at yet.
 const UNKNOWN: &str = "unknown";
 
 /// A part's state in one word, and since when.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Part {
     pub state: &'static str,
     /// Seconds since 1970.
@@ -32,32 +39,41 @@ pub struct Part {
 }
 
 /// Everything `/readyz` shows.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Report<'a> {
     /// Whether it can sell.
     pub ready: bool,
+    #[schema(inline)]
     pub redis: Part,
+    #[schema(inline)]
     pub mysql: Part,
+    #[schema(inline)]
     pub etcd: EtcdReport,
+    #[schema(inline)]
     pub ledger: LedgerReport,
+    #[schema(inline)]
     pub gate: GateReport,
+    #[schema(inline)]
     pub activities: ActivitiesReport,
     /// Settings of Redis and MySQL with which claims can be lost.
     pub warnings: &'a [String],
 }
 
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 pub struct EtcdReport {
     #[serde(flatten)]
+    #[schema(inline)]
     pub part: Part,
     /// `None` where no etcd is configured.
     #[serde(flatten)]
+    #[schema(ignore)]
     pub mirror: Option<MirrorReport>,
 }
 
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 pub struct LedgerReport {
     #[serde(flatten)]
+    #[schema(inline)]
     pub part: Part,
     /// Claims that MySQL does not have yet, and how many there may be.
     pub backlog: usize,
@@ -68,9 +84,10 @@ pub struct LedgerReport {
     pub poisoned: u64,
 }
 
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 pub struct GateReport {
     #[serde(flatten)]
+    #[schema(inline)]
     pub part: Part,
     pub in_flight: usize,
     /// As many as Redis answers in good time.
@@ -82,7 +99,7 @@ pub struct GateReport {
 }
 
 /// The table of activities in memory.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 pub struct ActivitiesReport {
     /// Milliseconds since it was all that MySQL has; `None`: never.
     pub age_ms: Option<u64>,
@@ -97,6 +114,7 @@ pub struct Health {
     pub link: Arc<Link>,
     pub gate: Arc<Gate>,
     pub ledger: Ledger,
+    pub outbox: Outbox,
     pub progress: Arc<Progress>,
     /// `None` where no etcd is configured.
     pub mirror: Option<Arc<State>>,
@@ -107,7 +125,18 @@ pub struct Health {
 }
 
 /// What was last seen of each part.
-pub struct Seen(Mutex<Parts>);
+pub struct Seen {
+    parts: Mutex<Parts>,
+    outbox: Mutex<Option<OutboxSeen>>,
+}
+
+/// How much waits in Redis for MySQL, from all instances.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutboxSeen {
+    pub entries: u64,
+    /// Milliseconds since the oldest was made; 0: there is none.
+    pub oldest_ms: u64,
+}
 
 /// State and since when, of each part.
 #[derive(Debug, Clone, Copy)]
@@ -123,7 +152,8 @@ struct Parts {
 impl Default for Seen {
     fn default() -> Self {
         let unknown = (UNKNOWN, now_seconds());
-        Self(Mutex::new(Parts { redis: unknown, mysql: unknown, etcd: unknown, ledger: unknown, gate: unknown }))
+        let parts = Parts { redis: unknown, mysql: unknown, etcd: unknown, ledger: unknown, gate: unknown };
+        Self { parts: Mutex::new(parts), outbox: Mutex::default() }
     }
 }
 
@@ -133,11 +163,28 @@ impl Health {
         while !stop.is_cancelled() {
             let mysql = if self.db.ping().await.is_ok() { "up" } else { "down" };
             self.note(mysql);
+            self.look_at_outbox().await;
             tokio::select! {
                 () = tokio::time::sleep(LOOK_EVERY) => {}
                 () = stop.cancelled() => {}
             }
         }
+    }
+
+    /// What was last seen of the outbox; `None` where Redis did not answer.
+    pub fn outbox(&self) -> Option<OutboxSeen> {
+        *self.parts.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn look_at_outbox(&self) {
+        let seen = match self.link.connection() {
+            Ok(connection) => self.outbox.extent(&connection).await.ok().map(|(entries, oldest)| {
+                let oldest_ms = oldest.map_or(0, |oldest| connection.server_ms().saturating_sub(oldest.ms));
+                OutboxSeen { entries, oldest_ms }
+            }),
+            Err(_) => None,
+        };
+        *self.parts.outbox.lock().unwrap_or_else(PoisonError::into_inner) = seen;
     }
 
     fn note(&self, mysql: &'static str) {
@@ -147,7 +194,7 @@ impl Health {
             ("up", _) => "storing",
             _ => "waiting",
         };
-        let mut parts = self.parts.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut parts = self.parts.parts.lock().unwrap_or_else(PoisonError::into_inner);
         set("redis", &mut parts.redis, self.redis());
         set("mysql", &mut parts.mysql, mysql);
         set("etcd", &mut parts.etcd, self.etcd());
@@ -157,7 +204,7 @@ impl Health {
 
     /// How everything is now: what can be seen at once as it is, MySQL as last seen.
     pub fn report(&self) -> Report<'_> {
-        let parts = *self.parts.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let parts = *self.parts.parts.lock().unwrap_or_else(PoisonError::into_inner);
         let part = |(state, since): (&'static str, u64), seen: &'static str| {
             let since = if state == seen { since } else { now_seconds() };
             Part { state: seen, since, age: now_seconds().saturating_sub(since) }

@@ -18,6 +18,8 @@ pub mod directory;
 pub mod domain;
 pub mod durability;
 pub mod etcd;
+pub mod events;
+pub mod figures;
 pub mod gate;
 pub mod health;
 pub mod kv;

@@ -48,6 +48,7 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Admin(command) => commands::admin::run(command).await?,
         Command::Seed(args) => commands::seed::run(&args).await?,
         Command::Import(args) => commands::import::run(&args).await?,
+        Command::Openapi => println!("{}", couponrush::api::to_json(&couponrush::api::document())),
         Command::Audit(args) => return Ok(commands::audit::run(&args).await?),
     }
     Ok(ExitCode::SUCCESS)

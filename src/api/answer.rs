@@ -4,6 +4,7 @@ use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, HttpResponseBuilder};
 use bytes::Bytes;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// What JSON is sent as.
 pub const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
@@ -15,9 +16,26 @@ pub fn json(mut builder: HttpResponseBuilder, body: &impl Serialize) -> HttpResp
     builder.insert_header((header::CONTENT_TYPE, JSON)).body(bytes)
 }
 
+/// Success without anything to say, as [`done`] writes it.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it is only described: its text is always the same")]
+pub struct Done {
+    #[schema(rename = "errMsg", max_length = 0)]
+    message: &'static str,
+}
+
 /// Success without anything to say: `{"errMsg":""}`.
 pub fn done(mut builder: HttpResponseBuilder) -> HttpResponse {
     builder.insert_header((header::CONTENT_TYPE, JSON)).body(r#"{"errMsg":""}"#)
+}
+
+/// Items of a page.
+#[derive(Serialize, ToSchema)]
+pub struct ListOf<'a, T> {
+    #[serde(rename = "errMsg")]
+    message: &'static str,
+    #[schema(inline)]
+    data: &'a [T],
 }
 
 /// A list; 204 where there is nothing on the page.
@@ -27,16 +45,10 @@ pub fn list<T: Serialize>(items: &[T]) -> HttpResponse {
 
 /// What [`list_of`] answers; empty where there is nothing on the page.
 pub fn list_body<T: Serialize>(items: &[T]) -> Bytes {
-    #[derive(Serialize)]
-    struct List<'a, T> {
-        #[serde(rename = "errMsg")]
-        message: &'static str,
-        data: &'a [T],
-    }
     if items.is_empty() {
         return Bytes::new();
     }
-    serde_json::to_vec(&List { message: "", data: items }).expect(SERIALIZES).into()
+    serde_json::to_vec(&ListOf { message: "", data: items }).expect(SERIALIZES).into()
 }
 
 /// The list of that body.

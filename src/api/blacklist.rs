@@ -3,6 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::error::{ApiError, Code, read_failed};
 use super::session::admin;
@@ -15,12 +16,21 @@ use crate::now_seconds;
 const SECONDS_MAX: u64 = 315_360_000;
 
 /// Times in seconds since 1970; without an end it is for ever.
-#[derive(Serialize)]
-struct BlockBody<'a> {
-    until: Option<u64>,
-    since: u64,
-    by: &'a str,
-    reason: &'static str,
+#[derive(Serialize, ToSchema)]
+pub struct BlockBody<'a> {
+    #[schema(required)]
+    pub until: Option<u64>,
+    pub since: u64,
+    pub by: &'a str,
+    pub reason: &'static str,
+}
+
+/// For how long somebody is kept out; for ever where it says nothing.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it is only described: a number of another kind has an error of its own")]
+pub struct BlockFor {
+    #[schema(minimum = 1, maximum = 315_360_000)]
+    seconds: Option<u64>,
 }
 
 /// `GET`: the block that holds.

@@ -5,6 +5,7 @@ use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use bytes::Bytes;
 use futures_util::stream;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::coupons::readable_coupon;
 use super::error::{ApiError, read_failed};
@@ -18,9 +19,12 @@ use crate::domain::{Claim, CouponId, Kind, Nth, Refusal, Seq, Terms};
 use crate::kv::Link;
 use crate::now_ms;
 
-const CLAIM_RESULT: HeaderName = HeaderName::from_static("claim-result");
+pub const CLAIM_RESULT: HeaderName = HeaderName::from_static("claim-result");
 const CLAIM_NTH: HeaderName = HeaderName::from_static("claim-nth");
-const CLAIM_TOKEN: HeaderName = HeaderName::from_static("claim-token");
+pub const CLAIM_TOKEN: HeaderName = HeaderName::from_static("claim-token");
+/// The headers of an export.
+pub const CSV: [(&str, &str); 2] =
+    [("content-type", "text/csv; charset=utf-8"), ("content-disposition", "attachment; filename=\"claims.csv\"")];
 /// Claims of one page, and of one read of the export.
 const PAGE: u64 = 100;
 const EXPORT_ROWS: u64 = 1_000;
@@ -72,7 +76,8 @@ fn prove(builder: &mut HttpResponseBuilder, shared: &Shared, claim: &Claim, resu
     builder.insert_header((CLAIM_TOKEN, token));
 }
 
-fn refused(refusal: Refusal) -> HttpResponse {
+/// 204 that says why.
+pub fn refused(refusal: Refusal) -> HttpResponse {
     let result = match refusal {
         Refusal::SoldOut => "sold-out",
         Refusal::NoSuchCoupon => "no-such-coupon",
@@ -85,13 +90,15 @@ fn refused(refusal: Refusal) -> HttpResponse {
 }
 
 /// One holder of a coupon; times in seconds since 1970.
-#[derive(Serialize)]
-struct Holder {
+#[derive(Serialize, ToSchema)]
+pub struct Holder {
     username: String,
+    #[schema(value_type = u32)]
     seq: Seq,
     nth: u8,
     claimed_at: u64,
     activity_id: u32,
+    #[schema(required)]
     redeemed_at: Option<u64>,
 }
 
@@ -140,8 +147,9 @@ pub async fn export_claims(request: HttpRequest, shared: web::Data<Shared>) -> R
         Ok(Some((csv_lines(rows, after.is_none()), (permit, db, next))))
     });
     let mut builder = HttpResponse::Ok();
-    builder.insert_header(("content-type", "text/csv; charset=utf-8"));
-    builder.insert_header(("content-disposition", "attachment; filename=\"claims.csv\""));
+    for header in CSV {
+        builder.insert_header(header);
+    }
     Ok(builder.streaming(rows))
 }
 

@@ -2,6 +2,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::error::{ApiError, Code};
 use super::session::{session, user_of_kind};
@@ -11,16 +12,21 @@ use crate::domain::{Amount, CouponId, CouponName, Description, FaceValue, Kind, 
 use crate::kv::Link;
 use crate::publishing::Change;
 
-#[derive(Deserialize)]
-struct Creation {
+#[derive(Deserialize, ToSchema)]
+pub struct Creation {
     #[serde(default)]
+    #[schema(required, min_length = 1, max_length = 60)]
     name: String,
     #[serde(default)]
+    #[schema(required, minimum = 1, maximum = 10_000_000)]
     amount: i64,
     #[serde(default)]
+    #[schema(max_length = 255)]
     description: String,
-    /// The face value, in the wire's spelling.
+    /// The face value.
+    #[schema(required, nullable = false, minimum = 0, maximum = 1_000_000_000)]
     stock: Option<i64>,
+    /// Sold only inside an activity.
     #[serde(default)]
     scheduled: bool,
 }
@@ -48,10 +54,12 @@ pub async fn create_coupon(
     Ok(answer::done(HttpResponse::Created()))
 }
 
-#[derive(Deserialize)]
-struct Changes {
+#[derive(Deserialize, ToSchema)]
+pub struct Changes {
+    #[schema(minimum = 1, maximum = 10_000_000)]
     amount: Option<i64>,
     scheduled: Option<bool>,
+    #[schema(max_length = 255)]
     description: Option<String>,
 }
 

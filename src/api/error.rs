@@ -39,7 +39,26 @@ pub enum Code {
 }
 
 impl Code {
-    const fn as_str(self) -> &'static str {
+    /// All of them, each word once.
+    pub const ALL: [Self; 15] = [
+        Self::BadRequest,
+        Self::NameTaken,
+        Self::NotLoggedIn,
+        Self::TokenExpired,
+        Self::WrongPassword,
+        Self::WrongKind,
+        Self::NotYours,
+        Self::Blocked,
+        Self::RateLimited,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::BodyTooLarge,
+        Self::Overloaded,
+        Self::Unavailable,
+        Self::UnknownOutcome,
+    ];
+
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::BadRequest => "bad-request",
             Self::NameTaken => "name-taken",

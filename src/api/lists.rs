@@ -3,6 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::error::{ApiError, Code};
 use super::session::session;
@@ -15,8 +16,8 @@ use crate::stock::{Held, Offered};
 const PAGE: u64 = 20;
 
 /// The face value is `stock` on the wire.
-#[derive(Serialize)]
-struct OfferedItem {
+#[derive(Serialize, ToSchema)]
+pub struct OfferedItem {
     name: String,
     stock: u32,
     description: String,
@@ -24,8 +25,8 @@ struct OfferedItem {
     left: u64,
 }
 
-#[derive(Serialize)]
-struct HeldItem {
+#[derive(Serialize, ToSchema)]
+pub struct HeldItem {
     name: String,
     stock: u32,
     description: String,

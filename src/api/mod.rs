@@ -8,12 +8,17 @@ mod blacklist;
 mod body;
 mod claims;
 mod coupons;
+mod docs;
 mod error;
+mod exposition;
 mod health;
 mod list_cache;
 mod lists;
+mod metrics;
+mod openapi;
 mod path;
 mod peer;
+mod route;
 mod sec;
 mod session;
 mod users;
@@ -25,7 +30,7 @@ use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
-use actix_web::{HttpRequest, HttpResponse, Route, guard, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use tokio::sync::Semaphore;
 
 use crate::auth::{ClaimTokens, Passwords, Revocations, SignedForm, UserTokens};
@@ -33,15 +38,20 @@ use crate::claiming::Claiming;
 use crate::db::Db;
 use crate::directory::Directory;
 use crate::domain::Networks;
+use crate::events::Events;
 use crate::gate::Admission;
 use crate::health::Health;
 use crate::kv::{Connection, Link, Live};
 use crate::publishing::Publishing;
 use crate::scheduling::Scheduling;
 use error::{ApiError, Code};
+use openapi::{admin as of_admin, coupons as of_coupons, users as of_users};
+use route::Path;
 
 pub use body::BodyLimits;
 pub use list_cache::ListCache;
+pub use metrics::Answers;
+pub use openapi::{document, to_json};
 pub use sec::{Sales, SalesLimits};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -67,6 +77,7 @@ pub struct Shared {
     pub kv_wait: Duration,
     pub saler_coupons_max: u32,
     pub sales: Sales,
+    pub events: Arc<Events>,
     /// A permit for each export that may run at once.
     pub exports: Arc<Semaphore>,
     pub admission: Admission,
@@ -74,6 +85,7 @@ pub struct Shared {
     pub trusted_proxies: Networks,
     /// What lists answer while they are switched off.
     pub lists: ListCache,
+    pub answers: Answers,
 }
 
 impl Shared {
@@ -91,102 +103,71 @@ impl Shared {
     }
 }
 
-/// Every route for users, the hottest first: the router tries them in order.
+/// Every route for users.
 pub fn routes(config: &mut web::ServiceConfig) {
-    config
-        .service(
-            at("/api/users/{user}/coupons/{name}")
-                .route(web::patch().to(claims::claim_coupon))
-                .route(web::put().to(coupons::change_coupon))
-                .default_service(allow("PATCH, PUT")),
-        )
-        .service(
-            at("/api/users/{user}/coupons")
-                .route(get().to(lists::list_coupons))
-                .route(web::post().to(coupons::create_coupon))
-                .default_service(allow("GET, HEAD, POST")),
-        )
-        .configure(sec::routes)
-        .service(at("/api/auth").route(web::post().to(users::log_in)).default_service(allow("POST")))
-        .service(at("/api/auth/logout").route(web::post().to(users::log_out)).default_service(allow("POST")))
-        .service(at("/api/users").route(web::post().to(users::register)).default_service(allow("POST")))
-        .service(
-            at("/api/users/{user}/password").route(web::put().to(users::change_password)).default_service(allow("PUT")),
-        )
-        .service(
-            at("/api/users/{user}/coupons/{name}/claims")
-                .route(get().to(claims::list_claims))
-                .default_service(allow("GET, HEAD")),
-        )
-        .service(
-            at("/api/users/{user}/coupons/{name}/claims.csv")
-                .route(get().to(claims::export_claims))
-                .default_service(allow("GET, HEAD")),
-        )
-        .configure(admin_routes)
-        .configure(health_routes);
-}
-
-fn admin_routes(config: &mut web::ServiceConfig) {
-    config
-        .service(
-            at("/admin/limits")
-                .route(get().to(admin::show_limits))
-                .route(web::put().to(admin::change_limits))
-                .default_service(allow("GET, HEAD, PUT")),
-        )
-        .service(
-            at("/admin/switches")
-                .route(get().to(admin::show_switches))
-                .route(web::put().to(admin::change_switches))
-                .default_service(allow("GET, HEAD, PUT")),
-        )
-        .service(
-            at("/admin/blacklist/{kind:users|ips}/{value}")
-                .route(get().to(blacklist::show_block))
-                .route(web::put().to(blacklist::put_block))
-                .route(web::delete().to(blacklist::delete_block))
-                .default_service(allow("GET, HEAD, PUT, DELETE")),
-        );
+    serve(config, paths());
 }
 
 /// The routes that operators have on a listener of their own.
 pub fn ops_routes(config: &mut web::ServiceConfig) {
-    config
-        .service(at("/metrics").route(get().to(health::metrics)).default_service(allow("GET, HEAD")))
-        .configure(health_routes);
+    serve(config, vec![Path::at("/metrics").get(metrics::metrics, of_admin::metrics)]);
+    serve(config, health_paths());
 }
 
-fn health_routes(config: &mut web::ServiceConfig) {
-    config
-        .service(at("/healthz").route(get().to(health::healthz)).default_service(allow("GET, HEAD")))
-        .service(at("/readyz").route(get().to(health::readyz)).default_service(allow("GET, HEAD")))
-        .default_service(web::to(not_found));
-}
-
-/// A path, with and without a slash at its end. Without names in it two plain texts are compared; with names one regular
-/// expression is cheaper than a set of two.
-fn at(path: &str) -> actix_web::Resource {
-    if path.contains('{') {
-        web::resource(format!("{path}{{slash:/?}}"))
-    } else {
-        web::resource([path.to_owned(), format!("{path}/")])
+fn serve(config: &mut web::ServiceConfig, paths: Vec<Path>) {
+    for path in paths {
+        config.service(path.into_service());
     }
+    config.default_service(web::to(not_found));
 }
 
-/// GET, and HEAD with it.
-fn get() -> Route {
-    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
+/// Every path for users and what is said of it, the hottest first: the router tries them in order.
+fn paths() -> Vec<Path> {
+    let mut paths = vec![
+        Path::at("/api/users/{user}/coupons/{name}")
+            .patch(claims::claim_coupon, of_coupons::claim_coupon)
+            .put(coupons::change_coupon, of_coupons::change_coupon),
+        Path::at("/api/users/{user}/coupons")
+            .get(lists::list_coupons, of_coupons::list_coupons)
+            .post(coupons::create_coupon, of_coupons::create_coupon),
+    ];
+    paths.extend(sec::paths());
+    paths.extend([
+        Path::at("/api/auth").post(users::log_in, of_users::log_in),
+        Path::at("/api/auth/logout").post(users::log_out, of_users::log_out),
+        Path::at("/api/users").post(users::register, of_users::register),
+        Path::at("/api/users/{user}/password").put(users::change_password, of_users::change_password),
+        Path::at("/api/users/{user}/coupons/{name}/claims").get(claims::list_claims, of_coupons::list_claims),
+        Path::at("/api/users/{user}/coupons/{name}/claims.csv").get(claims::export_claims, of_coupons::export_claims),
+    ]);
+    paths.extend(admin_paths());
+    paths.extend(health_paths());
+    paths
 }
 
-/// 405 for every other method.
-fn allow(methods: &'static str) -> Route {
-    web::to(move |request: HttpRequest| async move {
-        let error = ApiError::new(Code::MethodNotAllowed, format!("This path knows {methods}."));
-        let mut response = refuse(request.path(), error);
-        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
-        response
-    })
+fn admin_paths() -> Vec<Path> {
+    vec![
+        Path::at("/admin/limits")
+            .get(admin::show_limits, of_admin::show_limits)
+            .put(admin::change_limits, of_admin::change_limits),
+        Path::at("/admin/switches")
+            .get(admin::show_switches, of_admin::show_switches)
+            .put(admin::change_switches, of_admin::change_switches),
+        Path::at("/admin/blacklist/{kind:users|ips}/{value}")
+            .get(blacklist::show_block, of_admin::show_block)
+            .put(blacklist::put_block, of_admin::put_block)
+            .delete(blacklist::delete_block, of_admin::delete_block),
+        Path::at("/openapi.json").get(docs::show_document, of_admin::openapi),
+        Path::at("/docs").get(docs::show_page, of_admin::docs),
+        Path::at("/docs/{file}").get(docs::show_file, of_admin::docs_file),
+    ]
+}
+
+fn health_paths() -> Vec<Path> {
+    vec![
+        Path::at("/healthz").get(health::healthz, of_admin::healthz),
+        Path::at("/readyz").get(health::readyz, of_admin::readyz),
+    ]
 }
 
 async fn not_found(request: HttpRequest) -> HttpResponse {
@@ -210,6 +191,9 @@ pub async fn finish<B: MessageBody>(
         Ok(()) => next.call(request).await?.map_into_left_body(),
         Err(refusal) => request.into_response(refusal).map_into_right_body(),
     };
+    if let Some(shared) = response.request().app_data::<web::Data<Shared>>() {
+        shared.answers.note(response.status());
+    }
     let head = response.response_mut().head_mut();
     head.set_camel_case_headers(true);
     head.headers.insert(header::CACHE_CONTROL, NO_STORE);

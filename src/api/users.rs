@@ -3,6 +3,7 @@
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::error::{ApiError, Code, read_failed};
 use super::session::session;
@@ -16,13 +17,17 @@ use crate::{now_ms, now_seconds};
 const AUTH_SIGN: HeaderName = HeaderName::from_static("authsign");
 const USER_ID: HeaderName = HeaderName::from_static("user-id");
 
-#[derive(Deserialize)]
-struct Registration {
+#[derive(Deserialize, ToSchema)]
+pub struct Registration {
     #[serde(default)]
+    #[schema(required, min_length = 1, max_length = 64)]
     username: String,
     #[serde(default)]
+    #[schema(required, min_length = 1, max_length = 128)]
     password: String,
+    /// `customer` or `saler`.
     #[serde(default)]
+    #[schema(required)]
     kind: String,
 }
 
@@ -62,12 +67,40 @@ pub async fn register(
     }
 }
 
-#[derive(Deserialize)]
-struct Login {
+#[derive(Deserialize, ToSchema)]
+pub struct Login {
     #[serde(default)]
+    #[schema(required)]
     username: String,
     #[serde(default)]
+    #[schema(required)]
     password: String,
+}
+
+/// The token is in the header.
+#[derive(Serialize, ToSchema)]
+pub struct LoggedIn {
+    kind: &'static str,
+    #[serde(rename = "errMsg")]
+    message: &'static str,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct LoggedOut {
+    #[serde(rename = "errMsg")]
+    message: &'static str,
+}
+
+impl LoggedIn {
+    pub const fn as_kind(kind: &'static str) -> Self {
+        Self { kind, message: "" }
+    }
+}
+
+impl Default for LoggedOut {
+    fn default() -> Self {
+        Self { message: "log out." }
+    }
 }
 
 /// `POST /api/auth`
@@ -76,12 +109,6 @@ pub async fn log_in(request: HttpRequest, shared: web::Data<Shared>, payload: we
 }
 
 async fn log_in_inner(request: &HttpRequest, shared: &Shared, payload: web::Payload) -> Result<HttpResponse, ApiError> {
-    #[derive(Serialize)]
-    struct Body {
-        kind: &'static str,
-        #[serde(rename = "errMsg")]
-        message: &'static str,
-    }
     shared.admission.part(|switches| switches.login)?;
     let not_json = || ApiError::bad_request("Parse JSON format fail.");
     let form: Login = body::json(payload, shared.body, not_json).await?;
@@ -101,7 +128,7 @@ async fn log_in_inner(request: &HttpRequest, shared: &Shared, payload: web::Payl
     let mut builder = HttpResponse::Ok();
     builder.insert_header((header::AUTHORIZATION, token));
     sign(&mut builder, shared, &account.user);
-    Ok(answer::json(builder, &Body { kind: account.user.kind.as_str(), message: "" }))
+    Ok(answer::json(builder, &LoggedIn::as_kind(account.user.kind.as_str())))
 }
 
 /// The account of that name and password; `None`, and after the same time, where there is no such user or the password is
@@ -139,22 +166,19 @@ fn sign(builder: &mut HttpResponseBuilder, shared: &Shared, user: &User) {
 
 /// `POST /api/auth/logout`: the token that was sent stops working, where there is one.
 pub async fn log_out(request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
-    #[derive(Serialize)]
-    struct Body {
-        #[serde(rename = "errMsg")]
-        message: &'static str,
-    }
     if let Ok(session) = session(&request, &shared) {
         shared.revocations.revoke(&session, now_seconds()).await?;
     }
-    Ok(answer::json(HttpResponse::Ok(), &Body { message: "log out." }))
+    Ok(answer::json(HttpResponse::Ok(), &LoggedOut::default()))
 }
 
-#[derive(Deserialize)]
-struct PasswordChange {
+#[derive(Deserialize, ToSchema)]
+pub struct PasswordChange {
     #[serde(default)]
+    #[schema(required)]
     old: String,
     #[serde(default)]
+    #[schema(required, min_length = 1, max_length = 128)]
     new: String,
 }
 

@@ -9,12 +9,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Application, Ground, SHARD};
 use crate::activities::Activities;
-use crate::api::{BodyLimits, ListCache, Sales, SalesLimits, Shared};
+use crate::api::{Answers, BodyLimits, ListCache, Sales, SalesLimits, Shared};
 use crate::claiming::Claiming;
 use crate::config::{self, ServeArgs};
 use crate::db::Db;
 use crate::directory::Directory;
 use crate::etcd::Etcd;
+use crate::events::{EventLimits, Events};
 use crate::gate::{self, Gate};
 use crate::health::{Health, Seen};
 use crate::kv::{Keys, Link, LinkConfig};
@@ -81,10 +82,12 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
         kv_wait: config::KV_WAIT,
         saler_coupons_max: args.saler_coupons_max,
         sales: Sales::new(sales_limits()),
+        events: Arc::new(common.events(args.viewers_max, Arc::clone(&ground.admission.settings))),
         exports: Arc::new(Semaphore::new(config::EXPORTS_MAX)),
         admission: ground.admission,
         trusted_proxies: args.admission.trusted_proxies.clone(),
         lists: ListCache::new(config::LISTS_CACHED_BYTES_MAX, config::LISTS_CACHED_AGE),
+        answers: Answers::default(),
     };
     Application {
         shared: web::Data::new(shared),
@@ -111,6 +114,7 @@ impl Common {
             refusals: Arc::new(refusals),
             ledger: self.ledger.clone(),
             stock: self.stock.clone(),
+            figures: Arc::default(),
             wait: config::CLAIM_WAIT,
         }
     }
@@ -124,11 +128,20 @@ impl Common {
         Directory::new(self.db.clone(), self.stock.clone(), Arc::clone(&self.gate), config::NAMES_MAX)
     }
 
+    fn events(&self, viewers_max: u32, settings: Arc<gate::Settings>) -> Events {
+        let limits = EventLimits {
+            viewers_max: usize::try_from(viewers_max).expect("a u32 fits"),
+            products_max: config::EVENT_PRODUCTS_MAX,
+            wait: config::KV_WAIT,
+        };
+        Events::new(self.stock.clone(), Arc::clone(&self.gate), Arc::clone(&self.activities), settings, limits)
+    }
+
     fn health(&self, mirror: Option<&Arc<State>>, warnings: Vec<String>) -> Health {
         let (link, gate, progress) = (Arc::clone(&self.link), Arc::clone(&self.gate), Arc::clone(&self.progress));
         let (db, ledger, activities) = (self.db.clone(), self.ledger.clone(), Arc::clone(&self.activities));
-        let (mirror, parts) = (mirror.cloned(), Seen::default());
-        Health { db, link, gate, ledger, progress, mirror, activities, warnings, parts }
+        let (mirror, parts, outbox) = (mirror.cloned(), Seen::default(), self.outbox.clone());
+        Health { outbox, db, link, gate, ledger, progress, mirror, activities, warnings, parts }
     }
 
     fn mirroring(&self, etcd: Etcd, scheduling: Scheduling, settings: Arc<gate::Settings>) -> Mirroring {

@@ -21,7 +21,8 @@ pub mod shards;
 pub mod users;
 
 use std::future::Future;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use diesel::result::DatabaseErrorKind;
 use diesel::{ConnectionError, ConnectionResult};
@@ -31,6 +32,8 @@ use diesel_async::{
     AnsiTransactionManager, AsyncConnection, AsyncMysqlConnection, SimpleAsyncConnection, TransactionManager,
 };
 use futures_util::FutureExt;
+
+use crate::figures::Histogram;
 
 /// A connection of its own, outside the pool: for the ledger and for streaming reads.
 pub type Connection = AsyncMysqlConnection;
@@ -76,6 +79,7 @@ pub struct Db {
     pool: Pool<AsyncMysqlConnection>,
     url: String,
     limits: Limits,
+    times: Arc<Histogram>,
 }
 
 impl Db {
@@ -95,7 +99,7 @@ impl Db {
             .runtime(deadpool::Runtime::Tokio1)
             .build()
             .map_err(|error| DbError::Unreachable(error.into()))?;
-        Ok(Self { pool, url: url.to_owned(), limits })
+        Ok(Self { pool, url: url.to_owned(), limits, times: Arc::new(Histogram::of_times()) })
     }
 
     /// A connection of the pool, checked to be alive.
@@ -129,7 +133,15 @@ impl Db {
         operation: &'static str,
         statement: impl Future<Output = diesel::QueryResult<T>>,
     ) -> Result<T, DbError> {
-        within(operation, self.limits.statement_wait, statement).await
+        let began = Instant::now();
+        let result = within(operation, self.limits.statement_wait, statement).await;
+        self.times.note_time(began.elapsed());
+        result
+    }
+
+    /// How long statements take.
+    pub fn times(&self) -> &Histogram {
+        &self.times
     }
 
     /// Asks MySQL for nothing, to see that it answers.

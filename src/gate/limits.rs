@@ -19,7 +19,7 @@ const ALLOWED_REFERERS_MAX: usize = 100;
 const HOST_BYTES_MAX: usize = 253;
 
 /// The limits in force. Everywhere 0 means: no limit.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Limits {
     /// Claims of a user that are let through.
     pub user_per_second: u32,
@@ -33,6 +33,7 @@ pub struct Limits {
     pub offender_seconds: u32,
     /// From these, claims are not counted by address, and the address is never blocked by itself.
     #[serde(serialize_with = "as_texts")]
+    #[schema(value_type = Vec<String>)]
     pub allow_ips: Networks,
     /// Hosts that the signed form of a claim may be sent from, in lower case.
     pub allow_referers: Vec<String>,

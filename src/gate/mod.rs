@@ -164,6 +164,11 @@ impl Gate {
         self.capacity.limit()
     }
 
+    /// Whether half of what may be in flight is: time to leave out what is not a claim.
+    pub fn is_busy(&self) -> bool {
+        2 * self.in_flight() >= self.in_flight_limit().max(2)
+    }
+
     /// Attempts in flight.
     pub fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::SeqCst)

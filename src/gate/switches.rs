@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::BadSetting;
 
 /// `true` is on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Switches {
     /// New users of any kind, and new salers.
     pub register: bool,

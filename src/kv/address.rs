@@ -2,17 +2,21 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use redis::{ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::pipe::Pipe;
+use crate::figures::Histogram;
 
 /// Where Redis is, and as whom this program speaks to it.
 #[derive(Clone)]
 pub struct LinkConfig {
     place: Place,
     settings: RedisConnectionInfo,
+    /// How long calls take over every connection that is made by it.
+    times: Arc<Histogram>,
 }
 
 #[derive(Clone)]
@@ -32,7 +36,12 @@ impl LinkConfig {
             ConnectionAddr::Unix(path) => Place::Unix(path.clone()),
             _ => return Err("TLS is not supported".to_owned()),
         };
-        Ok(Self { place, settings: info.redis_settings().clone() })
+        Ok(Self { place, settings: info.redis_settings().clone(), times: Arc::new(Histogram::of_times()) })
+    }
+
+    /// How long calls take, over every connection that this or a clone of it made.
+    pub fn times(&self) -> &Arc<Histogram> {
+        &self.times
     }
 
     pub(super) async fn connect(&self) -> io::Result<Pipe> {

@@ -4,6 +4,7 @@
 //! to a process that nobody has compared. Every call has a deadline, and a reply that is read after it does not count.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,7 @@ use super::address::LinkConfig;
 use super::pipe::{Pipe, Replies};
 use super::reply::{each, value};
 use super::{Command, KvError, Reply, Script};
+use crate::figures::Histogram;
 
 /// How long connecting may take, and every call that is made for the connection's own sake.
 const CONNECT_WAIT: Duration = Duration::from_secs(2);
@@ -31,6 +33,7 @@ pub struct Connection {
     /// How often the scripts were loaded again, and who does it: of many callers that miss them one loads them.
     reloads: AtomicU64,
     reloading: Mutex<()>,
+    times: Arc<Histogram>,
 }
 
 impl Connection {
@@ -48,6 +51,7 @@ impl Connection {
             server_ms_at_origin: AtomicI64::new(0),
             reloads: AtomicU64::new(0),
             reloading: Mutex::new(()),
+            times: Arc::clone(config.times()),
         };
         for command in config.greeting() {
             connection.call(&command, CONNECT_WAIT).await?;
@@ -80,8 +84,8 @@ impl Connection {
     /// # Errors
     /// [`KvError`]; a reply that comes too late is [`KvError::TimedOut`], also where it was read.
     pub async fn call(&self, cmd: &Cmd, wait: Duration) -> Result<Value, KvError> {
-        let deadline = Instant::now() + wait;
-        value(&self.exchange(1, deadline, |buffer| buffer.extend_from_slice(&cmd.get_packed_command())).await?)
+        let began = Instant::now();
+        value(&self.exchange(1, (began, wait), |buffer| buffer.extend_from_slice(&cmd.get_packed_command())).await?)
     }
 
     /// Calls a script, and loads the scripts again where the server has forgotten them.
@@ -114,13 +118,13 @@ impl Connection {
         wait: Duration,
         send: impl Fn() -> Result<Replies<'a>, KvError>,
     ) -> Result<Reply, KvError> {
-        let deadline = Instant::now() + wait;
+        let began = Instant::now();
         let reloads = self.reloads.load(Ordering::SeqCst);
-        match Reply::new(in_time(deadline, send()?).await?) {
+        match Reply::new(self.in_time((began, wait), send()?).await?) {
             Err(error) if error.is_no_script() => {
                 // The script did not run, whatever becomes of loading it.
                 self.reload_scripts(reloads, wait).await.map_err(|_| KvError::NotConnected)?;
-                Reply::new(in_time(deadline, send()?).await?)
+                Reply::new(self.in_time((began, wait), send()?).await?)
             }
             other => other,
         }
@@ -132,8 +136,8 @@ impl Connection {
     /// As [`Connection::call`]; a command that Redis answers with an error fails the whole.
     pub async fn call_all(&self, pipeline: &redis::Pipeline, wait: Duration) -> Result<Vec<Value>, KvError> {
         let packed = pipeline.get_packed_pipeline();
-        let deadline = Instant::now() + wait;
-        let replies = self.exchange(pipeline.len(), deadline, |buffer| buffer.extend_from_slice(&packed)).await?;
+        let sent = (Instant::now(), wait);
+        let replies = self.exchange(pipeline.len(), sent, |buffer| buffer.extend_from_slice(&packed)).await?;
         each(&replies, value)
     }
 
@@ -144,20 +148,32 @@ impl Connection {
     /// As [`Connection::call_all`] and [`Connection::eval`].
     pub async fn eval_all(&self, commands: &[Command], wait: Duration) -> Result<Vec<Reply>, KvError> {
         let pack = |buffer: &mut Vec<u8>| commands.iter().for_each(|command| command.write_to(buffer));
-        let replies = self.exchange(commands.len(), Instant::now() + wait, pack).await?;
+        let replies = self.exchange(commands.len(), (Instant::now(), wait), pack).await?;
         each(&replies, |reply| Reply::new(reply.to_vec()))
     }
 
     async fn exchange(
         &self,
         replies: usize,
-        deadline: Instant,
+        (began, wait): (Instant, Duration),
         pack: impl FnOnce(&mut Vec<u8>),
     ) -> Result<Vec<u8>, KvError> {
         if replies == 0 {
             return Ok(Vec::new());
         }
-        in_time(deadline, self.pipe.call(replies, pack)?).await
+        self.in_time((began, wait), self.pipe.call(replies, pack)?).await
+    }
+
+    /// Waits for replies until `wait` is over.
+    async fn in_time(&self, (began, wait): (Instant, Duration), replies: Replies<'_>) -> Result<Vec<u8>, KvError> {
+        let bytes = tokio::time::timeout_at((began + wait).into(), replies).await;
+        let took = began.elapsed();
+        self.times.note_time(took);
+        // The timer is looked at only when the task is polled: a worker that was held up would take a late reply.
+        if took > wait {
+            return Err(KvError::TimedOut);
+        }
+        bytes.unwrap_or(Err(KvError::TimedOut))
     }
 
     async fn load_scripts(&self, wait: Duration) -> Result<(), KvError> {
@@ -189,15 +205,6 @@ impl Connection {
         self.server_ms_at_origin.store(seconds * 1_000 + micros / 1_000 - middle, Ordering::Relaxed);
         Ok(())
     }
-}
-
-async fn in_time(deadline: Instant, replies: Replies<'_>) -> Result<Vec<u8>, KvError> {
-    let bytes = tokio::time::timeout_at(deadline.into(), replies).await;
-    // The timer is looked at only when the task is polled: a worker that was held up would take a late reply.
-    if Instant::now() > deadline {
-        return Err(KvError::TimedOut);
-    }
-    bytes.unwrap_or(Err(KvError::TimedOut))
 }
 
 fn elapsed_ms(origin: Instant) -> i64 {

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::address::LinkConfig;
 use super::{Connection, KvError};
+use crate::figures::Histogram;
 
 /// How often a connection is probed, which also measures the server's clock.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
@@ -38,6 +39,11 @@ impl Link {
     /// [`KvError::NotConnected`] until [`Link::keep`] has made one.
     pub fn connection(&self) -> Result<Arc<Connection>, KvError> {
         self.current.load_full().ok_or(KvError::NotConnected)
+    }
+
+    /// How long calls take, over this link and all that are configured with it.
+    pub fn times(&self) -> &Histogram {
+        self.config.times()
     }
 
     /// Waits for the first connection, up to `wait`.

@@ -22,6 +22,7 @@ use moka::sync::Cache;
 use tokio::sync::mpsc;
 
 use crate::domain::{Claim, EntryId, Epoch};
+use crate::figures::Histogram;
 use crate::kv::Live;
 
 pub use outbox::{Head, Outbox};
@@ -51,7 +52,6 @@ pub struct Slot<'a> {
 pub struct NoSlot;
 
 /// What both ends of the ledger share.
-#[derive(Default)]
 pub struct State {
     /// The loading under which outbox entries may be deleted and swept.
     live: ArcSwapOption<Live>,
@@ -69,6 +69,9 @@ pub struct State {
     stored: AtomicU64,
     poisoned: AtomicU64,
     failures: AtomicU64,
+    /// Claims of each transaction that was committed, and how long it took.
+    pub batches: Histogram,
+    pub batch_times: Histogram,
 }
 
 impl Ledger {
@@ -128,6 +131,25 @@ impl Slot<'_> {
     pub fn put(self, claim: Claim) {
         self.state.accepted.fetch_add(1, Ordering::SeqCst);
         self.permit.send(claim);
+    }
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            live: ArcSwapOption::default(),
+            oldest: Mutex::default(),
+            accepted: AtomicU64::default(),
+            settled: AtomicU64::default(),
+            late: AtomicU64::default(),
+            sweeping: AtomicBool::default(),
+            contradicted: AtomicU32::default(),
+            stored: AtomicU64::default(),
+            poisoned: AtomicU64::default(),
+            failures: AtomicU64::default(),
+            batches: Histogram::of_sizes(),
+            batch_times: Histogram::of_times(),
+        }
     }
 }
 

@@ -90,6 +90,23 @@ impl Outbox {
         Ok(true)
     }
 
+    /// How many entries there are, and the oldest of them.
+    ///
+    /// # Errors
+    /// [`KvError`].
+    pub async fn extent(&self, connection: &Connection) -> Result<(u64, Option<EntryId>), KvError> {
+        let mut pipeline = redis::pipe();
+        let key = self.keys.outbox().to_string();
+        pipeline.cmd("XLEN").arg(&key).cmd("XRANGE").arg(&key).arg("-").arg("+").arg("COUNT").arg(1);
+        let unreadable = |_| KvError::Unreadable;
+        let mut replies = connection.call_all(&pipeline, self.wait).await?.into_iter();
+        let mut next = || replies.next().ok_or(KvError::Unreadable);
+        let length = redis::from_redis_value(next()?).map_err(unreadable)?;
+        let head: Vec<(String, redis::Value)> = redis::from_redis_value(next()?).map_err(unreadable)?;
+        let oldest = head.first().map(|(id, _)| id.parse().map_err(|_| KvError::Unreadable)).transpose()?;
+        Ok((length, oldest))
+    }
+
     /// Whether the shard is still the loading `live`.
     ///
     /// # Errors

@@ -275,8 +275,12 @@ impl Persister {
 
     async fn try_store(&mut self, epoch: Epoch, claims: &[Claim]) -> Result<Stored, DbError> {
         let (shard, wait) = (self.settings.shard, self.settings.store_wait);
+        let began = Instant::now();
         let connection = self.connect().await?;
-        within("store claims", wait, claims::store(connection, shard, epoch, claims)).await
+        let stored = within("store claims", wait, claims::store(connection, shard, epoch, claims)).await?;
+        self.state.batches.note(claims.len() as u64);
+        self.state.batch_times.note_time(began.elapsed());
+        Ok(stored)
     }
 
     /// Notes an entry that is not a claim; nothing behind it waits.

@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::helpers::{Client, PASSWORD, SECRET, Stores, eventually, signal};
 
 /// Every setting of `serve`.
-const SETTINGS: [&str; 24] = [
+const SETTINGS: [&str; 25] = [
     "COUPONRUSH_HTTP_ADDR",
     "COUPONRUSH_OPS_ADDR",
     "COUPONRUSH_REDIS_URL",
@@ -26,6 +26,7 @@ const SETTINGS: [&str; 24] = [
     "COUPONRUSH_BACKLOG_MAX",
     "COUPONRUSH_SALER_COUPONS_MAX",
     "COUPONRUSH_IN_FLIGHT_MAX",
+    "COUPONRUSH_VIEWERS_MAX",
     "COUPONRUSH_START_WAIT",
     "COUPONRUSH_WORKERS",
     "COUPONRUSH_USER_PER_SECOND",

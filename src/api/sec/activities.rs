@@ -2,6 +2,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::envelope::{SecError, success};
 use super::parameters::{Parameter, Parameters, missing};
@@ -14,13 +15,13 @@ use crate::domain::{
 };
 use crate::kv::Link;
 
-#[derive(Serialize)]
-struct Made {
+#[derive(Serialize, ToSchema)]
+pub struct Made {
     activity_id: u32,
 }
 
-#[derive(Serialize)]
-struct Item {
+#[derive(Serialize, ToSchema)]
+pub struct Item {
     activity_id: u32,
     activity_name: String,
     product_id: u64,
@@ -29,6 +30,7 @@ struct Item {
     total: u32,
     status: u8,
     sec_speed: u32,
+    #[schema(value_type = u8)]
     buy_limit: Nth,
     buy_rate: String,
     start_time_str: String,

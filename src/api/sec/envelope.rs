@@ -4,10 +4,15 @@
 //! have happened (1008) or not (1009), and each malformed request is 1001. What is 401 in the coupon interface because the
 //! token is not of the right user or kind is 403 here.
 
+use std::marker::PhantomData;
+
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
 use bytes::Bytes;
 use serde::Serialize;
+use utoipa::PartialSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 
 use crate::api::answer;
 use crate::api::error::{ApiError, Code};
@@ -76,6 +81,20 @@ struct Envelope<'a, T> {
     data: T,
 }
 
+/// The schema of `T` in the envelope.
+pub struct Enveloped<T>(PhantomData<T>);
+
+impl<T: PartialSchema> PartialSchema for Enveloped<T> {
+    fn schema() -> RefOr<Schema> {
+        let primitive = |kind| ObjectBuilder::new().schema_type(kind);
+        let envelope = ObjectBuilder::new()
+            .property("code", primitive(Type::Integer))
+            .property("msg", primitive(Type::String))
+            .property("data", T::schema());
+        RefOr::T(Schema::Object(envelope.required("code").required("msg").required("data").build()))
+    }
+}
+
 /// 200 with `data`.
 pub fn success(data: impl Serialize) -> HttpResponse {
     success_bytes(enveloped(data))
@@ -115,6 +134,10 @@ impl SecError {
     pub fn of_kill(self) -> Self {
         let code = if self.status == StatusCode::UNAUTHORIZED { SaleCode::NotVerified.number() } else { self.code };
         Self { code, ..self }
+    }
+
+    pub fn message(&self) -> &str {
+        self.cause.message()
     }
 
     pub fn response(&self) -> HttpResponse {

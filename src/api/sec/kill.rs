@@ -2,6 +2,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Shared;
 use super::asking::asking;
@@ -25,14 +26,16 @@ pub struct Form {
     pub auth_code: Option<String>,
 }
 
-#[derive(Serialize)]
-struct Bought {
+#[derive(Serialize, ToSchema)]
+pub struct Bought {
     product_id: u64,
     user_id: u64,
     token: String,
     /// Seconds since 1970.
     token_time: u64,
+    #[schema(value_type = u32)]
     seq: Seq,
+    #[schema(value_type = u8)]
     nth: Nth,
     start: bool,
     end: bool,
@@ -111,7 +114,8 @@ fn bought(shared: &Shared, claim: &Claim, now_ms: u64) -> Bought {
     }
 }
 
-fn refusal(refusal: Refusal) -> SecError {
+/// What a refusal is called here.
+pub fn refusal(refusal: Refusal) -> SecError {
     let (code, message) = match refusal {
         Refusal::NoSuchCoupon => (SaleCode::NoSuchProduct, "No such product."),
         Refusal::NotOnSale => (SaleCode::NoSuchProduct, "The product is not on sale."),

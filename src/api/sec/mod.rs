@@ -3,23 +3,26 @@
 //! It speaks in an [`envelope`] with codes of its own, and takes [`parameters`] as a form or as JSON. Everything else is as in
 //! the coupon interface, and goes through the same claim: a product is a coupon.
 
-mod activities;
+pub(super) mod activities;
 mod asking;
-mod envelope;
-mod kill;
+pub(super) mod envelope;
+mod events;
+pub(super) mod kill;
 mod parameters;
-mod products;
-mod sales;
-mod tokens;
+pub(super) mod products;
+pub(super) mod sales;
+pub(super) mod tokens;
 mod utc;
 
-use actix_web::{HttpRequest, HttpResponse, Route, web};
+use actix_web::{HttpRequest, HttpResponse};
 
+use super::Shared;
 use super::error::{ApiError, Code};
+use super::openapi::sales as of;
+use super::route::Path;
 use super::session::session;
-use super::{Shared, allow, at, get};
 use crate::domain::{Kind, Page, User};
-use envelope::SecError;
+pub(super) use envelope::SecError;
 use parameters::Parameters;
 
 pub use sales::{Sales, SalesLimits};
@@ -28,19 +31,20 @@ pub use sales::{Sales, SalesLimits};
 const PAGE: u64 = 1_000;
 
 /// The hottest first.
-pub fn routes(config: &mut web::ServiceConfig) {
-    let route = |path, methods, route: Route| at(path).route(route).default_service(allow(methods));
-    config
-        .service(route("/sec/kill", "POST", web::post().to(kill::kill)))
-        .service(route("/sec/info", "GET, HEAD", get().to(sales::show_sale)))
-        .service(route("/sec/list", "GET, HEAD", get().to(sales::list_sales)))
-        .service(route("/sec/token", "POST", web::post().to(tokens::show_token)))
-        .service(route("/sec/redeem", "POST", web::post().to(tokens::redeem)))
-        .service(route("/product/create", "POST", web::post().to(products::create_product)))
-        .service(route("/product/list", "GET, HEAD", get().to(products::list_products)))
-        .service(route("/activity/create", "POST", web::post().to(activities::create_activity)))
-        .service(route("/activity/list", "GET, HEAD", get().to(activities::list_activities)))
-        .service(route("/activity/update", "POST", web::post().to(activities::update_activity)));
+pub fn paths() -> Vec<Path> {
+    vec![
+        Path::at("/sec/kill").post(kill::kill, of::kill),
+        Path::at("/sec/info").get(sales::show_sale, of::show_sale),
+        Path::at("/sec/list").get(sales::list_sales, of::list_sales),
+        Path::at("/sec/events").get(events::show_events, of::show_events),
+        Path::at("/sec/token").post(tokens::show_token, of::show_token),
+        Path::at("/sec/redeem").post(tokens::redeem, of::redeem),
+        Path::at("/product/create").post(products::create_product, of::create_product),
+        Path::at("/product/list").get(products::list_products, of::list_products),
+        Path::at("/activity/create").post(activities::create_activity, of::create_activity),
+        Path::at("/activity/list").get(activities::list_activities, of::list_activities),
+        Path::at("/activity/update").post(activities::update_activity, of::update_activity),
+    ]
 }
 
 /// An error that no handler of this interface answers, in its envelope all the same.

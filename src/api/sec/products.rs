@@ -2,6 +2,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::envelope::{SecError, success};
 use super::parameters::Parameters;
@@ -15,13 +16,13 @@ use crate::kv::Link;
 /// A product exists; there is no other state.
 const EXISTS: u8 = 1;
 
-#[derive(Serialize)]
-struct Made {
+#[derive(Serialize, ToSchema)]
+pub struct Made {
     product_id: u64,
 }
 
-#[derive(Serialize)]
-struct Product {
+#[derive(Serialize, ToSchema)]
+pub struct Product {
     product_id: u64,
     product_name: String,
     total: u32,

@@ -9,6 +9,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use moka::future::Cache;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::envelope::{SecError, enveloped, success, success_bytes};
 use super::parameters::Parameters;
@@ -43,8 +44,8 @@ pub struct SalesLimits {
 struct Unreadable;
 
 /// An activity of a product. `status`: a sentence in the list, a number for one product.
-#[derive(Serialize)]
-struct Sale<'a, S> {
+#[derive(Serialize, ToSchema)]
+pub struct Sale<'a, S> {
     product_id: u64,
     activity_id: u32,
     activity_name: &'a str,
@@ -54,6 +55,7 @@ struct Sale<'a, S> {
     end_time: u64,
     start: bool,
     end: bool,
+    #[schema(inline)]
     status: S,
     left: u64,
     total: u64,

@@ -2,6 +2,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::envelope::{SecError, success};
 use super::parameters::Parameters;
@@ -13,28 +14,31 @@ use crate::db::redemptions::{self, Grant, Redemption, granted};
 use crate::domain::{Kind, Nth, Seq};
 use crate::now_ms;
 
-#[derive(Serialize)]
-struct Forged {
+#[derive(Serialize, ToSchema)]
+pub struct Forged {
     valid: bool,
 }
 
 /// Times in seconds since 1970.
-#[derive(Serialize)]
-struct Proven {
+#[derive(Serialize, ToSchema)]
+pub struct Proven {
     valid: bool,
     product_id: u64,
     saler: String,
     name: String,
     user_id: u64,
     activity_id: u32,
+    #[schema(value_type = u32)]
     seq: Seq,
+    #[schema(value_type = u8)]
     nth: Nth,
     claimed_at: u64,
+    #[schema(required)]
     redeemed_at: Option<u64>,
 }
 
-#[derive(Serialize)]
-struct Redeemed {
+#[derive(Serialize, ToSchema)]
+pub struct Redeemed {
     /// Seconds since 1970.
     redeemed_at: u64,
     first: bool,

@@ -175,6 +175,7 @@ pub fn arguments(stores: &Stores) -> ServeArgs {
         backlog_max: 100_000,
         in_flight_max: 20_000,
         saler_coupons_max: 100,
+        viewers_max: 1_000,
         start_wait: 10,
         workers: Some(2),
         admission: AdmissionArgs {

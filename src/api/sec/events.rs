@@ -1,0 +1,68 @@
+//! `/sec/events`: live units as Server-Sent Events, for everybody.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use actix_web::http::{Method, header};
+use actix_web::{HttpRequest, HttpResponse, web};
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use tokio::time::{Instant, interval_at};
+
+use super::envelope::SecError;
+use super::parameters::Parameters;
+use crate::api::Shared;
+use crate::api::error::{ApiError, Code};
+use crate::domain::CouponId;
+use crate::events::{State, Viewer};
+use crate::kv::Link;
+
+/// How often a comment shows proxies, browsers and this service that the other end is still there.
+const COMMENT_EVERY: Duration = Duration::from_secs(15);
+const COMMENT: Bytes = Bytes::from_static(b": still here\n\n");
+/// When a browser whose stream has ended comes back: not all of them in the same moment.
+const RETRY_MS: std::ops::Range<u32> = 1_000..5_000;
+
+/// `GET /sec/events?product_id=`
+pub async fn show_events(
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+    link: web::Data<Link>,
+) -> Result<HttpResponse, SecError> {
+    shared.admission.part(|switches| switches.events).map_err(ApiError::from)?;
+    let query = Parameters::of_query(request.query_string())?;
+    let product = CouponId(query.required("product_id")?.number(1..=u64::MAX)?);
+    let mut viewer = shared.events.enter(product).map_err(|_| ApiError::overloaded())?;
+    let first = match viewer.first(shared.kv_wait).await {
+        State::Shown(shown) => shown,
+        State::Nowhere => return Err(ApiError::new(Code::NotFound, "No such product.").into()),
+        State::Unknown => return Err(ApiError::unavailable().into()),
+    };
+    // It is still so, as far as anybody can tell; a page that opens sets its clock by it.
+    let first = match shared.reading(&link) {
+        Ok((connection, _)) => first.at(connection.server_ms()),
+        Err(_) => first,
+    };
+    let mut builder = HttpResponse::Ok();
+    builder.insert_header((header::CONTENT_TYPE, "text/event-stream"));
+    // A proxy that collects answers before it passes them on would collect this one for ever.
+    builder.insert_header(("x-accel-buffering", "no"));
+    if request.method() == Method::HEAD {
+        return Ok(builder.finish());
+    }
+    let retry = format!("retry: {}\n", rand::random_range(RETRY_MS));
+    let greeting = Bytes::from([retry.as_bytes(), &first.bytes].concat());
+    Ok(builder.streaming(stream::once(async { Ok(greeting) }).chain(changes(viewer))))
+}
+
+/// What a viewer is sent from now on; ends when the service wants it to.
+fn changes(viewer: Viewer) -> impl stream::Stream<Item = Result<Bytes, Infallible>> {
+    let comments = interval_at(Instant::now() + COMMENT_EVERY, COMMENT_EVERY);
+    stream::unfold((viewer, comments), |(mut viewer, mut comments)| async {
+        let next = tokio::select! {
+            state = viewer.next() => state?,
+            _ = comments.tick() => COMMENT,
+        };
+        Some((Ok(next), (viewer, comments)))
+    })
+}

@@ -1,0 +1,101 @@
+//! What attempts come to and how long they take, counted.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::Outcome;
+use crate::domain::Refusal;
+use crate::figures::Histogram;
+
+/// What an attempt can come to, in the words of `Claim-Result` and of the errors' codes.
+const RESULTS: [&str; 11] = [
+    "claimed",
+    "already-claimed",
+    "sold-out",
+    "no-such-coupon",
+    "not-on-sale",
+    "not-started",
+    "ended",
+    "try-again",
+    "overloaded",
+    "unavailable",
+    "unknown-outcome",
+];
+
+/// Counted since the start.
+pub struct ClaimFigures {
+    results: [AtomicU64; RESULTS.len()],
+    /// From the gate to the outcome.
+    pub took: Histogram,
+    /// Of it, what Redis took, each time it was asked.
+    pub asked: Histogram,
+}
+
+impl Default for ClaimFigures {
+    fn default() -> Self {
+        let results = std::array::from_fn(|_| AtomicU64::new(0));
+        Self { results, took: Histogram::of_times(), asked: Histogram::of_times() }
+    }
+}
+
+impl ClaimFigures {
+    /// Counts an attempt that has come to an end.
+    pub fn note(&self, outcome: &Outcome, took: Duration) {
+        self.results[place(outcome)].fetch_add(1, Ordering::Relaxed);
+        self.took.note_time(took);
+    }
+
+    /// How many attempts came to what.
+    pub fn results(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        RESULTS.into_iter().zip(self.results.iter().map(|count| count.load(Ordering::Relaxed)))
+    }
+}
+
+/// Where in [`RESULTS`] it stands.
+const fn place(outcome: &Outcome) -> usize {
+    match outcome {
+        Outcome::Claimed(_) => 0,
+        Outcome::Already(_) => 1,
+        Outcome::Refused(Refusal::SoldOut) => 2,
+        Outcome::Refused(Refusal::NoSuchCoupon) => 3,
+        Outcome::Refused(Refusal::NotOnSale | Refusal::Disabled) => 4,
+        Outcome::Refused(Refusal::NotStarted) => 5,
+        Outcome::Refused(Refusal::Ended) => 6,
+        Outcome::Refused(Refusal::TryAgain) => 7,
+        Outcome::Overloaded => 8,
+        Outcome::Unavailable => 9,
+        Outcome::Unknown => 10,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_outcome_is_counted_under_its_own_word() {
+        let refusals = [
+            (Refusal::SoldOut, "sold-out"),
+            (Refusal::NoSuchCoupon, "no-such-coupon"),
+            (Refusal::NotOnSale, "not-on-sale"),
+            (Refusal::Disabled, "not-on-sale"),
+            (Refusal::NotStarted, "not-started"),
+            (Refusal::Ended, "ended"),
+            (Refusal::TryAgain, "try-again"),
+        ];
+        let others = [
+            (Outcome::Overloaded, "overloaded"),
+            (Outcome::Unavailable, "unavailable"),
+            (Outcome::Unknown, "unknown-outcome"),
+        ];
+        for (outcome, word) in
+            refusals.map(|(refusal, word)| (Outcome::Refused(refusal), word)).into_iter().chain(others)
+        {
+            let figures = ClaimFigures::default();
+            figures.note(&outcome, Duration::from_millis(1));
+            let counted: Vec<_> = figures.results().filter(|(_, count)| *count > 0).collect();
+            assert_eq!(counted, [(word, 1)]);
+            assert_eq!(figures.took.distribution().count, 1);
+        }
+    }
+}
