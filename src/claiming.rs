@@ -186,7 +186,7 @@ mod tests {
     use super::*;
     use crate::domain::{ActivityId, ActivityName, CouponName, Rate, Status, Terms, UserName, Window};
 
-    /// Activities 1, from 100 s to 200 s, and 2, from there to 300 s.
+    /// Activities 1, from 100 s to 200 s, 2, from there to 300 s, and 4, from 400 s to 500 s.
     fn schedule() -> Schedule {
         let activity = |id: u32| {
             let name = ActivityName::parse("a".to_owned()).expect("a name");
@@ -197,7 +197,7 @@ mod tests {
         };
         let saler = UserName::parse("s".to_owned()).expect("a name");
         let name = CouponName::parse("c".to_owned()).expect("a name");
-        Schedule::new(CouponId(1), saler, name, 1, vec![activity(2), activity(1)])
+        Schedule::new(CouponId(1), saler, name, 1, vec![activity(2), activity(4), activity(1)])
     }
 
     #[test]
@@ -212,7 +212,9 @@ mod tests {
         assert_eq!(asked(200_010, Refusal::NotStarted), Some(1), "Redis is behind us");
         assert_eq!(asked(199_990, Refusal::SoldOut), None);
         assert_eq!(asked(99_990, Refusal::NotStarted), None, "nothing came before it");
-        assert_eq!(asked(300_010, Refusal::Ended), None, "nothing follows it");
+        assert_eq!(asked(299_990, Refusal::Ended), None, "what follows it has not begun");
+        assert_eq!(asked(400_010, Refusal::NotStarted), None, "what came before it is over");
+        assert_eq!(asked(499_990, Refusal::Ended), None, "nothing follows it");
         assert_eq!(asked(150_000, Refusal::Ended), None, "no clock is as wrong");
     }
 }

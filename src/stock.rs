@@ -1,7 +1,7 @@
 //! Units in Redis: publish a coupon, claim a unit, list what is offered and held.
 //!
-//! One script a call; each is atomic and compares the loading of the shard. Deliberately knows nothing of MySQL: who
-//! calls it decides what is published and where a claim goes next.
+//! Each is one script: atomic, and it compares the loading of the shard. Attempts that leave together are one call of it.
+//! Deliberately knows nothing of MySQL: who calls it decides what is published and where a claim goes next.
 
 mod lists;
 mod units;
@@ -117,7 +117,7 @@ impl Stock {
         attempt: &Attempt<'_>,
         wait: Duration,
     ) -> Result<Taken, KvError> {
-        let reply = connection.eval(&self.taking(connection, live, attempt, wait), wait).await?;
+        let reply = self.ask_for(connection, live, attempt, wait).await?;
         let claim = |(seq, entry, activity), nth| {
             let Attempt { coupon, user, .. } = *attempt;
             Claim { coupon, user, entry, seq, activity, epoch: live.epoch, nth }
@@ -147,21 +147,31 @@ impl Stock {
         })
     }
 
-    fn taking(&self, connection: &Connection, live: &Live, attempt: &Attempt<'_>, wait: Duration) -> Command {
+    /// Attempts that leave this connection together are one call of the script.
+    async fn ask_for(
+        &self,
+        connection: &Connection,
+        live: &Live,
+        attempt: &Attempt<'_>,
+        wait: Duration,
+    ) -> Result<Reply, KvError> {
         let Attempt { coupon, user, nth, activity_revision, activity, random } = *attempt;
-        let keys = &self.keys;
+        let (names, not_after) = (&self.keys, not_after(connection, wait));
         let id = activity.map_or(ActivityId(0), |activity| activity.id);
-        let keys =
-            [keys.live(), keys.coupon(coupon), keys.holder(user), keys.holes(coupon), keys.outbox(), keys.activity(id)];
-        let mut cmd = Script::Claim.call(&keys);
-        cmd.arg(live.as_str()).arg(live.epoch.0).arg(not_after(connection, wait));
-        cmd.arg(coupon.0).arg(user.0).arg(self.outbox_max).arg(nth.unwrap_or(0)).arg(activity_revision);
-        if let Some(Activity { terms, .. }) = activity {
-            cmd.arg(id.0).arg(terms.status.number()).arg(terms.window.start()).arg(terms.window.end());
-            cmd.arg(u8::from(terms.buy_rate.lets_through(random))).arg(terms.speed);
-            cmd.arg(terms.total).arg(terms.buy_limit);
-        }
-        cmd
+        let begin = |keys: &mut Command, arguments: &mut Command| {
+            keys.arg(names.live()).arg(names.outbox());
+            arguments.arg(live.as_str()).arg(live.epoch.0).arg(self.outbox_max);
+        };
+        let case = |keys: &mut Command, arguments: &mut Command| {
+            keys.arg(names.coupon(coupon)).arg(names.holder(user)).arg(names.holes(coupon)).arg(names.activity(id));
+            arguments.arg(not_after).arg(coupon.0).arg(user.0).arg(nth.unwrap_or(0)).arg(activity_revision).arg(id.0);
+            if let Some(Activity { terms, .. }) = activity {
+                arguments.arg(terms.status.number()).arg(terms.window.start()).arg(terms.window.end());
+                arguments.arg(u8::from(terms.buy_rate.lets_through(random))).arg(terms.speed);
+                arguments.arg(terms.total).arg(terms.buy_limit);
+            }
+        };
+        connection.eval_together(Script::Claim, live.as_str(), begin, case, wait).await
     }
 
     /// Puts a coupon's facts into Redis as MySQL has them, unless Redis has later ones.

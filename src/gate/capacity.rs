@@ -162,6 +162,19 @@ mod tests {
     }
 
     #[test]
+    fn a_few_late_answers_are_forgiven_and_a_quarter_of_them_is_not() {
+        for (late, limit) in [(24, 1_000), (25, 750)] {
+            let capacity = Capacity::new(1_000);
+            for answer in 0..100 {
+                let waited = if answer < late { LATE * 2 } else { LATE };
+                let now_us = if answer < 99 { 1 } else { u64::try_from(COUNTED_FOR.as_micros()).expect("it is short") };
+                capacity.note_at(now_us, waited, 1_000);
+            }
+            assert_eq!(capacity.limit(), limit, "{late} of 100 were late");
+        }
+    }
+
+    #[test]
     fn a_server_that_is_frozen_is_probed_by_one_at_a_time_and_open_again_soon_after() {
         let capacity = Capacity::new(20_000);
         offered(&capacity, |_| 0, 10, 5);

@@ -30,6 +30,18 @@ impl Command {
         self
     }
 
+    /// Adds the arguments of another.
+    pub(super) fn append(&mut self, other: &Self) -> &mut Self {
+        self.count += other.count;
+        self.packed.extend_from_slice(&other.packed);
+        self
+    }
+
+    /// How many arguments it has.
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
     /// Appends the whole command to `buffer`.
     pub(super) fn write_to(&self, buffer: &mut Vec<u8>) {
         buffer.push(b'*');

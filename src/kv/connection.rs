@@ -12,7 +12,7 @@ use redis::{Cmd, Value};
 use tokio::sync::Mutex;
 
 use super::address::LinkConfig;
-use super::pipe::Pipe;
+use super::pipe::{Pipe, Replies};
 use super::reply::{each, value};
 use super::{Command, KvError, Reply, Script};
 use crate::figures::Histogram;
@@ -93,13 +93,38 @@ impl Connection {
     /// # Errors
     /// As [`Connection::call`], and [`KvError::Unreadable`] for a reply that is not an array of words.
     pub async fn eval(&self, command: &Command, wait: Duration) -> Result<Reply, KvError> {
+        self.repeat_without_script(wait, || self.pipe.call(1, |buffer| command.write_to(buffer))).await
+    }
+
+    /// Calls a script that takes many cases with one of them. Those that leave together are one call: they name the same
+    /// `shared`, which stands for the keys and arguments that `begin` adds; `case` adds this one's own.
+    ///
+    /// # Errors
+    /// As [`Connection::eval`]; an error may be this case's alone.
+    pub async fn eval_together(
+        &self,
+        script: Script,
+        shared: &str,
+        begin: impl Fn(&mut Command, &mut Command),
+        case: impl Fn(&mut Command, &mut Command),
+        wait: Duration,
+    ) -> Result<Reply, KvError> {
+        self.repeat_without_script(wait, || self.pipe.join(script, shared, &begin, &case)).await
+    }
+
+    /// Sends a call of a script, and once more where the server had forgotten the scripts.
+    async fn repeat_without_script<'a>(
+        &'a self,
+        wait: Duration,
+        send: impl Fn() -> Result<Replies<'a>, KvError>,
+    ) -> Result<Reply, KvError> {
         let began = Instant::now();
         let reloads = self.reloads.load(Ordering::SeqCst);
-        match Reply::new(self.exchange(1, (began, wait), |buffer| command.write_to(buffer)).await?) {
+        match Reply::new(self.in_time((began, wait), send()?).await?) {
             Err(error) if error.is_no_script() => {
                 // The script did not run, whatever becomes of loading it.
                 self.reload_scripts(reloads, wait).await.map_err(|_| KvError::NotConnected)?;
-                Reply::new(self.exchange(1, (began, wait), |buffer| command.write_to(buffer)).await?)
+                Reply::new(self.in_time((began, wait), send()?).await?)
             }
             other => other,
         }
@@ -136,7 +161,12 @@ impl Connection {
         if replies == 0 {
             return Ok(Vec::new());
         }
-        let bytes = tokio::time::timeout_at((began + wait).into(), self.pipe.call(replies, pack)?).await;
+        self.in_time((began, wait), self.pipe.call(replies, pack)?).await
+    }
+
+    /// Waits for replies until `wait` is over.
+    async fn in_time(&self, (began, wait): (Instant, Duration), replies: Replies<'_>) -> Result<Vec<u8>, KvError> {
+        let bytes = tokio::time::timeout_at((began + wait).into(), replies).await;
         let took = began.elapsed();
         self.times.note_time(took);
         // The timer is looked at only when the task is polled: a worker that was held up would take a late reply.

@@ -13,6 +13,7 @@ mod live;
 mod pipe;
 mod reply;
 mod script;
+mod together;
 
 pub use address::LinkConfig;
 pub use command::Command;

@@ -9,7 +9,6 @@
 //! call. When the driver ends, for whatever reason, every call that waits is told whether any of its bytes had been handed
 //! to the kernel, and nothing is taken any more: a pipe never reconnects.
 
-use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,7 +19,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::KvError;
-use super::frame::Scan;
+use super::frame::{Head, Scan, head};
+use super::together::Together;
+use super::{Command, Script};
+use queue::{Queue, State};
 
 /// Calls that may wait for their replies; the callers' deadlines bound how long.
 pub(super) const CALLS_WAITING_MAX: usize = 4_096;
@@ -40,40 +42,6 @@ struct Shared {
     queue: Mutex<Queue>,
     /// Cancelled once the driver has ended.
     ended: CancellationToken,
-}
-
-#[derive(Default)]
-struct Queue {
-    /// Commands that the driver has not taken yet.
-    outgoing: Vec<u8>,
-    /// Bytes ever put there.
-    queued: u64,
-    /// Calls in the order they were sent, from the oldest that somebody waits for or that has no reply yet.
-    calls: VecDeque<Call>,
-    /// The ticket of the first of `calls`, and of the first without a reply. Tickets count up.
-    first: u64,
-    unanswered: u64,
-    /// There while the driver sleeps and has nothing to write.
-    driver: Option<Waker>,
-    has_ended: bool,
-    reason: Option<io::Error>,
-}
-
-struct Call {
-    /// Where its command begins among all bytes ever queued.
-    begins_at: u64,
-    /// How many replies it gets.
-    replies: usize,
-    state: State,
-}
-
-enum State {
-    Waiting(Option<Waker>),
-    Answered(Vec<u8>),
-    /// The driver ended first.
-    Failed(KvError),
-    /// Nobody waits for it.
-    Over,
 }
 
 /// A call's replies, once they are there. Dropping it gives them up; the call may be carried out all the same.
@@ -126,25 +94,42 @@ impl Pipe {
     /// # Errors
     /// [`KvError::Full`] and [`KvError::NotConnected`]: nothing is sent.
     pub(super) fn call(&self, replies: usize, pack: impl FnOnce(&mut Vec<u8>)) -> Result<Replies<'_>, KvError> {
-        let mut queue = self.queue.lock();
-        if queue.has_ended {
-            return Err(KvError::NotConnected);
+        let mut queue = self.queue.open()?;
+        queue.close_together();
+        let ticket = queue.push(replies);
+        queue.put(pack);
+        Ok(self.sent(queue, ticket))
+    }
+
+    /// Adds a case to the call of `script` that leaves next. `shared` names what its cases have in common, which `begin` adds
+    /// where this is the first of them; `case` adds what is its own. It has a reply of its own.
+    ///
+    /// # Errors
+    /// As [`Pipe::call`].
+    pub(super) fn join(
+        &self,
+        script: Script,
+        shared: &str,
+        begin: impl FnOnce(&mut Command, &mut Command),
+        case: impl FnOnce(&mut Command, &mut Command),
+    ) -> Result<Replies<'_>, KvError> {
+        let mut queue = self.queue.open()?;
+        if !queue.together.as_ref().is_some_and(|together| together.takes(script, shared)) {
+            queue.close_together();
         }
-        if queue.calls.len() >= CALLS_WAITING_MAX {
-            return Err(KvError::Full);
-        }
-        let begins_at = queue.queued;
-        let before = queue.outgoing.len();
-        pack(&mut queue.outgoing);
-        queue.queued += (queue.outgoing.len() - before) as u64;
-        queue.calls.push_back(Call { begins_at, replies, state: State::Waiting(None) });
-        let ticket = queue.first + queue.calls.len() as u64 - 1;
+        let ticket = queue.push(1);
+        queue.together.get_or_insert_with(|| Together::new(script, shared, ticket, begin)).add(case);
+        Ok(self.sent(queue, ticket))
+    }
+
+    /// Wakes the driver for what was put into the queue.
+    fn sent(&self, mut queue: MutexGuard<'_, Queue>, ticket: u64) -> Replies<'_> {
         let driver = queue.driver.take();
         drop(queue);
         if let Some(driver) = driver {
             driver.wake();
         }
-        Ok(Replies { shared: &self.queue, ticket, is_over: false })
+        Replies { shared: &self.queue, ticket, is_over: false }
     }
 
     /// Waits until nothing can be called any more, and says why. The reason is given once.
@@ -158,27 +143,17 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-impl Queue {
-    /// The call of a ticket that somebody holds: such a call stays in the queue.
-    fn call(&mut self, ticket: u64) -> &mut Call {
-        let place = usize::try_from(ticket - self.first).expect("the queue is bounded");
-        self.calls.get_mut(place).expect("only calls that are over leave the queue")
-    }
-
-    /// The first call that has no reply.
-    fn next(&mut self) -> Option<&mut Call> {
-        let place = usize::try_from(self.unanswered - self.first).expect("the queue is bounded");
-        self.calls.get_mut(place)
-    }
-
-    /// Lets go of calls that have their replies and that nobody waits for.
-    fn tidy(&mut self) {
-        while self.first < self.unanswered && matches!(self.calls.front(), Some(Call { state: State::Over, .. })) {
-            self.calls.pop_front();
-            self.first += 1;
+    /// The queue, if it takes one more call.
+    fn open(&self) -> Result<MutexGuard<'_, Queue>, KvError> {
+        let queue = self.lock();
+        if queue.has_ended {
+            return Err(KvError::NotConnected);
         }
+        if queue.calls.len() >= CALLS_WAITING_MAX {
+            return Err(KvError::Full);
+        }
+        Ok(queue)
     }
 }
 
@@ -235,6 +210,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 self.written = 0;
                 shrink(&mut self.writing);
                 let mut queue = self.shared.lock();
+                queue.close_together();
                 if queue.outgoing.is_empty() {
                     queue.driver = Some(context.waker().clone());
                     return Poll::Ready(Ok(()));
@@ -292,16 +268,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         while self.begin < self.end {
             let Some(call) = queue.next() else { return Err(io::Error::other("a reply that nobody asked for")) };
             let rest = &self.reading[self.begin..self.end];
+            if call.shared_by > 0 {
+                let Some((head, length)) = head(rest).map_err(io::Error::other)? else { break };
+                let cases = std::mem::take(&mut call.shared_by);
+                match head {
+                    Head::Array(count) if count == cases => {}
+                    // Why none of them was made.
+                    Head::Line => {
+                        let line = rest[..length].to_vec();
+                        (0..cases).for_each(|_| queue.answer(&line, &mut self.wakers));
+                    }
+                    _ => return Err(io::Error::other("a reply that nobody asked for")),
+                }
+                self.begin += length;
+                continue;
+            }
             let scan = self.scan.get_or_insert_with(|| Scan::new(call.replies));
             let Some(length) = scan.end(rest).map_err(io::Error::other)? else { break };
-            if let State::Waiting(waker) = &mut call.state {
-                self.wakers.extend(waker.take());
-                call.state = State::Answered(rest[..length].to_vec());
-            }
+            queue.answer(&rest[..length], &mut self.wakers);
             self.begin += length;
             self.scan = None;
-            queue.unanswered += 1;
-            queue.tidy();
         }
         drop(queue);
         self.wakers.drain(..).for_each(Waker::wake);
@@ -335,5 +321,6 @@ fn shrink(buffer: &mut Vec<u8>) {
     buffer.shrink_to(BUFFER_BYTES);
 }
 
+mod queue;
 #[cfg(test)]
 mod tests;

@@ -58,6 +58,13 @@ impl Script {
         command
     }
 
+    /// `EVALSHA` of this script with keys and arguments that are packed already.
+    pub(super) fn call_of(self, keys: &Command, arguments: &Command) -> Command {
+        let mut command = Command::begin(2, &SCRIPTS[self as usize].call);
+        command.arg(keys.count()).append(keys).append(arguments);
+        command
+    }
+
     /// The source of every script, to be loaded into a server.
     pub(super) fn sources() -> impl Iterator<Item = &'static str> {
         SCRIPTS.iter().map(|script| script.code)

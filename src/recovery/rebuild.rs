@@ -88,13 +88,15 @@ impl Rebuild<'_> {
         crate::crash::point("rebuild-begun");
 
         self.wait_until_drained(next).await?;
+        // Drained before the epoch is raised: an instance that was not waited for, and wakes up, finds its claims late from
+        // then on, and the outbox may be the only other place that knows of them. Redis could lose that before it is read.
+        let contradicted = self.drain_outbox(row.epoch).await?;
+        crate::crash::point("rebuild-drained");
         let held = Holding { epoch: row.epoch, token: &self.token };
         self.own(shards::raise_epoch(db, shard, held, next).await?)?;
         let held = Holding { epoch: next, token: &self.token };
         crate::crash::point("rebuild-raised");
 
-        let contradicted = self.drain_outbox(next).await?;
-        crate::crash::point("rebuild-drained");
         recovery.progress.coupons.store(0, Ordering::Relaxed);
         recovery.progress.claims.store(0, Ordering::Relaxed);
         // What the last loading left, less what was lost at its end: with the outbox drained, a subset of MySQL. Unless a
@@ -163,7 +165,7 @@ impl Rebuild<'_> {
         }
     }
 
-    /// Stores everything the outbox has, under the new epoch. `true`: some of it contradicts what MySQL has.
+    /// Stores everything the outbox has, under `epoch`, which the row still has. `true`: some of it contradicts what MySQL has.
     async fn drain_outbox(&self, epoch: Epoch) -> Result<bool, RecoveryError> {
         let mut mysql = self.recovery.db.connect_alone().await?;
         within("drain outbox", claims::prepare(&mut mysql)).await?;

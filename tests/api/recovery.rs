@@ -215,7 +215,7 @@ async fn holes_are_sold_last_and_in_the_end_there_are_none() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn the_outbox_is_drained_before_anything_is_loaded() {
+async fn the_outbox_is_drained_before_the_epoch_is_raised_and_before_anything_is_loaded() {
     let mut redis = RedisServer::start().await;
     let mut app = selling(&redis).await;
     let crowd = customers(&app.stores, "crowd", 60).await;
@@ -234,9 +234,18 @@ async fn the_outbox_is_drained_before_anything_is_loaded() {
     redis.kill();
     redis.restart().await;
     app.stores.redis::<String>(redis::cmd("SET").arg(app.stores.keys().live()).arg("another:1")).await;
+    // What MySQL has when the epoch is raised: what is late from then on must be among it.
+    app.stores.execute("CREATE TABLE raised (claims INT)").await;
+    app.stores
+        .execute(
+            "CREATE TRIGGER raising AFTER UPDATE ON shards FOR EACH ROW INSERT INTO raised \
+             SELECT stored FROM (SELECT COUNT(*) AS stored FROM claims) AS counted WHERE NEW.epoch <> OLD.epoch",
+        )
+        .await;
 
     app.start_another().await;
     assert_eq!(rebuilds(&app).await, (1, 2, 30));
+    assert_eq!(app.stores.number("SELECT MIN(claims) FROM raised").await, 30);
     assert_same(app.client(), &crowd[..30], &first).await;
     let rest = claim_all(app.client(), &crowd[30..]).await;
     assert!(rest.iter().all(Got::has_unit));

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::timeout;
 
+use super::super::together::CASES_MAX;
 use super::*;
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -170,4 +171,76 @@ async fn dropping_the_pipe_closes_the_socket() {
     let (pipe, mut far) = pipe(1_000);
     drop(pipe);
     assert_eq!(soon(far.read(&mut [0; 1])).await.expect("closed in order"), 0);
+}
+
+/// Joins a call of the script that claims.
+fn join<'a>(pipe: &'a Pipe, shared: &str, case: &str) -> Replies<'a> {
+    let begin = |keys: &mut Command, arguments: &mut Command| {
+        keys.arg("live");
+        arguments.arg(shared);
+    };
+    let add = |keys: &mut Command, arguments: &mut Command| {
+        keys.arg(format!("key-{case}"));
+        arguments.arg(case);
+    };
+    pipe.join(Script::Claim, shared, begin, add).expect("there is room")
+}
+
+/// That call with these cases, as it is written.
+fn joined(shared: &str, cases: &[&str]) -> Vec<u8> {
+    let mut keys = vec!["live".to_owned()];
+    keys.extend(cases.iter().map(|case| format!("key-{case}")));
+    let mut command = Script::Claim.call(&keys);
+    command.arg(shared).arg(cases);
+    let mut packed = Vec::new();
+    command.write_to(&mut packed);
+    packed
+}
+
+#[tokio::test]
+async fn cases_that_leave_together_are_one_call_and_each_has_its_own_reply() {
+    let (pipe, mut far) = pipe(10_000);
+    let (one, gone, two) = (join(&pipe, "a", "1"), join(&pipe, "a", "gone"), join(&pipe, "a", "2"));
+    drop(gone);
+    // Others share something else; and nobody overtakes a call between.
+    let (other, between, three) = (join(&pipe, "b", "1"), call(&pipe, b"between"), join(&pipe, "b", "2"));
+    let sent = [joined("a", &["1", "gone", "2"]), joined("b", &["1"]), b"between".to_vec(), joined("b", &["2"])];
+    assert_eq!(read(&mut far, sent.concat().len()).await, sent.concat());
+    // One case fails, one call fails whole; the replies come in pieces.
+    for piece in [&b"*3\r"[..], b"\n*1\r\n:1\r\n*1\r\n:0\r", b"\n-ERR 2\r\n-NOSCRIPT", b"\r\n+between\r\n*1\r\n:3\r\n"]
+    {
+        far.write_all(piece).await.expect("the pipe reads");
+    }
+    assert_eq!(soon(one).await.expect("answered"), b"*1\r\n:1\r\n");
+    assert_eq!(soon(two).await.expect("answered"), b"-ERR 2\r\n");
+    assert_eq!(soon(other).await.expect("answered"), b"-NOSCRIPT\r\n");
+    assert_eq!(soon(between).await.expect("answered"), b"+between\r\n");
+    assert_eq!(soon(three).await.expect("answered"), b":3\r\n");
+}
+
+#[tokio::test]
+async fn an_error_of_the_whole_call_is_every_cases_own() {
+    let (pipe, mut far) = pipe(10_000);
+    let cases = [join(&pipe, "a", "1"), join(&pipe, "a", "2")];
+    read(&mut far, joined("a", &["1", "2"]).len()).await;
+    far.write_all(b"-LOADING\r\n").await.expect("the pipe reads");
+    for case in cases {
+        assert_eq!(soon(case).await.expect("answered"), b"-LOADING\r\n");
+    }
+    assert!(pipe.queue.lock().calls.is_empty());
+}
+
+#[tokio::test]
+async fn a_call_takes_no_more_cases_than_it_may_and_needs_a_reply_for_each() {
+    let (pipe, mut far) = pipe(100_000);
+    let names: Vec<String> = (0..=CASES_MAX).map(|n| n.to_string()).collect();
+    let cases: Vec<_> = names.iter().map(|name| join(&pipe, "a", name)).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let sent = [joined("a", &names[..CASES_MAX]), joined("a", &names[CASES_MAX..])].concat();
+    assert_eq!(read(&mut far, sent.len()).await, sent);
+    far.write_all(format!("*{}\r\n", CASES_MAX + 1).as_bytes()).await.expect("the pipe reads");
+    soon(pipe.ended()).await;
+    for case in cases {
+        assert!(matches!(soon(case).await, Err(KvError::Lost)));
+    }
 }

@@ -1,0 +1,59 @@
+//! The table of all routes, with a body that each would take.
+
+/// A route as `src/api` writes it.
+pub struct Route {
+    pub methods: &'static [&'static str],
+    pub path: &'static str,
+    /// A JSON object that is valid but for its placeholders: `$new` a name nobody has, `$customer` and `$saler` those of
+    /// actors, `$now` and `$later` times, `$token` some token. Empty: it takes none.
+    pub body: &'static str,
+    /// What it changes may keep later requests from getting anywhere.
+    pub spoils: bool,
+}
+
+const fn reads(path: &'static str) -> Route {
+    Route { methods: &["GET", "HEAD"], path, body: "", spoils: false }
+}
+
+const fn writes(methods: &'static [&'static str], path: &'static str, body: &'static str) -> Route {
+    Route { methods, path, body, spoils: false }
+}
+
+const fn spoils(methods: &'static [&'static str], path: &'static str, body: &'static str) -> Route {
+    Route { methods, path, body, spoils: true }
+}
+
+const COUPON: &str = r#"{"name":"$new","amount":10,"stock":5,"description":"d","scheduled":false}"#;
+const CHANGE: &str = r#"{"amount":20,"description":"d","scheduled":false}"#;
+const ACTIVITY: &str = r#"{"activity_name":"$new","product_id":3,"start_time":"$now","end_time":"$later","total":5,
+    "speed":0,"buy_limit":1,"buy_rate":"0.5","status":0}"#;
+const UPDATE: &str = r#"{"activity_id":1,"end_time":"$later","total":5,"speed":1,"status":1}"#;
+const KILL: &str = r#"{"product_id":2,"user_id":1,"src":"web","auth_code":"c","time":"$now","nance":"n","nth":1}"#;
+const LIMITS: &str = r#"{"user_per_second":5,"offender_seconds":1,"allow_ips":["10.0.0.0/8"],"allow_referers":[]}"#;
+const SWITCHES: &str = r#"{"register":true,"login":false,"list":false,"claim":true,"pages":true}"#;
+
+pub const ROUTES: &[Route] = &[
+    writes(&["PATCH", "PUT"], "/api/users/{user}/coupons/{name}", CHANGE),
+    writes(&["GET", "HEAD", "POST"], "/api/users/{user}/coupons", COUPON),
+    writes(&["POST"], "/sec/kill", KILL),
+    reads("/sec/info"),
+    reads("/sec/list"),
+    writes(&["POST"], "/sec/token", r#"{"token":"$token"}"#),
+    writes(&["POST"], "/sec/redeem", r#"{"token":"$token"}"#),
+    writes(&["POST"], "/product/create", r#"{"product_name":"$new","product_total":5,"stock":1,"status":1}"#),
+    reads("/product/list"),
+    writes(&["POST"], "/activity/create", ACTIVITY),
+    reads("/activity/list"),
+    writes(&["POST"], "/activity/update", UPDATE),
+    writes(&["POST"], "/api/auth", r#"{"username":"$customer","password":"wrong"}"#),
+    spoils(&["POST"], "/api/auth/logout", ""),
+    writes(&["POST"], "/api/users", r#"{"username":"$new","password":"p","kind":"customer"}"#),
+    spoils(&["PUT"], "/api/users/{user}/password", r#"{"old":"p","new":"q"}"#),
+    reads("/api/users/{user}/coupons/{name}/claims"),
+    reads("/api/users/{user}/coupons/{name}/claims.csv"),
+    spoils(&["GET", "PUT"], "/admin/limits", LIMITS),
+    spoils(&["GET", "PUT"], "/admin/switches", SWITCHES),
+    spoils(&["GET", "PUT", "DELETE"], "/admin/blacklist/{kind:users|ips}/{value}", r#"{"seconds":5}"#),
+    reads("/healthz"),
+    reads("/readyz"),
+];
