@@ -127,12 +127,16 @@ impl Site {
                 linked.push('"');
             }
             let before = linked.trim_end_matches('"').trim_end();
-            let imported = linked.ends_with('"') && (before.ends_with("from") || before.ends_with("import"));
-            match imported.then(|| target(path, piece)).flatten() {
+            // What is imported when it is needed, `import("./x.js")`, is not asked for with the page.
+            let later = before.ends_with("import(");
+            let imported = later || before.ends_with("from") || before.ends_with("import");
+            match (imported && linked.ends_with('"')).then(|| target(path, piece)).flatten() {
                 Some(target) => {
                     self.add(&target, above);
                     linked.push_str(&self.assets[&target].url);
-                    imports.insert(target);
+                    if !later {
+                        imports.insert(target);
+                    }
                 }
                 None => linked.push_str(piece),
             }

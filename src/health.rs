@@ -131,7 +131,7 @@ pub struct Seen {
 }
 
 /// How much waits in Redis for MySQL, from all instances.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct OutboxSeen {
     pub entries: u64,
     /// Milliseconds since the oldest was made; 0: there is none.

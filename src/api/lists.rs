@@ -23,6 +23,9 @@ pub struct OfferedItem {
     description: String,
     amount: u64,
     left: u64,
+    /// What the flash-sale interface knows it by, and whether it is sold only there.
+    product_id: u64,
+    scheduled: bool,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -87,12 +90,9 @@ async fn owner(request: &HttpRequest, shared: &Shared, asking: &User) -> Result<
 async fn list_offered(shared: &Shared, link: &Link, saler: &User, window: (u64, u64)) -> Result<Bytes, ApiError> {
     let (connection, live) = shared.reading(link)?;
     let page = shared.claiming.stock.list_offered(&connection, &live, saler.id, window, shared.kv_wait).await;
-    let item = |Offered { name, face_value: stock, description, amount, left }| OfferedItem {
-        name,
-        stock,
-        description,
-        amount,
-        left,
+    let item = |offered| {
+        let Offered { id, name, face_value: stock, description, scheduled, amount, left } = offered;
+        OfferedItem { name, stock, description, amount, left, product_id: id.0, scheduled }
     };
     Ok(answer::list_body(&read(shared, page)?.into_iter().map(item).collect::<Vec<_>>()))
 }

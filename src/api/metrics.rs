@@ -32,7 +32,7 @@ impl Answers {
     }
 
     /// Those that were given at all.
-    fn given(&self) -> impl Iterator<Item = (u16, u64)> {
+    pub fn given(&self) -> impl Iterator<Item = (u16, u64)> {
         STATUSES.zip(self.0.iter().map(|count| count.load(Ordering::Relaxed))).filter(|(_, count)| *count > 0)
     }
 }

@@ -22,6 +22,7 @@ mod peer;
 mod route;
 mod sec;
 mod session;
+mod status;
 mod users;
 
 use std::sync::Arc;
@@ -87,6 +88,8 @@ pub struct Shared {
     /// What lists answer while they are switched off.
     pub lists: ListCache,
     pub answers: Answers,
+    /// Which instance this is: its host and address.
+    pub instance: String,
 }
 
 impl Shared {
@@ -149,6 +152,7 @@ fn paths() -> Vec<Path> {
 
 fn admin_paths() -> Vec<Path> {
     vec![
+        Path::at("/admin/status").get(status::show_status, of_admin::show_status),
         Path::at("/admin/limits")
             .get(admin::show_limits, of_admin::show_limits)
             .put(admin::change_limits, of_admin::change_limits),

@@ -21,6 +21,8 @@ const METHODS: &str = "GET, HEAD";
 const OFF: &str = "/off";
 /// When a browser may look again whether pages are back.
 const OFF_RETRY_SECONDS: u32 = 60;
+/// The page on which the switch is turned back, and which a crowd does not ask for.
+const NEVER_OFF: &str = "/admin";
 /// The page on which a camera reads claim tokens.
 const WITH_CAMERA: &str = "/saler";
 
@@ -51,9 +53,9 @@ fn get() -> Route {
     web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
 }
 
-/// A page; while pages are switched off, a plain one that says so.
+/// A page; while pages are switched off, a plain one that says so, but to operators.
 fn show_page(request: &HttpRequest, shared: &Shared, page: &'static Asset) -> HttpResponse {
-    if shared.admission.part(|switches| switches.pages).is_err() {
+    if page.url != NEVER_OFF && shared.admission.part(|switches| switches.pages).is_err() {
         let mut builder = HttpResponse::build(StatusCode::SERVICE_UNAVAILABLE);
         builder.insert_header((header::RETRY_AFTER, OFF_RETRY_SECONDS));
         builder.insert_header((header::CACHE_CONTROL, "no-store"));

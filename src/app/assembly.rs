@@ -88,6 +88,7 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
         trusted_proxies: args.admission.trusted_proxies.clone(),
         lists: ListCache::new(config::LISTS_CACHED_BYTES_MAX, config::LISTS_CACHED_AGE),
         answers: Answers::default(),
+        instance: common.instance.clone(),
     };
     Application {
         shared: web::Data::new(shared),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Loaded, Stock};
-use crate::domain::{UserId, left};
+use crate::domain::{CouponId, UserId, left};
 use crate::kv::{Connection, KvError, Live, Reply, Script};
 
 /// No list is as long; above it Lua's numbers would lose digits.
@@ -12,9 +12,12 @@ const SKIP_MAX: u64 = 1_000_000_000;
 /// A coupon on its saler's list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offered {
+    pub id: CouponId,
     pub name: String,
     pub face_value: u32,
     pub description: String,
+    /// Sold only inside an activity.
+    pub scheduled: bool,
     pub amount: u64,
     pub left: u64,
 }
@@ -46,13 +49,15 @@ impl Stock {
         let keys = &self.keys;
         let mut cmd = Script::ListOffered.call(&[keys.live(), keys.saler(saler)]);
         cmd.arg(live.as_str()).arg(skip.min(SKIP_MAX)).arg(give).arg(keys.coupon_prefix()).arg(keys.holes_prefix());
-        page(&connection.eval(&cmd, wait).await?, 6, |reply, at| {
+        page(&connection.eval(&cmd, wait).await?, 8, |reply, at| {
             Ok(Offered {
-                name: reply.text(at)?.to_owned(),
-                face_value: reply.number(at + 1)?,
-                description: reply.text(at + 2)?.to_owned(),
-                amount: reply.number(at + 3)?,
-                left: left(reply.number(at + 3)?, reply.number(at + 4)?, reply.number(at + 5)?),
+                id: CouponId(reply.number(at)?),
+                name: reply.text(at + 1)?.to_owned(),
+                face_value: reply.number(at + 2)?,
+                description: reply.text(at + 3)?.to_owned(),
+                scheduled: reply.text(at + 4)? == "1",
+                amount: reply.number(at + 5)?,
+                left: left(reply.number(at + 5)?, reply.number(at + 6)?, reply.number(at + 7)?),
             })
         })
     }

@@ -92,7 +92,10 @@ async fn values_at_their_bounds_are_taken_as_they_stand() {
     let listed = &list["data"][2];
     assert_eq!(
         *listed,
-        json!({"name": name, "stock": 1_000_000_000, "description": description, "amount": 10_000_000, "left": 10_000_000})
+        json!({
+            "name": name, "stock": 1_000_000_000, "description": description, "amount": 10_000_000, "left": 10_000_000,
+            "product_id": 1, "scheduled": false,
+        })
     );
 }
 

@@ -71,7 +71,7 @@ async fn an_item_has_the_fields_of_its_kind_of_list() {
     assert_eq!(client.claim("shop", "ten", &ann).await.status, 201);
 
     let offered = json!({"errMsg": "", "data": [
-        {"name": "ten", "stock": 10, "description": "of a test", "amount": 3, "left": 2}]});
+        {"name": "ten", "stock": 10, "description": "of a test", "amount": 3, "left": 2, "product_id": 1, "scheduled": false}]});
     for token in [&shop, &other, &ann, &ben, &admin] {
         let answer = client.list("shop", token).await;
         assert_eq!((answer.status, answer.json()), (200, offered.clone()), "a saler's list is anybody's");

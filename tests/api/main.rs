@@ -44,6 +44,7 @@ mod sales;
 mod sec;
 mod slow_clients;
 mod starting;
+mod status;
 mod stopping;
 mod storing;
 mod switches;

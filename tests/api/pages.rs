@@ -10,6 +10,8 @@ use crate::helpers::{Answer, Client, RedisServer, Stores, TestApp, without_rates
 
 /// Bytes of everything that the first view asks for, with its header lines, as compressed.
 const FIRST_VIEW_BYTES_MAX: usize = 60_000;
+/// The same of the pages of people who work here; what charts need comes after the first view.
+const STAFF_BYTES_MAX: usize = 75_000;
 /// How long a page may take while the sale is saturated.
 const PAGE_WAIT: Duration = Duration::from_secs(1);
 
@@ -114,14 +116,27 @@ async fn each_form_is_sent_to_who_takes_it_and_the_smallest_first() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_view_is_small() {
     let app = TestApp::start().await;
-    let page = app.client().get("/", "").await;
-    let mut bytes = 0;
-    for path in assets(&page.text).iter().map(String::as_str).chain(["/"]) {
-        let (answer, length) = get_as(app.client(), path, "br").await;
-        let lines = answer.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
-        bytes += length + lines.sum::<usize>();
+    for (view, bytes_max) in [("/", FIRST_VIEW_BYTES_MAX), ("/saler", STAFF_BYTES_MAX), ("/admin", STAFF_BYTES_MAX)] {
+        let page = app.client().get(view, "").await;
+        let mut bytes = 0;
+        for path in assets(&page.text).iter().map(String::as_str).chain([view]) {
+            let (answer, length) = get_as(app.client(), path, "br").await;
+            let lines = answer.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+            bytes += length + lines.sum::<usize>();
+        }
+        assert!(bytes < bytes_max, "{view}: {bytes} bytes");
     }
-    assert!(bytes < FIRST_VIEW_BYTES_MAX, "{bytes} bytes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_merchants_may_use_a_camera() {
+    let app = TestApp::start().await;
+    for (view, camera) in [("/", "camera=()"), ("/saler", "camera=(self)"), ("/admin", "camera=()")] {
+        let page = app.client().get(view, "").await;
+        assert_eq!(page.status, 200, "{view}");
+        assert!(page.header("Permissions-Policy").split(", ").any(|rule| rule == camera), "{view}");
+        assert!(page.header("Content-Security-Policy").contains("default-src 'none'"), "{view}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -135,6 +150,8 @@ async fn the_switch_turns_pages_to_a_plain_one_that_says_so() {
     assert!(off.text.contains("switched off") && off.text.contains("页面暂时关闭"), "{}", off.text);
     assert_eq!(assets(&off.text).len(), 0, "it loads nothing");
     assert!(off.header("Content-Security-Policy").contains("default-src 'none'"));
+    assert_eq!(client.get("/saler", "").await.status, 503);
+    assert_eq!(client.get("/admin", "").await.status, 200, "where it is turned back");
     for asset in assets(&page.text) {
         assert_eq!(client.get(&asset, "").await.status, 200, "pages that are open go on");
     }

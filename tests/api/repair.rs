@@ -34,7 +34,7 @@ async fn a_coupon_that_only_mysql_has_can_be_claimed_within_seconds() {
         app.instances[1].client.claim("shop", "ten", &ann).await.result() == "claimed"
     })
     .await;
-    let item = json!({"name": "ten", "stock": 10, "description": "left behind", "amount": 2, "left": 1});
+    let item = json!({"name": "ten", "stock": 10, "description": "left behind", "amount": 2, "left": 1, "product_id": 1, "scheduled": false});
     assert_eq!(offered(&app, &shop).await, item);
     nothing_lags(&app).await;
     app.settle().await;
@@ -53,7 +53,7 @@ async fn a_change_that_only_mysql_has_is_published_within_seconds() {
     let update = "UPDATE coupons SET amount = amount + 4, left_count = left_count + 4, description = 'changed', \
         revision = revision + 1, changed_at = NOW(3)";
     app.stores.execute(update).await;
-    let item = json!({"name": "ten", "stock": 10, "description": "changed", "amount": 5, "left": 4});
+    let item = json!({"name": "ten", "stock": 10, "description": "changed", "amount": 5, "left": 4, "product_id": 1, "scheduled": false});
     eventually("Redis has the change", || async { offered(&app, &shop).await == item }).await;
     claimed_soon(client, &customers[1]).await;
     nothing_lags(&app).await;

@@ -5,6 +5,7 @@
 //! chromedriver (Debian: chromium, chromium-driver).
 
 mod accessibility;
+mod admin;
 mod bad_input;
 mod browser;
 mod driver;
@@ -12,6 +13,7 @@ mod driver;
 #[allow(dead_code, unused_imports)] // what tests of the interface need beyond these
 mod helpers;
 mod losing;
+mod saler;
 mod screenshots;
 mod shop;
 mod speed;

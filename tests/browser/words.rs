@@ -37,9 +37,15 @@ impl Language {
 
     fn catalogue(self) -> BTreeMap<String, String> {
         let name = if self == Self::English { "en" } else { "zh" };
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("static/js/i18n/{name}.js"));
-        let text = std::fs::read_to_string(path).expect("the catalogue is there");
-        let json = text.trim().strip_prefix("export default ").and_then(|rest| rest.strip_suffix(';'));
-        serde_json::from_str(json.expect("a catalogue is one object")).expect("a catalogue is JSON of texts")
+        let mut all = BTreeMap::new();
+        for part in ["", "staff/", "saler/", "admin/"] {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("static/js/i18n/{part}{name}.js"));
+            let text = std::fs::read_to_string(path).expect("the catalogue is there");
+            let json = text.trim().strip_prefix("export default ").and_then(|rest| rest.strip_suffix(';'));
+            let sentences: BTreeMap<String, String> =
+                serde_json::from_str(json.expect("a catalogue is one object")).expect("a catalogue is JSON of texts");
+            all.extend(sentences);
+        }
+        all
     }
 }

@@ -1,5 +1,7 @@
 //! What is said of the interface for operators.
 
+use std::collections::BTreeMap;
+
 use actix_web::HttpResponse;
 use serde_json::{Value, json};
 use utoipa::openapi::path::Operation;
@@ -9,10 +11,30 @@ use crate::api::answer::{self, Done};
 use crate::api::blacklist::{BlockBody, BlockFor};
 use crate::api::error::{ApiError, Code};
 use crate::api::health::Up;
+use crate::api::status::{StatusBody, TurnedAwayCounts};
 use crate::gate::{Limits, Switches, TurnedAway};
-use crate::health::{ActivitiesReport, EtcdReport, GateReport, LedgerReport, Part, Report};
+use crate::health::{ActivitiesReport, EtcdReport, GateReport, LedgerReport, OutboxSeen, Part, Report};
 
 pub const TAG: &str = "Operators";
+
+pub fn show_status() -> Operation {
+    let status = StatusBody {
+        instance: "shop-1 10.0.0.5:20080",
+        report: report(true),
+        outbox: Some(OutboxSeen { entries: 40, oldest_ms: 25 }),
+        attempts: BTreeMap::from([("claimed", 57), ("sold-out", 1_210)]),
+        turned_away: TurnedAwayCounts { rate_limited: 12, blocked: 3, switched_off: 0 },
+        responses: BTreeMap::from([(201, 57), (204, 1_210)]),
+        blocks: 1,
+        switches: Switches::default(),
+    };
+    let sample = answer::json(HttpResponse::Ok(), &status);
+    operation("showStatus", TAG, "How an instance is and what it has answered")
+        .about("Of the instance that was asked, since its start: `/readyz` with counts. 200 also where it cannot sell.")
+        .of_admin()
+        .answers_with::<StatusBody<'_>>("It is so.", sample)
+        .build()
+}
 
 pub fn show_limits() -> Operation {
     let sample = answer::json(HttpResponse::Ok(), &Limits::default());

@@ -102,7 +102,10 @@ pub fn change_coupon() -> Operation {
 }
 
 pub fn list_coupons() -> Operation {
-    let offered = json!({"name": "ten-off", "stock": 10, "description": "10 off", "amount": 1_000, "left": 943});
+    let offered = json!({
+        "name": "ten-off", "stock": 10, "description": "10 off", "amount": 1_000, "left": 943,
+        "product_id": 7, "scheduled": true,
+    });
     let held = json!({"name": "ten-off", "stock": 10, "description": "10 off", "saler": "shop"});
     operation("listCoupons", TAG, "What a saler offers, or a customer holds")
         .about("20 a page, newest first. A customer's list is shown to himself.")

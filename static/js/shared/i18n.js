@@ -28,6 +28,11 @@ function chosen() {
 
 const current = createStore(chosen());
 
+/** Adds the sentences that only some pages say, before these are shown. */
+export function extend(catalogues) {
+    for (const language of Object.keys(CATALOGUES)) Object.assign(CATALOGUES[language], catalogues[language]);
+}
+
 /** The reader's language, for what shows sentences. */
 export const useLanguage = () => useStore(current);
 
@@ -77,6 +82,9 @@ function toOrdinal(value) {
 export function toTime(seconds) {
     return new Intl.DateTimeFormat(tag(), { dateStyle: "medium", timeStyle: "short" }).format(seconds * 1_000);
 }
+
+/** The time of a day, to the second. */
+export const toClock = (seconds) => new Intl.DateTimeFormat(tag(), { timeStyle: "medium", hourCycle: "h23" }).format(seconds * 1_000);
 
 /** What is left of a time: 2 d 03:04:05. */
 export function toCountdown(seconds) {

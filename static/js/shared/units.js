@@ -25,8 +25,9 @@ let streams = 0;
  * Tells how many units of `product` are left, whenever that changes, until what it returns is called.
  * @param {number} product
  * @param {(left: number) => void} tell
+ * @param {(hearing: boolean) => void} [tellHearing] called at each answer and each failure, changed or not
  */
-export function watchUnits(product, tell) {
+export function watchUnits(product, tell, tellHearing = () => {}) {
     let source = null;
     let timer = 0;
     let failures = 0;
@@ -35,7 +36,9 @@ export function watchUnits(product, tell) {
     let stopped = false;
 
     const told = (left) => {
-        if (left === last || stopped) return;
+        if (stopped) return;
+        tellHearing(true);
+        if (left === last) return;
         last = left;
         tell(left);
     };
@@ -76,6 +79,7 @@ export function watchUnits(product, tell) {
 
     function lost() {
         close();
+        tellHearing(false);
         failures += 1;
         streamFrom = performance.now() + jittered(Math.min(PAUSE_MS * 2 ** failures, PAUSE_MS_MAX));
         begin();
@@ -89,6 +93,7 @@ export function watchUnits(product, tell) {
     async function askAgain() {
         const left = await askLeft();
         if (left !== null) told(left);
+        else tellHearing(false);
         if (!stopped && !source) later(jittered(ASK_EVERY_MS), begin);
     }
 

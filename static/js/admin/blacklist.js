@@ -1,0 +1,82 @@
+// Who is kept out: looked up, put there, and let in again, one by one.
+
+import { call, part } from "../shared/api.js";
+import { t, toTime } from "../shared/i18n.js";
+import { Notice } from "../shared/shell.js";
+import { html, useState } from "../shared/view.js";
+import { Field, Form, useForm } from "../staff/form.js";
+import { Facts } from "../staff/page.js";
+import { refusalText } from "../staff/refusal.js";
+
+/** How long somebody can be kept out; 0 is for ever. */
+const TIMES = [600, 3_600, 86_400, 604_800, 0];
+
+/** @param {{status: any}} props as `/admin/status` has it */
+export function Blacklist({ status }) {
+    const [found, setFound] = useState(null);
+    const form = useForm(async ({ kind, value }) => {
+        setFound(null);
+        if (value.trim() === "") return { value: t("staff.needed") };
+        const path = `/admin/blacklist/${kind}/${part(value.trim())}`;
+        const answer = await call("GET", path);
+        const isNobody = answer.status === 404 && answer.body?.errMsg === "No such user.";
+        if (isNobody) return { value: t("blacklist.nobody") };
+        if (answer.status === 400) return { value: t("blacklist.no-address") };
+        if (answer.status !== 200 && answer.status !== 404) return { form: refusalText(answer) };
+        setFound({ path, kind, value: value.trim(), block: answer.status === 200 ? answer.body : null, told: null });
+        return {};
+    });
+    return html`
+        <h1>${t("admin.view-blacklist")}</h1>
+        <p>${t("blacklist.how")} ${status && t("blacklist.count", { count: status.blocks })}</p>
+        <section class="card narrow left-aligned">
+            <${Form} form=${form} action=${t("blacklist.look")}>
+                <div class="pair">
+                    <${Field} name="kind" label=${t("blacklist.kind")} failures=${form.failures} as="select">
+                        <option value="users">${t("blacklist.users")}</option><option value="ips">${t("blacklist.ips")}</option>
+                    <//>
+                    <${Field} name="value" label=${t("blacklist.value")} failures=${form.failures} autocomplete="off" autocapitalize="none" spellcheck=${false} dir="auto" />
+                </div>
+            <//>
+        </section>
+        <div aria-live="polite">${found && html`<${Found} key=${found.path} found=${found} changed=${setFound} />`}</div>`;
+}
+
+function Found({ found, changed }) {
+    const { path, value, block, told } = found;
+    const [busy, setBusy] = useState(false);
+    async function act(method, seconds) {
+        setBusy(true);
+        const answer = await call(method, path, { body: seconds ? { seconds } : undefined, repeatable: true });
+        setBusy(false);
+        // Somebody else has let him in meanwhile, which is what was wanted.
+        const good = answer.status === 200 || (method === "DELETE" && answer.status === 404);
+        const block = method === "PUT" ? answer.body : null;
+        changed(good ? { ...found, block, told: { kind: "good", text: toldText(value, block) } } : { ...found, told: { kind: "bad", text: refusalText(answer) } });
+    }
+    return html`
+        <section class="card narrow left-aligned" aria-busy=${busy}>
+            <h2><bdi>${value}</bdi></h2>
+            ${told && html`<${Notice} kind=${told.kind}>${told.text}<//>`}
+            ${block ? html`<${Block} block=${block} />` : html`<p>${t("blacklist.not-blocked")}</p>`}
+            <p id="block-for">${t(block ? "blacklist.replace" : "blacklist.block-for")}</p>
+            <div class="buttons">
+                ${TIMES.map((seconds) => html`
+                    <button key=${seconds} type="button" class="outline small" disabled=${busy} aria-describedby="block-for" onClick=${() => act("PUT", seconds)}>${t(`blacklist.for-${seconds}`)}</button>`)}
+                ${block && html`<button type="button" class="small" disabled=${busy} onClick=${() => act("DELETE")}>${t("blacklist.let-in")}</button>`}
+            </div>
+        </section>`;
+}
+
+function toldText(value, block) {
+    if (!block) return t("blacklist.is-in", { value });
+    return block.until === null ? t("blacklist.is-out-for-ever", { value }) : t("blacklist.is-out", { value, time: toTime(block.until) });
+}
+
+const Block = ({ block: { until, since, by, reason } }) => html`
+    <${Facts} facts=${[
+        [t("blacklist.until"), until === null ? t("blacklist.for-ever") : toTime(until)],
+        [t("blacklist.since"), toTime(since)],
+        [t("blacklist.by"), by ? html`<bdi>${by}</bdi>` : t("blacklist.by-itself")],
+        [t("blacklist.reason"), t(`blacklist.reason-${reason}`)],
+    ]} />`;

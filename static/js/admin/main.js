@@ -1,0 +1,39 @@
+// The operators' page: how the service is, and what can be done about it.
+
+import { extend, t, useDocument, useLanguage } from "../shared/i18n.js";
+import { useRoute } from "../shared/route.js";
+import { html, render } from "../shared/view.js";
+import { StaffPage } from "../staff/page.js";
+import staffEn from "../i18n/staff/en.js";
+import staffZh from "../i18n/staff/zh.js";
+import en from "../i18n/admin/en.js";
+import zh from "../i18n/admin/zh.js";
+import { Banner } from "./banner.js";
+import { Blacklist } from "./blacklist.js";
+import { Health } from "./health.js";
+import { Limits } from "./limits.js";
+import { useStatus } from "./status.js";
+import { Switches } from "./switches.js";
+
+extend({ en: { ...staffEn, ...en }, zh: { ...staffZh, ...zh } });
+
+const VIEWS = { "": Health, limits: Limits, switches: Switches, blacklist: Blacklist };
+
+function Page() {
+    useLanguage();
+    const [asked] = useRoute();
+    const view = Object.hasOwn(VIEWS, asked) ? asked : "";
+    useDocument(`${t("admin.title")} · couponrush`);
+    const links = Object.keys(VIEWS).map((name) => [`#${name}`, `admin.view-${name || "health"}`, name === view]);
+    return html`<${StaffPage} kind="admin" subtitle=${t("admin.title")} links=${links}><${Content} view=${view} /><//>`;
+}
+
+/** What is wrong stands above every view. */
+function Content({ view }) {
+    const status = useStatus();
+    return html`<${Banner} ...${status} /><${VIEWS[view]} key=${view} ...${status} />`;
+}
+
+const place = document.getElementById("page");
+place.replaceChildren();
+render(html`<${Page} />`, place);

@@ -1,0 +1,116 @@
+// One coupon: how it goes, its sales, and how many there are of it.
+
+import { call, part } from "../shared/api.js";
+import { useServerSeconds } from "../shared/clock.js";
+import { t, toNumber, toTime } from "../shared/i18n.js";
+import { link } from "../shared/route.js";
+import { session } from "../shared/session.js";
+import { Empty, Notice, Skeleton } from "../shared/shell.js";
+import { html, useState } from "../shared/view.js";
+import { Field, Form, useForm, wrongNumber } from "../staff/form.js";
+import { Badge, Facts, LinkButton } from "../staff/page.js";
+import { Stale } from "../staff/poll.js";
+import { refusalAt, refusalText } from "../staff/refusal.js";
+import { SaleState } from "./coupons.js";
+import { Live } from "./live.js";
+import { STATE_KINDS, foremost, stateOf, useActivities, useCoupon } from "./offers.js";
+
+const AMOUNT_MAX = 10_000_000;
+
+/** @param {{product: number}} props */
+export function Coupon({ product }) {
+    const { coupon, failed, again } = useCoupon(product);
+    const { activities, again: listAgain } = useActivities(product);
+    const now = useServerSeconds();
+    const back = html`<p><a href="#">← ${t("saler.coupons")}</a></p>`;
+    if (coupon === null) return html`${back}<${Empty} title=${t("sale.gone")} />`;
+    if (!coupon) return html`${back}${failed ? html`<${Stale} />` : html`<${Skeleton} lines=${6} />`}`;
+    const { name, description, stock, amount, left, scheduled } = coupon;
+    const here = link("coupon", String(product));
+    return html`
+        ${back}
+        ${failed && html`<${Stale} />`}
+        <div class="head">
+            <h1><bdi>${name}</bdi></h1>
+            <${LinkButton} outline=${true} href=${`${here}/claims`}>${t("offer.claims")}<//>
+        </div>
+        ${description && html`<p class="description" dir="auto">${description}</p>`}
+        <p class="by"><${SaleState} activity=${activities && foremost(activities, now)} scheduled=${scheduled} left=${left} now=${now} /></p>
+        <${Facts} facts=${[
+            [t("offer.amount"), toNumber(amount)],
+            ...(stock > 0 ? [[t("offer.value"), toNumber(stock)]] : []),
+        ]} />
+        <${Live} product=${product} left=${left} />
+        <div class="head"><h2>${t("sale.all")}</h2><${LinkButton} outline=${true} href=${`${here}/schedule`}>${t("sale.new")}<//></div>
+        <ul class="rows">
+            ${activities?.map((activity) => html`
+                <${Sale} key=${activity.activity_id} activity=${activity} amount=${amount} now=${now} here=${here} changed=${listAgain} />`)}
+        </ul>
+        ${activities?.length === 0 && html`<p class="none">${t(scheduled ? "sale.none" : "sale.none-open")}</p>`}
+        <${Amount} coupon=${coupon} changed=${again} />`;
+}
+
+/** One sale with what can be done about it at once. */
+function Sale({ activity, amount, now, here, changed }) {
+    const { activity_id, activity_name, start_time, end_time, total, sec_speed, buy_limit, buy_rate } = activity;
+    const [failure, setFailure] = useState("");
+    const [busy, setBusy] = useState(false);
+    const state = stateOf(activity, now);
+
+    async function set(status) {
+        if (busy) return;
+        setBusy(true);
+        const answer = await call("POST", "/activity/update", { body: { activity_id, status }, repeatable: true });
+        setBusy(false);
+        setFailure(answer.status === 200 ? "" : refusalText(answer));
+        changed();
+    }
+
+    const can = { before: [["sale.stop", 1]], open: [["sale.stop", 1], ["sale.declare", 2]], stopped: [["sale.reopen", 0]], "sold-out": [["sale.reopen", 0]], over: [] };
+    const titleId = `sale-${activity_id}`;
+    const percent = Math.round(Number(buy_rate) * 10_000) / 100;
+    const terms = [
+        t("sale.terms-total", { total: total || amount }),
+        t("sale.terms-limit", { limit: buy_limit }),
+        ...(sec_speed > 0 ? [t("sale.terms-speed", { speed: sec_speed })] : []),
+        ...(percent < 100 ? [t("sale.terms-rate", { percent })] : []),
+    ];
+    return html`
+        <li class="card sale-row" aria-busy=${busy}>
+            <div>
+                <h3 id=${titleId}><bdi>${activity_name}</bdi> <${Badge} kind=${STATE_KINDS[state]}>${t(`sale.state-${state}`)}<//></h3>
+                <p class="by">${toTime(start_time)} – ${toTime(end_time)}</p>
+                <p class="facts">${terms.map((term) => html`<span>${term}</span>`)}</p>
+            </div>
+            <div class="buttons">
+                ${can[state].map(([key, status]) => html`<button type="button" class="outline small" disabled=${busy} aria-describedby=${titleId} onClick=${() => set(status)}>${t(key)}</button>`)}
+                <a class="button outline small" role="button" aria-describedby=${titleId} href=${`${here}/sale/${activity_id}`}>${t("sale.change-it")}</a>
+            </div>
+            <div aria-live="assertive">${failure && html`<${Notice} kind="bad">${failure}<//>`}</div>
+        </li>`;
+}
+
+/** How many there are: to be raised, or lowered as far as nobody has them. */
+function Amount({ coupon, changed }) {
+    const { name, amount } = coupon;
+    const [done, setDone] = useState("");
+    const form = useForm(async ({ amount: text }) => {
+        setDone("");
+        const wrong = wrongNumber(text, 1, AMOUNT_MAX);
+        if (wrong) return { amount: wrong };
+        const path = `/api/users/${part(session.get()?.name ?? "")}/coupons/${part(name)}`;
+        const answer = await call("PUT", path, { body: { amount: Number(text) }, repeatable: true });
+        changed();
+        if (answer.status !== 200) return answer.status === 400 ? { amount: refusalText(answer) } : refusalAt(answer, []);
+        setDone(t("amount.done", { amount: Number(text) }));
+        return {};
+    });
+    return html`
+        <section class="card narrow left-aligned">
+            <h2>${t("amount.title")}</h2>
+            <${Form} form=${form} action=${t("amount.save")}>
+                <${Field} name="amount" label=${t("offer.amount")} hint=${t("amount.hint")} failures=${form.failures} inputmode="numeric" autocomplete="off" defaultValue=${String(amount)} />
+            <//>
+            <div aria-live="polite">${done && html`<${Notice} kind="good">${done}<//>`}</div>
+        </section>`;
+}

@@ -1,0 +1,67 @@
+// All that the merchant offers, with what each coupon does now.
+
+import { useServerSeconds } from "../shared/clock.js";
+import { t, toTime } from "../shared/i18n.js";
+import { link } from "../shared/route.js";
+import { Empty, Progress, Skeleton } from "../shared/shell.js";
+import { html } from "../shared/view.js";
+import { Badge, LinkButton } from "../staff/page.js";
+import { Stale } from "../staff/poll.js";
+import { PAGE, STATE_KINDS, foremost, stateOf, useActivities, useCoupons } from "./offers.js";
+
+/** @param {{page: number}} props from 1 */
+export function Coupons({ page }) {
+    const { coupons, failed } = useCoupons(page);
+    const { activities } = useActivities();
+    const now = useServerSeconds();
+    return html`
+        <div class="head"><h1>${t("saler.coupons")}</h1><${LinkButton} href="#new">${t("saler.new")}<//></div>
+        ${failed && html`<${Stale} />`}
+        ${!coupons && !failed && html`<${Skeleton} /><${Skeleton} />`}
+        ${coupons?.length === 0 && page === 1 && html`<${Empty} title=${t("saler.none")}>${t("saler.none-hint")}<//>`}
+        <ul class="rows">
+            ${coupons?.map((coupon) => html`
+                <${Item} key=${coupon.product_id} coupon=${coupon} now=${now}
+                    activity=${foremost(activities?.filter(({ product_id }) => product_id === coupon.product_id) ?? [], now)} />`)}
+        </ul>
+        <${Pages} page=${page} isLast=${(coupons?.length ?? 0) < PAGE} href=${(other) => link("page", String(other))} />`;
+}
+
+function Item({ coupon, activity, now }) {
+    const { product_id, name, amount, left, scheduled } = coupon;
+    const units = t("saler.left-of", { left, amount });
+    return html`
+        <li class="card row">
+            <div class="row-name">
+                <h2><a href=${link("coupon", String(product_id))}><bdi>${name}</bdi></a></h2>
+                <p class="by"><${SaleState} activity=${activity} scheduled=${scheduled} left=${left} now=${now} /></p>
+            </div>
+            <div class="row-units">
+                <${Progress} value=${left} whole=${amount} label=${units} />
+                <p aria-hidden="true">${units}</p>
+            </div>
+        </li>`;
+}
+
+/** What a coupon does now, in a badge and a few words. */
+export function SaleState({ activity, scheduled, left, now }) {
+    if (!activity) {
+        const key = scheduled ? "saler.not-scheduled" : left > 0 ? "saler.open-to-all" : "saler.all-gone";
+        return html`<${Badge} kind=${key === "saler.open-to-all" ? "good" : "none"}>${t(key)}<//>`;
+    }
+    const state = stateOf(activity, now);
+    if (state === "open" && left === 0) return html`<${Badge}>${t("saler.all-gone")}<//>`;
+    const [key, time] = state === "before" ? ["saler.from", activity.start_time] : ["saler.until", activity.end_time];
+    return html`<${Badge} kind=${STATE_KINDS[state]}>${t(`sale.state-${state}`)}<//>${" "}${t(key, { time: toTime(time) })}`;
+}
+
+/** The way to the pages before and after this one. @param {{page: number, isLast: boolean, href: (page: number) => string}} props */
+export function Pages({ page, isLast, href }) {
+    if (page <= 1 && isLast) return null;
+    return html`
+        <nav class="pages" aria-label=${t("staff.pages")}>
+            ${page > 1 && html`<${LinkButton} outline=${true} href=${href(page - 1)}>← ${t("staff.previous")}<//>`}
+            <span>${t("staff.page", { page })}</span>
+            ${!isLast && html`<${LinkButton} outline=${true} href=${href(page + 1)}>${t("staff.next")} →<//>`}
+        </nav>`;
+}

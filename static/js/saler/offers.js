@@ -1,0 +1,65 @@
+// What the merchant offers, and when it is sold, as the service last said.
+
+import { part } from "../shared/api.js";
+import { session } from "../shared/session.js";
+import { useEffect, useState } from "../shared/view.js";
+import { usePoll } from "../staff/poll.js";
+
+/** What the service gives at once. */
+export const PAGE = 20;
+const REFRESH_MS = 5_000;
+
+/**
+ * @typedef {{product_id: number, name: string, description: string, stock: number, amount: number, left: number,
+ *     scheduled: boolean}} Coupon
+ * @typedef {{activity_id: number, activity_name: string, product_id: number, start_time: number, end_time: number,
+ *     total: number, status: number, sec_speed: number, buy_limit: number, buy_rate: string}} Activity
+ */
+
+/** A page of the merchant's coupons, newest first. */
+export function useCoupons(page) {
+    const name = session.get()?.name ?? "";
+    const { answer, failed, again } = usePoll(`/api/users/${part(name)}/coupons?page=${page}`, REFRESH_MS);
+    return { coupons: answer === undefined ? undefined : (answer?.data ?? []), failed, again };
+}
+
+/**
+ * One coupon, looked for page by page: there may be thousands, and newer ones move it.
+ * @returns {{coupon: Coupon | null | undefined, failed: boolean, again: () => void}} null where there is none
+ */
+export function useCoupon(product) {
+    const [page, setPage] = useState(1);
+    const { coupons, failed, again } = useCoupons(page);
+    const found = coupons?.find((coupon) => coupon.product_id === product);
+    const isLast = coupons !== undefined && coupons.length < PAGE;
+    useEffect(() => {
+        if (coupons && !found && !isLast) setPage(page + 1);
+    }, [coupons]);
+    return { coupon: found ?? (isLast ? null : undefined), failed, again };
+}
+
+/** The merchant's activities, newest first; of one product where it is named. */
+export function useActivities(product) {
+    const { answer, failed, again } = usePoll("/activity/list", REFRESH_MS);
+    const all = answer?.data;
+    const activities = product === undefined ? all : all?.filter((activity) => activity.product_id === product);
+    return { activities, failed, again };
+}
+
+/** What an activity does now: before, open, over, stopped, or sold-out where the merchant has said so. */
+export function stateOf({ start_time, end_time, status }, now) {
+    if (now >= end_time) return "over";
+    if (status === 1) return "stopped";
+    if (status === 2) return "sold-out";
+    return now < start_time ? "before" : "open";
+}
+
+/** How each state looks. */
+export const STATE_KINDS = { open: "good", before: "info", over: "none", stopped: "warn", "sold-out": "warn" };
+
+/** The activity that matters most: the one that sells, else the next, else the last. */
+export function foremost(activities, now) {
+    const rank = ({ start_time, end_time }) => (now >= end_time ? 2 : now < start_time ? 1 : 0);
+    const order = (a, b) => rank(a) - rank(b) || (rank(a) === 2 ? b.start_time - a.start_time : a.start_time - b.start_time);
+    return [...activities].sort(order)[0];
+}

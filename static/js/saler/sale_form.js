@@ -1,0 +1,148 @@
+// When a coupon is sold, and by which limits: a new sale of it, or a change of one.
+//
+// Times are shown and typed by the reader's clock and time zone. A change sends what was changed and nothing else, so that
+// what somebody changed meanwhile in another tab stays.
+
+import { call } from "../shared/api.js";
+import { serverMs } from "../shared/clock.js";
+import { t } from "../shared/i18n.js";
+import { link } from "../shared/route.js";
+import { Empty, Skeleton } from "../shared/shell.js";
+import { html } from "../shared/view.js";
+import { Field, Form, onlyWrong, useForm, wrongName, wrongNumber } from "../staff/form.js";
+import { Stale } from "../staff/poll.js";
+import { refusalAt } from "../staff/refusal.js";
+import { useActivities, useCoupon } from "./offers.js";
+
+const NAME_LENGTH_MAX = 60;
+const SPEED_MAX = 4_294_967_295;
+const BUY_LIMIT_MAX = 100;
+const STATUSES = ["sale.status-normal", "sale.status-stopped", "sale.status-sold-out"];
+
+/** @param {{product: number}} props */
+export function NewSale({ product }) {
+    const { coupon, failed } = useCoupon(product);
+    if (!coupon) return html`<${Unknown} thing=${coupon} failed=${failed} product=${product} />`;
+    // The next full hour that is not too near, and an hour of it.
+    const start = Math.ceil(serverMs() / 3_600_000) * 3_600;
+    const activity = {
+        activity_name: coupon.name, start_time: start, end_time: start + 3_600, total: 0, sec_speed: 0, buy_limit: 1, buy_rate: "1",
+    };
+    return html`<${SaleForm} coupon=${coupon} activity=${activity} />`;
+}
+
+/** @param {{product: number, activity: number}} props */
+export function ChangeSale({ product, activity }) {
+    const { coupon, failed } = useCoupon(product);
+    const { activities } = useActivities(product);
+    const found = activities && (activities.find(({ activity_id }) => activity_id === activity) ?? null);
+    if (!coupon || !found) return html`<${Unknown} thing=${coupon && found} failed=${failed} product=${product} />`;
+    return html`<${SaleForm} coupon=${coupon} activity=${found} />`;
+}
+
+function Unknown({ thing, failed, product }) {
+    if (thing === null) return html`<${Back} product=${product} /><${Empty} title=${t("sale.gone")} />`;
+    return failed ? html`<${Stale} />` : html`<${Skeleton} lines=${8} />`;
+}
+
+const Back = ({ product, name }) => html`
+    <p><a href=${link("coupon", String(product))}>← <bdi>${name ?? t("sale.back")}</bdi></a></p>`;
+
+function SaleForm({ coupon, activity }) {
+    const isNew = activity.activity_id === undefined;
+    const form = useForm((fields) => send(coupon, activity, fields));
+    const { failures } = form;
+    const before = toFields(activity);
+    const zone = t("sale.zone", { zone: Intl.DateTimeFormat().resolvedOptions().timeZone });
+    return html`
+        <${Back} product=${coupon.product_id} name=${coupon.name} />
+        <section class="card narrow">
+            <h1>${t(isNew ? "sale.new" : "sale.change")}</h1>
+            <${Form} form=${form} action=${t(isNew ? "sale.make" : "sale.save")}>
+                <${Field} name="activity_name" label=${t("sale.name")} failures=${failures} defaultValue=${before.activity_name} dir="auto" autocomplete="off" />
+                <div class="pair">
+                    <${Field} name="start_time" label=${t("sale.start")} hint=${zone} failures=${failures} type="datetime-local" step="1" defaultValue=${before.start_time} />
+                    <${Field} name="end_time" label=${t("sale.end")} failures=${failures} type="datetime-local" step="1" defaultValue=${before.end_time} />
+                </div>
+                <div class="pair">
+                    <${Field} name="total" label=${t("sale.total")} hint=${t("sale.total-hint", { amount: coupon.amount })} failures=${failures} inputmode="numeric" defaultValue=${before.total} />
+                    <${Field} name="speed" label=${t("sale.speed")} hint=${t("sale.speed-hint")} failures=${failures} inputmode="numeric" defaultValue=${before.speed} />
+                    <${Field} name="buy_limit" label=${t("sale.buy-limit")} hint=${t("sale.buy-limit-hint")} failures=${failures} inputmode="numeric" defaultValue=${before.buy_limit} />
+                    <${Field} name="buy_rate" label=${t("sale.buy-rate")} hint=${t("sale.buy-rate-hint")} failures=${failures} inputmode="decimal" defaultValue=${before.buy_rate} />
+                </div>
+                ${!isNew && html`
+                    <${Field} name="status" label=${t("sale.status")} failures=${failures} as="select" defaultValue=${before.status}>
+                        ${STATUSES.map((key, status) => html`<option value=${status} selected=${String(status) === before.status}>${t(key)}</option>`)}
+                    <//>`}
+            <//>
+        </section>`;
+}
+
+/** An activity as the form's fields have it. */
+function toFields({ activity_name, start_time, end_time, total, sec_speed, buy_limit, buy_rate, status }) {
+    return {
+        activity_name,
+        start_time: toLocal(start_time),
+        end_time: toLocal(end_time),
+        total: String(total),
+        speed: String(sec_speed),
+        buy_limit: String(buy_limit),
+        buy_rate: String(Math.round(Number(buy_rate) * 10_000) / 100),
+        status: String(status ?? 0),
+    };
+}
+
+/** What is sent for each field. */
+const VALUES = {
+    activity_name: (text) => text.trim(),
+    start_time: toSeconds,
+    end_time: toSeconds,
+    total: Number,
+    speed: Number,
+    buy_limit: Number,
+    buy_rate: (percent) => Number(percent) / 100,
+    status: Number,
+};
+
+async function send(coupon, activity, fields) {
+    const wrong = wrongFields(coupon, fields);
+    if (Object.keys(wrong).length > 0) return wrong;
+    const isNew = activity.activity_id === undefined;
+    const before = toFields(activity);
+    const changed = Object.keys(fields).filter((name) => isNew || fields[name] !== before[name]);
+    if (changed.length === 0) return { form: t("sale.nothing-changed") };
+    const values = Object.fromEntries(changed.map((name) => [name, VALUES[name](fields[name])]));
+    const answer = isNew
+        ? await call("POST", "/activity/create", { body: { product_id: coupon.product_id, ...values } })
+        : await call("POST", "/activity/update", { body: { activity_id: activity.activity_id, ...values }, repeatable: true });
+    if (answer.status !== 200) return refusalAt(answer, Object.keys(fields));
+    location.hash = link("coupon", String(coupon.product_id));
+    return {};
+}
+
+function wrongFields(coupon, fields) {
+    const rate = Number(fields.buy_rate);
+    const [start, end] = [toSeconds(fields.start_time), toSeconds(fields.end_time)];
+    return onlyWrong({
+        activity_name: wrongName(fields.activity_name.trim(), NAME_LENGTH_MAX),
+        start_time: Number.isNaN(start) ? t("sale.no-time") : "",
+        end_time: Number.isNaN(end) ? t("sale.no-time") : end <= start ? t("staff.end-before-start") : "",
+        total: wrongNumber(fields.total, 0, coupon.amount),
+        speed: wrongNumber(fields.speed, 0, SPEED_MAX),
+        buy_limit: wrongNumber(fields.buy_limit, 1, BUY_LIMIT_MAX),
+        buy_rate: fields.buy_rate.trim() && rate >= 0 && rate <= 100 ? "" : t("sale.rate-wrong"),
+    });
+}
+
+/** Seconds since 1970 as a field for local times has them: 2026-11-20T10:00:00. */
+function toLocal(seconds) {
+    const date = new Date(seconds * 1_000);
+    const two = (number) => String(number).padStart(2, "0");
+    const day = [date.getFullYear(), two(date.getMonth() + 1), two(date.getDate())].join("-");
+    return `${day}T${[date.getHours(), date.getMinutes(), date.getSeconds()].map(two).join(":")}`;
+}
+
+/** The other way round; NaN where it is no time. */
+function toSeconds(local) {
+    return Math.floor(new Date(local).getTime() / 1_000);
+}
