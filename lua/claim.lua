@@ -81,6 +81,11 @@ local function activity_at(key)
   return activity
 end
 
+local function already(held, nth)
+  local entry = string.match(held, ':(.-):')
+  return {'already', held, #call('XRANGE', KEYS[2], entry, entry), nth}
+end
+
 local function attempt(key, arg)
   if now > tonumber(ARGV[arg]) then
     return {'too-late'}
@@ -93,28 +98,23 @@ local function attempt(key, arg)
   local activity = coupon.scheduled and ARGV[arg + 5] ~= '0' and ARGV[arg + 5]
   local stale = coupon.scheduled and coupon.revision > tonumber(ARGV[arg + 4])
 
-  -- The holder before everything else: whoever holds what he may is told so, sold out, ended or not. But by an old limit
-  -- nobody is told that he may hold no more.
-  local nth, field, holder = 1, id, KEYS[key + 1]
-  local held = call('HGET', holder, field)
-  if held then
-    local limit = activity and tonumber(ARGV[arg + 12]) or 1
-    local following = held
-    while following do
-      held = following
-      if nth == wanted then
-        break
-      end
-      field = id .. ':' .. nth + 1
-      following = call('HGET', holder, field)
-      nth = following and nth + 1 or nth
-    end
-    if nth == wanted or (nth >= limit and not stale) then
-      local entry = string.match(held, ':(.-):')
-      local pending = call('XRANGE', KEYS[2], entry, entry)
-      return {'already', held, #pending, nth}
-    end
-    nth = nth + 1
+  -- The holder before everything else: whoever holds what he may is told so, sold out, ended or not. First the one that he
+  -- means, by itself: a loss may have taken an earlier one of which nobody had been told.
+  local holder = KEYS[key + 1]
+  local meant = wanted > 0 and call('HGET', holder, wanted == 1 and id or id .. ':' .. wanted)
+  if meant then
+    return already(meant, wanted)
+  end
+  -- The first that he does not hold, and the one before it. By an old limit nobody is told that he may hold no more.
+  local nth, field, held = 1, id, nil
+  local following = wanted ~= 1 and call('HGET', holder, field)
+  while following do
+    held, nth = following, nth + 1
+    field = id .. ':' .. nth
+    following = call('HGET', holder, field)
+  end
+  if held and not stale and nth > (activity and tonumber(ARGV[arg + 12]) or 1) then
+    return already(held, nth - 1)
   end
 
   local counts

@@ -65,6 +65,32 @@ async fn a_scheduled_coupon_is_sold_in_its_window_only_and_a_change_is_in_force_
     assert_eq!((again.result(), proof(&again).activity), ("already-claimed", id), "a holder is told so after the end");
 }
 
+/// His first claim was of unknown outcome and went with Redis; his second was told, and MySQL had it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn who_has_lost_a_claim_that_he_was_not_told_of_keeps_the_one_that_he_was() {
+    let (app, crowd) = shop(2, 1).await;
+    let (client, ann) = (app.client(), &crowd[0]);
+    let mut twice = terms(-10, 600);
+    twice.buy_limit = 2;
+    app.instances[0].schedule(&app.stores, COUPON, &twice).await.expect("it can be scheduled");
+    claim_nth(client, ann, "1").await;
+    let second = claim_nth(client, ann, "2").await;
+    assert_eq!((second.result(), proof(&second).nth), ("claimed", 2));
+    app.settle().await;
+    app.stores.execute("DELETE FROM claims WHERE nth = 1; UPDATE coupons SET left_count = left_count + 1").await;
+    app.stores.redis::<()>(&redis::cmd("FLUSHALL")).await;
+    eventually("it is loaded again", || async {
+        let again = claim_nth(client, ann, "2").await;
+        again.result() == "already-claimed" && again.header("Claim-Token") == second.header("Claim-Token")
+    })
+    .await;
+    // What he asks for beyond it fills the gap, once.
+    let first = claim(client, ann).await;
+    assert_eq!((first.result(), proof(&first).nth), ("claimed", 1));
+    let again = claim(client, ann).await;
+    assert_eq!((again.result(), proof(&again).nth), ("already-claimed", 2));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_total_is_for_its_activity_and_survives_a_loss_of_redis() {
     let (app, crowd) = shop(100, 20).await;

@@ -42,8 +42,9 @@ fn check_held(run: &Run, coupon: Coupon, rows: &[&Row], found: &mut Findings) {
         found.require("I4", is_new, || format!("{row:?}: the user has two claims of that number"));
     }
     for (user, nths) in held {
-        let counted = nths.iter().copied().eq(1..=u8::try_from(nths.len()).unwrap_or(u8::MAX));
-        found.require("I4", nths.len() <= usize::from(limit) && counted, || {
+        // An earlier one may be missing: of unknown outcome, and lost with Redis before MySQL had it.
+        let numbered = nths.first().is_some_and(|first| *first >= 1) && nths.last().is_some_and(|last| *last <= limit);
+        found.require("I4", numbered, || {
             format!("user {user} holds {nths:?} of coupon {coupon}, where the limit is {limit}")
         });
     }
