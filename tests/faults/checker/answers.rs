@@ -63,7 +63,8 @@ fn check_origins(rows: &[Row], attempts: &[&Attempt], found: &mut Findings) {
         })
         .collect();
     let mut unknown: Vec<&&Attempt> = attempts.iter().filter(|attempt| is_unknown(attempt)).collect();
-    unknown.sort_unstable_by_key(|attempt| attempt.ended.wall_ms);
+    // Rows in order, each taken by the attempt that can wait least: if there is any way to match them, this is one.
+    unknown.sort_unstable_by_key(|attempt| attempt.final_ms);
     let mut rest: Vec<&Row> = rows.iter().filter(|row| !granted.contains(&row.claim)).collect();
     rest.sort_unstable_by_key(|row| row.claim.claimed_at_ms);
     for row in rest {

@@ -233,6 +233,23 @@ fn i7_a_refusal_that_is_not_true_is_named() {
 }
 
 #[test]
+fn a_row_is_taken_by_the_unknown_attempt_that_can_wait_least() {
+    let mut story = Story::new(5);
+    let several = Sale { buy_limit: 2, ..sale(0, 100) };
+    story.changed((0, 1), Change::Sale(several), Outcome::Done);
+    let unknown = |why: &'static str| move |attempt| What::Unknown { attempt, why: why.to_owned() };
+    // The instance was frozen until 3 s: the first request was read only then.
+    story.ask(10, None, (100, 110), unknown(NO_ANSWER));
+    story.ask(10, None, (200, 210), unknown("unknown-outcome"));
+    let other = Claim { activity: 2, ..claim(3, 3_000) };
+    story.ask(11, None, (3_000, 3_001), |attempt| What::Claimed { attempt, claim: other });
+    story.stored(11, other);
+    story.stored(10, Claim { activity: 2, ..claim(1, 205) });
+    story.stored(10, Claim { activity: 2, nth: 2, ..claim(2, 3_500) });
+    assert_eq!(story.broken(), NONE);
+}
+
+#[test]
 fn i7_sold_out_is_true_where_a_lost_claim_of_unknown_outcome_may_have_had_the_last_unit() {
     let mut story = Story::new(1);
     story.ask(10, None, (100, 200), |attempt| What::Unknown { attempt, why: "broken".to_owned() });
