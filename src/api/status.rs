@@ -21,16 +21,21 @@ pub struct StatusBody<'a> {
     /// Its host and address.
     pub instance: &'a str,
     #[serde(flatten)]
+    #[schema(inline)]
     pub report: Report<'a>,
     /// What waits in Redis for MySQL, from all instances; null where Redis does not answer.
+    #[schema(inline)]
     pub outbox: Option<OutboxSeen>,
     /// What attempts to claim came to, in the words of `Claim-Result` and of the errors' codes.
     pub attempts: BTreeMap<&'static str, u64>,
+    #[schema(inline)]
     pub turned_away: TurnedAwayCounts,
     /// Answers of every route by their status.
+    #[schema(value_type = BTreeMap<String, u64>)]
     pub responses: BTreeMap<u16, u64>,
     /// Users and addresses on the blacklist.
     pub blocks: u64,
+    #[schema(inline)]
     pub switches: Switches,
 }
 

@@ -56,7 +56,9 @@ async fn a_name_made_of_another_languages_syntax_is_a_name_from_end_to_end() {
         let held = client.list(&encoded(&customer), &customer_token).await.json();
         assert_eq!(held["data"], json!([{"name": name, "stock": 7, "description": name, "saler": saler}]));
         let offered = client.list(&encoded(&saler), &customer_token).await.json();
-        let item = json!({"name": name, "stock": 7, "description": name, "amount": 3, "left": 2});
+        let mut item = json!({"name": name, "stock": 7, "description": name, "amount": 3, "left": 2});
+        item["product_id"] = offered["data"][0]["product_id"].clone();
+        item["scheduled"] = json!(false);
         assert_eq!(offered["data"], json!([item]));
         app.settle().await;
         let holders = client.get(&format!("{base}/{}/claims", encoded(name)), &saler_token).await.json();

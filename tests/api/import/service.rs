@@ -46,7 +46,9 @@ async fn imported_users_log_in_hold_what_they_held_and_claim_what_is_left() {
     assert_eq!(client.claim("sara", "c", &late).await.result(), "sold-out");
     let offered = client.list("sara", &bob).await.json()["data"].clone();
     let of_c = offered.as_array().and_then(|items| items.iter().find(|item| item["name"] == "c")).cloned();
-    let wanted = json!({"name": "c", "stock": 7, "description": "nice", "amount": 3, "left": 0});
+    let mut wanted =
+        json!({"name": "c", "stock": 7, "description": "nice", "amount": 3, "left": 0, "scheduled": false});
+    wanted["product_id"] = of_c.as_ref().map(|item| item["product_id"].clone()).unwrap_or_default();
     assert_eq!(of_c, Some(wanted));
 
     eventually("the hash is replaced", || async {
