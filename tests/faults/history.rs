@@ -12,7 +12,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use couponrush::now_ms;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 pub type Coupon = u64;
 pub type User = u64;
@@ -156,6 +157,7 @@ pub struct Backlog {
 pub struct RedisCounts {
     pub live: String,
     pub outbox: u64,
+    #[serde(deserialize_with = "by_text")]
     pub coupons: BTreeMap<Coupon, CouponInRedis>,
 }
 
@@ -169,6 +171,7 @@ pub struct CouponInRedis {
 /// Read in one snapshot of MySQL.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MysqlCounts {
+    #[serde(deserialize_with = "by_text")]
     pub coupons: BTreeMap<Coupon, CouponInMysql>,
     pub poisoned: u64,
 }
@@ -211,4 +214,10 @@ impl Recorder {
         inner.1.flush().expect("the history can be written");
         inner.0.clone()
     }
+}
+
+/// A map whose keys are texts, as all of JSON's are: inside of an event serde does not make numbers of them by itself.
+fn by_text<'de, D: Deserializer<'de>, V: Deserialize<'de>>(from: D) -> Result<BTreeMap<Coupon, V>, D::Error> {
+    let map = BTreeMap::<String, V>::deserialize(from)?;
+    map.into_iter().map(|(key, value)| Ok((key.parse().map_err(D::Error::custom)?, value))).collect()
 }

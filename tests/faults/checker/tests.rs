@@ -356,6 +356,9 @@ fn a_history_is_read_as_it_was_written() {
     let mut story = Story::new(1);
     story.sold(10, 100, 1);
     story.changed((1, 2), Change::Sale(sale(0, 1)), Outcome::Unknown);
+    let Settled { redis, mysql } = story.settled.clone();
+    let (redis, mysql) = (Some(redis.counts), Some(mysql.counts));
+    story.note(200, What::Sample(Sample { redis, mysql, backlogs: Vec::new() }));
     for event in &story.history {
         let line = serde_json::to_string(event).expect("an event is JSON");
         assert_eq!(&serde_json::from_str::<Event>(&line).expect("and back"), event, "{line}");
