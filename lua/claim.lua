@@ -49,7 +49,7 @@ if call('GET', KEYS[1]) ~= ARGV[1] then
   return replies
 end
 local time = call('TIME')
-local now = time[1] * 1000 + time[2] / 1000
+local second, now = tonumber(time[1]), time[1] * 1000 + time[2] / 1000
 local room
 
 -- What this call has read, as it has become since. Nobody else changes anything meanwhile.
@@ -75,7 +75,11 @@ local function activity_at(key)
   local activity = activities[key]
   if not activity then
     local counts = call('HMGET', key, 'sold', 'second', 'in_second')
-    activity = {sold = tonumber(counts[1] or 0), in_second = counts[2] == time[1] and tonumber(counts[3]) or 0}
+    local of = tonumber(counts[2] or 0)
+    activity = {
+      sold = tonumber(counts[1] or 0),
+      second = math.max(of, second), in_second = of >= second and tonumber(counts[3]) or 0,
+    }
     activities[key] = activity
   end
   return activity
@@ -129,10 +133,10 @@ local function attempt(key, arg)
     if status ~= '0' then
       return {status == '1' and 'disabled' or 'sold-out'}
     end
-    if tonumber(time[1]) < tonumber(ARGV[arg + 7]) then
+    if second < tonumber(ARGV[arg + 7]) then
       return {'not-started'}
     end
-    if tonumber(time[1]) >= tonumber(ARGV[arg + 8]) then
+    if second >= tonumber(ARGV[arg + 8]) then
       return {'ended'}
     end
     if ARGV[arg + 9] ~= '1' then
@@ -173,6 +177,11 @@ local function attempt(key, arg)
     coupon.claimed, coupon.seq = coupon.claimed + 1, seq
   end
   if counts then
+    -- Counted in the second that its entry names: the clock has gone on since it was read.
+    local of = math.floor(tonumber(string.match(entry, '^%d+')) / 1000)
+    if of > counts.second then
+      counts.second, counts.in_second = of, 0
+    end
     counts.sold, counts.in_second, counts.changed = counts.sold + 1, counts.in_second + 1, true
   end
   call('HSET', holder, field, seq .. ':' .. entry .. ':' .. activity_id)
@@ -194,7 +203,7 @@ for name, coupon in pairs(coupons) do
 end
 for name, counts in pairs(activities) do
   if counts.changed then
-    call('HSET', name, 'sold', counts.sold, 'second', time[1], 'in_second', counts.in_second)
+    call('HSET', name, 'sold', counts.sold, 'second', counts.second, 'in_second', counts.in_second)
   end
 end
 return replies
