@@ -38,7 +38,8 @@ async fn an_operator_sees_what_happens_and_blocks_one() {
         }
         root.reads("attempts.claimed").await;
         root.reads("state.storing").await;
-        assert_eq!(root.script("return document.querySelectorAll('.banner').length").await, 0, "all is well");
+        let banners = "return document.querySelectorAll('.banner').length";
+        root.until("all is well", async || root.script(banners).await == 0).await;
 
         root.presses("admin.view-blacklist").await;
         root.expect_error("404");

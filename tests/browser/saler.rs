@@ -58,7 +58,6 @@ impl Browser {
 
     /// Pastes a code at the counter and looks at it.
     async fn check(&self, token: &str) {
-        self.script("document.getElementById('token').focus()").await;
         self.fill("token", token).await;
         self.presses("check.look").await;
     }
