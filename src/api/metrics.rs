@@ -90,8 +90,8 @@ fn ledger(page: &mut Exposition, shared: &Shared, report: &LedgerReport) {
     page.counter("couponrush_ledger_stored_total", "rows added to claims", report.stored);
     page.counter("couponrush_ledger_poisoned_total", "claims that could not be stored", report.poisoned);
     page.counter("couponrush_ledger_failures_total", "transactions that failed and were repeated", state.failures());
-    page.histogram("couponrush_ledger_batch_claims", "claims of a transaction", &state.batches);
-    page.histogram("couponrush_ledger_batch_duration_seconds", "how long a transaction took", &state.batch_times);
+    page.histogram("couponrush_ledger_batch_claims", "claims of a transaction", &state.batches.claims);
+    page.histogram("couponrush_ledger_batch_duration_seconds", "how long a transaction took", &state.batches.times);
     let outbox = shared.health.outbox();
     let entries = "claims in Redis that MySQL may not have yet, of all instances";
     page.gauge_if_known("couponrush_outbox_entries", entries, outbox.map(|outbox| outbox.entries));
@@ -100,7 +100,7 @@ fn ledger(page: &mut Exposition, shared: &Shared, report: &LedgerReport) {
 }
 
 fn stores(page: &mut Exposition, shared: &Shared) {
-    let redis = "calls to Redis, until they were answered or given up";
+    let redis = "calls to Redis but attempts', until they were answered or given up";
     page.histogram("couponrush_redis_call_duration_seconds", redis, shared.health.link.times());
     let mysql = "statements of MySQL but the ledger's, until they were answered or given up";
     page.histogram("couponrush_mysql_statement_duration_seconds", mysql, shared.db.times());

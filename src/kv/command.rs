@@ -30,13 +30,6 @@ impl Command {
         self
     }
 
-    /// Adds the arguments of another.
-    pub(super) fn append(&mut self, other: &Self) -> &mut Self {
-        self.count += other.count;
-        self.packed.extend_from_slice(&other.packed);
-        self
-    }
-
     /// How many arguments it has.
     pub(super) fn count(&self) -> usize {
         self.count
@@ -44,10 +37,16 @@ impl Command {
 
     /// Appends the whole command to `buffer`.
     pub(super) fn write_to(&self, buffer: &mut Vec<u8>) {
+        Self::write_all(&[self], buffer);
+    }
+
+    /// Appends the command that these are the parts of.
+    pub(super) fn write_all(parts: &[&Self], buffer: &mut Vec<u8>) {
+        let count: usize = parts.iter().map(|part| part.count).sum();
         buffer.push(b'*');
-        buffer.extend_from_slice(Decimal::new(self.count as u64).as_bytes());
+        buffer.extend_from_slice(Decimal::new(count as u64).as_bytes());
         buffer.extend_from_slice(b"\r\n");
-        buffer.extend_from_slice(&self.packed);
+        parts.iter().for_each(|part| buffer.extend_from_slice(&part.packed));
     }
 }
 

@@ -84,8 +84,7 @@ impl Connection {
     /// # Errors
     /// [`KvError`]; a reply that comes too late is [`KvError::TimedOut`], also where it was read.
     pub async fn call(&self, cmd: &Cmd, wait: Duration) -> Result<Value, KvError> {
-        let began = Instant::now();
-        value(&self.exchange(1, (began, wait), |buffer| buffer.extend_from_slice(&cmd.get_packed_command())).await?)
+        value(&self.exchange(1, wait, |buffer| buffer.extend_from_slice(&cmd.get_packed_command())).await?)
     }
 
     /// Calls a script, and loads the scripts again where the server has forgotten them.
@@ -93,11 +92,13 @@ impl Connection {
     /// # Errors
     /// As [`Connection::call`], and [`KvError::Unreadable`] for a reply that is not an array of words.
     pub async fn eval(&self, command: &Command, wait: Duration) -> Result<Reply, KvError> {
-        self.repeat_without_script(wait, || self.pipe.call(1, |buffer| command.write_to(buffer))).await
+        let send = || self.pipe.call(1, |buffer| command.write_to(buffer));
+        self.timed(self.repeat_without_script(wait, send)).await
     }
 
     /// Calls a script that takes many cases with one of them. Those that leave together are one call: they name the same
-    /// `shared`, which stands for the keys and arguments that `begin` adds; `case` adds this one's own.
+    /// `shared`, which stands for the keys and arguments that `begin` adds; `case` adds this one's own. Not among the
+    /// connection's times: who makes so many of them takes his own.
     ///
     /// # Errors
     /// As [`Connection::eval`]; an error may be this case's alone.
@@ -118,13 +119,13 @@ impl Connection {
         wait: Duration,
         send: impl Fn() -> Result<Replies<'a>, KvError>,
     ) -> Result<Reply, KvError> {
-        let began = Instant::now();
+        let deadline = Instant::now() + wait;
         let reloads = self.reloads.load(Ordering::SeqCst);
-        match Reply::new(self.in_time((began, wait), send()?).await?) {
+        match Reply::new(in_time(deadline, send()?).await?) {
             Err(error) if error.is_no_script() => {
                 // The script did not run, whatever becomes of loading it.
                 self.reload_scripts(reloads, wait).await.map_err(|_| KvError::NotConnected)?;
-                Reply::new(self.in_time((began, wait), send()?).await?)
+                Reply::new(in_time(deadline, send()?).await?)
             }
             other => other,
         }
@@ -136,8 +137,7 @@ impl Connection {
     /// As [`Connection::call`]; a command that Redis answers with an error fails the whole.
     pub async fn call_all(&self, pipeline: &redis::Pipeline, wait: Duration) -> Result<Vec<Value>, KvError> {
         let packed = pipeline.get_packed_pipeline();
-        let sent = (Instant::now(), wait);
-        let replies = self.exchange(pipeline.len(), sent, |buffer| buffer.extend_from_slice(&packed)).await?;
+        let replies = self.exchange(pipeline.len(), wait, |buffer| buffer.extend_from_slice(&packed)).await?;
         each(&replies, value)
     }
 
@@ -148,32 +148,29 @@ impl Connection {
     /// As [`Connection::call_all`] and [`Connection::eval`].
     pub async fn eval_all(&self, commands: &[Command], wait: Duration) -> Result<Vec<Reply>, KvError> {
         let pack = |buffer: &mut Vec<u8>| commands.iter().for_each(|command| command.write_to(buffer));
-        let replies = self.exchange(commands.len(), (Instant::now(), wait), pack).await?;
+        let replies = self.exchange(commands.len(), wait, pack).await?;
         each(&replies, |reply| Reply::new(reply.to_vec()))
     }
 
     async fn exchange(
         &self,
         replies: usize,
-        (began, wait): (Instant, Duration),
+        wait: Duration,
         pack: impl FnOnce(&mut Vec<u8>),
     ) -> Result<Vec<u8>, KvError> {
         if replies == 0 {
             return Ok(Vec::new());
         }
-        self.in_time((began, wait), self.pipe.call(replies, pack)?).await
+        let sent = self.pipe.call(replies, pack)?;
+        self.timed(in_time(Instant::now() + wait, sent)).await
     }
 
-    /// Waits for replies until `wait` is over.
-    async fn in_time(&self, (began, wait): (Instant, Duration), replies: Replies<'_>) -> Result<Vec<u8>, KvError> {
-        let bytes = tokio::time::timeout_at((began + wait).into(), replies).await;
-        let took = began.elapsed();
-        self.times.note_time(took);
-        // The timer is looked at only when the task is polled: a worker that was held up would take a late reply.
-        if took > wait {
-            return Err(KvError::TimedOut);
-        }
-        bytes.unwrap_or(Err(KvError::TimedOut))
+    /// Notes how long a call takes.
+    async fn timed<T>(&self, call: impl Future<Output = T>) -> T {
+        let began = Instant::now();
+        let result = call.await;
+        self.times.note_time(began.elapsed());
+        result
     }
 
     async fn load_scripts(&self, wait: Duration) -> Result<(), KvError> {
@@ -205,6 +202,16 @@ impl Connection {
         self.server_ms_at_origin.store(seconds * 1_000 + micros / 1_000 - middle, Ordering::Relaxed);
         Ok(())
     }
+}
+
+/// Waits for replies until the deadline.
+async fn in_time(deadline: Instant, replies: Replies<'_>) -> Result<Vec<u8>, KvError> {
+    let bytes = tokio::time::timeout_at(deadline.into(), replies).await;
+    // The timer is looked at only when the task is polled: a worker that was held up would take a late reply.
+    if Instant::now() > deadline {
+        return Err(KvError::TimedOut);
+    }
+    bytes.unwrap_or(Err(KvError::TimedOut))
 }
 
 fn elapsed_ms(origin: Instant) -> i64 {

@@ -58,11 +58,11 @@ impl Script {
         command
     }
 
-    /// `EVALSHA` of this script with keys and arguments that are packed already.
-    pub(super) fn call_of(self, keys: &Command, arguments: &Command) -> Command {
-        let mut command = Command::begin(2, &SCRIPTS[self as usize].call);
-        command.arg(keys.count()).append(keys).append(arguments);
-        command
+    /// Appends `EVALSHA` of this script with keys and arguments that are packed already.
+    pub(super) fn write_call(self, keys: &Command, arguments: &Command, buffer: &mut Vec<u8>) {
+        let mut begin = Command::begin(2, &SCRIPTS[self as usize].call);
+        begin.arg(keys.count());
+        Command::write_all(&[&begin, keys, arguments], buffer);
     }
 
     /// The source of every script, to be loaded into a server.

@@ -47,6 +47,6 @@ impl Together {
 
     /// Appends the whole call to `buffer`.
     pub(super) fn write_to(&self, buffer: &mut Vec<u8>) {
-        self.script.call_of(&self.keys, &self.arguments).write_to(buffer);
+        self.script.write_call(&self.keys, &self.arguments, buffer);
     }
 }
