@@ -109,8 +109,8 @@ impl Shared {
 
 /// Every route for users.
 pub fn routes(config: &mut web::ServiceConfig) {
-    pages::routes(config);
     serve(config, paths());
+    pages::routes(config);
 }
 
 /// The routes that operators have on a listener of their own.
@@ -186,7 +186,8 @@ fn refuse(path: &str, error: ApiError) -> HttpResponse {
 }
 
 /// What every answer has in common: Camel-Case header names (existing plans extract with a case-sensitive expression),
-/// `Cache-Control: no-store` unless it says otherwise, a request id; and no body over the limit gets as far as a handler that ignores it.
+/// `Cache-Control: no-store` unless it says otherwise, a request id; and no body over the limit gets as far as a handler
+/// that ignores it.
 pub async fn finish<B: MessageBody>(
     mut request: ServiceRequest,
     next: Next<B>,

@@ -8,11 +8,11 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{
     self, AcceptEncoding, Encoding, EntityTag, Header, HeaderName, HeaderValue, IfNoneMatch,
 };
-use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, Route, guard, web};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use bytes::Bytes;
 
 use super::error::{ApiError, Code};
-use super::route::not_allowed;
+use super::route::{get, not_allowed};
 use super::{Shared, refuse};
 use crate::assets::{self, Asset};
 
@@ -46,11 +46,6 @@ pub fn routes(config: &mut web::ServiceConfig) {
     }
     let assets = web::resource("/assets/{name:.*}").route(get().to(show_asset));
     config.service(assets.default_service(not_allowed(METHODS.to_owned())));
-}
-
-/// GET, and HEAD with it.
-fn get() -> Route {
-    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
 }
 
 /// A page; while pages are switched off, a plain one that says so, but to operators.

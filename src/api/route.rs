@@ -34,8 +34,7 @@ impl Path {
         Args: FromRequest + 'static,
         F::Output: Responder + 'static,
     {
-        let route = web::route().guard(guard::Any(guard::Get()).or(guard::Head()));
-        self.with(HttpMethod::Get, route.to(handler), describe)
+        self.with(HttpMethod::Get, get().to(handler), describe)
     }
 
     pub fn post<F, Args>(self, handler: F, describe: Describe) -> Self
@@ -100,6 +99,11 @@ impl Path {
         }
         (without_expressions(self.template), item)
     }
+}
+
+/// GET, and HEAD with it.
+pub fn get() -> Route {
+    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
 }
 
 /// 405 for every method but these.

@@ -1,6 +1,6 @@
 //! The table of all routes, with a body that each would take.
 
-/// A route as `src/api` writes it.
+/// A route as the OpenAPI document writes it.
 pub struct Route {
     pub methods: &'static [&'static str],
     pub path: &'static str,
@@ -57,7 +57,7 @@ pub const ROUTES: &[Route] = &[
     reads("/docs/{file}"),
     spoils(&["GET", "PUT"], "/admin/limits", LIMITS),
     spoils(&["GET", "PUT"], "/admin/switches", SWITCHES),
-    spoils(&["GET", "PUT", "DELETE"], "/admin/blacklist/{kind:users|ips}/{value}", r#"{"seconds":5}"#),
+    spoils(&["GET", "PUT", "DELETE"], "/admin/blacklist/{kind}/{value}", r#"{"seconds":5}"#),
     reads("/healthz"),
     reads("/readyz"),
 ];
