@@ -52,6 +52,7 @@ pub struct Slot<'a> {
 pub struct NoSlot;
 
 /// What both ends of the ledger share.
+#[derive(Default)]
 pub struct State {
     /// The loading under which outbox entries may be deleted and swept.
     live: ArcSwapOption<Live>,
@@ -69,9 +70,13 @@ pub struct State {
     stored: AtomicU64,
     poisoned: AtomicU64,
     failures: AtomicU64,
-    /// Claims of each transaction that was committed, and how long it took.
-    pub batches: Histogram,
-    pub batch_times: Histogram,
+    pub batches: Batches,
+}
+
+/// Claims of each transaction that was committed, and how long it took.
+pub struct Batches {
+    pub claims: Histogram,
+    pub times: Histogram,
 }
 
 impl Ledger {
@@ -134,22 +139,9 @@ impl Slot<'_> {
     }
 }
 
-impl Default for State {
+impl Default for Batches {
     fn default() -> Self {
-        Self {
-            live: ArcSwapOption::default(),
-            oldest: Mutex::default(),
-            accepted: AtomicU64::default(),
-            settled: AtomicU64::default(),
-            late: AtomicU64::default(),
-            sweeping: AtomicBool::default(),
-            contradicted: AtomicU32::default(),
-            stored: AtomicU64::default(),
-            poisoned: AtomicU64::default(),
-            failures: AtomicU64::default(),
-            batches: Histogram::of_sizes(),
-            batch_times: Histogram::of_times(),
-        }
+        Self { claims: Histogram::of_sizes(), times: Histogram::of_times() }
     }
 }
 

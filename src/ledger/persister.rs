@@ -278,8 +278,8 @@ impl Persister {
         let began = Instant::now();
         let connection = self.connect().await?;
         let stored = within("store claims", wait, claims::store(connection, shard, epoch, claims)).await?;
-        self.state.batches.note(claims.len() as u64);
-        self.state.batch_times.note_time(began.elapsed());
+        self.state.batches.claims.note(claims.len() as u64);
+        self.state.batches.times.note_time(began.elapsed());
         Ok(stored)
     }
 

@@ -165,7 +165,8 @@ impl Rebuild<'_> {
         }
     }
 
-    /// Stores everything the outbox has, under `epoch`, which the row still has. `true`: some of it contradicts what MySQL has.
+    /// Stores everything the outbox has, under `epoch`, which the row still has. `true`: some of it contradicts what MySQL
+    /// has.
     async fn drain_outbox(&self, epoch: Epoch) -> Result<bool, RecoveryError> {
         let mut mysql = self.recovery.db.connect_alone().await?;
         within("drain outbox", claims::prepare(&mut mysql)).await?;

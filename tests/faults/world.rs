@@ -225,13 +225,13 @@ impl World {
     /// # Panics
     /// Where one has died by itself, or takes too long.
     pub async fn ready(&mut self) {
-        self.others_are_ready(usize::MAX).await;
+        self.ready_but(None).await;
     }
 
-    /// Waits until every instance but this one can sell.
-    pub async fn others_are_ready(&mut self, but: usize) {
+    /// Waits until every instance, or every one but this, can sell.
+    pub async fn ready_but(&mut self, but: Option<usize>) {
         let deadline = Instant::now() + READY_WAIT;
-        for instance in (0..self.instances.len()).filter(|instance| *instance != but) {
+        for instance in (0..self.instances.len()).filter(|instance| Some(*instance) != but) {
             while !is_ready(&self.http, self.instances[instance].ops).await {
                 assert!(self.instances[instance].process.is_running(), "instance {instance} has ended by itself");
                 assert!(Instant::now() < deadline, "I10: instance {instance} is not ready within {READY_WAIT:?}");
@@ -249,12 +249,12 @@ impl World {
     /// Waits until MySQL has what instances knew that have died since: what only they and Redis know is promised to nobody
     /// who then loses Redis.
     pub async fn ready_for_a_loss(&mut self) {
-        self.ready_for_a_loss_but(usize::MAX).await;
+        self.ready_for_a_loss_but(None).await;
     }
 
     /// The same where this instance is dead.
-    pub async fn ready_for_a_loss_but(&mut self, dead: usize) {
-        self.others_are_ready(dead).await;
+    pub async fn ready_for_a_loss_but(&mut self, dead: Option<usize>) {
+        self.ready_but(dead).await;
         self.until_the_dead_are_stored().await;
     }
 

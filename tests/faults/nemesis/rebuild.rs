@@ -31,7 +31,7 @@ pub async fn overtake(world: &mut World, first: &str, second: &str) {
     world.kill(one);
     world.kill(other);
     world.revive_to_stop(one, first);
-    world.ready_for_a_loss_but(other).await;
+    world.ready_for_a_loss_but(Some(other)).await;
     flush(world).await;
     until("the first instance stops", || async { world.instances[one].process.is_frozen() }).await;
     world.revive_to_stop(other, second);

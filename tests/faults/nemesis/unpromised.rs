@@ -21,7 +21,7 @@ pub async fn strike(world: &mut World, random: &mut Random) {
     flush(world).await;
     // Until they have noticed.
     tokio::time::sleep(Duration::from_secs(1)).await;
-    world.others_are_ready(FROZEN).await;
+    world.ready_but(Some(FROZEN)).await;
     tokio::time::sleep(random.millis(0, 1_000)).await;
     world.instances[FROZEN].process.thaw();
 }
