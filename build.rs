@@ -17,6 +17,8 @@ use sha2::{Digest, Sha256};
 
 /// What libraries import by name, and where it is.
 const BY_NAME: [(&str, &str); 1] = [("preact", "vendor/preact.js")];
+/// Libraries that are no modules, and the name that each defines: it becomes what the module has to give.
+const SCRIPTS: [(&str, &str); 1] = [("vendor/uplot.js", "uPlot")];
 /// Replaced by the page's modules.
 const PRELOADS: &str = "<!-- modulepreload -->";
 /// Hex digits of a hash in a name.
@@ -102,7 +104,11 @@ impl Site {
         above.push(path.to_owned());
         if path.ends_with(".js") {
             let text = String::from_utf8(bytes).expect("modules are UTF-8");
-            bytes = self.link(path, &text, above, &mut imports).into_bytes();
+            let mut linked = self.link(path, &text, above, &mut imports);
+            if let Some((_, name)) = SCRIPTS.iter().find(|(known, _)| *known == path) {
+                writeln!(linked, "export default {name};").expect("a string takes everything");
+            }
+            bytes = linked.into_bytes();
         } else if path.ends_with(".css") {
             let text = String::from_utf8(bytes).expect("style sheets are UTF-8");
             bytes = self.inline(path, &text, above).into_bytes();

@@ -8,10 +8,9 @@ use serde_json::json;
 
 use crate::helpers::{Answer, Client, RedisServer, Stores, TestApp, without_rates};
 
-/// Bytes of everything that the first view asks for, with its header lines, as compressed.
+/// Bytes of everything that the first view asks for, with its header lines, as compressed. Other views, and what charts
+/// need, come later.
 const FIRST_VIEW_BYTES_MAX: usize = 60_000;
-/// The same of the pages of people who work here; what charts need comes after the first view.
-const STAFF_BYTES_MAX: usize = 75_000;
 /// How long a page may take while the sale is saturated.
 const PAGE_WAIT: Duration = Duration::from_secs(1);
 
@@ -116,7 +115,7 @@ async fn each_form_is_sent_to_who_takes_it_and_the_smallest_first() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_view_is_small() {
     let app = TestApp::start().await;
-    for (view, bytes_max) in [("/", FIRST_VIEW_BYTES_MAX), ("/saler", STAFF_BYTES_MAX), ("/admin", STAFF_BYTES_MAX)] {
+    for view in ["/", "/saler", "/admin"] {
         let page = app.client().get(view, "").await;
         let mut bytes = 0;
         for path in assets(&page.text).iter().map(String::as_str).chain([view]) {
@@ -124,7 +123,8 @@ async fn the_first_view_is_small() {
             let lines = answer.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
             bytes += length + lines.sum::<usize>();
         }
-        assert!(bytes < bytes_max, "{view}: {bytes} bytes");
+        eprintln!("{view}: {bytes} bytes");
+        assert!(bytes < FIRST_VIEW_BYTES_MAX, "{view}: {bytes} bytes");
     }
 }
 

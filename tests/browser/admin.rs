@@ -52,8 +52,12 @@ async fn an_operator_sees_what_happens_and_blocks_one() {
         root.presses("blacklist.for-0").await;
         root.sees(&language.says_with("blacklist.is-out-for-ever", &[("value", "mallory")])).await;
         assert_eq!(shop.client().log_in("mallory", crate::helpers::PASSWORD).await.status, 403);
+        root.presses("admin.view-health").await;
+        root.presses("admin.view-blacklist").await;
+        root.press("mallory").await; // in the list
         root.presses("blacklist.let-in").await;
         root.sees(&language.says_with("blacklist.is-in", &[("value", "mallory")])).await;
+        root.reads("blacklist.empty").await;
         root.assert_fits().await;
         root.close().await;
     }

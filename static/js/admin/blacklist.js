@@ -1,31 +1,43 @@
-// Who is kept out: looked up, put there, and let in again, one by one.
+// Who is kept out: all of them in a list; looked up, put there, and let in again, one by one.
 
 import { call, part } from "../shared/api.js";
 import { t, toTime } from "../shared/i18n.js";
-import { Notice } from "../shared/shell.js";
+import { Stale, usePoll } from "../shared/poll.js";
+import { link } from "../shared/route.js";
+import { Empty, Notice, Skeleton } from "../shared/shell.js";
 import { html, useState } from "../shared/view.js";
 import { Field, Form, useForm } from "../staff/form.js";
-import { Facts } from "../staff/page.js";
+import { Facts, Pages } from "../staff/page.js";
 import { refusalText } from "../staff/refusal.js";
 
 /** How long somebody can be kept out; 0 is for ever. */
 const TIMES = [600, 3_600, 86_400, 604_800, 0];
 
-/** @param {{status: any}} props as `/admin/status` has it */
-export function Blacklist({ status }) {
+/** Blocks of one page. */
+const PAGE = 100;
+const REFRESH_MS = 5_000;
+
+/** @param {{status: any, page: number}} props `status`: as `/admin/status` has it; `page`: of the list, from 1 */
+export function Blacklist({ status, page }) {
     const [found, setFound] = useState(null);
-    const form = useForm(async ({ kind, value }) => {
+    const { answer: list, failed, again } = usePoll(`/admin/blacklist?page=${page}`, REFRESH_MS);
+    const changed = (found) => {
+        setFound(found);
+        again();
+    };
+    /** What is wrong with the question, by field; nothing where it was answered. */
+    async function look(kind, value) {
         setFound(null);
-        if (value.trim() === "") return { value: t("staff.needed") };
-        const path = `/admin/blacklist/${kind}/${part(value.trim())}`;
+        const path = `/admin/blacklist/${kind}/${part(value)}`;
         const answer = await call("GET", path);
         const isNobody = answer.status === 404 && answer.body?.errMsg === "No such user.";
         if (isNobody) return { value: t("blacklist.nobody") };
         if (answer.status === 400) return { value: t("blacklist.no-address") };
         if (answer.status !== 200 && answer.status !== 404) return { form: refusalText(answer) };
-        setFound({ path, kind, value: value.trim(), block: answer.status === 200 ? answer.body : null, told: null });
+        setFound({ path, kind, value, block: answer.status === 200 ? answer.body : null, told: null });
         return {};
-    });
+    }
+    const form = useForm(({ kind, value }) => (value.trim() === "" ? { value: t("staff.needed") } : look(kind, value.trim())));
     return html`
         <h1>${t("admin.view-blacklist")}</h1>
         <p>${t("blacklist.how")} ${status && t("blacklist.count", { count: status.blocks })}</p>
@@ -39,8 +51,26 @@ export function Blacklist({ status }) {
                 </div>
             <//>
         </section>
-        <div aria-live="polite">${found && html`<${Found} key=${found.path} found=${found} changed=${setFound} />`}</div>`;
+        <div aria-live="polite">${found && html`<${Found} key=${found.path} found=${found} changed=${changed} />`}</div>
+        <h2 class="section" id="listed">${t("blacklist.list")}</h2>
+        ${failed && html`<${Stale} />`}
+        ${list === undefined && !failed && html`<${Skeleton} lines=${4} />`}
+        ${list === null && html`<${Empty} title=${t(page > 1 ? "blacklist.no-more" : "blacklist.empty")} />`}
+        ${list && html`<${List} blocks=${list.data} onLook=${look} />`}
+        <${Pages} page=${page} isLast=${(list?.data.length ?? 0) < PAGE} href=${(other) => link("blacklist", String(other))} />`;
 }
+
+const List = ({ blocks, onLook }) => html`
+    <div class="table" role="region" aria-labelledby="listed" tabindex="0">
+        <table>
+            <thead><tr>${["value", "until", "since", "by", "reason"].map((column) => html`<th key=${column} scope="col">${t(`blacklist.${column}`)}</th>`)}</tr></thead>
+            <tbody>${blocks.map((block) => html`
+                <tr key=${`${block.kind}/${block.value}`}>
+                    <th scope="row"><button type="button" class="quiet" onClick=${() => onLook(block.kind, block.value)}><bdi>${block.value}</bdi></button></th>
+                    ${facts(block).map(([name, value]) => html`<td key=${name}>${value}</td>`)}
+                </tr>`)}</tbody>
+        </table>
+    </div>`;
 
 function Found({ found, changed }) {
     const { path, value, block, told } = found;
@@ -73,10 +103,12 @@ function toldText(value, block) {
     return block.until === null ? t("blacklist.is-out-for-ever", { value }) : t("blacklist.is-out", { value, time: toTime(block.until) });
 }
 
-const Block = ({ block: { until, since, by, reason } }) => html`
-    <${Facts} facts=${[
-        [t("blacklist.until"), until === null ? t("blacklist.for-ever") : toTime(until)],
-        [t("blacklist.since"), toTime(since)],
-        [t("blacklist.by"), by ? html`<bdi>${by}</bdi>` : t("blacklist.by-itself")],
-        [t("blacklist.reason"), t(`blacklist.reason-${reason}`)],
-    ]} />`;
+const Block = ({ block }) => html`<${Facts} facts=${facts(block)} />`;
+
+/** What there is to say of a block, each with its name. */
+const facts = ({ until, since, by, reason }) => [
+    [t("blacklist.until"), until === null ? t("blacklist.for-ever") : toTime(until)],
+    [t("blacklist.since"), toTime(since)],
+    [t("blacklist.by"), by ? html`<bdi>${by}</bdi>` : t("blacklist.by-itself")],
+    [t("blacklist.reason"), t(`blacklist.reason-${reason}`)],
+];

@@ -5,7 +5,7 @@ import { t, toNumber } from "../shared/i18n.js";
 import { Notice, Skeleton } from "../shared/shell.js";
 import { html, useEffect, useState } from "../shared/view.js";
 import { Field, Form, onlyWrong, useForm, wrongNumber } from "../staff/form.js";
-import { Stale } from "../staff/poll.js";
+import { Stale } from "../shared/poll.js";
 import { refusalAt } from "../staff/refusal.js";
 
 const RATE_MAX = 1_000_000;

@@ -1,6 +1,7 @@
 // The operators' page: how the service is, and what can be done about it.
 
 import { extend, t, useDocument, useLanguage } from "../shared/i18n.js";
+import { lazy } from "../shared/lazy.js";
 import { useRoute } from "../shared/route.js";
 import { html, render } from "../shared/view.js";
 import { StaffPage } from "../staff/page.js";
@@ -9,11 +10,12 @@ import staffZh from "../i18n/staff/zh.js";
 import en from "../i18n/admin/en.js";
 import zh from "../i18n/admin/zh.js";
 import { Banner } from "./banner.js";
-import { Blacklist } from "./blacklist.js";
 import { Health } from "./health.js";
-import { Limits } from "./limits.js";
 import { useStatus } from "./status.js";
-import { Switches } from "./switches.js";
+
+const Limits = lazy(() => import("./limits.js").then((module) => module.Limits));
+const Switches = lazy(() => import("./switches.js").then((module) => module.Switches));
+const Blacklist = lazy(() => import("./blacklist.js").then((module) => module.Blacklist));
 
 extend({ en: { ...staffEn, ...en }, zh: { ...staffZh, ...zh } });
 
@@ -21,17 +23,17 @@ const VIEWS = { "": Health, limits: Limits, switches: Switches, blacklist: Black
 
 function Page() {
     useLanguage();
-    const [asked] = useRoute();
+    const [asked, page] = useRoute();
     const view = Object.hasOwn(VIEWS, asked) ? asked : "";
     useDocument(`${t("admin.title")} · couponrush`);
     const links = Object.keys(VIEWS).map((name) => [`#${name}`, `admin.view-${name || "health"}`, name === view]);
-    return html`<${StaffPage} kind="admin" subtitle=${t("admin.title")} links=${links}><${Content} view=${view} /><//>`;
+    return html`<${StaffPage} kind="admin" subtitle=${t("admin.title")} links=${links}><${Content} view=${view} page=${Number(page) || 1} /><//>`;
 }
 
 /** What is wrong stands above every view. */
-function Content({ view }) {
+function Content({ view, page }) {
     const status = useStatus();
-    return html`<${Banner} ...${status} /><${VIEWS[view]} key=${view} ...${status} />`;
+    return html`<${Banner} ...${status} /><${VIEWS[view]} key=${view} page=${page} ...${status} />`;
 }
 
 const place = document.getElementById("page");

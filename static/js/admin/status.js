@@ -4,7 +4,7 @@
 // answered, or it has started anew, there is a gap.
 
 import { useRef } from "../shared/view.js";
-import { usePoll } from "../staff/poll.js";
+import { usePoll } from "../shared/poll.js";
 
 const ASK_EVERY_MS = 2_000;
 /** What charts show. */

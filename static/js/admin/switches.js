@@ -5,7 +5,7 @@ import { t } from "../shared/i18n.js";
 import { Notice, Skeleton } from "../shared/shell.js";
 import { html, useState } from "../shared/view.js";
 import { Badge } from "../staff/page.js";
-import { Stale, usePoll } from "../staff/poll.js";
+import { Stale, usePoll } from "../shared/poll.js";
 import { refusalText } from "../staff/refusal.js";
 import { Confirm } from "./confirm.js";
 

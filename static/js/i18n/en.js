@@ -12,6 +12,8 @@ export default {
     "shell.loading": "Loading",
     "shell.unreachable": "No connection to the service. Trying again by itself; nothing is lost.",
     "shell.try-again": "Try again",
+    "shell.missing": "This part of the page did not arrive. Nothing was changed.",
+    "shell.reload": "Load the page again",
 
     "login.title-customer": "Log in to take part",
     "login.title-saler": "Merchants, log in",

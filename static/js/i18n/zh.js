@@ -12,6 +12,8 @@ export default {
     "shell.loading": "正在加载",
     "shell.unreachable": "暂时连不上服务，正在自动重试，不会丢失任何内容。",
     "shell.try-again": "重试",
+    "shell.missing": "页面的这一部分没有加载成功，没有任何更改。",
+    "shell.reload": "重新加载",
 
     "login.title-customer": "登录后参加抢购",
     "login.title-saler": "商家登录",

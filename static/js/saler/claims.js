@@ -6,7 +6,7 @@ import { link } from "../shared/route.js";
 import { expire, session } from "../shared/session.js";
 import { Empty, Notice, Skeleton } from "../shared/shell.js";
 import { html, useState } from "../shared/view.js";
-import { Stale, usePoll } from "../staff/poll.js";
+import { Stale, usePoll } from "../shared/poll.js";
 import { useCoupon } from "./offers.js";
 
 /** Numbers of one page. */

@@ -9,7 +9,7 @@ import { Empty, Notice, Skeleton } from "../shared/shell.js";
 import { html, useState } from "../shared/view.js";
 import { Field, Form, useForm, wrongNumber } from "../staff/form.js";
 import { Badge, Facts, LinkButton } from "../staff/page.js";
-import { Stale } from "../staff/poll.js";
+import { Stale } from "../shared/poll.js";
 import { refusalAt, refusalText } from "../staff/refusal.js";
 import { SaleState } from "./coupons.js";
 import { Live } from "./live.js";

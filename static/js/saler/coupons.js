@@ -2,11 +2,11 @@
 
 import { useServerSeconds } from "../shared/clock.js";
 import { t, toTime } from "../shared/i18n.js";
+import { Stale } from "../shared/poll.js";
 import { link } from "../shared/route.js";
 import { Empty, Progress, Skeleton } from "../shared/shell.js";
 import { html } from "../shared/view.js";
-import { Badge, LinkButton } from "../staff/page.js";
-import { Stale } from "../staff/poll.js";
+import { Badge, LinkButton, Pages } from "../staff/page.js";
 import { PAGE, STATE_KINDS, foremost, stateOf, useActivities, useCoupons } from "./offers.js";
 
 /** @param {{page: number}} props from 1 */
@@ -53,15 +53,4 @@ export function SaleState({ activity, scheduled, left, now }) {
     if (state === "open" && left === 0) return html`<${Badge}>${t("saler.all-gone")}<//>`;
     const [key, time] = state === "before" ? ["saler.from", activity.start_time] : ["saler.until", activity.end_time];
     return html`<${Badge} kind=${STATE_KINDS[state]}>${t(`sale.state-${state}`)}<//>${" "}${t(key, { time: toTime(time) })}`;
-}
-
-/** The way to the pages before and after this one. @param {{page: number, isLast: boolean, href: (page: number) => string}} props */
-export function Pages({ page, isLast, href }) {
-    if (page <= 1 && isLast) return null;
-    return html`
-        <nav class="pages" aria-label=${t("staff.pages")}>
-            ${page > 1 && html`<${LinkButton} outline=${true} href=${href(page - 1)}>← ${t("staff.previous")}<//>`}
-            <span>${t("staff.page", { page })}</span>
-            ${!isLast && html`<${LinkButton} outline=${true} href=${href(page + 1)}>${t("staff.next")} →<//>`}
-        </nav>`;
 }

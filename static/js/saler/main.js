@@ -1,6 +1,7 @@
 // The merchants' page: what they offer, when it is sold, how it goes, and the counter where coupons are used.
 
 import { extend, t, useDocument, useLanguage } from "../shared/i18n.js";
+import { lazy } from "../shared/lazy.js";
 import { useRoute } from "../shared/route.js";
 import { html, render } from "../shared/view.js";
 import { StaffPage } from "../staff/page.js";
@@ -8,12 +9,14 @@ import staffEn from "../i18n/staff/en.js";
 import staffZh from "../i18n/staff/zh.js";
 import en from "../i18n/saler/en.js";
 import zh from "../i18n/saler/zh.js";
-import { Check } from "./check.js";
-import { Claims } from "./claims.js";
-import { Coupon } from "./coupon.js";
 import { Coupons } from "./coupons.js";
-import { NewCoupon } from "./new_coupon.js";
-import { ChangeSale, NewSale } from "./sale_form.js";
+
+const Check = lazy(() => import("./check.js").then((module) => module.Check));
+const Claims = lazy(() => import("./claims.js").then((module) => module.Claims));
+const Coupon = lazy(() => import("./coupon.js").then((module) => module.Coupon));
+const NewCoupon = lazy(() => import("./new_coupon.js").then((module) => module.NewCoupon));
+const NewSale = lazy(() => import("./sale_form.js").then((module) => module.NewSale));
+const ChangeSale = lazy(() => import("./sale_form.js").then((module) => module.ChangeSale));
 
 extend({ en: { ...staffEn, ...en }, zh: { ...staffZh, ...zh } });
 

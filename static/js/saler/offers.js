@@ -3,7 +3,7 @@
 import { part } from "../shared/api.js";
 import { session } from "../shared/session.js";
 import { useEffect, useState } from "../shared/view.js";
-import { usePoll } from "../staff/poll.js";
+import { usePoll } from "../shared/poll.js";
 
 /** What the service gives at once. */
 export const PAGE = 20;

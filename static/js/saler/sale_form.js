@@ -10,7 +10,7 @@ import { link } from "../shared/route.js";
 import { Empty, Skeleton } from "../shared/shell.js";
 import { html } from "../shared/view.js";
 import { Field, Form, onlyWrong, useForm, wrongName, wrongNumber } from "../staff/form.js";
-import { Stale } from "../staff/poll.js";
+import { Stale } from "../shared/poll.js";
 import { refusalAt } from "../staff/refusal.js";
 import { useActivities, useCoupon } from "./offers.js";
 

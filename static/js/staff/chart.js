@@ -1,7 +1,7 @@
 // Lines over time, drawn by uPlot in the page's colours.
 //
-// The library is as large as all the rest of a page, and comes with the first chart. A chart is a picture: what it says is in its label too, for whoever cannot see it, and the latest numbers stand beside it
-// as text.
+// The library comes with the first chart. A chart is a picture: what it says is in its label too, for whoever cannot see it, and
+// the latest numbers stand beside it as text.
 
 import { toClock, toNumber, useLanguage } from "../shared/i18n.js";
 import { html, useEffect, useRef, useState } from "../shared/view.js";

@@ -37,6 +37,17 @@ function Elsewhere({ kind, wanted }) {
 export const LinkButton = ({ href, outline, children }) => html`
     <a class="button ${outline ? "outline" : ""}" role="button" href=${href}>${children}</a>`;
 
+/** The way to the pages before and after this one. @param {{page: number, isLast: boolean, href: (page: number) => string}} props */
+export function Pages({ page, isLast, href }) {
+    if (page <= 1 && isLast) return null;
+    return html`
+        <nav class="pages" aria-label=${t("staff.pages")}>
+            ${page > 1 && html`<${LinkButton} outline=${true} href=${href(page - 1)}>← ${t("staff.previous")}<//>`}
+            <span>${t("staff.page", { page })}</span>
+            ${!isLast && html`<${LinkButton} outline=${true} href=${href(page + 1)}>${t("staff.next")} →<//>`}
+        </nav>`;
+}
+
 /** Numbers with their names. @param {{facts: [string, any][]}} props */
 export const Facts = ({ facts }) => html`
     <dl class="numbers">${facts.map(([name, value]) => html`<div key=${name}><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>`;

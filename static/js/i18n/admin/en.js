@@ -150,6 +150,9 @@ export default {
 
     "blacklist.how": "Who is on the blacklist cannot claim or log in. Look somebody up to see, block or let in.",
     "blacklist.count": "On it now: {count}.",
+    "blacklist.list": "Everybody on it",
+    "blacklist.empty": "Nobody is on the blacklist",
+    "blacklist.no-more": "Nobody is on this page",
     "blacklist.kind": "Who",
     "blacklist.users": "A user, by name",
     "blacklist.ips": "An address",

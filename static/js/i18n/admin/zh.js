@@ -150,6 +150,9 @@ export default {
 
     "blacklist.how": "黑名单上的人不能领取和登录。请先查找，再封禁或解除。",
     "blacklist.count": "现有 {count} 个。",
+    "blacklist.list": "黑名单",
+    "blacklist.empty": "黑名单是空的",
+    "blacklist.no-more": "这一页没有内容",
     "blacklist.kind": "对象",
     "blacklist.users": "用户（用户名）",
     "blacklist.ips": "地址",
