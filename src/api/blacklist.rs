@@ -1,4 +1,4 @@
-//! What admins do to keep somebody out: `/admin/blacklist/{users|ips}/{value}`.
+//! What admins do to keep somebody out: `/admin/blacklist`, and `/admin/blacklist/{users|ips}/{value}`.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
@@ -6,14 +6,18 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::error::{ApiError, Code, read_failed};
+use super::lists::page_of;
 use super::session::admin;
 use super::{Shared, answer, body, path};
+use crate::db::blocks::{Listed, Whom};
 use crate::db::users;
 use crate::domain::{Block, BlockReason, Subject, Until, UserName};
 use crate::now_seconds;
 
 /// Ten years.
 const SECONDS_MAX: u64 = 315_360_000;
+/// Blocks of one page.
+const PAGE: u64 = 100;
 
 /// Times in seconds since 1970; without an end it is for ever.
 #[derive(Serialize, ToSchema)]
@@ -25,12 +29,32 @@ pub struct BlockBody<'a> {
     pub reason: &'static str,
 }
 
+/// Somebody who is kept out: `kind` and `value` are those of the path that the block is at.
+#[derive(Serialize, ToSchema)]
+pub struct ListedBlock<'a> {
+    #[schema(pattern = "^(users|ips)$")]
+    pub kind: &'static str,
+    pub value: String,
+    #[serde(flatten)]
+    #[schema(inline)]
+    pub block: BlockBody<'a>,
+}
+
 /// For how long somebody is kept out; for ever where it says nothing.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "it is only described: a number of another kind has an error of its own")]
 pub struct BlockFor {
     #[schema(minimum = 1, maximum = 315_360_000)]
     seconds: Option<u64>,
+}
+
+/// `GET /admin/blacklist?page=N`: everybody who is kept out, the latest first.
+pub async fn list_blocks(request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
+    admin(&request, &shared)?;
+    let skipped = page_of(&request)?.offset(PAGE);
+    let blocks = shared.admission.blacklist.list(now_seconds(), skipped, PAGE).await;
+    let blocks = blocks.map_err(|error| read_failed(&error))?;
+    Ok(answer::list(&blocks.iter().map(listed).collect::<Vec<_>>()))
 }
 
 /// `GET`: the block that holds.
@@ -92,8 +116,19 @@ async fn until(payload: web::Payload, shared: &Shared, now_seconds: u64) -> Resu
 }
 
 fn shown(block: &Block) -> HttpResponse {
-    let Block { until, since, by, reason } = block;
-    answer::json(HttpResponse::Ok(), &BlockBody { until: until.0, since: *since, by, reason: reason.as_str() })
+    answer::json(HttpResponse::Ok(), &body_of(block))
+}
+
+fn body_of(Block { until, since, by, reason }: &Block) -> BlockBody<'_> {
+    BlockBody { until: until.0, since: *since, by, reason: reason.as_str() }
+}
+
+fn listed(Listed { whom, block }: &Listed) -> ListedBlock<'_> {
+    let (kind, value) = match whom {
+        Whom::User(name) => ("users", name.clone()),
+        Whom::Address(address) => ("ips", address.to_string()),
+    };
+    ListedBlock { kind, value, block: body_of(block) }
 }
 
 fn not_blocked() -> ApiError {

@@ -159,6 +159,7 @@ fn admin_paths() -> Vec<Path> {
         Path::at("/admin/switches")
             .get(admin::show_switches, of_admin::show_switches)
             .put(admin::change_switches, of_admin::change_switches),
+        Path::at("/admin/blacklist").get(blacklist::list_blocks, of_admin::list_blocks),
         Path::at("/admin/blacklist/{kind:users|ips}/{value}")
             .get(blacklist::show_block, of_admin::show_block)
             .put(blacklist::put_block, of_admin::put_block)

@@ -9,7 +9,7 @@ use diesel_async::RunQueryDsl;
 
 use super::schema::blocks;
 use super::{Db, DbError};
-use crate::domain::{Block, BlockReason, Subject, Until, UserId};
+use crate::domain::{Address, Block, BlockReason, Subject, Until, UserId};
 
 type Number = Unsigned<Bigint>;
 
@@ -42,6 +42,38 @@ struct KnownRow {
     value: String,
     #[diesel(sql_type = Nullable<Number>)]
     ends_at: Option<u64>,
+}
+
+/// A block that holds, with whom it is about.
+#[derive(Debug)]
+pub struct Listed {
+    pub whom: Whom,
+    pub block: Block,
+}
+
+/// Whom a block is about, as people know him.
+#[derive(Debug)]
+pub enum Whom {
+    User(String),
+    Address(Address),
+}
+
+#[derive(Debug, QueryableByName)]
+struct ListedRow {
+    #[diesel(sql_type = Text)]
+    kind: String,
+    #[diesel(sql_type = Text)]
+    value: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    username: Option<String>,
+    #[diesel(sql_type = Nullable<Number>)]
+    ends_at: Option<u64>,
+    #[diesel(sql_type = Number)]
+    since: u64,
+    #[diesel(sql_type = Text)]
+    blocked_by: String,
+    #[diesel(sql_type = Text)]
+    reason: String,
 }
 
 /// Which rows a read gives.
@@ -175,6 +207,27 @@ pub async fn read(db: &Db, since: Since, after: Option<&Position>, rows_max: u32
     Ok(Page { known, next: next.map(|row| Position { kind: row.kind, value: row.value }) })
 }
 
+/// Up to `rows_max` blocks that hold at `now_seconds`, the latest first, without the first `skipped` of them. Whoever skips
+/// many waits for them to be counted: it is for people who look.
+///
+/// # Errors
+/// [`DbError`]; reading changes nothing.
+pub async fn list(db: &Db, now_seconds: u64, skipped: u64, rows_max: u64) -> Result<Vec<Listed>, DbError> {
+    let query = diesel::sql_query(
+        "SELECT page.kind, value, username, ends_at, since, blocked_by, reason FROM ( \
+             SELECT * FROM blocks WHERE ends_at IS NULL OR ends_at > ? \
+             ORDER BY changed_at DESC, kind DESC, value DESC LIMIT ? OFFSET ?) AS page \
+         LEFT JOIN users ON page.kind = 'user' AND users.id = CAST(value AS UNSIGNED) \
+         ORDER BY changed_at DESC, page.kind DESC, value DESC",
+    )
+    .bind::<Number, _>(now_seconds)
+    .bind::<Number, _>(rows_max)
+    .bind::<Number, _>(skipped);
+    let mut connection = db.connect().await?;
+    let rows: Vec<ListedRow> = db.within("list blocks", query.load(&mut connection)).await?;
+    Ok(rows.into_iter().filter_map(listed).collect())
+}
+
 /// Deletes up to `rows_max` rows that ended before `before` and that every instance has read as such; returns how many.
 ///
 /// # Errors
@@ -206,4 +259,15 @@ fn known(row: &KnownRow) -> Option<Known> {
         _ => None,
     };
     Some(Known { subject: subject?, until: Until(row.ends_at) })
+}
+
+/// `None` for a row that this program cannot have written.
+fn listed(row: ListedRow) -> Option<Listed> {
+    let whom = match row.kind.as_str() {
+        USER => Whom::User(row.username?),
+        ADDRESS => Whom::Address(row.value.parse().ok()?),
+        _ => return None,
+    };
+    let reason = BlockReason::parse(&row.reason)?;
+    Some(Listed { whom, block: Block { until: Until(row.ends_at), since: row.since, by: row.blocked_by, reason } })
 }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use crate::db::blocks::{self, Known, Since};
+use crate::db::blocks::{self, Known, Listed, Since};
 use crate::db::{Db, DbError};
 use crate::domain::{Address, Block, BlockReason, Subject, Until, UserId};
 use crate::now_seconds;
@@ -117,6 +117,14 @@ impl Blacklist {
     pub async fn find(&self, subject: Subject, now_seconds: u64) -> Result<Option<Block>, DbError> {
         let block = blocks::find(&self.db, subject).await?;
         Ok(block.filter(|block| block.until.holds(now_seconds)))
+    }
+
+    /// Blocks that hold, as MySQL has them, the latest first: up to `rows_max` behind the first `skipped`.
+    ///
+    /// # Errors
+    /// [`DbError`]; reading changes nothing.
+    pub async fn list(&self, now_seconds: u64, skipped: u64, rows_max: u64) -> Result<Vec<Listed>, DbError> {
+        blocks::list(&self.db, now_seconds, skipped, rows_max).await
     }
 
     /// Keeps `subject` out, whatever was there before.

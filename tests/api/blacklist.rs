@@ -60,6 +60,50 @@ async fn a_block_is_made_shown_replaced_and_taken_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn everybody_who_is_kept_out_is_listed_with_the_latest_first() {
+    let app = TestApp::start_without_rates().await;
+    let client = app.client();
+    let admin = app.user("root", Kind::Admin).await;
+    let ann = app.user("ann", Kind::Customer).await;
+    const LIST: &str = "/admin/blacklist";
+    assert_eq!(client.get(LIST, &admin).await.status, 204, "nobody is");
+    for (method, path, body) in [
+        ("PUT", ANN, None),
+        ("PUT", "/admin/blacklist/ips/2001:db8::7", Some(r#"{"seconds":600}"#)),
+        ("PUT", "/admin/blacklist/ips/10.0.0.9", Some(r#"{"seconds":1}"#)),
+        ("PUT", "/admin/blacklist/ips/10.0.0.8", None),
+        ("DELETE", "/admin/blacklist/ips/10.0.0.8", None),
+        ("PUT", "/admin/blacklist/users/root", None),
+        ("DELETE", "/admin/blacklist/users/root", None),
+    ] {
+        assert_eq!(client.send(method, path, &admin, body).await.status, 200, "{method} {path}");
+        tokio::time::sleep(Duration::from_millis(2)).await; // they are stamped to the millisecond
+    }
+    let ended = async || client.get(LIST, &admin).await.json()["data"].as_array().map(Vec::len) == Some(2);
+    eventually("the short block has ended", ended).await;
+    let list = client.get(LIST, &admin).await.json();
+    for (place, (kind, value)) in [("ips", "2001:db8::"), ("users", "ann")].into_iter().enumerate() {
+        let mut alone = client.get(&format!("{LIST}/{kind}/{value}"), &admin).await.json();
+        alone["kind"] = json!(kind);
+        alone["value"] = json!(value);
+        assert_eq!(list["data"][place], alone, "{list}");
+    }
+    for (page, status) in [("1", 200), ("", 200), ("-1", 200), ("2", 204), ("9223372036854775807", 204), ("x", 400)] {
+        assert_eq!(client.get(&format!("{LIST}?page={page}"), &admin).await.status, status, "{page}");
+    }
+    for n in 0..100 {
+        put(client, &format!("/admin/blacklist/ips/10.1.0.{n}"), &admin, None).await;
+    }
+    for (page, blocks) in [(1, 100), (2, 2)] {
+        let list = client.get(&format!("{LIST}?page={page}"), &admin).await.json();
+        assert_eq!(list["data"].as_array().map(Vec::len), Some(blocks), "{page}");
+    }
+    assert_eq!(client.get(LIST, &admin).await.json()["data"][0]["value"], "10.1.0.99");
+    assert_eq!(client.get(LIST, "").await.status, 401);
+    assert_eq!(client.get(LIST, &ann).await.status, 403);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whom_nobody_knows_and_what_is_malformed_is_refused_and_changes_nothing() {
     let app = TestApp::start_without_rates().await;
     let client = app.client();

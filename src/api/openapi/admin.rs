@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use utoipa::openapi::path::Operation;
 
 use super::operation::{Described, operation};
-use crate::api::answer::{self, Done};
-use crate::api::blacklist::{BlockBody, BlockFor};
+use crate::api::answer::{self, Done, ListOf};
+use crate::api::blacklist::{BlockBody, BlockFor, ListedBlock};
 use crate::api::error::{ApiError, Code};
 use crate::api::health::Up;
 use crate::api::status::{StatusBody, TurnedAwayCounts};
@@ -74,6 +74,18 @@ pub fn change_switches() -> Operation {
         .build()
 }
 
+pub fn list_blocks() -> Operation {
+    let listed = ListedBlock { kind: "users", value: "mallory".to_owned(), block: BLOCK };
+    operation("listBlocks", TAG, "Who is on the blacklist")
+        .about("100 a page, the latest first. `until` null is for ever.")
+        .of_admin()
+        .page()
+        .answers_with::<ListOf<ListedBlock<'_>>>("They are.", answer::list(&[listed]))
+        .answers("Nothing is on that page.", HttpResponse::NoContent().finish())
+        .fails([ApiError::bad_request("Wrong format of page."), ApiError::unavailable()])
+        .build()
+}
+
 pub fn show_block() -> Operation {
     of_block("showBlock", "Whether somebody is on the blacklist")
         .answers_with::<BlockBody<'_>>("He is; `until` null is for ever.", block())
@@ -115,9 +127,11 @@ fn of_block(id: &str, summary: &str) -> Described {
         ])
 }
 
+const BLOCK: BlockBody<'_> =
+    BlockBody { until: Some(1_767_268_800), since: 1_767_265_200, by: "root", reason: "admin" };
+
 fn block() -> HttpResponse {
-    let block = BlockBody { until: Some(1_767_268_800), since: 1_767_265_200, by: "root", reason: "admin" };
-    answer::json(HttpResponse::Ok(), &block)
+    answer::json(HttpResponse::Ok(), &BLOCK)
 }
 
 pub fn healthz() -> Operation {

@@ -57,6 +57,7 @@ pub const ROUTES: &[Route] = &[
     reads("/docs/{file}"),
     spoils(&["GET", "PUT"], "/admin/limits", LIMITS),
     spoils(&["GET", "PUT"], "/admin/switches", SWITCHES),
+    reads("/admin/blacklist"),
     spoils(&["GET", "PUT", "DELETE"], "/admin/blacklist/{kind}/{value}", r#"{"seconds":5}"#),
     reads("/healthz"),
     reads("/readyz"),
