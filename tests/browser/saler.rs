@@ -47,7 +47,7 @@ impl Browser {
     }
 
     /// A time as a field for local times has it, so many seconds from now; browsers here are in UTC like the service.
-    async fn set_time(&self, name: &str, offset: i64) {
+    pub async fn set_time(&self, name: &str, offset: i64) {
         let ms = now_seconds().checked_add_signed(offset).expect("a moment after 1970") * 1_000;
         let script = format!(
             "const d = new Date({ms}); return new Date(d - d.getTimezoneOffset() * 60000).toISOString().slice(0, 19)"

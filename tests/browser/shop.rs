@@ -82,8 +82,8 @@ impl Shop {
         format!("http://{}", self.app.instances[0].address)
     }
 
-    /// Makes a coupon and a sale of it; its activity's id.
-    pub async fn offer(&self, offer: Offer<'_>) -> u64 {
+    /// Makes a coupon and a sale of it.
+    pub async fn offer(&self, offer: Offer<'_>) {
         let Offer { name, activity, amount, window, buy_limit } = offer;
         let product = json!({"product_name": name, "product_total": amount, "stock": 4, "description": DESCRIPTION});
         let product = self.data(self.client().post("/product/create", &self.merchant, &product).await.json());
@@ -92,20 +92,7 @@ impl Shop {
             "activity_name": activity, "product_id": product["product_id"], "start_time": at(window.0),
             "end_time": at(window.1), "total": 0, "speed": 0, "buy_limit": buy_limit,
         });
-        let sale = self.data(self.client().post("/activity/create", &self.merchant, &sale).await.json());
-        sale["activity_id"].as_u64().expect("it has an id")
-    }
-
-    /// Changes a sale.
-    pub async fn change(&self, activity: u64, mut change: Value) {
-        change["activity_id"] = json!(activity);
-        self.data(self.client().post("/activity/update", &self.merchant, &change).await.json());
-    }
-
-    /// Keeps a user out.
-    pub async fn block(&self, name: &str) {
-        let answer = self.client().put(&format!("/admin/blacklist/users/{name}"), &self.admin, &json!({})).await;
-        assert_eq!(answer.status, 200, "{answer:?}");
+        self.data(self.client().post("/activity/create", &self.merchant, &sale).await.json());
     }
 
     /// Turns a part of the service off.

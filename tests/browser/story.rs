@@ -1,4 +1,5 @@
-//! The whole story: a sale is waited for, one gets a coupon and shows it, another comes too late, one is kept out.
+//! The whole story: a merchant schedules a sale, somebody waits for it, gets a coupon and shows it, another comes too late,
+//! and an operator keeps one out.
 
 use serde_json::json;
 
@@ -9,15 +10,17 @@ use crate::words::Language;
 use crate::words::Language::{Chinese, English};
 
 /// Seconds until the sale of a story begins: enough to register in a browser.
-const SOON: i64 = 12;
+const SOON: i64 = 15;
 
 async fn whole_story(size: (u32, u32), language: Language) {
     let shop = Shop::open().await;
     let offer = Offer { amount: 2, window: (SOON, 600), ..Offer::default() };
-    let sale = shop.offer(offer).await;
+    let ann = Browser::open(&shop.base(), size, language).await;
+
+    let cafe = shop.worker("/saler", "corner-cafe", size, language).await;
+    cafe.schedule(offer).await;
 
     // She looks, registers and waits.
-    let ann = Browser::open(&shop.base(), size, language).await;
     ann.go("/").await;
     ann.sees(offer.name).await;
     assert_eq!(ann.script("return document.documentElement.lang").await, language.tag());
@@ -39,17 +42,7 @@ async fn whole_story(size: (u32, u32), language: Language) {
     ann.sees(&language.says_with("outcome.claimed-text", &[("seq", first), ("amount", "2")])).await;
     ann.sees(&language.says_with("sales.left", &[("left", "1"), ("total", "2")])).await;
 
-    // She finds the coupon, and its code is the proof of her claim.
-    ann.presses("customer.coupons").await;
-    ann.sees(DESCRIPTION).await;
-    ann.press(&format!("{} {}", language.says("coupons.show"), offer.name)).await;
-    ann.sees(&language.says_with("coupon.number", &[("seq", "1")])).await;
-    ann.assert_fits().await;
-    let token = ann.qr_code().await;
-    let shown = ann.script("return document.querySelector('.token').value").await;
-    assert_eq!(shown, json!(token), "the text is the same");
-    let proof = shop.client().post("/sec/token", "", &json!({"token": token})).await.json();
-    assert_eq!((&proof["data"]["valid"], &proof["data"]["seq"]), (&json!(true), &json!(1)), "{proof}");
+    ann.show_coupon(&shop, offer.name).await;
 
     // Two look on while the last one goes.
     let bob = shop.customer("bob", size, language).await;
@@ -60,22 +53,30 @@ async fn whole_story(size: (u32, u32), language: Language) {
     bob.sees(&language.says_with("outcome.claimed-text", &[("seq", second), ("amount", "2")])).await;
     carol.reads("sales.sold-out").await;
 
-    // There are more; but the merchant declares it sold out, and somebody is kept out.
+    // The merchant has watched it go.
+    let left = "return document.querySelector('.figure-left').innerText";
+    cafe.until("0 are left", async || cafe.script(left).await == "0").await;
+
+    // There are others; but the merchant declares them sold out, and an operator keeps somebody out.
     let another = Offer { name: "Slice of cake", window: (-5, 600), ..Offer::default() };
-    let cake = shop.offer(another).await;
+    shop.offer(another).await;
     carol.go("/").await;
     carol.sees(another.name).await;
-    shop.change(cake, json!({"status": 2})).await;
+    cafe.go("/saler#").await;
+    cafe.press(another.name).await;
+    cafe.presses("sale.declare").await;
+    cafe.reads("sale.state-sold-out").await;
     carol.presses("sales.get").await;
     carol.reads("outcome.sold-out").await;
-    shop.change(cake, json!({"status": 0})).await;
-    shop.block("carol").await;
+    cafe.presses("sale.reopen").await;
+    cafe.reads("sale.state-open").await;
+    let root = shop.operator(size, language).await;
+    root.block("carol").await;
     carol.expect_error("403");
     carol.presses("sales.get").await;
     carol.reads("outcome.blocked").await;
-    shop.change(sale, json!({"status": 1})).await;
 
-    for browser in [ann, bob, carol] {
+    for browser in [ann, bob, carol, cafe, root] {
         browser.assert_fits().await;
         browser.close().await;
     }
@@ -117,6 +118,43 @@ async fn the_language_can_be_switched_and_is_remembered() {
 }
 
 impl Browser {
+    /// A merchant makes a coupon and schedules its sale.
+    async fn schedule(&self, offer: Offer<'_>) {
+        self.presses("saler.new").await;
+        self.fill("product_name", offer.name).await;
+        self.fill("product_total", &offer.amount.to_string()).await;
+        self.fill("description", DESCRIPTION).await;
+        self.presses("new.make").await;
+        self.set_time("start_time", offer.window.0).await;
+        self.set_time("end_time", offer.window.1).await;
+        self.presses("sale.make").await;
+        self.reads("sale.state-before").await;
+    }
+
+    /// She finds the coupon, and its code is the proof of her claim.
+    async fn show_coupon(&self, shop: &Shop, name: &str) {
+        self.presses("customer.coupons").await;
+        self.sees(DESCRIPTION).await;
+        self.press(&format!("{} {name}", self.language.says("coupons.show"))).await;
+        self.sees(&self.language.says_with("coupon.number", &[("seq", "1")])).await;
+        self.assert_fits().await;
+        let token = self.qr_code().await;
+        let shown = self.script("return document.querySelector('.token').value").await;
+        assert_eq!(shown, json!(token), "the text is the same");
+        let proof = shop.client().post("/sec/token", "", &json!({"token": token})).await.json();
+        assert_eq!((&proof["data"]["valid"], &proof["data"]["seq"]), (&json!(true), &json!(1)), "{proof}");
+    }
+
+    /// An operator keeps somebody out who was let in so far.
+    async fn block(&self, name: &str) {
+        self.presses("admin.view-blacklist").await;
+        self.fill("value", name).await;
+        self.expect_error("404");
+        self.presses("blacklist.look").await;
+        self.presses("blacklist.for-0").await;
+        self.sees(&self.language.says_with("blacklist.is-out-for-ever", &[("value", name)])).await;
+    }
+
     /// Presses the button of the form.
     async fn press_submit(&self) {
         let button = self.driver.find(thirtyfour::By::Css("form button[type=submit]")).await;
