@@ -1,5 +1,5 @@
 # Every target is a script in scripts/, which says what it does and why; --help works for all of them.
-.PHONY: help run test test-long check load faults faults-prove pressure stop clean-stack
+.PHONY: help run test test-long check load bench bench-long faults faults-prove pressure stop clean-stack
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -18,6 +18,12 @@ check: ## formatting, clippy, documentation, shell scripts
 
 load: ## the load test
 	@scripts/load
+
+bench: ## every figure of docs/benchmarks, as ratios taken in one run; 12 minutes
+	@scripts/bench
+
+bench-long: ## the same after ten million claims
+	@scripts/bench --long
 
 faults: ## kill, empty, freeze and cut off everything under load; SEED=7, SECONDS=120 or COUNT=60 (random faults), RUN="kills losses"
 	@scripts/faults $(if $(SEED),--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(COUNT),--count $(COUNT)) $(RUN)

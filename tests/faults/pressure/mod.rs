@@ -18,6 +18,8 @@ use crate::world::World;
 
 /// Customers, each of whom asks once, for a coupon that does not run out.
 const CUSTOMERS: usize = 200_000;
+/// More than can be served at once, as a crowd's are.
+const CONNECTIONS: usize = 2_000;
 /// How long attempts come at one rate.
 const EACH: Duration = Duration::from_secs(8);
 /// The rates: from what can be answered to ten times as much.
@@ -62,7 +64,7 @@ impl Pressure {
     async fn attempts(&mut self, per_second: u32, seconds: Duration) -> Vec<Attempt> {
         let count = usize::try_from(u64::from(per_second) * seconds.as_secs()).expect("few requests");
         let requests = self.requests.split_off(self.requests.len() - count);
-        open_loop::run(self.world.instances[0].http, Arc::from(requests), per_second, seconds).await
+        open_loop::run(self.world.instances[0].http, Arc::from(requests), per_second, seconds, CONNECTIONS).await
     }
 
     /// Cuts the first instance off from MySQL while it has a transaction open.
@@ -156,7 +158,8 @@ async fn while_redis_is_frozen_almost_everybody_is_told_at_once() {
     let attempts = {
         let requests = pressure.requests.split_off(pressure.requests.len() - 24_000);
         let http = pressure.world.instances[0].http;
-        let running = tokio::spawn(open_loop::run(http, Arc::from(requests), RATE, Duration::from_secs(12)));
+        let running =
+            tokio::spawn(open_loop::run(http, Arc::from(requests), RATE, Duration::from_secs(12), CONNECTIONS));
         tokio::time::sleep(FROZEN.0).await;
         pressure.world.redis.process.freeze();
         tokio::time::sleep(FROZEN.1 - FROZEN.0).await;
@@ -196,7 +199,7 @@ async fn a_transaction_that_hangs_holds_the_other_instance_up_for_seconds_only()
         let [one, other] = [0, 1].map(|instance| {
             let requests = pressure.requests.split_off(pressure.requests.len() - 30 * RATE as usize);
             let http = pressure.world.instances[instance].http;
-            tokio::spawn(open_loop::run(http, Arc::from(requests), RATE, Duration::from_secs(30)))
+            tokio::spawn(open_loop::run(http, Arc::from(requests), RATE, Duration::from_secs(30), CONNECTIONS))
         });
         pressure.hang_in_a_transaction().await;
         let (mut stored, mut since, mut longest) = (0, Instant::now(), Duration::ZERO);

@@ -12,8 +12,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-/// Connections, of which each carries one attempt at a time.
-const CONNECTIONS: usize = 2_000;
 /// Longer than any answer is allowed to take.
 const PATIENCE: Duration = Duration::from_secs(5);
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
@@ -31,11 +29,17 @@ pub struct Attempt {
     pub unknown: bool,
 }
 
-/// Sends `requests`, `per_second` of them, until `until` is over or none is left.
-pub async fn run(to: SocketAddr, requests: Arc<[Vec<u8>]>, per_second: u32, until: Duration) -> Vec<Attempt> {
+/// Sends `requests`, `per_second` of them, until `until` is over or none is left; each of `connections` carries one at a time.
+pub async fn run(
+    to: SocketAddr,
+    requests: Arc<[Vec<u8>]>,
+    per_second: u32,
+    until: Duration,
+    connections: usize,
+) -> Vec<Attempt> {
     let (next, began) = (Arc::new(AtomicUsize::new(0)), Instant::now());
     let mut lanes = JoinSet::new();
-    for _ in 0..CONNECTIONS {
+    for _ in 0..connections {
         let (requests, next) = (Arc::clone(&requests), Arc::clone(&next));
         lanes.spawn(async move {
             let (mut attempts, mut connection) = (Vec::new(), None);
