@@ -302,3 +302,44 @@ impl Known {
         (unused < UNUSED_MAX).then(|| Self { units, activity, holders, used: AtomicBool::new(false), unused })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db;
+    use crate::domain::Epoch;
+    use crate::kv::Keys;
+
+    const COUPON: CouponId = CouponId(1);
+    const HOLDER: UserId = UserId(7);
+    const OTHER: UserId = UserId(8);
+
+    /// A coupon that is sold out to one, compared with Redis at that time under that loading.
+    fn knowing(sent_at: Instant, loading: Live) -> Refusals {
+        let wait = Duration::from_secs(1);
+        let limits = db::Limits { connections_max: 1, connection_wait: wait, statement_wait: wait };
+        let db = Db::new("mysql://nobody@127.0.0.1:1/none", limits).expect("it connects to nothing yet");
+        let (gate, activities) = (Arc::new(Gate::new(1)), Arc::new(Activities::new(db.clone())));
+        let refusals = Refusals::new(db, Stock::new(Keys::new("test"), 1), gate, activities);
+        let units =
+            Units { scheduled: false, revision: 1, activity_revision: 0, amount: 1, claimed: 1, holes: 0, sold: 0 };
+        let holders = Arc::from([HOLDER.0]);
+        let known = Known { units, activity: ActivityId(0), holders, used: AtomicBool::new(false), unused: 0 };
+        let known = HashMap::from([(COUPON, Arc::new(known))]);
+        refusals.table.store(Arc::new(Table { compared: Some((sent_at, Arc::new(loading))), known }));
+        refusals
+    }
+
+    #[test]
+    fn what_was_compared_under_another_loading_or_too_long_ago_refuses_nobody() {
+        let (loading, other) = (Live::new("process", Epoch(1)), Live::new("process", Epoch(2)));
+        let now = Instant::now();
+        let refuse = |refusals: &Refusals, live: &Live, user| refusals.refuse(live, COUPON, user, None, 0);
+        let fresh = knowing(now, loading.clone());
+        assert_eq!(refuse(&fresh, &loading, OTHER), Some(Refusal::SoldOut));
+        assert_eq!(refuse(&fresh, &loading, HOLDER), None, "he is told what he holds");
+        assert_eq!(refuse(&fresh, &other, OTHER), None, "Redis was loaded again");
+        let old = knowing(now.checked_sub(COUNTS_FOR * 2).expect("the machine runs for longer"), loading.clone());
+        assert_eq!(refuse(&old, &loading, OTHER), None, "nobody knows whether it is still so");
+    }
+}

@@ -32,3 +32,22 @@ async fn the_row_of_a_dead_instance_goes_and_that_of_one_that_shows_in_redis_sta
     eventually("one row is gone", || async { app.stores.texts(rows).await.len() < 2 }).await;
     assert_eq!(app.stores.texts(rows).await, ["beef"]);
 }
+
+/// What is in the outbox may be a dead instance's: until it is stored, a rebuild must listen for who else may have it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_row_of_a_dead_instance_stays_while_the_outbox_has_what_may_be_its() {
+    let app = TestApp::start().await;
+    let (keys, stores) = (app.stores.keys(), &app.stores);
+    // Nobody sweeps while somebody else does.
+    stores.redis::<()>(redis::cmd("SET").arg(keys.sweeper()).arg("another").arg("PX").arg(60_000)).await;
+    let entry = format!("{}-0", couponrush::now_ms() - 115_000);
+    stores.redis::<String>(redis::cmd("XADD").arg(keys.outbox()).arg(entry).arg("c").arg("nonsense")).await;
+    stores.execute(SILENT).await;
+    let rows = "SELECT COUNT(*) FROM instances WHERE instance LIKE 'elsewhere%'";
+    // Long enough for the dead to be looked for twice.
+    tokio::time::sleep(Duration::from_secs(21)).await;
+    assert_eq!(stores.number(rows).await, 1, "what it may have left is not stored yet");
+    stores.redis::<()>(redis::cmd("DEL").arg(keys.sweeper())).await;
+    eventually("it is stored, and the row is gone", || async { stores.number(rows).await == 0 }).await;
+    stores.execute("DELETE FROM poisoned_claims").await; // it is none, and was put aside
+}
