@@ -194,6 +194,9 @@ impl Crowd {
                     _ => unexpected(attempt, status, "without a known code"),
                 }
             }
+            // The server was held up for so long (it was frozen) that it took the connection for one that sends nothing: actix
+            // says so before it reads.
+            (408, ..) => What::Nothing { attempt, code: "not-read".to_owned() },
             _ => unexpected(attempt, status, "which no claim is answered"),
         }
     }

@@ -1,8 +1,8 @@
 // Asks the service, and asks again where that is right.
 //
-// 429 and 503 say that nothing has happened, and when to come back. No answer at all, and `unknown-outcome`, say that
-// something may have happened: such a call is repeated only where repeating is safe, and whoever gives up is told that it is
-// not known. Nothing is repeated for longer than the caller's patience.
+// 429 and 503 say that nothing has happened, and when to come back; 408, that the request was not read. No answer at all, and
+// `unknown-outcome`, say that something may have happened: such a call is repeated only where repeating is safe, and whoever
+// gives up is told that it is not known. Nothing is repeated for longer than the caller's patience.
 
 import { observeDate } from "./clock.js";
 import { expire, session } from "./session.js";
@@ -43,7 +43,7 @@ export async function call(method, path, options = {}) {
     for (let attempt = 0; ; attempt += 1) {
         const answer = await ask(method, path, body, headers);
         unsure ||= method !== "GET" && answer.unsure;
-        const again = answer.unsure ? repeatable : [429, 503].includes(answer.status);
+        const again = answer.unsure ? repeatable : [408, 429, 503].includes(answer.status);
         const pause = jittered(answer.retryAfter * 1_000 || Math.min(PAUSE_MS * 2 ** attempt, PAUSE_MS_MAX));
         if (!again || performance.now() + pause > deadline) return { ...answer, unsure };
         onWait?.(pause);
