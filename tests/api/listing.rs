@@ -1,6 +1,6 @@
 //! `GET /api/users/{username}/coupons`: what a saler offers and a customer holds.
 
-use couponrush::domain::Kind;
+use couponrush::domain::{Kind, UserId};
 use serde_json::{Value, json};
 
 use crate::helpers::{Client, TestApp, eventually};
@@ -57,6 +57,55 @@ async fn pages_show_each_of_45_coupons_once_and_the_newest_first() {
         assert_eq!(names_of_all_pages(&instance.client, "ann", &ann).await, claimed);
         assert_eq!(names_of_all_pages(&instance.client, "shop", &ann).await, newest_first);
     }
+}
+
+/// Those that leave a worker at once are one call of a script.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_lists_at_once_are_each_their_own_and_one_that_cannot_be_read_spoils_no_other() {
+    let app = TestApp::start_without_rates().await;
+    let client = app.client();
+    let salers = [("bakery", app.user("bakery", Kind::Saler).await), ("cafe", app.user("cafe", Kind::Saler).await)];
+    for (saler, token) in &salers {
+        for n in 0..21 {
+            client.create_coupon(saler, token, &format!("{saler}-{n}"), 5).await;
+        }
+    }
+    let customers = app.customers(3).await;
+    for (n, customer) in customers.iter().enumerate() {
+        for coupon in [n, n + 1, 20] {
+            assert_eq!(client.claim("cafe", &format!("cafe-{coupon}"), customer).await.status, 201);
+        }
+    }
+    let broken = app.users(&["mallory"], Kind::Customer).await.remove(0);
+    let id = app.stores.number("SELECT id FROM users WHERE username = 'mallory'").await.unsigned_abs();
+    let key = app.stores.keys().holder(UserId(id)).to_string();
+    app.stores.redis::<()>(redis::cmd("SET").arg(&key).arg("no hash")).await;
+
+    let name = |saler: &str, n: usize| format!("{saler}-{n}");
+    let page = |saler: &str, numbers: std::ops::Range<usize>| numbers.rev().map(|n| name(saler, n)).collect();
+    let held = |n: usize| [20, n + 1, n].map(|coupon| name("cafe", coupon)).to_vec();
+    let cases: [(&str, &str, Vec<String>); 6] = [
+        ("bakery", &salers[0].1, page("bakery", 1..21)),
+        ("cafe?page=2", &broken, page("cafe", 0..1)),
+        ("cafe", &customers[0], page("cafe", 1..21)),
+        ("customer-0", &customers[0], held(0)),
+        ("customer-1", &customers[1], held(1)),
+        ("customer-2", &customers[2], held(2)),
+    ];
+    let asked = (0..240).map(|n| {
+        let (of, token, names) = &cases[n % cases.len()];
+        let (owner, query) = of.split_once('?').unwrap_or((of, ""));
+        async move {
+            let list = client.get(&format!("/api/users/{owner}/coupons?{query}"), token).await.json();
+            let items = list["data"].as_array().unwrap_or_else(|| panic!("{of}: {list}"));
+            assert_eq!(&items.iter().map(|item| item["name"].as_str().unwrap_or_default()).collect::<Vec<_>>(), names);
+        }
+    });
+    let spoiling = (0..60).map(|_| async {
+        assert_eq!(client.get("/api/users/mallory/coupons", &broken).await.status, 503);
+    });
+    tokio::join!(futures_util::future::join_all(asked), futures_util::future::join_all(spoiling));
+    app.stores.redis::<()>(redis::cmd("DEL").arg(&key)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

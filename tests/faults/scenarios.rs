@@ -37,7 +37,7 @@ const fn short(name: &'static str, instances: usize, faults: &'static [Fault]) -
     Scenario { name, instances, faults, short: true }
 }
 
-pub const SCENARIOS: [Scenario; 20] = [
+pub const SCENARIOS: [Scenario; 21] = [
     scenario("calm", 2, &[]),
     short("kills", 2, &[Fault::App(App::Kill), Fault::Redis(Redis::Restart), Fault::App(App::KillEverything)]),
     short(
@@ -137,6 +137,7 @@ pub const SCENARIOS: [Scenario; 20] = [
             Fault::Overtaken("rebuild-raised", "rebuild-loaded"),
         ],
     ),
+    scenario("woken", 2, &[Fault::Woken("rebuild-loaded"), Fault::Woken("rebuild-finished")]),
     scenario("unpromised", 2, &[Fault::Unpromised, Fault::Unpromised]),
     scenario(
         "frozen",

@@ -36,6 +36,8 @@ pub enum Fault {
     Rebuild(&'static str, Trigger),
     /// Whoever rebuilds is overtaken by another at the one point, and wakes up when that one has come to the other.
     Overtaken(&'static str, &'static str),
+    /// An instance wakes up while another that took it for dead has come to the point of its rebuild.
+    Woken(&'static str),
     /// Redis loses its memory while an instance is frozen that holds claims, and the others take it for dead: what only those
     /// two knew is promised to nobody. Everything else is.
     Unpromised,
@@ -73,6 +75,7 @@ impl Fault {
             Self::Change(change) => change.strike(world, random, one).await,
             Self::Rebuild(point, trigger) => trigger.strike(world, point).await,
             Self::Overtaken(first, second) => rebuild::overtake(world, first, second).await,
+            Self::Woken(point) => rebuild::wake_into(world, point).await,
             Self::Unpromised => unpromised::strike(world, random).await,
             Self::During(lasting, fault) => {
                 let held = lasting.begin(world, random, one).await;

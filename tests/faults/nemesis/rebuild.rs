@@ -42,6 +42,22 @@ pub async fn overtake(world: &mut World, first: &str, second: &str) {
     world.instances[other].process.thaw();
 }
 
+/// An instance sleeps through a loss, and wakes up with claims in its hands when another has come to `point` of its rebuild:
+/// nothing has told it yet.
+pub async fn wake_into(world: &mut World, point: &str) {
+    let (sleeper, rebuilder) = (0, 1);
+    world.kill(rebuilder);
+    world.revive_to_stop(rebuilder, point);
+    world.ready_for_a_loss().await;
+    world.freeze_for_long(sleeper).await;
+    flush(world).await;
+    until("the other instance stops", || async { world.instances[rebuilder].process.is_frozen() }).await;
+    world.instances[sleeper].process.thaw();
+    // Until it has tried what it holds.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    world.instances[rebuilder].process.thaw();
+}
+
 impl Trigger {
     pub async fn strike(self, world: &mut World, point: &str) {
         match self {
