@@ -366,6 +366,19 @@ fn a_history_is_read_as_it_was_written() {
 }
 
 #[test]
+fn a_unit_that_was_granted_twice_is_found_though_nobody_was_told() {
+    let put_aside = |reason: &str| {
+        let mut story = Story::new(2);
+        story.sold(11, 100, 1);
+        story.sold(12, 200, 2);
+        story.settled.mysql.poisoned.push(format!("1:10:1:1:0:1 {reason}"));
+        story.broken()
+    };
+    assert_eq!(put_aside("late: made before the shard was rebuilt"), NONE);
+    assert_eq!(put_aside("contradicts a stored claim"), ["I1"]);
+}
+
+#[test]
 fn only_claims_that_came_too_late_after_a_loss_beyond_the_promise_are_excused() {
     let lost = |fault: &str, reason: &str, answered_ms: u64| {
         let mut story = Story::new(2);
