@@ -66,6 +66,7 @@ pub fn check(history: &[Event], settled: &Settled) -> Verdict {
     answers::check(&run, &settled.mysql.rows, &mut found);
     refusals::check(&run, &settled.mysql, &mut found);
     settled::check(&run, settled, &mut found);
+    settled::check_poisoned(history, settled, &mut found);
     settled::check_samples(&run, history, &mut found);
     verdict.resumed_ms = settled::check_resumption(&run, &mut found);
     verdict.violations = found.0;
