@@ -9,9 +9,9 @@ use std::collections::HashSet;
 use crate::history::{Claim, Coupon, Event, Number, User, What};
 
 /// What the name of such a loss begins with.
-const UNPROMISED: &str = "Unpromised";
+pub const UNPROMISED: &str = "Unpromised";
 /// What the reason of a claim begins with that came too late.
-const LATE: &str = "late:";
+pub const LATE: &str = "late:";
 
 /// The history without them, and how many they are.
 pub fn without(history: &[Event], poisoned: &[String]) -> (Vec<Event>, usize) {

@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::excused::{LATE, UNPROMISED};
 use super::run::{Moment, Run};
 use super::{Findings, RESUME_MS};
 use crate::history::{Coupon, Event, Sample, What};
 use crate::stores::{Row, Settled};
 
-/// What the reason of a claim ends with whose unit, or whose place, another claim has.
-const CONTRADICTS: &str = "contradicts a stored claim";
 /// Redis itself may bring back what a file had lost when it was cut (docs/RELIABILITY.md).
 const CUT: &str = "Truncated";
 
@@ -39,13 +38,20 @@ pub fn check(run: &Run, settled: &Settled, found: &mut Findings) {
     check_redis(settled, found);
 }
 
-/// What was granted although another claim has its unit, or its place. Nobody may have been told: the customer's time was over,
-/// or his connection.
+/// What was granted and could not be stored: its unit, or its place, is another's, or the shard had been rebuilt. Nobody may have
+/// been told: the customer's time was over, or his connection. But somebody is woken up for it.
 pub fn check_poisoned(history: &[Event], settled: &Settled, found: &mut Findings) {
-    let is_cut = |event: &Event| matches!(&event.what, What::FaultBegins { name, .. } if name.contains(CUT));
-    if !history.iter().any(is_cut) {
-        for line in settled.mysql.poisoned.iter().filter(|line| line.ends_with(CONTRADICTS)) {
-            found.note("I1", format!("granted beside what is stored: {line}"));
+    let struck = |what: &str| {
+        let is = |event: &Event| matches!(&event.what, What::FaultBegins { name, .. } if name.contains(what));
+        history.iter().any(is)
+    };
+    if struck(CUT) {
+        return;
+    }
+    for line in &settled.mysql.poisoned {
+        let late = line.contains(LATE);
+        if !late || !struck(UNPROMISED) {
+            found.note(if late { "I2" } else { "I1" }, format!("granted in vain: {line}"));
         }
     }
 }

@@ -366,7 +366,7 @@ fn a_history_is_read_as_it_was_written() {
 }
 
 #[test]
-fn a_unit_that_was_granted_twice_is_found_though_nobody_was_told() {
+fn what_was_granted_in_vain_is_found_though_nobody_was_told() {
     let put_aside = |fault: &str, reason: &str| {
         let mut story = Story::new(2);
         story.note(50, What::FaultBegins { fault: 1, name: fault.to_owned() });
@@ -376,7 +376,8 @@ fn a_unit_that_was_granted_twice_is_found_though_nobody_was_told() {
         story.settled.mysql.poisoned.push(format!("1:10:1:1:0:1 {reason}"));
         story.broken()
     };
-    assert_eq!(put_aside("Redis(Flush)", "late: made before the shard was rebuilt"), NONE);
+    assert_eq!(put_aside("Redis(Flush)", "late: made before the shard was rebuilt"), ["I2"]);
+    assert_eq!(put_aside("Unpromised", "late: made before the shard was rebuilt"), NONE);
     assert_eq!(put_aside("Redis(Flush)", "contradicts a stored claim"), ["I1"]);
     assert_eq!(put_aside("Redis(Truncated)", "contradicts a stored claim"), NONE, "Redis brought it back");
 }
