@@ -20,6 +20,7 @@ mod holders;
 mod hostile_input;
 mod http_edge;
 mod import;
+mod instructions;
 mod jmeter_plan;
 mod ledger;
 mod limits;

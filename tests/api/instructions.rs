@@ -1,0 +1,54 @@
+//! What a claim costs the handler, in instructions: a count that no busy machine changes.
+//!
+//! The whole service runs under callgrind, which counts while somebody is inside the claim's handler: the token, admission, the
+//! gate, the slot, the script's call, its reply and the claim token; neither actix nor what runs beside it.
+
+use std::process::Command;
+
+use crate::helpers::TestApp;
+
+/// The compiler that counted, and what a claim took then: unoptimized, but for dependencies.
+const COUNTED_BY: &str = "rustc 1.95.0";
+const INSTRUCTIONS: u64 = 170_400;
+/// In a hundred.
+const GROWTH_MAX: u64 = 10;
+const CLAIMS: usize = 300;
+const HANDLER: &str = "--toggle-collect=couponrush::api::claims::claim_coupon*";
+const COUNTED: &str = "instructions::what_is_counted";
+
+#[test]
+fn a_claim_takes_no_more_instructions_than_it_did() {
+    let compiler = Command::new("rustc").arg("--version").output().expect("the tool chain is there");
+    if !String::from_utf8_lossy(&compiler.stdout).starts_with(COUNTED_BY) {
+        eprintln!("not compared: the count is {COUNTED_BY}'s");
+        return;
+    }
+    let mut valgrind = Command::new("valgrind");
+    valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null", HANDLER]);
+    valgrind.arg(std::env::current_exe().expect("it runs")).args([COUNTED, "--exact", "--ignored"]);
+    let output = valgrind.output().expect("valgrind is installed; make test installs it");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stdout));
+    let counted = said.lines().find_map(|line| line.split("Collected : ").nth(1)).expect("callgrind says a sum");
+    let each = counted.trim().parse::<u64>().expect("a number") / CLAIMS as u64;
+    eprintln!("{each} instructions a claim");
+    assert!(each > INSTRUCTIONS / 2, "{each} instructions a claim: is the handler called something else now?");
+    let max = INSTRUCTIONS + INSTRUCTIONS * GROWTH_MAX / 100;
+    assert!(
+        each <= max,
+        "{each} instructions a claim, {INSTRUCTIONS} before; where they are worth it, note them in {}",
+        file!()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a part of the test above"]
+async fn what_is_counted() {
+    let app = TestApp::start_without_rates().await;
+    let client = app.client();
+    let saler = client.user("shop", "saler").await;
+    client.create_coupon("shop", &saler, "all", 1_000).await;
+    for customer in app.customers(CLAIMS).await {
+        assert_eq!(client.claim("shop", "all", &customer).await.status, 201);
+    }
+}
