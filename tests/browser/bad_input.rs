@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::browser::{Browser, DESK, PHONE};
 use crate::helpers::{PASSWORD, RedisServer, Stores, TestApp};
-use crate::losing::Losing;
+use crate::losing::{CLAIM, Losing};
 use crate::shop::{DESCRIPTION, Offer, Shop};
 use crate::words::Language::English;
 
@@ -80,7 +80,7 @@ async fn what_was_granted_is_never_shown_as_a_failure_though_its_answers_are_los
     shop.offer(Offer::default()).await;
     shop.client().user("ann", "customer").await;
     // Chromium itself repeats a request on each of its six connections that it has used before; so more than these.
-    let losing = Losing::start(shop.app.instances[0].address, 8).await;
+    let losing = Losing::start(shop.app.instances[0].address, CLAIM, 8).await;
     let ann = Browser::open(&format!("http://{}", losing.address), PHONE, English).await;
     ann.go("/#log-in").await;
     ann.log_in("ann", PASSWORD).await;

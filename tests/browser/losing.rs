@@ -9,18 +9,19 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// Bytes that are passed on at once.
 const PIECE: usize = 16 * 1024;
-/// How a claim begins.
-const CLAIM: &[u8] = b"PATCH ";
+/// How requests begin whose answers may be lost.
+pub const CLAIM: &str = "PATCH ";
+pub const REDEEM: &str = "POST /sec/redeem ";
 
-/// Passes connections on to a service until its answers to claims are to be lost.
+/// Passes connections on to a service, and loses some of its answers.
 pub struct Losing {
     pub address: SocketAddr,
     left: Arc<AtomicUsize>,
 }
 
 impl Losing {
-    /// In front of `service`; the answers to the first `answers` claims are lost.
-    pub async fn start(service: SocketAddr, answers: usize) -> Self {
+    /// In front of `service`; the answers to the first `answers` requests that begin with `request` are lost.
+    pub async fn start(service: SocketAddr, request: &'static str, answers: usize) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let address = listener.local_addr().expect("it is bound");
         let left = Arc::new(AtomicUsize::new(answers));
@@ -28,7 +29,7 @@ impl Losing {
         tokio::spawn(async move {
             while let Ok((browser, _)) = listener.accept().await {
                 let service = TcpStream::connect(service).await.expect("the service listens");
-                tokio::spawn(pass_on(browser, service, Arc::clone(&shared)));
+                tokio::spawn(pass_on(browser, service, request, Arc::clone(&shared)));
             }
         });
         Self { address, left }
@@ -41,14 +42,14 @@ impl Losing {
 }
 
 /// Passes bytes both ways until one side ends, or an answer is lost: then both do.
-async fn pass_on(mut browser: TcpStream, mut service: TcpStream, left: Arc<AtomicUsize>) {
+async fn pass_on(mut browser: TcpStream, mut service: TcpStream, request: &str, left: Arc<AtomicUsize>) {
     let (mut asked, mut answered) = (vec![0; PIECE], vec![0; PIECE]);
-    let mut claims = false;
+    let mut may_be_lost = false;
     loop {
         let passed = tokio::select! {
             length = browser.read(&mut asked) => match length {
                 Ok(length) if length > 0 => {
-                    claims = asked.starts_with(CLAIM);
+                    may_be_lost = asked.starts_with(request.as_bytes());
                     service.write_all(&asked[..length]).await
                 }
                 _ => return,
@@ -56,7 +57,7 @@ async fn pass_on(mut browser: TcpStream, mut service: TcpStream, left: Arc<Atomi
             length = service.read(&mut answered) => match length {
                 Ok(length) if length > 0 => {
                     let lost = |left: usize| left.checked_sub(1);
-                    if claims && left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, lost).is_ok() {
+                    if may_be_lost && left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, lost).is_ok() {
                         return;
                     }
                     browser.write_all(&answered[..length]).await

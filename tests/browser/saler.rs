@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::browser::{Browser, DESK, PHONE};
 use crate::helpers::{PASSWORD, now_seconds};
+use crate::losing::{Losing, REDEEM};
 use crate::shop::{Offer, Shop};
 use crate::words::Language;
 use crate::words::Language::{Chinese, English};
@@ -182,6 +183,26 @@ async fn a_code_is_used_once_and_every_other_is_told_in_clear_words() {
         cafe.reads("check.forged").await;
     }
     cafe.assert_fits().await;
+    cafe.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_use_whose_answer_is_lost_is_not_called_a_used_code() {
+    let shop = Shop::open().await;
+    shop.offer(Offer::default()).await;
+    let ann = shop.client().user("ann", "customer").await;
+    let token = shop.claim_token("corner-cafe", "Flat%20white", &ann).await;
+    shop.app.settle().await;
+    let losing = Losing::start(shop.app.instances[0].address, REDEEM, 3).await;
+    let cafe = Browser::open(&format!("http://{}", losing.address), PHONE, English).await;
+    cafe.go("/saler#check").await;
+    cafe.log_in("corner-cafe", PASSWORD).await;
+    cafe.check(&token).await;
+    cafe.expect_error("ERR_EMPTY_RESPONSE");
+    cafe.expect_error("ERR_CONNECTION");
+    cafe.presses("check.use").await;
+    cafe.reads("check.first-probably").await;
+    assert_eq!(losing.left(), 0, "answers were lost");
     cafe.close().await;
 }
 

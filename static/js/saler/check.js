@@ -104,6 +104,7 @@ async function redeem(token) {
     if (answer.status !== 200) return { state: "failed", why: refusalText(answer) };
     const { first, redeemed_at: at } = answer.body.data;
     if (first) return { state: "first", at };
-    // It was used after we first asked, and an answer to us was lost: most likely it is the one that said "first".
-    return { state: answer.unsure && at >= begun - 1 ? "first-probably" : "used", at };
+    // It was used after we asked: most likely by us, and the answer that said "first" was lost. Browsers ask again by themselves
+    // where a connection breaks, so that we need not have noticed.
+    return { state: at >= begun - 1 ? "first-probably" : "used", at };
 }

@@ -108,7 +108,7 @@ export default {
     "check.first": "First use",
     "check.first-text": "It is marked as used now.",
     "check.first-probably": "Used just now",
-    "check.first-probably-text": "An answer was lost on its way, so this was asked twice. It was used a moment ago, most likely by this very request.",
+    "check.first-probably-text": "It was used a moment ago, most likely by this very request, whose answer was lost on its way. If another counter checks codes too, ask there.",
     "check.used": "Used at {time}",
     "check.used-text": "Do not accept it again.",
     "check.forged": "Not a code of this service",

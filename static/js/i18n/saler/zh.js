@@ -108,7 +108,7 @@ export default {
     "check.first": "首次使用",
     "check.first-text": "现已标记为已使用。",
     "check.first-probably": "刚刚使用",
-    "check.first-probably-text": "一个回复在途中丢失，因此询问了两次。它在片刻前被使用，很可能就是这次请求。",
+    "check.first-probably-text": "刚刚已核销，很可能就是这次请求，只是应答在途中丢失了。如果还有别的柜台在核销，请向对方确认。",
     "check.used": "已于 {time} 使用",
     "check.used-text": "请勿再次接受。",
     "check.forged": "不是本服务的码",
