@@ -366,27 +366,12 @@ fn a_history_is_read_as_it_was_written() {
 }
 
 #[test]
-fn what_was_granted_in_vain_is_found_though_nobody_was_told() {
-    let put_aside = |fault: &str, reason: &str| {
+fn what_was_granted_in_vain_is_found_but_for_what_is_promised_to_nobody() {
+    let put_aside = |fault: &str, reason: &str, answered_ms: Option<u64>| {
         let mut story = Story::new(2);
-        story.note(50, What::FaultBegins { fault: 1, name: fault.to_owned() });
-        story.note(60, What::FaultEnds { fault: 1 });
-        story.sold(11, 100, 1);
-        story.sold(12, 200, 2);
-        story.settled.mysql.poisoned.push(format!("1:10:1:1:0:1 {reason}"));
-        story.broken()
-    };
-    assert_eq!(put_aside("Redis(Flush)", "late: made before the shard was rebuilt"), ["I2"]);
-    assert_eq!(put_aside("Unpromised", "late: made before the shard was rebuilt"), NONE);
-    assert_eq!(put_aside("Redis(Flush)", "contradicts a stored claim"), ["I1"]);
-    assert_eq!(put_aside("Redis(Truncated)", "contradicts a stored claim"), NONE, "Redis brought it back");
-}
-
-#[test]
-fn only_claims_that_came_too_late_after_a_loss_beyond_the_promise_are_excused() {
-    let lost = |fault: &str, reason: &str, answered_ms: u64| {
-        let mut story = Story::new(2);
-        story.claimed(10, answered_ms, claim(1, answered_ms));
+        if let Some(ms) = answered_ms {
+            story.claimed(10, ms, claim(1, ms));
+        }
         story.note(200, What::FaultBegins { fault: 1, name: fault.to_owned() });
         story.note(300, What::FaultEnds { fault: 1 });
         story.sold(11, 400, 1);
@@ -394,8 +379,13 @@ fn only_claims_that_came_too_late_after_a_loss_beyond_the_promise_are_excused() 
         story.settled.mysql.poisoned.push(format!("1:10:1:1:0:1 {reason}"));
         story.broken()
     };
-    assert_eq!(lost("Unpromised", "late: made before", 100), NONE);
-    assert_ne!(lost("Unpromised", "late: made before", 250), NONE, "it was answered after the loss");
-    assert_ne!(lost("Unpromised", "contradicts a stored claim", 100), NONE);
-    assert_ne!(lost("Redis(Flush)", "late: made before", 100), NONE);
+    let (late, contradicts) = ("late: made before", "contradicts a stored claim");
+    assert_eq!(put_aside("Unpromised", late, Some(100)), NONE);
+    assert_ne!(put_aside("Unpromised", late, Some(250)), NONE, "it was answered after the loss");
+    assert_ne!(put_aside("Unpromised", contradicts, Some(100)), NONE);
+    assert_ne!(put_aside("Redis(Flush)", late, Some(100)), NONE);
+    assert_eq!(put_aside("Unpromised", late, None), NONE);
+    assert_eq!(put_aside("Redis(Flush)", late, None), ["I2"], "though nobody was told");
+    assert_eq!(put_aside("Redis(Flush)", contradicts, None), ["I1"]);
+    assert_eq!(put_aside("Redis(Truncated)", contradicts, None), NONE, "Redis brought it back");
 }
