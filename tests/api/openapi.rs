@@ -14,6 +14,8 @@ const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_co
                       response_schema_conformance,allow_header_conformance";
 /// Requests for each operation besides those for its examples and edges; fixed, so that a failure can be had again.
 const EXAMPLES: &str = "10";
+/// In `make test-long`: more than 10,000 requests.
+const EXAMPLES_LONG: &str = "150";
 const SEED: &str = "7";
 
 const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
@@ -161,17 +163,19 @@ async fn try_out(url: &str, token: &str, chosen: &[[&str; 2]]) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let program = root.join("target/schemathesis/bin/schemathesis");
     assert!(program.exists(), "schemathesis is missing: run scripts/install-schemathesis");
+    let examples = std::env::var_os("COUPONRUSH_TEST_LONG").map_or(EXAMPLES, |_| EXAMPLES_LONG);
     let mut command = Command::new(&program);
     // What it remembers from one run to the next does not belong to the source.
     command.current_dir(root.join("target/schemathesis"));
     command.arg("--config-file").arg(root.join("tests/schemathesis/schemathesis.toml"));
     command.args(["run", &format!("{url}/openapi.json"), "--no-color", "--checks", CHECKS, "--seed", SEED]);
-    command.args(["--phases", "examples,coverage,fuzzing", "--max-examples", EXAMPLES, "--request-timeout", "10"]);
+    command.args(["--phases", "examples,coverage,fuzzing", "--max-examples", examples, "--request-timeout", "10"]);
     command.args(["--generation-database", "none", "--header", &format!("Authorization: {token}")]);
     command.args(chosen.iter().flatten());
     let output = tokio::task::spawn_blocking(move || command.output()).await;
     let output = output.expect("it does not panic").expect("it can be run");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    eprintln!("{}", said.lines().filter(|line| line.contains(" generated, ")).collect::<String>().trim());
     // Of what it could not look into it only warns.
     assert!(output.status.success() && !said.contains("unresolvable reference"), "{said}");
 }
