@@ -133,7 +133,7 @@ pub const SCENARIOS: [Scenario; 21] = [
         2,
         &[
             Fault::Overtaken("rebuild-loaded", "rebuild-begun"),
-            Fault::Overtaken("rebuild-begun", "rebuild-raised"),
+            Fault::Overtaken("rebuild-drained", "rebuild-raised"),
             Fault::Overtaken("rebuild-raised", "rebuild-loaded"),
         ],
     ),

@@ -25,7 +25,8 @@ pub async fn arm(world: &mut World, point: &str) {
     world.ready_for_a_loss().await;
 }
 
-/// The first instance rebuilds and stops at `first`; the other takes over and stops at `second`; then both go on.
+/// The first instance rebuilds and stops at `first`; the other takes over and stops at `second`; then both go on. Before the
+/// rebuild has drained it, the first one must not stop: what only it and Redis knew would be promised to nobody.
 pub async fn overtake(world: &mut World, first: &str, second: &str) {
     let (one, other) = (0, 1);
     world.kill(one);
