@@ -1,22 +1,43 @@
--- A page of a saler's coupons, newest first.
+-- Pages of salers' coupons, newest first. Pages that an instance asks for together come in one call.
 --
--- KEYS[1] live    string       the shard's `run_id:epoch`
--- KEYS[2] saler   sorted set   the saler's coupon ids, in order of creation
+-- KEYS[1] live       string       the shard's `run_id:epoch`
+-- KEYS[2...] one of each page:
+--         saler      sorted set   the saler's coupon ids, in order of creation
 -- ARGV[1] what `live` must be
--- ARGV[2] how many to skip     ARGV[3] how many to give
--- ARGV[4] prefix of coupon keys   ARGV[5] prefix of holes keys, on this shard
+-- ARGV[2] prefix of coupon keys   ARGV[3] prefix of holes keys, on this shard
+-- ARGV[4...] two of each page: how many to skip, how many to give
 --
--- Replies: {'page', id, name, face value, description, scheduled, amount, claimed, holes, id, ...}  {'not-loaded'}
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then
-  return {'not-loaded'}
-end
-local page = {'page'}
-for _, id in ipairs(redis.call('ZRANGE', KEYS[2], ARGV[2], ARGV[2] + ARGV[3] - 1, 'REV')) do
-  local coupon = redis.call('HMGET', ARGV[4] .. id, 'name', 'face_value', 'description', 'scheduled', 'amount', 'claimed')
-  page[#page + 1] = id
-  for part = 1, 6 do
-    page[#page + 1] = coupon[part]
+-- Replies: one a page, in their order:
+--   {'page', id, name, face value, description, scheduled, amount, claimed, holes, id, ...}
+--   {'not-loaded'}
+--   an error   of this page alone
+local call = redis.call
+local loaded = call('GET', KEYS[1]) == ARGV[1]
+
+local function page_of(saler, skip, give)
+  local page = {'page'}
+  for _, id in ipairs(call('ZRANGE', saler, skip, skip + give - 1, 'REV')) do
+    local coupon = call('HMGET', ARGV[2] .. id, 'name', 'face_value', 'description', 'scheduled', 'amount', 'claimed')
+    page[#page + 1] = id
+    for part = 1, 6 do
+      page[#page + 1] = coupon[part]
+    end
+    page[#page + 1] = call('LLEN', ARGV[3] .. id)
   end
-  page[#page + 1] = redis.call('LLEN', ARGV[5] .. id)
+  return page
 end
-return page
+
+-- What this call has read: a crowd asks for the same page.
+local pages, replies = {}, {}
+for at = 1, #KEYS - 1 do
+  local saler, skip, give = KEYS[at + 1], ARGV[2 * at + 2], ARGV[2 * at + 3]
+  local name = saler .. ' ' .. skip .. ' ' .. give
+  if not loaded then
+    replies[at] = {'not-loaded'}
+  elseif not pages[name] then
+    local done, page = pcall(page_of, saler, skip, give)
+    pages[name] = done and page or {err = type(page) == 'table' and page.err or tostring(page)}
+  end
+  replies[at] = replies[at] or pages[name]
+end
+return replies

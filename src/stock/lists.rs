@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Loaded, Stock};
 use crate::domain::{CouponId, UserId, left};
-use crate::kv::{Connection, KvError, Live, Reply, Script};
+use crate::kv::{Command, Connection, KvError, Live, Reply, Script};
 
 /// No list is as long; above it Lua's numbers would lose digits.
 const SKIP_MAX: u64 = 1_000_000_000;
@@ -46,10 +46,16 @@ impl Stock {
         (skip, give): (u64, u64),
         wait: Duration,
     ) -> Loaded<Vec<Offered>> {
-        let keys = &self.keys;
-        let mut cmd = Script::ListOffered.call(&[keys.live(), keys.saler(saler)]);
-        cmd.arg(live.as_str()).arg(skip.min(SKIP_MAX)).arg(give).arg(keys.coupon_prefix()).arg(keys.holes_prefix());
-        page(&connection.eval(&cmd, wait).await?, 8, |reply, at| {
+        let names = &self.keys;
+        let begin = |keys: &mut Command, arguments: &mut Command| {
+            keys.arg(names.live());
+            arguments.arg(live.as_str()).arg(names.coupon_prefix()).arg(names.holes_prefix());
+        };
+        let case = |keys: &mut Command, arguments: &mut Command| {
+            keys.arg(names.saler(saler));
+            arguments.arg(skip.min(SKIP_MAX)).arg(give);
+        };
+        page(&connection.eval_together(Script::ListOffered, live.as_str(), begin, case, wait).await?, 8, |reply, at| {
             Ok(Offered {
                 id: CouponId(reply.number(at)?),
                 name: reply.text(at + 1)?.to_owned(),
@@ -74,10 +80,16 @@ impl Stock {
         (skip, give): (u64, u64),
         wait: Duration,
     ) -> Loaded<Vec<Held>> {
-        let keys = &self.keys;
-        let mut cmd = Script::ListHeld.call(&[keys.live(), keys.holder(user)]);
-        cmd.arg(live.as_str()).arg(skip.min(SKIP_MAX)).arg(give).arg(keys.coupon_prefix());
-        page(&connection.eval(&cmd, wait).await?, 5, |reply, at| {
+        let names = &self.keys;
+        let begin = |keys: &mut Command, arguments: &mut Command| {
+            keys.arg(names.live());
+            arguments.arg(live.as_str()).arg(names.coupon_prefix());
+        };
+        let case = |keys: &mut Command, arguments: &mut Command| {
+            keys.arg(names.holder(user));
+            arguments.arg(skip.min(SKIP_MAX)).arg(give);
+        };
+        page(&connection.eval_together(Script::ListHeld, live.as_str(), begin, case, wait).await?, 5, |reply, at| {
             Ok(Held {
                 saler: reply.text(at)?.to_owned(),
                 name: reply.text(at + 1)?.to_owned(),
