@@ -94,6 +94,23 @@ async fn what_was_granted_is_never_shown_as_a_failure_though_its_answers_are_los
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_view_that_does_not_arrive_is_asked_for_again_with_the_page() {
+    let shop = Shop::open().await;
+    let cafe = shop.worker("/saler", "corner-cafe", PHONE, English).await;
+    cafe.reads("saler.none").await;
+    cafe.devtools("Network.enable", json!({})).await;
+    cafe.devtools("Network.setBlockedURLs", json!({"urls": ["*/saler/check.*"]})).await;
+    cafe.expect_error("ERR_BLOCKED");
+    cafe.presses("saler.check").await;
+    cafe.reads("shell.missing").await;
+    cafe.assert_fits().await;
+    cafe.devtools("Network.setBlockedURLs", json!({"urls": []})).await;
+    cafe.presses("shell.reload").await;
+    cafe.reads("check.how").await;
+    cafe.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_press_while_nobody_can_be_asked_goes_on_by_itself() {
     let redis = RedisServer::start().await;
     let app = TestApp::start_on(Stores::create(Some(redis.url())).await, |_| {}).await;
