@@ -98,7 +98,7 @@ impl Connection {
 
     /// Calls a script that takes many cases with one of them. Those that leave together are one call: they name the same
     /// `shared`, which stands for the keys and arguments that `begin` adds; `case` adds this one's own. Not among the
-    /// connection's times: who makes so many of them takes his own.
+    /// connection's times unless it is [`Connection::timed`]: attempts take their own.
     ///
     /// # Errors
     /// As [`Connection::eval`]; an error may be this case's alone.
@@ -165,8 +165,8 @@ impl Connection {
         self.timed(in_time(Instant::now() + wait, sent)).await
     }
 
-    /// Notes how long a call takes.
-    async fn timed<T>(&self, call: impl Future<Output = T>) -> T {
+    /// Notes how long a call takes: for one that is made by [`Connection::eval_together`] and is to be among the times.
+    pub async fn timed<T>(&self, call: impl Future<Output = T>) -> T {
         let began = Instant::now();
         let result = call.await;
         self.times.note_time(began.elapsed());

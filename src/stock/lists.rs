@@ -55,7 +55,8 @@ impl Stock {
             keys.arg(names.saler(saler));
             arguments.arg(skip.min(SKIP_MAX)).arg(give);
         };
-        page(&connection.eval_together(Script::ListOffered, live.as_str(), begin, case, wait).await?, 8, |reply, at| {
+        let call = connection.eval_together(Script::ListOffered, live.as_str(), begin, case, wait);
+        page(&connection.timed(call).await?, 8, |reply, at| {
             Ok(Offered {
                 id: CouponId(reply.number(at)?),
                 name: reply.text(at + 1)?.to_owned(),
@@ -89,7 +90,8 @@ impl Stock {
             keys.arg(names.holder(user));
             arguments.arg(skip.min(SKIP_MAX)).arg(give);
         };
-        page(&connection.eval_together(Script::ListHeld, live.as_str(), begin, case, wait).await?, 5, |reply, at| {
+        let call = connection.eval_together(Script::ListHeld, live.as_str(), begin, case, wait);
+        page(&connection.timed(call).await?, 5, |reply, at| {
             Ok(Held {
                 saler: reply.text(at)?.to_owned(),
                 name: reply.text(at + 1)?.to_owned(),
