@@ -210,6 +210,7 @@ impl Persister {
             return Ok(());
         }
         log::info!("ledger: sweeping {} claims that no channel brought", entries.len());
+        crate::crash::point("swept-read");
         let claims: Vec<Claim> = entries.iter().filter_map(|entry| entry.claim.clone().ok()).collect();
         if !claims.is_empty() && !self.store(epoch, &claims).await? {
             // Redis may have lost them since: they are in these hands alone.
@@ -245,7 +246,7 @@ impl Persister {
                     }
                     for claim in &outcome.poisoned {
                         log::error!(
-                            "ledger: ALARM: claim {} poisoned: it contradicts what MySQL has: {claim:?}",
+                            "ledger: ALARM: claim {} poisoned, poisoned_claims says why: {claim:?}",
                             claim.entry
                         );
                     }

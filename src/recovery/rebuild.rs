@@ -210,10 +210,7 @@ impl Rebuild<'_> {
         match within("drain outbox", claims::store(mysql, self.recovery.shard, epoch, claims)).await? {
             Stored::Done(outcome) => {
                 for claim in &outcome.poisoned {
-                    log::error!(
-                        "recovery: ALARM: claim {} poisoned: it contradicts what MySQL has: {claim:?}",
-                        claim.entry
-                    );
+                    log::error!("recovery: ALARM: claim {} poisoned, poisoned_claims says why: {claim:?}", claim.entry);
                 }
                 Ok(!outcome.poisoned.is_empty())
             }

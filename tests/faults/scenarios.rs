@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::checker::{self, Verdict};
-use crate::nemesis::{App, Change, Fault, Lasting, Mysql, Redis, Server, Trigger, Trouble};
+use crate::nemesis::{App, Change, Fault, Frozen, Lasting, Mysql, Redis, Server, Trigger, Trouble};
 use crate::random::Random;
 use crate::servers::runs_folder;
 use crate::world::World;
@@ -37,7 +37,7 @@ const fn short(name: &'static str, instances: usize, faults: &'static [Fault]) -
     Scenario { name, instances, faults, short: true }
 }
 
-pub const SCENARIOS: [Scenario; 21] = [
+pub const SCENARIOS: [Scenario; 22] = [
     scenario("calm", 2, &[]),
     short("kills", 2, &[Fault::App(App::Kill), Fault::Redis(Redis::Restart), Fault::App(App::KillEverything)]),
     short(
@@ -138,7 +138,8 @@ pub const SCENARIOS: [Scenario; 21] = [
         ],
     ),
     scenario("woken", 2, &[Fault::Woken("rebuild-loaded"), Fault::Woken("rebuild-finished")]),
-    scenario("unpromised", 2, &[Fault::Unpromised, Fault::Unpromised]),
+    scenario("unpromised", 2, &[Fault::Unpromised(Frozen::Claiming), Fault::Unpromised(Frozen::Claiming)]),
+    scenario("swept", 2, &[Fault::Unpromised(Frozen::Sweeping)]),
     scenario(
         "frozen",
         2,

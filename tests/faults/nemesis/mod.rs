@@ -23,6 +23,7 @@ pub use mysql::Mysql;
 pub use network::{Server, Trouble};
 pub use rebuild::Trigger;
 pub use redis::Redis;
+pub use unpromised::Frozen;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -40,7 +41,7 @@ pub enum Fault {
     Woken(&'static str),
     /// Redis loses its memory while an instance is frozen that holds claims, and the others take it for dead: what only those
     /// two knew is promised to nobody. Everything else is.
-    Unpromised,
+    Unpromised(Frozen),
     /// One while another lasts.
     During(Lasting, &'static Fault),
 }
@@ -59,7 +60,7 @@ impl Fault {
         match struck {
             Self::Redis(fault) if fault.loses_memory() => world.ready_for_a_loss().await,
             Self::Rebuild(point, _) => rebuild::arm(world, point).await,
-            Self::Unpromised => unpromised::prepare(world).await,
+            Self::Unpromised(frozen) => frozen.prepare(world).await,
             _ => {}
         }
     }
@@ -76,7 +77,7 @@ impl Fault {
             Self::Rebuild(point, trigger) => trigger.strike(world, point).await,
             Self::Overtaken(first, second) => rebuild::overtake(world, first, second).await,
             Self::Woken(point) => rebuild::wake_into(world, point).await,
-            Self::Unpromised => unpromised::strike(world, random).await,
+            Self::Unpromised(frozen) => frozen.strike(world, random).await,
             Self::During(lasting, fault) => {
                 let held = lasting.begin(world, random, one).await;
                 Box::pin(fault.break_and_mend(world, random)).await;
