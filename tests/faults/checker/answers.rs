@@ -93,6 +93,10 @@ pub fn is_unknown(attempt: &Attempt) -> bool {
     matches!(attempt.answer, Answer::Unknown(_))
 }
 
+fn precedes(one: &Attempt, other: &Attempt) -> bool {
+    one.ended.at_us < other.began.at_us
+}
+
 fn covers(attempt: &Attempt, at: u64) -> bool {
     attempt.began.wall_ms <= at + SLACK_MS && at <= attempt.ended.wall_ms + SLACK_MS
 }
@@ -126,7 +130,12 @@ fn check_stability(attempts: &[&Attempt], limit: u8, found: &mut Findings) {
             });
         }
         let known = told.range(nth..).find(|(_, (_, told_at))| *told_at < attempt.began.at_us);
-        let Some((_, (claim, _))) = known else { continue };
+        let Some((told_nth, (claim, _))) = known else { continue };
+        // A loss may have taken the very one that is meant, of which he was not told, and left him those after it.
+        let unknown = |other: &&Attempt| other.nth == Some(nth) && is_unknown(other) && precedes(other, attempt);
+        if *told_nth > nth && attempts.iter().copied().any(|other| unknown(&other)) {
+            continue;
+        }
         let stable = match &attempt.answer {
             Answer::Already(_) | Answer::Nothing(_) | Answer::Unknown(_) => true,
             Answer::Refused(reason) => reason == "try-again",

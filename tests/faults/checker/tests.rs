@@ -218,6 +218,24 @@ fn i6_an_answer_that_changes_is_named() {
     assert_eq!(story.broken(), ["I6"], "what he holds is not granted again");
 }
 
+/// User 10 may hold three and was told of his second; how his first was answered, and then he asks for that again.
+#[test]
+fn i6_a_claim_that_was_lost_before_he_was_told_of_it_is_granted_anew_and_no_other() {
+    let told_again = |first: fn(u64) -> What| {
+        let mut story = Story::new(5);
+        story.changed((1, 2), Change::Sale(Sale { buy_limit: 3, ..sale(0, 100) }), Outcome::Done);
+        let (second, anew) =
+            (Claim { nth: 2, activity: 1, ..claim(2, 3_000) }, Claim { activity: 1, ..claim(3, 4_000) });
+        story.ask(10, Some(1), (2_000, 2_010), first);
+        story.ask(10, Some(2), (2_999, 3_001), |attempt| What::Claimed { attempt, claim: second });
+        story.ask(10, Some(1), (3_999, 4_001), |attempt| What::Claimed { attempt, claim: anew });
+        story.broken().contains(&"I6")
+    };
+    assert!(!told_again(|attempt| What::Unknown { attempt, why: "broken".to_owned() }));
+    assert!(told_again(|attempt| What::Nothing { attempt, code: "unavailable".to_owned() }));
+    assert!(told_again(|attempt| What::Claimed { attempt, claim: Claim { activity: 1, ..claim(1, 2_005) } }));
+}
+
 #[test]
 fn i7_a_refusal_that_is_not_true_is_named() {
     let refused = |reason: &str| {
