@@ -12,10 +12,12 @@ use crate::db::{Db, DbError, users};
 use crate::domain::{ActivityId, CouponId, User, UserId, UserName};
 use crate::gate::Gate;
 use crate::kv::{Connection, KvError};
-use crate::stock::Stock;
+use crate::stock::{Facts, Stock};
 
 const MISS_AGE: Duration = Duration::from_secs(1);
 const FIND_WAIT: Duration = Duration::from_millis(500);
+/// How long what is said of a coupon is taken for what it says: its description may be changed.
+const FACTS_AGE: Duration = Duration::from_secs(1);
 
 /// Names that were looked up.
 #[derive(Clone)]
@@ -29,6 +31,7 @@ pub struct Directory {
     coupons: sync::Cache<String, CouponId>,
     users_by_id: future::Cache<UserId, User>,
     coupons_by_id: sync::Cache<CouponId, ()>,
+    facts: sync::Cache<CouponId, Arc<Facts>>,
 }
 
 /// Why a name could not be looked up.
@@ -60,6 +63,7 @@ impl Directory {
             coupons: sync::Cache::new(names_max),
             users_by_id: future::Cache::new(names_max),
             coupons_by_id: sync::Cache::new(names_max),
+            facts: sync::Cache::builder().max_capacity(names_max).time_to_live(FACTS_AGE).build(),
         }
     }
 
@@ -130,6 +134,27 @@ impl Directory {
             Some(None) => Ok(None),
             None => Err(FindError::Redis(None)),
         }
+    }
+
+    /// What is said of each coupon, in order, as it was up to a second ago. All of them are there, as far as the caller knows.
+    ///
+    /// # Errors
+    /// [`FindError::Redis`].
+    pub async fn facts(&self, connection: &Connection, coupons: &[CouponId]) -> Result<Vec<Arc<Facts>>, FindError> {
+        let mut known: Vec<Option<Arc<Facts>>> = coupons.iter().map(|id| self.facts.get(id)).collect();
+        let missing: Vec<usize> = (0..coupons.len()).filter(|place| known[*place].is_none()).collect();
+        if !missing.is_empty() {
+            let ids: Vec<CouponId> = missing.iter().map(|place| coupons[*place]).collect();
+            let live = self.gate.live().map_err(|_| FindError::Redis(None))?;
+            let found = self.stock.facts(connection, &live, &ids, FIND_WAIT).await;
+            let found = found.map_err(|error| FindError::Redis(Some(error)))?.ok_or(FindError::Redis(None))?;
+            for (place, facts) in missing.into_iter().zip(found) {
+                let facts = Arc::new(facts);
+                self.facts.insert(coupons[place], Arc::clone(&facts));
+                known[place] = Some(facts);
+            }
+        }
+        Ok(known.into_iter().flatten().collect())
     }
 
     /// Whether there is a coupon with this id.

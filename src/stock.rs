@@ -15,7 +15,7 @@ use crate::kv::{Command, Connection, Keys, KvError, Live, Reply, Script};
 /// be applied after its deadline.
 const NOT_AFTER_GRACE_MS: u64 = 100;
 
-pub use lists::{Held, Offered};
+pub use lists::{Facts, Held, Offered};
 pub use units::Units;
 
 /// The shard's scripts, bound to its keys.

@@ -22,6 +22,7 @@ mod peer;
 mod route;
 mod sec;
 mod session;
+mod shared_reads;
 mod status;
 mod users;
 
@@ -55,6 +56,7 @@ pub use list_cache::ListCache;
 pub use metrics::Answers;
 pub use openapi::{document, to_json};
 pub use sec::{Sales, SalesLimits};
+pub use shared_reads::SharedReads;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_BYTES_MAX: usize = 128;

@@ -11,7 +11,7 @@ use actix_web::{App, HttpServer, web};
 use tokio_util::sync::CancellationToken;
 
 use super::StartError;
-use crate::api::{self, Shared};
+use crate::api::{self, Shared, SharedReads};
 use crate::config;
 use crate::gate::Gate;
 use crate::kv::{Link, LinkConfig};
@@ -60,6 +60,7 @@ pub(super) fn serve(
             .data_factory(move || connected(Arc::clone(&first)))
             .app_data(shared.clone())
             .app_data(web::Data::from(link))
+            .app_data(web::Data::new(SharedReads::default()))
             .configure(api::routes)
             .wrap(from_fn(api::finish))
     });

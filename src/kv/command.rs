@@ -24,6 +24,13 @@ impl Command {
         Self { count, packed: bytes }
     }
 
+    /// A command of Redis' own; `name` is its first word.
+    pub fn plain(name: &str) -> Self {
+        let mut command = Self::begin(0, &[]);
+        command.write_arg(name.as_bytes());
+        command
+    }
+
     /// Adds an argument, or each of several.
     pub fn arg(&mut self, value: impl ToRedisArgs) -> &mut Self {
         value.write_redis_args(self);

@@ -147,9 +147,20 @@ impl Connection {
     /// # Errors
     /// As [`Connection::call_all`] and [`Connection::eval`].
     pub async fn eval_all(&self, commands: &[Command], wait: Duration) -> Result<Vec<Reply>, KvError> {
+        each(&self.send_all(commands, wait).await?, |reply| Reply::new(reply.to_vec()))
+    }
+
+    /// Sends commands that reply with arrays together, and gives their replies in order.
+    ///
+    /// # Errors
+    /// As [`Connection::call_all`], and [`KvError::Unreadable`] for a reply that is not an array.
+    pub async fn read_all(&self, commands: &[Command], wait: Duration) -> Result<Vec<Reply>, KvError> {
+        each(&self.send_all(commands, wait).await?, |reply| Reply::array(reply.to_vec()))
+    }
+
+    async fn send_all(&self, commands: &[Command], wait: Duration) -> Result<Vec<u8>, KvError> {
         let pack = |buffer: &mut Vec<u8>| commands.iter().for_each(|command| command.write_to(buffer));
-        let replies = self.exchange(commands.len(), wait, pack).await?;
-        each(&replies, |reply| Reply::new(reply.to_vec()))
+        self.exchange(commands.len(), wait, pack).await
     }
 
     async fn exchange(

@@ -8,7 +8,7 @@ use redis::Value;
 use super::KvError;
 use super::frame::{Head, Scan, head};
 
-/// A script's reply: an array whose first element is a word.
+/// An array: a script's reply, whose first element is a word, or what a plain command gives.
 #[derive(Debug)]
 pub struct Reply {
     bytes: Vec<u8>,
@@ -30,14 +30,22 @@ impl Reply {
     /// # Errors
     /// What Redis said instead, or [`KvError::Unreadable`] where it is not an array that begins with a text.
     pub(super) fn new(bytes: Vec<u8>) -> Result<Self, KvError> {
+        Self::array(bytes).and_then(|reply| match reply.parts.first() {
+            Some(Part::Text(_)) => Ok(reply),
+            _ => Err(KvError::Unreadable),
+        })
+    }
+
+    /// Reads any array.
+    ///
+    /// # Errors
+    /// What Redis said instead, or [`KvError::Unreadable`] where it is not an array.
+    pub(super) fn array(bytes: Vec<u8>) -> Result<Self, KvError> {
         if bytes.first() == Some(&b'-') {
             value(&bytes)?;
         }
         let parts = parts(&bytes).ok_or(KvError::Unreadable)?;
-        match parts.first() {
-            Some(Part::Text(_)) => Ok(Self { bytes, parts }),
-            _ => Err(KvError::Unreadable),
-        }
+        Ok(Self { bytes, parts })
     }
 
     /// The word that says what happened.
@@ -50,7 +58,12 @@ impl Reply {
         self.parts.len() - 1
     }
 
-    /// The part at `index`, counted from 1, as text.
+    /// How many elements the array has, the word among them.
+    pub fn elements(&self) -> usize {
+        self.parts.len()
+    }
+
+    /// The part at `index`, counted from 1 behind the word, as text.
     ///
     /// # Errors
     /// [`KvError::Unreadable`] where there is no such part or it is not UTF-8.

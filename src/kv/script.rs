@@ -15,7 +15,6 @@ pub enum Script {
     SetCoupon,
     FindCoupon,
     ListOffered,
-    ListHeld,
     ReadOutbox,
     DeleteEntries,
     TakeLive,
@@ -32,13 +31,12 @@ struct Loaded {
 }
 
 /// In the order of [`Script`].
-static SCRIPTS: LazyLock<[Loaded; 12]> = LazyLock::new(|| {
+static SCRIPTS: LazyLock<[Loaded; 11]> = LazyLock::new(|| {
     [
         include_str!("../../lua/claim.lua"),
         include_str!("../../lua/set_coupon.lua"),
         include_str!("../../lua/find_coupon.lua"),
         include_str!("../../lua/list_offered.lua"),
-        include_str!("../../lua/list_held.lua"),
         include_str!("../../lua/read_outbox.lua"),
         include_str!("../../lua/delete_entries.lua"),
         include_str!("../../lua/take_live.lua"),
