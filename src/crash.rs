@@ -7,6 +7,7 @@
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// The points that are armed, and how many passings are left. Read once: a process dies once.
 static CRASH: LazyLock<Option<Armed>> = LazyLock::new(|| Armed::parse(&std::env::var("COUPONRUSH_CRASH_AT").ok()?));
@@ -31,6 +32,8 @@ pub fn point(name: &str) {
         log::error!("crash: stops at {name}, as a test wants it");
         let stop = format!("kill -STOP {}", std::process::id());
         let _ = std::process::Command::new("sh").args(["-c", &stop]).status();
+        // The kernel stops a process when it next runs the thread that it has chosen for the signal, and that may not be this one.
+        std::thread::sleep(Duration::from_secs(1));
     }
 }
 

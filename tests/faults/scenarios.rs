@@ -135,6 +135,7 @@ pub const SCENARIOS: [Scenario; 22] = [
             Fault::Overtaken("rebuild-loaded", "rebuild-begun"),
             Fault::Overtaken("rebuild-drained", "rebuild-raised"),
             Fault::Overtaken("rebuild-raised", "rebuild-loaded"),
+            Fault::Overtaken("rebuild-loaded", "rebuild-begun"),
         ],
     ),
     scenario("woken", 2, &[Fault::Woken("rebuild-loaded"), Fault::Woken("rebuild-finished")]),
