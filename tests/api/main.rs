@@ -25,6 +25,7 @@ mod jmeter_plan;
 mod ledger;
 mod limits;
 mod listing;
+mod loaded;
 mod login;
 mod logout;
 mod losses;
