@@ -27,17 +27,13 @@ local function page_of(saler, skip, give)
   return page
 end
 
--- What this call has read: a crowd asks for the same page.
-local pages, replies = {}, {}
+local replies = {}
 for at = 1, #KEYS - 1 do
-  local saler, skip, give = KEYS[at + 1], ARGV[2 * at + 2], ARGV[2 * at + 3]
-  local name = saler .. ' ' .. skip .. ' ' .. give
-  if not loaded then
+  if loaded then
+    local done, page = pcall(page_of, KEYS[at + 1], ARGV[2 * at + 2], ARGV[2 * at + 3])
+    replies[at] = done and page or {err = type(page) == 'table' and page.err or tostring(page)}
+  else
     replies[at] = {'not-loaded'}
-  elseif not pages[name] then
-    local done, page = pcall(page_of, saler, skip, give)
-    pages[name] = done and page or {err = type(page) == 'table' and page.err or tostring(page)}
   end
-  replies[at] = replies[at] or pages[name]
 end
 return replies
