@@ -32,7 +32,7 @@ pub fn point(name: &str) {
         log::error!("crash: stops at {name}, as a test wants it");
         let stop = format!("kill -STOP {}", std::process::id());
         let _ = std::process::Command::new("sh").args(["-c", &stop]).status();
-        // The kernel stops a process when it next runs the thread that it has chosen for the signal, and that may not be this one.
+        // The kernel stops a process when it next runs the thread that it chose for the signal; until then others go on.
         std::thread::sleep(Duration::from_secs(1));
     }
 }

@@ -1,6 +1,7 @@
 //! Units in Redis: publish a coupon, claim a unit, list what is offered and held.
 //!
-//! Each is one script: atomic, and it compares the loading of the shard. Attempts that leave together are one call of it.
+//! What changes anything is one script: atomic, and it compares the loading of the shard. Attempts that leave together are one
+//! call of it. What only reads may be plain commands with a look at the loading behind them.
 //! Deliberately knows nothing of MySQL: who calls it decides what is published and where a claim goes next.
 
 mod lists;

@@ -42,7 +42,7 @@ struct Place<'a> {
 }
 
 impl SharedReads {
-    /// The list as `read`, or somebody else's that begins after this call, finds it.
+    /// The list as `read`, or somebody else's that begins after this call, finds it; one more reading is waited for at most.
     ///
     /// # Errors
     /// As `read`; those who share another's are told that nothing has happened.
