@@ -3,8 +3,11 @@
 //! Users are never renamed and never deleted, and neither are coupons, so what is known stays true. Who is unknown may
 //! register on another instance at any moment, so a miss is remembered for a second only.
 
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use moka::{future, sync};
 
@@ -18,6 +21,8 @@ const MISS_AGE: Duration = Duration::from_secs(1);
 const FIND_WAIT: Duration = Duration::from_millis(500);
 /// How long what is said of a coupon is taken for what it says: its description may be changed.
 const FACTS_AGE: Duration = Duration::from_secs(1);
+/// Coupons of which it is remembered, on each worker: a megabyte or two.
+const FACTS_MAX: usize = 10_000;
 
 /// Names that were looked up.
 #[derive(Clone)]
@@ -31,7 +36,13 @@ pub struct Directory {
     coupons: sync::Cache<String, CouponId>,
     users_by_id: future::Cache<UserId, User>,
     coupons_by_id: sync::Cache<CouponId, ()>,
-    facts: sync::Cache<CouponId, Arc<Facts>>,
+}
+
+/// What is said of coupons, as one worker knows it: a list asks for twenty, and a cache that threads share takes longer than
+/// all else. Forgotten all at once, each second.
+pub struct KnownFacts {
+    since: Cell<Instant>,
+    facts: RefCell<HashMap<CouponId, Rc<Facts>>>,
 }
 
 /// Why a name could not be looked up.
@@ -51,6 +62,35 @@ enum NoUser {
     Db(DbError),
 }
 
+impl Default for KnownFacts {
+    fn default() -> Self {
+        Self { since: Cell::new(Instant::now()), facts: RefCell::default() }
+    }
+}
+
+impl KnownFacts {
+    fn get(&self, coupon: CouponId) -> Option<Rc<Facts>> {
+        if self.since.get().elapsed() > FACTS_AGE {
+            self.forget();
+        }
+        self.facts.borrow().get(&coupon).cloned()
+    }
+
+    fn put(&self, coupon: CouponId, facts: Facts) -> Rc<Facts> {
+        if self.facts.borrow().len() >= FACTS_MAX {
+            self.forget();
+        }
+        let facts = Rc::new(facts);
+        self.facts.borrow_mut().insert(coupon, Rc::clone(&facts));
+        facts
+    }
+
+    fn forget(&self) {
+        self.facts.borrow_mut().clear();
+        self.since.set(Instant::now());
+    }
+}
+
 impl Directory {
     /// Remembers up to `names_max` users and as many coupons.
     pub fn new(db: Db, stock: Stock, gate: Arc<Gate>, names_max: u64) -> Self {
@@ -63,7 +103,6 @@ impl Directory {
             coupons: sync::Cache::new(names_max),
             users_by_id: future::Cache::new(names_max),
             coupons_by_id: sync::Cache::new(names_max),
-            facts: sync::Cache::builder().max_capacity(names_max).time_to_live(FACTS_AGE).build(),
         }
     }
 
@@ -140,21 +179,24 @@ impl Directory {
     ///
     /// # Errors
     /// [`FindError::Redis`].
-    pub async fn facts(&self, connection: &Connection, coupons: &[CouponId]) -> Result<Vec<Arc<Facts>>, FindError> {
-        let mut known: Vec<Option<Arc<Facts>>> = coupons.iter().map(|id| self.facts.get(id)).collect();
-        let missing: Vec<usize> = (0..coupons.len()).filter(|place| known[*place].is_none()).collect();
+    pub async fn facts(
+        &self,
+        known: &KnownFacts,
+        connection: &Connection,
+        coupons: &[CouponId],
+    ) -> Result<Vec<Rc<Facts>>, FindError> {
+        let mut facts: Vec<Option<Rc<Facts>>> = coupons.iter().map(|id| known.get(*id)).collect();
+        let missing: Vec<usize> = (0..coupons.len()).filter(|place| facts[*place].is_none()).collect();
         if !missing.is_empty() {
             let ids: Vec<CouponId> = missing.iter().map(|place| coupons[*place]).collect();
             let live = self.gate.live().map_err(|_| FindError::Redis(None))?;
             let found = self.stock.facts(connection, &live, &ids, FIND_WAIT).await;
             let found = found.map_err(|error| FindError::Redis(Some(error)))?.ok_or(FindError::Redis(None))?;
-            for (place, facts) in missing.into_iter().zip(found) {
-                let facts = Arc::new(facts);
-                self.facts.insert(coupons[place], Arc::clone(&facts));
-                known[place] = Some(facts);
+            for (place, found) in missing.into_iter().zip(found) {
+                facts[place] = Some(known.put(coupons[place], found));
             }
         }
-        Ok(known.into_iter().flatten().collect())
+        Ok(facts.into_iter().flatten().collect())
     }
 
     /// Whether there is a coupon with this id.

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use super::error::{ApiError, Code};
 use super::session::session;
 use super::{Shared, SharedReads, answer, path};
+use crate::directory::KnownFacts;
 use crate::domain::{CouponId, Kind, Page, User};
 use crate::kv::{KvError, Link};
 use crate::stock::{Facts, Held, Offered};
@@ -45,6 +46,7 @@ pub async fn list_coupons(
     shared: web::Data<Shared>,
     link: web::Data<Link>,
     reads: web::Data<SharedReads>,
+    facts: web::Data<KnownFacts>,
 ) -> Result<HttpResponse, ApiError> {
     let asking = session(&request, &shared)?.user;
     let page = page_of(&request)?;
@@ -52,7 +54,7 @@ pub async fn list_coupons(
     if owner.kind == Kind::Customer && owner.id != asking.id && asking.kind != Kind::Admin {
         return Ok(ApiError::new(Code::NotYours, "Cannot check other customer.").list_response());
     }
-    let list = read_list(&shared, &link, &owner, page);
+    let list = read_list(&shared, (&link, &facts), &owner, page);
     // Whoever gets here may see this owner's list, so that all of them may share it.
     let body = match (shared.admission.settings.switches().list, owner.kind) {
         (true, Kind::Saler) => reads.get((owner.id, page), list).await?,
@@ -63,11 +65,16 @@ pub async fn list_coupons(
 }
 
 /// The answer's body.
-async fn read_list(shared: &Shared, link: &Link, owner: &User, page: Page) -> Result<Bytes, ApiError> {
+async fn read_list(
+    shared: &Shared,
+    (link, facts): (&Link, &KnownFacts),
+    owner: &User,
+    page: Page,
+) -> Result<Bytes, ApiError> {
     let window = (page.offset(PAGE), PAGE);
     match owner.kind {
         Kind::Saler => list_offered(shared, link, owner, window).await,
-        Kind::Customer => list_held(shared, link, owner, window).await,
+        Kind::Customer => list_held(shared, (link, facts), owner, window).await,
         Kind::Admin => Ok(Bytes::new()),
     }
 }
@@ -99,12 +106,17 @@ async fn list_offered(shared: &Shared, link: &Link, saler: &User, window: (u64, 
     Ok(answer::list_body(&read(shared, page)?.into_iter().map(item).collect::<Vec<_>>()))
 }
 
-async fn list_held(shared: &Shared, link: &Link, customer: &User, window: (u64, u64)) -> Result<Bytes, ApiError> {
+async fn list_held(
+    shared: &Shared,
+    (link, known): (&Link, &KnownFacts),
+    customer: &User,
+    window: (u64, u64),
+) -> Result<Bytes, ApiError> {
     let (connection, live) = shared.reading(link)?;
     let page = shared.claiming.stock.list_held(&connection, &live, customer.id, window, shared.kv_wait).await;
     let page = read(shared, page)?;
     let coupons: Vec<CouponId> = page.iter().map(|held| held.coupon).collect();
-    let facts = shared.directory.facts(&connection, &coupons).await?;
+    let facts = shared.directory.facts(known, &connection, &coupons).await?;
     let items: Vec<HeldItem> = page.iter().zip(&facts).map(|(held, facts)| held_item(held, facts)).collect();
     Ok(answer::list_body(&items))
 }

@@ -1,5 +1,7 @@
 //! The checker on histories made by hand: a good one has no violation, and each thing that must not be is named.
 
+mod lost;
+
 use std::collections::BTreeSet;
 
 use super::{Verdict, check};
@@ -218,24 +220,6 @@ fn i6_an_answer_that_changes_is_named() {
     assert_eq!(story.broken(), ["I6"], "what he holds is not granted again");
 }
 
-/// User 10 may hold three and was told of his second; how his first was answered, and then he asks for that again.
-#[test]
-fn i6_a_claim_that_was_lost_before_he_was_told_of_it_is_granted_anew_and_no_other() {
-    let told_again = |first: fn(u64) -> What| {
-        let mut story = Story::new(5);
-        story.changed((1, 2), Change::Sale(Sale { buy_limit: 3, ..sale(0, 100) }), Outcome::Done);
-        let (second, anew) =
-            (Claim { nth: 2, activity: 1, ..claim(2, 3_000) }, Claim { activity: 1, ..claim(3, 4_000) });
-        story.ask(10, Some(1), (2_000, 2_010), first);
-        story.ask(10, Some(2), (2_999, 3_001), |attempt| What::Claimed { attempt, claim: second });
-        story.ask(10, Some(1), (3_999, 4_001), |attempt| What::Claimed { attempt, claim: anew });
-        story.broken().contains(&"I6")
-    };
-    assert!(!told_again(|attempt| What::Unknown { attempt, why: "broken".to_owned() }));
-    assert!(told_again(|attempt| What::Nothing { attempt, code: "unavailable".to_owned() }));
-    assert!(told_again(|attempt| What::Claimed { attempt, claim: Claim { activity: 1, ..claim(1, 2_005) } }));
-}
-
 #[test]
 fn i7_a_refusal_that_is_not_true_is_named() {
     let refused = |reason: &str| {
@@ -264,15 +248,6 @@ fn a_row_is_taken_by_the_unknown_attempt_that_can_wait_least() {
     story.stored(11, other);
     story.stored(10, Claim { activity: 2, ..claim(1, 205) });
     story.stored(10, Claim { activity: 2, nth: 2, ..claim(2, 3_500) });
-    assert_eq!(story.broken(), NONE);
-}
-
-#[test]
-fn i7_sold_out_is_true_where_a_lost_claim_of_unknown_outcome_may_have_had_the_last_unit() {
-    let mut story = Story::new(1);
-    story.ask(10, None, (100, 200), |attempt| What::Unknown { attempt, why: "broken".to_owned() });
-    story.refused(11, 300, "sold-out");
-    story.sold(12, 900, 1);
     assert_eq!(story.broken(), NONE);
 }
 
