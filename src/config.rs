@@ -12,8 +12,8 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::domain::Networks;
 
-/// Claims of one ledger transaction at most.
-pub const BATCH_CLAIMS_MAX: usize = 1_000;
+/// Claims of one ledger transaction at most: more than a thousand, because each of its coupons' rows is updated once.
+pub const BATCH_CLAIMS_MAX: usize = 4_000;
 /// How long the ledger waits for a fuller batch.
 pub const BATCH_LINGER: Duration = Duration::from_millis(20);
 /// Connections of users at once per worker, and such that wait to be accepted.

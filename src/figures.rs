@@ -11,7 +11,7 @@ use std::time::Duration;
 const TIMES_US: [u64; 12] =
     [100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 75_000, 150_000, 1_000_000, 10_000_000];
 /// Upper edges of how many there are in a batch.
-const SIZES: [u64; 7] = [1, 10, 50, 100, 250, 500, 1_000];
+const SIZES: [u64; 9] = [1, 10, 50, 100, 250, 500, 1_000, 2_000, 4_000];
 
 /// How often something came out how large.
 pub struct Histogram {

@@ -35,6 +35,9 @@ struct Row {
     claimed_at: u64,
 }
 
+/// Claims that one statement of [`meeting`] asks for: past some thousands MySQL reads the whole table instead of its keys.
+const MEETING_MAX: usize = 1_000;
+
 const COLUMNS: &str = "coupon_id, seq, user_id, nth, activity_id, claimed_at";
 
 /// The stored claim. Its entry is gone from the outbox, and its epoch with it: the entry has the claim's time, and the epoch is 0.
@@ -89,31 +92,32 @@ pub async fn holders<'a>(
     Ok(rows.map_ok(|row| UserId(row.user_id)))
 }
 
-/// Stored claims that have the unit of one of `claims`, or its user's hold; whether they are the same is not looked at.
+/// Stored claims that have the unit of one of `claims`, or its user's hold; whether they are the same is not looked at. A row
+/// may come twice.
 ///
 /// # Errors
 /// As MySQL's; reading changes nothing.
 pub async fn meeting(connection: &mut Connection, claims: &[Claim]) -> QueryResult<Vec<Claim>> {
-    if claims.is_empty() {
-        return Ok(Vec::new());
+    let mut found = Vec::new();
+    for claims in claims.chunks(MEETING_MAX) {
+        let units = claims.iter().map(|claim| format!("({},{})", claim.coupon, claim.seq));
+        let holds = claims.iter().map(|claim| format!("({},{},{})", claim.user, claim.coupon, claim.nth));
+        let rows: Vec<Row> = diesel::sql_query(format!(
+            "SELECT {COLUMNS} FROM claims WHERE (coupon_id, seq) IN ({}) \
+             UNION SELECT {COLUMNS} FROM claims WHERE (user_id, coupon_id, nth) IN ({})",
+            list(units),
+            list(holds)
+        ))
+        .load(connection)
+        .await?;
+        found.extend(rows.into_iter().map(Claim::from));
     }
-    let units: Vec<String> = claims.iter().map(|claim| format!("({},{})", claim.coupon, claim.seq)).collect();
-    let holds: Vec<String> =
-        claims.iter().map(|claim| format!("({},{},{})", claim.user, claim.coupon, claim.nth)).collect();
-    let rows: Vec<Row> = diesel::sql_query(format!(
-        "SELECT {COLUMNS} FROM claims WHERE (coupon_id, seq) IN ({}) \
-         UNION SELECT {COLUMNS} FROM claims WHERE (user_id, coupon_id, nth) IN ({})",
-        list(&units),
-        list(&holds)
-    ))
-    .load(connection)
-    .await?;
-    Ok(rows.into_iter().map(Claim::from).collect())
+    Ok(found)
 }
 
 /// Items with commas between them, for `IN`.
-pub(super) fn list<T: ToString>(items: &[T]) -> String {
-    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+pub(super) fn list(items: impl IntoIterator<Item: ToString>) -> String {
+    items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(",")
 }
 
 /// Who holds a unit, for its saler. Times in ms since 1970.

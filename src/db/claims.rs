@@ -4,7 +4,6 @@
 //! MySQL could refuse for its content. Never `INSERT IGNORE`, which stores what it cannot read as 0 and says ok.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fmt::Write;
 use std::time::Duration;
 
 use diesel::QueryResult;
@@ -48,7 +47,7 @@ pub async fn prepare(connection: &mut Connection) -> QueryResult<()> {
     connection.batch_execute(&format!("SET SESSION wait_timeout = {}", IDLE_WAIT.as_secs())).await
 }
 
-/// Stores claims that were all made in `epoch`, lowers `left_count` by the rows added, and commits.
+/// Stores claims that were all made in `epoch`, at least one, lowers `left_count` by the rows added, and commits.
 ///
 /// Repeating it is harmless; a lost answer to `COMMIT` is handled so.
 ///
@@ -65,7 +64,9 @@ pub async fn store(connection: &mut Connection, shard: &str, epoch: Epoch, claim
 
     let mut sorted = claims.to_vec();
     sorted.sort_unstable_by_key(|claim| (claim.coupon, claim.seq, claim.entry));
-    lock_coupons(connection, &sorted).await?;
+    // Also locks the coupons in the order of their ids: one writer a coupon, and no two batches wait for each other.
+    let asked = counts(&sorted);
+    change_left_counts(connection, '-', &asked).await?;
 
     crate::crash::point("before-insert");
     let mut outcome = Outcome::default();
@@ -82,7 +83,13 @@ pub async fn store(connection: &mut Connection, shard: &str, epoch: Epoch, claim
         new
     };
     outcome.inserted = added.len();
-    lower_left_counts(connection, &added).await?;
+    if added.len() < claims.len() {
+        let mut refused = asked;
+        for (coupon, count) in counts(&added) {
+            refused.entry(coupon).and_modify(|asked| *asked -= count);
+        }
+        change_left_counts(connection, '+', &refused).await?;
+    }
     let reason = if late { "late: made before the shard was rebuilt" } else { "contradicts a stored claim" };
     for claim in &outcome.poisoned {
         poison(connection, claim.entry, &claim.to_text(), reason).await?;
@@ -124,13 +131,6 @@ async fn shard_row(connection: &mut Connection, shard: &str) -> QueryResult<Shar
         .bind::<Varchar, _>(shard)
         .get_result(connection)
         .await
-}
-
-/// One writer a coupon, in the order of ids, so that no two batches can wait for each other.
-async fn lock_coupons(connection: &mut Connection, sorted: &[Claim]) -> QueryResult<()> {
-    let ids: Vec<CouponId> = sorted.chunk_by(|a, b| a.coupon == b.coupon).map(|claims| claims[0].coupon).collect();
-    let ids = claim_rows::list(&ids);
-    connection.batch_execute(&format!("SELECT id FROM coupons WHERE id IN ({ids}) ORDER BY id FOR UPDATE")).await
 }
 
 /// `false`: some row exists already, and none was added.
@@ -184,20 +184,26 @@ async fn classify(connection: &mut Connection, claims: Vec<Claim>, outcome: &mut
     Ok(new)
 }
 
-async fn lower_left_counts(connection: &mut Connection, added: &[Claim]) -> QueryResult<()> {
-    let mut rows: BTreeMap<CouponId, usize> = BTreeMap::new();
-    for claim in added {
-        *rows.entry(claim.coupon).or_default() += 1;
+/// How many claims there are of each coupon.
+fn counts(claims: &[Claim]) -> BTreeMap<CouponId, usize> {
+    let mut counts = BTreeMap::new();
+    for claim in claims {
+        *counts.entry(claim.coupon).or_default() += 1;
     }
-    // A batch of many coupons has one or two claims of each: a statement for each coupon would take longer than all else.
-    let mut coupons: BTreeMap<usize, Vec<CouponId>> = BTreeMap::new();
-    for (coupon, count) in rows {
-        coupons.entry(count).or_default().push(coupon);
-    }
-    let mut sql = String::new();
-    for (count, ids) in coupons {
-        let ids = claim_rows::list(&ids);
-        let _ = write!(sql, "UPDATE coupons SET left_count = left_count - {count} WHERE id IN ({ids});");
-    }
-    if sql.is_empty() { Ok(()) } else { connection.batch_execute(&sql).await }
+    counts
+}
+
+/// Adds to each coupon's `left_count`, or takes from it, by one statement: a batch of many coupons has one or two claims of
+/// each, and a statement a coupon would take longer than all else. `INTERVAL` is a binary search, `ELT` an array.
+async fn change_left_counts(
+    connection: &mut Connection,
+    sign: char,
+    counts: &BTreeMap<CouponId, usize>,
+) -> QueryResult<()> {
+    let ids = claim_rows::list(counts.keys());
+    let counts = claim_rows::list(counts.values());
+    let change = format!("ELT(INTERVAL(id, {ids}), {counts})");
+    connection
+        .batch_execute(&format!("UPDATE coupons SET left_count = left_count {sign} {change} WHERE id IN ({ids})"))
+        .await
 }

@@ -19,12 +19,15 @@ impl Tables {
         let stores = Stores::create(None).await;
         migrate(&stores.db).await.expect("a new database can be migrated");
         stores.execute("UPDATE shards SET epoch = 3, state = 'live', run_id = 'r'").await;
-        for id in [1, 2] {
-            let row = format!("{id}, 1, 'c{id}', 1000, 1000, 5, ''");
-            let columns = "id, saler_id, name, amount, left_count, face_value, description";
-            stores.execute(&format!("INSERT INTO coupons ({columns}) VALUES ({row})")).await;
-        }
-        Self { stores }
+        let tables = Self { stores };
+        tables.coupons([1, 2]).await;
+        tables
+    }
+
+    async fn coupons(&self, ids: impl IntoIterator<Item = u64>) {
+        let rows: Vec<String> = ids.into_iter().map(|id| format!("({id}, 1, 'c{id}', 1000, 1000, 5, '')")).collect();
+        let columns = "id, saler_id, name, amount, left_count, face_value, description";
+        self.stores.execute(&format!("INSERT INTO coupons ({columns}) VALUES {}", rows.join(","))).await;
     }
 
     async fn store(&self, epoch: u32, claims: &[Claim]) -> Stored {
@@ -80,6 +83,22 @@ async fn a_batch_is_stored_once_however_often_it_comes() {
     let at = tables.stores.number("SELECT claimed_at FROM claims WHERE coupon_id = 1 AND seq = 3").await;
     assert_eq!(at, 1_700_000_000_003, "the time of the outbox entry");
     assert_eq!(tables.poisoned().await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_coupons_each_is_lowered_by_its_own_rows() {
+    let tables = Tables::create().await;
+    tables.coupons(3..60).await;
+    // Of coupon n there are n % 7 claims, from seq 1 on; ids have gaps, and coupons that nobody claims lie between.
+    let of = |coupon: u64| (1..=coupon % 7).map(move |seq| claim(coupon, seq as u32, seq));
+    let mut batch: Vec<Claim> = (1..60).step_by(2).flat_map(of).collect();
+    batch.reverse();
+    assert_eq!(tables.store(3, &batch[5..]).await, done(batch.len() - 5, 0, vec![]));
+    let contradiction = claim(3, 1, 7);
+    batch.push(contradiction);
+    assert_eq!(tables.store(3, &batch).await, done(5, batch.len() - 6, vec![contradiction]));
+    let wrong = "SELECT COUNT(*) FROM coupons WHERE left_count <> 1000 - IF(id % 2, id % 7, 0)";
+    assert_eq!(tables.stores.number(wrong).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
