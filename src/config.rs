@@ -14,8 +14,8 @@ use crate::domain::Networks;
 
 /// Claims of one ledger transaction at most: more than a thousand, because each of its coupons' rows is updated once.
 pub const BATCH_CLAIMS_MAX: usize = 4_000;
-/// How long the ledger waits for a fuller batch. Larger ones spare MySQL, but take its processor from claims for longer.
-pub const BATCH_LINGER: Duration = Duration::from_millis(10);
+/// How long the ledger waits for a fuller batch at most; otherwise as long as the last one took.
+pub const BATCH_LINGER_MAX: Duration = Duration::from_millis(20);
 /// Connections of users at once per worker, and such that wait to be accepted.
 pub const CONNECTIONS_MAX: usize = 100_000;
 pub const CONNECTIONS_WAITING_MAX: i32 = 4_096;

@@ -159,6 +159,7 @@ impl Common {
             settings: ledger_settings(self.instance.clone()),
             abandon: CancellationToken::new(),
             connection: None,
+            took: std::time::Duration::ZERO,
             late: Vec::new(),
         }
     }
@@ -201,7 +202,7 @@ fn ledger_settings(instance: String) -> Settings {
         shard: SHARD,
         instance,
         batch_max: config::BATCH_CLAIMS_MAX,
-        linger: config::BATCH_LINGER,
+        linger_max: config::BATCH_LINGER_MAX,
         store_wait: config::STORE_WAIT,
         pauses: config::STORE_PAUSES,
         sweep_every: config::SWEEP_EVERY,

@@ -27,8 +27,8 @@ pub struct Settings {
     pub instance: String,
     /// Claims of one transaction at most.
     pub batch_max: usize,
-    /// How long a batch that is not full waits for more claims.
-    pub linger: Duration,
+    /// How long a batch that is not full waits for more claims at most.
+    pub linger_max: Duration,
     /// How long a transaction may take before its connection is closed and it is repeated.
     pub store_wait: Duration,
     /// The pause before repeating: the first and the last, doubled each time, with jitter.
@@ -52,6 +52,8 @@ pub struct Persister {
     pub abandon: CancellationToken,
     /// The connection and when it was last used.
     pub connection: Option<(Connection, Instant)>,
+    /// How long the last transaction took.
+    pub took: Duration,
     /// Claims made before the shard was rebuilt. They wait until it is live again, and what comes after them does not.
     pub late: Vec<Claim>,
 }
@@ -104,13 +106,15 @@ impl Persister {
         }
     }
 
-    /// Waits a little for a fuller batch: a commit costs as much for ten claims as for a thousand.
+    /// Waits a little for a fuller batch: a commit costs as much for ten claims as for a thousand. As long as the last one took,
+    /// so that MySQL works half of the time at most: small batches while there is little to do, which take the processor
+    /// from nobody for long, and large ones in a rush or where a disk is slow.
     async fn linger(&mut self, channel: &mut Receiver<Claim>, batch: &mut Vec<Claim>, close: &CancellationToken) {
         if batch.len() >= self.settings.batch_max || channel.is_closed() {
             return;
         }
         tokio::select! {
-            () = tokio::time::sleep(self.settings.linger) => {}
+            () = tokio::time::sleep(self.took.min(self.settings.linger_max)) => {}
             () = close.cancelled() => {}
         }
         while batch.len() < self.settings.batch_max
@@ -279,8 +283,9 @@ impl Persister {
         let began = Instant::now();
         let connection = self.connect().await?;
         let stored = within("store claims", wait, claims::store(connection, shard, epoch, claims)).await?;
+        self.took = began.elapsed();
         self.state.batches.claims.note(claims.len() as u64);
-        self.state.batches.times.note_time(began.elapsed());
+        self.state.batches.times.note_time(self.took);
         Ok(stored)
     }
 
