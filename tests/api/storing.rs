@@ -102,6 +102,15 @@ async fn of_many_coupons_each_is_lowered_by_its_own_rows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_large_batch_that_comes_again_is_known_and_only_what_is_new_is_added() {
+    let tables = Tables::create().await;
+    let batch: Vec<Claim> = (1..=4_000).map(|seq| claim(1 + u64::from(seq % 2), seq, u64::from(seq))).collect();
+    assert_eq!(tables.store(3, &batch[..3_999]).await, done(3_999, 0, vec![]));
+    assert_eq!(tables.store(3, &batch).await, done(1, 3_999, vec![]));
+    assert_eq!((tables.left(1).await, tables.left(2).await), (-1_000, -1_000));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_claim_that_contradicts_a_row_is_poisoned_and_holds_up_nothing() {
     let tables = Tables::create().await;
     tables.store(3, &[claim(1, 1, 10), claim(1, 2, 20)]).await;
