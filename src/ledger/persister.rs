@@ -107,8 +107,8 @@ impl Persister {
     }
 
     /// Waits a little for a fuller batch: a commit costs as much for ten claims as for a thousand. As long as the last one took,
-    /// so that MySQL works half of the time at most: small batches while there is little to do, which take the processor
-    /// from nobody for long, and large ones in a rush or where a disk is slow.
+    /// so that MySQL works half of the time while it keeps up: small batches while there is little to do, which take the
+    /// processor from nobody for long, and large ones in a rush or where a disk is slow.
     async fn linger(&mut self, channel: &mut Receiver<Claim>, batch: &mut Vec<Claim>, close: &CancellationToken) {
         if batch.len() >= self.settings.batch_max || channel.is_closed() {
             return;
