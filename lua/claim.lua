@@ -1,21 +1,24 @@
 -- Grants users a unit of a coupon each, or says why not. Attempts that leave an instance together come in one call and are
--- made one after the other. Each: all checks first, then the entry and the hold; the counts once, in the end.
+-- decided one after the other: each by checks alone. Then what was granted is written: one entry for all of it, the holds, the
+-- counts.
 --
 -- KEYS[1] live      string   the shard's `run_id:epoch`
 -- KEYS[2] outbox    stream   claims that MySQL may not have yet
--- KEYS[3...] four of each attempt:
+-- KEYS[3] waiting   string   how many claims they are
+-- KEYS[4...] two or three of each question:
 --         coupon    hash     the coupon
---         holder    hash     what the user holds: coupon id (and `:nth` from the second on) -> `seq:entry:activity`
 --         holes     list     seqs up to `claimed` that nobody has
 --         activity  hash     what the activity has sold, and in which second how many; only with an activity below
+-- and then one of each attempt:
+--         holder    hash     what the user holds: coupon id (and `:nth` from the second on) -> `seq:entry:activity`
 --
 -- ARGV[1] what `live` must be
 -- ARGV[2] the epoch in it
--- ARGV[3] entries that the outbox may hold
--- ARGV[4...] six of each attempt:
---         not after, ms of this server's clock: past it the caller has stopped waiting
+-- ARGV[3] claims that the outbox may hold
+-- ARGV[4] not after, ms of this server's clock: past it the callers have stopped waiting
+-- ARGV[5] how many questions follow: what is asked for, and what the callers know of it
+-- ARGV[6...] four of each question:
 --         coupon id
---         user id
 --         which of his claims the user means to hold after this; 0: one more than he holds
 --         the revision of the coupon's activities that the caller knows; 0: none
 --         the activity that the caller found to decide; 0: none
@@ -27,183 +30,253 @@
 --         claims a second, 0: no limit
 --         claims in all, 0: no limit
 --         claims a user may hold of the coupon
+-- and then two of each attempt:
+--         which question, from 1
+--         user id
 --
 -- Replies: one an attempt, in their order; only `claimed` has changed anything:
---   {'claimed', seq, entry, nth, activity id or 0}
---   {'already', `seq:entry:activity`, 1 while the entry is in the outbox, else 0, nth}
+--   {'claimed', `seq:entry:activity`, nth, how many claims the entry holds}
+--   {'already', `seq:entry:activity`, nth, 1 while the entry is in the outbox, else 0}
 --   {'sold-out'}  {'not-on-sale'}  {'disabled'}  {'not-started'}  {'ended'}  {'try-again'}
 --   {'stale'}        the coupon's activities have changed since the caller read them
 --   {'missing'}      no such coupon here, though the caller knows its id: the shard has lost something
 --   {'not-loaded'}   `live` is another
 --   {'too-late'}     `not after` has passed
 --   {'backlog'}      the outbox is full
---   an error         of this attempt alone; it has changed nothing where it is `OOM`
+--   an error         of this attempt; it has changed nothing where it is `OOM`
+--
+-- Numbers are slow to turn into text, by Lua and by Redis: what comes as text stays text.
 
 -- A local name is cheaper than a look-up in a table for each call.
-local call = redis.call
-local replies, attempts = {}, (#KEYS - 2) / 4
-if call('GET', KEYS[1]) ~= ARGV[1] then
+local call, format = redis.call, string.format
+
+-- Where each question's keys and arguments begin, and the attempts'.
+local key_of, arg_of, key, arg = {}, {}, 4, 6
+for at = 1, tonumber(ARGV[5]) do
+  key_of[at], arg_of[at] = key, arg
+  if ARGV[arg + 3] == '0' then
+    key, arg = key + 2, arg + 4
+  else
+    key, arg = key + 3, arg + 11
+  end
+end
+local attempts, replies = #KEYS - key + 1, {}
+
+local time = call('TIME')
+local second, now = tonumber(time[1]), time[1] * 1000 + time[2] / 1000
+local refusal = call('GET', KEYS[1]) ~= ARGV[1] and 'not-loaded' or now > tonumber(ARGV[4]) and 'too-late'
+if refusal then
   for at = 1, attempts do
-    replies[at] = {'not-loaded'}
+    replies[at] = {refusal}
   end
   return replies
 end
-local time = call('TIME')
-local second, now = tonumber(time[1]), time[1] * 1000 + time[2] / 1000
-local room
 
--- What this call has read, as it has become since. Nobody else changes anything meanwhile.
-local coupons, activities = {}, {}
+-- What has been read, as it is after what was granted; nobody else changes anything meanwhile. By coupon's key: its amount, its
+-- claims, the revision of its activities where it is scheduled, and how many of its holes were granted.
+local amounts, claimed, revisions, holes, activities, room
+-- What was granted and is not written yet. By coupon's key: its claims, as text, and the list of holes that some are from.
+local granted, claims, whose, holders, fields, seqs, nths, activity_ids, counts, lists
 
-local function coupon_at(key)
-  local coupon = coupons[key]
-  if not coupon then
-    local facts = call('HMGET', key, 'amount', 'claimed', 'scheduled', 'activity_revision')
-    if not facts[1] then
-      return nil
-    end
-    coupon = {
-      amount = tonumber(facts[1]), claimed = tonumber(facts[2]),
-      scheduled = facts[3] == '1', revision = tonumber(facts[4] or 0),
-    }
-    coupons[key] = coupon
-  end
-  return coupon
+local function forget_read()
+  amounts, claimed, revisions, holes, activities, room = {}, {}, {}, {}, {}, nil
 end
 
-local function activity_at(key)
-  local activity = activities[key]
+local function begin_grants()
+  granted, claims, whose, holders, fields, seqs, nths, activity_ids = 0, {}, {}, {}, {}, {}, {}, {}
+  counts, lists = {}, {}
+end
+
+local function amount_of(coupon)
+  local amount = amounts[coupon]
+  if amount == nil then
+    local facts = call('HMGET', coupon, 'amount', 'claimed', 'scheduled')
+    amount = facts[1] and tonumber(facts[1])
+    amounts[coupon], claimed[coupon], holes[coupon] = amount, tonumber(facts[2] or 0), 0
+    if facts[3] == '1' then
+      revisions[coupon] = tonumber(call('HGET', coupon, 'activity_revision') or 0)
+    end
+  end
+  return amount
+end
+
+local function activity_at(name)
+  local activity = activities[name]
   if not activity then
-    local counts = call('HMGET', key, 'sold', 'second', 'in_second')
-    local of = tonumber(counts[2] or 0)
+    local facts = call('HMGET', name, 'sold', 'second', 'in_second')
+    local of = tonumber(facts[2] or 0)
     activity = {
-      sold = tonumber(counts[1] or 0),
-      second = math.max(of, second), in_second = of >= second and tonumber(counts[3]) or 0,
+      sold = tonumber(facts[1] or 0), granted = 0,
+      second = math.max(of, second), in_second = of >= second and tonumber(facts[3]) or 0,
     }
-    activities[key] = activity
+    activities[name] = activity
   end
   return activity
 end
 
 local function already(held, nth)
   local entry = string.match(held, ':(.-):')
-  return {'already', held, #call('XRANGE', KEYS[2], entry, entry), nth}
+  return {'already', held, nth, #call('XRANGE', KEYS[2], entry, entry)}
 end
 
-local function attempt(key, arg)
-  if now > tonumber(ARGV[arg]) then
-    return {'too-late'}
-  end
-  local coupon = coupon_at(KEYS[key])
-  if not coupon then
+-- Decides an attempt. Nothing is written, and nothing is said of one that is granted.
+local function decide(at, holder, question, user)
+  local coupon, arg = KEYS[key_of[question]], arg_of[question]
+  local amount = amount_of(coupon)
+  if not amount then
     return {'missing'}
   end
-  local id, wanted = ARGV[arg + 1], tonumber(ARGV[arg + 3])
-  local activity = coupon.scheduled and ARGV[arg + 5] ~= '0' and ARGV[arg + 5]
-  local stale = coupon.scheduled and coupon.revision > tonumber(ARGV[arg + 4])
+  local id, wanted, revision = ARGV[arg], ARGV[arg + 1], revisions[coupon]
+  local activity = revision and ARGV[arg + 3] ~= '0' and ARGV[arg + 3] or '0'
+  local stale = revision and revision > tonumber(ARGV[arg + 2])
 
   -- The holder before everything else: whoever holds what he may is told so, sold out, ended or not. First the one that he
   -- means, by itself: a loss may have taken an earlier one of which nobody had been told.
-  local holder = KEYS[key + 1]
-  local meant = wanted > 0 and call('HGET', holder, wanted == 1 and id or id .. ':' .. wanted)
-  if meant then
-    return already(meant, wanted)
+  if wanted ~= '0' and wanted ~= '1' then
+    local meant = call('HGET', holder, id .. ':' .. wanted)
+    if meant then
+      return already(meant, wanted)
+    end
   end
   -- The first that he does not hold, and the one before it. By an old limit nobody is told that he may hold no more.
-  local nth, field, held = 1, id, nil
-  local following = wanted ~= 1 and call('HGET', holder, field)
-  while following do
-    held, nth = following, nth + 1
-    field = id .. ':' .. nth
-    following = call('HGET', holder, field)
-  end
-  if held and not stale and nth > (activity and tonumber(ARGV[arg + 12]) or 1) then
-    return already(held, nth - 1)
+  local nth, field, held = '1', id, call('HGET', holder, id)
+  if held then
+    if wanted == '1' then
+      return already(held, wanted)
+    end
+    local number, following = 1, held
+    while following do
+      held, number = following, number + 1
+      nth = format('%d', number)
+      field = id .. ':' .. nth
+      following = call('HGET', holder, field)
+    end
+    if not stale and number > (activity ~= '0' and tonumber(ARGV[arg + 10]) or 1) then
+      return already(held, number - 1)
+    end
   end
 
-  local counts
-  if coupon.scheduled then
+  local sold
+  if revision then
     if stale then
       return {'stale'}
     end
-    if not activity then
+    if activity == '0' then
       return {'not-on-sale'}
     end
-    local status = ARGV[arg + 6]
+    local status = ARGV[arg + 4]
     if status ~= '0' then
       return {status == '1' and 'disabled' or 'sold-out'}
     end
-    if second < tonumber(ARGV[arg + 7]) then
+    if second < tonumber(ARGV[arg + 5]) then
       return {'not-started'}
     end
-    if second >= tonumber(ARGV[arg + 8]) then
+    if second >= tonumber(ARGV[arg + 6]) then
       return {'ended'}
     end
-    if ARGV[arg + 9] ~= '1' then
+    if ARGV[arg + 7] ~= '1' then
       return {'try-again'}
     end
-    counts = activity_at(KEYS[key + 3])
-    if ARGV[arg + 10] ~= '0' and counts.in_second >= tonumber(ARGV[arg + 10]) then
+    sold = activity_at(KEYS[key_of[question] + 2])
+    if ARGV[arg + 8] ~= '0' and sold.in_second >= tonumber(ARGV[arg + 8]) then
       return {'try-again'}
     end
-    if ARGV[arg + 11] ~= '0' and counts.sold >= tonumber(ARGV[arg + 11]) then
+    if ARGV[arg + 9] ~= '0' and sold.sold >= tonumber(ARGV[arg + 9]) then
       return {'sold-out'}
     end
   end
 
-  -- New seqs first, holes last: the list is looked at only once the numbers have run out. A seq is written out once: Lua's
-  -- and Redis' own ways from numbers to text are slow.
-  local seq = string.format('%.0f', coupon.claimed + 1)
-  local hole = coupon.claimed + 1 > coupon.amount
-  if hole then
-    seq = call('LINDEX', KEYS[key + 2], 0)
+  -- New seqs first, holes last: the list is looked at only once the numbers have run out.
+  local seq, is_new = nil, claimed[coupon] < amount
+  if is_new then
+    seq = format('%d', claimed[coupon] + 1)
+  else
+    seq = call('LINDEX', KEYS[key_of[question] + 1], holes[coupon])
     if not seq then
       return {'sold-out'}
     end
   end
-  room = room or tonumber(ARGV[3]) - call('XLEN', KEYS[2])
-  if room <= 0 then
+  room = room or tonumber(ARGV[3]) - tonumber(call('GET', KEYS[3]) or 0)
+  if room <= granted then
     return {'backlog'}
   end
 
-  -- XADD is the first write because it is the one that memory limits refuse: refused, nothing has happened.
-  local activity_id = activity or '0'
-  local claim = id .. ':' .. ARGV[arg + 2] .. ':' .. seq .. ':' .. nth .. ':' .. activity_id .. ':' .. ARGV[2]
-  local entry = call('XADD', KEYS[2], '*', 'c', claim)
-  room = room - 1
-  if hole then
-    call('LPOP', KEYS[key + 2])
+  if is_new then
+    claimed[coupon], counts[coupon] = claimed[coupon] + 1, seq
   else
-    coupon.claimed, coupon.seq = coupon.claimed + 1, seq
+    holes[coupon], lists[coupon] = holes[coupon] + 1, KEYS[key_of[question] + 1]
   end
-  if counts then
-    -- Counted in the second that its entry names: the clock has gone on since it was read.
-    local of = math.floor(tonumber(string.match(entry, '^%d+')) / 1000)
-    if of > counts.second then
-      counts.second, counts.in_second = of, 0
-    end
-    counts.sold, counts.in_second, counts.changed = counts.sold + 1, counts.in_second + 1, true
+  if sold then
+    sold.sold, sold.in_second, sold.granted = sold.sold + 1, sold.in_second + 1, sold.granted + 1
   end
-  call('HSET', holder, field, seq .. ':' .. entry .. ':' .. activity_id)
-  return {'claimed', seq, entry, nth, activity_id}
+  granted = granted + 1
+  claims[granted] = id .. ':' .. user .. ':' .. seq .. ':' .. nth .. ':' .. activity .. ':' .. ARGV[2]
+  whose[granted], holders[granted], fields[granted] = at, holder, field
+  seqs[granted], nths[granted], activity_ids[granted] = seq, nth, activity
 end
 
--- What breaks one attempt (a key of another type, memory that has run out) must not keep the others' counts from being
--- written.
-local key, arg = 3, 4
+local function error_of(problem)
+  return {err = type(problem) == 'table' and problem.err or tostring(problem)}
+end
+
+-- Writes what was granted. XADD comes first because it is the write that memory limits refuse: refused, nothing has happened.
+local function write()
+  if granted == 0 then
+    return
+  end
+  local done, entry = pcall(call, 'XADD', KEYS[2], '*', 'c', table.concat(claims, ' '))
+  if not done then
+    for at = 1, granted do
+      replies[whose[at]] = error_of(entry)
+    end
+    forget_read()
+    return begin_grants()
+  end
+  call('INCRBY', KEYS[3], granted)
+  for at = 1, granted do
+    local held = seqs[at] .. ':' .. entry .. ':' .. activity_ids[at]
+    call('HSET', holders[at], fields[at], held)
+    replies[whose[at]] = {'claimed', held, nths[at], granted}
+  end
+  for coupon, count in pairs(counts) do
+    call('HSET', coupon, 'claimed', count)
+  end
+  for coupon, name in pairs(lists) do
+    call('LPOP', name, holes[coupon])
+    holes[coupon] = 0
+  end
+  for name, sold in pairs(activities) do
+    if sold.granted > 0 then
+      -- Counted in the second that their entry names: the clock has gone on since it was read.
+      local of = math.floor(tonumber(string.match(entry, '^%d+')) / 1000)
+      if of > sold.second then
+        sold.second, sold.in_second = of, sold.granted
+      end
+      call('HSET', name, 'sold', sold.sold, 'second', sold.second, 'in_second', sold.in_second)
+      sold.granted = 0
+    end
+  end
+  room = room - granted
+  begin_grants()
+end
+
+forget_read()
+begin_grants()
+local asked = {}
 for at = 1, attempts do
-  local done, reply = pcall(attempt, key, arg)
-  replies[at] = done and reply or {err = type(reply) == 'table' and reply.err or tostring(reply)}
-  key, arg = key + 4, arg + (ARGV[arg + 5] == '0' and 6 or 13)
-end
-for name, coupon in pairs(coupons) do
-  if coupon.seq then
-    call('HSET', name, 'claimed', coupon.seq)
+  local holder = KEYS[key + at - 1]
+  -- Of one user's attempts each must find what the one before it was granted.
+  if asked[holder] then
+    write()
+  end
+  asked[holder] = true
+  -- What breaks one attempt (a key of another type) must break no other.
+  local done, reply = pcall(decide, at, holder, tonumber(ARGV[arg + 2 * at - 2]), ARGV[arg + 2 * at - 1])
+  if not done then
+    replies[at] = error_of(reply)
+  elseif reply then
+    replies[at] = reply
   end
 end
-for name, counts in pairs(activities) do
-  if counts.changed then
-    call('HSET', name, 'sold', counts.sold, 'second', counts.second, 'in_second', counts.in_second)
-  end
-end
+write()
 return replies

@@ -5,9 +5,11 @@
 --         saler      sorted set   the saler's coupon ids, in order of creation
 -- ARGV[1] what `live` must be
 -- ARGV[2] prefix of coupon keys   ARGV[3] prefix of holes keys, on this shard
--- ARGV[4...] two of each page: how many to skip, how many to give
+-- ARGV[4] how many pages
+-- ARGV[5...] two of each page: how many to skip, how many to give
+-- and then one of each who asks: which page, from 1
 --
--- Replies: one a page, in their order:
+-- Replies: one to each who asks, in their order:
 --   {'page', id, name, face value, description, scheduled, amount, claimed, holes, id, ...}
 --   {'not-loaded'}
 --   an error   of this page alone
@@ -27,13 +29,15 @@ local function page_of(saler, skip, give)
   return page
 end
 
-local replies = {}
-for at = 1, #KEYS - 1 do
+local pages, replies, count = {}, {}, tonumber(ARGV[4])
+for at = 1, count do
+  pages[at] = {'not-loaded'}
   if loaded then
-    local done, page = pcall(page_of, KEYS[at + 1], ARGV[2 * at + 2], ARGV[2 * at + 3])
-    replies[at] = done and page or {err = type(page) == 'table' and page.err or tostring(page)}
-  else
-    replies[at] = {'not-loaded'}
+    local done, page = pcall(page_of, KEYS[at + 1], ARGV[2 * at + 3], ARGV[2 * at + 4])
+    pages[at] = done and page or {err = type(page) == 'table' and page.err or tostring(page)}
   end
+end
+for at = 5 + 2 * count, #ARGV do
+  replies[#replies + 1] = pages[tonumber(ARGV[at])]
 end
 return replies

@@ -7,7 +7,7 @@
 -- ARGV[2] this process       ARGV[3] ms for which it then is the sweeper
 -- ARGV[4] ms that an entry must be old; 0: every entry, also one that a clock since set back has dated later than now
 -- ARGV[5] the lowest entry that is in some channel, or '+'
--- ARGV[6] how many to give
+-- ARGV[6] how many claims to give at most, at least what one entry may hold
 --
 -- Replies: {'entries', entry, field, entry, field, ...}  {'not-mine'}  {'not-loaded'}
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
@@ -24,15 +24,28 @@ if ARGV[4] ~= '0' then
   local now = redis.call('TIME')
   old = string.format('%.0f', now[1] * 1000 + math.floor(now[2] / 1000) - ARGV[4])
 end
-local reply = {'entries'}
 local below_ms, below_counter = string.match(ARGV[5], '(%d+)-(%d+)')
-for _, entry in ipairs(redis.call('XRANGE', KEYS[2], '-', old, 'COUNT', ARGV[6])) do
-  local ms, counter = string.match(entry[1], '(%d+)-(%d+)')
+local function is_below(id)
+  local ms, counter = string.match(id, '(%d+)-(%d+)')
   ms, counter = tonumber(ms), tonumber(counter)
-  if below_ms and (ms > tonumber(below_ms) or (ms == tonumber(below_ms) and counter >= tonumber(below_counter))) then
-    break
-  end
-  reply[#reply + 1] = entry[1]
-  reply[#reply + 1] = entry[2][2]
+  return not below_ms or ms < tonumber(below_ms) or (ms == tonumber(below_ms) and counter < tonumber(below_counter))
 end
-return reply
+
+-- An entry's claims have spaces between them.
+local reply, room, from = {'entries'}, tonumber(ARGV[6]), '-'
+while true do
+  local entries = redis.call('XRANGE', KEYS[2], from, old, 'COUNT', 100)
+  for _, entry in ipairs(entries) do
+    local _, spaces = string.gsub(entry[2][2], ' ', ' ')
+    room = room - spaces - 1
+    if room < 0 or not is_below(entry[1]) then
+      return reply
+    end
+    reply[#reply + 1] = entry[1]
+    reply[#reply + 1] = entry[2][2]
+  end
+  if #entries < 100 then
+    return reply
+  end
+  from = '(' .. entries[100][1]
+end

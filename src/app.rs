@@ -29,11 +29,11 @@ use crate::auth::{
 use crate::config::{self, ServeArgs};
 use crate::db::migrate::{MigrateError, migrate};
 use crate::db::{Db, DbError, instances};
-use crate::domain::Claim;
 use crate::durability;
 use crate::etcd::Etcd;
 use crate::gate::{Admission, Reason};
 use crate::kv::{Connection, KvError, Link, LinkConfig};
+use crate::ledger::Handed;
 use crate::ledger::Persister;
 use crate::mirroring::Mirroring;
 use crate::recovery::Recovery;
@@ -91,7 +91,7 @@ pub struct Application {
     recovery: Recovery,
     mirroring: Option<Mirroring>,
     persister: Persister,
-    channel: Receiver<Claim>,
+    channel: Receiver<Handed>,
     instance: (String, String),
     listener: TcpListener,
     ops_listener: TcpListener,

@@ -135,9 +135,9 @@ impl Claiming {
 
     fn conclude(&self, slot: Slot<'_>, live: &Live, coupon: CouponId, taken: Taken) -> Outcome {
         match taken {
-            Taken::Claimed(claim) => {
+            Taken::Claimed { claim, entry_claims } => {
                 crate::crash::point("after-script");
-                slot.put(claim);
+                slot.put(claim, entry_claims);
                 Outcome::Claimed(claim)
             }
             Taken::Already { claim, pending } => {

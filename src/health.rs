@@ -15,7 +15,7 @@ use crate::activities::Activities;
 use crate::db::Db;
 use crate::gate::{Gate, Reason};
 use crate::kv::Link;
-use crate::ledger::{Ledger, Outbox};
+use crate::ledger::{Extent, Ledger, Outbox};
 use crate::mirroring::{MirrorReport, State};
 use crate::recovery::Progress;
 use crate::{now_ms, now_seconds};
@@ -133,7 +133,7 @@ pub struct Seen {
 /// How much waits in Redis for MySQL, from all instances.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct OutboxSeen {
-    pub entries: u64,
+    pub claims: u64,
     /// Milliseconds since the oldest was made; 0: there is none.
     pub oldest_ms: u64,
 }
@@ -178,9 +178,9 @@ impl Health {
 
     async fn look_at_outbox(&self) {
         let seen = match self.link.connection() {
-            Ok(connection) => self.outbox.extent(&connection).await.ok().map(|(entries, oldest)| {
+            Ok(connection) => self.outbox.extent(&connection).await.ok().map(|Extent { claims, oldest }| {
                 let oldest_ms = oldest.map_or(0, |oldest| connection.server_ms().saturating_sub(oldest.ms));
-                OutboxSeen { entries, oldest_ms }
+                OutboxSeen { claims, oldest_ms }
             }),
             Err(_) => None,
         };

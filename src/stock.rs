@@ -10,7 +10,7 @@ mod units;
 use std::time::Duration;
 
 use crate::domain::{Activity, ActivityId, Claim, Coupon, CouponId, EntryId, Nth, Refusal, Seq, UserId};
-use crate::kv::{Command, Connection, Keys, KvError, Live, Reply, Script};
+use crate::kv::{Case, Command, Connection, Keys, KvError, Live, Question, Reply, Script};
 
 /// How far Redis' clock may have been measured wrong before a claim is refused as too late: what an unknown outcome may
 /// be applied after its deadline.
@@ -51,8 +51,8 @@ impl Attempt<'_> {
 /// What became of an attempt at a unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Taken {
-    /// A unit was granted just now.
-    Claimed(Claim),
+    /// A unit was granted just now. `entry_claims`: how many claims its outbox entry holds, those of attempts that left with it.
+    Claimed { claim: Claim, entry_claims: u8 },
     /// The user holds it already. `pending`: it is still in the outbox.
     Already { claim: Claim, pending: bool },
     /// Nothing was granted, and why.
@@ -67,6 +67,64 @@ pub enum Taken {
     Missing,
     /// The coupon's activities have changed since the caller read them: nothing has happened.
     Stale,
+}
+
+/// An attempt as a case of the script's.
+struct AttemptCase<'a> {
+    keys: &'a Keys,
+    outbox_max: u32,
+    live: &'a Live,
+    attempt: &'a Attempt<'a>,
+    not_after: u64,
+}
+
+impl AttemptCase<'_> {
+    fn draw_is_won(&self) -> bool {
+        let Attempt { activity, random, .. } = self.attempt;
+        activity.is_none_or(|activity| activity.terms.buy_rate.lets_through(*random))
+    }
+}
+
+impl Case for AttemptCase<'_> {
+    const SCRIPT: Script = Script::Claim;
+
+    fn common(&self) -> &str {
+        self.live.as_str()
+    }
+
+    /// The first attempt's *not after* holds for those that leave with it, too: they came later, so none of them is made after
+    /// its own, and one that found the socket full may be refused before.
+    fn write_common(&self, keys: &mut Command, arguments: &mut Command) {
+        keys.arg(self.keys.live()).arg(self.keys.outbox()).arg(self.keys.waiting());
+        arguments.arg(self.live.as_str()).arg(self.live.epoch.0).arg(self.outbox_max).arg(self.not_after);
+    }
+
+    /// An activity's number and the revision stand for its terms. An operator's edit while MySQL is away changes them under both;
+    /// of attempts that leave together at that moment all go by those of the first.
+    fn question(&self) -> Question {
+        let Attempt { coupon, nth, activity_revision, activity, .. } = *self.attempt;
+        let activity = activity.map_or(0, |activity| u64::from(activity.id.0));
+        let nth_and_draw = u64::from(nth.unwrap_or(0)) << 1 | u64::from(self.draw_is_won());
+        [coupon.0, activity_revision, activity << 32 | nth_and_draw]
+    }
+
+    fn write_question(&self, keys: &mut Command, arguments: &mut Command) {
+        let Attempt { coupon, nth, activity_revision, activity, .. } = *self.attempt;
+        keys.arg(self.keys.coupon(coupon)).arg(self.keys.holes(coupon));
+        arguments.arg(coupon.0).arg(nth.unwrap_or(0)).arg(activity_revision);
+        let Some(Activity { id, terms, .. }) = activity else {
+            arguments.arg(0);
+            return;
+        };
+        keys.arg(self.keys.activity(*id));
+        arguments.arg(id.0).arg(terms.status.number()).arg(terms.window.start()).arg(terms.window.end());
+        arguments.arg(u8::from(self.draw_is_won())).arg(terms.speed).arg(terms.total).arg(terms.buy_limit);
+    }
+
+    fn write_own(&self, keys: &mut Command, arguments: &mut Command) {
+        keys.arg(self.keys.holder(self.attempt.user));
+        arguments.arg(self.attempt.user.0);
+    }
 }
 
 /// What became of publishing a coupon.
@@ -118,21 +176,22 @@ impl Stock {
         attempt: &Attempt<'_>,
         wait: Duration,
     ) -> Result<Taken, KvError> {
-        let reply = self.ask_for(connection, live, attempt, wait).await?;
-        let claim = |(seq, entry, activity), nth| {
+        let case = AttemptCase {
+            keys: &self.keys,
+            outbox_max: self.outbox_max,
+            live,
+            attempt,
+            not_after: not_after(connection, wait),
+        };
+        let reply = connection.eval_together(&case, wait).await?;
+        let claim = || {
+            let (seq, entry, activity) = held(reply.text(1)?)?;
             let Attempt { coupon, user, .. } = *attempt;
-            Claim { coupon, user, entry, seq, activity, epoch: live.epoch, nth }
+            Ok::<_, KvError>(Claim { coupon, user, entry, seq, activity, epoch: live.epoch, nth: reply.number(2)? })
         };
         Ok(match reply.word() {
-            "claimed" => {
-                // Where the activity did not decide, the coupon is not scheduled: the script knows, and says it in the entry.
-                let activity = ActivityId(reply.number(4)?);
-                Taken::Claimed(claim((reply.number(1)?, entry(reply.text(2)?)?, activity), reply.number(3)?))
-            }
-            "already" => {
-                let pending = reply.number::<u8>(2)? > 0;
-                Taken::Already { claim: claim(held(reply.text(1)?)?, reply.number(3)?), pending }
-            }
+            "claimed" => Taken::Claimed { claim: claim()?, entry_claims: reply.number(3)? },
+            "already" => Taken::Already { claim: claim()?, pending: reply.number::<u8>(3)? > 0 },
             "sold-out" => Taken::Refused(Refusal::SoldOut),
             "not-on-sale" => Taken::Refused(Refusal::NotOnSale),
             "disabled" => Taken::Refused(Refusal::Disabled),
@@ -146,33 +205,6 @@ impl Stock {
             "backlog" => Taken::Backlog,
             _ => return Err(KvError::Unreadable),
         })
-    }
-
-    /// Attempts that leave this connection together are one call of the script.
-    async fn ask_for(
-        &self,
-        connection: &Connection,
-        live: &Live,
-        attempt: &Attempt<'_>,
-        wait: Duration,
-    ) -> Result<Reply, KvError> {
-        let Attempt { coupon, user, nth, activity_revision, activity, random } = *attempt;
-        let (names, not_after) = (&self.keys, not_after(connection, wait));
-        let id = activity.map_or(ActivityId(0), |activity| activity.id);
-        let begin = |keys: &mut Command, arguments: &mut Command| {
-            keys.arg(names.live()).arg(names.outbox());
-            arguments.arg(live.as_str()).arg(live.epoch.0).arg(self.outbox_max);
-        };
-        let case = |keys: &mut Command, arguments: &mut Command| {
-            keys.arg(names.coupon(coupon)).arg(names.holder(user)).arg(names.holes(coupon)).arg(names.activity(id));
-            arguments.arg(not_after).arg(coupon.0).arg(user.0).arg(nth.unwrap_or(0)).arg(activity_revision).arg(id.0);
-            if let Some(Activity { terms, .. }) = activity {
-                arguments.arg(terms.status.number()).arg(terms.window.start()).arg(terms.window.end());
-                arguments.arg(u8::from(terms.buy_rate.lets_through(random))).arg(terms.speed);
-                arguments.arg(terms.total).arg(terms.buy_limit);
-            }
-        };
-        connection.eval_together(Script::Claim, live.as_str(), begin, case, wait).await
     }
 
     /// Puts a coupon's facts into Redis as MySQL has them, unless Redis has later ones.

@@ -93,8 +93,8 @@ fn ledger(page: &mut Exposition, shared: &Shared, report: &LedgerReport) {
     page.histogram("couponrush_ledger_batch_claims", "claims of a transaction", &state.batches.claims);
     page.histogram("couponrush_ledger_batch_duration_seconds", "how long a transaction took", &state.batches.times);
     let outbox = shared.health.outbox();
-    let entries = "claims in Redis that MySQL may not have yet, of all instances";
-    page.gauge_if_known("couponrush_outbox_entries", entries, outbox.map(|outbox| outbox.entries));
+    let claims = "claims in Redis that MySQL may not have yet, of all instances";
+    page.gauge_if_known("couponrush_outbox_claims", claims, outbox.map(|outbox| outbox.claims));
     let age = outbox.map(|outbox| seconds(outbox.oldest_ms));
     page.gauge_if_known("couponrush_outbox_oldest_seconds", "age of the oldest of them; 0: there is none", age);
 }

@@ -19,7 +19,7 @@ use crate::events::{EventLimits, Events};
 use crate::gate::{self, Gate};
 use crate::health::{Health, Seen};
 use crate::kv::{Keys, Link, LinkConfig};
-use crate::ledger::{Ledger, Outbox, Persister, Settings};
+use crate::ledger::{Ledger, Outbox, Persister, Settings, Unfinished};
 use crate::mirroring::{Mirroring, State};
 use crate::publishing::Publishing;
 use crate::recovery::{Progress, Recovery};
@@ -160,6 +160,7 @@ impl Common {
             abandon: CancellationToken::new(),
             connection: None,
             took: std::time::Duration::ZERO,
+            unfinished: Unfinished::default(),
             late: Vec::new(),
         }
     }

@@ -8,13 +8,16 @@ use futures_util::TryStreamExt;
 use super::in_mysql::CouponRow;
 use super::{Audit, AuditError, Look};
 use crate::db::claim_rows::{self, Which};
-use crate::domain::{ActivityId, Claim, CouponId, EntryId, Epoch, UserId};
+use crate::domain::{ActivityId, Claim, CouponId, Epoch, UserId};
 use crate::kv::{Keys, KvError};
 
 /// How long a pipeline may take.
 pub(super) const WAIT: Duration = Duration::from_secs(10);
 /// Commands sent together, keys scanned together, rows compared together.
 const BATCH: usize = 1_000;
+
+/// Ids and fields, as `XRANGE` gives them.
+type Entries = Vec<(String, Vec<String>)>;
 
 /// What Redis has of each coupon; `None` where it does not have it.
 type Counts = HashMap<u64, Option<Count>>;
@@ -64,19 +67,23 @@ impl Audit {
             let mut range = redis::cmd("XRANGE");
             range.arg(self.keys.outbox()).arg(&from).arg("+").arg("COUNT").arg(BATCH);
             let reply = self.connection.call(&range, WAIT).await?;
-            let entries: Vec<(String, Vec<String>)> =
-                redis::from_redis_value(reply).map_err(|_| KvError::Unreadable)?;
+            let entries: Entries = redis::from_redis_value(reply).map_err(|_| KvError::Unreadable)?;
             for (id, fields) in &entries {
-                let parsed: Option<EntryId> = id.parse().ok();
-                match parsed.and_then(|id| Claim::parse(id, fields.get(1)?).ok()) {
-                    Some(claim) => {
-                        *claims.by_coupon.entry(claim.coupon.0).or_insert(0) += 1;
-                        *claims.by_activity.entry(claim.activity.0).or_insert(0) += 1;
+                for claim in claims_of(id, fields) {
+                    look.outbox += 1;
+                    match claim {
+                        Ok(claim) => {
+                            *claims.by_coupon.entry(claim.coupon.0).or_insert(0) += 1;
+                            *claims.by_activity.entry(claim.activity.0).or_insert(0) += 1;
+                        }
+                        Err(text) => look.find(
+                            "I2 nothing lost",
+                            format!("outbox entry {id}"),
+                            format!("{text:?} is not a claim"),
+                        ),
                     }
-                    None => look.find("I2 nothing lost", format!("outbox entry {id}"), "is not a claim"),
                 }
             }
-            look.outbox += entries.len() as u64;
             match entries.last() {
                 Some((id, _)) if entries.len() == BATCH => from = format!("({id}"),
                 _ => return Ok(claims),
@@ -206,8 +213,9 @@ impl Audit {
         }
         let mut gone = Vec::new();
         for (reply, claim) in self.connection.call_all(&pipeline, WAIT).await?.into_iter().zip(&missing) {
-            let entries: Vec<redis::Value> = redis::from_redis_value(reply).map_err(|_| KvError::Unreadable)?;
-            if entries.is_empty() {
+            let entries: Entries = redis::from_redis_value(reply).map_err(|_| KvError::Unreadable)?;
+            let waiting = entries.iter().flat_map(|(id, fields)| claims_of(id, fields)).flatten();
+            if !waiting.into_iter().any(|waiting| waiting.is_same_grant(claim)) {
                 gone.push(*claim);
             }
         }
@@ -226,6 +234,14 @@ impl Audit {
         let rows: HashMap<_, _> = rows.iter().map(|row| ((row.coupon, row.seq), row)).collect();
         let known = |hold: &&Claim| rows.get(&(hold.coupon, hold.seq)).is_some_and(|row| row.is_same_grant(hold));
         Ok(holds.iter().filter(|hold| !known(hold)).copied().collect())
+    }
+}
+
+/// The claims of an outbox entry; the text of what is none.
+fn claims_of(id: &str, fields: &[String]) -> Vec<Result<Claim, String>> {
+    match (id.parse(), fields.get(1)) {
+        (Ok(id), Some(text)) => Claim::parse_entry(id, text),
+        _ => vec![Err(fields.join(" "))],
     }
 }
 

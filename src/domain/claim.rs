@@ -10,7 +10,8 @@ pub type Seq = u32;
 /// Which of a user's claims of one coupon this is: 1..=limit.
 pub type Nth = u8;
 
-/// An outbox entry's id, which Redis gave it: milliseconds of its clock, then a counter within that millisecond.
+/// An outbox entry's id, which Redis gave it: milliseconds of its clock, then a counter within that millisecond. Claims that were
+/// made together share one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EntryId {
     pub ms: u64,
@@ -84,13 +85,18 @@ impl FromStr for EntryId {
 }
 
 impl Claim {
-    /// An outbox entry's field, as [`Claim::parse`] reads it.
+    /// Parses an outbox entry's field: claims, with spaces between them. A part that is none is given back as it is.
+    pub fn parse_entry(entry: EntryId, text: &str) -> Vec<Result<Self, String>> {
+        text.split(' ').map(|part| Self::parse(entry, part).map_err(|_| part.to_owned())).collect()
+    }
+
+    /// What an outbox entry has of it, as [`Claim::parse`] reads it.
     pub fn to_text(&self) -> String {
         let Self { coupon, user, seq, nth, activity, epoch, .. } = self;
         format!("{coupon}:{user}:{seq}:{nth}:{activity}:{epoch}")
     }
 
-    /// Parses an outbox entry's field, `coupon:user:seq:nth:activity:epoch`, as `lua/claim.lua` writes it.
+    /// Parses one claim of an outbox entry, `coupon:user:seq:nth:activity:epoch`, as `lua/claim.lua` writes it.
     ///
     /// # Errors
     /// [`ClaimError`] where a part is missing, is not a number of its type, or is a 0 that must not be.
@@ -148,6 +154,20 @@ mod tests {
             let _ = Claim::parse(EntryId { ms: 1, counter: 0 }, &text);
             let _ = text.parse::<EntryId>();
         }
+    }
+
+    #[test]
+    fn an_entry_is_read_claim_by_claim_whatever_its_neighbours_are() {
+        let entry = EntryId { ms: 1, counter: 0 };
+        let read = |text| Claim::parse_entry(entry, text).into_iter().map(|part| part.map(|claim| claim.to_text()));
+        let text = |text: &str| text.to_owned();
+        let read = |text| read(text).collect::<Vec<_>>();
+        assert_eq!(read("1:2:3:1:0:1"), [Ok(text("1:2:3:1:0:1"))]);
+        assert_eq!(
+            read("1:2:3:1:0:1 nonsense 1:3:4:1:0:1"),
+            [Ok(text("1:2:3:1:0:1")), Err(text("nonsense")), Ok(text("1:3:4:1:0:1"))]
+        );
+        assert_eq!(read(""), [Err(text(""))]);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use tokio::sync::Mutex;
 use super::address::LinkConfig;
 use super::pipe::{Pipe, Replies};
 use super::reply::{each, value};
+use super::together::Case;
 use super::{Command, KvError, Reply, Script};
 use crate::figures::Histogram;
 
@@ -96,21 +97,13 @@ impl Connection {
         self.timed(self.repeat_without_script(wait, send)).await
     }
 
-    /// Calls a script that takes many cases with one of them. Those that leave together are one call: they name the same
-    /// `shared`, which stands for the keys and arguments that `begin` adds; `case` adds this one's own. Not among the
+    /// Calls a script that takes many cases with one of them; those that leave together are one call. Not among the
     /// connection's times unless it is [`Connection::timed`]: attempts take their own.
     ///
     /// # Errors
     /// As [`Connection::eval`]; an error may be this case's alone.
-    pub async fn eval_together(
-        &self,
-        script: Script,
-        shared: &str,
-        begin: impl Fn(&mut Command, &mut Command),
-        case: impl Fn(&mut Command, &mut Command),
-        wait: Duration,
-    ) -> Result<Reply, KvError> {
-        self.repeat_without_script(wait, || self.pipe.join(script, shared, &begin, &case)).await
+    pub async fn eval_together(&self, case: &impl Case, wait: Duration) -> Result<Reply, KvError> {
+        self.repeat_without_script(wait, || self.pipe.join(case)).await
     }
 
     /// Sends a call of a script, and once more where the server had forgotten the scripts.

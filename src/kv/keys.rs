@@ -37,6 +37,11 @@ impl Keys {
         self.key("outbox", None)
     }
 
+    /// String: how many claims the outbox holds.
+    pub fn waiting(&self) -> Key<'_> {
+        self.key("waiting", None)
+    }
+
     /// String: the process that sweeps the outbox.
     pub fn sweeper(&self) -> Key<'_> {
         self.key("sweeper", None)

@@ -24,3 +24,4 @@ pub use link::Link;
 pub use live::Live;
 pub use reply::Reply;
 pub use script::Script;
+pub use together::{CASES_MAX, Case, Question};

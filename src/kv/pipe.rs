@@ -20,8 +20,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::KvError;
 use super::frame::{Head, Scan, head};
-use super::together::Together;
-use super::{Command, Script};
+use super::together::{Case, Together};
 use queue::{Queue, State};
 
 /// Calls that may wait for their replies; the callers' deadlines bound how long.
@@ -101,24 +100,17 @@ impl Pipe {
         Ok(self.sent(queue, ticket))
     }
 
-    /// Adds a case to the call of `script` that leaves next. `shared` names what its cases have in common, which `begin` adds
-    /// where this is the first of them; `case` adds what is its own. It has a reply of its own.
+    /// Adds a case to the call of its script that leaves next. It has a reply of its own.
     ///
     /// # Errors
     /// As [`Pipe::call`].
-    pub(super) fn join(
-        &self,
-        script: Script,
-        shared: &str,
-        begin: impl FnOnce(&mut Command, &mut Command),
-        case: impl FnOnce(&mut Command, &mut Command),
-    ) -> Result<Replies<'_>, KvError> {
+    pub(super) fn join(&self, case: &impl Case) -> Result<Replies<'_>, KvError> {
         let mut queue = self.queue.open()?;
-        if !queue.together.as_ref().is_some_and(|together| together.takes(script, shared)) {
+        if !queue.together.as_ref().is_some_and(|together| together.takes(case)) {
             queue.close_together();
         }
         let ticket = queue.push(1);
-        queue.together.get_or_insert_with(|| Together::new(script, shared, ticket, begin)).add(case);
+        queue.together.get_or_insert_with(|| Together::new(case, ticket)).add(case);
         Ok(self.sent(queue, ticket))
     }
 

@@ -56,11 +56,11 @@ impl Script {
         command
     }
 
-    /// Appends `EVALSHA` of this script with keys and arguments that are packed already.
-    pub(super) fn write_call(self, keys: &Command, arguments: &Command, buffer: &mut Vec<u8>) {
+    /// Appends `EVALSHA` of this script with keys and arguments that are packed already, in parts.
+    pub(super) fn write_call(self, keys: &[&Command], arguments: &[&Command], buffer: &mut Vec<u8>) {
         let mut begin = Command::begin(2, &SCRIPTS[self as usize].call);
-        begin.arg(keys.count());
-        Command::write_all(&[&begin, keys, arguments], buffer);
+        begin.arg(keys.iter().map(|part| part.count()).sum::<usize>());
+        Command::write_all(&[&[&begin], keys, arguments].concat(), buffer);
     }
 
     /// The source of every script, to be loaded into a server.

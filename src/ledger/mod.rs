@@ -12,6 +12,7 @@
 
 mod outbox;
 mod persister;
+mod unfinished;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,12 +22,13 @@ use arc_swap::ArcSwapOption;
 use moka::sync::Cache;
 use tokio::sync::mpsc;
 
-use crate::domain::{Claim, EntryId, Epoch};
+use crate::domain::{Claim, CouponId, EntryId, Epoch, Seq};
 use crate::figures::Histogram;
 use crate::kv::Live;
 
-pub use outbox::{Head, Outbox};
+pub use outbox::{Done, Entry, Extent, Head, Outbox, broken, claims};
 pub use persister::{Persister, Settings};
+pub use unfinished::Unfinished;
 
 /// Claims vouched for again that are remembered, so that asking again and again does not fill the channel.
 const VOUCHED_MAX: u64 = 100_000;
@@ -35,14 +37,21 @@ const VOUCHED_AGE: Duration = Duration::from_secs(10);
 /// The near end of the ledger. Cloning it shares it.
 #[derive(Clone)]
 pub struct Ledger {
-    channel: mpsc::Sender<Claim>,
-    vouched: Cache<EntryId, ()>,
+    channel: mpsc::Sender<Handed>,
+    vouched: Cache<(CouponId, Seq), ()>,
     state: Arc<State>,
+}
+
+/// A claim as the channel brings it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Handed {
+    claim: Claim,
+    entry_claims: u8,
 }
 
 /// A place in the channel that is held until it is filled or dropped.
 pub struct Slot<'a> {
-    permit: mpsc::Permit<'a, Claim>,
+    permit: mpsc::Permit<'a, Handed>,
     state: &'a State,
 }
 
@@ -81,7 +90,7 @@ pub struct Batches {
 
 impl Ledger {
     /// A channel of `claims_max` and its far end.
-    pub fn new(claims_max: usize) -> (Self, mpsc::Receiver<Claim>) {
+    pub fn new(claims_max: usize) -> (Self, mpsc::Receiver<Handed>) {
         let (channel, receiver) = mpsc::channel(claims_max);
         let vouched = Cache::builder().max_capacity(VOUCHED_MAX).time_to_live(VOUCHED_AGE).build();
         (Self { channel, vouched, state: Arc::default() }, receiver)
@@ -97,8 +106,8 @@ impl Ledger {
 
     /// Takes on a claim that was made earlier and is still in the outbox, once.
     pub fn vouch(&self, slot: Slot<'_>, claim: Claim) {
-        if self.vouched.entry(claim.entry).or_insert(()).is_fresh() {
-            slot.put(claim);
+        if self.vouched.entry((claim.coupon, claim.seq)).or_insert(()).is_fresh() {
+            slot.put(claim, 0);
         }
     }
 
@@ -132,10 +141,11 @@ impl Ledger {
 }
 
 impl Slot<'_> {
-    /// Hands the claim over. Cannot fail and does not wait.
-    pub fn put(self, claim: Claim) {
+    /// Hands the claim over. `entry_claims`: how many its outbox entry holds; 0 where the entry is left to the sweep. Cannot
+    /// fail and does not wait.
+    pub fn put(self, claim: Claim, entry_claims: u8) {
         self.state.accepted.fetch_add(1, Ordering::SeqCst);
-        self.permit.send(claim);
+        self.permit.send(Handed { claim, entry_claims });
     }
 }
 
@@ -179,11 +189,11 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{ActivityId, CouponId, Epoch, UserId};
+    use crate::domain::{ActivityId, UserId};
 
-    fn claim(counter: u32) -> Claim {
-        let entry = EntryId { ms: 1, counter };
-        Claim { coupon: CouponId(1), user: UserId(1), entry, seq: 1, activity: ActivityId(0), epoch: Epoch(1), nth: 1 }
+    fn claim(seq: Seq) -> Claim {
+        let entry = EntryId { ms: 1, counter: 0 };
+        Claim { coupon: CouponId(1), user: UserId(1), entry, seq, activity: ActivityId(0), epoch: Epoch(1), nth: 1 }
     }
 
     #[test]
@@ -201,20 +211,21 @@ mod tests {
         let slot = ledger.reserve().expect("one is free");
         receiver.close();
         assert_eq!(ledger.reserve().err(), Some(NoSlot));
-        slot.put(claim(0));
-        assert_eq!(receiver.blocking_recv(), Some(claim(0)));
+        slot.put(claim(1), 2);
+        assert_eq!(receiver.blocking_recv(), Some(Handed { claim: claim(1), entry_claims: 2 }));
         assert_eq!(receiver.blocking_recv(), None);
     }
 
     #[test]
     fn a_claim_is_vouched_for_once() {
         let (ledger, mut receiver) = Ledger::new(4);
-        for counter in [0, 0, 1] {
-            ledger.vouch(ledger.reserve().expect("one is free"), claim(counter));
+        for seq in [1, 1, 2] {
+            ledger.vouch(ledger.reserve().expect("one is free"), claim(seq));
         }
         receiver.close();
-        assert_eq!(receiver.blocking_recv(), Some(claim(0)));
-        assert_eq!(receiver.blocking_recv(), Some(claim(1)));
+        for seq in [1, 2] {
+            assert_eq!(receiver.blocking_recv(), Some(Handed { claim: claim(seq), entry_claims: 0 }));
+        }
         assert_eq!(receiver.blocking_recv(), None);
     }
 }

@@ -1,16 +1,19 @@
-//! The Redis stream that holds each claim until MySQL has it.
+//! The Redis stream that holds each claim until MySQL has it. Claims that were made together are one entry.
 //!
 //! It is emptied by id and never by range: a range would take along what nobody has stored yet.
 
 use std::time::Duration;
 
 use crate::domain::{Claim, EntryId, Epoch};
-use crate::kv::{Connection, Keys, KvError, Reply, Script};
+use crate::kv::{CASES_MAX, Connection, Keys, KvError, Reply, Script};
 
 /// For how long the process that swept last is the only one that sweeps.
 const SWEEPER_MS: u64 = 3_000;
 /// Entries deleted by one script.
 const DELETED_MAX: usize = 1_000;
+
+/// An entry to be deleted, and how many claims it holds.
+pub type Done = (EntryId, usize);
 
 /// The outbox of one shard.
 #[derive(Debug, Clone)]
@@ -24,14 +27,41 @@ pub struct Outbox {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     pub id: EntryId,
-    /// The claim, of the epoch it was read in; the text where it is none.
-    pub claim: Result<Claim, String>,
+    /// Its claims, of the epoch it was read in; the text of what is none.
+    pub claims: Vec<Result<Claim, String>>,
+}
+
+impl Entry {
+    /// Deletes it.
+    pub fn done(&self) -> Done {
+        (self.id, self.claims.len())
+    }
+}
+
+/// The claims of entries.
+pub fn claims(entries: &[Entry]) -> Vec<Claim> {
+    entries.iter().flat_map(|entry| &entry.claims).filter_map(|claim| claim.as_ref().ok().copied()).collect()
+}
+
+/// What entries hold that is no claim.
+pub fn broken(entries: &[Entry]) -> impl Iterator<Item = (EntryId, &str)> {
+    let parts = entries.iter().flat_map(|entry| entry.claims.iter().map(|claim| (entry.id, claim)));
+    parts.filter_map(|(id, claim)| claim.as_ref().err().map(|text| (id, text.as_str())))
+}
+
+/// How much there is in the outbox.
+#[derive(Debug, Clone, Copy)]
+pub struct Extent {
+    pub claims: u64,
+    /// The oldest entry.
+    pub oldest: Option<EntryId>,
 }
 
 /// What a look at the head of the outbox found.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Head {
-    Entries(Vec<Entry>),
+    /// Entries, from the oldest on. `more`: there may be others behind them.
+    Entries { entries: Vec<Entry>, more: bool },
     /// Another process sweeps.
     NotMine,
     /// The shard is not the loading that was expected.
@@ -44,7 +74,7 @@ impl Outbox {
         Self { keys, process, wait }
     }
 
-    /// The head of the outbox: up to `count` entries that are at least `age` old and below `below`.
+    /// The head of the outbox: entries that are at least `age` old and below `below`, of up to `count` claims.
     ///
     /// # Errors
     /// [`KvError`]; reading changes nothing but who sweeps.
@@ -62,10 +92,12 @@ impl Outbox {
         cmd.arg(below.map_or("+".to_owned(), |id| id.to_string())).arg(count);
         let reply = connection.eval(&cmd, self.wait).await?;
         match reply.word() {
-            "entries" => (0..reply.parts() / 2)
-                .map(|n| entry(&reply, 1 + n * 2, epoch))
-                .collect::<Result<_, _>>()
-                .map(Head::Entries),
+            "entries" => {
+                let entries = (0..reply.parts() / 2).map(|n| entry(&reply, 1 + n * 2, epoch));
+                let entries: Vec<Entry> = entries.collect::<Result<_, _>>()?;
+                let claims: usize = entries.iter().map(|entry| entry.claims.len()).sum();
+                Ok(Head::Entries { entries, more: claims + CASES_MAX > count })
+            }
             "not-mine" => Ok(Head::NotMine),
             "not-loaded" => Ok(Head::NotLoaded),
             _ => Err(KvError::Unreadable),
@@ -76,12 +108,12 @@ impl Outbox {
     ///
     /// # Errors
     /// [`KvError`]; the sweep finds what was left.
-    pub async fn delete(&self, connection: &Connection, live: &str, ids: &[EntryId]) -> Result<bool, KvError> {
-        for ids in ids.chunks(DELETED_MAX) {
-            let mut cmd = Script::DeleteEntries.call(&[self.keys.live(), self.keys.outbox()]);
+    pub async fn delete(&self, connection: &Connection, live: &str, entries: &[Done]) -> Result<bool, KvError> {
+        for entries in entries.chunks(DELETED_MAX) {
+            let mut cmd = Script::DeleteEntries.call(&[self.keys.live(), self.keys.outbox(), self.keys.waiting()]);
             cmd.arg(live);
-            for id in ids {
-                cmd.arg(id.to_string());
+            for (id, claims) in entries {
+                cmd.arg(id.to_string()).arg(*claims);
             }
             if connection.eval(&cmd, self.wait).await?.word() != "deleted" {
                 return Ok(false);
@@ -90,21 +122,22 @@ impl Outbox {
         Ok(true)
     }
 
-    /// How many entries there are, and the oldest of them.
+    /// What is in it.
     ///
     /// # Errors
     /// [`KvError`].
-    pub async fn extent(&self, connection: &Connection) -> Result<(u64, Option<EntryId>), KvError> {
+    pub async fn extent(&self, connection: &Connection) -> Result<Extent, KvError> {
         let mut pipeline = redis::pipe();
         let key = self.keys.outbox().to_string();
-        pipeline.cmd("XLEN").arg(&key).cmd("XRANGE").arg(&key).arg("-").arg("+").arg("COUNT").arg(1);
+        pipeline.cmd("GET").arg(self.keys.waiting());
+        pipeline.cmd("XRANGE").arg(&key).arg("-").arg("+").arg("COUNT").arg(1);
         let unreadable = |_| KvError::Unreadable;
         let mut replies = connection.call_all(&pipeline, self.wait).await?.into_iter();
         let mut next = || replies.next().ok_or(KvError::Unreadable);
-        let length = redis::from_redis_value(next()?).map_err(unreadable)?;
+        let claims: Option<u64> = redis::from_redis_value(next()?).map_err(unreadable)?;
         let head: Vec<(String, redis::Value)> = redis::from_redis_value(next()?).map_err(unreadable)?;
         let oldest = head.first().map(|(id, _)| id.parse().map_err(|_| KvError::Unreadable)).transpose()?;
-        Ok((length, oldest))
+        Ok(Extent { claims: claims.unwrap_or(0), oldest })
     }
 
     /// Whether the shard is still the loading `live`.
@@ -120,6 +153,6 @@ impl Outbox {
 fn entry(reply: &Reply, at: usize, epoch: Epoch) -> Result<Entry, KvError> {
     let id = reply.text(at)?.parse().map_err(|_| KvError::Unreadable)?;
     let text = reply.lossy(at + 1);
-    let claim = Claim::parse(id, &text).map(|claim| Claim { epoch, ..claim }).map_err(|_| text);
-    Ok(Entry { id, claim })
+    let claims = Claim::parse_entry(id, &text).into_iter();
+    Ok(Entry { id, claims: claims.map(|claim| claim.map(|claim| Claim { epoch, ..claim })).collect() })
 }

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
 
-use super::State;
-use super::outbox::{Entry, Head, Outbox};
+use super::outbox::{Done, Entry, Head, Outbox, broken};
+use super::unfinished::Unfinished;
+use super::{Handed, State, outbox};
 use crate::db::claims::{self, Stored};
 use crate::db::{Connection, Db, DbError, instances, within};
 use crate::domain::{Claim, EntryId, Epoch};
@@ -54,6 +55,7 @@ pub struct Persister {
     pub connection: Option<(Connection, Instant)>,
     /// How long the last transaction took.
     pub took: Duration,
+    pub unfinished: Unfinished,
     /// Claims made before the shard was rebuilt. They wait until it is live again, and what comes after them does not.
     pub late: Vec<Claim>,
 }
@@ -63,7 +65,7 @@ struct Abandoned;
 
 impl Persister {
     /// Runs until the channel is closed and empty, or until `abandon`. Returns how many claims it leaves in the outbox.
-    pub async fn run(mut self, mut channel: Receiver<Claim>, close: CancellationToken) -> usize {
+    pub async fn run(mut self, mut channel: Receiver<Handed>, close: CancellationToken) -> usize {
         let mut batch = Vec::with_capacity(self.settings.batch_max);
         let mut next_sweep = Instant::now() + self.settings.sweep_every;
         loop {
@@ -109,7 +111,7 @@ impl Persister {
     /// Waits a little for a fuller batch: a commit costs as much for ten claims as for a thousand. As long as the last one took,
     /// so that MySQL works half of the time while it keeps up: small batches while there is little to do, which take the
     /// processor from nobody for long, and large ones in a rush or where a disk is slow.
-    async fn linger(&mut self, channel: &mut Receiver<Claim>, batch: &mut Vec<Claim>, close: &CancellationToken) {
+    async fn linger(&mut self, channel: &mut Receiver<Handed>, batch: &mut Vec<Handed>, close: &CancellationToken) {
         if batch.len() >= self.settings.batch_max || channel.is_closed() {
             return;
         }
@@ -125,15 +127,16 @@ impl Persister {
     }
 
     /// Stores a batch from the channel and deletes its entries from the outbox.
-    async fn settle(&mut self, batch: &[Claim]) -> Result<(), Abandoned> {
+    async fn settle(&mut self, batch: &[Handed]) -> Result<(), Abandoned> {
         // Almost always one epoch; around a rebuild there may be two.
-        for claims in batch.chunk_by(|a, b| a.epoch == b.epoch) {
-            if self.store(claims[0].epoch, claims).await? {
-                let ids: Vec<EntryId> = claims.iter().map(|claim| claim.entry).collect();
-                self.delete(claims[0].epoch, &ids).await;
+        for handed in batch.chunk_by(|a, b| a.claim.epoch == b.claim.epoch) {
+            let (epoch, claims) = (handed[0].claim.epoch, claims_of(handed));
+            if self.store(epoch, &claims).await? {
+                let done = self.unfinished.note(handed);
+                self.delete(epoch, &done).await;
                 self.state.settled.fetch_add(claims.len() as u64, Ordering::SeqCst);
             } else {
-                self.set_aside(claims, claims.len() as u64);
+                self.set_aside(&claims, claims.len() as u64);
             }
         }
         Ok(())
@@ -192,17 +195,19 @@ impl Persister {
             let Ok(connection) = self.link.connection() else { return Ok(()) };
             let loading = (live.as_str(), live.epoch);
             let head = self.outbox.head(&connection, loading, self.settings.sweep_age, below, self.settings.batch_max);
-            let entries = match head.await {
-                Ok(Head::Entries(entries)) => entries,
+            let (entries, more) = match head.await {
+                Ok(Head::Entries { entries, more }) => (entries, more),
                 Ok(Head::NotMine | Head::NotLoaded) => return Ok(()),
                 Err(error) => {
                     log::debug!("ledger: sweep skipped: {error}");
                     return Ok(());
                 }
             };
-            let read = entries.len();
+            if entries.is_empty() {
+                return Ok(());
+            }
             self.store_entries(live.epoch, &entries).await?;
-            if read < self.settings.batch_max {
+            if !more {
                 return Ok(());
             }
         }
@@ -210,24 +215,19 @@ impl Persister {
     }
 
     async fn store_entries(&mut self, epoch: Epoch, entries: &[Entry]) -> Result<(), Abandoned> {
-        if entries.is_empty() {
-            return Ok(());
-        }
-        log::info!("ledger: sweeping {} claims that no channel brought", entries.len());
+        let claims = outbox::claims(entries);
+        log::info!("ledger: sweeping {} claims, some of which no channel brought", claims.len());
         crate::crash::point("swept-read");
-        let claims: Vec<Claim> = entries.iter().filter_map(|entry| entry.claim.clone().ok()).collect();
         if !claims.is_empty() && !self.store(epoch, &claims).await? {
             // Redis may have lost them since: they are in these hands alone.
             self.set_aside(&claims, 0);
             return Ok(());
         }
-        for entry in entries {
-            if let Err(text) = &entry.claim {
-                self.poison(entry.id, text).await?;
-            }
+        for (entry, text) in broken(entries) {
+            self.poison(entry, text).await?;
         }
-        let ids: Vec<EntryId> = entries.iter().map(|entry| entry.id).collect();
-        self.delete(epoch, &ids).await;
+        let done: Vec<Done> = entries.iter().map(Entry::done).collect();
+        self.delete(epoch, &done).await;
         Ok(())
     }
 
@@ -327,16 +327,20 @@ impl Persister {
     }
 
     /// Deletes entries that MySQL has; what fails here is left to the sweep.
-    async fn delete(&mut self, epoch: Epoch, ids: &[EntryId]) {
+    async fn delete(&mut self, epoch: Epoch, entries: &[Done]) {
         let live = self.state.live.load_full();
         let Some(live) = live.filter(|live| live.epoch == epoch) else { return };
         let Ok(connection) = self.link.connection() else { return };
-        if let Err(error) = self.outbox.delete(&connection, live.as_str(), ids).await {
-            log::debug!("ledger: {} outbox entries left to the sweep: {error}", ids.len());
+        if let Err(error) = self.outbox.delete(&connection, live.as_str(), entries).await {
+            log::debug!("ledger: {} outbox entries left to the sweep: {error}", entries.len());
         }
     }
 }
 
-fn oldest(batch: &[Claim]) -> Option<EntryId> {
-    batch.iter().map(|claim| claim.entry).min()
+fn oldest(batch: &[Handed]) -> Option<EntryId> {
+    batch.iter().map(|handed| handed.claim.entry).min()
+}
+
+fn claims_of(batch: &[Handed]) -> Vec<Claim> {
+    batch.iter().map(|handed| handed.claim).collect()
 }

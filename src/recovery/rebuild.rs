@@ -11,16 +11,16 @@ use super::{REBUILD, Recovery, RecoveryError, WAIT};
 use crate::db::claims::{self, Stored};
 use crate::db::shards::{self, Holding, Shard};
 use crate::db::{self, Connection as DbConnection};
-use crate::domain::{Claim, EntryId, Epoch};
+use crate::domain::{Claim, Epoch};
 use crate::kv::{Connection, Script};
-use crate::ledger::Head;
+use crate::ledger::{self, Done, Entry, Head, broken};
 
 /// `live` expires after this unless the rebuild renews it.
 const TOKEN_LASTS: Duration = Duration::from_secs(10);
 const TOKEN_RENEWED_EVERY: Duration = Duration::from_secs(2);
 /// How often it is looked whether everybody has let go of the old epoch.
 const DRAINED_POLL: Duration = Duration::from_millis(50);
-/// Entries of one transaction of the drain.
+/// Claims of one transaction of the drain.
 const DRAIN_BATCH: usize = 1_000;
 /// How long one transaction of the drain, or the next row of a long reading, may take.
 pub(super) const STATEMENT_WAIT: Duration = Duration::from_secs(10);
@@ -175,7 +175,7 @@ impl Rebuild<'_> {
             let head =
                 self.recovery.outbox.head(&self.connection, (&self.marker, epoch), Duration::ZERO, None, DRAIN_BATCH);
             let entries = match head.await? {
-                Head::Entries(entries) => entries,
+                Head::Entries { entries, .. } => entries,
                 Head::NotMine => {
                     // The sweeper before us still has its short lock.
                     tokio::time::sleep(DRAINED_POLL).await;
@@ -189,17 +189,15 @@ impl Rebuild<'_> {
                 }
                 return Ok(contradicted);
             }
-            let claims: Vec<Claim> = entries.iter().filter_map(|entry| entry.claim.clone().ok()).collect();
+            let claims = ledger::claims(&entries);
             contradicted |= self.store(&mut mysql, epoch, &claims).await?;
-            for entry in &entries {
-                if let Err(text) = &entry.claim {
-                    log::error!("recovery: ALARM: outbox entry {} is not a claim: {text:?}", entry.id);
-                    within("drain outbox", claims::poison(&mut mysql, entry.id, text, "not a claim")).await?;
-                }
+            for (entry, text) in broken(&entries) {
+                log::error!("recovery: ALARM: outbox entry {entry} is not a claim: {text:?}");
+                within("drain outbox", claims::poison(&mut mysql, entry, text, "not a claim")).await?;
             }
-            let ids: Vec<EntryId> = entries.iter().map(|entry| entry.id).collect();
-            self.own(self.recovery.outbox.delete(&self.connection, &self.marker, &ids).await?)?;
-            drained += entries.len();
+            let done: Vec<Done> = entries.iter().map(Entry::done).collect();
+            self.own(self.recovery.outbox.delete(&self.connection, &self.marker, &done).await?)?;
+            drained += done.iter().map(|(_, claims)| claims).sum::<usize>();
         }
     }
 

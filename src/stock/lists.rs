@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Loaded, Stock};
 use crate::domain::{CouponId, EntryId, UserId, left};
-use crate::kv::{Command, Connection, KvError, Live, Reply, Script};
+use crate::kv::{Case, Command, Connection, Keys, KvError, Live, Question, Reply, Script};
 
 /// No list is as long; above it Lua's numbers would lose digits.
 const SKIP_MAX: u64 = 1_000_000_000;
@@ -38,6 +38,39 @@ pub struct Facts {
     pub description: String,
 }
 
+/// A page of what a saler offers as a case of the script's.
+struct PageCase<'a> {
+    keys: &'a Keys,
+    live: &'a Live,
+    saler: UserId,
+    skip: u64,
+    give: u64,
+}
+
+impl Case for PageCase<'_> {
+    const SCRIPT: Script = Script::ListOffered;
+
+    fn common(&self) -> &str {
+        self.live.as_str()
+    }
+
+    fn write_common(&self, keys: &mut Command, arguments: &mut Command) {
+        keys.arg(self.keys.live());
+        arguments.arg(self.live.as_str()).arg(self.keys.coupon_prefix()).arg(self.keys.holes_prefix());
+    }
+
+    fn question(&self) -> Question {
+        [self.saler.0, self.skip, self.give]
+    }
+
+    fn write_question(&self, keys: &mut Command, arguments: &mut Command) {
+        keys.arg(self.keys.saler(self.saler));
+        arguments.arg(self.skip).arg(self.give);
+    }
+
+    fn write_own(&self, _: &mut Command, _: &mut Command) {}
+}
+
 impl Stock {
     /// The coupons of a saler, newest first, `give` of them after `skip`.
     ///
@@ -51,17 +84,8 @@ impl Stock {
         (skip, give): (u64, u64),
         wait: Duration,
     ) -> Loaded<Vec<Offered>> {
-        let names = &self.keys;
-        let begin = |keys: &mut Command, arguments: &mut Command| {
-            keys.arg(names.live());
-            arguments.arg(live.as_str()).arg(names.coupon_prefix()).arg(names.holes_prefix());
-        };
-        let case = |keys: &mut Command, arguments: &mut Command| {
-            keys.arg(names.saler(saler));
-            arguments.arg(skip.min(SKIP_MAX)).arg(give);
-        };
-        let call = connection.eval_together(Script::ListOffered, live.as_str(), begin, case, wait);
-        page(&connection.timed(call).await?, 8, |reply, at| {
+        let case = PageCase { keys: &self.keys, live, saler, skip: skip.min(SKIP_MAX), give };
+        page(&connection.timed(connection.eval_together(&case, wait)).await?, 8, |reply, at| {
             Ok(Offered {
                 id: CouponId(reply.number(at)?),
                 name: reply.text(at + 1)?.to_owned(),

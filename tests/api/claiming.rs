@@ -5,10 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use couponrush::domain::{CouponId, Kind, Refusal, UserId};
-use couponrush::kv::KvError;
-use couponrush::stock::{Attempt, Taken};
-use futures_util::future::join_all;
+use couponrush::domain::Kind;
 use serde_json::{Value, json};
 
 use crate::helpers::{Answer, RawConnection, TestApp, eventually};
@@ -52,56 +49,6 @@ async fn a_claim_is_answered_once_and_stored_once() {
 
     eventually("the claim is a row", || async { app.stores.number("SELECT COUNT(*) FROM claims").await == 1 }).await;
     assert_eq!(app.stores.number("SELECT left_count FROM coupons").await, 2);
-}
-
-/// Attempts of these users that leave one connection together.
-async fn take_together(app: &TestApp, coupon: CouponId, users: &[u64]) -> Vec<Result<Taken, KvError>> {
-    let (stock, connection, live) = (app.stores.stock(), app.stores.connection().await, app.stores.live().await);
-    let attempts: Vec<Attempt> = users.iter().map(|user| Attempt::new(coupon, UserId(*user))).collect();
-    let wait = Duration::from_secs(5);
-    join_all(attempts.iter().map(|attempt| stock.take(&connection, &live, attempt, wait))).await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn attempts_that_leave_together_are_made_one_after_the_other() {
-    let app = TestApp::start().await;
-    let client = app.client();
-    let saler = client.user("shop", "saler").await;
-    client.user("ann", "customer").await;
-    client.user("bob", "customer").await;
-    client.create_coupon("shop", &saler, "two", 2).await;
-    // One of them twice, and one more than there are units.
-    let taken = take_together(&app, CouponId(1), &[2, 2, 3, 4]).await;
-    let [Ok(Taken::Claimed(first)), Ok(Taken::Already { claim, .. }), Ok(Taken::Claimed(second)), Ok(sold_out)] =
-        taken.as_slice()
-    else {
-        panic!("{taken:?}");
-    };
-    assert_eq!((first, first.seq, second.seq), (claim, 1, 2));
-    assert_eq!(*sold_out, Taken::Refused(Refusal::SoldOut));
-    eventually("the sweep has stored them", || async { app.stores.number("SELECT COUNT(*) FROM claims").await == 2 })
-        .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_breaks_one_attempt_breaks_no_other_that_leaves_with_it() {
-    let app = TestApp::start().await;
-    let client = app.client();
-    let saler = client.user("shop", "saler").await;
-    for name in ["ann", "bob", "cid"] {
-        client.user(name, "customer").await;
-    }
-    client.create_coupon("shop", &saler, "three", 3).await;
-    let broken = app.stores.keys().holder(UserId(3)).to_string();
-    app.stores.redis::<()>(redis::cmd("SET").arg(&broken).arg("not a hash")).await;
-    let taken = take_together(&app, CouponId(1), &[2, 3, 4]).await;
-    app.stores.redis::<()>(redis::cmd("DEL").arg(&broken)).await;
-    assert!(matches!(taken.as_slice(), [Ok(Taken::Claimed(_)), Err(_), Ok(Taken::Claimed(_))]), "{taken:?}");
-    // Their count is written: the next one is the third.
-    let next = take_together(&app, CouponId(1), &[3]).await;
-    assert!(matches!(next.as_slice(), [Ok(Taken::Claimed(claim))] if claim.seq == 3), "{next:?}");
-    eventually("the sweep has stored them", || async { app.stores.number("SELECT COUNT(*) FROM claims").await == 3 })
-        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

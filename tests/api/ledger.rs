@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use couponrush::db::claims::{self, Stored};
 use couponrush::domain::{CouponId, Epoch};
-use couponrush::ledger::{Head, Outbox};
+use couponrush::ledger::{self, Entry, Head, Outbox};
 use couponrush::stock::{Attempt, Taken};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -56,7 +56,7 @@ async fn an_entry_that_is_no_claim_is_poisoned_and_nothing_behind_it_waits() {
     let connection = app.stores.connection().await;
     let (live, user) = (app.stores.live().await, crowd[0].user.id);
     let taken = app.stores.stock().take(&connection, &live, &Attempt::new(coupon, user), Duration::from_secs(5)).await;
-    assert!(matches!(taken, Ok(Taken::Claimed(_))), "{taken:?}");
+    assert!(matches!(taken, Ok(Taken::Claimed { .. })), "{taken:?}");
 
     eventually("the claim behind them is a row", || async { rows(&app.stores).await == 1 }).await;
     app.settle().await;
@@ -80,7 +80,7 @@ async fn claims_whose_handlers_vanished_are_swept_within_seconds() {
         let stock = app.stores.stock();
         let taken =
             stock.take(&connection, &live, &Attempt::new(coupon, customer.user.id), Duration::from_secs(5)).await;
-        assert!(matches!(taken, Ok(Taken::Claimed(_))), "{taken:?}");
+        assert!(matches!(taken, Ok(Taken::Claimed { .. })), "{taken:?}");
     }
     let made = Instant::now();
     eventually("they are rows", || async { rows(&app.stores).await == 300 }).await;
@@ -158,14 +158,14 @@ async fn sweep_without_manners(stores: Stores, name: String, stop: CancellationT
     while !stop.is_cancelled() {
         stores.redis::<u64>(redis::cmd("DEL").arg(stores.keys().sweeper())).await;
         let head = outbox.head(&connection, (live.as_str(), live.epoch), Duration::ZERO, None, 200).await;
-        let Ok(Head::Entries(entries)) = head else { continue };
-        let claims: Vec<_> = entries.iter().filter_map(|entry| entry.claim.clone().ok()).collect();
+        let Ok(Head::Entries { entries, .. }) = head else { continue };
+        let claims = ledger::claims(&entries);
         if claims.is_empty() {
             continue;
         }
         if let Ok(Stored::Done(outcome)) = claims::store(&mut mysql, "s0", Epoch(live.epoch.0), &claims).await {
-            let ids: Vec<_> = claims.iter().map(|claim| claim.entry).collect();
-            outbox.delete(&connection, live.as_str(), &ids).await.expect("Redis does it");
+            let done: Vec<_> = entries.iter().map(Entry::done).collect();
+            outbox.delete(&connection, live.as_str(), &done).await.expect("Redis does it");
             swept += outcome.inserted;
         } else {
             mysql = stores.db.connect_alone().await.expect("MySQL answers");
@@ -186,8 +186,8 @@ async fn while_mysql_stores_nothing_claims_go_on_and_are_stored_afterwards() {
         ready.status == 200 && ready.json()["ledger"]["lag_ms"].as_u64().expect("it is shown") > 0
     })
     .await;
-    let mut waiting = redis::cmd("XLEN");
-    waiting.arg(app.stores.keys().outbox());
+    let mut waiting = redis::cmd("GET");
+    waiting.arg(app.stores.keys().waiting());
     assert_eq!(app.stores.redis::<u64>(&waiting).await, 400);
     drop(lock);
     app.settle().await;

@@ -184,7 +184,7 @@ async fn claims_in_the_hands_of_a_sweep_are_waited_for() {
     for customer in &crowd[..100] {
         let user = customer.user.id;
         let taken = stock.take(&connection, &live, &Attempt::new(CouponId(1), user), Duration::from_secs(5)).await;
-        assert!(matches!(taken, Ok(Taken::Claimed(_))), "{taken:?}");
+        assert!(matches!(taken, Ok(Taken::Claimed { .. })), "{taken:?}");
     }
     let lock = app.stores.lock_table("claims").await;
     flush_and_break_off(&app).await;

@@ -50,4 +50,5 @@ mod status;
 mod stopping;
 mod storing;
 mod switches;
+mod together;
 mod tokens;

@@ -65,7 +65,7 @@ async fn with_everything() -> (TestApp, EtcdServer) {
         args.etcd.etcd_endpoints = url;
     })
     .await;
-    let names = ["couponrush_etcd_lag_seconds", "couponrush_etcd_listing_age_seconds", "couponrush_outbox_entries"];
+    let names = ["couponrush_etcd_lag_seconds", "couponrush_etcd_listing_age_seconds", "couponrush_outbox_claims"];
     eventually("every part was looked at", || async {
         let page = Page::of(&app.instances[0]).await;
         names.iter().all(|name| page.values.contains_key(*name))
@@ -167,14 +167,14 @@ async fn what_waits_for_mysql_shows_with_its_age() {
     }
     let waits = |entries: f64, age: f64| async move {
         let page = Page::of(instance).await;
-        page.value("couponrush_outbox_entries") == entries && page.value("couponrush_outbox_oldest_seconds") >= age
+        page.value("couponrush_outbox_claims") == entries && page.value("couponrush_outbox_oldest_seconds") >= age
     };
     eventually("they wait and grow old", || waits(4.0, 2.0)).await;
     assert!(Page::of(instance).await.value("couponrush_ledger_lag_seconds") >= 2.0);
     drop(lock);
     eventually("nothing waits", || async {
         let page = Page::of(instance).await;
-        page.value("couponrush_outbox_entries") == 0.0 && page.value("couponrush_outbox_oldest_seconds") == 0.0
+        page.value("couponrush_outbox_claims") == 0.0 && page.value("couponrush_outbox_oldest_seconds") == 0.0
     })
     .await;
 }

@@ -293,6 +293,9 @@ impl World {
         let mut length = redis::cmd("XLEN");
         length.arg(stores::keys().outbox());
         until("the outbox is empty", || async { self.redis.call::<u64>(&length).await == 0 }).await;
+        let mut waiting = redis::cmd("GET");
+        waiting.arg(stores::keys().waiting());
+        assert_eq!(self.redis.call::<Option<i64>>(&waiting).await, None, "and nothing is counted there");
     }
 
     /// Looks at the stores until `stop`, whatever state they are in.

@@ -21,7 +21,7 @@ pub fn show_status() -> Operation {
     let status = StatusBody {
         instance: "shop-1 10.0.0.5:20080",
         report: report(true),
-        outbox: Some(OutboxSeen { entries: 40, oldest_ms: 25 }),
+        outbox: Some(OutboxSeen { claims: 40, oldest_ms: 25 }),
         attempts: BTreeMap::from([("claimed", 57), ("sold-out", 1_210)]),
         turned_away: TurnedAwayCounts { rate_limited: 12, blocked: 3, switched_off: 0 },
         responses: BTreeMap::from([(201, 57), (204, 1_210)]),

@@ -5,6 +5,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::timeout;
 
 use super::super::together::CASES_MAX;
+use super::super::{Command, Question, Script};
 use super::*;
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -173,25 +174,52 @@ async fn dropping_the_pipe_closes_the_socket() {
     assert_eq!(soon(far.read(&mut [0; 1])).await.expect("closed in order"), 0);
 }
 
-/// Joins a call of the script that claims.
-fn join<'a>(pipe: &'a Pipe, shared: &str, case: &str) -> Replies<'a> {
-    let begin = |keys: &mut Command, arguments: &mut Command| {
+/// A case of the script that claims; all ask the same.
+struct Named<'a> {
+    common: &'a str,
+    name: &'a str,
+}
+
+impl Case for Named<'_> {
+    const SCRIPT: Script = Script::Claim;
+
+    fn common(&self) -> &str {
+        self.common
+    }
+
+    fn write_common(&self, keys: &mut Command, arguments: &mut Command) {
         keys.arg("live");
-        arguments.arg(shared);
-    };
-    let add = |keys: &mut Command, arguments: &mut Command| {
-        keys.arg(format!("key-{case}"));
-        arguments.arg(case);
-    };
-    pipe.join(Script::Claim, shared, begin, add).expect("there is room")
+        arguments.arg(self.common);
+    }
+
+    fn question(&self) -> Question {
+        [7, 0, 0]
+    }
+
+    fn write_question(&self, keys: &mut Command, arguments: &mut Command) {
+        keys.arg("asked");
+        arguments.arg("what");
+    }
+
+    fn write_own(&self, keys: &mut Command, arguments: &mut Command) {
+        keys.arg(format!("key-{}", self.name));
+        arguments.arg(self.name);
+    }
+}
+
+fn join<'a>(pipe: &'a Pipe, common: &str, name: &str) -> Replies<'a> {
+    pipe.join(&Named { common, name }).expect("there is room")
 }
 
 /// That call with these cases, as it is written.
 fn joined(shared: &str, cases: &[&str]) -> Vec<u8> {
-    let mut keys = vec!["live".to_owned()];
+    let mut keys = vec!["live".to_owned(), "asked".to_owned()];
     keys.extend(cases.iter().map(|case| format!("key-{case}")));
     let mut command = Script::Claim.call(&keys);
-    command.arg(shared).arg(cases);
+    command.arg(shared).arg(1).arg("what");
+    for case in cases {
+        command.arg(1).arg(*case);
+    }
     let mut packed = Vec::new();
     command.write_to(&mut packed);
     packed

@@ -57,7 +57,7 @@ function Backlog({ status: { ledger, outbox, gate } }) {
             <${Facts} facts=${[
                 [t("backlog.channel"), channel],
                 [t("backlog.lag"), seconds(ledger.lag_ms)],
-                [t("backlog.outbox"), outbox ? toNumber(outbox.entries) : "–"],
+                [t("backlog.outbox"), outbox ? toNumber(outbox.claims) : "–"],
                 [t("backlog.oldest"), outbox ? seconds(outbox.oldest_ms) : "–"],
                 [t("backlog.stored"), toNumber(ledger.stored)],
                 [t("backlog.poisoned"), toNumber(ledger.poisoned)],

@@ -132,6 +132,10 @@ impl Drop for TestApp {
                     let report = self.audit().await;
                     assert_eq!(report.findings, [], "the invariants hold at the end");
                     assert_eq!(report.outbox, 0, "nothing is left in the outbox");
+                    let mut waiting = redis::cmd("GET");
+                    waiting.arg(self.stores.keys().waiting());
+                    let waiting: Option<i64> = self.stores.redis(&waiting).await;
+                    assert_eq!(waiting, None, "nor is anything counted there");
                 }
                 self.stores.remove().await;
             });

@@ -1,0 +1,79 @@
+//! Outbox entries of which some claims are stored and others are not yet.
+//!
+//! Claims that were made together share an entry, and come by the channel one by one: an entry may be deleted once all of its
+//! claims are stored. One whose last claim never comes (a dropped handler's) is left to the sweep.
+
+use std::collections::BTreeMap;
+
+use super::Handed;
+use super::outbox::Done;
+use crate::domain::{EntryId, Epoch};
+
+/// Entries remembered; the oldest are given up, and left to the sweep.
+const ENTRIES_MAX: usize = 10_000;
+
+/// What one persister has stored of entries.
+#[derive(Debug, Default)]
+pub struct Unfinished {
+    /// How many claims of each are not stored yet.
+    left: BTreeMap<(Epoch, EntryId), u8>,
+}
+
+impl Unfinished {
+    /// Notes claims that are stored now; gives the entries of which they were the last.
+    pub(super) fn note(&mut self, stored: &[Handed]) -> Vec<Done> {
+        let mut done = Vec::new();
+        for Handed { claim, entry_claims } in stored.iter().filter(|handed| handed.entry_claims > 0) {
+            let left = self.left.entry((claim.epoch, claim.entry)).or_insert(*entry_claims);
+            *left -= 1;
+            if *left == 0 {
+                self.left.remove(&(claim.epoch, claim.entry));
+                done.push((claim.entry, usize::from(*entry_claims)));
+            }
+        }
+        while self.left.len() > ENTRIES_MAX {
+            self.left.pop_first();
+        }
+        done
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{ActivityId, Claim, CouponId, UserId};
+
+    fn handed(epoch: u32, ms: u64, entry_claims: u8) -> Handed {
+        let (coupon, user, activity) = (CouponId(1), UserId(1), ActivityId(0));
+        let entry = EntryId { ms, counter: 0 };
+        let claim = Claim { coupon, user, entry, seq: 1, activity, epoch: Epoch(epoch), nth: 1 };
+        Handed { claim, entry_claims }
+    }
+
+    #[test]
+    fn an_entry_is_done_with_the_last_of_its_claims_in_whichever_batch() {
+        let mut unfinished = Unfinished::default();
+        let entry = |ms| EntryId { ms, counter: 0 };
+        assert_eq!(unfinished.note(&[handed(1, 1, 1), handed(1, 2, 3), handed(1, 2, 3)]), [(entry(1), 1)]);
+        assert_eq!(unfinished.note(&[handed(1, 3, 2)]), []);
+        assert_eq!(unfinished.note(&[handed(1, 3, 2), handed(1, 2, 3)]), [(entry(3), 2), (entry(2), 3)]);
+        assert!(unfinished.left.is_empty());
+    }
+
+    #[test]
+    fn a_claim_vouched_for_and_one_of_another_loading_count_for_nothing() {
+        let mut unfinished = Unfinished::default();
+        assert_eq!(unfinished.note(&[handed(1, 1, 2), handed(1, 1, 0), handed(2, 1, 2)]), []);
+    }
+
+    #[test]
+    fn entries_that_are_never_done_are_given_up() {
+        let mut unfinished = Unfinished::default();
+        let many = ENTRIES_MAX as u64 + 5;
+        let begun: Vec<Handed> = (1..=many).map(|ms| handed(1, ms, 2)).collect();
+        assert_eq!(unfinished.note(&begun), []);
+        assert_eq!(unfinished.left.len(), ENTRIES_MAX);
+        assert_eq!(unfinished.note(&[handed(1, many, 2)]).len(), 1, "the latest are kept");
+        assert_eq!(unfinished.note(&[handed(1, 1, 2)]), [], "the oldest are not");
+    }
+}
