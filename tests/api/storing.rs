@@ -86,6 +86,27 @@ async fn a_batch_is_stored_once_however_often_it_comes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_column_is_the_claims_whether_or_not_it_is_what_most_have() {
+    let tables = Tables::create().await;
+    let row = "CONCAT_WS(':', coupon_id, seq, user_id, nth, activity_id, claimed_at, IFNULL(redeemed_at, '-'))";
+    let first = claim(1, 1, 10);
+    let second = Claim { nth: 2, ..claim(1, 2, 10) };
+    let of_activity = Claim { activity: ActivityId(7), ..claim(2, 1, 10) };
+    // Alone, and beside ones that have more to say.
+    assert_eq!(tables.store(3, &[first]).await, done(1, 0, vec![]));
+    assert_eq!(tables.store(3, &[second, claim(1, 3, 11)]).await, done(2, 0, vec![]));
+    assert_eq!(tables.store(3, &[of_activity]).await, done(1, 0, vec![]));
+    let rows = tables.stores.texts(&format!("SELECT {row} AS value FROM claims ORDER BY coupon_id, seq")).await;
+    let expected = [
+        "1:1:10:1:0:1700000000001:-",
+        "1:2:10:2:0:1700000000002:-",
+        "1:3:11:1:0:1700000000003:-",
+        "2:1:10:1:7:1700000000001:-",
+    ];
+    assert_eq!(rows, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn of_many_coupons_each_is_lowered_by_its_own_rows() {
     let tables = Tables::create().await;
     tables.coupons(3..60).await;
