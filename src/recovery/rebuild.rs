@@ -51,7 +51,9 @@ impl Recovery {
             row.run_id,
             row.epoch
         );
+        // Once `live` is written there is no token any more to renew: where both are ready, it is done.
         let result = tokio::select! {
+            biased;
             result = rebuild.run(found) => result,
             result = rebuild.renew() => result,
         };

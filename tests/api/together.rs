@@ -9,14 +9,23 @@ use couponrush::kv::KvError;
 use couponrush::now_seconds;
 use couponrush::stock::{Attempt, Taken};
 use futures_util::future::join_all;
+use tokio::runtime::Builder;
 
 use crate::helpers::{RedisServer, Stores, TestApp, eventually};
 
-/// What becomes of attempts that leave one connection together.
+/// What becomes of attempts that leave one connection together: on a thread that does nothing else, as a worker's.
 async fn take_all(app: &TestApp, attempts: &[Attempt<'_>]) -> Vec<Result<Taken, KvError>> {
-    let (stock, connection, live) = (app.stores.stock(), app.stores.connection().await, app.stores.live().await);
-    let wait = Duration::from_secs(5);
-    join_all(attempts.iter().map(|attempt| stock.take(&connection, &live, attempt, wait))).await
+    let (stores, live, wait) = (&app.stores, app.stores.live().await, Duration::from_secs(5));
+    let (stock, live) = (stores.stock(), &live);
+    let worker = || {
+        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime can be made");
+        runtime.block_on(async {
+            let connection = stores.connection().await;
+            join_all(attempts.iter().map(|attempt| stock.take(&connection, live, attempt, wait))).await
+        })
+    };
+    let run = || std::thread::scope(|scope| scope.spawn(worker).join().expect("it does not panic"));
+    tokio::task::block_in_place(run)
 }
 
 /// The same for these users and a coupon.
