@@ -32,7 +32,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Deletes it.
+    /// What [`Outbox::delete`] takes of it.
     pub fn done(&self) -> Done {
         (self.id, self.claims.len())
     }
