@@ -310,6 +310,21 @@ async fn a_merchants_page_outlives_the_service() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_merchant_is_told_that_nothing_is_heard_where_nothing_ever_was() {
+    let shop = Shop::open().await;
+    shop.offer(Offer::default()).await;
+    let cafe = shop.worker("/saler", "corner-cafe", DESK, English).await;
+    cafe.expect_error("ERR_BLOCKED_BY_CLIENT");
+    cafe.devtools("Network.enable", json!({})).await;
+    cafe.devtools("Network.setBlockedURLs", json!({"urls": ["*/sec/*"]})).await;
+    cafe.press("Flat white").await;
+    cafe.reads("live.not-hearing").await;
+    cafe.devtools("Network.setBlockedURLs", json!({"urls": []})).await;
+    cafe.sees_no(&English.says("live.not-hearing")).await;
+    cafe.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_running_sale_has_its_picture_for_merchants_and_operators() {
     let shop = Shop::open().await;
     shop.offer(Offer { amount: 400, ..Offer::default() }).await;

@@ -53,12 +53,14 @@ function useNotes(product) {
         );
         const timer = setInterval(() => {
             const { left, hearing } = heard.current;
-            if (document.hidden || left === null) return;
+            if (document.hidden) return;
             const time = serverMs() / 1_000;
+            // Nothing may have been heard yet when the service goes away.
+            const known = hearing && left !== null;
             // A raised amount is no claim.
-            const rate = hearing && before ? Math.max(0, before.left - left) / Math.max(time - before.time, 1) : null;
-            if (hearing) before = { time, left };
-            setNotes((notes) => noted(notes, time, hearing ? left : null, rate, hearing));
+            const rate = known && before ? Math.max(0, before.left - left) / Math.max(time - before.time, 1) : null;
+            if (known) before = { time, left };
+            setNotes((notes) => noted(notes, time, known ? left : null, rate, hearing));
         }, NOTE_EVERY_MS);
         return () => {
             stop();
