@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use futures_util::TryStreamExt;
+use futures_util::{TryStreamExt, stream};
 
 use super::rebuild::{Rebuild, within};
 use super::{RecoveryError, WAIT};
@@ -19,6 +19,8 @@ use crate::stock::{Presence, Published, published};
 
 /// Coupons of one page.
 const PAGE: i64 = 1_000;
+/// Pages on their way at once: while MySQL reads one, Redis is given another.
+const PAGES_AT_ONCE: usize = 3;
 /// Claims and holes of one script, and scripts sent together.
 const CHUNK: usize = 200;
 const PIPELINE: usize = 50;
@@ -42,16 +44,20 @@ struct Chunk {
 impl Rebuild<'_> {
     /// Publishes every coupon and loads the claims that Redis lacks.
     pub(super) async fn load(&self) -> Result<(), RecoveryError> {
-        let mut after = CouponId(0);
-        loop {
+        let pages = stream::try_unfold(CouponId(0), async |after| {
             let page = coupons::page(&self.recovery.db, after, PAGE).await?;
-            let (Some(first), Some(last)) = (page.as_slice().first(), page.as_slice().last()) else { return Ok(()) };
-            let (first, last) = (first.coupon.id, last.coupon.id);
-            self.publish(&page).await?;
-            self.load_claims(&page, first, last).await?;
-            self.recovery.progress.coupons.fetch_add(page.len() as u64, Ordering::Relaxed);
-            after = last;
-        }
+            let last = page.last().map(|stored| stored.coupon.id);
+            Ok::<_, RecoveryError>(last.map(|last| (page, last)))
+        });
+        pages.try_for_each_concurrent(PAGES_AT_ONCE, |page| self.load_page(page)).await
+    }
+
+    /// A coupon is of one page only, so its claims come in order.
+    async fn load_page(&self, page: Vec<Stored>) -> Result<(), RecoveryError> {
+        self.publish(&page).await?;
+        self.load_claims(&page).await?;
+        self.recovery.progress.coupons.fetch_add(page.len() as u64, Ordering::Relaxed);
+        Ok(())
     }
 
     async fn publish(&self, page: &[Stored]) -> Result<(), RecoveryError> {
@@ -75,7 +81,9 @@ impl Rebuild<'_> {
 
     /// Loads the claims of a page of coupons. A coupon of which Redis has all is skipped; one of which it lacks the last
     /// ones is loaded from there; one with holes is loaded whole.
-    async fn load_claims(&self, page: &[Stored], first: CouponId, last: CouponId) -> Result<(), RecoveryError> {
+    async fn load_claims(&self, page: &[Stored]) -> Result<(), RecoveryError> {
+        let (Some(first), Some(last)) = (page.first(), page.last()) else { return Ok(()) };
+        let (first, last) = (first.coupon.id, last.coupon.id);
         let highest: HashMap<_, _> = coupons::highest_seqs(&self.recovery.db, first, last).await?.into_iter().collect();
         let here = self.loaded(page).await?;
         let (mut whole, mut selling) = (Vec::new(), Vec::new());
