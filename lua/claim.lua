@@ -73,13 +73,14 @@ if refusal then
 end
 
 -- What has been read, as it is after what was granted; nobody else changes anything meanwhile. By coupon's key: its amount, its
--- claims, the revision of its activities where it is scheduled, and how many of its holes were granted.
-local amounts, claimed, revisions, holes, activities, room
+-- claims, the revision of its activities where it is scheduled, and how many of its holes were granted. Then what the outbox
+-- has room for, in claims, and the entries that it has.
+local amounts, claimed, revisions, holes, activities, room, entries
 -- What was granted and is not written yet. By coupon's key: its claims, as text, and the list of holes that some are from.
 local granted, claims, whose, holders, fields, seqs, nths, activity_ids, counts, lists
 
 local function forget_read()
-  amounts, claimed, revisions, holes, activities, room = {}, {}, {}, {}, {}, nil
+  amounts, claimed, revisions, holes, activities, room = {}, {}, {}, {}, {}, nil, nil
 end
 
 local function begin_grants()
@@ -115,6 +116,10 @@ local function activity_at(name)
 end
 
 local function already(held, nth)
+  entries = entries or call('XLEN', KEYS[2])
+  if entries == 0 then
+    return {'already', held, nth, 0}
+  end
   local entry = string.match(held, ':(.-):')
   return {'already', held, nth, #call('XRANGE', KEYS[2], entry, entry)}
 end
@@ -256,7 +261,7 @@ local function write()
       sold.granted = 0
     end
   end
-  room = room - granted
+  room, entries = room - granted, nil
   begin_grants()
 end
 

@@ -76,6 +76,24 @@ async fn attempts_that_leave_together_are_made_one_after_the_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_claim_is_pending_while_the_outbox_has_it_whatever_was_said_before_of_another() {
+    let app = with_coupon(TestApp::start().await, 3).await;
+    take_together(&app, CouponId(1), &[2]).await;
+    let mut entries = redis::cmd("XLEN");
+    entries.arg(app.stores.keys().outbox());
+    eventually("the sweep has stored it", || async { app.stores.redis::<u32>(&entries).await == 0 }).await;
+    let taken = take_together(&app, CouponId(1), &[2, 3, 3]).await;
+    let [
+        Ok(Taken::Already { pending: false, .. }),
+        Ok(Taken::Claimed { .. }),
+        Ok(Taken::Already { pending: true, .. }),
+    ] = taken.as_slice()
+    else {
+        panic!("{taken:?}");
+    };
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_granted_together_is_one_entry_which_goes_once_all_of_it_is_stored() {
     let app = with_coupon(TestApp::start().await, 3).await;
     let lock = app.stores.lock_table("claims").await;
