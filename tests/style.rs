@@ -357,6 +357,21 @@ fn every_migration_can_be_taken_back() {
     }
 }
 
+/// Otherwise what the mutant shows is no longer shown, and nobody hears of it before `make faults-prove`.
+#[test]
+fn every_mutant_finds_what_it_replaces_once() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let text = read("tests/faults/mutants.txt");
+    assert!(text.contains("\n=== "), "there are some");
+    for mutant in text.split("\n=== ").skip(1) {
+        let (head, rest) = mutant.split_once('\n').expect("a line of name, scenarios and file");
+        let file = head.rsplit('|').next().expect("a file").trim();
+        let replaced = rest.split_once("<<<\n").and_then(|(_, rest)| rest.split_once("\n>>>\n"));
+        let (replaced, _) = replaced.unwrap_or_else(|| panic!("{head} replaces nothing"));
+        assert_eq!(read(file).matches(replaced).count(), 1, "{head}");
+    }
+}
+
 #[test]
 fn code_is_told_from_comments_strings_and_characters() {
     let text =
