@@ -6,11 +6,11 @@
 //!
 //! Readers never wait: the table is replaced as a whole, and changes are rare.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use hashbrown::HashMap;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 

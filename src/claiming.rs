@@ -57,12 +57,12 @@ impl Claiming {
     /// after this; where he holds it, he gets that one again.
     pub async fn claim(&self, link: &Link, coupon: CouponId, user: UserId, nth: Option<Nth>) -> Outcome {
         let began = Instant::now();
-        let outcome = self.attempt(link, coupon, user, nth).await;
+        let outcome = self.attempt(began, link, coupon, user, nth).await;
         self.figures.note(&outcome, began.elapsed());
         outcome
     }
 
-    async fn attempt(&self, link: &Link, coupon: CouponId, user: UserId, nth: Option<Nth>) -> Outcome {
+    async fn attempt(&self, began: Instant, link: &Link, coupon: CouponId, user: UserId, nth: Option<Nth>) -> Outcome {
         let pass = match self.gate.enter() {
             Ok(pass) => pass,
             Err(Denied::Full) => return Outcome::Overloaded,
@@ -73,9 +73,10 @@ impl Claiming {
             self.gate.doubt(Doubt::NotLoaded);
             return Outcome::Unavailable;
         }
-        let now_ms = connection.server_ms();
+        let now_ms = connection.server_ms_at(began);
         let schedule = self.activities.of(coupon);
-        if let Some(refusal) = self.refusals.refuse(pass.live(), coupon, user, schedule.as_deref(), now_ms) {
+        let refusal = self.refusals.refuse(pass.live(), (coupon, user), schedule.as_deref(), (began, now_ms));
+        if let Some(refusal) = refusal {
             return Outcome::Refused(refusal);
         }
         let Ok(slot) = self.ledger.reserve() else { return Outcome::Overloaded };
@@ -111,7 +112,8 @@ impl Claiming {
             }
             taken = reply?;
             match (&taken, &schedule, activity) {
-                (Taken::Stale, ..) if self.refresh(coupon, activity_revision).await => {
+                // Boxed, so that not every attempt has room for it.
+                (Taken::Stale, ..) if Box::pin(self.refresh(coupon, activity_revision)).await => {
                     schedule = self.activities.of(coupon);
                 }
                 (Taken::Refused(refusal), Some(schedule), Some(activity)) => {

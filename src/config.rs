@@ -53,7 +53,7 @@ pub const VERIFIED_PASSWORD_AGE: Duration = Duration::from_secs(600);
 pub const TOKEN_SECONDS_MAX: u32 = 31_536_000;
 /// Revocations of tokens that have not expired yet; about 150 bytes of memory each.
 pub const REVOKED_TOKENS_MAX: usize = 1_000_000;
-/// Names of users and coupons whose ids are remembered.
+/// Users who are remembered, by their names and by their ids.
 pub const NAMES_MAX: u64 = 200_000;
 /// How long answers about what is on sale are shared, and of how many products.
 pub const SALES_LIST_AGE: Duration = Duration::from_secs(1);

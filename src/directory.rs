@@ -1,14 +1,14 @@
-//! Who a name or an id is, and which coupon a path or an id names: bounded caches in front of MySQL and Redis.
+//! Who a name or an id is, and which coupon a path or an id names: bounded memories in front of MySQL and Redis.
 //!
 //! Users are never renamed and never deleted, and neither are coupons, so what is known stays true. Who is unknown may
 //! register on another instance at any moment, so a miss is remembered for a second only.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hashbrown::{HashMap, HashSet};
 use moka::{future, sync};
 
 use crate::db::{Db, DbError, users};
@@ -23,6 +23,8 @@ const FIND_WAIT: Duration = Duration::from_millis(500);
 const FACTS_AGE: Duration = Duration::from_secs(1);
 /// Coupons of which it is remembered, on each worker: a megabyte or two.
 const FACTS_MAX: usize = 10_000;
+/// Coupons that each worker knows by their paths, and by their ids: ten megabytes or twenty.
+const COUPONS_MAX: usize = 100_000;
 
 /// Names that were looked up.
 #[derive(Clone)]
@@ -33,16 +35,17 @@ pub struct Directory {
     /// Many who look one name up at once share one query.
     users: future::Cache<String, User>,
     nobodies: sync::Cache<String, ()>,
-    coupons: sync::Cache<String, CouponId>,
     users_by_id: future::Cache<UserId, User>,
-    coupons_by_id: sync::Cache<CouponId, ()>,
 }
 
-/// What is said of coupons, as one worker knows it: twenty look-ups in a cache that threads share cost a tenth of a list.
-/// Forgotten all at once, each second.
-pub struct KnownFacts {
-    since: Cell<Instant>,
+/// Coupons as one worker knows them: a look-up in a cache that threads share costs a hundredth of a refusal, and twenty of them
+/// a tenth of a list. Where there are too many of a kind, all of it is forgotten.
+pub struct KnownCoupons {
+    by_path: RefCell<HashMap<String, CouponId>>,
+    here: RefCell<HashSet<CouponId>>,
+    /// Forgotten each second.
     facts: RefCell<HashMap<CouponId, Rc<Facts>>>,
+    facts_since: Cell<Instant>,
 }
 
 /// Why a name could not be looked up.
@@ -62,47 +65,70 @@ enum NoUser {
     Db(DbError),
 }
 
-impl Default for KnownFacts {
+impl Default for KnownCoupons {
     fn default() -> Self {
-        Self { since: Cell::new(Instant::now()), facts: RefCell::default() }
+        let (by_path, here, facts) = (RefCell::default(), RefCell::default(), RefCell::default());
+        Self { by_path, here, facts, facts_since: Cell::new(Instant::now()) }
     }
 }
 
-impl KnownFacts {
-    fn get(&self, coupon: CouponId) -> Option<Rc<Facts>> {
-        if self.since.get().elapsed() > FACTS_AGE {
-            self.forget();
+impl KnownCoupons {
+    fn by_path(&self, path: &str) -> Option<CouponId> {
+        self.by_path.borrow().get(path).copied()
+    }
+
+    fn put_path(&self, path: &str, coupon: CouponId) {
+        let mut by_path = self.by_path.borrow_mut();
+        if by_path.len() >= COUPONS_MAX {
+            by_path.clear();
+        }
+        by_path.insert(path.to_owned(), coupon);
+    }
+
+    fn is_here(&self, coupon: CouponId) -> bool {
+        self.here.borrow().contains(&coupon)
+    }
+
+    fn put_here(&self, coupon: CouponId) {
+        let mut here = self.here.borrow_mut();
+        if here.len() >= COUPONS_MAX {
+            here.clear();
+        }
+        here.insert(coupon);
+    }
+
+    fn facts(&self, coupon: CouponId) -> Option<Rc<Facts>> {
+        if self.facts_since.get().elapsed() > FACTS_AGE {
+            self.forget_facts();
         }
         self.facts.borrow().get(&coupon).cloned()
     }
 
-    fn put(&self, coupon: CouponId, facts: Facts) -> Rc<Facts> {
+    fn put_facts(&self, coupon: CouponId, facts: Facts) -> Rc<Facts> {
         if self.facts.borrow().len() >= FACTS_MAX {
-            self.forget();
+            self.forget_facts();
         }
         let facts = Rc::new(facts);
         self.facts.borrow_mut().insert(coupon, Rc::clone(&facts));
         facts
     }
 
-    fn forget(&self) {
+    fn forget_facts(&self) {
         self.facts.borrow_mut().clear();
-        self.since.set(Instant::now());
+        self.facts_since.set(Instant::now());
     }
 }
 
 impl Directory {
-    /// Remembers up to `names_max` users and as many coupons.
-    pub fn new(db: Db, stock: Stock, gate: Arc<Gate>, names_max: u64) -> Self {
+    /// Remembers up to `users_max` users.
+    pub fn new(db: Db, stock: Stock, gate: Arc<Gate>, users_max: u64) -> Self {
         Self {
             db,
             stock,
             gate,
-            users: future::Cache::new(names_max),
-            nobodies: sync::Cache::builder().max_capacity(names_max).time_to_live(MISS_AGE).build(),
-            coupons: sync::Cache::new(names_max),
-            users_by_id: future::Cache::new(names_max),
-            coupons_by_id: sync::Cache::new(names_max),
+            users: future::Cache::new(users_max),
+            nobodies: sync::Cache::builder().max_capacity(users_max).time_to_live(MISS_AGE).build(),
+            users_by_id: future::Cache::new(users_max),
         }
     }
 
@@ -120,7 +146,7 @@ impl Directory {
             let account = users::find_by_name(&self.db, &parsed).await.map_err(NoUser::Db)?;
             account.map(|account| account.user).ok_or(NoUser::Nobody)
         };
-        match self.users.try_get_with_by_ref(name, look_up).await {
+        match Box::pin(self.users.try_get_with_by_ref(name, look_up)).await {
             Ok(user) => Ok(Some(user)),
             Err(error) => match &*error {
                 NoUser::Nobody => {
@@ -141,7 +167,7 @@ impl Directory {
             let user = users::find_by_id(&self.db, id).await.map_err(NoUser::Db)?;
             user.ok_or(NoUser::Nobody)
         };
-        match self.users_by_id.try_get_with(id, look_up).await {
+        match Box::pin(self.users_by_id.try_get_with(id, look_up)).await {
             Ok(user) => Ok(Some(user)),
             Err(error) => match &*error {
                 NoUser::Nobody => Ok(None),
@@ -159,20 +185,23 @@ impl Directory {
     ///
     /// # Errors
     /// [`FindError::Redis`].
-    pub async fn coupon(&self, connection: &Connection, path: &str) -> Result<Option<CouponId>, FindError> {
-        if let Some(id) = self.coupons.get(path) {
+    pub async fn coupon(
+        &self,
+        known: &KnownCoupons,
+        connection: &Connection,
+        path: &str,
+    ) -> Result<Option<CouponId>, FindError> {
+        if let Some(id) = known.by_path(path) {
             return Ok(Some(id));
         }
         let live = self.gate.live().map_err(|_| FindError::Redis(None))?;
-        let found = self.stock.find(connection, &live, path, FIND_WAIT).await;
-        match found.map_err(|error| FindError::Redis(Some(error)))? {
-            Some(Some(id)) => {
-                self.coupons.insert(path.to_owned(), id);
-                Ok(Some(id))
-            }
-            Some(None) => Ok(None),
-            None => Err(FindError::Redis(None)),
+        // Boxed, so that not every request has room for it.
+        let found = Box::pin(self.stock.find(connection, &live, path, FIND_WAIT)).await;
+        let found = found.map_err(|error| FindError::Redis(Some(error)))?.ok_or(FindError::Redis(None))?;
+        if let Some(id) = found {
+            known.put_path(path, id);
         }
+        Ok(found)
     }
 
     /// What is said of each coupon, in order, as it was up to a second ago. All of them are there, as far as the caller knows.
@@ -181,11 +210,11 @@ impl Directory {
     /// [`FindError::Redis`].
     pub async fn facts(
         &self,
-        known: &KnownFacts,
+        known: &KnownCoupons,
         connection: &Connection,
         coupons: &[CouponId],
     ) -> Result<Vec<Rc<Facts>>, FindError> {
-        let mut facts: Vec<Option<Rc<Facts>>> = coupons.iter().map(|id| known.get(*id)).collect();
+        let mut facts: Vec<Option<Rc<Facts>>> = coupons.iter().map(|id| known.facts(*id)).collect();
         let missing: Vec<usize> = (0..coupons.len()).filter(|place| facts[*place].is_none()).collect();
         if !missing.is_empty() {
             let ids: Vec<CouponId> = missing.iter().map(|place| coupons[*place]).collect();
@@ -193,7 +222,7 @@ impl Directory {
             let found = self.stock.facts(connection, &live, &ids, FIND_WAIT).await;
             let found = found.map_err(|error| FindError::Redis(Some(error)))?.ok_or(FindError::Redis(None))?;
             for (place, found) in missing.into_iter().zip(found) {
-                facts[place] = Some(known.put(coupons[place], found));
+                facts[place] = Some(known.put_facts(coupons[place], found));
             }
         }
         Ok(facts.into_iter().flatten().collect())
@@ -203,21 +232,22 @@ impl Directory {
     ///
     /// # Errors
     /// [`FindError::Redis`].
-    pub async fn has_coupon(&self, connection: &Connection, id: CouponId) -> Result<bool, FindError> {
-        if self.coupons_by_id.contains_key(&id) {
+    pub async fn has_coupon(
+        &self,
+        known: &KnownCoupons,
+        connection: &Connection,
+        id: CouponId,
+    ) -> Result<bool, FindError> {
+        if known.is_here(id) {
             return Ok(true);
         }
         let live = self.gate.live().map_err(|_| FindError::Redis(None))?;
-        let found = self.stock.units(connection, &live, &[(id, ActivityId(0))], FIND_WAIT).await;
-        match found.map_err(|error| FindError::Redis(Some(error)))? {
-            Some(found) => {
-                let is_there = found.iter().any(Option::is_some);
-                if is_there {
-                    self.coupons_by_id.insert(id, ());
-                }
-                Ok(is_there)
-            }
-            None => Err(FindError::Redis(None)),
+        let found = Box::pin(self.stock.units(connection, &live, &[(id, ActivityId(0))], FIND_WAIT)).await;
+        let found = found.map_err(|error| FindError::Redis(Some(error)))?.ok_or(FindError::Redis(None))?;
+        let is_here = found.iter().any(Option::is_some);
+        if is_here {
+            known.put_here(id);
         }
+        Ok(is_here)
     }
 }

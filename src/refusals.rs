@@ -9,13 +9,14 @@
 //! Holders come from MySQL, and only count when they are as many as Redis has handed out. Deliberately knows nothing of
 //! coupons that are selling: their count changes with every claim.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use futures_util::TryStreamExt;
+use hashbrown::HashMap;
 use tokio_util::sync::CancellationToken;
 
 use crate::activities::Activities;
@@ -86,19 +87,21 @@ impl Refusals {
 
     /// Why an attempt of `user` is certain to be refused under `live`; `None`: Redis must be asked.
     ///
-    /// `schedule` is what the caller knows of the coupon's activities, `now_ms` what he takes Redis' clock to be.
+    /// `schedule` is what the caller knows of the coupon's activities, `now_ms` what he takes Redis' clock to be `now`.
     pub fn refuse(
         &self,
         live: &Live,
-        coupon: CouponId,
-        user: UserId,
+        (coupon, user): (CouponId, UserId),
         schedule: Option<&Schedule>,
-        now_ms: u64,
+        (now, now_ms): (Instant, u64),
     ) -> Option<Refusal> {
         let table = self.table.load();
         let known = table.known.get(&coupon)?;
         let (sent_at, loading) = table.compared.as_ref()?;
-        if sent_at.elapsed() > COUNTS_FOR || **loading != *live || known.holders.binary_search(&user.0).is_ok() {
+        if now.saturating_duration_since(*sent_at) > COUNTS_FOR
+            || **loading != *live
+            || known.holders.binary_search(&user.0).is_ok()
+        {
             return None;
         }
         let refusal = known.refuse(schedule, now_ms)?;
@@ -334,7 +337,8 @@ mod tests {
     fn what_was_compared_under_another_loading_or_too_long_ago_refuses_nobody() {
         let (loading, other) = (Live::new("process", Epoch(1)), Live::new("process", Epoch(2)));
         let now = Instant::now();
-        let refuse = |refusals: &Refusals, live: &Live, user| refusals.refuse(live, COUPON, user, None, 0);
+        let refuse =
+            |refusals: &Refusals, live: &Live, user| refusals.refuse(live, (COUPON, user), None, (Instant::now(), 0));
         let fresh = knowing(now, loading.clone());
         assert_eq!(refuse(&fresh, &loading, OTHER), Some(Refusal::SoldOut));
         assert_eq!(refuse(&fresh, &loading, HOLDER), None, "he is told what he holds");

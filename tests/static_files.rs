@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 const LOCKS: [&str; 2] = ["static/vendor", "tests/browser/vendor"];
 const LANGUAGES: [&str; 2] = ["en", "zh"];
@@ -76,8 +76,7 @@ fn libraries_are_what_their_lock_says_and_nothing_lies_beside_them() {
             for file in files {
                 let name = file["as"].as_str().expect("a file has a name").to_owned();
                 let bytes = fs::read(root().join(folder).join(&name)).expect("what is locked is there");
-                let sha256: String =
-                    digest(&SHA256, &bytes).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+                let sha256: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
                 assert_eq!(file["sha256"].as_str(), Some(sha256.as_str()), "{folder}/{name}; see scripts/vendor");
                 assert!(named.insert(name), "{file}");
             }

@@ -15,6 +15,7 @@ use super::{Shared, answer, path, peer};
 use crate::claiming::Outcome;
 use crate::db::claim_rows::{Holding, holdings};
 use crate::db::{Db, DbError};
+use crate::directory::KnownCoupons;
 use crate::domain::{Claim, CouponId, Kind, Nth, Refusal, Seq, Terms};
 use crate::kv::Link;
 use crate::now_ms;
@@ -34,12 +35,13 @@ pub async fn claim_coupon(
     request: HttpRequest,
     shared: web::Data<Shared>,
     link: web::Data<Link>,
+    known: web::Data<KnownCoupons>,
 ) -> Result<HttpResponse, ApiError> {
     let customer = user_of_kind(&request, &shared, Kind::Customer, "Sellers aren't allowed to get coupons.")?;
     shared.admission.claim(customer.id, || peer::address(&request, &shared), now_ms())?;
     let Some(path) = path::coupon(&request) else { return Ok(refused(Refusal::NoSuchCoupon)) };
     let connection = link.connection().map_err(|_| ApiError::unavailable())?;
-    let Some(coupon) = shared.directory.coupon(&connection, &path).await? else {
+    let Some(coupon) = shared.directory.coupon(&known, &connection, &path).await? else {
         return Ok(refused(Refusal::NoSuchCoupon));
     };
     let nth = wanted_nth(&request)?;

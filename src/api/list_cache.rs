@@ -40,7 +40,7 @@ impl ListCache {
         page: Page,
         read: impl Future<Output = Result<Bytes, ApiError>>,
     ) -> Result<Bytes, ApiError> {
-        // Why it failed has been logged where it did.
-        self.bodies.try_get_with((owner, page), read).await.map_err(|_| ApiError::unavailable())
+        // Boxed, so that a list that is read has no room for it. Why it failed has been logged where it did.
+        Box::pin(self.bodies.try_get_with((owner, page), read)).await.map_err(|_| ApiError::unavailable())
     }
 }

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::error::{ApiError, Code};
 use super::session::session;
 use super::{Shared, SharedReads, answer, path};
-use crate::directory::KnownFacts;
+use crate::directory::KnownCoupons;
 use crate::domain::{CouponId, Kind, Page, User};
 use crate::kv::{KvError, Link};
 use crate::stock::{Facts, Held, Offered};
@@ -46,7 +46,7 @@ pub async fn list_coupons(
     shared: web::Data<Shared>,
     link: web::Data<Link>,
     reads: web::Data<SharedReads>,
-    facts: web::Data<KnownFacts>,
+    known: web::Data<KnownCoupons>,
 ) -> Result<HttpResponse, ApiError> {
     let asking = session(&request, &shared)?.user;
     let page = page_of(&request)?;
@@ -54,7 +54,7 @@ pub async fn list_coupons(
     if owner.kind == Kind::Customer && owner.id != asking.id && asking.kind != Kind::Admin {
         return Ok(ApiError::new(Code::NotYours, "Cannot check other customer.").list_response());
     }
-    let list = read_list(&shared, (&link, &facts), &owner, page);
+    let list = read_list(&shared, (&link, &known), &owner, page);
     // Whoever gets here may see this owner's list, so that all of them may share it.
     let body = match (shared.admission.settings.switches().list, owner.kind) {
         (true, Kind::Saler) => reads.get((owner.id, page), list).await?,
@@ -67,14 +67,14 @@ pub async fn list_coupons(
 /// The answer's body.
 async fn read_list(
     shared: &Shared,
-    (link, facts): (&Link, &KnownFacts),
+    (link, known): (&Link, &KnownCoupons),
     owner: &User,
     page: Page,
 ) -> Result<Bytes, ApiError> {
     let window = (page.offset(PAGE), PAGE);
     match owner.kind {
         Kind::Saler => list_offered(shared, link, owner, window).await,
-        Kind::Customer => list_held(shared, (link, facts), owner, window).await,
+        Kind::Customer => list_held(shared, (link, known), owner, window).await,
         Kind::Admin => Ok(Bytes::new()),
     }
 }
@@ -108,7 +108,7 @@ async fn list_offered(shared: &Shared, link: &Link, saler: &User, window: (u64, 
 
 async fn list_held(
     shared: &Shared,
-    (link, known): (&Link, &KnownFacts),
+    (link, known): (&Link, &KnownCoupons),
     customer: &User,
     window: (u64, u64),
 ) -> Result<Bytes, ApiError> {

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use actix_web::HttpRequest;
-use percent_encoding::percent_decode_str;
+use percent_encoding::percent_decode;
 
 use crate::domain::{CouponName, UserName};
 
@@ -15,12 +15,12 @@ pub fn segment(request: &HttpRequest, index: usize) -> Option<Cow<'_, str>> {
     decoded(segments(request).nth(index)?)
 }
 
-fn segments(request: &HttpRequest) -> impl Iterator<Item = &str> {
-    request.uri().path().split('/').filter(|segment| !segment.is_empty())
+fn segments(request: &HttpRequest) -> impl Iterator<Item = &[u8]> {
+    request.uri().path().as_bytes().split(|byte| *byte == b'/').filter(|segment| !segment.is_empty())
 }
 
-fn decoded(segment: &str) -> Option<Cow<'_, str>> {
-    percent_decode_str(segment).decode_utf8().ok()
+fn decoded(segment: &[u8]) -> Option<Cow<'_, str>> {
+    percent_decode(segment).decode_utf8().ok()
 }
 
 /// The user named in `/api/users/{user}/...`; `None` where that cannot be anybody's name.

@@ -1,7 +1,7 @@
 //! Who is asking: the token in the `Authorization` header, raw or after `Bearer`.
 
 use actix_web::HttpRequest;
-use actix_web::http::header;
+use actix_web::http::header::{self, HeaderValue};
 
 use super::Shared;
 use super::error::{ApiError, Code};
@@ -14,10 +14,9 @@ use crate::now_seconds;
 /// # Errors
 /// 401, as the wire contract's token table.
 pub fn session(request: &HttpRequest, shared: &Shared) -> Result<Session, ApiError> {
-    let header = request.headers().get(header::AUTHORIZATION);
-    // Not `to_str`, which looks at each byte: what is not ASCII is not a token either.
-    let raw = header.and_then(|value| std::str::from_utf8(value.as_bytes()).ok()).unwrap_or_default();
-    let raw = raw.strip_prefix("Bearer ").unwrap_or(raw).trim_ascii();
+    // Not as text, for which each byte would be looked at: what is none is not a token either.
+    let raw = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
+    let raw = raw.strip_prefix(b"Bearer ").unwrap_or(raw).trim_ascii();
     let session = shared.tokens.verify(raw, now_seconds()).map_err(|error| match error {
         TokenError::Expired => ApiError::new(Code::TokenExpired, "Authorization has expired."),
         TokenError::Missing | TokenError::Invalid => ApiError::not_logged_in(),

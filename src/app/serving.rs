@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::StartError;
 use crate::api::{self, Shared, SharedReads};
 use crate::config;
-use crate::directory::KnownFacts;
+use crate::directory::KnownCoupons;
 use crate::gate::Gate;
 use crate::kv::{Link, LinkConfig};
 
@@ -62,7 +62,7 @@ pub(super) fn serve(
             .app_data(shared.clone())
             .app_data(web::Data::from(link))
             .app_data(web::Data::new(SharedReads::default()))
-            .app_data(web::Data::new(KnownFacts::default()))
+            .app_data(web::Data::new(KnownCoupons::default()))
             .configure(api::routes)
             .wrap(from_fn(api::finish))
     });

@@ -2,19 +2,20 @@
 //!
 //! Written out because it runs on every request: the key is prepared once and a header of our own making is compared
 //! instead of parsed, which takes a third of the time a general JWT library takes. Signatures are made and compared (in
-//! constant time) by aws-lc-rs. What the payload means is not known here.
+//! constant time) by [`MacKey`]. What the payload means is not known here.
 //!
 //! There is no choice of algorithm: a header that names another one, or an extension that must be understood (`crit`),
 //! is refused before any key is looked at.
 
 use std::borrow::Cow;
 
-use aws_lc_rs::hmac;
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::Simd;
+use base64::engine::general_purpose::NO_PAD;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use super::mac::MacKey;
 use super::secrets::Secrets;
 
 /// Who issues our tokens, and whom users' tokens are for.
@@ -27,14 +28,17 @@ const ID_LABEL: &[u8] = b"couponrush key id";
 const SIGNATURE_BYTES_MAX: usize = 33;
 
 /// Keys made of [`Secrets`]: the first signs, all verify.
-pub(super) struct Keys(Vec<Key>);
+pub(super) struct Keys {
+    keys: Vec<Key>,
+    base64: Simd,
+}
 
 struct Key {
     /// Names the secret and says nothing about it.
     id: String,
     /// What every text signed with this key begins with, as it is sent.
     header: String,
-    key: hmac::Key,
+    key: MacKey,
 }
 
 /// Of a header only what decides; `typ` and the like do not.
@@ -49,51 +53,52 @@ struct Header<'a> {
 
 impl Keys {
     pub(super) fn new(secrets: &Secrets) -> Self {
-        Self(secrets.iter().map(Key::new).collect())
+        let base64 = Simd::url_safe(NO_PAD);
+        Self { keys: secrets.iter().map(|secret| Key::new(secret, &base64)).collect(), base64 }
     }
 
     /// Signs `payload` with the first key: header, payload and signature. The same payload always gives the same text.
     pub(super) fn sign(&self, payload: &[u8]) -> String {
-        let key = &self.0[0];
+        let key = &self.keys[0];
         let mut text = String::with_capacity(key.header.len() + payload.len() * 4 / 3 + 48);
         text.push_str(&key.header);
         text.push('.');
-        URL_SAFE_NO_PAD.encode_string(payload, &mut text);
-        let signature = hmac::sign(&key.key, text.as_bytes());
+        self.base64.encode_string(payload, &mut text);
+        let signature = key.key.sign(&[text.as_bytes()]);
         text.push('.');
-        URL_SAFE_NO_PAD.encode_string(signature, &mut text);
+        self.base64.encode_string(signature, &mut text);
         text
     }
 
     /// The payload of a text that one of these keys signed; `None` for every other text.
-    pub(super) fn open(&self, raw: &str) -> Option<Vec<u8>> {
-        let raw = raw.as_bytes();
+    pub(super) fn open(&self, raw: impl AsRef<[u8]>) -> Option<Vec<u8>> {
+        let raw = raw.as_ref();
         if raw.len() > RAW_BYTES_MAX {
             return None;
         }
         let (signed, signature) = apart(raw, raw.iter().rposition(is_dot)?);
         let (header, payload) = apart(signed, signed.iter().position(is_dot)?);
         let mut buffer = [0; SIGNATURE_BYTES_MAX];
-        let length = URL_SAFE_NO_PAD.decode_slice(signature, &mut buffer).ok()?;
+        let length = self.base64.decode_slice(signature, &mut buffer).ok()?;
         if !self.has_signed(header, signed, &buffer[..length])? {
             return None;
         }
-        URL_SAFE_NO_PAD.decode(payload).ok()
+        self.base64.decode(payload).ok()
     }
 
     /// `None` where the header is not acceptable.
     fn has_signed(&self, header: &[u8], signed: &[u8], signature: &[u8]) -> Option<bool> {
-        let verifies = |key: &Key| hmac::verify(&key.key, signed, signature).is_ok();
-        if self.0.iter().any(|key| key.header.as_bytes() == header) {
-            return Some(self.0.iter().any(|key| key.header.as_bytes() == header && verifies(key)));
+        let verifies = |key: &Key| key.key.has_signed(signed, signature);
+        if self.keys.iter().any(|key| key.header.as_bytes() == header) {
+            return Some(self.keys.iter().any(|key| key.header.as_bytes() == header && verifies(key)));
         }
-        let json = URL_SAFE_NO_PAD.decode(header).ok()?;
+        let json = self.base64.decode(header).ok()?;
         let header: Header<'_> = serde_json::from_slice(&json).ok()?;
         if header.alg != "HS256" || header.crit.is_some() {
             return None;
         }
         let is_named = |key: &Key| header.kid.as_ref().is_none_or(|id| *id == key.id);
-        Some(self.0.iter().any(|key| is_named(key) && verifies(key)))
+        Some(self.keys.iter().any(|key| is_named(key) && verifies(key)))
     }
 }
 
@@ -107,17 +112,18 @@ fn apart(bytes: &[u8], place: usize) -> (&[u8], &[u8]) {
 }
 
 impl Key {
-    fn new(secret: &[u8]) -> Self {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
-        let tag = hmac::sign(&key, ID_LABEL);
-        let id: String = tag.as_ref().iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-        let header = URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"HS256","typ":"JWT","kid":"{id}"}}"#));
+    fn new(secret: &[u8], base64: &Simd) -> Self {
+        let key = MacKey::new(secret);
+        let id: String = key.sign(&[ID_LABEL]).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        let header = base64.encode(format!(r#"{{"alg":"HS256","typ":"JWT","kid":"{id}"}}"#));
         Self { id, header, key }
     }
 }
 
 #[cfg(test)]
 pub(super) mod tests {
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
     use super::*;
 
     /// Keys of the given secrets, each a letter to be repeated.
@@ -128,9 +134,9 @@ pub(super) mod tests {
 
     /// `payload` under any header, signed with the secret that `letter` stands for.
     pub(crate) fn sign_with(letter: char, header: &str, payload: &str) -> String {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, letter.to_string().repeat(32).as_bytes());
+        let key = MacKey::new(letter.to_string().repeat(32).as_bytes());
         let text = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
-        let signature = URL_SAFE_NO_PAD.encode(hmac::sign(&key, text.as_bytes()));
+        let signature = URL_SAFE_NO_PAD.encode(key.sign(&[text.as_bytes()]));
         format!("{text}.{signature}")
     }
 
@@ -173,10 +179,10 @@ pub(super) mod tests {
         let both = keys("ab");
         assert!(both.open(&sign_with('b', r#"{"alg":"HS256"}"#, "{}")).is_some());
         assert!(both.open(&sign_with('b', r#"{"alg":"HS256","kid":null}"#, "{}")).is_some());
-        assert!(both.open(&sign_with('b', &header(&both.0[1].id), "{}")).is_some());
-        assert!(both.open(&sign_with('b', &header(&both.0[0].id), "{}")).is_none());
+        assert!(both.open(&sign_with('b', &header(&both.keys[1].id), "{}")).is_some());
+        assert!(both.open(&sign_with('b', &header(&both.keys[0].id), "{}")).is_none());
         assert!(both.open(&sign_with('b', &header("unknown"), "{}")).is_none());
-        let first = format!(r#"{{"alg":"HS256","typ":"JWT","kid":"{}"}}"#, both.0[0].id);
+        let first = format!(r#"{{"alg":"HS256","typ":"JWT","kid":"{}"}}"#, both.keys[0].id);
         assert!(both.open(&sign_with('a', &first, "{}")).is_some());
         assert!(both.open(&sign_with('b', &first, "{}")).is_none());
         assert!(both.open(&sign_with('c', r#"{"alg":"HS256"}"#, "{}")).is_none());

@@ -9,6 +9,7 @@
 
 mod claim_token;
 mod jws;
+mod mac;
 mod password;
 mod revocation;
 mod revoked;

@@ -14,9 +14,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use argon2::password_hash::Error;
-use aws_lc_rs::hmac;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::mac::MacKey;
 use super::stored_password::{self, StoredPassword};
 use crate::domain::Password;
 
@@ -64,7 +64,7 @@ pub struct Passwords {
     places: Semaphore,
     verified: moka::sync::Cache<VerifiedKey, ()>,
     /// Made anew at each start.
-    key: hmac::Key,
+    key: MacKey,
     /// The stored form that a user who does not exist is compared with; of a password nobody knows.
     nobody: String,
     computed: Arc<AtomicU64>,
@@ -85,7 +85,7 @@ impl Passwords {
                 .max_capacity(limits.verified_max)
                 .time_to_live(limits.verified_age)
                 .build(),
-            key: hmac::Key::new(hmac::HMAC_SHA256, &rand::random::<[u8; 32]>()),
+            key: MacKey::new(&rand::random::<[u8; 32]>()),
             nobody: stored_password::hash(&unknown).map_err(failed)?,
             computed: Arc::default(),
         })
@@ -203,13 +203,8 @@ impl Passwords {
     }
 
     fn verified_key(&self, password: &Password, stored: &str) -> VerifiedKey {
-        let mut context = hmac::Context::with_key(&self.key);
-        for part in [stored.as_bytes(), &[0], password.as_bytes()] {
-            context.update(part);
-        }
-        let tag = context.sign();
-        let (key, _) = tag.as_ref().split_first_chunk().expect("a tag has 32 bytes");
-        *key
+        let tag = self.key.sign(&[stored.as_bytes(), &[0], password.as_bytes()]);
+        *tag.first_chunk().expect("a tag has 32 bytes")
     }
 }
 

@@ -1,6 +1,6 @@
 //! The secrets that tokens are signed with, as the operator gave them.
 
-use aws_lc_rs::hmac;
+use super::mac::MacKey;
 
 const SECRET_BYTES_MIN: usize = 32;
 /// A token that does not name its secret is tried with each.
@@ -40,10 +40,7 @@ impl Secrets {
     /// What signs claim tokens where the operator gave no secrets for them: one for each of these, in the same order,
     /// so that claim tokens stay valid while these are changed.
     pub fn for_claims(&self) -> Self {
-        let derive = |secret: &Vec<u8>| {
-            let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
-            hmac::sign(&key, CLAIM_LABEL).as_ref().to_vec()
-        };
+        let derive = |secret: &Vec<u8>| MacKey::new(secret).sign(&[CLAIM_LABEL]).to_vec();
         Self(self.0.iter().map(derive).collect())
     }
 

@@ -9,7 +9,7 @@
 
 use std::fmt::Display;
 
-use aws_lc_rs::constant_time::verify_slices_are_equal;
+use ctutils::CtEq;
 use md5::{Digest, Md5};
 
 use super::secrets::Secrets;
@@ -103,7 +103,7 @@ fn md5_hex(text: impl Display) -> String {
 
 /// In a time that does not tell how much of it is the same.
 fn is_same(sent: &str, expected: &str) -> bool {
-    verify_slices_are_equal(sent.as_bytes(), expected.as_bytes()).is_ok()
+    sent.as_bytes().ct_eq(expected.as_bytes()).into()
 }
 
 #[cfg(test)]

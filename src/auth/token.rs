@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use memchr::memchr;
 use serde::{Deserialize, Serialize};
 
 use super::jws::{ISSUER, Keys};
@@ -33,6 +34,7 @@ pub enum TokenError {
 
 /// The payload; all of it is required.
 #[derive(Serialize, Deserialize)]
+#[cfg_attr(test, derive(Debug, PartialEq))]
 struct Payload<'a> {
     #[serde(borrow)]
     sub: Cow<'a, str>,
@@ -47,6 +49,36 @@ struct Payload<'a> {
     iss: Cow<'a, str>,
     #[serde(borrow)]
     aud: Cow<'a, str>,
+}
+
+impl<'a> Payload<'a> {
+    /// Reads what [`UserTokens::issue`] writes, as nearly every token is, in a quarter of the time that any JSON takes.
+    /// `None` where it is written in any other way, and where the name in it needs escapes.
+    fn as_issued(json: &'a str) -> Option<Self> {
+        let mut rest = json;
+        let mut next = |before: &str, end: u8| {
+            let from = rest.strip_prefix(before)?;
+            let (value, after) = from.split_at(memchr(end, from.as_bytes())?);
+            rest = &after[1..];
+            Some(value)
+        };
+        let payload = Self {
+            sub: next(r#"{"sub":""#, b'"')?.into(),
+            uid: number(next(r#","uid":"#, b',')?)?,
+            kind: next(r#""kind":""#, b'"')?.into(),
+            jti: next(r#","jti":""#, b'"')?.into(),
+            iat: number(next(r#","iat":"#, b',')?)?,
+            exp: number(next(r#""exp":"#, b',')?)?,
+            iss: next(r#""iss":""#, b'"')?.into(),
+            aud: next(r#","aud":""#, b'"')?.into(),
+        };
+        (rest == "}" && memchr(b'\\', json.as_bytes()).is_none()).then_some(payload)
+    }
+}
+
+/// A number above 0 as JSON writes it.
+fn number(text: &str) -> Option<u64> {
+    text.parse().ok().filter(|_| matches!(text.as_bytes()[0], b'1'..=b'9'))
 }
 
 impl UserTokens {
@@ -79,14 +111,18 @@ impl UserTokens {
     ///
     /// # Errors
     /// [`TokenError`]; a token that is forged and has expired too is [`TokenError::Invalid`].
-    pub fn verify(&self, raw: &str, now_seconds: u64) -> Result<Session, TokenError> {
+    pub fn verify(&self, raw: impl AsRef<[u8]>, now_seconds: u64) -> Result<Session, TokenError> {
+        let raw = raw.as_ref();
         if raw.is_empty() {
             return Err(TokenError::Missing);
         }
         let json = self.keys.open(raw).ok_or(TokenError::Invalid)?;
         // Once over all of it: otherwise each text in it is checked by itself.
         let json = std::str::from_utf8(&json).map_err(|_| TokenError::Invalid)?;
-        let payload: Payload<'_> = serde_json::from_str(json).map_err(|_| TokenError::Invalid)?;
+        let payload = match Payload::as_issued(json) {
+            Some(payload) => payload,
+            None => serde_json::from_str(json).map_err(|_| TokenError::Invalid)?,
+        };
         let (issued_at, expires_at) = (payload.iat, payload.exp);
         let session = session(payload).ok_or(TokenError::Invalid)?;
         let outlived = now_seconds >= issued_at.saturating_add(self.lifetime_seconds);
@@ -147,6 +183,40 @@ mod tests {
             assert_eq!(tokens.verify(&raw, NOW + DAY - 1), Ok(session));
             assert_eq!(tokens.verify(&raw, NOW + DAY), Err(TokenError::Expired));
             assert!(raw.len() < 900);
+        }
+    }
+
+    #[test]
+    fn a_payload_is_read_by_its_form_where_it_was_issued_and_to_the_same_as_by_json() {
+        let tokens = tokens("a");
+        for (name, in_its_form) in [("alice", true), ("名前", true), (r#"a"b"#, false), (r"a\b", false)] {
+            let raw = tokens.issue(&user(name), 4, NOW);
+            let json = String::from_utf8(tokens.keys.open(&raw).expect("it was signed here")).expect("JSON is text");
+            let by_json = serde_json::from_str(&json).expect("it is JSON");
+            assert_eq!(Payload::as_issued(&json), in_its_form.then_some(by_json), "{json}");
+        }
+        let json = format!(
+            r#"{{"sub":"al","uid":7,"kind":"saler","jti":"3-{:032x}","iat":1,"exp":9,"iss":"couponrush","aud":"couponrush"}}"#,
+            5
+        );
+        assert!(Payload::as_issued(&json).is_some());
+        for (part, other) in [
+            (":7,", ":07,"),
+            (":7,", ":+7,"),
+            (":7,", ":-7,"),
+            (":7,", ":7.0,"),
+            (":7,", ":\"7\","),
+            (":7,", ": 7,"),
+            (":7,", ":18446744073709551616,"),
+            ("al", r"\u0061l"),
+            ("saler", r"s\u0061ler"),
+            ("}", "} "),
+            ("}", r#","kind":"admin"}"#),
+            (r#""iat":1,"#, ""),
+        ] {
+            assert!(json.contains(part));
+            let other = json.replacen(part, other, 1);
+            assert_eq!(Payload::as_issued(&other), None, "{other}");
         }
     }
 

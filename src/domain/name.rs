@@ -97,7 +97,7 @@ fn check_text(text: &str, chars_max: usize) -> Result<(), NameError> {
     if text.is_empty() {
         return Err(NameError::Empty);
     }
-    if text.chars().nth(chars_max).is_some() {
+    if text.len() > chars_max && text.chars().nth(chars_max).is_some() {
         return Err(NameError::TooLong);
     }
     let padded = text.trim() != text;

@@ -7,10 +7,11 @@
 //!
 //! Each key is in one of many shards, each with a lock that is held for the time of one look.
 
-use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use hashbrown::HashTable;
 
 const SHARDS: usize = 64;
 /// A shard of fewer keys is never searched for what is over.
@@ -32,7 +33,7 @@ pub(super) struct Keyed<K, V> {
 }
 
 struct Shard<K, V> {
-    values: HashMap<K, V>,
+    values: HashTable<(K, V)>,
     /// It is searched when it has so many keys.
     sweep_at: usize,
     swept_ms: u64,
@@ -41,7 +42,7 @@ struct Shard<K, V> {
 impl<K: Eq + Hash, V: Default + Passing> Keyed<K, V> {
     /// A map of at most about `keys_max` keys.
     pub(super) fn new(keys_max: usize) -> Self {
-        let shard = || Mutex::new(Shard { values: HashMap::new(), sweep_at: SWEPT_KEYS_MIN, swept_ms: 0 });
+        let shard = || Mutex::new(Shard { values: HashTable::new(), sweep_at: SWEPT_KEYS_MIN, swept_ms: 0 });
         Self {
             shards: (0..SHARDS).map(|_| shard()).collect(),
             shard_keys_max: keys_max.div_ceil(SHARDS),
@@ -52,8 +53,9 @@ impl<K: Eq + Hash, V: Default + Passing> Keyed<K, V> {
 
     /// Changes what is counted for `key`, from nothing where it is new; `None` where there is no place for it.
     pub(super) fn change<T>(&self, key: K, now_ms: u64, change: impl FnOnce(&mut V) -> T) -> Option<T> {
-        let mut shard = self.shard(&key);
-        if let Some(value) = shard.values.get_mut(&key) {
+        let hash = self.hasher.hash_one(&key);
+        let mut shard = self.shard(hash);
+        if let Some((_, value)) = shard.values.find_mut(hash, |(other, _)| *other == key) {
             return Some(change(value));
         }
         if shard.values.len() >= shard.sweep_at.min(self.shard_keys_max) {
@@ -64,12 +66,14 @@ impl<K: Eq + Hash, V: Default + Passing> Keyed<K, V> {
             self.uncounted.fetch_add(1, Ordering::Relaxed);
             return None;
         }
-        Some(change(shard.values.entry(key).or_default()))
+        let mut new = shard.values.insert_unique(hash, (key, V::default()), |(key, _)| self.hasher.hash_one(key));
+        Some(change(&mut new.get_mut().1))
     }
 
     /// Looks at what is counted for `key`; `None` where nothing is.
     pub(super) fn look<T>(&self, key: &K, look: impl FnOnce(&V) -> T) -> Option<T> {
-        self.shard(key).values.get(key).map(look)
+        let hash = self.hasher.hash_one(key);
+        self.shard(hash).values.find(hash, |(other, _)| other == key).map(|(_, value)| look(value))
     }
 
     /// Keys that are held, those that are over too.
@@ -82,10 +86,9 @@ impl<K: Eq + Hash, V: Default + Passing> Keyed<K, V> {
         self.uncounted.load(Ordering::Relaxed)
     }
 
-    fn shard(&self, key: &K) -> MutexGuard<'_, Shard<K, V>> {
-        // The map inside has a hasher of its own, so that this choice takes nothing from its spread.
-        let hash = self.hasher.hash_one(key);
-        lock(&self.shards[usize::try_from(hash % SHARDS as u64).expect("it is below 64")])
+    fn shard(&self, hash: u64) -> MutexGuard<'_, Shard<K, V>> {
+        // Bits from the middle: the table inside goes by those at both ends, so that this choice takes nothing from its spread.
+        lock(&self.shards[usize::try_from((hash >> 32) % SHARDS as u64).expect("it is below 64")])
     }
 }
 
@@ -93,7 +96,7 @@ impl<K: Eq + Hash, V: Passing> Shard<K, V> {
     /// Forgets what is over. The next search comes when the shard has doubled, so that a key costs a bounded share.
     fn sweep(&mut self, now_ms: u64) {
         if now_ms.abs_diff(self.swept_ms) >= SWEEP_EVERY_MS {
-            self.values.retain(|_, value| !value.is_over(now_ms));
+            self.values.retain(|(_, value)| !value.is_over(now_ms));
             self.sweep_at = (self.values.len() * 2).max(SWEPT_KEYS_MIN);
             self.swept_ms = now_ms;
         }

@@ -71,7 +71,12 @@ impl Connection {
 
     /// The server's clock, in ms since 1970, as last measured; wrong by half a round trip at most.
     pub fn server_ms(&self) -> u64 {
-        let server_ms = self.server_ms_at_origin.load(Ordering::Relaxed) + elapsed_ms(self.origin);
+        self.server_ms_at(Instant::now())
+    }
+
+    /// The server's clock at that moment of ours.
+    pub fn server_ms_at(&self, moment: Instant) -> u64 {
+        let server_ms = self.server_ms_at_origin.load(Ordering::Relaxed) + ms_between(self.origin, moment);
         u64::try_from(server_ms).unwrap_or(0)
     }
 
@@ -93,12 +98,14 @@ impl Connection {
     /// # Errors
     /// As [`Connection::call`], and [`KvError::Unreadable`] for a reply that is not an array of words.
     pub async fn eval(&self, command: &Command, wait: Duration) -> Result<Reply, KvError> {
-        let send = || self.pipe.call(1, |buffer| command.write_to(buffer));
-        self.timed(self.repeat_without_script(wait, send)).await
+        let began = Instant::now();
+        let reply = self.repeat_without_script(wait, || self.pipe.call(1, |buffer| command.write_to(buffer))).await;
+        self.note_call(began);
+        reply
     }
 
     /// Calls a script that takes many cases with one of them; those that leave together are one call. Not among the
-    /// connection's times unless it is [`Connection::timed`]: attempts take their own.
+    /// connection's times without [`Connection::note_call`]: attempts take their own.
     ///
     /// # Errors
     /// As [`Connection::eval`]; an error may be this case's alone.
@@ -116,8 +123,8 @@ impl Connection {
         let reloads = self.reloads.load(Ordering::SeqCst);
         match Reply::new(in_time(deadline, send()?).await?) {
             Err(error) if error.is_no_script() => {
-                // The script did not run, whatever becomes of loading it.
-                self.reload_scripts(reloads, wait).await.map_err(|_| KvError::NotConnected)?;
+                // The script did not run, whatever becomes of loading it. Boxed, so that not every call has room for it.
+                Box::pin(self.reload_scripts(reloads, wait)).await.map_err(|_| KvError::NotConnected)?;
                 Reply::new(in_time(deadline, send()?).await?)
             }
             other => other,
@@ -166,15 +173,15 @@ impl Connection {
             return Ok(Vec::new());
         }
         let sent = self.pipe.call(replies, pack)?;
-        self.timed(in_time(Instant::now() + wait, sent)).await
+        let began = Instant::now();
+        let replies = in_time(began + wait, sent).await;
+        self.note_call(began);
+        replies
     }
 
-    /// Notes how long a call takes: for one that is made by [`Connection::eval_together`] and is to be among the times.
-    pub async fn timed<T>(&self, call: impl Future<Output = T>) -> T {
-        let began = Instant::now();
-        let result = call.await;
+    /// Notes a call that began then and is over: for one by [`Connection::eval_together`] that is to be among the times.
+    pub fn note_call(&self, began: Instant) {
         self.times.note_time(began.elapsed());
-        result
     }
 
     async fn load_scripts(&self, wait: Duration) -> Result<(), KvError> {
@@ -219,7 +226,12 @@ async fn in_time(deadline: Instant, replies: Replies<'_>) -> Result<Vec<u8>, KvE
 }
 
 fn elapsed_ms(origin: Instant) -> i64 {
-    i64::try_from(origin.elapsed().as_millis()).expect("a process does not run for 292 million years")
+    ms_between(origin, Instant::now())
+}
+
+fn ms_between(earlier: Instant, later: Instant) -> i64 {
+    let between = later.saturating_duration_since(earlier);
+    i64::try_from(between.as_millis()).expect("a process does not run for 292 million years")
 }
 
 fn run_id(info: &Value) -> Option<String> {

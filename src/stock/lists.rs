@@ -1,6 +1,6 @@
 //! Pages of what is offered and held.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Loaded, Stock};
 use crate::domain::{CouponId, EntryId, UserId, left};
@@ -85,7 +85,10 @@ impl Stock {
         wait: Duration,
     ) -> Loaded<Vec<Offered>> {
         let case = PageCase { keys: &self.keys, live, saler, skip: skip.min(SKIP_MAX), give };
-        page(&connection.timed(connection.eval_together(&case, wait)).await?, 8, |reply, at| {
+        let began = Instant::now();
+        let reply = connection.eval_together(&case, wait).await;
+        connection.note_call(began);
+        page(&reply?, 8, |reply, at| {
             Ok(Offered {
                 id: CouponId(reply.number(at)?),
                 name: reply.text(at + 1)?.to_owned(),

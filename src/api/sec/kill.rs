@@ -12,6 +12,7 @@ use crate::api::error::ApiError;
 use crate::api::peer;
 use crate::auth::NANCE_BYTES_MAX;
 use crate::claiming::Outcome;
+use crate::directory::KnownCoupons;
 use crate::domain::{ActivityId, Claim, CouponId, Nth, Phase, Refusal, Seq, Terms, UserId};
 use crate::kv::Link;
 use crate::now_ms;
@@ -47,6 +48,7 @@ pub async fn kill(
     request: HttpRequest,
     shared: web::Data<Shared>,
     link: web::Data<Link>,
+    known: web::Data<KnownCoupons>,
     payload: web::Payload,
 ) -> Result<HttpResponse, SecError> {
     let form = Form::parse(&Parameters::of_body(payload, shared.body).await?)?;
@@ -55,7 +57,7 @@ pub async fn kill(
     admitted.map_err(ApiError::from)?;
     let connection = link.connection().map_err(|_| ApiError::unavailable())?;
     asking.once(&shared, &connection).await?;
-    if !shared.directory.has_coupon(&connection, form.product).await? {
+    if !shared.directory.has_coupon(&known, &connection, form.product).await? {
         return Err(refusal(Refusal::NoSuchCoupon));
     }
     match shared.claiming.claim(&link, form.product, asking.customer, form.nth).await {
