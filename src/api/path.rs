@@ -31,9 +31,10 @@ pub fn user(request: &HttpRequest) -> Option<UserName> {
 /// `saler/name` of `/api/users/{saler}/coupons/{name}`; `None` where that cannot be any coupon's.
 pub fn coupon(request: &HttpRequest) -> Option<String> {
     let mut segments = segments(request);
-    let (saler, name) = (decoded(segments.nth(2)?)?, decoded(segments.nth(1)?)?);
-    // A name has no slash, so that two names and one slash between them are one coupon only.
-    (!saler.contains('/') && !name.contains('/')).then(|| [&saler, "/", &name].concat())
+    // A name has no slash, so that two names and one slash between them are one coupon only. What was not escaped has none here.
+    let name = |segment| decoded(segment).filter(|name| matches!(name, Cow::Borrowed(_)) || !name.contains('/'));
+    let (saler, name) = (name(segments.nth(2)?)?, name(segments.nth(1)?)?);
+    Some([&saler, "/", &name].concat())
 }
 
 /// The coupon's name in `/api/users/{saler}/coupons/{name}`.

@@ -52,21 +52,28 @@ impl FromStr for TokenId {
         }
         let generation = generation.parse().map_err(|_| TokenIdError)?;
         let mut id = Self { generation, nonce: [0; 16] };
+        let mut all = 0;
         for (byte, digits) in id.nonce.iter_mut().zip(nonce.as_bytes().chunks_exact(2)) {
-            *byte = digit(digits[0])? << 4 | digit(digits[1])?;
+            let (high, low) = (DIGITS[usize::from(digits[0])], DIGITS[usize::from(digits[1])]);
+            *byte = high << 4 | low;
+            all |= high | low;
         }
-        Ok(id)
+        if all < NO_DIGIT { Ok(id) } else { Err(TokenIdError) }
     }
 }
 
-fn digit(hex: u8) -> Result<u8, TokenIdError> {
-    match hex {
-        b'0'..=b'9' => Ok(hex - b'0'),
-        b'a'..=b'f' => Ok(hex - b'a' + 10),
-        b'A'..=b'F' => Ok(hex - b'A' + 10),
-        _ => Err(TokenIdError),
+/// What each byte is as a hexadecimal digit.
+const DIGITS: [u8; 256] = {
+    let mut digits = [NO_DIGIT; 256];
+    let mut value = 0;
+    while value < 16 {
+        digits[b"0123456789abcdef"[value] as usize] = value as u8;
+        digits[b"0123456789ABCDEF"[value] as usize] = value as u8;
+        value += 1;
     }
-}
+    digits
+};
+const NO_DIGIT: u8 = 16;
 
 #[cfg(test)]
 mod tests {
