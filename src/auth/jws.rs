@@ -71,7 +71,7 @@ impl Keys {
     }
 
     /// The payload of a text that one of these keys signed; `None` for every other text.
-    pub(super) fn open(&self, raw: impl AsRef<[u8]>) -> Option<Vec<u8>> {
+    pub(super) fn open(&self, raw: &(impl AsRef<[u8]> + ?Sized)) -> Option<Vec<u8>> {
         let raw = raw.as_ref();
         if raw.len() > RAW_BYTES_MAX {
             return None;

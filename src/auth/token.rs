@@ -111,7 +111,7 @@ impl UserTokens {
     ///
     /// # Errors
     /// [`TokenError`]; a token that is forged and has expired too is [`TokenError::Invalid`].
-    pub fn verify(&self, raw: impl AsRef<[u8]>, now_seconds: u64) -> Result<Session, TokenError> {
+    pub fn verify(&self, raw: &(impl AsRef<[u8]> + ?Sized), now_seconds: u64) -> Result<Session, TokenError> {
         let raw = raw.as_ref();
         if raw.is_empty() {
             return Err(TokenError::Missing);
