@@ -54,7 +54,7 @@ pub const TOKEN_SECONDS_MAX: u32 = 31_536_000;
 /// Revocations of tokens that have not expired yet; about 150 bytes of memory each.
 pub const REVOKED_TOKENS_MAX: usize = 1_000_000;
 /// Users who are remembered, by their names and by their ids.
-pub const NAMES_MAX: u64 = 200_000;
+pub const KNOWN_USERS_MAX: u64 = 200_000;
 /// How long answers about what is on sale are shared, and of how many products.
 pub const SALES_LIST_AGE: Duration = Duration::from_secs(1);
 pub const SALES_PRODUCT_AGE: Duration = Duration::from_millis(200);

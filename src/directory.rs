@@ -4,11 +4,12 @@
 //! register on another instance at any moment, so a miss is remembered for a second only.
 
 use std::cell::{Cell, RefCell};
+use std::hash::{BuildHasher, Hash, RandomState};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 use moka::{future, sync};
 
 use crate::db::{Db, DbError, users};
@@ -41,8 +42,9 @@ pub struct Directory {
 /// Coupons as one worker knows them: a look-up in a cache that threads share costs a hundredth of a refusal, and twenty of them
 /// a tenth of a list. Where there are too many of a kind, all of it is forgotten.
 pub struct KnownCoupons {
-    by_path: RefCell<HashMap<String, CouponId>>,
-    here: RefCell<HashSet<CouponId>>,
+    /// Names are chosen by strangers, so that they are hashed with a key that nobody can guess.
+    by_path: RefCell<HashMap<String, CouponId, RandomState>>,
+    here: RefCell<HashMap<CouponId, ()>>,
     /// Forgotten each second.
     facts: RefCell<HashMap<CouponId, Rc<Facts>>>,
     facts_since: Cell<Instant>,
@@ -73,50 +75,22 @@ impl Default for KnownCoupons {
 }
 
 impl KnownCoupons {
-    fn by_path(&self, path: &str) -> Option<CouponId> {
-        self.by_path.borrow().get(path).copied()
-    }
-
-    fn put_path(&self, path: &str, coupon: CouponId) {
-        let mut by_path = self.by_path.borrow_mut();
-        if by_path.len() >= COUPONS_MAX {
-            by_path.clear();
-        }
-        by_path.insert(path.to_owned(), coupon);
-    }
-
-    fn is_here(&self, coupon: CouponId) -> bool {
-        self.here.borrow().contains(&coupon)
-    }
-
-    fn put_here(&self, coupon: CouponId) {
-        let mut here = self.here.borrow_mut();
-        if here.len() >= COUPONS_MAX {
-            here.clear();
-        }
-        here.insert(coupon);
-    }
-
     fn facts(&self, coupon: CouponId) -> Option<Rc<Facts>> {
         if self.facts_since.get().elapsed() > FACTS_AGE {
-            self.forget_facts();
+            self.facts.borrow_mut().clear();
+            self.facts_since.set(Instant::now());
         }
         self.facts.borrow().get(&coupon).cloned()
     }
+}
 
-    fn put_facts(&self, coupon: CouponId, facts: Facts) -> Rc<Facts> {
-        if self.facts.borrow().len() >= FACTS_MAX {
-            self.forget_facts();
-        }
-        let facts = Rc::new(facts);
-        self.facts.borrow_mut().insert(coupon, Rc::clone(&facts));
-        facts
+/// Remembers one more; of `max` all are forgotten before.
+fn remember<K: Eq + Hash, V, S: BuildHasher>(map: &RefCell<HashMap<K, V, S>>, max: usize, key: K, value: V) {
+    let mut map = map.borrow_mut();
+    if map.len() >= max {
+        map.clear();
     }
-
-    fn forget_facts(&self) {
-        self.facts.borrow_mut().clear();
-        self.facts_since.set(Instant::now());
-    }
+    map.insert(key, value);
 }
 
 impl Directory {
@@ -191,15 +165,15 @@ impl Directory {
         connection: &Connection,
         path: &str,
     ) -> Result<Option<CouponId>, FindError> {
-        if let Some(id) = known.by_path(path) {
-            return Ok(Some(id));
+        if let Some(id) = known.by_path.borrow().get(path) {
+            return Ok(Some(*id));
         }
         let live = self.gate.live().map_err(|_| FindError::Redis(None))?;
         // Boxed, so that not every request has room for it.
         let found = Box::pin(self.stock.find(connection, &live, path, FIND_WAIT)).await;
         let found = found.map_err(|error| FindError::Redis(Some(error)))?.ok_or(FindError::Redis(None))?;
         if let Some(id) = found {
-            known.put_path(path, id);
+            remember(&known.by_path, COUPONS_MAX, path.to_owned(), id);
         }
         Ok(found)
     }
@@ -222,7 +196,9 @@ impl Directory {
             let found = self.stock.facts(connection, &live, &ids, FIND_WAIT).await;
             let found = found.map_err(|error| FindError::Redis(Some(error)))?.ok_or(FindError::Redis(None))?;
             for (place, found) in missing.into_iter().zip(found) {
-                facts[place] = Some(known.put_facts(coupons[place], found));
+                let found = Rc::new(found);
+                remember(&known.facts, FACTS_MAX, coupons[place], Rc::clone(&found));
+                facts[place] = Some(found);
             }
         }
         Ok(facts.into_iter().flatten().collect())
@@ -238,7 +214,7 @@ impl Directory {
         connection: &Connection,
         id: CouponId,
     ) -> Result<bool, FindError> {
-        if known.is_here(id) {
+        if known.here.borrow().contains_key(&id) {
             return Ok(true);
         }
         let live = self.gate.live().map_err(|_| FindError::Redis(None))?;
@@ -246,7 +222,7 @@ impl Directory {
         let found = found.map_err(|error| FindError::Redis(Some(error)))?.ok_or(FindError::Redis(None))?;
         let is_here = found.iter().any(Option::is_some);
         if is_here {
-            known.put_here(id);
+            remember(&known.here, COUPONS_MAX, id, ());
         }
         Ok(is_here)
     }

@@ -126,7 +126,7 @@ impl Common {
     }
 
     fn directory(&self) -> Directory {
-        Directory::new(self.db.clone(), self.stock.clone(), Arc::clone(&self.gate), config::NAMES_MAX)
+        Directory::new(self.db.clone(), self.stock.clone(), Arc::clone(&self.gate), config::KNOWN_USERS_MAX)
     }
 
     fn events(&self, viewers_max: u32, settings: Arc<gate::Settings>) -> Events {

@@ -94,7 +94,7 @@ impl<K: Eq + Hash, V: Default + Passing> Keyed<K, V> {
 
 impl<K: Eq + Hash, V: Passing> Shard<K, V> {
     /// Forgets what is over. The next search comes when the shard has grown by half, so that a key costs a bounded share and the
-    /// table stays as small as a processor's cache.
+    /// table stays small enough for a processor's cache.
     fn sweep(&mut self, now_ms: u64) {
         if now_ms.abs_diff(self.swept_ms) >= SWEEP_EVERY_MS {
             self.values.retain(|(_, value)| !value.is_over(now_ms));

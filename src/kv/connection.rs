@@ -179,7 +179,8 @@ impl Connection {
         replies
     }
 
-    /// Notes a call that began then and is over: for one by [`Connection::eval_together`] that is to be among the times.
+    /// Notes a call that began then and is over: for one by [`Connection::eval_together`] that is to be among the times. Not a
+    /// wrapper around the call, whose future would have room for it twice.
     pub fn note_call(&self, began: Instant) {
         self.times.note_time(began.elapsed());
     }
