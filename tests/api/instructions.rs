@@ -14,6 +14,8 @@ const INSTRUCTIONS: u64 = 192_200;
 /// In a hundred.
 const GROWTH_MAX: u64 = 10;
 const CLAIMS: usize = 300;
+/// Of one claim.
+const TRIES_MAX: usize = 20;
 const HANDLER: &str = "--toggle-collect=couponrush::api::claims::claim_coupon*";
 const COUNTED: &str = "instructions::what_is_counted";
 
@@ -25,7 +27,8 @@ fn a_claim_takes_no_more_instructions_than_it_did() {
         return;
     }
     let mut valgrind = Command::new("valgrind");
-    valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null", HANDLER]);
+    // Fair: threads take turns under valgrind, and one that works would keep another waiting for longer than a claim may take.
+    valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--fair-sched=try", HANDLER]);
     valgrind.arg(std::env::current_exe().expect("it runs")).args([COUNTED, "--exact", "--ignored"]);
     let output = valgrind.output().expect("valgrind is installed; make test installs it");
     let said = String::from_utf8_lossy(&output.stderr);
@@ -50,6 +53,15 @@ async fn what_is_counted() {
     let saler = client.user("shop", "saler").await;
     client.create_coupon("shop", &saler, "all", 1_000).await;
     for customer in app.customers(CLAIMS).await {
-        assert_eq!(client.claim("shop", "all", &customer).await.status, 201);
+        // On a busy machine a few wait for longer than a claim may take here; they ask again, and may have got it by then.
+        for tries in 1.. {
+            let answer = client.claim("shop", "all", &customer).await;
+            match answer.status {
+                201 => break,
+                204 if tries > 1 && answer.result() == "already-claimed" => break,
+                503 if tries < TRIES_MAX => {}
+                _ => panic!("after {tries} tries: {answer:?}"),
+            }
+        }
     }
 }
