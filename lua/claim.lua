@@ -73,29 +73,34 @@ if refusal then
 end
 
 -- What has been read, as it is after what was granted; nobody else changes anything meanwhile. By coupon's key: its amount, its
--- claims, the revision of its activities where it is scheduled, and how many of its holes were granted. Then what the outbox
--- has room for, in claims, and the entries that it has.
-local amounts, claimed, revisions, holes, activities, room, entries
--- What was granted and is not written yet. By coupon's key: its claims, as text, and the list of holes that some are from.
-local granted, claims, whose, holders, fields, seqs, nths, activity_ids, counts, lists
+-- claims, the revision of its activities where it is scheduled, whether nobody can hold two of it, and how many of its holes
+-- were granted. Then what the outbox has room for, in claims, and the entries that it has.
+local amounts, claimed, revisions, singles, holes, activities, room, entries
+-- How many were granted and are not written yet, and what. By holder's key: that he was granted one. By coupon's key: its
+-- claims, as text, and the list of holes that some are from.
+local granted = 0
+local claims, whose, holders, fields, seqs, nths, activity_ids, granted_to, counts, lists
 
 local function forget_read()
-  amounts, claimed, revisions, holes, activities, room = {}, {}, {}, {}, {}, nil, nil
+  amounts, claimed, revisions, singles, holes, activities, room = {}, {}, {}, {}, {}, {}, nil
 end
 
 local function begin_grants()
-  granted, claims, whose, holders, fields, seqs, nths, activity_ids = 0, {}, {}, {}, {}, {}, {}, {}
-  counts, lists = {}, {}
+  claims, whose, holders, fields, seqs, nths, activity_ids = {}, {}, {}, {}, {}, {}, {}
+  granted_to, counts, lists = {}, {}, {}
 end
 
 local function amount_of(coupon)
   local amount = amounts[coupon]
   if amount == nil then
-    local facts = call('HMGET', coupon, 'amount', 'claimed', 'scheduled')
+    local facts = call('HMGET', coupon, 'amount', 'claimed', 'scheduled', 'activity_revision')
     amount = facts[1] and tonumber(facts[1])
     amounts[coupon], claimed[coupon], holes[coupon] = amount, tonumber(facts[2] or 0), 0
     if facts[3] == '1' then
-      revisions[coupon] = tonumber(call('HGET', coupon, 'activity_revision') or 0)
+      revisions[coupon] = tonumber(facts[4] or 0)
+    else
+      -- Only an activity allows a second one, and this coupon never had any.
+      singles[coupon] = (facts[4] or '0') == '0'
     end
   end
   return amount
@@ -146,8 +151,8 @@ local function decide(at, holder, question, user)
   -- The first that he does not hold, and the one before it. By an old limit nobody is told that he may hold no more.
   local nth, field, held = '1', id, call('HGET', holder, id)
   if held then
-    if wanted == '1' then
-      return already(held, wanted)
+    if wanted == '1' or singles[coupon] then
+      return already(held, nth)
     end
     local number, following = 1, held
     while following do
@@ -206,6 +211,9 @@ local function decide(at, holder, question, user)
     return {'backlog'}
   end
 
+  if granted == 0 then
+    begin_grants()
+  end
   if is_new then
     claimed[coupon], counts[coupon] = claimed[coupon] + 1, seq
   else
@@ -214,7 +222,7 @@ local function decide(at, holder, question, user)
   if sold then
     sold.sold, sold.in_second, sold.granted = sold.sold + 1, sold.in_second + 1, sold.granted + 1
   end
-  granted = granted + 1
+  granted, granted_to[holder] = granted + 1, true
   claims[granted] = id .. ':' .. user .. ':' .. seq .. ':' .. nth .. ':' .. activity .. ':' .. ARGV[2]
   whose[granted], holders[granted], fields[granted] = at, holder, field
   seqs[granted], nths[granted], activity_ids[granted] = seq, nth, activity
@@ -235,7 +243,8 @@ local function write()
       replies[whose[at]] = error_of(entry)
     end
     forget_read()
-    return begin_grants()
+    granted = 0
+    return
   end
   call('INCRBY', KEYS[3], granted)
   for at = 1, granted do
@@ -261,20 +270,16 @@ local function write()
       sold.granted = 0
     end
   end
-  room, entries = room - granted, nil
-  begin_grants()
+  room, entries, granted = room - granted, nil, 0
 end
 
 forget_read()
-begin_grants()
-local asked = {}
 for at = 1, attempts do
   local holder = KEYS[key + at - 1]
   -- Of one user's attempts each must find what the one before it was granted.
-  if asked[holder] then
+  if granted > 0 and granted_to[holder] then
     write()
   end
-  asked[holder] = true
   -- What breaks one attempt (a key of another type) must break no other.
   local done, reply = pcall(decide, at, holder, tonumber(ARGV[arg + 2 * at - 2]), ARGV[arg + 2 * at - 1])
   if not done then

@@ -8,7 +8,7 @@ use couponrush::scheduling::ScheduleError;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::helpers::{Answer, Client, Customer, TestApp, customers, eventually, now_seconds, proof, terms};
+use crate::helpers::{Answer, Client, Customer, PASSWORD, TestApp, customers, eventually, now_seconds, proof, terms};
 
 const COUPON: CouponId = CouponId(1);
 
@@ -145,6 +145,15 @@ async fn a_user_claims_up_to_the_limit_and_an_nth_claim_is_never_taken_twice() {
     assert_eq!((lowered.result(), proof(&lowered).nth), ("already-claimed", 3), "the latest, though above the limit");
     assert_eq!(claim(client, &crowd[1]).await.result(), "claimed");
     assert_eq!(claim(client, &crowd[1]).await.result(), "already-claimed");
+
+    let login = client.log_in("shop", PASSWORD).await;
+    let put =
+        client.put("/api/users/shop/coupons/sale", login.header("Authorization"), &json!({"scheduled": false})).await;
+    assert_eq!(put.status, 200, "{}", put.text);
+    let unscheduled = claim(client, ann).await;
+    assert_eq!((unscheduled.result(), proof(&unscheduled).nth), ("already-claimed", 3), "the latest, by no activity");
+    assert_eq!(claim(client, &crowd[2]).await.result(), "claimed");
+    assert_eq!(claim(client, &crowd[2]).await.result(), "already-claimed");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
