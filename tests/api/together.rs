@@ -207,14 +207,15 @@ async fn an_activity_counts_what_it_grants_together() {
 #[tokio::test(flavor = "multi_thread")]
 async fn where_redis_has_no_memory_left_nothing_of_a_call_has_happened() {
     let redis = RedisServer::start().await;
-    let app = with_coupon(TestApp::start_on(Stores::create(Some(redis.url())).await, |_| {}).await, 3).await;
+    let app = with_coupon(TestApp::start_on(Stores::create(Some(redis.url())).await, |_| {}).await, 2).await;
     let limit = |bytes| redis::cmd("CONFIG").arg("SET").arg("maxmemory").arg(bytes).clone();
     app.stores.redis::<()>(&limit(1)).await;
+    // The third is asked after the first two were refused: nothing is sold out, though they would have had the last.
     let taken = take_together(&app, CouponId(1), &[2, 3, 2]).await;
     app.stores.redis::<()>(&limit(0)).await;
     assert!(taken.iter().all(|taken| taken.as_ref().is_err_and(KvError::nothing_happened)), "{taken:?}");
-    let taken = take_together(&app, CouponId(1), &[4, 2, 3]).await;
+    let taken = take_together(&app, CouponId(1), &[4, 2]).await;
     let seqs: Vec<u32> = taken.iter().map(|taken| granted(taken).0.seq).collect();
-    assert_eq!(seqs, [1, 2, 3]);
-    eventually("the sweep has stored them", || async { rows(&app).await == 3 }).await;
+    assert_eq!(seqs, [1, 2]);
+    eventually("the sweep has stored them", || async { rows(&app).await == 2 }).await;
 }
