@@ -19,7 +19,7 @@ check: ## formatting, clippy, documentation, shell scripts
 load: ## the load test
 	@scripts/load
 
-bench: ## every figure of docs/benchmarks, as ratios taken in one run; 10 to 20 minutes
+bench: ## every figure of docs/benchmarks, as ratios taken in one run; about a quarter of an hour
 	@scripts/bench
 
 bench-long: ## the same after ten million claims
