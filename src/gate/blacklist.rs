@@ -7,7 +7,7 @@
 //!
 //! Bounded as a whole: a block too many is refused.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::{Duration, Instant};
@@ -71,6 +71,8 @@ pub struct Blacklist {
 struct Untils {
     of: HashMap<Subject, Until>,
     users: usize,
+    /// Who was blocked or let in here since the last read began: what it brings of them may be older.
+    changed: HashSet<Subject>,
 }
 
 /// When MySQL was read; of the task that watches alone.
@@ -136,7 +138,7 @@ impl Blacklist {
             return Err(BlockError::Full);
         }
         blocks::put(&self.db, subject, block).await?;
-        self.add(&[Known { subject, until: block.until }]);
+        self.change(subject, block.until);
         Ok(())
     }
 
@@ -147,7 +149,7 @@ impl Blacklist {
     pub async fn unblock(&self, subject: Subject, now_seconds: u64) -> Result<bool, DbError> {
         let was_stored = blocks::take_away(&self.db, subject, now_seconds).await?;
         let was_waiting = self.waiting().extract_if(.., |(waiting, _)| *waiting == subject).count() > 0;
-        self.add(&[Known { subject, until: Until::OVER }]);
+        self.change(subject, Until::OVER);
         Ok(was_stored || was_waiting)
     }
 
@@ -165,7 +167,7 @@ impl Blacklist {
         }
         let block = Block { until, since: now_seconds, by: String::new(), reason: BlockReason::Offender };
         waiting.push((subject, block));
-        self.add(&[Known { subject, until }]);
+        self.change(subject, until);
         drop(waiting);
         self.offenders.fetch_add(1, Ordering::Relaxed);
         log::warn!("blacklist: {subject} went on after being refused, and is blocked for {seconds} s");
@@ -190,9 +192,11 @@ impl Blacklist {
         // Held until the end, so that nobody is added between who would be missing then.
         let waiting = self.waiting();
         let mut known = self.known_mut();
-        *known = Untils::default();
+        let before = std::mem::take(&mut *known);
         let all = all.into_iter().map(|Known { subject, until }| (subject, until));
-        for (subject, until) in all.chain(waiting.iter().map(|(subject, block)| (*subject, block.until))) {
+        let waiting = waiting.iter().map(|(subject, block)| (*subject, block.until));
+        let changed = before.changed.iter().map(|subject| (*subject, before.until(*subject)));
+        for (subject, until) in all.chain(waiting).chain(changed) {
             known.set(subject, until);
         }
         self.note_counts(&known);
@@ -231,7 +235,7 @@ impl Blacklist {
             self.clean(now_seconds).await?;
         } else {
             let lately = self.read(Since::Lately).await?;
-            self.add(&lately);
+            self.take_over(&lately);
         }
         reads.last = began;
         Ok(())
@@ -256,7 +260,9 @@ impl Blacklist {
         Ok(())
     }
 
+    /// One read at a time: at the start, and then by the task that watches.
     async fn read(&self, since: Since) -> Result<Vec<Known>, DbError> {
+        self.known_mut().changed.clear();
         let mut page = blocks::read(&self.db, since, None, READ_ROWS_MAX).await?;
         let mut all = page.known;
         while let Some(next) = page.next.filter(|_| all.len() < self.limits.blocks_max) {
@@ -277,26 +283,39 @@ impl Blacklist {
             || self.known.read().unwrap_or_else(PoisonError::into_inner).of.contains_key(&subject)
     }
 
-    /// Takes over what was read or written. Most of it is known already, and requests are not held up for that.
-    fn add(&self, news: &[Known]) {
+    /// Takes over what was written here.
+    fn change(&self, subject: Subject, until: Until) {
+        let mut known = self.known_mut();
+        known.changed.insert(subject);
+        self.put(&mut known, subject, until);
+        self.note_counts(&known);
+    }
+
+    /// Takes over what was read. Most of it is known already, and requests are not held up for that.
+    fn take_over(&self, read: &[Known]) {
         let news: Vec<&Known> = {
             let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-            news.iter()
-                .filter(|news| known.of.get(&news.subject).copied().unwrap_or(Until::OVER) != news.until)
-                .collect()
+            read.iter().filter(|read| known.until(read.subject) != read.until).collect()
         };
         if news.is_empty() {
             return;
         }
         let mut known = self.known_mut();
         for Known { subject, until } in news {
-            if known.of.len() < self.limits.blocks_max || known.of.contains_key(subject) {
-                known.set(*subject, *until);
-            } else {
-                self.refused.fetch_add(1, Ordering::Relaxed);
+            if !known.changed.contains(subject) {
+                self.put(&mut known, *subject, *until);
             }
         }
         self.note_counts(&known);
+    }
+
+    fn put(&self, known: &mut Untils, subject: Subject, until: Until) {
+        let has_room = known.of.len() < self.limits.blocks_max || known.of.contains_key(&subject);
+        if has_room || until == Until::OVER {
+            known.set(subject, until);
+        } else {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     fn note_counts(&self, known: &Untils) {
@@ -315,6 +334,10 @@ impl Blacklist {
 }
 
 impl Untils {
+    fn until(&self, subject: Subject) -> Until {
+        self.of.get(&subject).copied().unwrap_or(Until::OVER)
+    }
+
     fn set(&mut self, subject: Subject, until: Until) {
         let user = usize::from(matches!(subject, Subject::User(_)));
         let before = self.of.remove(&subject).map_or(0, |_| user);
@@ -323,5 +346,42 @@ impl Untils {
             self.of.insert(subject, until);
         }
         self.users = self.users - before + after;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db;
+
+    const NOW: u64 = 1_700_000_000;
+    const MALLORY: UserId = UserId(1);
+
+    #[test]
+    fn a_read_that_began_before_a_change_does_not_undo_it() {
+        let wait = Duration::from_secs(1);
+        let db_limits = db::Limits { connections_max: 1, connection_wait: wait, statement_wait: wait };
+        let db = Db::new("mysql://nobody@127.0.0.1:1/none", db_limits).expect("it connects to nothing yet");
+        let blacklist = Blacklist::new(db, BlacklistLimits { blocks_max: 10, offenders_waiting_max: 2 });
+        let begin_a_read = || blacklist.known_mut().changed.clear();
+        let (subject, for_ever) = (Subject::User(MALLORY), Until(None));
+        let read = |until| blacklist.take_over(&[Known { subject, until }]);
+
+        begin_a_read();
+        blacklist.change(subject, for_ever);
+        read(Until::OVER);
+        assert!(blacklist.blocks_user(MALLORY, NOW), "he was let in before he was blocked again");
+        begin_a_read();
+        read(for_ever);
+        assert!(blacklist.blocks_user(MALLORY, NOW));
+
+        begin_a_read();
+        blacklist.change(subject, Until::OVER);
+        read(for_ever);
+        assert!(!blacklist.blocks_user(MALLORY, NOW), "he was blocked before he was let in");
+        begin_a_read();
+        read(for_ever);
+        assert!(blacklist.blocks_user(MALLORY, NOW), "another instance has blocked him since");
+        assert_eq!(blacklist.count(), 1);
     }
 }
