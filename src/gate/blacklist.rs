@@ -71,7 +71,7 @@ pub struct Blacklist {
 struct Untils {
     of: HashMap<Subject, Until>,
     users: usize,
-    /// Who was blocked or let in here since the last read began: what it brings of them may be older.
+    /// Who was blocked or let in here since the last read began, or waited then to be written: what it brings may be older.
     changed: HashSet<Subject>,
 }
 
@@ -189,14 +189,11 @@ impl Blacklist {
     /// [`DbError`]; what is known stays.
     pub async fn load(&self, now_seconds: u64) -> Result<(), DbError> {
         let all = self.read(Since::Ever { now_seconds }).await?;
-        // Held until the end, so that nobody is added between who would be missing then.
-        let waiting = self.waiting();
         let mut known = self.known_mut();
         let before = std::mem::take(&mut *known);
         let all = all.into_iter().map(|Known { subject, until }| (subject, until));
-        let waiting = waiting.iter().map(|(subject, block)| (*subject, block.until));
         let changed = before.changed.iter().map(|subject| (*subject, before.until(*subject)));
-        for (subject, until) in all.chain(waiting).chain(changed) {
+        for (subject, until) in all.chain(changed) {
             known.set(subject, until);
         }
         self.note_counts(&known);
@@ -262,7 +259,7 @@ impl Blacklist {
 
     /// One read at a time: at the start, and then by the task that watches.
     async fn read(&self, since: Since) -> Result<Vec<Known>, DbError> {
-        self.known_mut().changed.clear();
+        self.begin_read();
         let mut page = blocks::read(&self.db, since, None, READ_ROWS_MAX).await?;
         let mut all = page.known;
         while let Some(next) = page.next.filter(|_| all.len() < self.limits.blocks_max) {
@@ -271,6 +268,11 @@ impl Blacklist {
         }
         all.truncate(self.limits.blocks_max);
         Ok(all)
+    }
+
+    fn begin_read(&self) {
+        let waiting = self.waiting();
+        self.known_mut().changed = waiting.iter().map(|(subject, _)| *subject).collect();
     }
 
     fn blocks(&self, subject: Subject, now_seconds: u64) -> bool {
@@ -363,25 +365,30 @@ mod tests {
         let db_limits = db::Limits { connections_max: 1, connection_wait: wait, statement_wait: wait };
         let db = Db::new("mysql://nobody@127.0.0.1:1/none", db_limits).expect("it connects to nothing yet");
         let blacklist = Blacklist::new(db, BlacklistLimits { blocks_max: 10, offenders_waiting_max: 2 });
-        let begin_a_read = || blacklist.known_mut().changed.clear();
         let (subject, for_ever) = (Subject::User(MALLORY), Until(None));
         let read = |until| blacklist.take_over(&[Known { subject, until }]);
 
-        begin_a_read();
+        blacklist.begin_read();
         blacklist.change(subject, for_ever);
         read(Until::OVER);
         assert!(blacklist.blocks_user(MALLORY, NOW), "he was let in before he was blocked again");
-        begin_a_read();
+        blacklist.begin_read();
         read(for_ever);
         assert!(blacklist.blocks_user(MALLORY, NOW));
 
-        begin_a_read();
+        blacklist.begin_read();
         blacklist.change(subject, Until::OVER);
         read(for_ever);
         assert!(!blacklist.blocks_user(MALLORY, NOW), "he was blocked before he was let in");
-        begin_a_read();
+        blacklist.begin_read();
         read(for_ever);
         assert!(blacklist.blocks_user(MALLORY, NOW), "another instance has blocked him since");
+
+        blacklist.change(subject, Until::OVER);
+        blacklist.block_offender(subject, NOW, 60);
+        blacklist.begin_read();
+        read(Until::OVER);
+        assert!(blacklist.blocks_user(MALLORY, NOW), "what is not written yet cannot be read");
         assert_eq!(blacklist.count(), 1);
     }
 }
