@@ -1,4 +1,4 @@
-//! A claim on one page: gate, activity, refusal from memory, slot, script, slot filled.
+//! A claim on one page: activity, refusal from memory, gate, slot, script, slot filled.
 //!
 //! Used by the handlers, the benches and the tests. The slot is taken before the script, so that a claim which was granted
 //! always has its place in the ledger; the script writes the outbox entry in the same step, so that a claim whose
@@ -63,21 +63,21 @@ impl Claiming {
     }
 
     async fn attempt(&self, began: Instant, link: &Link, coupon: CouponId, user: UserId, nth: Option<Nth>) -> Outcome {
+        let Ok(connection) = link.connection() else { return Outcome::Unavailable };
+        let now_ms = connection.server_ms_at(began);
+        let schedule = self.activities.of(coupon);
+        // Before the gate: what Redis is not asked for takes nobody's place there.
+        if let Some(refusal) = self.refusals.refuse((coupon, user), schedule.as_deref(), (began, now_ms)) {
+            return Outcome::Refused(refusal);
+        }
         let pass = match self.gate.enter() {
             Ok(pass) => pass,
             Err(Denied::Full) => return Outcome::Overloaded,
             Err(Denied::Closed(_)) => return Outcome::Unavailable,
         };
-        let Ok(connection) = link.connection() else { return Outcome::Unavailable };
         if connection.run_id() != pass.live().run_id {
             self.gate.doubt(Doubt::NotLoaded);
             return Outcome::Unavailable;
-        }
-        let now_ms = connection.server_ms_at(began);
-        let schedule = self.activities.of(coupon);
-        let refusal = self.refusals.refuse(pass.live(), (coupon, user), schedule.as_deref(), (began, now_ms));
-        if let Some(refusal) = refusal {
-            return Outcome::Refused(refusal);
         }
         let Ok(slot) = self.ledger.reserve() else { return Outcome::Overloaded };
         match self.ask(&connection, &pass, (coupon, user, nth), schedule, now_ms).await {

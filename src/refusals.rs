@@ -85,12 +85,11 @@ impl Refusals {
         Self { db, stock, gate, activities, table, noticed, refused }
     }
 
-    /// Why an attempt of `user` is certain to be refused under `live`; `None`: Redis must be asked.
+    /// Why an attempt of `user` is certain to be refused; `None`: Redis must be asked, if anybody is.
     ///
     /// `schedule` is what the caller knows of the coupon's activities, `now_ms` what he takes Redis' clock to be `now`.
     pub fn refuse(
         &self,
-        live: &Live,
         (coupon, user): (CouponId, UserId),
         schedule: Option<&Schedule>,
         (now, now_ms): (Instant, u64),
@@ -99,7 +98,7 @@ impl Refusals {
         let known = table.known.get(&coupon)?;
         let (sent_at, loading) = table.compared.as_ref()?;
         if now.saturating_duration_since(*sent_at) > COUNTS_FOR
-            || **loading != *live
+            || !self.gate.is_open_for(loading)
             || known.holders.binary_search(&user.0).is_ok()
         {
             return None;
@@ -311,6 +310,7 @@ mod tests {
     use super::*;
     use crate::db;
     use crate::domain::Epoch;
+    use crate::gate::Reason;
     use crate::kv::Keys;
 
     const COUPON: CouponId = CouponId(1);
@@ -323,6 +323,7 @@ mod tests {
         let limits = db::Limits { connections_max: 1, connection_wait: wait, statement_wait: wait };
         let db = Db::new("mysql://nobody@127.0.0.1:1/none", limits).expect("it connects to nothing yet");
         let (gate, activities) = (Arc::new(Gate::new(1)), Arc::new(Activities::new(db.clone())));
+        gate.open(loading.clone());
         let refusals = Refusals::new(db, Stock::new(Keys::new("test"), 1), gate, activities);
         let units =
             Units { scheduled: false, revision: 1, activity_revision: 0, amount: 1, claimed: 1, holes: 0, sold: 0 };
@@ -337,13 +338,15 @@ mod tests {
     fn what_was_compared_under_another_loading_or_too_long_ago_refuses_nobody() {
         let (loading, other) = (Live::new("process", Epoch(1)), Live::new("process", Epoch(2)));
         let now = Instant::now();
-        let refuse =
-            |refusals: &Refusals, live: &Live, user| refusals.refuse(live, (COUPON, user), None, (Instant::now(), 0));
+        let refuse = |refusals: &Refusals, user| refusals.refuse((COUPON, user), None, (Instant::now(), 0));
         let fresh = knowing(now, loading.clone());
-        assert_eq!(refuse(&fresh, &loading, OTHER), Some(Refusal::SoldOut));
-        assert_eq!(refuse(&fresh, &loading, HOLDER), None, "he is told what he holds");
-        assert_eq!(refuse(&fresh, &other, OTHER), None, "Redis was loaded again");
-        let old = knowing(now.checked_sub(COUNTS_FOR * 2).expect("the machine runs for longer"), loading.clone());
-        assert_eq!(refuse(&old, &loading, OTHER), None, "nobody knows whether it is still so");
+        assert_eq!(refuse(&fresh, OTHER), Some(Refusal::SoldOut));
+        assert_eq!(refuse(&fresh, HOLDER), None, "he is told what he holds");
+        fresh.gate.close(Reason::Recovering);
+        assert_eq!(refuse(&fresh, OTHER), None, "nobody vouches for Redis");
+        fresh.gate.open(other);
+        assert_eq!(refuse(&fresh, OTHER), None, "Redis was loaded again");
+        let old = knowing(now.checked_sub(COUNTS_FOR * 2).expect("the machine runs for longer"), loading);
+        assert_eq!(refuse(&old, OTHER), None, "nobody knows whether it is still so");
     }
 }

@@ -11,13 +11,11 @@ use super::coupons::readable_coupon;
 use super::error::{ApiError, read_failed};
 use super::lists::page_of;
 use super::session::user_of_kind;
-use super::{Shared, answer, path, peer};
+use super::{Shared, Worker, answer, path, peer};
 use crate::claiming::Outcome;
 use crate::db::claim_rows::{Holding, holdings};
 use crate::db::{Db, DbError};
-use crate::directory::KnownCoupons;
 use crate::domain::{Claim, CouponId, Kind, Nth, Refusal, Seq, Terms};
-use crate::kv::Link;
 use crate::now_ms;
 
 pub const CLAIM_RESULT: HeaderName = HeaderName::from_static("claim-result");
@@ -31,29 +29,25 @@ const PAGE: u64 = 100;
 const EXPORT_ROWS: u64 = 1_000;
 
 /// `PATCH /api/users/{saler}/coupons/{name}`
-pub async fn claim_coupon(
-    request: HttpRequest,
-    shared: web::Data<Shared>,
-    link: web::Data<Link>,
-    known: web::Data<KnownCoupons>,
-) -> Result<HttpResponse, ApiError> {
-    let customer = user_of_kind(&request, &shared, Kind::Customer, "Sellers aren't allowed to get coupons.")?;
-    shared.admission.claim(customer.id, || peer::address(&request, &shared), now_ms())?;
+pub async fn claim_coupon(request: HttpRequest, worker: web::Data<Worker>) -> Result<HttpResponse, ApiError> {
+    let Worker { shared, known, link, .. } = &**worker;
+    let customer = user_of_kind(&request, shared, Kind::Customer, "Sellers aren't allowed to get coupons.")?;
+    shared.admission.claim(customer.id, || peer::address(&request, shared), now_ms())?;
     let Some(path) = path::coupon(&request) else { return Ok(refused(Refusal::NoSuchCoupon)) };
     let connection = link.connection().map_err(|_| ApiError::unavailable())?;
-    let Some(coupon) = shared.directory.coupon(&known, &connection, &path).await? else {
+    let Some(coupon) = shared.directory.coupon(known, &connection, &path).await? else {
         return Ok(refused(Refusal::NoSuchCoupon));
     };
     let nth = wanted_nth(&request)?;
-    match shared.claiming.claim(&link, coupon, customer.id, nth).await {
+    match shared.claiming.claim(link, coupon, customer.id, nth).await {
         Outcome::Claimed(claim) => {
             let mut builder = HttpResponse::Created();
-            prove(&mut builder, &shared, &claim, "claimed");
+            prove(&mut builder, shared, &claim, "claimed");
             Ok(answer::done(builder))
         }
         Outcome::Already(claim) => {
             let mut builder = HttpResponse::NoContent();
-            prove(&mut builder, &shared, &claim, "already-claimed");
+            prove(&mut builder, shared, &claim, "already-claimed");
             Ok(builder.finish())
         }
         Outcome::Refused(refusal) => Ok(refused(refusal)),

@@ -6,10 +6,9 @@ use utoipa::ToSchema;
 
 use super::error::{ApiError, Code};
 use super::session::{session, user_of_kind};
-use super::{Shared, answer, body, path};
+use super::{Shared, Worker, answer, body, path};
 use crate::db::coupons::NewCoupon;
 use crate::domain::{Amount, CouponId, CouponName, Description, FaceValue, Kind, User};
-use crate::kv::Link;
 use crate::publishing::Change;
 
 #[derive(Deserialize, ToSchema)]
@@ -34,11 +33,11 @@ pub struct Creation {
 /// `POST /api/users/{username}/coupons`
 pub async fn create_coupon(
     request: HttpRequest,
-    shared: web::Data<Shared>,
-    link: web::Data<Link>,
+    worker: web::Data<Worker>,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let saler = user_of_kind(&request, &shared, Kind::Saler, "Only sellers can create coupons.")?;
+    let Worker { shared, link, .. } = &**worker;
+    let saler = user_of_kind(&request, shared, Kind::Saler, "Only sellers can create coupons.")?;
     let form: Creation = body::json(payload, shared.body, ApiError::not_json).await?;
     if path::user(&request).as_ref() != Some(&saler.name) {
         return Err(ApiError::new(Code::NotYours, "Cannot create coupons for other users."));
@@ -50,7 +49,7 @@ pub async fn create_coupon(
     let face_value = form.stock.and_then(FaceValue::new);
     let face_value = face_value.ok_or_else(|| ApiError::bad_request("Stock field wrong format."))?;
     let new = NewCoupon { name, amount, face_value, description, scheduled: form.scheduled };
-    shared.publishing.create(&link, &saler, &new, shared.saler_coupons_max).await?;
+    shared.publishing.create(link, &saler, &new, shared.saler_coupons_max).await?;
     Ok(answer::done(HttpResponse::Created()))
 }
 
@@ -66,11 +65,11 @@ pub struct Changes {
 /// `PUT /api/users/{saler}/coupons/{name}`
 pub async fn change_coupon(
     request: HttpRequest,
-    shared: web::Data<Shared>,
-    link: web::Data<Link>,
+    worker: web::Data<Worker>,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let saler = user_of_kind(&request, &shared, Kind::Saler, "Only sellers can change coupons.")?;
+    let Worker { shared, link, .. } = &**worker;
+    let saler = user_of_kind(&request, shared, Kind::Saler, "Only sellers can change coupons.")?;
     let form: Changes = body::json(payload, shared.body, ApiError::not_json).await?;
     let change = Change {
         amount: form.amount.map(parse_amount).transpose()?,
@@ -80,8 +79,8 @@ pub async fn change_coupon(
     if change == Change::default() {
         return Err(ApiError::bad_request("Nothing to change: amount, scheduled or description is needed."));
     }
-    let coupon = own_coupon(&request, &shared, &saler).await?;
-    shared.publishing.change(&link, coupon, &change).await?;
+    let coupon = own_coupon(&request, shared, &saler).await?;
+    shared.publishing.change(link, coupon, &change).await?;
     Ok(answer::done(HttpResponse::Ok()))
 }
 

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::error::{ApiError, Code};
 use super::session::session;
-use super::{Shared, SharedReads, answer, path};
+use super::{Shared, Worker, answer, path};
 use crate::directory::KnownCoupons;
 use crate::domain::{CouponId, Kind, Page, User};
 use crate::kv::{KvError, Link};
@@ -41,20 +41,15 @@ pub struct HeldItem<'a> {
 }
 
 /// `GET /api/users/{username}/coupons?page=N`
-pub async fn list_coupons(
-    request: HttpRequest,
-    shared: web::Data<Shared>,
-    link: web::Data<Link>,
-    reads: web::Data<SharedReads>,
-    known: web::Data<KnownCoupons>,
-) -> Result<HttpResponse, ApiError> {
-    let asking = session(&request, &shared)?.user;
+pub async fn list_coupons(request: HttpRequest, worker: web::Data<Worker>) -> Result<HttpResponse, ApiError> {
+    let Worker { shared, known, link, reads, .. } = &**worker;
+    let asking = session(&request, shared)?.user;
     let page = page_of(&request)?;
-    let owner = owner(&request, &shared, &asking).await?;
+    let owner = owner(&request, shared, &asking).await?;
     if owner.kind == Kind::Customer && owner.id != asking.id && asking.kind != Kind::Admin {
         return Ok(ApiError::new(Code::NotYours, "Cannot check other customer.").list_response());
     }
-    let list = read_list(&shared, (&link, &known), &owner, page);
+    let list = read_list(shared, (link, known), &owner, page);
     // Whoever gets here may see this owner's list, so that all of them may share it.
     let body = match (shared.admission.settings.switches().list, owner.kind) {
         (true, Kind::Saler) => reads.get((owner.id, page), list).await?,

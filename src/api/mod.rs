@@ -39,7 +39,7 @@ use tokio::sync::Semaphore;
 use crate::auth::{ClaimTokens, Passwords, Revocations, SignedForm, UserTokens};
 use crate::claiming::Claiming;
 use crate::db::Db;
-use crate::directory::Directory;
+use crate::directory::{Directory, KnownCoupons};
 use crate::domain::Networks;
 use crate::events::Events;
 use crate::gate::Admission;
@@ -92,6 +92,15 @@ pub struct Shared {
     pub answers: Answers,
     /// Which instance this is: its host and address.
     pub instance: String,
+}
+
+/// What one worker thread has, and what it shares.
+pub struct Worker {
+    pub shared: web::Data<Shared>,
+    /// Its own connection to Redis.
+    pub link: Arc<Link>,
+    pub known: KnownCoupons,
+    pub reads: SharedReads,
 }
 
 impl Shared {

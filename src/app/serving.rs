@@ -11,7 +11,7 @@ use actix_web::{App, HttpServer, web};
 use tokio_util::sync::CancellationToken;
 
 use super::StartError;
-use crate::api::{self, Shared, SharedReads};
+use crate::api::{self, Shared, SharedReads, Worker};
 use crate::config;
 use crate::directory::KnownCoupons;
 use crate::gate::Gate;
@@ -57,12 +57,12 @@ pub(super) fn serve(
         let (kept, over) = (Arc::clone(&link), over.clone());
         actix_web::rt::spawn(async move { kept.keep(over).await });
         let first = Arc::clone(&link);
+        let (known, reads) = (KnownCoupons::default(), SharedReads::default());
+        let worker = Worker { shared: shared.clone(), link, known, reads };
         App::new()
             .data_factory(move || connected(Arc::clone(&first)))
             .app_data(shared.clone())
-            .app_data(web::Data::from(link))
-            .app_data(web::Data::new(SharedReads::default()))
-            .app_data(web::Data::new(KnownCoupons::default()))
+            .app_data(web::Data::new(worker))
             .configure(api::routes)
             .wrap(from_fn(api::finish))
     });

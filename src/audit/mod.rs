@@ -128,8 +128,11 @@ impl Audit {
         Self::check_conservation(&mut look, &rows_before, &counts, &outbox.by_coupon, &rows_after);
         let outbox = self.read_outbox(&mut look).await?;
         self.check_sold(&mut look, &sold_before, &outbox.by_activity).await?;
-        self.check_rows_are_held(&mut look).await?;
-        self.check_holds_are_known(&mut look).await?;
+        // Side by side: each waits for Redis and MySQL in turn.
+        let mut holds = Look::default();
+        tokio::try_join!(self.check_rows_are_held(&mut look), self.check_holds_are_known(&mut holds))?;
+        look.findings.append(&mut holds.findings);
+        look.only_in_redis = holds.only_in_redis;
         self.live().await?;
         Ok(look)
     }

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::attempts::{AttemptLimits, Attempts};
 use super::keyed::Keyed;
-use super::pace::{Pace, Rates};
+use super::pace::{Pace, Rates, Tally};
 use super::{Blacklist, Limits, Settings, Switches};
 use crate::domain::{Address, Kind, Subject, UserId};
 
@@ -36,6 +36,8 @@ pub struct Admission {
     pub blacklist: Arc<Blacklist>,
     users: Keyed<UserId, Pace>,
     addresses: Keyed<Address, Pace>,
+    /// How often somebody was too fast, apart from his pace: most never are, and their paces stay in the processor's cache.
+    offences: Keyed<Subject, Tally>,
     attempts: Attempts,
     off: AtomicU64,
     blocked: AtomicU64,
@@ -59,13 +61,6 @@ pub struct AdmissionFigures {
     pub keys: u64,
 }
 
-/// Somebody's rate is above what he may have.
-struct Excess {
-    wait_ms: u64,
-    /// How often that happened to him in this minute.
-    refused: u32,
-}
-
 impl Admission {
     pub fn new(settings: Arc<Settings>, blacklist: Arc<Blacklist>, limits: AttemptLimits) -> Self {
         Self {
@@ -73,6 +68,7 @@ impl Admission {
             blacklist,
             users: Keyed::new(limits.keys_max),
             addresses: Keyed::new(limits.keys_max),
+            offences: Keyed::new(limits.keys_max),
             attempts: Attempts::new(limits),
             off: AtomicU64::new(0),
             blocked: AtomicU64::new(0),
@@ -92,14 +88,13 @@ impl Admission {
         self.not_blocked(Some(user), address, now_ms)?;
 
         let rates = Rates { per_second: limits.user_per_second, per_minute: limits.user_per_minute };
-        if let Err(excess) = pace(&self.users, user, rates, now_ms) {
-            return Err(self.offence(Subject::User(user), &excess, &limits, now_ms));
-        }
+        pace(&self.users, user, rates, now_ms)
+            .map_err(|wait_ms| self.offence(Subject::User(user), wait_ms, &limits, now_ms))?;
         // Second, so that an address pays only for what its users may.
         let Some(address) = address.filter(|address| limits.counts(*address)) else { return Ok(()) };
         let rates = Rates { per_second: limits.ip_per_second, per_minute: limits.ip_per_minute };
         pace(&self.addresses, address, rates, now_ms)
-            .map_err(|excess| self.offence(Subject::Address(address), &excess, &limits, now_ms))
+            .map_err(|wait_ms| self.offence(Subject::Address(address), wait_ms, &limits, now_ms))
     }
 
     /// Whether a part of the service is switched on.
@@ -159,19 +154,23 @@ impl Admission {
             refused_too_fast: self.too_fast.load(Ordering::Relaxed),
             offenders,
             blocks_refused,
-            uncounted: self.users.uncounted() + self.addresses.uncounted() + attempts_uncounted,
+            uncounted: self.users.uncounted()
+                + self.addresses.uncounted()
+                + self.offences.uncounted()
+                + attempts_uncounted,
             blocks: self.blacklist.count() as u64,
-            keys: (self.users.count() + self.addresses.count() + attempts) as u64,
+            keys: (self.users.count() + self.addresses.count() + self.offences.count() + attempts) as u64,
         }
     }
 
     /// What becomes of whoever goes too fast.
-    fn offence(&self, subject: Subject, excess: &Excess, limits: &Limits, now_ms: u64) -> TurnedAway {
+    fn offence(&self, subject: Subject, wait_ms: u64, limits: &Limits, now_ms: u64) -> TurnedAway {
         let is_on = limits.offences_per_minute > 0 && limits.offender_seconds > 0;
-        if is_on && excess.refused > limits.offences_per_minute {
+        if is_on && self.offences.change(subject, now_ms, |tally| tally.add(now_ms)) > Some(limits.offences_per_minute)
+        {
             self.blacklist.block_offender(subject, now_ms / 1_000, limits.offender_seconds);
         }
-        self.turned(too_fast(excess.wait_ms))
+        self.turned(too_fast(wait_ms))
     }
 
     fn turned(&self, turned: TurnedAway) -> TurnedAway {
@@ -198,14 +197,12 @@ fn too_fast(wait_ms: u64) -> TurnedAway {
     TurnedAway::TooFast { wait_seconds: wait_ms.div_ceil(1_000).max(1) }
 }
 
-fn pace<K: Eq + Hash>(paces: &Keyed<K, Pace>, key: K, rates: Rates, now_ms: u64) -> Result<(), Excess> {
+/// Lets one more of `key` through, or says how many milliseconds he has to wait.
+fn pace<K: Eq + Hash>(paces: &Keyed<K, Pace>, key: K, rates: Rates, now_ms: u64) -> Result<(), u64> {
     if rates.is_off() {
         return Ok(());
     }
-    let take = |pace: &mut Pace| {
-        pace.take(rates, now_ms).map_err(|wait_ms| Excess { wait_ms, refused: pace.refused.add(now_ms) })
-    };
-    paces.change(key, now_ms, take).unwrap_or(Ok(()))
+    paces.change(key, now_ms, |pace| pace.take(rates, now_ms)).unwrap_or(Ok(()))
 }
 
 #[cfg(test)]

@@ -159,6 +159,11 @@ impl Gate {
         }
     }
 
+    /// Whether it is open, and for `live`. Cheaper than [`Gate::live`], which counts who holds the loading.
+    pub fn is_open_for(&self, live: &Live) -> bool {
+        matches!(&**self.state.load(), State::Open(open) if **open == *live)
+    }
+
     /// How many attempts may be in flight now.
     pub fn in_flight_limit(&self) -> usize {
         self.capacity.limit()

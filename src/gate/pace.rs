@@ -26,7 +26,6 @@ pub(super) struct Pace {
     /// In microseconds since 1970.
     second_full_at: u64,
     minute_full_at: u64,
-    pub refused: Tally,
 }
 
 /// A count of the minute that began with the first.
@@ -80,7 +79,7 @@ fn full_after_one(full_at: &mut u64, units: u32, window_us: u64, now: u64) -> Re
 
 impl Passing for Pace {
     fn is_over(&self, now_ms: u64) -> bool {
-        self.second_full_at.max(self.minute_full_at) <= now_ms.saturating_mul(1_000) && self.refused.is_over(now_ms)
+        self.second_full_at.max(self.minute_full_at) <= now_ms.saturating_mul(1_000)
     }
 }
 

@@ -7,13 +7,12 @@ use utoipa::ToSchema;
 use super::envelope::{SecError, success};
 use super::parameters::{Parameter, Parameters, missing};
 use super::utc::date_and_time;
-use super::{Shared, page, rows, saler};
+use super::{Shared, Worker, page, rows, saler};
 use crate::api::error::{ApiError, Code, read_failed};
 use crate::db::activities::{find, newest};
 use crate::domain::{
     Activity, ActivityId, ActivityName, Amount, CouponId, Kind, Nth, Phase, Rate, Status, Terms, User, Window,
 };
-use crate::kv::Link;
 
 #[derive(Serialize, ToSchema)]
 pub struct Made {
@@ -88,13 +87,13 @@ impl Wanted {
 /// `POST /activity/create`
 pub async fn create_activity(
     request: HttpRequest,
-    shared: web::Data<Shared>,
-    link: web::Data<Link>,
+    worker: web::Data<Worker>,
     payload: web::Payload,
 ) -> Result<HttpResponse, SecError> {
-    let user = saler(&request, &shared)?;
+    let Worker { shared, link, .. } = &**worker;
+    let user = saler(&request, shared)?;
     let (product, terms) = parse_new(&Parameters::of_body(payload, shared.body).await?)?;
-    let id = shared.scheduling.create(&link, &user, product, &terms).await?;
+    let id = shared.scheduling.create(link, &user, product, &terms).await?;
     Ok(success(Made { activity_id: id.0 }))
 }
 
@@ -119,11 +118,11 @@ fn parse_new(sent: &Parameters) -> Result<(CouponId, Terms), ApiError> {
 /// `POST /activity/update`
 pub async fn update_activity(
     request: HttpRequest,
-    shared: web::Data<Shared>,
-    link: web::Data<Link>,
+    worker: web::Data<Worker>,
     payload: web::Payload,
 ) -> Result<HttpResponse, SecError> {
-    let user = saler(&request, &shared)?;
+    let Worker { shared, link, .. } = &**worker;
+    let user = saler(&request, shared)?;
     let sent = Parameters::of_body(payload, shared.body).await?;
     let id = ActivityId(sent.required("activity_id")?.number(1..=u32::MAX)?);
     let product = sent.optional("product_id")?.map(|sent| sent.number(1..=u64::MAX)).transpose()?;
@@ -133,9 +132,9 @@ pub async fn update_activity(
         return Err(ApiError::bad_request("activity_id: nothing is said that could be changed.").into());
     }
     if let Some(product) = product {
-        stays_with(&shared, &user, id, CouponId(product)).await?;
+        stays_with(shared, &user, id, CouponId(product)).await?;
     }
-    shared.scheduling.update(&link, &user, id, |terms| wanted.over(terms).map_err(SecError::from)).await?;
+    shared.scheduling.update(link, &user, id, |terms| wanted.over(terms).map_err(SecError::from)).await?;
     Ok(success(Made { activity_id: id.0 }))
 }
 
@@ -153,18 +152,15 @@ async fn stays_with(shared: &Shared, user: &User, id: ActivityId, product: Coupo
 }
 
 /// `GET /activity/list?page=`
-pub async fn list_activities(
-    request: HttpRequest,
-    shared: web::Data<Shared>,
-    link: web::Data<Link>,
-) -> Result<HttpResponse, SecError> {
-    let user = saler(&request, &shared)?;
+pub async fn list_activities(request: HttpRequest, worker: web::Data<Worker>) -> Result<HttpResponse, SecError> {
+    let Worker { shared, link, .. } = &**worker;
+    let user = saler(&request, shared)?;
     let owner = (user.kind == Kind::Saler).then_some(user.id);
     let activities = match rows(page(&request)?) {
         Some((skip, count)) => newest(&shared.db, owner, skip, count).await.map_err(|error| read_failed(&error))?,
         None => Vec::new(),
     };
-    let now_ms = shared.server_ms(&link)?;
+    let now_ms = shared.server_ms(link)?;
     Ok(success(activities.iter().map(|activity| item(activity, now_ms)).collect::<Vec<_>>()))
 }
 

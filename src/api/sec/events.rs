@@ -9,13 +9,12 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use tokio::time::{Instant, interval_at};
 
+use super::Worker;
 use super::envelope::SecError;
 use super::parameters::Parameters;
-use crate::api::Shared;
 use crate::api::error::{ApiError, Code};
 use crate::domain::CouponId;
 use crate::events::{State, Viewer};
-use crate::kv::Link;
 
 /// How often a comment shows proxies, browsers and this service that the other end is still there.
 const COMMENT_EVERY: Duration = Duration::from_secs(15);
@@ -24,11 +23,8 @@ const COMMENT: Bytes = Bytes::from_static(b": still here\n\n");
 const RETRY_MS: std::ops::Range<u32> = 1_000..5_000;
 
 /// `GET /sec/events?product_id=`
-pub async fn show_events(
-    request: HttpRequest,
-    shared: web::Data<Shared>,
-    link: web::Data<Link>,
-) -> Result<HttpResponse, SecError> {
+pub async fn show_events(request: HttpRequest, worker: web::Data<Worker>) -> Result<HttpResponse, SecError> {
+    let Worker { shared, link, .. } = &**worker;
     shared.admission.part(|switches| switches.events).map_err(ApiError::from)?;
     let query = Parameters::of_query(request.query_string())?;
     let product = CouponId(query.required("product_id")?.number(1..=u64::MAX)?);
@@ -39,7 +35,7 @@ pub async fn show_events(
         State::Unknown => return Err(ApiError::unavailable().into()),
     };
     // It is still so, as far as anybody can tell; a page that opens sets its clock by it.
-    let first = match shared.reading(&link) {
+    let first = match shared.reading(link) {
         Ok((connection, _)) => first.at(connection.server_ms()),
         Err(_) => first,
     };

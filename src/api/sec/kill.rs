@@ -4,17 +4,15 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::Shared;
 use super::asking::asking;
 use super::envelope::{SaleCode, SecError, refused_with, success};
 use super::parameters::{Parameter, Parameters};
+use super::{Shared, Worker};
 use crate::api::error::ApiError;
 use crate::api::peer;
 use crate::auth::NANCE_BYTES_MAX;
 use crate::claiming::Outcome;
-use crate::directory::KnownCoupons;
 use crate::domain::{ActivityId, Claim, CouponId, Nth, Phase, Refusal, Seq, Terms, UserId};
-use crate::kv::Link;
 use crate::now_ms;
 
 /// What is asked for. The last three belong to the signed form.
@@ -46,24 +44,23 @@ pub struct Bought {
 /// `POST /sec/kill`
 pub async fn kill(
     request: HttpRequest,
-    shared: web::Data<Shared>,
-    link: web::Data<Link>,
-    known: web::Data<KnownCoupons>,
+    worker: web::Data<Worker>,
     payload: web::Payload,
 ) -> Result<HttpResponse, SecError> {
+    let Worker { shared, known, link, .. } = &**worker;
     let form = Form::parse(&Parameters::of_body(payload, shared.body).await?)?;
-    let asking = asking(&request, &shared, &link, &form).await?;
-    let admitted = shared.admission.claim(asking.customer, || peer::address(&request, &shared), now_ms());
+    let asking = asking(&request, shared, link, &form).await?;
+    let admitted = shared.admission.claim(asking.customer, || peer::address(&request, shared), now_ms());
     admitted.map_err(ApiError::from)?;
     let connection = link.connection().map_err(|_| ApiError::unavailable())?;
-    asking.once(&shared, &connection).await?;
-    if !shared.directory.has_coupon(&known, &connection, form.product).await? {
+    asking.once(shared, &connection).await?;
+    if !shared.directory.has_coupon(known, &connection, form.product).await? {
         return Err(refusal(Refusal::NoSuchCoupon));
     }
-    match shared.claiming.claim(&link, form.product, asking.customer, form.nth).await {
-        Outcome::Claimed(claim) => Ok(success(bought(&shared, &claim, claim.claimed_at_ms()))),
+    match shared.claiming.claim(link, form.product, asking.customer, form.nth).await {
+        Outcome::Claimed(claim) => Ok(success(bought(shared, &claim, claim.claimed_at_ms()))),
         Outcome::Already(claim) => {
-            let bought = bought(&shared, &claim, shared.server_ms(&link).unwrap_or(claim.claimed_at_ms()));
+            let bought = bought(shared, &claim, shared.server_ms(link).unwrap_or(claim.claimed_at_ms()));
             Ok(refused_with(SaleCode::Bought, "You have bought it already.", bought))
         }
         Outcome::Refused(refused) => Err(refusal(refused)),

@@ -16,11 +16,11 @@ mod utc;
 
 use actix_web::{HttpRequest, HttpResponse};
 
-use super::Shared;
 use super::error::{ApiError, Code};
 use super::openapi::sales as of;
 use super::route::Path;
 use super::session::session;
+use super::{Shared, Worker};
 use crate::domain::{Kind, Page, User};
 pub(super) use envelope::SecError;
 use parameters::Parameters;

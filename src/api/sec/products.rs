@@ -6,12 +6,11 @@ use utoipa::ToSchema;
 
 use super::envelope::{SecError, success};
 use super::parameters::Parameters;
-use super::{Shared, page, rows, saler};
+use super::{Shared, Worker, page, rows, saler};
 use crate::api::error::{ApiError, read_failed};
 use crate::api::session::session;
 use crate::db::coupons::{NewCoupon, newest};
 use crate::domain::{Amount, Coupon, CouponName, Description, FaceValue};
-use crate::kv::Link;
 
 /// A product exists; there is no other state.
 const EXISTS: u8 = 1;
@@ -33,13 +32,13 @@ pub struct Product {
 /// `POST /product/create`
 pub async fn create_product(
     request: HttpRequest,
-    shared: web::Data<Shared>,
-    link: web::Data<Link>,
+    worker: web::Data<Worker>,
     payload: web::Payload,
 ) -> Result<HttpResponse, SecError> {
-    let saler = saler(&request, &shared)?;
+    let Worker { shared, link, .. } = &**worker;
+    let saler = saler(&request, shared)?;
     let new = parse(&Parameters::of_body(payload, shared.body).await?)?;
-    let id = shared.publishing.create(&link, &saler, &new, shared.saler_coupons_max).await?;
+    let id = shared.publishing.create(link, &saler, &new, shared.saler_coupons_max).await?;
     Ok(success(Made { product_id: id.0 }))
 }
 

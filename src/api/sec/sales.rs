@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 
 use super::envelope::{SecError, enveloped, success, success_bytes};
 use super::parameters::Parameters;
-use super::{Shared, page};
+use super::{Shared, Worker, page};
 use crate::api::error::{ApiError, read_failed};
 use crate::domain::{Activity, ActivityId, CouponId, Phase, Schedule, Status};
 use crate::gate::Doubt;
@@ -75,31 +75,25 @@ impl Sales {
 }
 
 /// `GET /sec/list?page=`
-pub async fn list_sales(
-    request: HttpRequest,
-    shared: web::Data<Shared>,
-    link: web::Data<Link>,
-) -> Result<HttpResponse, SecError> {
+pub async fn list_sales(request: HttpRequest, worker: web::Data<Worker>) -> Result<HttpResponse, SecError> {
+    let Worker { shared, link, .. } = &**worker;
     let skip = page(&request)?.offset(PAGE as u64);
     let Some(skip) = usize::try_from(skip).ok().filter(|skip| *skip < PAGES_MAX * PAGE) else {
         return Ok(success([(); 0]));
     };
-    let body = shared.sales.pages.try_get_with(skip, read_page(&shared, &link, skip)).await;
+    let body = shared.sales.pages.try_get_with(skip, read_page(shared, link, skip)).await;
     Ok(success_bytes(body.map_err(|_| ApiError::unavailable())?))
 }
 
 /// `GET /sec/info?product_id=`
-pub async fn show_sale(
-    request: HttpRequest,
-    shared: web::Data<Shared>,
-    link: web::Data<Link>,
-) -> Result<HttpResponse, SecError> {
+pub async fn show_sale(request: HttpRequest, worker: web::Data<Worker>) -> Result<HttpResponse, SecError> {
+    let Worker { shared, link, .. } = &**worker;
     let query = Parameters::of_query(request.query_string())?;
     let product = CouponId(query.required("product_id")?.number(1..=u64::MAX)?);
     let Some(schedule) = shared.claiming.activities.of(product) else {
         return Ok(success(()));
     };
-    let body = shared.sales.products.try_get_with(product, read_product(&shared, &link, &schedule)).await;
+    let body = shared.sales.products.try_get_with(product, read_product(shared, link, &schedule)).await;
     Ok(success_bytes(body.map_err(|_| ApiError::unavailable())?))
 }
 
