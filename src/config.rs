@@ -61,7 +61,7 @@ pub const SALES_PRODUCT_AGE: Duration = Duration::from_millis(200);
 pub const SALES_PRODUCTS_MAX: u64 = 10_000;
 /// Products whose live units are shown at once.
 pub const EVENT_PRODUCTS_MAX: usize = 1_000;
-/// Users, addresses and names whose attempts are counted at once; about 50 bytes of memory each.
+/// Users, addresses, names and offences of the last minute that are counted at once, of each kind; about 50 bytes of memory each.
 pub const RATE_KEYS_MAX: usize = 900_000;
 /// Blocks of users and addresses that hold; about 60 bytes of memory each.
 pub const BLOCKS_MAX: usize = 100_000;

@@ -85,7 +85,7 @@ impl Refusals {
         Self { db, stock, gate, activities, table, noticed, refused }
     }
 
-    /// Why an attempt of `user` is certain to be refused; `None`: Redis must be asked, if anybody is.
+    /// Why an attempt of `user` is certain to be refused; `None`: only Redis can say, through the gate.
     ///
     /// `schedule` is what the caller knows of the coupon's activities, `now_ms` what he takes Redis' clock to be `now`.
     pub fn refuse(

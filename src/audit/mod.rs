@@ -128,7 +128,7 @@ impl Audit {
         Self::check_conservation(&mut look, &rows_before, &counts, &outbox.by_coupon, &rows_after);
         let outbox = self.read_outbox(&mut look).await?;
         self.check_sold(&mut look, &sold_before, &outbox.by_activity).await?;
-        // Side by side: each waits for Redis and MySQL in turn.
+        // Side by side, because each mostly waits for Redis or MySQL; neither depends on what the other sees.
         let mut holds = Look::default();
         tokio::try_join!(self.check_rows_are_held(&mut look), self.check_holds_are_known(&mut holds))?;
         look.findings.append(&mut holds.findings);

@@ -57,7 +57,7 @@ pub struct AdmissionFigures {
     /// Attempts that found no place to be counted in.
     pub uncounted: u64,
     pub blocks: u64,
-    /// Users, addresses and names that are counted.
+    /// Users, addresses and names that are counted; those who were too fast in the last minute once more.
     pub keys: u64,
 }
 
