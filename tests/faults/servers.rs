@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// How long a server may take to start, or to die.
-const START_WAIT: Duration = Duration::from_secs(60);
+pub const START_WAIT: Duration = Duration::from_secs(60);
 /// Signs tokens in these tests.
 pub const SECRET: &str = "a secret of the fault suite that is long enough to be one";
 pub const DATABASE: &str = "couponrush";
@@ -116,22 +116,25 @@ impl Redis {
     /// Starts it with the data that it has, and waits until it answers.
     pub async fn restart(&mut self) {
         self.process.start(&[]);
-        until("Redis answers", || async { self.connect().await.is_some() }).await;
+        until("Redis answers", || async { self.connect(Duration::from_secs(1)).await.is_some() }).await;
     }
 
-    /// A connection past the proxies; `None` while it does not answer.
-    pub async fn connect(&self) -> Option<redis::aio::MultiplexedConnection> {
+    /// A connection past the proxies; `None` where it does not answer in time.
+    pub async fn connect(&self, wait: Duration) -> Option<redis::aio::MultiplexedConnection> {
         let client = redis::Client::open(self.url(self.port)).expect("the URL is good");
-        let connecting = client.get_multiplexed_async_connection();
-        let mut connection = tokio::time::timeout(Duration::from_secs(1), connecting).await.ok()?.ok()?;
-        let ping = redis::cmd("PING");
-        let ping = tokio::time::timeout(Duration::from_secs(1), ping.query_async::<String>(&mut connection));
-        ping.await.ok()?.ok().map(|_| connection)
+        // By itself the library gives up after half a second, for which a busy machine may stand still.
+        let config =
+            redis::AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(Some(START_WAIT));
+        let connecting = async {
+            let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+            redis::cmd("PING").query_async::<String>(&mut connection).await.map(|_| connection)
+        };
+        tokio::time::timeout(wait, connecting).await.ok()?.ok()
     }
 
     /// What it answers to a command; it must be there.
     pub async fn call<T: redis::FromRedisValue>(&self, cmd: &redis::Cmd) -> T {
-        let mut connection = self.connect().await.expect("Redis answers");
+        let mut connection = self.connect(START_WAIT).await.expect("Redis answers");
         cmd.query_async(&mut connection).await.unwrap_or_else(|error| panic!("{error}"))
     }
 

@@ -17,7 +17,7 @@ use crate::clients::{Crowd, Customer, Offer};
 use crate::history::{Backlog, Change, Coupon, Number, Outcome, Recorder, Sale, Sample, What};
 use crate::mysql;
 use crate::proxy::{Mode, Proxy};
-use crate::servers::{MariaDb, Process, Redis, SECRET, free_address, until};
+use crate::servers::{MariaDb, Process, Redis, SECRET, START_WAIT, free_address, until};
 use crate::stores::{self, Settled};
 
 const CUSTOMERS: usize = 2_000;
@@ -284,7 +284,7 @@ impl World {
         self.recorder.note(What::Healed);
         Arc::clone(&self.crowd).claim_all().await;
         self.until_the_outbox_is_empty().await;
-        let connection = self.redis.connect().await.expect("Redis answers");
+        let connection = self.redis.connect(START_WAIT).await.expect("Redis answers");
         let redis = stores::read_all(connection, &COUPONS).await;
         Settled { redis, mysql: mysql::read_all(&self.mariadb.root_url()).await }
     }

@@ -10,6 +10,8 @@ use diesel::sql_types::{Bigint, Text};
 use diesel_async::{AsyncConnection, AsyncMysqlConnection, RunQueryDsl, SimpleAsyncConnection};
 use redis::FromRedisValue;
 
+use super::DEADLINE;
+
 /// Where a test's data is. A clone is the same place.
 #[derive(Clone)]
 pub struct Stores {
@@ -40,8 +42,7 @@ impl Stores {
     /// Takes the database and the keys away.
     pub async fn remove(&self) {
         execute(&self.server_url, &format!("DROP DATABASE IF EXISTS {}", self.database)).await;
-        let Ok(client) = redis::Client::open(self.redis_url.as_str()) else { return };
-        let Ok(mut connection) = client.get_multiplexed_async_connection().await else { return };
+        let Ok(mut connection) = self.plain_redis().await else { return };
         let mut cursor = 0_u64;
         loop {
             let mut scan = redis::cmd("SCAN");
@@ -136,9 +137,15 @@ impl Stores {
 
     /// What Redis answers to a command.
     pub async fn redis<T: FromRedisValue>(&self, cmd: &redis::Cmd) -> T {
-        let client = redis::Client::open(self.redis_url.as_str()).expect("the URL is good");
-        let mut connection = client.get_multiplexed_async_connection().await.expect("Redis answers");
+        let mut connection = self.plain_redis().await.expect("Redis answers");
         cmd.query_async(&mut connection).await.expect("Redis does it")
+    }
+
+    /// A connection that waits: by itself the library gives up after half a second, for which a busy machine may stand still.
+    async fn plain_redis(&self) -> redis::RedisResult<redis::aio::MultiplexedConnection> {
+        let config = redis::AsyncConnectionConfig::new();
+        let config = config.set_connection_timeout(Some(DEADLINE)).set_response_timeout(Some(DEADLINE));
+        redis::Client::open(self.redis_url.as_str())?.get_multiplexed_async_connection_with_config(&config).await
     }
 }
 
