@@ -17,7 +17,8 @@
 -- ARGV[3] claims that the outbox may hold
 -- ARGV[4] not after, ms of this server's clock: past it the callers have stopped waiting
 -- ARGV[5] how many questions follow: what is asked for, and what the callers know of it
--- ARGV[6...] four of each question:
+-- ARGV[6] which of them each attempt asks: a letter each, 'A' for the first
+-- ARGV[7...] four of each question:
 --         coupon id
 --         which of his claims the user means to hold after this; 0: one more than he holds
 --         the revision of the coupon's activities that the caller knows; 0: none
@@ -30,28 +31,29 @@
 --         claims a second, 0: no limit
 --         claims in all, 0: no limit
 --         claims a user may hold of the coupon
--- and then two of each attempt:
---         which question, from 1
+-- and then one of each attempt:
 --         user id
 --
--- Replies: one an attempt, in their order; only `claimed` has changed anything:
---   {'claimed', `seq:entry:activity`, nth, how many claims the entry holds}
---   {'already', `seq:entry:activity`, nth, 1 while the entry is in the outbox, else 0}
---   {'sold-out'}  {'not-on-sale'}  {'disabled'}  {'not-started'}  {'ended'}  {'try-again'}
---   {'stale'}        the coupon's activities have changed since the caller read them
---   {'missing'}      no such coupon here, though the caller knows its id: the shard has lost something
---   {'not-loaded'}   `live` is another
---   {'too-late'}     `not after` has passed
---   {'backlog'}      the outbox is full
---   an error         of this attempt; it has changed nothing where it is `OOM`
+-- Replies: one text an attempt, in their order; only `claimed` has changed anything:
+--   claimed:seq:entry:activity:nth:n   the entry holds n claims
+--   already:seq:entry:activity:nth:n   n is 1 while the entry is in the outbox, else 0
+--   seq:entry:activity                 the same, of the user's first claim, whose entry is gone: the field as it is
+--   sold-out  not-on-sale  disabled  not-started  ended  try-again
+--   stale        the coupon's activities have changed since the caller read them
+--   missing      no such coupon here, though the caller knows its id: the shard has lost something
+--   not-loaded   `live` is another
+--   too-late     `not after` has passed
+--   backlog      the outbox is full
+--   an error     of this attempt; it has changed nothing where it is `OOM`
 --
--- Numbers are slow to turn into text, by Lua and by Redis: what comes as text stays text.
+-- Each argument, and each element of a reply, costs Redis a part of a microsecond; and numbers are slow to turn into text: what
+-- comes as text stays text.
 
 -- A local name is cheaper than a look-up in a table for each call.
-local call, format = redis.call, string.format
+local call, format, byte = redis.call, string.format, string.byte
 
 -- Where each question's keys and arguments begin, and the attempts'.
-local key_of, arg_of, key, arg = {}, {}, 4, 6
+local key_of, arg_of, key, arg = {}, {}, 4, 7
 for at = 1, tonumber(ARGV[5]) do
   key_of[at], arg_of[at] = key, arg
   if ARGV[arg + 3] == '0' then
@@ -67,7 +69,7 @@ local second, now = tonumber(time[1]), time[1] * 1000 + time[2] / 1000
 local refusal = call('GET', KEYS[1]) ~= ARGV[1] and 'not-loaded' or now > tonumber(ARGV[4]) and 'too-late'
 if refusal then
   for at = 1, attempts do
-    replies[at] = {refusal}
+    replies[at] = refusal
   end
   return replies
 end
@@ -122,11 +124,15 @@ end
 
 local function already(held, nth)
   entries = entries or call('XLEN', KEYS[2])
-  if entries == 0 then
-    return {'already', held, nth, 0}
+  local waiting = 0
+  if entries > 0 then
+    local entry = string.match(held, ':(.-):')
+    waiting = #call('XRANGE', KEYS[2], entry, entry)
   end
-  local entry = string.match(held, ':(.-):')
-  return {'already', held, nth, #call('XRANGE', KEYS[2], entry, entry)}
+  if waiting == 0 and nth == '1' then
+    return held
+  end
+  return format('already:%s:%s:%d', held, nth, waiting)
 end
 
 -- Decides an attempt. Nothing is written, and nothing is said of one that is granted.
@@ -134,7 +140,7 @@ local function decide(at, holder, question, user)
   local coupon, arg = KEYS[key_of[question]], arg_of[question]
   local amount = amount_of(coupon)
   if not amount then
-    return {'missing'}
+    return 'missing'
   end
   local id, wanted, revision = ARGV[arg], ARGV[arg + 1], revisions[coupon]
   local activity = revision and ARGV[arg + 3] ~= '0' and ARGV[arg + 3] or '0'
@@ -162,37 +168,37 @@ local function decide(at, holder, question, user)
       following = call('HGET', holder, field)
     end
     if not stale and number > (activity ~= '0' and tonumber(ARGV[arg + 10]) or 1) then
-      return already(held, number - 1)
+      return already(held, format('%d', number - 1))
     end
   end
 
   local sold
   if revision then
     if stale then
-      return {'stale'}
+      return 'stale'
     end
     if activity == '0' then
-      return {'not-on-sale'}
+      return 'not-on-sale'
     end
     local status = ARGV[arg + 4]
     if status ~= '0' then
-      return {status == '1' and 'disabled' or 'sold-out'}
+      return status == '1' and 'disabled' or 'sold-out'
     end
     if second < tonumber(ARGV[arg + 5]) then
-      return {'not-started'}
+      return 'not-started'
     end
     if second >= tonumber(ARGV[arg + 6]) then
-      return {'ended'}
+      return 'ended'
     end
     if ARGV[arg + 7] ~= '1' then
-      return {'try-again'}
+      return 'try-again'
     end
     sold = activity_at(KEYS[key_of[question] + 2])
     if ARGV[arg + 8] ~= '0' and sold.in_second >= tonumber(ARGV[arg + 8]) then
-      return {'try-again'}
+      return 'try-again'
     end
     if ARGV[arg + 9] ~= '0' and sold.sold >= tonumber(ARGV[arg + 9]) then
-      return {'sold-out'}
+      return 'sold-out'
     end
   end
 
@@ -203,12 +209,12 @@ local function decide(at, holder, question, user)
   else
     seq = call('LINDEX', KEYS[key_of[question] + 1], holes[coupon])
     if not seq then
-      return {'sold-out'}
+      return 'sold-out'
     end
   end
   room = room or tonumber(ARGV[3]) - tonumber(call('GET', KEYS[3]) or 0)
   if room <= granted then
-    return {'backlog'}
+    return 'backlog'
   end
 
   if granted == 0 then
@@ -247,10 +253,11 @@ local function write()
     return
   end
   call('INCRBY', KEYS[3], granted)
+  local count = format(':%d', granted)
   for at = 1, granted do
     local held = seqs[at] .. ':' .. entry .. ':' .. activity_ids[at]
     call('HSET', holders[at], fields[at], held)
-    replies[whose[at]] = {'claimed', held, nths[at], granted}
+    replies[whose[at]] = 'claimed:' .. held .. ':' .. nths[at] .. count
   end
   for coupon, count in pairs(counts) do
     call('HSET', coupon, 'claimed', count)
@@ -281,7 +288,7 @@ for at = 1, attempts do
     write()
   end
   -- What breaks one attempt (a key of another type) must break no other.
-  local done, reply = pcall(decide, at, holder, tonumber(ARGV[arg + 2 * at - 2]), ARGV[arg + 2 * at - 1])
+  local done, reply = pcall(decide, at, holder, byte(ARGV[6], at) - 64, ARGV[arg + at - 1])
   if not done then
     replies[at] = error_of(reply)
   elseif reply then

@@ -6,8 +6,8 @@
 -- ARGV[1] what `live` must be
 -- ARGV[2] prefix of coupon keys   ARGV[3] prefix of holes keys, on this shard
 -- ARGV[4] how many pages
--- ARGV[5...] two of each page: how many to skip, how many to give
--- and then one of each who asks: which page, from 1
+-- ARGV[5] which of them each asks for: a letter each, 'A' for the first
+-- ARGV[6...] two of each page: how many to skip, how many to give
 --
 -- Replies: one to each who asks, in their order:
 --   {'page', id, name, face value, description, scheduled, amount, claimed, holes, id, ...}
@@ -33,11 +33,11 @@ local pages, replies, count = {}, {}, tonumber(ARGV[4])
 for at = 1, count do
   pages[at] = {'not-loaded'}
   if loaded then
-    local done, page = pcall(page_of, KEYS[at + 1], ARGV[2 * at + 3], ARGV[2 * at + 4])
+    local done, page = pcall(page_of, KEYS[at + 1], ARGV[2 * at + 4], ARGV[2 * at + 5])
     pages[at] = done and page or {err = type(page) == 'table' and page.err or tostring(page)}
   end
 end
-for at = 5 + 2 * count, #ARGV do
-  replies[#replies + 1] = pages[tonumber(ARGV[at])]
+for at = 1, #ARGV[5] do
+  replies[at] = pages[string.byte(ARGV[5], at) - 64]
 end
 return replies

@@ -7,9 +7,10 @@
 mod lists;
 mod units;
 
+use std::str::FromStr;
 use std::time::Duration;
 
-use crate::domain::{Activity, ActivityId, Claim, Coupon, CouponId, EntryId, Nth, Refusal, Seq, UserId};
+use crate::domain::{Activity, ActivityId, Claim, Coupon, CouponId, EntryId, Epoch, Nth, Refusal, Seq, UserId};
 use crate::kv::{Case, Command, Connection, Keys, KvError, Live, Question, Reply, Script};
 
 /// How far Redis' clock may have been measured wrong before a claim is refused as too late: what an unknown outcome may
@@ -184,14 +185,7 @@ impl Stock {
             not_after: not_after(connection, wait),
         };
         let reply = connection.eval_together(&case, wait).await?;
-        let claim = || {
-            let (seq, entry, activity) = held(reply.text(1)?)?;
-            let Attempt { coupon, user, .. } = *attempt;
-            Ok::<_, KvError>(Claim { coupon, user, entry, seq, activity, epoch: live.epoch, nth: reply.number(2)? })
-        };
         Ok(match reply.word() {
-            "claimed" => Taken::Claimed { claim: claim()?, entry_claims: reply.number(3)? },
-            "already" => Taken::Already { claim: claim()?, pending: reply.number::<u8>(3)? > 0 },
             "sold-out" => Taken::Refused(Refusal::SoldOut),
             "not-on-sale" => Taken::Refused(Refusal::NotOnSale),
             "disabled" => Taken::Refused(Refusal::Disabled),
@@ -203,7 +197,7 @@ impl Stock {
             "not-loaded" => Taken::NotLoaded,
             "too-late" => Taken::TooLate,
             "backlog" => Taken::Backlog,
-            _ => return Err(KvError::Unreadable),
+            text => granted_or_held(text, attempt, live.epoch)?,
         })
     }
 
@@ -289,16 +283,51 @@ fn not_after(connection: &Connection, wait: Duration) -> u64 {
     connection.server_ms() + u64::try_from(wait.as_millis()).unwrap_or(0) + NOT_AFTER_GRACE_MS
 }
 
-fn entry(text: &str) -> Result<EntryId, KvError> {
-    text.parse().map_err(|_| KvError::Unreadable)
+/// What the script replies of a claim: `claimed:` or `already:`, the holder's field, `nth` and what is said of the entry; or the
+/// field alone, of a first claim that is stored.
+fn granted_or_held(text: &str, attempt: &Attempt<'_>, epoch: Epoch) -> Result<Taken, KvError> {
+    let (said, rest) = match text.split_once(':') {
+        Some((said @ ("claimed" | "already"), rest)) => (said, rest),
+        _ => ("held", text),
+    };
+    let mut parts = rest.split(':');
+    let (seq, entry, activity) = field(&mut parts)?;
+    let nth = if said == "held" { 1 } else { part(&mut parts)? };
+    let claim = Claim { coupon: attempt.coupon, user: attempt.user, entry, seq, activity, epoch, nth };
+    Ok(match said {
+        "claimed" => Taken::Claimed { claim, entry_claims: part(&mut parts)? },
+        "already" => Taken::Already { claim, pending: part::<u8>(&mut parts)? > 0 },
+        _ => Taken::Already { claim, pending: false },
+    })
 }
 
 /// A field of a holder: `seq:entry:activity`.
-fn held(text: &str) -> Result<(Seq, EntryId, ActivityId), KvError> {
-    let mut parts = text.splitn(3, ':');
-    let mut next = || parts.next().ok_or(KvError::Unreadable);
-    let seq = next()?.parse().map_err(|_| KvError::Unreadable)?;
-    let entry = entry(next()?)?;
-    let activity = next()?.parse().map_err(|_| KvError::Unreadable)?;
-    Ok((seq, entry, activity))
+fn field<'a>(parts: &mut impl Iterator<Item = &'a str>) -> Result<(Seq, EntryId, ActivityId), KvError> {
+    Ok((part(parts)?, part(parts)?, part(parts)?))
+}
+
+fn part<'a, T: FromStr>(parts: &mut impl Iterator<Item = &'a str>) -> Result<T, KvError> {
+    parts.next().and_then(|part| part.parse().ok()).ok_or(KvError::Unreadable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_is_read_as_granted_as_held_and_as_the_field_alone() {
+        let attempt = Attempt::new(CouponId(7), UserId(8));
+        let read = |text| granted_or_held(text, &attempt, Epoch(2));
+        let claim = |nth| {
+            let (entry, activity) = (EntryId { ms: 90, counter: 1 }, ActivityId(4));
+            Claim { coupon: CouponId(7), user: UserId(8), entry, seq: 5, activity, epoch: Epoch(2), nth }
+        };
+        assert_eq!(read("claimed:5:90-1:4:3:16").ok(), Some(Taken::Claimed { claim: claim(3), entry_claims: 16 }));
+        assert_eq!(read("already:5:90-1:4:3:1").ok(), Some(Taken::Already { claim: claim(3), pending: true }));
+        assert_eq!(read("already:5:90-1:4:2:0").ok(), Some(Taken::Already { claim: claim(2), pending: false }));
+        assert_eq!(read("5:90-1:4").ok(), Some(Taken::Already { claim: claim(1), pending: false }));
+        for text in ["", "claimed", "claimed:5:90-1:4", "already:5:90-1:4:1", "5", "5:90-1", "5:90:4", "x:90-1:4"] {
+            assert!(matches!(read(text), Err(KvError::Unreadable)), "{text:?}");
+        }
+    }
 }

@@ -8,7 +8,7 @@ use redis::Value;
 use super::KvError;
 use super::frame::{Head, Scan, head};
 
-/// An array: a script's reply, whose first element is a word, or what a plain command gives.
+/// An array: a script's reply, whose first element is a word, or what a plain command gives. A text counts as an array of one.
 #[derive(Debug)]
 pub struct Reply {
     bytes: Vec<u8>,
@@ -28,7 +28,7 @@ impl Reply {
     /// Reads a script's reply.
     ///
     /// # Errors
-    /// What Redis said instead, or [`KvError::Unreadable`] where it is not an array that begins with a text.
+    /// What Redis said instead, or [`KvError::Unreadable`] where it is neither a text nor an array that begins with one.
     pub(super) fn new(bytes: Vec<u8>) -> Result<Self, KvError> {
         Self::array(bytes).and_then(|reply| match reply.parts.first() {
             Some(Part::Text(_)) => Ok(reply),
@@ -36,10 +36,10 @@ impl Reply {
         })
     }
 
-    /// Reads any array.
+    /// Reads any array, or a text.
     ///
     /// # Errors
-    /// What Redis said instead, or [`KvError::Unreadable`] where it is not an array.
+    /// What Redis said instead, or [`KvError::Unreadable`] where it is neither.
     pub(super) fn array(bytes: Vec<u8>) -> Result<Self, KvError> {
         if bytes.first() == Some(&b'-') {
             value(&bytes)?;
@@ -94,9 +94,13 @@ impl Reply {
     }
 }
 
-/// The elements of an array; `None` where `bytes` are not one.
+/// The elements of an array, or a text as one; `None` where `bytes` are neither.
 fn parts(bytes: &[u8]) -> Option<Vec<Part>> {
-    let (Head::Array(count), mut at) = head(bytes).ok()?? else { return None };
+    let (count, mut at) = match head(bytes).ok()?? {
+        (Head::Array(count), line) => (count, line),
+        (Head::Text(Some(_)), _) => (1, 0),
+        _ => return None,
+    };
     let mut parts = Vec::with_capacity(count);
     for _ in 0..count {
         let rest = &bytes[at..];
@@ -155,6 +159,12 @@ mod tests {
     }
 
     #[test]
+    fn a_text_is_an_array_of_one() {
+        let reply = Reply::new(b"$8\r\nsold-out\r\n".to_vec()).expect("a text");
+        assert_eq!((reply.word(), reply.parts(), reply.text(1).is_err()), ("sold-out", 0, true));
+    }
+
+    #[test]
     fn a_number_out_of_its_range_is_not_one() {
         let reply = Reply::new(b"*3\r\n$1\r\nx\r\n:-1\r\n$3\r\n256\r\n".to_vec()).expect("an array");
         assert!(reply.number::<u32>(1).is_err() && reply.number::<u8>(2).is_err());
@@ -162,7 +172,7 @@ mod tests {
 
     #[test]
     fn what_no_script_replies_is_unreadable_and_an_error_says_what_happened() {
-        for bytes in [&b"*0\r\n"[..], b"*-1\r\n", b"*1\r\n:1\r\n", b"+OK\r\n", b":1\r\n", b"$1\r\nx\r\n"] {
+        for bytes in [&b"*0\r\n"[..], b"*-1\r\n", b"*1\r\n:1\r\n", b"+OK\r\n", b":1\r\n", b"$-1\r\n"] {
             assert!(matches!(Reply::new(bytes.to_vec()), Err(KvError::Unreadable)), "{bytes:?}");
         }
         let error = |bytes: &[u8]| Reply::new(bytes.to_vec()).expect_err("it is an error");

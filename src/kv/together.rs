@@ -9,12 +9,15 @@ use super::{Command, Script};
 /// Cases of one call at most: Redis does nothing else meanwhile.
 pub const CASES_MAX: usize = 32;
 
+/// Of the first question; those of all that there may be are ASCII.
+const FIRST_LETTER: u8 = b'A';
+
 /// Tells one question of a script from another; equal ones are the same question.
 pub type Question = [u64; 3];
 
 /// One case of a script's call: what it has in common with all the others, what it asks, and what is its own. Each adds keys
-/// and arguments. All that is in common comes first; then how many questions there are, as an argument; then all questions; and
-/// then each case's own, begun by an argument that says which question it asks, counted from 1.
+/// and arguments. All that is in common comes first; then how many questions there are, and which of them each case asks, a letter
+/// each from `A` on, as two arguments; then all questions; and then each case's own.
 pub trait Case {
     const SCRIPT: Script;
 
@@ -39,10 +42,11 @@ struct Part {
 pub(super) struct Together {
     script: Script,
     common_is: String,
-    /// The ticket of the first case, and how many there are.
+    /// The ticket of the first case.
     pub(super) first: u64,
-    pub(super) cases: usize,
     asked: Vec<Question>,
+    /// The letter of the question that each case asks.
+    letters: Vec<u8>,
     common: Part,
     questions: Part,
     own: Part,
@@ -59,37 +63,41 @@ impl Together {
     pub(super) fn new<C: Case>(case: &C, first: u64) -> Self {
         let mut common = Part::new();
         case.write_common(&mut common.keys, &mut common.arguments);
-        let (common_is, asked) = (case.common().to_owned(), Vec::new());
+        let (common_is, asked, letters) = (case.common().to_owned(), Vec::new(), Vec::new());
         let (script, questions, own) = (C::SCRIPT, Part::new(), Part::new());
-        Self { script, common_is, first, cases: 0, asked, common, questions, own }
+        Self { script, common_is, first, asked, letters, common, questions, own }
     }
 
     /// Whether one more case may join.
     pub(super) fn takes<C: Case>(&self, case: &C) -> bool {
-        self.cases < CASES_MAX && self.script == C::SCRIPT && self.common_is == case.common()
+        self.cases() < CASES_MAX && self.script == C::SCRIPT && self.common_is == case.common()
+    }
+
+    /// How many cases there are.
+    pub(super) fn cases(&self) -> usize {
+        self.letters.len()
     }
 
     /// Adds a case.
     pub(super) fn add(&mut self, case: &impl Case) {
-        self.cases += 1;
         let question = case.question();
         let place = self.asked.iter().position(|asked| *asked == question).unwrap_or_else(|| {
             self.asked.push(question);
             case.write_question(&mut self.questions.keys, &mut self.questions.arguments);
             self.asked.len() - 1
         });
-        self.own.arguments.arg(place + 1);
+        self.letters.push(FIRST_LETTER + u8::try_from(place).expect("there are no more questions than cases"));
         case.write_own(&mut self.own.keys, &mut self.own.arguments);
     }
 
     /// Appends the whole call to `buffer`.
     pub(super) fn write_to(&self, buffer: &mut Vec<u8>) {
         let Self { common, questions, own, .. } = self;
-        let mut count = Command::begin(0, &[]);
-        count.arg(self.asked.len());
+        let mut asked = Command::begin(0, &[]);
+        asked.arg(self.asked.len()).arg(self.letters.as_slice());
         self.script.write_call(
             &[&common.keys, &questions.keys, &own.keys],
-            &[&common.arguments, &count, &questions.arguments, &own.arguments],
+            &[&common.arguments, &asked, &questions.arguments, &own.arguments],
             buffer,
         );
     }
@@ -139,7 +147,7 @@ mod tests {
         together.write_to(&mut written);
 
         let mut call = Script::Claim.call(&["k-common", "k-[1, 2, 3]", "k-[1, 2, 4]", "k-ann", "k-bob", "k-cid"]);
-        call.arg(&["a-common", "2", "a-[1, 2, 3]", "a-[1, 2, 4]", "1", "a-ann", "2", "a-bob", "1", "a-cid"]);
+        call.arg(&["a-common", "2", "ABA", "a-[1, 2, 3]", "a-[1, 2, 4]", "a-ann", "a-bob", "a-cid"]);
         let mut expected = Vec::new();
         call.write_to(&mut expected);
         assert_eq!(String::from_utf8(written), String::from_utf8(expected));

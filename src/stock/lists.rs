@@ -176,7 +176,7 @@ fn held_by(holder: &Reply) -> Result<Vec<(EntryId, Held)>, KvError> {
         let field = holder.text(at)?;
         let id = field.split_once(':').map_or(field, |(id, _)| id);
         let coupon = CouponId(id.parse().map_err(|_| KvError::Unreadable)?);
-        claims.push((coupon, super::held(holder.text(at + 1)?)?.1));
+        claims.push((coupon, super::field(&mut holder.text(at + 1)?.split(':'))?.1));
     }
     claims.sort_unstable();
     let latest = |of_one: &[(CouponId, EntryId)]| {

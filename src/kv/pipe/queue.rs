@@ -61,7 +61,7 @@ impl Queue {
     /// Puts the call that others may join behind all others: nobody joins it any more.
     pub(super) fn close_together(&mut self) {
         if let Some(together) = self.together.take() {
-            self.call(together.first).shared_by = together.cases;
+            self.call(together.first).shared_by = together.cases();
             self.put(|buffer| together.write_to(buffer));
         }
     }

@@ -216,10 +216,7 @@ fn joined(shared: &str, cases: &[&str]) -> Vec<u8> {
     let mut keys = vec!["live".to_owned(), "asked".to_owned()];
     keys.extend(cases.iter().map(|case| format!("key-{case}")));
     let mut command = Script::Claim.call(&keys);
-    command.arg(shared).arg(1).arg("what");
-    for case in cases {
-        command.arg(1).arg(*case);
-    }
+    command.arg(shared).arg(1).arg("A".repeat(cases.len())).arg("what").arg(cases);
     let mut packed = Vec::new();
     command.write_to(&mut packed);
     packed
