@@ -7,6 +7,7 @@ use futures_util::TryStreamExt;
 
 use super::in_mysql::CouponRow;
 use super::{Audit, AuditError, Look};
+use crate::db::Connection as Mysql;
 use crate::db::claim_rows::{self, Which};
 use crate::domain::{ActivityId, Claim, CouponId, Epoch, UserId};
 use crate::kv::{Keys, KvError};
@@ -162,6 +163,7 @@ impl Audit {
 
     /// Every hold in Redis is a row, or in the outbox.
     pub(super) async fn check_holds_are_known(&self, look: &mut Look) -> Result<(), AuditError> {
+        let mut mysql = self.db.connect_alone().await?;
         let mut cursor = 0_u64;
         loop {
             let mut scan = redis::cmd("SCAN");
@@ -170,7 +172,7 @@ impl Audit {
             let (next, keys): (u64, Vec<String>) = redis::from_redis_value(reply).map_err(|_| KvError::Unreadable)?;
             let holds = self.read_holds(look, &keys).await?;
             for holds in holds.chunks(BATCH) {
-                self.check_holds(look, holds).await?;
+                self.check_holds(look, &mut mysql, holds).await?;
             }
             if next == 0 {
                 return Ok(());
@@ -201,8 +203,8 @@ impl Audit {
         Ok(holds)
     }
 
-    async fn check_holds(&self, look: &mut Look, holds: &[Claim]) -> Result<(), AuditError> {
-        let missing = self.not_rows(holds).await?;
+    async fn check_holds(&self, look: &mut Look, mysql: &mut Mysql, holds: &[Claim]) -> Result<(), AuditError> {
+        let missing = not_rows(mysql, holds).await?;
         if missing.is_empty() {
             return Ok(());
         }
@@ -220,21 +222,21 @@ impl Audit {
             }
         }
         // Not in the outbox: it must have become a row meanwhile.
-        for claim in self.not_rows(&gone).await? {
+        for claim in not_rows(mysql, &gone).await? {
             let subject = format!("user {} of coupon {}", claim.user, claim.coupon);
             look.find("I2 nothing lost", subject, format!("holds seq {} in Redis only", claim.seq));
             look.only_in_redis.push(claim);
         }
         Ok(())
     }
+}
 
-    async fn not_rows(&self, holds: &[Claim]) -> Result<Vec<Claim>, AuditError> {
-        let mut connection = self.db.connect_alone().await?;
-        let rows = claim_rows::meeting(&mut connection, holds).await.map_err(AuditError::Read)?;
-        let rows: HashMap<_, _> = rows.iter().map(|row| ((row.coupon, row.seq), row)).collect();
-        let known = |hold: &&Claim| rows.get(&(hold.coupon, hold.seq)).is_some_and(|row| row.is_same_grant(hold));
-        Ok(holds.iter().filter(|hold| !known(hold)).copied().collect())
-    }
+/// Those that MySQL does not have.
+async fn not_rows(mysql: &mut Mysql, holds: &[Claim]) -> Result<Vec<Claim>, AuditError> {
+    let rows = claim_rows::of_units(mysql, holds).await.map_err(AuditError::Read)?;
+    let rows: HashMap<_, _> = rows.iter().map(|row| ((row.coupon, row.seq), row)).collect();
+    let known = |hold: &&Claim| rows.get(&(hold.coupon, hold.seq)).is_some_and(|row| row.is_same_grant(hold));
+    Ok(holds.iter().filter(|hold| !known(hold)).copied().collect())
 }
 
 /// The claims of an outbox entry; the text of what is none.

@@ -35,7 +35,7 @@ struct Row {
     claimed_at: u64,
 }
 
-/// Claims that one statement of [`meeting`] asks for: MariaDB weighs its keys for so many values only (`optimizer_max_sel_args`,
+/// Claims that one statement of [`meeting`] or [`of_units`] asks for: MariaDB weighs its keys for so many values only (`optimizer_max_sel_args`,
 /// 16,000), and a claim has five.
 const MEETING_MAX: usize = 1_000;
 
@@ -101,19 +101,32 @@ pub async fn holders<'a>(
 pub async fn meeting(connection: &mut Connection, claims: &[Claim]) -> QueryResult<Vec<Claim>> {
     let mut found = Vec::new();
     for claims in claims.chunks(MEETING_MAX) {
-        let units = claims.iter().map(|claim| format!("({},{})", claim.coupon, claim.seq));
         let holds = claims.iter().map(|claim| format!("({},{},{})", claim.user, claim.coupon, claim.nth));
-        let rows: Vec<Row> = diesel::sql_query(format!(
-            "SELECT {COLUMNS} FROM claims WHERE (coupon_id, seq) IN ({}) \
-             UNION SELECT {COLUMNS} FROM claims WHERE (user_id, coupon_id, nth) IN ({})",
-            list(units),
-            list(holds)
-        ))
-        .load(connection)
-        .await?;
-        found.extend(rows.into_iter().map(Claim::from));
+        let by_hold = format!("SELECT {COLUMNS} FROM claims WHERE (user_id, coupon_id, nth) IN ({})", list(holds));
+        found.extend(read(connection, &format!("{} UNION {by_hold}", by_unit(claims))).await?);
     }
     Ok(found)
+}
+
+/// Stored claims that have the unit of one of `claims`.
+///
+/// # Errors
+/// As MySQL's; reading changes nothing.
+pub async fn of_units(connection: &mut Connection, claims: &[Claim]) -> QueryResult<Vec<Claim>> {
+    let mut found = Vec::new();
+    for claims in claims.chunks(MEETING_MAX) {
+        found.extend(read(connection, &by_unit(claims)).await?);
+    }
+    Ok(found)
+}
+
+fn by_unit(claims: &[Claim]) -> String {
+    let units = claims.iter().map(|claim| format!("({},{})", claim.coupon, claim.seq));
+    format!("SELECT {COLUMNS} FROM claims WHERE (coupon_id, seq) IN ({})", list(units))
+}
+
+async fn read(connection: &mut Connection, sql: &str) -> QueryResult<impl Iterator<Item = Claim> + use<>> {
+    Ok(diesel::sql_query(sql).load::<Row>(connection).await?.into_iter().map(Claim::from))
 }
 
 /// Items with commas between them, for `IN`.
