@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crate::activities::Activities;
 use crate::domain::{Activity, Claim, CouponId, Nth, Phase, Refusal, Schedule, UserId};
 use crate::gate::{Denied, Doubt, Gate, Pass};
-use crate::kv::{CLOCK_ERROR_MS, Connection, KvError, Link, Live};
+use crate::kv::{CLOCK_ERROR_MS, Connection, KvError, Live};
 use crate::ledger::{Ledger, Slot};
 use crate::refusals::Refusals;
 use crate::stock::{Attempt, Stock, Taken};
@@ -53,17 +53,23 @@ pub struct Claiming {
 }
 
 impl Claiming {
-    /// Tries to claim a unit of `coupon` for `user`, over this thread's `link`. `nth`: which of his claims he means to hold
-    /// after this; where he holds it, he gets that one again.
-    pub async fn claim(&self, link: &Link, coupon: CouponId, user: UserId, nth: Option<Nth>) -> Outcome {
+    /// Tries to claim a unit of `coupon` for `user`, over this thread's `connection`. `nth`: which of his claims he means to
+    /// hold after this; where he holds it, he gets that one again.
+    pub async fn claim(&self, connection: &Connection, coupon: CouponId, user: UserId, nth: Option<Nth>) -> Outcome {
         let began = Instant::now();
-        let outcome = self.attempt(began, link, coupon, user, nth).await;
+        let outcome = self.attempt(began, connection, coupon, user, nth).await;
         self.figures.note(&outcome, began.elapsed());
         outcome
     }
 
-    async fn attempt(&self, began: Instant, link: &Link, coupon: CouponId, user: UserId, nth: Option<Nth>) -> Outcome {
-        let Ok(connection) = link.connection() else { return Outcome::Unavailable };
+    async fn attempt(
+        &self,
+        began: Instant,
+        connection: &Connection,
+        coupon: CouponId,
+        user: UserId,
+        nth: Option<Nth>,
+    ) -> Outcome {
         let now_ms = connection.server_ms_at(began);
         let schedule = self.activities.of(coupon);
         // Before the gate: what Redis is not asked for takes nobody's place there.
@@ -80,7 +86,7 @@ impl Claiming {
             return Outcome::Unavailable;
         }
         let Ok(slot) = self.ledger.reserve() else { return Outcome::Overloaded };
-        match self.ask(&connection, &pass, (coupon, user, nth), schedule, now_ms).await {
+        match self.ask(connection, &pass, (coupon, user, nth), schedule, now_ms).await {
             Ok(taken) => self.conclude(slot, pass.live(), coupon, taken),
             Err(KvError::Full) => Outcome::Overloaded,
             Err(error) if error.nothing_happened() => Outcome::Unavailable,

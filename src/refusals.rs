@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::activities::Activities;
 use crate::db::{Db, DbError, claim_rows};
 use crate::domain::{ActivityId, CouponId, Phase, Refusal, Schedule, Status, UserId};
+use crate::figures::Apart;
 use crate::gate::Gate;
 use crate::kv::{CLOCK_ERROR_MS, Connection, KvError, Link, Live};
 use crate::stock::{Stock, Units};
@@ -47,7 +48,7 @@ pub struct Refusals {
     table: ArcSwap<Table>,
     /// Coupons of which Redis has refused units; [`Refusals::watch`] takes them out.
     noticed: Mutex<HashSet<CouponId>>,
-    refused: AtomicU64,
+    refused: Apart<AtomicU64>,
 }
 
 /// What was known when the comparison at `sent_at` agreed.
@@ -81,7 +82,7 @@ enum CompareError {
 impl Refusals {
     /// Knows nothing yet.
     pub fn new(db: Db, stock: Stock, gate: Arc<Gate>, activities: Arc<Activities>) -> Self {
-        let (table, noticed, refused) = (ArcSwap::default(), Mutex::default(), AtomicU64::new(0));
+        let (table, noticed, refused) = (ArcSwap::default(), Mutex::default(), Apart::new(AtomicU64::default));
         Self { db, stock, gate, activities, table, noticed, refused }
     }
 
@@ -107,7 +108,7 @@ impl Refusals {
         if !known.used.load(Ordering::Relaxed) {
             known.used.store(true, Ordering::Relaxed);
         }
-        self.refused.fetch_add(1, Ordering::Relaxed);
+        self.refused.mine().fetch_add(1, Ordering::Relaxed);
         Some(refusal)
     }
 
@@ -129,7 +130,7 @@ impl Refusals {
     pub fn figures(&self) -> (u64, usize, usize) {
         let table = self.table.load();
         let holders = table.known.values().map(|known| known.holders.len()).sum();
-        (self.refused.load(Ordering::Relaxed), table.known.len(), holders)
+        (self.refused.sum(|count| count), table.known.len(), holders)
     }
 
     /// Compares and learns until `stop`.

@@ -39,7 +39,7 @@ pub async fn claim_coupon(request: HttpRequest, worker: web::Data<Worker>) -> Re
         return Ok(refused(Refusal::NoSuchCoupon));
     };
     let nth = wanted_nth(&request)?;
-    match shared.claiming.claim(link, coupon, customer.id, nth).await {
+    match shared.claiming.claim(&connection, coupon, customer.id, nth).await {
         Outcome::Claimed(claim) => {
             let mut builder = HttpResponse::Created();
             prove(&mut builder, shared, &claim, "claimed");

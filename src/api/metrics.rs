@@ -10,30 +10,32 @@ use actix_web::{HttpResponse, web};
 
 use super::Shared;
 use super::exposition::Exposition;
+use crate::figures::Apart;
 use crate::health::{EtcdReport, GATE_STATES, LedgerReport, Process, Report};
 
 /// Statuses that a server may give.
 const STATUSES: std::ops::Range<u16> = 100..600;
 
 /// Answers counted by their status.
-pub struct Answers([AtomicU64; (STATUSES.end - STATUSES.start) as usize]);
+pub struct Answers(Apart<[AtomicU64; (STATUSES.end - STATUSES.start) as usize]>);
 
 impl Default for Answers {
     fn default() -> Self {
-        Self(std::array::from_fn(|_| AtomicU64::new(0)))
+        Self(Apart::new(|| std::array::from_fn(|_| AtomicU64::new(0))))
     }
 }
 
 impl Answers {
     pub fn note(&self, status: StatusCode) {
-        if let Some(count) = self.0.get(usize::from(status.as_u16().saturating_sub(STATUSES.start))) {
+        if let Some(count) = self.0.mine().get(usize::from(status.as_u16().saturating_sub(STATUSES.start))) {
             count.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     /// Those that were given at all.
     pub fn given(&self) -> impl Iterator<Item = (u16, u64)> {
-        STATUSES.zip(self.0.iter().map(|count| count.load(Ordering::Relaxed))).filter(|(_, count)| *count > 0)
+        let counts = (0..STATUSES.len()).map(|place| self.0.sum(|counts| &counts[place]));
+        STATUSES.zip(counts).filter(|(_, count)| *count > 0)
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Outcome;
 use crate::domain::Refusal;
-use crate::figures::Histogram;
+use crate::figures::{Apart, Histogram};
 
 /// What an attempt can come to, in the words of `Claim-Result` and of the errors' codes.
 const RESULTS: [&str; 11] = [
@@ -24,7 +24,7 @@ const RESULTS: [&str; 11] = [
 
 /// Counted since the start.
 pub struct ClaimFigures {
-    results: [AtomicU64; RESULTS.len()],
+    results: Apart<[AtomicU64; RESULTS.len()]>,
     /// From the gate to the outcome.
     pub took: Histogram,
     /// Of it, what Redis took, each time it was asked.
@@ -33,21 +33,20 @@ pub struct ClaimFigures {
 
 impl Default for ClaimFigures {
     fn default() -> Self {
-        let results = std::array::from_fn(|_| AtomicU64::new(0));
-        Self { results, took: Histogram::of_times(), asked: Histogram::of_times() }
+        Self { results: Apart::new(Default::default), took: Histogram::of_times(), asked: Histogram::of_times() }
     }
 }
 
 impl ClaimFigures {
     /// Counts an attempt that has come to an end.
     pub fn note(&self, outcome: &Outcome, took: Duration) {
-        self.results[place(outcome)].fetch_add(1, Ordering::Relaxed);
+        self.results.mine()[place(outcome)].fetch_add(1, Ordering::Relaxed);
         self.took.note_time(took);
     }
 
     /// How many attempts came to what.
     pub fn results(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        RESULTS.into_iter().zip(self.results.iter().map(|count| count.load(Ordering::Relaxed)))
+        RESULTS.into_iter().enumerate().map(|(place, word)| (word, self.results.sum(|counts| &counts[place])))
     }
 }
 

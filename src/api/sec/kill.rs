@@ -57,7 +57,7 @@ pub async fn kill(
     if !shared.directory.has_coupon(known, &connection, form.product).await? {
         return Err(refusal(Refusal::NoSuchCoupon));
     }
-    match shared.claiming.claim(link, form.product, asking.customer, form.nth).await {
+    match shared.claiming.claim(&connection, form.product, asking.customer, form.nth).await {
         Outcome::Claimed(claim) => Ok(success(bought(shared, &claim, claim.claimed_at_ms()))),
         Outcome::Already(claim) => {
             let bought = bought(shared, &claim, shared.server_ms(link).unwrap_or(claim.claimed_at_ms()));
