@@ -35,8 +35,8 @@ struct Row {
     claimed_at: u64,
 }
 
-/// Claims that one statement of [`meeting`] or [`of_units`] asks for: MariaDB weighs its keys for so many values only (`optimizer_max_sel_args`,
-/// 16,000), and a claim has five.
+/// Claims that one statement of [`meeting`] or [`of_units`] asks for: MariaDB weighs its keys for so many values only
+/// (`optimizer_max_sel_args`, 16,000), and a claim has five.
 const MEETING_MAX: usize = 1_000;
 
 const COLUMNS: &str = "coupon_id, seq, user_id, nth, activity_id, claimed_at";
