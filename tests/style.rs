@@ -29,7 +29,7 @@ const IMPORTS: [(&str, &[&str]); 27] = [
     ("audit", &["domain", "kv", "db"]),
     ("durability", &["kv", "db"]),
     // What puts them together. A claim itself never waits for MySQL.
-    ("refusals", &["domain", "kv", "db", "activities", "gate", "stock"]),
+    ("refusals", &["figures", "domain", "kv", "db", "activities", "gate", "stock"]),
     ("claiming", &["figures", "domain", "kv", "activities", "gate", "stock", "ledger", "refusals"]),
     ("directory", &["domain", "kv", "db", "gate", "stock"]),
     ("events", &["domain", "kv", "activities", "gate", "stock"]),

@@ -8,6 +8,8 @@ mod clients;
 mod history;
 mod mysql;
 mod nemesis;
+#[path = "../api/helpers/ports.rs"]
+mod ports;
 mod pressure;
 mod proxy;
 mod random;

@@ -3,11 +3,12 @@
 //! Each has its data and its log in the run's folder. Dropping one kills it.
 
 use std::fs::{self, OpenOptions};
-use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
+
+use crate::ports::free_address;
 
 /// How long a server may take to start, or to die.
 pub const START_WAIT: Duration = Duration::from_secs(60);
@@ -251,12 +252,6 @@ pub fn runs_folder() -> PathBuf {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/faults");
     fs::create_dir_all(&folder).expect("target can be written");
     folder
-}
-
-/// An address that nobody listens at.
-pub fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    listener.local_addr().expect("it is bound")
 }
 
 /// Waits until `state` holds; fails, naming it, after a while.

@@ -16,8 +16,9 @@ use tokio_util::sync::CancellationToken;
 use crate::clients::{Crowd, Customer, Offer};
 use crate::history::{Backlog, Change, Coupon, Number, Outcome, Recorder, Sale, Sample, What};
 use crate::mysql;
+use crate::ports::free_address;
 use crate::proxy::{Mode, Proxy};
-use crate::servers::{MariaDb, Process, Redis, SECRET, START_WAIT, free_address, until};
+use crate::servers::{MariaDb, Process, Redis, SECRET, START_WAIT, until};
 use crate::stores::{self, Settled};
 
 const CUSTOMERS: usize = 2_000;

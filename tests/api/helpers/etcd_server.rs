@@ -10,7 +10,7 @@ use couponrush::etcd::{Etcd, EtcdConfig};
 use etcd_client::{Client, ConnectOptions};
 
 use super::data_server::DataServer;
-use super::process::free_address;
+use super::free_address;
 
 /// An etcd server with one member.
 pub struct EtcdServer {

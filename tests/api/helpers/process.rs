@@ -1,11 +1,11 @@
 //! The program as a process of its own: to be killed, and for its commands.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::{Client, SECRET, Stores, eventually};
+use super::{Client, SECRET, Stores, eventually, free_address};
 
 /// `couponrush serve` as a child process. Dropping it kills it.
 pub struct Serving {
@@ -71,12 +71,6 @@ pub async fn audit(stores: &Stores, arguments: &[&str]) -> (bool, String) {
     let output = output.expect("it does not panic").expect("the program is built");
     let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     (output.status.success(), said)
-}
-
-/// An address that nobody listens at.
-pub fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    listener.local_addr().expect("it is bound")
 }
 
 fn command(stores: &Stores) -> Command {

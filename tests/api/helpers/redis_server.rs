@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::data_server::DataServer;
-use super::process::free_address;
+use super::free_address;
 
 /// A Redis server with its append-only file, written before each answer.
 pub struct RedisServer {
