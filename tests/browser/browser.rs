@@ -57,13 +57,6 @@ impl Browser {
         self.devtools("Emulation.setEmulatedMedia", features).await;
     }
 
-    /// Cuts the browser off from every network, or lets it back.
-    pub async fn offline(&self, offline: bool) {
-        self.devtools("Network.enable", json!({})).await;
-        let conditions = json!({"offline": offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1});
-        self.devtools("Network.emulateNetworkConditions", conditions).await;
-    }
-
     /// A command of the developers' protocol.
     pub async fn devtools(&self, method: &str, parameters: Value) -> Value {
         self.driver.cdp().send_raw(method, parameters).await.unwrap_or_else(|error| panic!("{method}: {error}"))

@@ -8,6 +8,7 @@ mod accessibility;
 mod admin;
 mod bad_input;
 mod browser;
+mod cable;
 mod driver;
 #[path = "../api/helpers/mod.rs"]
 #[allow(dead_code, unused_imports)] // what tests of the interface need beyond these
