@@ -253,11 +253,11 @@ local function write()
     return
   end
   call('INCRBY', KEYS[3], granted)
-  local count = format(':%d', granted)
+  local in_entry = format(':%d', granted)
   for at = 1, granted do
     local held = seqs[at] .. ':' .. entry .. ':' .. activity_ids[at]
     call('HSET', holders[at], fields[at], held)
-    replies[whose[at]] = 'claimed:' .. held .. ':' .. nths[at] .. count
+    replies[whose[at]] = 'claimed:' .. held .. ':' .. nths[at] .. in_entry
   end
   for coupon, count in pairs(counts) do
     call('HSET', coupon, 'claimed', count)

@@ -8,12 +8,14 @@ mod accessibility;
 mod admin;
 mod bad_input;
 mod browser;
-mod cable;
 mod driver;
 #[path = "../api/helpers/mod.rs"]
 #[allow(dead_code, unused_imports)] // what tests of the interface need beyond these
 mod helpers;
 mod losing;
+#[path = "../faults/proxy.rs"]
+#[allow(dead_code)] // other ways to misbehave
+mod proxy;
 mod saler;
 mod screenshots;
 mod shop;
