@@ -2,6 +2,7 @@
 
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -10,17 +11,21 @@ use crate::helpers::free_address;
 /// How long it may take to listen.
 const START_WAIT: Duration = Duration::from_secs(20);
 
-/// Dropping it kills it and the browsers that it has started.
+/// Dropping it kills it and the browsers that it has started, and takes away what they have written.
 pub struct Driver {
     pub address: SocketAddr,
     child: Child,
+    folder: PathBuf,
 }
 
 impl Driver {
     pub fn start() -> Self {
         let address = free_address();
+        // Browsers leave profiles and locks behind in the temporary folder, so they get one of their own.
+        let folder = std::env::temp_dir().join(format!("couponrush-browser-{:016x}", rand::random::<u64>()));
+        std::fs::create_dir_all(&folder).expect("the temporary folder can be written");
         let mut command = Command::new("chromedriver");
-        command.arg(format!("--port={}", address.port())).stdout(Stdio::null()).stderr(Stdio::null());
+        command.arg(format!("--port={}", address.port())).stdout(Stdio::null()).stderr(Stdio::null()).env("TMPDIR", &folder);
         // A group of its own, which the browsers belong to as well.
         let child = command.process_group(0).spawn();
         let child = child.expect("chromedriver is installed (scripts/install chromium chromium-driver)");
@@ -29,7 +34,7 @@ impl Driver {
             assert!(Instant::now() < deadline, "chromedriver does not listen");
             std::thread::sleep(Duration::from_millis(20));
         }
-        Self { address, child }
+        Self { address, child, folder }
     }
 }
 
@@ -38,5 +43,12 @@ impl Drop for Driver {
         let kill = format!("kill -KILL -{}", self.child.id());
         let _ = Command::new("sh").args(["-c", &kill]).stderr(Stdio::null()).status();
         let _ = self.child.wait();
+        // Killed browsers may still be dying, and writing.
+        for _ in 0..20 {
+            if std::fs::remove_dir_all(&self.folder).is_ok() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 }
