@@ -25,7 +25,8 @@ impl Driver {
         let folder = std::env::temp_dir().join(format!("couponrush-browser-{:016x}", rand::random::<u64>()));
         std::fs::create_dir_all(&folder).expect("the temporary folder can be written");
         let mut command = Command::new("chromedriver");
-        command.arg(format!("--port={}", address.port())).stdout(Stdio::null()).stderr(Stdio::null()).env("TMPDIR", &folder);
+        command.arg(format!("--port={}", address.port())).env("TMPDIR", &folder);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
         // A group of its own, which the browsers belong to as well.
         let child = command.process_group(0).spawn();
         let child = child.expect("chromedriver is installed (scripts/install chromium chromium-driver)");
