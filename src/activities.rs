@@ -14,6 +14,7 @@ use hashbrown::HashMap;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use crate::base::{Outage, every};
 use crate::db::{Db, DbError, activities};
 use crate::domain::{Activity, CouponId, Schedule};
 
@@ -139,23 +140,13 @@ impl Activities {
         done
     }
 
-    /// Keeps the table current until `stop`.
+    /// Keeps the table current until `stop`. While MySQL is away, the last activities that are known stay in force.
     pub async fn watch(self: Arc<Self>, stop: CancellationToken) {
-        let mut failing = false;
-        loop {
-            tokio::select! {
-                () = tokio::time::sleep(POLL_EVERY) => {}
-                () = stop.cancelled() => return,
-            }
-            match self.poll().await {
-                Ok(()) => failing = false,
-                Err(error) if !failing => {
-                    failing = true;
-                    log::warn!("activities: the last ones known stay in force: {}", crate::error_chain(&error));
-                }
-                Err(_) => {}
-            }
-        }
+        let outage = Outage::new("activities: reading");
+        every(POLL_EVERY, &stop, || async {
+            outage.note(self.poll().await);
+        })
+        .await;
     }
 
     /// Reads what has changed since the table was last complete.

@@ -191,7 +191,7 @@ impl Application {
     pub async fn run_until_stopped(self, stop: CancellationToken) -> Result<(), RunError> {
         // Cancelled when everything that hands claims over has stopped; and when the claims are stored too.
         let (intake_over, all_over) = (CancellationToken::new(), CancellationToken::new());
-        let abandon = self.persister.abandon.clone();
+        let abandon = self.persister.abandon().clone();
         let mut persister = tokio::spawn(self.persister.run(self.channel, intake_over.clone()));
 
         let mut tasks = JoinSet::new();

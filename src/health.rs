@@ -12,7 +12,9 @@ use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
 use crate::activities::Activities;
+use crate::base::every;
 use crate::db::Db;
+use crate::figures::Histogram;
 use crate::gate::{Gate, Reason};
 use crate::kv::Link;
 use crate::ledger::{Extent, Ledger, Outbox};
@@ -108,8 +110,8 @@ pub struct ActivitiesReport {
     pub coupons: usize,
 }
 
-/// What is looked at.
-pub struct Health {
+/// The parts of the program that [`Health`] looks at.
+pub struct HealthSources {
     pub db: Db,
     pub link: Arc<Link>,
     pub gate: Arc<Gate>,
@@ -119,13 +121,13 @@ pub struct Health {
     /// `None` where no etcd is configured.
     pub mirror: Option<Arc<State>>,
     pub activities: Arc<Activities>,
-    /// What is unsafe about Redis and MySQL, as seen at the start.
-    pub warnings: Vec<String>,
-    pub parts: Seen,
 }
 
-/// What was last seen of each part.
-pub struct Seen {
+/// Looks at all parts of the program every second, and reports their states.
+pub struct Health {
+    sources: HealthSources,
+    /// Unsafe settings of Redis and MySQL, as found at the start.
+    warnings: Vec<String>,
     parts: Mutex<Parts>,
     outbox: Mutex<Option<OutboxSeen>>,
 }
@@ -148,53 +150,53 @@ struct Parts {
     gate: (&'static str, u64),
 }
 
-/// Nothing yet.
-impl Default for Seen {
-    fn default() -> Self {
+impl Health {
+    /// Every part is unknown until [`Health::watch`] has looked at it.
+    pub fn new(sources: HealthSources, warnings: Vec<String>) -> Self {
         let unknown = (UNKNOWN, now_seconds());
         let parts = Parts { redis: unknown, mysql: unknown, etcd: unknown, ledger: unknown, gate: unknown };
-        Self { parts: Mutex::new(parts), outbox: Mutex::default() }
+        Self { sources, warnings, parts: Mutex::new(parts), outbox: Mutex::default() }
     }
-}
 
-impl Health {
+    /// Durations of the calls to Redis over all links.
+    pub fn redis_times(&self) -> &Histogram {
+        self.sources.link.times()
+    }
+
     /// Looks every second until `stop`.
     pub async fn watch(self: Arc<Self>, stop: CancellationToken) {
-        while !stop.is_cancelled() {
-            let mysql = if self.db.ping().await.is_ok() { "up" } else { "down" };
+        every(LOOK_EVERY, &stop, || async {
+            let mysql = if self.sources.db.ping().await.is_ok() { "up" } else { "down" };
             self.note(mysql);
             self.look_at_outbox().await;
-            tokio::select! {
-                () = tokio::time::sleep(LOOK_EVERY) => {}
-                () = stop.cancelled() => {}
-            }
-        }
+        })
+        .await;
     }
 
     /// What was last seen of the outbox; `None` where Redis did not answer.
     pub fn outbox(&self) -> Option<OutboxSeen> {
-        *self.parts.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn look_at_outbox(&self) {
-        let seen = match self.link.connection() {
-            Ok(connection) => self.outbox.extent(&connection).await.ok().map(|Extent { claims, oldest }| {
+        let seen = match self.sources.link.connection() {
+            Ok(connection) => self.sources.outbox.extent(&connection).await.ok().map(|Extent { claims, oldest }| {
                 let oldest_ms = oldest.map_or(0, |oldest| connection.server_ms().saturating_sub(oldest.ms));
                 OutboxSeen { claims, oldest_ms }
             }),
             Err(_) => None,
         };
-        *self.parts.outbox.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+        *self.outbox.lock().unwrap_or_else(PoisonError::into_inner) = seen;
     }
 
     fn note(&self, mysql: &'static str) {
-        let (backlog, backlog_max) = self.ledger.backlog();
+        let (backlog, backlog_max) = self.sources.ledger.backlog();
         let ledger = match (mysql, backlog) {
             (_, backlog) if backlog >= backlog_max => "full",
             ("up", _) => "storing",
             _ => "waiting",
         };
-        let mut parts = self.parts.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
         set("redis", &mut parts.redis, self.redis());
         set("mysql", &mut parts.mysql, mysql);
         set("etcd", &mut parts.etcd, self.etcd());
@@ -204,14 +206,14 @@ impl Health {
 
     /// How everything is now: what can be seen at once as it is, MySQL as last seen.
     pub fn report(&self) -> Report<'_> {
-        let parts = *self.parts.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        let parts = *self.parts.lock().unwrap_or_else(PoisonError::into_inner);
         let part = |(state, since): (&'static str, u64), seen: &'static str| {
             let since = if state == seen { since } else { now_seconds() };
             Part { state: seen, since, age: now_seconds().saturating_sub(since) }
         };
-        let (backlog, backlog_max) = self.ledger.backlog();
-        let ledger = self.ledger.state();
-        let (loaded_coupons, loaded_claims) = self.progress.loaded();
+        let (backlog, backlog_max) = self.sources.ledger.backlog();
+        let ledger = self.sources.ledger.state();
+        let (loaded_coupons, loaded_claims) = self.sources.progress.loaded();
         let (redis, gate) = (self.redis(), self.gate_state());
         let lag_ms = ledger.oldest().map_or(0, |oldest| now_ms().saturating_sub(oldest.ms));
         Report {
@@ -220,7 +222,7 @@ impl Health {
             mysql: part(parts.mysql, parts.mysql.0),
             etcd: EtcdReport {
                 part: part(parts.etcd, self.etcd()),
-                mirror: self.mirror.as_ref().map(|mirror| mirror.report(now_ms())),
+                mirror: self.sources.mirror.as_ref().map(|mirror| mirror.report(now_ms())),
             },
             ledger: LedgerReport {
                 part: part(parts.ledger, parts.ledger.0),
@@ -232,23 +234,23 @@ impl Health {
             },
             gate: GateReport {
                 part: part(parts.gate, gate),
-                in_flight: self.gate.in_flight(),
-                in_flight_limit: self.gate.in_flight_limit(),
+                in_flight: self.sources.gate.in_flight(),
+                in_flight_limit: self.sources.gate.in_flight_limit(),
                 loaded_coupons,
                 loaded_claims,
-                rebuilds: self.progress.rebuilds(),
+                rebuilds: self.sources.progress.rebuilds(),
             },
             activities: ActivitiesReport {
-                age_ms: self.activities.age().map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
-                revision: self.activities.revision(),
-                coupons: self.activities.count(),
+                age_ms: self.sources.activities.age().map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+                revision: self.sources.activities.revision(),
+                coupons: self.sources.activities.count(),
             },
             warnings: &self.warnings,
         }
     }
 
     fn etcd(&self) -> &'static str {
-        match &self.mirror {
+        match &self.sources.mirror {
             None => "off",
             Some(mirror) if mirror.etcd.is_up() => "up",
             Some(_) => "down",
@@ -256,11 +258,11 @@ impl Health {
     }
 
     fn redis(&self) -> &'static str {
-        if self.link.connection().is_ok() { "up" } else { "down" }
+        if self.sources.link.connection().is_ok() { "up" } else { "down" }
     }
 
     fn gate_state(&self) -> &'static str {
-        match self.gate.live() {
+        match self.sources.gate.live() {
             Ok(_) => "open",
             Err(Reason::Starting) => "starting",
             Err(Reason::Recovering) => "recovering",

@@ -10,6 +10,7 @@ pub mod app;
 pub mod assets;
 pub mod audit;
 pub mod auth;
+pub mod base;
 pub mod claiming;
 pub mod commands;
 pub mod config;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::base::{Outage, every};
 use crate::db::coupons::{self, InsertError, NewCoupon, Stored};
 use crate::db::{Db, DbError, Transaction};
 use crate::domain::{Amount, Coupon, CouponId, Description, User};
@@ -232,26 +233,17 @@ impl Publishing {
         }
     }
 
-    /// Publishes what lags, every second, until `stop`.
+    /// Publishes coupons whose row lags, every second, until `stop`.
     pub async fn repair(self, link: Arc<Link>, stop: CancellationToken) {
-        let mut failing = false;
-        while !stop.is_cancelled() {
-            if let (Ok(connection), Ok(_)) = (link.connection(), self.gate.live()) {
-                match self.repair_once(&connection).await {
-                    Ok(0) => failing = false,
-                    Ok(count) => log::info!("publishing: {count} coupons that lagged are published"),
-                    Err(error) if !failing => {
-                        failing = true;
-                        log::warn!("publishing: repair failed, repeating: {error}");
-                    }
-                    Err(_) => {}
-                }
+        let outage = Outage::new("publishing: the repair");
+        every(REPAIR_EVERY, &stop, || async {
+            if let (Ok(connection), Ok(_)) = (link.connection(), self.gate.live())
+                && let Some(count @ 1..) = outage.note(self.repair_once(&connection).await)
+            {
+                log::info!("publishing: {count} coupons that lagged are published");
             }
-            tokio::select! {
-                () = tokio::time::sleep(REPAIR_EVERY) => {}
-                () = stop.cancelled() => {}
-            }
-        }
+        })
+        .await;
     }
 
     /// One round of the repair; returns how many coupons it published.

@@ -103,7 +103,7 @@ fn ledger(page: &mut Exposition, shared: &Shared, report: &LedgerReport) {
 
 fn stores(page: &mut Exposition, shared: &Shared) {
     let redis = "calls to Redis but attempts', until they were answered or given up";
-    page.histogram("couponrush_redis_call_duration_seconds", redis, shared.health.link.times());
+    page.histogram("couponrush_redis_call_duration_seconds", redis, shared.health.redis_times());
     let mysql = "statements of MySQL but the ledger's, until they were answered or given up";
     page.histogram("couponrush_mysql_statement_duration_seconds", mysql, shared.db.times());
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use actix_web::web;
 use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
 
 use super::{Application, Ground, SHARD};
 use crate::activities::Activities;
@@ -17,9 +16,9 @@ use crate::directory::Directory;
 use crate::etcd::Etcd;
 use crate::events::{EventLimits, Events};
 use crate::gate::{self, Gate};
-use crate::health::{Health, Seen};
+use crate::health::{Health, HealthSources};
 use crate::kv::{Keys, Link, LinkConfig};
-use crate::ledger::{Ledger, Outbox, Persister, Settings, Unfinished};
+use crate::ledger::{Ledger, Outbox, Persister, Settings};
 use crate::mirroring::{Mirroring, State};
 use crate::publishing::Publishing;
 use crate::recovery::{Progress, Recovery};
@@ -139,10 +138,17 @@ impl Common {
     }
 
     fn health(&self, mirror: Option<&Arc<State>>, warnings: Vec<String>) -> Health {
-        let (link, gate, progress) = (Arc::clone(&self.link), Arc::clone(&self.gate), Arc::clone(&self.progress));
-        let (db, ledger, activities) = (self.db.clone(), self.ledger.clone(), Arc::clone(&self.activities));
-        let (mirror, parts, outbox) = (mirror.cloned(), Seen::default(), self.outbox.clone());
-        Health { outbox, db, link, gate, ledger, progress, mirror, activities, warnings, parts }
+        let sources = HealthSources {
+            db: self.db.clone(),
+            link: Arc::clone(&self.link),
+            gate: Arc::clone(&self.gate),
+            ledger: self.ledger.clone(),
+            outbox: self.outbox.clone(),
+            progress: Arc::clone(&self.progress),
+            mirror: mirror.cloned(),
+            activities: Arc::clone(&self.activities),
+        };
+        Health::new(sources, warnings)
     }
 
     fn mirroring(&self, etcd: Etcd, scheduling: Scheduling, settings: Arc<gate::Settings>) -> Mirroring {
@@ -151,18 +157,8 @@ impl Common {
     }
 
     fn persister(&self) -> Persister {
-        Persister {
-            db: self.db.clone(),
-            link: Arc::clone(&self.link),
-            outbox: self.outbox.clone(),
-            state: Arc::clone(self.ledger.state()),
-            settings: ledger_settings(self.instance.clone()),
-            abandon: CancellationToken::new(),
-            connection: None,
-            took: std::time::Duration::ZERO,
-            unfinished: Unfinished::default(),
-            late: Vec::new(),
-        }
+        let (db, link, outbox) = (self.db.clone(), Arc::clone(&self.link), self.outbox.clone());
+        Persister::new(db, link, outbox, &self.ledger, ledger_settings(self.instance.clone()))
     }
 
     fn recovery(&self, redis: &LinkConfig) -> Recovery {

@@ -7,16 +7,15 @@
 //! Bounded by users: a user with many single revocations gets a new generation instead, which ends all of his tokens.
 //! And bounded as a whole: a revocation too many is refused, and none is ever forgotten before the token has expired.
 
-use std::error::Error;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
-use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::revoked::{Revocation, RevokedTokens};
 use super::session::Session;
+use crate::base::{Outage, every};
 use crate::db::revoked_tokens::{self, ReadPoint, RevokedToken};
 use crate::db::{Db, DbError, users};
 use crate::domain::UserId;
@@ -63,7 +62,7 @@ pub struct Revocations {
     /// Where the next read of MySQL begins.
     read_to: Mutex<ReadPoint>,
     /// Whether the last read failed: an outage is logged when it begins and when it ends.
-    is_behind: AtomicBool,
+    outage: Outage,
 }
 
 impl Revocations {
@@ -75,7 +74,7 @@ impl Revocations {
             revoked: RwLock::default(),
             count: AtomicUsize::new(0),
             read_to: Mutex::new(ReadPoint::first()),
-            is_behind: AtomicBool::new(false),
+            outage: Outage::new("revocations: reading"),
         }
     }
 
@@ -142,16 +141,9 @@ impl Revocations {
         Ok(())
     }
 
-    /// Reads what other instances have revoked since the last time; however long that is ago, nothing is missed.
+    /// Reads the revocations of other instances since the last read. An outage of any length misses none of them.
     pub async fn refresh(&self, now_seconds: u64) {
-        match self.load(now_seconds).await {
-            Ok(()) if self.is_behind.swap(false, Ordering::Relaxed) => log::info!("revoked tokens are read again"),
-            Ok(()) => {}
-            Err(error) if !self.is_behind.swap(true, Ordering::Relaxed) => {
-                log::warn!("revoked tokens cannot be read, known ones stay revoked: {error} ({:?})", error.source());
-            }
-            Err(_) => {}
-        }
+        self.outage.note(self.load(now_seconds).await);
     }
 
     /// Forgets what has expired, here and, in bounded batches, in MySQL.
@@ -170,22 +162,19 @@ impl Revocations {
         Ok(())
     }
 
-    /// Refreshes twice a second and cleans once a minute until `stop`. Nothing is lost where it is stopped half-way.
+    /// Refreshes twice a second and cleans once a minute until `stop`.
     pub async fn watch(self: Arc<Self>, stop: CancellationToken) {
-        let watching = async {
-            let mut ticks = tokio::time::interval(REFRESH_EVERY);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            loop {
-                for _ in 0..REFRESHES_PER_CLEANING {
-                    ticks.tick().await;
-                    self.refresh(now_seconds()).await;
-                }
-                if let Err(error) = self.clean(now_seconds()).await {
-                    log::debug!("expired revoked tokens were not deleted: {error}");
-                }
+        let refreshes = AtomicU32::new(0);
+        every(REFRESH_EVERY, &stop, || async {
+            self.refresh(now_seconds()).await;
+            let count = 1 + refreshes.fetch_add(1, Ordering::Relaxed);
+            if count % REFRESHES_PER_CLEANING == 0
+                && let Err(error) = self.clean(now_seconds()).await
+            {
+                log::debug!("expired revoked tokens were not deleted: {error}");
             }
-        };
-        stop.run_until_cancelled(watching).await;
+        })
+        .await;
     }
 
     /// `false` where there is no such user.

@@ -14,6 +14,7 @@ use etcd_client::{Event, EventType, WatchResponse, WatchStream};
 use tokio::time::Instant;
 
 use super::{Change, Etcd, EtcdError, Figures, Listing, Notice, revision, unsigned};
+use crate::base::Outage;
 use crate::now_ms;
 
 /// How often everything is read.
@@ -32,7 +33,7 @@ pub struct Watcher {
     list_at: Instant,
     listed: u64,
     pause: Duration,
-    failing: bool,
+    outage: Outage,
 }
 
 /// What comes next.
@@ -47,7 +48,15 @@ enum Stage {
 
 impl Watcher {
     pub fn new(etcd: Etcd, figures: Arc<Figures>) -> Self {
-        Self { etcd, figures, stage: Stage::List, list_at: Instant::now(), listed: 0, pause: PAUSES.0, failing: false }
+        Self {
+            etcd,
+            figures,
+            stage: Stage::List,
+            list_at: Instant::now(),
+            listed: 0,
+            pause: PAUSES.0,
+            outage: Outage::new("etcd: listing and watching"),
+        }
     }
 
     /// The next thing to know, as soon as there is one: first a listing, then changes after it, until a listing starts over.
@@ -62,10 +71,7 @@ impl Watcher {
                 Err(error) => {
                     self.stage = Stage::List;
                     self.figures.note_failure();
-                    if !self.failing {
-                        log::warn!("etcd: {}; everything is read again", crate::error_chain(&error));
-                        self.failing = true;
-                    }
+                    self.outage.begin(&error);
                     tokio::time::sleep(self.pause).await;
                     self.pause = (self.pause * 2).min(PAUSES.1);
                 }
@@ -126,7 +132,7 @@ impl Watcher {
         }
         self.figures.note_heard(revision, now_ms());
         if message.created() {
-            self.note_begun();
+            self.outage.end();
         } else {
             self.pause = PAUSES.0;
         }
@@ -147,12 +153,5 @@ impl Watcher {
         self.list_at = Instant::now() + LIST_EVERY;
         self.listed = listing.revision;
         self.figures.note_listing(listing.revision, listing.entries.len(), now_ms());
-    }
-
-    fn note_begun(&mut self) {
-        if self.failing {
-            log::info!("etcd: watched again, from revision {}", self.figures.revision());
-            self.failing = false;
-        }
     }
 }

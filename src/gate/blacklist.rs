@@ -12,9 +12,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
-use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use crate::base::{Outage, every};
 use crate::db::blocks::{self, Known, Listed, Since};
 use crate::db::{Db, DbError};
 use crate::domain::{Address, Block, BlockReason, Subject, Until, UserId};
@@ -75,11 +75,11 @@ struct Untils {
     changed: HashSet<Subject>,
 }
 
-/// When MySQL was read; of the task that watches alone.
+/// The times of the last reads of MySQL. Only the watching task uses them.
+#[derive(Clone, Copy)]
 struct Reads {
     last: Instant,
     last_all: Instant,
-    is_behind: bool,
 }
 
 impl Blacklist {
@@ -200,41 +200,31 @@ impl Blacklist {
         Ok(())
     }
 
-    /// Reads and writes twice a second until `stop`. What is not written then, is lost.
+    /// Reads and writes twice a second until `stop`. An offender who is not written by then is let in again elsewhere.
     pub async fn watch(self: Arc<Self>, stop: CancellationToken) {
         let now = Instant::now();
-        let mut reads = Reads { last: now, last_all: now, is_behind: false };
-        let watching = async {
-            let mut ticks = tokio::time::interval(READ_EVERY);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            loop {
-                ticks.tick().await;
-                match self.step(&mut reads, now_seconds()).await {
-                    Ok(()) if std::mem::take(&mut reads.is_behind) => log::info!("the blacklist is read again"),
-                    Ok(()) => {}
-                    Err(error) if !std::mem::replace(&mut reads.is_behind, true) => {
-                        let error = crate::error_chain(&error);
-                        log::warn!("the blacklist cannot be read or written, known blocks stay: {error}");
-                    }
-                    Err(_) => {}
-                }
-            }
-        };
-        stop.run_until_cancelled(watching).await;
+        let reads = Mutex::new(Reads { last: now, last_all: now });
+        let outage = Outage::new("blacklist: reading and writing");
+        every(READ_EVERY, &stop, || async {
+            outage.note(self.step(&reads, now_seconds()).await);
+        })
+        .await;
     }
 
-    async fn step(&self, reads: &mut Reads, now_seconds: u64) -> Result<(), DbError> {
+    async fn step(&self, reads: &Mutex<Reads>, now_seconds: u64) -> Result<(), DbError> {
         self.write_offenders().await?;
         let began = Instant::now();
-        if began - reads.last_all >= READ_ALL_EVERY || began - reads.last >= SILENCE_MAX {
+        let mut times = *reads.lock().unwrap_or_else(PoisonError::into_inner);
+        if began - times.last_all >= READ_ALL_EVERY || began - times.last >= SILENCE_MAX {
             self.load(now_seconds).await?;
-            reads.last_all = began;
+            times.last_all = began;
             self.clean(now_seconds).await?;
         } else {
             let lately = self.read(Since::Lately).await?;
             self.take_over(&lately);
         }
-        reads.last = began;
+        times.last = began;
+        *reads.lock().unwrap_or_else(PoisonError::into_inner) = times;
         Ok(())
     }
 

@@ -8,16 +8,15 @@
 //! an operator gives to etcd.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use serde_json::{Map, Value};
-use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::{Limits, Switches};
+use crate::base::{Outage, every};
 use crate::db::settings::{self, SettingName, StoredSetting};
 use crate::db::{Db, DbError};
 
@@ -47,8 +46,7 @@ pub struct Settings {
     switches: ArcSwap<Switches>,
     /// The last revision of each that was looked at. Held while one is put in force, so that an older one never follows.
     seen: Mutex<Seen>,
-    /// Whether the last read failed: an outage is logged when it begins and when it ends.
-    is_behind: AtomicBool,
+    outage: Outage,
 }
 
 #[derive(Debug, Default)]
@@ -96,7 +94,7 @@ impl Settings {
             defaults,
             switches: ArcSwap::from_pointee(Switches::default()),
             seen: Mutex::default(),
-            is_behind: AtomicBool::new(false),
+            outage: Outage::new("settings: reading"),
         }
     }
 
@@ -162,28 +160,12 @@ impl Settings {
         Ok(())
     }
 
-    /// Reads MySQL twice a second until `stop`.
+    /// Reads MySQL twice a second until `stop`. While that fails, the settings in force stay.
     pub async fn watch(self: Arc<Self>, stop: CancellationToken) {
-        let watching = async {
-            let mut ticks = tokio::time::interval(READ_EVERY);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            loop {
-                ticks.tick().await;
-                self.refresh().await;
-            }
-        };
-        stop.run_until_cancelled(watching).await;
-    }
-
-    async fn refresh(&self) {
-        match self.load().await {
-            Ok(()) if self.is_behind.swap(false, Ordering::Relaxed) => log::info!("settings are read again"),
-            Ok(()) => {}
-            Err(error) if !self.is_behind.swap(true, Ordering::Relaxed) => {
-                log::warn!("settings cannot be read, those in force stay: {}", crate::error_chain(&error));
-            }
-            Err(_) => {}
-        }
+        every(READ_EVERY, &stop, || async {
+            self.outage.note(self.load().await);
+        })
+        .await;
     }
 
     fn take_over(&self, row: &StoredSetting) {

@@ -12,11 +12,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::outbox::{Done, Entry, Head, Outbox, broken};
 use super::unfinished::Unfinished;
-use super::{Handed, State, outbox};
+use super::{Handed, Ledger, State, outbox};
+use crate::base::Outage;
 use crate::db::claims::{self, Stored};
 use crate::db::{Connection, Db, DbError, instances, within};
 use crate::domain::{Claim, EntryId, Epoch};
-use crate::error_chain;
 use crate::kv::Link;
 
 /// The persister's bounds.
@@ -44,26 +44,48 @@ pub struct Settings {
 
 /// Stores claims until the channel is closed and empty.
 pub struct Persister {
-    pub db: Db,
-    pub link: Arc<Link>,
-    pub outbox: Outbox,
-    pub state: Arc<State>,
-    pub settings: Settings,
-    /// Cancelled when nobody waits for what is left any more.
-    pub abandon: CancellationToken,
+    db: Db,
+    link: Arc<Link>,
+    outbox: Outbox,
+    state: Arc<State>,
+    settings: Settings,
+    abandon: CancellationToken,
+    outage: Outage,
     /// The connection and when it was last used.
-    pub connection: Option<(Connection, Instant)>,
-    /// How long the last transaction took.
-    pub took: Duration,
-    pub unfinished: Unfinished,
-    /// Claims made before the shard was rebuilt. They wait until it is live again, and what comes after them does not.
-    pub late: Vec<Claim>,
+    connection: Option<(Connection, Instant)>,
+    /// The duration of the last transaction.
+    took: Duration,
+    unfinished: Unfinished,
+    /// Claims made before the shard was rebuilt. They wait until it is live again. Later claims do not wait for them.
+    late: Vec<Claim>,
 }
 
 /// A batch was given up because nobody waits for it any more; its claims are in the outbox.
 struct Abandoned;
 
 impl Persister {
+    /// A persister that has stored nothing yet.
+    pub fn new(db: Db, link: Arc<Link>, outbox: Outbox, ledger: &Ledger, settings: Settings) -> Self {
+        Self {
+            db,
+            link,
+            outbox,
+            state: Arc::clone(ledger.state()),
+            settings,
+            abandon: CancellationToken::new(),
+            outage: Outage::new("ledger: storing claims"),
+            connection: None,
+            took: Duration::ZERO,
+            unfinished: Unfinished::default(),
+            late: Vec::new(),
+        }
+    }
+
+    /// Cancelled by a stop that no longer waits for the claims that are left. Their entries stay in the outbox.
+    pub fn abandon(&self) -> &CancellationToken {
+        &self.abandon
+    }
+
     /// Runs until the channel is closed and empty, or until `abandon`. Returns how many claims it leaves in the outbox.
     pub async fn run(mut self, mut channel: Receiver<Handed>, close: CancellationToken) -> usize {
         let mut batch = Vec::with_capacity(self.settings.batch_max);
@@ -234,7 +256,6 @@ impl Persister {
     /// Repeats the transaction until it is committed. `false`: it cannot be yet, because the claims are late.
     async fn store(&mut self, epoch: Epoch, claims: &[Claim]) -> Result<bool, Abandoned> {
         let mut pause = self.settings.pauses.0;
-        let mut failing_since = None;
         let abandon = self.abandon.clone();
         loop {
             let attempt = tokio::select! {
@@ -254,20 +275,14 @@ impl Persister {
                             claim.entry
                         );
                     }
-                    if let Some(since) = failing_since {
-                        let since: Instant = since;
-                        log::info!("ledger: storing again, after {:.1} s", since.elapsed().as_secs_f64());
-                    }
+                    self.outage.end();
                     return Ok(true);
                 }
                 Ok(Stored::Late) => return Ok(false),
                 Err(error) => {
                     self.connection = None;
                     self.state.failures.fetch_add(1, Ordering::Relaxed);
-                    if failing_since.is_none() {
-                        log::error!("ledger: cannot store {} claims, repeating: {}", claims.len(), error_chain(&error));
-                        failing_since = Some(Instant::now());
-                    }
+                    self.outage.begin(&error);
                 }
             }
             tokio::select! {
@@ -303,7 +318,7 @@ impl Persister {
                 self.state.poisoned.fetch_add(1, Ordering::Relaxed);
                 return Ok(());
             };
-            log::error!("ledger: cannot note a poisoned entry, repeating: {}", error_chain(&error));
+            self.outage.begin(&error);
             self.connection = None;
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}

@@ -25,6 +25,7 @@ use std::time::Duration;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use crate::base::Outage;
 use crate::db::mirrored::{self, Mirrored};
 use crate::db::{Db, DbError};
 use crate::domain::{ActivityId, CouponId};
@@ -77,7 +78,8 @@ pub struct Mirroring {
     bad: BTreeMap<String, u64>,
     /// The highest revision that etcd was at.
     seen: u64,
-    failing: bool,
+    /// Of taking edits over, and of putting what etcd lacks.
+    outage: Outage,
 }
 
 /// Why a step could not be completed; it is tried again.
@@ -131,7 +133,7 @@ impl Mirroring {
             held: BTreeSet::new(),
             bad: BTreeMap::new(),
             seen: 0,
-            failing: false,
+            outage: Outage::new("etcd: keeping it and MySQL alike"),
         }
     }
 
@@ -190,7 +192,7 @@ impl Mirroring {
             }
         }
         let settled = self.settle(now).await;
-        self.note_outcome(settled);
+        self.outage.note(settled);
     }
 
     /// Settles what is left, and puts what etcd lacks.
@@ -200,7 +202,7 @@ impl Mirroring {
             outcome = outcome.and(self.put_what_lacks(now).await);
             outcome = outcome.and(self.settings.repair().await);
         }
-        self.note_outcome(outcome);
+        self.outage.note(outcome);
     }
 
     /// Switches first: they are few, and must not wait for many activities.
@@ -223,7 +225,7 @@ impl Mirroring {
         while let Some((id, edit)) = self.edits.first_key_value() {
             let (id, edit) = (*id, edit.clone());
             // What is dropped half-way is rolled back, or has been committed and is found so by the next attempt.
-            let wait = if self.failing { EDIT_AGAIN_WAIT } else { EDIT_WAIT };
+            let wait = if self.outage.is_on() { EDIT_AGAIN_WAIT } else { EDIT_WAIT };
             let applied = tokio::time::timeout(wait, self.apply(id, &edit, now)).await;
             match applied.unwrap_or(Err(Failure::TimedOut)) {
                 Ok(()) => {}
@@ -321,17 +323,6 @@ impl Mirroring {
         log::warn!("etcd: {key} at revision {revision} is not followed: {}", crate::error_chain(error));
         if self.bad.len() < self.activities_max {
             self.bad.insert(key.to_owned(), revision);
-        }
-    }
-
-    fn note_outcome(&mut self, outcome: Result<(), Failure>) {
-        match outcome {
-            Ok(()) => self.failing = false,
-            Err(error) if !self.failing => {
-                self.failing = true;
-                log::warn!("etcd: it and MySQL cannot be kept alike now, repeating: {}", crate::error_chain(&error));
-            }
-            Err(_) => {}
         }
     }
 }
