@@ -4,7 +4,7 @@ use std::fmt::{Display, Write};
 
 use crate::figures::Histogram;
 
-/// Reason why writing to a String cannot fail.
+/// Message for the `expect` on writes to a String.
 const WRITTEN: &str = "writing to a String cannot fail";
 
 /// A page of metrics.

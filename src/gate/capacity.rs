@@ -8,7 +8,7 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// Latency above which an answer is late: half of the time an attempt may wait for Redis.
+/// Latency above which an answer is late. Half of the time an attempt may wait for Redis.
 const LATE: Duration = Duration::from_millis(75);
 /// How long answers are counted before the limit may shrink. Long enough for answers to show the effect of the last
 /// change.
@@ -86,7 +86,7 @@ impl Capacity {
     }
 
     fn shrink(&self, in_flight: usize) {
-        // Based on the attempts actually waiting: a limit above that number was not tested.
+        // Based on the attempts actually waiting, because a limit above that number was not tested.
         let from = self.limit().min(in_flight.max(1));
         self.limit.store((from * 3 / 4).max(1), Ordering::Relaxed);
         self.in_time.store(0, Ordering::Relaxed);

@@ -52,7 +52,7 @@ const EDIT_WAIT: Duration = Duration::from_secs(1);
 const EDIT_AGAIN_WAIT: Duration = Duration::from_secs(15);
 /// Rows per page.
 const PAGE: i64 = 1_000;
-/// Seconds after its end for which an activity stays in etcd. Until then, deleting its key disables the activity.
+/// Seconds after its end for which an activity should be in etcd. Until then, deleting its key disables the activity.
 const KEPT_SECONDS: u64 = 86_400;
 
 /// A write by an operator to the key of an activity. Without a value, a deletion.
@@ -190,7 +190,7 @@ impl Mirroring {
                         None => {}
                     }
                 }
-                // More edits than activities allowed in etcd. The next listing will contain the valid ones.
+                // More edits than activities allowed in etcd. The next listing has the current values.
                 if self.edits.len() > self.activities_max {
                     self.edits.clear();
                 }

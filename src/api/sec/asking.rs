@@ -27,7 +27,7 @@ pub struct Asking {
     nonce: Option<u128>,
 }
 
-/// Authenticates the customer from memory, with a query to MySQL at most for a signed request's user. A signed request
+/// Authenticates the customer from memory. The user of a signed request may cost a query to MySQL. A signed request
 /// must then pass [`Asking::once`].
 ///
 /// # Errors
