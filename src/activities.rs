@@ -1,10 +1,10 @@
-//! The activities of every coupon, in this instance's memory.
+//! The activities of all coupons, in this instance's memory.
 //!
-//! Always what MySQL has, or had: [`Activities::watch`] asks it every second for what has changed, and
-//! [`Activities::refresh`] at once, when Redis says that a coupon's activities are not the ones we know. MySQL away, the last
-//! table stays in force. A coupon's revision only ever goes up here, whatever order the answers come in.
+//! The table holds a current or earlier state of MySQL. [`Activities::watch`] polls MySQL for changes every second.
+//! [`Activities::refresh`] reads at once when Redis reports another revision of a coupon's activities. While MySQL is
+//! away, the last table stays in force. The revision of a coupon never goes down, whatever the order of replies.
 //!
-//! Readers never wait: the table is replaced as a whole, and changes are rare.
+//! Readers never wait. A change, which is rare, replaces the whole table.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,13 +18,13 @@ use crate::base::{Outage, every};
 use crate::db::{Db, DbError, activities};
 use crate::domain::{Activity, CouponId, Schedule};
 
-/// How often MySQL is asked what has changed.
+/// Period of the poll for changes.
 const POLL_EVERY: Duration = Duration::from_secs(1);
-/// Transactions that began this long before a poll are committed by it, or never.
+/// Maximum age of an open transaction. The poll reads changes this far back, since one may commit late.
 const COMMIT_WITHIN: Duration = Duration::from_secs(60);
-/// Coupons whose activities are read at once.
+/// Coupons per page.
 const PAGE: i64 = 1_000;
-/// How long nobody asks again after MySQL has failed to answer.
+/// Pause after a failed read, in which `refresh` does not ask MySQL.
 const FAILED_PAUSE: Duration = Duration::from_millis(200);
 
 type Table = HashMap<CouponId, Arc<Schedule>>;
@@ -33,9 +33,10 @@ type Table = HashMap<CouponId, Arc<Schedule>>;
 pub struct Activities {
     db: Db,
     table: ArcSwap<Table>,
-    /// Whoever reads from MySQL holds it, so that of many who miss a change one asks; when that failed last.
+    /// Held during reads from MySQL, so that many stale claims cause a single query. The value is the time of the last
+    /// failure.
     reading: Mutex<Option<Instant>>,
-    /// When MySQL was last asked for all that has changed, and answered.
+    /// Start of the last complete read.
     complete_at: ArcSwap<Option<Instant>>,
 }
 
@@ -45,35 +46,35 @@ impl Activities {
         Self { db, table: ArcSwap::default(), reading: Mutex::default(), complete_at: ArcSwap::default() }
     }
 
-    /// What is known of a coupon's activities; `None` where it has none.
+    /// The activities of a coupon, or `None` if it has none.
     pub fn of(&self, coupon: CouponId) -> Option<Arc<Schedule>> {
         self.table.load().get(&coupon).cloned()
     }
 
-    /// All that is known, in no order.
+    /// All schedules, in no order.
     pub fn all(&self) -> Vec<Arc<Schedule>> {
         self.table.load().values().cloned().collect()
     }
 
-    /// Coupons that have activities.
+    /// Number of coupons with activities.
     pub fn count(&self) -> usize {
         self.table.load().len()
     }
 
-    /// The highest revision of any coupon's activities; 0: there are none.
+    /// The highest revision of any coupon's activities, or 0 for an empty table.
     pub fn revision(&self) -> u64 {
         self.table.load().values().map(|schedule| schedule.revision).max().unwrap_or(0)
     }
 
-    /// How long ago the table was complete; `None`: never.
+    /// Time since the table was last complete, or `None` before the first read.
     pub fn age(&self) -> Option<Duration> {
         self.complete_at.load().map(|at| at.elapsed())
     }
 
-    /// Reads every activity.
+    /// Reads all activities.
     ///
     /// # Errors
-    /// [`DbError`]; what is known stays.
+    /// [`DbError`]. The table stays.
     pub async fn load(&self) -> Result<(), DbError> {
         let mut failed_at = self.reading.lock().await;
         let began = Instant::now();
@@ -89,10 +90,10 @@ impl Activities {
         Ok(())
     }
 
-    /// Reads a coupon's activities, unless somebody has read later ones than `known` meanwhile.
+    /// Reads a coupon's activities, unless a revision above `known` was read meanwhile.
     ///
     /// # Errors
-    /// [`DbError`], or `None` where MySQL failed to answer a moment ago; what is known stays.
+    /// [`DbError`], or `None` if MySQL failed within the last 200 ms. The table stays.
     pub async fn refresh(&self, coupon: CouponId, known: u64) -> Result<(), Option<DbError>> {
         let mut failed_at = self.reading.lock().await;
         if self.of(coupon).is_some_and(|schedule| schedule.revision > known) {
@@ -114,18 +115,19 @@ impl Activities {
         }
     }
 
-    /// Reads a coupon's activities and replaces by them what is known of the same revision, also what [`Activities::hold`] has put there.
+    /// Reads a coupon's activities and replaces any table entry of the same or an earlier revision, including entries
+    /// of [`Activities::hold`].
     ///
     /// # Errors
-    /// [`DbError`]; what is known stays.
+    /// [`DbError`]. The table stays.
     pub async fn reload(&self, coupon: CouponId) -> Result<(), DbError> {
         let _reading = self.reading.lock().await;
         self.replace(activities::schedule(&self.db, coupon).await?, |known, read| known <= read);
         Ok(())
     }
 
-    /// Puts an activity in force that MySQL does not have yet, because it is away; gives whether its coupon is known and has
-    /// room for it. It holds until later activities of the coupon are read.
+    /// Puts an activity in force that MySQL cannot store yet. Returns whether its coupon is known and has room for the
+    /// activity. The entry stays until a later revision of the coupon is read.
     pub fn hold(&self, activity: &Activity) -> bool {
         let held = |table: &Table| table.get(&activity.coupon)?.with(activity).map(Arc::new);
         let mut done = false;
@@ -140,7 +142,7 @@ impl Activities {
         done
     }
 
-    /// Keeps the table current until `stop`. While MySQL is away, the last activities that are known stay in force.
+    /// Polls until `stop`. While MySQL is away, the last table stays in force.
     pub async fn watch(self: Arc<Self>, stop: CancellationToken) {
         let outage = Outage::new("activities: reading");
         every(POLL_EVERY, &stop, || async {
@@ -149,7 +151,7 @@ impl Activities {
         .await;
     }
 
-    /// Reads what has changed since the table was last complete.
+    /// Reads all changes since the table was last complete.
     async fn poll(&self) -> Result<(), DbError> {
         let Some(complete_at) = **self.complete_at.load() else { return self.load().await };
         let began = Instant::now();
@@ -166,7 +168,7 @@ impl Activities {
         self.replace(schedules, |known, read| known < read);
     }
 
-    /// Puts schedules in the place of those whose revision they outdo.
+    /// Inserts schedules. An existing entry is replaced if `outdone(known, read)` holds for the revisions.
     fn replace(&self, schedules: impl IntoIterator<Item = Schedule>, outdone: impl Fn(u64, u64) -> bool) {
         let read: Vec<Arc<Schedule>> = schedules.into_iter().map(Arc::new).collect();
         self.table.rcu(|table| {

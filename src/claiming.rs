@@ -1,8 +1,8 @@
-//! A claim on one page: activity, refusal from memory, gate, slot, script, slot filled.
+//! The claim path: activity, refusal from memory, gate, ledger slot, script, filled slot.
 //!
-//! Used by the handlers, the benches and the tests. The slot is taken before the script, so that a claim which was granted
-//! always has its place in the ledger; the script writes the outbox entry in the same step, so that a claim whose
-//! handler is dropped half-way is not lost.
+//! Used by handlers, benches and tests. The slot is reserved before the script runs, so a granted claim always has a
+//! place in the ledger. The script also writes the outbox entry, atomically with the grant. A claim survives even if
+//! the handler is dropped half-way.
 
 mod figures;
 
@@ -19,27 +19,29 @@ use crate::stock::{Attempt, Stock, Taken};
 
 pub use figures::ClaimFigures;
 
-/// How often an attempt asks Redis: again with later activities, and again with the neighbour of one whose edge is now.
+/// Maximum calls to Redis for an attempt: the first, and retries with newer activities or with the neighbouring
+/// activity.
 const ASKED_MAX: usize = 3;
 
-/// What an attempt ends in.
+/// The result of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// A unit was granted; MySQL will have it.
+    /// A unit was granted. The claim will reach MySQL.
     Claimed(Claim),
-    /// The user holds it already, with this claim.
+    /// The user already holds this claim.
     Already(Claim),
-    /// Nothing was granted, and why.
+    /// No unit was granted, for this reason.
     Refused(Refusal),
-    /// Too much is going on; nothing has happened.
+    /// Shed under load. No state has changed.
     Overloaded,
-    /// Redis is away, or being loaded; nothing has happened.
+    /// Redis is down or being rebuilt. No state has changed.
     Unavailable,
-    /// No answer in time: it may have happened. Final within a second; asking again tells.
+    /// No reply in time, so the claim may have been granted. The outcome is final within a second, and a retry reveals
+    /// it.
     Unknown,
 }
 
-/// What a claim passes through. Cloning it shares it.
+/// All parts of the claim path. A clone shares the parts.
 #[derive(Clone)]
 pub struct Claiming {
     pub gate: Arc<Gate>,
@@ -48,13 +50,13 @@ pub struct Claiming {
     pub ledger: Ledger,
     pub stock: Stock,
     pub figures: Arc<ClaimFigures>,
-    /// How long Redis may take.
+    /// Timeout for a reply from Redis.
     pub wait: Duration,
 }
 
 impl Claiming {
-    /// Tries to claim a unit of `coupon` for `user`, over this thread's `connection`. `nth`: which of his claims he means to
-    /// hold after this; where he holds it, he gets that one again.
+    /// Tries to claim a unit of `coupon` for `user` over this thread's `connection`. `nth` asks for the n-th claim of
+    /// the coupon by the user. A claim that is already held is returned, so retries are idempotent.
     pub async fn claim(&self, connection: &Connection, coupon: CouponId, user: UserId, nth: Option<Nth>) -> Outcome {
         let began = Instant::now();
         let outcome = self.attempt(began, connection, coupon, user, nth).await;
@@ -72,7 +74,7 @@ impl Claiming {
     ) -> Outcome {
         let now_ms = connection.server_ms_at(began);
         let schedule = self.activities.of(coupon);
-        // Before the gate: what Redis is not asked for takes nobody's place there.
+        // Checked before the gate, so that attempts decided in memory take no in-flight place.
         if let Some(refusal) = self.refusals.refuse((coupon, user), schedule.as_deref(), (began, now_ms)) {
             return Outcome::Refused(refusal);
         }
@@ -94,7 +96,7 @@ impl Claiming {
         }
     }
 
-    /// Asks Redis, under the activity that decides at `now_ms`.
+    /// Asks Redis under the activity in force at `now_ms` (milliseconds since 1970, Redis' clock).
     async fn ask(
         &self,
         connection: &Connection,
@@ -118,7 +120,7 @@ impl Claiming {
             }
             taken = reply?;
             match (&taken, &schedule, activity) {
-                // Boxed, so that not every attempt has room for it.
+                // Boxed, so that the rare refresh does not enlarge the future of every attempt.
                 (Taken::Stale, ..) if Box::pin(self.refresh(coupon, activity_revision)).await => {
                     schedule = self.activities.of(coupon);
                 }
@@ -132,7 +134,7 @@ impl Claiming {
         Ok(taken)
     }
 
-    /// Reads the coupon's activities; false where MySQL did not answer in time.
+    /// Reads the coupon's activities. Returns `false` if MySQL did not answer in time.
     async fn refresh(&self, coupon: CouponId, known: u64) -> bool {
         let refreshed = tokio::time::timeout(self.wait, self.activities.refresh(coupon, known)).await;
         if let Ok(Err(Some(error))) = &refreshed {
@@ -150,7 +152,7 @@ impl Claiming {
             }
             Taken::Already { claim, pending } => {
                 if pending {
-                    // What is vouched for must not be in Redis alone.
+                    // The claim gets a signed token, so it must reach MySQL even if Redis loses the outbox.
                     self.ledger.vouch(slot, claim);
                 }
                 Outcome::Already(claim)
@@ -160,7 +162,7 @@ impl Claiming {
                 Outcome::Refused(refusal)
             }
             Taken::Backlog | Taken::TooLate => Outcome::Overloaded,
-            // MySQL knows later activities and could not be asked in time: better nothing than by the old ones.
+            // MySQL has newer activities but did not answer in time. Selling by the old ones would be wrong.
             Taken::Stale => Outcome::Unavailable,
             Taken::NotLoaded => {
                 self.gate.doubt(Doubt::NotLoaded);
@@ -174,8 +176,9 @@ impl Claiming {
     }
 }
 
-/// Where Redis' clock stands on the other side of the edge between two activities than this instance thought: a moment
-/// there. `None` where the refusal stands.
+/// Redis refused at an edge of the activity's window. If the neighbouring activity is near enough for a clock
+/// difference to explain the refusal, returns a time in that activity, in milliseconds since 1970. Otherwise `None`,
+/// and the refusal stands.
 fn across_the_edge(schedule: &Schedule, asked: &Activity, refusal: Refusal, now_ms: u64) -> Option<u64> {
     let then_ms = match refusal {
         Refusal::Ended => asked.terms.window.end() * 1_000,
@@ -194,7 +197,7 @@ mod tests {
     use super::*;
     use crate::domain::{ActivityId, ActivityName, CouponName, Rate, Status, Terms, UserName, Window};
 
-    /// Activities 1, from 100 s to 200 s, 2, from there to 300 s, and 4, from 400 s to 500 s.
+    /// Activity 1 from 100 s to 200 s, activity 2 from 200 s to 300 s, and activity 4 from 400 s to 500 s.
     fn schedule() -> Schedule {
         let activity = |id: u32| {
             let name = ActivityName::parse("a".to_owned()).expect("a name");

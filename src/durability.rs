@@ -1,7 +1,7 @@
-//! Whether Redis and MySQL are set up to keep what they are told: looked at when the program starts.
+//! Checks at the start whether the settings of Redis and MySQL keep claims safe.
 //!
-//! Nothing here stops a start: an operator may know better, and a managed server may not tell. But what is unsafe is said
-//! in the log, and `/readyz` goes on saying it.
+//! An unsafe setting never prevents a start. An operator may have reasons, and a managed server may hide settings.
+//! Warnings go to the log and stay visible in `/readyz`.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::kv::{Connection, KvError};
 
 const WAIT: Duration = Duration::from_secs(2);
 
-/// What of Redis' settings decides whether claims survive.
+/// Settings of Redis that decide whether claims survive.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RedisSettings {
     appendonly: String,
@@ -23,7 +23,7 @@ pub struct RedisSettings {
     role: String,
 }
 
-/// What of MySQL's settings decides whether a commit survives.
+/// Settings of MySQL that decide whether commits survive.
 #[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
 pub struct MysqlSettings {
     #[diesel(sql_type = Bigint)]
@@ -42,17 +42,17 @@ const MYSQL: &str = "SELECT CAST(@@innodb_flush_log_at_trx_commit AS SIGNED) AS 
     CAST(@@log_bin AS SIGNED) AS log_bin, CAST(@@sync_binlog AS SIGNED) AS sync_binlog, \
     CAST(@@read_only AS SIGNED) AS read_only, @@version AS version";
 
-/// Reads both servers' settings; gives a sentence for everything that is unsafe or cannot be read.
+/// Reads the settings of both servers. Returns a sentence for every unsafe or unreadable setting.
 pub async fn check(connection: &Connection, db: &Db) -> Vec<String> {
     let mut warnings = match read_redis(connection).await {
         Ok(settings) => settings.warnings(),
         Err(error) => {
-            vec![format!("Redis does not tell its settings ({error}); docs/OPERATIONS.md says what they must be")]
+            vec![format!("Settings of Redis cannot be read ({error}); docs/OPERATIONS.md lists the safe values")]
         }
     };
     match read_mysql(db).await {
         Ok(settings) => warnings.extend(settings.warnings()),
-        Err(error) => warnings.push(format!("MySQL does not tell its settings: {}", crate::error_chain(&error))),
+        Err(error) => warnings.push(format!("Settings of MySQL cannot be read: {}", crate::error_chain(&error))),
     }
     warnings
 }
@@ -82,55 +82,56 @@ async fn read_mysql(db: &Db) -> Result<MysqlSettings, DbError> {
 }
 
 impl RedisSettings {
-    /// A sentence for each setting that can cost claims.
+    /// A sentence for every setting with a risk of losing claims.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         if self.appendonly != "yes" {
             warnings.push(
-                "Redis keeps everything in memory only (appendonly no): if it and this program die together, \
-                 claims that were answered are lost"
+                "Redis keeps data in memory only (appendonly no). If Redis and this program die together, \
+                 answered claims are lost"
                     .to_owned(),
             );
         } else if self.appendfsync == "no" {
             warnings.push(
-                "Redis leaves writing its file to the kernel (appendfsync no): a loss of power costs up to 30 s of claims \
-                 that MySQL does not have yet"
+                "Redis leaves file writes to the kernel (appendfsync no). A power loss can cost up to 30 s of claims \
+                 not stored in MySQL yet"
                     .to_owned(),
             );
         }
         if self.maxmemory_policy != "noeviction" {
             warnings.push(format!(
-                "Redis throws keys away when its memory is full (maxmemory-policy {}): it must be noeviction, or sold \
-                 units are forgotten",
+                "Redis evicts keys when its memory is full (maxmemory-policy {}). Set noeviction, or sold units are \
+                 forgotten",
                 self.maxmemory_policy
             ));
         }
         if self.role != "master" {
-            warnings.push(format!("Redis is a {}: it takes no claims", self.role));
+            warnings.push(format!("Redis is a {} and takes no claims", self.role));
         }
         warnings
     }
 }
 
 impl MysqlSettings {
-    /// A sentence for each setting that can cost rows.
+    /// A sentence for every setting with a risk of losing rows.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         if self.flush_at_commit != 1 {
             warnings.push(format!(
-                "MySQL does not flush at every commit (innodb_flush_log_at_trx_commit {}): a crash of it can lose rows \
-                 whose outbox entries are gone",
+                "MySQL does not flush at every commit (innodb_flush_log_at_trx_commit {}). A crash can lose rows \
+                 whose outbox entries are deleted already",
                 self.flush_at_commit
             ));
         }
         if self.log_bin != 0 && self.sync_binlog != 1 {
             warnings.push(format!(
-                "MySQL does not flush its binary log at every commit (sync_binlog {}): a replica may lack rows after a crash",
+                "MySQL does not flush its binary log at every commit (sync_binlog {}). A replica may lack rows after a \
+                 crash",
                 self.sync_binlog
             ));
         }
         if self.read_only != 0 {
-            warnings.push(format!("MySQL {} is read-only: it stores no claims", self.version));
+            warnings.push(format!("MySQL {} is read-only and stores no claims", self.version));
         }
         warnings
     }

@@ -1,14 +1,14 @@
-//! Live units: what whoever looks at a product is shown while it sells.
+//! Live units for viewers of a product during its sale.
 //!
-//! One task reads the units of all products that are looked at, in one script a tick, and puts what has changed into a
-//! [`watch`] channel a product, as bytes that all its viewers share. A viewer who is slow finds the latest state when he
-//! comes for it and misses those between: nothing is queued for anybody.
+//! A single task reads the units of all viewed products with one script per tick. Changes go to a [`watch`] channel per
+//! product, as bytes shared by all viewers. A slow viewer receives the latest state and misses earlier ones, so no
+//! queue exists.
 //!
-//! Everything here is the first to go under load: while the gate is busy nothing is read, nobody new is let in, and those
-//! who are there keep their connections, which costs nothing. While Redis is away they stay too. Switched off, and at a
-//! stop, the channels are dropped, which is how each viewer learns that it is over.
+//! Live units are the first feature shed under load. While the gate is busy, no units are read and no viewer is
+//! admitted. Connected viewers stay, at no cost, also while Redis is away. If the feature is switched off or the
+//! service stops, the channels are dropped, which ends every viewer's stream.
 //!
-//! Invariant: viewers and the products they look at are bounded; a product nobody looks at is not read.
+//! Invariant: viewers and viewed products are bounded. A product without viewers is not read.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -25,14 +25,16 @@ use crate::gate::{Doubt, Gate, Settings};
 use crate::kv::{Connection, Link, Live};
 use crate::stock::{Stock, Units};
 
-/// How often units are read, and how often for a crowd: each change costs a write a viewer.
+/// Period of reads.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// The same for a crowd, because every change costs a write per viewer.
 const LOOK_EVERY_FOR_CROWD: Duration = Duration::from_secs(1);
+/// Number of viewers above which the slower period applies.
 const CROWD: usize = 1_000;
-/// The pause after each read, also before those for newcomers.
+/// Pause after every read, including reads for new products.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// How many may look, at how many products together, and how long Redis may take.
+/// Limits of live units, and the timeout for Redis.
 #[derive(Debug, Clone, Copy)]
 pub struct EventLimits {
     pub viewers_max: usize,
@@ -50,15 +52,15 @@ pub struct Events {
     products: Mutex<Products>,
     viewers: Arc<AtomicUsize>,
     refused: AtomicU64,
-    /// Rung when somebody looks at a product of which nothing is known yet.
+    /// Notified when a viewer asks for a product that has not been read yet.
     new: Notify,
 }
 
-/// The far end of each channel. Writers: viewers add a product, the one task writes states and takes products out.
+/// The sending side of each channel. Viewers add products. The single task sends states and removes products.
 #[derive(Default)]
 struct Products {
     shown: HashMap<CouponId, watch::Sender<State>>,
-    /// The service is stopping: nobody is let in any more.
+    /// The service is stopping and admits no viewers.
     over: bool,
 }
 
@@ -67,46 +69,46 @@ struct Products {
 pub enum State {
     /// Not read yet.
     Unknown,
-    /// There is no such product.
+    /// The product does not exist.
     Nowhere,
     Shown(Shown),
 }
 
-/// A product's units at one moment.
+/// The units of a product at a moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shown {
     product: CouponId,
-    /// What its sale can still sell, as `/sec/info` says.
+    /// Units that its sale can still sell, as in `/sec/info`.
     left: u64,
-    /// Claims of the product, over all its sales.
+    /// Claims of the product over all its activities.
     claimed: u64,
-    /// When it was read, by Redis' clock.
+    /// Time of the read by Redis' clock, in milliseconds since 1970.
     pub time_ms: u64,
-    /// The event as it is sent.
+    /// The encoded event.
     pub bytes: Bytes,
 }
 
-/// Nobody more can be let in now.
+/// A viewer was refused: the limit is reached or the service is busy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("there are as many viewers as may be, or the service is busy")]
+#[error("the limit of viewers is reached, or the service is busy")]
 pub struct NoPlace;
 
-/// One who looks at a product. Dropping it makes room for another.
+/// A viewer of a product. Dropping it frees the place.
 pub struct Viewer {
     states: watch::Receiver<State>,
     _place: Place,
 }
 
-/// Counted as long as it is held.
+/// A place in the count of viewers, freed on drop.
 struct Place(Arc<AtomicUsize>);
 
-/// What operators see.
+/// Metrics of live units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EventFigures {
     pub viewers: usize,
     pub viewers_max: usize,
     pub products: usize,
-    /// Viewers who were not let in.
+    /// Viewers refused so far.
     pub refused: u64,
 }
 
@@ -122,7 +124,7 @@ impl Events {
         Self { stock, gate, activities, settings, limits, products, viewers, refused, new }
     }
 
-    /// Lets somebody look at `product`.
+    /// Admits a viewer of `product`.
     ///
     /// # Errors
     /// [`NoPlace`].
@@ -163,7 +165,7 @@ impl Events {
         }
     }
 
-    /// Shows what changes until `stop`, then ends every viewer's stream; returns at `over`.
+    /// Publishes changes until `stop`, then ends every viewer's stream. Returns at `over`.
     pub async fn watch(self: Arc<Self>, link: Arc<Link>, stop: CancellationToken, over: CancellationToken) {
         stop.run_until_cancelled(self.show(&link)).await;
         let ended = std::mem::replace(&mut *self.products(), Products { over: true, ..Products::default() });
@@ -195,14 +197,14 @@ impl Events {
         }
     }
 
-    /// The products that somebody looks at, those in such a state; the others are forgotten.
+    /// Viewed products whose state matches `is_asked`. Products without viewers are dropped.
     fn looked_at(&self, is_asked: impl Fn(&State) -> bool) -> Vec<CouponId> {
         let mut products = self.products();
         products.shown.retain(|_, states| !states.is_closed());
         products.shown.iter().filter(|(_, states)| is_asked(&states.borrow())).map(|(product, _)| *product).collect()
     }
 
-    /// Reads these products in one script and shows what has changed.
+    /// Reads these products with a single script and publishes changes.
     async fn read(&self, connection: &Connection, live: &Live, products: Vec<CouponId>) {
         let time_ms = connection.server_ms();
         let sale = |product: &CouponId| {
@@ -223,19 +225,20 @@ impl Events {
                 }
             }
             Ok(None) => self.gate.doubt(Doubt::NotLoaded),
-            // The link and the gate tell of it; whoever looks sees the last state until Redis is back.
-            Err(error) => log::debug!("events: not read: {error}"),
+            // The link and the gate log the outage. Viewers keep the last state until Redis is back.
+            Err(error) => log::debug!("events: reading units failed: {error}"),
         }
     }
 
-    /// A lock that a panic has poisoned is used all the same: every state of the table is a good one.
+    /// A poisoned lock is used anyway: every state of the table is valid.
     fn products(&self) -> MutexGuard<'_, Products> {
         self.products.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    /// Takes over what was read later; whether that is news. What is gone for a moment, while Redis is mended, is still shown.
+    /// Takes a later reading and returns whether it differs. A product that vanishes for a moment, during a repair of
+    /// Redis, keeps its last state.
     fn become_later(&mut self, read: Option<Shown>) -> bool {
         let later = match (&*self, read) {
             (Self::Unknown, None) => Self::Nowhere,
@@ -256,7 +259,7 @@ impl Shown {
         Self { product, left, claimed, time_ms, bytes: Bytes::new() }.at(time_ms)
     }
 
-    /// The same, still so at a later moment.
+    /// The same units at a later time.
     #[must_use]
     pub fn at(self, time_ms: u64) -> Self {
         let Self { product, left, claimed, .. } = self;
@@ -269,7 +272,7 @@ impl Shown {
 }
 
 impl Viewer {
-    /// The present state; waits up to `wait` where nothing has been read yet. [`State::Unknown`]: it could not be.
+    /// The current state. Before the first read, waits up to `wait`, and returns [`State::Unknown`] on a timeout.
     pub async fn first(&mut self, wait: Duration) -> State {
         let known = self.states.wait_for(|state| *state != State::Unknown);
         match tokio::time::timeout(wait, known).await {
@@ -278,7 +281,7 @@ impl Viewer {
         }
     }
 
-    /// Waits for the next change and gives the latest state, as an event; `None`: it is over.
+    /// Waits for a change and returns the latest state as an event, or `None` at the end of the stream.
     pub async fn next(&mut self) -> Option<Bytes> {
         loop {
             self.states.changed().await.ok()?;

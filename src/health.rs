@@ -1,6 +1,6 @@
-//! How each part of the program is, since when, and how far behind.
+//! The state of each part of the program, with its time of change and its lag.
 //!
-//! A task looks every second; `/readyz`, the log and the metrics show what it saw.
+//! A task checks all parts every second. The results appear in `/readyz`, in the log and in metrics.
 
 mod process;
 
@@ -24,26 +24,26 @@ use crate::{now_ms, now_seconds};
 
 pub use process::Process;
 
-/// What the gate may be.
+/// Possible states of the gate.
 pub const GATE_STATES: [&str; 4] = ["open", "starting", "recovering", "stopping"];
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// The state of a part that nobody has looked at yet.
+/// The state of a part before the first check.
 const UNKNOWN: &str = "unknown";
 
-/// A part's state in one word, and since when.
+/// A part's state in a word, and the time of its last change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Part {
     pub state: &'static str,
-    /// Seconds since 1970.
+    /// Time of the last change, in seconds since 1970.
     pub since: u64,
-    /// Seconds since then.
+    /// Seconds since the last change.
     pub age: u64,
 }
 
-/// Everything `/readyz` shows.
+/// The content of `/readyz`.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Report<'a> {
-    /// Whether it can sell.
+    /// Whether a claim could succeed now.
     pub ready: bool,
     #[schema(inline)]
     pub redis: Part,
@@ -66,7 +66,7 @@ pub struct EtcdReport {
     #[serde(flatten)]
     #[schema(inline)]
     pub part: Part,
-    /// `None` where no etcd is configured.
+    /// `None` if no etcd is configured.
     #[serde(flatten)]
     #[schema(ignore)]
     pub mirror: Option<MirrorReport>,
@@ -77,10 +77,11 @@ pub struct LedgerReport {
     #[serde(flatten)]
     #[schema(inline)]
     pub part: Part,
-    /// Claims that MySQL does not have yet, and how many there may be.
+    /// Claims not stored in MySQL yet.
     pub backlog: usize,
+    /// Capacity of the channel for unstored claims.
     pub backlog_max: usize,
-    /// Milliseconds since the oldest claim in its hands was made; 0: none.
+    /// Age in milliseconds of the oldest unstored claim, 0 if there is none.
     pub lag_ms: u64,
     pub stored: u64,
     pub poisoned: u64,
@@ -92,10 +93,11 @@ pub struct GateReport {
     #[schema(inline)]
     pub part: Part,
     pub in_flight: usize,
-    /// As many as Redis answers in good time.
+    /// Current limit of attempts in flight. It adapts to the latency of Redis.
     pub in_flight_limit: usize,
-    /// Of the rebuild that runs, or ran last.
+    /// Coupons loaded by the current or last rebuild.
     pub loaded_coupons: u64,
+    /// Claims loaded by the current or last rebuild.
     pub loaded_claims: u64,
     pub rebuilds: u64,
 }
@@ -103,14 +105,15 @@ pub struct GateReport {
 /// The table of activities in memory.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 pub struct ActivitiesReport {
-    /// Milliseconds since it was all that MySQL has; `None`: never.
+    /// Milliseconds since the table last matched MySQL, null before the first read.
     pub age_ms: Option<u64>,
-    /// The highest of its coupons' revisions, and how many there are.
+    /// The highest revision of any coupon's activities.
     pub revision: u64,
+    /// Number of coupons with activities.
     pub coupons: usize,
 }
 
-/// The parts of the program that [`Health`] looks at.
+/// The parts of the program checked by [`Health`].
 pub struct HealthSources {
     pub db: Db,
     pub link: Arc<Link>,
@@ -118,29 +121,29 @@ pub struct HealthSources {
     pub ledger: Ledger,
     pub outbox: Outbox,
     pub progress: Arc<Progress>,
-    /// `None` where no etcd is configured.
+    /// `None` if no etcd is configured.
     pub mirror: Option<Arc<State>>,
     pub activities: Arc<Activities>,
 }
 
-/// Looks at all parts of the program every second, and reports their states.
+/// Checks all parts of the program every second and reports their states.
 pub struct Health {
     sources: HealthSources,
-    /// Unsafe settings of Redis and MySQL, as found at the start.
+    /// Unsafe settings of Redis and MySQL, found at the start.
     warnings: Vec<String>,
     parts: Mutex<Parts>,
     outbox: Mutex<Option<OutboxSeen>>,
 }
 
-/// How much waits in Redis for MySQL, from all instances.
+/// Claims in Redis that MySQL may not have yet, of all instances.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct OutboxSeen {
     pub claims: u64,
-    /// Milliseconds since the oldest was made; 0: there is none.
+    /// Age in milliseconds of the oldest claim, 0 for an empty outbox.
     pub oldest_ms: u64,
 }
 
-/// State and since when, of each part.
+/// State and time of its last change, for each part.
 #[derive(Debug, Clone, Copy)]
 struct Parts {
     redis: (&'static str, u64),
@@ -151,19 +154,19 @@ struct Parts {
 }
 
 impl Health {
-    /// Every part is unknown until [`Health::watch`] has looked at it.
+    /// All parts are unknown until [`Health::watch`] has checked them.
     pub fn new(sources: HealthSources, warnings: Vec<String>) -> Self {
         let unknown = (UNKNOWN, now_seconds());
         let parts = Parts { redis: unknown, mysql: unknown, etcd: unknown, ledger: unknown, gate: unknown };
         Self { sources, warnings, parts: Mutex::new(parts), outbox: Mutex::default() }
     }
 
-    /// Durations of the calls to Redis over all links.
+    /// Durations of calls to Redis over all links.
     pub fn redis_times(&self) -> &Histogram {
         self.sources.link.times()
     }
 
-    /// Looks every second until `stop`.
+    /// Checks every second until `stop`.
     pub async fn watch(self: Arc<Self>, stop: CancellationToken) {
         every(LOOK_EVERY, &stop, || async {
             let mysql = if self.sources.db.ping().await.is_ok() { "up" } else { "down" };
@@ -173,7 +176,7 @@ impl Health {
         .await;
     }
 
-    /// What was last seen of the outbox; `None` where Redis did not answer.
+    /// The outbox at the last check, or `None` if Redis did not answer.
     pub fn outbox(&self) -> Option<OutboxSeen> {
         *self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -204,7 +207,7 @@ impl Health {
         set("gate", &mut parts.gate, self.gate_state());
     }
 
-    /// How everything is now: what can be seen at once as it is, MySQL as last seen.
+    /// A report with current values. Only MySQL's state is from the last check.
     pub fn report(&self) -> Report<'_> {
         let parts = *self.parts.lock().unwrap_or_else(PoisonError::into_inner);
         let part = |(state, since): (&'static str, u64), seen: &'static str| {

@@ -1,13 +1,13 @@
-//! Attempts refused from memory: what need not be asked of Redis a million times a second.
+//! Refuses attempts from memory, which saves Redis up to a million calls a second.
 //!
-//! Of a coupon that is sold out, or whose activity is not on, this instance may know all holders. Then whoever is not among
-//! them can be refused at once, and truthfully: nobody else can have become a holder while the coupon's revision, the
-//! revision of its activities and the count of its claims are what they were. [`Refusals::watch`] compares these with Redis
-//! every 100 ms, once for all requests; whatever differs is forgotten, and everything is void 200 ms after the last
-//! comparison that agreed was sent. So what a change opens can be claimed 200 ms after Redis has it.
+//! If a coupon is sold out or has no running activity, this instance may know all holders. Any other user can then be
+//! refused at once. The refusal is true: no user can become a holder while the coupon's revision, the revision of its
+//! activities and the number of claims stay equal. [`Refusals::watch`] compares these three values with Redis every 100
+//! ms, once for all requests. A coupon with changed values is dropped. The whole table expires 200 ms after the last
+//! successful comparison was sent. A change in Redis is therefore in force on this instance at most 200 ms later.
 //!
-//! Holders come from MySQL, and only count when they are as many as Redis has handed out. Deliberately knows nothing of
-//! coupons that are selling: their count changes with every claim.
+//! Holders are read from MySQL, and used only if their number equals the number of claims in Redis. A coupon on sale is
+//! never in the table, because the count changes with every claim.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -27,50 +27,51 @@ use crate::gate::Gate;
 use crate::kv::{CLOCK_ERROR_MS, Connection, KvError, Link, Live};
 use crate::stock::{Stock, Units};
 
-/// How often what is known is compared with Redis, and how long a comparison counts from when it was sent.
+/// Period of comparisons with Redis.
 const COMPARE_EVERY: Duration = Duration::from_millis(100);
+/// Validity of a comparison, from the time when it was sent.
 const COUNTS_FOR: Duration = Duration::from_millis(200);
-/// Coupons that are known, and that wait to be.
+/// Maximum coupons in the table, and maximum coupons waiting to enter.
 pub const KNOWN_COUPONS_MAX: usize = 1_000;
-/// Holders of all known coupons together: 8 bytes each.
+/// Maximum holders of all coupons in the table, 8 bytes each.
 pub const KNOWN_HOLDERS_MAX: usize = 4_000_000;
-/// Comparisons after which a coupon that nobody was refused is forgotten.
+/// Comparisons without a refusal after which a coupon is dropped.
 const UNUSED_MAX: u32 = 100;
-/// How long reading the holders of one coupon may take.
+/// Timeout for reading the holders of a coupon.
 const HOLDERS_WAIT: Duration = Duration::from_secs(30);
 
-/// Refuses from memory.
+/// Refuses attempts from memory.
 pub struct Refusals {
     db: Db,
     stock: Stock,
     gate: Arc<Gate>,
     activities: Arc<Activities>,
     table: ArcSwap<Table>,
-    /// Coupons of which Redis has refused units; [`Refusals::watch`] takes them out.
+    /// Coupons recently refused by Redis. [`Refusals::watch`] takes them out.
     noticed: Mutex<HashSet<CouponId>>,
     refused: Apart<AtomicU64>,
 }
 
-/// What was known when the comparison at `sent_at` agreed.
+/// Coupons confirmed by the last comparison. `compared` holds its send time, and the process and epoch asked.
 #[derive(Default)]
 struct Table {
     compared: Option<(Instant, Arc<Live>)>,
     known: HashMap<CouponId, Arc<Known>>,
 }
 
-/// All about one coupon that decides for those who do not hold it.
+/// A coupon whose non-holders can be refused.
 struct Known {
-    /// What was compared, with what this activity had sold; 0: the coupon had none.
+    /// The compared values. `sold` is of `activity`, which is 0 if the coupon had none.
     units: Units,
     activity: ActivityId,
-    /// Sorted, as many as claims.
+    /// Sorted user ids, as many as claims.
     holders: Arc<[u64]>,
     used: AtomicBool,
-    /// Comparisons since it was used.
+    /// Comparisons since the last refusal.
     unused: u32,
 }
 
-/// Why a comparison was cut short; what is known becomes void by itself.
+/// Why a comparison failed. The table then expires by itself.
 #[derive(Debug, thiserror::Error)]
 enum CompareError {
     #[error(transparent)]
@@ -80,15 +81,16 @@ enum CompareError {
 }
 
 impl Refusals {
-    /// Knows nothing yet.
+    /// An empty table.
     pub fn new(db: Db, stock: Stock, gate: Arc<Gate>, activities: Arc<Activities>) -> Self {
         let (table, noticed, refused) = (ArcSwap::default(), Mutex::default(), Apart::new(AtomicU64::default));
         Self { db, stock, gate, activities, table, noticed, refused }
     }
 
-    /// Why an attempt of `user` is certain to be refused; `None`: only Redis can say, through the gate.
+    /// The reason if an attempt of `user` is certain to be refused, or `None` if only Redis can decide.
     ///
-    /// `schedule` is what the caller knows of the coupon's activities, `now_ms` what he takes Redis' clock to be `now`.
+    /// `schedule` holds the coupon's activities known to the caller. `now_ms` is the caller's estimate of Redis' clock
+    /// at `now`, in milliseconds since 1970.
     pub fn refuse(
         &self,
         (coupon, user): (CouponId, UserId),
@@ -112,10 +114,10 @@ impl Refusals {
         Some(refusal)
     }
 
-    /// Notes that Redis has refused a unit of `coupon` to somebody who does not hold it.
+    /// Records that Redis refused a unit of `coupon` to a user who does not hold it.
     pub fn notice(&self, coupon: CouponId, refusal: Refusal) {
         match refusal {
-            // What changes by itself from one moment to the next.
+            // May change at any moment without a new revision.
             Refusal::TryAgain | Refusal::NoSuchCoupon => {}
             Refusal::SoldOut | Refusal::NotOnSale | Refusal::Disabled | Refusal::NotStarted | Refusal::Ended => {
                 let mut noticed = self.noticed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -126,7 +128,7 @@ impl Refusals {
         }
     }
 
-    /// Attempts refused so far, coupons known, and holders known.
+    /// Attempts refused so far, coupons in the table, and holders in the table.
     pub fn figures(&self) -> (u64, usize, usize) {
         let table = self.table.load();
         let holders = table.known.values().map(|known| known.holders.len()).sum();
@@ -155,8 +157,8 @@ impl Refusals {
                 }
             };
             if let Err(error) = self.compare(&connection, live, learnt).await {
-                // What was known counts for nothing once it is too old; nothing else need be done.
-                log::debug!("refusals: not compared: {error}");
+                // The table expires by itself, so no action is needed.
+                log::debug!("refusals: comparison failed: {error}");
             }
             if learning.is_none() {
                 let noticed = std::mem::take(&mut *self.noticed.lock().unwrap_or_else(PoisonError::into_inner));
@@ -171,7 +173,7 @@ impl Refusals {
         }
     }
 
-    /// Keeps of what was known and has just been learnt what Redis still says.
+    /// Drops entries whose counts in Redis have changed, and renews the rest for 200 ms.
     async fn compare(
         &self,
         connection: &Connection,
@@ -201,7 +203,7 @@ impl Refusals {
         Ok(())
     }
 
-    /// Learns what it can of coupons that were noticed.
+    /// Reads the holders of recently refused coupons, as far as the limits allow.
     async fn learn(self: Arc<Self>, connection: Arc<Connection>, noticed: HashSet<CouponId>) -> Vec<(CouponId, Known)> {
         let mut learnt = Vec::new();
         for coupon in noticed {
@@ -214,7 +216,7 @@ impl Refusals {
                 Ok(Some(known)) => learnt.push((coupon, known)),
                 Ok(None) => {}
                 Err(error) => {
-                    log::debug!("refusals: coupon {coupon} stays with Redis: {}", crate::error_chain(&error));
+                    log::debug!("refusals: coupon {coupon} is left to Redis: {}", crate::error_chain(&error));
                     break;
                 }
             }
@@ -222,7 +224,7 @@ impl Refusals {
         learnt
     }
 
-    /// `None` where not all holders are in MySQL yet, or they are too many, or units are left for somebody.
+    /// Returns `None` if MySQL lacks some holders, if the holders exceed the limit, or if units are left.
     async fn learn_one(
         &self,
         connection: &Connection,
@@ -269,7 +271,7 @@ impl Refusals {
 }
 
 impl Known {
-    /// Why somebody who does not hold the coupon gets nothing; `None`: he may get something.
+    /// Why a user who does not hold the coupon is refused, or `None` if a grant is possible.
     fn refuse(&self, schedule: Option<&Schedule>, now_ms: u64) -> Option<Refusal> {
         let units_gone = self.units.claimed >= self.units.amount;
         if !self.units.scheduled {
@@ -282,7 +284,7 @@ impl Known {
             return Some(Refusal::NotOnSale);
         };
         let terms = &activity.terms;
-        // So near to an edge of the window that the clocks may disagree, Redis decides.
+        // Near an edge of the window, where clocks may disagree, Redis decides.
         match terms.status {
             Status::Disabled => Some(Refusal::Disabled),
             Status::SoldOut => Some(Refusal::SoldOut),
@@ -298,7 +300,7 @@ impl Known {
         }
     }
 
-    /// The same, a comparison later; `None` where nobody has been refused for long.
+    /// The entry after another comparison, or `None` if it has not been used for `UNUSED_MAX` comparisons.
     fn after_comparison(&self) -> Option<Self> {
         let unused = if self.used.load(Ordering::Relaxed) { 0 } else { self.unused + 1 };
         let (units, activity, holders) = (self.units, self.activity, Arc::clone(&self.holders));
@@ -318,7 +320,7 @@ mod tests {
     const HOLDER: UserId = UserId(7);
     const OTHER: UserId = UserId(8);
 
-    /// A coupon that is sold out to one, compared with Redis at that time under that loading.
+    /// A sold-out coupon with a single holder, compared at `sent_at` under `loading`.
     fn knowing(sent_at: Instant, loading: Live) -> Refusals {
         let wait = Duration::from_secs(1);
         let limits = db::Limits { connections_max: 1, connection_wait: wait, statement_wait: wait };

@@ -1,8 +1,9 @@
-//! Activities made and changed: MySQL first, then the coupon's hash in Redis, then etcd.
+//! Creates and changes activities: first in MySQL, then in the coupon's hash in Redis, then in etcd.
 //!
-//! Every change locks the coupon's row, so that of two changes one sees the other, and raises the coupon's revision and its
-//! `activity_revision` with it: from the moment Redis has that, no instance sells by the activities that were before. What
-//! is cut short between the stores leaves a row that lags, which the repair of coupons publishes, and etcd's mirror puts.
+//! A change locks the coupon's row, so concurrent changes are serialized. It raises the coupon's `revision` and sets
+//! `activity_revision` to the same value. Once Redis has the new value, no instance can sell by the earlier activities.
+//! A change interrupted between the stores leaves a lagging row. The repair of coupons then publishes the row to Redis,
+//! and the etcd mirror puts the activity to etcd.
 
 mod by_operators;
 
@@ -17,31 +18,31 @@ use crate::publishing::{PublishError, Publishing};
 
 pub use by_operators::{Adopted, CHOSEN_ID_MAX, EditError};
 
-/// Activities of one coupon at most: a claim looks through them.
+/// Maximum activities of a coupon. A claim searches all of them.
 pub const ACTIVITIES_OF_A_COUPON_MAX: usize = 1_000;
 
-/// Makes and changes activities.
+/// Creates and changes activities.
 #[derive(Clone)]
 pub struct Scheduling {
     pub publishing: Publishing,
     pub activities: Arc<Activities>,
 }
 
-/// Why an activity was not made or changed.
+/// Why an activity was not created or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum ScheduleError {
     #[error("no such coupon")]
     NoSuchCoupon,
     #[error("no such activity")]
     NoSuchActivity,
-    #[error("the coupon is somebody else's")]
+    #[error("the coupon belongs to another saler")]
     NotYours,
     #[error("the total is above the coupon's amount")]
     TotalAboveAmount,
-    /// Another activity of the coupon sells at the same time.
-    #[error("it overlaps with activity {0}")]
+    /// Another activity of the coupon has an overlapping window.
+    #[error("the window overlaps with activity {0}")]
     Overlaps(ActivityId),
-    #[error("the coupon has as many activities as one may")]
+    #[error("the coupon has the maximum number of activities")]
     TooMany,
     #[error(transparent)]
     Publish(#[from] PublishError),
@@ -54,8 +55,8 @@ impl From<DbError> for ScheduleError {
 }
 
 impl Scheduling {
-    /// Makes an activity of `coupon` for `user`, its saler or an admin: on return it is in force on every instance, and the
-    /// coupon is scheduled.
+    /// Creates an activity of `coupon` for `user`, the coupon's saler or an admin. On return the activity is in force
+    /// on every instance, and the coupon is scheduled.
     ///
     /// # Errors
     /// [`ScheduleError`].
@@ -81,11 +82,11 @@ impl Scheduling {
         Ok(id)
     }
 
-    /// Changes an activity by `change`, from its terms as they are, for the coupon's saler or an admin: on return it is in force
-    /// on every instance.
+    /// Changes an activity for the coupon's saler or an admin. `change` turns the current terms into the new terms. On
+    /// return the new terms are in force on every instance.
     ///
     /// # Errors
-    /// [`ScheduleError`], or what `change` refuses.
+    /// [`ScheduleError`], or the error of `change`.
     pub async fn update<E: From<ScheduleError>>(
         &self,
         link: &Link,
@@ -150,7 +151,8 @@ impl Scheduling {
         Ok((stored, changed))
     }
 
-    /// Redis has it, and this instance knows it; others learn it from Redis at the next attempt, and from MySQL in a second.
+    /// Publishes to Redis and refreshes this instance's table. Other instances learn of the change from Redis at the
+    /// next attempt, and from MySQL within a second.
     async fn put_in_force(
         &self,
         reached: &crate::publishing::Reached,
@@ -160,13 +162,13 @@ impl Scheduling {
         crate::crash::point("schedule-committed");
         self.publishing.publish_change(reached, before, changed).await?;
         if let Err(Some(error)) = self.activities.refresh(changed.id, changed.activity_revision - 1).await {
-            log::debug!("scheduling: left to the next poll: {}", crate::error_chain(&error));
+            log::debug!("scheduling: refresh failed, left to the next poll: {}", crate::error_chain(&error));
         }
         Ok(())
     }
 }
 
-/// Holds the coupon's row; only its saler or an admin may.
+/// Locks the coupon's row, for its saler or an admin only.
 async fn lock(
     db: &crate::db::Db,
     tx: &mut Transaction<'_>,
@@ -178,7 +180,7 @@ async fn lock(
     if may { Ok(stored) } else { Err(ScheduleError::NotYours) }
 }
 
-/// What the coupon and its other activities say about these terms.
+/// Checks the terms of an activity against the coupon and `others`, the rest of its activities.
 ///
 /// # Errors
 /// [`ScheduleError`].
@@ -194,7 +196,7 @@ pub fn check<'a>(
     overlapping.map_or(Ok(()), |other| Err(ScheduleError::Overlaps(other.activity.id)))
 }
 
-/// The coupon, one revision on, which changes its activities.
+/// The coupon with `revision` raised, and `activity_revision` raised to the same value.
 pub fn raised(coupon: &Coupon) -> Coupon {
     let revision = coupon.revision + 1;
     Coupon { revision, activity_revision: revision, ..coupon.clone() }

@@ -1,37 +1,37 @@
-//! Figures as Prometheus reads them: its text format, version 0.0.4.
+//! Writes metrics in Prometheus' text format, version 0.0.4.
 
 use std::fmt::{Display, Write};
 
 use crate::figures::Histogram;
 
-/// What a String does not refuse.
-const WRITTEN: &str = "a String takes whatever is written to it";
+/// Message for the `expect` on writes to a String.
+const WRITTEN: &str = "writing to a String cannot fail";
 
-/// A page of figures.
+/// A page of metrics.
 #[derive(Default)]
 pub struct Exposition(String);
 
 impl Exposition {
-    /// What goes up and down.
+    /// Writes a gauge, a value that goes up and down.
     pub fn gauge(&mut self, name: &str, help: &str, value: impl Display) {
         self.begin(name, help, "gauge");
         self.line(name, "", value);
     }
 
-    /// The same, where there is something to show: 0 would say that all is well.
+    /// Writes a gauge if the value is known. A 0 for an unknown value would look healthy.
     pub fn gauge_if_known<T: Display>(&mut self, name: &str, help: &str, value: Option<T>) {
         if let Some(value) = value {
             self.gauge(name, help, value);
         }
     }
 
-    /// What has been counted since the start.
+    /// Writes a counter, a total since the start.
     pub fn counter(&mut self, name: &str, help: &str, value: impl Display) {
         self.begin(name, help, "counter");
         self.line(name, "", value);
     }
 
-    /// The same, by a label whose values are few and known beforehand.
+    /// Writes a counter by label. Label values must be few and fixed.
     pub fn counters<V: Display>(
         &mut self,
         (name, label): (&str, &str),
@@ -44,7 +44,7 @@ impl Exposition {
         }
     }
 
-    /// One of these words is true: its gauge is 1, the others' 0.
+    /// Writes a gauge per state: 1 for the current state, 0 for the rest.
     pub fn state(&mut self, (name, label): (&str, &str), help: &str, words: &[&str], word: &str) {
         self.begin(name, help, "gauge");
         for other in words {

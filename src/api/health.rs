@@ -1,4 +1,4 @@
-//! What operators ask: does it run, can it sell, how is it.
+//! Health routes for operators and load balancers.
 
 use actix_web::http::header;
 use actix_web::{HttpResponse, web};
@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::{Shared, answer};
 
-/// A process that answers.
+/// The body of a running process.
 #[derive(Serialize, ToSchema)]
 pub struct Up {
     state: &'static str,
@@ -19,12 +19,13 @@ impl Default for Up {
     }
 }
 
-/// `GET /healthz`: 200 while the process runs.
+/// `GET /healthz`: always 200 from a running process.
 pub async fn healthz() -> HttpResponse {
     answer::json(HttpResponse::Ok(), &Up::default())
 }
 
-/// `GET /readyz`: 200 when it can sell, else 503; what each part does, since when.
+/// `GET /readyz`: 200 if a claim could succeed, else 503. The body lists the state of each part and the time of the
+/// last change.
 pub async fn readyz(shared: web::Data<Shared>) -> HttpResponse {
     let report = shared.health.report();
     let mut builder = if report.ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };

@@ -1,7 +1,7 @@
 //! Segments of a request's path.
 //!
-//! Taken from the path as it was sent and percent-decoded once: the router's own decoding keeps some escapes and replaces
-//! what is not UTF-8, which could make one name of another.
+//! A segment is percent-decoded once, from the path as sent. The router's own decoding keeps some escapes and replaces
+//! invalid UTF-8, so two different names could become equal.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use percent_encoding::percent_decode;
 
 use crate::domain::{CouponName, UserName};
 
-/// The segment at `index`, counted from 0, decoded; `None` where there is none or it is not UTF-8.
+/// The decoded segment at `index`, counted from 0, or `None` if absent or not UTF-8.
 pub fn segment(request: &HttpRequest, index: usize) -> Option<Cow<'_, str>> {
     decoded(segments(request).nth(index)?)
 }
@@ -23,21 +23,22 @@ fn decoded(segment: &[u8]) -> Option<Cow<'_, str>> {
     percent_decode(segment).decode_utf8().ok()
 }
 
-/// The user named in `/api/users/{user}/...`; `None` where that cannot be anybody's name.
+/// The user in `/api/users/{user}/...`, or `None` if the segment is not a valid name.
 pub fn user(request: &HttpRequest) -> Option<UserName> {
     UserName::parse(segment(request, 2)?.into_owned()).ok()
 }
 
-/// `saler/name` of `/api/users/{saler}/coupons/{name}`; `None` where that cannot be any coupon's.
+/// `saler/name` of `/api/users/{saler}/coupons/{name}`, or `None` if either segment is invalid.
 pub fn coupon(request: &HttpRequest) -> Option<String> {
     let mut segments = segments(request);
-    // A name has no slash, so that two names and one slash between them are one coupon only. What was not escaped has none here.
+    // A decoded slash would make the key ambiguous, so a name must not contain one. A borrowed name was sent without
+    // escapes and contains none.
     let name = |segment| decoded(segment).filter(|name| matches!(name, Cow::Borrowed(_)) || !name.contains('/'));
     let (saler, name) = (name(segments.nth(2)?)?, name(segments.nth(1)?)?);
     Some([&saler, "/", &name].concat())
 }
 
-/// The coupon's name in `/api/users/{saler}/coupons/{name}`.
+/// The coupon's name in `/api/users/{saler}/coupons/{name}`, or `None` if invalid.
 pub fn coupon_name(request: &HttpRequest) -> Option<CouponName> {
     CouponName::parse(segment(request, 4)?.into_owned()).ok()
 }

@@ -1,8 +1,8 @@
-//! Where a request comes from.
+//! The client's address.
 //!
-//! `X-Forwarded-For` is what anybody likes to write, but for what a trusted proxy has added at its end. So it is read from
-//! the right, through the proxies that are trusted, to the first address that is not one of them. Where something is in
-//! that way which is not an address, nothing to the left of it is believed.
+//! A client can send any `X-Forwarded-For`. Only the entries added by trusted proxies, at its end, are reliable. The
+//! header is therefore read from the right: trusted proxies are skipped, and the first untrusted address is the
+//! client's. An entry that is not an address ends the search, and all entries to the left are ignored.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -14,9 +14,9 @@ use crate::domain::{Address, Networks};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The client's address, as limits and blocks know it.
+/// The client's address, as used by limits and blocks.
 pub fn address(request: &HttpRequest, shared: &Shared) -> Address {
-    // A test of actix has no peer; a listener's connection always does.
+    // Only a test of actix has no peer. A connection always has one.
     let peer = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
     Address::new(client(peer, request.headers(), &shared.trusted_proxies))
 }
@@ -37,7 +37,7 @@ fn client(peer: IpAddr, headers: &HeaderMap, trusted: &Networks) -> IpAddr {
     nearest
 }
 
-/// An address as proxies write it: some add a port.
+/// Parses an address as written by proxies, with or without a port.
 fn hop_address(text: &str) -> Option<IpAddr> {
     let with_port = || text.parse::<SocketAddr>().ok().map(|address| address.ip());
     let in_brackets = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok();

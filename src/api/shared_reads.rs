@@ -1,8 +1,8 @@
-//! One read for all who ask for the same list at once.
+//! Merges simultaneous reads of the same list.
 //!
-//! A crowd looks at one saler's page. Whoever asks while it is being read waits, and shares the next reading with all who wait
-//! by then: nobody is shown what is older than his question, however many ask. Each worker has its own, so that nothing
-//! is passed between threads.
+//! During a rush, many callers request a saler's page at once. A call during a read waits for the next read, and all
+//! waiting callers share the result. No caller gets data older than the call. Every worker merges only its own reads,
+//! so no data passes between threads.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -14,27 +14,27 @@ use tokio::sync::Mutex;
 use super::error::ApiError;
 use crate::domain::{Page, UserId};
 
-/// Whose list, and which page.
+/// Owner and page of a list.
 type Key = (UserId, Page);
 
-/// Reads under way on one worker, with those who wait for them: as many at most as there are requests.
+/// Reads in progress on a worker, with their waiting callers. Bounded by the number of requests.
 #[derive(Default)]
 pub struct SharedReads {
-    /// Counts questions and readings, to tell which came first.
+    /// Numbers calls and reads, to order them in time.
     clock: Cell<u64>,
     lines: RefCell<HashMap<Key, Rc<Line>>>,
 }
 
-/// Those who ask for one list; whoever holds the lock reads.
+/// Callers of the same list. The holder of the lock reads.
 type Line = Mutex<Option<Reading>>;
 
 struct Reading {
     begun: u64,
-    /// `None`: it failed.
+    /// `None` if the read failed.
     body: Option<Bytes>,
 }
 
-/// A place in the line; the last to leave takes it away.
+/// A caller's place in a line. Dropping the last place removes the line.
 struct Place<'a> {
     reads: &'a SharedReads,
     key: Key,
@@ -42,10 +42,11 @@ struct Place<'a> {
 }
 
 impl SharedReads {
-    /// The list as `read`, or somebody else's that begins after this call, finds it; one more reading is waited for at most.
+    /// Returns the list from `read`, or from a shared read that begins after this call. The wait is at most the read in
+    /// progress and the next read.
     ///
     /// # Errors
-    /// As `read`; those who share another's are told that nothing has happened.
+    /// The error of `read`. A caller that shares a failed read gets `unavailable`.
     pub async fn get(&self, key: Key, read: impl Future<Output = Result<Bytes, ApiError>>) -> Result<Bytes, ApiError> {
         let asked = self.tick();
         let place = self.join(key);
@@ -72,7 +73,7 @@ impl SharedReads {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        // This one and the map's.
+        // The map holds the second reference.
         if Rc::strong_count(&self.line) == 2 {
             self.reads.lines.borrow_mut().remove(&self.key);
         }
@@ -92,7 +93,7 @@ mod tests {
         (UserId(1), Page::parse(None).expect("the first"))
     }
 
-    /// Reads what is there when it ends, some polls after it began.
+    /// Returns the value at the begin of the read, some polls later.
     async fn read(reads: &Cell<u32>, there: &Cell<u8>) -> Result<Bytes, ApiError> {
         reads.set(reads.get() + 1);
         let seen = there.get();
@@ -132,7 +133,7 @@ mod tests {
         };
         let results = futures_util::future::join_all((0..20).map(|_| fail())).await;
         assert!(results.iter().all(Result::is_err));
-        // The first reads alone, the second for all others.
+        // The first caller reads alone. A second read serves the rest.
         assert_eq!(failing.get(), 2);
         let gives_up = tokio::time::timeout(Duration::from_millis(20), shared.get(key(), pending()));
         let next = shared.get(key(), async { Ok(Bytes::from_static(b"next")) });

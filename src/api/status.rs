@@ -1,7 +1,7 @@
-//! `GET /admin/status`: what the operators' page shows, of the instance that was asked.
+//! `GET /admin/status`: the data of the operators' page, from the instance that answers.
 //!
-//! Counts are since that instance's start; whoever asks again gets rates from their differences. `instance` says which one
-//! answered, so that the counts of two are never subtracted from each other.
+//! Counts are totals since the start of the instance. A client computes rates from the difference of two answers.
+//! `instance` tells answers of different instances apart.
 
 use std::collections::BTreeMap;
 
@@ -15,31 +15,31 @@ use super::{Shared, answer};
 use crate::gate::Switches;
 use crate::health::{OutboxSeen, Report};
 
-/// How an instance is and what it has answered.
+/// The state of an instance and counts of its answers.
 #[derive(Serialize, ToSchema)]
 pub struct StatusBody<'a> {
-    /// Its host and address.
+    /// Host and address of the instance.
     pub instance: &'a str,
     #[serde(flatten)]
     #[schema(inline)]
     pub report: Report<'a>,
-    /// What waits in Redis for MySQL, from all instances; null where Redis does not answer.
+    /// Claims in Redis not stored in MySQL yet, of all instances. Null while Redis does not answer.
     #[schema(inline)]
     pub outbox: Option<OutboxSeen>,
-    /// What attempts to claim came to, in the words of `Claim-Result` and of the errors' codes.
+    /// Attempts by result, in the words of `Claim-Result` and of error codes.
     pub attempts: BTreeMap<&'static str, u64>,
     #[schema(inline)]
     pub turned_away: TurnedAwayCounts,
-    /// Answers of every route by their status.
+    /// Answers of all routes by status.
     #[schema(value_type = BTreeMap<String, u64>)]
     pub responses: BTreeMap<u16, u64>,
-    /// Users and addresses on the blacklist.
+    /// Number of users and addresses on the blacklist.
     pub blocks: u64,
     #[schema(inline)]
     pub switches: Switches,
 }
 
-/// Who did not get as far as an attempt.
+/// Requests refused by admission.
 #[derive(Serialize, ToSchema)]
 pub struct TurnedAwayCounts {
     pub rate_limited: u64,
@@ -47,7 +47,7 @@ pub struct TurnedAwayCounts {
     pub switched_off: u64,
 }
 
-/// `GET /admin/status`: 200 also where the instance cannot sell; that is in it.
+/// `GET /admin/status`. Answers 200 even if the instance cannot sell, because the body says so.
 pub async fn show_status(request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
     admin(&request, &shared)?;
     let figures = shared.admission.figures();

@@ -1,11 +1,12 @@
-//! Logout and change of password: tokens that stop counting before they expire, on every instance.
+//! Revocation of session tokens before their expiry, on every instance, after a logout or a change of password.
 //!
-//! MySQL has the truth; each instance keeps a copy in memory, which answers for every request. A revocation is written
-//! to MySQL, then to memory, then answered; the other instances read what is new twice a second. While MySQL is away
-//! nothing can be revoked, and what is known stays in force. Redis has no part in it.
+//! MySQL is authoritative. Every instance answers requests from a copy in memory and reads news twice a second. A
+//! revocation goes to MySQL, then to memory, then the user gets the answer. While MySQL is away, revoking fails and
+//! known revocations stay in force. Redis is not involved.
 //!
-//! Bounded by users: a user with many single revocations gets a new generation instead, which ends all of his tokens.
-//! And bounded as a whole: a revocation too many is refused, and none is ever forgotten before the token has expired.
+//! Single revocations are limited per user. Above the limit, the user gets a new generation, which ends all earlier
+//! tokens. The total is limited too: above the limit a revocation is refused. No revocation is dropped before its token
+//! expires.
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
@@ -21,52 +22,51 @@ use crate::db::{Db, DbError, users};
 use crate::domain::UserId;
 use crate::now_seconds;
 
-/// Single revocations of a user; the next one ends all of his tokens.
+/// Maximum single revocations of a user. The next revocation ends all tokens of the user.
 const TOKENS_OF_USER_MAX: usize = 32;
-/// Half of the second in which every instance must know.
+/// Half a second, because every instance must learn of a revocation within a second.
 const REFRESH_EVERY: Duration = Duration::from_millis(500);
 const REFRESHES_PER_CLEANING: u32 = 120;
 const READ_ROWS_MAX: u32 = 10_000;
 const DELETE_ROWS_MAX: u32 = 1_000;
 const DELETES_PER_CLEANING: u32 = 100;
-/// How far the clocks of instances may differ: a revocation is kept for so much longer than its token.
+/// Allowed clock difference between instances. A revocation outlives its token by this time.
 const CLOCKS_DIFFER_SECONDS: u64 = 300;
 
-/// Bounds of revocations.
+/// Limits of revocations.
 #[derive(Debug, Clone, Copy)]
 pub struct RevocationLimits {
-    /// Revocations that have not expired, of all users.
+    /// Maximum unexpired revocations of all users.
     pub revoked_max: usize,
-    /// How long a token lasts.
+    /// Lifetime of a token in seconds.
     pub token_seconds: u64,
 }
 
 /// Why a token was not revoked or a password not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum RevokeError {
-    /// Too many are revoked already: nothing has happened.
-    #[error("too many tokens are revoked already")]
+    /// The limit of revocations is reached. No state has changed.
+    #[error("the limit of revoked tokens is reached")]
     Overloaded,
     #[error(transparent)]
     Db(#[from] DbError),
 }
 
-/// The revoked tokens, as this instance knows them.
+/// The revoked tokens in memory, and the connection to MySQL.
 pub struct Revocations {
     db: Db,
     limits: RevocationLimits,
     revoked: RwLock<RevokedTokens>,
-    /// Of `revoked`: most of the time it is 0, and no request takes the lock. Written while the lock is held for
-    /// writing.
+    /// Size of `revoked`. Usually 0, so requests skip the lock. Written only under the write lock.
     count: AtomicUsize,
-    /// Where the next read of MySQL begins.
+    /// Where the next read of MySQL starts.
     read_to: Mutex<ReadPoint>,
-    /// Whether the last read failed: an outage is logged when it begins and when it ends.
+    /// Logs when reads begin to fail and when they work again.
     outage: Outage,
 }
 
 impl Revocations {
-    /// Knows of no revocation until [`Revocations::load`].
+    /// Empty until [`Revocations::load`].
     pub fn new(db: Db, limits: RevocationLimits) -> Self {
         Self {
             db,
@@ -78,20 +78,20 @@ impl Revocations {
         }
     }
 
-    /// Whether the token of `session` no longer counts.
+    /// Whether the token of `session` is revoked.
     pub fn is_revoked(&self, session: &Session) -> bool {
         self.count.load(Ordering::Acquire) > 0 && self.known().contains(session)
     }
 
-    /// Revocations that have not expired.
+    /// Number of unexpired revocations.
     pub fn count(&self) -> usize {
         self.count.load(Ordering::Acquire)
     }
 
-    /// Ends the token of `session`; too many single ones of a user end all of his tokens.
+    /// Revokes the token of `session`. If the user has too many single revocations, revokes all tokens of the user.
     ///
     /// # Errors
-    /// [`RevokeError`]; after an error of the database that leaves the outcome open, asking again is safe.
+    /// [`RevokeError`]. After a database error with unknown outcome, a retry is safe.
     pub async fn revoke(&self, session: &Session, now_seconds: u64) -> Result<(), RevokeError> {
         if self.is_revoked(session) {
             return Ok(());
@@ -108,12 +108,11 @@ impl Revocations {
         Ok(())
     }
 
-    /// Sets the hash of a user's password and ends all of his tokens, both or neither; `false` where there is no such
-    /// user.
+    /// Sets the password hash of a user and revokes all tokens of the user, atomically. Returns `false` if the user
+    /// does not exist.
     ///
     /// # Errors
-    /// [`RevokeError`]; after an error of the database that leaves the outcome open, the old password or the new one
-    /// holds.
+    /// [`RevokeError`]. After a database error with unknown outcome, the old or the new password is in force.
     pub async fn change_password(&self, user: UserId, hash: &str, now_seconds: u64) -> Result<bool, RevokeError> {
         self.check_room()?;
         let expires_at = self.last_expiry(now_seconds);
@@ -121,10 +120,10 @@ impl Revocations {
         Ok(self.add_below(user, generation, expires_at))
     }
 
-    /// Reads every revocation there is: a start must not serve a request before.
+    /// Reads all revocations since the last read. Must succeed before the instance serves requests.
     ///
     /// # Errors
-    /// [`DbError`]
+    /// [`DbError`]. The revocations in memory stay.
     pub async fn load(&self, now_seconds: u64) -> Result<(), DbError> {
         let since = self.read_to.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let read_to = revoked_tokens::read_point(&self.db).await?;
@@ -141,15 +140,15 @@ impl Revocations {
         Ok(())
     }
 
-    /// Reads the revocations of other instances since the last read. An outage of any length misses none of them.
+    /// Reads the revocations of other instances since the last read. An outage of any length loses none.
     pub async fn refresh(&self, now_seconds: u64) {
         self.outage.note(self.load(now_seconds).await);
     }
 
-    /// Forgets what has expired, here and, in bounded batches, in MySQL.
+    /// Drops expired revocations from memory, and from MySQL in bounded batches.
     ///
     /// # Errors
-    /// [`DbError`]; what is left goes the next time.
+    /// [`DbError`]. The rest is deleted at the next cleaning.
     pub async fn clean(&self, now_seconds: u64) -> Result<(), DbError> {
         let before = now_seconds.saturating_sub(CLOCKS_DIFFER_SECONDS);
         self.change(|revoked| revoked.forget_expired(before));
@@ -162,7 +161,7 @@ impl Revocations {
         Ok(())
     }
 
-    /// Refreshes twice a second and cleans once a minute until `stop`.
+    /// Reads twice a second and cleans once a minute until `stop`.
     pub async fn watch(self: Arc<Self>, stop: CancellationToken) {
         let refreshes = AtomicU32::new(0);
         every(REFRESH_EVERY, &stop, || async {
@@ -171,13 +170,13 @@ impl Revocations {
             if count % REFRESHES_PER_CLEANING == 0
                 && let Err(error) = self.clean(now_seconds()).await
             {
-                log::debug!("expired revoked tokens were not deleted: {error}");
+                log::debug!("revocations: deleting expired rows failed: {error}");
             }
         })
         .await;
     }
 
-    /// `false` where there is no such user.
+    /// Returns `false` if the user does not exist.
     async fn revoke_all(&self, user: UserId, now_seconds: u64) -> Result<bool, DbError> {
         let expires_at = self.last_expiry(now_seconds);
         let generation = revoked_tokens::revoke_all(&self.db, user, expires_at).await?;
@@ -190,7 +189,7 @@ impl Revocations {
         below.is_some()
     }
 
-    /// When the last token that was issued up to now ends.
+    /// Expiry of the last token issued up to now, in seconds since 1970.
     fn last_expiry(&self, now_seconds: u64) -> u64 {
         now_seconds.saturating_add(self.limits.token_seconds)
     }
@@ -199,8 +198,9 @@ impl Revocations {
         if self.count() < self.limits.revoked_max { Ok(()) } else { Err(RevokeError::Overloaded) }
     }
 
-    /// Adds rows that were read. Most are known already, and requests are not held up for those. No bound here: what
-    /// another instance has answered for must not be forgotten, and it keeps to the same bound.
+    /// Adds rows read from MySQL. Most are known already, so known rows are filtered under the read lock. The limit is
+    /// not checked here: a revocation answered by another instance must not be dropped, and that instance checked the
+    /// same limit.
     fn add_new(&self, rows: &[RevokedToken], now_seconds: u64) {
         let expired = now_seconds.saturating_sub(CLOCKS_DIFFER_SECONDS);
         let rows = rows.iter().filter(|row| row.expires_at > expired).filter_map(Revocation::parse);
@@ -223,7 +223,7 @@ impl Revocations {
         self.count.store(revoked.count(), Ordering::Release);
     }
 
-    /// A lock that a panic has poisoned is used all the same: every single change leaves the set right.
+    /// A poisoned lock is used anyway: every single change leaves the set consistent.
     fn known(&self) -> RwLockReadGuard<'_, RevokedTokens> {
         self.revoked.read().unwrap_or_else(PoisonError::into_inner)
     }

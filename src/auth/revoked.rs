@@ -1,4 +1,4 @@
-//! The revoked tokens that have not expired yet, in memory: what every request is checked against.
+//! Revoked, unexpired session tokens in memory. Every request is checked against the set.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use super::session::{Session, TokenId};
 use crate::db::revoked_tokens::RevokedToken;
 use crate::domain::UserId;
 
-/// What revocations end.
+/// The tokens ended by a revocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Revocation {
     Token {
@@ -14,7 +14,7 @@ pub(super) enum Revocation {
         id: TokenId,
         expires_at: u64,
     },
-    /// All tokens of the user below this generation, the last of which ends at `expires_at`.
+    /// All tokens of the user below this generation. The last one expires at `expires_at`, in seconds since 1970.
     Below {
         user: UserId,
         generation: u32,
@@ -22,7 +22,7 @@ pub(super) enum Revocation {
     },
 }
 
-/// Every revocation once. A user's tokens below a generation are not listed singly.
+/// The set of revocations. A user's tokens below a revoked generation are not listed singly.
 #[derive(Default)]
 pub(super) struct RevokedTokens {
     users: HashMap<UserId, OfUser>,
@@ -31,14 +31,14 @@ pub(super) struct RevokedTokens {
 
 #[derive(Default)]
 struct OfUser {
-    /// 0: all generations count.
+    /// Tokens below this generation are revoked. 0 means none.
     below_generation: u32,
     below_expires_at: u64,
     tokens: Vec<(TokenId, u64)>,
 }
 
 impl Revocation {
-    /// `None` for a row of a token that cannot exist, because its id is none.
+    /// Returns `None` for a row with an invalid token id, because no such token exists.
     pub(super) fn parse(row: &RevokedToken) -> Option<Self> {
         let (user, expires_at) = (UserId(row.user_id), row.expires_at);
         if row.jti.is_empty() {
@@ -69,12 +69,12 @@ impl RevokedTokens {
         })
     }
 
-    /// How many tokens of `user` are revoked singly.
+    /// Number of single revocations of `user`.
     pub(super) fn tokens_of(&self, user: UserId) -> usize {
         self.users.get(&user).map_or(0, |of_user| of_user.tokens.len())
     }
 
-    /// Revocations of all users: single tokens, and users with a generation that tokens must not be below.
+    /// Revocations of all users: single tokens, and users with a revoked generation.
     pub(super) fn count(&self) -> usize {
         self.count
     }
@@ -86,7 +86,7 @@ impl RevokedTokens {
         self.count = self.count - before + of_user.count();
     }
 
-    /// Forgets what ends no token that could still count at `now_seconds`.
+    /// Drops revocations of tokens that have expired by `now_seconds` (seconds since 1970).
     pub(super) fn forget_expired(&mut self, now_seconds: u64) {
         let mut count = 0;
         self.users.retain(|_, of_user| {
@@ -111,7 +111,7 @@ impl OfUser {
     fn add(&mut self, revocation: &Revocation) {
         match *revocation {
             Revocation::Token { id, expires_at, .. } if !self.ends(id) => {
-                // Nearly everybody has one: room for four would double the memory of all.
+                // Nearly every user has a single token. Room for four would double the total memory.
                 self.tokens.reserve_exact(1);
                 self.tokens.push((id, expires_at));
             }

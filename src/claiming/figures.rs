@@ -1,4 +1,4 @@
-//! What attempts come to and how long they take, counted.
+//! Counts and durations of attempts by result.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use super::Outcome;
 use crate::domain::Refusal;
 use crate::figures::{Apart, Histogram};
 
-/// What an attempt can come to, in the words of `Claim-Result` and of the errors' codes.
+/// Results of an attempt, in the words of the header `Claim-Result` and of error codes.
 const RESULTS: [&str; 11] = [
     "claimed",
     "already-claimed",
@@ -22,12 +22,12 @@ const RESULTS: [&str; 11] = [
     "unknown-outcome",
 ];
 
-/// Counted since the start.
+/// Metrics of attempts since the start.
 pub struct ClaimFigures {
     results: Apart<[AtomicU64; RESULTS.len()]>,
-    /// From the gate to the outcome.
+    /// Duration of an attempt, from its start to the outcome.
     pub took: Histogram,
-    /// Of it, what Redis took, each time it was asked.
+    /// Duration of each call to Redis within an attempt.
     pub asked: Histogram,
 }
 
@@ -38,19 +38,19 @@ impl Default for ClaimFigures {
 }
 
 impl ClaimFigures {
-    /// Counts an attempt that has come to an end.
+    /// Records a finished attempt.
     pub fn note(&self, outcome: &Outcome, took: Duration) {
         self.results.mine()[place(outcome)].fetch_add(1, Ordering::Relaxed);
         self.took.note_time(took);
     }
 
-    /// How many attempts came to what.
+    /// Pairs of result and number of attempts.
     pub fn results(&self) -> impl Iterator<Item = (&'static str, u64)> {
         RESULTS.into_iter().enumerate().map(|(place, word)| (word, self.results.sum(|counts| &counts[place])))
     }
 }
 
-/// Where in [`RESULTS`] it stands.
+/// Index of an outcome in [`RESULTS`].
 const fn place(outcome: &Outcome) -> usize {
     match outcome {
         Outcome::Claimed(_) => 0,

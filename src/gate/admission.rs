@@ -1,13 +1,12 @@
-//! Admission on one page: what is decided before anything is done, from memory alone, without waiting.
+//! Admission control: limits, blacklist and switches, decided from memory before any work is done.
 //!
-//! For a claim: is that part switched on, is the user or his address kept out, does he or his address go too fast. For a
-//! login and a registration: the same, with a count of what failed or was made in the last minute. Whoever goes on after
-//! being refused for his rate, far too often, is blocked for a while by himself.
+//! A claim is checked against the claim switch, the blacklist, and the rates of the user and the address. A login or a
+//! registration is checked against the attempts of the last minute. A user or an address that keeps sending after too
+//! many 429s is blocked for a while.
 //!
-//! Each instance counts what it sees itself. Deliberately knows nothing of coupons, and nothing of how anybody proves who
-//! he is.
+//! Every instance counts only the requests it receives. Coupons and authentication are unknown to this module.
 //!
-//! Invariant: what is remembered is bounded. Who finds no place goes uncounted.
+//! Invariant: memory is bounded. A key without room goes uncounted and is let through.
 
 use std::hash::Hash;
 use std::sync::Arc;
@@ -19,24 +18,25 @@ use super::pace::{Pace, Rates, Tally};
 use super::{Blacklist, Limits, Settings, Switches};
 use crate::domain::{Address, Kind, Subject, UserId};
 
-/// Why somebody was not let in. Nothing has happened.
+/// Why a request was refused admission. No state has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TurnedAway {
-    /// That part is switched off.
+    /// This part of the service is switched off.
     Off,
-    /// The user or his address is on the blacklist.
+    /// The user or the address is on the blacklist.
     Blocked,
-    /// Too fast; in so many seconds, at least 1, he may be let in.
+    /// The rate is exceeded. A retry may succeed after `wait_seconds`, at least 1.
     TooFast { wait_seconds: u64 },
 }
 
-/// Who is let in. Shared by all workers of a process.
+/// Decides admission. One instance is shared by all workers of the process.
 pub struct Admission {
     pub settings: Arc<Settings>,
     pub blacklist: Arc<Blacklist>,
     users: Keyed<UserId, Pace>,
     addresses: Keyed<Address, Pace>,
-    /// How often somebody was too fast, apart from his pace: most never are, and their paces stay in the processor's cache.
+    /// Rate refusals of the last minute. Kept apart from the paces: few users have any, so the pace tables stay small
+    /// enough for the processor's cache.
     offences: Keyed<Subject, Tally>,
     attempts: Attempts,
     off: AtomicU64,
@@ -44,7 +44,7 @@ pub struct Admission {
     too_fast: AtomicU64,
 }
 
-/// What has been decided since the start, and what is remembered now.
+/// Counters since the start, and current table sizes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AdmissionFigures {
     pub refused_off: u64,
@@ -52,12 +52,12 @@ pub struct AdmissionFigures {
     pub refused_too_fast: u64,
     /// Offenders blocked by this instance.
     pub offenders: u64,
-    /// Blocks that found no place.
+    /// Blocks dropped because the blacklist was full.
     pub blocks_refused: u64,
-    /// Attempts that found no place to be counted in.
+    /// Attempts not counted because a table was full.
     pub uncounted: u64,
     pub blocks: u64,
-    /// Users, addresses and names that are counted; those who were too fast in the last minute once more.
+    /// Keys in the tables: users, addresses and names. A key with rate refusals in the last minute counts twice.
     pub keys: u64,
 }
 
@@ -76,10 +76,11 @@ impl Admission {
         }
     }
 
-    /// Whether `user` may try to claim now. `address` is asked for only where addresses matter.
+    /// Decides whether `user` may try to claim at `now_ms` (milliseconds since 1970). `address` is called only if
+    /// addresses are limited or blocked.
     ///
     /// # Errors
-    /// [`TurnedAway`], in this order: the switch, the blacklist, the rates.
+    /// [`TurnedAway`], checked in this order: switch, blacklist, rate of the user, rate of the address.
     pub fn claim(&self, user: UserId, address: impl FnOnce() -> Address, now_ms: u64) -> Result<(), TurnedAway> {
         self.part(|switches| switches.claim)?;
         let limits = self.settings.limits();
@@ -90,14 +91,14 @@ impl Admission {
         let rates = Rates { per_second: limits.user_per_second, per_minute: limits.user_per_minute };
         pace(&self.users, user, rates, now_ms)
             .map_err(|wait_ms| self.offence(Subject::User(user), wait_ms, &limits, now_ms))?;
-        // Second, so that an address pays only for what its users may.
+        // After the user's rate, so that a refused user takes nothing from the address's rate.
         let Some(address) = address.filter(|address| limits.counts(*address)) else { return Ok(()) };
         let rates = Rates { per_second: limits.ip_per_second, per_minute: limits.ip_per_minute };
         pace(&self.addresses, address, rates, now_ms)
             .map_err(|wait_ms| self.offence(Subject::Address(address), wait_ms, &limits, now_ms))
     }
 
-    /// Whether a part of the service is switched on.
+    /// Checks that a part of the service is switched on.
     ///
     /// # Errors
     /// [`TurnedAway::Off`].
@@ -105,7 +106,7 @@ impl Admission {
         if is_on(&self.settings.switches()) { Ok(()) } else { Err(self.turned(TurnedAway::Off)) }
     }
 
-    /// Whether somebody may register now; the attempt is counted.
+    /// Decides whether a client at `address` may register a user of `kind`, and counts the attempt.
     ///
     /// # Errors
     /// [`TurnedAway`].
@@ -116,8 +117,8 @@ impl Admission {
         self.wait(counted.and_then(|address| self.attempts.registered(address, now_ms)))
     }
 
-    /// Whether somebody may try to log in as `name` now. Asked before the password is looked at, and again after it, so that
-    /// guesses which wait side by side tell no more than guesses one after the other.
+    /// Decides whether a client may log in as `name`. Called before the password check and again after it: parallel
+    /// guesses reveal no more than guesses in sequence.
     ///
     /// # Errors
     /// [`TurnedAway`].
@@ -126,15 +127,16 @@ impl Admission {
         self.wait(self.attempts.log_in_wait(name, self.counted(address), now_ms))
     }
 
-    /// Counts a login that failed.
+    /// Counts a failed login.
     ///
     /// # Errors
-    /// [`TurnedAway`] where it is one too many: nobody must be told that it failed.
+    /// [`TurnedAway`] if the limit is exceeded. The caller must then answer with this refusal, not with "wrong
+    /// password".
     pub fn log_in_failed(&self, name: &str, address: Address, now_ms: u64) -> Result<(), TurnedAway> {
         self.wait(self.attempts.log_in_failed(name, self.counted(address), now_ms))
     }
 
-    /// Whether neither the user nor the address is kept out.
+    /// Checks that neither the user nor the address is on the blacklist.
     ///
     /// # Errors
     /// [`TurnedAway::Blocked`].
@@ -163,7 +165,7 @@ impl Admission {
         }
     }
 
-    /// What becomes of whoever goes too fast.
+    /// Counts a rate refusal of `subject`, and blocks the subject after too many in a minute.
     fn offence(&self, subject: Subject, wait_ms: u64, limits: &Limits, now_ms: u64) -> TurnedAway {
         let is_on = limits.offences_per_minute > 0 && limits.offender_seconds > 0;
         if is_on && self.offences.change(subject, now_ms, |tally| tally.add(now_ms)) > Some(limits.offences_per_minute)
@@ -183,7 +185,7 @@ impl Admission {
         turned
     }
 
-    /// The address, where it is one that is counted.
+    /// The address, or `None` if operators have exempted it from limits.
     fn counted(&self, address: Address) -> Option<Address> {
         Some(address).filter(|address| self.settings.limits().counts(*address))
     }
@@ -197,7 +199,7 @@ fn too_fast(wait_ms: u64) -> TurnedAway {
     TurnedAway::TooFast { wait_seconds: wait_ms.div_ceil(1_000).max(1) }
 }
 
-/// Lets one more of `key` through, or says how many milliseconds he has to wait.
+/// Takes a unit of the rate of `key`, or returns the milliseconds to wait. An uncounted key is let through.
 fn pace<K: Eq + Hash>(paces: &Keyed<K, Pace>, key: K, rates: Rates, now_ms: u64) -> Result<(), u64> {
     if rates.is_off() {
         return Ok(());
@@ -219,7 +221,7 @@ mod tests {
     const ANN: UserId = UserId(1);
     const BOB: UserId = UserId(2);
 
-    /// Of stores that are never asked.
+    /// The database behind it is never asked.
     fn admission(limits: &serde_json::Value) -> Admission {
         let wait = Duration::from_secs(1);
         let db_limits = db::Limits { connections_max: 1, connection_wait: wait, statement_wait: wait };

@@ -1,6 +1,6 @@
 //! Failed logins and registrations of the last minute, by name and by address.
 //!
-//! Only counts; what becomes of whoever has too many is decided by [`Admission`](super::Admission).
+//! This module only counts. [`Admission`](super::Admission) decides what a high count means.
 
 use std::hash::{BuildHasher, Hash, RandomState};
 
@@ -8,21 +8,22 @@ use super::keyed::Keyed;
 use super::pace::Tally;
 use crate::domain::Address;
 
-/// Bounds of attempts, which do not change while the service runs. 0 is no limit.
+/// Limits of attempts, fixed at the start. 0 means no limit.
 #[derive(Debug, Clone, Copy)]
 pub struct AttemptLimits {
-    /// Failed logins in a minute, of a name and from an address.
+    /// Failed logins of a name in a minute.
     pub failed_logins_of_name: u32,
+    /// Failed logins from an address in a minute.
     pub failed_logins_of_address: u32,
-    /// Registrations in a minute, from an address.
+    /// Registrations from an address in a minute.
     pub registrations_of_address: u32,
-    /// Names, and addresses, that are counted at once; and users who claim.
+    /// Maximum keys of each table: names, addresses, users who claim.
     pub keys_max: usize,
 }
 
 pub(super) struct Attempts {
     limits: AttemptLimits,
-    /// By a hash of the name, which may be anything that somebody typed. A collision would cost two names one count.
+    /// The key is a hash of the name, because a client may send any text. Two names with equal hashes share a count.
     failed_names: Keyed<u64, Tally>,
     failed_addresses: Keyed<Address, Tally>,
     registrations: Keyed<Address, Tally>,
@@ -40,7 +41,8 @@ impl Attempts {
         }
     }
 
-    /// Where the name, or the address if it is counted, has failed as often as it may: milliseconds until it may again.
+    /// If the name or the address has reached its limit of failures, returns the milliseconds until the next attempt is
+    /// allowed. `None` as the address means not counted.
     pub(super) fn log_in_wait(&self, name: &str, address: Option<Address>, now_ms: u64) -> Option<u64> {
         let AttemptLimits { failed_logins_of_name, failed_logins_of_address, .. } = self.limits;
         let of_name = exhausted(&self.failed_names, &self.name_key(name), failed_logins_of_name, now_ms);
@@ -49,7 +51,7 @@ impl Attempts {
         of_name.max(of_address)
     }
 
-    /// Counts a failed login; where that is one too many: milliseconds until the next may be.
+    /// Counts a failed login. Above the limit, returns the milliseconds until the next attempt is allowed.
     pub(super) fn log_in_failed(&self, name: &str, address: Option<Address>, now_ms: u64) -> Option<u64> {
         let AttemptLimits { failed_logins_of_name, failed_logins_of_address, .. } = self.limits;
         let of_name = one_more(&self.failed_names, self.name_key(name), failed_logins_of_name, now_ms);
@@ -58,12 +60,12 @@ impl Attempts {
         of_name.max(of_address)
     }
 
-    /// Counts a registration; where that is one too many: milliseconds until the next may be.
+    /// Counts a registration. Above the limit, returns the milliseconds until the next attempt is allowed.
     pub(super) fn registered(&self, address: Address, now_ms: u64) -> Option<u64> {
         one_more(&self.registrations, address, self.limits.registrations_of_address, now_ms)
     }
 
-    /// Names and addresses that are counted; and attempts that found no place.
+    /// Keys in the tables, and attempts not counted because a table was full.
     pub(super) fn counted(&self) -> (usize, u64) {
         let addresses = [&self.failed_addresses, &self.registrations];
         let keys: usize = addresses.iter().map(|tallies| tallies.count()).sum();
@@ -76,13 +78,13 @@ impl Attempts {
     }
 }
 
-/// Where `max` is reached: the milliseconds until the count begins anew.
+/// If the count has reached `max`, returns the milliseconds until the count ends.
 fn exhausted<K: Eq + Hash>(tallies: &Keyed<K, Tally>, key: &K, max: u32, now_ms: u64) -> Option<u64> {
     let (count, ends_in_ms) = tallies.look(key, |tally| (tally.count(now_ms), tally.ends_in_ms(now_ms)))?;
     (max > 0 && count >= max).then_some(ends_in_ms)
 }
 
-/// Counts one more; where that makes it more than `max`: the milliseconds until the count begins anew.
+/// Counts an attempt. Above `max`, returns the milliseconds until the count ends.
 fn one_more<K: Eq + Hash>(tallies: &Keyed<K, Tally>, key: K, max: u32, now_ms: u64) -> Option<u64> {
     if max == 0 {
         return None;

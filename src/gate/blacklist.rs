@@ -1,11 +1,11 @@
-//! Who is kept out: users and addresses, on every instance, for a while or for ever.
+//! Blocked users and addresses, on every instance, for a time or for ever.
 //!
-//! MySQL has the truth; each instance keeps a copy in memory, which answers for every request. What an admin changes is
-//! written to MySQL, then to memory, then answered; the other instances read what is new twice a second. An offender is
-//! blocked in memory at once, without waiting, and written by [`Blacklist::watch`] soon after. While MySQL is away nothing
-//! can be changed, and what is known stays in force until it ends.
+//! MySQL is authoritative. Every instance answers requests from a copy in memory and reads news twice a second. A
+//! change by an admin goes to MySQL, then to memory, then the admin gets the answer. An offender is blocked in memory
+//! at once, and [`Blacklist::watch`] writes the block to MySQL soon after. While MySQL is away, changes fail and known
+//! blocks stay in force until they end.
 //!
-//! Bounded as a whole: a block too many is refused.
+//! The number of blocks is limited. A block above the limit is refused.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -20,62 +20,64 @@ use crate::db::{Db, DbError};
 use crate::domain::{Address, Block, BlockReason, Subject, Until, UserId};
 use crate::now_seconds;
 
-/// Half of the second in which every instance must know.
+/// Half a second, because every instance must learn of a change within a second.
 const READ_EVERY: Duration = Duration::from_millis(500);
-/// Everything is read anew so often, which forgets what has ended; and after a silence that the rows of the last minute
-/// might not cover.
+/// How often all blocks are read again, which drops ended ones. All are also read after `SILENCE_MAX` without a read:
+/// the incremental read covers only rows of the last minute.
 const READ_ALL_EVERY: Duration = Duration::from_secs(60);
 const SILENCE_MAX: Duration = Duration::from_secs(20);
 const READ_ROWS_MAX: u32 = 10_000;
 const DELETE_ROWS_MAX: u32 = 1_000;
 const DELETES_PER_CLEANING: u32 = 100;
-/// Offenders that one statement writes, twice a second.
+/// Offenders written by a statement, twice a second.
 const OFFENDERS_BATCH: usize = 100;
 
-/// Bounds of the blacklist.
+/// Limits of the blacklist.
 #[derive(Debug, Clone, Copy)]
 pub struct BlacklistLimits {
-    /// Blocks that hold.
+    /// Maximum blocks in force.
     pub blocks_max: usize,
-    /// Offenders that MySQL does not have yet.
+    /// Maximum offenders waiting to be written to MySQL.
     pub offenders_waiting_max: usize,
 }
 
-/// Why nobody was blocked.
+/// Why a block was not stored.
 #[derive(Debug, thiserror::Error)]
 pub enum BlockError {
-    /// There are as many blocks as may be: nothing has happened.
-    #[error("too many blocks")]
+    /// The limit of blocks is reached. No state has changed.
+    #[error("the blacklist is full")]
     Full,
     #[error(transparent)]
     Db(#[from] DbError),
 }
 
-/// The blacklist, as this instance knows it.
+/// The blacklist in memory, and its connection to MySQL.
 pub struct Blacklist {
     db: Db,
     limits: BlacklistLimits,
     known: RwLock<Untils>,
-    /// Of `known`: most of the time both are 0, and no request takes the lock. Written while it is held for writing.
+    /// Number of users and of addresses in `known`. Usually both are 0, so requests skip the lock. Written only under
+    /// the write lock of `known`.
     users: AtomicUsize,
     addresses: AtomicUsize,
-    /// Offenders that MySQL does not have yet: whoever refuses them adds, the task that watches takes.
+    /// Offenders not in MySQL yet. Refused requests add to the list, the watch task removes from it.
     waiting: Mutex<Vec<(Subject, Block)>>,
     offenders: AtomicU64,
-    /// Blocks that found no place.
+    /// Blocks dropped because the blacklist was full.
     refused: AtomicU64,
 }
 
-/// Until when whom; what has ended stays until everything is read anew.
+/// End times of blocks. An ended block stays until the next full read.
 #[derive(Default)]
 struct Untils {
     of: HashMap<Subject, Until>,
     users: usize,
-    /// Who was blocked or let in here since the last read began, or waited then to be written: what it brings may be older.
+    /// Subjects changed on this instance since the last read began, and offenders waiting at its begin. The read may
+    /// return older values for these.
     changed: HashSet<Subject>,
 }
 
-/// The times of the last reads of MySQL. Only the watching task uses them.
+/// Times of the last reads of MySQL. Used by the watch task only.
 #[derive(Clone, Copy)]
 struct Reads {
     last: Instant,
@@ -83,7 +85,7 @@ struct Reads {
 }
 
 impl Blacklist {
-    /// Knows of no block until [`Blacklist::load`].
+    /// Empty until [`Blacklist::load`].
     pub fn new(db: Db, limits: BlacklistLimits) -> Self {
         Self {
             db,
@@ -97,42 +99,42 @@ impl Blacklist {
         }
     }
 
-    /// Whether `user` is kept out.
+    /// Whether `user` is blocked at `now_seconds` (seconds since 1970).
     pub fn blocks_user(&self, user: UserId, now_seconds: u64) -> bool {
         self.users.load(Ordering::Acquire) > 0 && self.blocks(Subject::User(user), now_seconds)
     }
 
-    /// Whether `address` is kept out.
+    /// Whether `address` is blocked at `now_seconds` (seconds since 1970).
     pub fn blocks_address(&self, address: Address, now_seconds: u64) -> bool {
         self.has_addresses() && self.blocks(Subject::Address(address), now_seconds)
     }
 
-    /// Whether any address is on the list.
+    /// Whether the list contains any address.
     pub fn has_addresses(&self) -> bool {
         self.addresses.load(Ordering::Acquire) > 0
     }
 
-    /// The block of `subject`, as MySQL has it; `None` where none holds.
+    /// The block of `subject` in MySQL, or `None` if no block is in force.
     ///
     /// # Errors
-    /// [`DbError`]; reading changes nothing.
+    /// [`DbError`]. Reading changes no state.
     pub async fn find(&self, subject: Subject, now_seconds: u64) -> Result<Option<Block>, DbError> {
         let block = blocks::find(&self.db, subject).await?;
         Ok(block.filter(|block| block.until.holds(now_seconds)))
     }
 
-    /// Blocks that hold, as MySQL has them, the latest first: up to `rows_max` behind the first `skipped`.
+    /// Blocks in force in MySQL, newest first: up to `rows_max`, after the first `skipped`.
     ///
     /// # Errors
-    /// [`DbError`]; reading changes nothing.
+    /// [`DbError`]. Reading changes no state.
     pub async fn list(&self, now_seconds: u64, skipped: u64, rows_max: u64) -> Result<Vec<Listed>, DbError> {
         blocks::list(&self.db, now_seconds, skipped, rows_max).await
     }
 
-    /// Keeps `subject` out, whatever was there before.
+    /// Blocks `subject`, replacing any earlier block.
     ///
     /// # Errors
-    /// [`BlockError`]; after an error of the database that leaves the outcome open, asking again is safe.
+    /// [`BlockError`]. After a database error with unknown outcome, a retry is safe.
     pub async fn block(&self, subject: Subject, block: &Block) -> Result<(), BlockError> {
         if !self.has_room(subject) {
             return Err(BlockError::Full);
@@ -142,10 +144,10 @@ impl Blacklist {
         Ok(())
     }
 
-    /// Lets `subject` in again; `false` where no block holds.
+    /// Ends the block of `subject`. Returns `false` if no block was in force.
     ///
     /// # Errors
-    /// [`DbError`]; where the outcome is open, asking again is safe.
+    /// [`DbError`]. With an unknown outcome, a retry is safe.
     pub async fn unblock(&self, subject: Subject, now_seconds: u64) -> Result<bool, DbError> {
         let was_stored = blocks::take_away(&self.db, subject, now_seconds).await?;
         let was_waiting = self.waiting().extract_if(.., |(waiting, _)| *waiting == subject).count() > 0;
@@ -153,7 +155,8 @@ impl Blacklist {
         Ok(was_stored || was_waiting)
     }
 
-    /// Blocks an offender, here at once and everywhere soon; without waiting, and without effect where there are too many.
+    /// Blocks an offender for `seconds`: on this instance at once, on all within about a second. Returns without
+    /// waiting. Has no effect if too many blocks exist or wait.
     pub fn block_offender(&self, subject: Subject, now_seconds: u64, seconds: u32) {
         let until = Until(Some(now_seconds.saturating_add(seconds.into())));
         let mut waiting = self.waiting();
@@ -161,7 +164,7 @@ impl Blacklist {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        // Two requests of his may have been refused at once.
+        // Two parallel requests of the subject may both have been refused.
         if self.blocks(subject, now_seconds) {
             return;
         }
@@ -170,23 +173,23 @@ impl Blacklist {
         self.change(subject, until);
         drop(waiting);
         self.offenders.fetch_add(1, Ordering::Relaxed);
-        log::warn!("blacklist: {subject} went on after being refused, and is blocked for {seconds} s");
+        log::warn!("blacklist: {subject} kept sending after rate refusals; blocked for {seconds} s");
     }
 
-    /// Blocks in memory.
+    /// Number of blocks in memory.
     pub fn count(&self) -> usize {
         self.users.load(Ordering::Acquire) + self.addresses.load(Ordering::Acquire)
     }
 
-    /// Offenders blocked by this instance; and blocks that found no place.
+    /// Offenders blocked by this instance, and blocks dropped because the list was full.
     pub fn counted(&self) -> (u64, u64) {
         (self.offenders.load(Ordering::Relaxed), self.refused.load(Ordering::Relaxed))
     }
 
-    /// Reads every block that holds, and forgets all others: a start must not serve a request before.
+    /// Reads all blocks in force and drops the rest. Must succeed before the instance serves requests.
     ///
     /// # Errors
-    /// [`DbError`]; what is known stays.
+    /// [`DbError`]. The blocks in memory stay.
     pub async fn load(&self, now_seconds: u64) -> Result<(), DbError> {
         let all = self.read(Since::Ever { now_seconds }).await?;
         let mut known = self.known_mut();
@@ -200,7 +203,8 @@ impl Blacklist {
         Ok(())
     }
 
-    /// Reads and writes twice a second until `stop`. An offender who is not written by then is let in again elsewhere.
+    /// Reads and writes MySQL twice a second until `stop`. Offenders not written by then are blocked on no other
+    /// instance.
     pub async fn watch(self: Arc<Self>, stop: CancellationToken) {
         let now = Instant::now();
         let reads = Mutex::new(Reads { last: now, last_all: now });
@@ -228,7 +232,7 @@ impl Blacklist {
         Ok(())
     }
 
-    /// Deletes what has ended, in bounded batches; what is left goes the next time.
+    /// Deletes ended blocks in bounded batches. The rest is deleted at the next cleaning.
     async fn clean(&self, now_seconds: u64) -> Result<(), DbError> {
         for _ in 0..DELETES_PER_CLEANING {
             let rows = blocks::delete_ended(&self.db, now_seconds, DELETE_ROWS_MAX).await?;
@@ -239,7 +243,8 @@ impl Blacklist {
         Ok(())
     }
 
-    /// They stay in line while they are written, so that a failure loses none; only this task takes any away from the front.
+    /// Writes waiting offenders. Entries stay in the list until the write succeeds, so a failure loses none. Only the
+    /// watch task removes entries from the front.
     async fn write_offenders(&self) -> Result<(), DbError> {
         let batch: Vec<_> = self.waiting().iter().take(OFFENDERS_BATCH).cloned().collect();
         blocks::add_offenders(&self.db, &batch).await?;
@@ -247,7 +252,7 @@ impl Blacklist {
         Ok(())
     }
 
-    /// One read at a time: at the start, and then by the task that watches.
+    /// Called at the start and by the watch task, never concurrently.
     async fn read(&self, since: Since) -> Result<Vec<Known>, DbError> {
         self.begin_read();
         let mut page = blocks::read(&self.db, since, None, READ_ROWS_MAX).await?;
@@ -275,7 +280,7 @@ impl Blacklist {
             || self.known.read().unwrap_or_else(PoisonError::into_inner).of.contains_key(&subject)
     }
 
-    /// Takes over what was written here.
+    /// Applies a change made on this instance.
     fn change(&self, subject: Subject, until: Until) {
         let mut known = self.known_mut();
         known.changed.insert(subject);
@@ -283,7 +288,7 @@ impl Blacklist {
         self.note_counts(&known);
     }
 
-    /// Takes over what was read. Most of it is known already, and requests are not held up for that.
+    /// Applies rows read from MySQL. Most are known already, so known rows are filtered under the read lock.
     fn take_over(&self, read: &[Known]) {
         let news: Vec<&Known> = {
             let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
@@ -315,7 +320,7 @@ impl Blacklist {
         self.addresses.store(known.of.len() - known.users, Ordering::Release);
     }
 
-    /// A lock that a panic has poisoned is used all the same: every single change leaves the map right.
+    /// A poisoned lock is used anyway: every single change leaves the map consistent.
     fn known_mut(&self) -> RwLockWriteGuard<'_, Untils> {
         self.known.write().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,30 +1,32 @@
-//! How many attempts may wait for Redis at once: as many as it answers in good time.
+//! Adaptive concurrency limit: how many attempts may wait for Redis at once.
 //!
-//! Whatever waits longer than its deadline has cost Redis its work and its user an unknown outcome, so under overload the
-//! useful answers would fall to none. The limit follows what is measured, as TCP's window does: it grows while answers
-//! come in time and shrinks when one is late. Where nothing is answered at all it shrinks to one attempt, which is the
-//! probe that opens it again: a breaker with nothing added.
+//! An attempt past its deadline has cost Redis work and leaves the user with an unknown outcome. Under overload, useful
+//! answers would fall to zero. The limit follows measured latency as TCP's congestion window does: answers in time
+//! raise it, late answers lower it. When Redis answers no attempt at all, the limit falls to 1. The remaining attempt
+//! is the probe that raises the limit again, as in a circuit breaker.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// An answer that took longer is late: half of what an attempt waits for.
+/// Latency above which an answer is late. Half of the time an attempt may wait for Redis.
 const LATE: Duration = Duration::from_millis(75);
-/// How long answers are counted before the limit may shrink: as long as it takes until they can show the last change.
+/// How long answers are counted before the limit may shrink. Long enough for answers to show the effect of the last
+/// change.
 const COUNTED_FOR: Duration = Duration::from_millis(100);
-/// It shrinks where one answer in so many is late, or more. A worker that was not run for a moment makes a few late; a
-/// server that is asked too much makes nearly all.
+/// The limit shrinks if at least 1 of `ONE_IN` answers is late. A worker that loses the processor for a moment makes a
+/// few answers late. An overloaded server makes nearly all late.
 const ONE_IN: usize = 4;
-/// Below this it doubles with each round of answers, above it grows by a sixteenth.
+/// Below this value the limit doubles with every round of answers. Above, a round adds a sixteenth.
 const SLOW_ABOVE: usize = 64;
 
-/// A limit that adapts, between 1 and a maximum.
+/// A concurrency limit between 1 and a maximum.
 pub struct Capacity {
     max: usize,
     limit: AtomicUsize,
-    /// Answers in time since it has grown.
+    /// Answers in time since the limit last grew.
     in_time: AtomicUsize,
-    /// All answers and the late ones among them, since `counted_from`, in microseconds from `origin`.
+    /// All answers since `counted_from`, and the late ones among them. `counted_from` is in microseconds after
+    /// `origin`.
     answers: AtomicUsize,
     late: AtomicUsize,
     counted_from: AtomicU64,
@@ -32,19 +34,19 @@ pub struct Capacity {
 }
 
 impl Capacity {
-    /// Begins at `max`, which is never passed.
+    /// Starts at `max`, the upper bound of the limit.
     pub fn new(max: usize) -> Self {
         let count = || AtomicUsize::new(0);
         let (limit, counted_from, origin) = (AtomicUsize::new(max), AtomicU64::new(0), Instant::now());
         Self { max, limit, in_time: count(), answers: count(), late: count(), counted_from, origin }
     }
 
-    /// How many may wait at once now.
+    /// The current limit.
     pub fn limit(&self) -> usize {
         self.limit.load(Ordering::Relaxed)
     }
 
-    /// Notes an answer, or its absence, after `waited`, while `in_flight` attempts wait.
+    /// Records an answer, or a timeout, after `waited`, while `in_flight` attempts were waiting.
     pub fn note(&self, waited: Duration, in_flight: usize) {
         let now = u64::try_from(self.origin.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.note_at(now, waited, in_flight);
@@ -58,7 +60,7 @@ impl Capacity {
             self.grow();
         }
         let counted_from = self.counted_from.load(Ordering::Relaxed);
-        let until = counted_from.saturating_add(u64::try_from(COUNTED_FOR.as_micros()).expect("it is short"));
+        let until = counted_from.saturating_add(u64::try_from(COUNTED_FOR.as_micros()).expect("100 ms fit"));
         let is_mine = now_us >= until
             && self.counted_from.compare_exchange(counted_from, now_us, Ordering::Relaxed, Ordering::Relaxed).is_ok();
         if is_mine {
@@ -77,14 +79,14 @@ impl Capacity {
         let (round, step) = if limit < SLOW_ABOVE { (1, 1) } else { (limit, limit / 16) };
         if self.in_time.fetch_add(1, Ordering::Relaxed) + 1 >= round {
             self.in_time.store(0, Ordering::Relaxed);
-            // Lost where somebody else has changed it meanwhile: the next answer comes soon.
+            // Fails if another thread changed the limit meanwhile. The next answer tries again.
             let grown = (limit + step).min(self.max);
             let _ = self.limit.compare_exchange(limit, grown, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
 
     fn shrink(&self, in_flight: usize) {
-        // From what really waits: a limit that nobody has reached says nothing.
+        // Based on the attempts actually waiting, because a limit above that number was not tested.
         let from = self.limit().min(in_flight.max(1));
         self.limit.store((from * 3 / 4).max(1), Ordering::Relaxed);
         self.in_time.store(0, Ordering::Relaxed);
@@ -97,8 +99,8 @@ mod tests {
 
     use super::*;
 
-    /// Attempts in steps of 1 ms against a server that answers `per_ms` of them in turn, `seconds` long; gives back how many
-    /// were answered within 150 ms in the last half of it, and the longest wait among these.
+    /// Offers attempts in steps of 1 ms for `seconds` to a server that answers `per_ms` attempts each millisecond, in
+    /// order. Returns the number answered within 150 ms in the second half of the run, and their longest wait.
     fn offered(
         capacity: &Capacity,
         per_ms: impl Fn(u64) -> usize,
@@ -114,7 +116,7 @@ mod tests {
                     waiting += 1;
                 }
             }
-            // The callers' deadline: they go away, their commands stay with the server.
+            // The callers' deadline: callers leave, but their commands stay in the server's queue.
             for (sent_ms, gone) in &mut queue {
                 if !*gone && now_ms - *sent_ms >= 150 {
                     *gone = true;

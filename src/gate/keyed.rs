@@ -1,11 +1,11 @@
-//! A bounded map of what is counted for each user, address or name.
+//! A bounded map of counters by user, address or name.
 //!
-//! Nothing here is worth keeping once it is over: a user who was quiet for a moment is like one who was never seen. So the
-//! map forgets what is over whenever it would grow, and needs no task to do so. Where it is full of what is not, a new key
-//! finds no place: whoever it is goes uncounted, and is counted as such, because a rush of strangers must not shut
-//! the door to everybody.
+//! An expired counter carries no information: a user who paused equals a user never seen. The map drops expired
+//! counters when it is about to grow, so it needs no cleanup task. If all counters are still active and the map is
+//! full, a new key is not counted, and only the number of uncounted keys grows. A rush of strangers must not shut out
+//! everybody.
 //!
-//! Each key is in one of many shards, each with a lock that is held for the time of one look.
+//! The map consists of 64 shards. A shard's lock is held for a single lookup.
 
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,14 +14,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use hashbrown::HashTable;
 
 const SHARDS: usize = 64;
-/// A shard of fewer keys is never searched for what is over.
+/// A shard with fewer keys is never swept for expired counters.
 const SWEPT_KEYS_MIN: usize = 64;
-/// A full shard is not searched more often.
+/// Minimum time between two sweeps of a full shard.
 const SWEEP_EVERY_MS: u64 = 100;
 
-/// What is counted, and until when it matters.
+/// A counter that expires.
 pub(super) trait Passing {
-    /// Whether nothing would be lost if it were forgotten.
+    /// Whether the counter can be dropped without losing information.
     fn is_over(&self, now_ms: u64) -> bool;
 }
 
@@ -34,13 +34,13 @@ pub(super) struct Keyed<K, V> {
 
 struct Shard<K, V> {
     values: HashTable<(K, V)>,
-    /// It is searched when it has so many keys.
+    /// Number of keys at which the shard is swept.
     sweep_at: usize,
     swept_ms: u64,
 }
 
 impl<K: Eq + Hash, V: Default + Passing> Keyed<K, V> {
-    /// A map of at most about `keys_max` keys.
+    /// A map of about `keys_max` keys at most.
     pub(super) fn new(keys_max: usize) -> Self {
         let shard = || Mutex::new(Shard { values: HashTable::new(), sweep_at: SWEPT_KEYS_MIN, swept_ms: 0 });
         Self {
@@ -51,7 +51,7 @@ impl<K: Eq + Hash, V: Default + Passing> Keyed<K, V> {
         }
     }
 
-    /// Changes what is counted for `key`, from nothing where it is new; `None` where there is no place for it.
+    /// Changes the counter of `key`, starting from the default for a new key. Returns `None` if the map is full.
     pub(super) fn change<T>(&self, key: K, now_ms: u64, change: impl FnOnce(&mut V) -> T) -> Option<T> {
         let hash = self.hasher.hash_one(&key);
         let mut shard = self.shard(hash);
@@ -70,31 +70,31 @@ impl<K: Eq + Hash, V: Default + Passing> Keyed<K, V> {
         Some(change(&mut new.get_mut().1))
     }
 
-    /// Looks at what is counted for `key`; `None` where nothing is.
+    /// Reads the counter of `key`. Returns `None` if the key is not in the map.
     pub(super) fn look<T>(&self, key: &K, look: impl FnOnce(&V) -> T) -> Option<T> {
         let hash = self.hasher.hash_one(key);
         self.shard(hash).values.find(hash, |(other, _)| other == key).map(|(_, value)| look(value))
     }
 
-    /// Keys that are held, those that are over too.
+    /// Number of keys, expired ones included.
     pub(super) fn count(&self) -> usize {
         self.shards.iter().map(|shard| lock(shard).values.len()).sum()
     }
 
-    /// Changes that found no place.
+    /// Number of changes dropped because the map was full.
     pub(super) fn uncounted(&self) -> u64 {
         self.uncounted.load(Ordering::Relaxed)
     }
 
     fn shard(&self, hash: u64) -> MutexGuard<'_, Shard<K, V>> {
-        // Bits from the middle: the table inside goes by those at both ends, so that this choice takes nothing from its spread.
-        lock(&self.shards[usize::try_from((hash >> 32) % SHARDS as u64).expect("it is below 64")])
+        // Middle bits choose the shard. The table inside uses bits from both ends, so its spread is unaffected.
+        lock(&self.shards[usize::try_from((hash >> 32) % SHARDS as u64).expect("a number below 64 fits")])
     }
 }
 
 impl<K: Eq + Hash, V: Passing> Shard<K, V> {
-    /// Forgets what is over. The next search comes when the shard has grown by half, so that a key costs a bounded share and the
-    /// table stays small enough for a processor's cache.
+    /// Drops expired counters. The next sweep happens after the shard has grown by half. The cost of a key stays
+    /// bounded, and the table small enough for the processor's cache.
     fn sweep(&mut self, now_ms: u64) {
         if now_ms.abs_diff(self.swept_ms) >= SWEEP_EVERY_MS {
             self.values.retain(|(_, value)| !value.is_over(now_ms));
@@ -104,7 +104,7 @@ impl<K: Eq + Hash, V: Passing> Shard<K, V> {
     }
 }
 
-/// A lock that a panic has poisoned is used all the same: every single change leaves the map right.
+/// A poisoned lock is used anyway: every single change leaves the map consistent.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -113,7 +113,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
-    /// Over at this time.
+    /// Expires at this time, in milliseconds.
     #[derive(Default)]
     struct End(u64);
 

@@ -1,14 +1,14 @@
-//! May this attempt go on to Redis? Decided from memory, without waiting.
+//! Decides from memory, without waiting, whether an attempt may be sent to Redis.
 //!
-//! [`Admission`] says whether somebody is let in at all: switches, blacklist, rates. Then comes the [`Gate`] itself.
+//! [`Admission`] comes first, with switches, blacklist and rates. The [`Gate`] comes second.
 //!
-//! The gate is open for one loading of the shard at a time and closed while nobody vouches for what Redis holds.
-//! [`Recovery`](crate::recovery) opens and closes it; every attempt passes through it. Deliberately knows nothing of
-//! coupons.
+//! The gate is open for a single epoch of the shard (a loading of its data into Redis), and closed while the data in
+//! Redis is unconfirmed. [`Recovery`](crate::recovery) opens and closes the gate. Every attempt passes through it.
+//! Coupons are unknown to this module.
 //!
-//! A pass counts as in flight until it is dropped. Entering counts first and looks at the state second, closing sets the
-//! state first and waits for the count second, both sequentially consistent: after [`Gate::close`] and a count of 0, no
-//! attempt of the old loading is under way in this process.
+//! An attempt is in flight until its [`Pass`] is dropped. [`Gate::enter`] raises the count before reading the state.
+//! [`Gate::close`] sets the state first, and its caller then waits for the count. Both use sequentially consistent
+//! ordering. After a close and a count of 0, no attempt of the old epoch is running in this process.
 
 mod admission;
 mod attempts;
@@ -41,20 +41,20 @@ pub use switches::Switches;
 /// Why the gate is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
-    /// The program has not compared Redis with MySQL yet.
+    /// The process has not compared Redis with MySQL yet.
     Starting,
-    /// Redis is not the one we knew, and is being loaded.
+    /// Redis was replaced or lost data, and a rebuild is in progress.
     Recovering,
-    /// The program is stopping.
+    /// The process is stopping.
     Stopping,
 }
 
-/// What somebody saw that the recovery should look at before its next round.
+/// An observation that makes recovery check Redis early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Doubt {
-    /// Redis may be another process, or another loading.
+    /// Redis may be another process, or may hold another epoch.
     NotLoaded,
-    /// Redis is the loading of this epoch, and lacks something that it had.
+    /// Redis holds this epoch but lacks data written before.
     Lost(Epoch),
 }
 
@@ -64,43 +64,43 @@ enum State {
     Closed(Reason),
 }
 
-/// What kept an attempt out. Nothing has happened.
+/// Why an attempt was refused. No state has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Denied {
     Closed(Reason),
-    /// As many attempts as may be are in flight.
+    /// The in-flight limit is reached.
     Full,
 }
 
-/// The gate of one shard.
+/// The gate of a shard.
 pub struct Gate {
     state: ArcSwap<State>,
     in_flight: AtomicUsize,
     capacity: Capacity,
-    /// Rung by [`Gate::doubt`], heard by the recovery.
+    /// Notified by [`Gate::doubt`], awaited by recovery.
     doubted: Notify,
-    /// The last loading that was seen to lack something. Never forgotten: the rebuild raises the epoch above it.
+    /// The last epoch seen to lack data, 0 for none. Never reset: the next rebuild raises the epoch above it.
     lost: AtomicU32,
 }
 
-/// Leave to ask Redis once, under one loading of the shard.
+/// Permission to send an attempt to Redis, valid for a single epoch of the shard.
 pub struct Pass<'a> {
     gate: &'a Gate,
     live: Arc<Live>,
 }
 
 impl Gate {
-    /// A closed gate that lets `in_flight_max` attempts in at once when it opens, or fewer where Redis is slow.
+    /// A closed gate. Once open, it admits up to `in_flight_max` attempts at once, fewer while Redis is slow.
     pub fn new(in_flight_max: usize) -> Self {
         let state = ArcSwap::from_pointee(State::Closed(Reason::Starting));
         let (in_flight, lost, capacity) = (AtomicUsize::new(0), AtomicU32::new(0), Capacity::new(in_flight_max));
         Self { state, in_flight, capacity, doubted: Notify::new(), lost }
     }
 
-    /// Lets an attempt in.
+    /// Admits an attempt.
     ///
     /// # Errors
-    /// [`Denied`]: nothing has happened.
+    /// [`Denied`]. No state has changed.
     pub fn enter(&self) -> Result<Pass<'_>, Denied> {
         let entered = self.in_flight.fetch_add(1, Ordering::SeqCst);
         let result = match &**self.state.load() {
@@ -117,12 +117,12 @@ impl Gate {
         }
     }
 
-    /// Lets attempts in under `live`.
+    /// Admits attempts under `live` from now on.
     pub fn open(&self, live: Live) {
         self.state.store(Arc::new(State::Open(Arc::new(live))));
     }
 
-    /// Keeps attempts out from now on. Those let in before may still be in flight.
+    /// Refuses new attempts from now on. Earlier attempts may still be in flight.
     pub fn close(&self, reason: Reason) {
         self.state.rcu(|state| match &**state {
             State::Closed(current) if *current == reason => Arc::clone(state),
@@ -130,7 +130,7 @@ impl Gate {
         });
     }
 
-    /// Wakes the recovery.
+    /// Wakes recovery.
     pub fn doubt(&self, doubt: Doubt) {
         if let Doubt::Lost(epoch) = doubt {
             self.lost.fetch_max(epoch.0, Ordering::SeqCst);
@@ -138,20 +138,20 @@ impl Gate {
         self.doubted.notify_one();
     }
 
-    /// Waits until somebody doubts.
+    /// Waits for a call of [`Gate::doubt`].
     pub async fn doubted(&self) {
         self.doubted.notified().await;
     }
 
-    /// The last loading of which something was lost; 0 for none.
+    /// The last epoch seen to lack data, 0 for none.
     pub fn lost(&self) -> Epoch {
         Epoch(self.lost.load(Ordering::SeqCst))
     }
 
-    /// The loading that the gate is open for.
+    /// The process and epoch for which the gate is open.
     ///
     /// # Errors
-    /// The reason why it is closed.
+    /// The reason why the gate is closed.
     pub fn live(&self) -> Result<Arc<Live>, Reason> {
         match &**self.state.load() {
             State::Open(live) => Ok(Arc::clone(live)),
@@ -159,34 +159,34 @@ impl Gate {
         }
     }
 
-    /// Whether it is open, and for `live`. Cheaper than [`Gate::live`], which counts who holds the loading.
+    /// Whether the gate is open for exactly `live`. Cheaper than [`Gate::live`], which clones an `Arc`.
     pub fn is_open_for(&self, live: &Live) -> bool {
         matches!(&**self.state.load(), State::Open(open) if **open == *live)
     }
 
-    /// How many attempts may be in flight now.
+    /// The current in-flight limit.
     pub fn in_flight_limit(&self) -> usize {
         self.capacity.limit()
     }
 
-    /// Whether half of what may be in flight is: time to leave out what is not a claim.
+    /// Whether half of the in-flight limit is used. Work other than claims should then be skipped.
     pub fn is_busy(&self) -> bool {
         2 * self.in_flight() >= self.in_flight_limit().max(2)
     }
 
-    /// Attempts in flight.
+    /// Number of attempts in flight.
     pub fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::SeqCst)
     }
 }
 
 impl Pass<'_> {
-    /// The loading that Redis must still be of.
+    /// The process and epoch that must still be in place in Redis.
     pub fn live(&self) -> &Live {
         &self.live
     }
 
-    /// Notes that Redis took so long to answer, or did not answer within it: what may be in flight follows.
+    /// Records how long Redis took to answer, or that no answer came within `waited`. The in-flight limit adapts to it.
     pub fn note(&self, waited: Duration) {
         self.gate.capacity.note(waited, self.gate.in_flight());
     }

@@ -1,11 +1,11 @@
-//! How fast somebody goes: buckets that fill at a steady rate, and a count of the last minute.
+//! Rate limits: buckets refilled at a steady rate, and counts of the last minute.
 //!
-//! A bucket is one number, the time at which it will be full again (the generic cell rate algorithm): a rate of n in a
-//! second or a minute lets n through at once and then one for each nth of that time. So somebody who was quiet is let
-//! through at once, in the long run nobody goes faster than his rate, and whoever is quiet is soon like one who was never
-//! seen: what is remembered is a few thousand users, not a million.
+//! A bucket is a single number, the time at which it will be full again (generic cell rate algorithm). A rate of n per
+//! window allows a burst of n, then one more every n-th part of the window. A quiet user can send at once, and nobody
+//! exceeds the rate in the long run. A full bucket equals no bucket, so a few thousand users are kept in memory instead
+//! of a million.
 //!
-//! Times are by the system's clock. If that is set back, nobody waits longer than a full bucket takes.
+//! Times come from the system clock. If the clock is set back, nobody waits longer than a full refill takes.
 
 use super::keyed::Passing;
 
@@ -13,25 +13,25 @@ const SECOND_US: u64 = 1_000_000;
 const MINUTE_US: u64 = 60 * SECOND_US;
 const MINUTE_MS: u64 = 60_000;
 
-/// How many are let through in a second and in a minute; 0 is no limit.
+/// Attempts allowed per second and per minute. 0 means no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Rates {
     pub per_second: u32,
     pub per_minute: u32,
 }
 
-/// What is remembered of somebody who claims.
+/// The buckets of a user or an address.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Pace {
-    /// In microseconds since 1970.
+    /// Microseconds since 1970.
     second_full_at: u64,
     minute_full_at: u64,
 }
 
-/// A count of the minute that began with the first.
+/// A count over the minute that starts with its first event.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Tally {
-    /// In milliseconds since 1970.
+    /// Milliseconds since 1970.
     since_ms: u64,
     count: u32,
 }
@@ -43,10 +43,10 @@ impl Rates {
 }
 
 impl Pace {
-    /// Takes one out of both buckets, or, where one of them is empty, out of neither.
+    /// Takes a unit out of both buckets. If either is empty, takes none.
     ///
     /// # Errors
-    /// Milliseconds until it would be let through.
+    /// Milliseconds until a unit is available in both.
     pub(super) fn take(&mut self, rates: Rates, now_ms: u64) -> Result<(), u64> {
         let now = now_ms.saturating_mul(1_000);
         let second = full_after_one(&mut self.second_full_at, rates.per_second, SECOND_US, now);
@@ -61,14 +61,15 @@ impl Pace {
     }
 }
 
-/// When the bucket is full again after one is taken out; or, where it is empty, the microseconds until one can be.
+/// Returns the time at which the bucket is full again after taking a unit. If the bucket is empty, returns the
+/// microseconds until a unit is available.
 fn full_after_one(full_at: &mut u64, units: u32, window_us: u64, now: u64) -> Result<u64, u64> {
     if units == 0 {
         return Ok(0);
     }
     let interval = window_us / u64::from(units);
     let empty = interval * u64::from(units);
-    // A clock that was set back, or a rate that was raised: never emptier than empty.
+    // After a clock step back or a raised rate, the bucket may look emptier than empty.
     *full_at = (*full_at).clamp(now, now.saturating_add(empty));
     let after = full_at.saturating_add(interval);
     match after.saturating_sub(now).checked_sub(empty) {
@@ -84,7 +85,7 @@ impl Passing for Pace {
 }
 
 impl Tally {
-    /// Counts one more and returns how many there are.
+    /// Counts an event and returns the new count.
     pub(super) fn add(&mut self, now_ms: u64) -> u32 {
         if self.is_over(now_ms) {
             *self = Self { since_ms: now_ms, count: 0 };
@@ -93,19 +94,19 @@ impl Tally {
         self.count
     }
 
-    /// How many there are.
+    /// The current count, 0 after the minute has ended.
     pub(super) fn count(&self, now_ms: u64) -> u32 {
         if self.is_over(now_ms) { 0 } else { self.count }
     }
 
-    /// Milliseconds until the count begins anew.
+    /// Milliseconds until the count ends.
     pub(super) fn ends_in_ms(&self, now_ms: u64) -> u64 {
         (self.since_ms + MINUTE_MS).saturating_sub(now_ms).min(MINUTE_MS)
     }
 }
 
 impl Passing for Tally {
-    /// Also where it began in the future: then the clock was set back.
+    /// A start in the future also means over: the clock was set back.
     fn is_over(&self, now_ms: u64) -> bool {
         now_ms.checked_sub(self.since_ms).is_none_or(|age| age >= MINUTE_MS)
     }

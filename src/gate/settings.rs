@@ -1,11 +1,10 @@
-//! What an operator changes while the service runs: limits and switches, the same on every instance.
+//! Settings changed by operators at run time: limits and switches, equal on all instances.
 //!
-//! MySQL has them; each instance keeps what is in force in memory, where every request looks, and reads MySQL twice a
-//! second. A change is written to MySQL, then to memory, then answered. While MySQL is away nothing can be changed, and what
-//! is in force stays so. A stored value that cannot be understood changes nothing either, and is logged once.
+//! MySQL stores the settings. Every instance serves requests from memory and reads MySQL twice a second. A change goes
+//! to MySQL, then to memory, then the operator gets the answer. While MySQL is away, changes fail and the settings in
+//! force stay. An invalid stored value is ignored and logged once.
 //!
-//! One place says what a JSON object of either name means ([`Settings::parse`]), for a request's body and for a value that
-//! an operator gives to etcd.
+//! [`Settings::parse`] is the only parser of these JSON objects, for request bodies and for values from etcd.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,31 +19,32 @@ use crate::base::{Outage, every};
 use crate::db::settings::{self, SettingName, StoredSetting};
 use crate::db::{Db, DbError};
 
-/// Half of the second in which every instance must know.
+/// Half a second, because every instance must learn of a change within a second.
 const READ_EVERY: Duration = Duration::from_millis(500);
 
-/// A value that was checked.
+/// A validated value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Setting {
     Limits(Limits),
     Switches(Switches),
 }
 
-/// Why a value is none: a sentence that names the field.
+/// A sentence about the first invalid field. Clients receive it as `errMsg`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct BadSetting {
     field: &'static str,
     wanted: String,
 }
 
-/// The settings in force.
+/// The settings in force on this instance.
 pub struct Settings {
     db: Db,
-    /// What a key is that an operator leaves out.
+    /// Values of keys that an operator omits.
     defaults: Limits,
     limits: ArcSwap<Limits>,
     switches: ArcSwap<Switches>,
-    /// The last revision of each that was looked at. Held while one is put in force, so that an older one never follows.
+    /// The last revision processed for each setting. Locked while a setting is put in force, so an older revision never
+    /// replaces a newer one.
     seen: Mutex<Seen>,
     outage: Outage,
 }
@@ -63,7 +63,7 @@ impl Setting {
         }
     }
 
-    /// All its keys, as JSON: what MySQL and etcd hold.
+    /// The complete setting as JSON, as stored in MySQL and etcd.
     pub fn to_json(&self) -> String {
         let json = match self {
             Self::Limits(limits) => serde_json::to_string(limits),
@@ -86,7 +86,7 @@ impl fmt::Display for BadSetting {
 }
 
 impl Settings {
-    /// The defaults are in force until [`Settings::load`].
+    /// Starts with the defaults. [`Settings::load`] replaces them.
     pub fn new(db: Db, defaults: Limits) -> Self {
         Self {
             db,
@@ -108,11 +108,11 @@ impl Settings {
         self.switches.load()
     }
 
-    /// What a JSON object means as `name`. Its keys are in lower case; one that is missing is the default, an unknown one is
-    /// ignored.
+    /// Parses a JSON object with lower-case keys as the setting `name`. A missing key takes its default, and an unknown
+    /// key is ignored.
     ///
     /// # Errors
-    /// [`BadSetting`] names the first field that is wrong.
+    /// [`BadSetting`] names the first invalid field.
     pub fn parse(&self, name: SettingName, object: &Map<String, Value>) -> Result<Setting, BadSetting> {
         match name {
             SettingName::Limits => Limits::parse(object, &self.defaults).map(Setting::Limits),
@@ -120,10 +120,10 @@ impl Settings {
         }
     }
 
-    /// As [`Settings::parse`], of a text from outside the program.
+    /// Parses a JSON text from MySQL or etcd like [`Settings::parse`]. Keys may be in any case.
     ///
     /// # Errors
-    /// [`BadSetting`], also where the text is not a JSON object.
+    /// [`BadSetting`], also if the text is not a JSON object.
     pub fn parse_text(&self, name: SettingName, text: &str) -> Result<Setting, BadSetting> {
         let object: Map<String, Value> =
             serde_json::from_str(text).map_err(|_| BadSetting::new("the value", "a JSON object".to_owned()))?;
@@ -131,10 +131,11 @@ impl Settings {
         self.parse(name, &object)
     }
 
-    /// Changes a setting: in MySQL, then here; the other instances follow within a second. Returns its revision.
+    /// Changes a setting in MySQL and then on this instance. Other instances follow within a second. Returns the new
+    /// revision.
     ///
     /// # Errors
-    /// [`DbError`]; where the outcome is open, the old setting or the new one will be in force everywhere.
+    /// [`DbError`]. With an unknown outcome, all instances converge on the old value or on the new one.
     pub async fn change(&self, setting: &Setting, by: &str) -> Result<u64, DbError> {
         let json = setting.to_json();
         let revision = settings::write(&self.db, setting.name(), &json, by).await?;
@@ -143,16 +144,16 @@ impl Settings {
         Ok(revision)
     }
 
-    /// Puts a setting in force on this instance before MySQL has it; the next revision that MySQL has replaces it.
+    /// Puts a setting in force on this instance before MySQL stores it. The next revision read from MySQL replaces it.
     pub fn anticipate(&self, setting: &Setting) {
         let _seen = self.seen();
         self.store(setting);
     }
 
-    /// Reads what MySQL has: a start must not serve a request before.
+    /// Reads the settings from MySQL. Must succeed before the instance serves requests.
     ///
     /// # Errors
-    /// [`DbError`]; what is in force stays.
+    /// [`DbError`]. The settings in force stay.
     pub async fn load(&self) -> Result<(), DbError> {
         for row in settings::read_all(&self.db).await? {
             self.take_over(&row);
@@ -160,7 +161,7 @@ impl Settings {
         Ok(())
     }
 
-    /// Reads MySQL twice a second until `stop`. While that fails, the settings in force stay.
+    /// Reads MySQL twice a second until `stop`. While reads fail, the settings in force stay.
     pub async fn watch(self: Arc<Self>, stop: CancellationToken) {
         every(READ_EVERY, &stop, || async {
             self.outage.note(self.load().await);
@@ -176,17 +177,17 @@ impl Settings {
         match self.parse_text(name, &row.value) {
             Ok(setting) => {
                 if self.put_in_force(&setting, row.revision) {
-                    log::info!("settings: {} of {} are in force, revision {}", row.name, row.changed_by, row.revision);
+                    log::info!("settings: {} by {} in force, revision {}", row.name, row.changed_by, row.revision);
                 }
             }
             Err(error) => {
-                log::error!("settings: {}, revision {}, are not: {error}", row.name, row.revision);
+                log::error!("settings: {} is invalid at revision {}, old value kept: {error}", row.name, row.revision);
                 *self.seen().of(name) = row.revision;
             }
         }
     }
 
-    /// Puts in force what MySQL has at `revision`; `false` where a later revision was there before.
+    /// Puts the value of `revision` in force. Returns `false` if a later revision is already in force.
     pub fn put_in_force(&self, setting: &Setting, revision: u64) -> bool {
         let mut seen = self.seen();
         let seen = seen.of(setting.name());
@@ -205,7 +206,7 @@ impl Settings {
         }
     }
 
-    /// A lock that a panic has poisoned is used all the same: revisions only grow.
+    /// A poisoned lock is used anyway: revisions only grow.
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }

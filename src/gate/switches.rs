@@ -1,18 +1,19 @@
-//! Which parts of the service are on. During a rush an operator turns off what is not the sale.
+//! Switches for parts of the service. During a rush, an operator can switch off all parts but the sale.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::BadSetting;
 
-/// `true` is on.
+/// `true` means on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Switches {
-    /// New users of any kind, and new salers.
+    /// Registration of users of any kind.
     pub register: bool,
+    /// Registration of salers.
     pub register_saler: bool,
     pub login: bool,
-    /// Off: lists answer from a cache that is up to a second old.
+    /// If off, lists are answered from a cache up to a second old.
     pub list: bool,
     pub pages: bool,
     pub docs: bool,
@@ -36,10 +37,10 @@ impl Default for Switches {
 }
 
 impl Switches {
-    /// Reads an object whose keys are in lower case; what it lacks is on.
+    /// Parses an object with lower-case keys. A missing key means on.
     ///
     /// # Errors
-    /// [`BadSetting`] names the first field that is wrong.
+    /// [`BadSetting`] names the first invalid field.
     pub fn parse(object: &Map<String, Value>) -> Result<Self, BadSetting> {
         let mut switches = Self::default();
         for (name, field) in switches.fields() {

@@ -1,18 +1,18 @@
-//! What the process itself uses, as Linux tells it.
+//! Resource usage of the process, read from `/proc/self` on Linux.
 
 use std::fs;
 
-/// Ticks of a second in which Linux counts a process' time towards programs, whatever the kernel was built with.
+/// Clock ticks per second in `/proc/self/stat`. Linux reports 100 to programs with every kernel configuration.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// What is used now. A part that cannot be read, on another system, is absent.
+/// Current usage. Values that cannot be read, for example on another system, are absent.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Process {
     pub resident_bytes: Option<u64>,
-    /// Files and connections.
+    /// Open files and connections.
     pub open_files: Option<u64>,
     pub open_files_max: Option<u64>,
-    /// Since the start, in all threads.
+    /// Processor time of all threads since the start.
     pub cpu_seconds: Option<f64>,
 }
 
@@ -38,7 +38,7 @@ fn open_files_max(limits: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// The 14th and 15th field; the 2nd is the program's name in brackets, which may hold anything.
+/// Sum of fields 14 and 15. Field 2 is the program's name in brackets and may contain any character.
 fn cpu_seconds(stat: &str) -> Option<f64> {
     let (_, fields) = stat.rsplit_once(')')?;
     let mut ticks = fields.split_whitespace().skip(11).map(str::parse::<f64>);

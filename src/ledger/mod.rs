@@ -1,14 +1,15 @@
-//! The ledger: takes claims that were answered to MySQL, each exactly once.
+//! The ledger stores answered claims in MySQL, each exactly once.
 //!
-//! A claim reaches it in one of two ways. The channel brings it from the handler, which reserved a [`Slot`] before it asked
-//! Redis, so that handing over can neither fail nor wait. The outbox has it in any case; the sweep finds there what the
-//! channel never carried (a dropped handler's, a dead instance's).
+//! A claim reaches the ledger in two ways. The channel brings claims from handlers. A handler reserves a [`Slot`]
+//! before the call to Redis, so handing a claim over can neither fail nor wait. The outbox in Redis holds every claim
+//! in any case. The sweep reads from the outbox the claims that never entered the channel, from dropped handlers and
+//! dead instances.
 //!
-//! Writers to the channel: every handler. Reader: the one persister task. The channel is as long as the outbox may grow,
-//! so every claim this process has answered stays in memory until MySQL has it. Closing it lets
-//! reserved slots still be filled; the persister ends when all are.
+//! Every handler writes to the channel. The single persister task reads. The channel is as long as the outbox may grow,
+//! so every claim answered by this process stays in memory until MySQL has stored it. Reserved slots can still be
+//! filled after the channel is closed. The persister ends when all are filled or dropped.
 //!
-//! Deliberately does not know the gate: [`Ledger::trust`] is told which loading of the shard counts.
+//! The gate is unknown to this module. [`Ledger::trust`] sets the epoch under which entries are swept and deleted.
 
 mod outbox;
 mod persister;
@@ -30,11 +31,12 @@ pub use outbox::{Done, Entry, Extent, Head, Outbox, broken, claims};
 pub use persister::{Persister, Settings};
 pub use unfinished::Unfinished;
 
-/// Claims vouched for again that are remembered, so that asking again and again does not fill the channel.
+/// Maximum vouched claims remembered, so that repeated requests do not fill the channel.
 const VOUCHED_MAX: u64 = 100_000;
+/// How long a vouched claim is remembered.
 const VOUCHED_AGE: Duration = Duration::from_secs(10);
 
-/// The near end of the ledger. Cloning it shares it.
+/// The sending side of the ledger. A clone shares it.
 #[derive(Clone)]
 pub struct Ledger {
     channel: mpsc::Sender<Handed>,
@@ -42,39 +44,40 @@ pub struct Ledger {
     state: Arc<State>,
 }
 
-/// A claim as the channel brings it.
+/// A claim in the channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Handed {
     claim: Claim,
     entry_claims: u8,
 }
 
-/// A place in the channel that is held until it is filled or dropped.
+/// A reserved place in the channel, held until filled or dropped.
 pub struct Slot<'a> {
     permit: mpsc::Permit<'a, Handed>,
     state: &'a State,
 }
 
-/// No place in the channel: nothing has happened.
+/// No place in the channel. No state has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the ledger's channel is full or closed")]
 pub struct NoSlot;
 
-/// What both ends of the ledger share.
+/// State shared by both sides of the ledger.
 #[derive(Default)]
 pub struct State {
-    /// The loading under which outbox entries may be deleted and swept.
+    /// The process and epoch under which outbox entries may be deleted and swept.
     live: ArcSwapOption<Live>,
     oldest: Mutex<Option<EntryId>>,
-    /// Claims that slots were filled with, and how many of them have been stored or poisoned. Counted apart from the channel,
-    /// whose length says nothing of the batch in the persister's hands.
+    /// Claims put into slots. Kept apart from the channel's length, which excludes the batch that the persister is
+    /// storing.
     accepted: AtomicU64,
+    /// Claims from slots that were stored or poisoned.
     settled: AtomicU64,
-    /// Claims in the persister's hands that wait for a rebuild: no rebuild may wait for them.
+    /// Claims held by the persister until after a rebuild. A rebuild must not wait for these.
     late: AtomicU64,
-    /// The persister may hold claims that it read from the outbox.
+    /// The persister may hold claims read from the outbox.
     sweeping: AtomicBool,
-    /// The last loading in which a claim contradicted what MySQL has.
+    /// The last epoch in which a claim contradicted MySQL, 0 for none.
     contradicted: AtomicU32,
     stored: AtomicU64,
     poisoned: AtomicU64,
@@ -82,54 +85,54 @@ pub struct State {
     pub batches: Batches,
 }
 
-/// Claims of each transaction that was committed, and how long it took.
+/// Sizes and durations of committed transactions.
 pub struct Batches {
     pub claims: Histogram,
     pub times: Histogram,
 }
 
 impl Ledger {
-    /// A channel of `claims_max` and its far end.
+    /// A channel for `claims_max` claims, and its receiving side.
     pub fn new(claims_max: usize) -> (Self, mpsc::Receiver<Handed>) {
         let (channel, receiver) = mpsc::channel(claims_max);
         let vouched = Cache::builder().max_capacity(VOUCHED_MAX).time_to_live(VOUCHED_AGE).build();
         (Self { channel, vouched, state: Arc::default() }, receiver)
     }
 
-    /// Holds a place for a claim that is about to be made.
+    /// Reserves a place for a claim before the attempt is made.
     ///
     /// # Errors
-    /// [`NoSlot`]: nothing has happened, and the attempt must not be made.
+    /// [`NoSlot`]. No state has changed, and the attempt must not be made.
     pub fn reserve(&self) -> Result<Slot<'_>, NoSlot> {
         self.channel.try_reserve().map(|permit| Slot { permit, state: &self.state }).map_err(|_| NoSlot)
     }
 
-    /// Takes on a claim that was made earlier and is still in the outbox, once.
+    /// Hands over an earlier claim that is still in the outbox. Repeated calls within 10 s have no effect.
     pub fn vouch(&self, slot: Slot<'_>, claim: Claim) {
         if self.vouched.entry((claim.coupon, claim.seq)).or_insert(()).is_fresh() {
             slot.put(claim, 0);
         }
     }
 
-    /// From now on outbox entries are swept and deleted under `live`; `None`: not at all.
+    /// Outbox entries are swept and deleted under `live` from now on, or not at all for `None`.
     pub fn trust(&self, live: Option<Live>) {
         self.state.live.store(live.map(Arc::new));
     }
 
-    /// Claims in the channel, and how many it holds at most.
+    /// Claims in the channel, and its capacity.
     pub fn backlog(&self) -> (usize, usize) {
         let max = self.channel.max_capacity();
         (max - self.channel.capacity(), max)
     }
 
-    /// Claims handed over that are not stored yet. While nobody makes claims, 0 says that MySQL has them all.
+    /// Claims handed over but not stored yet. While no claims are made, 0 means that MySQL has all of them.
     pub fn unsettled(&self) -> u64 {
         let settled = self.state.settled.load(Ordering::SeqCst);
         self.state.accepted.load(Ordering::SeqCst) - settled
     }
 
-    /// Whether MySQL has every claim of this loading that this process ever held, from its channel or from a sweep. Stays so
-    /// while nobody makes claims and nothing is trusted.
+    /// Whether MySQL has every claim of the current epoch that this process held, from the channel or from a sweep. The
+    /// result stays true while no claims are made and no epoch is trusted.
     pub fn is_drained(&self) -> bool {
         let late = self.state.late.load(Ordering::SeqCst);
         self.unsettled() <= late && !self.state.sweeping.load(Ordering::SeqCst)
@@ -141,8 +144,8 @@ impl Ledger {
 }
 
 impl Slot<'_> {
-    /// Hands the claim over. `entry_claims`: how many its outbox entry holds; 0 where the entry is left to the sweep. Cannot
-    /// fail and does not wait.
+    /// Hands the claim over, without waiting or failing. `entry_claims` is the number of claims in the outbox entry, or
+    /// 0 if the entry is left to the sweep.
     pub fn put(self, claim: Claim, entry_claims: u8) {
         self.state.accepted.fetch_add(1, Ordering::SeqCst);
         self.permit.send(Handed { claim, entry_claims });
@@ -156,7 +159,7 @@ impl Default for Batches {
 }
 
 impl State {
-    /// The oldest entry in the persister's hands; `None` while it waits for claims.
+    /// The oldest entry held by the persister, or `None` while it is idle.
     pub fn oldest(&self) -> Option<EntryId> {
         *self.oldest.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -165,7 +168,7 @@ impl State {
         *self.oldest.lock().unwrap_or_else(PoisonError::into_inner) = oldest;
     }
 
-    /// The last loading in which a claim contradicted what MySQL has: Redis went back in time. 0: none ever.
+    /// The last epoch in which a claim contradicted MySQL, a sign that Redis went back in time. 0 means none.
     pub fn contradicted(&self) -> Epoch {
         Epoch(self.contradicted.load(Ordering::SeqCst))
     }
@@ -180,7 +183,7 @@ impl State {
         self.poisoned.load(Ordering::Relaxed)
     }
 
-    /// Transactions that failed and were repeated, since the start.
+    /// Transactions that failed and were retried, since the start.
     pub fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)
     }

@@ -1,7 +1,7 @@
-//! Outbox entries of which some claims are stored and others are not yet.
+//! Outbox entries with some claims stored and some not.
 //!
-//! Claims that were made together share an entry, and come by the channel one by one: an entry may be deleted once all of its
-//! claims are stored. One whose last claim never comes (a dropped handler's) is left to the sweep.
+//! Claims granted together share an entry but arrive in the channel one by one. An entry may be deleted once all of its
+//! claims are stored. If the last claim never arrives, because its handler was dropped, the entry is left to the sweep.
 
 use std::collections::BTreeMap;
 
@@ -9,18 +9,18 @@ use super::Handed;
 use super::outbox::Done;
 use crate::domain::{EntryId, Epoch};
 
-/// Entries remembered; the oldest are given up, and left to the sweep.
+/// Maximum entries remembered. The oldest are dropped and left to the sweep.
 const ENTRIES_MAX: usize = 10_000;
 
-/// What one persister has stored of entries.
+/// Progress of the entries seen by a persister.
 #[derive(Debug, Default)]
 pub struct Unfinished {
-    /// How many claims of each are not stored yet.
+    /// Number of unstored claims of each entry.
     left: BTreeMap<(Epoch, EntryId), u8>,
 }
 
 impl Unfinished {
-    /// Notes claims that are stored now; gives the entries of which they were the last.
+    /// Records stored claims and returns the entries that are now complete.
     pub(super) fn note(&mut self, stored: &[Handed]) -> Vec<Done> {
         let mut done = Vec::new();
         for Handed { claim, entry_claims } in stored.iter().filter(|handed| handed.entry_claims > 0) {

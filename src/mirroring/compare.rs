@@ -1,4 +1,4 @@
-//! What a listing of etcd means, next to the rows of MySQL.
+//! Compares a listing of etcd with the rows of MySQL.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -8,21 +8,22 @@ use crate::db::mirrored::Mirrored;
 use crate::domain::ActivityId;
 use crate::etcd::{Entry, Listing};
 
-/// What a listing says.
+/// The result of a comparison.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// What operators have changed; nothing for a row that has a change which etcd lacks.
+    /// Edits by operators. A row with a change still to be put to etcd yields no edit.
     Edits(BTreeMap<ActivityId, Edit>),
-    /// etcd was restored to an older state, or wiped: it has forgotten what it had at these revisions. Its listing says
-    /// nothing of what operators want.
+    /// etcd was restored to an older state, or wiped. Its keys say nothing about the wishes of operators. Contains the
+    /// rows whose key is missing or outdated, with their `etcd_revision`.
     WentBack(Vec<(ActivityId, u64)>),
 }
 
-/// Compares a listing with `rows`, of which etcd is said to have had each `etcd_revision`. `seen` is the highest revision that
-/// etcd was ever at.
+/// Compares a listing with `rows`. The `etcd_revision` of a row is the etcd write that carried the row. `seen` is the
+/// highest revision at which etcd was ever seen.
 ///
-/// Etcd has gone back where it is at a lower revision than it was, or has a key as it was before a later write. That is
-/// certain only of a listing that was begun after the rows had been read.
+/// etcd went back if its revision is below `seen`, or if a key is older than its row's `etcd_revision`. A missing key
+/// means the same if the listing's revision is below the row's `etcd_revision`. Otherwise an operator deleted the key.
+/// The verdict `WentBack` is certain only if the listing began after the rows were read.
 pub fn judge(listing: &Listing, rows: &[Mirrored], seen: u64) -> Verdict {
     let entries: HashMap<ActivityId, &Entry> =
         listing.entries.iter().filter_map(|(key, entry)| Some((value::id(key)?.ok()?, entry))).collect();
@@ -100,7 +101,7 @@ mod tests {
         assert_eq!(judge(&listing(99, &[40]), &[row(60)], 50), went_back(&[60]));
         assert_eq!(judge(&listing(50, &[45]), &[row(40)], 51), went_back(&[40]));
         assert_eq!(judge(&listing(50, &[]), &[row(40)], 51), went_back(&[40]));
-        // As it was written, deleted as it was known to be, or to be put anyway.
+        // Unchanged, deleted and already disabled, or still to be put.
         assert_eq!(judge(&listing(50, &[40]), &[row(40)], 51), went_back(&[]));
         assert_eq!(judge(&listing(50, &[]), &[disabled(40)], 51), went_back(&[]));
         assert_eq!(judge(&listing(50, &[40]), &[row(0)], 51), went_back(&[]));

@@ -1,4 +1,4 @@
-//! What operators want while MySQL is away: it holds in this instance's memory already.
+//! Puts edits by operators in force in memory while MySQL is away.
 
 use std::collections::HashMap;
 
@@ -8,8 +8,8 @@ use crate::db::mirrored::Mirrored;
 use crate::domain::{Activity, ActivityId, Status, Terms};
 
 impl Mirroring {
-    /// Puts the edits in force that MySQL could not be given, as far as it had nothing later when it was last read. A coupon's
-    /// later change would make Redis refuse what is held here.
+    /// Puts edits in force that MySQL could not take yet. An edit is skipped if MySQL had a later change at the last
+    /// read. A later change of the coupon would make Redis refuse attempts under the edit.
     pub(super) fn hold_in_memory(&mut self) {
         let schedules = self.scheduling.activities.all();
         let activities = schedules.iter().flat_map(|schedule| schedule.activities());
@@ -22,13 +22,13 @@ impl Mirroring {
             if let Some(wanted) = wanted
                 && self.scheduling.activities.hold(&wanted)
             {
-                log::warn!("etcd: activity {id} is as an operator made it, and MySQL is yet to have it");
+                log::warn!("etcd: edit of activity {id} is in force in memory, not stored in MySQL yet");
                 self.held.insert(wanted.coupon);
             }
         }
     }
 
-    /// Where the listing says that etcd has gone back, that is settled with MySQL and not before.
+    /// A listing from an etcd that went back yields no edits. MySQL has to answer before that is settled.
     fn read_edits_of_the_listing(&mut self, known: &HashMap<ActivityId, &Activity>) {
         let Some(listing) = &self.listing else { return };
         let row = |(id, etcd_revision): (&ActivityId, &u64)| {
@@ -44,7 +44,7 @@ impl Mirroring {
     }
 }
 
-/// What the activity becomes; `None` where the value is bad.
+/// The activity after the edit, or `None` if the value is invalid.
 fn wanted(known: &Activity, edit: &Edit) -> Option<Activity> {
     match &edit.value {
         Some(value) => value::read(known.id, value).ok(),

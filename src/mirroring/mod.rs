@@ -1,15 +1,19 @@
-//! Activities, limits and switches in MySQL and in etcd, kept alike.
+//! Keeps activities, limits and switches in MySQL and etcd in sync.
 //!
-//! MySQL decides; etcd is where operators look, and change things. The column `etcd_revision` of a row says which etcd write
-//! carries it as it stands. A key with a later write is an operator's edit, and is taken over into MySQL if it is valid; a
-//! key that was deleted disables its activity; a row without such a revision has a change that etcd lacks, and is put.
-//! Every instance does all of this, and the comparisons (of the row's revision under the coupon's lock, of the key's in
-//! etcd) let one of them succeed.
+//! MySQL is authoritative. Operators read and edit in etcd. The column `etcd_revision` of a row names the etcd write
+//! that carries the row's current content.
+//! - A key with a later write is an edit by an operator. A valid edit is stored in MySQL.
+//! - A deleted key disables its activity.
+//! - A row with `etcd_revision` 0 has a change that etcd lacks. The row is put to etcd.
 //!
-//! Nothing that etcd says or fails to say stops a sale or opens a closed one, but a valid put: bad values change nothing, an
-//! etcd that was restored to an older state is given what it lacks, and one that is away is done without.
+//! Every instance does all of this. Two comparisons let exactly one instance succeed: of the row's revision under the
+//! coupon's lock, and of the key's revision in etcd.
 //!
-//! [`Mirroring::run`] is the loop around two steps, [`Mirroring::take`] and [`Mirroring::repair`], which tests can drive too.
+//! Only a valid edit by an operator can stop or open a sale. An invalid value changes nothing. An etcd restored to an
+//! older state gets the missing keys. While etcd is away, sales go on.
+//!
+//! [`Mirroring::run`] is the loop around two steps, [`Mirroring::take`] and [`Mirroring::repair`]. Tests also call the
+//! steps.
 
 mod compare;
 mod held;
@@ -40,58 +44,59 @@ use value::ValueError;
 
 pub use state::{MirrorReport, State};
 
-/// How often what etcd lacks is looked for, and what is left is tried again.
+/// Period of repairs: missing keys are put, and failed work is retried.
 const REPAIR_EVERY: Duration = Duration::from_secs(1);
-/// How long MySQL may take for one edit before what the operator wants is put in force without it, and how long after that.
+/// How long MySQL may take to store an edit. After a timeout, the edit is put in force in memory.
 const EDIT_WAIT: Duration = Duration::from_secs(1);
+/// The same while edits fail, so that a slow MySQL gets enough time.
 const EDIT_AGAIN_WAIT: Duration = Duration::from_secs(15);
-/// Rows that are read at once.
+/// Rows per page.
 const PAGE: i64 = 1_000;
-/// How long after its end, in seconds, etcd should still have an activity, and deleting its key still disables it.
+/// Seconds after its end for which an activity should be in etcd. Until then, deleting its key disables the activity.
 const KEPT_SECONDS: u64 = 86_400;
 
-/// What an operator did to an activity's key: a put or, where there is no value, a deletion.
+/// A write by an operator to the key of an activity. Without a value, a deletion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Edit {
     pub revision: u64,
     pub value: Option<Value>,
 }
 
-/// Keeps both alike.
+/// Synchronizes MySQL and etcd.
 pub struct Mirroring {
     etcd: Etcd,
     scheduling: Scheduling,
     settings: SettingsMirror,
     link: Arc<Link>,
     state: Arc<State>,
-    /// Activities that are in etcd at once, edits that wait, and keys that are remembered as bad.
+    /// Maximum activities in etcd, waiting edits, and remembered invalid keys.
     activities_max: usize,
-    /// What could not be compared with MySQL yet.
+    /// A listing not compared with MySQL yet.
     listing: Option<Listing>,
-    /// What MySQL may not have yet.
+    /// Edits that MySQL may not have yet.
     edits: BTreeMap<ActivityId, Edit>,
-    /// `etcd_revision` of each row as last read: what is known while MySQL is away.
+    /// The `etcd_revision` of each row at the last read, for use while MySQL is away.
     noted: HashMap<ActivityId, u64>,
-    /// Coupons whose activities hold in memory before MySQL has them.
+    /// Coupons with activities in force in memory before MySQL has stored the edit.
     held: BTreeSet<CouponId>,
-    /// Keys whose value is bad, and at which revision that was logged.
+    /// Keys with an invalid value, and the revision at which the error was logged.
     bad: BTreeMap<String, u64>,
-    /// The highest revision that etcd was at.
+    /// The highest revision seen of etcd.
     seen: u64,
-    /// Of taking edits over, and of putting what etcd lacks.
+    /// Logs when synchronization begins to fail and when it works again.
     outage: Outage,
 }
 
-/// Why a step could not be completed; it is tried again.
+/// Why a step failed. The step is retried unless the edit was refused.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error(transparent)]
     Db(#[from] DbError),
     #[error(transparent)]
     Etcd(#[from] EtcdError),
-    #[error("etcd has {0} keys, and more activities are not put")]
+    #[error("etcd is full with {0} keys, so no more activities are put")]
     Full(usize),
-    #[error("MySQL did not take an edit in time")]
+    #[error("MySQL did not store an edit in time")]
     TimedOut,
     #[error(transparent)]
     Value(#[from] ValueError),
@@ -100,7 +105,7 @@ enum Failure {
 }
 
 impl Failure {
-    /// Whether an edit is at fault, which trying again does not mend.
+    /// Whether the edit itself is invalid, so that a retry cannot succeed.
     fn is_refusal(&self) -> bool {
         match self {
             Self::Value(_) => true,
@@ -133,11 +138,11 @@ impl Mirroring {
             held: BTreeSet::new(),
             bad: BTreeMap::new(),
             seen: 0,
-            outage: Outage::new("etcd: keeping it and MySQL alike"),
+            outage: Outage::new("etcd: synchronizing with MySQL"),
         }
     }
 
-    /// Keeps both alike until `stop`; what it is doing then is rolled back, or found done by the next start.
+    /// Synchronizes until `stop`. Work interrupted by the stop is rolled back, or found complete at the next start.
     pub async fn run(mut self, stop: CancellationToken) {
         tokio::select! {
             () = self.follow() => {}
@@ -150,7 +155,7 @@ impl Mirroring {
         let mut ticks = tokio::time::interval(REPAIR_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            // Kept over the ticks: reading many keys may take longer than from one to the next.
+            // The future is kept across ticks: reading many keys may take longer than a period.
             let notice = watcher.next();
             tokio::pin!(notice);
             let notice = loop {
@@ -163,12 +168,12 @@ impl Mirroring {
         }
     }
 
-    /// Takes in what the watcher has seen, and settles what can be settled.
+    /// Takes a notice of the watcher and processes all edits as far as possible. `now` is in seconds since 1970.
     pub async fn take(&mut self, notice: Notice, now: u64) {
         self.settings.note(&notice);
         match notice {
             Notice::Listing(listing) => {
-                // It has all that came before.
+                // The listing includes all earlier changes.
                 self.edits.clear();
                 self.bad.retain(|key, _| listing.entries.contains_key(key));
                 self.note_bad_keys(listing.entries.iter().map(|(key, entry)| (key.as_str(), entry.revision)));
@@ -185,7 +190,7 @@ impl Mirroring {
                         None => {}
                     }
                 }
-                // More than etcd should have at all: the next listing has what counts.
+                // More edits than activities allowed in etcd. The next listing has the current values.
                 if self.edits.len() > self.activities_max {
                     self.edits.clear();
                 }
@@ -195,7 +200,7 @@ impl Mirroring {
         self.outage.note(settled);
     }
 
-    /// Settles what is left, and puts what etcd lacks.
+    /// Processes the remaining edits and puts missing keys to etcd. `now` is in seconds since 1970.
     pub async fn repair(&mut self, now: u64) {
         let mut outcome = self.settle(now).await;
         if self.state.etcd.is_up() && self.listing.is_none() {
@@ -205,7 +210,7 @@ impl Mirroring {
         self.outage.note(outcome);
     }
 
-    /// Switches first: they are few, and must not wait for many activities.
+    /// Settings first: they are few and must not wait for many activities.
     async fn settle(&mut self, now: u64) -> Result<(), Failure> {
         let settings = self.settings.settle().await;
         let settled = self.try_to_settle(now).await;
@@ -224,7 +229,7 @@ impl Mirroring {
         }
         while let Some((id, edit)) = self.edits.first_key_value() {
             let (id, edit) = (*id, edit.clone());
-            // What is dropped half-way is rolled back, or has been committed and is found so by the next attempt.
+            // A timeout drops the transaction. It is rolled back, or was committed and is found so by the next attempt.
             let wait = if self.outage.is_on() { EDIT_AGAIN_WAIT } else { EDIT_WAIT };
             let applied = tokio::time::timeout(wait, self.apply(id, &edit, now)).await;
             match applied.unwrap_or(Err(Failure::TimedOut)) {
@@ -241,8 +246,8 @@ impl Mirroring {
         Ok(())
     }
 
-    /// Compares a listing with the rows. Where it contradicts them, another one is asked for, which is begun after they were
-    /// read: an instance may have put and noted what the first listing was too early for.
+    /// Compares a listing with the rows of MySQL. If etcd seems to have gone back, a second listing is read after the
+    /// rows: another instance may have put and noted a key after the first listing.
     async fn compare(&self, listing: &Listing, now: u64) -> Result<(Verdict, u64, Vec<Mirrored>), Failure> {
         let rows = rows(&self.scheduling.publishing.db, now.saturating_sub(KEPT_SECONDS), self.activities_max).await?;
         let verdict = judge(listing, &rows, self.seen);
@@ -258,16 +263,13 @@ impl Mirroring {
         match verdict {
             Verdict::Edits(edits) => {
                 self.seen = self.seen.max(revision);
-                // What has come since is later.
+                // Edits that arrived since the listing are newer.
                 for (id, edit) in edits {
                     self.edits.entry(id).or_insert(edit);
                 }
             }
             Verdict::WentBack(lost) => {
-                log::warn!(
-                    "etcd: it has gone back to revision {revision}; it is given the {} activities it lacks",
-                    lost.len()
-                );
+                log::warn!("etcd: went back to revision {revision}; putting {} lost activities again", lost.len());
                 for (id, etcd_revision) in lost {
                     mirrored::forget(&self.scheduling.publishing.db, id, etcd_revision).await?;
                     self.noted.remove(&id);
@@ -279,7 +281,7 @@ impl Mirroring {
         Ok(())
     }
 
-    /// Takes one edit over into MySQL, unless that has it or something later.
+    /// Stores an edit in MySQL, unless MySQL has this edit or a later change.
     async fn apply(&mut self, id: ActivityId, edit: &Edit, now: u64) -> Result<(), Failure> {
         let ended_before = now.saturating_sub(KEPT_SECONDS);
         let adopted = match &edit.value {
@@ -292,7 +294,7 @@ impl Mirroring {
         self.bad.remove(&value::key(id));
         let etcd_revision = match adopted {
             Adopted::Now => {
-                log::info!("etcd: activity {id} is as an operator made it at revision {}", edit.revision);
+                log::info!("etcd: edit of activity {id} at revision {} is stored in MySQL", edit.revision);
                 self.state.count_adopted();
                 edit.revision
             }
@@ -314,7 +316,7 @@ impl Mirroring {
         }
     }
 
-    /// Says once what is wrong with a key's value.
+    /// Logs an invalid key or value, once per revision.
     fn refuse(&mut self, key: &str, revision: u64, error: &dyn std::error::Error) {
         if self.bad.get(key) == Some(&revision) {
             return;
@@ -327,7 +329,7 @@ impl Mirroring {
     }
 }
 
-/// Every row that etcd has or should have; of more than `count_max` the first.
+/// All rows that etcd has or should have. Stops after about `count_max` rows.
 async fn rows(db: &Db, ended_after: u64, count_max: usize) -> Result<Vec<Mirrored>, DbError> {
     let mut rows: Vec<Mirrored> = Vec::new();
     loop {

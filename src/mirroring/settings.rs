@@ -1,5 +1,7 @@
-//! Limits and switches in MySQL and in etcd, by the rules of activities: a row without an etcd revision is put, a later put is
-//! an operator's edit, and an etcd that went back is given what it lacks. A deleted key means the defaults, which are then put.
+//! Synchronizes limits and switches between MySQL and etcd, by the rules for activities.
+//!
+//! A row with `etcd_revision` 0 is put to etcd. A later put of the key is an edit by an operator. An etcd that went
+//! back gets the missing keys. A deleted key means the defaults, and the defaults are then put.
 
 use std::sync::Arc;
 
@@ -11,20 +13,20 @@ use crate::etcd::{Etcd, Listing, Notice, Value};
 use crate::gate::{Setting, Settings};
 
 const NAMES: [SettingName; 2] = [SettingName::Limits, SettingName::Switches];
-/// Who has changed what was changed through etcd.
+/// `changed_by` of a setting changed through etcd.
 const BY: &str = "etcd";
 
-/// The mirror of the settings.
+/// Synchronizes the two settings.
 pub struct SettingsMirror {
     db: Db,
     etcd: Etcd,
     settings: Arc<Settings>,
     state: Arc<State>,
-    /// What MySQL may not have yet, by name: at which revision a key was put, or deleted.
+    /// Edits that MySQL may not have yet, by name: the revision of the write, and the value, `None` for a deletion.
     edits: [Option<(u64, Option<Value>)>; NAMES.len()],
-    /// What could not be compared with MySQL yet.
+    /// A listing not compared with MySQL yet.
     listing: Option<Listing>,
-    /// The revisions at which a bad value was logged.
+    /// Revisions at which an invalid value was logged.
     bad: [u64; NAMES.len()],
 }
 
@@ -33,7 +35,7 @@ impl SettingsMirror {
         Self { db, etcd, settings, state, edits: [None, None], listing: None, bad: [0; NAMES.len()] }
     }
 
-    /// Notes what the watcher has seen; [`SettingsMirror::settle`] does what follows from it.
+    /// Records a notice of the watcher. [`SettingsMirror::settle`] processes it.
     pub(super) fn note(&mut self, notice: &Notice) {
         match notice {
             Notice::Listing(listing) => {
@@ -53,7 +55,7 @@ impl SettingsMirror {
         }
     }
 
-    /// Takes operators' edits over into MySQL. What MySQL cannot be given now holds in memory meanwhile.
+    /// Stores edits by operators in MySQL. If MySQL fails, the edit is put in force in memory until the retry.
     pub(super) async fn settle(&mut self) -> Result<(), Failure> {
         if let Some(listing) = self.listing.take()
             && let Err(error) = self.compare(&listing).await
@@ -75,7 +77,7 @@ impl SettingsMirror {
         Ok(())
     }
 
-    /// Puts what etcd lacks, over what it has there now.
+    /// Puts settings that etcd lacks, replacing older values.
     pub(super) async fn repair(&self) -> Result<(), Failure> {
         for row in settings::lagging(&self.db).await? {
             let Some(name) = SettingName::parse(&row.name) else { continue };
@@ -101,7 +103,7 @@ impl SettingsMirror {
             let entry = listing.entries.get(name.as_str());
             let edit = match (known, entry) {
                 (Some(0) | None, None) | (Some(0), Some(_)) => None,
-                // Restored to an older state, or wiped.
+                // etcd was restored to an older state, or wiped.
                 (Some(known), entry) if entry.map_or(listing.revision, |entry| entry.revision) < known => {
                     settings::forget_etcd(&self.db, name, known).await?;
                     self.state.count_went_back();
@@ -111,19 +113,19 @@ impl SettingsMirror {
                 (_, Some(entry)) => Some((entry.revision, Some(entry.value.clone()))),
                 (Some(_), None) => Some((listing.revision, None)),
             };
-            // What has come since is later.
+            // An edit that arrived since the listing is newer.
             let slot = &mut self.edits[name as usize];
             *slot = slot.take().or(edit);
         }
         Ok(())
     }
 
-    /// What a key's value means; `None` where it is bad, which is said once.
+    /// Parses the value of a key. Returns `None` if the value is invalid, and logs the error once per revision.
     fn read(&mut self, name: SettingName, revision: u64, value: Option<&Value>) -> Option<Setting> {
         let text = match value {
             None => Ok("{}"),
-            Some(Value::Bytes(bytes)) => std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned()),
-            Some(Value::TooLong(length)) => Err(format!("it has {length} bytes")),
+            Some(Value::Bytes(bytes)) => std::str::from_utf8(bytes).map_err(|_| "not UTF-8".to_owned()),
+            Some(Value::TooLong(length)) => Err(format!("too long with {length} bytes")),
         };
         let setting = text.and_then(|text| self.settings.parse_text(name, text).map_err(|error| error.to_string()));
         match setting {
@@ -145,7 +147,7 @@ impl SettingsMirror {
             Taken::Now(revision) => {
                 self.settings.put_in_force(setting, revision);
                 self.state.count_adopted();
-                log::info!("etcd: {} are as an operator made them: {json}", name.as_str());
+                log::info!("etcd: {} changed by an operator and in force: {json}", name.as_str());
             }
             Taken::Before => {}
         }

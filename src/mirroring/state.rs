@@ -1,4 +1,4 @@
-//! How the mirror is: what operators see of it.
+//! Counters and gauges of the etcd mirror.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,10 +7,10 @@ use serde::Serialize;
 
 use crate::etcd::Figures;
 
-/// Written by the mirror alone, read by anybody.
+/// Written by the mirror task, read by health and metrics.
 #[derive(Debug, Default)]
 pub struct State {
-    /// Of the connection.
+    /// Counters of the connection to etcd.
     pub etcd: Arc<Figures>,
     waiting: AtomicU64,
     bad: AtomicU64,
@@ -20,32 +20,35 @@ pub struct State {
     went_back: AtomicU64,
 }
 
-/// The same in figures.
+/// A snapshot of the state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct MirrorReport {
-    /// Milliseconds since etcd said anything, and since all its keys were read; `None`: never.
+    /// Milliseconds since the last message from etcd, `None` before the first.
     pub lag_ms: Option<u64>,
+    /// Milliseconds since all keys were read, `None` before the first time.
     pub listing_age_ms: Option<u64>,
-    /// Of etcd, and how many keys it had when all were read.
+    /// Current revision of etcd.
     pub revision: u64,
+    /// Number of keys when all were read.
     pub keys: u64,
-    /// Listings and watches that failed.
+    /// Failed listings and watches.
     pub failures: u64,
-    /// Edits of operators, and listings, that MySQL may not have yet.
+    /// Edits and listings that MySQL may not have yet.
     pub waiting: u64,
-    /// Keys whose value is not followed.
+    /// Keys ignored because of an invalid name or value.
     pub bad: u64,
-    /// Edits that this process took over into MySQL, and values that it did not follow.
+    /// Edits that this process stored in MySQL.
     pub adopted: u64,
+    /// Invalid keys and values that this process ignored.
     pub refused: u64,
-    /// Rows that this process put, or found put.
+    /// Rows that this process put to etcd, or found there already.
     pub put: u64,
-    /// How often etcd had gone back to an older state.
+    /// Number of times that etcd went back to an older state.
     pub went_back: u64,
 }
 
 impl State {
-    /// How it is at `now_ms`, in ms since 1970.
+    /// A snapshot at `now_ms`, in milliseconds since 1970.
     pub fn report(&self, now_ms: u64) -> MirrorReport {
         let read = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
         MirrorReport {

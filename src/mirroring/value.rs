@@ -1,25 +1,25 @@
-//! An activity as etcd holds it: JSON with the names of the wire's list of activities, numbers as numbers.
+//! The value of an activity in etcd: JSON with the field names of `/activity/list`, and numbers as JSON numbers.
 
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{Activity, ActivityId, ActivityName, CouponId, Nth, Rate, Status, Terms, Window};
 use crate::etcd::Value;
 
-/// What the keys of activities begin with, below etcd's prefix.
+/// Folder of the activities' keys below etcd's prefix.
 const FOLDER: &str = "activities/";
 
-/// What is wrong with a key or its value, in words for the operator who put it.
+/// What is wrong with a key or value, worded for the operator who put it.
 #[derive(Debug, thiserror::Error)]
 pub enum ValueError {
-    #[error("the key does not end in an activity's id")]
+    #[error("the key does not end in an activity id")]
     Key,
-    #[error("the value has {0} bytes, more than are looked at")]
+    #[error("the value is too long with {0} bytes")]
     TooLong(usize),
-    #[error("not an activity: {0}")]
+    #[error("not a valid activity: {0}")]
     Json(#[source] serde_json::Error),
-    #[error("activity_id is {0}, another one than the key's")]
+    #[error("activity_id is {0}, but the key names a different activity")]
     OtherId(u32),
-    #[error("{0} is not one it may have")]
+    #[error("{0} is out of range")]
     Field(&'static str),
 }
 
@@ -43,18 +43,18 @@ pub fn key(id: ActivityId) -> String {
     format!("{FOLDER}{id}")
 }
 
-/// The activity that a key names; `None` for a key of something else.
+/// The activity named by a key, or `None` for any other key.
 ///
 /// # Errors
-/// [`ValueError::Key`].
+/// [`ValueError::Key`] for a key in the folder with an invalid id.
 pub fn id(key: &str) -> Option<Result<ActivityId, ValueError>> {
     let id = key.strip_prefix(FOLDER)?;
-    // `+1` and `01` are numbers, but not how an id is written.
+    // `+1` and `01` parse as numbers but are not valid spellings of an id.
     let written = |parsed: &ActivityId| parsed.to_string() == id;
     Some(id.parse().ok().filter(written).ok_or(ValueError::Key))
 }
 
-/// The value that etcd is given.
+/// The value of an activity.
 pub fn write(activity: &Activity) -> Vec<u8> {
     let Activity { id, coupon, terms } = activity;
     let fields = Fields {
@@ -72,7 +72,7 @@ pub fn write(activity: &Activity) -> Vec<u8> {
     serde_json::to_vec(&fields).expect("texts and finite numbers can be written")
 }
 
-/// The activity `id` as `value` has it. All fields must be there; others are ignored.
+/// Parses the value of activity `id`. All fields are required. Unknown fields are ignored.
 ///
 /// # Errors
 /// [`ValueError`].

@@ -1,8 +1,8 @@
-//! What operators change through etcd, taken over into MySQL.
+//! Stores operators' edits in etcd as changes in MySQL.
 //!
-//! Every instance sees an edit and takes it over; under the lock of the coupon's row the first one does, and the others find
-//! that MySQL has it. An edit of a row that has a change which etcd lacks is not taken over: MySQL's change is later than
-//! what the operator saw, and is put over his.
+//! Every instance sees an edit and tries to store it. Under the lock of the coupon's row, the first instance succeeds.
+//! The others find the edit already stored. If the row has a change that etcd lacks, the edit is not stored. MySQL's
+//! change is later than the value the operator saw, and replaces the operator's value.
 
 use super::{ACTIVITIES_OF_A_COUPON_MAX, ScheduleError, Scheduling, check, raised};
 use crate::db::activities::{self as rows, Stored};
@@ -10,24 +10,25 @@ use crate::db::{DbError, Transaction, coupons, mirrored};
 use crate::domain::{Activity, ActivityId, Coupon, CouponId, Status, Terms};
 use crate::kv::Link;
 
-/// The highest id that an operator may choose for a new activity. The next one that is made gets the id after the highest.
+/// The highest id that an operator may choose for a new activity. Without a chosen id, a new activity gets the highest
+/// existing id plus 1.
 pub const CHOSEN_ID_MAX: u32 = 1_000_000_000;
 
-/// Why an edit was not taken over.
+/// Why an edit was not stored.
 #[derive(Debug, thiserror::Error)]
 pub enum EditError {
     #[error(transparent)]
     Schedule(#[from] ScheduleError),
-    #[error("the activity is of coupon {0}")]
+    #[error("the activity belongs to coupon {0}")]
     OtherCoupon(CouponId),
-    #[error("it ended so long ago that etcd does not have it any longer")]
+    #[error("the activity ended too long ago to be kept in etcd")]
     LongOver,
-    #[error("the id of a new activity is 1 to {CHOSEN_ID_MAX}")]
+    #[error("the id of a new activity must be from 1 to {CHOSEN_ID_MAX}")]
     IdOutOfRange,
 }
 
 impl EditError {
-    /// Whether the edit itself is at fault; otherwise a dependency is, and it can be tried again.
+    /// Whether the edit itself is invalid. Otherwise a dependency failed, and a retry may succeed.
     pub fn is_refusal(&self) -> bool {
         !matches!(self, Self::Schedule(ScheduleError::Publish(_)))
     }
@@ -39,24 +40,26 @@ impl From<DbError> for EditError {
     }
 }
 
-/// What became of an edit.
+/// The result of an edit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Adopted {
-    /// This call took it over.
+    /// This call stored the edit.
     Now,
-    /// MySQL had it, or something later; then its row has this `etcd_revision`.
+    /// MySQL already had the edit, or a later change. The value is the row's `etcd_revision`.
     Before(u64),
 }
 
-/// What a transaction has prepared: a coupon as it was and as it will be, or why nothing is to be done.
+/// The prepared transaction: the coupon before and after the change, or the row's `etcd_revision` if no change is
+/// needed.
 enum Prepared {
     Change(Box<(coupons::Stored, Coupon)>),
     Nothing(u64),
 }
 
 impl Scheduling {
-    /// Takes an activity over as an operator has put it at `etcd_revision`, changed or new: on return it is in force, or MySQL
-    /// has something later. One that ended before `ended_before`, in seconds since 1970, and that etcd no longer has is refused.
+    /// Stores an activity, changed or new, as an operator put it at `etcd_revision`. On return the edit is in force, or
+    /// MySQL has a later change. `ended_before` is in seconds since 1970. An activity that ended by then and is no
+    /// longer in etcd is refused.
     ///
     /// # Errors
     /// [`EditError`].
@@ -72,8 +75,9 @@ impl Scheduling {
         self.conclude(link, tx, activity.coupon, prepared).await
     }
 
-    /// Disables an activity whose key an operator has deleted at `etcd_revision`, as [`Scheduling::adopt`]. Nothing happens to one
-    /// that has ended before `ended_before`, in seconds since 1970: it need not be in etcd.
+    /// Disables an activity whose key an operator deleted at `etcd_revision`, like [`Scheduling::adopt`].
+    /// `ended_before` is in seconds since 1970. An activity that ended by then is left unchanged, because etcd need not
+    /// have it.
     ///
     /// # Errors
     /// [`EditError`].
@@ -106,7 +110,7 @@ impl Scheduling {
         let all = rows::of_coupon(db, tx, *coupon).await?;
         let (this, others): (Vec<_>, Vec<_>) = all.iter().partition(|other| other.activity.id == *id);
         match this.first() {
-            // Nothing will be put over it, so it would be there without meaning anything.
+            // The mirror will never replace this value in etcd, so it would stay without effect.
             Some(row) if row.etcd_revision == 0 && row.activity.terms.window.end() <= ended_before => {
                 return Err(EditError::LongOver);
             }
@@ -166,8 +170,8 @@ impl Scheduling {
         Ok(Prepared::Change(Box::new((stored, changed))))
     }
 
-    /// Commits what was prepared and puts it in force. Redis being away does not hold MySQL up: the repair of coupons, or the
-    /// recovery, publishes what it could not be told.
+    /// Commits the prepared change and puts it in force. An unreachable Redis does not delay MySQL: the repair of
+    /// coupons, or recovery, publishes the change later.
     async fn conclude(
         &self,
         link: &Link,
@@ -201,7 +205,7 @@ impl Scheduling {
     }
 }
 
-/// Whether an edit at `etcd_revision` is later than what the row has, and the row has nothing that etcd lacks.
+/// Whether an edit at `etcd_revision` is newer than the row, and the row has no change that etcd lacks.
 fn takes(row: &Stored, etcd_revision: u64) -> bool {
     row.etcd_revision > 0 && row.etcd_revision < etcd_revision
 }

@@ -1,4 +1,4 @@
-//! Activities, for salers and admins: made, changed, listed.
+//! Salers and admins create, change and list activities.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
@@ -37,7 +37,7 @@ pub struct Item {
     status_str: &'static str,
 }
 
-/// What a request says about an activity; `None`: nothing.
+/// The terms in a request. `None` means not sent.
 struct Wanted {
     name: Option<ActivityName>,
     start: Option<u64>,
@@ -50,7 +50,7 @@ struct Wanted {
 }
 
 impl Wanted {
-    /// All but the status, which only a change may have.
+    /// Parses all terms but `status`, which only an update accepts.
     fn parse(sent: &Parameters) -> Result<Self, ApiError> {
         Ok(Self {
             name: sent.optional("activity_name")?.map(|sent| parse_name(&sent)).transpose()?,
@@ -70,7 +70,7 @@ impl Wanted {
             && (speed.is_none() && buy_limit.is_none() && buy_rate.is_none() && status.is_none())
     }
 
-    /// The terms as they are, with what is wanted changed.
+    /// The current terms with the sent terms applied.
     fn over(&self, terms: &Terms) -> Result<Terms, ApiError> {
         Ok(Terms {
             name: self.name.clone().unwrap_or_else(|| terms.name.clone()),
@@ -138,7 +138,7 @@ pub async fn update_activity(
     Ok(success(Made { activity_id: id.0 }))
 }
 
-/// An activity belongs to its product for ever: its claims count units of it.
+/// Refuses a change of product: an activity's claims count units of its product.
 async fn stays_with(shared: &Shared, user: &User, id: ActivityId, product: CouponId) -> Result<(), ApiError> {
     let found = find(&shared.db, id).await.map_err(|error| read_failed(&error))?;
     let (stored, owner) = found.ok_or_else(|| ApiError::new(Code::NotFound, "No such activity."))?;

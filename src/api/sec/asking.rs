@@ -1,8 +1,8 @@
-//! Who is asking to buy: a token, as everywhere, or the signed form of the three-layer system.
+//! Authentication of a purchase: a token as in all interfaces, or the signed form of the three-layer system.
 //!
-//! A signed request counts once on all instances together: what makes it unique is noted in Redis for as long as its time
-//! would let it pass again. That is the first thing it writes, so it comes last, after everything that memory can decide.
-//! Redis losing its memory loses these notes too; a request that is repeated then is one more attempt to claim, no more.
+//! A signed request is accepted once over all instances. Its nonce is stored in Redis for as long as its time stays
+//! valid. Storing the nonce is the first write of a request, so it comes after all checks in memory. A loss of Redis'
+//! data loses the nonces too. A replayed request is then only another attempt to claim.
 
 use actix_web::HttpRequest;
 use actix_web::http::header;
@@ -17,20 +17,21 @@ use crate::domain::{Kind, UserId};
 use crate::kv::{Connection, Link};
 
 const AUTH_SIGN: &str = "authsign";
-/// A request whose time lies a skew ahead passes until a skew after it.
+/// Lifetime of a nonce. A time up to the allowed skew in the future stays valid until the skew after it.
 const NONCE_SECONDS: u64 = 2 * SKEW_SECONDS_MAX + 1;
 
-/// A customer who has said who he is.
+/// An authenticated customer.
 pub struct Asking {
     pub customer: UserId,
-    /// Of a signed request: what makes it unique.
+    /// Digest that makes a signed request unique, `None` with a token.
     nonce: Option<u128>,
 }
 
-/// Who is asking, from what memory knows; a signed request still has to be [`Asking::once`].
+/// Authenticates the customer from memory. The user of a signed request may cost a query to MySQL. A signed request
+/// must then pass [`Asking::once`].
 ///
 /// # Errors
-/// 1001 where a signed request lacks a parameter, 1003, 1009.
+/// 1001 if a signed request lacks a parameter, 1003 if not authenticated, 1009 if a dependency is down.
 pub async fn asking(request: &HttpRequest, shared: &Shared, link: &Link, form: &Form) -> Result<Asking, SecError> {
     let auth_sign = request.headers().get(AUTH_SIGN).and_then(|value| value.to_str().ok());
     match (&shared.signed_form, auth_sign) {
@@ -72,7 +73,7 @@ async fn signed(
     if !comes_from_an_allowed_page(request, shared) {
         return Err(refused("Not verified: the page that the request comes from is not allowed."));
     }
-    // Only who has been given a sign gets as far as asking MySQL, and that once.
+    // Only holders of a valid sign cause a query to MySQL. The result is cached.
     let user = shared.directory.user_by_id(signed.user).await?;
     if user.is_none_or(|user| user.kind != Kind::Customer) {
         return Err(refused("Only customers can buy."));
@@ -80,17 +81,17 @@ async fn signed(
     Ok(Asking { customer: signed.user, nonce: Some(signed.nance_digest()) })
 }
 
-/// Whether the `Referer` is on the operator's list; nobody's is on an empty one.
+/// Whether the host of the `Referer` is on the operators' list. An empty list allows no host.
 fn comes_from_an_allowed_page(request: &HttpRequest, shared: &Shared) -> bool {
     let referer = request.headers().get(header::REFERER).and_then(|value| value.to_str().ok());
     referer.is_some_and(|referer| shared.admission.settings.limits().allows_referer(referer))
 }
 
 impl Asking {
-    /// Makes sure that a signed request has not been seen before, by any instance.
+    /// Ensures that no instance has seen this signed request before.
     ///
     /// # Errors
-    /// 1003 where it has; 1009 where Redis cannot be asked.
+    /// 1003 for a repeated request, 1009 if Redis cannot be asked.
     pub async fn once(&self, shared: &Shared, connection: &Connection) -> Result<(), SecError> {
         let Some(nonce) = self.nonce else { return Ok(()) };
         let mut cmd = redis::cmd("SET");
@@ -103,7 +104,7 @@ impl Asking {
             Ok(Value::Okay) => Ok(()),
             Ok(_) => Err(SecError::new(SaleCode::NotVerified, "nance: it has been used before.")),
             Err(error) => {
-                log::warn!("a signed request could not be noted: {}", crate::error_chain(&error));
+                log::warn!("signed form: storing a nonce failed: {}", crate::error_chain(&error));
                 Err(SecError::new(SaleCode::Unavailable, "Not available at the moment. Nothing was bought; sign anew."))
             }
         }

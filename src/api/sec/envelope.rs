@@ -1,8 +1,8 @@
-//! The envelope of the flash-sale interface: `{"code":200,"msg":"success","data":...}`, and every way it can say no.
+//! The envelope of the flash-sale interface, `{"code":200,"msg":"success","data":...}`, and its errors.
 //!
-//! `code` is a [`SaleCode`] where one fits, on every route, otherwise the HTTP status. So each 503 says whether anything may
-//! have happened (1008) or not (1009), and each malformed request is 1001. What is 401 in the coupon interface because the
-//! token is not of the right user or kind is 403 here.
+//! `code` is a [`SaleCode`] if one fits, on every route, otherwise the HTTP status. Every 503 therefore says whether
+//! the request may have had an effect (1008) or had none (1009). Every malformed request is 1001. A token of the wrong
+//! user or kind is 403 instead of the coupon interface's 401.
 
 use std::marker::PhantomData;
 
@@ -20,21 +20,21 @@ use crate::directory::FindError;
 use crate::publishing::PublishError;
 use crate::scheduling::ScheduleError;
 
-/// The codes that are not an HTTP status.
+/// Codes other than HTTP statuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SaleCode {
-    /// A parameter is missing, malformed or sent twice; with 403: the caller is blocked.
+    /// A parameter is missing, malformed or sent twice. With status 403, the caller is blocked.
     Malformed,
     NoSuchProduct,
-    /// Who is asking could not be verified, or is not a customer.
+    /// The caller could not be verified, or is not a customer.
     NotVerified,
     TooFast,
     NotStarted,
     Ended,
     SoldOut,
-    /// No answer in time: it may have happened.
+    /// No answer in time. The request may have had an effect.
     Unknown,
-    /// Overloaded, switched off, or recovering: nothing has happened.
+    /// Overloaded, switched off, or recovering. The request had no effect.
     Unavailable,
     /// Bought already, up to the limit.
     Bought,
@@ -100,7 +100,7 @@ pub fn success(data: impl Serialize) -> HttpResponse {
     success_bytes(enveloped(data))
 }
 
-/// 200 with what [`enveloped`] made.
+/// 200 with a body from [`enveloped`].
 pub fn success_bytes(body: Bytes) -> HttpResponse {
     HttpResponse::Ok().insert_header((header::CONTENT_TYPE, answer::JSON)).body(body)
 }
@@ -111,7 +111,7 @@ pub fn enveloped(data: impl Serialize) -> Bytes {
     serde_json::to_vec(&envelope).expect("our own types have string keys and no failing serializers").into()
 }
 
-/// A refusal that has something to show all the same.
+/// A refusal with data.
 pub fn refused_with(code: SaleCode, msg: &str, data: impl Serialize) -> HttpResponse {
     answer::json(HttpResponse::build(code.status()), &Envelope { code: code.number(), msg, data })
 }
@@ -130,7 +130,7 @@ impl SecError {
         Self { code: code.number(), status: code.status(), cause }
     }
 
-    /// The same failure as one of `/sec/kill`, where 401 has a code of its own.
+    /// The same failure with the codes of `/sec/kill`, where 401 becomes 1003.
     pub fn of_kill(self) -> Self {
         let code = if self.status == StatusCode::UNAUTHORIZED { SaleCode::NotVerified.number() } else { self.code };
         Self { code, ..self }

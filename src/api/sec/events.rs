@@ -1,4 +1,4 @@
-//! `/sec/events`: live units as Server-Sent Events, for everybody.
+//! `/sec/events` streams live units as Server-Sent Events, for everybody.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -16,10 +16,11 @@ use crate::api::error::{ApiError, Code};
 use crate::domain::CouponId;
 use crate::events::{State, Viewer};
 
-/// How often a comment shows proxies, browsers and this service that the other end is still there.
+/// Period of comments. A comment keeps proxies and browsers connected, and reveals a closed connection to this service.
 const COMMENT_EVERY: Duration = Duration::from_secs(15);
 const COMMENT: Bytes = Bytes::from_static(b": still here\n\n");
-/// When a browser whose stream has ended comes back: not all of them in the same moment.
+/// Milliseconds until a browser reconnects after the end of a stream. Random, so that browsers do not return all at
+/// once.
 const RETRY_MS: std::ops::Range<u32> = 1_000..5_000;
 
 /// `GET /sec/events?product_id=`
@@ -34,14 +35,14 @@ pub async fn show_events(request: HttpRequest, worker: web::Data<Worker>) -> Res
         State::Nowhere => return Err(ApiError::new(Code::NotFound, "No such product.").into()),
         State::Unknown => return Err(ApiError::unavailable().into()),
     };
-    // It is still so, as far as anybody can tell; a page that opens sets its clock by it.
+    // The latest known units get the current time, because a page sets the clock by the first event.
     let first = match shared.reading(link) {
         Ok((connection, _)) => first.at(connection.server_ms()),
         Err(_) => first,
     };
     let mut builder = HttpResponse::Ok();
     builder.insert_header((header::CONTENT_TYPE, "text/event-stream"));
-    // A proxy that collects answers before it passes them on would collect this one for ever.
+    // A buffering proxy would otherwise hold the stream back for ever.
     builder.insert_header(("x-accel-buffering", "no"));
     if request.method() == Method::HEAD {
         return Ok(builder.finish());
@@ -51,7 +52,7 @@ pub async fn show_events(request: HttpRequest, worker: web::Data<Worker>) -> Res
     Ok(builder.streaming(stream::once(async { Ok(greeting) }).chain(changes(viewer))))
 }
 
-/// What a viewer is sent from now on; ends when the service wants it to.
+/// The events and comments after the first event. Ends when the service ends the viewer's stream.
 fn changes(viewer: Viewer) -> impl stream::Stream<Item = Result<Bytes, Infallible>> {
     let comments = interval_at(Instant::now() + COMMENT_EVERY, COMMENT_EVERY);
     stream::unfold((viewer, comments), |(mut viewer, mut comments)| async {

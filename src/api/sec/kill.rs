@@ -1,4 +1,4 @@
-//! `/sec/kill`: the same claim as the coupon interface's, with codes instead of header lines.
+//! `/sec/kill` makes the same claim as the coupon interface, with result codes instead of headers.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
@@ -15,7 +15,7 @@ use crate::claiming::Outcome;
 use crate::domain::{ActivityId, Claim, CouponId, Nth, Phase, Refusal, Seq, Terms, UserId};
 use crate::now_ms;
 
-/// What is asked for. The last three belong to the signed form.
+/// The parameters. `time`, `nance` and `auth_code` belong to the signed form.
 pub struct Form {
     pub product: CouponId,
     pub user: Option<UserId>,
@@ -93,12 +93,12 @@ fn parse_nance(sent: &Parameter<'_>) -> Result<String, ApiError> {
     Err(sent.wrong(format!("it must have 1 to {NANCE_BYTES_MAX} bytes")))
 }
 
-/// What a claim is proven and shown with, and how its activity stands at `now_ms`.
+/// The answer for a claim: its token, and the state of its activity at `now_ms` (milliseconds since 1970).
 fn bought(shared: &Shared, claim: &Claim, now_ms: u64) -> Bought {
     let schedule = shared.claiming.activities.of(claim.coupon);
     let activities = schedule.as_ref().map_or(&[][..], |schedule| schedule.activities());
     let activity = activities.iter().find(|activity| activity.id == claim.activity && claim.activity != ActivityId(0));
-    // Without an activity a coupon is on sale from its first day on.
+    // A coupon without activities is always on sale.
     let phase = activity.map_or(Phase::Within, |activity| activity.terms.window.phase(now_ms));
     Bought {
         product_id: claim.coupon.0,
@@ -113,7 +113,7 @@ fn bought(shared: &Shared, claim: &Claim, now_ms: u64) -> Bought {
     }
 }
 
-/// What a refusal is called here.
+/// The code and message of a refusal.
 pub fn refusal(refusal: Refusal) -> SecError {
     let (code, message) = match refusal {
         Refusal::NoSuchCoupon => (SaleCode::NoSuchProduct, "No such product."),

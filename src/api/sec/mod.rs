@@ -1,7 +1,7 @@
 //! The flash-sale interface: `/product`, `/activity` and `/sec`, part 2 of the wire contract.
 //!
-//! It speaks in an [`envelope`] with codes of its own, and takes [`parameters`] as a form or as JSON. Everything else is as in
-//! the coupon interface, and goes through the same claim: a product is a coupon.
+//! Answers use an [`envelope`] with codes of their own. [`parameters`] arrive as a form or as JSON. A product is a
+//! coupon, and a purchase goes through the same claim path as in the coupon interface.
 
 pub(super) mod activities;
 mod asking;
@@ -27,10 +27,10 @@ use parameters::Parameters;
 
 pub use sales::{Sales, SalesLimits};
 
-/// Products and activities of one page.
+/// Products and activities per page.
 const PAGE: u64 = 1_000;
 
-/// The hottest first.
+/// Routes by expected load, highest first.
 pub fn paths() -> Vec<Path> {
     vec![
         Path::at("/sec/kill").post(kill::kill, of::kill),
@@ -47,7 +47,7 @@ pub fn paths() -> Vec<Path> {
     ]
 }
 
-/// An error that no handler of this interface answers, in its envelope all the same.
+/// Wraps an error from outside the handlers in the envelope, for paths of this interface.
 ///
 /// # Errors
 /// The error itself, for paths of other interfaces.
@@ -59,7 +59,7 @@ pub fn refuse(path: &str, error: ApiError) -> Result<HttpResponse, ApiError> {
     }
 }
 
-/// The saler or admin who is asking.
+/// The user of the session, a saler or an admin.
 fn saler(request: &HttpRequest, shared: &Shared) -> Result<User, SecError> {
     let user = session(request, shared)?.user;
     match user.kind {
@@ -68,7 +68,7 @@ fn saler(request: &HttpRequest, shared: &Shared) -> Result<User, SecError> {
     }
 }
 
-/// `?page=`, from 1; absent, empty, 0 and negative are 1.
+/// Parses `?page=`, counted from 1. An absent, empty, zero or negative page is page 1.
 fn page(request: &HttpRequest) -> Result<Page, SecError> {
     let query = Parameters::of_query(request.query_string())?;
     let page = query.optional("page")?.map(|page| page.text()).transpose()?;
@@ -76,7 +76,7 @@ fn page(request: &HttpRequest) -> Result<Page, SecError> {
     Page::parse(page.as_deref()).ok_or_else(wrong)
 }
 
-/// The part of a list that a page shows, as MySQL counts: to skip, and to give. `None` where it lies behind every list.
+/// OFFSET and LIMIT of a page in MySQL, or `None` for a page beyond the range of `i64`.
 fn rows(page: Page) -> Option<(i64, i64)> {
     let skip = i64::try_from(page.offset(PAGE)).ok()?;
     Some((skip, i64::try_from(PAGE).ok()?))

@@ -1,8 +1,8 @@
-//! Parameters of the flash-sale interface: a form or a JSON object, told apart by the first byte that is not blank, whatever
-//! the `Content-Type` says.
+//! Parameters of the flash-sale interface, from a form or a JSON object. The first non-blank byte decides between the
+//! two, not the `Content-Type`.
 //!
-//! Names match without regard to case, and unknown ones are ignored. A known one that is sent twice is malformed, whichever
-//! way: which of two was meant nobody can know. Every refusal names the parameter.
+//! Names match without regard to case. Unknown names are ignored. A known parameter sent twice is refused, in a form
+//! and in JSON, because its intended value is unknown. Every refusal names the parameter.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -17,7 +17,7 @@ use serde_json::Value;
 use crate::api::body::{self, BodyLimits};
 use crate::api::error::ApiError;
 
-/// What was sent, by name in lower case.
+/// Parameters by name in lower case.
 pub struct Parameters(HashMap<String, Sent>);
 
 enum Sent {
@@ -29,19 +29,21 @@ enum Sent {
 enum Raw {
     Text(String),
     Number(serde_json::Number),
-    /// What no parameter is: a list, an object, true, or bytes that are not UTF-8.
+    /// Invalid for every parameter: a list, an object, a boolean, or bytes that are not UTF-8.
     Other,
 }
 
-/// A parameter that was sent, once.
+/// A parameter that was sent once.
 pub struct Parameter<'a> {
     name: &'static str,
     raw: &'a Raw,
 }
 
 impl Parameters {
+    /// Reads a body as a form or as JSON.
+    ///
     /// # Errors
-    /// 413 and 400 as [`body::read`]; 400 where the body begins as JSON and is none.
+    /// 413 and 400 as [`body::read`]. 400 if the body starts like a JSON object but is not valid JSON.
     pub async fn of_body(payload: web::Payload, limits: BodyLimits) -> Result<Self, ApiError> {
         let bytes = body::read(payload, limits).await?;
         if bytes.trim_ascii_start().starts_with(b"{") {
@@ -53,10 +55,10 @@ impl Parameters {
         }
     }
 
-    /// The parameters of a URL.
+    /// Parses the query of a URL.
     ///
     /// # Errors
-    /// 400.
+    /// 400 for a name that is not UTF-8.
     pub fn of_query(query: &str) -> Result<Self, ApiError> {
         Self::of_form(query.as_bytes())
     }
@@ -80,10 +82,10 @@ impl Parameters {
         Self(all)
     }
 
-    /// The parameter called `name`, in lower case; `None` where it was not sent.
+    /// The parameter `name` (lower case), or `None` if not sent.
     ///
     /// # Errors
-    /// 400 where it was sent twice.
+    /// 400 if sent twice.
     pub fn optional(&self, name: &'static str) -> Result<Option<Parameter<'_>>, ApiError> {
         match self.0.get(name) {
             None => Ok(None),
@@ -92,17 +94,17 @@ impl Parameters {
         }
     }
 
-    /// The parameter called `name`, in lower case.
+    /// The parameter `name` (lower case).
     ///
     /// # Errors
-    /// 400 where it was not sent, or twice.
+    /// 400 if not sent, or sent twice.
     pub fn required(&self, name: &'static str) -> Result<Parameter<'_>, ApiError> {
         self.optional(name)?.ok_or_else(|| missing(name))
     }
 }
 
 impl Parameter<'_> {
-    /// A whole number in `range`, also written as text.
+    /// A whole number in `range`, sent as a number or as digits.
     ///
     /// # Errors
     /// 400.
@@ -112,7 +114,7 @@ impl Parameter<'_> {
     ) -> Result<T, ApiError> {
         let number = match self.raw {
             Raw::Number(number) => number.as_u64(),
-            // The parser would also take a sign.
+            // `parse` alone would accept a sign.
             Raw::Text(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok(),
             Raw::Text(_) | Raw::Other => None,
         };
@@ -122,7 +124,7 @@ impl Parameter<'_> {
         number.ok_or_else(|| self.wrong(format!("it must be a whole number from {min} to {max}")))
     }
 
-    /// Any number, also written as text; whether it is finite is for the caller.
+    /// Any number, sent as a number or as text. The caller checks the range, and that the number is finite.
     ///
     /// # Errors
     /// 400.
@@ -135,10 +137,10 @@ impl Parameter<'_> {
         number.ok_or_else(|| self.wrong("it must be a number"))
     }
 
-    /// A text as it was sent.
+    /// The text as sent.
     ///
     /// # Errors
-    /// 400 where it is something else, or not UTF-8.
+    /// 400 for another type, or for bytes that are not UTF-8.
     pub fn text(&self) -> Result<String, ApiError> {
         match self.raw {
             Raw::Text(text) => Ok(text.clone()),
@@ -146,13 +148,13 @@ impl Parameter<'_> {
         }
     }
 
-    /// 400: this parameter, and what about it.
+    /// A 400 that names this parameter, followed by `what`.
     pub fn wrong(&self, what: impl fmt::Display) -> ApiError {
         wrong(self.name, what)
     }
 }
 
-/// 400: a parameter that was not sent.
+/// A 400 for a parameter that was not sent.
 pub fn missing(name: &str) -> ApiError {
     wrong(name, "it is missing")
 }
@@ -161,13 +163,13 @@ fn wrong(name: &str, what: impl fmt::Display) -> ApiError {
     ApiError::bad_request(format!("{name}: {what}."))
 }
 
-/// Decoded as forms are; `None` where it is not UTF-8.
+/// Decodes a form value. Returns `None` if the result is not UTF-8.
 fn decoded(bytes: &[u8]) -> Option<String> {
     let spaced: Vec<u8> = bytes.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
     percent_decode(&spaced).decode_utf8().ok().map(std::borrow::Cow::into_owned)
 }
 
-/// null is as good as absent.
+/// A null counts as absent.
 fn of_json(value: Value) -> Option<Raw> {
     match value {
         Value::Null => None,
@@ -177,7 +179,7 @@ fn of_json(value: Value) -> Option<Raw> {
     }
 }
 
-/// A JSON object with every key it was sent with, also those sent twice.
+/// A JSON object with all its keys, duplicates included.
 struct Object(Vec<(String, Value)>);
 
 impl<'de> Deserialize<'de> for Object {

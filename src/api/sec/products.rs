@@ -1,4 +1,4 @@
-//! Products: coupons that are sold only inside an activity.
+//! Products, which are coupons sold only inside an activity.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
@@ -12,7 +12,7 @@ use crate::api::session::session;
 use crate::db::coupons::{NewCoupon, newest};
 use crate::domain::{Amount, Coupon, CouponName, Description, FaceValue};
 
-/// A product exists; there is no other state.
+/// The only status of a product.
 const EXISTS: u8 = 1;
 
 #[derive(Serialize, ToSchema)]

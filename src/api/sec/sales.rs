@@ -1,7 +1,7 @@
-//! What is on sale now or soon: for everybody, without a token, while everybody looks.
+//! Current and coming sales, for everybody and without a token.
 //!
-//! Which activities there are is known from memory, what is left of them from one Redis script for all that are asked for.
-//! Answers are kept for a moment and shared: of many who ask at once, one asks Redis.
+//! Activities are read from memory. The remaining units of all requested activities come from a single Redis script.
+//! Answers are cached for a moment, so many simultaneous requests cause a single call to Redis.
 
 use std::time::Duration;
 
@@ -20,19 +20,19 @@ use crate::gate::Doubt;
 use crate::kv::Link;
 use crate::stock::Units;
 
-/// Sales of one page: what one script reads.
+/// Sales per page, read by a single script.
 const PAGE: usize = 1_000;
-/// Pages that are read at all, so that every one of them has its place in the cache.
+/// Maximum number of pages, all of which fit in the cache.
 const PAGES_MAX: usize = 100;
 
-/// Answers of the last moment.
+/// Cached answers.
 pub struct Sales {
-    /// By what is skipped.
+    /// Key: the number of sales skipped.
     pages: Cache<usize, Bytes>,
     products: Cache<CouponId, Bytes>,
 }
 
-/// How long answers are kept, and of how many products.
+/// Lifetimes of cached answers, and the maximum number of products cached.
 #[derive(Debug, Clone, Copy)]
 pub struct SalesLimits {
     pub list_age: Duration,
@@ -40,10 +40,10 @@ pub struct SalesLimits {
     pub products_max: u64,
 }
 
-/// Redis could not be asked; it has been logged.
+/// Redis could not be read. The error is logged already.
 struct Unreadable;
 
-/// An activity of a product. `status`: a sentence in the list, a number for one product.
+/// An activity of a product. `status` is a sentence in the list and a number in the answer for a single product.
 #[derive(Serialize, ToSchema)]
 pub struct Sale<'a, S> {
     product_id: u64,
@@ -59,7 +59,7 @@ pub struct Sale<'a, S> {
     status: S,
     left: u64,
     total: u64,
-    /// Of the coupon: what a claim's seq is out of.
+    /// Amount of the coupon, the upper bound of a claim's `seq`.
     amount: u64,
     buy_limit: u8,
 }
@@ -97,7 +97,7 @@ pub async fn show_sale(request: HttpRequest, worker: web::Data<Worker>) -> Resul
     Ok(success_bytes(body.map_err(|_| ApiError::unavailable())?))
 }
 
-/// A page of all activities that sell now or will, by their start.
+/// A page of all current and coming activities, by start time.
 async fn read_page(shared: &Shared, link: &Link, skip: usize) -> Result<Bytes, Unreadable> {
     let now_ms = shared.server_ms(link).map_err(|_| Unreadable)?;
     let schedules = shared.claiming.activities.all();
@@ -171,7 +171,7 @@ fn sale<'a, S>(schedule: &'a Schedule, activity: &'a Activity, units: &Units, no
     }
 }
 
-/// What an attempt would be told, as the list has always said it.
+/// The `status` sentence of the list, from the result that an attempt would have.
 fn sentence(activity: &Activity, units: &Units, now_ms: u64) -> &'static str {
     match (activity.terms.status, activity.terms.window.phase(now_ms)) {
         (Status::Disabled, _) | (Status::Normal, Phase::Over) => "second kill is already end",

@@ -1,4 +1,4 @@
-//! Claim tokens after the sale: what one proves, and that it is used once.
+//! Claim tokens after the sale: checks a token, and redeems its claim once.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
@@ -19,7 +19,7 @@ pub struct Forged {
     valid: bool,
 }
 
-/// Times in seconds since 1970.
+/// Times are in seconds since 1970.
 #[derive(Serialize, ToSchema)]
 pub struct Proven {
     valid: bool,
@@ -44,13 +44,13 @@ pub struct Redeemed {
     first: bool,
 }
 
-/// `POST /sec/token`: whoever is shown a token may ask.
+/// `POST /sec/token`, without authentication.
 pub async fn show_token(shared: web::Data<Shared>, payload: web::Payload) -> Result<HttpResponse, SecError> {
     let sent = Parameters::of_body(payload, shared.body).await?;
     let forged = || success(Forged { valid: false });
     let Some(proof) = shared.claim_tokens.verify(&sent.required("token")?.text()?) else { return Ok(forged()) };
     let known = granted(&shared.db, &grant(&proof)).await.map_err(|error| read_failed(&error))?;
-    // Of a service that has the same secret and other coupons.
+    // Signed by a different service with the same secret.
     let Some(known) = known else { return Ok(forged()) };
     Ok(success(Proven {
         valid: true,
@@ -85,7 +85,7 @@ pub async fn redeem(
     match redemptions::redeem(&shared.db, &grant(&proof), now_ms).await.map_err(ApiError::from)? {
         Redemption::First => Ok(success(Redeemed { redeemed_at: now_ms / 1_000, first: true })),
         Redemption::Before(at_ms) => Ok(success(Redeemed { redeemed_at: at_ms / 1_000, first: false })),
-        // The ledger will have stored it in a moment.
+        // The ledger will store the claim in a moment.
         Redemption::NotStored => Err(ApiError::unavailable().into()),
         Redemption::AnothersUnit => Err(token.wrong("its unit is another claim's").into()),
     }
