@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use crate::activities::Activities;
 use crate::db::Db;
 use crate::gate::{Gate, Reason};
-use crate::kv::Link;
+use crate::kv::{KvError, Link, Pool};
 use crate::ledger::{Extent, Ledger, Outbox};
 use crate::mirroring::{MirrorReport, State};
 use crate::recovery::Progress;
@@ -112,6 +112,9 @@ pub struct ActivitiesReport {
 pub struct Health {
     pub db: Db,
     pub link: Arc<Link>,
+    pub pool: Pool,
+    /// How long a connection to Redis is waited for.
+    pub pool_wait: Duration,
     pub gate: Arc<Gate>,
     pub ledger: Ledger,
     pub outbox: Outbox,
@@ -177,14 +180,15 @@ impl Health {
     }
 
     async fn look_at_outbox(&self) {
-        let seen = match self.link.connection() {
-            Ok(connection) => self.outbox.extent(&connection).await.ok().map(|Extent { claims, oldest }| {
-                let oldest_ms = oldest.map_or(0, |oldest| connection.server_ms().saturating_sub(oldest.ms));
-                OutboxSeen { claims, oldest_ms }
-            }),
-            Err(_) => None,
-        };
+        let seen = self.read_outbox().await.ok();
         *self.parts.outbox.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+    }
+
+    async fn read_outbox(&self) -> Result<OutboxSeen, KvError> {
+        let calls = self.pool.get(self.pool_wait).await?;
+        let Extent { claims, oldest } = self.outbox.extent(&calls).await?;
+        let oldest_ms = oldest.map_or(0, |oldest| calls.server_ms().saturating_sub(oldest.ms));
+        Ok(OutboxSeen { claims, oldest_ms })
     }
 
     fn note(&self, mysql: &'static str) {

@@ -24,7 +24,7 @@ use crate::db::{Db, DbError, claim_rows};
 use crate::domain::{ActivityId, CouponId, Phase, Refusal, Schedule, Status, UserId};
 use crate::figures::Apart;
 use crate::gate::Gate;
-use crate::kv::{CLOCK_ERROR_MS, Connection, KvError, Link, Live};
+use crate::kv::{CLOCK_ERROR_MS, Calls, KvError, Live, Pool};
 use crate::stock::{Stock, Units};
 
 /// How often what is known is compared with Redis, and how long a comparison counts from when it was sent.
@@ -134,7 +134,7 @@ impl Refusals {
     }
 
     /// Compares and learns until `stop`.
-    pub async fn watch(self: Arc<Self>, link: Arc<Link>, stop: CancellationToken) {
+    pub async fn watch(self: Arc<Self>, pool: Pool, stop: CancellationToken) {
         let mut interval = tokio::time::interval(COMPARE_EVERY);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut learning: Option<tokio::task::JoinHandle<Vec<(CouponId, Known)>>> = None;
@@ -143,7 +143,7 @@ impl Refusals {
                 _ = interval.tick() => {}
                 () = stop.cancelled() => break,
             }
-            let (Ok(connection), Ok(live)) = (link.connection(), self.gate.live()) else {
+            let (Ok(calls), Ok(live)) = (pool.get(COUNTS_FOR).await, self.gate.live()) else {
                 self.table.store(Arc::default());
                 continue;
             };
@@ -154,14 +154,14 @@ impl Refusals {
                     Vec::new()
                 }
             };
-            if let Err(error) = self.compare(&connection, live, learnt).await {
+            if let Err(error) = self.compare(&calls, live, learnt).await {
                 // What was known counts for nothing once it is too old; nothing else need be done.
                 log::debug!("refusals: not compared: {error}");
             }
             if learning.is_none() {
                 let noticed = std::mem::take(&mut *self.noticed.lock().unwrap_or_else(PoisonError::into_inner));
                 if !noticed.is_empty() {
-                    learning = Some(tokio::spawn(Arc::clone(&self).learn(connection, noticed)));
+                    learning = Some(tokio::spawn(Arc::clone(&self).learn(pool.clone(), noticed)));
                 }
             }
         }
@@ -174,7 +174,7 @@ impl Refusals {
     /// Keeps of what was known and has just been learnt what Redis still says.
     async fn compare(
         &self,
-        connection: &Connection,
+        calls: &Calls,
         live: Arc<Live>,
         learnt: Vec<(CouponId, Known)>,
     ) -> Result<(), KvError> {
@@ -186,7 +186,7 @@ impl Refusals {
         }
         let asked: Vec<(CouponId, ActivityId)> = known.iter().map(|(id, known)| (*id, known.activity)).collect();
         let sent_at = Instant::now();
-        let Some(all) = self.stock.units(connection, &live, &asked, COUNTS_FOR).await? else {
+        let Some(all) = self.stock.units(calls, &live, &asked, COUNTS_FOR).await? else {
             self.table.store(Arc::default());
             return Ok(());
         };
@@ -202,7 +202,7 @@ impl Refusals {
     }
 
     /// Learns what it can of coupons that were noticed.
-    async fn learn(self: Arc<Self>, connection: Arc<Connection>, noticed: HashSet<CouponId>) -> Vec<(CouponId, Known)> {
+    async fn learn(self: Arc<Self>, pool: Pool, noticed: HashSet<CouponId>) -> Vec<(CouponId, Known)> {
         let mut learnt = Vec::new();
         for coupon in noticed {
             let (_, coupons, holders) = self.figures();
@@ -210,7 +210,7 @@ impl Refusals {
             if coupons + learnt.len() >= KNOWN_COUPONS_MAX {
                 break;
             }
-            match self.learn_one(&connection, coupon, room).await {
+            match self.learn_one(&pool, coupon, room).await {
                 Ok(Some(known)) => learnt.push((coupon, known)),
                 Ok(None) => {}
                 Err(error) => {
@@ -225,16 +225,19 @@ impl Refusals {
     /// `None` where not all holders are in MySQL yet, or they are too many, or units are left for somebody.
     async fn learn_one(
         &self,
-        connection: &Connection,
+        pool: &Pool,
         coupon: CouponId,
         room: usize,
     ) -> Result<Option<Known>, CompareError> {
         let Ok(live) = self.gate.live() else { return Ok(None) };
         let schedule = self.activities.of(coupon);
-        let now_ms = connection.server_ms();
+        // Not kept while MySQL is read.
+        let calls = pool.get(COUNTS_FOR).await?;
+        let now_ms = calls.server_ms();
         let activity = schedule.as_ref().and_then(|schedule| schedule.at(now_ms));
         let activity = activity.map_or(ActivityId(0), |activity| activity.id);
-        let units = self.stock.units(connection, &live, &[(coupon, activity)], COUNTS_FOR).await?;
+        let units = self.stock.units(&calls, &live, &[(coupon, activity)], COUNTS_FOR).await?;
+        drop(calls);
         let Some(units) = units.and_then(|units| *units.first()?) else { return Ok(None) };
         let claimed = usize::try_from(units.claimed).unwrap_or(usize::MAX);
         if units.holes > 0 || claimed > room {

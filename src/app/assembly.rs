@@ -18,7 +18,7 @@ use crate::etcd::Etcd;
 use crate::events::{EventLimits, Events};
 use crate::gate::{self, Gate};
 use crate::health::{Health, Seen};
-use crate::kv::{Keys, Link, LinkConfig};
+use crate::kv::{Keys, Link, LinkConfig, Pool};
 use crate::ledger::{Ledger, Outbox, Persister, Settings, Unfinished};
 use crate::mirroring::{Mirroring, State};
 use crate::publishing::Publishing;
@@ -30,7 +30,9 @@ use crate::stock::Stock;
 /// What most parts share.
 struct Common {
     db: Db,
+    /// Recovery's own; health looks at it.
     link: Arc<Link>,
+    pool: Pool,
     gate: Arc<Gate>,
     ledger: Ledger,
     stock: Stock,
@@ -52,6 +54,7 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
     let common = Common {
         db: ground.db,
         link: Arc::new(Link::new(ground.redis.clone())),
+        pool: ground.pool,
         gate: Arc::new(Gate::new(fits(args.in_flight_max))),
         ledger,
         stock: Stock::new(keys.clone(), args.backlog_max),
@@ -79,6 +82,7 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
         revocations: Arc::new(ground.revocations),
         health: Arc::new(common.health(mirroring.is_some().then_some(&common.mirror), ground.warnings)),
         body: BodyLimits { bytes_max: config::BODY_BYTES_MAX, wait: config::BODY_WAIT },
+        pool: common.pool.clone(),
         kv_wait: config::KV_WAIT,
         saler_coupons_max: args.saler_coupons_max,
         sales: Sales::new(sales_limits()),
@@ -122,7 +126,8 @@ impl Common {
 
     fn publishing(&self) -> Publishing {
         let (db, stock, gate) = (self.db.clone(), self.stock.clone(), Arc::clone(&self.gate));
-        Publishing { db, stock, gate, shard: SHARD, wait: config::KV_WAIT }
+        let pool = self.pool.clone();
+        Publishing { db, pool, stock, gate, shard: SHARD, wait: config::KV_WAIT }
     }
 
     fn directory(&self) -> Directory {
@@ -142,18 +147,19 @@ impl Common {
         let (link, gate, progress) = (Arc::clone(&self.link), Arc::clone(&self.gate), Arc::clone(&self.progress));
         let (db, ledger, activities) = (self.db.clone(), self.ledger.clone(), Arc::clone(&self.activities));
         let (mirror, parts, outbox) = (mirror.cloned(), Seen::default(), self.outbox.clone());
-        Health { outbox, db, link, gate, ledger, progress, mirror, activities, warnings, parts }
+        let (pool, pool_wait) = (self.pool.clone(), config::REDIS_CONNECTION_WAIT);
+        Health { outbox, db, link, pool, pool_wait, gate, ledger, progress, mirror, activities, warnings, parts }
     }
 
     fn mirroring(&self, etcd: Etcd, scheduling: Scheduling, settings: Arc<gate::Settings>) -> Mirroring {
-        let (link, mirror) = (Arc::clone(&self.link), Arc::clone(&self.mirror));
-        Mirroring::new(etcd, (scheduling, settings), link, mirror, config::ETCD_ACTIVITIES_MAX)
+        let mirror = Arc::clone(&self.mirror);
+        Mirroring::new(etcd, (scheduling, settings), mirror, config::ETCD_ACTIVITIES_MAX)
     }
 
     fn persister(&self) -> Persister {
         Persister {
             db: self.db.clone(),
-            link: Arc::clone(&self.link),
+            pool: self.pool.clone(),
             outbox: self.outbox.clone(),
             state: Arc::clone(self.ledger.state()),
             settings: ledger_settings(self.instance.clone()),
@@ -169,6 +175,7 @@ impl Common {
         Recovery {
             db: self.db.clone(),
             link: Arc::clone(&self.link),
+            pool: self.pool.clone(),
             redis: redis.clone(),
             stock: self.stock.clone(),
             outbox: self.outbox.clone(),
@@ -204,6 +211,7 @@ fn ledger_settings(instance: String) -> Settings {
         instance,
         batch_max: config::BATCH_CLAIMS_MAX,
         linger_max: config::BATCH_LINGER_MAX,
+        pool_wait: config::REDIS_CONNECTION_WAIT,
         store_wait: config::STORE_WAIT,
         pauses: config::STORE_PAUSES,
         sweep_every: config::SWEEP_EVERY,

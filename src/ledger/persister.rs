@@ -17,7 +17,7 @@ use crate::db::claims::{self, Stored};
 use crate::db::{Connection, Db, DbError, instances, within};
 use crate::domain::{Claim, EntryId, Epoch};
 use crate::error_chain;
-use crate::kv::Link;
+use crate::kv::{KvError, Live, Pool};
 
 /// The persister's bounds.
 #[derive(Debug, Clone)]
@@ -30,6 +30,8 @@ pub struct Settings {
     pub batch_max: usize,
     /// How long a batch that is not full waits for more claims at most.
     pub linger_max: Duration,
+    /// How long a connection to Redis is waited for.
+    pub pool_wait: Duration,
     /// How long a transaction may take before its connection is closed and it is repeated.
     pub store_wait: Duration,
     /// The pause before repeating: the first and the last, doubled each time, with jitter.
@@ -45,7 +47,7 @@ pub struct Settings {
 /// Stores claims until the channel is closed and empty.
 pub struct Persister {
     pub db: Db,
-    pub link: Arc<Link>,
+    pub pool: Pool,
     pub outbox: Outbox,
     pub state: Arc<State>,
     pub settings: Settings,
@@ -192,10 +194,7 @@ impl Persister {
             }
         };
         for _ in 0..self.settings.sweep_batches_max {
-            let Ok(connection) = self.link.connection() else { return Ok(()) };
-            let loading = (live.as_str(), live.epoch);
-            let head = self.outbox.head(&connection, loading, self.settings.sweep_age, below, self.settings.batch_max);
-            let (entries, more) = match head.await {
+            let (entries, more) = match self.head(&live, below).await {
                 Ok(Head::Entries { entries, more }) => (entries, more),
                 Ok(Head::NotMine | Head::NotLoaded) => return Ok(()),
                 Err(error) => {
@@ -212,6 +211,12 @@ impl Persister {
             }
         }
         Ok(())
+    }
+
+    async fn head(&mut self, live: &Live, below: Option<EntryId>) -> Result<Head, KvError> {
+        let (loading, settings) = ((live.as_str(), live.epoch), &self.settings);
+        let calls = self.pool.get(settings.pool_wait).await?;
+        self.outbox.head(&calls, loading, settings.sweep_age, below, settings.batch_max).await
     }
 
     async fn store_entries(&mut self, epoch: Epoch, entries: &[Entry]) -> Result<(), Abandoned> {
@@ -330,8 +335,9 @@ impl Persister {
     async fn delete(&mut self, epoch: Epoch, entries: &[Done]) {
         let live = self.state.live.load_full();
         let Some(live) = live.filter(|live| live.epoch == epoch) else { return };
-        let Ok(connection) = self.link.connection() else { return };
-        if let Err(error) = self.outbox.delete(&connection, live.as_str(), entries).await {
+        let (pool, outbox, wait) = (&self.pool, &self.outbox, self.settings.pool_wait);
+        let deleted = async { outbox.delete(&*pool.get(wait).await?, live.as_str(), entries).await };
+        if let Err(error) = deleted.await {
             log::debug!("ledger: {} outbox entries left to the sweep: {error}", entries.len());
         }
     }
