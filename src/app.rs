@@ -134,7 +134,7 @@ impl Application {
         let deadline = Instant::now() + Duration::from_secs(args.start_wait.into());
         wait_for("MySQL", deadline, || db.ping()).await.map_err(StartError::Mysql)?;
         let pool = redis_pool(&redis);
-        let redis_answers = wait_for("Redis", deadline, || pool.get(config::REDIS_CONNECTION_WAIT));
+        let redis_answers = wait_for("Redis", deadline, || pool.get());
         redis_answers.await.map_err(StartError::Redis)?;
         if !args.no_migrate {
             for name in migrate(&db).await.map_err(StartError::Migrate)? {

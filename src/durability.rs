@@ -44,7 +44,7 @@ const MYSQL: &str = "SELECT CAST(@@innodb_flush_log_at_trx_commit AS SIGNED) AS 
 
 /// Reads both servers' settings; gives a sentence for everything that is unsafe or cannot be read.
 pub async fn check(pool: &Pool, db: &Db) -> Vec<String> {
-    let redis = async { read_redis(&*pool.get(WAIT).await?).await };
+    let redis = async { read_redis(&*pool.get().await?).await };
     let mut warnings = match redis.await {
         Ok(settings) => settings.warnings(),
         Err(error) => {

@@ -189,7 +189,7 @@ impl Events {
             if !asked.is_empty()
                 && !self.gate.is_busy()
                 && let Ok(live) = self.gate.live()
-                && let Ok(calls) = pool.get(self.limits.wait).await
+                && let Ok(calls) = pool.get().await
             {
                 self.read(&calls, &live, asked).await;
                 drop(calls);

@@ -113,8 +113,6 @@ pub struct Health {
     pub db: Db,
     pub link: Arc<Link>,
     pub pool: Pool,
-    /// How long a connection to Redis is waited for.
-    pub pool_wait: Duration,
     pub gate: Arc<Gate>,
     pub ledger: Ledger,
     pub outbox: Outbox,
@@ -185,7 +183,7 @@ impl Health {
     }
 
     async fn read_outbox(&self) -> Result<OutboxSeen, KvError> {
-        let calls = self.pool.get(self.pool_wait).await?;
+        let calls = self.pool.get().await?;
         let Extent { claims, oldest } = self.outbox.extent(&calls).await?;
         let oldest_ms = oldest.map_or(0, |oldest| calls.server_ms().saturating_sub(oldest.ms));
         Ok(OutboxSeen { claims, oldest_ms })

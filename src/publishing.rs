@@ -83,12 +83,7 @@ impl Publishing {
     ///
     /// # Errors
     /// [`PublishError`].
-    pub async fn create(
-        &self,
-        saler: &User,
-        new: &NewCoupon,
-        coupons_max: u32,
-    ) -> Result<CouponId, PublishError> {
+    pub async fn create(&self, saler: &User, new: &NewCoupon, coupons_max: u32) -> Result<CouponId, PublishError> {
         let reached = self.reach().await?;
         let coupon = coupons::insert(&self.db, saler, new, coupons_max).await.map_err(|error| match error {
             InsertError::NameTaken => PublishError::NameTaken,
@@ -138,7 +133,7 @@ impl Publishing {
     /// [`PublishError::Unavailable`].
     pub async fn reach(&self) -> Result<Reached, PublishError> {
         let live = self.live()?;
-        match self.pool.get(self.wait).await {
+        match self.pool.get().await {
             Ok(_) => Ok(Reached { live }),
             Err(_) => Err(PublishError::Unavailable(None)),
         }
@@ -209,7 +204,7 @@ impl Publishing {
 
     async fn send(&self, live: &str, coupon: &Coupon, presence: Presence) -> Sent {
         let published = async {
-            let calls = self.pool.get(self.wait).await?;
+            let calls = self.pool.get().await?;
             self.stock.publish(&calls, live, coupon, presence, self.wait).await
         };
         match published.await {

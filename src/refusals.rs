@@ -143,7 +143,7 @@ impl Refusals {
                 _ = interval.tick() => {}
                 () = stop.cancelled() => break,
             }
-            let (Ok(calls), Ok(live)) = (pool.get(COUNTS_FOR).await, self.gate.live()) else {
+            let (Ok(calls), Ok(live)) = (pool.get_within(COUNTS_FOR).await, self.gate.live()) else {
                 self.table.store(Arc::default());
                 continue;
             };
@@ -172,12 +172,7 @@ impl Refusals {
     }
 
     /// Keeps of what was known and has just been learnt what Redis still says.
-    async fn compare(
-        &self,
-        calls: &Calls,
-        live: Arc<Live>,
-        learnt: Vec<(CouponId, Known)>,
-    ) -> Result<(), KvError> {
+    async fn compare(&self, calls: &Calls, live: Arc<Live>, learnt: Vec<(CouponId, Known)>) -> Result<(), KvError> {
         let table = self.table.load_full();
         let mut known = table.known.clone();
         known.extend(learnt.into_iter().map(|(coupon, known)| (coupon, Arc::new(known))));
@@ -223,16 +218,11 @@ impl Refusals {
     }
 
     /// `None` where not all holders are in MySQL yet, or they are too many, or units are left for somebody.
-    async fn learn_one(
-        &self,
-        pool: &Pool,
-        coupon: CouponId,
-        room: usize,
-    ) -> Result<Option<Known>, CompareError> {
+    async fn learn_one(&self, pool: &Pool, coupon: CouponId, room: usize) -> Result<Option<Known>, CompareError> {
         let Ok(live) = self.gate.live() else { return Ok(None) };
         let schedule = self.activities.of(coupon);
         // Not kept while MySQL is read.
-        let calls = pool.get(COUNTS_FOR).await?;
+        let calls = pool.get_within(COUNTS_FOR).await?;
         let now_ms = calls.server_ms();
         let activity = schedule.as_ref().and_then(|schedule| schedule.at(now_ms));
         let activity = activity.map_or(ActivityId(0), |activity| activity.id);

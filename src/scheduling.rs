@@ -58,12 +58,7 @@ impl Scheduling {
     ///
     /// # Errors
     /// [`ScheduleError`].
-    pub async fn create(
-        &self,
-        user: &User,
-        coupon: CouponId,
-        terms: &Terms,
-    ) -> Result<ActivityId, ScheduleError> {
+    pub async fn create(&self, user: &User, coupon: CouponId, terms: &Terms) -> Result<ActivityId, ScheduleError> {
         let reached = self.publishing.reach().await?;
         let mut tx = self.publishing.db.begin().await?;
         let made = self.create_within(&mut tx, user, coupon, terms).await;

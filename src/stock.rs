@@ -184,14 +184,7 @@ impl Stock {
     }
 
     /// The command that [`Stock::publish`] sends, for callers that send many together.
-    pub fn publishing(
-        &self,
-        calls: &Calls,
-        live: &str,
-        coupon: &Coupon,
-        presence: Presence,
-        wait: Duration,
-    ) -> Cmd {
+    pub fn publishing(&self, calls: &Calls, live: &str, coupon: &Coupon, presence: Presence, wait: Duration) -> Cmd {
         let keys = &self.keys;
         let mut cmd =
             Script::SetCoupon.call(&[keys.live(), keys.coupon(coupon.id), keys.names(), keys.saler(coupon.saler_id)]);
@@ -206,13 +199,7 @@ impl Stock {
     ///
     /// # Errors
     /// [`KvError`]; reading changes nothing.
-    pub async fn find(
-        &self,
-        calls: &Calls,
-        live: &Live,
-        path: &str,
-        wait: Duration,
-    ) -> Loaded<Option<CouponId>> {
+    pub async fn find(&self, calls: &Calls, live: &Live, path: &str, wait: Duration) -> Loaded<Option<CouponId>> {
         let mut cmd = Script::FindCoupon.call(&[self.keys.live(), self.keys.names()]);
         cmd.arg(live.as_str()).arg(path);
         let reply = calls.eval(&cmd, wait).await?;

@@ -147,8 +147,8 @@ impl Common {
         let (link, gate, progress) = (Arc::clone(&self.link), Arc::clone(&self.gate), Arc::clone(&self.progress));
         let (db, ledger, activities) = (self.db.clone(), self.ledger.clone(), Arc::clone(&self.activities));
         let (mirror, parts, outbox) = (mirror.cloned(), Seen::default(), self.outbox.clone());
-        let (pool, pool_wait) = (self.pool.clone(), config::REDIS_CONNECTION_WAIT);
-        Health { outbox, db, link, pool, pool_wait, gate, ledger, progress, mirror, activities, warnings, parts }
+        let pool = self.pool.clone();
+        Health { outbox, db, link, pool, gate, ledger, progress, mirror, activities, warnings, parts }
     }
 
     fn mirroring(&self, etcd: Etcd, scheduling: Scheduling, settings: Arc<gate::Settings>) -> Mirroring {
@@ -211,7 +211,6 @@ fn ledger_settings(instance: String) -> Settings {
         instance,
         batch_max: config::BATCH_CLAIMS_MAX,
         linger_max: config::BATCH_LINGER_MAX,
-        pool_wait: config::REDIS_CONNECTION_WAIT,
         store_wait: config::STORE_WAIT,
         pauses: config::STORE_PAUSES,
         sweep_every: config::SWEEP_EVERY,

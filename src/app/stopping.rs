@@ -39,7 +39,7 @@ pub(super) async fn drain(
 /// Whether Redis is still the loading that the claims which are left were made in.
 async fn outbox_holds_them(shared: &Shared) -> bool {
     let Ok(live) = shared.claiming.gate.live() else { return false };
-    let Ok(calls) = shared.pool.get(config::KV_WAIT).await else { return false };
+    let Ok(calls) = shared.pool.get().await else { return false };
     let key = shared.claiming.stock.keys().live();
     let value = calls.call(redis::cmd("GET").arg(key), config::KV_WAIT).await;
     let value: Option<String> = value.ok().and_then(|value| redis::from_redis_value(value).ok()).flatten();

@@ -148,7 +148,7 @@ impl Audit {
     }
 
     async fn calls(&self) -> Result<PooledCalls, KvError> {
-        self.pool.get(in_redis::WAIT).await
+        self.pool.get().await
     }
 
     async fn repair(&self, claims: &[Claim]) -> Result<u64, AuditError> {

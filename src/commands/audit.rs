@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use crate::app::{SHARD, StartError, open_db, redis_pool};
 use crate::audit::{Audit, AuditError};
-use crate::config::{self, AuditArgs};
+use crate::config::AuditArgs;
 use crate::kv::{Keys, LinkConfig};
 
 /// Why the audit could say nothing.
@@ -25,7 +25,7 @@ pub async fn run(args: &AuditArgs) -> Result<ExitCode, CommandError> {
     let db = open_db(&args.mysql.mysql_url)?;
     db.ping().await.map_err(StartError::Mysql)?;
     let pool = redis_pool(&redis);
-    pool.get(config::REDIS_CONNECTION_WAIT).await.map_err(StartError::Redis)?;
+    pool.get().await.map_err(StartError::Redis)?;
     let audit = Audit { db, pool, keys: Keys::new(&args.redis.redis_prefix), shard: SHARD };
     let report = audit.run(args.repair).await?;
     println!("{} coupons, {} claims in MySQL, {} waiting in the outbox", report.coupons, report.claims, report.outbox);

@@ -58,7 +58,7 @@ pub async fn run(args: &SeedArgs) -> Result<(), SeedError> {
     let db = open_db(&args.mysql.mysql_url)?;
     db.ping().await.map_err(StartError::Mysql)?;
     let pool = redis_pool(&redis);
-    pool.get(config::REDIS_CONNECTION_WAIT).await.map_err(StartError::Redis)?;
+    pool.get().await.map_err(StartError::Redis)?;
     migrate(&db).await.map_err(StartError::Migrate)?;
     std::fs::create_dir_all(&args.out).map_err(|error| SeedError::Write(args.out.display().to_string(), error))?;
 
@@ -71,13 +71,7 @@ pub async fn run(args: &SeedArgs) -> Result<(), SeedError> {
     Ok(())
 }
 
-async fn seed_coupons(
-    args: &SeedArgs,
-    db: &Db,
-    pool: &Pool,
-    tag: &str,
-    hash: &str,
-) -> Result<(), SeedError> {
+async fn seed_coupons(args: &SeedArgs, db: &Db, pool: &Pool, tag: &str, hash: &str) -> Result<(), SeedError> {
     let mut file = create(&args.out, "coupons.txt")?;
     let progress = bar("coupons", u64::from(args.salers) * u64::from(args.coupons));
     let salers = users("saler", tag, 1..args.salers + 1, Kind::Saler);
@@ -130,10 +124,9 @@ async fn publish(args: &SeedArgs, db: &Db, pool: &Pool, after: CouponId) -> Resu
         if unpublished.is_empty() {
             continue;
         }
-        let calls = pool.get(config::REDIS_CONNECTION_WAIT).await?;
-        let publishing = |stored: &Stored| {
-            stock.publishing(&calls, live.as_str(), &stored.coupon, Presence::MayBeNew, wait)
-        };
+        let calls = pool.get().await?;
+        let publishing =
+            |stored: &Stored| stock.publishing(&calls, live.as_str(), &stored.coupon, Presence::MayBeNew, wait);
         let commands = unpublished.into_iter().map(publishing).collect();
         for reply in calls.eval_all(commands, wait).await? {
             match published(&reply)? {

@@ -9,6 +9,7 @@
 
 mod arguments;
 
+use futures_util::FutureExt;
 use redis::{RedisError, Value};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
@@ -32,11 +33,7 @@ pub(super) struct WaitingAttempt {
 }
 
 /// Sends what comes through the channel, in batches, until the connection ends or nobody can send any more.
-pub(super) async fn run_batcher(
-    calls: Calls,
-    mut attempts: mpsc::Receiver<WaitingAttempt>,
-    ended: CancellationToken,
-) {
+pub(super) async fn run_batcher(calls: Calls, mut attempts: mpsc::Receiver<WaitingAttempt>, ended: CancellationToken) {
     // After a panic the connection is of no more use.
     let _ends = ended.clone().drop_guard();
     let mut taken = Vec::with_capacity(BATCH_ATTEMPTS_MAX);
@@ -75,12 +72,13 @@ async fn send_batches(
                 return;
             }
             // Handlers that are ready now get their turn first, so that their attempts join this batch.
-            tokio::task::yield_now().await;
+            if taken.len() < BATCH_ATTEMPTS_MAX {
+                tokio::task::yield_now().await;
+            }
         }
-        while taken.len() < BATCH_ATTEMPTS_MAX
-            && let Ok(attempt) = attempts.try_recv()
-        {
-            taken.push(attempt);
+        let room = BATCH_ATTEMPTS_MAX - taken.len();
+        if room > 0 {
+            let _ = attempts.recv_many(taken, room).now_or_never();
         }
         // Nobody waits for these any more, and nothing of them was sent.
         taken.retain(|attempt| !attempt.answer.is_closed());

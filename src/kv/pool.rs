@@ -33,7 +33,7 @@ pub struct PoolLimits {
 #[derive(Clone)]
 pub struct Pool {
     pool: deadpool_redis::Pool,
-    limits: PoolLimits,
+    wait: Duration,
     process: Arc<Mutex<KnownProcess>>,
     server: Arc<Server>,
     /// Never cancelled: the pool drops connections that have ended.
@@ -58,11 +58,8 @@ impl Pool {
     pub fn new(config: &LinkConfig, limits: PoolLimits) -> Self {
         let process = Arc::new(Mutex::new(KnownProcess { run_id: String::new(), since: Instant::now() }));
         let manager = Manager::new_with_config(config.info().clone(), crate_settings());
-        let timeouts = Timeouts {
-            wait: Some(limits.wait),
-            create: Some(limits.create_wait),
-            recycle: Some(limits.recycle_wait),
-        };
+        let timeouts =
+            Timeouts { wait: Some(limits.wait), create: Some(limits.create_wait), recycle: Some(limits.recycle_wait) };
         let pool = deadpool_redis::Pool::builder(manager.expect("the address was parsed before"))
             .max_size(limits.connections_max)
             .timeouts(timeouts)
@@ -72,15 +69,23 @@ impl Pool {
             .build()
             .expect("a pool with a runtime can have timeouts");
         let (server, ended) = (Arc::new(Server::new(config.times())), CancellationToken::new());
-        Self { pool, limits, process, server, ended }
+        Self { pool, wait: limits.wait, process, server, ended }
     }
 
-    /// A connection that has just answered, within `wait` and the pool's own bound.
+    /// A connection that has just answered.
     ///
     /// # Errors
-    /// [`KvError`]; nothing was sent that changes anything.
-    pub async fn get(&self, wait: Duration) -> Result<PooledCalls, KvError> {
-        tokio::time::timeout(wait.min(self.limits.wait), self.take()).await.unwrap_or(Err(KvError::Full))
+    /// [`KvError`]; nothing has happened.
+    pub async fn get(&self) -> Result<PooledCalls, KvError> {
+        self.get_within(self.wait).await
+    }
+
+    /// The same for a caller who waits for less than the pool's own limit.
+    ///
+    /// # Errors
+    /// As [`Pool::get`].
+    pub async fn get_within(&self, wait: Duration) -> Result<PooledCalls, KvError> {
+        tokio::time::timeout(wait, self.take()).await.unwrap_or(Err(KvError::Full))
     }
 
     async fn take(&self) -> Result<PooledCalls, KvError> {

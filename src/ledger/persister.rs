@@ -30,8 +30,6 @@ pub struct Settings {
     pub batch_max: usize,
     /// How long a batch that is not full waits for more claims at most.
     pub linger_max: Duration,
-    /// How long a connection to Redis is waited for.
-    pub pool_wait: Duration,
     /// How long a transaction may take before its connection is closed and it is repeated.
     pub store_wait: Duration,
     /// The pause before repeating: the first and the last, doubled each time, with jitter.
@@ -215,7 +213,7 @@ impl Persister {
 
     async fn head(&mut self, live: &Live, below: Option<EntryId>) -> Result<Head, KvError> {
         let (loading, settings) = ((live.as_str(), live.epoch), &self.settings);
-        let calls = self.pool.get(settings.pool_wait).await?;
+        let calls = self.pool.get().await?;
         self.outbox.head(&calls, loading, settings.sweep_age, below, settings.batch_max).await
     }
 
@@ -335,8 +333,8 @@ impl Persister {
     async fn delete(&mut self, epoch: Epoch, entries: &[Done]) {
         let live = self.state.live.load_full();
         let Some(live) = live.filter(|live| live.epoch == epoch) else { return };
-        let (pool, outbox, wait) = (&self.pool, &self.outbox, self.settings.pool_wait);
-        let deleted = async { outbox.delete(&*pool.get(wait).await?, live.as_str(), entries).await };
+        let (pool, outbox) = (&self.pool, &self.outbox);
+        let deleted = async { outbox.delete(&*pool.get().await?, live.as_str(), entries).await };
         if let Err(error) = deleted.await {
             log::debug!("ledger: {} outbox entries left to the sweep: {error}", entries.len());
         }

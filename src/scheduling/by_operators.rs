@@ -75,12 +75,7 @@ impl Scheduling {
     ///
     /// # Errors
     /// [`EditError`].
-    pub async fn disable(
-        &self,
-        id: ActivityId,
-        etcd_revision: u64,
-        ended_before: u64,
-    ) -> Result<Adopted, EditError> {
+    pub async fn disable(&self, id: ActivityId, etcd_revision: u64, ended_before: u64) -> Result<Adopted, EditError> {
         let Some((found, _)) = rows::find(&self.publishing.db, id).await? else { return Ok(Adopted::Before(0)) };
         if found.activity.terms.window.end() <= ended_before {
             return Ok(Adopted::Before(found.etcd_revision));

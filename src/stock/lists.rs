@@ -93,13 +93,7 @@ impl Stock {
     ///
     /// # Errors
     /// [`KvError`]; reading changes nothing. [`KvError::Unreadable`] where a coupon is not there.
-    pub async fn facts(
-        &self,
-        calls: &Calls,
-        live: &Live,
-        coupons: &[CouponId],
-        wait: Duration,
-    ) -> Loaded<Vec<Facts>> {
+    pub async fn facts(&self, calls: &Calls, live: &Live, coupons: &[CouponId], wait: Duration) -> Loaded<Vec<Facts>> {
         let mut pipeline = redis::Pipeline::with_capacity(coupons.len() + 1);
         for coupon in coupons {
             let fields = ["saler", "name", "face_value", "description"];
@@ -150,7 +144,11 @@ fn held_by(holder: &Value) -> Result<Vec<(EntryId, Held)>, KvError> {
     Ok(held)
 }
 
-fn page<T>(reply: &ScriptReply, parts: usize, item: impl Fn(&ScriptReply, usize) -> Result<T, KvError>) -> Loaded<Vec<T>> {
+fn page<T>(
+    reply: &ScriptReply,
+    parts: usize,
+    item: impl Fn(&ScriptReply, usize) -> Result<T, KvError>,
+) -> Loaded<Vec<T>> {
     match reply.word() {
         "page" => (0..reply.parts() / parts).map(|n| item(reply, 1 + n * parts)).collect::<Result<_, _>>().map(Some),
         "not-loaded" => Ok(None),

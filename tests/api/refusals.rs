@@ -140,9 +140,7 @@ async fn an_activity_that_has_sold_its_total_is_refused_from_memory_until_it_get
     while claim(one, &crowd[2]).await != "claimed" {
         assert!(since.elapsed() < Duration::from_secs(1), "a raised total stays closed");
     }
-    one.reschedule(id, |terms| terms.window = crate::helpers::terms(-20, -10).window)
-        .await
-        .expect("it ends");
+    one.reschedule(id, |terms| terms.window = crate::helpers::terms(-20, -10).window).await.expect("it ends");
     refused_from_memory(one, &crowd[3], "ended").await;
     assert_eq!(claim(one, &crowd[2]).await, "already-claimed");
 }

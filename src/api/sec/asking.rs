@@ -100,7 +100,7 @@ impl Asking {
             .arg("EX")
             .arg(NONCE_SECONDS);
         let noted = async {
-            let calls = shared.pool.get(shared.claiming.wait).await?;
+            let calls = shared.pool.get_within(shared.claiming.wait).await?;
             calls.call(&cmd, shared.claiming.wait).await
         };
         match noted.await {

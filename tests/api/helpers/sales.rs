@@ -23,20 +23,12 @@ pub fn terms(from: i64, to: i64) -> Terms {
 
 impl Instance {
     /// Makes an activity of a coupon.
-    pub async fn schedule(
-        &self,
-        coupon: CouponId,
-        terms: &Terms,
-    ) -> Result<ActivityId, ScheduleError> {
+    pub async fn schedule(&self, coupon: CouponId, terms: &Terms) -> Result<ActivityId, ScheduleError> {
         self.shared.scheduling.create(&admin(), coupon, terms).await
     }
 
     /// Changes an activity.
-    pub async fn reschedule(
-        &self,
-        id: ActivityId,
-        change: impl FnOnce(&mut Terms),
-    ) -> Result<(), ScheduleError> {
+    pub async fn reschedule(&self, id: ActivityId, change: impl FnOnce(&mut Terms)) -> Result<(), ScheduleError> {
         let changed = |terms: &Terms| {
             let mut terms = terms.clone();
             change(&mut terms);
