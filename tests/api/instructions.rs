@@ -1,7 +1,8 @@
 //! What a claim costs the handler, in instructions: a count that no busy machine changes.
 //!
-//! The whole service runs under callgrind, which counts while somebody is inside the claim's handler: the token, admission, the
-//! gate, the slot, the script's call, its reply and the claim token; neither actix nor what runs beside it.
+//! The whole service runs under callgrind. It counts inside the claim's handler (the token, admission, the gate, the slot and the
+//! claim token), inside the batcher, and inside the batch's task (the script's call and its reply). It counts neither actix nor the
+//! driver of the socket.
 
 use std::process::Command;
 
@@ -9,8 +10,12 @@ use crate::helpers::TestApp;
 
 /// The compiler that counted, and what a claim took then: unoptimized, but for dependencies. Valgrind's processor has no
 /// instructions for SHA-256, so that the two signatures of a claim count for more than they are.
+///
+/// The handler takes 144,100, the batcher 14,900 and the batch 62,400. Claims come one after the other here, so every batch holds
+/// one attempt and carries all of its cost; under load about twenty attempts share it. Before the `redis` crate, the handler packed
+/// the call itself and took 188,700.
 const COUNTED_BY: &str = "rustc 1.95.0";
-const INSTRUCTIONS: u64 = 188_700;
+const INSTRUCTIONS: u64 = 221_400;
 /// In a hundred.
 const GROWTH_MAX: u64 = 10;
 const CLAIMS: usize = 300;
