@@ -32,7 +32,7 @@ use crate::db::{Db, DbError, instances};
 use crate::durability;
 use crate::etcd::Etcd;
 use crate::gate::{Admission, Reason};
-use crate::kv::{Connection, KvError, Link, LinkConfig};
+use crate::kv::{KvError, Link, LinkConfig, Pool};
 use crate::ledger::Handed;
 use crate::ledger::Persister;
 use crate::mirroring::Mirroring;
@@ -40,7 +40,7 @@ use crate::recovery::Recovery;
 use serving::{bind, serve, serve_ops, until_open};
 use stopping::drain;
 
-pub use parts::{open_db, open_etcd, passwords, signers};
+pub use parts::{open_db, open_etcd, passwords, redis_pool, signers};
 
 /// The only shard there is.
 pub const SHARD: &str = "s0";
@@ -101,6 +101,7 @@ pub struct Application {
 /// What is there once everything outside the program has been found in order.
 struct Ground {
     redis: LinkConfig,
+    pool: Pool,
     db: Db,
     etcd: Option<Etcd>,
     listener: TcpListener,
@@ -132,14 +133,16 @@ impl Application {
 
         let deadline = Instant::now() + Duration::from_secs(args.start_wait.into());
         wait_for("MySQL", deadline, || db.ping()).await.map_err(StartError::Mysql)?;
-        let connection = wait_for("Redis", deadline, || Connection::open(&redis)).await.map_err(StartError::Redis)?;
+        let pool = redis_pool(&redis);
+        let redis_answers = wait_for("Redis", deadline, || pool.get());
+        redis_answers.await.map_err(StartError::Redis)?;
         if !args.no_migrate {
             for name in migrate(&db).await.map_err(StartError::Migrate)? {
                 log::info!("migrated: {name}");
             }
         }
 
-        let warnings = durability::check(&connection, &db).await;
+        let warnings = durability::check(&pool, &db).await;
         for warning in &warnings {
             log::warn!("UNSAFE: {warning}");
         }
@@ -153,6 +156,7 @@ impl Application {
         let admission = parts::admission(&args.admission, &db).await.map_err(StartError::Admission)?;
         let ground = Ground {
             redis,
+            pool,
             db,
             etcd,
             listener,
@@ -201,12 +205,12 @@ impl Application {
         if let Some(mirroring) = self.mirroring {
             tasks.spawn(mirroring.run(all_over.clone()));
         }
-        tasks.spawn(self.shared.publishing.clone().repair(Arc::clone(&self.link), all_over.clone()));
+        tasks.spawn(self.shared.publishing.clone().repair(all_over.clone()));
         let refusals = Arc::clone(&self.shared.claiming.refusals);
-        tasks.spawn(refusals.watch(Arc::clone(&self.link), all_over.clone()));
+        tasks.spawn(refusals.watch(self.shared.pool.clone(), all_over.clone()));
         // Its viewers leave before the requests are waited for.
         let events = Arc::clone(&self.shared.events);
-        tasks.spawn(events.watch(Arc::clone(&self.link), stop.clone(), all_over.clone()));
+        tasks.spawn(events.watch(self.shared.pool.clone(), stop.clone(), all_over.clone()));
         tasks.spawn(Arc::clone(&self.shared.claiming.activities).watch(all_over.clone()));
         tasks.spawn(Arc::clone(&self.shared.health).watch(all_over.clone()));
         tasks.spawn(Arc::clone(&self.shared.revocations).watch(all_over.clone()));
@@ -232,7 +236,7 @@ impl Application {
         };
         log::info!("stopping: storing what the ledger has");
         intake_over.cancel();
-        drain(persister, &abandon, &self.shared, &self.link).await.map_err(RunError::Task)?;
+        drain(persister, &abandon, &self.shared).await.map_err(RunError::Task)?;
 
         gate.close(Reason::Stopping);
         let (instance, process) = &self.instance;

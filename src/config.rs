@@ -36,6 +36,12 @@ pub const REVOKED_MAX: usize = 1_000_000;
 pub const CLAIM_WAIT: Duration = Duration::from_millis(150);
 /// How long any other call to Redis may take.
 pub const KV_WAIT: Duration = Duration::from_secs(1);
+/// Pooled connections to Redis, for all work but claims, lists and recovery.
+pub const REDIS_CONNECTIONS_MAX: usize = 8;
+/// How long a caller waits for a pooled connection, for a new one to be made, and for the proof that a used one works.
+pub const REDIS_CONNECTION_WAIT: Duration = Duration::from_secs(1);
+pub const REDIS_CREATE_WAIT: Duration = Duration::from_secs(1);
+pub const REDIS_RECYCLE_WAIT: Duration = Duration::from_millis(250);
 /// How long a worker waits for its connection to Redis before it accepts users without one.
 pub const WORKER_CONNECT_WAIT: Duration = Duration::from_secs(2);
 /// Connections to MySQL for everything but the ledger.

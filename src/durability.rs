@@ -10,7 +10,7 @@ use diesel::sql_types::{Bigint, Text};
 use diesel_async::RunQueryDsl;
 
 use crate::db::{Db, DbError};
-use crate::kv::{Connection, KvError};
+use crate::kv::{Calls, KvError, Pool};
 
 const WAIT: Duration = Duration::from_secs(2);
 
@@ -43,8 +43,9 @@ const MYSQL: &str = "SELECT CAST(@@innodb_flush_log_at_trx_commit AS SIGNED) AS 
     CAST(@@read_only AS SIGNED) AS read_only, @@version AS version";
 
 /// Reads the settings of both servers. Returns a sentence for every unsafe or unreadable setting.
-pub async fn check(connection: &Connection, db: &Db) -> Vec<String> {
-    let mut warnings = match read_redis(connection).await {
+pub async fn check(pool: &Pool, db: &Db) -> Vec<String> {
+    let redis = async { read_redis(&*pool.get().await?).await };
+    let mut warnings = match redis.await {
         Ok(settings) => settings.warnings(),
         Err(error) => {
             vec![format!("Settings of Redis cannot be read ({error}); docs/OPERATIONS.md lists the safe values")]
@@ -57,10 +58,10 @@ pub async fn check(connection: &Connection, db: &Db) -> Vec<String> {
     warnings
 }
 
-async fn read_redis(connection: &Connection) -> Result<RedisSettings, KvError> {
+async fn read_redis(calls: &Calls) -> Result<RedisSettings, KvError> {
     let mut settings = RedisSettings::default();
     for name in ["appendonly", "appendfsync", "maxmemory-policy"] {
-        let reply = connection.call(redis::cmd("CONFIG").arg("GET").arg(name), WAIT).await?;
+        let reply = calls.call(redis::cmd("CONFIG").arg("GET").arg(name), WAIT).await?;
         let pair: Vec<String> = redis::from_redis_value(reply).map_err(|_| KvError::Unreadable)?;
         let value = pair.into_iter().nth(1).ok_or(KvError::Unreadable)?;
         match name {
@@ -69,7 +70,7 @@ async fn read_redis(connection: &Connection) -> Result<RedisSettings, KvError> {
             _ => settings.maxmemory_policy = value,
         }
     }
-    let info = connection.call(redis::cmd("INFO").arg("replication"), WAIT).await?;
+    let info = calls.call(redis::cmd("INFO").arg("replication"), WAIT).await?;
     let info: String = redis::from_redis_value(info).map_err(|_| KvError::Unreadable)?;
     let role = info.lines().find_map(|line| line.strip_prefix("role:"));
     settings.role = role.ok_or(KvError::Unreadable)?.trim().to_owned();

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::activities::Activities;
 use crate::domain::{ActivityId, CouponId};
 use crate::gate::{Doubt, Gate, Settings};
-use crate::kv::{Connection, Link, Live};
+use crate::kv::{Calls, Live, Pool};
 use crate::stock::{Stock, Units};
 
 /// Period of reads.
@@ -166,14 +166,14 @@ impl Events {
     }
 
     /// Publishes changes until `stop`, then ends every viewer's stream. Returns at `over`.
-    pub async fn watch(self: Arc<Self>, link: Arc<Link>, stop: CancellationToken, over: CancellationToken) {
-        stop.run_until_cancelled(self.show(&link)).await;
+    pub async fn watch(self: Arc<Self>, pool: Pool, stop: CancellationToken, over: CancellationToken) {
+        stop.run_until_cancelled(self.show(&pool)).await;
         let ended = std::mem::replace(&mut *self.products(), Products { over: true, ..Products::default() });
         drop(ended);
         over.cancelled().await;
     }
 
-    async fn show(&self, link: &Link) {
+    async fn show(&self, pool: &Pool) {
         let mut next = tokio::time::Instant::now();
         loop {
             let newcomers_only = tokio::select! {
@@ -188,10 +188,13 @@ impl Events {
                 self.products().shown.clear();
             }
             let asked = self.looked_at(|state| !newcomers_only || *state == State::Unknown);
-            if let (false, Ok(connection), Ok(live)) =
-                (asked.is_empty() || self.gate.is_busy(), link.connection(), self.gate.live())
+            if !asked.is_empty()
+                && !self.gate.is_busy()
+                && let Ok(live) = self.gate.live()
+                && let Ok(calls) = pool.get().await
             {
-                self.read(&connection, &live, asked).await;
+                self.read(&calls, &live, asked).await;
+                drop(calls);
                 tokio::time::sleep(PAUSE).await;
             }
         }
@@ -205,8 +208,8 @@ impl Events {
     }
 
     /// Reads these products with a single script and publishes changes.
-    async fn read(&self, connection: &Connection, live: &Live, products: Vec<CouponId>) {
-        let time_ms = connection.server_ms();
+    async fn read(&self, calls: &Calls, live: &Live, products: Vec<CouponId>) {
+        let time_ms = calls.server_ms();
         let sale = |product: &CouponId| {
             let schedule = self.activities.of(*product);
             let activity = schedule.as_ref().and_then(|schedule| schedule.at(time_ms));
@@ -214,7 +217,7 @@ impl Events {
         };
         let (activities, totals): (Vec<ActivityId>, Vec<u32>) = products.iter().map(sale).unzip();
         let asked: Vec<_> = products.iter().copied().zip(activities).collect();
-        match self.stock.units(connection, live, &asked, self.limits.wait).await {
+        match self.stock.units(calls, live, &asked, self.limits.wait).await {
             Ok(Some(all)) => {
                 let shown = self.products();
                 for ((product, total), units) in products.into_iter().zip(totals).zip(all) {

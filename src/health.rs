@@ -16,7 +16,7 @@ use crate::base::every;
 use crate::db::Db;
 use crate::figures::Histogram;
 use crate::gate::{Gate, Reason};
-use crate::kv::Link;
+use crate::kv::{KvError, Link, Pool};
 use crate::ledger::{Extent, Ledger, Outbox};
 use crate::mirroring::{MirrorReport, State};
 use crate::recovery::Progress;
@@ -117,6 +117,7 @@ pub struct ActivitiesReport {
 pub struct HealthSources {
     pub db: Db,
     pub link: Arc<Link>,
+    pub pool: Pool,
     pub gate: Arc<Gate>,
     pub ledger: Ledger,
     pub outbox: Outbox,
@@ -182,14 +183,15 @@ impl Health {
     }
 
     async fn look_at_outbox(&self) {
-        let seen = match self.sources.link.connection() {
-            Ok(connection) => self.sources.outbox.extent(&connection).await.ok().map(|Extent { claims, oldest }| {
-                let oldest_ms = oldest.map_or(0, |oldest| connection.server_ms().saturating_sub(oldest.ms));
-                OutboxSeen { claims, oldest_ms }
-            }),
-            Err(_) => None,
-        };
+        let seen = self.read_outbox().await.ok();
         *self.outbox.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+    }
+
+    async fn read_outbox(&self) -> Result<OutboxSeen, KvError> {
+        let calls = self.sources.pool.get().await?;
+        let Extent { claims, oldest } = self.sources.outbox.extent(&calls).await?;
+        let oldest_ms = oldest.map_or(0, |oldest| calls.server_ms().saturating_sub(oldest.ms));
+        Ok(OutboxSeen { claims, oldest_ms })
     }
 
     fn note(&self, mysql: &'static str) {

@@ -14,7 +14,7 @@ use crate::db::coupons::{self, InsertError, NewCoupon, Stored};
 use crate::db::{Db, DbError, Transaction};
 use crate::domain::{Amount, Coupon, CouponId, Description, User};
 use crate::gate::{Doubt, Gate};
-use crate::kv::{Connection, KvError, Link, Live};
+use crate::kv::{KvError, Live, Pool};
 use crate::stock::{Presence, Published, Stock};
 
 /// How often rows that lag are looked for, and how many are published at once.
@@ -25,6 +25,7 @@ const REPAIR_COUPONS_MAX: i64 = 100;
 #[derive(Clone)]
 pub struct Publishing {
     pub db: Db,
+    pub pool: Pool,
     pub stock: Stock,
     pub gate: Arc<Gate>,
     pub shard: &'static str,
@@ -66,9 +67,8 @@ impl From<DbError> for PublishError {
     }
 }
 
-/// The way to a Redis that has just answered, and the loading that it must be of.
+/// Proof that Redis has just answered, and the loading that it must be of. It keeps no connection: MySQL may take long.
 pub struct Reached {
-    connection: Arc<Connection>,
     live: Arc<Live>,
 }
 
@@ -84,14 +84,8 @@ impl Publishing {
     ///
     /// # Errors
     /// [`PublishError`].
-    pub async fn create(
-        &self,
-        link: &Link,
-        saler: &User,
-        new: &NewCoupon,
-        coupons_max: u32,
-    ) -> Result<CouponId, PublishError> {
-        let reached = self.reach(link).await?;
+    pub async fn create(&self, saler: &User, new: &NewCoupon, coupons_max: u32) -> Result<CouponId, PublishError> {
+        let reached = self.reach().await?;
         let coupon = coupons::insert(&self.db, saler, new, coupons_max).await.map_err(|error| match error {
             InsertError::NameTaken => PublishError::NameTaken,
             InsertError::TooMany => PublishError::TooMany,
@@ -105,8 +99,8 @@ impl Publishing {
     ///
     /// # Errors
     /// [`PublishError`].
-    pub async fn change(&self, link: &Link, id: CouponId, change: &Change) -> Result<(), PublishError> {
-        let reached = self.reach(link).await?;
+    pub async fn change(&self, id: CouponId, change: &Change) -> Result<(), PublishError> {
+        let reached = self.reach().await?;
         let mut tx = self.db.begin().await?;
         let Some(stored) = coupons::lock(&self.db, &mut tx, id).await? else {
             tx.roll_back().await;
@@ -138,11 +132,10 @@ impl Publishing {
     ///
     /// # Errors
     /// [`PublishError::Unavailable`].
-    pub async fn reach(&self, link: &Link) -> Result<Reached, PublishError> {
+    pub async fn reach(&self) -> Result<Reached, PublishError> {
         let live = self.live()?;
-        let connection = link.connection().map_err(|_| PublishError::Unavailable(None))?;
-        match connection.call(&redis::cmd("PING"), self.wait).await {
-            Ok(_) => Ok(Reached { connection, live }),
+        match self.pool.get().await {
+            Ok(_) => Ok(Reached { live }),
             Err(_) => Err(PublishError::Unavailable(None)),
         }
     }
@@ -171,7 +164,7 @@ impl Publishing {
     /// Where this succeeds, Redis has the lowered amount and MySQL must follow; gives back what MySQL has.
     async fn ask_to_lower(
         &self,
-        Reached { connection, live }: &Reached,
+        Reached { live }: &Reached,
         tx: &mut Transaction<'_>,
         coupon: &Coupon,
     ) -> Result<Stored, PublishError> {
@@ -183,7 +176,7 @@ impl Publishing {
             // would not lag if Redis were lowered and MySQL not. Either way this change can be tried again.
             return Err(PublishError::Unavailable(None));
         }
-        match self.send(connection, live.as_str(), coupon, presence(&stored)).await {
+        match self.send(live.as_str(), coupon, presence(&stored)).await {
             Sent::Yes => Ok(stored),
             Sent::Refused(Published::BelowClaimed) => Err(PublishError::BelowClaimed),
             Sent::Refused(refused) => Err(self.refused(live, refused)),
@@ -195,11 +188,11 @@ impl Publishing {
     /// Publishes what MySQL has committed.
     async fn publish(
         &self,
-        Reached { connection, live }: &Reached,
+        Reached { live }: &Reached,
         coupon: &Coupon,
         presence: Presence,
     ) -> Result<(), PublishError> {
-        match self.send(connection, live.as_str(), coupon, presence).await {
+        match self.send(live.as_str(), coupon, presence).await {
             // A later change is there already: this one is in force, or was.
             Sent::Yes | Sent::Refused(Published::Older { .. }) => {
                 self.note(coupon).await;
@@ -210,8 +203,12 @@ impl Publishing {
         }
     }
 
-    async fn send(&self, connection: &Connection, live: &str, coupon: &Coupon, presence: Presence) -> Sent {
-        match self.stock.publish(connection, live, coupon, presence, self.wait).await {
+    async fn send(&self, live: &str, coupon: &Coupon, presence: Presence) -> Sent {
+        let published = async {
+            let calls = self.pool.get().await?;
+            self.stock.publish(&calls, live, coupon, presence, self.wait).await
+        };
+        match published.await {
             Ok(Published::Done) => Sent::Yes,
             Ok(refused) => Sent::Refused(refused),
             Err(error) => Sent::Failed(error),
@@ -234,11 +231,11 @@ impl Publishing {
     }
 
     /// Publishes coupons whose row lags, every second, until `stop`.
-    pub async fn repair(self, link: Arc<Link>, stop: CancellationToken) {
+    pub async fn repair(self, stop: CancellationToken) {
         let outage = Outage::new("publishing: the repair");
         every(REPAIR_EVERY, &stop, || async {
-            if let (Ok(connection), Ok(_)) = (link.connection(), self.gate.live())
-                && let Some(count @ 1..) = outage.note(self.repair_once(&connection).await)
+            if self.gate.live().is_ok()
+                && let Some(count @ 1..) = outage.note(self.repair_once().await)
             {
                 log::info!("publishing: {count} coupons that lagged are published");
             }
@@ -250,12 +247,12 @@ impl Publishing {
     ///
     /// # Errors
     /// [`PublishError`] of the first coupon that could not be published; the next round tries again.
-    pub async fn repair_once(&self, connection: &Connection) -> Result<usize, PublishError> {
+    pub async fn repair_once(&self) -> Result<usize, PublishError> {
         let ids = coupons::lagging(&self.db, REPAIR_COUPONS_MAX).await?;
         let mut published = 0;
         let mut refused = None;
         for id in &ids {
-            match self.repair_coupon(connection, *id).await {
+            match self.repair_coupon(*id).await {
                 Ok(()) => published += 1,
                 // Somebody wrote what cannot be into this row; the coupons behind it do not wait for that.
                 Err(error @ PublishError::BelowClaimed) => refused = Some(error),
@@ -265,7 +262,7 @@ impl Publishing {
         refused.map_or(Ok(published), Err)
     }
 
-    async fn repair_coupon(&self, connection: &Connection, id: CouponId) -> Result<(), PublishError> {
+    async fn repair_coupon(&self, id: CouponId) -> Result<(), PublishError> {
         let mut tx = self.db.begin().await?;
         coupons::share_shard(&self.db, &mut tx, self.shard).await?;
         let stored = coupons::lock(&self.db, &mut tx, id).await?;
@@ -279,7 +276,7 @@ impl Publishing {
         let coupon = Coupon { revision: stored.coupon.revision + 2, ..stored.coupon.clone() };
         coupons::update(&self.db, &mut tx, &stored, &coupon).await?;
         tx.commit().await?;
-        match self.send(connection, live.as_str(), &coupon, presence(&stored)).await {
+        match self.send(live.as_str(), &coupon, presence(&stored)).await {
             Sent::Yes => {
                 self.note(&coupon).await;
                 Ok(())

@@ -24,7 +24,7 @@ use crate::db::{Db, DbError, claim_rows};
 use crate::domain::{ActivityId, CouponId, Phase, Refusal, Schedule, Status, UserId};
 use crate::figures::Apart;
 use crate::gate::Gate;
-use crate::kv::{CLOCK_ERROR_MS, Connection, KvError, Link, Live};
+use crate::kv::{CLOCK_ERROR_MS, Calls, KvError, Live, Pool};
 use crate::stock::{Stock, Units};
 
 /// Period of comparisons with Redis.
@@ -136,7 +136,7 @@ impl Refusals {
     }
 
     /// Compares and learns until `stop`.
-    pub async fn watch(self: Arc<Self>, link: Arc<Link>, stop: CancellationToken) {
+    pub async fn watch(self: Arc<Self>, pool: Pool, stop: CancellationToken) {
         let mut interval = tokio::time::interval(COMPARE_EVERY);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut learning: Option<tokio::task::JoinHandle<Vec<(CouponId, Known)>>> = None;
@@ -145,7 +145,7 @@ impl Refusals {
                 _ = interval.tick() => {}
                 () = stop.cancelled() => break,
             }
-            let (Ok(connection), Ok(live)) = (link.connection(), self.gate.live()) else {
+            let (Ok(calls), Ok(live)) = (pool.get_within(COUNTS_FOR).await, self.gate.live()) else {
                 self.table.store(Arc::default());
                 continue;
             };
@@ -156,14 +156,14 @@ impl Refusals {
                     Vec::new()
                 }
             };
-            if let Err(error) = self.compare(&connection, live, learnt).await {
+            if let Err(error) = self.compare(&calls, live, learnt).await {
                 // The table expires by itself, so no action is needed.
-                log::debug!("refusals: comparison failed: {error}");
+                log::debug!("refusals: not compared: {error}");
             }
             if learning.is_none() {
                 let noticed = std::mem::take(&mut *self.noticed.lock().unwrap_or_else(PoisonError::into_inner));
                 if !noticed.is_empty() {
-                    learning = Some(tokio::spawn(Arc::clone(&self).learn(connection, noticed)));
+                    learning = Some(tokio::spawn(Arc::clone(&self).learn(pool.clone(), noticed)));
                 }
             }
         }
@@ -174,12 +174,7 @@ impl Refusals {
     }
 
     /// Drops entries whose counts in Redis have changed, and renews the rest for 200 ms.
-    async fn compare(
-        &self,
-        connection: &Connection,
-        live: Arc<Live>,
-        learnt: Vec<(CouponId, Known)>,
-    ) -> Result<(), KvError> {
+    async fn compare(&self, calls: &Calls, live: Arc<Live>, learnt: Vec<(CouponId, Known)>) -> Result<(), KvError> {
         let table = self.table.load_full();
         let mut known = table.known.clone();
         known.extend(learnt.into_iter().map(|(coupon, known)| (coupon, Arc::new(known))));
@@ -188,7 +183,7 @@ impl Refusals {
         }
         let asked: Vec<(CouponId, ActivityId)> = known.iter().map(|(id, known)| (*id, known.activity)).collect();
         let sent_at = Instant::now();
-        let Some(all) = self.stock.units(connection, &live, &asked, COUNTS_FOR).await? else {
+        let Some(all) = self.stock.units(calls, &live, &asked, COUNTS_FOR).await? else {
             self.table.store(Arc::default());
             return Ok(());
         };
@@ -204,7 +199,7 @@ impl Refusals {
     }
 
     /// Reads the holders of recently refused coupons, as far as the limits allow.
-    async fn learn(self: Arc<Self>, connection: Arc<Connection>, noticed: HashSet<CouponId>) -> Vec<(CouponId, Known)> {
+    async fn learn(self: Arc<Self>, pool: Pool, noticed: HashSet<CouponId>) -> Vec<(CouponId, Known)> {
         let mut learnt = Vec::new();
         for coupon in noticed {
             let (_, coupons, holders) = self.figures();
@@ -212,7 +207,7 @@ impl Refusals {
             if coupons + learnt.len() >= KNOWN_COUPONS_MAX {
                 break;
             }
-            match self.learn_one(&connection, coupon, room).await {
+            match self.learn_one(&pool, coupon, room).await {
                 Ok(Some(known)) => learnt.push((coupon, known)),
                 Ok(None) => {}
                 Err(error) => {
@@ -225,18 +220,16 @@ impl Refusals {
     }
 
     /// Returns `None` if MySQL lacks some holders, if the holders exceed the limit, or if units are left.
-    async fn learn_one(
-        &self,
-        connection: &Connection,
-        coupon: CouponId,
-        room: usize,
-    ) -> Result<Option<Known>, CompareError> {
+    async fn learn_one(&self, pool: &Pool, coupon: CouponId, room: usize) -> Result<Option<Known>, CompareError> {
         let Ok(live) = self.gate.live() else { return Ok(None) };
         let schedule = self.activities.of(coupon);
-        let now_ms = connection.server_ms();
+        // Not kept while MySQL is read.
+        let calls = pool.get_within(COUNTS_FOR).await?;
+        let now_ms = calls.server_ms();
         let activity = schedule.as_ref().and_then(|schedule| schedule.at(now_ms));
         let activity = activity.map_or(ActivityId(0), |activity| activity.id);
-        let units = self.stock.units(connection, &live, &[(coupon, activity)], COUNTS_FOR).await?;
+        let units = self.stock.units(&calls, &live, &[(coupon, activity)], COUNTS_FOR).await?;
+        drop(calls);
         let Some(units) = units.and_then(|units| *units.first()?) else { return Ok(None) };
         let claimed = usize::try_from(units.claimed).unwrap_or(usize::MAX);
         if units.holes > 0 || claimed > room {

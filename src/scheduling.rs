@@ -13,7 +13,6 @@ use crate::activities::Activities;
 use crate::db::activities::{self as rows, Stored};
 use crate::db::{DbError, Transaction, coupons};
 use crate::domain::{Activity, ActivityId, Coupon, CouponId, Kind, Terms, User};
-use crate::kv::Link;
 use crate::publishing::{PublishError, Publishing};
 
 pub use by_operators::{Adopted, CHOSEN_ID_MAX, EditError};
@@ -60,14 +59,8 @@ impl Scheduling {
     ///
     /// # Errors
     /// [`ScheduleError`].
-    pub async fn create(
-        &self,
-        link: &Link,
-        user: &User,
-        coupon: CouponId,
-        terms: &Terms,
-    ) -> Result<ActivityId, ScheduleError> {
-        let reached = self.publishing.reach(link).await?;
+    pub async fn create(&self, user: &User, coupon: CouponId, terms: &Terms) -> Result<ActivityId, ScheduleError> {
+        let reached = self.publishing.reach().await?;
         let mut tx = self.publishing.db.begin().await?;
         let made = self.create_within(&mut tx, user, coupon, terms).await;
         let (id, stored, changed) = match made {
@@ -89,12 +82,11 @@ impl Scheduling {
     /// [`ScheduleError`], or the error of `change`.
     pub async fn update<E: From<ScheduleError>>(
         &self,
-        link: &Link,
         user: &User,
         id: ActivityId,
         change: impl FnOnce(&Terms) -> Result<Terms, E>,
     ) -> Result<(), E> {
-        let reached = self.publishing.reach(link).await.map_err(ScheduleError::from)?;
+        let reached = self.publishing.reach().await.map_err(ScheduleError::from)?;
         let found = rows::find(&self.publishing.db, id).await.map_err(ScheduleError::from)?;
         let coupon = found.ok_or(ScheduleError::NoSuchActivity)?.0.activity.coupon;
         let mut tx = self.publishing.db.begin().await.map_err(ScheduleError::from)?;

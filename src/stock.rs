@@ -11,7 +11,11 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::domain::{Activity, ActivityId, Claim, Coupon, CouponId, EntryId, Epoch, Nth, Refusal, Seq, UserId};
-use crate::kv::{Case, Command, Connection, Keys, KvError, Live, Question, Reply, Script};
+use redis::Cmd;
+
+use crate::kv::{
+    ActivityArguments, Calls, ClaimArguments, ClaimQuestion, Connection, Keys, KvError, Live, Script, ScriptReply,
+};
 
 /// How far Redis' clock may have been measured wrong before a claim is refused as too late: what an unknown outcome may
 /// be applied after its deadline.
@@ -47,6 +51,21 @@ impl Attempt<'_> {
     pub const fn new(coupon: CouponId, user: UserId) -> Self {
         Self { coupon, user, nth: None, activity_revision: 0, activity: None, random: 0 }
     }
+
+    fn question(&self) -> ClaimQuestion {
+        let activity = self.activity.map(|Activity { id, terms, .. }| ActivityArguments {
+            id: *id,
+            status: terms.status.number(),
+            start: terms.window.start(),
+            end: terms.window.end(),
+            draw_is_won: terms.buy_rate.lets_through(self.random),
+            speed: terms.speed,
+            total: terms.total,
+            buy_limit: terms.buy_limit,
+        });
+        let nth = self.nth.unwrap_or(0);
+        ClaimQuestion { coupon: self.coupon, nth, activity_revision: self.activity_revision, activity }
+    }
 }
 
 /// What became of an attempt at a unit.
@@ -68,64 +87,6 @@ pub enum Taken {
     Missing,
     /// The coupon's activities have changed since the caller read them: nothing has happened.
     Stale,
-}
-
-/// An attempt as a case of the script's.
-struct AttemptCase<'a> {
-    keys: &'a Keys,
-    outbox_max: u32,
-    live: &'a Live,
-    attempt: &'a Attempt<'a>,
-    not_after: u64,
-}
-
-impl AttemptCase<'_> {
-    fn draw_is_won(&self) -> bool {
-        let Attempt { activity, random, .. } = self.attempt;
-        activity.is_none_or(|activity| activity.terms.buy_rate.lets_through(*random))
-    }
-}
-
-impl Case for AttemptCase<'_> {
-    const SCRIPT: Script = Script::Claim;
-
-    fn common(&self) -> &str {
-        self.live.as_str()
-    }
-
-    /// The first attempt's *not after* holds for those that leave with it, too: they came later, so none of them is made after
-    /// its own, and one that found the socket full may be refused before.
-    fn write_common(&self, keys: &mut Command, arguments: &mut Command) {
-        keys.arg(self.keys.live()).arg(self.keys.outbox()).arg(self.keys.waiting());
-        arguments.arg(self.live.as_str()).arg(self.live.epoch.0).arg(self.outbox_max).arg(self.not_after);
-    }
-
-    /// An activity's number and the revision stand for its terms. An operator's edit while MySQL is away changes them under both;
-    /// of attempts that leave together at that moment all go by those of the first.
-    fn question(&self) -> Question {
-        let Attempt { coupon, nth, activity_revision, activity, .. } = *self.attempt;
-        let activity = activity.map_or(0, |activity| u64::from(activity.id.0));
-        let nth_and_draw = u64::from(nth.unwrap_or(0)) << 1 | u64::from(self.draw_is_won());
-        [coupon.0, activity_revision, activity << 32 | nth_and_draw]
-    }
-
-    fn write_question(&self, keys: &mut Command, arguments: &mut Command) {
-        let Attempt { coupon, nth, activity_revision, activity, .. } = *self.attempt;
-        keys.arg(self.keys.coupon(coupon)).arg(self.keys.holes(coupon));
-        arguments.arg(coupon.0).arg(nth.unwrap_or(0)).arg(activity_revision);
-        let Some(Activity { id, terms, .. }) = activity else {
-            arguments.arg(0);
-            return;
-        };
-        keys.arg(self.keys.activity(*id));
-        arguments.arg(id.0).arg(terms.status.number()).arg(terms.window.start()).arg(terms.window.end());
-        arguments.arg(u8::from(self.draw_is_won())).arg(terms.speed).arg(terms.total).arg(terms.buy_limit);
-    }
-
-    fn write_own(&self, keys: &mut Command, arguments: &mut Command) {
-        keys.arg(self.keys.holder(self.attempt.user));
-        arguments.arg(self.attempt.user.0);
-    }
 }
 
 /// What became of publishing a coupon.
@@ -177,15 +138,17 @@ impl Stock {
         attempt: &Attempt<'_>,
         wait: Duration,
     ) -> Result<Taken, KvError> {
-        let case = AttemptCase {
-            keys: &self.keys,
+        let arguments = ClaimArguments {
+            keys: self.keys.clone(),
+            live: live.shared_text(),
+            epoch: live.epoch,
             outbox_max: self.outbox_max,
-            live,
-            attempt,
             not_after: not_after(connection, wait),
+            user: attempt.user,
+            question: attempt.question(),
         };
-        let reply = connection.eval_together(&case, wait).await?;
-        Ok(match reply.word() {
+        let reply = connection.attempt(arguments, wait).await?;
+        Ok(match reply.as_str() {
             "sold-out" => Taken::Refused(Refusal::SoldOut),
             "not-on-sale" => Taken::Refused(Refusal::NotOnSale),
             "disabled" => Taken::Refused(Refusal::Disabled),
@@ -210,29 +173,22 @@ impl Stock {
     /// [`KvError`]; it may have happened unless [`KvError::nothing_happened`].
     pub async fn publish(
         &self,
-        connection: &Connection,
+        calls: &Calls,
         live: &str,
         coupon: &Coupon,
         presence: Presence,
         wait: Duration,
     ) -> Result<Published, KvError> {
-        let reply = connection.eval(&self.publishing(connection, live, coupon, presence, wait), wait).await?;
+        let reply = calls.eval(&self.publishing(calls, live, coupon, presence, wait), wait).await?;
         published(&reply)
     }
 
     /// The command that [`Stock::publish`] sends, for callers that send many together.
-    pub fn publishing(
-        &self,
-        connection: &Connection,
-        live: &str,
-        coupon: &Coupon,
-        presence: Presence,
-        wait: Duration,
-    ) -> Command {
+    pub fn publishing(&self, calls: &Calls, live: &str, coupon: &Coupon, presence: Presence, wait: Duration) -> Cmd {
         let keys = &self.keys;
         let mut cmd =
             Script::SetCoupon.call(&[keys.live(), keys.coupon(coupon.id), keys.names(), keys.saler(coupon.saler_id)]);
-        cmd.arg(live).arg(not_after(connection, wait)).arg(u8::from(presence == Presence::MayBeNew));
+        cmd.arg(live).arg(not_after(calls, wait)).arg(u8::from(presence == Presence::MayBeNew));
         cmd.arg(coupon.id.0).arg(coupon.revision).arg(coupon.saler.as_str()).arg(coupon.name.as_str());
         cmd.arg(coupon.amount.get()).arg(coupon.face_value.get()).arg(coupon.description.as_str());
         cmd.arg(u8::from(coupon.scheduled)).arg(coupon.activity_revision);
@@ -243,16 +199,10 @@ impl Stock {
     ///
     /// # Errors
     /// [`KvError`]; reading changes nothing.
-    pub async fn find(
-        &self,
-        connection: &Connection,
-        live: &Live,
-        path: &str,
-        wait: Duration,
-    ) -> Loaded<Option<CouponId>> {
+    pub async fn find(&self, calls: &Calls, live: &Live, path: &str, wait: Duration) -> Loaded<Option<CouponId>> {
         let mut cmd = Script::FindCoupon.call(&[self.keys.live(), self.keys.names()]);
         cmd.arg(live.as_str()).arg(path);
-        let reply = connection.eval(&cmd, wait).await?;
+        let reply = calls.eval(&cmd, wait).await?;
         match reply.word() {
             "found" => Ok(Some(Some(CouponId(reply.number(1)?)))),
             "none" => Ok(Some(None)),
@@ -266,7 +216,7 @@ impl Stock {
 ///
 /// # Errors
 /// [`KvError::Unreadable`].
-pub fn published(reply: &Reply) -> Result<Published, KvError> {
+pub fn published(reply: &ScriptReply) -> Result<Published, KvError> {
     Ok(match reply.word() {
         "set" => Published::Done,
         "older" => Published::Older { revision: reply.number(1)? },
@@ -279,8 +229,8 @@ pub fn published(reply: &Reply) -> Result<Published, KvError> {
 }
 
 /// By Redis' clock, in ms.
-fn not_after(connection: &Connection, wait: Duration) -> u64 {
-    connection.server_ms() + u64::try_from(wait.as_millis()).unwrap_or(0) + NOT_AFTER_GRACE_MS
+fn not_after(calls: &Calls, wait: Duration) -> u64 {
+    calls.server_ms() + u64::try_from(wait.as_millis()).unwrap_or(0) + NOT_AFTER_GRACE_MS
 }
 
 /// What the script replies of a claim: `claimed:` or `already:`, the holder's field, `nth` and what is said of the entry; or the

@@ -36,7 +36,7 @@ pub async fn create_coupon(
     worker: web::Data<Worker>,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let Worker { shared, link, .. } = &**worker;
+    let Worker { shared, .. } = &**worker;
     let saler = user_of_kind(&request, shared, Kind::Saler, "Only sellers can create coupons.")?;
     let form: Creation = body::json(payload, shared.body, ApiError::not_json).await?;
     if path::user(&request).as_ref() != Some(&saler.name) {
@@ -49,7 +49,7 @@ pub async fn create_coupon(
     let face_value = form.stock.and_then(FaceValue::new);
     let face_value = face_value.ok_or_else(|| ApiError::bad_request("Stock field wrong format."))?;
     let new = NewCoupon { name, amount, face_value, description, scheduled: form.scheduled };
-    shared.publishing.create(link, &saler, &new, shared.saler_coupons_max).await?;
+    shared.publishing.create(&saler, &new, shared.saler_coupons_max).await?;
     Ok(answer::done(HttpResponse::Created()))
 }
 
@@ -68,7 +68,7 @@ pub async fn change_coupon(
     worker: web::Data<Worker>,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let Worker { shared, link, .. } = &**worker;
+    let Worker { shared, .. } = &**worker;
     let saler = user_of_kind(&request, shared, Kind::Saler, "Only sellers can change coupons.")?;
     let form: Changes = body::json(payload, shared.body, ApiError::not_json).await?;
     let change = Change {
@@ -80,7 +80,7 @@ pub async fn change_coupon(
         return Err(ApiError::bad_request("Nothing to change: amount, scheduled or description is needed."));
     }
     let coupon = own_coupon(&request, shared, &saler).await?;
-    shared.publishing.change(link, coupon, &change).await?;
+    shared.publishing.change(coupon, &change).await?;
     Ok(answer::done(HttpResponse::Ok()))
 }
 

@@ -44,7 +44,7 @@ use crate::domain::Networks;
 use crate::events::Events;
 use crate::gate::Admission;
 use crate::health::Health;
-use crate::kv::{Connection, Link, Live};
+use crate::kv::{Connection, Link, Live, Pool};
 use crate::publishing::Publishing;
 use crate::scheduling::Scheduling;
 use error::{ApiError, Code};
@@ -77,6 +77,8 @@ pub struct Shared {
     pub revocations: Arc<Revocations>,
     pub health: Arc<Health>,
     pub body: BodyLimits,
+    /// Connections to Redis for all work but claims and lists.
+    pub pool: Pool,
     /// How long a read of Redis may take.
     pub kv_wait: Duration,
     pub saler_coupons_max: u32,

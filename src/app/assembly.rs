@@ -17,7 +17,7 @@ use crate::etcd::Etcd;
 use crate::events::{EventLimits, Events};
 use crate::gate::{self, Gate};
 use crate::health::{Health, HealthSources};
-use crate::kv::{Keys, Link, LinkConfig};
+use crate::kv::{Keys, Link, LinkConfig, Pool};
 use crate::ledger::{Ledger, Outbox, Persister, Settings};
 use crate::mirroring::{Mirroring, State};
 use crate::publishing::Publishing;
@@ -29,7 +29,9 @@ use crate::stock::Stock;
 /// What most parts share.
 struct Common {
     db: Db,
+    /// Recovery's own; health looks at it.
     link: Arc<Link>,
+    pool: Pool,
     gate: Arc<Gate>,
     ledger: Ledger,
     stock: Stock,
@@ -51,6 +53,7 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
     let common = Common {
         db: ground.db,
         link: Arc::new(Link::new(ground.redis.clone())),
+        pool: ground.pool,
         gate: Arc::new(Gate::new(fits(args.in_flight_max))),
         ledger,
         stock: Stock::new(keys.clone(), args.backlog_max),
@@ -78,6 +81,7 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
         revocations: Arc::new(ground.revocations),
         health: Arc::new(common.health(mirroring.is_some().then_some(&common.mirror), ground.warnings)),
         body: BodyLimits { bytes_max: config::BODY_BYTES_MAX, wait: config::BODY_WAIT },
+        pool: common.pool.clone(),
         kv_wait: config::KV_WAIT,
         saler_coupons_max: args.saler_coupons_max,
         sales: Sales::new(sales_limits()),
@@ -121,7 +125,8 @@ impl Common {
 
     fn publishing(&self) -> Publishing {
         let (db, stock, gate) = (self.db.clone(), self.stock.clone(), Arc::clone(&self.gate));
-        Publishing { db, stock, gate, shard: SHARD, wait: config::KV_WAIT }
+        let pool = self.pool.clone();
+        Publishing { db, pool, stock, gate, shard: SHARD, wait: config::KV_WAIT }
     }
 
     fn directory(&self) -> Directory {
@@ -141,6 +146,7 @@ impl Common {
         let sources = HealthSources {
             db: self.db.clone(),
             link: Arc::clone(&self.link),
+            pool: self.pool.clone(),
             gate: Arc::clone(&self.gate),
             ledger: self.ledger.clone(),
             outbox: self.outbox.clone(),
@@ -152,19 +158,20 @@ impl Common {
     }
 
     fn mirroring(&self, etcd: Etcd, scheduling: Scheduling, settings: Arc<gate::Settings>) -> Mirroring {
-        let (link, mirror) = (Arc::clone(&self.link), Arc::clone(&self.mirror));
-        Mirroring::new(etcd, (scheduling, settings), link, mirror, config::ETCD_ACTIVITIES_MAX)
+        let mirror = Arc::clone(&self.mirror);
+        Mirroring::new(etcd, (scheduling, settings), mirror, config::ETCD_ACTIVITIES_MAX)
     }
 
     fn persister(&self) -> Persister {
-        let (db, link, outbox) = (self.db.clone(), Arc::clone(&self.link), self.outbox.clone());
-        Persister::new(db, link, outbox, &self.ledger, ledger_settings(self.instance.clone()))
+        let (db, pool, outbox) = (self.db.clone(), self.pool.clone(), self.outbox.clone());
+        Persister::new(db, pool, outbox, &self.ledger, ledger_settings(self.instance.clone()))
     }
 
     fn recovery(&self, redis: &LinkConfig) -> Recovery {
         Recovery {
             db: self.db.clone(),
             link: Arc::clone(&self.link),
+            pool: self.pool.clone(),
             redis: redis.clone(),
             stock: self.stock.clone(),
             outbox: self.outbox.clone(),

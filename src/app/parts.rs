@@ -9,6 +9,7 @@ use crate::config::{self, AdmissionArgs, EtcdArgs, TokenArgs};
 use crate::db::{Db, DbError, Limits};
 use crate::etcd::{Etcd, EtcdConfig};
 use crate::gate::{self, Admission, AttemptLimits, Blacklist, BlacklistLimits, Settings};
+use crate::kv::{LinkConfig, Pool, PoolLimits};
 use crate::now_seconds;
 
 /// The signers of users' tokens and of claim tokens.
@@ -34,7 +35,18 @@ pub fn signed_form(secret: Option<&str>) -> Result<Option<SignedForm>, SecretsEr
     Ok(secrets.map(SignedForm::new))
 }
 
-/// The pool for a command or the service.
+/// The pool of connections to Redis for a command or the service.
+pub fn redis_pool(redis: &LinkConfig) -> Pool {
+    let limits = PoolLimits {
+        connections_max: config::REDIS_CONNECTIONS_MAX,
+        wait: config::REDIS_CONNECTION_WAIT,
+        create_wait: config::REDIS_CREATE_WAIT,
+        recycle_wait: config::REDIS_RECYCLE_WAIT,
+    };
+    Pool::new(redis, limits)
+}
+
+/// The pool of connections to MySQL for a command or the service.
 ///
 /// # Errors
 /// [`StartError::MysqlUrl`].

@@ -5,14 +5,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::Shared;
 use crate::config;
-use crate::kv::Link;
 
 /// Waits for the ledger: up to its deadline where the outbox holds what is left, otherwise as long as it takes.
 pub(super) async fn drain(
     persister: JoinHandle<usize>,
     abandon: &CancellationToken,
     shared: &Shared,
-    link: &Link,
 ) -> Result<(), JoinError> {
     tokio::pin!(persister);
     loop {
@@ -25,7 +23,7 @@ pub(super) async fn drain(
                 return Ok(());
             }
             () = tokio::time::sleep(config::STOP_LEDGER_WAIT) => {
-                if outbox_holds_them(shared, link).await {
+                if outbox_holds_them(shared).await {
                     abandon.cancel();
                 } else {
                     log::warn!(
@@ -39,10 +37,11 @@ pub(super) async fn drain(
 }
 
 /// Whether Redis is still the loading that the claims which are left were made in.
-async fn outbox_holds_them(shared: &Shared, link: &Link) -> bool {
-    let (Ok(live), Ok(connection)) = (shared.claiming.gate.live(), link.connection()) else { return false };
+async fn outbox_holds_them(shared: &Shared) -> bool {
+    let Ok(live) = shared.claiming.gate.live() else { return false };
+    let Ok(calls) = shared.pool.get().await else { return false };
     let key = shared.claiming.stock.keys().live();
-    let value = connection.call(redis::cmd("GET").arg(key), config::KV_WAIT).await;
+    let value = calls.call(redis::cmd("GET").arg(key), config::KV_WAIT).await;
     let value: Option<String> = value.ok().and_then(|value| redis::from_redis_value(value).ok()).flatten();
     value.as_deref() == Some(live.as_str())
 }

@@ -48,7 +48,7 @@ impl Audit {
                 pipeline.cmd("HMGET").arg(self.keys.coupon(CouponId(row.id))).arg("amount").arg("claimed");
                 pipeline.cmd("LLEN").arg(self.keys.holes(CouponId(row.id)));
             }
-            let mut replies = self.connection.call_all(&pipeline, WAIT).await?.into_iter();
+            let mut replies = self.calls().await?.call_all(&pipeline, WAIT).await?.into_iter();
             for row in rows {
                 let facts: (Option<u64>, Option<u64>) = read(replies.next())?;
                 let holes: u64 = read(replies.next())?;
@@ -67,7 +67,7 @@ impl Audit {
         loop {
             let mut range = redis::cmd("XRANGE");
             range.arg(self.keys.outbox()).arg(&from).arg("+").arg("COUNT").arg(BATCH);
-            let reply = self.connection.call(&range, WAIT).await?;
+            let reply = self.calls().await?.call(&range, WAIT).await?;
             let entries: Entries = redis::from_redis_value(reply).map_err(|_| KvError::Unreadable)?;
             for (id, fields) in &entries {
                 for claim in claims_of(id, fields) {
@@ -150,7 +150,7 @@ impl Audit {
         for row in batch {
             pipeline.cmd("HGET").arg(self.keys.holder(row.user)).arg(Keys::held_field(row.coupon, row.nth));
         }
-        for (reply, row) in self.connection.call_all(&pipeline, WAIT).await?.into_iter().zip(batch) {
+        for (reply, row) in self.calls().await?.call_all(&pipeline, WAIT).await?.into_iter().zip(batch) {
             let held: Option<String> = read(Some(reply))?;
             let seq = held.as_deref().and_then(|held| held.split(':').next()).and_then(|seq| seq.parse::<u32>().ok());
             if seq != Some(row.seq) {
@@ -168,7 +168,7 @@ impl Audit {
         loop {
             let mut scan = redis::cmd("SCAN");
             scan.arg(cursor).arg("MATCH").arg(self.keys.holder_pattern()).arg("COUNT").arg(BATCH);
-            let reply = self.connection.call(&scan, WAIT).await?;
+            let reply = self.calls().await?.call(&scan, WAIT).await?;
             let (next, keys): (u64, Vec<String>) = redis::from_redis_value(reply).map_err(|_| KvError::Unreadable)?;
             let holds = self.read_holds(look, &keys).await?;
             for holds in holds.chunks(BATCH) {
@@ -190,7 +190,7 @@ impl Audit {
         if keys.is_empty() {
             return Ok(holds);
         }
-        for (reply, key) in self.connection.call_all(&pipeline, WAIT).await?.into_iter().zip(keys) {
+        for (reply, key) in self.calls().await?.call_all(&pipeline, WAIT).await?.into_iter().zip(keys) {
             let fields: Vec<(String, String)> = redis::from_redis_value(reply).map_err(|_| KvError::Unreadable)?;
             let user = key.rsplit(':').next().and_then(|id| id.parse().ok()).map(UserId);
             for (field, value) in fields {
@@ -214,7 +214,7 @@ impl Audit {
             pipeline.cmd("XRANGE").arg(self.keys.outbox()).arg(&id).arg(&id);
         }
         let mut gone = Vec::new();
-        for (reply, claim) in self.connection.call_all(&pipeline, WAIT).await?.into_iter().zip(&missing) {
+        for (reply, claim) in self.calls().await?.call_all(&pipeline, WAIT).await?.into_iter().zip(&missing) {
             let entries: Entries = redis::from_redis_value(reply).map_err(|_| KvError::Unreadable)?;
             let waiting = entries.iter().flat_map(|(id, fields)| claims_of(id, fields)).flatten();
             if !waiting.into_iter().any(|waiting| waiting.is_same_grant(claim)) {

@@ -16,7 +16,7 @@ use std::time::Duration;
 use crate::db::claims::{self, Stored};
 use crate::db::{Db, DbError, shards};
 use crate::domain::Claim;
-use crate::kv::{Connection, Keys, KvError, Live};
+use crate::kv::{Keys, KvError, Live, Pool, PooledCalls};
 
 /// How often what does not add up is looked at again, and after which pause.
 const LOOKS: u32 = 3;
@@ -27,7 +27,7 @@ const NAMED_MAX: usize = 20;
 /// What is audited.
 pub struct Audit {
     pub db: Db,
-    pub connection: Connection,
+    pub pool: Pool,
     pub keys: Keys,
     pub shard: &'static str,
 }
@@ -140,11 +140,15 @@ impl Audit {
     /// The loading that Redis holds and MySQL knows of.
     async fn live(&self) -> Result<Live, AuditError> {
         let row = shards::read(&self.db, self.shard).await?;
-        let live = Live::new(self.connection.run_id(), row.epoch);
-        let value = self.connection.call(redis::cmd("GET").arg(self.keys.live()), in_redis::WAIT).await?;
+        let value = self.calls().await?.call(redis::cmd("GET").arg(self.keys.live()), in_redis::WAIT).await?;
+        let live = Live::new(&self.pool.run_id(), row.epoch);
         let value: Option<String> = redis::from_redis_value(value).map_err(|_| KvError::Unreadable)?;
         let is_loaded = row.is_live && row.run_id == live.run_id && value.as_deref() == Some(live.as_str());
         if is_loaded { Ok(live) } else { Err(AuditError::NotLoaded) }
+    }
+
+    async fn calls(&self) -> Result<PooledCalls, KvError> {
+        self.pool.get().await
     }
 
     async fn repair(&self, claims: &[Claim]) -> Result<u64, AuditError> {

@@ -42,7 +42,7 @@ impl Audit {
         if pipeline.is_empty() {
             return Ok(());
         }
-        let replies = self.connection.call_all(&pipeline, WAIT).await?;
+        let replies = self.calls().await?.call_all(&pipeline, WAIT).await?;
         let after = self.count_sold().await?;
         for (reply, (id, before)) in replies.into_iter().zip(before) {
             let sold = read::<Option<u64>>(Some(reply))?.unwrap_or(0);

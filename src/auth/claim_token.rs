@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::jws::{ISSUER, Keys};
 use super::secrets::Secrets;
-use crate::domain::{ActivityId, Claim, CouponId, Decimal, Nth, Seq, UserId};
+use crate::domain::{ActivityId, Claim, CouponId, Nth, Seq, UserId};
 
 /// Room for the payload of almost any claim.
 const PAYLOAD_BYTES: usize = 160;
@@ -56,6 +56,7 @@ impl ClaimTokens {
         payload.extend_from_slice(br#"{"iss":""#);
         payload.extend_from_slice(ISSUER.as_bytes());
         payload.push(b'"');
+        let mut digits = itoa::Buffer::new();
         for (name, number) in [
             (r#","coupon":"#, coupon.0),
             (r#","user":"#, user.0),
@@ -65,7 +66,7 @@ impl ClaimTokens {
             (r#","claimed_at":"#, claim.claimed_at_ms()),
         ] {
             payload.extend_from_slice(name.as_bytes());
-            payload.extend_from_slice(Decimal::new(number).as_bytes());
+            payload.extend_from_slice(digits.format(number).as_bytes());
         }
         payload.push(b'}');
         self.keys.sign(&payload)

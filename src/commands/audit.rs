@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use crate::app::{SHARD, StartError, open_db};
+use crate::app::{SHARD, StartError, open_db, redis_pool};
 use crate::audit::{Audit, AuditError};
 use crate::config::AuditArgs;
-use crate::kv::{Connection, Keys, LinkConfig};
+use crate::kv::{Keys, LinkConfig};
 
 /// Why the audit could say nothing.
 #[derive(Debug, thiserror::Error)]
@@ -24,8 +24,9 @@ pub async fn run(args: &AuditArgs) -> Result<ExitCode, CommandError> {
     let redis = LinkConfig::new(&args.redis.redis_url).map_err(StartError::RedisUrl)?;
     let db = open_db(&args.mysql.mysql_url)?;
     db.ping().await.map_err(StartError::Mysql)?;
-    let connection = Connection::open(&redis).await.map_err(StartError::Redis)?;
-    let audit = Audit { db, connection, keys: Keys::new(&args.redis.redis_prefix), shard: SHARD };
+    let pool = redis_pool(&redis);
+    pool.get().await.map_err(StartError::Redis)?;
+    let audit = Audit { db, pool, keys: Keys::new(&args.redis.redis_prefix), shard: SHARD };
     let report = audit.run(args.repair).await?;
     println!("{} coupons, {} claims in MySQL, {} waiting in the outbox", report.coupons, report.claims, report.outbox);
     if report.repaired > 0 {

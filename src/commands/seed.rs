@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::app::{SHARD, StartError, open_db, passwords, signers};
+use crate::app::{SHARD, StartError, open_db, passwords, redis_pool, signers};
 use crate::auth::UserTokens;
 use crate::config::{self, SeedArgs};
 use crate::db::coupons::{self, Stored};
@@ -20,7 +20,7 @@ use crate::db::migrate::migrate;
 use crate::db::seed::{NewUser, insert_coupons, insert_users};
 use crate::db::{Db, DbError, shards};
 use crate::domain::{CouponId, Kind, Password, UserName};
-use crate::kv::{Command, Connection, Keys, KvError, LinkConfig, Live};
+use crate::kv::{Keys, KvError, LinkConfig, Live, Pool};
 use crate::now_seconds;
 use crate::stock::{Presence, Published, Stock, published};
 
@@ -57,26 +57,21 @@ pub async fn run(args: &SeedArgs) -> Result<(), SeedError> {
     let redis = LinkConfig::new(&args.redis.redis_url).map_err(StartError::RedisUrl)?;
     let db = open_db(&args.mysql.mysql_url)?;
     db.ping().await.map_err(StartError::Mysql)?;
-    let connection = Connection::open(&redis).await.map_err(StartError::Redis)?;
+    let pool = redis_pool(&redis);
+    pool.get().await.map_err(StartError::Redis)?;
     migrate(&db).await.map_err(StartError::Migrate)?;
     std::fs::create_dir_all(&args.out).map_err(|error| SeedError::Write(args.out.display().to_string(), error))?;
 
     let password = Password::parse(PASSWORD.to_owned()).expect("the constant is neither empty nor long");
     let hash = passwords(NonZeroUsize::MIN)?.hash(&password).await?;
     let tag = format!("{:06x}", rand::random::<u32>() & 0xff_ffff);
-    seed_coupons(args, &db, &connection, &tag, &hash).await?;
+    seed_coupons(args, &db, &pool, &tag, &hash).await?;
     seed_customers(args, &db, &tokens, &tag, &hash).await?;
     println!("password of every seeded user: {PASSWORD}");
     Ok(())
 }
 
-async fn seed_coupons(
-    args: &SeedArgs,
-    db: &Db,
-    connection: &Connection,
-    tag: &str,
-    hash: &str,
-) -> Result<(), SeedError> {
+async fn seed_coupons(args: &SeedArgs, db: &Db, pool: &Pool, tag: &str, hash: &str) -> Result<(), SeedError> {
     let mut file = create(&args.out, "coupons.txt")?;
     let progress = bar("coupons", u64::from(args.salers) * u64::from(args.coupons));
     let salers = users("saler", tag, 1..args.salers + 1, Kind::Saler);
@@ -102,19 +97,19 @@ async fn seed_coupons(
     file.flush().map_err(|error| SeedError::Write("coupons.txt".to_owned(), error))?;
     progress.finish();
     match last_before {
-        Some(after) => publish(args, db, connection, after).await,
+        Some(after) => publish(args, db, pool, after).await,
         None => Ok(()),
     }
 }
 
 /// Publishes the coupons after `after` where Redis is loaded; where it never was, the first start of the service does.
-async fn publish(args: &SeedArgs, db: &Db, connection: &Connection, after: CouponId) -> Result<(), SeedError> {
+async fn publish(args: &SeedArgs, db: &Db, pool: &Pool, after: CouponId) -> Result<(), SeedError> {
     let row = shards::read(db, SHARD).await?;
     if row.run_id.is_empty() {
         println!("Redis was never loaded: the coupons can be claimed as soon as the service has started");
         return Ok(());
     }
-    let live = Live::new(connection.run_id(), row.epoch);
+    let live = Live::new(&pool.run_id(), row.epoch);
     if !row.is_live || row.run_id != live.run_id {
         return Err(SeedError::Recovering);
     }
@@ -125,14 +120,15 @@ async fn publish(args: &SeedArgs, db: &Db, connection: &Connection, after: Coupo
         let Some(last) = page.as_slice().last() else { return Ok(()) };
         after = last.coupon.id;
         let wait = config::KV_WAIT * 5;
-        let unpublished = page.iter().filter(|stored| stored.published_revision == 0);
-        let commands: Vec<Command> = unpublished
-            .map(|stored| stock.publishing(connection, live.as_str(), &stored.coupon, Presence::MayBeNew, wait))
-            .collect();
-        if commands.is_empty() {
+        let unpublished: Vec<&Stored> = page.iter().filter(|stored| stored.published_revision == 0).collect();
+        if unpublished.is_empty() {
             continue;
         }
-        for reply in connection.eval_all(&commands, wait).await? {
+        let calls = pool.get().await?;
+        let publishing =
+            |stored: &Stored| stock.publishing(&calls, live.as_str(), &stored.coupon, Presence::MayBeNew, wait);
+        let commands = unpublished.into_iter().map(publishing).collect();
+        for reply in calls.eval_all(commands, wait).await? {
             match published(&reply)? {
                 Published::Done | Published::Older { .. } => {}
                 Published::NotLoaded | Published::Missing | Published::TooLate | Published::BelowClaimed => {

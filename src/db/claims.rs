@@ -13,7 +13,7 @@ use diesel::sql_types::{Integer, Unsigned, Varchar};
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 
 use super::{Connection, claim_rows};
-use crate::domain::{Claim, CouponId, Decimal, EntryId, Epoch, Nth, Seq, UserId};
+use crate::domain::{Claim, CouponId, EntryId, Epoch, Nth, Seq, UserId};
 
 /// What became of a batch.
 #[derive(Debug, PartialEq, Eq)]
@@ -144,13 +144,14 @@ async fn insert(connection: &mut Connection, claims: &[Claim]) -> QueryResult<bo
     sql.extend_from_slice(
         format!("INSERT INTO claims (coupon_id, seq, user_id, claimed_at{further}) VALUES ").as_bytes(),
     );
+    let mut digits = itoa::Buffer::new();
     for claim in claims {
         let Claim { coupon, seq, user, nth, activity, .. } = *claim;
         let numbers = [coupon.0, seq.into(), user.0, claim.claimed_at_ms(), nth.into(), activity.0.into()];
         let written = if by_default { &numbers[..4] } else { &numbers[..] };
         for (place, number) in written.iter().enumerate() {
             sql.push(if place == 0 { b'(' } else { b',' });
-            sql.extend_from_slice(Decimal::new(*number).as_bytes());
+            sql.extend_from_slice(digits.format(*number).as_bytes());
         }
         sql.extend_from_slice(b"),");
     }

@@ -1,6 +1,4 @@
-//! What a call to Redis can end in, by what it says about the call's effect.
-
-use std::io;
+//! Errors of calls to Redis, classified by their effect.
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
@@ -12,8 +10,8 @@ pub enum KvError {
     NotConnected,
     /// No connection could be made: nothing was sent.
     #[error("no connection: {0}")]
-    Unreachable(#[source] io::Error),
-    /// As many calls as may be wait for this connection: nothing was sent.
+    Unreachable(#[source] RedisError),
+    /// The limit of waiting calls is reached: nothing was sent.
     #[error("too many calls wait for Redis")]
     Full,
     /// Redis answered that it did not do it.
@@ -22,7 +20,7 @@ pub enum KvError {
     /// No answer in time: it may have been done.
     #[error("Redis did not answer in time")]
     TimedOut,
-    /// The connection was lost after sending: it may have been done.
+    /// The connection was lost before the reply: it may have been done.
     #[error("the connection to Redis was lost")]
     Lost,
     /// An answer that says nothing certain about the effect.
@@ -48,13 +46,22 @@ impl KvError {
     }
 }
 
+/// The crate reports a request that was never sent and one whose reply was lost by the same error, so both are
+/// [`KvError::Lost`].
 impl From<RedisError> for KvError {
     fn from(error: RedisError) -> Self {
-        if was_refused(&error) { Self::Refused(error) } else { Self::Unknown(error) }
+        if was_refused(&error) {
+            Self::Refused(error)
+        } else if error.is_io_error() {
+            Self::Lost
+        } else {
+            Self::Unknown(error)
+        }
     }
 }
 
-/// Refused before anything ran. A script's own run-time error is not among them: what it did before stays done.
+/// Whether Redis refused the command before anything ran. A script's own run-time error is not among these: its earlier
+/// writes stay.
 fn was_refused(error: &RedisError) -> bool {
     let ErrorKind::Server(kind) = error.kind() else {
         return matches!(error.code(), Some("OOM" | "BUSY" | "MISCONF" | "NOAUTH" | "WRONGPASS"));

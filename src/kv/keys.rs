@@ -2,15 +2,17 @@
 
 use std::fmt;
 use std::io::Write;
+use std::sync::Arc;
 
 use redis::{RedisWrite, ToRedisArgs};
 
-use crate::domain::{ActivityId, CouponId, Decimal, Nth, UserId};
+use crate::domain::{ActivityId, CouponId, Nth, UserId};
 
-/// Makes keys: a prefix, the shard's tag, a word, and at most one number. No name ever shapes a key.
+/// Makes keys: a prefix, the shard's tag, a word, and at most one number. No name ever shapes a key. Cloning is cheap: every
+/// attempt on its way to Redis carries one.
 #[derive(Debug, Clone)]
 pub struct Keys {
-    prefix: String,
+    prefix: Arc<str>,
 }
 
 /// The name of one key.
@@ -24,7 +26,7 @@ pub struct Key<'a> {
 impl Keys {
     /// `prefix` is the operator's, `cr:` by default; the only shard there is adds `{s0}:`.
     pub fn new(prefix: &str) -> Self {
-        Self { prefix: format!("{prefix}{{s0}}:") }
+        Self { prefix: format!("{prefix}{{s0}}:").into() }
     }
 
     /// String: `run_id:epoch` while the shard is loaded, `rebuild:<token>` while somebody loads it.
@@ -127,10 +129,10 @@ impl fmt::Display for Key<'_> {
 impl ToRedisArgs for Key<'_> {
     fn write_redis_args<W: ?Sized + RedisWrite>(&self, out: &mut W) {
         let mut arg = out.writer_for_next_arg();
-        let number = self.number.map(Decimal::new);
-        let number = number.as_ref().map_or(&[][..], Decimal::as_bytes);
-        for part in [self.prefix.as_bytes(), self.word.as_bytes(), number] {
-            arg.write_all(part).expect("memory takes every text");
+        let mut digits = itoa::Buffer::new();
+        let number = self.number.map_or("", |number| digits.format(number));
+        for part in [self.prefix, self.word, number] {
+            arg.write_all(part.as_bytes()).expect("memory takes every text");
         }
     }
 }

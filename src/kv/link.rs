@@ -69,6 +69,7 @@ impl Link {
                     self.current.store(Some(Arc::clone(&connection)));
                     watch(&connection, &stop).await;
                     self.current.store(None);
+                    connection.close().await;
                 }
                 Err(error) => {
                     if !reported {
@@ -96,8 +97,8 @@ async fn watch(connection: &Connection, stop: &CancellationToken) {
                     return;
                 }
             }
-            reason = connection.ended() => {
-                log::warn!("redis: connection lost: {reason}");
+            () = connection.ended() => {
+                log::warn!("redis: connection lost");
                 return;
             }
             () = stop.cancelled() => return,

@@ -1,27 +1,28 @@
 //! Redis: connections, keys and scripts.
 //!
-//! Plumbing. Deliberately knows no rule of a sale and nothing of MySQL.
+//! Two ways lead to Redis. A [`Link`] keeps one connection that never reconnects by itself; workers claim and list over
+//! theirs, recovery compares over its own. A [`Pool`] carries all other work. Both offer [`Calls`].
+//!
+//! Deliberately knows no rule of a sale and nothing of MySQL.
 
 mod address;
-mod command;
+mod batcher;
+mod calls;
 mod connection;
 mod error;
-mod frame;
 mod keys;
 mod link;
 mod live;
-mod pipe;
-mod reply;
-mod script;
-mod together;
+mod pool;
+mod scripts;
 
 pub use address::LinkConfig;
-pub use command::Command;
-pub use connection::{CLOCK_ERROR_MS, Connection};
+pub use batcher::{ActivityArguments, BATCH_ATTEMPTS_MAX, ClaimArguments, ClaimQuestion};
+pub use calls::{CLOCK_ERROR_MS, Calls};
+pub use connection::Connection;
 pub use error::KvError;
 pub use keys::{Key, Keys};
 pub use link::Link;
 pub use live::Live;
-pub use reply::Reply;
-pub use script::Script;
-pub use together::{CASES_MAX, Case, Question};
+pub use pool::{Pool, PoolLimits, PooledCalls};
+pub use scripts::{Script, ScriptReply, text};

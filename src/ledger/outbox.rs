@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::domain::{Claim, EntryId, Epoch};
-use crate::kv::{CASES_MAX, Connection, Keys, KvError, Reply, Script};
+use crate::kv::{BATCH_ATTEMPTS_MAX, Calls, Keys, KvError, Script, ScriptReply};
 
 /// For how long the process that swept last is the only one that sweeps.
 const SWEEPER_MS: u64 = 3_000;
@@ -80,7 +80,7 @@ impl Outbox {
     /// [`KvError`]; reading changes nothing but who sweeps.
     pub async fn head(
         &self,
-        connection: &Connection,
+        calls: &Calls,
         (live, epoch): (&str, Epoch),
         age: Duration,
         below: Option<EntryId>,
@@ -90,13 +90,13 @@ impl Outbox {
         cmd.arg(live).arg(&self.process).arg(SWEEPER_MS);
         cmd.arg(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
         cmd.arg(below.map_or("+".to_owned(), |id| id.to_string())).arg(count);
-        let reply = connection.eval(&cmd, self.wait).await?;
+        let reply = calls.eval(&cmd, self.wait).await?;
         match reply.word() {
             "entries" => {
                 let entries = (0..reply.parts() / 2).map(|n| entry(&reply, 1 + n * 2, epoch));
                 let entries: Vec<Entry> = entries.collect::<Result<_, _>>()?;
                 let claims: usize = entries.iter().map(|entry| entry.claims.len()).sum();
-                Ok(Head::Entries { entries, more: claims + CASES_MAX > count })
+                Ok(Head::Entries { entries, more: claims + BATCH_ATTEMPTS_MAX > count })
             }
             "not-mine" => Ok(Head::NotMine),
             "not-loaded" => Ok(Head::NotLoaded),
@@ -108,14 +108,14 @@ impl Outbox {
     ///
     /// # Errors
     /// [`KvError`]; the sweep finds what was left.
-    pub async fn delete(&self, connection: &Connection, live: &str, entries: &[Done]) -> Result<bool, KvError> {
+    pub async fn delete(&self, calls: &Calls, live: &str, entries: &[Done]) -> Result<bool, KvError> {
         for entries in entries.chunks(DELETED_MAX) {
             let mut cmd = Script::DeleteEntries.call(&[self.keys.live(), self.keys.outbox(), self.keys.waiting()]);
             cmd.arg(live);
             for (id, claims) in entries {
                 cmd.arg(id.to_string()).arg(*claims);
             }
-            if connection.eval(&cmd, self.wait).await?.word() != "deleted" {
+            if calls.eval(&cmd, self.wait).await?.word() != "deleted" {
                 return Ok(false);
             }
         }
@@ -126,13 +126,13 @@ impl Outbox {
     ///
     /// # Errors
     /// [`KvError`].
-    pub async fn extent(&self, connection: &Connection) -> Result<Extent, KvError> {
+    pub async fn extent(&self, calls: &Calls) -> Result<Extent, KvError> {
         let mut pipeline = redis::pipe();
         let key = self.keys.outbox().to_string();
         pipeline.cmd("GET").arg(self.keys.waiting());
         pipeline.cmd("XRANGE").arg(&key).arg("-").arg("+").arg("COUNT").arg(1);
         let unreadable = |_| KvError::Unreadable;
-        let mut replies = connection.call_all(&pipeline, self.wait).await?.into_iter();
+        let mut replies = calls.call_all(&pipeline, self.wait).await?.into_iter();
         let mut next = || replies.next().ok_or(KvError::Unreadable);
         let claims: Option<u64> = redis::from_redis_value(next()?).map_err(unreadable)?;
         let head: Vec<(String, redis::Value)> = redis::from_redis_value(next()?).map_err(unreadable)?;
@@ -144,13 +144,13 @@ impl Outbox {
     ///
     /// # Errors
     /// [`KvError`].
-    pub async fn is_live(&self, connection: &Connection, live: &str) -> Result<bool, KvError> {
-        let value = connection.call(redis::cmd("GET").arg(self.keys.live()), self.wait).await?;
+    pub async fn is_live(&self, calls: &Calls, live: &str) -> Result<bool, KvError> {
+        let value = calls.call(redis::cmd("GET").arg(self.keys.live()), self.wait).await?;
         Ok(redis::from_redis_value::<Option<String>>(value).is_ok_and(|value| value.as_deref() == Some(live)))
     }
 }
 
-fn entry(reply: &Reply, at: usize, epoch: Epoch) -> Result<Entry, KvError> {
+fn entry(reply: &ScriptReply, at: usize, epoch: Epoch) -> Result<Entry, KvError> {
     let id = reply.text(at)?.parse().map_err(|_| KvError::Unreadable)?;
     let text = reply.lossy(at + 1);
     let claims = Claim::parse_entry(id, &text).into_iter();

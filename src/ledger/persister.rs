@@ -17,7 +17,7 @@ use crate::base::Outage;
 use crate::db::claims::{self, Stored};
 use crate::db::{Connection, Db, DbError, instances, within};
 use crate::domain::{Claim, EntryId, Epoch};
-use crate::kv::Link;
+use crate::kv::{KvError, Live, Pool};
 
 /// The persister's bounds.
 #[derive(Debug, Clone)]
@@ -45,7 +45,7 @@ pub struct Settings {
 /// Stores claims until the channel is closed and empty.
 pub struct Persister {
     db: Db,
-    link: Arc<Link>,
+    pool: Pool,
     outbox: Outbox,
     state: Arc<State>,
     settings: Settings,
@@ -65,10 +65,10 @@ struct Abandoned;
 
 impl Persister {
     /// A persister that has stored nothing yet.
-    pub fn new(db: Db, link: Arc<Link>, outbox: Outbox, ledger: &Ledger, settings: Settings) -> Self {
+    pub fn new(db: Db, pool: Pool, outbox: Outbox, ledger: &Ledger, settings: Settings) -> Self {
         Self {
             db,
-            link,
+            pool,
             outbox,
             state: Arc::clone(ledger.state()),
             settings,
@@ -214,10 +214,7 @@ impl Persister {
             }
         };
         for _ in 0..self.settings.sweep_batches_max {
-            let Ok(connection) = self.link.connection() else { return Ok(()) };
-            let loading = (live.as_str(), live.epoch);
-            let head = self.outbox.head(&connection, loading, self.settings.sweep_age, below, self.settings.batch_max);
-            let (entries, more) = match head.await {
+            let (entries, more) = match self.head(&live, below).await {
                 Ok(Head::Entries { entries, more }) => (entries, more),
                 Ok(Head::NotMine | Head::NotLoaded) => return Ok(()),
                 Err(error) => {
@@ -234,6 +231,12 @@ impl Persister {
             }
         }
         Ok(())
+    }
+
+    async fn head(&mut self, live: &Live, below: Option<EntryId>) -> Result<Head, KvError> {
+        let (loading, settings) = ((live.as_str(), live.epoch), &self.settings);
+        let calls = self.pool.get().await?;
+        self.outbox.head(&calls, loading, settings.sweep_age, below, settings.batch_max).await
     }
 
     async fn store_entries(&mut self, epoch: Epoch, entries: &[Entry]) -> Result<(), Abandoned> {
@@ -345,8 +348,9 @@ impl Persister {
     async fn delete(&mut self, epoch: Epoch, entries: &[Done]) {
         let live = self.state.live.load_full();
         let Some(live) = live.filter(|live| live.epoch == epoch) else { return };
-        let Ok(connection) = self.link.connection() else { return };
-        if let Err(error) = self.outbox.delete(&connection, live.as_str(), entries).await {
+        let (pool, outbox) = (&self.pool, &self.outbox);
+        let deleted = async { outbox.delete(&*pool.get().await?, live.as_str(), entries).await };
+        if let Err(error) = deleted.await {
             log::debug!("ledger: {} outbox entries left to the sweep: {error}", entries.len());
         }
     }

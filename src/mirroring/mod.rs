@@ -35,7 +35,6 @@ use crate::db::{Db, DbError};
 use crate::domain::{ActivityId, CouponId};
 use crate::etcd::{Etcd, EtcdError, Listing, Notice, Value, Watcher};
 use crate::gate::Settings;
-use crate::kv::Link;
 use crate::now_seconds;
 use crate::scheduling::{Adopted, EditError, Scheduling};
 use compare::{Verdict, judge};
@@ -67,7 +66,6 @@ pub struct Mirroring {
     etcd: Etcd,
     scheduling: Scheduling,
     settings: SettingsMirror,
-    link: Arc<Link>,
     state: Arc<State>,
     /// Maximum activities in etcd, waiting edits, and remembered invalid keys.
     activities_max: usize,
@@ -119,7 +117,6 @@ impl Mirroring {
     pub fn new(
         etcd: Etcd,
         (scheduling, settings): (Scheduling, Arc<Settings>),
-        link: Arc<Link>,
         state: Arc<State>,
         activities_max: usize,
     ) -> Self {
@@ -129,7 +126,6 @@ impl Mirroring {
             settings,
             etcd,
             scheduling,
-            link,
             state,
             activities_max,
             listing: None,
@@ -287,9 +283,9 @@ impl Mirroring {
         let adopted = match &edit.value {
             Some(value) => {
                 let activity = value::read(id, value)?;
-                self.scheduling.adopt(&self.link, &activity, edit.revision, ended_before).await?
+                self.scheduling.adopt(&activity, edit.revision, ended_before).await?
             }
-            None => self.scheduling.disable(&self.link, id, edit.revision, ended_before).await?,
+            None => self.scheduling.disable(id, edit.revision, ended_before).await?,
         };
         self.bad.remove(&value::key(id));
         let etcd_revision = match adopted {

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::{TryStreamExt, stream};
+use redis::Cmd;
 
 use super::rebuild::{Rebuild, within};
 use super::{RecoveryError, WAIT};
@@ -14,7 +15,7 @@ use crate::db::activities;
 use crate::db::claim_rows::{self, Which};
 use crate::db::coupons::{self, Stored};
 use crate::domain::{Claim, CouponId, Seq};
-use crate::kv::{Command, Keys, KvError, Script};
+use crate::kv::{Keys, KvError, Script};
 use crate::stock::{Presence, Published, published};
 
 /// Coupons of one page.
@@ -65,8 +66,7 @@ impl Rebuild<'_> {
         let publishing = page.iter().map(|stored| {
             stock.publishing(&self.connection, &self.marker, &stored.coupon, Presence::MayBeNew, PIPELINE_WAIT)
         });
-        let commands: Vec<Command> = publishing.collect();
-        let replies = self.connection.eval_all(&commands, PIPELINE_WAIT + WAIT).await?;
+        let replies = self.connection.eval_all(publishing.collect(), PIPELINE_WAIT + WAIT).await?;
         for (reply, stored) in replies.iter().zip(page) {
             match published(reply)? {
                 Published::Done | Published::Older { .. } => {}
@@ -186,15 +186,15 @@ impl Rebuild<'_> {
     async fn flush(&self, full: &mut Vec<Chunk>) -> Result<(), RecoveryError> {
         let chunks: Vec<Chunk> = full.drain(..).filter(|chunk| chunk.highest > 0).collect();
         let claims: usize = chunks.iter().map(|chunk| chunk.claims.len()).sum();
-        let commands: Vec<Command> = chunks.iter().map(|chunk| self.loading(chunk)).collect();
-        for reply in self.connection.eval_all(&commands, PIPELINE_WAIT + WAIT).await? {
+        let commands = chunks.iter().map(|chunk| self.loading(chunk)).collect();
+        for reply in self.connection.eval_all(commands, PIPELINE_WAIT + WAIT).await? {
             self.own(reply.word() == "loaded")?;
         }
         self.recovery.progress.claims.fetch_add(claims as u64, Ordering::Relaxed);
         Ok(())
     }
 
-    fn loading(&self, chunk: &Chunk) -> Command {
+    fn loading(&self, chunk: &Chunk) -> Cmd {
         let keys = self.recovery.stock.keys();
         let coupon = chunk.coupon;
         let mut names = vec![keys.live(), keys.coupon(coupon), keys.holes(coupon)];

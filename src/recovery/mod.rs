@@ -20,7 +20,7 @@ use crate::db::shards::{self, Shard};
 use crate::db::{Db, DbError, instances};
 use crate::domain::Epoch;
 use crate::gate::{Gate, Reason};
-use crate::kv::{Connection, KvError, Link, LinkConfig, Live};
+use crate::kv::{Connection, KvError, Link, LinkConfig, Live, Pool};
 use crate::ledger::{Ledger, Outbox};
 use crate::stock::Stock;
 
@@ -36,6 +36,8 @@ pub struct Recovery {
     pub db: Db,
     /// For comparing; a rebuild makes a connection of its own, which never reconnects.
     pub link: Arc<Link>,
+    /// All other work's connections, which follow the shard to the process that it is live at.
+    pub pool: Pool,
     pub redis: LinkConfig,
     pub stock: Stock,
     pub outbox: Outbox,
@@ -177,6 +179,7 @@ impl Recovery {
             return;
         }
         log::info!("recovery: selling under epoch {} in Redis process {}", live.epoch, live.run_id);
+        self.pool.follow(&live.run_id);
         self.ledger.trust(Some(live.clone()));
         self.gate.open(live);
     }

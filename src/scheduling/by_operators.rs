@@ -8,7 +8,6 @@ use super::{ACTIVITIES_OF_A_COUPON_MAX, ScheduleError, Scheduling, check, raised
 use crate::db::activities::{self as rows, Stored};
 use crate::db::{DbError, Transaction, coupons, mirrored};
 use crate::domain::{Activity, ActivityId, Coupon, CouponId, Status, Terms};
-use crate::kv::Link;
 
 /// The highest id that an operator may choose for a new activity. Without a chosen id, a new activity gets the highest
 /// existing id plus 1.
@@ -65,14 +64,13 @@ impl Scheduling {
     /// [`EditError`].
     pub async fn adopt(
         &self,
-        link: &Link,
         activity: &Activity,
         etcd_revision: u64,
         ended_before: u64,
     ) -> Result<Adopted, EditError> {
         let mut tx = self.publishing.db.begin().await?;
         let prepared = self.adopt_within(&mut tx, activity, etcd_revision, ended_before).await;
-        self.conclude(link, tx, activity.coupon, prepared).await
+        self.conclude(tx, activity.coupon, prepared).await
     }
 
     /// Disables an activity whose key an operator deleted at `etcd_revision`, like [`Scheduling::adopt`].
@@ -81,13 +79,7 @@ impl Scheduling {
     ///
     /// # Errors
     /// [`EditError`].
-    pub async fn disable(
-        &self,
-        link: &Link,
-        id: ActivityId,
-        etcd_revision: u64,
-        ended_before: u64,
-    ) -> Result<Adopted, EditError> {
+    pub async fn disable(&self, id: ActivityId, etcd_revision: u64, ended_before: u64) -> Result<Adopted, EditError> {
         let Some((found, _)) = rows::find(&self.publishing.db, id).await? else { return Ok(Adopted::Before(0)) };
         if found.activity.terms.window.end() <= ended_before {
             return Ok(Adopted::Before(found.etcd_revision));
@@ -95,7 +87,7 @@ impl Scheduling {
         let coupon = found.activity.coupon;
         let mut tx = self.publishing.db.begin().await?;
         let prepared = self.disable_within(&mut tx, coupon, id, etcd_revision).await;
-        self.conclude(link, tx, coupon, prepared).await
+        self.conclude(tx, coupon, prepared).await
     }
 
     async fn adopt_within(
@@ -174,7 +166,6 @@ impl Scheduling {
     /// coupons, or recovery, publishes the change later.
     async fn conclude(
         &self,
-        link: &Link,
         tx: Transaction<'_>,
         coupon: CouponId,
         prepared: Result<Prepared, EditError>,
@@ -184,7 +175,7 @@ impl Scheduling {
                 let (before, changed) = *change;
                 tx.commit().await?;
                 if changed.revision > before.coupon.revision
-                    && let Ok(reached) = self.publishing.reach(link).await
+                    && let Ok(reached) = self.publishing.reach().await
                     && let Err(error) = self.publishing.publish_change(&reached, &before, &changed).await
                 {
                     log::debug!("scheduling: coupon {coupon} left to the repair: {}", crate::error_chain(&error));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Loaded, Stock};
 use crate::domain::{ActivityId, CouponId, left};
-use crate::kv::{Connection, KvError, Live, Reply, Script};
+use crate::kv::{Calls, KvError, Live, Script, ScriptReply};
 
 /// A coupon at one moment, and what an activity of it has sold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +44,7 @@ impl Stock {
     /// [`KvError`]; reading changes nothing.
     pub async fn units(
         &self,
-        connection: &Connection,
+        calls: &Calls,
         live: &Live,
         asked: &[(CouponId, ActivityId)],
         wait: Duration,
@@ -56,7 +56,7 @@ impl Stock {
         let keys: Vec<_> = std::iter::once(keys.live()).chain(asked.iter().flat_map(of)).collect();
         let mut cmd = Script::ReadUnits.call(&keys);
         cmd.arg(live.as_str());
-        let reply = connection.eval(&cmd, wait).await?;
+        let reply = calls.eval(&cmd, wait).await?;
         match reply.word() {
             "units" if reply.parts() == asked.len() * PARTS => {
                 (0..asked.len()).map(|n| units(&reply, 1 + n * PARTS)).collect::<Result<_, _>>().map(Some)
@@ -67,7 +67,7 @@ impl Stock {
     }
 }
 
-fn units(reply: &Reply, at: usize) -> Result<Option<Units>, KvError> {
+fn units(reply: &ScriptReply, at: usize) -> Result<Option<Units>, KvError> {
     if reply.text(at)?.is_empty() {
         return Ok(None);
     }

@@ -257,7 +257,7 @@ async fn a_product_with_sales_shows_what_its_present_one_can_still_sell() {
     let coupon = couponrush::domain::CouponId(ten);
     let mut sale = terms(-10, 3_600);
     sale.total = 2;
-    instance.schedule(&app.stores, coupon, &sale).await.expect("it is scheduled");
+    instance.schedule(coupon, &sale).await.expect("it is scheduled");
     viewer.sees(2, 0).await;
     claim(app.client(), &customers[0]).await;
     viewer.sees(1, 1).await;

@@ -35,6 +35,7 @@ mod names;
 mod openapi;
 mod pages;
 mod passwords;
+mod pooling;
 mod program;
 mod proxies;
 mod recovery;

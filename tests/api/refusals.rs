@@ -110,7 +110,7 @@ async fn before_the_first_sale_everybody_is_refused_from_memory_and_the_start_is
     let one = &app.instances[0];
     refused_from_memory(one, &crowd[0], "not-on-sale").await;
     let soon = terms(4, 60);
-    one.schedule(&app.stores, COUPON, &soon).await.expect("it can be scheduled");
+    one.schedule(COUPON, &soon).await.expect("it can be scheduled");
     refused_from_memory(one, &crowd[0], "not-started").await;
     let start = soon.window.start() * 1_000;
     loop {
@@ -130,19 +130,17 @@ async fn an_activity_that_has_sold_its_total_is_refused_from_memory_until_it_get
     let one = &app.instances[0];
     let mut few = terms(-10, 600);
     few.total = 2;
-    let id = one.schedule(&app.stores, COUPON, &few).await.expect("it can be scheduled");
+    let id = one.schedule(COUPON, &few).await.expect("it can be scheduled");
     for holder in &crowd[..2] {
         assert_eq!(claim(one, holder).await, "claimed");
     }
     refused_from_memory(one, &crowd[2], "sold-out").await;
-    one.reschedule(&app.stores, id, |terms| terms.total = 3).await.expect("it can be changed");
+    one.reschedule(id, |terms| terms.total = 3).await.expect("it can be changed");
     let since = Instant::now();
     while claim(one, &crowd[2]).await != "claimed" {
         assert!(since.elapsed() < Duration::from_secs(1), "a raised total stays closed");
     }
-    one.reschedule(&app.stores, id, |terms| terms.window = crate::helpers::terms(-20, -10).window)
-        .await
-        .expect("it ends");
+    one.reschedule(id, |terms| terms.window = crate::helpers::terms(-20, -10).window).await.expect("it ends");
     refused_from_memory(one, &crowd[3], "ended").await;
     assert_eq!(claim(one, &crowd[2]).await, "already-claimed");
 }

@@ -41,11 +41,11 @@ async fn a_scheduled_coupon_is_sold_in_its_window_only_and_a_change_is_in_force_
     for instance in [one, two] {
         assert_eq!(claim(&instance.client, &crowd[0]).await.result(), "not-on-sale");
     }
-    let id = one.schedule(&app.stores, COUPON, &terms(60, 120)).await.expect("it can be scheduled");
+    let id = one.schedule(COUPON, &terms(60, 120)).await.expect("it can be scheduled");
     assert_eq!(claim(&two.client, &crowd[0]).await.result(), "not-started");
 
     let window = |from, to| terms(from, to).window;
-    one.reschedule(&app.stores, id, |terms| terms.window = window(-10, 60)).await.expect("it can be changed");
+    one.reschedule(id, |terms| terms.window = window(-10, 60)).await.expect("it can be changed");
     assert_eq!(claim(&two.client, &crowd[0]).await.result(), "claimed");
     let changes: [(Change, &str); 4] = [
         (|terms| terms.status = Status::Disabled, "not-on-sale"),
@@ -55,11 +55,11 @@ async fn a_scheduled_coupon_is_sold_in_its_window_only_and_a_change_is_in_force_
     ];
     for (n, (change, expected)) in changes.into_iter().enumerate() {
         let [changing, asked] = if n % 2 == 0 { [two, one] } else { [one, two] };
-        changing.reschedule(&app.stores, id, change).await.expect("it can be changed");
+        changing.reschedule(id, change).await.expect("it can be changed");
         let answer = claim(&asked.client, &crowd[1]).await;
         assert_eq!(answer.result(), expected, "change {n}: {answer:?}");
     }
-    two.reschedule(&app.stores, id, |terms| terms.window = window(-10, -5)).await.expect("it can be changed");
+    two.reschedule(id, |terms| terms.window = window(-10, -5)).await.expect("it can be changed");
     assert_eq!(claim(&one.client, &crowd[2]).await.result(), "ended");
     let again = claim(&one.client, &crowd[0]).await;
     assert_eq!((again.result(), proof(&again).activity), ("already-claimed", id), "a holder is told so after the end");
@@ -72,7 +72,7 @@ async fn who_has_lost_a_claim_that_he_was_not_told_of_keeps_the_one_that_he_was(
     let (client, ann) = (app.client(), &crowd[0]);
     let mut twice = terms(-10, 600);
     twice.buy_limit = 2;
-    app.instances[0].schedule(&app.stores, COUPON, &twice).await.expect("it can be scheduled");
+    app.instances[0].schedule(COUPON, &twice).await.expect("it can be scheduled");
     claim_nth(client, ann, "1").await;
     let second = claim_nth(client, ann, "2").await;
     assert_eq!((second.result(), proof(&second).nth), ("claimed", 2));
@@ -97,7 +97,7 @@ async fn a_total_is_for_its_activity_and_survives_a_loss_of_redis() {
     let client = app.client();
     let mut few = terms(-10, 600);
     few.total = 3;
-    let id = app.instances[0].schedule(&app.stores, COUPON, &few).await.expect("it can be scheduled");
+    let id = app.instances[0].schedule(COUPON, &few).await.expect("it can be scheduled");
     for customer in &crowd[..3] {
         assert_eq!(claim(client, customer).await.result(), "claimed");
     }
@@ -107,7 +107,7 @@ async fn a_total_is_for_its_activity_and_survives_a_loss_of_redis() {
     let keys = app.stores.keys();
     app.stores.redis::<()>(redis::cmd("DEL").arg(keys.live()).arg(keys.activity(id))).await;
     eventually("it refuses again", || async { claim(client, &crowd[3]).await.result() == "sold-out" }).await;
-    app.instances[0].reschedule(&app.stores, id, |terms| terms.total = 4).await.expect("it can be changed");
+    app.instances[0].reschedule(id, |terms| terms.total = 4).await.expect("it can be changed");
     eventually("one more is sold", || async { claim(client, &crowd[4]).await.result() == "claimed" }).await;
     assert_eq!(claim(client, &crowd[5]).await.result(), "sold-out");
 }
@@ -118,7 +118,7 @@ async fn a_user_claims_up_to_the_limit_and_an_nth_claim_is_never_taken_twice() {
     let client = app.client();
     let mut three = terms(-10, 600);
     three.buy_limit = 3;
-    let id = app.instances[0].schedule(&app.stores, COUPON, &three).await.expect("it can be scheduled");
+    let id = app.instances[0].schedule(COUPON, &three).await.expect("it can be scheduled");
     let ann = &crowd[0];
 
     let first = claim_nth(client, ann, "1").await;
@@ -140,7 +140,7 @@ async fn a_user_claims_up_to_the_limit_and_an_nth_claim_is_never_taken_twice() {
     let list = client.list(&ann.user.name.to_string(), &ann.token).await.json();
     assert_eq!((&list["data"][0]["count"], &list["data"][1]), (&json!(3), &json!(null)), "{list}");
 
-    app.instances[0].reschedule(&app.stores, id, |terms| terms.buy_limit = 1).await.expect("it can be changed");
+    app.instances[0].reschedule(id, |terms| terms.buy_limit = 1).await.expect("it can be changed");
     let lowered = claim(client, ann).await;
     assert_eq!((lowered.result(), proof(&lowered).nth), ("already-claimed", 3), "the latest, though above the limit");
     assert_eq!(claim(client, &crowd[1]).await.result(), "claimed");
@@ -161,7 +161,7 @@ async fn one_user_on_many_connections_never_passes_his_limit() {
     let (app, crowd) = shop(1_000, 1).await;
     let mut seven = terms(-10, 600);
     seven.buy_limit = 7;
-    app.instances[0].schedule(&app.stores, COUPON, &seven).await.expect("it can be scheduled");
+    app.instances[0].schedule(COUPON, &seven).await.expect("it can be scheduled");
     let mut tasks = JoinSet::new();
     for n in 0..60 {
         let (client, ann) = (app.instances[n % 2].client.clone(), crowd[0].clone());
@@ -182,7 +182,7 @@ async fn activities_that_follow_each_other_sell_without_a_gap() {
         let mut terms = terms(0, 1);
         let second = |at: i64| u64::try_from(at).expect("after 1970");
         terms.window = couponrush::domain::Window::new(second(from), second(to)).expect("a window");
-        ids.push(app.instances[0].schedule(&app.stores, COUPON, &terms).await.expect("it can be scheduled"));
+        ids.push(app.instances[0].schedule(COUPON, &terms).await.expect("it can be scheduled"));
     }
     let mut crowd = crowd.iter();
     let mut sold = BTreeMap::new();
@@ -209,7 +209,7 @@ async fn no_second_sells_more_than_the_quota_even_when_redis_is_lost_in_it() {
     let (app, crowd) = shop(1_000, 1_000).await;
     let mut slow = terms(-10, 600);
     slow.speed = 20;
-    app.instances[0].schedule(&app.stores, COUPON, &slow).await.expect("it can be scheduled");
+    app.instances[0].schedule(COUPON, &slow).await.expect("it can be scheduled");
     let deadline = Instant::now() + Duration::from_secs(5);
     let mut tasks = JoinSet::new();
     for lane in 0..8 {
@@ -247,7 +247,7 @@ async fn a_share_of_attempts_is_let_through_without_bias() {
     let (app, crowd) = shop(10_000, 1_000).await;
     let mut third = terms(-10, 600);
     third.buy_rate = Rate::new(0.3).expect("a rate");
-    app.instances[0].schedule(&app.stores, COUPON, &third).await.expect("it can be scheduled");
+    app.instances[0].schedule(COUPON, &third).await.expect("it can be scheduled");
     let mut claimed = 0;
     for customer in &crowd {
         claimed += i32::from(claim(app.client(), customer).await.result() == "claimed");
@@ -266,18 +266,18 @@ async fn terms_that_cannot_be_are_refused_and_change_nothing() {
         let at = now.window.start();
         Terms { window: Window::new(at + from, at + to).expect("a window"), ..now.clone() }
     };
-    let first = one.schedule(&app.stores, COUPON, &terms(100, 200)).await.expect("it can be scheduled");
+    let first = one.schedule(COUPON, &terms(100, 200)).await.expect("it can be scheduled");
     let mut large = terms(300, 400);
     large.total = 11;
-    let refused = one.schedule(&app.stores, COUPON, &large).await;
+    let refused = one.schedule(COUPON, &large).await;
     assert!(matches!(refused, Err(ScheduleError::TotalAboveAmount)), "{refused:?}");
-    let refused = one.schedule(&app.stores, COUPON, &terms(150, 300)).await;
+    let refused = one.schedule(COUPON, &terms(150, 300)).await;
     assert!(matches!(refused, Err(ScheduleError::Overlaps(other)) if other == first), "{refused:?}");
-    let refused = one.schedule(&app.stores, CouponId(99), &terms(1, 2)).await;
+    let refused = one.schedule(CouponId(99), &terms(1, 2)).await;
     assert!(matches!(refused, Err(ScheduleError::NoSuchCoupon)), "{refused:?}");
-    let touching = one.schedule(&app.stores, COUPON, &terms(200, 300)).await.expect("edges may touch");
+    let touching = one.schedule(COUPON, &terms(200, 300)).await.expect("edges may touch");
     let overlapping = terms(199, 300);
-    let refused = one.reschedule(&app.stores, touching, |of| of.window = overlapping.window).await;
+    let refused = one.reschedule(touching, |of| of.window = overlapping.window).await;
     assert!(matches!(refused, Err(ScheduleError::Overlaps(_))), "{refused:?}");
     assert_eq!(app.stores.number("SELECT COUNT(*) FROM activities WHERE revision = 1").await, 2);
 }

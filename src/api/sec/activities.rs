@@ -90,10 +90,10 @@ pub async fn create_activity(
     worker: web::Data<Worker>,
     payload: web::Payload,
 ) -> Result<HttpResponse, SecError> {
-    let Worker { shared, link, .. } = &**worker;
+    let Worker { shared, .. } = &**worker;
     let user = saler(&request, shared)?;
     let (product, terms) = parse_new(&Parameters::of_body(payload, shared.body).await?)?;
-    let id = shared.scheduling.create(link, &user, product, &terms).await?;
+    let id = shared.scheduling.create(&user, product, &terms).await?;
     Ok(success(Made { activity_id: id.0 }))
 }
 
@@ -121,7 +121,7 @@ pub async fn update_activity(
     worker: web::Data<Worker>,
     payload: web::Payload,
 ) -> Result<HttpResponse, SecError> {
-    let Worker { shared, link, .. } = &**worker;
+    let Worker { shared, .. } = &**worker;
     let user = saler(&request, shared)?;
     let sent = Parameters::of_body(payload, shared.body).await?;
     let id = ActivityId(sent.required("activity_id")?.number(1..=u32::MAX)?);
@@ -134,7 +134,7 @@ pub async fn update_activity(
     if let Some(product) = product {
         stays_with(shared, &user, id, CouponId(product)).await?;
     }
-    shared.scheduling.update(link, &user, id, |terms| wanted.over(terms).map_err(SecError::from)).await?;
+    shared.scheduling.update(&user, id, |terms| wanted.over(terms).map_err(SecError::from)).await?;
     Ok(success(Made { activity_id: id.0 }))
 }
 

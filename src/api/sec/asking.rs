@@ -14,7 +14,7 @@ use super::{Shared, parameters};
 use crate::api::session::session;
 use crate::auth::{SKEW_SECONDS_MAX, SignedForm, SignedRequest};
 use crate::domain::{Kind, UserId};
-use crate::kv::{Connection, Link};
+use crate::kv::{KvError, Link};
 
 const AUTH_SIGN: &str = "authsign";
 /// Lifetime of a nonce. A time up to the allowed skew in the future stays valid until the skew after it.
@@ -92,7 +92,7 @@ impl Asking {
     ///
     /// # Errors
     /// 1003 for a repeated request, 1009 if Redis cannot be asked.
-    pub async fn once(&self, shared: &Shared, connection: &Connection) -> Result<(), SecError> {
+    pub async fn once(&self, shared: &Shared) -> Result<(), SecError> {
         let Some(nonce) = self.nonce else { return Ok(()) };
         let mut cmd = redis::cmd("SET");
         cmd.arg(shared.claiming.stock.keys().nonce(self.customer, nonce))
@@ -100,11 +100,15 @@ impl Asking {
             .arg("NX")
             .arg("EX")
             .arg(NONCE_SECONDS);
-        match connection.call(&cmd, shared.claiming.wait).await {
+        let noted = async {
+            let calls = shared.pool.get_within(shared.claiming.wait).await?;
+            calls.call(&cmd, shared.claiming.wait).await
+        };
+        match noted.await {
             Ok(Value::Okay) => Ok(()),
             Ok(_) => Err(SecError::new(SaleCode::NotVerified, "nance: it has been used before.")),
-            Err(error) => {
-                log::warn!("signed form: storing a nonce failed: {}", crate::error_chain(&error));
+            Err::<_, KvError>(error) => {
+                log::warn!("a signed request could not be noted: {}", crate::error_chain(&error));
                 Err(SecError::new(SaleCode::Unavailable, "Not available at the moment. Nothing was bought; sign anew."))
             }
         }

@@ -35,10 +35,10 @@ pub async fn create_product(
     worker: web::Data<Worker>,
     payload: web::Payload,
 ) -> Result<HttpResponse, SecError> {
-    let Worker { shared, link, .. } = &**worker;
+    let Worker { shared, .. } = &**worker;
     let saler = saler(&request, shared)?;
     let new = parse(&Parameters::of_body(payload, shared.body).await?)?;
-    let id = shared.publishing.create(link, &saler, &new, shared.saler_coupons_max).await?;
+    let id = shared.publishing.create(&saler, &new, shared.saler_coupons_max).await?;
     Ok(success(Made { product_id: id.0 }))
 }
 

@@ -54,7 +54,7 @@ async fn an_activity_that_an_operator_puts_under_a_new_id_is_made() {
     let put_at = sale.etcd.put("activities/77", &value.to_string()).await;
     sale.every_instance_answers("claimed", SOON).await;
     assert_eq!(sale.etcd_revision(ActivityId(77)).await, put_at);
-    let next = sale.app.instances[1].schedule(&sale.app.stores, COUPON, &terms(3_000, 4_000)).await;
+    let next = sale.app.instances[1].schedule(COUPON, &terms(3_000, 4_000)).await;
     assert_eq!(next.expect("there is room"), ActivityId(78));
 }
 
@@ -116,7 +116,7 @@ async fn what_is_changed_through_the_service_is_put_over_what_etcd_has() {
     assert_eq!(value, expected);
     sale.etcd.put(&key(id), "not JSON").await;
     let two = &sale.app.instances[1];
-    two.reschedule(&sale.app.stores, id, |terms| terms.status = Status::SoldOut).await.expect("it can be changed");
+    two.reschedule(id, |terms| terms.status = Status::SoldOut).await.expect("it can be changed");
     eventually("etcd has it", || async { sale.is_noted(id).await }).await;
     assert_eq!(sale.value(id).await["status"], 2);
     let revisions = sale.column(id, "revision").await;
@@ -132,8 +132,8 @@ async fn what_ended_long_ago_is_taken_away_and_what_ended_a_day_ago_is_not_put()
     let value = sale.value(id).await;
     let [old, recent] = [(-4 * day, -3 * day), (-3 * day, -day - 60)].map(|(from, to)| terms(from, to));
     let instance = &sale.app.instances[0];
-    let over = instance.schedule(&sale.app.stores, COUPON, &recent).await.expect("it can be scheduled");
-    instance.reschedule(&sale.app.stores, id, |terms| *terms = old).await.expect("it can be changed");
+    let over = instance.schedule(COUPON, &recent).await.expect("it can be scheduled");
+    instance.reschedule(id, |terms| *terms = old).await.expect("it can be changed");
     // As if etcd had got it when it was new.
     let put_at = sale.etcd.get(&key(id)).await.expect("etcd has it").1;
     sale.app.stores.execute(&format!("UPDATE activities SET etcd_revision = {put_at} WHERE id = {id}")).await;

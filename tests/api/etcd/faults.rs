@@ -19,7 +19,7 @@ async fn a_sale_goes_on_while_etcd_is_away_and_changes_reach_it_afterwards() {
     sale.every_instance_has_etcd("down").await;
     assert_eq!(sale.results().await, ["claimed", "claimed"]);
     let one = &sale.app.instances[0];
-    one.reschedule(&sale.app.stores, id, |terms| terms.buy_limit = 3).await.expect("it can be changed");
+    one.reschedule(id, |terms| terms.buy_limit = 3).await.expect("it can be changed");
     assert!(one.ops.is_ready().await);
     sale.app.start_another().await;
     assert_eq!(sale.results().await, ["claimed", "claimed", "claimed"], "etcd is not waited for at the start");

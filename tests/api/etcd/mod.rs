@@ -39,7 +39,7 @@ impl Sale {
 
     /// Makes an activity and waits until etcd has it.
     async fn schedule(&self, terms: &Terms) -> ActivityId {
-        let made = self.app.instances[0].schedule(&self.app.stores, COUPON, terms).await;
+        let made = self.app.instances[0].schedule(COUPON, terms).await;
         let id = made.expect("it can be scheduled");
         eventually("etcd has the activity", || async { self.is_noted(id).await }).await;
         id

@@ -9,7 +9,7 @@ use couponrush::{now_ms, now_seconds};
 use serde_json::json;
 
 use super::{Sale, key};
-use crate::helpers::{DEADLINE, link, terms};
+use crate::helpers::{DEADLINE, terms};
 
 /// A sale whose one instance does not follow etcd; the steps of a mirror are taken by the test.
 struct Stepped {
@@ -30,10 +30,9 @@ impl Stepped {
         let state = Arc::new(State::default());
         let watcher = Watcher::new(sale.etcd.etcd().await, Arc::clone(&state.etcd));
         let scheduling = sale.app.instances[0].shared.scheduling.clone();
-        let (link, _) = link(&sale.app.stores).await;
         let settings = Arc::clone(&sale.app.instances[0].shared.admission.settings);
         let etcd = sale.etcd.etcd().await;
-        let mirroring = Mirroring::new(etcd, (scheduling, settings), link, Arc::clone(&state), 1_000);
+        let mirroring = Mirroring::new(etcd, (scheduling, settings), Arc::clone(&state), 1_000);
         let mut stepped = Self { sale, mirroring, watcher, state };
         assert!(matches!(stepped.take_next().await, Notice::Listing(_)));
         assert_eq!((stepped.report().adopted, stepped.report().waiting), (0, 0));
@@ -86,7 +85,7 @@ async fn a_change_through_the_service_that_etcd_lacks_is_put_over_a_later_edit_a
     let sale = &stepped.sale;
     for id in [edited, deleted] {
         let change = |terms: &mut couponrush::domain::Terms| terms.buy_limit = 3;
-        sale.app.instances[0].reschedule(&sale.app.stores, id, change).await.expect("it can be changed");
+        sale.app.instances[0].reschedule(id, change).await.expect("it can be changed");
     }
     sale.edit(edited, &json!({"status": 1})).await;
     sale.etcd.delete(&key(deleted)).await;
@@ -125,7 +124,7 @@ async fn a_listing_that_is_older_than_what_another_instance_noted_does_not_mean_
     // Another instance changes the row, puts it and notes that, after this listing was read.
     let sale = &stepped.sale;
     let change = |terms: &mut couponrush::domain::Terms| terms.status = Status::SoldOut;
-    sale.app.instances[0].reschedule(&sale.app.stores, id, change).await.expect("it can be changed");
+    sale.app.instances[0].reschedule(id, change).await.expect("it can be changed");
     stepped.repair().await;
     assert!(stepped.sale.is_noted(id).await);
     let noted = stepped.sale.etcd_revision(id).await;

@@ -32,7 +32,7 @@ pub use ports::free_address;
 pub use process::{Serving, audit, signal};
 pub use raw::{RawAnswer, RawConnection, raw};
 pub use redis_server::RedisServer;
-pub use sales::{link, terms};
+pub use sales::terms;
 pub use stores::Stores;
 
 /// How long a state may take to come about.
@@ -115,8 +115,8 @@ impl TestApp {
 
     /// What the invariants have to say about the stores.
     pub async fn audit(&self) -> Report {
-        let connection = self.stores.connection().await;
-        let audit = Audit { db: self.stores.db.clone(), connection, keys: self.stores.keys(), shard: SHARD };
+        let pool = self.stores.pool();
+        let audit = Audit { db: self.stores.db.clone(), pool, keys: self.stores.keys(), shard: SHARD };
         audit.run(false).await.expect("the stores can be audited")
     }
 }

@@ -1,16 +1,11 @@
 //! Activities, made and changed as the service does it, without HTTP.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use couponrush::domain::{
     ActivityId, ActivityName, CouponId, Kind, Rate, Status, Terms, User, UserId, UserName, Window,
 };
-use couponrush::kv::{Link, LinkConfig};
 use couponrush::scheduling::ScheduleError;
-use tokio_util::sync::CancellationToken;
 
-use super::{Instance, Stores, now_seconds};
+use super::{Instance, now_seconds};
 
 /// Terms of an activity from `from` to `to`, in seconds from now, that refuses nobody meanwhile.
 pub fn terms(from: i64, to: i64) -> Terms {
@@ -28,48 +23,22 @@ pub fn terms(from: i64, to: i64) -> Terms {
 
 impl Instance {
     /// Makes an activity of a coupon.
-    pub async fn schedule(
-        &self,
-        stores: &Stores,
-        coupon: CouponId,
-        terms: &Terms,
-    ) -> Result<ActivityId, ScheduleError> {
-        let (link, stop) = link(stores).await;
-        let made = self.shared.scheduling.create(&link, &admin(), coupon, terms).await;
-        stop.cancel();
-        made
+    pub async fn schedule(&self, coupon: CouponId, terms: &Terms) -> Result<ActivityId, ScheduleError> {
+        self.shared.scheduling.create(&admin(), coupon, terms).await
     }
 
     /// Changes an activity.
-    pub async fn reschedule(
-        &self,
-        stores: &Stores,
-        id: ActivityId,
-        change: impl FnOnce(&mut Terms),
-    ) -> Result<(), ScheduleError> {
-        let (link, stop) = link(stores).await;
+    pub async fn reschedule(&self, id: ActivityId, change: impl FnOnce(&mut Terms)) -> Result<(), ScheduleError> {
         let changed = |terms: &Terms| {
             let mut terms = terms.clone();
             change(&mut terms);
             Ok::<_, ScheduleError>(terms)
         };
-        let result = self.shared.scheduling.update(&link, &admin(), id, changed).await;
-        stop.cancel();
-        result
+        self.shared.scheduling.update(&admin(), id, changed).await
     }
 }
 
 fn admin() -> User {
     let name = UserName::parse("root".to_owned()).expect("a name");
     User { id: UserId(u64::MAX), name, kind: Kind::Admin }
-}
-
-/// A connection to Redis of its own, until it is told to stop.
-pub async fn link(stores: &Stores) -> (Arc<Link>, CancellationToken) {
-    let config = LinkConfig::new(&stores.redis_url).expect("the URL is good");
-    let (link, stop) = (Arc::new(Link::new(config)), CancellationToken::new());
-    let (kept, stopped) = (Arc::clone(&link), stop.clone());
-    tokio::spawn(async move { kept.keep(stopped).await });
-    link.connected(Duration::from_secs(5)).await;
-    (link, stop)
 }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use couponrush::app::SHARD;
+use couponrush::app::{SHARD, redis_pool};
 use couponrush::db::{Db, Limits, shards};
-use couponrush::kv::{Connection, LinkConfig, Live};
+use couponrush::kv::{Connection, LinkConfig, Live, Pool};
 use couponrush::stock::Stock;
 use diesel::sql_types::{Bigint, Text};
 use diesel_async::{AsyncConnection, AsyncMysqlConnection, RunQueryDsl, SimpleAsyncConnection};
@@ -123,6 +123,11 @@ impl Stores {
     pub async fn connection(&self) -> Connection {
         let config = LinkConfig::new(&self.redis_url).expect("the URL is good");
         Connection::open(&config).await.expect("Redis answers")
+    }
+
+    /// A pool of connections to Redis as the service and the commands have one.
+    pub fn pool(&self) -> Pool {
+        redis_pool(&LinkConfig::new(&self.redis_url).expect("the URL is good"))
     }
 
     /// The loading that the shard's row names.

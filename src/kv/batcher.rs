@@ -1,0 +1,140 @@
+//! Attempts at units, batched: attempts of the same moment leave as one call of the claim script.
+//!
+//! The work of Redis for one call, besides the attempts themselves, is then done once for many. Under load that is more than
+//! half of its work. A batch writes a question once for all attempts that ask it, because every argument costs Redis a part of a
+//! microsecond.
+//!
+//! Writers of the channel: handlers. Reader: the batcher of the connection, on the same thread. An attempt that is still in
+//! the channel when the connection ends was not sent. An attempt of a batch that brings no reply may have been made.
+
+mod arguments;
+
+use futures_util::FutureExt;
+use redis::{RedisError, Value};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use super::{Calls, KvError};
+
+pub use arguments::{ActivityArguments, ClaimArguments, ClaimQuestion};
+
+/// Attempts of one call at most: Redis does nothing else meanwhile.
+pub const BATCH_ATTEMPTS_MAX: usize = 32;
+/// Batches of one connection that may wait for their replies.
+pub(super) const BATCHES_IN_FLIGHT_MAX: usize = 64;
+/// Attempts of one connection that may wait for a batch.
+pub(super) const ATTEMPTS_WAITING_MAX: usize = 4_096;
+
+/// An attempt in the channel, and the place of its answer.
+pub(super) struct WaitingAttempt {
+    pub(super) arguments: ClaimArguments,
+    pub(super) answer: oneshot::Sender<Result<String, KvError>>,
+}
+
+/// Sends what comes through the channel, in batches, until the connection ends or nobody can send any more.
+pub(super) async fn run_batcher(calls: Calls, mut attempts: mpsc::Receiver<WaitingAttempt>, ended: CancellationToken) {
+    // After a panic the connection is of no more use.
+    let _ends = ended.clone().drop_guard();
+    let mut taken = Vec::with_capacity(BATCH_ATTEMPTS_MAX);
+    let mut batches = JoinSet::new();
+    ended.run_until_cancelled(send_batches(&calls, &mut attempts, &mut taken, &mut batches)).await;
+    attempts.close();
+    while let Ok(attempt) = attempts.try_recv() {
+        taken.push(attempt);
+    }
+    for WaitingAttempt { answer, .. } in taken {
+        // The caller may have given up.
+        let _ = answer.send(Err(KvError::NotConnected));
+    }
+    while let Some(batch) = batches.join_next().await {
+        finish(batch);
+    }
+}
+
+async fn send_batches(
+    calls: &Calls,
+    attempts: &mut mpsc::Receiver<WaitingAttempt>,
+    taken: &mut Vec<WaitingAttempt>,
+    batches: &mut JoinSet<()>,
+) {
+    loop {
+        while batches.len() >= BATCHES_IN_FLIGHT_MAX
+            && let Some(batch) = batches.join_next().await
+        {
+            finish(batch);
+        }
+        while let Some(batch) = batches.try_join_next() {
+            finish(batch);
+        }
+        if taken.is_empty() {
+            if attempts.recv_many(taken, BATCH_ATTEMPTS_MAX).await == 0 {
+                return;
+            }
+            // Handlers that are ready now get their turn first, so that their attempts join this batch.
+            if taken.len() < BATCH_ATTEMPTS_MAX {
+                tokio::task::yield_now().await;
+            }
+        }
+        let room = BATCH_ATTEMPTS_MAX - taken.len();
+        if room > 0 {
+            let _ = attempts.recv_many(taken, room).now_or_never();
+        }
+        // Nobody waits for these any more, and nothing of them was sent.
+        taken.retain(|attempt| !attempt.answer.is_closed());
+        let Some(first) = taken.first() else { continue };
+        // Around a recovery there may be attempts under two loadings of the shard.
+        let same = taken.iter().take_while(|attempt| attempt.arguments.live == first.arguments.live).count();
+        let batch: Vec<WaitingAttempt> = taken.drain(..same).collect();
+        batches.spawn(send_batch(calls.clone(), batch));
+    }
+}
+
+/// A batch does not panic and is not aborted. If it does panic, so does the batcher.
+fn finish(batch: Result<(), JoinError>) {
+    if let Err(error) = batch
+        && let Ok(panic) = error.try_into_panic()
+    {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+async fn send_batch(calls: Calls, batch: Vec<WaitingAttempt>) {
+    let cmd = arguments::claim_call(&batch);
+    let replies = match calls.send_script(&cmd).await {
+        Ok(Value::Array(replies)) if replies.len() == batch.len() => replies.into_iter().map(read_reply).collect(),
+        Ok(_) => batch.iter().map(|_| Err(KvError::Unreadable)).collect(),
+        Err(error) => same_for_all(&error, batch.len()),
+    };
+    for (WaitingAttempt { answer, .. }, reply) in batch.into_iter().zip(replies) {
+        // The caller may have given up.
+        let _ = answer.send(reply);
+    }
+}
+
+/// The reply to one attempt, which may be an error of its own.
+fn read_reply(reply: Value) -> Result<String, KvError> {
+    match reply {
+        Value::BulkString(bytes) => String::from_utf8(bytes).map_err(|_| KvError::Unreadable),
+        Value::ServerError(error) => Err(RedisError::from(error).into()),
+        _ => Err(KvError::Unreadable),
+    }
+}
+
+/// The error of a whole batch, once for each attempt.
+fn same_for_all(error: &KvError, attempts: usize) -> Vec<Result<String, KvError>> {
+    let copy = || match error {
+        KvError::NotConnected => KvError::NotConnected,
+        KvError::Unreachable(cause) => KvError::Unreachable(cause.clone()),
+        KvError::Full => KvError::Full,
+        KvError::Refused(cause) => KvError::Refused(cause.clone()),
+        KvError::TimedOut => KvError::TimedOut,
+        KvError::Lost => KvError::Lost,
+        KvError::Unknown(cause) => KvError::Unknown(cause.clone()),
+        KvError::Unreadable => KvError::Unreadable,
+    };
+    (0..attempts).map(|_| Err(copy())).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,161 @@
+//! A pool of connections to the Redis process of one shard, for all work but claims, lists and recovery.
+//!
+//! The pool knows the process that the shard was last live at. It gives out no connection to another process: a new connection
+//! is compared when it is made, and connections of an earlier process are dropped when they are about to be used again. Only
+//! making a connection costs a round trip for it.
+
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use deadpool_redis::{Hook, HookError, Manager, PoolError, Runtime, TimeoutType, Timeouts};
+use tokio_util::sync::CancellationToken;
+
+use super::address::{LinkConfig, crate_settings};
+use super::calls::{Server, run_id};
+use super::{Calls, KvError};
+
+/// How old the measurement of the server's clock may be.
+const CLOCK_AGE: Duration = Duration::from_secs(1);
+
+/// Bounds of a pool.
+#[derive(Debug, Clone, Copy)]
+pub struct PoolLimits {
+    pub connections_max: usize,
+    /// How long a caller waits for a connection at most, with everything that is done for it.
+    pub wait: Duration,
+    /// How long making a connection may take, and proving that a used one still works.
+    pub create_wait: Duration,
+    pub recycle_wait: Duration,
+}
+
+/// Connections to the Redis process of one shard. Cloning shares them.
+#[derive(Clone)]
+pub struct Pool {
+    pool: deadpool_redis::Pool,
+    wait: Duration,
+    process: Arc<Mutex<KnownProcess>>,
+    server: Arc<Server>,
+    /// Never cancelled: the pool drops connections that have ended.
+    ended: CancellationToken,
+}
+
+/// [`Calls`] over a connection of the pool, which gets it back when this is dropped.
+pub struct PooledCalls {
+    calls: Calls,
+    _place: deadpool_redis::Connection,
+}
+
+/// The process that the pool's connections lead to.
+struct KnownProcess {
+    /// Empty until the first connection is made.
+    run_id: String,
+    /// Connections made before this moment lead to an earlier process.
+    since: Instant,
+}
+
+impl Pool {
+    pub fn new(config: &LinkConfig, limits: PoolLimits) -> Self {
+        let process = Arc::new(Mutex::new(KnownProcess { run_id: String::new(), since: Instant::now() }));
+        let manager = Manager::new_with_config(config.info().clone(), crate_settings());
+        let timeouts =
+            Timeouts { wait: Some(limits.wait), create: Some(limits.create_wait), recycle: Some(limits.recycle_wait) };
+        let pool = deadpool_redis::Pool::builder(manager.expect("the address was parsed before"))
+            .max_size(limits.connections_max)
+            .timeouts(timeouts)
+            .runtime(Runtime::Tokio1)
+            .post_create(compare_new(&process))
+            .pre_recycle(compare_used(&process))
+            .build()
+            .expect("a pool with a runtime can have timeouts");
+        let (server, ended) = (Arc::new(Server::new(config.times())), CancellationToken::new());
+        Self { pool, wait: limits.wait, process, server, ended }
+    }
+
+    /// A connection that has just answered.
+    ///
+    /// # Errors
+    /// [`KvError`]; nothing has happened.
+    pub async fn get(&self) -> Result<PooledCalls, KvError> {
+        self.get_within(self.wait).await
+    }
+
+    /// The same for a caller who waits for less than the pool's own limit.
+    ///
+    /// # Errors
+    /// As [`Pool::get`].
+    pub async fn get_within(&self, wait: Duration) -> Result<PooledCalls, KvError> {
+        tokio::time::timeout(wait, self.take()).await.unwrap_or(Err(KvError::Full))
+    }
+
+    async fn take(&self) -> Result<PooledCalls, KvError> {
+        let place = self.pool.get().await.map_err(|error| match error {
+            PoolError::Timeout(TimeoutType::Wait) => KvError::Full,
+            PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => {
+                KvError::Unreachable(error)
+            }
+            _ => KvError::NotConnected,
+        })?;
+        let calls = Calls::new((*place).clone(), Arc::clone(&self.server), self.ended.clone());
+        if !self.server.knows_the_time(CLOCK_AGE) {
+            calls.measure_clock().await.map_err(|_| KvError::NotConnected)?;
+        }
+        Ok(PooledCalls { calls, _place: place })
+    }
+
+    /// Leads to the process `run_id` from now on: the shard is live there.
+    pub fn follow(&self, run_id: &str) {
+        let mut process = lock(&self.process);
+        if process.run_id != run_id {
+            *process = KnownProcess { run_id: run_id.to_owned(), since: Instant::now() };
+            self.server.forget_the_time();
+        }
+    }
+
+    /// The process that the pool leads to; empty before its first connection.
+    pub fn run_id(&self) -> String {
+        lock(&self.process).run_id.clone()
+    }
+}
+
+impl Deref for PooledCalls {
+    type Target = Calls;
+
+    fn deref(&self) -> &Calls {
+        &self.calls
+    }
+}
+
+/// Asks a new connection for its process. The first one names the process, until [`Pool::follow`] names another.
+fn compare_new(process: &Arc<Mutex<KnownProcess>>) -> Hook {
+    let process = Arc::clone(process);
+    Hook::async_fn(move |redis, _| {
+        let process = Arc::clone(&process);
+        Box::pin(async move {
+            let info = redis::cmd("INFO").arg("server").query_async(redis).await.map_err(HookError::Backend)?;
+            let unreadable = || HookError::message("the server does not say which process it is");
+            let run_id = run_id(&info).ok_or_else(unreadable)?;
+            let mut process = lock(&process);
+            if process.run_id.is_empty() {
+                process.run_id = run_id;
+            } else if process.run_id != run_id {
+                return Err(HookError::message("another Redis process answers"));
+            }
+            Ok(())
+        })
+    })
+}
+
+/// Drops a connection that was made, and compared, before the shard was live at another process.
+fn compare_used(process: &Arc<Mutex<KnownProcess>>) -> Hook {
+    let process = Arc::clone(process);
+    Hook::sync_fn(move |_, metrics| {
+        let is_earlier = metrics.created < lock(&process).since;
+        if is_earlier { Err(HookError::message("it leads to an earlier Redis process")) } else { Ok(()) }
+    })
+}
+
+/// A lock that a panic has poisoned is used all the same: a process is written whole.
+fn lock(process: &Mutex<KnownProcess>) -> MutexGuard<'_, KnownProcess> {
+    process.lock().unwrap_or_else(PoisonError::into_inner)
+}
