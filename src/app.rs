@@ -1,10 +1,11 @@
-//! Builds the program and runs it until it is stopped: the order of starting and stopping, in one place.
+//! Builds the program and runs it until it is stopped. The order of starting and stopping is defined here.
 //!
-//! Start: bind, connect, migrate ([`Application::build`]); then the background tasks, the operators' listener, and, once the
-//! gate has opened for the first time, the users' ([`Application::run_until_stopped`]).
+//! [`Application::build`] binds, connects and migrates. [`Application::run_until_stopped`] starts the background tasks
+//! and the operators' listener. The users' listener follows when the gate has opened for the first time.
 //!
-//! Stop: the listeners finish their requests, then the ledger its claims, each with a deadline, then the other tasks end.
-//! What the ledger leaves is in the outbox. Nothing in Redis is ever flushed.
+//! A stop has the reverse order. The listeners finish their requests, the ledger stores its claims, and the remaining
+//! tasks end. Requests and ledger have a deadline each. Claims that the ledger could not store remain in the outbox.
+//! Nothing in Redis is ever flushed.
 
 mod assembly;
 mod parts;
@@ -42,48 +43,48 @@ use stopping::drain;
 
 pub use parts::{open_db, open_etcd, passwords, redis_pool, signers};
 
-/// The only shard there is.
+/// The name of the only shard.
 pub const SHARD: &str = "s0";
 
-/// Why the program does not start, in a sentence for whoever started it.
+/// The reason for a failed start, as a sentence for the terminal.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error(transparent)]
     Secrets(#[from] SecretsError),
-    #[error("COUPONRUSH_REDIS_URL: it must be redis://:password@host:port/db or redis+unix:///path ({0})")]
+    #[error("COUPONRUSH_REDIS_URL must be redis://:password@host:port/db or redis+unix:///path ({0})")]
     RedisUrl(String),
-    #[error("COUPONRUSH_MYSQL_URL: it must be mysql://user:password@host:port/database")]
+    #[error("COUPONRUSH_MYSQL_URL must be mysql://user:password@host:port/database")]
     MysqlUrl,
-    #[error("COUPONRUSH_ETCD_ENDPOINTS: each must be http://host:port")]
+    #[error("COUPONRUSH_ETCD_ENDPOINTS must be a list of http://host:port, separated by commas")]
     EtcdEndpoints,
-    #[error("{0}: cannot listen on {1}")]
+    #[error("cannot listen on {1} ({0})")]
     Bind(&'static str, SocketAddr, #[source] io::Error),
-    #[error("MySQL cannot be reached (COUPONRUSH_MYSQL_URL)")]
+    #[error("MySQL could not be reached at COUPONRUSH_MYSQL_URL")]
     Mysql(#[source] DbError),
-    #[error("Redis cannot be reached (COUPONRUSH_REDIS_URL)")]
+    #[error("Redis could not be reached at COUPONRUSH_REDIS_URL")]
     Redis(#[source] KvError),
-    #[error("the database cannot be brought to this version")]
+    #[error("the database could not be migrated to the version of this program")]
     Migrate(#[source] MigrateError),
-    #[error("activities cannot be read")]
+    #[error("activities could not be read from MySQL")]
     Activities(#[source] DbError),
-    #[error("revoked tokens cannot be read")]
+    #[error("revoked tokens could not be read from MySQL")]
     Revocations(#[source] DbError),
-    #[error("limits, switches and blocks cannot be read")]
+    #[error("limits, switches and blocks could not be read from MySQL")]
     Admission(#[source] DbError),
-    #[error("passwords cannot be hashed")]
+    #[error("passwords could not be hashed")]
     Passwords(#[source] HashError),
 }
 
-/// Why the program ended other than by being stopped.
+/// The reason for an end without a stop signal.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    #[error("serving failed")]
+    #[error("the HTTP server failed")]
     Serve(#[source] io::Error),
     #[error("a background task failed")]
     Task(#[source] JoinError),
 }
 
-/// The program, connected and bound, not yet accepting.
+/// The program, connected and bound, but not accepting connections yet.
 pub struct Application {
     shared: web::Data<Shared>,
     link: Arc<Link>,
@@ -98,7 +99,7 @@ pub struct Application {
     workers: usize,
 }
 
-/// What is there once everything outside the program has been found in order.
+/// The configuration and connections of a checked environment.
 struct Ground {
     redis: LinkConfig,
     pool: Pool,
@@ -113,15 +114,15 @@ struct Ground {
     revocations: Revocations,
     passwords: Passwords,
     admission: Admission,
-    /// What is unsafe about Redis and MySQL.
+    /// Unsafe settings of Redis and MySQL, a sentence for each.
     warnings: Vec<String>,
 }
 
 impl Application {
-    /// Validates everything, binds, waits for Redis and MySQL, and migrates.
+    /// Validates the settings, binds both ports, waits for Redis and MySQL, and migrates the database.
     ///
     /// # Errors
-    /// [`StartError`].
+    /// Returns a [`StartError`] for the first step that fails.
     pub async fn build(args: &ServeArgs) -> Result<Self, StartError> {
         let (tokens, claim_tokens) = signers(&args.tokens)?;
         let signed_form = parts::signed_form(args.sign_secret.as_deref())?;
@@ -173,27 +174,28 @@ impl Application {
         Ok(assembly::assemble(args, ground))
     }
 
-    /// Where users are served.
+    /// The bound address of the users' listener.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
-    /// Where operators are.
+    /// The bound address of the operators' listener.
     pub fn ops_address(&self) -> io::Result<SocketAddr> {
         self.ops_listener.local_addr()
     }
 
-    /// What the handlers share.
+    /// The state shared by all handlers.
     pub fn shared(&self) -> web::Data<Shared> {
         self.shared.clone()
     }
 
-    /// Serves until `stop`, then stops in order.
+    /// Serves until `stop` is cancelled, then stops in order.
     ///
     /// # Errors
-    /// [`RunError`]: the program ended by itself.
+    /// Returns a [`RunError`] if the program ended without a stop signal.
     pub async fn run_until_stopped(self, stop: CancellationToken) -> Result<(), RunError> {
-        // Cancelled when everything that hands claims over has stopped; and when the claims are stored too.
+        // `intake_over` is cancelled when no more claims can reach the ledger. `all_over` is cancelled when the claims
+        // are stored, too.
         let (intake_over, all_over) = (CancellationToken::new(), CancellationToken::new());
         let abandon = self.persister.abandon().clone();
         let mut persister = tokio::spawn(self.persister.run(self.channel, intake_over.clone()));
@@ -208,7 +210,7 @@ impl Application {
         tasks.spawn(self.shared.publishing.clone().repair(all_over.clone()));
         let refusals = Arc::clone(&self.shared.claiming.refusals);
         tasks.spawn(refusals.watch(self.shared.pool.clone(), all_over.clone()));
-        // Its viewers leave before the requests are waited for.
+        // The viewers' streams end before the open requests are waited for.
         let events = Arc::clone(&self.shared.events);
         tasks.spawn(events.watch(self.shared.pool.clone(), stop.clone(), all_over.clone()));
         tasks.spawn(Arc::clone(&self.shared.claiming.activities).watch(all_over.clone()));
@@ -231,17 +233,17 @@ impl Application {
         let result = tokio::select! {
             result = served => result,
             Some(ended) = tasks.join_next() => Err(ended.err().map_or_else(unexpected_end, RunError::Task)),
-            // Without it nothing is stored; what is answered is in the outbox.
+            // Without the persister no claim is stored. Answered claims are safe in the outbox.
             ended = &mut persister => return Err(ended.err().map_or_else(unexpected_end, RunError::Task)),
         };
-        log::info!("stopping: storing what the ledger has");
+        log::info!("stopping: storing the claims of the ledger");
         intake_over.cancel();
         drain(persister, &abandon, &self.shared).await.map_err(RunError::Task)?;
 
         gate.close(Reason::Stopping);
         let (instance, process) = &self.instance;
         if let Err(error) = instances::leave(&self.shared.db, instance, process).await {
-            log::warn!("stopping: this instance's row stays behind: {error}");
+            log::warn!("stopping: the row of this instance could not be removed from MySQL: {error}");
         }
         all_over.cancel();
         while let Some(ended) = tasks.join_next().await {
@@ -254,10 +256,10 @@ impl Application {
 }
 
 fn unexpected_end() -> RunError {
-    RunError::Serve(io::Error::other("a background task ended by itself"))
+    RunError::Serve(io::Error::other("a background task ended unexpectedly"))
 }
 
-/// Tries until it works or the deadline has passed; says once that it waits.
+/// Repeats `attempt` until it succeeds or the deadline has passed. The first failure is logged.
 async fn wait_for<T, E: std::error::Error + 'static, F: Future<Output = Result<T, E>>>(
     what: &str,
     deadline: Instant,

@@ -1,15 +1,15 @@
-//! The web pages and what they load, as `build.rs` has put them into the program: nothing is read from a disk.
+//! The web pages and their assets, embedded into the program by `build.rs`. No file is read at run time.
 //!
-//! Deliberately knows nothing of HTTP: how they are sent is `api/pages.rs`.
+//! The module knows nothing about HTTP. `api/pages.rs` sends the files.
 
-/// A file in each form that it is sent in.
+/// A file in each content encoding.
 #[derive(Debug)]
 pub struct Asset {
-    /// Where it is served. An asset's name holds the hash of its content, and so never means anything else; a page's does
-    /// not.
+    /// The path of the file. An asset's path contains the hash of the content, so a path always serves the same bytes.
+    /// A page's path has no hash.
     pub url: &'static str,
     pub media_type: &'static str,
-    /// Weak, because it is the same for every form.
+    /// A weak ETag, shared by all encodings.
     pub etag: &'static str,
     pub identity: &'static [u8],
     pub gzip: &'static [u8],
@@ -18,7 +18,7 @@ pub struct Asset {
 
 include!(concat!(env!("OUT_DIR"), "/assets.rs"));
 
-/// The asset at `url`; `None` where there is none of that content.
+/// The asset at `url`, or `None` if no asset has the path.
 pub fn find(url: &str) -> Option<&'static Asset> {
     ASSETS.binary_search_by(|asset| asset.url.cmp(url)).ok().map(|place| &ASSETS[place])
 }
@@ -26,7 +26,7 @@ pub fn find(url: &str) -> Option<&'static Asset> {
 /// The page at `url`.
 ///
 /// # Panics
-/// Where `static/` has no such page.
+/// Panics if `static/` has no page of this name.
 pub fn page(url: &str) -> &'static Asset {
     PAGES.iter().find(|page| page.url == url).unwrap_or_else(|| panic!("static has no page {url}"))
 }

@@ -1,15 +1,17 @@
-//! Named points at which a test lets the program die, as a power cut would: no destructor runs, nothing is flushed. Or stand
-//! still, until somebody sends it SIGCONT.
+//! Named points where a test kills or freezes the program.
 //!
-//! They exist under the feature `crash-points` only, which tests turn on and no release has; without it a point is nothing.
-//! With it, `COUPONRUSH_CRASH_AT=NAME:N` ends the process when it passes the point NAME for the Nth time, and
-//! `COUPONRUSH_STOP_AT=NAME:N` stops it there.
+//! A kill is as abrupt as a power cut: no destructor runs and no buffer is flushed. A frozen program continues at
+//! SIGCONT.
+//!
+//! The points exist only with the feature `crash-points`. Tests enable the feature, releases never do. Without the
+//! feature a point has no effect. `COUPONRUSH_CRASH_AT=NAME:N` aborts the process at the Nth passing of the point NAME.
+//! `COUPONRUSH_STOP_AT=NAME:N` freezes the process instead.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// The points that are armed, and how many passings are left. Read once: a process dies once.
+/// The armed points and the number of passings left. The variables are read once, because a process dies once.
 static CRASH: LazyLock<Option<Armed>> = LazyLock::new(|| Armed::parse(&std::env::var("COUPONRUSH_CRASH_AT").ok()?));
 static STOP: LazyLock<Option<Armed>> = LazyLock::new(|| Armed::parse(&std::env::var("COUPONRUSH_STOP_AT").ok()?));
 
@@ -18,21 +20,22 @@ struct Armed {
     left: AtomicU64,
 }
 
-/// Passes the point `name`: nothing, unless a test has armed it.
+/// Passes the point `name`. Has no effect unless a test has armed the point.
 #[inline]
 pub fn point(name: &str) {
     if !cfg!(feature = "crash-points") {
         return;
     }
     if CRASH.as_ref().is_some_and(|armed| armed.is_last(name)) {
-        log::error!("crash: dies at {name}, as a test wants it");
+        log::error!("crash: aborting at {name} by COUPONRUSH_CRASH_AT");
         std::process::abort();
     }
     if STOP.as_ref().is_some_and(|armed| armed.is_last(name)) {
-        log::error!("crash: stops at {name}, as a test wants it");
+        log::error!("crash: freezing at {name} by COUPONRUSH_STOP_AT");
         let stop = format!("kill -STOP {}", std::process::id());
         let _ = std::process::Command::new("sh").args(["-c", &stop]).status();
-        // The kernel stops a process when it next runs the thread that it chose for the signal; until then others go on.
+        // The kernel stops a process only when the signalled thread is next scheduled. Until then the threads keep
+        // running.
         std::thread::sleep(Duration::from_secs(1));
     }
 }
@@ -43,7 +46,7 @@ impl Armed {
         Some(Self { name: name.to_owned(), left: AtomicU64::new(left.parse().ok()?) })
     }
 
-    /// Whether this passing is the one to die at.
+    /// Counts a passing of the armed point, and returns `true` for the last.
     fn is_last(&self, name: &str) -> bool {
         name == self.name && self.left.fetch_sub(1, Ordering::SeqCst) == 1
     }

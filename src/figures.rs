@@ -1,79 +1,81 @@
-//! Figures that are counted while the service runs, cheaply enough for every claim: atomic additions, no lock, nothing
-//! allocated.
+//! Counters and histograms, cheap enough for every claim: atomic additions, no lock, no allocation.
 //!
-//! Who counts owns his figures; `api` shows them. Deliberately knows nothing of how they are written down.
+//! Each module owns its metrics, and `api` publishes them. The output format is not known to this module.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// Upper edges in microseconds, from a call in memory to one that was given up. 75 and 150 ms are what an attempt's answer
-/// is late after, and what it waits for.
+/// Bucket bounds of durations in microseconds, from a call in memory to an abandoned call. 75 ms is the target latency
+/// of an attempt, and 150 ms the timeout.
 const TIMES_US: [u64; 12] =
     [100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 75_000, 150_000, 1_000_000, 10_000_000];
-/// Upper edges of how many there are in a batch.
+/// Bucket bounds of batch sizes.
 const SIZES: [u64; 9] = [1, 10, 50, 100, 250, 500, 1_000, 2_000, 4_000];
 
-/// Threads that count apart; there are rarely more workers. Others share a copy with somebody, which costs time alone.
+/// Number of copies of a counter. Workers rarely outnumber the copies. Additional threads share a copy, at a cost in
+/// time only.
 const COPIES: usize = 8;
 
-/// Counters of which each thread has a copy of its own: between two cores that count in the same one its memory goes to and
-/// fro, and takes a quarter of a microsecond each time where they are far from each other.
+/// Counters with a copy for each thread.
+///
+/// Two cores pass a cache line back and forth if both update a shared counter. Between distant cores every pass takes a
+/// quarter of a microsecond.
 pub struct Apart<T>([Padded<T>; COPIES]);
 
-/// Alone on a line of memory and on the one that is fetched with it.
+/// Occupies a separate cache line, and the adjacent line prefetched by the CPU.
 #[repr(align(128))]
 struct Padded<T>(T);
 
 impl<T> Apart<T> {
-    /// Copies of what `make` makes.
+    /// Creates each copy with `make`.
     pub fn new(make: impl Fn() -> T) -> Self {
         Self(std::array::from_fn(|_| Padded(make())))
     }
 
-    /// The copy that this thread counts in.
+    /// The copy of the current thread.
     pub fn mine(&self) -> &T {
         static THREADS: AtomicUsize = AtomicUsize::new(0);
         thread_local! { static PLACE: usize = THREADS.fetch_add(1, Ordering::Relaxed) % COPIES; }
         &self.0[PLACE.with(|place| *place)].0
     }
 
-    /// The sum over all copies of one of their counters.
+    /// The sum of a counter over all copies.
     pub fn sum(&self, counter: impl Fn(&T) -> &AtomicU64) -> u64 {
         self.0.iter().map(|copy| counter(&copy.0).load(Ordering::Relaxed)).sum()
     }
 }
 
-/// How often something came out how large.
+/// A histogram of durations or sizes.
 pub struct Histogram {
     edges: &'static [u64],
     copies: Apart<Sizes>,
-    /// How many of what is counted make one of what is shown.
+    /// Counted units in a published unit, for example microseconds in a second.
     per_unit: f64,
 }
 
 #[derive(Default)]
 struct Sizes {
-    /// One more than edges: the last that is used is for what lies above all of them.
+    /// A count for every bucket, and a last count for values above all bounds.
     counts: [AtomicU64; TIMES_US.len() + 1],
     sum: AtomicU64,
 }
 
-/// A histogram at one moment.
+/// A snapshot of a histogram.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Distribution {
-    /// Upper edges, and how many were not above each.
+    /// Bucket bounds with the number of values up to the bound.
     pub up_to: Vec<(f64, u64)>,
     pub count: u64,
     pub sum: f64,
 }
 
 impl Histogram {
-    /// Of times, shown in seconds.
+    /// A histogram of durations, published in seconds.
     pub fn of_times() -> Self {
         Self::new(&TIMES_US, 1_000_000.0)
     }
 
-    /// Of sizes of batches.
+    /// A histogram of batch sizes.
     pub fn of_sizes() -> Self {
         Self::new(&SIZES, 1.0)
     }
@@ -82,7 +84,7 @@ impl Histogram {
         Self { edges, copies: Apart::new(Sizes::default), per_unit }
     }
 
-    /// Counts something of that size.
+    /// Counts a value.
     pub fn note(&self, size: u64) {
         let place = self.edges.iter().position(|edge| size <= *edge).unwrap_or(self.edges.len());
         let mine = self.copies.mine();
@@ -90,14 +92,14 @@ impl Histogram {
         mine.sum.fetch_add(size, Ordering::Relaxed);
     }
 
-    /// Counts something that took so long.
+    /// Counts a duration.
     pub fn note_time(&self, took: Duration) {
         self.note(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
     }
 
-    /// What it holds now. While others count, one of them may be in the sum and not yet in the count, or the other way
-    /// round.
-    #[expect(clippy::cast_precision_loss, reason = "a figure for people: 53 bits of it are enough")]
+    /// The current values. Updates are not atomic as a whole. A value added at the same time may be missing from the
+    /// sum or from the count.
+    #[expect(clippy::cast_precision_loss, reason = "53 bits are enough for a published figure")]
     pub fn distribution(&self) -> Distribution {
         let mut count = 0;
         let mut up_to = Vec::with_capacity(self.edges.len());

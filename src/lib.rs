@@ -1,6 +1,6 @@
-//! A flash-sale coupon server: nothing lost, nothing oversold, whatever dies.
+//! A flash-sale coupon server, built to survive crashes without losing or overselling a claim.
 //!
-//! `docs/ARCHITECTURE.md` walks a claim through these files. Imports point one way:
+//! `docs/ARCHITECTURE.md` follows a claim through the source files. Imports have a single direction:
 //! `app -> api -> claiming -> {gate, stock, ledger} -> {kv, db} -> domain`, `recovery` beside `claiming`, `auth` beside
 //! `gate`, `etcd` beside `db`.
 
@@ -33,7 +33,7 @@ pub mod refusals;
 pub mod scheduling;
 pub mod stock;
 
-/// An error and its causes, in one line for the log or the terminal.
+/// Joins an error and its causes into a single line for the log or the terminal.
 pub fn error_chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -48,13 +48,13 @@ pub fn error_chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// The clock, in ms since 1970; 0 where it is set before.
+/// The system time in ms since 1970. Returns 0 for a clock set before 1970.
 pub fn now_ms() -> u64 {
     let elapsed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The clock, in whole seconds since 1970.
+/// The system time in whole seconds since 1970.
 pub fn now_seconds() -> u64 {
     now_ms() / 1_000
 }

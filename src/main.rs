@@ -1,4 +1,4 @@
-//! Parses, runs one command, and says in a sentence what went wrong.
+//! Parses the command line, runs one command, and reports an error in one sentence.
 
 use std::process::ExitCode;
 
@@ -30,7 +30,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// A setting that is missing or malformed is one sentence and exit 1, as every other reason not to start.
+/// Reports a missing or malformed setting in one sentence and exits with 1, as for every failed start.
 fn refuse(error: &clap::Error) -> ExitCode {
     match bad_setting(error) {
         Some(sentence) => {
@@ -72,7 +72,7 @@ async fn serve(args: &ServeArgs) -> Result<(), Failure> {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    log::info!("asked to stop");
+    log::info!("stopping: a signal was received");
     asked.cancel();
     Ok(running.await?)
 }

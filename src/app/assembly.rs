@@ -1,4 +1,4 @@
-//! The parts of the service, put together; nothing runs yet.
+//! Builds the parts of the service. No part runs yet.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use crate::refusals::Refusals;
 use crate::scheduling::Scheduling;
 use crate::stock::Stock;
 
-/// What most parts share.
+/// Parts shared by most others.
 struct Common {
     db: Db,
     /// Recovery's own; health looks at it.
@@ -39,12 +39,12 @@ struct Common {
     outbox: Outbox,
     progress: Arc<Progress>,
     mirror: Arc<State>,
-    /// This instance, as `instances` names it, and this run of it.
+    /// The name of the instance in `instances`, and the random id of the process.
     instance: String,
     process: String,
 }
 
-/// Puts the parts together.
+/// Builds all parts of the service.
 pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
     let fits = |number: u32| usize::try_from(number).expect("a u32 fits");
     let (ledger, channel) = Ledger::new(fits(args.backlog_max));
@@ -185,7 +185,7 @@ impl Common {
     }
 }
 
-/// `instances` names a process by where it can be found: its host and its address there.
+/// The name of this process in `instances`, made of host name and bound address.
 fn instance_name(listener: &TcpListener, asked: SocketAddr) -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let address = listener.local_addr().unwrap_or(asked);

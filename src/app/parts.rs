@@ -1,4 +1,4 @@
-//! Parts that the service and the commands build alike.
+//! Parts built alike by the service and by the commands.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use crate::gate::{self, Admission, AttemptLimits, Blacklist, BlacklistLimits, Se
 use crate::kv::{LinkConfig, Pool, PoolLimits};
 use crate::now_seconds;
 
-/// The signers of users' tokens and of claim tokens.
+/// The signers of session tokens and of claim tokens.
 ///
 /// # Errors
-/// [`SecretsError`], a sentence that names the setting.
+/// Returns a [`SecretsError`] with a sentence that names the setting.
 pub fn signers(args: &TokenArgs) -> Result<(UserTokens, ClaimTokens), SecretsError> {
     let secrets = Secrets::parse("COUPONRUSH_JWT_SECRET", &args.jwt_secret)?;
     let claim_secrets = match &args.claim_secret {
@@ -25,10 +25,10 @@ pub fn signers(args: &TokenArgs) -> Result<(UserTokens, ClaimTokens), SecretsErr
     Ok((UserTokens::new(&secrets, args.token_seconds.into()), ClaimTokens::new(&claim_secrets)))
 }
 
-/// The signer of the signed form; `None` where `secret` is absent or empty, which is off.
+/// The signer of the signed form. An absent or empty `secret` switches the form off and gives `None`.
 ///
 /// # Errors
-/// [`SecretsError`], a sentence that names the setting.
+/// Returns a [`SecretsError`] with a sentence that names the setting.
 pub fn signed_form(secret: Option<&str>) -> Result<Option<SignedForm>, SecretsError> {
     let secret = secret.filter(|secret| !secret.is_empty());
     let secrets = secret.map(|secret| Secrets::parse("COUPONRUSH_SIGN_SECRET", secret)).transpose()?;
@@ -46,10 +46,10 @@ pub fn redis_pool(redis: &LinkConfig) -> Pool {
     Pool::new(redis, limits)
 }
 
-/// The pool of connections to MySQL for a command or the service.
+/// The connection pool to MySQL, not connected yet.
 ///
 /// # Errors
-/// [`StartError::MysqlUrl`].
+/// Returns [`StartError::MysqlUrl`] if `url` is not a URL of a MySQL database.
 pub fn open_db(url: &str) -> Result<Db, StartError> {
     let limits = Limits {
         connections_max: config::DB_CONNECTIONS_MAX,
@@ -62,7 +62,7 @@ pub fn open_db(url: &str) -> Result<Db, StartError> {
     Db::new(url, limits).map_err(|_| StartError::MysqlUrl)
 }
 
-/// What the driver would complain of only when it connects, which is waited for.
+/// Rejects URLs that the driver would reject only when connecting. A start would retry such a URL until the deadline.
 fn names_a_database(url: &str) -> bool {
     let Some((server, name)) = url.strip_prefix("mysql://").and_then(|rest| rest.split_once('/')) else { return false };
     let host = server.rsplit_once('@').map_or(server, |(_, host)| host);
@@ -70,10 +70,10 @@ fn names_a_database(url: &str) -> bool {
     !name.is_empty() && !host.is_empty() && port.is_none_or(|port| port.parse::<u16>().is_ok())
 }
 
-/// Hashes passwords, `parallel` at once.
+/// A password hasher that computes `parallel` hashes at the same time.
 ///
 /// # Errors
-/// [`StartError::Passwords`].
+/// Returns [`StartError::Passwords`] if the hasher cannot be built.
 pub fn passwords(parallel: NonZeroUsize) -> Result<Passwords, StartError> {
     let limits = PasswordLimits {
         queue_max: config::HASH_QUEUE_MAX,
@@ -84,10 +84,10 @@ pub fn passwords(parallel: NonZeroUsize) -> Result<Passwords, StartError> {
     Passwords::new(limits, parallel).map_err(StartError::Passwords)
 }
 
-/// The client of etcd; `None` where none is configured.
+/// The etcd client, or `None` if no endpoints are configured.
 ///
 /// # Errors
-/// [`StartError::EtcdEndpoints`].
+/// Returns [`StartError::EtcdEndpoints`] if an endpoint is not `http://host:port`.
 pub async fn open_etcd(args: &EtcdArgs) -> Result<Option<Etcd>, StartError> {
     let endpoints = args.etcd_endpoints.split(',').map(str::trim).filter(|endpoint| !endpoint.is_empty());
     let endpoints: Vec<String> = endpoints.map(str::to_owned).collect();
@@ -107,17 +107,17 @@ pub async fn open_etcd(args: &EtcdArgs) -> Result<Option<Etcd>, StartError> {
     Etcd::new(config).await.map(Some).map_err(|_| StartError::EtcdEndpoints)
 }
 
-/// What the client would complain of only when it connects, which is not waited for.
+/// Rejects endpoints that the client would reject only when connecting. The start does not wait for etcd.
 fn names_a_member(endpoint: &str) -> bool {
     let address = endpoint.strip_prefix("http://").map(|address| address.trim_end_matches('/'));
     let parts = address.and_then(|address| address.rsplit_once(':'));
     parts.is_some_and(|(host, port)| !host.is_empty() && !host.contains('/') && port.parse::<u16>().is_ok())
 }
 
-/// Who is let in, with the limits, switches and blocks that MySQL has.
+/// Admission with the limits, switches and blocks stored in MySQL.
 ///
 /// # Errors
-/// [`DbError`]
+/// Returns a [`DbError`] if MySQL cannot be read.
 pub(super) async fn admission(args: &AdmissionArgs, db: &Db) -> Result<Admission, DbError> {
     let defaults = gate::Limits {
         user_per_second: args.user_per_second,

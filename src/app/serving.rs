@@ -1,4 +1,4 @@
-//! The two listeners: users' and operators'.
+//! The listeners for users and for operators.
 
 use std::convert::Infallible;
 use std::io;
@@ -17,7 +17,7 @@ use crate::directory::KnownCoupons;
 use crate::gate::Gate;
 use crate::kv::{Link, LinkConfig};
 
-/// Listens, and accepts nothing yet.
+/// Binds a listening socket. No connection is accepted yet.
 pub(super) fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
     let bound = || {
         let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
@@ -30,19 +30,19 @@ pub(super) fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpList
     bound().map_err(|error| StartError::Bind(setting, address, error))
 }
 
-/// Returns once the gate has opened for the first time, or at `stop`.
+/// Waits until the gate has opened for the first time, or until `stop`. Logs the delay every 5 s.
 pub(super) async fn until_open(gate: &Gate, stop: &CancellationToken) {
     let mut said = Instant::now();
     while gate.live().is_err() && !stop.is_cancelled() {
         tokio::time::sleep(Duration::from_millis(10)).await;
         if said.elapsed() > Duration::from_secs(5) {
-            log::info!("not serving yet: Redis is being compared with MySQL");
+            log::info!("not serving users yet: comparing Redis with MySQL");
             said = Instant::now();
         }
     }
 }
 
-/// Serves users until `stop`; the workers' connections to Redis stay until `over`.
+/// Serves users until `stop`. The workers keep their connections to Redis until `over`.
 pub(super) fn serve(
     listener: TcpListener,
     shared: web::Data<Shared>,
@@ -52,7 +52,8 @@ pub(super) fn serve(
     over: CancellationToken,
 ) -> io::Result<actix_web::dev::Server> {
     let server = HttpServer::new(move || {
-        // Once in each worker thread: a connection to Redis that is driven there, until the last request is answered.
+        // Runs once per worker thread. The worker's connection to Redis is driven by that thread until the last request
+        // is answered.
         let link = Arc::new(Link::new(redis.clone()));
         let (kept, over) = (Arc::clone(&link), over.clone());
         actix_web::rt::spawn(async move { kept.keep(over).await });
@@ -77,7 +78,8 @@ pub(super) fn serve(
         .run())
 }
 
-/// A worker accepts once its connection is made, so that the first requests find it; or, where Redis is away, after a while.
+/// Waits until the worker's connection to Redis is ready, so the first requests can use the connection. If Redis is
+/// away the worker starts after [`config::WORKER_CONNECT_WAIT`].
 async fn connected(link: Arc<Link>) -> Result<(), Infallible> {
     let deadline = Instant::now() + config::WORKER_CONNECT_WAIT;
     while link.connection().is_err() && Instant::now() < deadline {

@@ -1,4 +1,4 @@
-//! What is left at a stop: the claims that the ledger still has in its hands.
+//! At the end of a stop, waits until the ledger has stored its claims.
 
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -6,7 +6,10 @@ use tokio_util::sync::CancellationToken;
 use crate::api::Shared;
 use crate::config;
 
-/// Waits for the ledger: up to its deadline where the outbox holds what is left, otherwise as long as it takes.
+/// Waits for the ledger.
+///
+/// Claims that are also in the outbox may be left there when the deadline has passed. If Redis has lost the outbox, the
+/// wait continues until MySQL has stored every claim.
 pub(super) async fn drain(
     persister: JoinHandle<usize>,
     abandon: &CancellationToken,
@@ -17,8 +20,8 @@ pub(super) async fn drain(
         tokio::select! {
             left = &mut persister => {
                 match left? {
-                    0 => log::info!("stopping: the ledger has stored everything"),
-                    left => log::warn!("stopping: {left} claims are left in the outbox; the next sweep or start stores them"),
+                    0 => log::info!("stopping: all claims are stored"),
+                    left => log::warn!("stopping: {left} claims are left in the outbox, the next sweep or start stores them"),
                 }
                 return Ok(());
             }
@@ -27,7 +30,7 @@ pub(super) async fn drain(
                     abandon.cancel();
                 } else {
                     log::warn!(
-                        "stopping: Redis no longer holds the claims that are left; waiting for MySQL to take {} of them",
+                        "stopping: Redis has lost the outbox, waiting for MySQL to store {} claims",
                         shared.claiming.ledger.unsettled()
                     );
                 }
@@ -36,7 +39,8 @@ pub(super) async fn drain(
     }
 }
 
-/// Whether Redis is still the loading that the claims which are left were made in.
+/// Whether Redis still holds the loading in which the remaining claims were granted. An unreachable Redis counts as a
+/// loss.
 async fn outbox_holds_them(shared: &Shared) -> bool {
     let Ok(live) = shared.claiming.gate.live() else { return false };
     let Ok(calls) = shared.pool.get().await else { return false };

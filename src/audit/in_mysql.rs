@@ -1,4 +1,4 @@
-//! What MySQL's tables must hold by themselves.
+//! Invariants that the tables of MySQL must satisfy without a look at Redis.
 
 use diesel::prelude::*;
 use diesel::sql_types::{Bigint, Integer, Text, Unsigned};
@@ -6,7 +6,7 @@ use diesel_async::RunQueryDsl;
 
 use super::{Audit, AuditError, Look};
 
-/// A coupon with what `claims` has of it.
+/// A coupon with the count and the highest seq of its claims.
 #[derive(Debug, Clone, QueryableByName)]
 pub(super) struct CouponRow {
     #[diesel(sql_type = Unsigned<Bigint>)]
@@ -30,7 +30,7 @@ const COUPON_ROWS: &str = "SELECT c.id, c.amount, c.left_count, COUNT(k.seq) AS 
     FROM coupons c LEFT JOIN claims k ON k.coupon_id = c.id \
     GROUP BY c.id, c.amount, c.left_count, c.revision, c.published_revision ORDER BY c.id";
 
-/// Rows that must not exist: a query that gives one text a row, and what such a row means.
+/// Forbidden rows, as the violated invariant, a query for the names of the rows, and the meaning of a row.
 const FORBIDDEN: [(&str, &str, &str); 3] = [
     (
         "I3 no phantom",
@@ -52,7 +52,7 @@ const FORBIDDEN: [(&str, &str, &str); 3] = [
 ];
 
 impl Audit {
-    /// Checks the tables by themselves; gives back each coupon as it was, for comparing with Redis.
+    /// Checks the tables. Returns every coupon as it was read, for the comparison with Redis.
     pub(super) async fn check_rows(&self, look: &mut Look) -> Result<Vec<CouponRow>, AuditError> {
         let rows = self.read_rows().await?;
         for row in &rows {

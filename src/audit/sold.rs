@@ -1,4 +1,4 @@
-//! What activities have sold: in Redis, against MySQL and the outbox.
+//! Compares the claims sold by activities in Redis with MySQL and the outbox.
 
 use std::collections::HashMap;
 
@@ -10,11 +10,11 @@ use super::in_redis::{WAIT, read};
 use super::{Audit, AuditError, Look};
 use crate::domain::ActivityId;
 
-/// Claims by activity.
+/// The number of claims by activity id.
 pub(super) type Sold = HashMap<u32, u64>;
 
 impl Audit {
-    /// Rows of `claims` by activity; also of one that has none.
+    /// Counts the rows of `claims` by activity. Includes activities without claims, and claims of missing activities.
     pub(super) async fn count_sold(&self) -> Result<Sold, AuditError> {
         #[derive(QueryableByName)]
         struct Row {
@@ -33,7 +33,8 @@ impl Audit {
         Ok(rows.into_iter().map(|row| (row.activity_id, row.claims)).collect())
     }
 
-    /// What Redis has counted lies between the rows before it and the rows after it with what was on its way.
+    /// Checks the counts in Redis. A count must be at least the rows read before, and at most the rows read after plus
+    /// the claims that waited in the outbox.
     pub(super) async fn check_sold(&self, look: &mut Look, before: &Sold, waiting: &Sold) -> Result<(), AuditError> {
         let mut pipeline = redis::pipe();
         for id in before.keys() {

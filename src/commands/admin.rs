@@ -1,4 +1,4 @@
-//! `couponrush admin`
+//! `couponrush admin`: creates admins and sets passwords.
 
 use std::io::{BufRead, stdin};
 use std::num::NonZeroUsize;
@@ -9,37 +9,37 @@ use crate::db::{Db, DbError, users};
 use crate::domain::{Kind, NameError, Password, PasswordError, UserName};
 use crate::now_seconds;
 
-/// Why the command did nothing.
+/// The reason for a failed command. Unless the outcome in MySQL is unknown, the database is unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
     #[error(transparent)]
     Start(#[from] StartError),
-    #[error("the name does not do")]
+    #[error("the name is invalid")]
     Name(#[from] NameError),
-    #[error("the password (the first line of standard input) does not do")]
+    #[error("the password, the first line of standard input, is invalid")]
     Password(#[from] PasswordError),
-    #[error("standard input cannot be read")]
+    #[error("standard input could not be read")]
     Input(#[from] std::io::Error),
-    #[error("the password cannot be hashed")]
+    #[error("the password could not be hashed")]
     Hash(#[from] crate::auth::HashError),
-    #[error("a user of that name exists")]
+    #[error("a user of this name exists already")]
     NameTaken,
-    #[error("there is no user of that name")]
+    #[error("no user of this name exists")]
     NoSuchUser,
     #[error(transparent)]
     Db(DbError),
 }
 
-/// Makes an admin, or gives a user a new password.
+/// Creates an admin, or sets the password of a user.
 ///
 /// # Errors
-/// [`AdminError`].
+/// Returns an [`AdminError`].
 pub async fn run(command: AdminCommand) -> Result<(), AdminError> {
     match command {
         AdminCommand::Create { name, mysql } => {
             let (db, name, hash) = prepare(&mysql.mysql_url, name).await?;
             match users::insert(&db, &name, Kind::Admin, &hash).await {
-                Ok(()) => println!("made the admin {name}"),
+                Ok(()) => println!("created the admin {name}"),
                 Err(DbError::Duplicate { .. }) => return Err(AdminError::NameTaken),
                 Err(error) => return Err(AdminError::Db(error)),
             }
@@ -48,10 +48,10 @@ pub async fn run(command: AdminCommand) -> Result<(), AdminError> {
             let (db, name, hash) = prepare(&mysql.mysql_url, name).await?;
             let account = users::find_by_name(&db, &name).await.map_err(AdminError::Db)?;
             let account = account.ok_or(AdminError::NoSuchUser)?;
-            // Whatever the service's setting, no token lasts longer.
+            // Upper bound of every session token's lifetime, for any configuration of the service.
             let expires_at = now_seconds() + u64::from(TOKEN_SECONDS_MAX);
             users::set_hash(&db, account.user.id, &hash, expires_at).await.map_err(AdminError::Db)?;
-            println!("{name} has a new password; earlier tokens stop working within a second");
+            println!("{name} has a new password. Earlier tokens stop working within a second.");
         }
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! `couponrush audit`
+//! `couponrush audit`: checks the invariants on a live system.
 
 use std::process::ExitCode;
 
@@ -7,7 +7,7 @@ use crate::audit::{Audit, AuditError};
 use crate::config::AuditArgs;
 use crate::kv::{Keys, LinkConfig};
 
-/// Why the audit could say nothing.
+/// The reason for an incomplete audit.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
     #[error(transparent)]
@@ -16,10 +16,10 @@ pub enum CommandError {
     Audit(#[from] AuditError),
 }
 
-/// Prints what was found; success only where the invariants hold.
+/// Prints the violations. The exit code reports success only if every invariant holds.
 ///
 /// # Errors
-/// [`CommandError`].
+/// Returns a [`CommandError`] if the audit could not be completed.
 pub async fn run(args: &AuditArgs) -> Result<ExitCode, CommandError> {
     let redis = LinkConfig::new(&args.redis.redis_url).map_err(StartError::RedisUrl)?;
     let db = open_db(&args.mysql.mysql_url)?;

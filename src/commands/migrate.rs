@@ -1,13 +1,13 @@
-//! `couponrush migrate`
+//! `couponrush migrate`: migrates the database.
 
 use crate::app::{StartError, open_db};
 use crate::config::MysqlArgs;
 use crate::db::migrate::migrate;
 
-/// Brings the database to this version and says what was missing.
+/// Migrates the database to the version of this program and prints the migrations that ran.
 ///
 /// # Errors
-/// [`StartError`].
+/// Returns a [`StartError`] if MySQL cannot be reached or a migration fails.
 pub async fn run(args: &MysqlArgs) -> Result<(), StartError> {
     let db = open_db(&args.mysql_url)?;
     db.ping().await.map_err(StartError::Mysql)?;
@@ -16,7 +16,7 @@ pub async fn run(args: &MysqlArgs) -> Result<(), StartError> {
         println!("migrated: {name}");
     }
     if names.is_empty() {
-        println!("the database is of this version already");
+        println!("the database already has the version of this program");
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The commands beside `serve`.
+//! All commands but `serve`.
 
 pub mod admin;
 pub mod audit;

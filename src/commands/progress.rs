@@ -1,14 +1,14 @@
-//! How far a long command has come, on standard error: a bar on a terminal, else a plain line every few seconds.
+//! Progress of a long command on standard error: a bar on a terminal, otherwise a plain line every few seconds.
 
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// How long plain lines are apart at least.
+/// Shortest time between two plain lines.
 const LINES_APART: Duration = Duration::from_secs(5);
 
-/// Where progress is shown.
+/// The form of the progress display.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
     Bar,
@@ -16,7 +16,8 @@ pub enum Progress {
     Hidden,
 }
 
-/// One part of a command that counts up to a known total. Dropping it before [`Stage::finish`] leaves the bar as it is.
+/// A part of a command with a known number of steps. Dropping the stage before [`Stage::finish`] leaves the bar
+/// unfinished.
 pub struct Stage {
     progress: Progress,
     title: &'static str,
@@ -25,7 +26,7 @@ pub struct Stage {
 }
 
 impl Progress {
-    /// A bar where standard error is a terminal, plain lines where it is not.
+    /// A bar if standard error is a terminal, otherwise plain lines.
     pub fn on_stderr() -> Self {
         if std::io::stderr().is_terminal() { Self::Bar } else { Self::Lines }
     }
@@ -40,7 +41,7 @@ impl Progress {
         Stage { progress: self, title, bar, shown_at: Instant::now() }
     }
 
-    /// Shows a sentence between two parts.
+    /// Prints a sentence between two parts.
     pub fn say(self, sentence: &str) {
         match self {
             Self::Bar | Self::Lines => write_line(sentence),
@@ -50,7 +51,7 @@ impl Progress {
 }
 
 impl Stage {
-    /// Counts `steps` more.
+    /// Adds `steps` finished steps.
     pub fn advance(&mut self, steps: u64) {
         self.bar.inc(steps);
         if self.progress == Progress::Lines && self.shown_at.elapsed() >= LINES_APART {
@@ -60,7 +61,7 @@ impl Stage {
         }
     }
 
-    /// Ends the part with what was counted.
+    /// Ends the part and prints the final count.
     pub fn finish(self) {
         self.bar.finish();
         if self.progress == Progress::Lines {
@@ -73,13 +74,13 @@ impl Stage {
     }
 }
 
-/// That nobody reads is no reason to end a command.
+/// A closed standard error is no reason to end a command.
 fn write_line(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 fn style() -> ProgressStyle {
     const TEMPLATE: &str = "{msg:24} {wide_bar} {human_pos} of {human_len}, {per_sec}, {eta} left";
-    // A template that does not parse would be our own fault; the default shows the same numbers.
+    // A template error would be a bug. The default style shows the same numbers.
     ProgressStyle::with_template(TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_bar())
 }

@@ -1,7 +1,7 @@
-//! `couponrush seed`: salers, coupons and customers for load tests.
+//! `couponrush seed`: creates salers, coupons and customers for load tests.
 //!
-//! All users share one password hash, so that a million customers take seconds. Each run has a tag in its names, so that
-//! runs do not meet.
+//! All users share a single password hash, so a million customers take seconds. Names contain a random tag of the run,
+//! and the names of two runs never collide.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -24,34 +24,34 @@ use crate::kv::{Keys, KvError, LinkConfig, Live, Pool};
 use crate::now_seconds;
 use crate::stock::{Presence, Published, Stock, published};
 
-/// Rows of one statement.
+/// Rows in a statement.
 const BATCH: u32 = 5_000;
-/// Coupons published together.
+/// Coupons published in a batch.
 const PUBLISHED: i64 = 500;
 /// The password of all seeded users.
 const PASSWORD: &str = "seeded-password";
 
-/// Why seeding was cut short; what was made stays.
+/// The reason for a failed run. Rows created before the failure stay.
 #[derive(Debug, thiserror::Error)]
 pub enum SeedError {
     #[error(transparent)]
     Start(#[from] StartError),
-    #[error("the password cannot be hashed")]
+    #[error("the password could not be hashed")]
     Hash(#[from] crate::auth::HashError),
     #[error(transparent)]
     Db(#[from] DbError),
-    #[error("coupons cannot be published")]
+    #[error("the coupons could not be published to Redis")]
     Kv(#[from] KvError),
-    #[error("coupons cannot be published: Redis is being loaded; they can be claimed once it is")]
+    #[error("Redis is being loaded, and the coupons can be claimed only afterwards")]
     Recovering,
-    #[error("cannot write {0}")]
+    #[error("{0} could not be written")]
     Write(String, #[source] io::Error),
 }
 
-/// Makes what `args` says and writes `tokens.txt` and `coupons.txt`.
+/// Creates the rows described by `args` and writes `tokens.txt` and `coupons.txt`.
 ///
 /// # Errors
-/// [`SeedError`].
+/// Returns a [`SeedError`].
 pub async fn run(args: &SeedArgs) -> Result<(), SeedError> {
     let (tokens, _) = signers(&args.tokens).map_err(StartError::Secrets)?;
     let redis = LinkConfig::new(&args.redis.redis_url).map_err(StartError::RedisUrl)?;
@@ -62,7 +62,7 @@ pub async fn run(args: &SeedArgs) -> Result<(), SeedError> {
     migrate(&db).await.map_err(StartError::Migrate)?;
     std::fs::create_dir_all(&args.out).map_err(|error| SeedError::Write(args.out.display().to_string(), error))?;
 
-    let password = Password::parse(PASSWORD.to_owned()).expect("the constant is neither empty nor long");
+    let password = Password::parse(PASSWORD.to_owned()).expect("the constant is a valid password");
     let hash = passwords(NonZeroUsize::MIN)?.hash(&password).await?;
     let tag = format!("{:06x}", rand::random::<u32>() & 0xff_ffff);
     seed_coupons(args, &db, &pool, &tag, &hash).await?;
@@ -102,11 +102,12 @@ async fn seed_coupons(args: &SeedArgs, db: &Db, pool: &Pool, tag: &str, hash: &s
     }
 }
 
-/// Publishes the coupons after `after` where Redis is loaded; where it never was, the first start of the service does.
+/// Publishes the coupons after `after` if Redis is loaded. A Redis that was never loaded gets the coupons at the first
+/// start of the service.
 async fn publish(args: &SeedArgs, db: &Db, pool: &Pool, after: CouponId) -> Result<(), SeedError> {
     let row = shards::read(db, SHARD).await?;
     if row.run_id.is_empty() {
-        println!("Redis was never loaded: the coupons can be claimed as soon as the service has started");
+        println!("Redis was never loaded. The coupons can be claimed when the service has started.");
         return Ok(());
     }
     let live = Live::new(&pool.run_id(), row.epoch);
@@ -163,7 +164,7 @@ async fn seed_customers(args: &SeedArgs, db: &Db, tokens: &UserTokens, tag: &str
 }
 
 fn users(what: &str, tag: &str, numbers: std::ops::Range<u32>, kind: Kind) -> Vec<NewUser> {
-    let name = |n| UserName::parse(format!("{what}-{tag}-{n}")).expect("letters, digits and hyphens are a name");
+    let name = |n| UserName::parse(format!("{what}-{tag}-{n}")).expect("letters, digits and hyphens make a valid name");
     numbers.map(|n| NewUser { name: name(n), kind }).collect()
 }
 
@@ -173,7 +174,7 @@ fn create(dir: &Path, name: &str) -> Result<BufWriter<File>, SeedError> {
     Ok(BufWriter::new(file))
 }
 
-/// Redrawn in place on a terminal; silent elsewhere, but for the last line.
+/// A progress bar on a terminal. Elsewhere only the last line is printed.
 fn bar(what: &'static str, count: u64) -> ProgressBar {
     let style = ProgressStyle::with_template("{prefix:>10} {bar:30} {human_pos}/{human_len} {elapsed} ({per_sec})")
         .expect("the template is a constant");

@@ -13,21 +13,21 @@ use crate::domain::{
     Activity, ActivityId, ActivityName, CouponId, CouponName, Rate, Schedule, Status, Terms, UserId, UserName, Window,
 };
 
-/// An activity with what MySQL alone knows of it.
+/// An activity with the columns that only MySQL has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
     pub activity: Activity,
     pub revision: u64,
-    /// Of the etcd write that carries the row as it stands; 0: none does.
+    /// The revision of the etcd write that carries the current row. 0 if etcd lacks the row.
     pub etcd_revision: u64,
 }
 
 pub(super) type Row = (u32, u64, String, u64, u64, u32, u8, u32, u8, f64, u64, u64);
 
-/// An activity with its coupon's saler, name and revision of activities.
+/// An activity with the coupon's saler, name and activity revision.
 type ScheduleRow = (Row, String, String, u64);
 
-/// What an activity's owner states, as columns.
+/// The terms of an activity as columns.
 #[derive(Insertable, AsChangeset)]
 #[diesel(table_name = activities)]
 struct Columns<'a> {
@@ -56,7 +56,7 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// Adds an activity of a coupon whose row is locked; with `id`, as that one.
+/// Adds an activity to a coupon whose row is locked. The activity gets `id` if given, otherwise the next id.
 pub(crate) async fn insert(
     db: &Db,
     tx: &mut Transaction<'_>,
@@ -79,7 +79,7 @@ pub(crate) async fn insert(
     Ok(id.unwrap_or(ActivityId(made)))
 }
 
-/// Replaces the terms of an activity whose coupon's row is locked.
+/// Replaces the terms of an activity. The row of its coupon is locked.
 pub(crate) async fn update(
     db: &Db,
     tx: &mut Transaction<'_>,
@@ -107,10 +107,10 @@ pub(crate) async fn of_coupon(db: &Db, tx: &mut Transaction<'_>, coupon: CouponI
     rows.into_iter().map(stored).collect::<Result<_, _>>().map_err(DbError::before_commit)
 }
 
-/// The activity with this id, and the saler of its coupon; `None` where there is none.
+/// The activity with this id and the saler of its coupon, or `None`.
 ///
 /// # Errors
-/// [`DbError`]; reading changes nothing.
+/// Returns a [`DbError`].
 pub async fn find(db: &Db, id: ActivityId) -> Result<Option<(Stored, UserId)>, DbError> {
     let mut connection = db.connect().await?;
     let query = activities::table
@@ -122,10 +122,10 @@ pub async fn find(db: &Db, id: ActivityId) -> Result<Option<(Stored, UserId)>, D
     row.map(|(row, saler)| Ok((stored(row)?, UserId(saler)))).transpose()
 }
 
-/// Up to `count` activities, newest first, after `skip`; those of a saler's coupons, or all.
+/// Up to `count` activities after `skip`, newest first. With `saler`, only activities of the saler's coupons.
 ///
 /// # Errors
-/// [`DbError`]; reading changes nothing.
+/// Returns a [`DbError`].
 pub async fn newest(db: &Db, saler: Option<UserId>, skip: i64, count: i64) -> Result<Vec<Activity>, DbError> {
     let mut connection = db.connect().await?;
     let mut query = activities::table.inner_join(coupons::table).select(activities::all_columns).into_boxed();
@@ -137,10 +137,10 @@ pub async fn newest(db: &Db, saler: Option<UserId>, skip: i64, count: i64) -> Re
     rows.into_iter().map(|row| Ok(stored(row)?.activity)).collect()
 }
 
-/// The schedules of up to `count` coupons that have activities, in the order of their ids, from the one after `after`.
+/// The schedules of up to `count` coupons with activities, ordered by coupon id, after the coupon `after`.
 ///
 /// # Errors
-/// [`DbError`]; reading changes nothing.
+/// Returns a [`DbError`].
 pub async fn schedules(db: &Db, after: CouponId, count: i64) -> Result<Vec<Schedule>, DbError> {
     let mut connection = db.connect().await?;
     let ids = activities::table
@@ -153,19 +153,19 @@ pub async fn schedules(db: &Db, after: CouponId, count: i64) -> Result<Vec<Sched
     read_schedules(db, &mut connection, &ids).await
 }
 
-/// The schedule of a coupon; `None` where it has no activity.
+/// The schedule of a coupon, or `None` if the coupon has no activity.
 ///
 /// # Errors
-/// [`DbError`]; reading changes nothing.
+/// Returns a [`DbError`].
 pub async fn schedule(db: &Db, coupon: CouponId) -> Result<Option<Schedule>, DbError> {
     let mut connection = db.connect().await?;
     Ok(read_schedules(db, &mut connection, &[coupon.0]).await?.pop())
 }
 
-/// Coupons of which an activity has changed in the last `age`, and the revision of their activities.
+/// Coupons with an activity changed in the last `age`, and their activity revision.
 ///
 /// # Errors
-/// [`DbError`]; reading changes nothing.
+/// Returns a [`DbError`].
 pub async fn changed(db: &Db, age: Duration) -> Result<Vec<(CouponId, u64)>, DbError> {
     let mut connection = db.connect().await?;
     let recent = sql::<Bool>("activities.changed_at >= NOW(3) - INTERVAL ")
@@ -180,7 +180,7 @@ pub async fn changed(db: &Db, age: Duration) -> Result<Vec<(CouponId, u64)>, DbE
     Ok(rows.into_iter().map(|(coupon, revision)| (CouponId(coupon), revision)).collect())
 }
 
-/// How many claims of each activity of these coupons are stored.
+/// The number of stored claims of every activity of the coupons.
 pub(crate) async fn sold(db: &Db, coupons: &[CouponId]) -> Result<Vec<(ActivityId, u64)>, DbError> {
     #[derive(QueryableByName)]
     struct Sold {
@@ -200,7 +200,7 @@ pub(crate) async fn sold(db: &Db, coupons: &[CouponId]) -> Result<Vec<(ActivityI
     Ok(rows.into_iter().map(|row| (ActivityId(row.activity_id), row.claims)).collect())
 }
 
-/// In one statement, so that the activities and their revision belong together.
+/// Reads activities and revisions in one statement, so they are consistent.
 async fn read_schedules(db: &Db, connection: &mut super::Connection, ids: &[u64]) -> Result<Vec<Schedule>, DbError> {
     let query = activities::table
         .inner_join(coupons::table.inner_join(users::table))

@@ -1,7 +1,7 @@
-//! The table `blocks`: who is kept out. MySQL has the truth; instances keep a copy in memory.
+//! The table `blocks`: blocked users and addresses. MySQL decides, and instances keep a copy in memory.
 //!
-//! A block that is taken away stays as a row that has ended, so that the other instances find it among what is new, until
-//! [`delete_ended`]. Rows are stamped with MySQL's clock in UTC; ends are in seconds of the instances' clocks.
+//! A removed block stays as an ended row until [`delete_ended`], so the other instances find it among the recent rows.
+//! MySQL's UTC clock stamps the rows. Ends are in seconds of the instances' clocks.
 
 use diesel::prelude::*;
 use diesel::sql_types::{Bigint, Nullable, Text, Unsigned};
@@ -13,21 +13,21 @@ use crate::domain::{Address, Block, BlockReason, Subject, Until, UserId};
 
 type Number = Unsigned<Bigint>;
 
-/// What memory keeps of a row.
+/// The part of a row that is kept in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Known {
     pub subject: Subject,
     pub until: Until,
 }
 
-/// Some rows, and where the next ones begin; `None` where these were the last.
+/// A page of rows, and the position of its last row. `next` is `None` on the last page.
 #[derive(Debug)]
 pub struct Page {
     pub known: Vec<Known>,
     pub next: Option<Position>,
 }
 
-/// A row's place in the order of keys.
+/// The position of a row in the order of keys.
 #[derive(Debug, Clone)]
 pub struct Position {
     kind: String,
@@ -44,14 +44,14 @@ struct KnownRow {
     ends_at: Option<u64>,
 }
 
-/// A block that holds, with whom it is about.
+/// A block with the name of the blocked user or address.
 #[derive(Debug)]
 pub struct Listed {
     pub whom: Whom,
     pub block: Block,
 }
 
-/// Whom a block is about, as people know him.
+/// The blocked user by name, or the blocked address.
 #[derive(Debug)]
 pub enum Whom {
     User(String),
@@ -76,13 +76,13 @@ struct ListedRow {
     reason: String,
 }
 
-/// Which rows a read gives.
+/// The rows to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Since {
-    /// All that hold at this second, since 1970.
+    /// All blocks in force at this second since 1970.
     Ever { now_seconds: u64 },
-    /// All that were written in the last minute, those that have ended or were taken away too. A row is stamped when its
-    /// statement begins and seen once it is committed, at most 20 s later.
+    /// All rows written in the last minute, including ended and removed blocks. A row is stamped at the start of its
+    /// statement and visible after the commit, at most 20 s later.
     Lately,
 }
 
@@ -91,11 +91,11 @@ const HOLDING: &str = "SELECT kind, value, ends_at FROM blocks WHERE (ends_at IS
 const RECENT: &str = "SELECT kind, value, ends_at FROM blocks WHERE changed_at >= UTC_TIMESTAMP(3) - INTERVAL ? SECOND";
 const RECENT_SECONDS: u64 = 60;
 
-/// What an admin asks for replaces what is there.
+/// An admin's block replaces an existing block.
 const REPLACE: &str = "ON DUPLICATE KEY UPDATE since = VALUES(since), blocked_by = VALUES(blocked_by), \
     reason = VALUES(reason), changed_at = VALUES(changed_at), ends_at = VALUES(ends_at)";
-/// What happens by itself leaves a block alone that still holds. Assignments are made from left to right, so that the
-/// column they all look at comes last.
+/// An automatic block leaves a block in force unchanged. MySQL assigns from left to right, and all assignments read
+/// `ends_at`. Therefore `ends_at` is assigned last.
 const UNLESS_HOLDING: &str = "ON DUPLICATE KEY UPDATE \
     blocked_by = IF(ends_at <= VALUES(since), VALUES(blocked_by), blocked_by), \
     reason = IF(ends_at <= VALUES(since), VALUES(reason), reason), \
@@ -103,10 +103,10 @@ const UNLESS_HOLDING: &str = "ON DUPLICATE KEY UPDATE \
     changed_at = VALUES(changed_at), \
     ends_at = IF(ends_at <= VALUES(since), VALUES(ends_at), ends_at)";
 
-/// The block of `subject`, whether it holds or not; `None` where there was none lately.
+/// The block of `subject`, in force or ended. Returns `None` if no recent block exists.
 ///
 /// # Errors
-/// [`DbError`]; reading changes nothing.
+/// Returns a [`DbError`].
 pub async fn find(db: &Db, subject: Subject) -> Result<Option<Block>, DbError> {
     let mut connection = db.connect().await?;
     let (kind, value) = key(subject);
@@ -124,18 +124,18 @@ pub async fn find(db: &Db, subject: Subject) -> Result<Option<Block>, DbError> {
     row.map(block).transpose()
 }
 
-/// Keeps `subject` out, whatever was there before.
+/// Blocks `subject`. An existing block is replaced.
 ///
 /// # Errors
-/// [`DbError`]; where the outcome is open, writing again is safe.
+/// Returns a [`DbError`]. If the outcome is unknown, writing again is safe.
 pub async fn put(db: &Db, subject: Subject, block: &Block) -> Result<(), DbError> {
     insert(db, &[(subject, block)], REPLACE).await
 }
 
-/// Keeps offenders out, but for those that are kept out already.
+/// Blocks offenders. A block in force is left unchanged.
 ///
 /// # Errors
-/// [`DbError`]; where the outcome is open, writing again is safe.
+/// Returns a [`DbError`]. If the outcome is unknown, writing again is safe.
 pub async fn add_offenders(db: &Db, offenders: &[(Subject, Block)]) -> Result<(), DbError> {
     let rows: Vec<(Subject, &Block)> = offenders.iter().map(|(subject, block)| (*subject, block)).collect();
     insert(db, &rows, UNLESS_HOLDING).await
@@ -165,10 +165,10 @@ async fn insert(db: &Db, rows: &[(Subject, &Block)], on_duplicate: &str) -> Resu
     Ok(())
 }
 
-/// Takes the block of `subject` away; `false` where none holds at `now_seconds`.
+/// Removes the block of `subject`. Returns `false` if no block is in force at `now_seconds`.
 ///
 /// # Errors
-/// [`DbError`]; where the outcome is open, taking it away again is safe.
+/// Returns a [`DbError`]. If the outcome is unknown, removing again is safe.
 pub async fn take_away(db: &Db, subject: Subject, now_seconds: u64) -> Result<bool, DbError> {
     let (kind, value) = key(subject);
     let mut connection = db.connect().await?;
@@ -179,14 +179,14 @@ pub async fn take_away(db: &Db, subject: Subject, now_seconds: u64) -> Result<bo
     .bind::<Text, _>(kind)
     .bind::<Text, _>(value)
     .bind::<Number, _>(now_seconds);
-    db.within("take block away", update.execute(&mut connection)).await.map(|rows| rows > 0)
+    db.within("remove block", update.execute(&mut connection)).await.map(|rows| rows > 0)
 }
 
-/// Up to `rows_max` rows behind `after`, in the order of their keys. A row that this program cannot have written is passed
-/// over: it must not keep the others from being read.
+/// Reads up to `rows_max` rows after `after`, ordered by key. Rows that this program cannot have written are skipped,
+/// so one bad row does not hide the rest.
 ///
 /// # Errors
-/// [`DbError`]; reading changes nothing.
+/// Returns a [`DbError`].
 pub async fn read(db: &Db, since: Since, after: Option<&Position>, rows_max: u32) -> Result<Page, DbError> {
     let (statement, bound) = match since {
         Since::Ever { now_seconds } => (HOLDING, now_seconds),
@@ -207,11 +207,11 @@ pub async fn read(db: &Db, since: Since, after: Option<&Position>, rows_max: u32
     Ok(Page { known, next: next.map(|row| Position { kind: row.kind, value: row.value }) })
 }
 
-/// Up to `rows_max` blocks that hold at `now_seconds`, the latest first, without the first `skipped` of them. Whoever skips
-/// many waits for them to be counted: it is for people who look.
+/// Reads up to `rows_max` blocks in force at `now_seconds`, latest first, without the first `skipped` ones. A large
+/// `skipped` is slow, because MySQL counts the skipped rows. The list is meant for people.
 ///
 /// # Errors
-/// [`DbError`]; reading changes nothing.
+/// Returns a [`DbError`].
 pub async fn list(db: &Db, now_seconds: u64, skipped: u64, rows_max: u64) -> Result<Vec<Listed>, DbError> {
     let query = diesel::sql_query(
         "SELECT page.kind, value, username, ends_at, since, blocked_by, reason FROM ( \
@@ -228,10 +228,11 @@ pub async fn list(db: &Db, now_seconds: u64, skipped: u64, rows_max: u64) -> Res
     Ok(rows.into_iter().filter_map(listed).collect())
 }
 
-/// Deletes up to `rows_max` rows that ended before `before` and that every instance has read as such; returns how many.
+/// Deletes up to `rows_max` rows that ended before `before`, in seconds since 1970, and last changed over 10 minutes
+/// ago. By then every instance has read the row. Returns the number of deleted rows.
 ///
 /// # Errors
-/// [`DbError`]
+/// Returns a [`DbError`].
 pub async fn delete_ended(db: &Db, before: u64, rows_max: u32) -> Result<usize, DbError> {
     let mut connection = db.connect().await?;
     let delete = diesel::sql_query(
@@ -261,7 +262,7 @@ fn known(row: &KnownRow) -> Option<Known> {
     Some(Known { subject: subject?, until: Until(row.ends_at) })
 }
 
-/// `None` for a row that this program cannot have written.
+/// Returns `None` for a row that this program cannot have written.
 fn listed(row: ListedRow) -> Option<Listed> {
     let whom = match row.kind.as_str() {
         USER => Whom::User(row.username?),

@@ -1,4 +1,4 @@
-//! Reading the table `claims`.
+//! Reads from the table `claims`.
 
 use diesel::QueryResult;
 use diesel::prelude::QueryableByName;
@@ -9,13 +9,13 @@ use futures_util::{Stream, TryStreamExt};
 use super::{Connection, Db, DbError};
 use crate::domain::{ActivityId, Claim, CouponId, EntryId, Epoch, Nth, Seq, UserId};
 
-/// Which claims are read.
+/// The claims to read.
 #[derive(Debug, Clone, Copy)]
 pub enum Which<'a> {
     All,
-    /// Of these coupons; at least one.
+    /// Claims of the given coupons, at least one.
     Of(&'a [CouponId]),
-    /// Of a coupon, with a higher seq.
+    /// Claims of a coupon with a higher seq.
     Above(CouponId, Seq),
 }
 
@@ -35,13 +35,13 @@ struct Row {
     claimed_at: u64,
 }
 
-/// Claims that one statement of [`meeting`] or [`of_units`] asks for: MariaDB weighs its keys for so many values only
-/// (`optimizer_max_sel_args`, 16,000), and a claim has five.
+/// Claims per statement of [`meeting`] and [`of_units`]. A claim has five values, and MariaDB uses its keys only for up
+/// to 16,000 values (`optimizer_max_sel_args`).
 const MEETING_MAX: usize = 1_000;
 
 const COLUMNS: &str = "coupon_id, seq, user_id, nth, activity_id, claimed_at";
 
-/// The stored claim. Its entry is gone from the outbox, and its epoch with it: the entry has the claim's time, and the epoch is 0.
+/// Converts a row. The outbox entry and the epoch are not stored. The entry gets the claim's time, and the epoch is 0.
 impl From<Row> for Claim {
     fn from(row: Row) -> Self {
         Self {
@@ -56,10 +56,10 @@ impl From<Row> for Claim {
     }
 }
 
-/// Stored claims as a stream, by coupon and seq, which takes the connection for as long as it lasts.
+/// Streams stored claims by coupon and seq. The stream occupies the connection until its end.
 ///
 /// # Errors
-/// As MySQL's; reading changes nothing.
+/// Returns the error of MySQL.
 pub async fn stream<'a>(
     connection: &'a mut Connection,
     which: Which<'_>,
@@ -74,10 +74,10 @@ pub async fn stream<'a>(
     Ok(rows.map_ok(Claim::from))
 }
 
-/// The users of a coupon's stored claims, in no order, one more than `count` at most.
+/// Streams the users of a coupon's stored claims in no order, at most `count` + 1.
 ///
 /// # Errors
-/// As MySQL's; reading changes nothing.
+/// Returns the error of MySQL.
 pub async fn holders<'a>(
     connection: &'a mut Connection,
     coupon: CouponId,
@@ -93,11 +93,11 @@ pub async fn holders<'a>(
     Ok(rows.map_ok(|row| UserId(row.user_id)))
 }
 
-/// Stored claims that have the unit of one of `claims`, or its user's hold; whether they are the same is not looked at. A row
-/// may come twice.
+/// Stored claims with the unit, or with the user, coupon and nth, of any given claim. The caller compares them. A row
+/// may be returned twice.
 ///
 /// # Errors
-/// As MySQL's; reading changes nothing.
+/// Returns the error of MySQL.
 pub async fn meeting(connection: &mut Connection, claims: &[Claim]) -> QueryResult<Vec<Claim>> {
     let mut found = Vec::new();
     for claims in claims.chunks(MEETING_MAX) {
@@ -108,10 +108,10 @@ pub async fn meeting(connection: &mut Connection, claims: &[Claim]) -> QueryResu
     Ok(found)
 }
 
-/// Stored claims that have the unit of one of `claims`.
+/// Stored claims with the unit of any given claim.
 ///
 /// # Errors
-/// As MySQL's; reading changes nothing.
+/// Returns the error of MySQL.
 pub async fn of_units(connection: &mut Connection, claims: &[Claim]) -> QueryResult<Vec<Claim>> {
     let mut found = Vec::new();
     for claims in claims.chunks(MEETING_MAX) {
@@ -129,12 +129,12 @@ async fn read(connection: &mut Connection, sql: &str) -> QueryResult<impl Iterat
     Ok(diesel::sql_query(sql).load::<Row>(connection).await?.into_iter().map(Claim::from))
 }
 
-/// Items with commas between them, for `IN`.
+/// Joins items with commas, for `IN`.
 pub(super) fn list(items: impl IntoIterator<Item: ToString>) -> String {
     items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(",")
 }
 
-/// Who holds a unit, for its saler. Times in ms since 1970.
+/// A holder of a unit, as shown to the saler. Times are in ms since 1970.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holding {
     pub username: String,
@@ -145,10 +145,10 @@ pub struct Holding {
     pub redeemed_at_ms: Option<u64>,
 }
 
-/// Up to `count` claims of a coupon by seq, from the one after `after`, and none above `up_to`.
+/// Up to `count` claims of a coupon by seq, after `after` and not above `up_to`.
 ///
 /// # Errors
-/// [`DbError`]; reading changes nothing.
+/// Returns a [`DbError`].
 pub async fn holdings(
     db: &Db,
     coupon: CouponId,

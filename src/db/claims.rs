@@ -1,7 +1,8 @@
-//! The table `claims`: the one transaction that stores them, exactly once.
+//! The table `claims`, and the transaction that stores each claim exactly once.
 //!
-//! Every statement is made of integers only, so it is written out as text: one round trip, no parameters, and no row that
-//! MySQL could refuse for its content. Never `INSERT IGNORE`, which stores what it cannot read as 0 and says ok.
+//! Statements contain only integers and are written as text. A batch costs one round trip without parameters, and MySQL
+//! cannot refuse a row for its content. `INSERT IGNORE` is never used, because it stores unreadable values as 0 and
+//! reports success.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
@@ -15,44 +16,47 @@ use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 use super::{Connection, claim_rows};
 use crate::domain::{Claim, CouponId, EntryId, Epoch, Nth, Seq, UserId};
 
-/// What became of a batch.
+/// The result of storing a batch.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Stored {
-    /// Every claim is in `claims`, or in `poisoned_claims`.
+    /// Every claim is in `claims` or in `poisoned_claims`.
     Done(Outcome),
-    /// The shard has been rebuilt since these claims were made, or is being rebuilt: nothing has happened. What the
-    /// rebuild stored is known once the shard is live again.
+    /// The shard has left the epoch of the claims and is not live yet, or the shard's row is behind that epoch. The
+    /// transaction had no effect. The caller repeats the batch when the shard is live and the rows stored by the
+    /// rebuild are known.
     Late,
 }
 
-/// How the claims of a stored batch ended.
+/// The outcome of the claims in a stored batch.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// Rows that this batch added.
+    /// Rows added by this batch.
     pub inserted: usize,
-    /// Claims that were rows already.
+    /// Claims that already had a row.
     pub known: usize,
-    /// Claims that contradict a row: Redis went back in time.
+    /// Claims that contradict a row, because Redis went back in time.
     pub poisoned: Vec<Claim>,
 }
 
-/// How long MySQL keeps a connection of [`store`] that says nothing.
+/// MySQL closes an idle connection of [`store`] after this time.
 pub const IDLE_WAIT: Duration = Duration::from_secs(10);
 
-/// Prepares a connection for [`store`]: a client frozen before `COMMIT` must not hold a hot row for hours.
+/// Prepares a connection for [`store`]. A client frozen before `COMMIT` must not hold a hot row for hours.
 ///
 /// # Errors
-/// As MySQL's.
+/// Returns the error of MySQL.
 pub async fn prepare(connection: &mut Connection) -> QueryResult<()> {
     connection.batch_execute(&format!("SET SESSION wait_timeout = {}", IDLE_WAIT.as_secs())).await
 }
 
-/// Stores claims that were all made in `epoch`, at least one, lowers `left_count` by the rows added, and commits.
+/// Stores claims, lowers `left_count` by the number of added rows, and commits. At least one claim is given, and all
+/// were granted in `epoch`.
 ///
-/// Repeating it is harmless; a lost answer to `COMMIT` is handled so.
+/// Repeating a batch is harmless. After a lost reply to `COMMIT` the caller repeats the batch.
 ///
 /// # Errors
-/// As MySQL's; the transaction may be open or committed: the connection must be closed and the batch repeated.
+/// Returns the error of MySQL. The transaction may be open or committed, so the caller must close the connection and
+/// repeat the batch.
 pub async fn store(connection: &mut Connection, shard: &str, epoch: Epoch, claims: &[Claim]) -> QueryResult<Stored> {
     connection.batch_execute("START TRANSACTION").await?;
     let row = shard_row(connection, shard).await?;
@@ -64,7 +68,8 @@ pub async fn store(connection: &mut Connection, shard: &str, epoch: Epoch, claim
 
     let mut sorted = claims.to_vec();
     sorted.sort_unstable_by_key(|claim| (claim.coupon, claim.seq, claim.entry));
-    // Also locks the coupons in the order of their ids: one writer a coupon, and no two batches wait for each other.
+    // The update also locks the coupons in the order of their ids. Every coupon has a single writer at a time, and
+    // batches cannot deadlock.
     let asked = counts(&sorted);
     change_left_counts(connection, '-', &asked).await?;
 
@@ -77,7 +82,7 @@ pub async fn store(connection: &mut Connection, shard: &str, epoch: Epoch, claim
         let (new, stale) = if late { (Vec::new(), sorted) } else { (sorted, Vec::new()) };
         outcome.poisoned.extend(stale);
         if !new.is_empty() && !insert(connection, &new).await? {
-            // Its coupons are locked, so nobody else can have added one of these rows meanwhile.
+            // The coupons are locked, so no other transaction can have added a row meanwhile.
             return Err(Error::RollbackTransaction);
         }
         new
@@ -100,10 +105,10 @@ pub async fn store(connection: &mut Connection, shard: &str, epoch: Epoch, claim
     Ok(Stored::Done(outcome))
 }
 
-/// Notes an outbox entry that is not a claim, or a claim that cannot be stored.
+/// Stores an unreadable outbox entry or an unstorable claim in `poisoned_claims`.
 ///
 /// # Errors
-/// As MySQL's.
+/// Returns the error of MySQL.
 pub async fn poison(connection: &mut Connection, entry: EntryId, claim: &str, reason: &str) -> QueryResult<()> {
     let claim: String = claim.chars().filter(|c| !c.is_control()).take(255).collect();
     diesel::sql_query(
@@ -125,7 +130,7 @@ struct ShardRow {
     state: String,
 }
 
-/// Reads the shard's row and holds it shared: a rebuild that raises the epoch waits for this transaction.
+/// Reads the shard's row under a shared lock. A rebuild that raises the epoch waits for this transaction.
 async fn shard_row(connection: &mut Connection, shard: &str) -> QueryResult<ShardRow> {
     diesel::sql_query("SELECT epoch, state FROM shards WHERE shard = ? LOCK IN SHARE MODE")
         .bind::<Varchar, _>(shard)
@@ -133,10 +138,10 @@ async fn shard_row(connection: &mut Connection, shard: &str) -> QueryResult<Shar
         .await
 }
 
-/// `false`: some row exists already, and none was added.
+/// Inserts the claims. Returns `false` if a row exists already. In this case no row was added.
 ///
-/// Parsing is a third of what a row costs MySQL. Where every claim is its user's first and of no activity, as the columns'
-/// defaults say, neither is written: a tenth less.
+/// Parsing is a third of MySQL's cost of a row. If every claim has the default `nth` of 1 and no activity, both columns
+/// are left out and a tenth of the cost is saved.
 async fn insert(connection: &mut Connection, claims: &[Claim]) -> QueryResult<bool> {
     let by_default = claims.iter().all(|claim| claim.nth == 1 && claim.activity.0 == 0);
     let further = if by_default { "" } else { ", nth, activity_id" };
@@ -156,7 +161,7 @@ async fn insert(connection: &mut Connection, claims: &[Claim]) -> QueryResult<bo
         sql.extend_from_slice(b"),");
     }
     sql.pop();
-    let sql = String::from_utf8(sql).expect("it was put together from ASCII");
+    let sql = String::from_utf8(sql).expect("the statement is built from ASCII");
     match connection.batch_execute(&sql).await {
         Ok(()) => Ok(true),
         Err(Error::DatabaseError(DatabaseErrorKind::UniqueViolation, _)) => Ok(false),
@@ -167,7 +172,7 @@ async fn insert(connection: &mut Connection, claims: &[Claim]) -> QueryResult<bo
 type Unit = (CouponId, Seq);
 type Hold = (UserId, CouponId, Nth);
 
-/// Gives back the claims that are new; the others are counted in `outcome`.
+/// Returns the new claims. Known and poisoned claims are added to `outcome`.
 async fn classify(connection: &mut Connection, claims: Vec<Claim>, outcome: &mut Outcome) -> QueryResult<Vec<Claim>> {
     let rows = claim_rows::meeting(connection, &claims).await?;
     let mut by_unit: HashMap<Unit, Hold> = HashMap::new();
@@ -193,7 +198,7 @@ async fn classify(connection: &mut Connection, claims: Vec<Claim>, outcome: &mut
     Ok(new)
 }
 
-/// How many claims there are of each coupon.
+/// The number of claims by coupon.
 fn counts(claims: &[Claim]) -> BTreeMap<CouponId, usize> {
     let mut counts = BTreeMap::new();
     for claim in claims {
@@ -202,8 +207,10 @@ fn counts(claims: &[Claim]) -> BTreeMap<CouponId, usize> {
     counts
 }
 
-/// Adds to each coupon's `left_count`, or takes from it, by one statement: a batch of many coupons has one or two claims of
-/// each, and a statement a coupon would take longer than all else. `INTERVAL` is a binary search, `ELT` an array.
+/// Adds the counts to the coupons' `left_count`, or subtracts the counts, in a single statement.
+///
+/// A batch of many coupons has few claims of each, so a statement per coupon would dominate the cost. `INTERVAL` is a
+/// binary search, and `ELT` an array access.
 async fn change_left_counts(
     connection: &mut Connection,
     sign: char,

@@ -9,7 +9,7 @@ use super::schema::{coupons, users};
 use super::{Db, DbError, Transaction};
 use crate::domain::{Amount, Coupon, CouponId, CouponName, Description, FaceValue, User, UserId, UserName};
 
-/// A coupon that is about to be made.
+/// A new coupon.
 #[derive(Debug, Clone)]
 pub struct NewCoupon {
     pub name: CouponName,
@@ -19,22 +19,22 @@ pub struct NewCoupon {
     pub scheduled: bool,
 }
 
-/// A coupon with what MySQL alone knows of it.
+/// A coupon with the columns that only MySQL has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
     pub coupon: Coupon,
-    /// Units that no row of `claims` holds.
+    /// Units without a row in `claims`.
     pub left_count: i64,
-    /// The highest revision that Redis is known to have; 0: none ever.
+    /// The highest revision known to be in Redis. 0 if none.
     pub published_revision: u64,
 }
 
-/// Why a coupon was not made. Nothing has happened, but where [`DbError`] says otherwise.
+/// The reason for not creating a coupon. Nothing has happened, unless the [`DbError`] leaves the outcome unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum InsertError {
-    #[error("this saler has a coupon of that name")]
+    #[error("the saler already has a coupon of this name")]
     NameTaken,
-    #[error("this saler has as many coupons as one may")]
+    #[error("the saler has reached the limit of coupons")]
     TooMany,
     #[error(transparent)]
     Db(#[from] DbError),
@@ -60,11 +60,11 @@ fn columns() -> _ {
     )
 }
 
-/// Adds a coupon of `saler`, who may have `coupons_max`.
+/// Adds a coupon of `saler`, who may have at most `coupons_max`.
 ///
 /// # Errors
-/// [`InsertError`]; where its [`DbError`] leaves the outcome open, the coupon may exist and is then published by the
-/// repair.
+/// Returns an [`InsertError`]. If a [`DbError`] leaves the outcome unknown, the coupon may exist. The repair then
+/// publishes it.
 pub async fn insert(db: &Db, saler: &User, new: &NewCoupon, coupons_max: u32) -> Result<Coupon, InsertError> {
     let mut tx = db.begin().await?;
     let id = match insert_within(db, &mut tx, saler, new, coupons_max).await {
@@ -99,7 +99,7 @@ async fn insert_within(
     coupons_max: u32,
 ) -> Result<CouponId, InsertError> {
     let connection = tx.connection();
-    // One coupon of a saler at a time, so that the limit is exact.
+    // Coupons of a saler are added one at a time, so the limit is exact.
     let lock = users::table.find(saler.id.0).select(users::id).for_update();
     let _: u64 = db.within("lock saler", lock.first(connection)).await.map_err(DbError::before_commit)?;
     let of_saler = coupons::table.filter(coupons::saler_id.eq(saler.id.0));
@@ -129,10 +129,10 @@ async fn insert_within(
     Ok(CouponId(id))
 }
 
-/// The id of a saler's coupon; `None` where there is none of that name.
+/// The id of the saler's coupon with this name, or `None`.
 ///
 /// # Errors
-/// [`DbError`]; reading changes nothing.
+/// Returns a [`DbError`].
 pub async fn find_id(db: &Db, saler: UserId, name: &CouponName) -> Result<Option<CouponId>, DbError> {
     let mut connection = db.connect().await?;
     let query = coupons::table
@@ -143,7 +143,7 @@ pub async fn find_id(db: &Db, saler: UserId, name: &CouponName) -> Result<Option
     Ok(id.map(CouponId))
 }
 
-/// Reads a coupon and holds its row until the transaction ends.
+/// Reads a coupon and locks its row until the end of the transaction.
 pub(crate) async fn lock(db: &Db, tx: &mut Transaction<'_>, id: CouponId) -> Result<Option<Stored>, DbError> {
     let query = coupons::table.inner_join(users::table).filter(coupons::id.eq(id.0)).select(columns()).for_update();
     let row = db.within("lock coupon", async { query.first(tx.connection()).await.optional() }).await;
@@ -151,14 +151,14 @@ pub(crate) async fn lock(db: &Db, tx: &mut Transaction<'_>, id: CouponId) -> Res
     row.map(stored).transpose()
 }
 
-/// Holds the shard's row shared, as the ledger does: a rebuild waits for this transaction, and it for a rebuild.
+/// Locks the shard's row shared, as the ledger does. A rebuild and this transaction exclude each other.
 pub(crate) async fn share_shard(db: &Db, tx: &mut Transaction<'_>, shard: &str) -> Result<(), DbError> {
     let query = diesel::sql_query("SELECT epoch FROM shards WHERE shard = ? LOCK IN SHARE MODE").bind::<Text, _>(shard);
     db.within("share shard", query.execute(tx.connection())).await.map_err(DbError::before_commit)?;
     Ok(())
 }
 
-/// Writes a coupon's facts and revision; `left_count` moves with the amount.
+/// Writes the facts and the revision of a coupon. `left_count` changes with the amount.
 pub(crate) async fn update(db: &Db, tx: &mut Transaction<'_>, from: &Stored, to: &Coupon) -> Result<(), DbError> {
     let grown = left_count(to.amount) - left_count(from.coupon.amount);
     let update = diesel::update(coupons::table.find(to.id.0)).set((
@@ -176,10 +176,10 @@ pub(crate) async fn update(db: &Db, tx: &mut Transaction<'_>, from: &Stored, to:
     Ok(())
 }
 
-/// Notes that Redis has a revision.
+/// Records that Redis has a revision.
 ///
 /// # Errors
-/// [`DbError`]; the repair publishes again what was not noted.
+/// Returns a [`DbError`]. The repair publishes unnoted revisions again.
 pub async fn set_published(db: &Db, id: CouponId, revision: u64) -> Result<(), DbError> {
     let mut connection = db.connect().await?;
     let row = coupons::table.find(id.0).filter(coupons::published_revision.lt(revision));
@@ -188,10 +188,10 @@ pub async fn set_published(db: &Db, id: CouponId, revision: u64) -> Result<(), D
     Ok(())
 }
 
-/// Up to `count` coupons whose changes Redis may not have, though a second has passed.
+/// Up to `count` coupons with changes that Redis may lack for more than a second.
 ///
 /// # Errors
-/// [`DbError`]; reading changes nothing.
+/// Returns a [`DbError`].
 pub async fn lagging(db: &Db, count: i64) -> Result<Vec<CouponId>, DbError> {
     let mut connection = db.connect().await?;
     let late = sql::<Bool>("lags AND changed_at < NOW(3) - INTERVAL 1 SECOND");
@@ -200,10 +200,10 @@ pub async fn lagging(db: &Db, count: i64) -> Result<Vec<CouponId>, DbError> {
     Ok(ids.into_iter().map(CouponId).collect())
 }
 
-/// Up to `count` coupons in the order of their ids, from the one after `after`.
+/// Up to `count` coupons ordered by id, after the coupon `after`.
 ///
 /// # Errors
-/// [`DbError`]; reading changes nothing.
+/// Returns a [`DbError`].
 pub async fn page(db: &Db, after: CouponId, count: i64) -> Result<Vec<Stored>, DbError> {
     let mut connection = db.connect().await?;
     let query = coupons::table
@@ -216,10 +216,10 @@ pub async fn page(db: &Db, after: CouponId, count: i64) -> Result<Vec<Stored>, D
     rows.into_iter().map(stored).collect()
 }
 
-/// Up to `count` coupons, newest first, after `skip`.
+/// Up to `count` coupons after `skip`, newest first.
 ///
 /// # Errors
-/// [`DbError`]; reading changes nothing.
+/// Returns a [`DbError`].
 pub async fn newest(db: &Db, skip: i64, count: i64) -> Result<Vec<Coupon>, DbError> {
     let mut connection = db.connect().await?;
     let query =
@@ -228,10 +228,10 @@ pub async fn newest(db: &Db, skip: i64, count: i64) -> Result<Vec<Coupon>, DbErr
     rows.into_iter().map(|row| Ok(stored(row)?.coupon)).collect()
 }
 
-/// The saler of a coupon; `None` where there is no such coupon.
+/// The saler of a coupon, or `None` if the coupon does not exist.
 ///
 /// # Errors
-/// [`DbError`]; reading changes nothing.
+/// Returns a [`DbError`].
 pub async fn find_saler(db: &Db, id: CouponId) -> Result<Option<UserId>, DbError> {
     let mut connection = db.connect().await?;
     let query = coupons::table.find(id.0).select(coupons::saler_id);
@@ -239,10 +239,10 @@ pub async fn find_saler(db: &Db, id: CouponId) -> Result<Option<UserId>, DbError
     Ok(saler.map(UserId))
 }
 
-/// The highest seq stored of each coupon from `first` to `last` that has any.
+/// The highest stored seq of every coupon from `first` to `last` with at least one claim.
 ///
 /// # Errors
-/// [`DbError`]; reading changes nothing.
+/// Returns a [`DbError`].
 pub async fn highest_seqs(db: &Db, first: CouponId, last: CouponId) -> Result<Vec<(CouponId, u32)>, DbError> {
     #[derive(QueryableByName)]
     struct Highest {

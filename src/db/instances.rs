@@ -1,4 +1,4 @@
-//! The table `instances`: which processes serve, and what their ledgers hold.
+//! The table `instances`: running processes and the state of their ledgers.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use super::schema::instances;
 use super::{Db, DbError};
 use crate::domain::{EntryId, Epoch};
 
-/// An instance without a beat for this long is taken for dead.
+/// An instance without a beat for this time counts as dead.
 pub const DEAD_AFTER: Duration = Duration::from_secs(10);
 
-/// Says that the process serves as `instance`, and what its ledger holds.
+/// Writes a beat of the instance `instance`, run by `process`, with the state of the ledger.
 ///
 /// # Errors
-/// [`DbError`].
+/// Returns a [`DbError`].
 pub async fn beat(
     db: &Db,
     instance: &str,
@@ -38,10 +38,10 @@ pub async fn beat(
     Ok(())
 }
 
-/// Takes the process' row away at its stop.
+/// Deletes the row of a process that stops.
 ///
 /// # Errors
-/// [`DbError`].
+/// Returns a [`DbError`].
 pub async fn leave(db: &Db, instance: &str, process: &str) -> Result<(), DbError> {
     let mut connection = db.connect().await?;
     let row = instances::table.filter(instances::instance.eq(instance)).filter(instances::process.eq(process));
@@ -49,10 +49,10 @@ pub async fn leave(db: &Db, instance: &str, process: &str) -> Result<(), DbError
     Ok(())
 }
 
-/// The oldest entries in the hands of living instances other than `instance`.
+/// The oldest unstored outbox entries of living instances other than `instance`.
 ///
 /// # Errors
-/// [`DbError`].
+/// Returns a [`DbError`].
 pub async fn oldest_entries(db: &Db, instance: &str) -> Result<Vec<EntryId>, DbError> {
     #[derive(QueryableByName)]
     struct Row {
@@ -66,18 +66,18 @@ pub async fn oldest_entries(db: &Db, instance: &str) -> Result<Vec<EntryId>, DbE
     )
     .bind::<Varchar, _>(instance)
     .bind::<Unsigned<Bigint>, _>(DEAD_AFTER.as_secs());
-    let rows: Vec<Row> = db.within("oldest entries", query.load(&mut connection)).await?;
+    let rows: Vec<Row> = db.within("read oldest entries", query.load(&mut connection)).await?;
     Ok(rows.iter().filter_map(|row| row.oldest_entry.parse().ok()).collect())
 }
 
-/// An instance as its row tells.
+/// A row of the table.
 #[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
 pub struct Instance {
     #[diesel(sql_type = Varchar)]
     pub instance: String,
     #[diesel(sql_type = Varchar)]
     pub process: String,
-    /// How long ago it beat, by MySQL's clock.
+    /// Seconds since the last beat, by MySQL's clock.
     #[diesel(sql_type = Unsigned<Bigint>)]
     pub silent_seconds: u64,
 }
@@ -85,30 +85,30 @@ pub struct Instance {
 /// Instances other than `instance` that have not acknowledged `epoch`.
 ///
 /// # Errors
-/// [`DbError`].
+/// Returns a [`DbError`].
 pub async fn without_acknowledgement(db: &Db, instance: &str, epoch: Epoch) -> Result<Vec<Instance>, DbError> {
     let mut connection = db.connect().await?;
     let query = diesel::sql_query(format!("{INSTANCES} WHERE instance <> ? AND acknowledged_epoch < ?"))
         .bind::<Varchar, _>(instance)
         .bind::<Unsigned<Integer>, _>(epoch.0);
-    db.within("acknowledgements", query.load(&mut connection)).await
+    db.within("read acknowledgements", query.load(&mut connection)).await
 }
 
-/// Instances whose last beat is `age` old.
+/// Instances whose last beat is older than `age`.
 ///
 /// # Errors
-/// [`DbError`].
+/// Returns a [`DbError`].
 pub async fn silent_for(db: &Db, age: Duration) -> Result<Vec<Instance>, DbError> {
     let mut connection = db.connect().await?;
     let query = diesel::sql_query(format!("{INSTANCES} WHERE beat_at < NOW(3) - INTERVAL ? SECOND"))
         .bind::<Unsigned<Bigint>, _>(age.as_secs());
-    db.within("silent instances", query.load(&mut connection)).await
+    db.within("find silent instances", query.load(&mut connection)).await
 }
 
-/// Takes the row of a process away whose last beat is `age` old still. Whether it was there.
+/// Deletes the row of a process whose last beat is still older than `age`. Returns whether the row was deleted.
 ///
 /// # Errors
-/// [`DbError`].
+/// Returns a [`DbError`].
 pub async fn bury(db: &Db, dead: &Instance, age: Duration) -> Result<bool, DbError> {
     let mut connection = db.connect().await?;
     let delete = diesel::sql_query(
@@ -117,7 +117,7 @@ pub async fn bury(db: &Db, dead: &Instance, age: Duration) -> Result<bool, DbErr
     .bind::<Varchar, _>(&dead.instance)
     .bind::<Varchar, _>(&dead.process)
     .bind::<Unsigned<Bigint>, _>(age.as_secs());
-    Ok(db.within("bury instance", delete.execute(&mut connection)).await? > 0)
+    Ok(db.within("delete dead instance", delete.execute(&mut connection)).await? > 0)
 }
 
 const INSTANCES: &str = "SELECT instance, process, \

@@ -1,4 +1,4 @@
-//! Brings the database to this version.
+//! Migrates the database to the version of this program.
 
 use diesel_async::{AsyncMigrationHarness, SimpleAsyncConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
@@ -7,7 +7,7 @@ use super::{Connection, Db, DbError};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 
-/// Why the database could not be brought to this version.
+/// The reason for a failed migration.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
     #[error(transparent)]
@@ -16,13 +16,13 @@ pub enum MigrateError {
     Migration(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Runs the migrations that are missing and returns their names, oldest first. Several instances that start at once
-/// wait for each other, up to a minute.
+/// Runs the missing migrations and returns their names, oldest first. Instances that start together take turns. The
+/// wait for a turn is at most a minute.
 ///
-/// Needs a multi-threaded tokio runtime (diesel's migrations block).
+/// Needs a multi-threaded tokio runtime, because diesel's migrations block.
 ///
 /// # Errors
-/// [`MigrateError`]; the migrations before the one that failed stay.
+/// Returns a [`MigrateError`]. The migrations before the failed migration stay.
 pub async fn migrate(db: &Db) -> Result<Vec<String>, MigrateError> {
     let mut connection = db.connect_alone().await?;
     const LOCK: &str = "DO GET_LOCK(CONCAT(DATABASE(), '.couponrush'), 60); SET SESSION lock_wait_timeout = 60";
@@ -33,13 +33,13 @@ pub async fn migrate(db: &Db) -> Result<Vec<String>, MigrateError> {
     let mut harness = AsyncMigrationHarness::new(connection);
     let versions = harness.run_pending_migrations(MIGRATIONS).map_err(MigrateError::Migration)?;
     Ok(versions.iter().map(ToString::to_string).collect())
-    // Closing the connection gives the lock back.
+    // Closing the connection releases the lock.
 }
 
-/// Takes every migration back, newest first: all tables and their rows are gone.
+/// Reverts every migration, newest first. All tables and rows are deleted.
 ///
 /// # Errors
-/// [`MigrateError`], as [`migrate`].
+/// Returns a [`MigrateError`], as [`migrate`] does.
 pub fn revert_all(connection: Connection) -> Result<(), MigrateError> {
     let mut harness = AsyncMigrationHarness::new(connection);
     harness.revert_all_migrations(MIGRATIONS).map_err(MigrateError::Migration)?;

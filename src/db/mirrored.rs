@@ -1,7 +1,8 @@
-//! The column `etcd_revision` of the table `activities`: what etcd has of it.
+//! The column `etcd_revision` of the table `activities`: the state of a row in etcd.
 //!
-//! It is the revision of the etcd write that carries the row as it stands, or 0 where none does. Whoever changes a row sets it
-//! in the same transaction; here it follows what was written to etcd, only where the row is still the one that was.
+//! The value is the revision of the etcd write with the current row, or 0 if etcd lacks the current row. Every change
+//! of a row sets the column in the same transaction. This module records writes to etcd, but only if the row is still
+//! unchanged.
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
@@ -11,7 +12,7 @@ use super::schema::activities;
 use super::{Db, DbError, Transaction};
 use crate::domain::{ActivityId, Status};
 
-/// What of an activity is compared with etcd.
+/// The columns of an activity that are compared with etcd.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mirrored {
     pub id: ActivityId,
@@ -19,11 +20,11 @@ pub struct Mirrored {
     pub etcd_revision: u64,
 }
 
-/// Up to `count` activities that etcd has, or should have because they end after `ended_after`, in seconds since 1970; in the
-/// order of their ids, from the one after `after`.
+/// Reads up to `count` activities that etcd has or should have, ordered by id, after the activity `after`. etcd should
+/// have activities that end after `ended_after`, in seconds since 1970.
 ///
 /// # Errors
-/// [`DbError`]; reading changes nothing.
+/// Returns a [`DbError`].
 pub async fn page(db: &Db, ended_after: u64, after: ActivityId, count: i64) -> Result<Vec<Mirrored>, DbError> {
     let mut connection = db.connect().await?;
     let query = activities::table
@@ -44,7 +45,7 @@ pub async fn page(db: &Db, ended_after: u64, after: ActivityId, count: i64) -> R
 /// Up to `count` activities that end after `ended_after` and have a change that etcd lacks.
 ///
 /// # Errors
-/// [`DbError`]; reading changes nothing.
+/// Returns a [`DbError`].
 pub async fn lacking(db: &Db, ended_after: u64, count: i64) -> Result<Vec<Stored>, DbError> {
     let mut connection = db.connect().await?;
     let query = activities::table
@@ -52,14 +53,14 @@ pub async fn lacking(db: &Db, ended_after: u64, count: i64) -> Result<Vec<Stored
         .filter(activities::end_time.gt(ended_after))
         .limit(count)
         .select(activities::all_columns);
-    let rows: Vec<Row> = db.within("find what etcd lacks", query.load(&mut connection)).await?;
+    let rows: Vec<Row> = db.within("find activities missing in etcd", query.load(&mut connection)).await?;
     rows.into_iter().map(stored).collect()
 }
 
-/// Up to `count` activities that ended before `ended_before` and that etcd still has, with their `etcd_revision`.
+/// Up to `count` activities that ended before `ended_before` and are still in etcd, with their `etcd_revision`.
 ///
 /// # Errors
-/// [`DbError`]; reading changes nothing.
+/// Returns a [`DbError`].
 pub async fn long_over(db: &Db, ended_before: u64, count: i64) -> Result<Vec<(ActivityId, u64)>, DbError> {
     let mut connection = db.connect().await?;
     let query = activities::table
@@ -67,36 +68,37 @@ pub async fn long_over(db: &Db, ended_before: u64, count: i64) -> Result<Vec<(Ac
         .filter(activities::end_time.lt(ended_before))
         .limit(count)
         .select((activities::id, activities::etcd_revision));
-    let rows: Vec<(u32, u64)> = db.within("find what etcd need not have", query.load(&mut connection)).await?;
+    let rows: Vec<(u32, u64)> = db.within("find ended activities in etcd", query.load(&mut connection)).await?;
     Ok(rows.into_iter().map(|(id, revision)| (ActivityId(id), revision)).collect())
 }
 
-/// Notes that etcd has the row as it was at `revision`, by the write `etcd_revision`; nothing where it has changed since.
+/// Records that the etcd write `etcd_revision` carries the row at `revision`. Has no effect if the row has changed
+/// since.
 ///
 /// # Errors
-/// [`DbError`]; it is noted the next time.
+/// Returns a [`DbError`]. The next round repeats the update.
 pub async fn note(db: &Db, id: ActivityId, revision: u64, etcd_revision: u64) -> Result<(), DbError> {
     let mut connection = db.connect().await?;
     let row =
         activities::table.find(id.0).filter(activities::revision.eq(revision)).filter(activities::etcd_revision.eq(0));
     let update = diesel::update(row).set(activities::etcd_revision.eq(etcd_revision));
-    db.within("note what etcd has", update.execute(&mut connection)).await?;
+    db.within("record etcd revision", update.execute(&mut connection)).await?;
     Ok(())
 }
 
-/// Notes that etcd no longer has what it had by the write `etcd_revision`.
+/// Records that etcd no longer has the row written by `etcd_revision`.
 ///
 /// # Errors
-/// [`DbError`]; it is noted the next time.
+/// Returns a [`DbError`]. The next round repeats the update.
 pub async fn forget(db: &Db, id: ActivityId, etcd_revision: u64) -> Result<(), DbError> {
     let mut connection = db.connect().await?;
     let row = activities::table.find(id.0).filter(activities::etcd_revision.eq(etcd_revision));
     let update = diesel::update(row).set(activities::etcd_revision.eq(0));
-    db.within("note what etcd lacks", update.execute(&mut connection)).await?;
+    db.within("clear etcd revision", update.execute(&mut connection)).await?;
     Ok(())
 }
 
-/// Notes that the write `etcd_revision` carries the row, whose coupon is locked, as it stands.
+/// Records that the etcd write `etcd_revision` carries the current row. The coupon's row is locked.
 pub(crate) async fn note_same(
     db: &Db,
     tx: &mut Transaction<'_>,
@@ -104,6 +106,6 @@ pub(crate) async fn note_same(
     etcd_revision: u64,
 ) -> Result<(), DbError> {
     let update = diesel::update(activities::table.find(id.0)).set(activities::etcd_revision.eq(etcd_revision));
-    db.within("note what etcd has", update.execute(tx.connection())).await.map_err(DbError::before_commit)?;
+    db.within("record etcd revision", update.execute(tx.connection())).await.map_err(DbError::before_commit)?;
     Ok(())
 }

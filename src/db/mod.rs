@@ -1,7 +1,7 @@
-//! MySQL: the pool, what can go wrong with it, and one file a table.
+//! MySQL: the connection pool, its errors, and a file for each table.
 //!
-//! Owns every SQL statement of the program but the audit's. Deliberately knows nothing of Redis. Every wait is bounded: for a connection
-//! by [`Limits::connection_wait`], for a statement by [`Limits::statement_wait`].
+//! This module has all SQL statements of the program, except those of the audit. Redis is unknown to it. Every wait is
+//! bounded, for a connection by [`Limits::connection_wait`] and for a statement by [`Limits::statement_wait`].
 
 pub mod activities;
 pub mod blocks;
@@ -35,10 +35,10 @@ use futures_util::FutureExt;
 
 use crate::figures::Histogram;
 
-/// A connection of its own, outside the pool: for the ledger and for streaming reads.
+/// A connection outside the pool, for the ledger and for streaming reads.
 pub type Connection = AsyncMysqlConnection;
 
-/// Bounds of the pool.
+/// The size of the pool and the timeouts.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     pub connections_max: usize,
@@ -46,34 +46,34 @@ pub struct Limits {
     pub statement_wait: Duration,
 }
 
-/// A failure of MySQL, by what it says about the statement that met it.
+/// A failure of MySQL. The variant tells whether the statement may have happened.
 #[derive(Debug, thiserror::Error)]
 pub enum DbError {
-    /// No connection could be had: nothing was sent, nothing has happened.
+    /// No connection was available. The statement was not sent, so it had no effect.
     #[error("no connection to MySQL")]
     Unreachable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// A unique key exists already: nothing has happened.
-    #[error("{operation}: exists already")]
+    /// A unique key exists already. The statement had no effect.
+    #[error("{operation}: the row exists already")]
     Duplicate { operation: &'static str },
-    /// The statement was sent and no good answer came: it may have happened.
+    /// The statement was sent and an error returned. The statement may have taken effect.
     #[error("{operation} failed")]
     Failed {
         operation: &'static str,
         #[source]
         source: diesel::result::Error,
     },
-    /// The statement was sent and no answer came in time: it may have happened.
-    #[error("{operation} was not answered in time")]
+    /// The statement was sent and not answered in time. The statement may have taken effect.
+    #[error("{operation}: MySQL did not answer in time")]
     TimedOut { operation: &'static str },
-    /// A statement failed before its transaction was committed: nothing has happened.
+    /// A statement failed before the commit of the transaction. The transaction had no effect.
     #[error(transparent)]
     Uncommitted(Box<DbError>),
-    /// A row that this program cannot have written.
-    #[error("{operation}: unreadable row: {what}")]
+    /// A row cannot have been written by this program.
+    #[error("{operation}: unreadable row ({what})")]
     Unreadable { operation: &'static str, what: String },
 }
 
-/// The pool. Cloning it is cheap and shares it.
+/// The connection pool. Clones share the pool.
 #[derive(Clone)]
 pub struct Db {
     pool: Pool<AsyncMysqlConnection>,
@@ -83,10 +83,10 @@ pub struct Db {
 }
 
 impl Db {
-    /// Makes the pool; connects to nothing yet.
+    /// Creates the pool without connecting.
     ///
     /// # Errors
-    /// [`DbError::Unreachable`] where the pool cannot be built at all.
+    /// Returns [`DbError::Unreachable`] if the pool cannot be built.
     pub fn new(url: &str, limits: Limits) -> Result<Self, DbError> {
         let mut config = ManagerConfig::default();
         config.custom_setup = Box::new(|url| establish(url).boxed());
@@ -102,22 +102,22 @@ impl Db {
         Ok(Self { pool, url: url.to_owned(), limits, times: Arc::new(Histogram::of_times()) })
     }
 
-    /// A connection of the pool, checked to be alive.
+    /// Takes a live connection from the pool.
     ///
     /// # Errors
-    /// [`DbError::Unreachable`]: nothing was sent.
+    /// Returns [`DbError::Unreachable`]. Nothing was sent.
     pub async fn connect(&self) -> Result<Object<AsyncMysqlConnection>, DbError> {
-        // Around all of it: where MySQL is frozen, each idle connection would cost a wait of its own.
+        // The timeout covers the whole call. If MySQL is frozen, every idle connection would cost a separate timeout.
         match tokio::time::timeout(self.limits.connection_wait, self.pool.get()).await {
             Ok(connection) => connection.map_err(unreachable),
             Err(elapsed) => Err(DbError::Unreachable(elapsed.into())),
         }
     }
 
-    /// A connection outside the pool, for work that holds it long.
+    /// Opens a connection outside the pool, for work that holds the connection long.
     ///
     /// # Errors
-    /// [`DbError::Unreachable`]: nothing was sent.
+    /// Returns [`DbError::Unreachable`]. Nothing was sent.
     pub async fn connect_alone(&self) -> Result<Connection, DbError> {
         let connecting = establish(&self.url);
         match tokio::time::timeout(self.limits.connection_wait, connecting).await {
@@ -127,7 +127,7 @@ impl Db {
         }
     }
 
-    /// Waits for `statement` up to the deadline of statements and names the `operation` in its error.
+    /// Runs `statement` with the timeout of statements. `operation` names the statement in an error.
     pub(crate) async fn within<T>(
         &self,
         operation: &'static str,
@@ -139,15 +139,15 @@ impl Db {
         result
     }
 
-    /// How long statements take.
+    /// A histogram of the durations of statements.
     pub fn times(&self) -> &Histogram {
         &self.times
     }
 
-    /// Asks MySQL for nothing, to see that it answers.
+    /// Checks that MySQL answers, with a statement without effect.
     ///
     /// # Errors
-    /// As any statement.
+    /// Returns a [`DbError`].
     pub async fn ping(&self) -> Result<(), DbError> {
         let mut connection = self.connect().await?;
         self.within("ping", connection.batch_execute("DO 1")).await
@@ -164,7 +164,7 @@ impl DbError {
         }
     }
 
-    /// Whether it is certain that nothing has happened.
+    /// Whether the statement certainly had no effect.
     pub fn nothing_happened(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::Duplicate { .. } | Self::Uncommitted(_) => true,
@@ -172,13 +172,13 @@ impl DbError {
         }
     }
 
-    /// The same failure, met before the transaction's `COMMIT` was sent.
+    /// Marks an error from before `COMMIT` was sent. The transaction had no effect.
     pub(crate) fn before_commit(self) -> Self {
         if self.nothing_happened() { self } else { Self::Uncommitted(Box::new(self)) }
     }
 }
 
-/// Waits for `statement` up to `wait` and names the `operation` in its error.
+/// Runs `statement` with the timeout `wait`. `operation` names the statement in an error.
 pub(crate) async fn within<T>(
     operation: &'static str,
     wait: Duration,
@@ -197,13 +197,13 @@ fn unreachable(error: PoolError) -> DbError {
     }
 }
 
-/// Statements that must happen together or not at all, on a connection of the pool.
+/// A transaction on a connection of the pool.
 ///
-/// It holds locks, so it must not wait in the pool for somebody to find it open: dropped before [`Transaction::commit`] or
-/// [`Transaction::roll_back`], its connection is closed, which rolls it back.
+/// An open transaction holds locks and must not return to the pool. Dropping the value before [`Transaction::commit`]
+/// or [`Transaction::roll_back`] closes the connection, and MySQL rolls back.
 pub(crate) struct Transaction<'a> {
     db: &'a Db,
-    /// There until the transaction is over.
+    /// `None` only at the end of the transaction.
     connection: Option<Object<AsyncMysqlConnection>>,
 }
 
@@ -217,12 +217,12 @@ impl Db {
 }
 
 impl Transaction<'_> {
-    /// Where the transaction's statements go.
+    /// The connection for the statements of the transaction.
     pub(crate) fn connection(&mut self) -> &mut AsyncMysqlConnection {
-        self.connection.as_mut().expect("only what ends the transaction takes it, and drops the transaction with it")
+        self.connection.as_mut().expect("the connection is taken only when the transaction is consumed")
     }
 
-    /// Commits. An error says that the outcome is unknown.
+    /// Commits. After an error the outcome is unknown.
     pub(crate) async fn commit(mut self) -> Result<(), DbError> {
         let db = self.db;
         db.within("commit", AnsiTransactionManager::commit_transaction(self.connection())).await?;
@@ -230,7 +230,7 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Ends it with nothing changed, and gives the connection back to the pool.
+    /// Rolls back and returns the connection to the pool.
     pub(crate) async fn roll_back(mut self) {
         let db = self.db;
         let ended = db.within("roll back", AnsiTransactionManager::rollback_transaction(self.connection())).await;
@@ -248,8 +248,8 @@ impl Drop for Transaction<'_> {
     }
 }
 
-/// READ COMMITTED because the ledger and changes of coupons lock the rows they read; short waits because a client frozen
-/// before `COMMIT` would otherwise hold a hot row for hours.
+/// READ COMMITTED, because the ledger and changes of coupons lock the rows they read. The timeouts are short, because a
+/// client frozen before `COMMIT` would otherwise hold a hot row for hours.
 const SESSION: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; \
     SET SESSION innodb_lock_wait_timeout = 5; \
     SET SESSION wait_timeout = 30";

@@ -1,4 +1,4 @@
-//! What becomes of a claim after the sale: whether it is known, and used once. In the table `claims`.
+//! Redemption of claims, in the table `claims`. A claim is redeemed at most once.
 
 use diesel::prelude::*;
 use diesel::sql_types::{Bigint, Nullable, Unsigned, Varchar};
@@ -8,7 +8,7 @@ use super::schema::claims;
 use super::{Db, DbError};
 use crate::domain::{CouponId, Nth, Seq, UserId};
 
-/// A unit and whose it is.
+/// A granted unit and its holder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Grant {
     pub coupon: CouponId,
@@ -17,35 +17,36 @@ pub struct Grant {
     pub nth: Nth,
 }
 
-/// What became of marking a claim as used. Times in ms since 1970.
+/// The result of redeeming a claim. Times are in ms since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Redemption {
-    /// Now, and never before.
+    /// Redeemed by this call, for the first time.
     First,
-    /// It was used before, at this time; nothing has changed.
+    /// Redeemed earlier, at the given time. Nothing has changed.
     Before(u64),
-    /// MySQL does not have the claim, or not yet; nothing has changed.
+    /// MySQL does not have the claim, or not yet. Nothing has changed.
     NotStored,
-    /// The unit is somebody else's; nothing has changed.
+    /// Another user holds the unit. Nothing has changed.
     AnothersUnit,
 }
 
-/// A coupon, as a claim token tells of it, and whether the claim has been used.
+/// The coupon of a claim token, with the redemption of the claim.
 #[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
 pub struct Granted {
     #[diesel(sql_type = Varchar)]
     pub saler: String,
     #[diesel(sql_type = Varchar)]
     pub name: String,
-    /// In ms since 1970.
+    /// In ms since 1970. `None` if the claim is not redeemed.
     #[diesel(sql_type = Nullable<Unsigned<Bigint>>)]
     pub redeemed_at: Option<u64>,
 }
 
-/// Marks a claim as used at `now_ms`, unless it is: one statement, so that of many who try at once one is the first.
+/// Redeems a claim at `now_ms`, unless the claim is redeemed already. A single statement decides, so only one of
+/// several concurrent calls is the first.
 ///
 /// # Errors
-/// [`DbError`]; where it leaves the outcome open, asking again tells.
+/// Returns a [`DbError`]. If the outcome is unknown, repeating the call tells.
 pub async fn redeem(db: &Db, grant: &Grant, now_ms: u64) -> Result<Redemption, DbError> {
     let mut connection = db.connect().await?;
     let unit = claims::table.find((grant.coupon.0, grant.seq));
@@ -57,21 +58,22 @@ pub async fn redeem(db: &Db, grant: &Grant, now_ms: u64) -> Result<Redemption, D
     }
     let stored = unit.select((claims::user_id, claims::nth, claims::redeemed_at));
     let stored = db.within("read claim", async { stored.first(&mut connection).await.optional() }).await;
-    // Whatever comes of reading, nothing was marked.
+    // A failed read has no effect.
     let stored: Option<(u64, Nth, Option<u64>)> = stored.map_err(DbError::before_commit)?;
     Ok(match stored {
         Some((user, nth, Some(at))) if (user, nth) == (grant.user.0, grant.nth) => Redemption::Before(at),
-        // Stored between the two statements.
+        // The claim was stored between the two statements.
         Some((user, nth, None)) if (user, nth) == (grant.user.0, grant.nth) => Redemption::NotStored,
         Some(_) => Redemption::AnothersUnit,
         None => Redemption::NotStored,
     })
 }
 
-/// What is known of a claim and its coupon; `None` where there is no such coupon. A claim that is not stored has not been used.
+/// Reads the coupon of a claim and the claim's redemption. Returns `None` if the coupon does not exist. A claim without
+/// a row counts as not redeemed.
 ///
 /// # Errors
-/// [`DbError`]; reading changes nothing.
+/// Returns a [`DbError`].
 pub async fn granted(db: &Db, grant: &Grant) -> Result<Option<Granted>, DbError> {
     let mut connection = db.connect().await?;
     let query = diesel::sql_query(

@@ -1,7 +1,7 @@
-//! The table `revoked_tokens`: tokens that no longer count, until they would have expired anyway.
+//! The table `revoked_tokens`: tokens that are refused until their expiry.
 //!
-//! A row is of one token (its `jti`), or, with an empty `jti`, of all tokens of a user below a generation. Rows are
-//! stamped with MySQL's clock in UTC, by which the instances find what is new.
+//! A row revokes one token by its `jti`. A row with an empty `jti` revokes all tokens of a user below a generation.
+//! MySQL's UTC clock stamps the rows. The instances use the stamps to find new rows.
 
 use diesel::prelude::*;
 use diesel::sql_types::{Bigint, Integer, Text, Unsigned};
@@ -13,12 +13,12 @@ use crate::domain::UserId;
 
 type Number = Unsigned<Bigint>;
 
-/// A row.
+/// A row of the table.
 #[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
 pub struct RevokedToken {
     #[diesel(sql_type = Number)]
     pub user_id: u64,
-    /// Empty: all tokens of the user below `generation`.
+    /// Empty if the row revokes all tokens of the user below `generation`.
     #[diesel(sql_type = Text)]
     pub jti: String,
     #[diesel(sql_type = Unsigned<Integer>)]
@@ -28,7 +28,7 @@ pub struct RevokedToken {
     pub expires_at: u64,
 }
 
-/// A time by MySQL's clock, up to which rows have been read.
+/// A time of MySQL's clock. All rows up to this time have been read.
 #[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
 pub struct ReadPoint {
     #[diesel(sql_type = Text)]
@@ -36,20 +36,20 @@ pub struct ReadPoint {
 }
 
 impl ReadPoint {
-    /// Before any row.
+    /// A time before all rows.
     pub fn first() -> Self {
         Self { utc: "2000-01-01 00:00:00".to_owned() }
     }
 }
 
-/// A row never lets what it ends count again, so both bounds only grow.
+/// Both bounds only grow, so a repeated write never makes a revoked token valid again.
 const WRITE: &str = "INSERT INTO revoked_tokens (user_id, jti, generation, expires_at, revoked_at) \
     VALUES (?, ?, ?, ?, UTC_TIMESTAMP(3)) \
     ON DUPLICATE KEY UPDATE generation = GREATEST(generation, VALUES(generation)), \
     expires_at = GREATEST(expires_at, VALUES(expires_at)), revoked_at = VALUES(revoked_at)";
 
-/// A row is stamped when its statement begins and seen once it is committed, each at most 10 s later: it may appear
-/// behind a read point by 20 s. A clock of MySQL that was set back must not hide rows either.
+/// The stamp is the start of the statement. Statement and commit take at most 10 s each, so a row may appear 20 s
+/// behind a read point. A backward step of MySQL's clock must not hide rows either.
 const READ: &str = "SELECT user_id, jti, generation, expires_at FROM revoked_tokens \
     WHERE revoked_at >= LEAST(CAST(? AS DATETIME(3)), UTC_TIMESTAMP(3)) - INTERVAL 30 SECOND \
     AND (user_id > ? OR (user_id = ? AND jti > ?)) \
@@ -58,7 +58,7 @@ const READ: &str = "SELECT user_id, jti, generation, expires_at FROM revoked_tok
 /// Revokes one token.
 ///
 /// # Errors
-/// [`DbError`]
+/// Returns a [`DbError`].
 pub async fn insert(db: &Db, user: UserId, jti: &str, expires_at: u64) -> Result<(), DbError> {
     let mut connection = db.connect().await?;
     let row = diesel::sql_query(WRITE)
@@ -70,11 +70,11 @@ pub async fn insert(db: &Db, user: UserId, jti: &str, expires_at: u64) -> Result
     Ok(())
 }
 
-/// Revokes all tokens that `user` has and returns the generation that his tokens are of from now on; `None` where there
-/// is no such user. `expires_at` is when the last of them ends.
+/// Revokes all tokens of `user`. Returns the generation of the user's future tokens, or `None` if the user does not
+/// exist. `expires_at` is the expiry of the user's last token.
 ///
 /// # Errors
-/// [`DbError`]
+/// Returns a [`DbError`].
 pub async fn revoke_all(db: &Db, user: UserId, expires_at: u64) -> Result<Option<u32>, DbError> {
     let mut transaction = db.begin().await?;
     let generation = raise_generation(db, &mut transaction, user, expires_at).await?;
@@ -82,7 +82,7 @@ pub async fn revoke_all(db: &Db, user: UserId, expires_at: u64) -> Result<Option
     Ok(generation)
 }
 
-/// The part of [`revoke_all`] that happens together with whatever else the transaction does.
+/// The part of [`revoke_all`] inside the caller's transaction.
 pub(super) async fn raise_generation(
     db: &Db,
     transaction: &mut Transaction<'_>,
@@ -97,7 +97,7 @@ pub(super) async fn raise_generation(
     }
     let query = row.select(users::token_generation);
     let generation: u32 = db.within("read token generation", query.first(connection)).await?;
-    // Their tokens are of a lower generation, all of them.
+    // All single tokens have a lower generation, so one row replaces them.
     let single = diesel::sql_query("DELETE FROM revoked_tokens WHERE user_id = ? AND jti <> ''");
     db.within("merge revoked tokens", single.bind::<Number, _>(user.0).execute(connection)).await?;
     let below = diesel::sql_query(WRITE)
@@ -109,21 +109,21 @@ pub(super) async fn raise_generation(
     Ok(Some(generation))
 }
 
-/// The time by MySQL's clock; taken before a read, it is where the next one goes on.
+/// The current time of MySQL's clock. Taken before a read, it is the start of the next read.
 ///
 /// # Errors
-/// [`DbError`]; reading changes nothing.
+/// Returns a [`DbError`].
 pub async fn read_point(db: &Db) -> Result<ReadPoint, DbError> {
     let mut connection = db.connect().await?;
     let query = diesel::sql_query("SELECT CAST(UTC_TIMESTAMP(3) AS CHAR) AS utc");
     db.within("read MySQL's clock", query.get_result(&mut connection)).await
 }
 
-/// Up to `rows_max` rows that were written since about `since`, in the order of their keys and behind `after`. Rows of
-/// the half minute before `since` come again.
+/// Reads up to `rows_max` rows written since about `since`, ordered by key and after the row `after`. Rows of the 30 s
+/// before `since` are returned again.
 ///
 /// # Errors
-/// [`DbError`]; reading changes nothing.
+/// Returns a [`DbError`].
 pub async fn find_since(
     db: &Db,
     since: &ReadPoint,
@@ -141,10 +141,11 @@ pub async fn find_since(
     db.within("read revoked tokens", query.load(&mut connection)).await
 }
 
-/// Deletes up to `rows_max` rows that expired before `before` and returns how many.
+/// Deletes up to `rows_max` rows that expired before `before`, in seconds since 1970. Returns the number of deleted
+/// rows.
 ///
 /// # Errors
-/// [`DbError`]
+/// Returns a [`DbError`].
 pub async fn delete_expired(db: &Db, before: u64, rows_max: u32) -> Result<usize, DbError> {
     let mut connection = db.connect().await?;
     let delete = diesel::sql_query("DELETE FROM revoked_tokens WHERE expires_at < ? LIMIT ?")

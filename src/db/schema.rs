@@ -1,4 +1,4 @@
-//! The tables as the migrations leave them; kept by `tests/api/migrations.rs`, which compares it with a real database.
+//! The tables after all migrations. `tests/api/migrations.rs` compares this file with a real database.
 
 diesel::table! {
     users (id) {

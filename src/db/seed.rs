@@ -11,17 +11,17 @@ use super::schema::{coupons, users};
 use super::{Db, DbError};
 use crate::domain::{CouponId, Kind, User, UserId, UserName};
 
-/// A user to be made. Its name must need no quoting in SQL; seeded names are letters, digits and hyphens.
+/// A new user. The name must need no quoting in SQL. Seeded names are letters, digits and hyphens.
 #[derive(Debug, Clone)]
 pub struct NewUser {
     pub name: UserName,
     pub kind: Kind,
 }
 
-/// Adds users that share one password hash, in one statement.
+/// Adds users with the same password hash in a single statement.
 ///
 /// # Errors
-/// [`DbError`]; all or none of the batch is there.
+/// Returns a [`DbError`]. Either the whole batch is stored, or no row.
 pub async fn insert_users(db: &Db, batch: &[NewUser], hash: &str) -> Result<Vec<User>, DbError> {
     let mut connection = db.connect().await?;
     let rows: Vec<_> = batch
@@ -43,10 +43,10 @@ pub async fn insert_users(db: &Db, batch: &[NewUser], hash: &str) -> Result<Vec<
     batch.iter().map(user).collect()
 }
 
-/// Adds coupons of one saler, in one statement; returns the id of the first.
+/// Adds coupons of a saler in a single statement. Returns the id of the first coupon.
 ///
 /// # Errors
-/// [`DbError`]; all or none of the batch is there.
+/// Returns a [`DbError`]. Either the whole batch is stored, or no row.
 pub async fn insert_coupons(db: &Db, saler: UserId, names: &[String], amount: u32) -> Result<CouponId, DbError> {
     let mut connection = db.connect().await?;
     let left = i32::try_from(amount).unwrap_or(i32::MAX);
@@ -68,10 +68,10 @@ pub async fn insert_coupons(db: &Db, saler: UserId, names: &[String], amount: u3
     db.within("read id", first.first(&mut connection)).await.map(CouponId)
 }
 
-/// Notes that Redis has the first revision of these coupons.
+/// Records that Redis has the first revision of the coupons.
 ///
 /// # Errors
-/// [`DbError`]; the repair publishes again what was not noted.
+/// Returns a [`DbError`]. The repair publishes unnoted revisions again.
 pub async fn set_published(db: &Db, ids: impl Iterator<Item = CouponId>) -> Result<(), DbError> {
     let mut list = String::from("0");
     for id in ids {

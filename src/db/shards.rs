@@ -1,7 +1,7 @@
-//! The table `shards`: which Redis process holds which loading of a shard, and who rebuilds it.
+//! The table `shards`: the Redis process and loading of each shard, and the rebuild under way.
 //!
-//! A rebuild goes through [`begin`], [`raise_epoch`], perhaps [`forget_found`], and [`finish`]. Each names the epoch and the
-//! token as they must be, so that of two rebuilds at most one goes on: `Ok(false)` ends the other.
+//! A rebuild calls [`begin`], [`raise_epoch`], [`forget_found`] if needed, and [`finish`]. Each step succeeds only with
+//! the expected epoch and token, so at most one of two rebuilds continues. `Ok(false)` ends the other.
 
 use diesel::mysql::Mysql;
 use diesel::prelude::*;
@@ -14,33 +14,34 @@ use crate::domain::Epoch;
 
 const LIVE: &str = "live";
 
-/// A shard's row.
+/// A row of the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shard {
     pub epoch: Epoch,
-    /// The Redis process that was loaded last; empty: none ever.
+    /// The `run_id` of the Redis process that was loaded last. Empty if none was ever loaded.
     pub run_id: String,
-    /// Nobody rebuilds it.
+    /// Whether no rebuild is under way.
     pub is_live: bool,
-    /// Of the rebuild under way, or of the last.
+    /// The token of the current or the last rebuild.
     pub token: String,
-    /// What the rebuild under way raises `epoch` to.
+    /// The epoch that the current rebuild will set.
     pub next_epoch: Epoch,
-    /// What the key `live` held when the rebuild under way began; empty: nothing.
+    /// The value of the key `live` at the start of the current rebuild. Empty if the key was missing, `None` without a
+    /// rebuild.
     pub found_live: Option<String>,
 }
 
-/// The epoch and the token that a rebuild's step relies on.
+/// The epoch and the token expected by a step of a rebuild.
 #[derive(Debug, Clone, Copy)]
 pub struct Holding<'a> {
     pub epoch: Epoch,
     pub token: &'a str,
 }
 
-/// The shard's row.
+/// Reads the shard's row.
 ///
 /// # Errors
-/// [`DbError`]; reading changes nothing.
+/// Returns a [`DbError`].
 pub async fn read(db: &Db, shard: &str) -> Result<Shard, DbError> {
     let mut connection = db.connect().await?;
     let query = shards::table.find(shard).select((
@@ -58,11 +59,11 @@ pub async fn read(db: &Db, shard: &str) -> Result<Shard, DbError> {
     Ok(Shard { epoch, run_id, is_live: state == LIVE, token, next_epoch, found_live })
 }
 
-/// Begins a rebuild under `token` that will raise the epoch to `next`, and notes what `live` held, unless a rebuild that
-/// did not end has noted it already.
+/// Begins a rebuild under `token` that will raise the epoch to `next`. Stores the value found in `live`, unless an
+/// unfinished rebuild has stored one already.
 ///
 /// # Errors
-/// [`DbError`]; it may have happened.
+/// Returns a [`DbError`]. The change may have happened.
 pub async fn begin(
     db: &Db,
     shard: &str,
@@ -71,39 +72,40 @@ pub async fn begin(
     next: Epoch,
     found_live: &str,
 ) -> Result<bool, DbError> {
-    // MySQL assigns from left to right: what is read is written last.
+    // MySQL assigns from left to right. `found_live` depends on the old `state` and is therefore assigned first.
     let set = "found_live = IF(state = 'recovering' AND found_live IS NOT NULL, found_live, ?), state = 'recovering', \
                token = ?, next_epoch = ?";
     update(db, shard, was, "begin rebuild", set, &[found_live, token, &next.to_string()]).await
 }
 
-/// Raises the epoch. It waits for the batches of the old one that are being stored; later ones are late.
+/// Raises the epoch. The update waits for batches of the old epoch that are being stored. Later batches of the old
+/// epoch are late.
 ///
 /// # Errors
-/// [`DbError`]; it may have happened.
+/// Returns a [`DbError`]. The change may have happened.
 pub async fn raise_epoch(db: &Db, shard: &str, was: Holding<'_>, next: Epoch) -> Result<bool, DbError> {
     update(db, shard, was, "raise epoch", "epoch = ?", &[&next.to_string()]).await
 }
 
-/// Forgets what `live` held, before the shard's keys are: a rebuild that starts again must not take an emptied Redis for
-/// one that has everything.
+/// Clears `found_live` before the shard's keys are deleted. A restarted rebuild must not mistake an emptied Redis for a
+/// complete one.
 ///
 /// # Errors
-/// [`DbError`]; it may have happened.
+/// Returns a [`DbError`]. The change may have happened.
 pub async fn forget_found(db: &Db, shard: &str, was: Holding<'_>) -> Result<bool, DbError> {
-    update(db, shard, was, "forget found", "found_live = ''", &[]).await
+    update(db, shard, was, "clear found live", "found_live = ''", &[]).await
 }
 
-/// Declares the shard loaded into the Redis process `run_id`.
+/// Marks the shard as loaded into the Redis process `run_id`.
 ///
 /// # Errors
-/// [`DbError`]; it may have happened.
+/// Returns a [`DbError`]. The change may have happened.
 pub async fn finish(db: &Db, shard: &str, was: Holding<'_>, run_id: &str) -> Result<bool, DbError> {
     let set = "run_id = ?, state = 'live', found_live = NULL";
     update(db, shard, was, "finish rebuild", set, &[run_id]).await
 }
 
-/// Changes the row where it is as it `was`. Every step changes something in it, so that a row found is a row changed.
+/// Updates the row if epoch and token equal `was`. Every step changes a column, so a matched row is a changed row.
 async fn update(
     db: &Db,
     shard: &str,

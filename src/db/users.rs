@@ -7,13 +7,13 @@ use super::schema::users;
 use super::{Db, DbError, revoked_tokens};
 use crate::domain::{Kind, User, UserId, UserName};
 
-/// A user with what a login needs to know.
+/// A user with the data needed for a login.
 #[derive(Debug, Clone)]
 pub struct Account {
     pub user: User,
-    /// Empty: the user cannot log in yet.
+    /// Empty if the user cannot log in yet.
     pub password_hash: String,
-    /// Tokens of a lower generation do not count.
+    /// Tokens of a lower generation are refused.
     pub token_generation: u32,
 }
 
@@ -25,7 +25,7 @@ const COLUMNS: Columns = (users::id, users::username, users::kind, users::passwo
 /// Adds a user.
 ///
 /// # Errors
-/// [`DbError::Duplicate`] where the name is taken.
+/// Returns [`DbError::Duplicate`] if the name is taken.
 pub async fn insert(db: &Db, name: &UserName, kind: Kind, password_hash: &str) -> Result<(), DbError> {
     let mut connection = db.connect().await?;
     let row =
@@ -34,10 +34,10 @@ pub async fn insert(db: &Db, name: &UserName, kind: Kind, password_hash: &str) -
     Ok(())
 }
 
-/// The account of that name; `None` where there is none.
+/// The account with this name, or `None`.
 ///
 /// # Errors
-/// [`DbError`]; reading changes nothing.
+/// Returns a [`DbError`].
 pub async fn find_by_name(db: &Db, name: &UserName) -> Result<Option<Account>, DbError> {
     let mut connection = db.connect().await?;
     let query = users::table.filter(users::username.eq(name.as_str())).select(COLUMNS);
@@ -45,10 +45,10 @@ pub async fn find_by_name(db: &Db, name: &UserName) -> Result<Option<Account>, D
     row.map(account).transpose()
 }
 
-/// The user with this id; `None` where there is none.
+/// The user with this id, or `None`.
 ///
 /// # Errors
-/// [`DbError`]; reading changes nothing.
+/// Returns a [`DbError`].
 pub async fn find_by_id(db: &Db, id: UserId) -> Result<Option<User>, DbError> {
     let mut connection = db.connect().await?;
     let query = users::table.find(id.0).select(COLUMNS);
@@ -56,11 +56,11 @@ pub async fn find_by_id(db: &Db, id: UserId) -> Result<Option<User>, DbError> {
     Ok(row.map(account).transpose()?.map(|account| account.user))
 }
 
-/// Sets a password's hash where the stored one is still `from`; `false` where it is not. The password stays what it is,
-/// and so do the user's tokens.
+/// Replaces a password hash if the stored hash is still `from`. Returns `false` otherwise. The password and the user's
+/// tokens stay valid.
 ///
 /// # Errors
-/// [`DbError`].
+/// Returns a [`DbError`].
 pub async fn replace_hash(db: &Db, id: UserId, from: &str, to: &str) -> Result<bool, DbError> {
     let mut connection = db.connect().await?;
     let row = users::table.filter(users::id.eq(id.0)).filter(users::password_hash.eq(from));
@@ -68,12 +68,13 @@ pub async fn replace_hash(db: &Db, id: UserId, from: &str, to: &str) -> Result<b
     db.within("replace password hash", update.execute(&mut connection)).await.map(|rows| rows > 0)
 }
 
-/// Sets a password's hash whatever the stored one is and ends the user's tokens, both or neither; returns the
-/// generation that his tokens are of from now on, `None` where there is no such user. `expires_at` is when the last of
-/// the ended tokens would have ended by itself.
+/// Sets a password hash and revokes the user's tokens in one transaction.
+///
+/// Returns the generation of the user's future tokens, or `None` if the user does not exist. `expires_at` is the expiry
+/// of the last revoked token.
 ///
 /// # Errors
-/// [`DbError`]
+/// Returns a [`DbError`].
 pub async fn set_hash(db: &Db, id: UserId, to: &str, expires_at: u64) -> Result<Option<u32>, DbError> {
     let mut transaction = db.begin().await?;
     let generation = revoked_tokens::raise_generation(db, &mut transaction, id, expires_at).await?;

@@ -1,32 +1,32 @@
-//! How etcd is: what operators see of it.
+//! The state of etcd, as operators see it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// Written by the watcher alone, read by anybody.
+/// Written by the watcher alone, read by everybody.
 #[derive(Debug, Default)]
 pub struct Figures {
     up: AtomicBool,
-    /// When etcd last said anything, and when everything was last read; ms since 1970, 0: never.
+    /// The times of the last answer and of the last listing, in ms since 1970. 0 means never.
     heard_ms: AtomicU64,
     listed_ms: AtomicU64,
-    /// The highest revision seen since the last listing, or its own.
+    /// The revision in the last answer.
     revision: AtomicU64,
     keys: AtomicU64,
     failures: AtomicU64,
 }
 
 impl Figures {
-    /// Whether the last thing that was asked of etcd was answered.
+    /// Whether the last call to etcd was answered.
     pub fn is_up(&self) -> bool {
         self.up.load(Ordering::Relaxed)
     }
 
-    /// Milliseconds at `now_ms` since etcd said anything; `None`: it never did.
+    /// Milliseconds since the last answer of etcd, or `None` if etcd never answered.
     pub fn silent_ms(&self, now_ms: u64) -> Option<u64> {
         since(&self.heard_ms, now_ms)
     }
 
-    /// Milliseconds at `now_ms` since everything was read; `None`: it never was.
+    /// Milliseconds since the last listing, or `None` if there was none.
     pub fn listing_age_ms(&self, now_ms: u64) -> Option<u64> {
         since(&self.listed_ms, now_ms)
     }
@@ -35,12 +35,12 @@ impl Figures {
         self.revision.load(Ordering::Relaxed)
     }
 
-    /// Keys of the last listing.
+    /// The number of keys in the last listing.
     pub fn keys(&self) -> u64 {
         self.keys.load(Ordering::Relaxed)
     }
 
-    /// Listings and watches that failed.
+    /// The number of failed listings and watches.
     pub fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)
     }

@@ -1,10 +1,10 @@
-//! etcd: single keys, and a prefix that is watched.
+//! A client for etcd: single keys, and the watch of a prefix.
 //!
-//! Plumbing. Deliberately knows no rule of a sale and nothing of MySQL. Nobody waits for etcd at the start: a client is made
-//! without connecting, connects with the first call, and again after a connection was lost. Every call has a deadline of
-//! its own, and what is read has a bound, because anybody may have written it.
+//! The rules of a sale and MySQL are not known here. The start never waits for etcd. A client connects at its first
+//! call and reconnects after a lost connection. Every call has a deadline. Sizes are bounded, because anybody may write
+//! to etcd.
 //!
-//! Keys are named here without the prefix.
+//! Keys are passed without the prefix.
 
 mod figures;
 mod watcher;
@@ -22,85 +22,85 @@ use etcd_client::{
 pub use figures::Figures;
 pub use watcher::Watcher;
 
-/// How often a connection with a call under way is probed, and how long etcd may take to answer. It drops clients that
-/// probe more often than every 5 s.
+/// Period and timeout of the probes on a connection with a call under way. etcd drops clients that probe more often
+/// than every 5 s.
 const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(5));
-/// Keys of one page, and what it may weigh: etcd takes values of up to 1.5 MiB.
+/// Keys in a page of a listing, and the largest size of a page. etcd accepts values of up to 1.5 MiB.
 const PAGE_KEYS_MAX: i64 = 32;
 const PAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// Where etcd is, and the bounds of what is asked of it.
+/// The addresses of etcd and the bounds of a client.
 #[derive(Debug, Clone)]
 pub struct EtcdConfig {
-    /// Each as `http://host:port`.
+    /// Members, as `http://host:port`.
     pub endpoints: Vec<String>,
-    /// What all keys begin with; not empty.
+    /// The prefix of all keys. Must not be empty.
     pub prefix: String,
-    /// How long connecting and each call may take.
+    /// Timeout of connecting and of each call.
     pub wait: Duration,
-    /// Keys of a listing.
+    /// The largest number of keys in a listing.
     pub keys_max: usize,
-    /// Bytes of a value; a longer one is not handed over.
+    /// The largest size of a value in bytes. A longer value is reported as [`Value::TooLong`].
     pub value_bytes_max: usize,
 }
 
-/// A call to etcd that brought no answer, or none that can be used.
+/// A call to etcd without a usable answer.
 #[derive(Debug, thiserror::Error)]
 pub enum EtcdError {
-    /// Nothing was sent: the settings are not such that anything could be.
-    #[error("etcd cannot be used")]
+    /// Nothing was sent, because the settings are unusable.
+    #[error("the etcd settings are unusable")]
     Settings(#[source] Box<etcd_client::Error>),
-    /// It may have happened.
-    #[error("{operation}: etcd did not answer in time")]
+    /// The outcome is unknown.
+    #[error("etcd did not answer the call {operation} in time")]
     TimedOut { operation: &'static str },
-    /// It may have happened.
-    #[error("{operation}: etcd failed")]
+    /// The outcome is unknown.
+    #[error("the call {operation} to etcd failed")]
     Failed {
         operation: &'static str,
         #[source]
         source: Box<etcd_client::Error>,
     },
-    #[error("{operation}: an answer without a revision")]
+    #[error("etcd answered the call {operation} without a revision")]
     Unreadable { operation: &'static str },
     #[error("there are more than {0} keys below the prefix")]
     TooManyKeys(usize),
-    /// What was to be watched next is no longer kept: changes have been missed.
-    #[error("the watch was cancelled, etcd has forgotten everything before revision {0}")]
+    /// The changes after the last listing are no longer kept by etcd. Some were missed.
+    #[error("etcd cancelled the watch because revisions before {0} are compacted")]
     Compacted(i64),
-    #[error("the watch was cancelled: {0}")]
+    #[error("etcd cancelled the watch: {0}")]
     Cancelled(String),
-    /// It was restored or wiped since; or another member, which is a moment behind, has answered.
+    /// etcd was restored or wiped, or a member that lags behind has answered.
     #[error("etcd has gone back from revision {from} to {to}")]
     WentBack { from: u64, to: u64 },
     #[error("the watch ended")]
     Ended,
-    #[error("the watch says nothing, not even when asked")]
+    #[error("the watch is silent and does not answer a progress request")]
     Silent,
 }
 
-/// What a key holds.
+/// The value of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value {
     Bytes(Vec<u8>),
-    /// It has this many bytes, more than are looked at.
+    /// The size in bytes of a value above the limit.
     TooLong(usize),
 }
 
-/// A key's value, and the revision of the put that it came with (etcd's `mod_revision`).
+/// A value with the revision of its put (`mod_revision` of etcd).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     pub value: Value,
     pub revision: u64,
 }
 
-/// Every key below the prefix, as of one revision.
+/// All keys below the prefix at one revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listing {
     pub revision: u64,
     pub entries: BTreeMap<String, Entry>,
 }
 
-/// A key was put or, where there is no value, deleted.
+/// A put, or a deletion if `value` is `None`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     pub key: String,
@@ -108,38 +108,38 @@ pub struct Change {
     pub revision: u64,
 }
 
-/// What a [`Watcher`] hands over.
+/// A message of a [`Watcher`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
     Listing(Listing),
-    /// What came after the listing or the changes before, in order; never empty.
+    /// The changes since the previous notice, in order. Never empty.
     Changes(Vec<Change>),
 }
 
-/// A client. Cloning it is cheap and shares the connections.
+/// A client. Clones share the connections.
 ///
-/// One client with several endpoints would spread its calls over them, also over one that is dead. So there is one for each
-/// member, and all calls go to the same one until a call to it fails.
+/// A single etcd client with several endpoints would also send calls to dead members. Therefore each member has a
+/// client of its own. All calls go to the same member until a call to it fails.
 #[derive(Clone)]
 pub struct Etcd {
     members: Arc<[Client]>,
-    /// Which member is asked.
+    /// The index of the member that is called.
     current: Arc<AtomicUsize>,
     config: EtcdConfig,
 }
 
 impl Etcd {
-    /// Makes a client; connects to nothing yet.
+    /// Creates a client without connecting.
     ///
     /// # Errors
-    /// [`EtcdError::Settings`] where an endpoint is none, or there is none.
+    /// Returns [`EtcdError::Settings`] if an endpoint is malformed or no endpoint is given.
     pub async fn new(config: EtcdConfig) -> Result<Self, EtcdError> {
         let options = ConnectOptions::new()
             .with_connect_timeout(config.wait)
             .with_keep_alive(KEEP_ALIVE.0, KEEP_ALIVE.1)
-            // etcd counts probes against clients that have no call under way.
+            // etcd counts probes without a call under way against the client.
             .with_keep_alive_while_idle(false)
-            // A member that is cut off from the others would say that nothing changes.
+            // A member without a leader would report an unchanging etcd.
             .with_require_leader(true);
         let mut members = Vec::new();
         for endpoint in &config.endpoints {
@@ -153,30 +153,31 @@ impl Etcd {
         Ok(Self { members: members.into(), current: Arc::default(), config })
     }
 
-    /// What `key` holds; `None` where there is no such key.
+    /// The entry at `key`, or `None` if the key does not exist.
     ///
     /// # Errors
-    /// [`EtcdError`]; reading changes nothing.
+    /// Returns an [`EtcdError`].
     pub async fn get(&self, key: &str) -> Result<Option<Entry>, EtcdError> {
         let response = self.call("get", async |client| kv(client).get(self.full(key), None).await).await?;
         Ok(response.kvs().first().map(|kv| self.entry(kv)))
     }
 
-    /// Puts `value` where the key is still as it was put at revision `expected` (0: where it does not exist). Gives the
-    /// revision of this put; `None` where the key has changed and nothing has happened.
+    /// Puts `value` if the key's last put has the revision `expected`. An `expected` of 0 means that the key must not
+    /// exist.
     ///
-    /// There is no other put: one that was held up in the network can never replace a later one.
+    /// Returns the revision of the new put, or `None` if the key has changed and nothing was written. There is no
+    /// unconditional put, so a put delayed in the network can never overwrite a later one.
     ///
     /// # Errors
-    /// [`EtcdError`]; it may have been put.
+    /// Returns an [`EtcdError`]. The value may have been put.
     pub async fn put(&self, key: &str, value: Vec<u8>, expected: u64) -> Result<Option<u64>, EtcdError> {
         self.change("put", key, expected, TxnOp::put(self.full(key), value, None)).await
     }
 
-    /// Deletes the key where it is still as it was put at revision `expected`; `None` where it is not.
+    /// Deletes the key if its last put has the revision `expected`. Returns `None` if the key has changed.
     ///
     /// # Errors
-    /// [`EtcdError`]; it may have been deleted.
+    /// Returns an [`EtcdError`]. The key may have been deleted.
     pub async fn delete(&self, key: &str, expected: u64) -> Result<Option<u64>, EtcdError> {
         self.change("delete", key, expected, TxnOp::delete(self.full(key), None)).await
     }
@@ -195,10 +196,10 @@ impl Etcd {
         Ok(response.succeeded().then_some(revision))
     }
 
-    /// Reads everything below the prefix, page by page, all as of the revision of the first.
+    /// Reads all keys below the prefix in pages. All pages show the revision of the first page.
     ///
     /// # Errors
-    /// [`EtcdError`]; reading changes nothing.
+    /// Returns an [`EtcdError`].
     pub async fn list(&self) -> Result<Listing, EtcdError> {
         const OPERATION: &str = "list";
         let mut listing = Listing { revision: 0, entries: BTreeMap::new() };
@@ -218,14 +219,14 @@ impl Etcd {
                 return Err(EtcdError::TooManyKeys(self.config.keys_max));
             }
             match response.kvs().last() {
-                // The least key that is greater than the last one.
+                // The next page begins with the smallest key after the last one.
                 Some(last) if response.more() => from = [last.key(), &[0]].concat(),
                 _ => return Ok(listing),
             }
         }
     }
 
-    /// Watches everything below the prefix from `revision` on.
+    /// Watches the prefix from `revision` on.
     async fn watch(&self, revision: u64) -> Result<WatchStream, EtcdError> {
         let options = WatchOptions::new()
             .with_range(self.end())
@@ -239,7 +240,7 @@ impl Etcd {
         .await
     }
 
-    /// Calls the member that is asked now, within the deadline. If that fails the next call goes to the next member.
+    /// Calls the current member with a deadline. After a failure the next call goes to the next member.
     async fn call<T>(
         &self,
         operation: &'static str,
@@ -252,7 +253,7 @@ impl Etcd {
             Err(_) => EtcdError::TimedOut { operation },
         };
         let next = (member + 1) % self.members.len();
-        // Where somebody has changed it meanwhile, he has met the same failure.
+        // A concurrent call that has already switched has met the same failure.
         let _ = self.current.compare_exchange(member, next, Ordering::Relaxed, Ordering::Relaxed);
         Err(error)
     }
@@ -272,17 +273,17 @@ impl Etcd {
         format!("{}{key}", self.config.prefix)
     }
 
-    /// A key without the prefix. One that is not UTF-8 gets a name that no key of ours has.
+    /// Removes the prefix from a key. Invalid UTF-8 is replaced, which gives a name that no valid key has.
     fn short(&self, key: &[u8]) -> String {
         let key = key.strip_prefix(self.config.prefix.as_bytes()).unwrap_or(key);
         String::from_utf8_lossy(key).into_owned()
     }
 
-    /// The least key that is greater than all that begin with the prefix.
+    /// The smallest key after all keys with the prefix.
     fn end(&self) -> Vec<u8> {
         let mut end = self.config.prefix.clone().into_bytes();
         if let Some(last) = end.last_mut() {
-            // No byte of UTF-8 is 255.
+            // The last byte cannot overflow, because UTF-8 has no byte 255.
             *last += 1;
         }
         end
@@ -297,7 +298,7 @@ fn revision(operation: &'static str, header: Option<&ResponseHeader>) -> Result<
     header.map(|header| unsigned(header.revision())).ok_or(EtcdError::Unreadable { operation })
 }
 
-/// Revisions are positive; etcd's interface has them signed.
+/// Revisions are positive, but etcd's interface uses signed numbers.
 fn unsigned(revision: i64) -> u64 {
     u64::try_from(revision).unwrap_or(0)
 }

@@ -1,11 +1,11 @@
-//! Follows the keys below the prefix: reads them all, watches from there, and starts over.
+//! Follows the keys below the prefix: lists all keys, watches from there, and starts over.
 //!
-//! A watch alone is not to be trusted: it is not resumed when its connection breaks, it is cancelled where etcd has forgotten
-//! what it still had to show, and etcd 3.4 may lose changes around a compaction without saying so. So everything is read
-//! again every [`LIST_EVERY`], and after any failure or silence; each time a new watch begins where that reading ended.
-//! What its owner is told is therefore at most [`LIST_EVERY`] old while etcd answers.
+//! A watch alone is unreliable. A broken connection ends the watch. A compaction cancels the watch if changes were not
+//! delivered yet. etcd 3.4 may even lose changes around a compaction without an error. Therefore all keys are listed
+//! again every [`LIST_EVERY`], and after any failure or silence. A new watch begins after the revision of the listing.
+//! While etcd answers, the owner's view is at most [`LIST_EVERY`] old.
 //!
-//! Its owner asks for one notice at a time, and while he does not ask nothing is read: nothing is queued here.
+//! The owner asks for one notice at a time. Between calls nothing is read, so nothing is queued here.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,11 +17,11 @@ use super::{Change, Etcd, EtcdError, Figures, Listing, Notice, revision, unsigne
 use crate::base::Outage;
 use crate::now_ms;
 
-/// How often everything is read.
+/// Period of the listings.
 const LIST_EVERY: Duration = Duration::from_secs(30);
-/// How long a watch may say nothing before it is asked for a sign of life, and how long that may take.
+/// Longest silence of a watch before a progress request is sent, and the timeout of that request.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
-/// The pause after a failure: from the first to the last, doubled each time.
+/// The first and the longest pause after a failure. Each pause doubles the previous one.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
 /// Follows the keys of one prefix.
@@ -29,20 +29,20 @@ pub struct Watcher {
     etcd: Etcd,
     figures: Arc<Figures>,
     stage: Stage,
-    /// When everything is read again, and the revision of the last time.
+    /// The time of the next listing, and the revision of the last one.
     list_at: Instant,
     listed: u64,
     pause: Duration,
     outage: Outage,
 }
 
-/// What comes next.
+/// The next step of a [`Watcher`].
 enum Stage {
-    /// Everything must be read.
+    /// List all keys.
     List,
-    /// It was; the watch begins with the revision after it.
+    /// Open a watch at the revision after the listing.
     Open,
-    /// The watch has begun; whether it was asked for a sign of life since it last gave one.
+    /// Read the open watch. `asked` is set while a progress request is unanswered.
     Read { stream: Box<WatchStream>, asked: bool },
 }
 
@@ -59,10 +59,10 @@ impl Watcher {
         }
     }
 
-    /// The next thing to know, as soon as there is one: first a listing, then changes after it, until a listing starts over.
+    /// Returns the next notice as soon as there is one: a listing, then changes, until the next listing starts over.
     ///
-    /// Failures are logged once, counted, and tried again with growing pauses. A future that is dropped loses nothing: what
-    /// it had not handed over is handed over by the next one.
+    /// Failures are counted and retried with growing pauses. The first failure of an outage is logged. Dropping the
+    /// future loses nothing, because the next call returns the pending notice.
     pub async fn next(&mut self) -> Notice {
         loop {
             match self.step().await {
@@ -110,7 +110,7 @@ impl Watcher {
                     Err(_) if *asked => Err(EtcdError::Silent),
                     Err(_) => {
                         *asked = true;
-                        // This only waits where a hundred questions have not been sent yet.
+                        // Sending waits only while a hundred requests are queued.
                         let asking = tokio::time::timeout(SILENCE_MAX, stream.request_progress()).await;
                         if matches!(asking, Ok(Ok(()))) { Ok(None) } else { Err(EtcdError::Ended) }
                     }

@@ -1,4 +1,4 @@
-//! The third pass: customers' rows, each of which says that he holds one of a coupon.
+//! The third pass imports customers' rows. Every row is a claim of a unit.
 
 use super::identity::Owner;
 use super::offers::Offers;
@@ -10,7 +10,7 @@ use crate::db::import::claims::{self, NewClaim, TakenClaim};
 use crate::db::import::source::{self, CouponRow};
 
 impl Import<'_> {
-    /// Takes what customers hold over, in the order of their rows.
+    /// Imports the customers' claims in the order of the rows.
     pub(super) async fn take_holdings(&mut self, offers: &Offers, total: u64) -> Result<(), ImportError> {
         let mut stage = self.progress.begin("customers' coupons", total);
         let mut after = SourceId(i64::MIN);
@@ -60,7 +60,7 @@ impl Import<'_> {
     }
 }
 
-/// Whose coupon a customer holds: there must be exactly one that it can be, taken over or refused.
+/// Finds the coupon of a claim. A single offer, accepted or refused, must have the name.
 fn parse<'a>(row: &CouponRow, owner: Owner, offers: &'a Offers) -> Result<NewClaim<'a>, Reason> {
     let user = match owner {
         Owner::Customer(user) => user,

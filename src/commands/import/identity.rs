@@ -1,4 +1,4 @@
-//! Who the username of a coupon's row is.
+//! The owners of rows in the Go system's table `coupons`, found by username.
 
 use std::collections::HashMap;
 
@@ -7,19 +7,19 @@ use crate::db::import::source::{self, CouponRow};
 use crate::db::import::users;
 use crate::domain::{Kind, UserId};
 
-/// Who owns a row of `coupons`, which decides what the row means.
+/// The owner of a row of `coupons`. The kind of owner decides the meaning of the row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Owner {
     Customer(UserId),
     Saler(UserId),
     RefusedCustomer,
-    /// A saler, or somebody whose kind that system would not know either.
+    /// A saler, or a user of a kind unknown to the Go system as well.
     RefusedSaler,
     Nobody,
 }
 
 impl Owner {
-    /// Whether his row is a coupon he offers; else it says that he holds one.
+    /// Whether the row is an offered coupon. Otherwise the row is a claim.
     pub(super) const fn offers(self) -> bool {
         match self {
             Self::Saler(_) | Self::RefusedSaler => true,
@@ -28,7 +28,7 @@ impl Owner {
     }
 }
 
-/// The owners of a page of rows, by username as it stands in the row.
+/// The owners of a page of rows, by username as written in the row.
 pub(super) struct Owners(HashMap<String, Owner>);
 
 impl Owners {
@@ -38,8 +38,8 @@ impl Owners {
 }
 
 impl Import<'_> {
-    /// Nearly every name is one that was taken over; for the others the Go system's server is asked, one by one, whom it
-    /// means by it.
+    /// Finds the owners of a page of rows. Most usernames match an imported user exactly. For the remaining ones the Go
+    /// system's server is asked, with one query per username.
     pub(super) async fn find_owners(&self, rows: &[CouponRow]) -> Result<Owners, ImportError> {
         let names = rows.iter().filter_map(|row| row.username.as_deref());
         let found = users::find_by_names(self.db, self.source, names.clone()).await.map_err(ImportError::Target)?;

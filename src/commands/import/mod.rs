@@ -1,14 +1,15 @@
-//! `couponrush import`: takes users and coupons over from the Go system's database.
+//! `couponrush import`: imports users and coupons from the Go system's database.
 //!
-//! That system keeps salers' coupons and what customers hold in one table, by name: a saler's row is a coupon he offers,
-//! a customer's says that he holds one of that name. Three passes over it, each a page at a time: the users, the salers'
-//! rows, the customers' rows. Then the users' MD5 hashes are wrapped in argon2id, which takes longest.
+//! The Go system has a single table for the coupons of salers and of customers. A saler's row is an offered coupon. A
+//! customer's row says that the customer holds a unit of the coupon with the same name. The import makes three passes
+//! in pages: users, salers' rows, customers' rows. The last step wraps the users' MD5 hashes in argon2id and takes
+//! longest.
 //!
-//! Memory is bounded by a page, and by the salers' coupons, which are kept by name. Every page is one transaction that
-//! first looks what is here already: a user by the record of imported users, a coupon by saler and name, a claim by
-//! customer and coupon. So a run that was killed is repeated, and one that was not finds nothing to do.
+//! Memory is bounded by a page and by the salers' coupons, which are kept by name. Every page is a transaction and
+//! skips existing rows. A user is found by the record of imported users, a coupon by saler and name, a claim by
+//! customer and coupon. A killed run can therefore be repeated. Repeating a complete run changes nothing.
 //!
-//! Deliberately not here: Redis. Rows are stored only while no instance runs, and the next start loads Redis from MySQL.
+//! Redis is not used. Rows are stored only while no instance runs, and the next start loads Redis from MySQL.
 
 mod customers;
 mod identity;
@@ -32,28 +33,28 @@ use crate::db::instances::DEAD_AFTER;
 use crate::db::migrate::{MigrateError, migrate};
 use crate::db::{Db, DbError, Limits};
 
-/// Why an import stopped. What it had taken over by then stays, and another run goes on from there.
+/// The reason for a failed import. Imported rows stay, and another run continues from there.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     #[error("the Go system's database could not be read")]
     Source(#[source] DbError),
-    #[error("this service's database could not be used")]
+    #[error("the database of this service could not be used")]
     Target(#[source] DbError),
-    #[error("the database to take over has no table coupons with a column coupon_name: it is not the Go system's")]
+    #[error("the database to import is not the Go system's, because it has no table coupons with a column coupon_name")]
     NotTheGoSystem,
-    #[error("the Go system's tables are in this service's own database; give couponrush a database of its own")]
+    #[error("the Go system's tables are in the database of this service. Give couponrush a separate database")]
     SameDatabase,
     #[error(
-        "the instance {instance} of the service is running on this database, or was killed in the last {} s; \
-         stop all instances, then import again",
+        "the instance {instance} of the service is running on this database, or was killed in the last {} s. \
+         Stop all instances, then import again",
         DEAD_AFTER.as_secs()
     )]
     ServiceAlive { instance: String },
-    #[error("this service's database could not be brought to this version")]
+    #[error("the database of this service could not be migrated")]
     Migrate(#[from] MigrateError),
     #[error(transparent)]
     Start(#[from] StartError),
-    #[error("a password could not be wrapped")]
+    #[error("a password hash could not be wrapped")]
     Wrap(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("the report file could not be written")]
     Report(#[source] std::io::Error),
@@ -68,7 +69,7 @@ impl From<TakeError> for ImportError {
     }
 }
 
-/// What every part of an import works with.
+/// State shared by all passes of an import.
 struct Import<'a> {
     db: &'a Db,
     from: &'a Db,
@@ -78,10 +79,10 @@ struct Import<'a> {
     recorder: Recorder<'a>,
 }
 
-/// Runs the command: opens both databases, migrates ours, imports, and prints the report.
+/// Opens both databases, migrates the database of this service, imports, and prints the report.
 ///
 /// # Errors
-/// [`ImportError`].
+/// Returns an [`ImportError`].
 pub async fn run(args: &ImportArgs) -> Result<(), ImportError> {
     let limits = Limits {
         connections_max: 2,
@@ -101,20 +102,22 @@ pub async fn run(args: &ImportArgs) -> Result<(), ImportError> {
     let passwords = passwords(config::cores())?;
     let wrap = async |md5: &str| passwords.wrap_md5(md5).await;
     let report = import(&db, &from, wrap, crate::now_ms(), Progress::on_stderr(), &mut lines).await?;
-    // Whoever has stopped reading, as `head` does, has seen what he wanted.
+    // A closed pipe, for example by `head`, is no error.
     let _ = write!(std::io::stdout(), "{report}");
     Ok(())
 }
 
-/// Takes users and coupons over from the database `from`. `wrap` turns an MD5 of 32 lower-case hex digits into what is
-/// stored as a password's hash; it is called for as many at once as there are cores. `now_ms` becomes the claims' time, which is not known there. Every
-/// refused row and every gap is written to `lines`.
+/// Imports users and coupons from the database `from`.
 ///
-/// Where an instance of the service is alive, an earlier run must have come through the rows, and only passwords are
-/// wrapped.
+/// - `wrap` turns an MD5 of 32 lower-case hex digits into a stored password hash. One call runs per core.
+/// - `now_ms` becomes the time of the claims, because the Go system stores no time.
+/// - `lines` receives every refused row and every gap.
+///
+/// If an instance of the service is alive, only passwords are wrapped, provided that an earlier run has imported all
+/// rows.
 ///
 /// # Errors
-/// [`ImportError`]; what was taken over by then stays.
+/// Returns an [`ImportError`]. Rows imported before the failure stay.
 pub async fn import<W, E>(
     db: &Db,
     from: &Db,
@@ -151,8 +154,9 @@ impl Import<'_> {
         self.take_holdings(&offers, coupons).await?;
         self.settle_offers(&offers).await?;
         store::note_rows_taken(self.db, self.source).await.map_err(ImportError::Target)?;
-        self.progress
-            .say("All rows are here: the service may be started. Passwords follow; who waits for his cannot log in.");
+        self.progress.say(
+            "All rows are imported. The service may be started. Users can log in once their passwords are wrapped.",
+        );
         Ok(())
     }
 }

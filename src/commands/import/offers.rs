@@ -1,4 +1,4 @@
-//! The salers' coupons of the Go system's database.
+//! The salers' coupons in the Go system's database.
 
 use std::collections::HashMap;
 
@@ -9,26 +9,26 @@ use crate::db::import::coupons::NewCoupon;
 use crate::db::import::source::CouponRow;
 use crate::domain::{Amount, CouponId, CouponName, Description, FaceValue, UserId};
 
-/// Every saler's coupon there, by name, in memory: as many as salers offer, however many customers hold them.
+/// All salers' coupons by name, in memory. The size does not depend on the number of customers' rows.
 #[derive(Default)]
 pub(super) struct Offers {
     by_name: HashMap<String, Vec<Offer>>,
 }
 
-/// A saler's row. A refused one is here too: customers' rows may mean it.
+/// A saler's row. Refused rows are kept too, because customers' rows may refer to them.
 pub(super) struct Offer {
     pub(super) row: SourceId,
     pub(super) saler: String,
     pub(super) name: String,
     pub(super) stored_amount: Option<f64>,
-    /// `None`: refused.
+    /// `None` for a refused row.
     pub(super) coupon: Option<NewCoupon>,
-    /// An earlier run stored it.
+    /// Whether an earlier run stored the coupon.
     pub(super) was_here: bool,
 }
 
 impl Offer {
-    /// A row that is refused.
+    /// A refused row.
     pub(super) fn refused(row: &CouponRow) -> Self {
         Self {
             row: row.id(),
@@ -46,12 +46,12 @@ impl Offers {
         self.by_name.entry(offer.name.clone()).or_default().push(offer);
     }
 
-    /// All offers of a name, in the order of their rows.
+    /// All offers of a name, in the order of the rows.
     pub(super) fn named(&self, name: &str) -> &[Offer] {
         self.by_name.get(name).map_or(&[], Vec::as_slice)
     }
 
-    /// The offers that were not refused, with their coupons.
+    /// The accepted offers with their coupons.
     pub(super) fn accepted(&self) -> impl Iterator<Item = (&Offer, &NewCoupon)> {
         self.by_name.values().flatten().filter_map(|offer| Some((offer, offer.coupon.as_ref()?)))
     }
@@ -60,7 +60,7 @@ impl Offers {
         self.named(name).iter().any(|offer| offer.coupon.as_ref().is_some_and(|coupon| coupon.saler_id == saler))
     }
 
-    /// The coupon that a saler's row offers, still without an id.
+    /// The coupon offered by a saler's row, without an id yet.
     pub(super) fn parse(&self, row: &CouponRow, owner: Owner) -> Result<NewCoupon, Reason> {
         let Owner::Saler(saler_id) = owner else { return Err(Reason::UserRefused) };
         let name = CouponName::parse(row.coupon_name.clone().unwrap_or_default())?;
@@ -78,14 +78,14 @@ impl Offers {
     }
 }
 
-/// Units left; that system also stores negative numbers of them, which are none.
+/// Units left. The Go system may store a negative number, which counts as 0.
 fn left(stored: Option<f64>) -> Option<u32> {
     let units = whole(stored)?.max(0);
     u32::try_from(units).ok().filter(|units| *units <= Amount::MAX)
 }
 
 fn whole(number: Option<f64>) -> Option<i64> {
-    // Below this, every whole number has a double of its own. Our bounds are far lower.
+    // Whole numbers below this value are exact in a double. Our bounds are far lower.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     number.filter(|number| number.fract() == 0.0 && number.abs() < EXACT).map(|number| number as i64)
 }

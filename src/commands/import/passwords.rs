@@ -1,6 +1,6 @@
-//! The last part: wrapping users' MD5 hashes in argon2id, on all cores.
+//! The last step wraps users' MD5 hashes in argon2id, on all cores.
 //!
-//! Which users still have none is what MySQL says, so a run that was killed is continued, and the service may be running
+//! MySQL knows which users have no password hash yet. A killed run can therefore continue, and the service may run
 //! meanwhile.
 
 use std::collections::HashMap;
@@ -16,7 +16,7 @@ use crate::db::import::{SourceId, hashes};
 use crate::domain::UserId;
 
 impl Import<'_> {
-    /// Wraps the password of every user who was taken over and has none yet.
+    /// Wraps the password of every imported user without a password hash.
     pub(super) async fn wrap_passwords<W, E>(&mut self, wrap: W) -> Result<(), ImportError>
     where
         W: AsyncFn(&str) -> Result<String, E>,
@@ -42,7 +42,7 @@ impl Import<'_> {
         Ok(())
     }
 
-    /// What these users' rows say now: one that has changed for the worse since it was taken over is refused.
+    /// Reads the current MD5 hashes of these users. A user without a valid hash is refused.
     async fn read_md5s(&mut self, page: &[(SourceId, UserId)]) -> Result<Vec<(UserId, String)>, ImportError> {
         let ids: Vec<SourceId> = page.iter().map(|(row, _)| *row).collect();
         let rows = source::users(self.from, &ids).await.map_err(ImportError::Source)?;

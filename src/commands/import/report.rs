@@ -1,6 +1,6 @@
-//! What an import did, and what it refused, row by row.
+//! The result of an import, with every refused row.
 //!
-//! Names from there are shown quoted and escaped: they may hold anything, also what a terminal would obey.
+//! Names from the Go system are quoted and escaped, because they may contain anything, even terminal control codes.
 
 use std::fmt;
 use std::io::Write;
@@ -11,7 +11,7 @@ use crate::db::import::SourceId;
 use crate::db::import::source::{CouponRow, UserRow};
 use crate::domain::{Amount, Description, FaceValue, NameError};
 
-/// Why a row is not taken over.
+/// The reason for refusing a row.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
     #[error("{0}")]
@@ -34,7 +34,7 @@ pub enum Reason {
     Description,
     #[error("it has no units: none are left, and nobody whose row was taken over holds one")]
     NoUnits,
-    #[error("the saler has a coupon of that name already")]
+    #[error("the saler already has a coupon of this name")]
     OfferedTwice,
     #[error("no saler offers a coupon of that name")]
     NoOffer,
@@ -42,63 +42,63 @@ pub enum Reason {
     SeveralOffers(String, String),
     #[error("the coupon was refused")]
     OfferRefused,
-    #[error("the coupon has been on sale here since an earlier import")]
+    #[error("the coupon went on sale in this service after an earlier import")]
     OnSale,
     #[error("the coupon would have more than {} units", Amount::MAX)]
     TooMany,
 }
 
-/// A row that is not taken over.
+/// A refused row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefusedRow {
     id: SourceId,
     username: Option<String>,
-    /// `None`: a row of `users`.
+    /// `None` for a row of `users`, otherwise the coupon name of the row, if any.
     coupon: Option<Option<String>>,
     pub reason: Reason,
 }
 
-/// A coupon whose stored amount was not what customers' rows and `left` add up to.
+/// A coupon with a wrong amount: `left` plus the imported claims differ from the amount stored in the Go system.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gap {
     pub row: SourceId,
     pub saler: String,
     pub coupon: String,
-    /// `None`: it had none.
+    /// The amount in the Go system, if any.
     pub stored_amount: Option<f64>,
     pub amount: u32,
     pub held: u32,
 }
 
-/// Rows of one sort.
+/// Counts of one kind of rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
     pub taken: u64,
-    /// Taken over by an earlier run.
+    /// Rows imported by an earlier run.
     pub already: u64,
     pub refused: u64,
 }
 
-/// What an import did.
+/// The result of an import.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ImportReport {
     pub users: Counts,
     pub coupons: Counts,
     pub claims: Counts,
     pub passwords_wrapped: u64,
-    /// Users who still cannot log in.
+    /// Users without a password hash, who cannot log in yet.
     pub passwords_missing: u64,
-    /// The instance that was alive, so that only passwords were wrapped.
+    /// The running instance, if only passwords were wrapped because of it.
     pub rows_skipped: Option<String>,
-    /// The first [`IMPORT_SHOWN_MAX`] of the refused rows.
+    /// The first [`IMPORT_SHOWN_MAX`] refused rows.
     pub refused: Vec<RefusedRow>,
     pub refused_passwords: u64,
-    /// The first [`IMPORT_SHOWN_MAX`] of the gaps.
+    /// The first [`IMPORT_SHOWN_MAX`] gaps.
     pub gaps: Vec<Gap>,
     pub gaps_count: u64,
 }
 
-/// Collects the report, and writes each refused row and each gap where the caller wants them.
+/// Collects the report, and writes each refused row and each gap to the caller's `lines`.
 pub(super) struct Recorder<'a> {
     pub(super) report: ImportReport,
     lines: &'a mut (dyn Write + Send),
@@ -109,7 +109,7 @@ impl RefusedRow {
         Self::user_named(row.id(), row.username.clone(), reason)
     }
 
-    /// A user whose row may be gone.
+    /// A refused user. The row may have been deleted from the Go system.
     pub(super) const fn user_named(id: SourceId, username: Option<String>, reason: Reason) -> Self {
         Self { id, username, coupon: None, reason }
     }
@@ -128,7 +128,7 @@ impl<'a> Recorder<'a> {
         Self { report: ImportReport::default(), lines }
     }
 
-    /// Records a refused row; the caller counts it.
+    /// Records a refused row. The caller counts the row.
     pub(super) fn refuse(&mut self, row: RefusedRow) -> Result<(), ImportError> {
         writeln!(self.lines, "refused: {row}").map_err(ImportError::Report)?;
         if self.report.refused.len() < IMPORT_SHOWN_MAX {
@@ -153,7 +153,7 @@ impl<'a> Recorder<'a> {
 }
 
 impl ImportReport {
-    /// Refused rows of all sorts.
+    /// Refused rows of all kinds.
     pub const fn refused_count(&self) -> u64 {
         self.users.refused + self.coupons.refused + self.claims.refused + self.refused_passwords
     }
@@ -186,7 +186,7 @@ impl fmt::Display for Gap {
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} taken over, {} already there, {} refused", self.taken, self.already, self.refused)
+        write!(f, "{} imported, {} already present, {} refused", self.taken, self.already, self.refused)
     }
 }
 
@@ -194,7 +194,7 @@ impl fmt::Display for ImportReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.rows_skipped {
             Some(instance) => {
-                writeln!(f, "rows:      taken over earlier; not compared, because {instance} is running")?
+                writeln!(f, "rows:      imported earlier and not compared, because {instance} is running")?
             }
             None => {
                 writeln!(f, "users:     {}", self.users)?;
@@ -204,7 +204,7 @@ impl fmt::Display for ImportReport {
         }
         writeln!(f, "passwords: {} wrapped, {} still missing", self.passwords_wrapped, self.passwords_missing)?;
         show(f, "Refused", self.refused_count(), &self.refused)?;
-        show(f, "Coupons whose amount did not add up", self.gaps_count, &self.gaps)
+        show(f, "Coupons with a corrected amount", self.gaps_count, &self.gaps)
     }
 }
 
@@ -214,7 +214,7 @@ fn show<T: fmt::Display>(f: &mut fmt::Formatter<'_>, title: &str, count: u64, fi
     }
     let shown = first.len() as u64;
     match shown < count {
-        true => writeln!(f, "{title} ({count}; the first {shown}, all with --report):")?,
+        true => writeln!(f, "{title} ({count}, first {shown} shown, all with --report):")?,
         false => writeln!(f, "{title} ({count}):")?,
     }
     first.iter().try_for_each(|line| writeln!(f, "  {line}"))

@@ -1,4 +1,4 @@
-//! The second pass: salers' rows, which are coupons; and, after the third, what became of them.
+//! The second pass imports salers' rows, the offered coupons. After the third pass their amounts are checked.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -13,16 +13,16 @@ use crate::db::import::coupons::{self, NewCoupon, StoredCoupon};
 use crate::db::import::source::{self, CouponRow};
 use crate::domain::{CouponId, UserId};
 
-/// Gives coupons the ids they have here, or else new ones in the order of their rows.
+/// Assigns the existing id of a coupon, or the next free id in the order of the rows.
 struct Ids {
     next: CouponId,
-    /// What salers of this page have here already.
+    /// Existing coupons of the page's salers, by name.
     stored: HashMap<UserId, HashMap<String, CouponId>>,
 }
 
 impl Import<'_> {
-    /// Finds the salers' coupons, and takes those over that have units left. One that has none is stored with the first
-    /// claim of it, since a coupon has at least one unit.
+    /// Collects the salers' coupons, and imports the coupons with units left. A coupon has at least one unit. A coupon
+    /// without units left is therefore stored with its first claim.
     pub(super) async fn take_offers(&mut self, total: u64) -> Result<Offers, ImportError> {
         let mut stage = self.progress.begin("salers' coupons", total);
         let mut offers = Offers::default();
@@ -74,7 +74,7 @@ impl Import<'_> {
         Ok(())
     }
 
-    /// The coupon with its id, and whether it is here already.
+    /// Returns the coupon with its id, and whether the coupon exists already.
     async fn number(&self, mut coupon: NewCoupon, ids: &mut Ids) -> Result<(NewCoupon, bool), ImportError> {
         let by_name = match ids.stored.entry(coupon.saler_id) {
             Entry::Occupied(entry) => entry.into_mut(),
@@ -92,7 +92,7 @@ impl Import<'_> {
         Ok((coupon, was_here))
     }
 
-    /// Counts the offers, now that all claims are here, and compares their amounts.
+    /// Counts the offers and compares their amounts, after all claims are imported.
     pub(super) async fn settle_offers(&mut self, offers: &Offers) -> Result<(), ImportError> {
         let mut by_saler: BTreeMap<UserId, Vec<(&Offer, &NewCoupon)>> = BTreeMap::new();
         for (offer, coupon) in offers.accepted() {
@@ -120,7 +120,7 @@ impl Import<'_> {
             true => counts.already += 1,
             false => counts.taken += 1,
         }
-        // Once on sale here, its saler may have changed the amount.
+        // The saler may have changed the amount of a published coupon.
         if stored.is_published || offer.stored_amount == Some(f64::from(stored.amount)) {
             return Ok(());
         }

@@ -1,4 +1,4 @@
-//! The first pass: users, without their passwords.
+//! The first pass imports users, without passwords.
 
 use super::report::{Reason, RefusedRow};
 use super::{Import, ImportError};
@@ -9,7 +9,7 @@ use crate::db::import::users::{self, NewUser, TakenUser};
 use crate::domain::{Kind, UserName};
 
 impl Import<'_> {
-    /// Takes all users over. They cannot log in until their passwords are wrapped.
+    /// Imports all users. A user cannot log in before the password is wrapped.
     pub(super) async fn take_users(&mut self, total: u64) -> Result<(), ImportError> {
         let mut stage = self.progress.begin("users", total);
         let mut after = SourceId(i64::MIN);
@@ -57,14 +57,14 @@ fn parse(row: &UserRow) -> Result<NewUser, Reason> {
     let name = UserName::parse(row.username.clone().unwrap_or_default())?;
     let kind = match row.kind.as_deref().and_then(Kind::parse) {
         Some(kind @ (Kind::Customer | Kind::Saler)) => kind,
-        // An admin is made only by our own command line.
+        // Admins are created by our own command line only.
         Some(Kind::Admin) | None => return Err(Reason::Kind),
     };
     md5(row).ok_or(Reason::Password)?;
     Ok(NewUser { source_id: row.id(), name, kind })
 }
 
-/// The row's password as 32 lower-case hex digits.
+/// The password of the row as 32 lower-case hex digits, or `None` if it is not an MD5.
 pub(super) fn md5(row: &UserRow) -> Option<String> {
     let password = row.password.as_deref()?;
     let is_md5 = password.len() == 32 && password.bytes().all(|byte| byte.is_ascii_hexdigit());

@@ -1,7 +1,8 @@
-//! Claims that were taken over: customers' rows of the Go system.
+//! Imported claims: customers' rows of the Go system.
 //!
-//! A coupon's amount grows with each batch of its claims, by as many. So the table is right after every transaction, and
-//! a coupon that is only half taken over has too few units, never units that somebody holds.
+//! Each batch raises the amount of a coupon by the number of added claims. The tables are therefore consistent after
+//! every transaction. A partly imported coupon has too few units, but never a unit that a customer of the Go system
+//! holds.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -15,33 +16,34 @@ use crate::db::schema::{claims, coupons};
 use crate::db::{Connection, Db, DbError};
 use crate::domain::{Amount, CouponId, Nth, Seq, UserId};
 
-/// That a customer holds one of a coupon.
+/// A customer's claim of a coupon.
 #[derive(Debug, Clone, Copy)]
 pub struct NewClaim<'a> {
     pub coupon: &'a NewCoupon,
     pub user: UserId,
 }
 
-/// What became of a claim to take over.
+/// The result of importing a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TakenClaim {
     Now,
-    /// The customer holds that coupon here already.
+    /// The customer already holds the coupon in this service.
     Earlier,
-    /// The coupon is, or was, on sale here: the next seq may be somebody's in Redis.
+    /// The coupon is or was on sale in this service, so the next seq may already be granted in Redis.
     OnSale,
-    /// The coupon would have more units than a coupon may have.
+    /// The coupon would exceed the largest amount.
     TooMany,
 }
 
-/// The one claim of a coupon that a customer of the Go system can have.
+/// The `nth` of every imported claim. A customer of the Go system holds a coupon at most once.
 const NTH: Nth = 1;
 
-/// Stores claims in one transaction, with their coupons where those are missing; says for each, in the same order, what
-/// became of it. A coupon's seqs go on in that order.
+/// Stores claims and missing coupons in one transaction. Returns the results in the order of `new`. The claims of a
+/// coupon get ascending seqs in the same order.
 ///
 /// # Errors
-/// [`TakeError`]: none of them is stored, or, after a failed commit, perhaps all. Repeating it is safe.
+/// Returns a [`TakeError`]. After a failed commit the outcome is unknown, otherwise no row is stored.
+/// Repeating the call is safe.
 pub async fn take(db: &Db, new: &[NewClaim<'_>], now_ms: u64) -> Result<Vec<TakenClaim>, TakeError> {
     if new.is_empty() {
         return Ok(Vec::new());
@@ -136,7 +138,8 @@ struct HolderRow {
     coupon_id: u64,
 }
 
-/// Who of these holds the coupon already. Pair by pair: a customer may hold many other coupons.
+/// Finds customers with an earlier claim of the same coupon. The query compares pairs, because a customer may hold many
+/// other coupons.
 async fn find_holders(
     db: &Db,
     connection: &mut Connection,

@@ -1,4 +1,4 @@
-//! Coupons that were taken over.
+//! Imported coupons.
 
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Unsigned};
@@ -9,35 +9,35 @@ use crate::db::schema::coupons;
 use crate::db::{Connection, Db, DbError};
 use crate::domain::{CouponId, CouponName, Description, FaceValue, UserId};
 
-/// A coupon to take over.
+/// A coupon to import.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewCoupon {
-    /// The id it has here, or will have once it is stored.
+    /// The id of the coupon in this service, existing or assigned.
     pub id: CouponId,
     pub saler_id: UserId,
     pub name: CouponName,
-    /// Units nobody holds: 0 to [`crate::domain::Amount::MAX`].
+    /// Units without a holder, 0 to [`crate::domain::Amount::MAX`].
     pub left: u32,
     pub face_value: FaceValue,
     pub description: Description,
 }
 
-/// What is stored of a coupon.
+/// The stored columns of a coupon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredCoupon {
     pub id: CouponId,
     pub name: String,
     pub amount: u32,
-    /// Claims that are stored.
+    /// The number of stored claims.
     pub claimed: u32,
-    /// Redis has had it: it is, or was, on sale here.
+    /// Whether the coupon was ever in Redis and therefore on sale in this service.
     pub is_published: bool,
 }
 
-/// The coupons of one saler; as many as he has.
+/// All coupons of a saler.
 ///
 /// # Errors
-/// [`DbError`]; reading changes nothing.
+/// Returns a [`DbError`].
 pub async fn find_by_saler(db: &Db, saler: UserId) -> Result<Vec<StoredCoupon>, DbError> {
     let query = coupons::table.filter(coupons::saler_id.eq(saler.0)).select(COLUMNS);
     let mut connection = db.connect().await?;
@@ -45,20 +45,20 @@ pub async fn find_by_saler(db: &Db, saler: UserId) -> Result<Vec<StoredCoupon>, 
     Ok(rows.into_iter().map(stored).collect())
 }
 
-/// The lowest id above all coupons'.
+/// The smallest id above all coupons' ids.
 ///
 /// # Errors
-/// [`DbError`]; reading changes nothing.
+/// Returns a [`DbError`].
 pub async fn next_id(db: &Db) -> Result<CouponId, DbError> {
     let query = coupons::table.select(diesel::dsl::sql::<Unsigned<BigInt>>("COALESCE(MAX(id), 0) + 1"));
     let mut connection = db.connect().await?;
     db.within("find the highest coupon", query.first(&mut connection)).await.map(CouponId)
 }
 
-/// Stores coupons that nobody holds yet, in one transaction: the amount is what is left, at least 1.
+/// Stores coupons without claims in one transaction. The amount of a coupon is `left`, at least 1.
 ///
 /// # Errors
-/// [`TakeError`]: none of them is stored, or, after a failed commit, perhaps all.
+/// Returns a [`TakeError`]. After a failed commit the outcome is unknown, otherwise no row is stored.
 pub async fn take(db: &Db, new: &[NewCoupon]) -> Result<(), TakeError> {
     if new.is_empty() {
         return Ok(());
@@ -92,7 +92,7 @@ pub(super) fn stored((id, name, amount, left, published_revision): Columns) -> S
     }
 }
 
-/// Inserts coupons with the claims that the same transaction stores for each.
+/// Inserts coupons with the number of claims stored for them in the same transaction.
 pub(super) async fn insert(db: &Db, connection: &mut Connection, new: &[(&NewCoupon, u32)]) -> Result<(), DbError> {
     if new.is_empty() {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Passwords of users that were taken over: who still has none, and storing what was computed.
+//! Password hashes of imported users: finding the missing hashes and storing new ones.
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
@@ -8,10 +8,10 @@ use crate::db::schema::{imported_users, users};
 use crate::db::{Db, DbError};
 use crate::domain::UserId;
 
-/// How many users of that source have no password hash yet.
+/// The number of the source's users without a password hash.
 ///
 /// # Errors
-/// [`DbError`]; reading changes nothing.
+/// Returns a [`DbError`].
 pub async fn count_missing(db: &Db, source: ImportSource) -> Result<u64, DbError> {
     let query = imported_users::table
         .inner_join(users::table)
@@ -23,10 +23,10 @@ pub async fn count_missing(db: &Db, source: ImportSource) -> Result<u64, DbError
     Ok(u64::try_from(count).unwrap_or(0))
 }
 
-/// Up to `rows_max` users of that source without a password hash whose row there has an id above `after`, by that id.
+/// Up to `rows_max` of the source's users without a password hash, ordered by the id of their row and above `after`.
 ///
 /// # Errors
-/// [`DbError`]; reading changes nothing.
+/// Returns a [`DbError`].
 pub async fn missing_after(
     db: &Db,
     source: ImportSource,
@@ -46,12 +46,12 @@ pub async fn missing_after(
     Ok(rows.into_iter().map(|(row, user)| (SourceId(row), UserId(user))).collect())
 }
 
-/// Stores hashes in one transaction, where the user still has none; returns how many were stored.
+/// Stores password hashes in one transaction, for users still without a hash. Returns the number of stored hashes.
 ///
-/// The service may be running: a password set in the meantime wins.
+/// The service may be running. A password set meanwhile is kept.
 ///
 /// # Errors
-/// [`DbError`]; repeating it is safe.
+/// Returns a [`DbError`]. Repeating the call is safe.
 pub async fn store(db: &Db, hashes: &[(UserId, String)]) -> Result<u64, DbError> {
     let mut transaction = db.begin().await?;
     let mut stored = 0;

@@ -1,10 +1,13 @@
-//! Taking over the Go system's database: what is read there ([`source`]), and the transactions that store it here.
+//! Import of the Go system's database: reading its rows ([`source`]), and the transactions that store them.
 //!
-//! Each function that stores is one transaction of its caller's batch, and finds out what an earlier run stored, so that a
-//! run which was killed is simply repeated. What the rows mean is decided by `commands::import`.
+//! A storing function runs one transaction for a batch of its caller and skips rows stored by an earlier run. A killed
+//! run can therefore be repeated. `commands::import` decides about the meaning of rows.
 //!
-//! Invariants: after each transaction the claims of a coupon are dense and `left_count` is its amount less its claims; no row
-//! is stored while an instance of the service is alive; and after new coupons or claims the next start loads Redis anew.
+//! Invariants after every transaction:
+//!
+//! - The claims of a coupon are dense, and `left_count` is the amount minus the claims.
+//! - No row is stored while an instance of the service is alive.
+//! - After new coupons or claims, the next start loads Redis from MySQL alone.
 
 pub mod claims;
 pub mod coupons;
@@ -20,35 +23,35 @@ use super::instances::DEAD_AFTER;
 use super::schema::{coupons as coupons_table, import_sources, instances, shards};
 use super::{Connection, Db, DbError, Transaction};
 
-/// A row's `id` in the Go system's tables.
+/// The `id` of a row in the Go system's tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SourceId(pub i64);
 
-/// A database that rows are taken over from; a row of `import_sources`.
+/// A source database, a row of `import_sources`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ImportSource {
     pub(super) id: u16,
-    /// An earlier run had come through all rows.
+    /// Whether an earlier run has imported all rows.
     pub rows_taken: bool,
 }
 
-/// Why rows could not be stored.
+/// The reason for not storing rows.
 #[derive(Debug, thiserror::Error)]
 pub enum TakeError {
-    /// Its Redis would not know of the rows.
-    #[error("an instance of the service runs on this database")]
+    /// A running instance would not load the new rows into Redis.
+    #[error("an instance of the service is running on this database")]
     ServiceAlive { instance: String },
     #[error(transparent)]
     Db(#[from] DbError),
 }
 
-/// The row of `import_sources` with that name, which is made where there is none.
+/// Finds or creates the row of `import_sources` with this name.
 ///
 /// # Errors
-/// [`DbError`]; repeating it is safe.
+/// Returns a [`DbError`]. Repeating the call is safe.
 pub async fn open_source(db: &Db, name: &str) -> Result<ImportSource, DbError> {
     let mut connection = db.connect().await?;
-    // Ignores the duplicate only: the update changes nothing.
+    // The update has no effect. It makes MySQL ignore duplicates, and only duplicates.
     let insert = diesel::insert_into(import_sources::table)
         .values(import_sources::name.eq(name))
         .on_conflict(diesel::dsl::DuplicatedKeys)
@@ -62,40 +65,40 @@ pub async fn open_source(db: &Db, name: &str) -> Result<ImportSource, DbError> {
     Ok(ImportSource { id, rows_taken })
 }
 
-/// Notes that a run has come through all rows of that source.
+/// Records that a run has imported all rows of the source.
 ///
 /// # Errors
-/// [`DbError`]; repeating it is safe.
+/// Returns a [`DbError`]. Repeating the call is safe.
 pub async fn note_rows_taken(db: &Db, source: ImportSource) -> Result<(), DbError> {
     let mut connection = db.connect().await?;
     let row = import_sources::table.find(source.id).filter(import_sources::rows_taken_at.is_null());
     let update = diesel::update(row).set(import_sources::rows_taken_at.eq(diesel::dsl::sql("NOW(3)")));
-    db.within("note that rows are taken over", update.execute(&mut connection)).await?;
+    db.within("record imported rows", update.execute(&mut connection)).await?;
     Ok(())
 }
 
-/// The name of an instance that is alive; `None` where none is.
+/// The name of a living instance, or `None`.
 ///
 /// # Errors
-/// [`DbError`]; reading changes nothing.
+/// Returns a [`DbError`].
 pub async fn find_alive(db: &Db) -> Result<Option<String>, DbError> {
     let mut connection = db.connect().await?;
     alive_on(db, &mut connection).await
 }
 
-/// A transaction that stores rows, with the `shards` locked until it ends.
+/// A transaction for storing rows. The rows of `shards` stay locked until the end.
 struct Taking<'a> {
     db: &'a Db,
     transaction: Transaction<'a>,
-    /// Redis has been loaded since rows were last stored: every coupon that is here may have been sold from, and claims
-    /// of it may still be in the outbox only.
+    /// Whether Redis was loaded since the last import of rows. If so, every existing coupon may have been sold from,
+    /// and some claims may exist only in the outbox.
     redis_was_loaded: bool,
 }
 
-/// Begins one.
+/// Begins a transaction for storing rows.
 ///
-/// A service that starts beats before it locks the `shards`. So either its beat is seen here, or it reads what it needs
-/// after our commit. Two imports at once take turns.
+/// A starting service writes a beat before locking `shards`. Either this check finds the beat, or the service reads
+/// MySQL after our commit. Concurrent imports take turns.
 async fn begin(db: &Db) -> Result<Taking<'_>, TakeError> {
     let mut transaction = db.begin().await?;
     let lock = shards::table.select(shards::run_id).for_update();
@@ -111,13 +114,14 @@ impl Taking<'_> {
         self.transaction.connection()
     }
 
-    /// Says that no Redis holds what MySQL has, so that the next start loads it anew: otherwise a coupon that Redis does
-    /// not know would be published as one that nobody has claimed. Belongs before coupons or claims are stored.
+    /// Marks Redis as not loaded, so the next start loads Redis from MySQL. Otherwise a coupon unknown to Redis would
+    /// be published without claims. Must be called before coupons or claims are stored.
     async fn forget_redis(&mut self) -> Result<(), DbError> {
         if !self.redis_was_loaded {
             return Ok(());
         }
-        // What is said in `shards` from now on no longer tells these from coupons that never were in Redis.
+        // After this update `shards` no longer tells whether a coupon was in Redis. Therefore all existing coupons are
+        // marked as published.
         let published = diesel::update(coupons_table::table.filter(coupons_table::published_revision.eq(0)))
             .set(coupons_table::published_revision.eq(coupons_table::revision));
         let forgotten = diesel::update(shards::table).set((shards::state.eq("recovering"), shards::run_id.eq("")));
@@ -127,7 +131,7 @@ impl Taking<'_> {
         Ok(())
     }
 
-    /// Commits. An error says that the outcome is unknown.
+    /// Commits. After an error the outcome is unknown.
     async fn commit(self) -> Result<(), DbError> {
         self.transaction.commit().await
     }

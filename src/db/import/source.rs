@@ -1,7 +1,7 @@
-//! Reading the Go system's tables.
+//! Reads the tables of the Go system.
 //!
-//! Nothing is trusted: columns are converted by the server whatever their type is there, and everything but the id may be
-//! missing. Rows come in pages by id, so memory is bounded and no cursor has to stay open. Nothing is written.
+//! The data is not trusted. The server converts every column from whatever type it has, and every column except the id
+//! may be NULL. Rows are read in pages by id, which bounds memory and needs no open cursor. Nothing is written.
 
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Double, Nullable, Text};
@@ -23,7 +23,7 @@ pub struct UserRow {
     pub password: Option<String>,
 }
 
-/// A row of `coupons`: a saler's is a coupon he offers, a customer's one that he holds.
+/// A row of `coupons`. A saler's row is an offered coupon, a customer's row is a claim.
 #[derive(Debug, Clone, QueryableByName)]
 pub struct CouponRow {
     #[diesel(sql_type = BigInt)]
@@ -54,7 +54,7 @@ impl CouponRow {
     }
 }
 
-/// One of the two tables.
+/// A table of the Go system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SourceTable {
     Users,
@@ -73,33 +73,34 @@ struct NumberRow {
     number: i64,
 }
 
-/// What the server calls itself and this database, as `host:port/database`: the same whatever address it was reached by.
+/// Returns the name of the database as `host:port/database`, as the server reports it. The name does not depend on the
+/// address of the connection.
 ///
 /// # Errors
-/// [`DbError`], as every function here; reading changes nothing.
+/// Returns a [`DbError`], as all functions here do.
 pub async fn name(from: &Db) -> Result<String, DbError> {
     const NAME: &str = "SELECT CONVERT(CONCAT(@@hostname, ':', @@port, '/', DATABASE()) USING utf8mb4) AS name";
     let mut connection = from.connect().await?;
-    let row: NameRow = from.within("ask for its name", diesel::sql_query(NAME).get_result(&mut connection)).await?;
+    let row: NameRow = from.within("read database name", diesel::sql_query(NAME).get_result(&mut connection)).await?;
     Ok(row.name)
 }
 
-/// Whether the database has the Go system's tables; ours have the same names and other columns.
+/// Whether the database has the Go system's tables. Our tables have the same names and different columns.
 ///
 /// # Errors
-/// [`DbError`].
+/// Returns a [`DbError`].
 pub async fn is_go_system(db: &Db) -> Result<bool, DbError> {
     const COLUMN: &str = "SELECT COUNT(*) AS number FROM information_schema.columns \
         WHERE table_schema = DATABASE() AND table_name = 'coupons' AND column_name = 'coupon_name'";
     let mut connection = db.connect().await?;
-    let row: NumberRow = db.within("look for tables", diesel::sql_query(COLUMN).get_result(&mut connection)).await?;
+    let row: NumberRow = db.within("find tables", diesel::sql_query(COLUMN).get_result(&mut connection)).await?;
     Ok(row.number > 0)
 }
 
-/// How many rows a table has.
+/// The number of rows in a table.
 ///
 /// # Errors
-/// [`DbError`].
+/// Returns a [`DbError`].
 pub async fn count(from: &Db, table: SourceTable) -> Result<u64, DbError> {
     let query = match table {
         SourceTable::Users => "SELECT COUNT(*) AS number FROM users",
@@ -113,10 +114,10 @@ pub async fn count(from: &Db, table: SourceTable) -> Result<u64, DbError> {
 const USERS: &str = "SELECT CAST(id AS SIGNED) AS id, CONVERT(username USING utf8mb4) AS username, \
     CONVERT(kind USING utf8mb4) AS kind, CONVERT(password USING utf8mb4) AS password FROM users";
 
-/// Up to `rows_max` users with an id above `after`, by id.
+/// Up to `rows_max` users with an id above `after`, ordered by id.
 ///
 /// # Errors
-/// [`DbError`].
+/// Returns a [`DbError`].
 pub async fn users_after(from: &Db, after: SourceId, rows_max: u32) -> Result<Vec<UserRow>, DbError> {
     let query = diesel::sql_query(format!("{USERS} WHERE id > ? ORDER BY id LIMIT ?"))
         .bind::<BigInt, _>(after.0)
@@ -125,12 +126,12 @@ pub async fn users_after(from: &Db, after: SourceId, rows_max: u32) -> Result<Ve
     from.within("read users", query.load(&mut connection)).await
 }
 
-/// Up to `rows_max` coupons with an id above `after`, by id.
+/// Up to `rows_max` coupons with an id above `after`, ordered by id.
 ///
-/// Numbers come as `DOUBLE`, whatever they are there: what that cannot hold exactly is far beyond our bounds.
+/// Numbers are read as `DOUBLE`, for any column type. Numbers without an exact `DOUBLE` are far outside our bounds.
 ///
 /// # Errors
-/// [`DbError`].
+/// Returns a [`DbError`].
 pub async fn coupons_after(from: &Db, after: SourceId, rows_max: u32) -> Result<Vec<CouponRow>, DbError> {
     const COUPONS: &str = "SELECT CAST(id AS SIGNED) AS id, CONVERT(username USING utf8mb4) AS username, \
         CONVERT(coupon_name USING utf8mb4) AS coupon_name, amount + 0e0 AS amount, `left` + 0e0 AS left_count, \
@@ -141,10 +142,10 @@ pub async fn coupons_after(from: &Db, after: SourceId, rows_max: u32) -> Result<
     from.within("read coupons", query.load(&mut connection)).await
 }
 
-/// The users with these ids; those that are gone are left out.
+/// The users with these ids. Deleted users are missing from the result.
 ///
 /// # Errors
-/// [`DbError`].
+/// Returns a [`DbError`].
 pub async fn users(from: &Db, ids: &[SourceId]) -> Result<Vec<UserRow>, DbError> {
     if ids.is_empty() {
         return Ok(Vec::new());
@@ -155,10 +156,10 @@ pub async fn users(from: &Db, ids: &[SourceId]) -> Result<Vec<UserRow>, DbError>
     from.within("read users", query.load(&mut connection)).await
 }
 
-/// The user whom that server means by `username`: by its own collation, which takes `ALICE` for `alice`.
+/// The user named `username` by the server's own collation, which for example treats `ALICE` as `alice`.
 ///
 /// # Errors
-/// [`DbError`].
+/// Returns a [`DbError`].
 pub async fn find_user(from: &Db, username: &str) -> Result<Option<UserRow>, DbError> {
     let query = diesel::sql_query(format!("{USERS} WHERE username = ? ORDER BY id LIMIT 1"))
         .bind::<Text, _>(username.to_owned());

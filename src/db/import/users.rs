@@ -1,4 +1,4 @@
-//! Users that were taken over: stored together with the record that says so.
+//! Imported users, stored together with a record of their origin.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use crate::db::schema::{imported_users, users};
 use crate::db::{Connection, Db, DbError};
 use crate::domain::{Kind, UserId, UserName};
 
-/// A user to take over.
+/// A user to import.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewUser {
     pub source_id: SourceId,
@@ -18,20 +18,21 @@ pub struct NewUser {
     pub kind: Kind,
 }
 
-/// What became of a user to take over.
+/// The result of importing a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TakenUser {
     Now,
-    /// The same row of the same source is here already.
+    /// The row was imported earlier from the same source.
     Earlier,
-    /// Somebody else has the name, from another row, another source, or registered here.
+    /// The name belongs to a user from a different row or source, or to a user registered in this service.
     NameTaken,
 }
 
-/// Stores users who cannot log in yet, in one transaction; says for each, in the same order, what became of him.
+/// Stores users without password hashes in one transaction. Returns the results in the order of `new`.
 ///
 /// # Errors
-/// [`TakeError`]: none of them is stored, or, after a failed commit, perhaps all. Repeating it is safe.
+/// Returns a [`TakeError`]. After a failed commit the outcome is unknown, otherwise no row is stored.
+/// Repeating the call is safe.
 pub async fn take(db: &Db, source: ImportSource, new: &[NewUser]) -> Result<Vec<TakenUser>, TakeError> {
     if new.is_empty() {
         return Ok(Vec::new());
@@ -57,7 +58,7 @@ pub async fn take(db: &Db, source: ImportSource, new: &[NewUser]) -> Result<Vec<
     Ok(taken)
 }
 
-/// Where each of these names that exists here came from; `None` for a user of our own.
+/// The origin of every existing user with a name in `new`. `None` marks a user registered in this service.
 async fn find_owners(
     db: &Db,
     connection: &mut Connection,
@@ -67,8 +68,7 @@ async fn find_owners(
         .left_join(imported_users::table)
         .filter(users::username.eq_any(new.iter().map(|user| user.name.as_str())))
         .select((users::username, imported_users::import_source_id.nullable(), imported_users::source_id.nullable()));
-    let rows: Vec<(String, Option<u16>, Option<i64>)> =
-        db.within("find users of these names", query.load(connection)).await?;
+    let rows: Vec<(String, Option<u16>, Option<i64>)> = db.within("find users by name", query.load(connection)).await?;
     Ok(rows.into_iter().map(|(name, source, id)| (name, source.zip(id.map(SourceId)))).collect())
 }
 
@@ -108,10 +108,10 @@ async fn insert(
     Ok(())
 }
 
-/// Who of these names was taken over from that source; the others are left out.
+/// The users with these names that were imported from the source. Unknown names are missing from the result.
 ///
 /// # Errors
-/// [`DbError`]; reading changes nothing.
+/// Returns a [`DbError`].
 pub async fn find_by_names(
     db: &Db,
     source: ImportSource,
@@ -127,10 +127,10 @@ pub async fn find_by_names(
     rows.into_iter().map(|(name, id, kind)| Ok((name, identity(id, &kind)?))).collect()
 }
 
-/// The user that was taken over from that row; `None` where it was refused.
+/// The user imported from the given row, or `None` if the row was refused.
 ///
 /// # Errors
-/// [`DbError`]; reading changes nothing.
+/// Returns a [`DbError`].
 pub async fn find_by_row(db: &Db, source: ImportSource, row: SourceId) -> Result<Option<(UserId, Kind)>, DbError> {
     let query = imported_users::table
         .inner_join(users::table)
