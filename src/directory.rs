@@ -155,7 +155,10 @@ impl Directory {
         self.nobodies.invalidate(name.as_str());
     }
 
-    /// The coupon at `path`, `saler/name`; `None` where there is none.
+    /// The coupon at `path`, `saler/name`; `None` if no such coupon exists.
+    ///
+    /// Asks Redis over the worker's connection instead of the pool. Unknown names are not cached, so strangers can cause a look-up
+    /// with every request. These would take all pooled connections.
     ///
     /// # Errors
     /// [`FindError::Redis`].

@@ -1,4 +1,4 @@
-//! The address of Redis, and how a connection to it is made.
+//! The address of Redis, and the making of connections.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,12 +11,12 @@ use super::batcher::BATCHES_IN_FLIGHT_MAX;
 use super::calls::CALLS_WAITING_MAX;
 use crate::figures::Histogram;
 
-/// Requests that the crate queues for its driver. A permit of ours precedes every request, so a send never waits.
+/// Requests that the crate queues for the driver. Calls and batches have limits of our own, so a send never waits.
 const PIPELINE_BUFFER: usize = CALLS_WAITING_MAX + BATCHES_IN_FLIGHT_MAX;
-/// Bytes that the driver gathers before it writes to the socket.
+/// Bytes that the driver gathers before writing to the socket.
 const WRITE_BUFFER_BYTES: usize = 64 << 10;
 
-/// Future that drives a connection's socket. It ends when the connection does.
+/// Future that drives the socket until the connection ends.
 pub(super) type Driver = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Address and credentials of a Redis server.
@@ -24,7 +24,7 @@ pub(super) type Driver = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 pub struct LinkConfig {
     place: Place,
     info: ConnectionInfo,
-    /// Durations of calls over every connection that is made with this configuration.
+    /// Durations of calls over all connections of this configuration.
     times: Arc<Histogram>,
 }
 
@@ -38,8 +38,8 @@ impl LinkConfig {
     /// Parses a URL.
     ///
     /// # Errors
-    /// A sentence if the `redis` crate rejects `url`, or if it asks for TLS. It never repeats the URL, which may hold a
-    /// password.
+    /// A sentence if the `redis` crate rejects `url`, or if `url` asks for TLS. The sentence never repeats the URL, because URLs may
+    /// hold passwords.
     pub fn new(url: &str) -> Result<Self, String> {
         let info = url.into_connection_info().map_err(|error| error.category().to_owned())?;
         let place = match info.addr() {
@@ -53,12 +53,12 @@ impl LinkConfig {
         Ok(Self { place, info, times: Arc::new(Histogram::of_times()) })
     }
 
-    /// Durations of calls, over every connection that this configuration or a clone of it made.
+    /// Durations of calls over all connections of this configuration and of clones.
     pub fn times(&self) -> &Arc<Histogram> {
         &self.times
     }
 
-    /// Address and credentials, as the `redis` crate names them.
+    /// Address and credentials in the form of the `redis` crate.
     pub(super) fn info(&self) -> &ConnectionInfo {
         &self.info
     }
@@ -82,14 +82,14 @@ impl LinkConfig {
     }
 }
 
-/// A stream that the crate can drive.
+/// A stream for the driver.
 pub(super) trait Socket: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static {}
 
 impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static> Socket for S {}
 
-/// Settings of the crate for every connection. Each caller has a deadline of its own, so the crate has no timeout. Bounds
-/// of ours limit the requests in flight ([`CALLS_WAITING_MAX`], [`BATCHES_IN_FLIGHT_MAX`]) and refuse at once, where the
-/// crate's concurrency limit would make callers wait; so it is off.
+/// Settings of the crate for every connection. Callers have deadlines, so the crate has no timeout. The crate's concurrency limit is
+/// off, because that limit makes callers wait. [`CALLS_WAITING_MAX`] refuses the next call at once instead, and
+/// [`BATCHES_IN_FLIGHT_MAX`] leaves attempts in the batcher's channel.
 pub(super) fn crate_settings() -> AsyncConnectionConfig {
     AsyncConnectionConfig::new()
         .set_response_timeout(None)

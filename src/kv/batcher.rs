@@ -1,11 +1,10 @@
-//! Attempts at units, batched: attempts of the same moment leave as one call of the claim script.
+//! Batches of claim attempts: attempts of one moment share a call of the claim script.
 //!
-//! The work of Redis for one call, besides the attempts themselves, is then done once for many. Under load that is more than
-//! half of its work. A batch writes a question once for all attempts that ask it, because every argument costs Redis a part of a
-//! microsecond.
+//! A call costs Redis as much as the attempts in the call, so batching saves half of the work under load. A batch writes a
+//! question once for all attempts with that question, because every argument costs Redis a part of a microsecond.
 //!
-//! Writers of the channel: handlers. Reader: the batcher of the connection, on the same thread. An attempt that is still in
-//! the channel when the connection ends was not sent. An attempt of a batch that brings no reply may have been made.
+//! Handlers write to the channel. The connection's batcher reads from the channel, on the same thread. Attempts left in the channel
+//! at the connection's end were not sent. Attempts of a batch without a reply may have been made.
 
 mod arguments;
 
@@ -19,22 +18,22 @@ use super::{Calls, KvError};
 
 pub use arguments::{ActivityArguments, ClaimArguments, ClaimQuestion};
 
-/// Attempts of one call at most: Redis does nothing else meanwhile.
+/// Attempts in one call. Redis serves no other client during a call.
 pub const BATCH_ATTEMPTS_MAX: usize = 32;
-/// Batches of one connection that may wait for their replies.
+/// Batches of one connection that may wait for a reply.
 pub(super) const BATCHES_IN_FLIGHT_MAX: usize = 64;
-/// Attempts of one connection that may wait for a batch.
+/// Attempts of one connection that may wait for a batch: the length of the channel.
 pub(super) const ATTEMPTS_WAITING_MAX: usize = 4_096;
 
-/// An attempt in the channel, and the place of its answer.
+/// An attempt in the channel, with the sender of the answer.
 pub(super) struct WaitingAttempt {
     pub(super) arguments: ClaimArguments,
     pub(super) answer: oneshot::Sender<Result<String, KvError>>,
 }
 
-/// Sends what comes through the channel, in batches, until the connection ends or nobody can send any more.
+/// Sends attempts from the channel in batches until the connection ends or every sender is dropped.
 pub(super) async fn run_batcher(calls: Calls, mut attempts: mpsc::Receiver<WaitingAttempt>, ended: CancellationToken) {
-    // After a panic the connection is of no more use.
+    // A panic ends the connection, too.
     let _ends = ended.clone().drop_guard();
     let mut taken = Vec::with_capacity(BATCH_ATTEMPTS_MAX);
     let mut batches = JoinSet::new();
@@ -71,7 +70,7 @@ async fn send_batches(
             if attempts.recv_many(taken, BATCH_ATTEMPTS_MAX).await == 0 {
                 return;
             }
-            // Handlers that are ready now get their turn first, so that their attempts join this batch.
+            // Ready handlers run first, so their attempts join the batch.
             if taken.len() < BATCH_ATTEMPTS_MAX {
                 tokio::task::yield_now().await;
             }
@@ -80,17 +79,17 @@ async fn send_batches(
         if room > 0 {
             let _ = attempts.recv_many(taken, room).now_or_never();
         }
-        // Nobody waits for these any more, and nothing of them was sent.
+        // Drops attempts whose callers gave up before sending.
         taken.retain(|attempt| !attempt.answer.is_closed());
         let Some(first) = taken.first() else { continue };
-        // Around a recovery there may be attempts under two loadings of the shard.
+        // Around a recovery, attempts may belong to two loadings of the shard.
         let same = taken.iter().take_while(|attempt| attempt.arguments.live == first.arguments.live).count();
         let batch: Vec<WaitingAttempt> = taken.drain(..same).collect();
         batches.spawn(send_batch(calls.clone(), batch));
     }
 }
 
-/// A batch does not panic and is not aborted. If it does panic, so does the batcher.
+/// Passes the panic of a batch on to the batcher.
 fn finish(batch: Result<(), JoinError>) {
     if let Err(error) = batch
         && let Ok(panic) = error.try_into_panic()
@@ -112,7 +111,7 @@ async fn send_batch(calls: Calls, batch: Vec<WaitingAttempt>) {
     }
 }
 
-/// The reply to one attempt, which may be an error of its own.
+/// Reads the reply to one attempt. An error in the array concerns only that attempt.
 fn read_reply(reply: Value) -> Result<String, KvError> {
     match reply {
         Value::BulkString(bytes) => String::from_utf8(bytes).map_err(|_| KvError::Unreadable),
@@ -121,7 +120,7 @@ fn read_reply(reply: Value) -> Result<String, KvError> {
     }
 }
 
-/// The error of a whole batch, once for each attempt.
+/// Copies the error of a whole batch for every attempt.
 fn same_for_all(error: &KvError, attempts: usize) -> Vec<Result<String, KvError>> {
     let copy = || match error {
         KvError::NotConnected => KvError::NotConnected,

@@ -1,6 +1,6 @@
 //! Calls to one Redis process over one connection.
 //!
-//! Every call has a deadline. A reply that is read after its deadline does not count.
+//! Every call has a deadline. A reply after the deadline does not count.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -14,11 +14,11 @@ use tokio_util::sync::CancellationToken;
 use super::{KvError, Script, ScriptReply};
 use crate::figures::Histogram;
 
-/// Calls of one connection that may wait for their replies, attempts not among them. Their deadlines bound how long.
+/// Calls of one connection that may wait for a reply, besides attempts. Deadlines bound the waiting.
 pub(super) const CALLS_WAITING_MAX: usize = 4_096;
-/// How long a call may take that is made for the connection's own sake.
+/// Timeout of calls that open or check a connection.
 pub(super) const CONNECT_WAIT: Duration = Duration::from_secs(2);
-/// The largest error of [`Calls::server_ms`] that is reckoned with, if somebody sets the server's or this machine's clock.
+/// Assumed largest error of [`Calls::server_ms`], in case an operator sets a clock.
 pub const CLOCK_ERROR_MS: u64 = 1_000;
 
 /// Calls to one Redis process over one connection. Cloning shares the connection.
@@ -26,21 +26,21 @@ pub const CLOCK_ERROR_MS: u64 = 1_000;
 pub struct Calls {
     redis: MultiplexedConnection,
     server: Arc<Server>,
-    /// Cancelled once the connection has ended. From then on calls are refused, and nothing is sent.
+    /// Cancelled at the end of the connection. Later calls are refused without sending.
     ended: CancellationToken,
 }
 
-/// State that belongs to a server instead of a connection: a pool shares it among its connections.
+/// State of a server. All connections of a pool share one.
 pub(super) struct Server {
     origin: Instant,
-    /// The server's clock at `origin`, in ms. Rewritten by each measurement.
+    /// The server's clock at `origin`, in ms since 1970. Every measurement replaces the value.
     server_ms_at_origin: AtomicI64,
-    /// When the clock was measured, in ms since `origin`; [`NEVER`] before.
+    /// Time of the last measurement, in ms since `origin`, or [`NEVER`].
     measured_ms: AtomicI64,
-    /// How often the scripts were loaded again. Of many callers that miss them, one loads them.
+    /// Counts reloads of the scripts, so one of many callers reloads.
     reloads: AtomicU64,
     reloading: Mutex<()>,
-    /// A permit for each call that may wait.
+    /// A permit for every call that may wait.
     waiting: Semaphore,
     times: Arc<Histogram>,
 }
@@ -67,7 +67,7 @@ impl Server {
         measured != NEVER && ms_between(self.origin, Instant::now()) - measured < age
     }
 
-    /// Another process answers from now on: its clock is not known.
+    /// Forgets the measurement, because another process answers from now on.
     pub(super) fn forget_the_time(&self) {
         self.measured_ms.store(NEVER, Ordering::Relaxed);
     }
@@ -78,30 +78,30 @@ impl Calls {
         Self { redis, server, ended }
     }
 
-    /// The server's clock, in ms since 1970, as last measured; wrong by half a round trip at most.
+    /// The server's clock, in ms since 1970. The error is at most half a round trip.
     pub fn server_ms(&self) -> u64 {
         self.server_ms_at(Instant::now())
     }
 
-    /// The server's clock at that moment of ours.
+    /// The server's clock at a local moment, in ms since 1970.
     pub fn server_ms_at(&self, moment: Instant) -> u64 {
         let server = &self.server;
         let server_ms = server.server_ms_at_origin.load(Ordering::Relaxed) + ms_between(server.origin, moment);
         u64::try_from(server_ms).unwrap_or(0)
     }
 
-    /// Sends a command and waits up to `wait` for its reply.
+    /// Sends a command and waits up to `wait` for the reply.
     ///
     /// # Errors
-    /// [`KvError`]. A reply that comes too late is [`KvError::TimedOut`], even if it was read.
+    /// [`KvError`]. A late reply is [`KvError::TimedOut`], even if the reply was read.
     pub async fn call(&self, cmd: &Cmd, wait: Duration) -> Result<Value, KvError> {
         self.within(wait, self.send(cmd)).await
     }
 
-    /// Sends commands together and gives their replies in order.
+    /// Sends commands in one pipeline and returns the replies in order.
     ///
     /// # Errors
-    /// As [`Calls::call`]; a command that Redis answers with an error fails the whole.
+    /// As [`Calls::call`]. The first error among the replies fails the whole pipeline.
     pub async fn call_all(&self, pipeline: &Pipeline, wait: Duration) -> Result<Vec<Value>, KvError> {
         if pipeline.is_empty() {
             return Ok(Vec::new());
@@ -114,16 +114,16 @@ impl Calls {
         self.within(wait, sent).await
     }
 
-    /// Calls a script, and loads the scripts again if the server has forgotten them.
+    /// Calls a script. Reloads the scripts if the server has forgotten them.
     ///
     /// # Errors
-    /// As [`Calls::call`], and [`KvError::Unreadable`] for a reply that no script gives.
+    /// As [`Calls::call`], and [`KvError::Unreadable`] for an unknown reply.
     pub async fn eval(&self, cmd: &Cmd, wait: Duration) -> Result<ScriptReply, KvError> {
         ScriptReply::new(self.within(wait, self.send_script(cmd)).await?)
     }
 
-    /// Calls scripts together and gives their replies in order. The scripts were loaded when the connection was made. If
-    /// the server has forgotten them since, nothing has happened.
+    /// Calls scripts in one pipeline and returns the replies in order. Does not reload forgotten scripts: `NOSCRIPT` is an error,
+    /// and nothing has happened.
     ///
     /// # Errors
     /// As [`Calls::call_all`] and [`Calls::eval`].
@@ -135,7 +135,7 @@ impl Calls {
         self.call_all(&pipeline, wait).await?.into_iter().map(ScriptReply::new).collect()
     }
 
-    /// Waits for `sent` until the deadline, and notes the duration.
+    /// Waits for `sent` until the deadline, and records the duration.
     async fn within<T>(&self, wait: Duration, sent: impl Future<Output = Result<T, KvError>>) -> Result<T, KvError> {
         let began = Instant::now();
         if self.ended.is_cancelled() {
@@ -147,15 +147,15 @@ impl Calls {
         result
     }
 
-    /// Sends a command and waits for its reply, without a deadline.
+    /// Sends a command and waits for the reply without a deadline.
     async fn send(&self, cmd: &Cmd) -> Result<Value, KvError> {
         let value = self.redis.clone().send_packed_command(cmd).await?;
         Ok(value.extract_error()?)
     }
 
-    /// Sends a script's call without a deadline, and once more after the server had forgotten the scripts.
+    /// Calls a script without a deadline, and repeats the call once after `NOSCRIPT`.
     pub(super) async fn send_script(&self, cmd: &Cmd) -> Result<Value, KvError> {
-        // Not by `extract_error`: an element of the reply may be an error of its own.
+        // `extract_error` would let the error of one array element replace the whole reply.
         let send = async || match self.redis.clone().send_packed_command(cmd).await? {
             Value::ServerError(error) => Err(KvError::from(redis::RedisError::from(error))),
             value => Ok(value),
@@ -163,7 +163,7 @@ impl Calls {
         let reloads = self.server.reloads.load(Ordering::SeqCst);
         match send().await {
             Err(error) if error.is_no_script() => {
-                // The script did not run, even if loading it fails. Boxed, so that not every call has room for it.
+                // The script did not run, even if the reload fails. Boxed, to keep the future of every call small.
                 Box::pin(self.reload_scripts(reloads)).await.map_err(|_| KvError::NotConnected)?;
                 send().await
             }
@@ -180,7 +180,7 @@ impl Calls {
         Ok(())
     }
 
-    /// Loads the scripts, unless somebody did so since the caller read `reloads`.
+    /// Reloads the scripts, unless another caller did so after `reloads` was read.
     async fn reload_scripts(&self, reloads: u64) -> Result<(), KvError> {
         let lock = self.server.reloading.lock();
         let _reloading = tokio::time::timeout(CONNECT_WAIT, lock).await.map_err(|_| KvError::TimedOut)?;
@@ -191,7 +191,7 @@ impl Calls {
         Ok(())
     }
 
-    /// Asks the server for its time. The answer also proves that the server works.
+    /// Measures the server's clock. The answer also proves that the server works.
     ///
     /// # Errors
     /// As [`Calls::call`].
@@ -214,14 +214,14 @@ pub(super) async fn in_time<T>(
     result: impl Future<Output = Result<T, KvError>>,
 ) -> Result<T, KvError> {
     let result = tokio::time::timeout_at(deadline.into(), result).await;
-    // The timer counts only when the task is polled. A worker that was held up would take a late reply.
+    // The timer is checked only when the task is polled. A delayed worker could otherwise accept a late reply.
     if Instant::now() > deadline {
         return Err(KvError::TimedOut);
     }
     result.unwrap_or(Err(KvError::TimedOut))
 }
 
-/// The `run_id` that `INFO server` names.
+/// The `run_id` in the reply to `INFO server`.
 pub(super) fn run_id(info: &Value) -> Option<String> {
     let info: String = redis::from_redis_value_ref(info).ok()?;
     info.lines().find_map(|line| line.strip_prefix("run_id:")).map(|id| id.trim().to_owned())

@@ -1,7 +1,7 @@
 //! One connection to one Redis process.
 //!
-//! It never reconnects. It stays bound to the process it was made to, whose `run_id` it knows, so no claim is ever sent to a
-//! process that nobody has compared.
+//! A connection never reconnects. It stays bound to one process, whose `run_id` is known, so no claim reaches a process that
+//! recovery has not compared.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -16,24 +16,24 @@ use super::batcher::{ATTEMPTS_WAITING_MAX, ClaimArguments, WaitingAttempt, run_b
 use super::calls::{CONNECT_WAIT, Server, in_time, run_id};
 use super::{Calls, KvError};
 
-/// A connection to one Redis process. It offers all [`Calls`], and takes attempts, which leave in batches.
+/// A connection to one Redis process. Offers all [`Calls`], and batches attempts.
 pub struct Connection {
     calls: Calls,
     run_id: String,
-    /// Attempts on their way to the batcher, which is the one reader. It closes the channel when the connection ends.
+    /// Attempts on the way to the batcher. The batcher closes the channel at the end of the connection.
     attempts: mpsc::Sender<WaitingAttempt>,
     ended: CancellationToken,
-    /// The socket's driver, whose end is the connection's.
+    /// Drives the socket. The end of this task is the end of the connection.
     driver: Mutex<JoinSet<()>>,
-    /// The batcher. It ends by itself after the driver, once every attempt has its answer.
+    /// Runs the batcher. Ends after the driver, once every attempt is answered.
     batcher: Mutex<JoinSet<()>>,
 }
 
 impl Connection {
-    /// Connects, loads the scripts and learns which process answers.
+    /// Connects, loads the scripts, and asks for the `run_id` and the time.
     ///
     /// # Errors
-    /// [`KvError`]; only the server's cache of scripts has changed.
+    /// [`KvError`]. Only the server's script cache may have changed.
     pub async fn open(config: &LinkConfig) -> Result<Self, KvError> {
         let connecting = tokio::time::timeout(CONNECT_WAIT, config.connect()).await;
         let (redis, socket) = connecting.map_err(|_| KvError::TimedOut)?.map_err(KvError::Unreachable)?;
@@ -56,16 +56,16 @@ impl Connection {
         Ok(connection)
     }
 
-    /// The Redis process at the other end.
+    /// The `run_id` of the Redis process.
     pub fn run_id(&self) -> &str {
         &self.run_id
     }
 
-    /// Makes an attempt at a unit and waits up to `wait` for its outcome, in the words of `lua/claim.lua`. Attempts of the same
-    /// moment share one call of the script. The call is not among the connection's times: attempts have times of their own.
+    /// Makes an attempt at a unit and waits up to `wait` for the reply of `lua/claim.lua`. Attempts of one moment share a call of
+    /// the script. The duration is not recorded here, because attempts have a histogram of their own.
     ///
     /// # Errors
-    /// [`KvError`] of this attempt alone. [`KvError::Full`] and [`KvError::NotConnected`]: it was not sent.
+    /// [`KvError`] of this attempt. [`KvError::Full`] and [`KvError::NotConnected`]: the attempt was not sent.
     pub async fn attempt(&self, arguments: ClaimArguments, wait: Duration) -> Result<String, KvError> {
         let deadline = Instant::now() + wait;
         let (answer, answered) = oneshot::channel();
@@ -73,16 +73,16 @@ impl Connection {
             mpsc::error::TrySendError::Full(_) => KvError::Full,
             mpsc::error::TrySendError::Closed(_) => KvError::NotConnected,
         })?;
-        // A batch that is dropped without an answer may have been sent.
+        // A batch dropped without an answer may have been sent.
         in_time(deadline, async { answered.await.unwrap_or(Err(KvError::Lost)) }).await
     }
 
-    /// Waits until the connection is of no more use.
+    /// Waits for the end of the connection.
     pub(super) async fn ended(&self) {
         self.ended.cancelled().await;
     }
 
-    /// Closes the socket and waits until every attempt has its answer. Dropping the connection closes it, too.
+    /// Closes the socket and waits until every attempt is answered. Dropping the connection closes the socket, too.
     pub(super) async fn close(&self) {
         self.driver.lock().await.shutdown().await;
         let mut batcher = self.batcher.lock().await;

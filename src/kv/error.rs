@@ -5,34 +5,34 @@ use redis::{ErrorKind, RedisError, ServerErrorKind};
 /// A call to Redis that brought no reply.
 #[derive(Debug, thiserror::Error)]
 pub enum KvError {
-    /// There is no connection: nothing was sent.
+    /// Nothing was sent, because no connection exists.
     #[error("no connection to Redis")]
     NotConnected,
-    /// No connection could be made: nothing was sent.
+    /// Nothing was sent, because connecting failed.
     #[error("no connection: {0}")]
     Unreachable(#[source] RedisError),
-    /// The limit of waiting calls is reached: nothing was sent.
+    /// Nothing was sent, because too many calls wait.
     #[error("too many calls wait for Redis")]
     Full,
-    /// Redis answered that it did not do it.
+    /// Redis refused. Nothing has happened.
     #[error("Redis refused: {0}")]
     Refused(#[source] RedisError),
-    /// No answer in time: it may have been done.
+    /// No answer in time. The call may have been done.
     #[error("Redis did not answer in time")]
     TimedOut,
-    /// The connection was lost before the reply: it may have been done.
+    /// The connection ended before the reply. The call may have been done.
     #[error("the connection to Redis was lost")]
     Lost,
-    /// An answer that says nothing certain about the effect.
+    /// An error after which the effect is uncertain.
     #[error("Redis failed: {0}")]
     Unknown(#[source] RedisError),
-    /// A reply that no script of this program gives.
+    /// A reply in an unknown form. The call may have been done.
     #[error("a reply of an unknown form")]
     Unreadable,
 }
 
 impl KvError {
-    /// Whether it is certain that the call has changed nothing.
+    /// Whether the call has certainly changed nothing.
     pub fn nothing_happened(&self) -> bool {
         match self {
             Self::NotConnected | Self::Unreachable(_) | Self::Full | Self::Refused(_) => true,
@@ -40,14 +40,13 @@ impl KvError {
         }
     }
 
-    /// Whether the script was not known to the server.
+    /// Whether the server did not know the script.
     pub(super) fn is_no_script(&self) -> bool {
         matches!(self, Self::Refused(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript))
     }
 }
 
-/// The crate reports a request that was never sent and one whose reply was lost by the same error, so both are
-/// [`KvError::Lost`].
+/// The crate reports an unsent request and a lost reply by the same error, so both are [`KvError::Lost`].
 impl From<RedisError> for KvError {
     fn from(error: RedisError) -> Self {
         if was_refused(&error) {
@@ -60,8 +59,8 @@ impl From<RedisError> for KvError {
     }
 }
 
-/// Whether Redis refused the command before anything ran. A script's own run-time error is not among these: its earlier
-/// writes stay.
+/// Whether Redis refused the command before running anything. A script's run-time error does not count, because earlier writes of the
+/// script stay.
 fn was_refused(error: &RedisError) -> bool {
     let ErrorKind::Server(kind) = error.kind() else {
         return matches!(error.code(), Some("OOM" | "BUSY" | "MISCONF" | "NOAUTH" | "WRONGPASS"));

@@ -8,8 +8,8 @@ use redis::{RedisWrite, ToRedisArgs};
 
 use crate::domain::{ActivityId, CouponId, Nth, UserId};
 
-/// Makes keys: a prefix, the shard's tag, a word, and at most one number. No name ever shapes a key. Cloning is cheap: every
-/// attempt on its way to Redis carries one.
+/// Makes keys: a prefix, the shard's tag, a word, and at most one number. Names chosen by users never shape a key. Cloning is cheap,
+/// because every attempt carries a clone.
 #[derive(Debug, Clone)]
 pub struct Keys {
     prefix: Arc<str>,

@@ -1,9 +1,9 @@
-//! One connection to Redis, kept.
+//! A connection to Redis that is replaced after it ends.
 //!
-//! A [`Link`] is a place for a [`Connection`]; its [`Link::keep`] connects, watches and connects again. Each worker thread has
-//! a link of its own, driven on that thread, and the background tasks share one.
+//! A [`Link`] is the place of a [`Connection`]. [`Link::keep`] connects, watches and connects again. Every worker thread has a link,
+//! driven on that thread. Recovery has a link for comparisons and beats.
 //!
-//! Writers: `keep` alone puts connections in and takes them out. Readers: anybody, without waiting.
+//! Only `keep` writes the place. All tasks read the place without waiting.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,14 +15,14 @@ use super::address::LinkConfig;
 use super::{Connection, KvError};
 use crate::figures::Histogram;
 
-/// How often a connection is probed, which also measures the server's clock.
+/// Interval of probes. A probe also measures the server's clock.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
-/// The pause before connecting again: from the first to the last, doubled each time.
+/// First and last pause before reconnecting. The pause doubles after every failure.
 const RECONNECT_PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
-/// How often it is looked whether the first connection is there.
+/// Interval of checks for the first connection.
 const FIRST_POLL: Duration = Duration::from_millis(5);
 
-/// A place for a connection to Redis.
+/// The place of a connection to Redis.
 pub struct Link {
     config: LinkConfig,
     current: ArcSwapOption<Connection>,
@@ -33,15 +33,15 @@ impl Link {
         Self { config, current: ArcSwapOption::empty() }
     }
 
-    /// The connection, where there is one.
+    /// The current connection.
     ///
     /// # Errors
-    /// [`KvError::NotConnected`] until [`Link::keep`] has made one.
+    /// [`KvError::NotConnected`] before the first connection and between two connections.
     pub fn connection(&self) -> Result<Arc<Connection>, KvError> {
         self.current.load_full().ok_or(KvError::NotConnected)
     }
 
-    /// How long calls take, over this link and all that are configured with it.
+    /// Durations of calls over all links and pools of this configuration.
     pub fn times(&self) -> &Histogram {
         self.config.times()
     }
@@ -87,7 +87,7 @@ impl Link {
     }
 }
 
-/// Returns when `connection` is of no more use.
+/// Waits until `connection` ends or fails a probe.
 async fn watch(connection: &Connection, stop: &CancellationToken) {
     loop {
         tokio::select! {

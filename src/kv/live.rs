@@ -6,7 +6,7 @@ use crate::domain::Epoch;
 
 /// A loaded shard: the Redis process that holds it and the epoch it was loaded in.
 ///
-/// Every claim is made under one, and `lua/claim.lua` compares it. A restarted, emptied or older Redis holds another.
+/// Every claim names a loading, and `lua/claim.lua` compares. A restarted, emptied or older Redis holds another loading.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Live {
     pub run_id: String,
@@ -24,7 +24,7 @@ impl Live {
         &self.text
     }
 
-    /// The same text, shared: an attempt on its way to Redis carries it.
+    /// `run_id:epoch`, shared with attempts on the way to Redis.
     pub fn shared_text(&self) -> Arc<str> {
         Arc::clone(&self.text)
     }

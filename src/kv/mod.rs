@@ -1,9 +1,9 @@
 //! Redis: connections, keys and scripts.
 //!
-//! Two ways lead to Redis. A [`Link`] keeps one connection that never reconnects by itself; workers claim and list over
-//! theirs, recovery compares over its own. A [`Pool`] carries all other work. Both offer [`Calls`].
+//! Two ways lead to Redis, and both offer [`Calls`]. A [`Link`] keeps one connection: workers have a link each for claims and lists,
+//! and recovery has a link. A [`Pool`] carries all other work.
 //!
-//! Deliberately knows no rule of a sale and nothing of MySQL.
+//! Deliberately absent: rules of a sale, and MySQL.
 
 mod address;
 mod batcher;

@@ -1,8 +1,8 @@
 //! A pool of connections to the Redis process of one shard, for all work but claims, lists and recovery.
 //!
-//! The pool knows the process that the shard was last live at. It gives out no connection to another process: a new connection
-//! is compared when it is made, and connections of an earlier process are dropped when they are about to be used again. Only
-//! making a connection costs a round trip for it.
+//! The pool knows the process that the shard was last live at, and hands out no connection to another process. A new connection
+//! is asked for the `run_id`, which costs one round trip. A used connection is compared in memory: a connection older than the last
+//! change of the process is dropped.
 
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,35 +22,35 @@ const CLOCK_AGE: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Copy)]
 pub struct PoolLimits {
     pub connections_max: usize,
-    /// How long a caller waits for a connection at most, with everything that is done for it.
+    /// Limit of the whole checkout, including the two limits below.
     pub wait: Duration,
-    /// How long making a connection may take, and proving that a used one still works.
+    /// Limits of making a connection and of checking a used connection.
     pub create_wait: Duration,
     pub recycle_wait: Duration,
 }
 
-/// Connections to the Redis process of one shard. Cloning shares them.
+/// Connections to the Redis process of one shard. Clones share the connections.
 #[derive(Clone)]
 pub struct Pool {
     pool: deadpool_redis::Pool,
     wait: Duration,
     process: Arc<Mutex<KnownProcess>>,
     server: Arc<Server>,
-    /// Never cancelled: the pool drops connections that have ended.
+    /// Never cancelled, because the pool drops broken connections by checking them.
     ended: CancellationToken,
 }
 
-/// [`Calls`] over a connection of the pool, which gets it back when this is dropped.
+/// [`Calls`] over a pooled connection. Dropping the value returns the connection.
 pub struct PooledCalls {
     calls: Calls,
     _place: deadpool_redis::Connection,
 }
 
-/// The process that the pool's connections lead to.
+/// The process of all pooled connections.
 struct KnownProcess {
-    /// Empty until the first connection is made.
+    /// Empty before the first connection.
     run_id: String,
-    /// Connections made before this moment lead to an earlier process.
+    /// Older connections lead to an earlier process.
     since: Instant,
 }
 
@@ -72,15 +72,15 @@ impl Pool {
         Self { pool, wait: limits.wait, process, server, ended }
     }
 
-    /// A connection that has just answered.
+    /// Takes a connection that has just answered.
     ///
     /// # Errors
-    /// [`KvError`]; nothing has happened.
+    /// [`KvError`]: nothing has happened.
     pub async fn get(&self) -> Result<PooledCalls, KvError> {
         self.get_within(self.wait).await
     }
 
-    /// The same for a caller who waits for less than the pool's own limit.
+    /// Takes a connection within `wait`, below the pool's own limit.
     ///
     /// # Errors
     /// As [`Pool::get`].
@@ -103,7 +103,7 @@ impl Pool {
         Ok(PooledCalls { calls, _place: place })
     }
 
-    /// Leads to the process `run_id` from now on: the shard is live there.
+    /// Restricts the pool to the process `run_id`, because the shard is live at that process.
     pub fn follow(&self, run_id: &str) {
         let mut process = lock(&self.process);
         if process.run_id != run_id {
@@ -112,7 +112,7 @@ impl Pool {
         }
     }
 
-    /// The process that the pool leads to; empty before its first connection.
+    /// The `run_id` of the pool's process. Empty before the first connection.
     pub fn run_id(&self) -> String {
         lock(&self.process).run_id.clone()
     }
@@ -126,7 +126,7 @@ impl Deref for PooledCalls {
     }
 }
 
-/// Asks a new connection for its process. The first one names the process, until [`Pool::follow`] names another.
+/// Compares a new connection. The first connection decides the process until [`Pool::follow`].
 fn compare_new(process: &Arc<Mutex<KnownProcess>>) -> Hook {
     let process = Arc::clone(process);
     Hook::async_fn(move |redis, _| {
@@ -146,7 +146,7 @@ fn compare_new(process: &Arc<Mutex<KnownProcess>>) -> Hook {
     })
 }
 
-/// Drops a connection that was made, and compared, before the shard was live at another process.
+/// Drops a used connection from before the last change of the process.
 fn compare_used(process: &Arc<Mutex<KnownProcess>>) -> Hook {
     let process = Arc::clone(process);
     Hook::sync_fn(move |_, metrics| {
@@ -155,7 +155,7 @@ fn compare_used(process: &Arc<Mutex<KnownProcess>>) -> Hook {
     })
 }
 
-/// A lock that a panic has poisoned is used all the same: a process is written whole.
+/// Ignores poisoning, because every write replaces the whole value.
 fn lock(process: &Mutex<KnownProcess>) -> MutexGuard<'_, KnownProcess> {
     process.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -25,7 +25,7 @@ pub enum Script {
     ReadUnits,
 }
 
-/// A script with its hash. In the order of [`Script`].
+/// Sources and hashes of the scripts, in the order of [`Script`].
 static SCRIPTS: LazyLock<[(&str, String); 11]> = LazyLock::new(|| {
     [
         include_str!("../../lua/claim.lua"),
@@ -44,14 +44,14 @@ static SCRIPTS: LazyLock<[(&str, String); 11]> = LazyLock::new(|| {
 });
 
 impl Script {
-    /// `EVALSHA` of this script with `keys`. The caller adds the arguments.
+    /// `EVALSHA` with `keys`. The caller adds the arguments.
     pub fn call<K: ToRedisArgs>(self, keys: &[K]) -> Cmd {
         let mut cmd = self.begin(keys.len(), 0, 0);
         cmd.arg(keys);
         cmd
     }
 
-    /// `EVALSHA` of this script up to the number of keys, with room for more arguments. The caller adds the keys.
+    /// `EVALSHA` up to the number of keys, with room for arguments. The caller adds keys and arguments.
     pub(super) fn begin(self, keys: usize, arguments_room: usize, bytes_room: usize) -> Cmd {
         let (_, hash) = &SCRIPTS[self as usize];
         let mut cmd = Cmd::with_capacity(3 + keys + arguments_room, 64 + bytes_room);
@@ -59,7 +59,7 @@ impl Script {
         cmd
     }
 
-    /// The source of every script, to be loaded into a server.
+    /// Sources of all scripts, for `SCRIPT LOAD`.
     pub(super) fn sources() -> impl Iterator<Item = &'static str> {
         SCRIPTS.iter().map(|(code, _)| *code)
     }
@@ -73,7 +73,7 @@ impl ScriptReply {
     /// Reads a reply.
     ///
     /// # Errors
-    /// [`KvError::Unreadable`] for a reply that is neither a text nor an array that begins with one.
+    /// [`KvError::Unreadable`] unless the reply is a text or an array that begins with a text.
     pub(super) fn new(value: Value) -> Result<Self, KvError> {
         let parts = match value {
             Value::Array(parts) => parts,
@@ -103,7 +103,7 @@ impl ScriptReply {
         self.0.get(index).map_or(Err(KvError::Unreadable), text)
     }
 
-    /// The part at `index`, counted from 1, in any form, for people to read.
+    /// The part at `index`, counted from 1, in a form for logs.
     pub fn lossy(&self, index: usize) -> String {
         match self.0.get(index) {
             Some(Value::BulkString(bytes)) => String::from_utf8_lossy(bytes).into_owned(),
@@ -123,10 +123,10 @@ impl ScriptReply {
     }
 }
 
-/// A text of Redis.
+/// Reads a text.
 ///
 /// # Errors
-/// [`KvError::Unreadable`] if `value` is none, or not UTF-8.
+/// [`KvError::Unreadable`] if `value` is not a text or not UTF-8.
 pub fn text(value: &Value) -> Result<&str, KvError> {
     match value {
         Value::BulkString(bytes) => std::str::from_utf8(bytes).map_err(|_| KvError::Unreadable),

@@ -1,4 +1,4 @@
-//! A batch as keys and arguments of `lua/claim.lua`, which documents their order.
+//! Writes a batch as keys and arguments of `lua/claim.lua`. The script documents the order.
 
 use std::sync::Arc;
 
@@ -8,40 +8,40 @@ use super::WaitingAttempt;
 use crate::domain::{ActivityId, CouponId, Epoch, Nth, UserId};
 use crate::kv::{Keys, Script};
 
-/// Letter of the first question. As many questions as attempts are still ASCII.
+/// Letter of the first question. A question for every attempt of a batch is still ASCII.
 const FIRST_LETTER: u8 = b'A';
-/// Keys and arguments of one attempt, and their bytes: room for them is made at once.
+/// Reserved keys, arguments and bytes for one attempt.
 const PARTS_OF_ATTEMPT: usize = 4;
 const BYTES_OF_ATTEMPT: usize = 64;
 
-/// An attempt as the script takes it.
+/// Arguments of one attempt.
 #[derive(Debug, Clone)]
 pub struct ClaimArguments {
     pub keys: Keys,
-    /// What the key `live` must hold, and the epoch in it. Attempts of one batch have it in common.
+    /// The required value of the key `live`, and the epoch in the value. Common to all attempts of a batch.
     pub live: Arc<str>,
     pub epoch: Epoch,
-    /// Claims that the outbox may hold.
+    /// Limit of claims in the outbox.
     pub outbox_max: u32,
-    /// The deadline by the clock of Redis, in ms. The first attempt's counts for the whole batch. Attempts behind it came later,
-    /// so none is made after its own deadline; one that waited for room may be refused before.
+    /// Deadline by the clock of Redis, in ms since 1970. The deadline of the first attempt applies to the whole batch. Later
+    /// attempts have later deadlines, so no claim is granted too late. An attempt may be refused a little too early.
     pub not_after: u64,
     pub user: UserId,
     pub question: ClaimQuestion,
 }
 
-/// Everything about an attempt that does not name the user. Equal questions are written once a batch.
+/// The part of an attempt without the user. Equal questions are written once a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClaimQuestion {
     pub coupon: CouponId,
-    /// The n-th claim of this coupon by the user; 0: one more than the user holds.
+    /// The n-th claim of the coupon by the user. 0: one more than the user holds.
     pub nth: Nth,
-    /// The revision of the coupon's activities that the caller knows; 0: none.
+    /// The revision of the coupon's activities that the caller knows. 0: none.
     pub activity_revision: u64,
     pub activity: Option<ActivityArguments>,
 }
 
-/// The activity that the caller found to decide.
+/// Terms of the activity that decides, as the caller knows them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ActivityArguments {
     pub id: ActivityId,
@@ -55,7 +55,7 @@ pub struct ActivityArguments {
     pub buy_limit: Nth,
 }
 
-/// The call of the script for a batch that is not empty.
+/// Packs the call of the script. The batch must not be empty.
 pub(super) fn claim_call(batch: &[WaitingAttempt]) -> Cmd {
     let (questions, letters) = questions(batch);
     let first = &batch[0].arguments;
@@ -87,7 +87,7 @@ pub(super) fn claim_call(batch: &[WaitingAttempt]) -> Cmd {
     cmd
 }
 
-/// The questions of a batch, each once, and for each attempt the letter of its question.
+/// Collects the distinct questions of a batch, and the letter of the question for every attempt.
 fn questions(batch: &[WaitingAttempt]) -> (Vec<&ClaimQuestion>, Vec<u8>) {
     let mut questions: Vec<&ClaimQuestion> = Vec::new();
     let mut letters = Vec::with_capacity(batch.len());
