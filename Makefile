@@ -1,5 +1,5 @@
 # Every target is a script in scripts/, which says what it does and why; --help works for all of them.
-.PHONY: help run test test-long check load bench bench-long faults faults-prove pressure stop clean-stack
+.PHONY: help run test test-long check load bench bench-long compare faults faults-prove pressure stop clean-stack
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -24,6 +24,9 @@ bench: ## every figure of docs/benchmarks, as ratios taken in one run; about a q
 
 bench-long: ## the same after ten million claims
 	@scripts/bench --long
+
+compare: ## this build against an older one, by turns: BEFORE=path of its binary, ONLY="claims lists"
+	@scripts/compare-builds $(BEFORE) $(if $(ONLY),--only $(ONLY))
 
 faults: ## kill, empty, freeze and cut off everything under load; SEED=7, SECONDS=120 or COUNT=60 (random faults), RUN="kills losses"
 	@scripts/faults $(if $(SEED),--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(COUNT),--count $(COUNT)) $(RUN)
