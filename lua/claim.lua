@@ -70,8 +70,8 @@ local second, now_ms = tonumber(time[1]), time[1] * 1000 + time[2] / 1000
 -- `activity_counts`. Then the room of the outbox in claims, and its number of entries.
 local amounts, claimed, revisions, single, holes_used, activities, room, entries
 -- Claims granted but not yet written: their number, then per claim the outbox text, attempt, holder, field, seq, nth
--- and activity. Per holder key: whether a claim is granted. Per coupon key: new highest seq as a string, key of the holes
--- used.
+-- and activity. Per holder key: whether a claim is granted. Per coupon key: new highest seq as a string, and key of the
+-- holes used.
 local granted = 0
 local texts, attempt_of, holders, fields, seqs, nths, activity_ids, granted_to, new_claimed, holes_of
 

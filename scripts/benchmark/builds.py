@@ -20,10 +20,10 @@ from .turns import ratios_by_pairs
 
 OLD_STACK, NEW_STACK, PORTS = "compare-old", "compare-new", (20400, 20410)
 CUSTOMERS, COUPONS = 600_000, 10
-# Customers of the coupon that is asked for again.
+# Customers who claim a coupon and then ask for the same coupon again.
 HOLDERS = 150_000
 TURNS, TURNS_MIN, TURN_SECONDS = 16, 12, 0.5
-# Both services get their customers in the same order.
+# Seed of the order of customers: the same for both services.
 ORDER_SEED = 17
 
 
@@ -36,7 +36,7 @@ def prepare_already_claimed(service):
     coupon = service.fresh_coupon()
     holders = service.tokens[:HOLDERS]
     service.claim_all(service.claim_load(coupon, service.requests("first-claims", holders)), HOLDERS)
-    # wrk repeats the last token of each file until it is stopped, and admission refuses that customer for a while.
+    # Without the last customers: wrk repeats the last token of a file until the end, and admission blocks that customer.
     return patch_load(service, "holders", coupon, holders[:-2_000], "already-claimed")
 
 
@@ -69,7 +69,7 @@ def listers_of(service):
     return service.listers
 
 
-# Name of a part: what is asked, the least wanted ratio, and the function that prepares the load.
+# By name of a part: the label, the least wanted ratio, and the function that prepares the load.
 PARTS = {
     "claims": ("claims that succeed", 0.95, prepare_claims),
     "already-claimed": ("already claimed", 0.93, prepare_already_claimed),

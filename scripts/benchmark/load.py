@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .machine import cpu_seconds, say, thread_count, write_calls
-from .settings import CONNECTIONS, OTHER_ANSWERS_MAX, RESPONSES, ROOT, WRK_PROCESSES
+from .settings import CONNECTIONS, UNWANTED_MAX, RESPONSES, ROOT, WRK_PROCESSES
 
 
 @dataclass
@@ -32,8 +32,8 @@ class Load:
         self.service, self.counter, self.requests = service, counter, requests
         # Wanted answers a second, by turn. Wanted answers of all turns and of the last turn. CPU seconds by program.
         self.rates, self.answered, self.latest, self.used = [], 0.0, 0.0, {}
-        # Other answers of all turns.
-        self.others = 0.0
+        # Unwanted answers of all turns.
+        self.unwanted = 0.0
         command = ["wrk", "-t1", f"-c{CONNECTIONS // WRK_PROCESSES}", "-d1h",
                    *(["-H", f"Authorization: {token}"] if token else []),
                    *(["-s", ROOT / script[0]] if script else []), service.url + path]
@@ -62,8 +62,8 @@ class Load:
             process.kill()
             process.wait()
         self.service.wait_until_stored()
-        assert failed or self.others <= OTHER_ANSWERS_MAX * (self.answered + self.others), (
-            f"{self.others:.0f} answers were not {self.counter}, and {self.answered:.0f} were")
+        assert failed or self.unwanted <= UNWANTED_MAX * (self.answered + self.unwanted), (
+            f"{self.unwanted:.0f} answers were not {self.counter}, and {self.answered:.0f} were")
 
     def resume(self):
         for process in self.processes:
@@ -106,10 +106,10 @@ class Load:
         wanted answers.
         """
         self.latest = answers[self.counter]
-        others = max(0, sum(count for name, count in answers.items() if name.startswith(RESPONSES)) - self.latest)
-        if others > 0.01 * self.latest:
-            say(f"a turn with {others:.0f} other answers: {dict(answers)}")
-        self.others += others
+        unwanted = max(0, sum(count for name, count in answers.items() if name.startswith(RESPONSES)) - self.latest)
+        if unwanted > 0.01 * self.latest:
+            say(f"a turn with {unwanted:.0f} unwanted answers: {dict(answers)}")
+        self.unwanted += unwanted
         self.answered += self.latest
 
     def sent(self):

@@ -46,12 +46,12 @@ class Service:
                               COUPONRUSH_HTTP_ADDR=f"127.0.0.1:{self.port}",
                               COUPONRUSH_OPS_ADDR=f"127.0.0.1:{self.ops_port}",
                               COUPONRUSH_REGISTRATIONS_PER_MINUTE="0")
-        # The tokens of all customers, and the same tokens as requests of a load.
+        # Tokens of all customers, and requests with these tokens.
         self.tokens, self.everybody = [], None
         self.coupons_used = 0
-        # A claimed coupon, as the path of its file, and the tokens of its holders. The part `claims` sets it.
+        # Path of the file of a claimed coupon, and tokens of the coupon's holders; set by the part `claims`.
         self.claimed = None
-        # Tokens of the customers who hold a whole list of coupons; the lists set them.
+        # Tokens of customers who hold a whole list of coupons; set by the parts that measure lists.
         self.listers = None
 
     def start(self):

@@ -12,17 +12,17 @@ CUSTOMERS = 1_000_000
 CONNECTIONS = 256
 # Processes of wrk per load, with one thread each.
 WRK_PROCESSES = 2
-# Turns of a load, and seconds of a turn. A fifth of that time is added before counting starts.
+# Turns of a load, and seconds of a turn. Every turn begins with a fifth of the time uncounted.
 TURNS, TURN_SECONDS = 20, 0.3
-# Turns of claims are longer, because a turn ends when its claims are stored. The first coupon has as many turns as fit.
+# Turns of claims are longer, because a turn ends when MySQL has the claims. The first coupon has turns until its end.
 CLAIM_TURNS, CLAIM_TURN_SECONDS = 12, 0.8
-# Share of a load's answers that may differ from the answer that is measured.
-OTHER_ANSWERS_MAX = 0.05
+# Highest share of unwanted answers in a load.
+UNWANTED_MAX = 0.05
 # Seconds of claims without a pause; --long fills this number of coupons instead.
 FILL_SECONDS, LONG_FILLS = 60, 10
-# Customers of the first coupon. The other customers then compare that coupon with a fresh one, half of them each.
+# Customers of the first coupon. The remaining customers, in two halves, compare the first coupon with a fresh coupon.
 FIRST_CUSTOMERS = 700_000
-# Coupons that are compared with one coupon.
+# Coupons in the comparison of many coupons with a single coupon.
 SPREAD = 1_000
 OPEN_ROUNDS = 9
 SAMPLE_SECONDS, QUIET_SECONDS, STUCK_SECONDS = 0.2, 3, 30
@@ -33,7 +33,7 @@ PASSWORD = "bench-password"
 RESPONSES = "couponrush_responses_total"
 ATTEMPTS = "couponrush_attempts_total"
 
-# Labels of the results that a second part needs: CPU for an answer, or a ratio with an estimated limit.
+# Labels of results that several parts use: CPU for an answer, or a ratio with an estimated limit.
 STATIC = "static answer (/healthz)"
 CLAIMS = "a claim, by turns with the static answer"
 OF_ONE, OF_MANY = "a claim, all of one coupon", f"a claim, of {SPREAD:,} coupons"

@@ -9,7 +9,7 @@ from .settings import WRK_PROCESSES, responses
 
 BAD_TOKEN_PATH = "/api/users/x/coupons"
 SOLD_OUT_AMOUNT = 1_000
-# Coupons in a list, and customers who ask for it.
+# Coupons in a list, and customers who ask for lists.
 LISTED, LISTERS = 20, 10_000
 LISTED_AMOUNT = 10_000_000
 LISTS_CHECKED = 9
@@ -50,8 +50,8 @@ def claimed_lists(service):
     coupons = service.folder / "listed.txt"
     coupons.write_text("".join(f"{LISTED_SALER}/listed-{number}\n" for number in range(LISTED)))
     listers = service.tokens[len(service.tokens) // 2:][:LISTERS]
-    # wrk goes round over the coupons, line by line. Each round over the customers begins one customer further, so that
-    # every customer gets every coupon.
+    # wrk goes round over the coupons, line by line. Every round over the customers starts one customer further, so every
+    # customer gets every coupon.
     share, rounds = LISTERS // WRK_PROCESSES, []
     for turn in range(LISTED):
         for place in range(share):
