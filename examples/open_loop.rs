@@ -3,8 +3,8 @@
 //!
 //! usage: `open_loop ADDRESS REQUESTS RESULTS PER_SECOND SECONDS CONNECTIONS`
 //!
-//! REQUESTS is a file with `METHOD path [token]` per line. RESULTS gets `due,took,status` per line: microseconds, and status
-//! 0 if there was no answer. The resolution is one millisecond, that of the timer.
+//! REQUESTS is a file with `METHOD path [token]` per line. RESULTS gets `due,took,status` per line: microseconds, and
+//! status 0 if there was no answer. The resolution is one millisecond, that of the timer.
 
 use std::io::Write as _;
 use std::net::SocketAddr;

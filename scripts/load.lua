@@ -16,8 +16,8 @@ function setup(thread)
   threads = threads + 1
 end
 
--- Builds all requests before the first is sent. Building them during the run, with garbage collection, would take a tenth
--- of the machine.
+-- Builds all requests before the first is sent. Building them during the run, with garbage collection, would take a
+-- tenth of the machine.
 function init(args)
   local tokens, coupons, share = args[1], {}, tonumber(args[3])
   for line in io.lines(args[2]) do

@@ -1,5 +1,5 @@
--- Users that `couponrush import` has imported. A coupon is identified by its saler and name, and a claim by its user and
--- coupon. A user of the same name may be a different person, so users need a record.
+-- Users that `couponrush import` has imported. A coupon is identified by its saler and name, and a claim by its user
+-- and coupon. A user of the same name may be a different person, so users need a record.
 CREATE TABLE import_sources (
     id SMALLINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
     name VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL UNIQUE

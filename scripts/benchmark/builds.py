@@ -12,7 +12,7 @@ from statistics import median, quantiles
 from . import launcher, machine
 from .load import Load
 from .machine import elapsed, first_line, say
-from .report import PROGRAMS, SERVER_SETTINGS, shown
+from .report import PROGRAMS, machine_line, shown
 from .service import Service
 from .settings import PROGRAM, ROOT, attempts, responses
 from .shop import BAD_TOKEN_PATH, claimed_lists, customers_list_load, damaged, salers_list_load, sold_out_coupon
@@ -36,7 +36,8 @@ def prepare_already_claimed(service):
     coupon = service.fresh_coupon()
     holders = service.tokens[:HOLDERS]
     service.claim_all(service.claim_load(coupon, service.requests("first-claims", holders)), HOLDERS)
-    # Without the last customers: wrk repeats the last token of a file until the end, and admission blocks that customer.
+    # Without the last customers: wrk repeats the last token of a file until the end, and admission blocks that
+    # customer.
     return patch_load(service, "holders", coupon, holders[:-2_000], "already-claimed")
 
 
@@ -127,22 +128,21 @@ def build_facts(program):
 def markdown(results, facts):
     lines = ["| new build / old build, by turns | median | quartiles | aim | verdict | a second: old, new |",
              "|---|---:|---:|---:|---|---:|"]
+    cpu_lines = ["| CPU per answer, µs: old, new | " + " | ".join(PROGRAMS) + " |",
+                 "|---" + "|---:" * len(PROGRAMS) + "|"]
     for each in results:
         aim = "" if each["aim"] is None else f"at least {each['aim']}"
         verdict = {None: "", True: "met", False: "**missed**"}[each["met"]]
         lower, upper = each["quartiles"]
         rates = f"{shown(median(each['old_rates']))}, {shown(median(each['new_rates']))}"
-        lines.append(f"| {each['what']} | {each['median']:.3f} | {lower:.3f} to {upper:.3f} | {aim} | {verdict} | {rates} |")
-    lines += ["", "| CPU per answer, µs: old, new | " + " | ".join(PROGRAMS) + " |", "|---" + "|---:" * len(PROGRAMS) + "|"]
-    for each in results:
+        row = (each["what"], f"{each['median']:.3f}", f"{lower:.3f} to {upper:.3f}", aim, verdict, rates)
+        lines.append("| " + " | ".join(row) + " |")
         cpu = (f"{each['old_cpu_us'][name]:.1f}, {each['new_cpu_us'][name]:.1f}" for name in PROGRAMS)
-        lines.append(f"| {each['what']} | " + " | ".join(cpu) + " |")
-    lines += ["", f"{facts['turns']} turns of {TURN_SECONDS} s each, in the order AB, BA; a ratio is of two neighbouring turns. "
-              "Each build has servers, data and a load of its own; the other one is paused meanwhile. "
-              f"Old: {facts['old']}. New: {facts['new']}.",
-              "", f"{facts['processor']}, {facts['cores']} cores, {facts['memory']}; {facts['system']}; "
-              f"{facts['versions']}; {facts['commit']}; measured on {facts['date']} in {facts['took']} minutes. {SERVER_SETTINGS}"]
-    return "\n".join(lines) + "\n"
+        cpu_lines.append(f"| {each['what']} | " + " | ".join(cpu) + " |")
+    method = (f"{facts['turns']} turns of {TURN_SECONDS} s per build, in the order AB, BA; a ratio compares two "
+              "neighbouring turns. The builds have separate servers, data and loads, and the load of one is paused "
+              f"during the turn of the other. Old: {facts['old']}. New: {facts['new']}.")
+    return "\n".join([*lines, "", *cpu_lines, "", method, "", machine_line(facts), ""])
 
 
 def arguments_of(description):

@@ -8,8 +8,8 @@ from .settings import CLAIMS
 
 PROGRAMS = ("service", "Redis", "MariaDB", "wrk")
 NOTES = ("In brackets: the least and the greatest of single turns, no margin of error. \"alone\": the basis of the "
-         "estimated limits, measured without the service, which sends Redis many attempts a call. MySQL is MariaDB here; "
-         "`wrk` has a share of the same cores.")
+         "estimated limits, measured without the service, which sends Redis many attempts a call. MySQL is MariaDB "
+         "here; `wrk` runs on the same cores.")
 SERVER_SETTINGS = "Redis `appendonly yes, appendfsync everysec`, MariaDB `innodb_flush_log_at_trx_commit=1`."
 
 
@@ -62,10 +62,12 @@ class Report:
         if "profile" in self.facts:
             service = self.cpu.get(CLAIMS, {}).get("service", 0)
             lines += ["", "| CPU of a claim inside the service | share | µs |", "|---|---:|---:|"]
-            lines += [f"| {part} | {share:.0%} | {share * service:.1f} |" for part, share in self.facts["profile"].items()]
+            lines += [f"| {part} | {share:.0%} | {share * service:.1f} |"
+                      for part, share in self.facts["profile"].items()]
         if "alone_us" in self.facts:
             alone = self.facts["alone_us"]
-            lines += ["", "| CPU of the parts alone, µs | " + " | ".join(alone) + " |", "|---" + "|---:" * len(alone) + "|"]
+            lines += ["", "| CPU of the parts alone, µs | " + " | ".join(alone) + " |",
+                      "|---" + "|---:" * len(alone) + "|"]
             lines += [f"| {name} | " + " | ".join(f"{us[name]:.1f}" for us in alone.values()) + " |"
                       for name in next(iter(alone.values()))]
         return "\n".join([*lines, "", machine_line(self.facts), ""])

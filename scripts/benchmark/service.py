@@ -56,7 +56,8 @@ class Service:
 
     def start(self):
         log = open(self.stack / "serve.log", "w")
-        self.process = subprocess.Popen([self.program, "serve"], env=self.variables, stdin=subprocess.DEVNULL, stderr=log)
+        self.process = subprocess.Popen([self.program, "serve"], env=self.variables, stdin=subprocess.DEVNULL,
+                                        stderr=log)
         while self.get("/readyz")[0] != 200:
             if self.process.poll() is not None:
                 sys.exit((self.stack / "serve.log").read_text())

@@ -50,15 +50,16 @@ def claimed_lists(service):
     coupons = service.folder / "listed.txt"
     coupons.write_text("".join(f"{LISTED_SALER}/listed-{number}\n" for number in range(LISTED)))
     listers = service.tokens[len(service.tokens) // 2:][:LISTERS]
-    # wrk goes round over the coupons, line by line. Every round over the customers starts one customer further, so every
-    # customer gets every coupon.
+    # wrk goes round over the coupons, line by line. Every round over the customers starts one customer further, so
+    # every customer gets every coupon.
     share, rounds = LISTERS // WRK_PROCESSES, []
     for turn in range(LISTED):
         for place in range(share):
             first = WRK_PROCESSES * ((place + turn) % share)
             rounds += listers[first:first + WRK_PROCESSES]
     # A few claims less: the last token of a process is refused when repeated, and wrk may leave a request unsent.
-    service.claim_all(service.claim_load(coupons, service.requests("rounds", rounds)), LISTED * (LISTERS - WRK_PROCESSES))
+    load = service.claim_load(coupons, service.requests("rounds", rounds))
+    service.claim_all(load, LISTED * (LISTERS - WRK_PROCESSES))
     return listers
 
 

@@ -1,10 +1,11 @@
-"""The claim script in Redis and the inserts in MySQL without the service, and the limits that follow for this machine."""
+"""The claim script in Redis and the inserts in MySQL without the service, and this machine's limits that follow."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
 from statistics import median
 
-from ..settings import CLAIMS, CLAIMS_OVER_STATIC, CPU_PER_CLAIM, MANY_OVER_ONE, OF_MANY, OF_ONE, SPREAD, STATIC, TURN_SECONDS
+from ..settings import (CLAIMS, CLAIMS_OVER_STATIC, CPU_PER_CLAIM, MANY_OVER_ONE, OF_MANY, OF_ONE, SPREAD, STATIC,
+                        TURN_SECONDS)
 from . import profile
 from .alone_mysql import BATCH, insert_statements, measure_inserts
 from .alone_redis import ATTEMPTS, measure_script
@@ -19,8 +20,8 @@ LIMIT = "estimated limit of claims / static, by the parts"
 def run(bench):
     """Measures each part between two turns of the static answer, in several rounds, and adds the medians.
 
-    The turns show how fast the machine was. Times are scaled to its speed when the claims were measured. Several rounds,
-    because the speed may change between two turns.
+    The turns show the machine's speed. Rates and CPU are scaled to its speed when the claims were measured. Several
+    rounds, because the speed may change between two turns.
     """
     report, costs, rates = bench.report, {OF_ONE: [], OF_MANY: [], AT_ONCE: []}, {}
     with bench.service.static_load() as static:

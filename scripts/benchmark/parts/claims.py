@@ -16,8 +16,8 @@ def run(bench):
     memory = filled.redis_memory()
     first = bench.claim_by_turns(requests=filled.requests("first-of-all", filled.tokens[:FIRST_CUSTOMERS]))
     filled.settle()
-    report.add("Redis memory per claim, one claim a user, outbox drained", (filled.redis_memory() - memory) / first.claims,
-               150, "bytes", at_most=True)
+    memory = (filled.redis_memory() - memory) / first.claims
+    report.add("Redis memory per claim, one claim a user, outbox drained", memory, 150, "bytes", at_most=True)
     coupon, _ = filled.claimed
     after = f"after {(first.claims + fill(bench)) / 1e6:.1f} million claims"
     of_coupon = compare_coupons(filled, coupon)
