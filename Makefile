@@ -1,43 +1,46 @@
-# Every target is a script in scripts/, which says what it does and why; --help works for all of them.
-.PHONY: help run test test-long check load bench bench-long faults faults-prove pressure stop clean-stack
+# Each target runs a script in scripts/. Every script explains itself with --help.
+.PHONY: help run test test-long check load bench bench-long compare faults faults-prove pressure stop clean-stack
 
-help: ## this list
+help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
 
-run: ## install what is missing, start private servers, build, serve a demo; Ctrl-C stops all of it
+run: ## install missing packages, start private servers, build, serve a demo; Ctrl-C stops everything
 	@scripts/run
 
-test: ## the same set-up, then every check and test
+test: ## install missing packages, then run every check and test on private servers
 	@scripts/test
 
-test-long: ## the tests that do not fit into 25 minutes, too
+test-long: ## the same with the slow tests, which take longer than 25 minutes
 	@scripts/test --long
 
-check: ## formatting, clippy, documentation, shell scripts
+check: ## formatting, clippy, documentation, shell scripts, alerts
 	@scripts/check
 
-load: ## the load test
+load: ## a load test: claims per second, with every claim stored
 	@scripts/load
 
-bench: ## every figure of docs/benchmarks, as ratios taken in one run; about a quarter of an hour
+bench: ## measure every figure of docs/benchmarks; about a quarter of an hour
 	@scripts/bench
 
-bench-long: ## the same after ten million claims
+bench-long: ## the same with ten million claims
 	@scripts/bench --long
 
-faults: ## kill, empty, freeze and cut off everything under load; SEED=7, SECONDS=120 or COUNT=60 (random faults), RUN="kills losses"
+compare: ## measure this build against an older binary; BEFORE=path, ONLY="claims refusals"
+	@scripts/compare-builds $(BEFORE) $(if $(ONLY),--only $(ONLY))
+
+faults: ## kill, empty, freeze and cut off servers under load; SEED=7, SECONDS=120 or COUNT=60 (random faults), RUN="kills losses"
 	@scripts/faults $(if $(SEED),--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(COUNT),--count $(COUNT)) $(RUN)
 
-faults-prove: ## break the program on purpose, one guard at a time, and see the fault suite find it
+faults-prove: ## remove one guard of the program at a time, and check that the fault suite finds it; RUN="MUTANT..."
 	@scripts/faults-mutants $(RUN)
 
-pressure: ## more attempts than can be answered, stores that say nothing: measured
+pressure: ## measure overload, and stores that do not answer
 	@scripts/pressure
 
-stop: ## stop what an interrupted run or test left behind
+stop: ## stop servers that an interrupted run or test left behind
 	@scripts/stack stop run
 	@scripts/stack stop test
 
-clean-stack: ## stop, then delete all data of both
+clean-stack: ## stop the servers of run and test, then delete all their data
 	@scripts/stack wipe run
 	@scripts/stack wipe test

@@ -1,4 +1,4 @@
-//! What the gate adds to a claim, admission and all: `cargo bench --bench admission`.
+//! Time that admission and the gate add to a claim: `cargo bench --bench admission`.
 
 use std::hint::black_box;
 use std::net::IpAddr;
@@ -12,17 +12,17 @@ use couponrush::kv::Live;
 use couponrush::{config, now_ms, now_seconds};
 use criterion::{Criterion, criterion_group, criterion_main};
 
-/// As many users as come to a big sale, and how many of them claim in a millisecond.
+/// Users of a big sale, and claims per millisecond.
 const USERS: u64 = 1_000_000;
 const CLAIMS_PER_MS: u64 = 100;
-/// As the program lets in unless it is told otherwise.
+/// The default of the program.
 const IN_FLIGHT_MAX: usize = 20_000;
 
-/// Of a database that is never asked.
+/// Admission with a database that is never queried.
 fn admission(limits: &Limits, blocked: u64) -> Admission {
     let wait = Duration::from_secs(1);
     let db_limits = db::Limits { connections_max: 1, connection_wait: wait, statement_wait: wait };
-    let db = Db::new("mysql://nobody@127.0.0.1:1/none", db_limits).expect("it connects to nothing yet");
+    let db = Db::new("mysql://nobody@127.0.0.1:1/none", db_limits).expect("a pool opens no connection when it is made");
     let settings = Settings::new(db.clone(), Limits::default());
     settings.anticipate(&Setting::Limits(limits.clone()));
     let max = usize::try_from(blocked).expect("few");
@@ -47,20 +47,20 @@ fn address(n: u64) -> Address {
     Address::new(IpAddr::from(u32::try_from(n).expect("few").to_be_bytes()))
 }
 
-/// The clock is read as a handler does, and then replaced by one that goes as fast as a busy service is asked: a bench asks
-/// ten times faster, and would have ten times as many users remembered.
+/// Reads the clock as a handler does, but passes a time that advances as in a busy service. The loop makes ten times
+/// the claims of a busy service, so with the real time admission would remember ten times the users.
 fn claims(criterion: &mut Criterion) {
     let everything = Limits { ip_per_second: 10, ip_per_minute: 100, ..Limits::default() };
     let cases = [
         ("the default limits, a million users", admission(&Limits::default(), 0)),
-        ("limits of addresses too, and 1000 blocks", admission(&everything, 1_000)),
+        ("limits for addresses too, and 1000 blocks", admission(&everything, 1_000)),
     ];
     for (name, admission) in cases {
         let (start_ms, mut claims) = (now_ms(), 0);
         criterion.bench_function(name, |bencher| {
             bencher.iter(|| {
                 claims += 1;
-                // Far apart from one to the next, so that no cache helps.
+                // Successive users are far apart, so that no cache helps.
                 let user = claims * 1_037_389 % USERS;
                 black_box(now_ms());
                 black_box(admission.claim(UserId(user), || address(user), start_ms + claims / CLAIMS_PER_MS))
@@ -69,14 +69,14 @@ fn claims(criterion: &mut Criterion) {
     }
     let gate = Gate::new(IN_FLIGHT_MAX);
     gate.open(Live::new("the process", Epoch(1)));
-    criterion.bench_function("in, and out with an answer", |bencher| {
+    criterion.bench_function("entering and leaving the gate", |bencher| {
         bencher.iter(|| {
-            let pass = gate.enter().expect("it is open, and nobody else is in");
+            let pass = gate.enter().expect("the gate is open and empty");
             pass.note(black_box(Duration::from_millis(1)));
         });
     });
     let admission = admission(&Limits::default(), 0);
-    criterion.bench_function("one user who goes too fast", |bencher| {
+    criterion.bench_function("a user over the limit", |bencher| {
         bencher.iter(|| black_box(admission.claim(UserId(1), || address(1), now_ms())));
     });
 }

@@ -1,4 +1,4 @@
-//! What counting costs each claim: its outcome, how long it took, and how long Redis took of it.
+//! Time that metrics cost a claim: its outcome, its duration and Redis' share of the duration.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 
 fn counting(criterion: &mut Criterion) {
     let figures = ClaimFigures::default();
-    criterion.bench_function("an attempt is counted, with its clock", |bencher| {
+    criterion.bench_function("an attempt is counted, including the clock", |bencher| {
         bencher.iter(|| {
             let began = Instant::now();
             figures.asked.note_time(black_box(Duration::from_micros(400)));

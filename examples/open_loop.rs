@@ -1,10 +1,10 @@
-//! An open loop, for `scripts/bench`: sends a file's requests at a steady rate, whether or not earlier ones are answered, and
-//! writes how long each took from when it was due.
+//! An open-loop load generator for `scripts/bench`: sends the requests of a file at a steady rate, even while earlier
+//! requests wait for answers, and writes the latency of every request, measured from its due time.
 //!
 //! usage: `open_loop ADDRESS REQUESTS RESULTS PER_SECOND SECONDS CONNECTIONS`
 //!
-//! REQUESTS has a line `METHOD path [token]` each; RESULTS gets a line `due,took,status` each, in microseconds, status 0 for no
-//! answer. The clock is looked at each millisecond, as fine as the timer goes.
+//! REQUESTS is a file with `METHOD path [token]` per line. RESULTS gets `due,took,status` per line: microseconds, and
+//! status 0 if there was no answer. The resolution is one millisecond, that of the timer.
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 #[path = "../tests/faults/pressure/open_loop.rs"]
-#[expect(dead_code, reason = "the fault suite measures with the rest of it")]
+#[expect(dead_code, reason = "only the fault suite uses the rest of the module")]
 mod open_loop;
 
 #[tokio::main(worker_threads = 1)]

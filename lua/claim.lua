@@ -1,127 +1,122 @@
--- Grants users a unit of a coupon each, or says why not. Attempts that leave an instance together come in one call and are
--- decided one after the other: each by checks alone. Then what was granted is written: one entry for all of it, the holds, the
--- counts.
+-- Grants units of coupons to users, or refuses them. An instance sends the attempts of a turn in a batch. The script
+-- decides every attempt by checks alone. Then it writes all granted claims: an outbox entry, the holders, the counts.
 --
 -- KEYS[1] live      string   the shard's `run_id:epoch`
--- KEYS[2] outbox    stream   claims that MySQL may not have yet
--- KEYS[3] waiting   string   how many claims they are
--- KEYS[4...] two or three of each question:
+-- KEYS[2] outbox    stream   claims that may not be in MySQL yet
+-- KEYS[3] waiting   string   number of claims in the outbox
+-- KEYS[4...] two or three per question:
 --         coupon    hash     the coupon
---         holes     list     seqs up to `claimed` that nobody has
---         activity  hash     what the activity has sold, and in which second how many; only with an activity below
--- and then one of each attempt:
---         holder    hash     what the user holds: coupon id (and `:nth` from the second on) -> `seq:entry:activity`
+--         holes     list     seqs up to `claimed` that no claim has
+--         activity  hash     claims sold, and sold in the latest second; only if the question names an activity
+-- then per attempt:
+--         holder    hash     the user's claims: coupon id (`:nth` added from the second on) -> `seq:entry:activity`
 --
--- ARGV[1] what `live` must be
--- ARGV[2] the epoch in it
+-- ARGV[1] expected value of `live`
+-- ARGV[2] epoch in `live`
 -- ARGV[3] claims that the outbox may hold
--- ARGV[4] not after, ms of this server's clock: past it the callers have stopped waiting
--- ARGV[5] how many questions follow: what is asked for, and what the callers know of it
--- ARGV[6] which of them each attempt asks: a letter each, 'A' for the first
--- ARGV[7...] four of each question:
+-- ARGV[4] deadline of the callers, ms of Redis' clock
+-- ARGV[5] number of questions; attempts for the same coupon share a question
+-- ARGV[6] a letter per attempt, its question: 'A' for the first question
+-- ARGV[7...] four per question:
 --         coupon id
---         which of his claims the user means to hold after this; 0: one more than he holds
---         the revision of the coupon's activities that the caller knows; 0: none
---         the activity that the caller found to decide; 0: none
+--         nth of the wanted claim; 0: the user's next claim
+--         revision of the coupon's activities in the caller's cache; 0: none
+--         activity in force, by the caller's cache; 0: none
 -- and seven more with an activity:
 --         status: 0 normal, 1 disabled, 2 sold out
 --         start, s
 --         end, s
---         '1' where the caller's draw was won, else '0'
---         claims a second, 0: no limit
---         claims in all, 0: no limit
---         claims a user may hold of the coupon
--- and then one of each attempt:
+--         '1' if the caller's draw was won, else '0'
+--         claims a second; 0: no limit
+--         claims in all; 0: no limit
+--         claims of the coupon per user
+-- then per attempt:
 --         user id
 --
--- Replies: one text an attempt, in their order; only `claimed` has changed anything:
---   claimed:seq:entry:activity:nth:n   the entry holds n claims
---   already:seq:entry:activity:nth:n   n is 1 while the entry is in the outbox, else 0
---   seq:entry:activity                 the same, of the user's first claim, whose entry is gone: the field as it is
+-- Replies: a string per attempt, in order. Only `claimed` has changed data.
+--   claimed:seq:entry:activity:nth:n   a new claim, in an entry of n claims
+--   already:seq:entry:activity:nth:n   a held claim; n is 1 while the outbox has its entry, else 0
+--   seq:entry:activity                 the user's first claim, after MySQL has stored it: the holder's field, unchanged
 --   sold-out  not-on-sale  disabled  not-started  ended  try-again
---   stale        the coupon's activities have changed since the caller read them
---   missing      no such coupon here, though the caller knows its id: the shard has lost something
---   not-loaded   `live` is another
---   too-late     `not after` has passed
+--   stale        the coupon's activities have changed since the caller cached them
+--   missing      the shard lacks a coupon with a known id: data was lost
+--   not-loaded   `live` has another value
+--   too-late     the deadline has passed
 --   backlog      the outbox is full
---   an error     of this attempt; it has changed nothing where it is `OOM`
+--   an error     the attempt failed; after `OOM` no data has changed
 --
--- Each argument, and each element of a reply, costs Redis a part of a microsecond; and numbers are slow to turn into text: what
--- comes as text stays text.
+-- Speed: every argument and every element of a reply costs part of a microsecond, and converting numbers to strings is
+-- slow. So numbers that arrive as strings stay strings. Local variables are faster than globals and table fields.
 
--- A local name is cheaper than a look-up in a table for each call.
-local call, format, byte = redis.call, string.format, string.byte
+local KEYS, ARGV, call, format, byte = KEYS, ARGV, redis.call, string.format, string.byte
 
--- Where each question's keys and arguments begin, and the attempts'.
-local key_of, arg_of, key, arg = {}, {}, 4, 7
-for at = 1, tonumber(ARGV[5]) do
-  key_of[at], arg_of[at] = key, arg
-  if ARGV[arg + 3] == '0' then
-    key, arg = key + 2, arg + 4
+-- Positions of each question's first key and first argument, then of the first attempt's.
+local key_of, arg_of, first_holder, first_user = {}, {}, 4, 7
+for question = 1, tonumber(ARGV[5]) do
+  key_of[question], arg_of[question] = first_holder, first_user
+  if ARGV[first_user + 3] == '0' then
+    first_holder, first_user = first_holder + 2, first_user + 4
   else
-    key, arg = key + 3, arg + 11
+    first_holder, first_user = first_holder + 3, first_user + 11
   end
 end
-local attempts, replies = #KEYS - key + 1, {}
+local attempts, replies = #KEYS - first_holder + 1, {}
 
 local time = call('TIME')
-local second, now = tonumber(time[1]), time[1] * 1000 + time[2] / 1000
-local refusal = call('GET', KEYS[1]) ~= ARGV[1] and 'not-loaded' or now > tonumber(ARGV[4]) and 'too-late'
-if refusal then
-  for at = 1, attempts do
-    replies[at] = refusal
-  end
-  return replies
-end
+local second, now_ms = tonumber(time[1]), time[1] * 1000 + time[2] / 1000
 
--- What has been read, as it is after what was granted; nobody else changes anything meanwhile. By coupon's key: its amount, its
--- claims, the revision of its activities where it is scheduled, whether nobody can hold two of it, and how many of its holes
--- were granted. Then what the outbox has room for, in claims, and the entries that it has.
-local amounts, claimed, revisions, singles, holes, activities, room, entries
--- How many were granted and are not written yet, and what. By holder's key: that he was granted one. By coupon's key: its
--- claims, as text, and the list of holes that some are from.
+-- Values read so far, with the granted claims already applied. Per coupon key: amount, highest seq, revision of the
+-- activities (if scheduled), whether users are limited to a single claim, and holes granted. Per activity key: see
+-- `activity_counts`. Then the room of the outbox in claims, and its number of entries.
+local amounts, claimed, revisions, single, holes_used, activities, room, entries
+-- Claims granted but not yet written: their number, then per claim the outbox text, attempt, holder, field, seq, nth
+-- and activity. Per holder key: whether a claim is granted. Per coupon key: new highest seq as a string, and key of the
+-- holes used.
 local granted = 0
-local claims, whose, holders, fields, seqs, nths, activity_ids, granted_to, counts, lists
+local texts, attempt_of, holders, fields, seqs, nths, activity_ids, granted_to, new_claimed, holes_of
 
 local function forget_read()
-  amounts, claimed, revisions, singles, holes, activities, room = {}, {}, {}, {}, {}, {}, nil
+  amounts, claimed, revisions, single, holes_used, activities, room = {}, {}, {}, {}, {}, {}, nil
 end
 
 local function begin_grants()
-  claims, whose, holders, fields, seqs, nths, activity_ids = {}, {}, {}, {}, {}, {}, {}
-  granted_to, counts, lists = {}, {}, {}
+  texts, attempt_of, holders, fields, seqs, nths, activity_ids = {}, {}, {}, {}, {}, {}, {}
+  granted_to, new_claimed, holes_of = {}, {}, {}
 end
 
+-- The coupon's amount; nil if this shard lacks the coupon. The first call for a coupon reads all its values.
 local function amount_of(coupon)
   local amount = amounts[coupon]
   if amount == nil then
-    local facts = call('HMGET', coupon, 'amount', 'claimed', 'scheduled', 'activity_revision')
-    amount = facts[1] and tonumber(facts[1])
-    amounts[coupon], claimed[coupon], holes[coupon] = amount, tonumber(facts[2] or 0), 0
-    if facts[3] == '1' then
-      revisions[coupon] = tonumber(facts[4] or 0)
+    local values = call('HMGET', coupon, 'amount', 'claimed', 'scheduled', 'activity_revision')
+    amount = values[1] and tonumber(values[1])
+    amounts[coupon], claimed[coupon], holes_used[coupon] = amount, tonumber(values[2] or 0), 0
+    if values[3] == '1' then
+      revisions[coupon] = tonumber(values[4] or 0)
     else
-      -- Only an activity allows a second one, and this coupon never had any.
-      singles[coupon] = (facts[4] or '0') == '0'
+      -- Only an activity allows a second claim, and revision 0 means that the coupon never had an activity.
+      single[coupon] = (values[4] or '0') == '0'
     end
   end
   return amount
 end
 
-local function activity_at(name)
-  local activity = activities[name]
-  if not activity then
-    local facts = call('HMGET', name, 'sold', 'second', 'in_second')
-    local of = tonumber(facts[2] or 0)
-    activity = {
-      sold = tonumber(facts[1] or 0), granted = 0,
-      second = math.max(of, second), in_second = of >= second and tonumber(facts[3]) or 0,
+-- Claims that the activity has sold, in all and in the current second, and claims granted but not yet written.
+local function activity_counts(name)
+  local counts = activities[name]
+  if not counts then
+    local values = call('HMGET', name, 'sold', 'second', 'in_second')
+    local last = tonumber(values[2] or 0)
+    counts = {
+      sold = tonumber(values[1] or 0), granted = 0,
+      second = math.max(last, second), in_second = last >= second and tonumber(values[3]) or 0,
     }
-    activities[name] = activity
+    activities[name] = counts
   end
-  return activity
+  return counts
 end
 
+-- The reply for a claim that the user already holds.
 local function already(held, nth)
   entries = entries or call('XLEN', KEYS[2])
   local waiting = 0
@@ -135,44 +130,82 @@ local function already(held, nth)
   return format('already:%s:%s:%d', held, nth, waiting)
 end
 
--- Decides an attempt. Nothing is written, and nothing is said of one that is granted.
-local function decide(at, holder, question, user)
-  local coupon, arg = KEYS[key_of[question]], arg_of[question]
+-- Finds the user's next claim of a coupon, and returns nil, nth and the field in the holder. Returns a reply if the
+-- user holds the wanted claim, or as many claims as allowed. The limit of a stale activity does not count.
+local function next_claim(holder, coupon, arg, activity, stale)
+  local id, wanted = ARGV[arg], ARGV[arg + 1]
+  -- Look up the wanted claim directly: data loss may have taken an earlier, unanswered claim of the user.
+  if wanted ~= '0' and wanted ~= '1' then
+    local found = call('HGET', holder, id .. ':' .. wanted)
+    if found then
+      return already(found, wanted)
+    end
+  end
+  local held = call('HGET', holder, id)
+  if not held then
+    return nil, '1', id
+  end
+  if wanted == '1' or single[coupon] then
+    return already(held, '1')
+  end
+  local number, following, nth, field = 1, held, nil, nil
+  while following do
+    held, number = following, number + 1
+    nth = format('%d', number)
+    field = id .. ':' .. nth
+    following = call('HGET', holder, field)
+  end
+  if not stale and number > (activity ~= '0' and tonumber(ARGV[arg + 10]) or 1) then
+    return already(held, format('%d', number - 1))
+  end
+  return nil, nth, field
+end
+
+-- The reason why the activity does not sell now, or nil and the activity's counts.
+local function activity_refusal(name, arg)
+  local status = ARGV[arg + 4]
+  if status ~= '0' then
+    return status == '1' and 'disabled' or 'sold-out'
+  end
+  if second < tonumber(ARGV[arg + 5]) then
+    return 'not-started'
+  end
+  if second >= tonumber(ARGV[arg + 6]) then
+    return 'ended'
+  end
+  if ARGV[arg + 7] ~= '1' then
+    return 'try-again'
+  end
+  local counts = activity_counts(name)
+  if ARGV[arg + 8] ~= '0' and counts.in_second >= tonumber(ARGV[arg + 8]) then
+    return 'try-again'
+  end
+  if ARGV[arg + 9] ~= '0' and counts.sold >= tonumber(ARGV[arg + 9]) then
+    return 'sold-out'
+  end
+  return nil, counts
+end
+
+-- Decides an attempt without writing. Returns the reply, or nil if the attempt is granted.
+local function decide(attempt, holder, question, user)
+  local key, arg = key_of[question], arg_of[question]
+  local coupon = KEYS[key]
   local amount = amount_of(coupon)
   if not amount then
     return 'missing'
   end
-  local id, wanted, revision = ARGV[arg], ARGV[arg + 1], revisions[coupon]
-  local activity = revision and ARGV[arg + 3] ~= '0' and ARGV[arg + 3] or '0'
+  local revision, activity = revisions[coupon], '0'
+  if revision then
+    activity = ARGV[arg + 3]
+  end
   local stale = revision and revision > tonumber(ARGV[arg + 2])
 
-  -- The holder before everything else: whoever holds what he may is told so, sold out, ended or not. First the one that he
-  -- means, by itself: a loss may have taken an earlier one of which nobody had been told.
-  if wanted ~= '0' and wanted ~= '1' then
-    local meant = call('HGET', holder, id .. ':' .. wanted)
-    if meant then
-      return already(meant, wanted)
-    end
+  -- Held claims come first: asking again returns the claim even when the coupon is sold out or the sale has ended.
+  local reply, nth, field = next_claim(holder, coupon, arg, activity, stale)
+  if reply then
+    return reply
   end
-  -- The first that he does not hold, and the one before it. By an old limit nobody is told that he may hold no more.
-  local nth, field, held = '1', id, call('HGET', holder, id)
-  if held then
-    if wanted == '1' or singles[coupon] then
-      return already(held, nth)
-    end
-    local number, following = 1, held
-    while following do
-      held, number = following, number + 1
-      nth = format('%d', number)
-      field = id .. ':' .. nth
-      following = call('HGET', holder, field)
-    end
-    if not stale and number > (activity ~= '0' and tonumber(ARGV[arg + 10]) or 1) then
-      return already(held, format('%d', number - 1))
-    end
-  end
-
-  local sold
+  local counts
   if revision then
     if stale then
       return 'stale'
@@ -180,34 +213,18 @@ local function decide(at, holder, question, user)
     if activity == '0' then
       return 'not-on-sale'
     end
-    local status = ARGV[arg + 4]
-    if status ~= '0' then
-      return status == '1' and 'disabled' or 'sold-out'
-    end
-    if second < tonumber(ARGV[arg + 5]) then
-      return 'not-started'
-    end
-    if second >= tonumber(ARGV[arg + 6]) then
-      return 'ended'
-    end
-    if ARGV[arg + 7] ~= '1' then
-      return 'try-again'
-    end
-    sold = activity_at(KEYS[key_of[question] + 2])
-    if ARGV[arg + 8] ~= '0' and sold.in_second >= tonumber(ARGV[arg + 8]) then
-      return 'try-again'
-    end
-    if ARGV[arg + 9] ~= '0' and sold.sold >= tonumber(ARGV[arg + 9]) then
-      return 'sold-out'
+    reply, counts = activity_refusal(KEYS[key + 2], arg)
+    if reply then
+      return reply
     end
   end
 
-  -- New seqs first, holes last: the list is looked at only once the numbers have run out.
+  -- New seqs come first. The list of holes is read only after the last new seq.
   local seq, is_new = nil, claimed[coupon] < amount
   if is_new then
     seq = format('%d', claimed[coupon] + 1)
   else
-    seq = call('LINDEX', KEYS[key_of[question] + 1], holes[coupon])
+    seq = call('LINDEX', KEYS[key + 1], holes_used[coupon])
     if not seq then
       return 'sold-out'
     end
@@ -221,16 +238,16 @@ local function decide(at, holder, question, user)
     begin_grants()
   end
   if is_new then
-    claimed[coupon], counts[coupon] = claimed[coupon] + 1, seq
+    claimed[coupon], new_claimed[coupon] = claimed[coupon] + 1, seq
   else
-    holes[coupon], lists[coupon] = holes[coupon] + 1, KEYS[key_of[question] + 1]
+    holes_used[coupon], holes_of[coupon] = holes_used[coupon] + 1, KEYS[key + 1]
   end
-  if sold then
-    sold.sold, sold.in_second, sold.granted = sold.sold + 1, sold.in_second + 1, sold.granted + 1
+  if counts then
+    counts.sold, counts.in_second, counts.granted = counts.sold + 1, counts.in_second + 1, counts.granted + 1
   end
   granted, granted_to[holder] = granted + 1, true
-  claims[granted] = id .. ':' .. user .. ':' .. seq .. ':' .. nth .. ':' .. activity .. ':' .. ARGV[2]
-  whose[granted], holders[granted], fields[granted] = at, holder, field
+  texts[granted] = ARGV[arg] .. ':' .. user .. ':' .. seq .. ':' .. nth .. ':' .. activity .. ':' .. ARGV[2]
+  attempt_of[granted], holders[granted], fields[granted] = attempt, holder, field
   seqs[granted], nths[granted], activity_ids[granted] = seq, nth, activity
 end
 
@@ -238,57 +255,71 @@ local function error_of(problem)
   return {err = type(problem) == 'table' and problem.err or tostring(problem)}
 end
 
--- Writes what was granted. XADD comes first because it is the write that memory limits refuse: refused, nothing has happened.
+-- Writes the coupons' highest seqs, removes the holes used, and writes the activities' counts.
+local function write_counts(entry)
+  for coupon, seq in pairs(new_claimed) do
+    call('HSET', coupon, 'claimed', seq)
+  end
+  for coupon, holes in pairs(holes_of) do
+    call('LPOP', holes, holes_used[coupon])
+    holes_used[coupon] = 0
+  end
+  for name, counts in pairs(activities) do
+    if counts.granted > 0 then
+      -- The quota counts in the second of the entry's id: the clock has gone on since TIME.
+      local entry_second = math.floor(tonumber(string.match(entry, '^%d+')) / 1000)
+      if entry_second > counts.second then
+        counts.second, counts.in_second = entry_second, counts.granted
+      end
+      call('HSET', name, 'sold', counts.sold, 'second', counts.second, 'in_second', counts.in_second)
+      counts.granted = 0
+    end
+  end
+end
+
+-- Writes the granted claims and sets their replies. XADD comes first, because a memory limit refuses XADD before any
+-- data has changed. Then all these attempts get the error.
 local function write()
   if granted == 0 then
     return
   end
-  local done, entry = pcall(call, 'XADD', KEYS[2], '*', 'c', table.concat(claims, ' '))
+  local done, entry = pcall(call, 'XADD', KEYS[2], '*', 'c', table.concat(texts, ' '))
   if not done then
     for at = 1, granted do
-      replies[whose[at]] = error_of(entry)
+      replies[attempt_of[at]] = error_of(entry)
     end
     forget_read()
     granted = 0
     return
   end
   call('INCRBY', KEYS[3], granted)
-  local in_entry = format(':%d', granted)
+  local claims_of_entry = format(':%d', granted)
   for at = 1, granted do
     local held = seqs[at] .. ':' .. entry .. ':' .. activity_ids[at]
     call('HSET', holders[at], fields[at], held)
-    replies[whose[at]] = 'claimed:' .. held .. ':' .. nths[at] .. in_entry
+    replies[attempt_of[at]] = 'claimed:' .. held .. ':' .. nths[at] .. claims_of_entry
   end
-  for coupon, count in pairs(counts) do
-    call('HSET', coupon, 'claimed', count)
-  end
-  for coupon, name in pairs(lists) do
-    call('LPOP', name, holes[coupon])
-    holes[coupon] = 0
-  end
-  for name, sold in pairs(activities) do
-    if sold.granted > 0 then
-      -- Counted in the second that their entry names: the clock has gone on since it was read.
-      local of = math.floor(tonumber(string.match(entry, '^%d+')) / 1000)
-      if of > sold.second then
-        sold.second, sold.in_second = of, sold.granted
-      end
-      call('HSET', name, 'sold', sold.sold, 'second', sold.second, 'in_second', sold.in_second)
-      sold.granted = 0
-    end
-  end
+  write_counts(entry)
   room, entries, granted = room - granted, nil, 0
+end
+
+local refusal = call('GET', KEYS[1]) ~= ARGV[1] and 'not-loaded' or now_ms > tonumber(ARGV[4]) and 'too-late'
+if refusal then
+  for at = 1, attempts do
+    replies[at] = refusal
+  end
+  return replies
 end
 
 forget_read()
 for at = 1, attempts do
-  local holder = KEYS[key + at - 1]
-  -- Of one user's attempts each must find what the one before it was granted.
+  local holder = KEYS[first_holder + at - 1]
+  -- A second attempt of the same user must see the claim of the first attempt.
   if granted > 0 and granted_to[holder] then
     write()
   end
-  -- What breaks one attempt (a key of another type) must break no other.
-  local done, reply = pcall(decide, at, holder, byte(ARGV[6], at) - 64, ARGV[arg + at - 1])
+  -- An error in an attempt (a key of another type) must not affect the rest of the batch.
+  local done, reply = pcall(decide, at, holder, byte(ARGV[6], at) - 64, ARGV[first_user + at - 1])
   if not done then
     replies[at] = error_of(reply)
   elseif reply then

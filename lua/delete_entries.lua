@@ -1,12 +1,12 @@
--- Deletes entries from the outbox, by id, once MySQL has their claims.
+-- Deletes entries from the outbox by id, after MySQL has stored their claims.
 --
 -- KEYS[1] live      string   the shard's `run_id:epoch`, or `rebuild:<token>`
--- KEYS[2] outbox    stream   claims that MySQL may not have yet
--- KEYS[3] waiting   string   how many claims they are
--- ARGV[1] what `live` must be: under another the same id could be another claim's
--- ARGV[2...] two of each entry: its id, and how many claims it holds; at most 1,000 entries
+-- KEYS[2] outbox    stream   claims that may not be in MySQL yet
+-- KEYS[3] waiting   string   number of claims in the outbox
+-- ARGV[1] expected value of `live`; with another value, an id could belong to another claim
+-- ARGV[2...] two for each entry: id, number of claims in the entry; at most 1,000 entries
 --
--- Replies: {'deleted', how many entries were there}  {'not-loaded'}
+-- Replies: {'deleted', number of entries found}  {'not-loaded'}
 local call = redis.call
 if call('GET', KEYS[1]) ~= ARGV[1] then
   return {'not-loaded'}
@@ -18,7 +18,7 @@ for at = 2, #ARGV, 2 do
   end
 end
 if call('XLEN', KEYS[2]) == 0 then
-  -- Whatever else may have been put into the outbox: there is nothing now.
+  -- An empty outbox corrects a wrong count, for example after foreign entries.
   call('DEL', KEYS[3])
 elseif claims > 0 then
   call('DECRBY', KEYS[3], claims)

@@ -1,8 +1,8 @@
--- Says which coupon a name is.
+-- Finds the id of a coupon by its name.
 --
 -- KEYS[1] live     string   the shard's `run_id:epoch`
 -- KEYS[2] names    hash     `saler/name` -> coupon id
--- ARGV[1] what `live` must be
+-- ARGV[1] expected value of `live`
 -- ARGV[2] `saler/name`
 --
 -- Replies: {'found', coupon id}  {'none'}  {'not-loaded'}

@@ -1,12 +1,12 @@
--- Writes what activities have sold, as MySQL has counted it, during a rebuild. Repeating it changes nothing.
+-- Writes how many claims each activity has sold, as counted in MySQL, during a rebuild. Idempotent.
 --
--- What was sold in this second before the loss nobody knows, so that an activity with a quota a second sells nothing more
--- in it.
+-- The number sold in the current second is lost with Redis' data. So an activity with a quota per second sells nothing
+-- more in this second.
 --
 -- KEYS[1] live           string   `rebuild:<token>`
--- KEYS[2...] activity    hash     one each
--- ARGV[1] what `live` must be
--- ARGV[2...] claims of each
+-- KEYS[2...] activity    hash     claims sold, and sold in the latest second
+-- ARGV[1] expected value of `live`
+-- ARGV[2...] claims of each activity
 --
 -- Replies: {'loaded'}  {'not-loaded'}
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then

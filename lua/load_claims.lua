@@ -1,14 +1,14 @@
--- Loads claims of one coupon that MySQL has, during a rebuild. Repeating it changes nothing.
+-- Loads claims of a coupon from MySQL during a rebuild. Idempotent.
 --
 -- KEYS[1] live      string   `rebuild:<token>`
 -- KEYS[2] coupon    hash     the coupon
--- KEYS[3] holes     list     seqs up to `claimed` that nobody has
--- KEYS[4...] holder hash     one a claim
--- ARGV[1] what `live` must be
--- ARGV[2] the highest seq among these claims and holes
--- ARGV[3] '1' where the list of holes begins anew, else '0'
--- ARGV[4] how many holes follow
--- ARGV[5...] the holes, in order; then a field and a value for each holder
+-- KEYS[3] holes     list     seqs up to `claimed` that no claim has
+-- KEYS[4...] holder hash     the claims of a user; a key per claim
+-- ARGV[1] expected value of `live`
+-- ARGV[2] highest seq of the claims and holes
+-- ARGV[3] '1' to delete the list of holes first, else '0'
+-- ARGV[4] number of holes
+-- ARGV[5...] the holes in order, then a field and a value per holder
 --
 -- Replies: {'loaded'}  {'not-loaded'}
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then

@@ -1,13 +1,14 @@
--- The head of the outbox: claims that no channel is going to bring. One process at a time gets an answer.
+-- Reads the oldest entries of the outbox that are in no process' channel. Only one process at a time is the sweeper.
 --
 -- KEYS[1] live      string   the shard's `run_id:epoch`
--- KEYS[2] outbox    stream   claims that MySQL may not have yet
--- KEYS[3] sweeper   string   the process that sweeps
--- ARGV[1] what `live` must be
--- ARGV[2] this process       ARGV[3] ms for which it then is the sweeper
--- ARGV[4] ms that an entry must be old; 0: every entry, also one that a clock since set back has dated later than now
--- ARGV[5] the lowest entry that is in some channel, or '+'
--- ARGV[6] how many claims to give at most, at least what one entry may hold
+-- KEYS[2] outbox    stream   claims that may not be in MySQL yet
+-- KEYS[3] sweeper   string   the sweeper's process id
+-- ARGV[1] expected value of `live`
+-- ARGV[2] id of this process
+-- ARGV[3] ms for which this process becomes the sweeper
+-- ARGV[4] least age of an entry in ms; 0: every entry, including ids in the future after the clock was set back
+-- ARGV[5] lowest entry id in any channel, or '+'
+-- ARGV[6] most claims to return; at least the most claims of one entry
 --
 -- Replies: {'entries', entry, field, entry, field, ...}  {'not-mine'}  {'not-loaded'}
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
@@ -31,7 +32,7 @@ local function is_below(id)
   return not below_ms or ms < tonumber(below_ms) or (ms == tonumber(below_ms) and counter < tonumber(below_counter))
 end
 
--- An entry's claims have spaces between them.
+-- Claims in an entry are separated by spaces.
 local reply, room, from = {'entries'}, tonumber(ARGV[6]), '-'
 while true do
   local entries = redis.call('XRANGE', KEYS[2], from, old, 'COUNT', 100)

@@ -1,13 +1,13 @@
--- What coupons are at one moment, and what an activity of each has sold.
+-- Reads coupons and the claims sold by an activity per coupon, all at the same moment.
 --
 -- KEYS[1] live             string   the shard's `run_id:epoch`
--- KEYS[2...] coupon        hash     three keys each: the coupon,
---            holes         list     its seqs that nobody has,
---            activity      hash     what an activity of it has sold
--- ARGV[1] what `live` must be
+-- KEYS[2...] coupon        hash     three keys per coupon: the coupon,
+--            holes         list     seqs up to `claimed` that no claim has,
+--            activity      hash     claims sold by an activity of the coupon
+-- ARGV[1] expected value of `live`
 --
--- Replies: {'units', amount, claimed, scheduled, revision, activity revision, holes, sold, amount, ...}, where amount is ''
---          for a coupon that is not here
+-- Replies: {'units', amount, claimed, scheduled, revision, activity revision, holes, sold, amount, ...}
+--          with the amount '' for a coupon that the shard lacks
 --          {'not-loaded'}
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return {'not-loaded'}

@@ -1,22 +1,22 @@
--- Publishes a coupon as MySQL has it. Never touches `claimed`, but for a coupon that is new here, and never the holes.
+-- Publishes a coupon with the values of MySQL. Sets `claimed` only for a new coupon, and never changes the holes.
 --
 -- KEYS[1] live     string       the shard's `run_id:epoch`, or `rebuild:<token>`
 -- KEYS[2] coupon   hash         the coupon
 -- KEYS[3] names    hash         `saler/name` -> coupon id
 -- KEYS[4] saler    sorted set   the saler's coupon ids, in order of creation
 --
--- ARGV[1] what `live` must be
--- ARGV[2] not after, ms of this server's clock; 0: whenever
--- ARGV[3] '1' where the coupon may be new here, with nothing claimed; else '0'
+-- ARGV[1] expected value of `live`
+-- ARGV[2] deadline, ms of this server's clock; 0: none
+-- ARGV[3] '1' if the coupon may be new in Redis, without claims; else '0'
 -- ARGV[4] coupon id      ARGV[5] revision     ARGV[6] saler's name    ARGV[7] name
 -- ARGV[8] amount         ARGV[9] face value   ARGV[10] description    ARGV[11] scheduled, '1' or '0'
--- ARGV[12] the revision that last changed one of its activities
+-- ARGV[12] revision of the latest change of its activities
 --
 -- Replies; only `set` has changed anything:
 --   {'set'}
---   {'older', revision}          a higher revision is here already
---   {'below-claimed', claimed}   the amount is below the highest seq handed out
---   {'missing'}                  not here, and it may not be new
+--   {'older', revision}          Redis has a higher revision already
+--   {'below-claimed', claimed}   the amount is below the highest seq granted
+--   {'missing'}                  Redis lacks the coupon, and ARGV[3] is '0'
 --   {'not-loaded'}  {'too-late'}
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return {'not-loaded'}

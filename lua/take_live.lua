@@ -1,18 +1,18 @@
--- Changes the key `live` where it still holds what the caller found: to take the shard for a rebuild, to renew that, and to
--- declare it loaded.
+-- Compares and sets the key `live`: takes the shard for a rebuild, renews the rebuild, or declares the shard loaded.
 --
 -- KEYS[1] live   string   `run_id:epoch`, or `rebuild:<token>`
--- ARGV[1] what it must hold; empty: nothing
--- ARGV[2] what it shall hold
--- ARGV[3] ms after which it expires; 0: never
+-- ARGV[1] expected value; empty: the key must not exist
+-- ARGV[2] new value
+-- ARGV[3] ms after which the key expires; 0: never
 --
--- Replies: {'taken'}  {'other', what it holds}
+-- Replies: {'taken'}  {'other', the value found}
 local held = redis.call('GET', KEYS[1]) or ''
 if held ~= ARGV[1] then
   return {'other', held}
 end
 if ARGV[1] == ARGV[2] and held ~= '' then
-  -- Renewed or let go: no write that a memory limit refuses, or a rebuild that fails for it would hold the shard till the end.
+  -- To renew or to let go, change the expiry only. A memory limit refuses SET but not PEXPIRE, and a rebuild that fails
+  -- by that limit must not hold the shard until it expires.
   redis.call('PEXPIRE', KEYS[1], ARGV[3])
 elseif ARGV[3] == '0' then
   redis.call('SET', KEYS[1], ARGV[2])

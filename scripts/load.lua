@@ -1,14 +1,14 @@
--- wrk: one claim a request, each with another customer's token.
+-- Script for wrk: every request is a claim by another customer.
 --
 -- usage: wrk ... -s scripts/load.lua URL -- TOKENS COUPONS THREADS
--- TOKENS   a file with a token a line; each thread takes its own share, in the order of the file
--- COUPONS  a file with saler/name a line; claims go round over them
--- THREADS  as given to wrk with -t
+-- TOKENS   a file with a token per line; the threads share the lines, in the order of the file
+-- COUPONS  a file with saler/name per line; successive tokens claim successive coupons, round and round
+-- THREADS  the number of threads, as in wrk's option -t
 --
--- Once the tokens are used up a thread repeats its last one, so that the server's count of claims stays the truth.
+-- After its last token a thread repeats that token, so the server grants no further claims.
 
 local threads = 0
--- A thread's requests, how many there are (Lua would search for the end of a table each time), and how many were sent.
+-- A thread's requests, their number (the operator # would search for the end of the table), and the number sent.
 local requests, count, sent = {}, 0, 0
 
 function setup(thread)
@@ -16,8 +16,8 @@ function setup(thread)
   threads = threads + 1
 end
 
--- Requests are made before the first is sent: made on the way, they and the collection of their garbage would take a tenth of
--- the machine.
+-- Builds all requests before the first is sent. Building them during the run, with garbage collection, would take a
+-- tenth of the machine.
 function init(args)
   local tokens, coupons, share = args[1], {}, tonumber(args[3])
   for line in io.lines(args[2]) do

@@ -1,8 +1,8 @@
--- wrk: requests from a file, over and over.
+-- Script for wrk: requests from a file, repeated without end.
 --
 -- usage: wrk ... -s scripts/requests.lua URL -- REQUESTS THREADS
--- REQUESTS  a file with `METHOD PATH TOKEN` a line; each thread takes its own share, in the order of the file
--- THREADS   as given to wrk with -t
+-- REQUESTS  a file with `METHOD PATH TOKEN` per line; the threads share the lines, in the order of the file
+-- THREADS   the number of threads, as in wrk's option -t
 
 local threads = 0
 local requests, count, sent = {}, 0, 0

@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+#[path = "style/script_lines.rs"]
+mod script_lines;
+
 /// Lines of a file, and of a function, at most.
 const FILE_LINES_MAX: usize = 400;
 const FUNCTION_LINES_MAX: usize = 69;

@@ -1,5 +1,5 @@
--- What `couponrush import` has taken over. Users alone are recorded: a coupon is known by its saler and name, and a claim by
--- its user and coupon, but a user of the same name may be somebody else.
+-- Users that `couponrush import` has imported. A coupon is identified by its saler and name, and a claim by its user
+-- and coupon. A user of the same name may be a different person, so users need a record.
 CREATE TABLE import_sources (
     id SMALLINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
     name VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL UNIQUE

@@ -1,4 +1,4 @@
--- What an operator changes while the service runs: the limits of admission and the switches, each one JSON object.
+-- Settings that operators change at run time: the limits of admission and the switches, one JSON object per row.
 CREATE TABLE settings (
     name VARCHAR(16) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY COMMENT 'limits or switches',
     value TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL COMMENT 'a JSON object',

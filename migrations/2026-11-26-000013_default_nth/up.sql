@@ -1,2 +1,2 @@
--- Nearly every claim is its user's first: the ledger leaves the column out, and MySQL has less to parse.
+-- Nearly every claim is its user's first. The ledger omits the column for those, so MySQL has less to parse.
 ALTER TABLE claims ALTER COLUMN nth SET DEFAULT 1;

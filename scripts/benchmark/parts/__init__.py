@@ -1,0 +1,1 @@
+"""One module for each part of `scripts/bench`; each has a function `run(bench)`."""
