@@ -58,13 +58,13 @@ async fn run_plan(client: &Client, name: &str) -> Vec<String> {
         assert_eq!((login.status, login.text.as_str()), (200, r#"{"kind":"customer","errMsg":""}"#));
         let token = login.header("Authorization");
         assert_eq!(names_on_first_page(client, name, token).await, newest(&claimed));
-        let (answer, doubted) = claim(client, &coupon, token).await;
+        let (answer, maybe_granted) = claim(client, &coupon, token).await;
         match (answer.status, answer.result()) {
             (201, "claimed") => {
                 assert_eq!(answer.text, r#"{"errMsg":""}"#);
                 claimed.push(coupon);
             }
-            (204, "already-claimed") if doubted => claimed.push(coupon),
+            (204, "already-claimed") if maybe_granted => claimed.push(coupon),
             (204, "sold-out") => assert_eq!(answer.text, ""),
             _ => panic!("no answer of the wire contract: {answer:?}"),
         }
@@ -75,13 +75,13 @@ async fn run_plan(client: &Client, name: &str) -> Vec<String> {
 
 /// Where the machine is too busy to answer in time, the claim is asked for again, as the 503 says; the second part tells.
 async fn claim(client: &Client, coupon: &str, token: &str) -> (Answer, bool) {
-    let mut doubted = false;
+    let mut maybe_granted = false;
     for _ in 0..50 {
         let answer = client.claim("shop", coupon, token).await;
         if answer.status != 503 {
-            return (answer, doubted);
+            return (answer, maybe_granted);
         }
-        doubted = true;
+        maybe_granted = true;
     }
     panic!("the service does not recover from its load");
 }

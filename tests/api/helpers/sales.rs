@@ -1,4 +1,4 @@
-//! Activities, made and changed as the service does it, without HTTP.
+//! Creates and changes activities through the service's scheduling, without HTTP.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Instance, Stores, now_seconds};
 
-/// Terms of an activity from `from` to `to`, in seconds from now, that refuses nobody meanwhile.
+/// Terms of an activity from `from` to `to`, in seconds from now, without any other limits.
 pub fn terms(from: i64, to: i64) -> Terms {
     let at = |offset: i64| now_seconds().checked_add_signed(offset).expect("a moment after 1970");
     Terms {
@@ -27,7 +27,7 @@ pub fn terms(from: i64, to: i64) -> Terms {
 }
 
 impl Instance {
-    /// Makes an activity of a coupon.
+    /// Creates an activity of a coupon.
     pub async fn schedule(
         &self,
         stores: &Stores,
@@ -64,9 +64,9 @@ fn admin() -> User {
     User { id: UserId(u64::MAX), name, kind: Kind::Admin }
 }
 
-/// A connection to Redis of its own, until it is told to stop.
+/// A separate link to Redis. Cancelling the token ends it.
 pub async fn link(stores: &Stores) -> (Arc<Link>, CancellationToken) {
-    let config = LinkConfig::new(&stores.redis_url).expect("the URL is good");
+    let config = LinkConfig::new(&stores.redis_url).expect("the URL is valid");
     let (link, stop) = (Arc::new(Link::new(config)), CancellationToken::new());
     let (kept, stopped) = (Arc::clone(&link), stop.clone());
     tokio::spawn(async move { kept.keep(stopped).await });

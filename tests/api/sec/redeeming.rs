@@ -121,7 +121,7 @@ async fn a_claim_is_redeemed_once_mysql_has_it() {
     let product = sale.product("ten", 5).await;
     sale.activity(product, json!({})).await;
     // The ledger waits for the coupon's row; reading and marking claims does not need it.
-    let held = sale.app.stores.hold_row("coupons", product).await;
+    let held = sale.app.stores.lock_row("coupons", product).await;
     let bought = data(&sale.kill(0, &ann, product).await);
     let body = json!({"token": bought["token"]});
     assert_eq!(refusal(&sale.post("/sec/redeem", &sale.shop, &body).await), (503, 1009));
