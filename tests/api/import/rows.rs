@@ -1,4 +1,4 @@
-//! What rows become, and which are refused.
+//! The rows of the Go system: the results of their import, and rows that are refused.
 
 use couponrush::commands::import::ImportError;
 
