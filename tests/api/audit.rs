@@ -178,7 +178,7 @@ async fn while_claims_are_made_there_is_no_false_alarm() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_output_of_a_redis_that_is_not_loaded() {
+async fn nothing_is_said_of_a_redis_that_is_not_loaded() {
     let (mut app, _) = sold_coupon().await;
     app.stop().await;
     Damage::Mysql("UPDATE shards SET epoch = epoch + 1").inflict(&app).await;

@@ -108,7 +108,7 @@ async fn a_change_through_the_service_that_etcd_lacks_is_put_over_a_later_edit_a
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn what_was_put_and_not_noted_is_recorded_and_not_put_again() {
+async fn what_was_put_and_not_noted_is_noted_and_not_put_again() {
     let (mut manual, [id, _]) = ManualMirror::start().await;
     let put_at = manual.sale.etcd_revision(id).await;
     manual.sale.app.stores.execute(&format!("UPDATE activities SET etcd_revision = 0 WHERE id = {id}")).await;
