@@ -1,10 +1,10 @@
-//! A rebuild waits for every instance that may still have claims to store.
+//! A rebuild waits for every instance with claims possibly not stored yet.
 
 use std::time::{Duration, Instant};
 
 use crate::helpers::{TestApp, eventually};
 
-/// Inserts a row of another instance, whose last beat in MySQL is two minutes old.
+/// Inserts the row of an instance with a last beat in MySQL two minutes ago.
 const SILENT: &str = "INSERT INTO instances (instance, process, beat_at) \
     VALUES ('elsewhere/10.0.0.1:1', 'feed', NOW(3) - INTERVAL 120 SECOND)";
 
@@ -18,7 +18,7 @@ async fn a_rebuild_waits_for_an_instance_that_has_lost_mysql_but_shows_in_redis(
     eventually("the gate closes", || async { !app.client().is_ready().await }).await;
     let stopped = Instant::now();
     eventually("the gate opens again", || async { app.client().is_ready().await }).await;
-    // At least until the last beat expires, and ten seconds more in which the instance could beat again.
+    // At least until the last beat expires, and ten seconds more. The instance could beat again in that time.
     assert!(stopped.elapsed() > Duration::from_secs(12), "the rebuild waited only {:?}", stopped.elapsed());
 }
 
@@ -33,13 +33,13 @@ async fn the_row_of_a_dead_instance_goes_and_that_of_one_that_shows_in_redis_sta
     assert_eq!(app.stores.texts(rows).await, ["beef"]);
 }
 
-/// Entries of the outbox may belong to a dead instance. Until they are stored, its row must stay, because a rebuild
-/// must know about it.
+/// Entries of the outbox may belong to a dead instance. Its row must stay until they are stored, so that a rebuild
+/// knows the instance.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_row_of_a_dead_instance_stays_while_the_outbox_has_what_may_be_its() {
     let app = TestApp::start().await;
     let (keys, stores) = (app.stores.keys(), &app.stores);
-    // While another process holds the sweeper's key, this instance does not sweep.
+    // The instance does not sweep while a different process holds the sweeper's key.
     stores.redis::<()>(redis::cmd("SET").arg(keys.sweeper()).arg("another").arg("PX").arg(60_000)).await;
     let entry = format!("{}-0", couponrush::now_ms() - 115_000);
     stores.redis::<String>(redis::cmd("XADD").arg(keys.outbox()).arg(entry).arg("c").arg("nonsense")).await;

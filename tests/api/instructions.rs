@@ -1,20 +1,20 @@
-//! What a claim costs the handler, in instructions: a count that no busy machine changes.
+//! The cost of a claim's handler in instructions. Unlike times, the count does not depend on the load of the machine.
 //!
-//! The whole service runs under callgrind, which counts while somebody is inside the claim's handler: the token, admission, the
-//! gate, the slot, the script's call, its reply and the claim token; neither actix nor what runs beside it.
+//! The whole service runs under callgrind. It counts only inside the claim's handler: the token, admission, the gate,
+//! the slot, the call of the script, its reply, and the claim token. actix and background tasks are not counted.
 
 use std::process::Command;
 
 use crate::helpers::TestApp;
 
-/// The compiler that counted, and what a claim took then: unoptimized, but for dependencies. Valgrind's processor has no
-/// instructions for SHA-256, so that the two signatures of a claim count for more than they are.
+/// The compiler and the count of the baseline, unoptimized except for dependencies. Valgrind's processor has no SHA-256
+/// instructions, so the two signatures of a claim cost more here than on a real processor.
 const COUNTED_BY: &str = "rustc 1.95.0";
 const INSTRUCTIONS: u64 = 188_700;
-/// In a hundred.
+/// The allowed growth, in percent.
 const GROWTH_MAX: u64 = 10;
 const CLAIMS: usize = 300;
-/// Of one claim.
+/// Attempts for a claim, at most.
 const TRIES_MAX: usize = 20;
 const HANDLER: &str = "--toggle-collect=couponrush::api::claims::claim_coupon*";
 const COUNTED: &str = "instructions::what_is_counted";
@@ -27,7 +27,8 @@ fn a_claim_takes_no_more_instructions_than_it_did() {
         return;
     }
     let mut valgrind = Command::new("valgrind");
-    // Fair: threads take turns under valgrind, and one that works would keep another waiting for longer than a claim may take.
+    // Under valgrind a single thread runs at a time. Fair scheduling prevents a busy thread from delaying others past a
+    // claim's deadline.
     valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--fair-sched=try", HANDLER]);
     valgrind.arg(std::env::current_exe().expect("it runs")).args([COUNTED, "--exact", "--ignored"]);
     let output = valgrind.output().expect("valgrind is installed; make test installs it");
@@ -53,7 +54,8 @@ async fn what_is_counted() {
     let saler = client.user("shop", "saler").await;
     client.create_coupon("shop", &saler, "all", 1_000).await;
     for customer in app.customers(CLAIMS).await {
-        // On a busy machine a few wait for longer than a claim may take here; they ask again, and may have got it by then.
+        // On a busy machine a few attempts miss their deadline and are repeated. The first attempt may have been
+        // granted.
         for tries in 1.. {
             let answer = client.claim("shop", "all", &customer).await;
             match answer.status {

@@ -1,4 +1,4 @@
-//! The operations of the benchmark, all at the same time and with every answer checked.
+//! The operations of the benchmark, all at once and with every answer checked.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -7,7 +7,7 @@ use futures_util::{StreamExt, future, stream};
 
 use crate::helpers::{Answer, Client, Customer, TestApp, audit, customers, proof};
 
-/// The units of a coupon with enough for every customer, and of one that is sold out.
+/// The units of a coupon with enough for every customer, and of a coupon sold out from the start.
 const PLENTY: u64 = 5_000;
 const FEW: usize = 20;
 const CROWD: usize = 3_000;
@@ -16,14 +16,14 @@ const LANES: usize = 64;
 /// The running load of a shop.
 struct Rush {
     clients: [Client; 2],
-    /// Claims of `plenty` that were sent, and that were answered.
+    /// The number of claims of `plenty` sent, and of those answered.
     begun: AtomicU64,
     answered: AtomicU64,
     over: AtomicBool,
 }
 
-/// Repeats a request until the answer is not 503. Returns the answer and whether there was a 503. A busy machine may
-/// answer so.
+/// Repeats a request until the answer is not 503. Returns the answer, and whether a 503 came before. A busy machine may
+/// cause a 503.
 async fn ask_until_answered<F: Future<Output = Answer>>(ask: impl Fn() -> F) -> (Answer, bool) {
     let mut maybe_granted = false;
     loop {
@@ -36,7 +36,7 @@ async fn ask_until_answered<F: Future<Output = Answer>>(ask: impl Fn() -> F) -> 
 }
 
 impl Rush {
-    /// A customer lists, claims both coupons, and checks that every answer agrees with the earlier ones.
+    /// A customer lists, claims both coupons, and checks every answer against the earlier answers.
     async fn claim_and_list(&self, number: usize, customer: &Customer) {
         let (here, there) = (&self.clients[number % 2], &self.clients[(number + 1) % 2]);
         let (name, token) = (customer.user.name.as_str(), &customer.token);
@@ -73,7 +73,7 @@ impl Rush {
         }
     }
 
-    /// A holder of a sold-out coupon repeats the claim and must get the same one.
+    /// A holder of a sold-out coupon repeats the claim. The claim must not change.
     async fn repeat_claim(&self, number: usize, holder: &Customer, first: &str) {
         while !self.over.load(Ordering::SeqCst) {
             let (again, _) = ask_until_answered(|| self.clients[number % 2].claim("shop", "few", &holder.token)).await;

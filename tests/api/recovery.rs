@@ -1,4 +1,4 @@
-//! Recovery at the start: Redis is empty, has its data, or is older than MySQL.
+//! Recovery at the start: Redis is empty, still has all data, or is older than MySQL.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,8 +11,8 @@ use crate::helpers::{Client, Customer, Got, RedisServer, Stores, TestApp, custom
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A service with a Redis server of its own and two coupons: `shop/rush` of 100 units, and `shop/later`, a scheduled
-/// one.
+/// A service with a separate Redis server and two coupons: `shop/rush` with 100 units, and the scheduled coupon
+/// `shop/later`.
 async fn selling(redis: &RedisServer) -> TestApp {
     let app = TestApp::start_on(Stores::create(Some(redis.url())).await, |_| {}).await;
     let saler = app.client().user("shop", "saler").await;
@@ -30,7 +30,7 @@ async fn claim_all(client: &Client, crowd: &[Customer]) -> Vec<Got> {
     rush(std::slice::from_ref(client), crowd, ("shop", "rush"), 8, PATIENCE).await
 }
 
-/// Asserts that every customer gets the same claim again.
+/// Asserts that a repeated claim returns the first claim, for every customer.
 async fn assert_same(client: &Client, crowd: &[Customer], first: &[Got]) {
     for (first, again) in first.iter().zip(claim_all(client, crowd).await) {
         let (first, again) = (
@@ -60,7 +60,7 @@ async fn contents(stores: &Stores, crowd: &[Customer]) -> BTreeMap<String, BTree
     contents
 }
 
-/// The service's report of its rebuilds: their number, loaded coupons, loaded claims.
+/// The service's report about rebuilds: their number, loaded coupons, loaded claims.
 async fn rebuilds(app: &TestApp) -> (u64, u64, u64) {
     let gate = &app.instances[0].ops.get("/readyz", "").await.json()["gate"];
     let number = |name: &str| gate[name].as_u64().expect("the report has the field");
@@ -89,7 +89,7 @@ async fn an_empty_redis_is_loaded_from_mysql_before_anybody_is_served() {
     let answer = app.client().claim("shop", "later", &crowd[0].token).await;
     assert_eq!(answer.result(), "not-on-sale");
 
-    // New seqs continue after the loaded ones.
+    // New seqs continue after the loaded claims.
     let rest = claim_all(app.client(), &crowd[60..]).await;
     let mut seqs: Vec<u32> =
         rest.iter().map(|got| proof(got.answer.as_ref().expect("the customer was answered")).seq).collect();
@@ -134,7 +134,7 @@ async fn a_redis_with_an_older_file_is_brought_to_what_mysql_has() {
     let older = redis.save();
     redis.restart().await;
 
-    // A file of the same loading: only its end is missing.
+    // A file of the present loading. Only the end is missing.
     app.start_another().await;
     let epoch = app.stores.live().await.epoch;
     first.extend(claim_all(app.client(), &crowd[30..60]).await);
@@ -147,7 +147,7 @@ async fn a_redis_with_an_older_file_is_brought_to_what_mysql_has() {
     assert!(app.stores.live().await.epoch > epoch);
     assert_same(app.client(), &crowd[..60], &first).await;
 
-    // A file of an earlier loading: all its data is dropped.
+    // A file of an earlier loading. All data in the file is dropped.
     app.stop().await;
     redis.kill();
     redis.bring_back(&older);
@@ -226,7 +226,7 @@ async fn the_outbox_is_drained_before_the_epoch_is_raised_and_before_anything_is
     let crowd = customers(&app.stores, "crowd", 60).await;
     let mut first = claim_all(app.client(), &crowd[..10]).await;
     app.settle().await;
-    // As after the clock of Redis is set back: entry ids are now an hour ahead of it.
+    // As after the clock of Redis is set back: entry ids are now an hour ahead of the clock.
     let (outbox, id) = (app.stores.keys().outbox().to_string(), format!("{}-0", (now_seconds() + 3_600) * 1_000));
     app.stores.redis::<String>(redis::cmd("XADD").arg(&outbox).arg(&id).arg("c").arg("")).await;
     app.stores.redis::<u32>(redis::cmd("XDEL").arg(&outbox).arg(&id)).await;
@@ -267,7 +267,7 @@ async fn a_redis_with_a_claim_that_mysql_refuses_is_loaded_from_nothing() {
     let first = claim_all(app.client(), &crowd).await;
     app.settle().await;
     app.stop().await;
-    // As if Redis had lost a user's hold and then granted another unit to the user.
+    // As if Redis had lost a user's hold and had granted the user a second unit.
     let (keys, user, epoch) = (app.stores.keys(), crowd[4].user.id, app.stores.live().await.epoch);
     let mut add = redis::cmd("XADD");
     add.arg(keys.outbox()).arg("*").arg("c").arg(format!("1:{user}:21:1:0:{epoch}"));

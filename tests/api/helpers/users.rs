@@ -11,7 +11,7 @@ use super::TestApp;
 const BATCH: usize = 1_000;
 
 impl TestApp {
-    /// Creates users with these names and returns their session tokens in order. They cannot log in.
+    /// Creates users with the given names. Returns the session tokens in order. The users cannot log in.
     pub async fn users<T: AsRef<str>>(&self, names: &[T], kind: Kind) -> Vec<String> {
         let (tokens, _) = signers(&self.args.tokens).expect("the secret is long enough");
         let name = |name: &T| UserName::parse(name.as_ref().to_owned()).expect("a test gives good names");
@@ -30,7 +30,7 @@ impl TestApp {
         self.users(&[name], kind).await.remove(0)
     }
 
-    /// Creates customers named `customer-0`, `customer-1` and so on. Returns their session tokens.
+    /// Creates customers named `customer-0`, `customer-1` and further. Returns the session tokens.
     pub async fn customers(&self, count: usize) -> Vec<String> {
         let names: Vec<String> = (0..count).map(|n| format!("customer-{n}")).collect();
         self.users(&names, Kind::Customer).await

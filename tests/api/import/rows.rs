@@ -1,4 +1,4 @@
-//! The rows of the Go system: the results of their import, and rows that are refused.
+//! Imports of the Go system's rows, and refused rows.
 
 use couponrush::commands::import::ImportError;
 

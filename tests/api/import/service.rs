@@ -1,4 +1,4 @@
-//! Imports while the service runs, before it or after it.
+//! Imports while the service runs, before its start and after its stop.
 
 use couponrush::app::passwords;
 use couponrush::commands::import::{ImportError, import};
@@ -20,7 +20,7 @@ async fn imported_users_log_in_hold_what_they_held_and_claim_what_is_left() {
             (3, 'alice', 'c', 1, 1, 1, ''), (4, 'sara', 'gone', 1, 0, 7, ''), (5, 'bob', 'gone', 1, 1, 7, '')",
     ])
     .await;
-    // The service loads Redis before the import. The imported rows come after it has stopped.
+    // The service loads Redis before the import. The rows are imported after its stop.
     let mut app = TestApp::start_on(ours, |_| {}).await;
     assert!(matches!(import_at(&go.db, &app.stores.db, NOW_MS).await, Err(ImportError::ServiceAlive { .. })));
     app.stop().await;

@@ -25,7 +25,7 @@ async fn who_is_blocked_too_fast_or_finds_selling_switched_off_is_told_so_and_bu
         .await;
     };
     put("/admin/switches", json!({"claim": false})).await;
-    // The change is in force at once on this instance, and within a second on the others.
+    // The change is in force at once on the first instance, and within a second on the second instance.
     expect_refusal(0, &ann, (503, 1009)).await;
     put("/admin/switches", json!({})).await;
     put("/admin/blacklist/users/customer-0", json!({"seconds": 600})).await;

@@ -1,4 +1,4 @@
-//! The signed form of `/sec/kill`. It replaces the token if the signature is valid, unused and recent, and the page is
+//! The signed form of `/sec/kill`. The signature replaces the token if it is valid, unused and recent, and the page is
 //! allowed.
 
 use couponrush::domain::Kind;
@@ -11,7 +11,7 @@ use crate::helpers::{Answer, PASSWORD, Stores, eventually, now_seconds};
 const SECRET: &str = "the tests' secret of the signed form";
 const PAGE: &str = "https://shop.example/rush?utm=1";
 
-/// Two instances that accept the signed form from pages of `shop.example`.
+/// Two instances with the signed form allowed for pages of `shop.example`.
 async fn start() -> (Sale, u64) {
     let sale = Sale::start_on(Stores::create(None).await, 2, Some(SECRET)).await;
     let app = &sale.app;
@@ -101,8 +101,8 @@ async fn a_signed_request_counts_once_on_all_instances() {
     for answer in answers.iter().filter(|answer| answer.status != 200) {
         assert_eq!(refusal(answer), (401, 1003), "{answer:?}");
     }
-    // Another user may use the same nance. The same user and nance with another time is refused: the service compares
-    // user and nance only.
+    // The service remembers pairs of user and nance. A second user may use the same nance. A new time does not make a
+    // used pair valid.
     data(&Signed::new(product, ben, now_seconds(), "once").send(&sale, 0).await);
     let again = Signed::new(product, ben, now_seconds() - 1, "once").send(&sale, 1).await;
     assert_eq!(refusal(&again), (401, 1003));

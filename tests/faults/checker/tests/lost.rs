@@ -1,9 +1,9 @@
-//! Claims that were lost with Redis before their users were told.
+//! Claims lost with Redis before the users were told.
 
 use super::*;
 
-/// User 10 may hold three claims and was told of the second. The outcome of the first one varies; then the user asks
-/// for it again.
+/// User 10 may hold three claims and was told of the second. The outcome of the first claim varies. Then the user asks
+/// for the first claim again.
 #[test]
 fn i6_a_claim_that_was_lost_before_he_was_told_of_it_is_granted_anew_and_no_other() {
     let told_again = |first: fn(u64) -> EventKind| {
