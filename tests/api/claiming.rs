@@ -119,7 +119,7 @@ async fn who_holds_a_unit_is_told_the_same_claim_whatever_happens_to_the_coupon_
     assert_refused(&client.claim("shop", "ten", &cay).await, "sold-out");
     assert_same_claim(&app, &ann, token, "sold out").await;
     app.settle().await;
-    assert_same_claim(&app, &ann, token, "the ledger has it").await;
+    assert_same_claim(&app, &ann, token, "stored in MySQL").await;
 
     for change in [json!({"amount": 5}), json!({"amount": 2}), json!({"scheduled": true}), json!({"description": ""})] {
         assert_eq!(client.put("/api/users/shop/coupons/ten", &shop, &change).await.status, 200);

@@ -116,7 +116,7 @@ async fn a_row_that_cannot_be_published_does_not_keep_the_repair_from_others() {
     let insert = "INSERT INTO coupons (saler_id, name, amount, left_count, face_value, description) \
         SELECT id, 'behind it', 2, 2, 10, '' FROM users WHERE username = 'shop'";
     app.stores.execute(insert).await;
-    eventually("the coupon behind it can be claimed", || async {
+    eventually("the second coupon can be claimed", || async {
         client.claim("shop", "behind%20it", &customers[2]).await.result() == "claimed"
     })
     .await;

@@ -28,7 +28,7 @@ async fn wait_until_in_force(sale: &Sale, name: &str, field: &str, value: &Value
 
 /// Waits until etcd has the value.
 async fn wait_until_put(sale: &Sale, name: &str, field: &str, value: &Value) {
-    eventually("etcd has it", || async {
+    eventually("etcd has the value", || async {
         let text = sale.etcd.get(name).await.map(|(text, _)| text).unwrap_or_default();
         serde_json::from_str::<Value>(&text).unwrap_or_default()[field] == *value
     })

@@ -134,7 +134,7 @@ async fn a_put_or_a_deletion_replaces_only_what_its_sender_has_seen() {
     assert_eq!(etcd.delete("a", first).await.expect("etcd answers"), None);
     assert_eq!(entry(&etcd, "a").await, Some(Entry { value: bytes("3"), revision: operator }));
 
-    let last = etcd.put("a", b"5".to_vec(), operator).await.expect("etcd answers").expect("nobody was faster");
+    let last = etcd.put("a", b"5".to_vec(), operator).await.expect("etcd answers").expect("the key is unchanged");
     assert_eq!(last, operator + 1);
     assert_eq!(etcd.delete("a", last).await.expect("etcd answers"), Some(last + 1));
     assert_eq!(entry(&etcd, "a").await, None);

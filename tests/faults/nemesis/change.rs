@@ -22,7 +22,7 @@ pub enum SalerChange {
 
 impl SalerChange {
     pub async fn strike(self, world: &mut World, random: &mut Random, target: usize) {
-        let by = 1 + u32::try_from(random.below(60)).expect("it is small");
+        let by = 1 + u32::try_from(random.below(60)).expect("the number is small");
         let (raised, lowered) = (world.amount + by, world.amount.saturating_sub(by).max(1));
         match self {
             Self::Raise => world.change_amount(target, raised).await,

@@ -38,7 +38,7 @@ impl NetworkFault {
         };
         for _ in 0..rounds {
             for proxy in &proxies {
-                let bytes = i64::try_from(random.below(3_000)).expect("it is small");
+                let bytes = i64::try_from(random.below(3_000)).expect("the number is small");
                 match self {
                     Self::Resets => proxy.set(Mode::Reset),
                     Self::BlackHole | Self::LongBlackHole => proxy.set(Mode::BlackHole),

@@ -69,7 +69,7 @@ impl Trigger {
                 world.redis.restart().await;
             }
         }
-        assert!(world.any_ends_within(CRASH_WAIT).await, "nobody passes {point}");
+        assert!(world.any_ends_within(CRASH_WAIT).await, "no instance passes {point}");
         // All instances have the crash point. Killing the survivors loses nothing: the rebuild has drained them, or
         // Redis kept its data.
         for instance in 0..world.instances.len() {
