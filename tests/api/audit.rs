@@ -1,4 +1,4 @@
-//! `couponrush audit` as a process: silent while all is well, and naming whatever was damaged by hand.
+//! `couponrush audit` as a child process: no findings in a healthy system, and a finding for every damage.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use crate::helpers::{Customer, Got, TestApp, audit, customers, rush};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A coupon of 60 units, 40 of them claimed and stored.
-async fn sold() -> (TestApp, Vec<Customer>) {
+/// An application with a coupon of 60 units, 40 of them claimed and stored.
+async fn sold_coupon() -> (TestApp, Vec<Customer>) {
     let app = TestApp::start().await;
     let saler = app.client().user("shop", "saler").await;
     app.client().create_coupon("shop", &saler, "rush", 60).await;
@@ -20,18 +20,18 @@ async fn sold() -> (TestApp, Vec<Customer>) {
     (app, crowd)
 }
 
-/// Damages, audits, mends; the audit must name everything `expected`.
-async fn damaged(app: &TestApp, damages: &[Damage<'_>], mends: &[Damage<'_>], expected: &[&str]) {
+/// Inflicts damage, audits and repairs. The audit must print every text of `expected`.
+async fn assert_found(app: &TestApp, damages: &[Damage<'_>], mends: &[Damage<'_>], expected: &[&str]) {
     for damage in damages {
         damage.inflict(app).await;
     }
-    let (holds, said) = audit(&app.stores, &[]).await;
+    let (holds, output) = audit(&app.stores, &[]).await;
     for mend in mends {
         mend.inflict(app).await;
     }
-    assert!(!holds, "{damages:?} went unseen: {said}");
+    assert!(!holds, "{damages:?} was not found: {output}");
     for expected in expected {
-        assert!(said.contains(expected), "{damages:?}: {expected:?} is not in {said}");
+        assert!(output.contains(expected), "{damages:?}: {expected:?} is not in {output}");
     }
 }
 
@@ -59,9 +59,9 @@ impl Damage<'_> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn damage_in_mysql_is_named() {
     use Damage::Mysql;
-    let (app, _) = sold().await;
-    let (holds, said) = audit(&app.stores, &[]).await;
-    assert!(holds && said.contains("1 coupons, 40 claims in MySQL, 0 waiting in the outbox"), "{said}");
+    let (app, _) = sold_coupon().await;
+    let (holds, output) = audit(&app.stores, &[]).await;
+    assert!(holds && output.contains("1 coupons, 40 claims in MySQL, 0 waiting in the outbox"), "{output}");
 
     let delete = Mysql("CREATE TABLE kept AS SELECT * FROM claims WHERE seq = 7; DELETE FROM claims WHERE seq = 7");
     let bring_back = Mysql("INSERT INTO claims SELECT * FROM kept; DROP TABLE kept");
@@ -69,25 +69,25 @@ async fn damage_in_mysql_is_named() {
     let remove = Mysql("DELETE FROM claims WHERE coupon_id = 77");
     let lost =
         ["I8 conservation", "39 claims", "holds seq 7 in Redis only", "coupon 77: has claims but does not exist"];
-    damaged(&app, &[delete, orphan], &[bring_back, remove], &lost).await;
+    assert_found(&app, &[delete, orphan], &[bring_back, remove], &lost).await;
 
     let (lower, raise) = (Mysql("UPDATE coupons SET left_count = 19"), Mysql("UPDATE coupons SET left_count = 20"));
     let away = Mysql("UPDATE claims SET seq = 61 WHERE seq = 7");
     let back = Mysql("UPDATE claims SET seq = 7 WHERE seq = 61");
     let moved = ["19 of 60 left, but 40 claims", "I5 dense", "seq 61 is above the 60 units", "I6 stable answer"];
-    damaged(&app, &[lower, away], &[raise, back], &moved).await;
+    assert_found(&app, &[lower, away], &[raise, back], &moved).await;
 
     let invent = Mysql("INSERT INTO claims VALUES (1, 41, 999999, 1, 0, 1, NULL)");
     let second = Mysql("INSERT INTO claims SELECT coupon_id, 42, user_id, 2, 0, 1, NULL FROM claims WHERE seq = 1");
     let remove = Mysql("DELETE FROM claims WHERE seq > 40");
     let added = ["42 claims in MySQL, 40 in Redis", "user 999999", "I4 limits", "holds more than one"];
-    damaged(&app, &[invent, second], &[remove], &added).await;
+    assert_found(&app, &[invent, second], &[remove], &added).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn damage_in_redis_is_named() {
     use Damage::Redis;
-    let (app, crowd) = sold().await;
+    let (app, crowd) = sold_coupon().await;
     let keys = app.stores.keys();
     let coupon = keys.coupon(couponrush::domain::CouponId(1)).to_string();
     let holes = keys.holes(couponrush::domain::CouponId(1)).to_string();
@@ -103,45 +103,50 @@ async fn damage_in_redis_is_named() {
     let (more, same) = (["HSET", &coupon, "amount", "70"], ["HSET", &coupon, "amount", "60"]);
     let named =
         ["40 claims in MySQL, 39 in Redis", "I6 stable answer", &user, "and None in Redis", "70 units in Redis"];
-    damaged(&app, &[Redis(&lower), Redis(&delete), Redis(&more)], &[Redis(&raise), Redis(&back), Redis(&same)], &named)
-        .await;
+    assert_found(
+        &app,
+        &[Redis(&lower), Redis(&delete), Redis(&more)],
+        &[Redis(&raise), Redis(&back), Redis(&same)],
+        &named,
+    )
+    .await;
 
-    // Any seq but his own.
+    // A seq of another user.
     let another = if held.starts_with("9:") { "8:1700000000000-0:0" } else { "9:1700000000000-0:0" };
     let (higher, other) = (["HSET", &coupon, "claimed", "41"], ["HSET", &holder, "1", another]);
     let named = ["I2 nothing lost", "41 claims in Redis", "I6 stable answer", &user];
-    damaged(&app, &[Redis(&higher), Redis(&other)], &[Redis(&raise), Redis(&back)], &named).await;
+    assert_found(&app, &[Redis(&higher), Redis(&other)], &[Redis(&raise), Redis(&back)], &named).await;
 
     let (hole, whole) = (["RPUSH", &holes, "5"], ["DEL", &holes]);
     let garbage = ["HSET", &holder, "1", "x"];
     let (invent, remove) = (["HSET", &stranger, "1", "50:1700000000000-0:0"], ["DEL", &stranger]);
     let named = ["40 claims in MySQL, 39 in Redis", "I3 no phantom", "is not a hold", "holds seq 50 in Redis only"];
     let mends = [Redis(&whole), Redis(&back), Redis(&remove)];
-    damaged(&app, &[Redis(&hole), Redis(&garbage), Redis(&invent)], &mends, &named).await;
+    assert_found(&app, &[Redis(&hole), Redis(&garbage), Redis(&invent)], &mends, &named).await;
 
     let away = format!("{coupon}:away");
     let (drop, live) = (["RENAME", &coupon, &away], ["RENAME", &away, &coupon]);
-    damaged(&app, &[Redis(&drop)], &[Redis(&live)], &["I8 conservation", "coupon 1: is not in Redis"]).await;
+    assert_found(&app, &[Redis(&drop)], &[Redis(&live)], &["I8 conservation", "coupon 1: is not in Redis"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn repair_writes_back_what_only_redis_has_and_nothing_that_cannot_be() {
-    let (app, crowd) = sold().await;
+    let (app, crowd) = sold_coupon().await;
     let keys = app.stores.keys();
     let at = app.stores.number("SELECT claimed_at FROM claims WHERE seq = 7").await;
     app.stores.execute("DELETE FROM claims WHERE seq IN (7, 8); UPDATE coupons SET left_count = 22").await;
-    // Never granted: its seq is above the amount.
+    // This claim was never granted: its seq is above the amount.
     let stranger = keys.holder(couponrush::domain::UserId(999_999)).to_string();
     Damage::Redis(&["HSET", &stranger, "1", "61:1700000000000-0:0"]).inflict(&app).await;
 
-    let (holds, said) = audit(&app.stores, &["--repair"]).await;
-    assert!(!holds && said.contains("2 claims that only Redis had were written to MySQL"), "{said}");
+    let (holds, output) = audit(&app.stores, &["--repair"]).await;
+    assert!(!holds && output.contains("2 claims that only Redis had were written to MySQL"), "{output}");
     assert_eq!(app.stores.number("SELECT COUNT(*) FROM claims").await, 40);
     assert_eq!(app.stores.number("SELECT left_count FROM coupons").await, 20);
     assert_eq!(app.stores.number("SELECT claimed_at FROM claims WHERE seq = 7").await, at);
     Damage::Redis(&["DEL", &stranger]).inflict(&app).await;
-    let (holds, said) = audit(&app.stores, &["--repair"]).await;
-    assert!(holds, "{said}");
+    let (holds, output) = audit(&app.stores, &["--repair"]).await;
+    assert!(holds, "{output}");
     assert_eq!(crowd.len(), 40);
 }
 
@@ -164,20 +169,20 @@ async fn while_claims_are_made_there_is_no_false_alarm() {
         }
     });
     for _ in 0..5 {
-        let (holds, said) = audit(&app.stores, &[]).await;
-        assert!(holds, "{said}");
+        let (holds, output) = audit(&app.stores, &[]).await;
+        assert!(holds, "{output}");
     }
-    assert!(!selling.is_finished(), "all was sold before the audits were over");
+    assert!(!selling.is_finished(), "all units were sold before the last audit");
     over.cancel();
     selling.await.expect("the crowd does not panic");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_said_of_a_redis_that_is_not_loaded() {
-    let (mut app, _) = sold().await;
+    let (mut app, _) = sold_coupon().await;
     app.stop().await;
     Damage::Mysql("UPDATE shards SET epoch = epoch + 1").inflict(&app).await;
-    let (holds, said) = audit(&app.stores, &[]).await;
+    let (holds, output) = audit(&app.stores, &[]).await;
     Damage::Mysql("UPDATE shards SET epoch = epoch - 1").inflict(&app).await;
-    assert!(!holds && said.contains("Redis is not loaded"), "{said}");
+    assert!(!holds && output.contains("Redis is not loaded"), "{output}");
 }

@@ -1,4 +1,4 @@
-//! The blacklist: who is kept out, where, until when.
+//! The blacklist: blocked users and addresses, on all instances, with and without an end.
 
 use std::time::{Duration, Instant};
 
@@ -66,7 +66,7 @@ async fn everybody_who_is_kept_out_is_listed_with_the_latest_first() {
     let admin = app.user("root", Kind::Admin).await;
     let ann = app.user("ann", Kind::Customer).await;
     const LIST: &str = "/admin/blacklist";
-    assert_eq!(client.get(LIST, &admin).await.status, 204, "nobody is");
+    assert_eq!(client.get(LIST, &admin).await.status, 204, "the blacklist is empty");
     for (method, path, body) in [
         ("PUT", ANN, None),
         ("PUT", "/admin/blacklist/ips/2001:db8::7", Some(r#"{"seconds":600}"#)),
@@ -77,7 +77,7 @@ async fn everybody_who_is_kept_out_is_listed_with_the_latest_first() {
         ("DELETE", "/admin/blacklist/users/root", None),
     ] {
         assert_eq!(client.send(method, path, &admin, body).await.status, 200, "{method} {path}");
-        tokio::time::sleep(Duration::from_millis(2)).await; // they are stamped to the millisecond
+        tokio::time::sleep(Duration::from_millis(2)).await; // blocks are stamped to the millisecond
     }
     let ended = async || client.get(LIST, &admin).await.json()["data"].as_array().map(Vec::len) == Some(2);
     eventually("the short block has ended", ended).await;
@@ -147,12 +147,12 @@ async fn a_blocked_user_neither_claims_nor_logs_in_and_others_do() {
     assert!(is_blocked(client, &ann).await);
     let login = client.log_in("ann", PASSWORD).await;
     assert_eq!((login.error(), login.header("Authorization")), (blocked(), ""));
-    assert_eq!(client.log_in("ann", "wrong").await.status, 401, "only he himself is told");
-    assert_eq!(client.list("ann", &ann).await.status, 204, "what he holds, he may see");
+    assert_eq!(client.log_in("ann", "wrong").await.status, 401, "a wrong password does not reveal the block");
+    assert_eq!(client.list("ann", &ann).await.status, 204, "a blocked user may list the held coupons");
     assert!(!is_blocked(client, &bob).await);
     assert_eq!(client.log_in("bob", PASSWORD).await.status, 200);
     client.send("DELETE", ANN, &admin, None).await;
-    assert!(!is_blocked(client, &ann).await, "at once");
+    assert!(!is_blocked(client, &ann).await, "the block ends at once");
     assert_eq!(client.log_in("ann", PASSWORD).await.status, 200);
 }
 
@@ -185,9 +185,10 @@ async fn a_block_holds_on_every_instance_within_a_second_until_it_is_taken_away(
         for (method, expected) in [("PUT", true), ("DELETE", false)] {
             assert_eq!(app.client().send(method, path, &admin, None).await.status, 200);
             let answered = Instant::now();
-            eventually("the other instance knows", || async { is_blocked(&other, &ann).await == expected }).await;
-            assert!(answered.elapsed() <= EVERYWHERE, "it took {:?}", answered.elapsed());
-            assert_eq!(is_blocked(app.client(), &ann).await, expected, "and this one at once");
+            eventually("the other instance has the change", || async { is_blocked(&other, &ann).await == expected })
+                .await;
+            assert!(answered.elapsed() <= EVERYWHERE, "the change took {:?}", answered.elapsed());
+            assert_eq!(is_blocked(app.client(), &ann).await, expected, "the change is in force here at once");
         }
     }
 }
@@ -201,7 +202,7 @@ async fn a_block_with_an_end_ends_by_itself_on_every_instance() {
     put(app.client(), ANN, &admin, Some(r#"{"seconds":2}"#)).await;
     assert!(is_blocked(app.client(), &ann).await);
     for instance in &app.instances {
-        eventually("it ends", || async { !is_blocked(&instance.client, &ann).await }).await;
+        eventually("the block ends", || async { !is_blocked(&instance.client, &ann).await }).await;
     }
     assert_eq!(app.client().get(ANN, &admin).await.status, 404);
 }
@@ -215,7 +216,7 @@ async fn blocks_outlive_a_restart_and_the_loss_of_redis() {
     put(app.client(), "/admin/blacklist/users/bob", &admin, None).await;
     app.client().send("DELETE", "/admin/blacklist/users/bob", &admin, None).await;
     app.stop().await;
-    // What somebody wrote by hand must not keep the others from being read.
+    // An unreadable row must not prevent the others from being read.
     app.stores.execute("INSERT INTO blocks VALUES ('x', 'y', NULL, 0, '', 'z', UTC_TIMESTAMP(3))").await;
     let keys: Vec<String> = app.stores.redis(redis::cmd("KEYS").arg(format!("{}*", app.stores.prefix))).await;
     let _: () = app.stores.redis(redis::cmd("DEL").arg(keys)).await;
@@ -235,9 +236,9 @@ async fn what_happens_by_itself_does_not_shorten_what_an_admin_wants() {
     let offender = block(Some(now + 60), BlockReason::Offender);
     for (before, expected) in [(None, None), (Some(now + 600), Some(now + 600)), (Some(now), Some(now + 60))] {
         let admins = block(before, BlockReason::Admin);
-        couponrush::db::blocks::put(&app.stores.db, subject, &admins).await.expect("MySQL takes it");
-        add_offenders(&app.stores.db, &[(subject, offender.clone())]).await.expect("MySQL takes it");
-        let found = find(&app.stores.db, subject).await.expect("MySQL answers").expect("it is there");
+        couponrush::db::blocks::put(&app.stores.db, subject, &admins).await.expect("MySQL stores the block");
+        add_offenders(&app.stores.db, &[(subject, offender.clone())]).await.expect("MySQL stores the block");
+        let found = find(&app.stores.db, subject).await.expect("MySQL answers").expect("the block exists");
         assert_eq!(found.until, Until(expected));
         assert_eq!(found.reason == BlockReason::Offender, expected == Some(now + 60));
     }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::helpers::{Client, TestApp};
 
 const TEN: &str = "/api/users/shop/coupons/ten";
-/// What a change may touch.
+/// The columns that a change may touch.
 const ROWS: &str = "SELECT CONCAT_WS('|', amount, left_count, face_value, description, scheduled) AS value \
     FROM coupons ORDER BY id";
 
@@ -20,7 +20,7 @@ async fn refused(client: &Client, path: &str, token: &str, body: &str, row: (u16
     assert_eq!(answer.error(), (row.0, row.1.to_owned(), row.2.to_owned()), "{path} {body}");
 }
 
-/// What each instance tells a customer about `ten` of `shop`.
+/// The list item of `ten` of `shop`, from every instance.
 async fn listed(app: &TestApp, token: &str) -> Vec<Value> {
     let mut items = Vec::new();
     for instance in &app.instances {
@@ -29,7 +29,7 @@ async fn listed(app: &TestApp, token: &str) -> Vec<Value> {
     items
 }
 
-/// The amount, scheduled and claimed of the only coupon, as Redis has them.
+/// The fields `amount`, `scheduled`, `claimed` and `description` of the only coupon in Redis.
 async fn in_redis(app: &TestApp) -> Vec<String> {
     let id = app.stores.number("SELECT id FROM coupons").await;
     let key = app.stores.keys().coupon(couponrush::domain::CouponId(id.unsigned_abs())).to_string();
@@ -106,7 +106,7 @@ async fn an_amount_below_what_is_claimed_is_refused_and_nothing_changes() {
     assert_eq!(app.stores.texts(ROWS).await, ["10|7|10|of a test|0"]);
     assert_eq!(client.claim("shop", "ten", &customers[3]).await.result(), "claimed");
     change(client, &shop, json!({"amount": 4})).await;
-    assert_eq!(in_redis(&app).await[0], "4", "down to what is claimed is allowed");
+    assert_eq!(in_redis(&app).await[0], "4", "an amount equal to the number of claims is allowed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -124,7 +124,7 @@ async fn scheduling_closes_and_opens_a_coupon_at_once_on_every_instance() {
             let answer = instance.client.claim("shop", "ten", &customers[1]).await;
             assert_eq!((answer.status, answer.result()), (204, "not-on-sale"));
             let held = instance.client.claim("shop", "ten", &customers[0]).await;
-            assert_eq!(held.result(), "already-claimed", "holding it comes first");
+            assert_eq!(held.result(), "already-claimed", "a holder is answered before the sale is checked");
             assert_eq!(held.header("Claim-Token"), first.header("Claim-Token"));
         }
         change(client, &shop, json!({"scheduled": false})).await;
@@ -216,7 +216,8 @@ async fn changes_and_claims_at_once_end_in_what_was_said_last() {
         changes.spawn(async move { client.put(TEN, &shop, &json!({"amount": amount})).await });
     }
     for answer in changes.join_all().await {
-        // Below what is claimed, or another change came between: said so, and nothing has happened.
+        // 400: the amount is below the number of claims. 503: another change came between. In both cases nothing has
+        // happened.
         assert!(matches!(answer.status, 200 | 400 | 503), "{answer:?}");
         assert!(answer.status != 503 || answer.json()["code"] == "unavailable", "{answer:?}");
     }

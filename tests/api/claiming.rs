@@ -1,4 +1,4 @@
-//! `PATCH /api/users/{saler}/coupons/{name}`: one user, many users, many instances.
+//! `PATCH /api/users/{saler}/coupons/{name}`: with one user, many users, and many instances.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -10,19 +10,19 @@ use serde_json::{Value, json};
 
 use crate::helpers::{Answer, RawConnection, TestApp, eventually};
 
-/// What the claim tokens of all claims say, as MySQL has it.
+/// All claims in MySQL, as text. [`claim_in_token`] gives the same text for a claim token.
 const ROWS: &str = "SELECT CONCAT_WS('|', coupon_id, user_id, activity_id, seq, nth, claimed_at) AS value \
     FROM claims ORDER BY coupon_id, seq";
 
-/// One of the three parts of a token, decoded.
+/// A decoded part of a token.
 fn part(token: &str, index: usize) -> Value {
     let part = token.split('.').nth(index).expect("a token has three parts");
     let bytes = URL_SAFE_NO_PAD.decode(part).expect("a token is base64url without padding");
     serde_json::from_slice(&bytes).expect("header and payload are JSON")
 }
 
-/// [`ROWS`]' text for the claim that a token proves.
-fn proven(token: &str) -> String {
+/// The claim of a token, in the format of [`ROWS`].
+fn claim_in_token(token: &str) -> String {
     let payload = part(token, 1);
     let numbers = ["coupon", "user", "activity", "seq", "nth", "claimed_at"].map(|key| payload[key].to_string());
     numbers.join("|")
@@ -30,7 +30,7 @@ fn proven(token: &str) -> String {
 
 fn assert_refused(answer: &Answer, result: &str) {
     assert_eq!((answer.status, answer.result(), answer.text.as_str()), (204, result, ""), "{answer:?}");
-    assert_eq!(answer.header("Claim-Token"), "", "a refusal proves nothing");
+    assert_eq!(answer.header("Claim-Token"), "", "a refusal has no claim token");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -47,7 +47,7 @@ async fn a_claim_is_answered_once_and_stored_once() {
     assert_eq!((again.status, again.text.as_str(), again.result()), (204, "", "already-claimed"));
     assert_eq!(again.header("Claim-Token"), first.header("Claim-Token"));
 
-    eventually("the claim is a row", || async { app.stores.number("SELECT COUNT(*) FROM claims").await == 1 }).await;
+    eventually("the claim is stored", || async { app.stores.number("SELECT COUNT(*) FROM claims").await == 1 }).await;
     assert_eq!(app.stores.number("SELECT left_count FROM coupons").await, 2);
 }
 
@@ -83,7 +83,7 @@ async fn a_claim_token_says_what_is_stored() {
     let customers = app.customers(3).await;
     client.create_coupon("shop", &shop, "ten", 3).await;
     client.create_coupon("shop", &shop, "twenty", 3).await;
-    let now = || SystemTime::now().duration_since(UNIX_EPOCH).expect("it is past 1970").as_millis();
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is later than 1970").as_millis();
     let before = now();
     let mut proofs = Vec::new();
     for name in ["ten", "twenty"] {
@@ -92,10 +92,10 @@ async fn a_claim_token_says_what_is_stored() {
             assert_eq!(claim.result(), "claimed");
             let token = claim.header("Claim-Token");
             assert_eq!(part(token, 0)["alg"], "HS256");
-            assert!(part(token, 0)["kid"].is_string(), "so that a secret can be changed");
+            assert!(part(token, 0)["kid"].is_string(), "the header names the secret");
             let at = u128::from(part(token, 1)["claimed_at"].as_u64().expect("a number of milliseconds"));
             assert!((before..=now()).contains(&at), "{before} <= {at}");
-            proofs.push(proven(token));
+            proofs.push(claim_in_token(token));
         }
     }
     app.settle().await;
@@ -109,7 +109,7 @@ async fn who_holds_a_unit_is_told_the_same_claim_whatever_happens_to_the_coupon_
     let mut app = TestApp::start().await;
     let client = app.client().clone();
     let shop = app.user("shop", Kind::Saler).await;
-    let [ann, ben, cay]: [String; 3] = app.customers(3).await.try_into().expect("three were asked for");
+    let [ann, ben, cay]: [String; 3] = app.customers(3).await.try_into().expect("three customers were created");
     client.create_coupon("shop", &shop, "ten", 2).await;
     let first = client.claim("shop", "ten", &ann).await;
     let token = first.header("Claim-Token");
@@ -119,7 +119,7 @@ async fn who_holds_a_unit_is_told_the_same_claim_whatever_happens_to_the_coupon_
     assert_refused(&client.claim("shop", "ten", &cay).await, "sold-out");
     assert_same_claim(&app, &ann, token, "sold out").await;
     app.settle().await;
-    assert_same_claim(&app, &ann, token, "the ledger has it").await;
+    assert_same_claim(&app, &ann, token, "stored in MySQL").await;
 
     for change in [json!({"amount": 5}), json!({"amount": 2}), json!({"scheduled": true}), json!({"description": ""})] {
         assert_eq!(client.put("/api/users/shop/coupons/ten", &shop, &change).await.status, 200);
@@ -131,7 +131,7 @@ async fn who_holds_a_unit_is_told_the_same_claim_whatever_happens_to_the_coupon_
     assert_refused(&app.client().claim("shop", "ten", &cay).await, "not-on-sale");
 
     app.settle().await;
-    assert!(app.stores.texts(ROWS).await.contains(&proven(token)));
+    assert!(app.stores.texts(ROWS).await.contains(&claim_in_token(token)));
     assert_eq!(app.stores.number("SELECT COUNT(*) FROM claims").await, 2);
 }
 
@@ -158,7 +158,7 @@ async fn one_customer_who_asks_many_times_at_once_gets_one_unit() {
     assert_eq!(answers.iter().filter(|answer| answer.result() == "already-claimed").count(), 39);
     assert_eq!(answers.iter().map(|answer| answer.header("Claim-Token")).collect::<BTreeSet<_>>().len(), 1);
     app.settle().await;
-    assert_eq!(app.stores.texts(ROWS).await, [proven(answers[0].header("Claim-Token"))]);
+    assert_eq!(app.stores.texts(ROWS).await, [claim_in_token(answers[0].header("Claim-Token"))]);
     assert_eq!(app.stores.number("SELECT left_count FROM coupons").await, 99);
 }
 
@@ -191,7 +191,7 @@ async fn what_names_no_coupon_is_no_such_coupon() {
     let ann = app.user("ann", Kind::Customer).await;
     app.user("empty", Kind::Saler).await;
     client.create_coupon("shop", &shop, "ten", 3).await;
-    // What is not UTF-8 must not become this one.
+    // A name that is not UTF-8 must not match this coupon.
     client.create_coupon("shop", &shop, "\u{fffd}", 3).await;
     let paths = [
         ("shop", "nothing"),
@@ -224,14 +224,14 @@ async fn what_names_no_coupon_is_no_such_coupon() {
     let long = "n".repeat(2_000);
     assert_refused(&client.claim("shop", &long, &ann).await, "no-such-coupon");
     assert_refused(&client.claim(&long, "ten", &ann).await, "no-such-coupon");
-    // As a client library would never send them.
+    // Requests that an HTTP client would not send.
     for name in [&b".."[..], b".", b"%2e%2e", b"%2E", b"..%2f..", b"\xff\xfe", b"ten\xc3"] {
         let head = format!(" HTTP/1.1\r\nHost: test\r\nAuthorization: {ann}\r\nConnection: close\r\n\r\n");
         let mut connection = RawConnection::open(app.instances[0].address);
         connection.send([b"PATCH /api/users/shop/coupons/", name, head.as_bytes()].concat());
         let answer = connection.read_to_end();
         let refused = (answer.status(), answer.header("Claim-Result")) == (204, Some("no-such-coupon"));
-        // Bytes that HTTP does not allow in a target never reach a handler.
+        // Bytes outside HTTP's rules for targets never reach a handler.
         let malformed = answer.status() == 400 && !name.is_ascii();
         assert!(refused || malformed, "{}: {answer:?}", name.escape_ascii());
     }
@@ -265,17 +265,20 @@ async fn two_salers_coupons_of_one_name_share_nothing() {
     let app = TestApp::start().await;
     let client = app.client();
     let salers = app.users(&["shop", "stall"], Kind::Saler).await;
-    let [ann, ben]: [String; 2] = app.customers(2).await.try_into().expect("two were asked for");
+    let [ann, ben]: [String; 2] = app.customers(2).await.try_into().expect("two customers were created");
     client.create_coupon("shop", &salers[0], "ten", 1).await;
     client.create_coupon("stall", &salers[1], "ten", 2).await;
 
-    let of_shop = client.claim("shop", "ten", &ann).await;
-    assert_eq!(of_shop.result(), "claimed");
+    let shop_claim = client.claim("shop", "ten", &ann).await;
+    assert_eq!(shop_claim.result(), "claimed");
     assert_refused(&client.claim("shop", "ten", &ben).await, "sold-out");
-    let of_stall = client.claim("stall", "ten", &ann).await;
-    assert_eq!(of_stall.result(), "claimed", "a unit of one is not a unit of the other");
+    let stall_claim = client.claim("stall", "ten", &ann).await;
+    assert_eq!(stall_claim.result(), "claimed", "the salers' coupons are separate");
     assert_eq!(client.claim("stall", "ten", &ben).await.result(), "claimed");
-    assert_ne!(part(of_shop.header("Claim-Token"), 1)["coupon"], part(of_stall.header("Claim-Token"), 1)["coupon"]);
+    assert_ne!(
+        part(shop_claim.header("Claim-Token"), 1)["coupon"],
+        part(stall_claim.header("Claim-Token"), 1)["coupon"]
+    );
 
     let put = client.put("/api/users/shop/coupons/ten", &salers[0], &json!({"amount": 9, "scheduled": true})).await;
     assert_eq!(put.status, 200);

@@ -1,4 +1,5 @@
-//! The connection to Redis: who it says it is, what late and lost replies mean, and that calls are never confused.
+//! The connection to Redis: authentication, late and lost replies, and replies of concurrent calls, which are never
+//! confused.
 
 use std::time::Duration;
 
@@ -65,7 +66,7 @@ async fn a_reply_that_is_read_after_its_deadline_does_not_count_and_confuses_nob
     let stores = Stores::create(None).await;
     let connection = stores.connection().await;
     let wait = Duration::from_millis(50);
-    // The reply is there, read by another thread, long before this one looks at it again.
+    // A second thread reads the reply before the deadline. The caller polls only after the deadline.
     let (ping, late) = (redis::cmd("PING"), redis::cmd("TIME"));
     let block = async { std::thread::sleep(wait * 3) };
     let (late, ()) = tokio::join!(connection.call(&late, wait), block);
@@ -85,7 +86,7 @@ async fn callers_on_many_threads_who_come_and_go_each_get_their_own_replies() {
                 let mut echo = redis::cmd("ECHO");
                 echo.arg(&mine);
                 if call % 3 == 0 {
-                    // Given up at some moment between the first poll and the reply.
+                    // The call is dropped at a random time between the first poll and the reply.
                     let patience = Duration::from_micros(call as u64);
                     let _ = tokio::time::timeout(patience, connection.call(&echo, WAIT)).await;
                 } else {

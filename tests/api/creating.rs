@@ -1,4 +1,4 @@
-//! `POST /api/users/{username}/coupons`: every row of its table, their order, its bounds.
+//! `POST /api/users/{username}/coupons`: every row of its table in the wire contract, their order, and the bounds.
 
 use couponrush::domain::Kind;
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ const NOT_JSON: &str = "Only receive JSON format.";
 const TAKEN: &str = "Create failed. Maybe (username,coupon name) duplicates";
 
 const SHOP: &str = "/api/users/shop/coupons";
-/// Every column that the saler decides.
+/// The columns decided by the saler.
 const ROWS: &str = "SELECT CONCAT_WS('|', name, amount, left_count, face_value, description, scheduled) AS value \
     FROM coupons ORDER BY id";
 
@@ -30,7 +30,7 @@ fn with(key: &str, value: impl Into<Value>) -> Value {
 /// [`body`] without a key.
 fn without(key: &str) -> Value {
     let mut body = body();
-    body.as_object_mut().expect("it is an object").remove(key);
+    body.as_object_mut().expect("the body is an object").remove(key);
     body
 }
 
@@ -52,7 +52,7 @@ async fn a_created_coupon_is_stored_as_it_was_sent_and_can_be_claimed_at_once() 
     assert_eq!(answer.header("Content-Type"), "application/json; charset=utf-8");
     assert_eq!(app.stores.texts(ROWS).await, ["ten|10|10|100|ten off|0"]);
     let claim = app.instances[1].client.claim("shop", "ten", &ann).await;
-    assert_eq!((claim.status, claim.result()), (201, "claimed"), "the other instance knows it too");
+    assert_eq!((claim.status, claim.result()), (201, "claimed"), "the other instance sells the coupon too");
 
     let answer = client.post(SHOP, &shop, &with("name", "a later one")).await;
     assert_eq!(answer.status, 201);
@@ -199,10 +199,10 @@ async fn where_several_rows_apply_the_first_decides() {
     }
     let mut steps = vec![(400, NO_NAME, "bad-request"), (400, "Description too long.", "bad-request")];
     steps.extend([(400, NO_AMOUNT, "bad-request"), (400, NO_STOCK, "bad-request"), (400, TAKEN, "name-taken")]);
-    for (row, mended) in steps.into_iter().zip(["name", "description", "amount", "stock", ""]) {
+    for (row, repaired) in steps.into_iter().zip(["name", "description", "amount", "stock", ""]) {
         refused(client, SHOP, &shop, &wrong.to_string(), row).await;
-        if !mended.is_empty() {
-            wrong[mended] = body()[mended].clone();
+        if !repaired.is_empty() {
+            wrong[repaired] = body()[repaired].clone();
         }
     }
     let another = with("name", "TEN").to_string();
@@ -231,7 +231,7 @@ async fn the_limit_of_coupons_is_exact_when_many_are_created_at_once_on_two_inst
     let listed = app.client().list("shop", &shop).await.json();
     assert_eq!(listed["data"].as_array().map(Vec::len), Some(MAX));
     let answer = app.client().post("/api/users/other/coupons", &other, &body()).await;
-    assert_eq!(answer.status, 201, "the limit is each saler's own");
+    assert_eq!(answer.status, 201, "every saler has a separate limit");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

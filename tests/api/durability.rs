@@ -1,4 +1,4 @@
-//! What is unsafe about the servers is said at the start, and goes on being said.
+//! Warnings about unsafe server settings, at the start and in `/readyz`.
 
 use crate::helpers::{RedisServer, Stores, TestApp};
 

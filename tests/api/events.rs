@@ -1,4 +1,4 @@
-//! `/sec/events`: live units, as Server-Sent Events.
+//! `/sec/events`: live unit counts as server-sent events.
 
 use std::time::{Duration, Instant};
 
@@ -7,15 +7,15 @@ use serde_json::{Value, json};
 
 use crate::helpers::{Answer, Client, DEADLINE, RedisServer, Stores, TestApp, eventually, now_seconds, terms};
 
-/// One who looks at a product.
+/// A viewer of a product.
 struct Viewer {
     response: reqwest::Response,
-    /// What has arrived and is no whole event yet.
+    /// Received data without a complete event.
     rest: String,
 }
 
 impl Viewer {
-    /// Opens the page; the answer where it is no stream.
+    /// Opens the stream. `Err` is the answer if it is no stream.
     async fn open(client: &Client, product: u64) -> Result<Self, Answer> {
         let request = client.request("GET", &format!("/sec/events?product_id={product}"));
         let response = request.send().await.expect("the service answers");
@@ -32,7 +32,7 @@ impl Viewer {
         Self::open(client, product).await.unwrap_or_else(|answer| panic!("{answer:?}"))
     }
 
-    /// What comes next, up to its empty line; `None` where the stream has ended.
+    /// The next block, up to its empty line. `None` at the end of the stream.
     async fn block(&mut self) -> Option<String> {
         loop {
             if let Some((block, rest)) = self.rest.split_once("\n\n") {
@@ -40,7 +40,7 @@ impl Viewer {
                 self.rest = rest;
                 return Some(block);
             }
-            let chunk = tokio::time::timeout(DEADLINE, self.response.chunk()).await.expect("something comes in time");
+            let chunk = tokio::time::timeout(DEADLINE, self.response.chunk()).await.expect("data arrives in time");
             let chunk = chunk.expect("the stream does not break")?;
             self.rest.push_str(std::str::from_utf8(&chunk).expect("events are UTF-8"));
         }
@@ -54,8 +54,8 @@ impl Viewer {
         serde_json::from_str(data).expect("data are JSON")
     }
 
-    /// Reads events until one says so many are left and claimed; gives how many came.
-    async fn sees(&mut self, left: u64, claimed: u64) -> usize {
+    /// Reads events until the counts are as expected. Returns the number of events read.
+    async fn wait_until_counts(&mut self, left: u64, claimed: u64) -> usize {
         for count in 1..100 {
             let event = self.event().await;
             if (&event["left"], &event["claimed"]) == (&json!(left), &json!(claimed)) {
@@ -66,12 +66,12 @@ impl Viewer {
     }
 }
 
-/// The id of the coupon that was made first.
+/// The id of the first coupon.
 async fn first_coupon(app: &TestApp) -> u64 {
     u64::try_from(app.stores.number("SELECT MIN(id) FROM coupons").await).expect("ids are positive")
 }
 
-/// A service with a coupon `shop/ten` of ten units, that coupon's id, and customers.
+/// A service with a coupon `shop/ten` of ten units, its id, and customers.
 async fn selling(viewers_max: u32) -> (TestApp, u64, Vec<String>) {
     let app = TestApp::start_with(|args| args.viewers_max = viewers_max).await;
     let shop = app.user("shop", Kind::Saler).await;
@@ -85,7 +85,7 @@ async fn claim(client: &Client, customer: &str) {
 }
 
 fn assert_full(answer: Result<Viewer, Answer>) {
-    let answer = answer.err().expect("there is no place");
+    let answer = answer.err().expect("the viewer is refused");
     assert_eq!((answer.status, &answer.json()["code"]), (503, &json!(1009)), "{answer:?}");
     assert_eq!(answer.header("Retry-After"), "1");
 }
@@ -98,7 +98,7 @@ async fn a_viewer_sees_the_present_state_at_once_and_every_change_soon_on_every_
     let began = Instant::now();
     let mut viewers = [Viewer::see(app.client(), ten).await, Viewer::see(&app.instances[1].client, ten).await];
     for viewer in &mut viewers {
-        let first = viewer.block().await.expect("a greeting");
+        let first = viewer.block().await.expect("the stream begins with an event");
         let lines: Vec<&str> = first.lines().collect();
         let retry = lines[0].strip_prefix("retry: ").and_then(|ms| ms.parse::<u32>().ok());
         assert!(retry.is_some_and(|ms| (1_000..5_000).contains(&ms)), "{first}");
@@ -114,7 +114,7 @@ async fn a_viewer_sees_the_present_state_at_once_and_every_change_soon_on_every_
     }
     let sold_out = Instant::now();
     for viewer in &mut viewers {
-        viewer.sees(0, 10).await;
+        viewer.wait_until_counts(0, 10).await;
     }
     assert!(sold_out.elapsed() < Duration::from_secs(1), "{:?}", sold_out.elapsed());
 }
@@ -126,14 +126,14 @@ async fn a_viewer_gets_four_events_a_second_at_most_and_none_where_nothing_chang
     app.client().create_coupon("shop", &shop, "ten", 10_000).await;
     let (ten, customers) = (first_coupon(&app).await, app.customers(400).await);
     let mut viewer = Viewer::see(app.client(), ten).await;
-    viewer.block().await.expect("a greeting");
+    viewer.block().await.expect("the stream begins with an event");
     let began = Instant::now();
     for customer in &customers {
         claim(app.client(), customer).await;
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let seconds = began.elapsed().as_secs_f64() + 0.5;
-    let count = viewer.sees(9_600, 400).await;
+    let count = viewer.wait_until_counts(9_600, 400).await;
     assert!(count as f64 <= seconds * 4.0 + 1.0, "{count} events in {seconds} s");
     assert!(count >= 4, "{count} events in {seconds} s");
     let silence = tokio::time::timeout(Duration::from_secs(1), viewer.block()).await;
@@ -172,19 +172,19 @@ async fn viewers_are_as_many_as_may_be_and_whoever_leaves_makes_room() {
     assert_full(Viewer::open(app.client(), ten).await);
     assert_eq!(app.instances[0].shared.events.figures().viewers, 3);
     viewers.pop();
-    // That nobody is there shows by writing to him: the first write is answered by a reset, the second fails.
+    // A closed viewer is noticed by writing: the first write is answered by a reset, and the second one fails.
     for (claimed, customer) in (1..).zip(&customers[..3]) {
         claim(app.client(), customer).await;
-        viewers[0].sees(10 - claimed, claimed).await;
+        viewers[0].wait_until_counts(10 - claimed, claimed).await;
     }
-    eventually("there is room again", || async { Viewer::open(app.client(), ten).await.is_ok() }).await;
+    eventually("a new viewer is accepted", || async { Viewer::open(app.client(), ten).await.is_ok() }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_busy_gate_lets_no_viewer_in_and_keeps_those_who_are_there() {
     let (app, ten, customers) = selling(10).await;
     let mut viewer = Viewer::see(app.client(), ten).await;
-    viewer.sees(10, 0).await;
+    viewer.wait_until_counts(10, 0).await;
     let gate = &app.instances[0].shared.claiming.gate;
     let passes: Vec<_> = (0..gate.in_flight_limit() / 2).map(|_| gate.enter()).collect();
     assert_full(Viewer::open(app.client(), ten).await);
@@ -192,7 +192,7 @@ async fn a_busy_gate_lets_no_viewer_in_and_keeps_those_who_are_there() {
     let silence = tokio::time::timeout(Duration::from_millis(700), viewer.block()).await;
     assert!(silence.is_err(), "Redis is not read for viewers: {silence:?}");
     drop(passes);
-    viewer.sees(9, 1).await;
+    viewer.wait_until_counts(9, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -200,12 +200,12 @@ async fn switching_events_off_ends_every_stream_and_lets_nobody_in() {
     let (app, ten, _) = selling(10).await;
     let admin = app.user("root", Kind::Admin).await;
     let mut viewer = Viewer::see(app.client(), ten).await;
-    viewer.sees(10, 0).await;
+    viewer.wait_until_counts(10, 0).await;
     assert_eq!(app.client().put("/admin/switches", &admin, &json!({"events": false})).await.status, 200);
     assert_full(Viewer::open(app.client(), ten).await);
     assert_eq!(viewer.block().await, None);
     assert_eq!(app.client().put("/admin/switches", &admin, &json!({})).await.status, 200);
-    Viewer::see(app.client(), ten).await.sees(10, 0).await;
+    Viewer::see(app.client(), ten).await.wait_until_counts(10, 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -217,9 +217,9 @@ async fn viewers_do_not_hold_a_stop_up() {
     }
     let began = Instant::now();
     app.stop().await;
-    assert!(began.elapsed() < Duration::from_secs(5), "it took {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(5), "the stop took {:?}", began.elapsed());
     for viewer in &mut viewers {
-        viewer.sees(10, 0).await;
+        viewer.wait_until_counts(10, 0).await;
         assert_eq!(viewer.block().await, None, "the stream ends in order");
     }
 }
@@ -233,9 +233,9 @@ async fn viewers_stay_while_redis_is_away_and_see_what_happens_after() {
     app.client().create_coupon("shop", &shop, "ten", 10).await;
     let (ten, customers) = (first_coupon(&app).await, app.customers(2).await);
     let mut viewer = Viewer::see(app.client(), ten).await;
-    viewer.sees(10, 0).await;
+    viewer.wait_until_counts(10, 0).await;
     claim(app.client(), &customers[0]).await;
-    viewer.sees(9, 1).await;
+    viewer.wait_until_counts(9, 1).await;
     redis.kill();
     let comment = viewer.block().await.expect("the stream goes on");
     assert!(comment.starts_with(": "), "{comment}");
@@ -245,7 +245,7 @@ async fn viewers_stay_while_redis_is_away_and_see_what_happens_after() {
         !client.claim("shop", "ten", &customers[1]).await.header("Claim-Token").is_empty()
     })
     .await;
-    viewer.sees(8, 2).await;
+    viewer.wait_until_counts(8, 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -253,12 +253,12 @@ async fn a_product_with_sales_shows_what_its_present_one_can_still_sell() {
     let (app, ten, customers) = selling(10).await;
     let instance = &app.instances[0];
     let mut viewer = Viewer::see(app.client(), ten).await;
-    viewer.sees(10, 0).await;
+    viewer.wait_until_counts(10, 0).await;
     let coupon = couponrush::domain::CouponId(ten);
     let mut sale = terms(-10, 3_600);
     sale.total = 2;
-    instance.schedule(coupon, &sale).await.expect("it is scheduled");
-    viewer.sees(2, 0).await;
+    instance.schedule(coupon, &sale).await.expect("the activity can be created");
+    viewer.wait_until_counts(2, 0).await;
     claim(app.client(), &customers[0]).await;
-    viewer.sees(1, 1).await;
+    viewer.wait_until_counts(1, 1).await;
 }

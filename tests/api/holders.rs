@@ -1,4 +1,4 @@
-//! `GET /api/users/{saler}/coupons/{name}/claims` and `.../claims.csv`: who holds a coupon, for its saler.
+//! `GET /api/users/{saler}/coupons/{name}/claims` and `.../claims.csv`: the holders of a coupon, for its saler.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,13 +9,13 @@ use serde_json::json;
 use crate::helpers::{Client, TestApp};
 
 const CLAIMS: &str = "/api/users/shop/coupons/ten/claims";
-/// What the export shows of each claim.
+/// The claims in the export's format.
 const ROWS: &str = "SELECT CONCAT_WS(',', username, seq, nth, claimed_at DIV 1000, activity_id, '') AS value \
     FROM claims JOIN users ON users.id = user_id ORDER BY seq";
 
-/// Lets each of these customers claim `ten` of `shop`, many at once, until MySQL has all their claims.
+/// Lets every customer claim `ten` of `shop`, many at the same time, and waits until MySQL has all claims.
 async fn all_claim(app: &TestApp, tokens: Vec<String>) {
-    let expected = i64::try_from(tokens.len()).expect("few");
+    let expected = i64::try_from(tokens.len()).expect("few claims");
     let tokens = Arc::new(tokens);
     let mut tasks = tokio::task::JoinSet::new();
     for task in 0..16 {
@@ -31,7 +31,7 @@ async fn all_claim(app: &TestApp, tokens: Vec<String>) {
     assert_eq!(app.stores.number("SELECT COUNT(*) FROM claims").await, expected);
 }
 
-/// On a busy machine an answer may come too late; asking again is safe and tells.
+/// Repeats a claim until it is answered. A busy machine may answer 503, and repeating is safe.
 async fn claim_until_answered(client: &Client, token: &str) {
     loop {
         let answer = client.claim("shop", "ten", token).await;
@@ -50,7 +50,7 @@ async fn pages_show_250_claims_by_seq_100_at_a_time() {
     let shop = app.user("shop", Kind::Saler).await;
     let admin = app.user("root", Kind::Admin).await;
     client.create_coupon("shop", &shop, "ten", 300).await;
-    assert_eq!(client.get(CLAIMS, &shop).await.status, 204, "nobody holds it yet");
+    assert_eq!(client.get(CLAIMS, &shop).await.status, 204, "the coupon has no holders yet");
     let customers = app.customers(250).await;
     all_claim(&app, customers).await;
 
@@ -120,7 +120,7 @@ async fn the_export_has_every_claim_once_by_seq_and_is_streamed() {
     client.create_coupon("shop", &shop, "ten", 3_000).await;
     let header = "username,seq,nth,claimed_at,activity_id,redeemed_at";
     let empty = client.get(&format!("{CLAIMS}.csv"), &shop).await;
-    assert_eq!((empty.status, empty.text), (200, format!("{header}\r\n")), "nobody holds it yet");
+    assert_eq!((empty.status, empty.text), (200, format!("{header}\r\n")), "the coupon has no holders yet");
     let customers = app.customers(CUSTOMERS).await;
     all_claim(&app, customers).await;
 
@@ -129,7 +129,7 @@ async fn the_export_has_every_claim_once_by_seq_and_is_streamed() {
     assert_eq!(answer.header("Content-Disposition"), "attachment; filename=\"claims.csv\"");
     assert_eq!((answer.header("Transfer-Encoding"), answer.header("Content-Length")), ("chunked", ""));
     let mut lines: Vec<&str> = answer.text.split("\r\n").collect();
-    assert_eq!((lines.pop(), lines.remove(0)), (Some(""), header), "each line ends with CRLF");
+    assert_eq!((lines.pop(), lines.remove(0)), (Some(""), header), "every line ends with CRLF");
     assert_eq!(lines, app.stores.texts(ROWS).await);
     assert_eq!(lines.len(), CUSTOMERS);
     assert_eq!(client.get(&format!("{CLAIMS}.csv"), &admin).await.text, answer.text, "an admin may read");
@@ -186,7 +186,7 @@ async fn no_name_in_the_export_is_a_formula_or_breaks_its_row() {
     let mut reader = csv::Reader::from_reader(answer.text.as_bytes());
     let mut exported = BTreeMap::new();
     for record in reader.records() {
-        let record = record.expect("as many fields as the header has");
+        let record = record.expect("a row has as many fields as the header");
         exported.insert(record[1].parse().expect("a seq"), record[0].to_owned());
         for cell in &record {
             assert!(!cell.starts_with(['=', '+', '-', '@', '\t', '\r', '＝', '＋', '－', '＠']), "{cell}");

@@ -1,4 +1,4 @@
-//! Input that nobody means well with: it is refused in our words, and never with a 5xx.
+//! Hostile input. It is refused with documented answers, never with a 5xx.
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use proptest::prelude::*;
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::helpers::{Answer, PASSWORD, RawAnswer, RawConnection, TestApp, raw};
 
-/// Words of what is inside, which no client ever reads.
+/// Words of internals. They must not appear in any answer.
 const INTERNAL: [&str; 16] = [
     "sql",
     "select",
@@ -27,20 +27,20 @@ const INTERNAL: [&str; 16] = [
     "line 1",
 ];
 
-/// Asserts that nothing internal is in `body`, which must be empty or JSON with a sentence and a code.
-fn assert_in_our_words(status: u16, body: &str, what: &str) {
-    assert!((200..500).contains(&status), "{what}: {status} {body}");
+/// Asserts that `body` shows no internals, and is empty or JSON with a sentence and a code.
+fn assert_documented(status: u16, body: &str, request: &str) {
+    assert!((200..500).contains(&status), "{request}: {status} {body}");
     let lower = body.to_lowercase();
-    assert!(INTERNAL.iter().all(|word| !lower.contains(word)), "{what}: {body}");
+    assert!(INTERNAL.iter().all(|word| !lower.contains(word)), "{request}: {body}");
     if status >= 400 && !body.is_empty() {
-        let body: serde_json::Value = serde_json::from_str(body).unwrap_or_else(|_| panic!("{what}: {body}"));
-        assert!(body["errMsg"].is_string() && body["code"].is_string(), "{what}: {body}");
+        let body: serde_json::Value = serde_json::from_str(body).unwrap_or_else(|_| panic!("{request}: {body}"));
+        assert!(body["errMsg"].is_string() && body["code"].is_string(), "{request}: {body}");
     }
 }
 
-fn assert_raw(answer: &RawAnswer, what: &str) {
-    assert!(answer.status() != 0, "{what}: no answer");
-    assert_in_our_words(answer.status(), answer.body(), what);
+fn assert_raw(answer: &RawAnswer, request: &str) {
+    assert!(answer.status() != 0, "{request}: no answer");
+    assert_documented(answer.status(), answer.body(), request);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -191,9 +191,9 @@ async fn odd_bodies_are_refused_on_every_route_that_reads_one() {
         for body in &bodies {
             let request = client.request(method, path).header("Authorization", &saler).body(body.clone());
             let answer = Answer::of(request).await;
-            let what = format!("{method} {path} {:?}", String::from_utf8_lossy(body));
-            assert_in_our_words(answer.status, &answer.text, &what);
-            assert_eq!(answer.error().2, "bad-request", "{what}");
+            let sent = format!("{method} {path} {:?}", String::from_utf8_lossy(body));
+            assert_documented(answer.status, &answer.text, &sent);
+            assert_eq!(answer.error().2, "bad-request", "{sent}");
         }
     }
     assert_eq!(app.stores.number("SELECT COUNT(*) FROM users").await, 1);

@@ -1,4 +1,4 @@
-//! HTTP itself: methods, paths, sizes, times and the headers of every answer.
+//! HTTP: methods, paths, sizes, timeouts, and the headers of every answer.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::helpers::{Answer, PASSWORD, RawAnswer, RawConnection, TestApp, raw};
 
-/// Every path for users, and what it knows.
+/// The paths for users and their methods.
 const PATHS: [(&str, &str); 10] = [
     ("/api/users", "POST"),
     ("/api/auth", "POST"),
@@ -82,7 +82,7 @@ async fn a_slash_at_the_end_is_accepted_without_a_redirect() {
     let claims = client.get("/api/users/shop/coupons/ten/claims/", &saler).await;
     assert_eq!(claims.json()["data"][0]["username"], "ann");
     assert_eq!(client.post("/api/auth/logout/", ann, &json!({})).await.status, 200);
-    assert_eq!(client.get("/api/users/ann/coupons/", ann).await.status, 401, "the logout was one");
+    assert_eq!(client.get("/api/users/ann/coupons/", ann).await.status, 401, "the token is refused after the logout");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -160,7 +160,7 @@ async fn a_hostile_request_id_is_replaced() {
         connection.send("\r\n\r\n");
         let answer = connection.read_to_end();
         assert_eq!(answer.status(), 200, "{id:?}");
-        let sent = answer.header("X-Request-Id").expect("there is one");
+        let sent = answer.header("X-Request-Id").expect("every answer has a request id");
         assert!(sent.len() == 16 && sent.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id:?}: {sent:?}");
     }
     for id in ["a\0b", "a\u{1b}[31m", "a\u{7f}"] {
@@ -197,11 +197,11 @@ async fn a_body_of_4_kib_is_read_and_one_byte_more_is_refused() {
     assert_eq!(app.stores.number("SELECT COUNT(*) FROM users").await, 2);
 }
 
-/// Sends each of `heads`, then a byte every 100 ms, and asserts that the connection is closed about when it must be.
+/// Sends every head, followed by a byte every 100 ms. The server must close the connections in time.
 fn assert_drips_are_closed(address: SocketAddr, heads: &[String]) -> Vec<RawAnswer> {
     std::thread::scope(|scope| {
         let drips: Vec<_> = heads.iter().map(|head| scope.spawn(move || drip_until_closed(address, head))).collect();
-        drips.into_iter().map(|drip| drip.join().expect("it is closed in time")).collect()
+        drips.into_iter().map(|drip| drip.join().expect("the connection is closed in time")).collect()
     })
 }
 
@@ -221,7 +221,7 @@ fn drip_until_closed(address: SocketAddr, head: &str) -> RawAnswer {
     all
 }
 
-/// The starts of requests that announce a body and do not send it.
+/// Requests with an announced body that is never sent.
 fn heads(starts: &[&str]) -> Vec<String> {
     let lengths = ["Content-Length: 4000", "Transfer-Encoding: chunked"];
     let head = |start: &&str| lengths.map(|length| format!("{start} HTTP/1.1\r\nHost: test\r\n{length}\r\n\r\n"));
@@ -293,7 +293,7 @@ async fn clients_that_reset_in_the_middle_of_a_request_harm_nobody() {
         connection.send(&whole[..end]);
         connection.reset();
     }
-    assert_eq!(app.stores.number("SELECT COUNT(*) FROM users").await, 0, "half a request is none");
+    assert_eq!(app.stores.number("SELECT COUNT(*) FROM users").await, 0, "an incomplete request registers no user");
     for _ in 0..50 {
         let mut connection = RawConnection::open(address);
         connection.send(&whole);

@@ -1,4 +1,4 @@
-//! What a claim costs the handler, in instructions: a count that no busy machine changes.
+//! The cost of a claim's handler in instructions. Unlike times, the count does not depend on the load of the machine.
 //!
 //! The whole service runs under callgrind. It counts inside the claim's handler (the token, admission, the gate, the slot and the
 //! claim token), inside the batcher, and inside the batch's task (the script's call and its reply). It counts neither actix nor the
@@ -8,18 +8,18 @@ use std::process::Command;
 
 use crate::helpers::TestApp;
 
-/// The compiler that counted, and what a claim took then: unoptimized, but for dependencies. Valgrind's processor has no
-/// instructions for SHA-256, so that the two signatures of a claim count for more than they are.
+/// The compiler and the count of the baseline, unoptimized except for dependencies. Valgrind's processor has no SHA-256
+/// instructions, so the two signatures of a claim cost more here than on a real processor.
 ///
 /// The handler takes 144,100, the batcher 14,900 and the batch 62,400. Claims come one after the other here, so every batch holds
 /// one attempt and carries all of its cost; under load about twenty attempts share it. Before the `redis` crate, the handler packed
 /// the call itself and took 188,700.
 const COUNTED_BY: &str = "rustc 1.95.0";
 const INSTRUCTIONS: u64 = 221_400;
-/// In a hundred.
+/// The allowed growth, in percent.
 const GROWTH_MAX: u64 = 10;
 const CLAIMS: usize = 300;
-/// Of one claim.
+/// Attempts for a claim, at most.
 const TRIES_MAX: usize = 20;
 const COUNTED_FUNCTIONS: [&str; 3] = [
     "--toggle-collect=couponrush::api::claims::claim_coupon*",
@@ -37,7 +37,8 @@ fn a_claim_takes_no_more_instructions_than_it_did() {
         return;
     }
     let mut valgrind = Command::new("valgrind");
-    // Fair: threads take turns under valgrind, and one that works would keep another waiting for longer than a claim may take.
+    // Under valgrind a single thread runs at a time. Fair scheduling prevents a busy thread from delaying others past a
+    // claim's deadline.
     valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--fair-sched=try"]);
     valgrind.args(COUNTED_FUNCTIONS);
     valgrind.arg(std::env::current_exe().expect("it runs")).args([COUNTED, "--exact", "--ignored"]);
@@ -64,7 +65,8 @@ async fn what_is_counted() {
     let saler = client.user("shop", "saler").await;
     client.create_coupon("shop", &saler, "all", 1_000).await;
     for customer in app.customers(CLAIMS).await {
-        // On a busy machine a few wait for longer than a claim may take here; they ask again, and may have got it by then.
+        // On a busy machine a few attempts miss their deadline and are repeated. The first attempt may have been
+        // granted.
         for tries in 1.. {
             let answer = client.claim("shop", "all", &customer).await;
             match answer.status {

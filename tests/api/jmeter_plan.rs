@@ -1,5 +1,5 @@
-//! What an existing JMeter plan does: each of 200 customers, for each of 50 coupons of 20 units, logs in, lists his coupons,
-//! claims, and lists them again; all of them at once.
+//! An existing JMeter plan. 200 customers run it at the same time, for 50 coupons of 20 units. For every coupon, a
+//! customer logs in, lists the held coupons, claims, and lists them again.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -50,7 +50,7 @@ async fn the_jmeter_plan_works_and_sells_every_unit_once() {
     assert_eq!(app.stores.number("SELECT COUNT(*) FROM claims").await, COUPONS as i64 * i64::from(UNITS));
 }
 
-/// One customer's part: the names of the coupons he got.
+/// Runs the plan of a customer. Returns the names of the claimed coupons.
 async fn run_plan(client: &Client, name: &str) -> Vec<String> {
     let mut claimed: Vec<String> = Vec::new();
     for coupon in (0..COUPONS).map(coupon_name) {
@@ -58,30 +58,31 @@ async fn run_plan(client: &Client, name: &str) -> Vec<String> {
         assert_eq!((login.status, login.text.as_str()), (200, r#"{"kind":"customer","errMsg":""}"#));
         let token = login.header("Authorization");
         assert_eq!(names_on_first_page(client, name, token).await, newest(&claimed));
-        let (answer, doubted) = claim(client, &coupon, token).await;
+        let (answer, maybe_granted) = claim(client, &coupon, token).await;
         match (answer.status, answer.result()) {
             (201, "claimed") => {
                 assert_eq!(answer.text, r#"{"errMsg":""}"#);
                 claimed.push(coupon);
             }
-            (204, "already-claimed") if doubted => claimed.push(coupon),
+            (204, "already-claimed") if maybe_granted => claimed.push(coupon),
             (204, "sold-out") => assert_eq!(answer.text, ""),
-            _ => panic!("no answer of the wire contract: {answer:?}"),
+            _ => panic!("not in the wire contract: {answer:?}"),
         }
         assert_eq!(names_on_first_page(client, name, token).await, newest(&claimed));
     }
     claimed
 }
 
-/// Where the machine is too busy to answer in time, the claim is asked for again, as the 503 says; the second part tells.
+/// Claims, and repeats the attempt after a 503, as the 503 demands. The flag says whether an earlier attempt may have
+/// been granted.
 async fn claim(client: &Client, coupon: &str, token: &str) -> (Answer, bool) {
-    let mut doubted = false;
+    let mut maybe_granted = false;
     for _ in 0..50 {
         let answer = client.claim("shop", coupon, token).await;
         if answer.status != 503 {
-            return (answer, doubted);
+            return (answer, maybe_granted);
         }
-        doubted = true;
+        maybe_granted = true;
     }
     panic!("the service does not recover from its load");
 }
@@ -95,11 +96,11 @@ async fn names_on_first_page(client: &Client, name: &str, token: &str) -> Vec<St
             items.iter().filter_map(|item| item["name"].as_str()).map(str::to_owned).collect()
         }
         204 => Vec::new(),
-        _ => panic!("no answer of the wire contract: {answer:?}"),
+        _ => panic!("not in the wire contract: {answer:?}"),
     }
 }
 
-/// What the first page shows of coupons that were claimed in this order.
+/// The expected first page after claims in this order.
 fn newest(claimed: &[String]) -> Vec<String> {
     claimed.iter().rev().take(20).cloned().collect()
 }
@@ -118,18 +119,18 @@ async fn the_token_is_found_by_a_case_sensitive_expression_on_the_raw_answer() {
     let tokens: Vec<&str> = head.split("\r\n").filter_map(|line| line.strip_prefix("Authorization: ")).collect();
     assert_eq!(tokens.len(), 1, "{answer}");
     let claimed = app.client().list("ann", tokens[0]).await;
-    assert_eq!(claimed.status, 204, "the token counts: {claimed:?}");
+    assert_eq!(claimed.status, 204, "the token is valid: {claimed:?}");
 }
 
 fn log_in_raw(address: SocketAddr) -> String {
     let body = json!({"username": "ann", "password": PASSWORD}).to_string();
-    let mut stream = TcpStream::connect(address).expect("it listens");
+    let mut stream = TcpStream::connect(address).expect("the service listens");
     let length = body.len();
     let request = format!(
         "POST /api/auth HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
     );
-    stream.write_all(request.as_bytes()).expect("it reads");
+    stream.write_all(request.as_bytes()).expect("the service reads the request");
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("it answers");
+    stream.read_to_string(&mut answer).expect("the service answers");
     answer
 }

@@ -1,4 +1,5 @@
-//! The ways of a claim to MySQL: through the channel, through the outbox, both at once, and while MySQL is away.
+//! The ways of a claim to MySQL: through the channel, through the sweep, both at the same time, and while MySQL is
+//! unavailable.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -16,7 +17,7 @@ use crate::helpers::{Customer, Got, Stores, TestApp, customers, eventually, proo
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A running service with one coupon, `shop/rush`, of so many units.
+/// A running service with a coupon, `shop/rush`, of this many units.
 async fn selling(units: u32, backlog_max: u32) -> (TestApp, CouponId) {
     let app = TestApp::start_with(|args| args.backlog_max = backlog_max).await;
     let saler = app.client().user("shop", "saler").await;
@@ -29,14 +30,14 @@ async fn rows(stores: &Stores) -> i64 {
     stores.number("SELECT COUNT(*) FROM claims").await
 }
 
-/// Each customer's unit is a row, with the seq that his token proves, and there are no others.
+/// Asserts that the rows are exactly the claims proved by the customers' tokens.
 async fn assert_stored(stores: &Stores, crowd: &[Customer], got: &[Got]) {
     let proved: BTreeSet<String> = crowd
         .iter()
         .zip(got)
         .filter(|(_, got)| got.has_unit())
         .map(|(customer, got)| {
-            let proof = proof(got.answer.as_ref().expect("it has a result"));
+            let proof = proof(got.answer.as_ref().expect("a result comes from an answer"));
             format!("{}:{}", customer.user.id, proof.seq)
         })
         .collect();
@@ -58,7 +59,7 @@ async fn an_entry_that_is_no_claim_is_poisoned_and_nothing_behind_it_waits() {
     let taken = app.stores.stock().take(&connection, &live, &Attempt::new(coupon, user), Duration::from_secs(5)).await;
     assert!(matches!(taken, Ok(Taken::Claimed { .. })), "{taken:?}");
 
-    eventually("the claim behind them is a row", || async { rows(&app.stores).await == 1 }).await;
+    eventually("the claim after the bad entries is stored", || async { rows(&app.stores).await == 1 }).await;
     app.settle().await;
     let poisoned = app.stores.texts("SELECT claim AS value FROM poisoned_claims ORDER BY id").await;
     assert_eq!(poisoned, ["nonsense", "1:2:3", "0:1:1:1:0:1"]);
@@ -76,14 +77,14 @@ async fn claims_whose_handlers_vanished_are_swept_within_seconds() {
     let crowd = customers(&app.stores, "gone", 300).await;
     let (connection, live) = (app.stores.connection().await, app.stores.live().await);
     for customer in &crowd {
-        // As a handler that is dropped before it can fill its slot.
+        // As after a handler is dropped before it fills its slot.
         let stock = app.stores.stock();
         let taken =
             stock.take(&connection, &live, &Attempt::new(coupon, customer.user.id), Duration::from_secs(5)).await;
         assert!(matches!(taken, Ok(Taken::Claimed { .. })), "{taken:?}");
     }
     let made = Instant::now();
-    eventually("they are rows", || async { rows(&app.stores).await == 300 }).await;
+    eventually("the claims are stored", || async { rows(&app.stores).await == 300 }).await;
     assert!(made.elapsed() < Duration::from_secs(8), "swept after {:?}", made.elapsed());
 }
 
@@ -106,7 +107,7 @@ async fn clients_that_reset_their_connections_lose_no_claim() {
     let mut claimed = redis::cmd("HGET");
     claimed.arg(app.stores.keys().coupon(coupon)).arg("claimed");
     let claimed: i64 = app.stores.redis(&claimed).await;
-    assert!(claimed > 0, "the resets came too early to test anything");
+    assert!(claimed > 0, "all resets came before a claim was granted");
     assert_eq!(rows(&app.stores).await, claimed);
 }
 
@@ -114,14 +115,14 @@ async fn clients_that_reset_their_connections_lose_no_claim() {
 fn claim_and_reset(address: SocketAddr, token: &str, wait: Duration) {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("sockets are free");
     socket.connect(&address.into()).expect("the service listens");
-    socket.set_linger(Some(Duration::ZERO)).expect("it is a socket");
+    socket.set_linger(Some(Duration::ZERO)).expect("the linger option can be set");
     let mut stream = std::net::TcpStream::from(socket);
     let head = "PATCH /api/users/shop/coupons/rush HTTP/1.1\r\nHost: x\r\nAuthorization: ";
-    stream.write_all(format!("{head}{token}\r\n\r\n").as_bytes()).expect("it is connected");
+    stream.write_all(format!("{head}{token}\r\n\r\n").as_bytes()).expect("the socket is connected");
     std::thread::sleep(wait);
     if wait > Duration::from_millis(3) {
-        // Some have read the beginning of the answer.
-        stream.set_read_timeout(Some(wait)).expect("it is not zero");
+        // Some clients read the begin of the answer.
+        stream.set_read_timeout(Some(wait)).expect("the wait is not zero");
         let _ = stream.read(&mut [0; 16]);
     }
 }
@@ -136,21 +137,21 @@ async fn channel_and_sweep_may_store_the_same_claims_at_once() {
     let stop = CancellationToken::new();
     let mut sweepers = JoinSet::new();
     for n in 0..2 {
-        sweepers.spawn(sweep_without_manners(app.stores.clone(), format!("sweeper-{n}"), stop.clone()));
+        sweepers.spawn(sweep_everything(app.stores.clone(), format!("sweeper-{n}"), stop.clone()));
     }
     let got = rush(&clients, &crowd, ("shop", "rush"), 64, PATIENCE).await;
     app.settle().await;
     stop.cancel();
     let swept: usize = sweepers.join_all().await.iter().sum();
-    assert!(swept > 0, "the sweepers came too late to test anything");
+    assert!(swept > 0, "the sweepers found no entries");
     assert_eq!(got.iter().filter(|got| got.has_unit()).count(), UNITS as usize);
     assert_eq!(app.stores.number("SELECT left_count FROM coupons").await, 0);
     assert_eq!(app.stores.number("SELECT COUNT(*) FROM poisoned_claims").await, 0);
     assert_stored(&app.stores, &crowd, &got).await;
 }
 
-/// Sweeps whatever is there, at any age, whoever holds it: everything that the channels bring, too.
-async fn sweep_without_manners(stores: Stores, name: String, stop: CancellationToken) -> usize {
+/// Sweeps all entries of any age, even those held by a running process. The channels bring the same claims.
+async fn sweep_everything(stores: Stores, name: String, stop: CancellationToken) -> usize {
     let (connection, live) = (stores.connection().await, stores.live().await);
     let outbox = Outbox::new(stores.keys(), name, Duration::from_secs(5));
     let mut mysql = stores.db.connect_alone().await.expect("MySQL answers");
@@ -165,7 +166,7 @@ async fn sweep_without_manners(stores: Stores, name: String, stop: CancellationT
         }
         if let Ok(Stored::Done(outcome)) = claims::store(&mut mysql, "s0", Epoch(live.epoch.0), &claims).await {
             let done: Vec<_> = entries.iter().map(Entry::done).collect();
-            outbox.delete(&connection, live.as_str(), &done).await.expect("Redis does it");
+            outbox.delete(&connection, live.as_str(), &done).await.expect("Redis executes the command");
             swept += outcome.inserted;
         } else {
             mysql = stores.db.connect_alone().await.expect("MySQL answers");
@@ -180,10 +181,10 @@ async fn while_mysql_stores_nothing_claims_go_on_and_are_stored_afterwards() {
     let crowd = customers(&app.stores, "patient", 400).await;
     let lock = app.stores.lock_table("claims").await;
     let got = rush(&[app.client().clone()], &crowd, ("shop", "rush"), 16, PATIENCE).await;
-    assert!(got.iter().all(Got::has_unit), "they are answered as ever");
-    eventually("it is ready, and shows how long claims have waited", || async {
+    assert!(got.iter().all(Got::has_unit), "claims are answered while MySQL is locked");
+    eventually("the service is ready and shows the age of waiting claims", || async {
         let ready = app.instances[0].ops.get("/readyz", "").await;
-        ready.status == 200 && ready.json()["ledger"]["lag_ms"].as_u64().expect("it is shown") > 0
+        ready.status == 200 && ready.json()["ledger"]["lag_ms"].as_u64().expect("the report has the field") > 0
     })
     .await;
     let mut waiting = redis::cmd("GET");
@@ -206,8 +207,8 @@ async fn killed_connections_and_deadlocks_lose_and_double_nothing() {
     let clients = [app.client().clone()];
     let got = rush(&clients, &crowd, ("shop", "rush"), 16, PATIENCE).await;
     stop.cancel();
-    assert!(killing.await.expect("it does not panic") > 0, "no connection was killed");
-    locking.await.expect("it does not panic");
+    assert!(killing.await.expect("the task does not panic") > 0, "no connection was killed");
+    locking.await.expect("the task does not panic");
     app.settle().await;
     assert!(got.iter().all(Got::has_unit));
     assert_eq!(app.stores.number("SELECT left_count FROM coupons WHERE name = 'rush'").await, 1_500);
@@ -223,7 +224,7 @@ async fn kill_for_a_while(stores: Stores, stop: CancellationToken) -> usize {
     killed
 }
 
-/// Locks the shard's row after a coupon's: the other way round than the ledger does.
+/// Locks a coupon's row and then the shard's row, in the reverse of the ledger's order.
 async fn lock_backwards(stores: Stores, coupon: CouponId, stop: CancellationToken) {
     use diesel_async::SimpleAsyncConnection;
     while !stop.is_cancelled() {
@@ -248,17 +249,17 @@ async fn a_full_backlog_refuses_with_nothing_done_and_sales_resume() {
 
     let refused = rush(&clients, late, ("shop", "rush"), 16, Duration::ZERO).await;
     for got in &refused {
-        let answer = got.answer.as_ref().expect("it was answered");
+        let answer = got.answer.as_ref().expect("the customer was answered");
         assert_eq!((answer.status, answer.error().2.as_str()), (503, "overloaded"), "{answer:?}");
         assert!(answer.header("Retry-After").parse::<u32>().is_ok_and(|seconds| seconds > 0), "{answer:?}");
     }
     let mut claimed = redis::cmd("HGET");
     claimed.arg(app.stores.keys().coupon(coupon)).arg("claimed");
-    assert_eq!(app.stores.redis::<u32>(&claimed).await, 1_000, "no unit is gone");
+    assert_eq!(app.stores.redis::<u32>(&claimed).await, 1_000, "refused attempts take no unit");
     let mut held = redis::cmd("EXISTS");
     let keys = app.stores.keys();
     held.arg(late.iter().map(|customer| keys.holder(customer.user.id)).collect::<Vec<_>>());
-    assert_eq!(app.stores.redis::<u32>(&held).await, 0, "nobody holds one");
+    assert_eq!(app.stores.redis::<u32>(&held).await, 0, "refused customers hold no claim");
 
     drop(lock);
     let got = rush(&clients, late, ("shop", "rush"), 16, PATIENCE).await;

@@ -1,4 +1,4 @@
-//! Limits: what admins set, and what becomes of whoever goes too fast.
+//! Limits set by admins, and refusals of requests above the limits.
 
 use std::time::{Duration, Instant};
 
@@ -15,15 +15,15 @@ fn defaults() -> Value {
         "offences_per_minute": 1000, "offender_seconds": 600, "allow_ips": [], "allow_referers": []})
 }
 
-/// Sets limits, of which all that are not named are the default.
+/// Sets limits. Limits without a name get their defaults.
 async fn set(app: &TestApp, limits: Value) {
     let admin = app.user(&format!("root-{:x}", rand::random::<u32>()), Kind::Admin).await;
     let answer = app.client().put(LIMITS, &admin, &limits).await;
     assert_eq!(answer.status, 200, "{answer:?}");
 }
 
-/// How many of so many attempts are let through; all others must be 429 as they should be.
-async fn passed(client: &Client, token: &str, attempts: usize) -> usize {
+/// The number of passed attempts. All others must be 429 with a correct `Retry-After`.
+async fn count_passed(client: &Client, token: &str, attempts: usize) -> usize {
     let mut passed = 0;
     for _ in 0..attempts {
         let answer = client.claim("nobody", "none", token).await;
@@ -39,7 +39,7 @@ fn assert_rate_limited(answer: &Answer, wait_max: u64) {
     assert_eq!((answer.status, answer.error().2.as_str()), (429, "rate-limited"), "{answer:?}");
     let wait: u64 = answer.header("Retry-After").parse().expect("whole seconds");
     assert!((1..=wait_max).contains(&wait), "{answer:?}");
-    assert_eq!(answer.result(), "", "it says nothing about the coupon");
+    assert_eq!(answer.result(), "", "a 429 has no result");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -62,7 +62,7 @@ async fn the_limits_in_force_are_shown_and_replaced_as_a_whole() {
     let answer = app.client().put(LIMITS, &admin, &json!({"ip_per_minute": 1_000_000})).await;
     let mut expected = defaults();
     expected["ip_per_minute"] = json!(1_000_000);
-    assert_eq!(answer.json(), expected, "what is not named is the default again");
+    assert_eq!(answer.json(), expected, "unnamed limits return to their defaults");
     let refused = app.client().send("POST", LIMITS, &admin, Some("{}")).await;
     assert_eq!((refused.status, refused.header("Allow")), (405, "GET, HEAD, PUT"));
 }
@@ -134,14 +134,14 @@ async fn a_change_is_in_force_on_every_instance_within_a_second_and_after_a_rest
         set(&app, json!({"user_per_minute": per_minute})).await;
         let answered = Instant::now();
         let shown = || async { other.get(LIMITS, &admin).await.json()["user_per_minute"] == per_minute };
-        eventually("the other instance has it", shown).await;
-        assert!(answered.elapsed() <= EVERYWHERE, "it took {:?}", answered.elapsed());
+        eventually("the other instance has the change", shown).await;
+        assert!(answered.elapsed() <= EVERYWHERE, "the change took {:?}", answered.elapsed());
     }
-    assert_eq!(passed(&other, &ann, 5).await, 3);
+    assert_eq!(count_passed(&other, &ann, 5).await, 3);
     app.stop().await;
     app.start_another().await;
     assert_eq!(app.client().get(LIMITS, &admin).await.json()["user_per_minute"], 3);
-    assert_eq!(passed(app.client(), &ann, 5).await, 3, "a start counts anew, by the limits that are stored");
+    assert_eq!(count_passed(app.client(), &ann, 5).await, 3, "counts start again, with the stored limits");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -152,12 +152,16 @@ async fn a_stored_value_that_cannot_be_understood_leaves_what_is_in_force() {
     let revised = "changed_at = UTC_TIMESTAMP(3), revision = revision + 1";
     app.stores.execute(&format!("UPDATE settings SET value = 'not json', {revised}")).await;
     app.start_another().await;
-    assert_eq!(app.instances[1].client.get(LIMITS, &admin).await.json(), defaults(), "it starts all the same");
+    assert_eq!(
+        app.instances[1].client.get(LIMITS, &admin).await.json(),
+        defaults(),
+        "the instance starts with the defaults"
+    );
     assert_eq!(app.client().get(LIMITS, &admin).await.json()["user_per_second"], 5);
     app.stores.execute(&format!("UPDATE settings SET value = '{{\"user_per_second\": 6}}', {revised}")).await;
     for instance in &app.instances {
         let shown = || async { instance.client.get(LIMITS, &admin).await.json()["user_per_second"] == 6 };
-        eventually("what an operator mends by hand is in force", shown).await;
+        eventually("the repaired row is in force", shown).await;
     }
 }
 
@@ -168,17 +172,17 @@ async fn a_user_who_claims_too_fast_is_told_when_to_come_back_and_others_go_on()
     let shop = app.user("shop", Kind::Saler).await;
     let (ann, bob) = (app.user("ann", Kind::Customer).await, app.user("bob", Kind::Customer).await);
     client.create_coupon("shop", &shop, "ten", 10).await;
-    assert_eq!(passed(client, &ann, 20).await, 6);
+    assert_eq!(count_passed(client, &ann, 20).await, 6);
     let metrics = app.instances[0].ops.get("/metrics", "").await.text;
     for figure in ["couponrush_refused_rate_total 14", "couponrush_rate_keys 2", "couponrush_offenders_total 0"] {
         assert!(metrics.lines().any(|line| line == figure), "{figure} in {metrics}");
     }
     let refused = client.claim("shop", "ten", &ann).await;
     assert_rate_limited(&refused, 10);
-    assert_eq!(client.list("ann", &ann).await.status, 204, "lists are not claims, and nothing was claimed");
+    assert_eq!(client.list("ann", &ann).await.status, 204, "lists are not limited, and no unit was claimed");
     assert_eq!(client.claim("shop", "ten", &bob).await.result(), "claimed");
     set(&app, json!({"user_per_second": 0, "user_per_minute": 0})).await;
-    assert_eq!(passed(client, &ann, 100).await, 100, "0 is no limit, and at once");
+    assert_eq!(count_passed(client, &ann, 100).await, 100, "0 removes the limit at once");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -188,11 +192,11 @@ async fn an_address_that_claims_too_fast_is_refused_unless_it_is_allowed() {
     set(&app, json!({"ip_per_minute": 5})).await;
     let mut sum = 0;
     for customer in &customers {
-        sum += passed(app.client(), customer, 3).await;
+        sum += count_passed(app.client(), customer, 3).await;
     }
     assert_eq!(sum, 5);
     set(&app, json!({"ip_per_minute": 5, "allow_ips": ["127.0.0.0/8"]})).await;
-    assert_eq!(passed(app.client(), &customers[0], 10).await, 10);
+    assert_eq!(count_passed(app.client(), &customers[0], 10).await, 10);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -212,21 +216,22 @@ async fn an_offender_is_blocked_by_himself_everywhere_and_for_a_while() {
         }
     };
     assert_eq!(blocked.error(), (403, "Blocked.".to_owned(), "blocked".to_owned()));
-    assert_eq!(refused, 11, "the one that is more than ten");
+    assert_eq!(refused, 11, "the eleventh refusal blocks the user");
     let since = Instant::now();
     let other = app.instances[1].client.clone();
     let ops = app.instances[1].ops.clone();
     let figures = async || ops.get("/metrics", "").await.text;
-    eventually("the other instance knows", || async { figures().await.contains("\ncouponrush_blocks 1\n") }).await;
-    assert!(figures().await.contains("\ncouponrush_offenders_total 0\n"), "and has not seen him itself");
+    eventually("the other instance has the block", || async { figures().await.contains("\ncouponrush_blocks 1\n") })
+        .await;
+    assert!(figures().await.contains("\ncouponrush_offenders_total 0\n"), "the other instance has seen no offender");
     assert_eq!(other.claim("nobody", "none", &ann).await.status, 403);
-    assert!(since.elapsed() < Duration::from_secs(2), "it took {:?}", since.elapsed());
+    assert!(since.elapsed() < Duration::from_secs(2), "the block took {:?}", since.elapsed());
     let shown = app.client().get("/admin/blacklist/users/ann", &admin).await.json();
     assert_eq!((&shown["by"], &shown["reason"]), (&json!(""), &json!("offender")));
     assert_eq!(shown["until"].as_u64().zip(shown["since"].as_u64()).map(|(until, since)| until - since), Some(4));
     assert_eq!(app.client().claim("nobody", "none", &bob).await.status, 204);
     for client in [app.client(), &other] {
-        eventually("it ends by itself", || async { client.claim("nobody", "none", &ann).await.status == 204 }).await;
+        eventually("the block ends", || async { client.claim("nobody", "none", &ann).await.status == 204 }).await;
     }
     assert_eq!(app.client().get("/admin/blacklist/users/ann", &admin).await.status, 404);
 }
@@ -239,11 +244,11 @@ async fn after_too_many_failed_logins_of_a_name_the_right_password_is_no_answer_
         assert_eq!(client.register(name, "customer").await.status, 201);
     }
     let guesses = futures_util::future::join_all((0..40).map(|_| client.log_in("ann", "wrong"))).await;
-    let told = guesses.iter().filter(|answer| answer.status == 401).count();
-    assert_eq!(told, 10, "guesses side by side tell no more than guesses in a row");
+    let answered = guesses.iter().filter(|answer| answer.status == 401).count();
+    assert_eq!(answered, 10, "concurrent guesses get no more answers than sequential ones");
     for answer in guesses.iter().filter(|answer| answer.status != 401) {
         assert_rate_limited(answer, 60);
-        assert_eq!(answer.json()["kind"], "", "as every answer to a login");
+        assert_eq!(answer.json()["kind"], "", "every answer to a login has a kind");
     }
     assert_rate_limited(&client.log_in("ann", PASSWORD).await, 60);
     assert_eq!(client.log_in("bob", PASSWORD).await.status, 200);
@@ -263,7 +268,7 @@ async fn after_too_many_failed_logins_from_an_address_nobody_logs_in_from_there(
     }
     assert_rate_limited(&client.log_in("ann", PASSWORD).await, 60);
     set(&app, json!({"allow_ips": ["127.0.0.1"]})).await;
-    assert_eq!(client.log_in("ann", PASSWORD).await.status, 200, "unless the address is allowed");
+    assert_eq!(client.log_in("ann", PASSWORD).await.status, 200, "allowed addresses have no limit");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -272,7 +277,7 @@ async fn too_many_registrations_from_an_address_are_refused_and_make_nobody() {
     let client = app.client();
     for body in ["", "{}", r#"{"username":"x"}"#, r#"{"username":"x","password":"x","kind":"admin"}"#] {
         let answer = client.send("POST", "/api/users", "", Some(body)).await;
-        assert_eq!(answer.status, 400, "what is malformed is not counted");
+        assert_eq!(answer.status, 400, "malformed registrations are not counted");
     }
     for n in 0..3 {
         assert_eq!(client.register(&format!("user-{n}"), "customer").await.status, 201);
@@ -289,17 +294,21 @@ async fn what_etcd_has_of_a_setting_is_noted_for_the_revision_that_it_has() {
     let app = TestApp::start().await;
     let (db, name) = (&app.stores.db, SettingName::Switches);
     let lags = async || lagging(db).await.expect("MySQL answers").iter().map(|row| row.revision).collect::<Vec<_>>();
-    let stored = async || read(db, name).await.expect("MySQL answers").expect("it was written");
-    let put = async |value: &str, by: &str| write(db, name, value, by).await.expect("MySQL takes it");
-    let note = async |revision, etcd| note_etcd(db, name, revision, etcd).await.expect("MySQL takes it");
+    let stored = async || read(db, name).await.expect("MySQL answers").expect("the setting is stored");
+    let put = async |value: &str, by: &str| write(db, name, value, by).await.expect("MySQL stores the setting");
+    let note = async |revision, etcd| note_etcd(db, name, revision, etcd).await.expect("MySQL stores the setting");
     assert_eq!(read(db, name).await.expect("MySQL answers"), None);
     assert_eq!((put("{}", "ann").await, lags().await), (1, vec![1]));
     assert!(note(1, 40).await);
     assert_eq!((stored().await.etcd_revision, lags().await), (40, vec![]));
-    assert_eq!((put("{}", "bob").await, stored().await.changed_by.as_str()), (1, "ann"), "the same value is no change");
+    assert_eq!(
+        (put("{}", "bob").await, stored().await.changed_by.as_str()),
+        (1, "ann"),
+        "the same value changes no row"
+    );
     assert_eq!(lags().await, [] as [u64; 0]);
     assert_eq!((put(r#"{"claim":false}"#, "bob").await, lags().await), (2, vec![2]));
-    assert!(!note(1, 41).await, "of a revision that is over");
-    assert!(note(2, 42).await && note(2, 7).await, "an etcd that was restored begins again");
+    assert!(!note(1, 41).await, "an earlier revision is not recorded");
+    assert!(note(2, 42).await && note(2, 7).await, "a restored etcd has lower revisions");
     assert_eq!((stored().await.etcd_revision, lags().await), (7, vec![]));
 }

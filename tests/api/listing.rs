@@ -1,4 +1,4 @@
-//! `GET /api/users/{username}/coupons`: what a saler offers and a customer holds.
+//! `GET /api/users/{username}/coupons`: the coupons that a saler offers or a customer holds.
 
 use couponrush::domain::{Kind, UserId};
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use crate::helpers::{Client, TestApp, eventually};
 
 const NO_PAGE: &str = "Wrong format of page.";
 
-/// The names on page after page until nothing is on one; every page but the last has 20.
+/// The names on all pages, up to the first empty page. Every page but the last has 20.
 async fn names_of_all_pages(client: &Client, user: &str, token: &str) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for page in 1.. {
@@ -47,7 +47,7 @@ async fn pages_show_each_of_45_coupons_once_and_the_newest_first() {
     let newest_first: Vec<String> = created.iter().rev().cloned().collect();
     assert_eq!(names_of_all_pages(client, "shop", &shop).await, newest_first);
 
-    // Claimed in another order than created; the customer's newest is what he claimed last.
+    // The claims are in another order than the coupons. A customer's list begins with the latest claim.
     let mut claimed: Vec<String> = (0..45).map(|n| created[n * 7 % 45].clone()).collect();
     for (n, name) in claimed.iter().enumerate() {
         assert_eq!(app.instances[n % 2].client.claim("shop", name, &ann).await.result(), "claimed");
@@ -59,7 +59,7 @@ async fn pages_show_each_of_45_coupons_once_and_the_newest_first() {
     }
 }
 
-/// Those that leave a worker at once are one call of a script.
+/// Lists requested at the same time on a worker share a call of a script.
 #[tokio::test(flavor = "multi_thread")]
 async fn many_lists_at_once_are_each_their_own_and_one_that_cannot_be_read_spoils_no_other() {
     let app = TestApp::start_without_rates().await;
@@ -93,11 +93,11 @@ async fn many_lists_at_once_are_each_their_own_and_one_that_cannot_be_read_spoil
         ("customer-2", &customers[2], held(2)),
     ];
     let asked = (0..240).map(|n| {
-        let (of, token, names) = &cases[n % cases.len()];
-        let (owner, query) = of.split_once('?').unwrap_or((of, ""));
+        let (path, token, names) = &cases[n % cases.len()];
+        let (owner, query) = path.split_once('?').unwrap_or((path, ""));
         async move {
             let list = client.get(&format!("/api/users/{owner}/coupons?{query}"), token).await.json();
-            let items = list["data"].as_array().unwrap_or_else(|| panic!("{of}: {list}"));
+            let items = list["data"].as_array().unwrap_or_else(|| panic!("{path}: {list}"));
             assert_eq!(&items.iter().map(|item| item["name"].as_str().unwrap_or_default()).collect::<Vec<_>>(), names);
         }
     });
@@ -115,7 +115,7 @@ async fn an_item_has_the_fields_of_its_kind_of_list() {
     let shop = app.user("shop", Kind::Saler).await;
     let other = app.user("other", Kind::Saler).await;
     let admin = app.user("root", Kind::Admin).await;
-    let [ann, ben]: [String; 2] = app.customers(2).await.try_into().expect("two were asked for");
+    let [ann, ben]: [String; 2] = app.customers(2).await.try_into().expect("two customers were created");
     client.create_coupon("shop", &shop, "ten", 3).await;
     assert_eq!(client.claim("shop", "ten", &ann).await.status, 201);
 
@@ -123,13 +123,13 @@ async fn an_item_has_the_fields_of_its_kind_of_list() {
         {"name": "ten", "stock": 10, "description": "of a test", "amount": 3, "left": 2, "product_id": 1, "scheduled": false}]});
     for token in [&shop, &other, &ann, &ben, &admin] {
         let answer = client.list("shop", token).await;
-        assert_eq!((answer.status, answer.json()), (200, offered.clone()), "a saler's list is anybody's");
+        assert_eq!((answer.status, answer.json()), (200, offered.clone()), "every user may read a saler's list");
     }
     let held = json!({"errMsg": "", "data": [
         {"name": "ten", "stock": 10, "description": "of a test", "saler": "shop"}]});
     for token in [&ann, &admin] {
         let answer = client.list("customer-0", token).await;
-        assert_eq!((answer.status, answer.json()), (200, held.clone()), "his own, and an admin may read it");
+        assert_eq!((answer.status, answer.json()), (200, held.clone()), "the customer and admins may read the list");
     }
     let head = client.send("HEAD", "/api/users/shop/coupons", &ann, None).await;
     assert_eq!((head.status, head.text.as_str()), (200, ""));
@@ -190,7 +190,7 @@ async fn a_list_that_may_not_be_seen_is_refused_by_the_first_row_that_applies() 
     let client = app.client();
     let shop = app.user("shop", Kind::Saler).await;
     let admin = app.user("root", Kind::Admin).await;
-    let [ann, ben]: [String; 2] = app.customers(2).await.try_into().expect("two were asked for");
+    let [ann, ben]: [String; 2] = app.customers(2).await.try_into().expect("two customers were created");
 
     refused(client, "/api/users/nobody/coupons?page=x", "", (401, "Not Authorized.", "not-logged-in")).await;
     for user in ["nobody", "customer-0", "shop"] {
@@ -227,7 +227,7 @@ async fn who_was_nobody_a_moment_ago_is_found_after_registering() {
     assert_eq!(here.list("late", &ann).await.status, 204);
     here.create_coupon("late", &late, "ten", 1).await;
     let listed: Value = here.list("late", &ann).await.json();
-    eventually("the other instance forgets that nobody is called so", || async {
+    eventually("the other instance finds the new user", || async {
         let answer = there.list("late", &ann).await;
         answer.status == 200 && answer.json() == listed
     })

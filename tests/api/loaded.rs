@@ -1,4 +1,4 @@
-//! What the benchmark measures, all at once, and every answer looked at: fast and wrong is nothing.
+//! The operations of the benchmark, all at once and with every answer checked.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -7,61 +7,63 @@ use futures_util::{StreamExt, future, stream};
 
 use crate::helpers::{Answer, Client, Customer, TestApp, audit, customers, proof};
 
-/// Units, and of how many everybody wants one.
+/// The units of a coupon with enough for every customer, and of a coupon sold out from the start.
 const PLENTY: u64 = 5_000;
 const FEW: usize = 20;
 const CROWD: usize = 3_000;
 const LANES: usize = 64;
 
-/// What goes on in one shop.
+/// The running load of a shop.
 struct Rush {
     clients: [Client; 2],
-    /// Claims of the plenty that were asked for, and that were answered.
+    /// The number of claims of `plenty` sent, and of those answered.
     begun: AtomicU64,
     answered: AtomicU64,
     over: AtomicBool,
 }
 
-/// Asks until it is not 503, which a busy machine may answer; whether it was.
-async fn asked<F: Future<Output = Answer>>(ask: impl Fn() -> F) -> (Answer, bool) {
-    let mut doubted = false;
+/// Repeats a request until the answer is not 503. Returns the answer, and whether a 503 came before. A busy machine may
+/// cause a 503.
+async fn ask_until_answered<F: Future<Output = Answer>>(ask: impl Fn() -> F) -> (Answer, bool) {
+    let mut maybe_granted = false;
     loop {
         let answer = ask().await;
         if answer.status != 503 {
-            return (answer, doubted);
+            return (answer, maybe_granted);
         }
-        doubted = true;
+        maybe_granted = true;
     }
 }
 
 impl Rush {
-    /// One customer asks for everything, and each answer fits to what he was told before.
-    async fn shop(&self, number: usize, customer: &Customer) {
+    /// A customer lists, claims both coupons, and checks every answer against the earlier answers.
+    async fn claim_and_list(&self, number: usize, customer: &Customer) {
         let (here, there) = (&self.clients[number % 2], &self.clients[(number + 1) % 2]);
         let (name, token) = (customer.user.name.as_str(), &customer.token);
-        let (held, _) = asked(|| here.list(name, token)).await;
+        let (held, _) = ask_until_answered(|| here.list(name, token)).await;
         assert_eq!(held.status, 204, "{held:?}");
-        let (refused, _) = asked(|| here.claim("shop", "few", token)).await;
+        let (refused, _) = ask_until_answered(|| here.claim("shop", "few", token)).await;
         assert_eq!(refused.result(), "sold-out");
 
         self.begun.fetch_add(1, Ordering::SeqCst);
-        let (claimed, doubted) = asked(|| here.claim("shop", "plenty", token)).await;
+        let (claimed, maybe_granted) = ask_until_answered(|| here.claim("shop", "plenty", token)).await;
         self.answered.fetch_add(1, Ordering::SeqCst);
-        assert!(claimed.result() == "claimed" || doubted && claimed.result() == "already-claimed", "{claimed:?}");
+        assert!(claimed.result() == "claimed" || maybe_granted && claimed.result() == "already-claimed", "{claimed:?}");
         assert_eq!(proof(&claimed).user, customer.user.id);
 
-        let (held, _) = asked(|| there.list(name, token)).await;
+        let (held, _) = ask_until_answered(|| there.list(name, token)).await;
         let item = serde_json::json!({"name": "plenty", "stock": 10, "description": "of a test", "saler": "shop"});
         assert_eq!(held.json()["data"], serde_json::json!([item]));
-        let (again, _) = asked(|| there.claim("shop", "plenty", token)).await;
+        let (again, _) = ask_until_answered(|| there.claim("shop", "plenty", token)).await;
         assert_eq!((again.result(), again.header("Claim-Token")), ("already-claimed", claimed.header("Claim-Token")));
     }
 
-    /// Looks at the shop's list again and again: what is left is what was left at some moment between question and answer.
-    async fn look(&self, number: usize, token: &str) {
+    /// Reads the shop's list repeatedly. The units left must be a value between the counts before and after the
+    /// request.
+    async fn check_left(&self, number: usize, token: &str) {
         while !self.over.load(Ordering::SeqCst) {
             let answered = self.answered.load(Ordering::SeqCst);
-            let (list, _) = asked(|| self.clients[number % 2].list("shop", token)).await;
+            let (list, _) = ask_until_answered(|| self.clients[number % 2].list("shop", token)).await;
             let begun = self.begun.load(Ordering::SeqCst);
             let list = list.json();
             let names = [&list["data"][0]["name"], &list["data"][1]["name"]];
@@ -71,15 +73,15 @@ impl Rush {
         }
     }
 
-    /// Somebody who holds one of the few asks again and again.
-    async fn ask_again(&self, number: usize, holder: &Customer, first: &str) {
+    /// A holder of a sold-out coupon repeats the claim. The claim must not change.
+    async fn repeat_claim(&self, number: usize, holder: &Customer, first: &str) {
         while !self.over.load(Ordering::SeqCst) {
-            let (again, _) = asked(|| self.clients[number % 2].claim("shop", "few", &holder.token)).await;
+            let (again, _) = ask_until_answered(|| self.clients[number % 2].claim("shop", "few", &holder.token)).await;
             assert_eq!((again.result(), again.header("Claim-Token")), ("already-claimed", first));
         }
     }
 
-    async fn lie(&self, token: &str) {
+    async fn send_forged_token(&self, token: &str) {
         while !self.over.load(Ordering::SeqCst) {
             assert_eq!(self.clients[0].list("shop", token).await.status, 401);
         }
@@ -96,7 +98,7 @@ async fn claims_refusals_and_lists_are_true_while_all_of_them_rush() {
     let holders = customers(&app.stores, "holder", FEW).await;
     let mut firsts = Vec::new();
     for holder in &holders {
-        let (first, _) = asked(|| app.client().claim("shop", "few", &holder.token)).await;
+        let (first, _) = ask_until_answered(|| app.client().claim("shop", "few", &holder.token)).await;
         firsts.push(first.header("Claim-Token").to_owned());
     }
     let crowd = customers(&app.stores, "crowd", CROWD).await;
@@ -105,17 +107,18 @@ async fn claims_refusals_and_lists_are_true_while_all_of_them_rush() {
     let rush = Rush { clients, begun, answered, over: AtomicBool::new(false) };
 
     let shopping = async {
-        let all = stream::iter(crowd.iter().enumerate()).map(|(number, customer)| rush.shop(number, customer));
+        let all =
+            stream::iter(crowd.iter().enumerate()).map(|(number, customer)| rush.claim_and_list(number, customer));
         all.buffer_unordered(LANES).collect::<Vec<_>>().await;
         rush.over.store(true, Ordering::SeqCst);
     };
-    let looking = future::join_all((0..16).map(|number| rush.look(number, &crowd[number].token)));
+    let looking = future::join_all((0..16).map(|number| rush.check_left(number, &crowd[number].token)));
     let holding = holders.iter().zip(&firsts).enumerate();
-    let asking = future::join_all(holding.map(|(number, (holder, first))| rush.ask_again(number, holder, first)));
+    let asking = future::join_all(holding.map(|(number, (holder, first))| rush.repeat_claim(number, holder, first)));
     let forged = format!("{}x", saler.trim_end_matches(char::is_alphanumeric));
-    tokio::join!(shopping, looking, asking, rush.lie(&forged));
+    tokio::join!(shopping, looking, asking, rush.send_forged_token(&forged));
 
     app.settle().await;
-    let (holds, said) = audit(&app.stores, &[]).await;
-    assert!(holds && said.contains(&format!("{} claims in MySQL", CROWD + FEW)), "{said}");
+    let (holds, output) = audit(&app.stores, &[]).await;
+    assert!(holds && output.contains(&format!("{} claims in MySQL", CROWD + FEW)), "{output}");
 }

@@ -1,4 +1,4 @@
-//! Login: every row of its table, and who can log in at all.
+//! Login: every row of its table in the wire contract, and the users who can log in.
 
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
@@ -27,7 +27,7 @@ async fn a_login_answers_the_kind_and_gives_a_token_in_a_header() {
         assert_eq!(answer.json(), json!({"kind": kind, "errMsg": ""}));
         let token = answer.header("Authorization");
         assert_eq!(token.split('.').count(), 3, "a raw JWT: {token}");
-        assert_eq!(client.list(kind, token).await.status, 204, "and it counts");
+        assert_eq!(client.list(kind, token).await.status, 204, "the token is valid");
     }
 }
 
@@ -118,7 +118,7 @@ async fn two_hundred_logins_of_one_user_at_once_all_succeed() {
     let logins = futures_util::future::join_all((0..200).map(|_| app.client().log_in("ann", PASSWORD))).await;
     let tokens: BTreeSet<&str> = logins.iter().map(|answer| answer.header("Authorization")).collect();
     assert!(logins.iter().all(|answer| answer.status == 200));
-    assert_eq!(tokens.len(), 200, "each has a token of its own");
+    assert_eq!(tokens.len(), 200, "every login has its own token");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -136,7 +136,7 @@ async fn an_imported_user_logs_in_and_the_hash_is_replaced() {
     let app = TestApp::start().await;
     let passwords = couponrush::app::passwords(NonZeroUsize::MIN).expect("hashes can be computed");
     // The MD5 of PASSWORD.
-    let wrapped = passwords.wrap_md5("3cb4e732631f47e6eb961f34554b7cde").await.expect("a hash");
+    let wrapped = passwords.wrap_md5("3cb4e732631f47e6eb961f34554b7cde").await.expect("an MD5 can be hashed");
     insert(&app, "imported", &wrapped).await;
     assert_eq!(app.client().log_in("imported", "wrong").await.status, 401);
     assert_eq!(app.client().log_in("imported", "3cb4e732631f47e6eb961f34554b7cde").await.status, 401);
@@ -147,7 +147,7 @@ async fn an_imported_user_logs_in_and_the_hash_is_replaced() {
     assert!(replaced.starts_with("$argon2id$"), "{replaced}");
     assert_eq!(app.client().log_in("imported", PASSWORD).await.status, 200);
     assert_eq!(app.client().log_in("imported", "3cb4e732631f47e6eb961f34554b7cde").await.status, 401);
-    assert_eq!(hash_of(&app, "imported").await, replaced, "replaced once");
+    assert_eq!(hash_of(&app, "imported").await, replaced, "the hash is replaced only once");
 }
 
 #[tokio::test(flavor = "multi_thread")]

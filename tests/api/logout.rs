@@ -1,4 +1,4 @@
-//! Logout: a token that stops counting, everywhere and for good.
+//! Logout: the token is refused on every instance, for ever.
 
 use std::time::{Duration, Instant};
 
@@ -6,14 +6,14 @@ use serde_json::json;
 
 use crate::helpers::{Answer, Client, PASSWORD, TestApp, eventually};
 
-/// How soon every instance must know.
+/// How soon every instance must refuse the token.
 const EVERYWHERE: Duration = Duration::from_secs(1);
 
 async fn log_out(client: &Client, token: &str) -> Answer {
     client.send("POST", "/api/auth/logout", token, None).await
 }
 
-/// Whether `token` is refused as one that does not count.
+/// Whether `token` is refused with `not-logged-in`.
 async fn is_refused(client: &Client, token: &str) -> bool {
     let answer = client.list("ann", token).await;
     assert!([401, 204].contains(&answer.status), "{answer:?}");
@@ -31,7 +31,11 @@ async fn a_logout_is_answered_alike_with_any_token_and_without() {
     }
     let with_a_body = app.client().send("POST", "/api/auth/logout", "", Some("not json")).await;
     assert_eq!((with_a_body.status, with_a_body.json()), (200, json!({"errMsg": "log out."})));
-    assert_eq!(app.stores.number("SELECT COUNT(*) FROM revoked_tokens").await, 1, "the one that counted, once");
+    assert_eq!(
+        app.stores.number("SELECT COUNT(*) FROM revoked_tokens").await,
+        1,
+        "only the valid token is revoked, once"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -45,7 +49,7 @@ async fn the_token_stops_at_once_and_the_users_others_go_on() {
     log_out(client, &format!("Bearer {first}")).await;
     assert!(is_refused(client, &first).await);
     assert!(is_refused(client, &format!("Bearer {first}")).await);
-    assert_eq!(client.claim("shop", "none", &first).await.status, 401, "for claims as well");
+    assert_eq!(client.claim("shop", "none", &first).await.status, 401, "claims refuse the token too");
     assert!(!is_refused(client, &second).await);
     assert_eq!(client.list("bob", &bob).await.status, 204);
     let third = client.log_in("ann", PASSWORD).await.header("Authorization").to_owned();
@@ -58,11 +62,11 @@ async fn the_token_stops_on_every_instance_within_a_second() {
     app.start_another().await;
     let token = app.client().user("ann", "customer").await;
     let other = &app.instances[1].client;
-    assert!(!is_refused(other, &token).await, "it counts there before");
+    assert!(!is_refused(other, &token).await, "the token is valid before the logout");
     log_out(app.client(), &token).await;
     let answered = Instant::now();
     eventually("the token stops on the other instance", || is_refused(other, &token)).await;
-    assert!(answered.elapsed() <= EVERYWHERE, "it took {:?}", answered.elapsed());
+    assert!(answered.elapsed() <= EVERYWHERE, "the revocation took {:?}", answered.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-//! Recovery while the service runs: Redis flushed, killed, or without its scripts, under load.
+//! Recovery under load: Redis is flushed, killed, or without scripts while the service runs.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use crate::helpers::{
 const PATIENCE: Duration = Duration::from_secs(30);
 const UNITS: u32 = 3_000;
 
-/// A service with a Redis of its own that sells `shop/rush`, and a crowd larger than its units.
+/// A service with a separate Redis server, a coupon `shop/rush`, and a crowd of 500 more customers than units.
 async fn selling(redis: &RedisServer) -> (TestApp, Vec<Customer>) {
     let app = TestApp::start_on(Stores::create(Some(redis.url())).await, without_rates).await;
     let saler = app.client().user("shop", "saler").await;
@@ -23,7 +23,7 @@ async fn selling(redis: &RedisServer) -> (TestApp, Vec<Customer>) {
     (app, crowd)
 }
 
-/// The crowd claims, and asks again where it is answered 503.
+/// Starts a crowd of customers. They claim, and repeat attempts answered with 503.
 fn start_rush(clients: &[Client], crowd: &[Customer]) -> JoinHandle<Vec<Got>> {
     let (clients, crowd) = (clients.to_vec(), crowd.to_vec());
     tokio::spawn(async move { rush(&clients, &crowd, ("shop", "rush"), 16, PATIENCE).await })
@@ -34,7 +34,7 @@ async fn until_rows(app: &TestApp, count: i64) {
         .await;
 }
 
-/// Every unit was sold once, to who says so; nobody else was told anything but sold-out.
+/// Asserts that every unit was sold once, to the customer with its token, and that the rest got `sold-out`.
 async fn assert_exact(app: &TestApp, crowd: &[Customer], got: &[Got]) {
     let with_unit = got.iter().filter(|got| got.has_unit()).count();
     let sold_out = got.iter().filter(|got| got.result() == "sold-out").count();
@@ -78,7 +78,7 @@ async fn a_flush_under_load_loses_and_oversells_nothing() {
         until_rows(&app, rows).await;
         app.stores.redis::<()>(&redis::cmd("FLUSHALL")).await;
     }
-    // Nobody is told that there is no such coupon, or none left, while there is one.
+    // While units are left, no customer may get `no-such-coupon` or `sold-out`.
     let got = running.await.expect("the crowd does not panic");
     assert_exact(&app, &crowd, &got).await;
 }
@@ -89,7 +89,7 @@ async fn while_redis_is_being_loaded_everything_is_unavailable() {
     let (app, crowd) = selling(&redis).await;
     assert_eq!(app.client().claim("shop", "rush", &crowd[0].token).await.status, 201);
     app.settle().await;
-    // Recovery needs MySQL: without its row it waits.
+    // Recovery waits for the shard's row in MySQL.
     let lock = app.stores.lock_table("shards").await;
     app.stores.redis::<()>(&redis::cmd("FLUSHALL")).await;
     for _ in 0..20 {
@@ -140,7 +140,7 @@ async fn a_redis_that_comes_back_empty_or_older_under_load_loses_and_oversells_n
     redis.kill();
     redis.empty();
     redis.restart().await;
-    // Of a loading before the last, and then of the same one.
+    // The first file is of an earlier loading, the second file of the present loading.
     until_rows(&app, 1_200).await;
     redis.kill();
     redis.bring_back(&older);
@@ -204,8 +204,8 @@ async fn claims_in_the_channel_are_waited_for() {
     assert_kept(&app, 100).await;
 }
 
-/// Empties Redis while the ledger waits for MySQL: from then on its claims are in the program's memory alone. Their
-/// transaction is broken off again and again, so that it is not what holds up a rebuild.
+/// Flushes Redis while the ledger waits for MySQL. From then on the waiting claims exist only in the program's memory.
+/// The ledger's transaction is killed again and again, because a rebuild must not depend on a lock held by it.
 async fn flush_and_break_off(app: &TestApp) {
     let inserting = "FROM information_schema.processlist WHERE db = DATABASE() AND info LIKE 'INSERT INTO c%'";
     let count = format!("SELECT COUNT(*) {inserting}");
@@ -252,8 +252,7 @@ async fn claims_of_a_loading_before_the_last_hold_up_no_recovery() {
     let lock = app.stores.lock_table("claims").await;
     let clients = [app.client().clone()];
     let first = rush(&clients, &crowd[..50], ("shop", "rush"), 8, PATIENCE).await;
-    // As for an instance that slept while another began a rebuild and died: its claims are late, and nobody can end their
-    // waiting but a recovery.
+    // As after an instance began a rebuild and died: the claims here are late, and only a recovery can settle them.
     app.stores.execute("UPDATE shards SET epoch = epoch + 1, next_epoch = epoch + 2, state = 'recovering'").await;
     drop(lock);
     let got = rush(&clients, &crowd[..60], ("shop", "rush"), 8, PATIENCE).await;
@@ -271,7 +270,7 @@ async fn claims_of_a_loading_before_the_last_hold_up_no_recovery() {
 async fn an_outcome_that_was_unknown_is_final_before_long() {
     let redis = RedisServer::start().await;
     let (app, crowd) = selling(&redis).await;
-    // Every worker knows the coupon's name from here on.
+    // Every worker has the coupon's name in memory from now on.
     let got = rush(&[app.client().clone()], &crowd[40..60], ("shop", "rush"), 8, PATIENCE).await;
     assert!(got.iter().all(|got| got.result() == "claimed"), "{got:?}");
     redis.freeze();
@@ -279,7 +278,7 @@ async fn an_outcome_that_was_unknown_is_final_before_long() {
     let mut results: Vec<String> = got.iter().map(Got::result).collect();
     results.dedup();
     assert_eq!(results, ["unknown-outcome"]);
-    // What was sent waits in the socket; Redis comes to it when its time is over.
+    // The commands wait in the socket. Redis reads them after their deadline.
     tokio::time::sleep(Duration::from_millis(500)).await;
     redis.thaw();
     let connection = app.stores.connection().await;
@@ -307,7 +306,8 @@ async fn a_lost_coupon_and_a_contradicting_claim_start_a_recovery() {
     assert_eq!(got.iter().filter(|got| got.result() == "already-claimed").count(), 20);
     app.settle().await;
 
-    // A hold that is gone: its user is granted a second unit, which MySQL refuses; that unit is sold again.
+    // A user's hold is lost, and the user is granted a second unit. MySQL refuses the claim, and the unit is sold
+    // again.
     app.stores.redis::<u32>(redis::cmd("DEL").arg(keys.holder(crowd[5].user.id))).await;
     let second = app.client().claim("shop", "rush", &crowd[5].token).await;
     assert_eq!((second.result(), proof(&second).seq), ("claimed", 31));

@@ -1,8 +1,8 @@
-//! The service as its users meet it: over HTTP, with real Redis, MySQL and etcd.
+//! Tests of the service over HTTP, with real Redis, MySQL and etcd servers.
 //!
-//! Each test has a database and a key prefix of its own on the servers that `COUPONRUSH_MYSQL_URL` and
-//! `COUPONRUSH_REDIS_URL` name; `make test` starts private ones. Dropping the [`helpers::TestApp`] stops the service and
-//! asserts the invariants over what it left, so every test checks them.
+//! Every test has a database and a key prefix of its own, on the servers named by `COUPONRUSH_MYSQL_URL` and
+//! `COUPONRUSH_REDIS_URL`. `make test` starts private servers. Dropping the [`helpers::TestApp`] stops the service and
+//! asserts the invariants over the stored data, so every test checks them.
 
 mod audit;
 mod beats;

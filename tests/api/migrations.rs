@@ -1,4 +1,4 @@
-//! The tables: made, taken back, made again, and as `src/db/schema.rs` says.
+//! Migrations: applied, reverted and applied again. `src/db/schema.rs` must match the tables.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use couponrush::db::migrate::{migrate, revert_all};
 use crate::helpers::Stores;
 
 const SCHEMA: &str = include_str!("../../src/db/schema.rs");
-/// All that a migration decides: columns, then keys.
+/// The result of the migrations: columns and keys.
 const COLUMNS: &str = "SELECT CONCAT_WS('|', table_name, column_name, column_type, is_nullable, column_key, extra, \
     IFNULL(column_default, '-'), IFNULL(collation_name, '-'), column_comment) AS value \
     FROM information_schema.columns WHERE table_schema = DATABASE() ORDER BY table_name, ordinal_position";
@@ -15,10 +15,10 @@ const KEYS: &str = "SELECT CONCAT_WS('|', table_name, index_name, seq_in_index, 
     FROM information_schema.statistics WHERE table_schema = DATABASE() ORDER BY table_name, index_name, seq_in_index";
 const TABLES: &str = "SELECT table_name AS value FROM information_schema.tables WHERE table_schema = DATABASE()";
 
-/// A column of `schema.rs`: its type in MySQL, and whether it may be null.
+/// The columns of `schema.rs`, with the MySQL type and whether NULL is allowed.
 type Declared = BTreeMap<(String, String), (String, bool)>;
 
-/// `Nullable<Unsigned<Bigint>>` as `information_schema` spells it.
+/// Translates `Nullable<Unsigned<Bigint>>` into the spelling of `information_schema`.
 fn in_mysql(declared: &str) -> (String, bool) {
     let (inner, nullable) = match declared.strip_prefix("Nullable<").and_then(|rest| rest.strip_suffix('>')) {
         Some(inner) => (inner, true),
@@ -39,12 +39,12 @@ fn in_mysql(declared: &str) -> (String, bool) {
         "Text" => "text",
         "Bool" => "bool",
         "Double" => "double",
-        other => panic!("schema.rs has a type that this test does not know: {other}"),
+        other => panic!("unknown type in schema.rs: {other}"),
     };
     (format!("{name}{unsigned}"), nullable)
 }
 
-/// What `schema.rs` declares, and each table's primary key as written there.
+/// The columns declared in `schema.rs`, and the primary keys as written there.
 fn declared() -> (Declared, BTreeMap<String, String>) {
     let (mut columns, mut keys) = (Declared::new(), BTreeMap::new());
     for table in SCHEMA.split("diesel::table! {").skip(1) {
@@ -63,17 +63,17 @@ fn declared() -> (Declared, BTreeMap<String, String>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_migration_can_be_taken_back_and_made_again() {
     let stores = Stores::create(None).await;
-    let made = migrate(&stores.db).await.expect("an empty database takes all");
+    let made = migrate(&stores.db).await.expect("an empty database can be migrated");
     assert!(made.len() >= 7, "{made:?}");
     let (columns, keys) = (stores.texts(COLUMNS).await, stores.texts(KEYS).await);
-    assert_eq!(migrate(&stores.db).await.expect("nothing is missing"), [] as [String; 0]);
+    assert_eq!(migrate(&stores.db).await.expect("a migrated database can be migrated again"), [] as [String; 0]);
     assert_eq!(stores.number("SELECT COUNT(*) FROM shards WHERE shard = 's0'").await, 1);
 
-    revert_all(stores.db.connect_alone().await.expect("MySQL answers")).expect("all can be taken back");
+    revert_all(stores.db.connect_alone().await.expect("MySQL answers")).expect("all migrations can be reverted");
     assert_eq!(stores.texts(TABLES).await, ["__diesel_schema_migrations"]);
     assert_eq!(stores.number("SELECT COUNT(*) FROM __diesel_schema_migrations").await, 0);
 
-    assert_eq!(migrate(&stores.db).await.expect("an emptied database takes all"), made);
+    assert_eq!(migrate(&stores.db).await.expect("an emptied database can be migrated"), made);
     assert_eq!((stores.texts(COLUMNS).await, stores.texts(KEYS).await), (columns, keys));
     stores.remove().await;
 }
@@ -84,14 +84,14 @@ async fn several_instances_that_migrate_at_once_make_each_table_once() {
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..3 {
         let db = stores.db.clone();
-        tasks.spawn(async move { migrate(&db).await.expect("one waits for the other") });
+        tasks.spawn(async move { migrate(&db).await.expect("concurrent migrations wait for each other") });
     }
     let mut made: Vec<String> = tasks.join_all().await.into_iter().flatten().collect();
     let count = made.len();
     made.sort();
     made.dedup();
-    assert_eq!(made.len(), count, "each migration is run by one of them");
-    let rows = i64::try_from(count).expect("few");
+    assert_eq!(made.len(), count, "every migration is run by a single instance");
+    let rows = i64::try_from(count).expect("few migrations");
     assert_eq!(stores.number("SELECT COUNT(*) FROM __diesel_schema_migrations").await, rows);
     stores.remove().await;
 }
@@ -99,8 +99,9 @@ async fn several_instances_that_migrate_at_once_make_each_table_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_schema_in_the_source_is_the_schema_of_the_tables() {
     let stores = Stores::create(None).await;
-    migrate(&stores.db).await.expect("an empty database takes all");
-    // MariaDB writes a display width that later MySQLs do not; only that of a boolean means something.
+    migrate(&stores.db).await.expect("an empty database can be migrated");
+    // MariaDB reports display widths of integers, later MySQL versions do not. Only `tinyint(1)` matters: it is a
+    // boolean.
     let real = "SELECT CONCAT_WS('|', table_name, column_name, IF(column_type = 'tinyint(1)', 'bool', \
         CONCAT(data_type, IF(column_type LIKE '%unsigned%', ' unsigned', ''))), is_nullable) AS value \
         FROM information_schema.columns WHERE table_schema = DATABASE()";
@@ -110,7 +111,7 @@ async fn the_schema_in_the_source_is_the_schema_of_the_tables() {
         columns.insert((table.to_owned(), column.to_owned()), (kind.to_owned(), nullable == "YES"));
     }
     let (declared, keys) = declared();
-    assert!(declared.len() > 30, "the source was understood: {declared:?}");
+    assert!(declared.len() > 30, "schema.rs was parsed: {declared:?}");
     for (column, kind) in &declared {
         assert_eq!(columns.get(column), Some(kind), "{column:?}");
     }

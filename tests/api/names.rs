@@ -1,4 +1,4 @@
-//! Names that are syntax somewhere: registered, offered, claimed, listed and exported as they stand.
+//! Names with the syntax of other languages. They are registered, offered, claimed, listed and exported unchanged.
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
@@ -37,7 +37,7 @@ async fn a_name_made_of_another_languages_syntax_is_a_name_from_end_to_end() {
     let app = TestApp::start().await;
     let client = app.client();
     for name in NAMES {
-        // One user of that name cannot be both; a digit in front keeps the syntax and makes another name.
+        // A saler and a customer need different names. A digit in front keeps the syntax.
         let (saler, customer) = (name.to_owned(), format!("1{name}"));
         let saler_token = client.user(&saler, "saler").await;
         let customer_token = client.user(&customer, "customer").await;
@@ -65,7 +65,7 @@ async fn a_name_made_of_another_languages_syntax_is_a_name_from_end_to_end() {
         assert_eq!(holders["data"][0]["username"], customer.as_str());
         let csv = client.get(&format!("{base}/{}/claims.csv", encoded(name)), &saler_token).await;
         let mut reader = csv::Reader::from_reader(csv.text.as_bytes());
-        let record = reader.records().next().expect("one row").expect("good CSV");
+        let record = reader.records().next().expect("one row").expect("the export is valid CSV");
         assert_eq!(&record[0], customer);
     }
     let mut stored = app.stores.texts("SELECT name AS value FROM coupons ORDER BY id").await;

@@ -1,4 +1,4 @@
-//! The OpenAPI document, and the page that shows it.
+//! The OpenAPI document and its page.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -9,10 +9,11 @@ use serde_json::{Value, json};
 
 use crate::helpers::{TestApp, without_rates};
 
-/// What schemathesis looks at in every answer.
+/// The checks of schemathesis for every answer.
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,\
                       response_schema_conformance,allow_header_conformance";
-/// Requests for each operation besides those for its examples and edges; fixed, so that a failure can be had again.
+/// Random requests for every operation, besides its examples and edge cases. The number and the seed are fixed, so that
+/// a failure can be repeated.
 const EXAMPLES: &str = "10";
 /// In `make test-long`: more than 10,000 requests.
 const EXAMPLES_LONG: &str = "150";
@@ -26,7 +27,7 @@ fn described(item: &Value) -> BTreeSet<String> {
     METHODS.into_iter().filter(|method| item.contains_key(&method.to_lowercase())).map(str::to_owned).collect()
 }
 
-/// A path of the document, with something for each name in it.
+/// A path of the document with its placeholders filled.
 fn filled(template: &str) -> String {
     ["{user}", "{name}", "{value}"]
         .into_iter()
@@ -66,7 +67,7 @@ fn routes_are_made_from_the_table_that_the_document_is_made_from() {
             }
             let name = path.file_name().expect("it has a name").to_string_lossy().into_owned();
             let text = std::fs::read_to_string(&path).expect("source is UTF-8");
-            // Web pages are no interface for programs.
+            // Web pages are not part of the documented interface.
             if name != "route.rs" && !path.to_string_lossy().contains("pages") {
                 assert!(!text.contains("web::resource(") && !text.contains("web::scope("), "{}", path.display());
             }
@@ -98,7 +99,7 @@ async fn every_operation_has_a_name_of_its_own_a_success_and_words_for_people() 
             for status in ["429", "503"].into_iter().filter(|status| answers.contains_key(*status)) {
                 assert!(answers[status]["headers"]["Retry-After"].is_object(), "{place} {status}");
             }
-            // Whoever needs a token is told so by 401, and nobody else is.
+            // An operation documents a 401 if it needs a token, or if it is the login.
             let needs_token = operation["security"].as_array().is_some_and(|ways| !ways.contains(&json!({})));
             let logs_in = template == "/api/auth";
             assert_eq!(answers.contains_key("401"), needs_token || logs_in, "{place}");
@@ -155,17 +156,18 @@ async fn the_document_and_its_page_can_be_switched_off() {
     }
 }
 
-/// What ends a token, or switches the service off, would be all that is tried from then on: it comes last.
+/// Operations that end the token or switch off parts of the service. They run last, because requests after them would
+/// only be refused.
 const ENDS: [&str; 3] = ["changeLimits", "changeSwitches", "logOut"];
 
-/// Tries the operations that `chosen` names with schemathesis, as whoever has this token; fails with what it found.
+/// Runs schemathesis on the operations selected by `chosen`, with this token. Panics with its report on a failure.
 async fn try_out(url: &str, token: &str, chosen: &[[&str; 2]]) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let program = root.join("target/schemathesis/bin/schemathesis");
     assert!(program.exists(), "schemathesis is missing: run scripts/install-schemathesis");
     let examples = std::env::var_os("COUPONRUSH_TEST_LONG").map_or(EXAMPLES, |_| EXAMPLES_LONG);
     let mut command = Command::new(&program);
-    // What it remembers from one run to the next does not belong to the source.
+    // The working folder keeps schemathesis' own files out of the source.
     command.current_dir(root.join("target/schemathesis"));
     command.arg("--config-file").arg(root.join("tests/schemathesis/schemathesis.toml"));
     command.args(["run", &format!("{url}/openapi.json"), "--no-color", "--checks", CHECKS, "--seed", SEED]);
@@ -176,7 +178,7 @@ async fn try_out(url: &str, token: &str, chosen: &[[&str; 2]]) {
     let output = output.expect("it does not panic").expect("it can be run");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     eprintln!("{}", said.lines().filter(|line| line.contains(" generated, ")).collect::<String>().trim());
-    // Of what it could not look into it only warns.
+    // An unresolved reference is only a warning of schemathesis, but a failure here.
     assert!(output.status.success() && !said.contains("unresolvable reference"), "{said}");
 }
 
@@ -187,14 +189,14 @@ async fn the_service_answers_as_the_document_says_whatever_it_is_sent() {
         (args.admission.failed_logins_per_minute, args.admission.ip_failed_logins_per_minute) = (0, 0);
     })
     .await;
-    // Whom and what the document's examples name.
+    // The users and the coupon named in the document's examples.
     let (shop, admin) = (app.user("shop", Kind::Saler).await, app.user("root", Kind::Admin).await);
     let customer = app.user("bob", Kind::Customer).await;
     assert_eq!(app.client().register("ann", "customer").await.status, 201);
     app.client().create_coupon("shop", &shop, "ten-off", 1_000).await;
     let url = format!("http://{}", app.instances[0].address);
     let others = ENDS.map(|id| ["--exclude-operation-id", id]);
-    // First the customer, as long as the coupon is as it was made.
+    // The customer goes first, while the coupon is unchanged.
     try_out(&url, &customer, &others).await;
     assert!(app.stores.number("SELECT COUNT(*) FROM claims").await > 0, "it never got as far as a claim");
     try_out(&url, &shop, &others).await;

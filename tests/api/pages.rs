@@ -1,4 +1,4 @@
-//! The web pages as HTTP sees them: addresses, forms, headers, and that nothing keeps them from being sent.
+//! The web pages over HTTP: addresses, encodings and headers. Pages are served even when claims get no answer.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -8,10 +8,10 @@ use serde_json::json;
 
 use crate::helpers::{Answer, Client, RedisServer, Stores, TestApp, without_rates};
 
-/// Bytes of everything that the first view asks for, with its header lines, as compressed. Other views, and what charts
-/// need, come later.
+/// The largest compressed size of the first view in bytes, with the headers of all its assets. Other views and charts
+/// load later.
 const FIRST_VIEW_BYTES_MAX: usize = 60_000;
-/// How long a page may take while the sale is saturated.
+/// The longest time for a page while claims get no answer.
 const PAGE_WAIT: Duration = Duration::from_secs(1);
 
 /// The addresses of a page's assets.
@@ -148,12 +148,12 @@ async fn the_switch_turns_pages_to_a_plain_one_that_says_so() {
     let off = client.get("/", "").await;
     assert_eq!((off.status, off.header("Retry-After"), off.header("Cache-Control")), (503, "60", "no-store"));
     assert!(off.text.contains("switched off") && off.text.contains("页面暂时关闭"), "{}", off.text);
-    assert_eq!(assets(&off.text).len(), 0, "it loads nothing");
+    assert_eq!(assets(&off.text).len(), 0, "the page loads no assets");
     assert!(off.header("Content-Security-Policy").contains("default-src 'none'"));
     assert_eq!(client.get("/saler", "").await.status, 503);
-    assert_eq!(client.get("/admin", "").await.status, 200, "where it is turned back");
+    assert_eq!(client.get("/admin", "").await.status, 200, "the page with the switches stays on");
     for asset in assets(&page.text) {
-        assert_eq!(client.get(&asset, "").await.status, 200, "pages that are open go on");
+        assert_eq!(client.get(&asset, "").await.status, 200, "open pages keep their assets");
     }
     assert_eq!(client.put("/admin/switches", &admin, &json!({})).await.status, 200);
     assert_eq!(client.get("/", "").await.text, page.text);
@@ -177,10 +177,10 @@ async fn pages_come_up_while_no_claim_gets_through() {
     for _ in 0..20 {
         let asked = Instant::now();
         assert_eq!(client.get("/", "").await.status, 200);
-        assert!(asked.elapsed() < PAGE_WAIT, "it took {:?}", asked.elapsed());
+        assert!(asked.elapsed() < PAGE_WAIT, "the page took {:?}", asked.elapsed());
     }
     redis.thaw();
     for claim in claims {
-        claim.await.expect("it does not panic");
+        claim.await.expect("the customer does not panic");
     }
 }

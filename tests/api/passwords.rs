@@ -1,4 +1,4 @@
-//! Changing one's password: every row, and what becomes of earlier tokens.
+//! Password changes: every row of the wire contract, and the end of earlier tokens.
 
 use std::time::{Duration, Instant};
 
@@ -34,7 +34,7 @@ async fn a_change_is_in_force_at_once_and_ends_all_earlier_tokens() {
         let answer = client.list("ann", ended).await;
         assert_eq!(answer.error(), error(401, "Not Authorized.", "not-logged-in"));
     }
-    assert_eq!(client.list("bob", &bob).await.status, 204, "others' tokens go on");
+    assert_eq!(client.list("bob", &bob).await.status, 204, "tokens of other users stay valid");
     let refused = client.log_in("ann", PASSWORD).await;
     assert_eq!(refused.error(), error(401, "Wrong user name or password.", "wrong-password"));
     let again = client.log_in("ann", NEW).await;
@@ -52,10 +52,17 @@ async fn earlier_tokens_stop_on_every_instance_within_a_second_and_stay_so() {
     assert_eq!(other.list("ann", &token).await.status, 204);
     assert_eq!(change(&app, &token, PASSWORD, NEW).await.status, 200);
     let answered = Instant::now();
-    assert_eq!(other.log_in("ann", PASSWORD).await.status, 401, "the old password stops everywhere at once");
+    assert_eq!(
+        other.log_in("ann", PASSWORD).await.status,
+        401,
+        "the old password is refused at once on every instance"
+    );
     let new_token = other.log_in("ann", NEW).await.header("Authorization").to_owned();
-    eventually("the token stops there", || async { other.list("ann", &token).await.status == 401 }).await;
-    assert!(answered.elapsed() <= Duration::from_secs(1), "it took {:?}", answered.elapsed());
+    eventually("the token is refused on the other instance", || async {
+        other.list("ann", &token).await.status == 401
+    })
+    .await;
+    assert!(answered.elapsed() <= Duration::from_secs(1), "the revocation took {:?}", answered.elapsed());
     assert_eq!(other.list("ann", &new_token).await.status, 204);
 
     app.stop().await;
@@ -104,7 +111,7 @@ async fn what_is_wrong_is_refused_in_order_and_nothing_changes() {
     assert_eq!((missing.error(), missing.header("WWW-Authenticate")), (wrong, "Bearer"));
 
     assert_eq!(hash_of_ann(&app).await, before);
-    assert_eq!(client.list("ann", &token).await.status, 204, "the token still counts");
+    assert_eq!(client.list("ann", &token).await.status, 204, "the token is still valid");
     assert_eq!(client.log_in("ann", PASSWORD).await.status, 200);
 }
 

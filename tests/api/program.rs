@@ -1,4 +1,4 @@
-//! The program as its operator meets it: what it says of itself, why it does not start, how it stops.
+//! The program seen by an operator: version, help, errors at the start, and the stop.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
@@ -38,10 +38,10 @@ const SETTINGS: [&str; 25] = [
     "COUPONRUSH_REGISTRATIONS_PER_MINUTE",
     "COUPONRUSH_TRUSTED_PROXIES",
 ];
-/// What must never be shown.
+/// A secret text. No output may show it.
 const HIDDEN: &str = "hunter2";
 
-/// The program with these settings and no others.
+/// The program with only the given settings.
 fn couponrush(arguments: &[&str], settings: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_couponrush"));
     command.env_clear().args(arguments).envs(settings.iter().copied());
@@ -57,7 +57,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).expect("the program writes UTF-8")
 }
 
-/// Settings with which nothing can be reached, and which are good otherwise.
+/// Valid settings of unreachable servers.
 fn settings() -> Vec<(&'static str, &'static str)> {
     vec![
         ("COUPONRUSH_HTTP_ADDR", "127.0.0.1:0"),
@@ -69,7 +69,7 @@ fn settings() -> Vec<(&'static str, &'static str)> {
     ]
 }
 
-/// Asserts that `serve` ends with 1, and that the last line is a sentence with `parts` in it.
+/// Asserts that `serve` ends with exit code 1 and a last line with all `parts`.
 fn assert_does_not_start(settings: &[(&str, &str)], parts: &[&str]) {
     let output = run(&["serve"], settings);
     let (out, err) = (text(&output.stdout), text(&output.stderr));
@@ -77,7 +77,7 @@ fn assert_does_not_start(settings: &[(&str, &str)], parts: &[&str]) {
     let sentence = err.lines().last().unwrap_or_default();
     assert!(sentence.starts_with("couponrush: ") && err.ends_with('\n'), "{settings:?}: {err}");
     assert!(parts.iter().all(|part| sentence.contains(part)), "{parts:?} in {sentence}");
-    // Before it the log may say what is waited for.
+    // Earlier lines may only name the servers waited for.
     for line in err.lines().rev().skip(1) {
         assert!(line.starts_with('[') && line.contains("waiting for"), "{settings:?}: {err}");
     }
@@ -117,14 +117,14 @@ fn its_help_names_every_command() {
 fn the_help_of_serve_documents_every_setting_and_shows_no_secret() {
     let output = run(&["serve", "--help"], &settings());
     assert_eq!(output.status.code(), Some(0));
-    // Lines are as long as the terminal is wide.
+    // Line breaks depend on the terminal's width.
     let help = text(&output.stdout).split_whitespace().collect::<Vec<_>>().join(" ");
     for setting in SETTINGS {
         let documented = [']', '='].map(|end| help.matches(&format!("[env: {setting}{end}")).count());
         assert_eq!(documented[0] + documented[1], 1, "{setting} in {help}");
     }
     let documented = help.matches("[env: COUPONRUSH_").count();
-    assert_eq!(documented, SETTINGS.len(), "a setting that this test does not know: {help}");
+    assert_eq!(documented, SETTINGS.len(), "a setting is missing in SETTINGS: {help}");
     for part in
         ["60 to 31536000", "[default: 86400]", "1000 to 10000000", "[default: 1000000]", "1 to 256", "[default: 30]"]
     {
@@ -207,7 +207,7 @@ fn a_setting_that_is_not_text_is_named() {
 fn an_unreachable_mysql_is_waited_for_and_named() {
     let began = Instant::now();
     assert_does_not_start(&settings(), &["MySQL", "COUPONRUSH_MYSQL_URL", "Connection refused"]);
-    assert!(began.elapsed() >= Duration::from_secs(1), "it waited {:?}", began.elapsed());
+    assert!(began.elapsed() >= Duration::from_secs(1), "the program waited only {:?}", began.elapsed());
     let nobody = "mysql://someone:hunter2@couponrush.invalid/couponrush";
     assert_does_not_start(&with("COUPONRUSH_MYSQL_URL", nobody), &["MySQL", "COUPONRUSH_MYSQL_URL"]);
 }
@@ -215,7 +215,7 @@ fn an_unreachable_mysql_is_waited_for_and_named() {
 #[test]
 fn a_port_that_is_taken_is_named_with_its_setting() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let address = taken.local_addr().expect("it is bound").to_string();
+    let address = taken.local_addr().expect("the listener is bound").to_string();
     for name in ["COUPONRUSH_HTTP_ADDR", "COUPONRUSH_OPS_ADDR"] {
         let mut settings = settings();
         settings.retain(|(other, _)| *other != name);
@@ -232,7 +232,7 @@ async fn an_unreachable_redis_is_named() {
     settings.push(("COUPONRUSH_MYSQL_URL", &stores.mysql_url));
     assert_does_not_start(&settings, &["Redis", "COUPONRUSH_REDIS_URL", "Connection refused"]);
     let tables = "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE()";
-    assert_eq!(stores.number(tables).await, 0, "nothing was migrated");
+    assert_eq!(stores.number(tables).await, 0, "the database was not migrated");
     stores.remove().await;
 }
 
@@ -264,23 +264,23 @@ async fn a_signal_while_it_waits_at_the_start_ends_it_with_0() {
     assert_eq!(program.stop("TERM").await.code(), Some(0));
 }
 
-/// The program as a child process; dropping it kills it.
+/// The program as a child process. Dropping the value kills it.
 struct Running(Mutex<Child>);
 
 impl Running {
-    /// It runs with these settings; what it logs can be read.
+    /// Starts `serve` with the settings. Returns the program and its log.
     fn serve(settings: &[(&str, &str)]) -> (Self, BufReader<ChildStderr>) {
         let mut child = couponrush(&["serve"], settings).spawn().expect("the program was built");
-        let log = BufReader::new(child.stderr.take().expect("it is piped"));
+        let log = BufReader::new(child.stderr.take().expect("stderr is piped"));
         (Self(Mutex::new(child)), log)
     }
 
-    /// How it ends after a signal.
+    /// Sends a signal and returns the exit status.
     async fn stop(&self, name: &str) -> ExitStatus {
-        signal(&self.0.lock().expect("nobody panicked"), name);
-        let ended = || self.0.lock().expect("nobody panicked").try_wait().expect("it is our child");
+        signal(&self.0.lock().expect("no thread panicked"), name);
+        let ended = || self.0.lock().expect("no thread panicked").try_wait().expect("the child can be waited for");
         eventually("the program ends", || async { ended().is_some() }).await;
-        ended().expect("it was seen a line above")
+        ended().expect("the program has ended")
     }
 }
 
@@ -293,7 +293,7 @@ impl Drop for Running {
     }
 }
 
-/// The program, serving on these stores and any ports.
+/// Starts `serve` on the stores and on free ports.
 fn serve(stores: &Stores) -> (Running, BufReader<ChildStderr>) {
     let settings = [
         ("COUPONRUSH_HTTP_ADDR", "127.0.0.1:0"),
@@ -307,7 +307,7 @@ fn serve(stores: &Stores) -> (Running, BufReader<ChildStderr>) {
     Running::serve(&settings)
 }
 
-/// Where it says that it serves users.
+/// The address for users, from the log.
 fn address_in(log: &mut impl BufRead) -> std::net::SocketAddr {
     let mut read = String::new();
     while log.read_line(&mut read).expect("the log is UTF-8") > 0 {
@@ -315,5 +315,5 @@ fn address_in(log: &mut impl BufRead) -> std::net::SocketAddr {
             return address.parse().expect("an address");
         }
     }
-    panic!("it ended: {read}");
+    panic!("the program ended: {read}");
 }

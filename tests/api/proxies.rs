@@ -1,11 +1,11 @@
-//! Addresses behind proxies: `X-Forwarded-For` is believed from those that are trusted, and from nobody else.
+//! Addresses behind proxies. `X-Forwarded-For` counts only from trusted proxies.
 
 use couponrush::domain::Kind;
 use serde_json::json;
 
 use crate::helpers::{Answer, PASSWORD, TestApp};
 
-/// A claim that says to come from elsewhere.
+/// A claim with an `X-Forwarded-For` header.
 async fn claim(app: &TestApp, token: &str, forwarded_for: &str) -> Answer {
     let request = app.client().request("PATCH", "/api/users/nobody/coupons/none");
     Answer::of(request.header("Authorization", token).header("X-Forwarded-For", forwarded_for)).await
@@ -22,13 +22,17 @@ async fn what_a_stranger_writes_into_the_header_changes_nothing() {
     let app = TestApp::start_with(|args| args.admission.ip_per_minute = 4).await;
     let ann = app.user("ann", Kind::Customer).await;
     block(&app, "198.51.100.1").await;
-    assert_eq!(claim(&app, &ann, "198.51.100.1").await.status, 204, "he cannot get somebody else blocked");
+    assert_eq!(claim(&app, &ann, "198.51.100.1").await.status, 204, "the header of a stranger is ignored for blocks");
     for n in 0..3 {
         assert_eq!(claim(&app, &ann, &format!("203.0.113.{n}")).await.status, 204);
     }
-    assert_eq!(claim(&app, &ann, "203.0.113.99").await.status, 429, "nor be counted as many");
+    assert_eq!(claim(&app, &ann, "203.0.113.99").await.status, 429, "the header of a stranger is ignored for rates");
     block(&app, "127.0.0.1").await;
-    assert_eq!(claim(&app, &ann, "203.0.113.100").await.status, 403, "nor hide");
+    assert_eq!(
+        claim(&app, &ann, "203.0.113.100").await.status,
+        403,
+        "the header of a stranger does not hide the address"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -54,7 +58,7 @@ async fn behind_a_trusted_proxy_the_rightmost_stranger_is_the_client() {
     block(&app, "2001:dead:0:7::1").await;
     for (header, status) in [("2001:dead:0:7:ffff::2", 403), ("[2001:dead:0:7::3]:80", 403), ("2001:dead:0:8::1", 204)]
     {
-        assert_eq!(claim(&app, &ann, header).await.status, status, "an IPv6 address stands for its /64: {header}");
+        assert_eq!(claim(&app, &ann, header).await.status, status, "an IPv6 block covers the /64: {header}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Recovery at the start: Redis empty, restarted with its data, or older than MySQL.
+//! Recovery at the start: Redis is empty, still has all data, or is older than MySQL.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,7 +11,8 @@ use crate::helpers::{Client, Customer, Got, RedisServer, Stores, TestApp, custom
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A service with a Redis of its own, and two coupons: `shop/rush` of 100 units and `shop/later`, which is scheduled.
+/// A service with a separate Redis server and two coupons: `shop/rush` with 100 units, and the scheduled coupon
+/// `shop/later`.
 async fn selling(redis: &RedisServer) -> TestApp {
     let app = TestApp::start_on(Stores::create(Some(redis.url())).await, |_| {}).await;
     let saler = app.client().user("shop", "saler").await;
@@ -19,7 +20,7 @@ async fn selling(redis: &RedisServer) -> TestApp {
     let later = json!({"name": "later", "amount": 7, "description": "x", "stock": 3, "scheduled": true});
     let answer = app.client().post("/api/users/shop/coupons", &saler, &later).await;
     assert_eq!(answer.status, 201, "{answer:?}");
-    // Revisions of their own.
+    // A change gives the coupons different revisions.
     let answer = app.client().put("/api/users/shop/coupons/rush", &saler, &json!({"description": "changed"})).await;
     assert_eq!(answer.status, 200, "{answer:?}");
     app
@@ -29,17 +30,20 @@ async fn claim_all(client: &Client, crowd: &[Customer]) -> Vec<Got> {
     rush(std::slice::from_ref(client), crowd, ("shop", "rush"), 8, PATIENCE).await
 }
 
-/// Asking again gives everybody the claim that he was given first.
+/// Asserts that a repeated claim returns the first claim, for every customer.
 async fn assert_same(client: &Client, crowd: &[Customer], first: &[Got]) {
     for (first, again) in first.iter().zip(claim_all(client, crowd).await) {
-        let (first, again) = (first.answer.as_ref().expect("answered"), again.answer.expect("answered"));
+        let (first, again) = (
+            first.answer.as_ref().expect("the customer was answered"),
+            again.answer.expect("the customer was answered"),
+        );
         assert_eq!((again.status, again.result()), (204, "already-claimed"), "{again:?}");
         assert_eq!(again.header("Claim-Token"), first.header("Claim-Token"));
     }
 }
 
-/// Everything that Redis has of the shard, but for what changes by itself: `live`, the sweeper's lock, and the counter of the
-/// entries that are gone.
+/// The shard's data in Redis without parts that change by themselves: `live`, the sweeper's lock, and the counters in
+/// entry ids.
 async fn contents(stores: &Stores, crowd: &[Customer]) -> BTreeMap<String, BTreeMap<String, String>> {
     let keys = stores.keys();
     let mut contents = BTreeMap::new();
@@ -48,18 +52,18 @@ async fn contents(stores: &Stores, crowd: &[Customer]) -> BTreeMap<String, BTree
     for key in hashes.into_iter().chain(holders).map(|key| key.to_string()) {
         let mut fields: BTreeMap<String, String> = stores.redis(redis::cmd("HGETALL").arg(&key)).await;
         for value in fields.values_mut().filter(|_| key.contains(":holder:")) {
-            let (entry, activity) = value.rsplit_once(':').expect("it is a hold");
-            *value = format!("{} {activity}", entry.split('-').next().expect("split gives one at least"));
+            let (entry, activity) = value.rsplit_once(':').expect("a hold has a colon");
+            *value = format!("{} {activity}", entry.split('-').next().expect("a split has a first part"));
         }
         contents.insert(key, fields);
     }
     contents
 }
 
-/// What the service says about its last rebuild: rebuilds, coupons, claims.
+/// The service's report about rebuilds: their number, loaded coupons, loaded claims.
 async fn rebuilds(app: &TestApp) -> (u64, u64, u64) {
     let gate = &app.instances[0].ops.get("/readyz", "").await.json()["gate"];
-    let number = |name: &str| gate[name].as_u64().expect("it is shown");
+    let number = |name: &str| gate[name].as_u64().expect("the report has the field");
     (number("rebuilds"), number("loaded_coupons"), number("loaded_claims"))
 }
 
@@ -85,9 +89,10 @@ async fn an_empty_redis_is_loaded_from_mysql_before_anybody_is_served() {
     let answer = app.client().claim("shop", "later", &crowd[0].token).await;
     assert_eq!(answer.result(), "not-on-sale");
 
-    // The seqs go on where they were.
+    // New seqs continue after the loaded claims.
     let rest = claim_all(app.client(), &crowd[60..]).await;
-    let mut seqs: Vec<u32> = rest.iter().map(|got| proof(got.answer.as_ref().expect("answered")).seq).collect();
+    let mut seqs: Vec<u32> =
+        rest.iter().map(|got| proof(got.answer.as_ref().expect("the customer was answered")).seq).collect();
     seqs.sort_unstable();
     assert_eq!(seqs, (61..=100).collect::<Vec<u32>>());
     app.settle().await;
@@ -105,10 +110,10 @@ async fn a_redis_restarted_with_its_data_is_not_loaded_again() {
     redis.kill();
     redis.restart().await;
     app.start_another().await;
-    assert_eq!(rebuilds(&app).await, (1, 2, 0), "coupons are published anew, no claim is loaded");
+    assert_eq!(rebuilds(&app).await, (1, 2, 0), "coupons are published again and no claim is loaded");
     assert_eq!(contents(&app.stores, &crowd).await, before);
     assert_same(app.client(), &crowd, &first).await;
-    // Nor is anything where Redis went on running.
+    // No rebuild happens while Redis keeps running.
     app.stop().await;
     app.start_another().await;
     assert_eq!(rebuilds(&app).await, (0, 0, 0));
@@ -129,7 +134,7 @@ async fn a_redis_with_an_older_file_is_brought_to_what_mysql_has() {
     let older = redis.save();
     redis.restart().await;
 
-    // Of the same loading: it lacks the end.
+    // A file of the present loading. Only the end is missing.
     app.start_another().await;
     let epoch = app.stores.live().await.epoch;
     first.extend(claim_all(app.client(), &crowd[30..60]).await);
@@ -142,7 +147,7 @@ async fn a_redis_with_an_older_file_is_brought_to_what_mysql_has() {
     assert!(app.stores.live().await.epoch > epoch);
     assert_same(app.client(), &crowd[..60], &first).await;
 
-    // Of a loading before the last: nothing in it counts.
+    // A file of an earlier loading. All data in the file is dropped.
     app.stop().await;
     redis.kill();
     redis.bring_back(&older);
@@ -183,7 +188,7 @@ async fn holes_are_sold_last_and_in_the_end_there_are_none() {
     claim_all(app.client(), &crowd[..50]).await;
     app.settle().await;
     app.stop().await;
-    // As after a loss of Redis with claims that nobody was answered.
+    // As after a loss of Redis with claims that were never answered.
     app.stores.execute("DELETE FROM claims WHERE seq IN (3, 17, 18)").await;
     app.stores.execute("UPDATE coupons SET left_count = left_count + 3 WHERE name = 'rush'").await;
     redis.kill();
@@ -197,9 +202,9 @@ async fn holes_are_sold_last_and_in_the_end_there_are_none() {
     let mut seqs = Vec::new();
     for customer in &crowd[50..103] {
         let got = claim_all(app.client(), std::slice::from_ref(customer)).await;
-        seqs.push(proof(got[0].answer.as_ref().expect("answered")).seq);
+        seqs.push(proof(got[0].answer.as_ref().expect("the customer was answered")).seq);
         if seqs.len() == 20 {
-            // What is left of the holes outlives a restart with the data, too.
+            // The remaining holes survive a restart with the data.
             app.settle().await;
             app.stop().await;
             redis.kill();
@@ -221,11 +226,11 @@ async fn the_outbox_is_drained_before_the_epoch_is_raised_and_before_anything_is
     let crowd = customers(&app.stores, "crowd", 60).await;
     let mut first = claim_all(app.client(), &crowd[..10]).await;
     app.settle().await;
-    // The clock of Redis is set back: entries are dated an hour later than it from now on.
+    // As after the clock of Redis is set back: entry ids are now an hour ahead of the clock.
     let (outbox, id) = (app.stores.keys().outbox().to_string(), format!("{}-0", (now_seconds() + 3_600) * 1_000));
     app.stores.redis::<String>(redis::cmd("XADD").arg(&outbox).arg(&id).arg("c").arg("")).await;
     app.stores.redis::<u32>(redis::cmd("XDEL").arg(&outbox).arg(&id)).await;
-    // Claims that only Redis knows of.
+    // Claims known only to Redis.
     let lock = app.stores.lock_table("claims").await;
     first.extend(claim_all(app.client(), &crowd[10..30]).await);
     app.stop().await;
@@ -234,7 +239,7 @@ async fn the_outbox_is_drained_before_the_epoch_is_raised_and_before_anything_is
     redis.kill();
     redis.restart().await;
     app.stores.redis::<String>(redis::cmd("SET").arg(app.stores.keys().live()).arg("another:1")).await;
-    // What MySQL has when the epoch is raised: what is late from then on must be among it.
+    // The trigger records the number of rows when the epoch is raised. Claims that become late must be among them.
     app.stores.execute("CREATE TABLE raised (claims INT)").await;
     app.stores
         .execute(
@@ -262,7 +267,7 @@ async fn a_redis_with_a_claim_that_mysql_refuses_is_loaded_from_nothing() {
     let first = claim_all(app.client(), &crowd).await;
     app.settle().await;
     app.stop().await;
-    // As if a user's hold had been lost, and he had been granted another unit.
+    // As if Redis had lost a user's hold and had granted the user a second unit.
     let (keys, user, epoch) = (app.stores.keys(), crowd[4].user.id, app.stores.live().await.epoch);
     let mut add = redis::cmd("XADD");
     add.arg(keys.outbox()).arg("*").arg("c").arg(format!("1:{user}:21:1:0:{epoch}"));

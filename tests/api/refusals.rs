@@ -1,4 +1,4 @@
-//! Refusals from memory: who cannot get a unit is told so without Redis, and never wrongly.
+//! Refusals from memory: correct refusals that need no call of Redis.
 
 use std::time::{Duration, Instant};
 
@@ -22,16 +22,16 @@ async fn shop_on(stores: Stores, amount: u32, scheduled: bool) -> (TestApp, Stri
     (app, saler, crowd)
 }
 
-/// The `Claim-Result`; empty where a busy machine made the service answer 503.
+/// The `Claim-Result`. Empty if a busy machine made the service answer 503.
 async fn claim(instance: &Instance, customer: &Customer) -> String {
     instance.client.claim("shop", "sale", &customer.token).await.result().to_owned()
 }
 
-/// Claims for `customer` until one attempt is refused from memory; all are refused with `result`.
-async fn refused_from_memory(instance: &Instance, customer: &Customer, result: &str) {
+/// Claims for `customer` until an attempt is refused from memory. All attempts must be refused with `result`.
+async fn wait_for_refusal_from_memory(instance: &Instance, customer: &Customer, result: &str) {
     let refused = || instance.shared.claiming.refusals.figures().0;
     let before = refused();
-    eventually("it is refused from memory", || async {
+    eventually("the attempt is refused from memory", || async {
         let refusal = claim(instance, customer).await;
         assert!([result, ""].contains(&refusal.as_str()), "{refusal}");
         refused() > before
@@ -42,105 +42,111 @@ async fn refused_from_memory(instance: &Instance, customer: &Customer, result: &
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn sold_out_is_said_from_memory_to_those_who_hold_nothing_and_holders_get_their_claim() {
     let (app, saler, crowd) = shop(20, false).await;
-    let one = &app.instances[0];
+    let instance = &app.instances[0];
     let mut tokens = Vec::new();
     for holder in &crowd[..20] {
-        tokens.push(one.client.claim("shop", "sale", &holder.token).await.header("Claim-Token").to_owned());
+        tokens.push(instance.client.claim("shop", "sale", &holder.token).await.header("Claim-Token").to_owned());
     }
-    refused_from_memory(one, &crowd[20], "sold-out").await;
+    wait_for_refusal_from_memory(instance, &crowd[20], "sold-out").await;
     for (holder, token) in crowd.iter().zip(&tokens) {
-        let again = one.client.claim("shop", "sale", &holder.token).await;
+        let again = instance.client.claim("shop", "sale", &holder.token).await;
         assert_eq!((again.result(), again.header("Claim-Token")), ("already-claimed", token.as_str()));
     }
 
-    // What is raised is open within 200 ms, or a little more on a busy machine, and no unit is refused for longer.
-    let raised = one.client.put("/api/users/shop/coupons/sale", &saler, &json!({"amount": 21})).await;
+    // A raised amount can be claimed within 200 ms, or a little later on a busy machine.
+    let raised = instance.client.put("/api/users/shop/coupons/sale", &saler, &json!({"amount": 21})).await;
     assert_eq!(raised.status, 200, "{raised:?}");
     let since = Instant::now();
-    while claim(one, &crowd[30]).await != "claimed" {
+    while claim(instance, &crowd[30]).await != "claimed" {
         assert!(since.elapsed() < Duration::from_secs(1), "a raised amount stays closed");
     }
-    refused_from_memory(one, &crowd[20], "sold-out").await;
-    assert_eq!(claim(one, &crowd[30]).await, "already-claimed");
+    wait_for_refusal_from_memory(instance, &crowd[20], "sold-out").await;
+    assert_eq!(claim(instance, &crowd[30]).await, "already-claimed");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nobody_is_refused_from_memory_while_redis_is_lost_or_away() {
     let (app, _, crowd) = shop(5, false).await;
-    let one = &app.instances[0];
+    let instance = &app.instances[0];
     for holder in &crowd[..5] {
-        assert_eq!(claim(one, holder).await, "claimed");
+        assert_eq!(claim(instance, holder).await, "claimed");
     }
-    refused_from_memory(one, &crowd[5], "sold-out").await;
+    wait_for_refusal_from_memory(instance, &crowd[5], "sold-out").await;
     app.settle().await;
     app.stores
         .redis::<()>(redis::cmd("SET").arg(app.stores.keys().live()).arg("rebuild:nobody").arg("PX").arg(1_500))
         .await;
-    eventually("the gate closes", || async { claim(one, &crowd[5]).await.is_empty() }).await;
-    let refused = one.shared.claiming.refusals.figures().0;
-    assert_eq!(one.client.claim("shop", "sale", &crowd[5].token).await.status, 503);
-    assert_eq!(one.shared.claiming.refusals.figures().0, refused);
-    eventually("it is loaded again", || async { claim(one, &crowd[5]).await == "sold-out" }).await;
-    refused_from_memory(one, &crowd[5], "sold-out").await;
+    eventually("the gate closes", || async { claim(instance, &crowd[5]).await.is_empty() }).await;
+    let refused = instance.shared.claiming.refusals.figures().0;
+    assert_eq!(instance.client.claim("shop", "sale", &crowd[5].token).await.status, 503);
+    assert_eq!(instance.shared.claiming.refusals.figures().0, refused);
+    eventually("the shard is loaded again", || async { claim(instance, &crowd[5]).await == "sold-out" }).await;
+    wait_for_refusal_from_memory(instance, &crowd[5], "sold-out").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn what_cannot_be_compared_with_redis_refuses_nobody() {
     let redis = RedisServer::start().await;
     let (app, _, crowd) = shop_on(Stores::create(Some(redis.url())).await, 2, false).await;
-    let one = &app.instances[0];
+    let instance = &app.instances[0];
     for holder in &crowd[..2] {
-        assert_eq!(claim(one, holder).await, "claimed");
+        assert_eq!(claim(instance, holder).await, "claimed");
     }
     app.settle().await;
-    refused_from_memory(one, &crowd[2], "sold-out").await;
+    wait_for_refusal_from_memory(instance, &crowd[2], "sold-out").await;
     redis.freeze();
     let frozen = Instant::now();
-    // A comparison that was sent just before still counts for 200 ms.
-    while claim(one, &crowd[2]).await == "sold-out" {
-        assert!(frozen.elapsed() < Duration::from_millis(400), "nobody knows whether it is still sold out");
+    // The last comparison before the freeze counts for 200 ms.
+    while claim(instance, &crowd[2]).await == "sold-out" {
+        assert!(frozen.elapsed() < Duration::from_millis(400), "a sold-out refusal without a recent comparison");
     }
     redis.thaw();
-    eventually("it is compared again", || async { claim(one, &crowd[2]).await == "sold-out" }).await;
+    eventually("the refusals are compared with Redis again", || async {
+        claim(instance, &crowd[2]).await == "sold-out"
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn before_the_first_sale_everybody_is_refused_from_memory_and_the_start_is_not_missed() {
     let (app, _, crowd) = shop(50, true).await;
-    let one = &app.instances[0];
-    refused_from_memory(one, &crowd[0], "not-on-sale").await;
+    let instance = &app.instances[0];
+    wait_for_refusal_from_memory(instance, &crowd[0], "not-on-sale").await;
     let soon = terms(4, 60);
-    one.schedule(COUPON, &soon).await.expect("it can be scheduled");
-    refused_from_memory(one, &crowd[0], "not-started").await;
+    instance.schedule(COUPON, &soon).await.expect("the activity can be created");
+    wait_for_refusal_from_memory(instance, &crowd[0], "not-started").await;
     let start = soon.window.start() * 1_000;
     loop {
-        let (before, result) = (couponrush::now_ms(), claim(one, &crowd[0]).await);
+        let (before, result) = (couponrush::now_ms(), claim(instance, &crowd[0]).await);
         if result == "claimed" {
-            assert!(couponrush::now_ms() >= start, "never before the start");
+            assert!(couponrush::now_ms() >= start, "a claim before the start");
             break;
         }
         assert!(["not-started", ""].contains(&result.as_str()), "{result}");
-        assert!(before < start + 500, "open when it begins");
+        assert!(before < start + 500, "the sale does not open at its start");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_activity_that_has_sold_its_total_is_refused_from_memory_until_it_gets_more() {
     let (app, _, crowd) = shop(50, true).await;
-    let one = &app.instances[0];
+    let instance = &app.instances[0];
     let mut few = terms(-10, 600);
     few.total = 2;
-    let id = one.schedule(COUPON, &few).await.expect("it can be scheduled");
+    let id = instance.schedule(COUPON, &few).await.expect("the activity can be created");
     for holder in &crowd[..2] {
-        assert_eq!(claim(one, holder).await, "claimed");
+        assert_eq!(claim(instance, holder).await, "claimed");
     }
-    refused_from_memory(one, &crowd[2], "sold-out").await;
-    one.reschedule(id, |terms| terms.total = 3).await.expect("it can be changed");
+    wait_for_refusal_from_memory(instance, &crowd[2], "sold-out").await;
+    instance.reschedule(id, |terms| terms.total = 3).await.expect("the activity can be changed");
     let since = Instant::now();
-    while claim(one, &crowd[2]).await != "claimed" {
+    while claim(instance, &crowd[2]).await != "claimed" {
         assert!(since.elapsed() < Duration::from_secs(1), "a raised total stays closed");
     }
-    one.reschedule(id, |terms| terms.window = crate::helpers::terms(-20, -10).window).await.expect("it ends");
-    refused_from_memory(one, &crowd[3], "ended").await;
-    assert_eq!(claim(one, &crowd[2]).await, "already-claimed");
+    instance
+        .reschedule(id, |terms| terms.window = crate::helpers::terms(-20, -10).window)
+        .await
+        .expect("the activity can be ended");
+    wait_for_refusal_from_memory(instance, &crowd[3], "ended").await;
+    assert_eq!(claim(instance, &crowd[2]).await, "already-claimed");
 }

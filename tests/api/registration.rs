@@ -1,4 +1,4 @@
-//! Registration: every row of its table, in order, and names of every kind.
+//! Registration: every row of its table in the wire contract, in order, and names of every kind.
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ const NAME_TOO_LONG: &str = "User name too long.";
 const NAME_NOT_ALLOWED: &str = "User name has characters that are not allowed.";
 const TAKEN: &str = "Insert user failed. Maybe user name duplicates.";
 
-/// Names that are syntax to something this service speaks.
+/// Names with the syntax of languages and stores used by the service.
 const SYNTAX_NAMES: [&str; 14] = [
     "{s0}",
     "}{",
@@ -52,7 +52,7 @@ async fn a_registration_is_stored_with_a_hash_and_not_the_password() {
     assert_eq!(rows, ["a customer:customer", "a saler:saler"]);
     let hashes = app.stores.texts("SELECT password_hash AS value FROM users ORDER BY id").await;
     assert!(hashes.iter().all(|hash| hash.starts_with("$argon2id$") && !hash.contains(PASSWORD)), "{hashes:?}");
-    assert_ne!(hashes[0], hashes[1], "one password, two salts");
+    assert_ne!(hashes[0], hashes[1], "every hash has its own salt");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,7 +90,7 @@ async fn fields_are_checked_in_the_order_of_the_table() {
     let long_name = "n".repeat(65);
     let long_password = "p".repeat(129);
     let rows: [(String, &str); 22] = [
-        // Each row is wrong in everything that is checked later, too.
+        // In every row, all fields checked later are wrong too.
         (r#"{"kind":"king"}"#.to_owned(), NAME_TOO_SHORT),
         (r#"{"username":null,"password":null,"kind":null}"#.to_owned(), NAME_TOO_SHORT),
         (form("", "", ""), NAME_TOO_SHORT),
@@ -120,8 +120,8 @@ async fn fields_are_checked_in_the_order_of_the_table() {
     let answer = register(&app, &form("taken", "secret", "saler")).await;
     assert_eq!(answer.error(), (400, TAKEN.to_owned(), "name-taken".to_owned()));
     let rows = app.stores.texts("SELECT CONCAT(username, ':', kind) AS value FROM users").await;
-    assert_eq!(rows, ["taken:customer"], "no refusal has stored or changed anything");
-    assert_eq!(app.client().log_in("taken", PASSWORD).await.status, 200, "and the first password still counts");
+    assert_eq!(rows, ["taken:customer"], "refusals store and change no rows");
+    assert_eq!(app.client().log_in("taken", PASSWORD).await.status, 200, "the first password is still valid");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -219,9 +219,9 @@ async fn names_made_of_other_languages_syntax_are_names_from_end_to_end() {
     let keys: Vec<String> = app.stores.redis(redis::cmd("KEYS").arg(format!("{}*", app.stores.prefix))).await;
     assert!(!keys.is_empty());
     for key in keys {
-        let rest = key[app.stores.prefix.len()..].strip_prefix("{s0}:").expect("the shard's tag comes first");
+        let rest = key[app.stores.prefix.len()..].strip_prefix("{s0}:").expect("a key begins with the shard's tag");
         let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b':';
-        assert!(rest.bytes().all(plain), "a name has shaped the key {key}");
+        assert!(rest.bytes().all(plain), "the key {key} contains characters of a name");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Coupons that MySQL and Redis disagree about, as a crash between the two leaves them.
+//! Repair of coupons that differ between MySQL and Redis, as after a crash between the two writes.
 
 use couponrush::domain::{CouponId, Kind};
 use serde_json::{Value, json};
@@ -7,14 +7,14 @@ use crate::helpers::{Client, RedisServer, Stores, TestApp, eventually};
 
 const SHOP: &str = "/api/users/shop/coupons";
 
-/// The only item of the only page of what `shop` offers; null where there is none.
+/// The only coupon offered by `shop`. Null without coupons.
 async fn offered(app: &TestApp, token: &str) -> Value {
     let answer = app.client().list("shop", token).await;
     if answer.status == 200 { answer.json()["data"][0].clone() } else { Value::Null }
 }
 
-async fn nothing_lags(app: &TestApp) {
-    eventually("MySQL knows that Redis has every revision", || async {
+async fn wait_until_published(app: &TestApp) {
+    eventually("every revision is published", || async {
         app.stores.number("SELECT COUNT(*) FROM coupons WHERE published_revision <> revision").await == 0
     })
     .await;
@@ -30,13 +30,13 @@ async fn a_coupon_that_only_mysql_has_can_be_claimed_within_seconds() {
     let insert = "INSERT INTO coupons (saler_id, name, amount, left_count, face_value, description) \
         SELECT id, 'ten', 2, 2, 10, 'left behind' FROM users WHERE username = 'shop'";
     app.stores.execute(insert).await;
-    eventually("it can be claimed", || async {
+    eventually("the coupon can be claimed", || async {
         app.instances[1].client.claim("shop", "ten", &ann).await.result() == "claimed"
     })
     .await;
     let item = json!({"name": "ten", "stock": 10, "description": "left behind", "amount": 2, "left": 1, "product_id": 1, "scheduled": false});
     assert_eq!(offered(&app, &shop).await, item);
-    nothing_lags(&app).await;
+    wait_until_published(&app).await;
     app.settle().await;
     assert_eq!(app.stores.number("SELECT left_count FROM coupons").await, 1);
 }
@@ -55,8 +55,8 @@ async fn a_change_that_only_mysql_has_is_published_within_seconds() {
     app.stores.execute(update).await;
     let item = json!({"name": "ten", "stock": 10, "description": "changed", "amount": 5, "left": 4, "product_id": 1, "scheduled": false});
     eventually("Redis has the change", || async { offered(&app, &shop).await == item }).await;
-    claimed_soon(client, &customers[1]).await;
-    nothing_lags(&app).await;
+    wait_until_claimed(client, &customers[1]).await;
+    wait_until_published(&app).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -66,13 +66,14 @@ async fn where_redis_was_lowered_and_mysql_was_not_mysql_wins() {
     let shop = app.user("shop", Kind::Saler).await;
     let customers = app.customers(6).await;
     client.create_coupon("shop", &shop, "ten", 5).await;
-    nothing_lags(&app).await;
+    wait_until_published(&app).await;
     let keys = app.stores.keys();
     let key = keys.coupon(CouponId(app.stores.number("SELECT id FROM coupons").await.unsigned_abs()));
     for customer in &customers[..2] {
         assert_eq!(client.claim("shop", "ten", customer).await.result(), "claimed");
     }
-    // What a crash between Redis' lowering and MySQL's commit leaves: the lowering is announced, and Redis is ahead.
+    // The state after a crash between the lowering in Redis and the commit in MySQL: the lowering is announced, and
+    // Redis is ahead.
     let mut set = redis::cmd("HSET");
     set.arg(key).arg(&["revision", "6", "amount", "2"]);
     app.stores.redis::<()>(&set).await;
@@ -80,20 +81,21 @@ async fn where_redis_was_lowered_and_mysql_was_not_mysql_wins() {
     app.stores.execute("UPDATE coupons SET revision = revision + 1, changed_at = NOW(3)").await;
     eventually("MySQL's amount is in force", || async { offered(&app, &shop).await["amount"] == 5 }).await;
     for customer in &customers[2..5] {
-        claimed_soon(client, customer).await;
+        wait_until_claimed(client, customer).await;
     }
     assert_eq!(client.claim("shop", "ten", &customers[5]).await.result(), "sold-out");
-    nothing_lags(&app).await;
+    wait_until_published(&app).await;
     assert_eq!(app.stores.number("SELECT amount FROM coupons").await, 5);
-    assert!(app.stores.number("SELECT revision FROM coupons").await > 6, "above what Redis had");
+    assert!(app.stores.number("SELECT revision FROM coupons").await > 6, "the revision is above the one in Redis");
     let answer = client.put(&format!("{SHOP}/ten"), &shop, &json!({"amount": 6})).await;
     assert_eq!(answer.status, 200);
-    claimed_soon(client, &customers[5]).await;
+    wait_until_claimed(client, &customers[5]).await;
 }
 
-/// What was sold out may be refused from memory for a moment after more is there.
-async fn claimed_soon(client: &Client, customer: &str) {
-    eventually("it is claimed", || async { client.claim("shop", "ten", customer).await.result() == "claimed" }).await;
+/// Waits until the customer has a claim. `sold-out` may be said from memory for a moment after the raise.
+async fn wait_until_claimed(client: &Client, customer: &str) {
+    eventually("the unit is claimed", || async { client.claim("shop", "ten", customer).await.result() == "claimed" })
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -106,15 +108,15 @@ async fn a_row_that_cannot_be_published_does_not_keep_the_repair_from_others() {
     for customer in &customers[..2] {
         assert_eq!(client.claim("shop", "ten", customer).await.result(), "claimed");
     }
-    nothing_lags(&app).await;
-    // Below what is claimed: no program of ours writes that.
+    wait_until_published(&app).await;
+    // An amount below the claimed units. The program never writes such a row.
     let below = "UPDATE coupons SET amount = 1, left_count = left_count - 4, revision = revision + 1, \
         changed_at = NOW(3) - INTERVAL 1 HOUR";
     app.stores.execute(below).await;
     let insert = "INSERT INTO coupons (saler_id, name, amount, left_count, face_value, description) \
         SELECT id, 'behind it', 2, 2, 10, '' FROM users WHERE username = 'shop'";
     app.stores.execute(insert).await;
-    eventually("the coupon behind it can be claimed", || async {
+    eventually("the second coupon can be claimed", || async {
         client.claim("shop", "behind%20it", &customers[2]).await.result() == "claimed"
     })
     .await;
@@ -126,11 +128,11 @@ async fn a_row_that_cannot_be_published_does_not_keep_the_repair_from_others() {
         get.arg("amount");
         app.stores.redis(&get).await
     };
-    assert_eq!(amount, "5", "Redis refuses it and sells on");
-    let mended =
+    assert_eq!(amount, "5", "Redis keeps the old amount");
+    let repaired =
         "UPDATE coupons SET amount = 5, left_count = left_count + 4, revision = revision + 1 WHERE name = 'ten'";
-    app.stores.execute(mended).await;
-    nothing_lags(&app).await;
+    app.stores.execute(repaired).await;
+    wait_until_published(&app).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -142,7 +144,7 @@ async fn while_redis_is_down_nothing_is_created_or_changed_and_what_is_said_is_t
     let shop = app.user("shop", Kind::Saler).await;
     let ann = app.user("ann", Kind::Customer).await;
     client.create_coupon("shop", &shop, "ten", 2).await;
-    nothing_lags(&app).await;
+    wait_until_published(&app).await;
 
     redis.kill();
     for _ in 0..3 {
@@ -150,7 +152,7 @@ async fn while_redis_is_down_nothing_is_created_or_changed_and_what_is_said_is_t
         assert_eq!((answer.status, answer.header("Retry-After")), (503, "1"), "{answer:?}");
         assert_eq!(answer.json()["code"], "unavailable");
     }
-    assert_eq!(app.stores.number("SELECT COUNT(*) FROM coupons").await, 1, "nothing has happened");
+    assert_eq!(app.stores.number("SELECT COUNT(*) FROM coupons").await, 1, "no coupon was created");
     let put = client.put(&format!("{SHOP}/ten"), &shop, &json!({"amount": 9, "description": "changed"})).await;
     assert_eq!((put.status, put.json()["code"].as_str()), (503, Some("unavailable")));
     let claim = client.claim("shop", "ten", &ann).await;
@@ -163,8 +165,8 @@ async fn while_redis_is_down_nothing_is_created_or_changed_and_what_is_said_is_t
     assert_eq!(app.stores.texts(rows).await, ["ten|2|of a test|1"]);
 
     redis.restart().await;
-    eventually("it sells again", || async { client.claim("shop", "ten", &ann).await.status == 201 }).await;
+    eventually("sales resume", || async { client.claim("shop", "ten", &ann).await.status == 201 }).await;
     assert_eq!(client.post(SHOP, &shop, &json!({"name": "new", "amount": 1, "stock": 1})).await.status, 201);
-    nothing_lags(&app).await;
+    wait_until_published(&app).await;
     app.settle().await;
 }

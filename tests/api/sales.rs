@@ -1,4 +1,4 @@
-//! Activities as the script and the instances know them: windows, limits, quotas, totals, draws.
+//! Activities in the claim script and in the instances: windows, limits, quotas, totals and draws.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ const COUPON: CouponId = CouponId(1);
 
 type Change = fn(&mut Terms);
 
-/// A service of two instances with a scheduled coupon `shop/sale` of `amount` units, and customers.
+/// Two instances with a scheduled coupon `shop/sale` of `amount` units, and customers.
 async fn shop(amount: u32, count: usize) -> (TestApp, Vec<Customer>) {
     let mut app = TestApp::start_without_rates().await;
     app.start_another().await;
@@ -37,16 +37,19 @@ async fn claim_nth(client: &Client, customer: &Customer, nth: &str) -> Answer {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_scheduled_coupon_is_sold_in_its_window_only_and_a_change_is_in_force_on_every_instance_at_once() {
     let (app, crowd) = shop(100, 10).await;
-    let (one, two) = (&app.instances[0], &app.instances[1]);
-    for instance in [one, two] {
+    let (first, second) = (&app.instances[0], &app.instances[1]);
+    for instance in [first, second] {
         assert_eq!(claim(&instance.client, &crowd[0]).await.result(), "not-on-sale");
     }
-    let id = one.schedule(COUPON, &terms(60, 120)).await.expect("it can be scheduled");
-    assert_eq!(claim(&two.client, &crowd[0]).await.result(), "not-started");
+    let id = first.schedule(COUPON, &terms(60, 120)).await.expect("the activity can be created");
+    assert_eq!(claim(&second.client, &crowd[0]).await.result(), "not-started");
 
     let window = |from, to| terms(from, to).window;
-    one.reschedule(id, |terms| terms.window = window(-10, 60)).await.expect("it can be changed");
-    assert_eq!(claim(&two.client, &crowd[0]).await.result(), "claimed");
+    first
+        .reschedule(id, |terms| terms.window = window(-10, 60))
+        .await
+        .expect("the activity can be changed");
+    assert_eq!(claim(&second.client, &crowd[0]).await.result(), "claimed");
     let changes: [(Change, &str); 4] = [
         (|terms| terms.status = Status::Disabled, "not-on-sale"),
         (|terms| terms.status = Status::SoldOut, "sold-out"),
@@ -54,37 +57,44 @@ async fn a_scheduled_coupon_is_sold_in_its_window_only_and_a_change_is_in_force_
         (|terms| terms.buy_rate = Rate::ALL, "claimed"),
     ];
     for (n, (change, expected)) in changes.into_iter().enumerate() {
-        let [changing, asked] = if n % 2 == 0 { [two, one] } else { [one, two] };
-        changing.reschedule(id, change).await.expect("it can be changed");
+        let [changing, asked] = if n % 2 == 0 { [second, first] } else { [first, second] };
+        changing.reschedule(id, change).await.expect("the activity can be changed");
         let answer = claim(&asked.client, &crowd[1]).await;
         assert_eq!(answer.result(), expected, "change {n}: {answer:?}");
     }
-    two.reschedule(id, |terms| terms.window = window(-10, -5)).await.expect("it can be changed");
-    assert_eq!(claim(&one.client, &crowd[2]).await.result(), "ended");
-    let again = claim(&one.client, &crowd[0]).await;
-    assert_eq!((again.result(), proof(&again).activity), ("already-claimed", id), "a holder is told so after the end");
+    second
+        .reschedule(id, |terms| terms.window = window(-10, -5))
+        .await
+        .expect("the activity can be changed");
+    assert_eq!(claim(&first.client, &crowd[2]).await.result(), "ended");
+    let again = claim(&first.client, &crowd[0]).await;
+    assert_eq!(
+        (again.result(), proof(&again).activity),
+        ("already-claimed", id),
+        "a holder gets the claim after the end too"
+    );
 }
 
-/// His first claim was of unknown outcome and went with Redis; his second was told, and MySQL had it.
+/// The outcome of the first claim was unknown, and Redis lost it. The second claim was answered, and MySQL has it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn who_has_lost_a_claim_that_he_was_not_told_of_keeps_the_one_that_he_was() {
     let (app, crowd) = shop(2, 1).await;
     let (client, ann) = (app.client(), &crowd[0]);
     let mut twice = terms(-10, 600);
     twice.buy_limit = 2;
-    app.instances[0].schedule(COUPON, &twice).await.expect("it can be scheduled");
+    app.instances[0].schedule(COUPON, &twice).await.expect("the activity can be created");
     claim_nth(client, ann, "1").await;
     let second = claim_nth(client, ann, "2").await;
     assert_eq!((second.result(), proof(&second).nth), ("claimed", 2));
     app.settle().await;
     app.stores.execute("DELETE FROM claims WHERE nth = 1; UPDATE coupons SET left_count = left_count + 1").await;
     app.stores.redis::<()>(redis::cmd("DEL").arg(app.stores.keys().live())).await;
-    eventually("it is loaded again", || async {
+    eventually("the shard is loaded again", || async {
         let again = claim_nth(client, ann, "2").await;
         again.result() == "already-claimed" && again.header("Claim-Token") == second.header("Claim-Token")
     })
     .await;
-    // What he asks for beyond it fills the gap, once.
+    // The next claim fills the gap of the lost one, once.
     let first = claim(client, ann).await;
     assert_eq!((first.result(), proof(&first).nth), ("claimed", 1));
     let again = claim(client, ann).await;
@@ -97,7 +107,7 @@ async fn a_total_is_for_its_activity_and_survives_a_loss_of_redis() {
     let client = app.client();
     let mut few = terms(-10, 600);
     few.total = 3;
-    let id = app.instances[0].schedule(COUPON, &few).await.expect("it can be scheduled");
+    let id = app.instances[0].schedule(COUPON, &few).await.expect("the activity can be created");
     for customer in &crowd[..3] {
         assert_eq!(claim(client, customer).await.result(), "claimed");
     }
@@ -106,9 +116,10 @@ async fn a_total_is_for_its_activity_and_survives_a_loss_of_redis() {
     app.settle().await;
     let keys = app.stores.keys();
     app.stores.redis::<()>(redis::cmd("DEL").arg(keys.live()).arg(keys.activity(id))).await;
-    eventually("it refuses again", || async { claim(client, &crowd[3]).await.result() == "sold-out" }).await;
-    app.instances[0].reschedule(id, |terms| terms.total = 4).await.expect("it can be changed");
-    eventually("one more is sold", || async { claim(client, &crowd[4]).await.result() == "claimed" }).await;
+    eventually("the attempt is refused again", || async { claim(client, &crowd[3]).await.result() == "sold-out" })
+        .await;
+    app.instances[0].reschedule(id, |terms| terms.total = 4).await.expect("the activity can be changed");
+    eventually("another unit is sold", || async { claim(client, &crowd[4]).await.result() == "claimed" }).await;
     assert_eq!(claim(client, &crowd[5]).await.result(), "sold-out");
 }
 
@@ -118,7 +129,7 @@ async fn a_user_claims_up_to_the_limit_and_an_nth_claim_is_never_taken_twice() {
     let client = app.client();
     let mut three = terms(-10, 600);
     three.buy_limit = 3;
-    let id = app.instances[0].schedule(COUPON, &three).await.expect("it can be scheduled");
+    let id = app.instances[0].schedule(COUPON, &three).await.expect("the activity can be created");
     let ann = &crowd[0];
 
     let first = claim_nth(client, ann, "1").await;
@@ -130,7 +141,7 @@ async fn a_user_claims_up_to_the_limit_and_an_nth_claim_is_never_taken_twice() {
     let fourth = claim(client, ann).await;
     assert_eq!([&second, &third, &fourth].map(Answer::result), ["claimed", "claimed", "already-claimed"]);
     assert_eq!([&first, &second, &third].map(|answer| proof(answer).nth), [1, 2, 3]);
-    assert_eq!(fourth.header("Claim-Token"), third.header("Claim-Token"), "the latest");
+    assert_eq!(fourth.header("Claim-Token"), third.header("Claim-Token"), "the latest claim is returned");
     for (nth, answer) in [("1", &first), ("2", &second), ("3", &third)] {
         assert_eq!(claim_nth(client, ann, nth).await.header("Claim-Token"), answer.header("Claim-Token"), "{nth}");
     }
@@ -140,9 +151,16 @@ async fn a_user_claims_up_to_the_limit_and_an_nth_claim_is_never_taken_twice() {
     let list = client.list(&ann.user.name.to_string(), &ann.token).await.json();
     assert_eq!((&list["data"][0]["count"], &list["data"][1]), (&json!(3), &json!(null)), "{list}");
 
-    app.instances[0].reschedule(id, |terms| terms.buy_limit = 1).await.expect("it can be changed");
+    app.instances[0]
+        .reschedule(id, |terms| terms.buy_limit = 1)
+        .await
+        .expect("the activity can be changed");
     let lowered = claim(client, ann).await;
-    assert_eq!((lowered.result(), proof(&lowered).nth), ("already-claimed", 3), "the latest, though above the limit");
+    assert_eq!(
+        (lowered.result(), proof(&lowered).nth),
+        ("already-claimed", 3),
+        "the latest claim is returned, though it is above the limit"
+    );
     assert_eq!(claim(client, &crowd[1]).await.result(), "claimed");
     assert_eq!(claim(client, &crowd[1]).await.result(), "already-claimed");
 
@@ -151,7 +169,11 @@ async fn a_user_claims_up_to_the_limit_and_an_nth_claim_is_never_taken_twice() {
         client.put("/api/users/shop/coupons/sale", login.header("Authorization"), &json!({"scheduled": false})).await;
     assert_eq!(put.status, 200, "{}", put.text);
     let unscheduled = claim(client, ann).await;
-    assert_eq!((unscheduled.result(), proof(&unscheduled).nth), ("already-claimed", 3), "the latest, by no activity");
+    assert_eq!(
+        (unscheduled.result(), proof(&unscheduled).nth),
+        ("already-claimed", 3),
+        "the latest claim is returned without an activity too"
+    );
     assert_eq!(claim(client, &crowd[2]).await.result(), "claimed");
     assert_eq!(claim(client, &crowd[2]).await.result(), "already-claimed");
 }
@@ -161,7 +183,7 @@ async fn one_user_on_many_connections_never_passes_his_limit() {
     let (app, crowd) = shop(1_000, 1).await;
     let mut seven = terms(-10, 600);
     seven.buy_limit = 7;
-    app.instances[0].schedule(COUPON, &seven).await.expect("it can be scheduled");
+    app.instances[0].schedule(COUPON, &seven).await.expect("the activity can be created");
     let mut tasks = JoinSet::new();
     for n in 0..60 {
         let (client, ann) = (app.instances[n % 2].client.clone(), crowd[0].clone());
@@ -175,22 +197,22 @@ async fn one_user_on_many_connections_never_passes_his_limit() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn activities_that_follow_each_other_sell_without_a_gap() {
     let (app, crowd) = shop(10_000, 6_000).await;
-    let begin = i64::try_from(now_seconds()).expect("a moment of these years");
+    let begin = i64::try_from(now_seconds()).expect("the time fits an i64");
     let edge = begin + 3;
     let mut ids = Vec::new();
     for (from, to) in [(begin - 5, edge), (edge, edge + 60)] {
         let mut terms = terms(0, 1);
-        let second = |at: i64| u64::try_from(at).expect("after 1970");
+        let second = |at: i64| u64::try_from(at).expect("the time is after 1970");
         terms.window = couponrush::domain::Window::new(second(from), second(to)).expect("a window");
-        ids.push(app.instances[0].schedule(COUPON, &terms).await.expect("it can be scheduled"));
+        ids.push(app.instances[0].schedule(COUPON, &terms).await.expect("the activity can be created"));
     }
     let mut crowd = crowd.iter();
     let mut sold = BTreeMap::new();
-    while i64::try_from(now_seconds()).expect("a moment of these years") < edge + 1 {
-        let customer = crowd.next().expect("enough customers for one a millisecond");
+    while i64::try_from(now_seconds()).expect("the time fits an i64") < edge + 1 {
+        let customer = crowd.next().expect("there is a customer for every millisecond");
         tokio::time::sleep(Duration::from_millis(1)).await;
         let mut answer = claim(app.client(), customer).await;
-        // A busy machine misses the deadline now and then.
+        // A busy machine misses the deadline occasionally.
         while answer.status == 503 {
             answer = claim(app.client(), customer).await;
         }
@@ -209,7 +231,7 @@ async fn no_second_sells_more_than_the_quota_even_when_redis_is_lost_in_it() {
     let (app, crowd) = shop(1_000, 1_000).await;
     let mut slow = terms(-10, 600);
     slow.speed = 20;
-    app.instances[0].schedule(COUPON, &slow).await.expect("it can be scheduled");
+    app.instances[0].schedule(COUPON, &slow).await.expect("the activity can be created");
     let deadline = Instant::now() + Duration::from_secs(5);
     let mut tasks = JoinSet::new();
     for lane in 0..8 {
@@ -225,13 +247,13 @@ async fn no_second_sells_more_than_the_quota_even_when_redis_is_lost_in_it() {
     }
     let keys = app.stores.keys();
     while Instant::now() < deadline {
-        // Early in a second, when its quota is just sold and time enough is left to load everything in it.
+        // Early in a second: its quota is just sold, and there is time to load Redis within it.
         tokio::time::sleep(Duration::from_millis(1_150 - couponrush::now_ms() % 1_000)).await;
         app.stores.redis::<()>(redis::cmd("DEL").arg(keys.live())).await;
     }
     tasks.join_all().await;
-    // The last loss may not have been noticed yet: an instance may still call itself ready.
-    eventually("it is loaded again", || async {
+    // The last loss may still be unnoticed, and an instance may still report that it is ready.
+    eventually("the shard is loaded again", || async {
         let live: Option<String> = app.stores.redis(redis::cmd("GET").arg(keys.live())).await;
         live.as_deref() == Some(app.stores.live().await.as_str())
     })
@@ -239,7 +261,7 @@ async fn no_second_sells_more_than_the_quota_even_when_redis_is_lost_in_it() {
     app.settle().await;
     let most = "SELECT MAX(sold) FROM (SELECT COUNT(*) AS sold FROM claims GROUP BY claimed_at DIV 1000) AS seconds";
     let most = app.stores.number(most).await;
-    assert!((1..=20).contains(&most), "{most} in one second");
+    assert!((1..=20).contains(&most), "{most} claims in a second");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -247,37 +269,38 @@ async fn a_share_of_attempts_is_let_through_without_bias() {
     let (app, crowd) = shop(10_000, 1_000).await;
     let mut third = terms(-10, 600);
     third.buy_rate = Rate::new(0.3).expect("a rate");
-    app.instances[0].schedule(COUPON, &third).await.expect("it can be scheduled");
+    app.instances[0].schedule(COUPON, &third).await.expect("the activity can be created");
     let mut claimed = 0;
     for customer in &crowd {
         claimed += i32::from(claim(app.client(), customer).await.result() == "claimed");
     }
-    // Six standard deviations of a binomial distribution: one run in five hundred million is outside.
+    // Six standard deviations of a binomial distribution. One run in five hundred million is outside.
     assert!((300_i32 - claimed).abs() < 87, "{claimed} of 1,000");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn terms_that_cannot_be_are_refused_and_change_nothing() {
     let (app, _) = shop(10, 1).await;
-    let one = &app.instances[0];
-    // All from one moment, for edges that touch must do so to the second.
+    let instance = &app.instances[0];
+    // All windows are relative to the same moment, because touching edges must agree to the second.
     let now = terms(0, 1);
     let terms = |from: u64, to: u64| {
         let at = now.window.start();
         Terms { window: Window::new(at + from, at + to).expect("a window"), ..now.clone() }
     };
-    let first = one.schedule(COUPON, &terms(100, 200)).await.expect("it can be scheduled");
+    let first = instance.schedule(COUPON, &terms(100, 200)).await.expect("the activity can be created");
     let mut large = terms(300, 400);
     large.total = 11;
-    let refused = one.schedule(COUPON, &large).await;
+    let refused = instance.schedule(COUPON, &large).await;
     assert!(matches!(refused, Err(ScheduleError::TotalAboveAmount)), "{refused:?}");
-    let refused = one.schedule(COUPON, &terms(150, 300)).await;
+    let refused = instance.schedule(COUPON, &terms(150, 300)).await;
     assert!(matches!(refused, Err(ScheduleError::Overlaps(other)) if other == first), "{refused:?}");
-    let refused = one.schedule(CouponId(99), &terms(1, 2)).await;
+    let refused = instance.schedule(CouponId(99), &terms(1, 2)).await;
     assert!(matches!(refused, Err(ScheduleError::NoSuchCoupon)), "{refused:?}");
-    let touching = one.schedule(COUPON, &terms(200, 300)).await.expect("edges may touch");
+    let touching =
+        instance.schedule(COUPON, &terms(200, 300)).await.expect("touching windows do not overlap");
     let overlapping = terms(199, 300);
-    let refused = one.reschedule(touching, |of| of.window = overlapping.window).await;
+    let refused = instance.reschedule(touching, |terms| terms.window = overlapping.window).await;
     assert!(matches!(refused, Err(ScheduleError::Overlaps(_))), "{refused:?}");
     assert_eq!(app.stores.number("SELECT COUNT(*) FROM activities WHERE revision = 1").await, 2);
 }

@@ -1,4 +1,4 @@
-//! Clients that keep connections busy by being slow, as Debian's slowhttptest does it: they cost others nothing.
+//! Slow clients, simulated by Debian's slowhttptest. They keep connections busy and must not slow down others.
 
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
@@ -8,15 +8,15 @@ use couponrush::domain::Kind;
 
 use crate::helpers::{Client, TestApp};
 
-/// Slow connections at once, where this process may open so many files.
+/// Slow connections at the same time, if this process may open enough files.
 const CONNECTIONS_MAX: usize = 3_000;
-/// How long each attack lasts, and between two claims of one customer.
+/// The length of an attack, and the pause between two claims of a customer.
 const ATTACK: Duration = Duration::from_secs(7);
 const PAUSE: Duration = Duration::from_millis(50);
-/// What a customer may have to wait meanwhile, asking again where a busy machine has kept a worker from its turn.
+/// The longest wait of a customer during an attack, with repeated attempts. On a busy machine a worker may be delayed.
 const ANSWER_MAX: Duration = Duration::from_secs(1);
 
-/// Headers, a body, and the reading of an answer, a few bytes a second.
+/// Attacks that send headers, send a body, or read an answer at a few bytes a second.
 const MODES: [(&str, &[&str]); 3] = [
     ("slow headers", &["-H", "-i", "1", "-x", "8", "-u", "/sec/list"]),
     ("slow bodies", &["-B", "-i", "1", "-x", "8", "-s", "4000", "-u", "/api/users"]),
@@ -39,7 +39,7 @@ impl Attack {
     }
 
     fn goes_on(&mut self) -> bool {
-        self.0.try_wait().expect("it is our child").is_none()
+        self.0.try_wait().expect("the child can be waited for").is_none()
     }
 }
 
@@ -50,7 +50,7 @@ impl Drop for Attack {
     }
 }
 
-/// A quarter of the files that this process may open, at most.
+/// The connections of an attack, at most a quarter of the files that this process may open.
 fn connections() -> usize {
     let limits = std::fs::read_to_string("/proc/self/limits").expect("this is Linux");
     let line = limits.lines().find(|line| line.starts_with("Max open files")).expect("there is a limit");
@@ -58,7 +58,7 @@ fn connections() -> usize {
     (soft / 4).min(CONNECTIONS_MAX)
 }
 
-/// Established connections of which one end is the service's.
+/// The established connections of the service.
 fn established(address: SocketAddr) -> usize {
     let port = format!(":{:04X}", address.port());
     let sockets = std::fs::read_to_string("/proc/net/tcp").expect("this is Linux");
@@ -69,11 +69,11 @@ fn established(address: SocketAddr) -> usize {
     sockets.lines().filter(is_ours).count()
 }
 
-/// Claims until it is known what came of it: how long that took, and how often it was asked again.
+/// Claims until the outcome is known. Returns the time and the number of repeated attempts.
 async fn claim(address: SocketAddr, token: &str, during: &str) -> (Duration, usize) {
     let started = Instant::now();
     for again in 0.. {
-        // Over a new connection, which has to be accepted among all the others.
+        // Every attempt opens a new connection, which the server must accept despite the slow ones.
         let answer = Client::new(address).claim("shop", "ten", token).await;
         assert!([201, 204, 503].contains(&answer.status), "{during}: {answer:?}");
         if answer.status != 503 {
@@ -82,7 +82,7 @@ async fn claim(address: SocketAddr, token: &str, during: &str) -> (Duration, usi
         }
         assert!(started.elapsed() < ANSWER_MAX, "{during}: {answer:?}");
     }
-    unreachable!("it has returned, or has taken too long")
+    unreachable!("the loop returns or panics")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -91,7 +91,7 @@ async fn thousands_of_slow_clients_leave_claims_by_others_working() {
     let address = app.instances[0].address;
     let saler = app.user("shop", Kind::Saler).await;
     app.client().create_coupon("shop", &saler, "ten", 10).await;
-    // Fewer units than customers, so that all kinds of answers go on.
+    // Fewer units than customers, so that all kinds of answers occur.
     let customers = app.customers(20).await;
     let connections = connections();
     for (name, mode) in MODES {
@@ -106,7 +106,7 @@ async fn thousands_of_slow_clients_leave_claims_by_others_working() {
             }
             busy = busy.max(established(address));
         }
-        println!("{name}: {busy} connections at once; {claims} claims, {asked_again} asked again, {slowest:.1?}");
+        println!("{name}: {busy} connections at once; {claims} claims, {asked_again} repeated attempts, {slowest:.1?}");
         assert!(busy > connections / 2, "{name}: only {busy} of {connections} connections");
         assert!(claims >= customers.len() && slowest < ANSWER_MAX, "{name}: {claims} claims, {slowest:?}");
     }

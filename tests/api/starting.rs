@@ -1,4 +1,4 @@
-//! The start as users see it.
+//! Requests right after the start.
 
 use crate::helpers::TestApp;
 

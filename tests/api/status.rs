@@ -1,4 +1,4 @@
-//! `/admin/status`: what the operators' page shows.
+//! `/admin/status`, the data of the operators' page.
 
 use couponrush::domain::Kind;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! The service stopped and killed in the middle of a rush: what was answered stays true.
+//! Stops and kills in the middle of a rush. Answered claims must survive.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use crate::helpers::{Client, Customer, Got, Serving, Stores, TestApp, customers,
 const PATIENCE: Duration = Duration::from_secs(20);
 const UNITS: u32 = 600;
 
-/// Asserts that whoever was answered 201 has his row, and that asking again is answered with the same claim.
+/// Asserts that every answered claim has a row, and that asking again returns the same claim.
 async fn assert_kept(stores: &Stores, client: &Client, crowd: &[Customer], got: &[Got]) {
     let rows = stores.texts("SELECT CONCAT(user_id, ':', seq) AS value FROM claims").await;
     let rows: HashSet<String> = rows.into_iter().collect();
@@ -16,7 +16,7 @@ async fn assert_kept(stores: &Stores, client: &Client, crowd: &[Customer], got: 
     let (crowd, got): (Vec<_>, Vec<_>) = crowd.iter().cloned().zip(got).filter(|(_, got)| answered(got)).unzip();
     let again = rush(std::slice::from_ref(client), &crowd, ("shop", "rush"), 8, PATIENCE).await;
     for ((customer, got), again) in crowd.iter().zip(got).zip(again) {
-        let (first, again) = (got.answer.as_ref().expect("201"), again.answer.expect("it was answered"));
+        let (first, again) = (got.answer.as_ref().expect("201"), again.answer.expect("the customer was answered"));
         let row = format!("{}:{}", customer.user.id, proof(first).seq);
         assert!(rows.contains(&row), "answered {first:?}, but {row} is not stored");
         assert_eq!((again.status, again.result()), (204, "already-claimed"), "{again:?}");
@@ -42,14 +42,17 @@ async fn a_stop_under_load_loses_no_answered_claim() {
     let got = running.await.expect("the crowd does not panic");
     let claimed = got.iter().filter(|got| got.result() == "claimed").count();
     assert!((50..3_000).contains(&claimed), "{claimed} claimed");
-    assert!(got.iter().any(|got| got.answer.is_none()), "it stopped after the rush");
+    assert!(got.iter().any(|got| got.answer.is_none()), "the service stopped only after the rush");
 
-    // What the stop says is true before anything is started again: MySQL was there, so it has all.
+    // The claims must be safe before the next start: MySQL was available during the stop.
     let mut outbox = redis::cmd("XLEN");
     outbox.arg(app.stores.keys().outbox());
     let (rows, waiting) =
         (app.stores.number("SELECT COUNT(*) FROM claims").await, app.stores.redis::<i64>(&outbox).await);
-    assert!(rows + waiting >= i64::try_from(claimed).expect("it is small"), "{rows} rows, {waiting} in the outbox");
+    assert!(
+        rows + waiting >= i64::try_from(claimed).expect("the number is small"),
+        "{rows} rows, {waiting} in the outbox"
+    );
     app.start_another().await;
     app.settle().await;
     assert_kept(&app.stores, &app.instances[0].client.clone(), &crowd, &got).await;
@@ -57,7 +60,8 @@ async fn a_stop_under_load_loses_no_answered_claim() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_kill_under_load_loses_no_answered_claim() {
-    // Stores, and the checks at the end; the service itself is a process that can be killed.
+    // The application provides the stores and the checks at the end. The service itself is a child process that can be
+    // killed.
     let mut app = TestApp::start().await;
     let saler = app.client().user("shop", "saler").await;
     app.client().create_coupon("shop", &saler, "rush", 2_500).await;
@@ -84,7 +88,7 @@ async fn a_kill_under_load_loses_no_answered_claim() {
         app.settle().await;
         assert_kept(&app.stores, &serving.client, share, &got).await;
     }
-    // Everybody asks again: every unit is sold.
+    // All customers ask again, and every unit is sold.
     let got = rush(std::slice::from_ref(&serving.client), &crowd, ("shop", "rush"), 16, PATIENCE).await;
     let (with_unit, sold_out) = (
         got.iter().filter(|got| matches!(got.result().as_str(), "claimed" | "already-claimed")).count(),
@@ -106,9 +110,9 @@ async fn a_stop_without_mysql_says_how_many_claims_it_leaves_and_the_next_start_
     let lock = app.stores.lock_table("claims").await;
     let got = rush(std::slice::from_ref(&serving.client), &crowd, ("shop", "rush"), 4, PATIENCE).await;
     assert!(got.iter().all(Got::has_unit));
-    let (ended_well, said) = serving.terminate().await;
-    assert!(ended_well, "{said}");
-    assert!(said.contains("30 claims are left in the outbox"), "{said}");
+    let (ended_well, log) = serving.terminate().await;
+    assert!(ended_well, "{log}");
+    assert!(log.contains("30 claims are left in the outbox"), "{log}");
     drop(lock);
     app.start_another().await;
     app.settle().await;

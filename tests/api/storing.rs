@@ -1,4 +1,4 @@
-//! The ledger's transaction by itself: every claim exactly once, whatever it meets.
+//! The ledger's transaction alone: every claim is stored exactly once, in every situation.
 
 use couponrush::db::claims::{self, Outcome, Stored};
 use couponrush::db::migrate::migrate;
@@ -9,7 +9,7 @@ use crate::helpers::Stores;
 
 const SHARD: &str = "s0";
 
-/// Two coupons of 1,000 units in a shard that is live in epoch 3, and no service.
+/// Two coupons of 1,000 units in a shard that is live in epoch 3. No service runs.
 struct Tables {
     stores: Stores,
 }
@@ -32,7 +32,7 @@ impl Tables {
 
     async fn store(&self, epoch: u32, claims: &[Claim]) -> Stored {
         let mut connection = self.stores.db.connect_alone().await.expect("MySQL answers");
-        claims::store(&mut connection, SHARD, Epoch(epoch), claims).await.expect("MySQL does it")
+        claims::store(&mut connection, SHARD, Epoch(epoch), claims).await.expect("MySQL executes the statement")
     }
 
     /// Rows as `coupon:seq:user:nth`.
@@ -58,7 +58,7 @@ impl Drop for Tables {
     }
 }
 
-/// Its entry is the seq's.
+/// A claim whose entry id follows from its seq.
 fn claim(coupon: u64, seq: u32, user: u64) -> Claim {
     let entry = EntryId { ms: 1_700_000_000_000 + u64::from(seq), counter: 0 };
     let (coupon, user, activity) = (CouponId(coupon), UserId(user), ActivityId(0));
@@ -74,9 +74,9 @@ async fn a_batch_is_stored_once_however_often_it_comes() {
     let tables = Tables::create().await;
     let batch = [claim(1, 2, 20), claim(1, 1, 10), claim(2, 1, 10)];
     assert_eq!(tables.store(3, &batch).await, done(3, 0, vec![]));
-    // As after a COMMIT whose answer was lost.
+    // As after a COMMIT with a lost answer.
     assert_eq!(tables.store(3, &batch).await, done(0, 3, vec![]));
-    // Overlapping with what is new.
+    // A batch of known and new claims.
     assert_eq!(tables.store(3, &[claim(1, 2, 20), claim(1, 3, 30)]).await, done(1, 1, vec![]));
     assert_eq!(tables.rows().await, ["1:1:10:1", "1:2:20:1", "1:3:30:1", "2:1:10:1"]);
     assert_eq!((tables.left(1).await, tables.left(2).await), (997, 999));
@@ -91,11 +91,11 @@ async fn every_column_is_the_claims_whether_or_not_it_is_what_most_have() {
     let row = "CONCAT_WS(':', coupon_id, seq, user_id, nth, activity_id, claimed_at, IFNULL(redeemed_at, '-'))";
     let first = claim(1, 1, 10);
     let second = Claim { nth: 2, ..claim(1, 2, 10) };
-    let of_activity = Claim { activity: ActivityId(7), ..claim(2, 1, 10) };
-    // Alone, and beside ones that have more to say.
+    let activity_claim = Claim { activity: ActivityId(7), ..claim(2, 1, 10) };
+    // Alone, and in a batch with claims that differ from the defaults.
     assert_eq!(tables.store(3, &[first]).await, done(1, 0, vec![]));
     assert_eq!(tables.store(3, &[second, claim(1, 3, 11)]).await, done(2, 0, vec![]));
-    assert_eq!(tables.store(3, &[of_activity]).await, done(1, 0, vec![]));
+    assert_eq!(tables.store(3, &[activity_claim]).await, done(1, 0, vec![]));
     let rows = tables.stores.texts(&format!("SELECT {row} AS value FROM claims ORDER BY coupon_id, seq")).await;
     let expected = [
         "1:1:10:1:0:1700000000001:-",
@@ -110,9 +110,9 @@ async fn every_column_is_the_claims_whether_or_not_it_is_what_most_have() {
 async fn of_many_coupons_each_is_lowered_by_its_own_rows() {
     let tables = Tables::create().await;
     tables.coupons(3..60).await;
-    // Of coupon n there are n % 7 claims, from seq 1 on; ids have gaps, and coupons that nobody claims lie between.
-    let of = |coupon: u64| (1..=coupon % 7).map(move |seq| claim(coupon, seq as u32, seq));
-    let mut batch: Vec<Claim> = (1..60).step_by(2).flat_map(of).collect();
+    // Coupon n has n % 7 claims, from seq 1 on. The ids have gaps, with coupons without claims between.
+    let claims_of = |coupon: u64| (1..=coupon % 7).map(move |seq| claim(coupon, seq as u32, seq));
+    let mut batch: Vec<Claim> = (1..60).step_by(2).flat_map(claims_of).collect();
     batch.reverse();
     assert_eq!(tables.store(3, &batch[5..]).await, done(batch.len() - 5, 0, vec![]));
     let contradiction = claim(3, 1, 7);
@@ -141,14 +141,14 @@ async fn a_claim_that_contradicts_a_row_is_poisoned_and_holds_up_nothing() {
     assert_eq!(tables.store(3, &batch).await, done(2, 1, vec![other_user, other_seq]));
     assert_eq!(tables.rows().await, ["1:1:10:1", "1:2:20:1", "1:3:30:1", "2:1:20:1"]);
     assert_eq!((tables.left(1).await, tables.left(2).await), (997, 999));
-    let noted = [
+    let recorded = [
         "1700000000001-0 1:11:1:1:0:3 contradicts a stored claim",
         "1700000000007-0 1:20:7:1:0:3 contradicts a stored claim",
     ];
-    assert_eq!(tables.poisoned().await, noted);
-    // Again: nothing is noted twice.
+    assert_eq!(tables.poisoned().await, recorded);
+    // A repeated batch records no claim twice.
     tables.store(3, &batch).await;
-    assert_eq!(tables.poisoned().await, noted);
+    assert_eq!(tables.poisoned().await, recorded);
     assert_eq!(tables.left(1).await, 997);
 }
 
@@ -172,7 +172,7 @@ async fn late_claims_wait_for_the_rebuild_and_then_only_what_it_stored_is_done()
     tables.stores.execute("UPDATE shards SET epoch = 4, state = 'recovering'").await;
     assert_eq!(tables.store(3, &[stored, rest]).await, Stored::Late);
     assert_eq!((tables.rows().await.len(), tables.poisoned().await.len(), tables.left(1).await), (1, 0, 999));
-    // The rebuild itself stores under its own epoch.
+    // The rebuild stores claims under its own epoch.
     assert_eq!(tables.store(4, &[claim(1, 3, 30)]).await, done(1, 0, vec![]));
     tables.stores.execute("UPDATE shards SET state = 'live'").await;
     assert_eq!(tables.store(3, &[stored, rest]).await, done(0, 1, vec![rest]));
@@ -180,7 +180,7 @@ async fn late_claims_wait_for_the_rebuild_and_then_only_what_it_stored_is_done()
     assert_eq!(tables.left(1).await, 998);
     let late = "1700000000002-0 1:20:2:1:0:3 late: made before the shard was rebuilt";
     assert_eq!(tables.poisoned().await, [late]);
-    // An epoch that the row has not reached is never stored.
+    // Claims of a later epoch than the row's are never stored.
     assert_eq!(tables.store(5, &[claim(1, 4, 40)]).await, Stored::Late);
 }
 
@@ -188,14 +188,14 @@ async fn late_claims_wait_for_the_rebuild_and_then_only_what_it_stored_is_done()
 async fn the_same_claims_from_many_connections_at_once_are_stored_exactly_once() {
     const CLAIMS: u32 = 400;
     let tables = Tables::create().await;
-    // Somebody else holds a coupon's row for a while.
+    // Another connection locks a coupon's row for a while.
     let mut holder = tables.stores.db.connect_alone().await.expect("MySQL answers");
     hold(&mut holder, "START TRANSACTION; SELECT id FROM coupons WHERE id = 1 FOR UPDATE").await;
     let mut tasks = JoinSet::new();
     for connection in 0..6_u32 {
         let db = tables.stores.db.clone();
         tasks.spawn(async move {
-            // Every connection has all claims of both coupons, in an order and in batches of its own.
+            // Every connection has all claims of both coupons, in its own order and batches.
             let mut all: Vec<Claim> =
                 (1..=CLAIMS).flat_map(|seq| [claim(1, seq, seq.into()), claim(2, seq, seq.into())]).collect();
             all.rotate_left(connection as usize * 97);
@@ -216,7 +216,7 @@ async fn the_same_claims_from_many_connections_at_once_are_stored_exactly_once()
     assert_eq!(tables.poisoned().await, [""; 0]);
 }
 
-/// Stores a batch as the ledger does: repeated on a new connection after every error.
+/// Stores a batch like the ledger: repeated on a new connection after every error.
 async fn repeat(db: &couponrush::db::Db, batch: &[Claim], repeated: &mut u32) -> usize {
     loop {
         let mut connection = db.connect_alone().await.expect("MySQL answers");
@@ -233,5 +233,5 @@ async fn repeat(db: &couponrush::db::Db, batch: &[Claim], repeated: &mut u32) ->
 
 async fn hold(connection: &mut couponrush::db::Connection, sql: &str) {
     use diesel_async::SimpleAsyncConnection;
-    connection.batch_execute(sql).await.expect("MySQL does it");
+    connection.batch_execute(sql).await.expect("MySQL executes the statement");
 }

@@ -1,4 +1,4 @@
-//! Switches: parts that are turned off during a rush.
+//! Switches that turn off parts of the service during a rush.
 
 use std::time::{Duration, Instant};
 
@@ -10,12 +10,12 @@ use crate::helpers::{Answer, Client, PASSWORD, TestApp, eventually};
 const SWITCHES: &str = "/admin/switches";
 const NAMES: [&str; 8] = ["register", "register_saler", "login", "list", "pages", "docs", "events", "claim"];
 
-/// Everything on but `off`.
+/// The switches with all but `off` on.
 fn all_but(off: &[&str]) -> Value {
     NAMES.iter().map(|name| ((*name).to_owned(), json!(!off.contains(name)))).collect::<serde_json::Map<_, _>>().into()
 }
 
-/// Turns these off, and everything else on.
+/// Turns the switches in `off` off, and all others on.
 async fn turn_off(client: &Client, admin: &str, off: &[&str]) {
     let body: Value =
         off.iter().map(|name| ((*name).to_owned(), json!(false))).collect::<serde_json::Map<_, _>>().into();
@@ -38,14 +38,14 @@ async fn switches_are_shown_and_replaced_as_a_whole_and_survive_a_restart() {
     let answered = Instant::now();
     let other = &app.instances[1].client;
     let known = || async { other.get(SWITCHES, &admin).await.json() == all_but(&["docs", "pages"]) };
-    eventually("the other instance knows", known).await;
-    assert!(answered.elapsed() <= Duration::from_secs(1), "it took {:?}", answered.elapsed());
+    eventually("the other instance has the change", known).await;
+    assert!(answered.elapsed() <= Duration::from_secs(1), "the change took {:?}", answered.elapsed());
     turn_off(app.client(), &admin, &["events"]).await;
     app.stop().await;
     app.start_another().await;
     assert_eq!(app.client().get(SWITCHES, &admin).await.json(), all_but(&["events"]));
     let unknown = app.client().put(SWITCHES, &admin, &json!({"everything": false, "CLAIM": null})).await;
-    assert_eq!((unknown.status, unknown.json()), (200, all_but(&[])), "an unknown one is ignored");
+    assert_eq!((unknown.status, unknown.json()), (200, all_but(&[])), "unknown switches are ignored");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -86,7 +86,7 @@ async fn each_part_that_is_off_answers_503_and_the_others_go_on() {
     assert_off(&client.claim("shop", "ten", &ann).await);
     assert_off(&client.claim("shop", "none", &ann).await);
     assert_eq!(client.claim("shop", "ten", "").await.status, 401);
-    assert_eq!(client.list("shop", &ann).await.json()["data"][0]["left"], 10, "nothing was claimed");
+    assert_eq!(client.list("shop", &ann).await.json()["data"][0]["left"], 10, "no unit was claimed");
 
     turn_off(client, &admin, &["register_saler"]).await;
     assert_off(&client.register("other", "saler").await);
@@ -108,23 +108,27 @@ async fn a_list_that_is_off_is_up_to_a_second_old_and_shows_nobody_what_he_may_n
     turn_off(client, &admin, &["list"]).await;
 
     let old = client.list("shop", &bob).await;
-    assert_eq!((old.status, &old.text), (200, &fresh.text), "as it is when it is on");
+    assert_eq!((old.status, &old.text), (200, &fresh.text), "the same list as with the switch on");
     assert_eq!(old.header("Content-Type"), "application/json; charset=utf-8");
     assert_eq!(client.list("ann", &ann).await.status, 204);
     assert_eq!(client.claim("shop", "ten", &ann).await.result(), "claimed");
     for (owner, token) in [("shop", &bob), ("ann", &ann), ("ann", &admin)] {
         let shows = || async { client.list(owner, token).await.text.contains(r#""name":"ten""#) };
-        eventually("the claim shows", shows).await;
+        eventually("the claim is listed", shows).await;
     }
     let left = || async { client.list("shop", &bob).await.json()["data"][0]["left"] == 9 };
-    eventually("the list is read anew", left).await;
+    eventually("the list is read again", left).await;
 
     assert_eq!(client.list("ann", &ann).await.status, 200);
     let refused = client.list("ann", &bob).await;
-    assert_eq!((refused.status, &refused.json()["data"]), (401, &json!([])), "though it lies in the cache");
+    assert_eq!(
+        (refused.status, &refused.json()["data"]),
+        (401, &json!([])),
+        "a cached list is not shown to other users"
+    );
     assert_eq!(client.list("ann", &shop).await.status, 401);
     assert_eq!(client.list("ann", "").await.status, 401);
-    assert_eq!(client.get("/api/users/ann/coupons?page=2", &ann).await.status, 204, "pages are apart");
+    assert_eq!(client.get("/api/users/ann/coupons?page=2", &ann).await.status, 204, "every page is cached separately");
     assert_eq!(client.get("/api/users/ann/coupons?page=x", &ann).await.status, 400);
     assert_eq!(client.list("nobody", &ann).await.status, 400);
 }
@@ -138,7 +142,7 @@ async fn all_who_ask_for_a_list_that_is_off_share_one_read_a_second() {
     let customers = app.customers(50).await;
     client.create_coupon("shop", &shop, "ten", 10_000).await;
     turn_off(client, &admin, &["list"]).await;
-    // Every answer shows a number of units left; between two reads of Redis all of them are the same.
+    // Every claim changes the number of units left. All answers between two reads of Redis show the same number.
     let began = Instant::now();
     let mut seen = std::collections::BTreeSet::new();
     let mut answers = 0;
@@ -153,6 +157,6 @@ async fn all_who_ask_for_a_list_that_is_off_share_one_read_a_second() {
             break;
         }
     }
-    let reads_max = usize::try_from(began.elapsed().as_secs()).expect("few") + 2;
+    let reads_max = usize::try_from(began.elapsed().as_secs()).expect("few seconds") + 2;
     assert!(answers > 4 * reads_max && seen.len() <= reads_max, "{answers} answers showed {seen:?}");
 }

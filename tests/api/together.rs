@@ -1,4 +1,4 @@
-//! Attempts that leave an instance together: one call of the script, one entry of the outbox.
+//! Batches of attempts: attempts sent together share a call of the script and an entry of the outbox.
 
 use std::time::Duration;
 
@@ -13,7 +13,8 @@ use tokio::runtime::Builder;
 
 use crate::helpers::{RedisServer, Stores, TestApp, eventually};
 
-/// What becomes of attempts that leave one connection together: on a thread that does nothing else, as a worker's.
+/// Sends attempts together over a connection and returns their results. They run on a thread of their own, as on a
+/// worker.
 async fn take_all(app: &TestApp, attempts: &[Attempt<'_>]) -> Vec<Result<Taken, KvError>> {
     let (stores, live, wait) = (&app.stores, app.stores.live().await, Duration::from_secs(5));
     let (stock, live) = (stores.stock(), &live);
@@ -28,13 +29,13 @@ async fn take_all(app: &TestApp, attempts: &[Attempt<'_>]) -> Vec<Result<Taken, 
     tokio::task::block_in_place(run)
 }
 
-/// The same for these users and a coupon.
+/// Like [`take_all`], for these users and a coupon.
 async fn take_together(app: &TestApp, coupon: CouponId, users: &[u64]) -> Vec<Result<Taken, KvError>> {
     let attempts: Vec<Attempt> = users.iter().map(|user| Attempt::new(coupon, UserId(*user))).collect();
     take_all(app, &attempts).await
 }
 
-/// The claim, and how many its entry holds.
+/// The granted claim, and the number of claims in its entry.
 fn granted(taken: &Result<Taken, KvError>) -> (Claim, u8) {
     match taken {
         Ok(Taken::Claimed { claim, entry_claims }) => (*claim, *entry_claims),
@@ -42,7 +43,7 @@ fn granted(taken: &Result<Taken, KvError>) -> (Claim, u8) {
     }
 }
 
-/// A service with customers 2 to 5 and a coupon, `shop/few`, of so many units.
+/// A service with customers 2 to 5 and a coupon, `shop/few`, of this many units.
 async fn with_coupon(app: TestApp, units: u32) -> TestApp {
     let saler = app.client().user("shop", "saler").await;
     for name in ["ann", "bob", "cid", "dan"] {
@@ -59,7 +60,7 @@ async fn rows(app: &TestApp) -> i64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn attempts_that_leave_together_are_made_one_after_the_other() {
     let app = with_coupon(TestApp::start().await, 2).await;
-    // One of them twice, and one more than there are units.
+    // User 2 asks twice, and one attempt more comes than there are units.
     let taken = take_together(&app, CouponId(1), &[2, 2, 3, 4]).await;
     let [
         Ok(Taken::Claimed { claim: first, .. }),
@@ -102,7 +103,7 @@ async fn what_is_granted_together_is_one_entry_which_goes_once_all_of_it_is_stor
     let entry = claims[0].0.entry;
     let told: Vec<_> = claims.iter().map(|(claim, entry_claims)| (claim.seq, claim.entry, *entry_claims)).collect();
     assert_eq!(told, [(1, entry, 3), (2, entry, 3), (3, entry, 3)]);
-    // Two of the three are handed over, as by the channel; of the third the handler is gone.
+    // Two claims are handed over, as by the channel. The handler of the third claim is gone.
     let ledger = &app.instances[0].shared.claiming.ledger;
     for (claim, entry_claims) in &claims[..2] {
         ledger.reserve().expect("there is room").put(*claim, *entry_claims);
@@ -125,7 +126,7 @@ async fn what_breaks_one_attempt_breaks_no_other_that_leaves_with_it() {
     let taken = take_together(&app, CouponId(1), &[2, 3, 4]).await;
     app.stores.redis::<()>(redis::cmd("DEL").arg(&broken)).await;
     assert!(matches!(taken.as_slice(), [Ok(Taken::Claimed { .. }), Err(_), Ok(Taken::Claimed { .. })]), "{taken:?}");
-    // Their count is written: the next one is the third.
+    // The count is written: the next claim is the third.
     let next = take_together(&app, CouponId(1), &[3]).await;
     assert!(matches!(next.as_slice(), [Ok(Taken::Claimed { claim, .. })] if claim.seq == 3), "{next:?}");
     eventually("the sweep has stored them", || async { rows(&app).await == 3 }).await;
@@ -137,7 +138,7 @@ async fn holes_are_handed_out_to_attempts_that_leave_together_each_to_one() {
     let taken = take_together(&app, CouponId(1), &[2, 3, 4]).await;
     assert!(taken.iter().all(|taken| granted(taken).1 == 3));
     app.settle().await;
-    // As after a loss of Redis with the first two, of which nobody had been told.
+    // As after a loss of Redis with the first two claims, before their users were told.
     let keys = app.stores.keys();
     app.stores.execute("DELETE FROM claims WHERE seq < 3").await;
     app.stores.execute("UPDATE coupons SET left_count = left_count + 2").await;
@@ -179,14 +180,15 @@ async fn an_activity_counts_what_it_grants_together() {
     };
     let is_refused =
         |taken: &Result<Taken, KvError>, why| matches!(taken, Ok(Taken::Refused(refusal)) if *refusal == why);
-    // Two of one user, who may hold two, are two entries; his third is his second.
+    // Two claims of the same user need two entries. The third attempt returns the second claim, because the limit is
+    // two.
     let two_each = activity(0, 0, 2);
     let taken = take_all(&app, &attempts(&two_each, &[2, 3, 2, 2])).await;
     let [first, other, second] = [0, 1, 2].map(|at| granted(&taken[at]).0);
     assert_eq!([(first.seq, first.nth), (other.seq, other.nth), (second.seq, second.nth)], [(1, 1), (2, 1), (3, 2)]);
     assert!(first.entry == other.entry && first.entry < second.entry, "{taken:?}");
     assert!(matches!(taken[3], Ok(Taken::Already { claim, .. }) if claim == second), "{taken:?}");
-    // Three are sold: of a total of four one more is, and the second's quota is of what is granted in it.
+    // Three units are sold. A total of four allows one more. The quota limits only claims of the present second.
     let of_four = activity(0, 4, 1);
     let taken = take_all(&app, &attempts(&of_four, &[4, 5])).await;
     assert!(granted(&taken[0]).0.seq == 4 && is_refused(&taken[1], Refusal::SoldOut), "{taken:?}");
@@ -210,7 +212,8 @@ async fn where_redis_has_no_memory_left_nothing_of_a_call_has_happened() {
     let app = with_coupon(TestApp::start_on(Stores::create(Some(redis.url())).await, |_| {}).await, 2).await;
     let limit = |bytes| redis::cmd("CONFIG").arg("SET").arg("maxmemory").arg(bytes).clone();
     app.stores.redis::<()>(&limit(1)).await;
-    // The third is asked after the first two were refused: nothing is sold out, though they would have had the last.
+    // User 2's second attempt comes after two failed grants. It must not be `sold-out`, although they would have taken
+    // the last units.
     let taken = take_together(&app, CouponId(1), &[2, 3, 2]).await;
     app.stores.redis::<()>(&limit(0)).await;
     assert!(taken.iter().all(|taken| taken.as_ref().is_err_and(KvError::nothing_happened)), "{taken:?}");

@@ -1,4 +1,4 @@
-//! Tokens: which count, on every route that needs one.
+//! Valid and invalid session tokens, on every route with a login.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::helpers::{Answer, RawConnection, SECRET, TestApp, now_seconds};
 
-/// Every route that needs a token.
+/// The routes with a login.
 const ROUTES: [(&str, &str); 8] = [
     ("PUT", "/api/users/ann/password"),
     ("GET", "/api/users/ann/coupons"),
@@ -20,7 +20,7 @@ const ROUTES: [(&str, &str); 8] = [
     ("GET", "/api/users/shop/coupons/ten/claims.csv"),
 ];
 
-/// Asserts that no route lets `header` in, and that each says `message` and `code`.
+/// Asserts that every route refuses `header` with `message` and `code`.
 async fn assert_refused(app: &TestApp, header: Option<&str>, message: &str, code: &str) {
     for (method, path) in ROUTES {
         let mut request = app.client().request(method, path);
@@ -37,14 +37,14 @@ async fn assert_refused(app: &TestApp, header: Option<&str>, message: &str, code
     }
 }
 
-/// Asserts that `token` is nobody's, raw and after `Bearer`.
+/// Asserts that `token` is refused, alone and after `Bearer`.
 async fn assert_not_logged_in(app: &TestApp, token: &str) {
     for header in [token.to_owned(), format!("Bearer {token}")] {
         assert_refused(app, Some(&header), "Not Authorized.", "not-logged-in").await;
     }
 }
 
-/// The payload of a token that counts.
+/// The payload of a valid token.
 fn payload_of(token: &str) -> Value {
     let payload = token.split('.').nth(1).expect("a JWT has three parts");
     let json = URL_SAFE_NO_PAD.decode(payload).expect("a JWT is base64");
@@ -167,7 +167,7 @@ async fn a_token_of_another_algorithm_or_secret_is_nobodys() {
     let encode = |text: &str| URL_SAFE_NO_PAD.encode(text);
     let signature = token.rsplit_once('.').expect("a JWT has dots").1;
     let none = |name: &str| format!("{}.{}", encode(&json!({"alg": name}).to_string()), encode(&payload.to_string()));
-    // As HS256 signs it, under a header that says otherwise.
+    // A valid HS256 signature under a header with a different algorithm.
     let mislabelled = |name: &str| {
         let (text, key) = (none(name), EncodingKey::from_secret(SECRET.as_bytes()));
         let signature = jsonwebtoken::crypto::sign(text.as_bytes(), &key, Algorithm::HS256);

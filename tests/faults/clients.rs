@@ -1,4 +1,4 @@
-//! Customers who claim, ask again, lose patience, and write down what they asked and what they were told.
+//! Customers: they claim, ask again, lose patience, and record every request and answer.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,41 +9,43 @@ use couponrush::auth::{ClaimTokens, Secrets};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::history::{Claim, Coupon, NO_ANSWER, Number, Recorder, User, What};
+use crate::history::{Claim, Coupon, EventKind, NO_ANSWER, Number, Recorder, User};
 use crate::random::Random;
 use crate::servers::SECRET;
 
-/// How long a customer waits for an answer; an impatient one not even as long as a claim takes.
+/// How long a customer waits for an answer. An impatient customer waits up to `IMPATIENCE_MS`, shorter than a claim
+/// takes.
 const PATIENCE: Duration = Duration::from_secs(2);
 const IMPATIENCE_MS: u64 = 4;
-/// One attempt in so many is an impatient customer's.
+/// Impatient customers send an attempt in this many.
 const IMPATIENT: u64 = 40;
-/// Customers who ask at once, and the pause of each between two attempts.
+/// Customers claiming at the same time, and the pause of a customer between two attempts.
 const LANES: usize = 12;
 const PAUSE_MS: (u64, u64) = (10, 50);
-/// Those who ask at once in the end, when everything is healed, and for how long each asks again where nothing was decided.
+/// Customers claiming at the same time at the end of a run, after all faults are healed. Undecided attempts are
+/// repeated for up to `LAST_PATIENCE`.
 const LAST_LANES: usize = 16;
 const LAST_PATIENCE: Duration = Duration::from_secs(60);
 
-/// Somebody who may claim.
+/// A customer with a session token.
 #[derive(Clone)]
 pub struct Customer {
     pub user: User,
     pub token: String,
 }
 
-/// A coupon as customers see it.
+/// A coupon as the customers see it.
 #[derive(Clone, Debug)]
 pub struct Offer {
     pub coupon: Coupon,
     pub path: String,
-    /// How many of it one user may want.
+    /// Claims that a user asks for, at most.
     pub wanted: u8,
-    /// Of a hundred attempts, how many are for it.
+    /// Attempts for the coupon, in percent of all attempts.
     pub share: u64,
 }
 
-/// Everybody who claims, and where.
+/// All customers, with the addresses of the instances.
 pub struct Crowd {
     pub customers: Vec<Customer>,
     pub offers: Vec<Offer>,
@@ -54,7 +56,7 @@ pub struct Crowd {
     attempts: AtomicU64,
 }
 
-/// What an attempt asks for.
+/// The content of an attempt.
 #[derive(Clone, Copy)]
 struct Wish<'a> {
     customer: &'a Customer,
@@ -69,8 +71,8 @@ impl Crowd {
         instances: Vec<SocketAddr>,
         recorder: Arc<Recorder>,
     ) -> Self {
-        let http = reqwest::Client::builder().no_proxy().build().expect("the client needs nothing");
-        let secrets = Secrets::parse("the suite's secret", SECRET).expect("it is long enough");
+        let http = reqwest::Client::builder().no_proxy().build().expect("an HTTP client can be built");
+        let secrets = Secrets::parse("the suite's secret", SECRET).expect("the secret is long enough");
         let tokens = ClaimTokens::new(&secrets.for_claims());
         Self { customers, offers, instances, recorder, http, tokens, attempts: AtomicU64::new(0) }
     }
@@ -82,7 +84,7 @@ impl Crowd {
             let (crowd, mut random, stop) = (Arc::clone(&self), random.split(), stop.clone());
             lanes.spawn(async move {
                 while !stop.is_cancelled() {
-                    let offer = crowd.offer(&mut random);
+                    let offer = crowd.draw_offer(&mut random);
                     let nth = 1 + u8::try_from(random.below(offer.wanted.into())).expect("below a u8");
                     let wish = Wish { customer: random.pick(&crowd.customers), offer, nth };
                     let impatient = random.below(IMPATIENT) == 0;
@@ -95,7 +97,7 @@ impl Crowd {
         lanes.join_all().await;
     }
 
-    /// Everybody asks for all that he may have of everything, until it is decided.
+    /// Every customer asks for all claims up to the limit, of every coupon, until every attempt is decided.
     pub async fn claim_all(self: Arc<Self>) {
         for offer in &self.offers {
             let next = Arc::new(AtomicU64::new(0));
@@ -120,8 +122,8 @@ impl Crowd {
         let began = Instant::now();
         loop {
             let decided = match self.ask(lane % self.instances.len(), wish, PATIENCE).await {
-                What::Claimed { .. } | What::Already { .. } => true,
-                What::Refused { reason, .. } => reason == "sold-out",
+                EventKind::Claimed { .. } | EventKind::Already { .. } => true,
+                EventKind::Refused { reason, .. } => reason == "sold-out",
                 _ => false,
             };
             if decided || began.elapsed() > LAST_PATIENCE {
@@ -131,7 +133,7 @@ impl Crowd {
         }
     }
 
-    fn offer(&self, random: &mut Random) -> &Offer {
+    fn draw_offer(&self, random: &mut Random) -> &Offer {
         let mut drawn = random.below(self.offers.iter().map(|offer| offer.share).sum());
         for offer in &self.offers {
             if drawn < offer.share {
@@ -139,16 +141,16 @@ impl Crowd {
             }
             drawn -= offer.share;
         }
-        unreachable!("the shares add up to what was drawn from")
+        unreachable!("a drawn number is below the sum of all shares")
     }
 
-    async fn ask(&self, instance: usize, wish: Wish<'_>, patience: Duration) -> What {
+    async fn ask(&self, instance: usize, wish: Wish<'_>, patience: Duration) -> EventKind {
         let attempt = 1 + self.attempts.fetch_add(1, Ordering::Relaxed);
         let Wish { customer, offer, nth } = wish;
         let (user, coupon) = (customer.user, offer.coupon);
-        // Where one is all that he may have, he need not say which one he means.
+        // With a limit of one, `Claim-Nth` is not needed.
         let nth = (offer.wanted > 1).then_some(nth);
-        self.recorder.note(What::Invoke { attempt, instance, user, coupon, nth });
+        self.recorder.note(EventKind::Invoke { attempt, instance, user, coupon, nth });
         let url = format!("http://{}{}", self.instances[instance], offer.path);
         let mut request = self.http.patch(url).header("Authorization", &customer.token).timeout(patience);
         if let Some(nth) = nth {
@@ -156,16 +158,16 @@ impl Crowd {
         }
         let answer = match request.send().await {
             Ok(response) => self.read(attempt, response).await,
-            Err(error) if error.is_connect() => What::Nothing { attempt, code: "not-connected".to_owned() },
+            Err(error) if error.is_connect() => EventKind::Nothing { attempt, code: "not-connected".to_owned() },
             Err(error) => {
-                What::Unknown { attempt, why: if error.is_timeout() { NO_ANSWER } else { "broken" }.to_owned() }
+                EventKind::Unknown { attempt, why: if error.is_timeout() { NO_ANSWER } else { "broken" }.to_owned() }
             }
         };
         self.recorder.note(answer.clone());
         answer
     }
 
-    async fn read(&self, attempt: Number, response: reqwest::Response) -> What {
+    async fn read(&self, attempt: Number, response: reqwest::Response) -> EventKind {
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let (status, result) = (response.status().as_u16(), header("claim-result").to_owned());
         let proof = self.tokens.verify(header("claim-token"));
@@ -176,33 +178,33 @@ impl Crowd {
             claimed_at_ms: proof.claimed_at_ms,
         });
         match (status, result.as_str(), claim) {
-            (201, "claimed", Some(claim)) => What::Claimed { attempt, claim },
-            (204, "already-claimed", Some(claim)) => What::Already { attempt, claim },
+            (201, "claimed", Some(claim)) => EventKind::Claimed { attempt, claim },
+            (204, "already-claimed", Some(claim)) => EventKind::Already { attempt, claim },
             (204, "claimed" | "already-claimed" | "", _) => unexpected(attempt, status, "without a claim"),
-            (204, reason, _) => What::Refused { attempt, reason: reason.to_owned() },
+            (204, reason, _) => EventKind::Refused { attempt, reason: reason.to_owned() },
             (429 | 503, ..) => {
                 let Ok(body) = response.text().await else {
-                    // He hung up between the status and the body.
-                    return What::Unknown { attempt, why: NO_ANSWER.to_owned() };
+                    // The customer hung up between the status and the body.
+                    return EventKind::Unknown { attempt, why: NO_ANSWER.to_owned() };
                 };
                 let body: serde_json::Value = serde_json::from_str(&body).unwrap_or_default();
                 match body["code"].as_str() {
-                    Some("unknown-outcome") => What::Unknown { attempt, why: "unknown-outcome".to_owned() },
+                    Some("unknown-outcome") => EventKind::Unknown { attempt, why: "unknown-outcome".to_owned() },
                     Some(code @ ("unavailable" | "overloaded" | "rate-limited")) => {
-                        What::Nothing { attempt, code: code.to_owned() }
+                        EventKind::Nothing { attempt, code: code.to_owned() }
                     }
                     _ => unexpected(attempt, status, "without a known code"),
                 }
             }
-            // The server was held up for so long (it was frozen) that it took the connection for one that sends nothing: actix
-            // says so before it reads.
-            (408, ..) => What::Nothing { attempt, code: "not-read".to_owned() },
-            _ => unexpected(attempt, status, "which no claim is answered"),
+            // actix answers a connection with a bare 408 if the first request is not read in time, for example because
+            // the server was frozen. The request has had no effect then.
+            (408, ..) => EventKind::Nothing { attempt, code: "not-read".to_owned() },
+            _ => unexpected(attempt, status, "is no answer to a claim"),
         }
     }
 }
 
-/// An answer that is none of the contract's; the checker knows no such refusal, and says so.
-fn unexpected(attempt: Number, status: u16, what: &str) -> What {
-    What::Refused { attempt, reason: format!("{status} {what}") }
+/// Records an answer outside the contract as a refusal. The checker reports every unknown reason of a refusal.
+fn unexpected(attempt: Number, status: u16, problem: &str) -> EventKind {
+    EventKind::Refused { attempt, reason: format!("{status} {problem}") }
 }

@@ -1,8 +1,7 @@
-//! What happened in a run, in the order in which it happened: what clients asked and were told, what was broken and changed,
-//! and what Redis and MySQL held meanwhile.
+//! The events of a run in order: attempts and answers, faults, changes, and samples of Redis and MySQL.
 //!
-//! Written as JSON lines while the run goes on, so that a run that hangs or is killed leaves its history too. The order
-//! of events is that of one lock: an answer recorded before a question was there before it was asked.
+//! Events are written as JSON lines during the run, so that a hanging or killed run leaves a history too. A lock orders
+//! the events: an answer recorded before a request had arrived before the request was sent.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -17,32 +16,32 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 pub type Coupon = u64;
 pub type User = u64;
-/// Counts attempts, changes and faults, each from 1.
+/// A number of an attempt, a change or a fault. Counted from 1.
 pub type Number = u64;
 
-/// Why an outcome is unknown where the customer hung up.
+/// The reason of an unknown outcome after the customer hung up.
 pub const NO_ANSWER: &str = "no answer";
 
-/// Something that happened.
+/// An event of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
-    /// Since the run began, by a clock that never steps.
+    /// Microseconds since the run began, by a monotonic clock.
     pub at_us: u64,
-    /// Since 1970, by the machine's clock, which is also that of Redis.
+    /// Milliseconds since 1970, by the machine's clock, shared with Redis.
     pub wall_ms: u64,
     #[serde(flatten)]
-    pub what: What,
+    pub kind: EventKind,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
-pub enum What {
-    /// A coupon is there, and can be claimed outside activities.
+pub enum EventKind {
+    /// A coupon exists and can be claimed outside activities.
     Coupon {
         coupon: Coupon,
         amount: u32,
     },
-    /// A request is about to be sent. `nth`: the `Claim-Nth` with it.
+    /// A request is about to be sent. `nth` is the `Claim-Nth` header.
     Invoke {
         attempt: Number,
         instance: usize,
@@ -50,38 +49,38 @@ pub enum What {
         coupon: Coupon,
         nth: Option<u8>,
     },
-    /// 201: a unit was granted.
+    /// 201: a unit is granted.
     Claimed {
         attempt: Number,
         claim: Claim,
     },
-    /// The user was told that he has this claim.
+    /// 204 `already-claimed`: the user holds the claim.
     Already {
         attempt: Number,
         claim: Claim,
     },
-    /// The user was refused, and why.
+    /// The attempt is refused.
     Refused {
         attempt: Number,
         reason: String,
     },
-    /// The answer says that nothing has happened.
+    /// The answer says that nothing happened.
     Nothing {
         attempt: Number,
         code: String,
     },
-    /// Nobody can tell: no answer, a broken connection, or `unknown-outcome`.
+    /// The outcome is unknown: no answer, a broken connection, or `unknown-outcome`.
     Unknown {
         attempt: Number,
         why: String,
     },
-    /// From here on a change may be in force.
+    /// The change may be in force from now on.
     ChangeBegins {
         change: Number,
         coupon: Coupon,
         to: Change,
     },
-    /// From here on it is in force, or not, or nobody can tell.
+    /// The outcome of the change: in force, refused, or unknown.
     ChangeEnds {
         change: Number,
         outcome: Outcome,
@@ -90,11 +89,11 @@ pub enum What {
         fault: Number,
         name: String,
     },
-    /// The fault is over; from here on sales must resume by themselves.
+    /// The fault is over. From now on sales must resume without help.
     FaultEnds {
         fault: Number,
     },
-    /// Everything is healed, and asked for more than there is.
+    /// All faults are healed. From now on customers ask for more units than are left.
     Healed,
     Sample(Sample),
 }
@@ -108,7 +107,7 @@ pub struct Claim {
     pub claimed_at_ms: u64,
 }
 
-/// What a saler changes.
+/// A change by a saler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Change {
@@ -121,9 +120,9 @@ pub enum Change {
 pub struct Sale {
     pub start: u64,
     pub end: u64,
-    /// 0: the coupon's whole amount.
+    /// 0: no total besides the coupon's amount.
     pub total: u32,
-    /// Claims in a second; 0: no limit.
+    /// Claims a second. 0: no limit.
     pub speed: u32,
     pub buy_limit: u8,
 }
@@ -136,23 +135,23 @@ pub enum Outcome {
     Unknown,
 }
 
-/// What the stores held at one moment each; `None` where one did not answer.
+/// The contents of the stores, nearly at the same time. `None` for a store without an answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sample {
     pub redis: Option<RedisCounts>,
     pub mysql: Option<MysqlCounts>,
-    /// Of each instance that answered.
+    /// The ledgers of the instances that answered.
     pub backlogs: Vec<Backlog>,
 }
 
-/// Claims that wait in one instance, and how many may.
+/// The number of claims waiting in an instance's ledger, and the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backlog {
     pub waiting: u64,
     pub max: u64,
 }
 
-/// Read in one transaction of Redis.
+/// Read in a Redis transaction.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RedisCounts {
     pub live: String,
@@ -168,7 +167,7 @@ pub struct CouponInRedis {
     pub holes: u32,
 }
 
-/// Read in one snapshot of MySQL.
+/// Read in a MySQL snapshot.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MysqlCounts {
     #[serde(deserialize_with = "by_text")]
@@ -182,11 +181,11 @@ pub struct CouponInMysql {
     pub left: i64,
     pub rows: u32,
     pub highest: u32,
-    /// Claims of the user who has the most.
+    /// The highest number of claims of a user.
     pub most_held: u32,
 }
 
-/// Writes events down, in memory and as lines of a file.
+/// Records events in memory and in a file.
 pub struct Recorder {
     began: Instant,
     inner: Mutex<(Vec<Event>, BufWriter<File>)>,
@@ -198,17 +197,17 @@ impl Recorder {
         Self { began: Instant::now(), inner: Mutex::new((Vec::new(), BufWriter::new(file))) }
     }
 
-    /// Writes down that this happens now.
-    pub fn note(&self, what: What) {
+    /// Records an event with the current time.
+    pub fn note(&self, kind: EventKind) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let at_us = u64::try_from(self.began.elapsed().as_micros()).expect("no run takes 500,000 years");
-        let event = Event { at_us, wall_ms: now_ms(), what };
+        let event = Event { at_us, wall_ms: now_ms(), kind };
         let line = serde_json::to_string(&event).expect("an event is JSON");
         writeln!(inner.1, "{line}").expect("the history can be written");
         inner.0.push(event);
     }
 
-    /// All that happened so far; the file has it too.
+    /// All events so far. Flushes the file.
     pub fn events(&self) -> Vec<Event> {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         inner.1.flush().expect("the history can be written");
@@ -216,7 +215,8 @@ impl Recorder {
     }
 }
 
-/// A map whose keys are texts, as all of JSON's are: inside of an event serde does not make numbers of them by itself.
+/// Reads a map with numbers written as text for keys, as in JSON. Inside a tagged enum, serde does not convert the
+/// keys.
 fn by_text<'de, D: Deserializer<'de>, V: Deserialize<'de>>(from: D) -> Result<BTreeMap<Coupon, V>, D::Error> {
     let map = BTreeMap::<String, V>::deserialize(from)?;
     map.into_iter().map(|(key, value)| Ok((key.parse().map_err(D::Error::custom)?, value))).collect()

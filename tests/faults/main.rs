@@ -1,7 +1,9 @@
-//! The fault suite: real servers are killed, emptied, frozen, cut off and slowed down while customers claim, and a checker
-//! judges by the invariants what they were told and what is stored. docs/FAULTS.md says how to run it and read it.
+//! The fault suite. It kills, empties, freezes, cuts off and slows down real servers while customers claim. Then a
+//! checker compares the customers' answers and the stored data with the invariants. docs/FAULTS.md explains how to run
+//! the suite and to read its results.
 //!
-//! It needs redis-server and mariadbd, and the program with the feature `crash-points`; it starts servers of its own.
+//! The suite needs redis-server and mariadbd, and the program built with the feature `crash-points`. It starts its own
+//! servers.
 
 mod checker;
 mod clients;
@@ -25,7 +27,7 @@ use checker::{Total, Verdict};
 use history::Event;
 use scenarios::SCENARIOS;
 
-/// Unless `FAULTS_SEED` says otherwise.
+/// The seed without `FAULTS_SEED`.
 const SEED: u64 = 1;
 
 fn setting(name: &str) -> Option<String> {
@@ -36,20 +38,21 @@ fn number(name: &str) -> Option<u64> {
     setting(name).map(|value| value.parse().unwrap_or_else(|_| panic!("{name} is a number, not {value:?}")))
 }
 
-/// Judges a run again by what it has left in its folder.
+/// Judges an earlier run again, from the files in its folder.
 fn judge(folder: &Path) -> Verdict {
     let read = |name| std::fs::read_to_string(folder.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
-    let event = |line| serde_json::from_str(line).expect("a line is an event");
+    let event = |line| serde_json::from_str(line).expect("each line is an event");
     let history: Vec<Event> = read("history.jsonl").lines().map(event).collect();
-    let settled = serde_json::from_str(&read("settled.json")).expect("it was written by a run");
+    let settled = serde_json::from_str(&read("settled.json")).expect("a run has written settled.json");
     checker::check(&history, &settled)
 }
 
-/// `FAULTS_JUDGE`: no run, but the verdict on what an earlier one has left in this folder. `FAULTS_RUN`: `short` (unless said otherwise), `all`, names of scenarios, or `random`: for `FAULTS_SECONDS` and until
-/// `FAULTS_COUNT` faults have struck.
+/// Runs the scenarios named by `FAULTS_RUN`: `short` (the default), `all`, names of scenarios, or `random`. A `random` run
+/// lasts for `FAULTS_SECONDS` and until `FAULTS_COUNT` faults have struck. With `FAULTS_JUDGE` nothing runs: an earlier run is
+/// judged again from the files in that folder.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_invariants_hold_whatever_dies() {
-    let what = setting("FAULTS_RUN").unwrap_or_else(|| "short".to_owned());
+    let chosen = setting("FAULTS_RUN").unwrap_or_else(|| "short".to_owned());
     let seed = number("FAULTS_SEED").unwrap_or(SEED);
     let mut total = Total::default();
     if let Some(folder) = setting("FAULTS_JUDGE") {
@@ -58,7 +61,7 @@ async fn the_invariants_hold_whatever_dies() {
         assert!(verdict.violations.is_empty(), "invariants are violated");
         return;
     }
-    if what == "random" {
+    if chosen == "random" {
         let count = number("FAULTS_COUNT").unwrap_or(0);
         let seconds = number("FAULTS_SECONDS").unwrap_or(if count == 0 { 60 } else { 0 });
         let until = Instant::now() + Duration::from_secs(seconds);
@@ -67,11 +70,11 @@ async fn the_invariants_hold_whatever_dies() {
             total.add(&verdict, &folder);
         }
     }
-    for scenario in SCENARIOS.iter().filter(|scenario| scenario.is_chosen(&what)) {
+    for scenario in SCENARIOS.iter().filter(|scenario| scenario.is_chosen(&chosen)) {
         let (verdict, folder) = scenarios::run(scenario, seed).await;
         total.add(&verdict, &folder);
     }
-    assert!(total.runs > 0, "FAULTS_RUN={what:?} names no scenario: {:?}", SCENARIOS.map(|scenario| scenario.name));
+    assert!(total.runs > 0, "FAULTS_RUN={chosen:?} names no scenario: {:?}", SCENARIOS.map(|scenario| scenario.name));
     eprintln!("faults: {total}");
     assert!(total.broken.is_empty(), "invariants are violated; see {:?}", total.broken);
 }

@@ -1,4 +1,4 @@
-//! What the suite asks of MySQL, past the program and its proxies.
+//! Queries and faults on MySQL, over direct connections past the program and its proxies.
 
 use std::time::Duration;
 
@@ -12,45 +12,45 @@ use crate::stores::{InMysql, Row};
 const WAIT: Duration = Duration::from_secs(2);
 
 #[derive(QueryableByName)]
-struct Number {
+struct NumberRow {
     #[diesel(sql_type = BigInt)]
     value: i64,
 }
 
 #[derive(QueryableByName)]
-struct Line {
+struct TextRow {
     #[diesel(sql_type = Text)]
     value: String,
 }
 
-/// A connection; `None` while MySQL does not answer.
+/// A connection. `None` if MySQL does not answer in time.
 pub async fn connect(url: &str) -> Option<AsyncMysqlConnection> {
     tokio::time::timeout(WAIT, AsyncMysqlConnection::establish(url)).await.ok()?.ok()
 }
 
-/// How long the oldest open transaction has been open; `None`: there is none.
+/// The age of the oldest open transaction. `None` if no transaction is open.
 pub async fn oldest_transaction(url: &str) -> Option<Duration> {
     let mut connection = connect(url).await?;
     let age = "SELECT MAX(TIMESTAMPDIFF(SECOND, trx_started, NOW())) FROM information_schema.innodb_trx";
-    number(&mut connection, age).await.map(|seconds| Duration::from_secs(small(seconds)))
+    query_number(&mut connection, age).await.map(|seconds| Duration::from_secs(in_range(seconds)))
 }
 
-/// Runs statements; MySQL must be there.
+/// Runs statements. MySQL must be available.
 pub async fn execute(url: &str, sql: &str) {
     let mut connection = connect(url).await.expect("MySQL answers");
     connection.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
 }
 
-/// The one number that a query gives, called `value`.
-pub async fn number(connection: &mut AsyncMysqlConnection, sql: &str) -> Option<i64> {
+/// The result of a query for a single number.
+pub async fn query_number(connection: &mut AsyncMysqlConnection, sql: &str) -> Option<i64> {
     let query = diesel::sql_query(format!("SELECT CAST(({sql}) AS SIGNED) AS value"));
-    tokio::time::timeout(WAIT, query.get_result::<Number>(connection)).await.ok()?.ok().map(|row| row.value)
+    tokio::time::timeout(WAIT, query.get_result::<NumberRow>(connection)).await.ok()?.ok().map(|row| row.value)
 }
 
-/// The texts that a query gives, called `value`.
-pub async fn lines(connection: &mut AsyncMysqlConnection, sql: &str) -> Option<Vec<String>> {
+/// The results of a query with the text column `value`.
+pub async fn query_texts(connection: &mut AsyncMysqlConnection, sql: &str) -> Option<Vec<String>> {
     let query = diesel::sql_query(sql.to_owned());
-    let rows = tokio::time::timeout(WAIT * 5, query.load::<Line>(connection)).await.ok()?.ok()?;
+    let rows = tokio::time::timeout(WAIT * 5, query.load::<TextRow>(connection)).await.ok()?.ok()?;
     Some(rows.into_iter().map(|row| row.value).collect())
 }
 
@@ -58,11 +58,11 @@ fn numbers(line: &str) -> Vec<i64> {
     line.split(' ').map(|number| number.parse().expect("the query gives numbers")).collect()
 }
 
-fn small<T: TryFrom<i64>>(number: i64) -> T {
+fn in_range<T: TryFrom<i64>>(number: i64) -> T {
     T::try_from(number).unwrap_or_else(|_| panic!("{number} is out of its range"))
 }
 
-/// Counts, all of one moment; `None` where MySQL did not answer in time.
+/// Counts at a single moment. `None` if MySQL does not answer in time.
 pub async fn count(url: &str) -> Option<MysqlCounts> {
     let mut connection = connect(url).await?;
     let begin = connection.batch_execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY");
@@ -72,44 +72,45 @@ pub async fn count(url: &str) -> Option<MysqlCounts> {
     let most = "SELECT CONCAT_WS(' ', coupon_id, MAX(held)) AS value FROM \
                 (SELECT coupon_id, COUNT(*) AS held FROM claims GROUP BY coupon_id, user_id) AS h GROUP BY coupon_id";
     let mut counts = MysqlCounts::default();
-    for line in lines(&mut connection, coupons).await? {
+    for line in query_texts(&mut connection, coupons).await? {
         let row = numbers(&line);
-        let (amount, left) = (small(row[1]), row[2]);
-        let (rows, highest) = (small(row[3]), small(row[4]));
-        counts.coupons.insert(small(row[0]), CouponInMysql { amount, left, rows, highest, most_held: 0 });
+        let (amount, left) = (in_range(row[1]), row[2]);
+        let (rows, highest) = (in_range(row[3]), in_range(row[4]));
+        counts.coupons.insert(in_range(row[0]), CouponInMysql { amount, left, rows, highest, most_held: 0 });
     }
-    for line in lines(&mut connection, most).await? {
+    for line in query_texts(&mut connection, most).await? {
         let row = numbers(&line);
-        counts.coupons.entry(small(row[0])).or_default().most_held = small(row[1]);
+        counts.coupons.entry(in_range(row[0])).or_default().most_held = in_range(row[1]);
     }
-    counts.poisoned = small(number(&mut connection, "SELECT COUNT(*) FROM poisoned_claims").await?);
+    counts.poisoned = in_range(query_number(&mut connection, "SELECT COUNT(*) FROM poisoned_claims").await?);
     Some(counts)
 }
 
-/// Everything that MySQL has of claims; it must be there.
+/// All claims in MySQL. MySQL must be available.
 pub async fn read_all(url: &str) -> InMysql {
     let counts = count(url).await.expect("MySQL answers");
     let mut connection = connect(url).await.expect("MySQL answers");
     let claims = "SELECT CONCAT_WS(' ', coupon_id, user_id, seq, nth, activity_id, claimed_at) AS value FROM claims";
-    let rows = lines(&mut connection, claims).await.expect("MySQL answers");
+    let rows = query_texts(&mut connection, claims).await.expect("MySQL answers");
     let rows = rows.iter().map(|line| {
         let row = numbers(line);
-        let (seq, nth, activity) = (small(row[2]), small(row[3]), small(row[4]));
-        let claim = Claim { seq, nth, activity, claimed_at_ms: small(row[5]) };
-        Row { coupon: small(row[0]), user: small(row[1]), claim }
+        let (seq, nth, activity) = (in_range(row[2]), in_range(row[3]), in_range(row[4]));
+        let claim = Claim { seq, nth, activity, claimed_at_ms: in_range(row[5]) };
+        Row { coupon: in_range(row[0]), user: in_range(row[1]), claim }
     });
     let rows = rows.collect();
-    let poisoned = lines(&mut connection, "SELECT CONCAT(claim, ' ', reason) AS value FROM poisoned_claims").await;
+    let poisoned =
+        query_texts(&mut connection, "SELECT CONCAT(claim, ' ', reason) AS value FROM poisoned_claims").await;
     InMysql { counts, rows, poisoned: poisoned.expect("MySQL answers") }
 }
 
-/// Makes or changes the only activity of a coupon, in MySQL alone: what an instance leaves that dies before it told Redis.
-/// The repair publishes it.
+/// Makes or changes a coupon's only activity in MySQL alone, as an instance does that dies before publishing. The
+/// repair publishes the change.
 pub async fn write_sale(url: &str, coupon: Coupon, sale: &Sale) {
     let Sale { start, end, total, speed, buy_limit } = sale;
     let columns =
         format!("start_time = {start}, end_time = {end}, total = {total}, speed = {speed}, buy_limit = {buy_limit}");
-    // MySQL assigns from left to right: the activity's revision is the coupon's new one.
+    // MySQL assigns from left to right, so the activity gets the new revision of the coupon.
     let sql = format!(
         "START TRANSACTION;\
          SELECT id FROM coupons WHERE id = {coupon} FOR UPDATE;\
@@ -122,45 +123,48 @@ pub async fn write_sale(url: &str, coupon: Coupon, sale: &Sale) {
     execute(url, &sql).await;
 }
 
-/// Whether Redis is known to have every change of the coupon.
+/// Whether MySQL records that Redis has every change of the coupon.
 pub async fn is_published(url: &str, coupon: Coupon) -> bool {
     let Some(mut connection) = connect(url).await else { return false };
     let sql = format!("SELECT published_revision >= revision FROM coupons WHERE id = {coupon}");
-    number(&mut connection, &sql).await == Some(1)
+    query_number(&mut connection, &sql).await == Some(1)
 }
 
-/// Which of the service's connections.
+/// Selects connections of the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Which {
+pub enum ConnectionSet {
     All,
     InTransactions,
 }
 
 /// Kills the service's connections.
-pub async fn kill_connections(url: &str, which: Which) {
+pub async fn kill_connections(url: &str, set: ConnectionSet) {
     let mut connection = connect(url).await.expect("MySQL answers");
-    let sql = match which {
-        Which::All => "SELECT CAST(id AS CHAR) AS value FROM information_schema.processlist WHERE user = 'service'",
-        Which::InTransactions => {
+    let sql = match set {
+        ConnectionSet::All => {
+            "SELECT CAST(id AS CHAR) AS value FROM information_schema.processlist WHERE user = 'service'"
+        }
+        ConnectionSet::InTransactions => {
             "SELECT CAST(trx_mysql_thread_id AS CHAR) AS value FROM information_schema.innodb_trx t \
              JOIN information_schema.processlist p ON p.id = t.trx_mysql_thread_id WHERE p.user = 'service'"
         }
     };
-    let ids = lines(&mut connection, sql).await.unwrap_or_default();
+    let ids = query_texts(&mut connection, sql).await.unwrap_or_default();
     for id in ids {
-        // It may have ended meanwhile.
+        // The connection may have ended meanwhile.
         let _ = connection.batch_execute(&format!("KILL {id}")).await;
     }
 }
 
-/// Holds a lock that is taken by `sql` until the connection is dropped.
-pub async fn hold(url: &str, sql: &str) -> AsyncMysqlConnection {
+/// Takes a lock with `sql` and holds it until the returned connection is dropped.
+pub async fn hold_lock(url: &str, sql: &str) -> AsyncMysqlConnection {
     let mut connection = connect(url).await.expect("MySQL answers");
     connection.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
     connection
 }
 
-/// Locks the coupons in the order opposite to the ledger's, so that one of both is chosen as a deadlock's victim.
+/// Locks the coupons in the reverse of the ledger's order. MySQL finds a deadlock and rolls back one of the two
+/// transactions.
 pub async fn deadlock(url: &str, coupons: &[Coupon]) {
     let Some(mut connection) = connect(url).await else { return };
     let mut sql = "SET SESSION innodb_lock_wait_timeout = 2; START TRANSACTION;".to_owned();
@@ -169,6 +173,6 @@ pub async fn deadlock(url: &str, coupons: &[Coupon]) {
         sql.push_str(&format!("SELECT id FROM coupons WHERE id = {coupon} FOR UPDATE;"));
     }
     sql.push_str("ROLLBACK");
-    // Being the victim is as good as not being it.
+    // Either transaction may be rolled back.
     let _ = connection.batch_execute(&sql).await;
 }

@@ -1,6 +1,6 @@
-//! A TCP proxy that misbehaves as it is told, for all its connections at once and while they are open.
+//! A TCP proxy with faults. A fault applies to all connections at once, open and new.
 //!
-//! It stands between one instance and one server, so that an instance can be cut off alone.
+//! A proxy stands between an instance and a server, so that a single instance can be cut off.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,21 +15,21 @@ use tokio::task::JoinHandle;
 
 const CHUNK: usize = 16 * 1024;
 
-/// What it does with what comes by.
+/// The treatment of data on the way through the proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     Pass,
-    /// Resets every connection, old and new.
+    /// Resets every open and every new connection.
     Reset,
-    /// Holds everything back, new connections too, and delivers it when this ends: the network was away, and came back.
+    /// Holds back all data and new connections. Delivers them when the mode ends, as after a network outage.
     BlackHole,
-    /// Holds back each piece for this long.
+    /// Delays data by this time.
     Delay(Duration),
-    /// Lets no more than this through from the client: a server that takes its time for each command.
+    /// Limits the bytes a second from the client, as a slow server does.
     Slow {
         bytes_per_second: u32,
     },
-    /// Resets a connection in the middle of what comes from this side, once so many bytes have passed.
+    /// Resets a connection in the middle of the data from a side, after a number of bytes.
     Cut(Side),
 }
 
@@ -48,7 +48,7 @@ pub struct Proxy {
 }
 
 #[derive(Clone)]
-struct Way {
+struct Relay {
     mode: watch::Receiver<Mode>,
     bytes_left: Arc<AtomicI64>,
 }
@@ -56,14 +56,14 @@ struct Way {
 impl Proxy {
     pub async fn start(to: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
-        let port = listener.local_addr().expect("it is bound").port();
+        let port = listener.local_addr().expect("the listener is bound").port();
         let (mode, receiver) = watch::channel(Mode::Pass);
         let bytes_left = Arc::new(AtomicI64::new(0));
-        let way = Way { mode: receiver, bytes_left: Arc::clone(&bytes_left) };
+        let relay = Relay { mode: receiver, bytes_left: Arc::clone(&bytes_left) };
         let accepting = tokio::spawn(async move {
-            // Connections end with their sockets; those of a dropped proxy with its mode.
+            // A connection ends with its sockets, or with the mode of the dropped proxy.
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(way.clone().carry(client, SocketAddr::from(([127, 0, 0, 1], to))));
+                tokio::spawn(relay.clone().run(client, SocketAddr::from(([127, 0, 0, 1], to))));
             }
         });
         Self { port, mode, bytes_left, accepting }
@@ -86,9 +86,9 @@ impl Drop for Proxy {
     }
 }
 
-impl Way {
-    async fn carry(mut self, client: TcpStream, to: SocketAddr) {
-        // Both ends reset instead of closing in order, which is what an unexpected end looks like.
+impl Relay {
+    async fn run(mut self, client: TcpStream, to: SocketAddr) {
+        // Both ends are reset instead of closed, as after an unexpected end.
         let _ = client.set_zero_linger();
         if self.mode.wait_for(|mode| *mode != Mode::BlackHole).await.is_err() || *self.mode.borrow() == Mode::Reset {
             return;
@@ -125,7 +125,7 @@ impl Way {
                 let left =
                     self.bytes_left.fetch_sub(i64::try_from(length).expect("a chunk is small"), Ordering::SeqCst);
                 is_last = left <= i64::try_from(length).expect("a chunk is small");
-                length = length.min(usize::try_from(left.max(0)).expect("it is not negative"));
+                length = length.min(usize::try_from(left.max(0)).expect("a maximum with 0 is not negative"));
             }
             if write.write_all(&buffer[..length]).await.is_err() || is_last {
                 return;

@@ -1,4 +1,5 @@
-//! Numbers from a seed: the same ones for ever, whatever version of which crate is used.
+//! Random numbers from a seed. The algorithm is written out, so that a seed gives the same numbers with every crate
+//! version.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ impl Random {
         Self(seed)
     }
 
-    /// One of its own for a part of the run, so that how often one part draws does not change another.
+    /// A separate generator for a part of the run. Draws in that part do not change the rest.
     pub fn split(&mut self) -> Self {
         Self(self.next())
     }
@@ -24,7 +25,7 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// From `0` to `end - 1`.
+    /// A number from 0 to `end - 1`.
     pub fn below(&mut self, end: u64) -> u64 {
         self.next() % end
     }
@@ -37,7 +38,7 @@ impl Random {
         &all[self.index(all.len())]
     }
 
-    /// Between two numbers of milliseconds.
+    /// A duration from `from` to `to` milliseconds.
     pub fn millis(&mut self, from: u64, to: u64) -> Duration {
         Duration::from_millis(from + self.below(to - from + 1))
     }

@@ -1,5 +1,6 @@
-//! Runs by name. The faults of one and their order are fixed; its seed decides when they strike, how long they last, and what
-//! customers do. What the kernel and the servers make of it differs from run to run.
+//! Scenarios, by name. A scenario fixes the faults and their order. The seed decides when faults strike, how long they
+//! last, and the customers' attempts. The kernel and the servers are not deterministic, so two runs with the same seed
+//! differ.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,16 +9,18 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::checker::{self, Verdict};
-use crate::nemesis::{App, Change, Fault, Frozen, Lasting, Mysql, Redis, Server, Trigger, Trouble};
+use crate::nemesis::{
+    AppFault, Fault, Frozen, Lasting, MysqlFault, NetworkFault, RedisFault, SalerChange, Server, Trigger,
+};
 use crate::random::Random;
 use crate::servers::runs_folder;
 use crate::world::World;
 
 /// The pause before a fault, in ms.
 const PAUSE_MS: (u64, u64) = (300, 2_000);
-/// An instance that has lost something knows it after this, and is not ready any more.
+/// Time for an instance to notice missing data in Redis and to report itself as not ready.
 const NOTICED: Duration = Duration::from_millis(500);
-/// Faults of one random run: later ones would strike after everything is sold.
+/// Faults in a random run. More faults would strike after all units are sold.
 const RANDOM_FAULTS: usize = 6;
 
 #[derive(Debug)]
@@ -25,7 +28,7 @@ pub struct Scenario {
     pub name: &'static str,
     pub instances: usize,
     pub faults: &'static [Fault],
-    /// In `make test` too.
+    /// Whether `make test` runs it.
     pub short: bool,
 }
 
@@ -39,46 +42,50 @@ const fn short(name: &'static str, instances: usize, faults: &'static [Fault]) -
 
 pub const SCENARIOS: [Scenario; 22] = [
     scenario("calm", 2, &[]),
-    short("kills", 2, &[Fault::App(App::Kill), Fault::Redis(Redis::Restart), Fault::App(App::KillEverything)]),
+    short(
+        "kills",
+        2,
+        &[Fault::App(AppFault::Kill), Fault::Redis(RedisFault::Restart), Fault::App(AppFault::KillEverything)],
+    ),
     short(
         "losses",
         2,
         &[
-            Fault::Redis(Redis::Flush),
-            Fault::Redis(Redis::Empty),
-            Fault::Redis(Redis::Older),
-            Fault::Redis(Redis::Truncated),
+            Fault::Redis(RedisFault::Flush),
+            Fault::Redis(RedisFault::Empty),
+            Fault::Redis(RedisFault::Older),
+            Fault::Redis(RedisFault::Truncated),
         ],
     ),
     short(
         "crashes",
         1,
         &[
-            Fault::App(App::CrashAt("after-script")),
-            Fault::App(App::CrashAt("before-commit")),
-            Fault::App(App::CrashAt("after-commit")),
+            Fault::App(AppFault::CrashAt("after-script")),
+            Fault::App(AppFault::CrashAt("before-commit")),
+            Fault::App(AppFault::CrashAt("after-commit")),
         ],
     ),
     short(
         "changes",
         2,
         &[
-            Fault::Change(Change::Raise),
-            Fault::Change(Change::Window),
-            Fault::Change(Change::LowerTooFar),
-            Fault::Change(Change::RaiseAndCrashAt("change-committed")),
-            Fault::Change(Change::LowerAndCrashAt("lowered-in-redis")),
+            Fault::Change(SalerChange::Raise),
+            Fault::Change(SalerChange::Window),
+            Fault::Change(SalerChange::LowerTooFar),
+            Fault::Change(SalerChange::RaiseAndCrashAt("change-committed")),
+            Fault::Change(SalerChange::LowerAndCrashAt("lowered-in-redis")),
         ],
     ),
     scenario(
         "more-crashes",
         2,
         &[
-            Fault::App(App::CrashAt("before-insert")),
-            Fault::App(App::CrashAt("after-script")),
-            Fault::Change(Change::LowerAndCrashAt("lowering-announced")),
-            Fault::App(App::KillAll),
-            Fault::App(App::CrashAt("after-commit")),
+            Fault::App(AppFault::CrashAt("before-insert")),
+            Fault::App(AppFault::CrashAt("after-script")),
+            Fault::Change(SalerChange::LowerAndCrashAt("lowering-announced")),
+            Fault::App(AppFault::KillAll),
+            Fault::App(AppFault::CrashAt("after-commit")),
         ],
     ),
     scenario(
@@ -104,28 +111,28 @@ pub const SCENARIOS: [Scenario; 22] = [
         "second-losses",
         2,
         &[
-            Fault::Redis(Redis::FlushTwice),
-            Fault::Redis(Redis::FlushAndFreezeApp),
-            Fault::Redis(Redis::FlushTwice),
-            Fault::Redis(Redis::Older),
+            Fault::Redis(RedisFault::FlushTwice),
+            Fault::Redis(RedisFault::FlushAndFreezeApp),
+            Fault::Redis(RedisFault::FlushTwice),
+            Fault::Redis(RedisFault::Older),
         ],
     ),
     scenario(
         "held-up",
         2,
         &[
-            Fault::Redis(Redis::FlushAndLockCoupon),
-            Fault::Redis(Redis::FreezeAppThenFlush),
-            Fault::Redis(Redis::FlushAndLockCoupon),
+            Fault::Redis(RedisFault::FlushAndLockCoupon),
+            Fault::Redis(RedisFault::FreezeAppThenFlush),
+            Fault::Redis(RedisFault::FlushAndLockCoupon),
         ],
     ),
     scenario(
         "cut-off",
         2,
         &[
-            Fault::Redis(Redis::FlushAndIsolate),
-            Fault::Redis(Redis::FlushAndCutOffMysql),
-            Fault::Network(Server::Both, Trouble::LongBlackHole),
+            Fault::Redis(RedisFault::FlushAndIsolate),
+            Fault::Redis(RedisFault::FlushAndCutOffMysql),
+            Fault::Network(Server::Both, NetworkFault::LongBlackHole),
         ],
     ),
     scenario(
@@ -145,123 +152,123 @@ pub const SCENARIOS: [Scenario; 22] = [
         "frozen",
         2,
         &[
-            Fault::Redis(Redis::Freeze),
-            Fault::App(App::Freeze),
-            Fault::App(App::FreezeLong),
-            Fault::Redis(Redis::ForgetScripts),
+            Fault::Redis(RedisFault::Freeze),
+            Fault::App(AppFault::Freeze),
+            Fault::App(AppFault::FreezeLong),
+            Fault::Redis(RedisFault::ForgetScripts),
         ],
     ),
     scenario(
         "mysql",
         2,
         &[
-            Fault::Mysql(Mysql::HangUpInTransactions),
-            Fault::Mysql(Mysql::Deadlocks),
-            Fault::Mysql(Mysql::ReadOnly),
-            Fault::Mysql(Mysql::Restart),
-            Fault::Mysql(Mysql::Lock),
-            Fault::Mysql(Mysql::LockCoupon),
-            Fault::Mysql(Mysql::HangUp),
+            Fault::Mysql(MysqlFault::HangUpInTransactions),
+            Fault::Mysql(MysqlFault::Deadlocks),
+            Fault::Mysql(MysqlFault::ReadOnly),
+            Fault::Mysql(MysqlFault::Restart),
+            Fault::Mysql(MysqlFault::Lock),
+            Fault::Mysql(MysqlFault::LockCoupon),
+            Fault::Mysql(MysqlFault::HangUp),
         ],
     ),
     short(
         "network",
         2,
         &[
-            Fault::Network(Server::Redis, Trouble::Resets),
-            Fault::Network(Server::Redis, Trouble::BlackHole),
-            Fault::Network(Server::Mysql, Trouble::CutAnswers),
-            Fault::Network(Server::Redis, Trouble::CutRequests),
+            Fault::Network(Server::Redis, NetworkFault::Resets),
+            Fault::Network(Server::Redis, NetworkFault::BlackHole),
+            Fault::Network(Server::Mysql, NetworkFault::CutAnswers),
+            Fault::Network(Server::Redis, NetworkFault::CutRequests),
         ],
     ),
     scenario(
         "slow-network",
         2,
         &[
-            Fault::Network(Server::Redis, Trouble::Delays),
-            Fault::Network(Server::Redis, Trouble::CutAnswers),
-            Fault::Network(Server::Both, Trouble::Delays),
-            Fault::Network(Server::Mysql, Trouble::BlackHole),
-            Fault::Network(Server::Mysql, Trouble::CutRequests),
-            Fault::Network(Server::Mysql, Trouble::Resets),
+            Fault::Network(Server::Redis, NetworkFault::Delays),
+            Fault::Network(Server::Redis, NetworkFault::CutAnswers),
+            Fault::Network(Server::Both, NetworkFault::Delays),
+            Fault::Network(Server::Mysql, NetworkFault::BlackHole),
+            Fault::Network(Server::Mysql, NetworkFault::CutRequests),
+            Fault::Network(Server::Mysql, NetworkFault::Resets),
         ],
     ),
     scenario(
         "memory",
         2,
         &[
-            Fault::Redis(Redis::OutOfMemory),
-            Fault::Redis(Redis::FlushAndRunOut),
-            Fault::Redis(Redis::Flush),
-            Fault::Change(Change::Lower),
+            Fault::Redis(RedisFault::OutOfMemory),
+            Fault::Redis(RedisFault::FlushAndRunOut),
+            Fault::Redis(RedisFault::Flush),
+            Fault::Change(SalerChange::Lower),
         ],
     ),
     scenario(
         "two-at-once",
         2,
         &[
-            Fault::During(Lasting::MysqlAway, &Fault::Redis(Redis::Flush)),
-            Fault::During(Lasting::CouponsLocked, &Fault::Redis(Redis::Restart)),
-            Fault::During(Lasting::Slow, &Fault::Redis(Redis::Older)),
+            Fault::During(Lasting::MysqlAway, &Fault::Redis(RedisFault::Flush)),
+            Fault::During(Lasting::CouponsLocked, &Fault::Redis(RedisFault::Restart)),
+            Fault::During(Lasting::Slow, &Fault::Redis(RedisFault::Older)),
         ],
     ),
     scenario(
         "more-at-once",
         2,
         &[
-            Fault::During(Lasting::MysqlLocked, &Fault::App(App::KillAll)),
-            Fault::During(Lasting::CutOffFromRedis, &Fault::Redis(Redis::Empty)),
-            Fault::During(Lasting::MysqlAway, &Fault::App(App::Kill)),
+            Fault::During(Lasting::MysqlLocked, &Fault::App(AppFault::KillAll)),
+            Fault::During(Lasting::CutOffFromRedis, &Fault::Redis(RedisFault::Empty)),
+            Fault::During(Lasting::MysqlAway, &Fault::App(AppFault::Kill)),
         ],
     ),
 ];
 
 impl Scenario {
-    /// `what`: `short`, `all`, or names.
-    pub fn is_chosen(&self, what: &str) -> bool {
-        what == "all" || what == "short" && self.short || what.split(' ').any(|name| name == self.name)
+    /// Whether `FAULTS_RUN` selects the scenario: `short`, `all`, or names separated by spaces.
+    pub fn is_chosen(&self, chosen: &str) -> bool {
+        chosen == "all" || chosen == "short" && self.short || chosen.split(' ').any(|name| name == self.name)
     }
 }
 
-/// What a random run draws from; those that take half a minute are left to their scenarios.
+/// Faults drawn alone in a random run. Faults of half a minute are left to the scenarios.
 const RANDOM: [Fault; 27] = [
-    Fault::App(App::Kill),
-    Fault::App(App::KillAll),
-    Fault::App(App::KillEverything),
-    Fault::App(App::CrashAt("after-script")),
-    Fault::App(App::CrashAt("before-commit")),
-    Fault::App(App::CrashAt("after-commit")),
-    Fault::App(App::Freeze),
-    Fault::Change(Change::RaiseAndCrashAt("change-committed")),
-    Fault::Change(Change::LowerAndCrashAt("lowered-in-redis")),
-    Fault::Change(Change::Window),
-    Fault::Redis(Redis::Freeze),
-    Fault::Redis(Redis::ForgetScripts),
-    Fault::Redis(Redis::OutOfMemory),
-    Fault::Redis(Redis::FlushTwice),
-    Fault::Redis(Redis::FlushAndRunOut),
-    Fault::Redis(Redis::FlushAndFreezeApp),
-    Fault::Redis(Redis::FlushAndLockCoupon),
-    Fault::Mysql(Mysql::HangUpInTransactions),
-    Fault::Mysql(Mysql::Restart),
-    Fault::Mysql(Mysql::ReadOnly),
-    Fault::Mysql(Mysql::Deadlocks),
-    Fault::Network(Server::Redis, Trouble::Resets),
-    Fault::Network(Server::Redis, Trouble::BlackHole),
-    Fault::Network(Server::Redis, Trouble::CutRequests),
-    Fault::Network(Server::Redis, Trouble::CutAnswers),
-    Fault::Network(Server::Mysql, Trouble::CutAnswers),
-    Fault::Network(Server::Both, Trouble::Delays),
+    Fault::App(AppFault::Kill),
+    Fault::App(AppFault::KillAll),
+    Fault::App(AppFault::KillEverything),
+    Fault::App(AppFault::CrashAt("after-script")),
+    Fault::App(AppFault::CrashAt("before-commit")),
+    Fault::App(AppFault::CrashAt("after-commit")),
+    Fault::App(AppFault::Freeze),
+    Fault::Change(SalerChange::RaiseAndCrashAt("change-committed")),
+    Fault::Change(SalerChange::LowerAndCrashAt("lowered-in-redis")),
+    Fault::Change(SalerChange::Window),
+    Fault::Redis(RedisFault::Freeze),
+    Fault::Redis(RedisFault::ForgetScripts),
+    Fault::Redis(RedisFault::OutOfMemory),
+    Fault::Redis(RedisFault::FlushTwice),
+    Fault::Redis(RedisFault::FlushAndRunOut),
+    Fault::Redis(RedisFault::FlushAndFreezeApp),
+    Fault::Redis(RedisFault::FlushAndLockCoupon),
+    Fault::Mysql(MysqlFault::HangUpInTransactions),
+    Fault::Mysql(MysqlFault::Restart),
+    Fault::Mysql(MysqlFault::ReadOnly),
+    Fault::Mysql(MysqlFault::Deadlocks),
+    Fault::Network(Server::Redis, NetworkFault::Resets),
+    Fault::Network(Server::Redis, NetworkFault::BlackHole),
+    Fault::Network(Server::Redis, NetworkFault::CutRequests),
+    Fault::Network(Server::Redis, NetworkFault::CutAnswers),
+    Fault::Network(Server::Mysql, NetworkFault::CutAnswers),
+    Fault::Network(Server::Both, NetworkFault::Delays),
 ];
-/// And what it draws alone, or while one of [`LASTING`] goes on.
+/// Faults drawn alone in a random run, or together with a condition of [`LASTING`].
 const DURING: [Fault; 7] = [
-    Fault::App(App::Kill),
-    Fault::App(App::Freeze),
-    Fault::Redis(Redis::Restart),
-    Fault::Redis(Redis::Flush),
-    Fault::Redis(Redis::Empty),
-    Fault::Redis(Redis::Older),
-    Fault::Redis(Redis::Truncated),
+    Fault::App(AppFault::Kill),
+    Fault::App(AppFault::Freeze),
+    Fault::Redis(RedisFault::Restart),
+    Fault::Redis(RedisFault::Flush),
+    Fault::Redis(RedisFault::Empty),
+    Fault::Redis(RedisFault::Older),
+    Fault::Redis(RedisFault::Truncated),
 ];
 const LASTING: [Lasting; 6] = [
     Lasting::MysqlAway,
@@ -280,7 +287,7 @@ fn draw(random: &mut Random) -> Fault {
     }
 }
 
-/// Runs a scenario and judges it; the history stays in the folder that is given back.
+/// Runs a scenario and judges it. Returns the verdict and the folder with the history.
 pub async fn run(scenario: &Scenario, seed: u64) -> (Verdict, PathBuf) {
     run_faults(scenario.name, scenario.instances, scenario.faults, seed).await
 }
@@ -299,23 +306,23 @@ async fn run_faults(name: &str, instances: usize, faults: &[Fault], seed: u64) -
     std::fs::create_dir_all(&folder).expect("target can be written");
     let (began, mut random) = (Instant::now(), Random::new(seed));
     let mut world = World::start(&folder, instances).await;
-    let (enough, stop) = (CancellationToken::new(), CancellationToken::new());
-    let claiming = tokio::spawn(Arc::clone(&world.crowd).claim_until(random.split(), enough.clone()));
-    let sampling = tokio::spawn(world.sampling(stop.clone()));
+    let (stop_claiming, stop_sampling) = (CancellationToken::new(), CancellationToken::new());
+    let claiming = tokio::spawn(Arc::clone(&world.crowd).claim_until(random.split(), stop_claiming.clone()));
+    let sampling = tokio::spawn(world.sample_until(stop_sampling.clone()));
     for fault in faults {
         tokio::time::sleep(random.millis(PAUSE_MS.0, PAUSE_MS.1)).await;
         fault.strike(&mut world, &mut random).await;
-        // A loss is noticed by the next attempt.
+        // An instance notices a loss at its next attempt.
         tokio::time::sleep(NOTICED).await;
-        world.ready().await;
+        world.wait_until_ready().await;
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
-    enough.cancel();
+    stop_claiming.cancel();
     claiming.await.expect("customers do not panic");
     let settled = world.settle().await;
-    stop.cancel();
-    sampling.await.expect("looking does not panic");
-    let text = serde_json::to_string(&settled).expect("it is JSON");
+    stop_sampling.cancel();
+    sampling.await.expect("sampling does not panic");
+    let text = serde_json::to_string(&settled).expect("the stores' contents are JSON");
     std::fs::write(folder.join("settled.json"), text).expect("the run's folder can be written");
     let verdict = checker::check(&world.recorder.events(), &settled);
     eprintln!("faults: {name}, seed {seed}, {:.1} s: {verdict}", began.elapsed().as_secs_f64());

@@ -1,6 +1,6 @@
-//! Redis, MariaDB and the program as child processes of this test, to be killed, frozen and started again.
+//! Redis, MariaDB and the program as child processes, to be killed, frozen and started again.
 //!
-//! Each has its data and its log in the run's folder. Dropping one kills it.
+//! A process has its data and its log in the run's folder. Dropping a process kills it.
 
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
@@ -10,28 +10,28 @@ use std::time::{Duration, Instant};
 
 use crate::ports::free_address;
 
-/// How long a server may take to start, or to die.
+/// How long a server may take to start or to stop.
 pub const START_WAIT: Duration = Duration::from_secs(60);
-/// Signs tokens in these tests.
+/// The secret for signing tokens.
 pub const SECRET: &str = "a secret of the fault suite that is long enough to be one";
 pub const DATABASE: &str = "couponrush";
 const PASSWORD: &str = "of-the-fault-suite";
 
-/// A child process that can be started again.
+/// A child process with restarts.
 pub struct Process {
     command: Box<dyn Fn() -> Command + Send + Sync>,
     log: PathBuf,
     child: Option<Child>,
 }
 
-/// A Redis whose append-only file is written before each answer.
+/// A Redis with `appendfsync always`: it syncs its file before every answer.
 pub struct Redis {
     pub port: u16,
     data: PathBuf,
     pub process: Process,
 }
 
-/// A MariaDB that writes each commit before it answers.
+/// A MariaDB that syncs every commit before its answer.
 pub struct MariaDb {
     pub port: u16,
     pub process: Process,
@@ -42,7 +42,7 @@ impl Process {
         Self { command: Box::new(command), log, child: None }
     }
 
-    /// Starts it, with these variables besides its own; its log goes on where it was.
+    /// Starts the process with additional environment variables. Its log file is continued.
     pub fn start(&mut self, variables: &[(&str, &str)]) {
         let log =
             OpenOptions::new().create(true).append(true).open(&self.log).expect("the run's folder can be written");
@@ -52,7 +52,7 @@ impl Process {
         self.child = Some(command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}")));
     }
 
-    /// kill -9.
+    /// `kill -9`.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
@@ -60,7 +60,7 @@ impl Process {
         }
     }
 
-    /// Freezes it: it keeps its connections and answers nothing.
+    /// Freezes the process (SIGSTOP). Connections stay open and get no answers.
     pub fn freeze(&self) {
         self.signal("STOP");
     }
@@ -69,22 +69,22 @@ impl Process {
         self.signal("CONT");
     }
 
-    /// Every shell has `kill` built in; the program of that name is not installed everywhere.
+    /// Sends a signal with the shell's builtin `kill`. A program named `kill` is not installed everywhere.
     fn signal(&self, name: &str) {
-        let child = self.child.as_ref().expect("only what runs is signalled");
+        let child = self.child.as_ref().expect("the process was started");
         let kill = format!("kill -{name} {}", child.id());
         assert!(Command::new("sh").args(["-c", &kill]).status().expect("there is a shell").success(), "{kill}");
     }
 
-    /// Whether it stands still, as after [`Process::freeze`].
+    /// Whether the process is stopped, as after [`Process::freeze`].
     pub fn is_frozen(&self) -> bool {
-        let child = self.child.as_ref().expect("only what runs is looked at");
+        let child = self.child.as_ref().expect("the process was started");
         let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap_or_default();
         stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
     }
 
     pub fn is_running(&mut self) -> bool {
-        self.child.as_mut().is_some_and(|child| child.try_wait().expect("it is our child").is_none())
+        self.child.as_mut().is_some_and(|child| child.try_wait().expect("the child can be waited for").is_none())
     }
 }
 
@@ -114,16 +114,16 @@ impl Redis {
         format!("redis://127.0.0.1:{port}/")
     }
 
-    /// Starts it with the data that it has, and waits until it answers.
+    /// Starts Redis with its data and waits until it answers.
     pub async fn restart(&mut self) {
         self.process.start(&[]);
         until("Redis answers", || async { self.connect(Duration::from_secs(1)).await.is_some() }).await;
     }
 
-    /// A connection past the proxies; `None` where it does not answer in time.
+    /// A direct connection past the proxies. `None` if Redis does not answer in time.
     pub async fn connect(&self, wait: Duration) -> Option<redis::aio::MultiplexedConnection> {
         let client = redis::Client::open(self.url(self.port)).expect("the URL is good");
-        // By itself the library gives up after half a second, for which a busy machine may stand still.
+        // The crate's default timeout is half a second. A busy machine can stall for longer.
         let config =
             redis::AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(Some(START_WAIT));
         let connecting = async {
@@ -133,13 +133,13 @@ impl Redis {
         tokio::time::timeout(wait, connecting).await.ok()?.ok()
     }
 
-    /// What it answers to a command; it must be there.
+    /// The reply to a command. Redis must be available.
     pub async fn call<T: redis::FromRedisValue>(&self, cmd: &redis::Cmd) -> T {
         let mut connection = self.connect(START_WAIT).await.expect("Redis answers");
         cmd.query_async(&mut connection).await.unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// A copy of its data, as a backup takes it.
+    /// Copies the data folder, as a backup does.
     pub fn copy(&self) -> PathBuf {
         let copy = self.data.with_extension("copy");
         let _ = fs::remove_dir_all(&copy);
@@ -147,22 +147,22 @@ impl Redis {
         copy
     }
 
-    /// Takes its data away, and puts `copy` in their place where there is one; it must not run.
+    /// Replaces the data with a copy, or only deletes the data. Redis must be stopped.
     pub fn replace_data(&self, copy: Option<&Path>) {
-        fs::remove_dir_all(&self.data).expect("it has a folder");
+        fs::remove_dir_all(&self.data).expect("Redis has a data folder");
         match copy {
             Some(copy) => copy_folder(copy, &self.data),
             None => fs::create_dir_all(&self.data).expect("the run's folder can be written"),
         }
     }
 
-    /// Cuts the last bytes off its append-only file; it must not run.
+    /// Cuts the last bytes off the append-only file. Redis must be stopped.
     pub fn truncate(&self, bytes: u64) {
-        for entry in fs::read_dir(self.data.join("appendonlydir")).expect("it has written something") {
+        for entry in fs::read_dir(self.data.join("appendonlydir")).expect("Redis has an append-only file") {
             let path = entry.expect("the folder can be read").path();
             if path.to_string_lossy().ends_with(".incr.aof") {
                 let file = OpenOptions::new().write(true).open(&path).expect("the file is ours");
-                let length = file.metadata().expect("it exists").len();
+                let length = file.metadata().expect("the file exists").len();
                 file.set_len(length.saturating_sub(bytes)).expect("the file is ours");
             }
         }
@@ -198,12 +198,12 @@ impl MariaDb {
         mariadb
     }
 
-    /// The service's way to it, over a port of its own or a proxy's.
+    /// The URL for the service, with the port of the server or of a proxy.
     pub fn url(&self, port: u16) -> String {
         format!("mysql://service:{PASSWORD}@127.0.0.1:{port}/{DATABASE}")
     }
 
-    /// The way of who may do anything, past the proxies.
+    /// The URL with all privileges, past the proxies.
     pub fn root_url(&self) -> String {
         format!("mysql://faults:{PASSWORD}@127.0.0.1:{}/{DATABASE}", self.port)
     }
@@ -214,13 +214,13 @@ impl MariaDb {
     }
 }
 
-/// An empty MariaDB's data, made once by whoever comes first.
+/// The data of an empty MariaDB. The first caller makes it.
 fn template() -> PathBuf {
-    static MAKING: Mutex<()> = Mutex::new(());
-    let _making = MAKING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    static LOCK: Mutex<()> = Mutex::new(());
+    let _guard = LOCK.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let template = runs_folder().join("mariadb-template");
     if !template.exists() {
-        // Into a folder beside it, renamed when complete: an interrupted one would look like a database for ever.
+        // Made in a temporary folder and renamed when complete: an interrupted installation must not be taken for a database.
         let new = runs_folder().join(format!("mariadb-template-{}", std::process::id()));
         let _ = fs::remove_dir_all(&new);
         let mut command = mariadb_program("mariadb-install-db");
@@ -236,7 +236,8 @@ fn template() -> PathBuf {
 }
 
 fn mariadb_program(name: &str) -> Command {
-    // `mariadbd` lives in sbin, which an ordinary user's PATH lacks; it refuses to run as root unless told so.
+    // `mariadbd` is in sbin, often missing from an ordinary user's PATH. As root, mariadbd starts only with
+    // `--user=root`.
     let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
     let mut command = Command::new("env");
     command.env("PATH", path).args([name, "--no-defaults"]);
@@ -247,14 +248,14 @@ fn mariadb_program(name: &str) -> Command {
     command
 }
 
-/// Where runs leave their histories, logs and data.
+/// The folder for histories, logs and data of runs.
 pub fn runs_folder() -> PathBuf {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/faults");
     fs::create_dir_all(&folder).expect("target can be written");
     folder
 }
 
-/// Waits until `state` holds; fails, naming it, after a while.
+/// Waits until `state` holds. Panics after [`START_WAIT`], naming the state.
 pub async fn until<F: Future<Output = bool>>(what: &str, state: impl Fn() -> F) {
     let deadline = Instant::now() + START_WAIT;
     while !state().await {

@@ -1,4 +1,4 @@
-//! What Redis and MySQL hold: counted during a run, read whole at its end.
+//! The contents of Redis and MySQL: counts during a run, all data at the end.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::history::{Claim, Coupon, CouponInRedis, MysqlCounts, RedisCounts, Use
 
 const WAIT: Duration = Duration::from_secs(2);
 
-/// A claim, and whose it is.
+/// A claim with coupon and user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Row {
     pub coupon: Coupon,
@@ -21,7 +21,7 @@ pub struct Row {
     pub claim: Claim,
 }
 
-/// What is there once everything has settled.
+/// The contents of both stores at the end of a run.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Settled {
     pub redis: InRedis,
@@ -31,9 +31,9 @@ pub struct Settled {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct InRedis {
     pub counts: RedisCounts,
-    /// What users hold.
+    /// The claims held by users.
     pub rows: Vec<Row>,
-    /// Claims that each coupon's activity has counted.
+    /// The `sold` counts of the coupons' activities.
     pub sold: BTreeMap<Coupon, u32>,
 }
 
@@ -41,7 +41,7 @@ pub struct InRedis {
 pub struct InMysql {
     pub counts: MysqlCounts,
     pub rows: Vec<Row>,
-    /// Each with its reason.
+    /// The claim and the reason, as a line.
     pub poisoned: Vec<String>,
 }
 
@@ -49,7 +49,7 @@ pub fn keys() -> Keys {
     Keys::new("cr:")
 }
 
-/// Counts, all of one moment; `None` where Redis did not answer in time.
+/// Counts at a single moment. `None` if Redis does not answer in time.
 pub async fn count(connection: &mut MultiplexedConnection, coupons: &[Coupon]) -> Option<RedisCounts> {
     let keys = keys();
     let mut pipeline = redis::pipe();
@@ -74,7 +74,7 @@ pub async fn count(connection: &mut MultiplexedConnection, coupons: &[Coupon]) -
     Some(counts)
 }
 
-/// Everything that Redis has of claims; it must be there.
+/// All claims in Redis. Redis must be available.
 pub async fn read_all(mut connection: MultiplexedConnection, coupons: &[Coupon]) -> InRedis {
     let counts = count(&mut connection, coupons).await.expect("Redis answers");
     let (mut rows, mut cursor) = (Vec::new(), 0_u64);
@@ -102,7 +102,7 @@ pub async fn read_all(mut connection: MultiplexedConnection, coupons: &[Coupon])
     rows.dedup();
     let mut sold = BTreeMap::new();
     for coupon in coupons {
-        // The suite gives an activity the number of its coupon.
+        // In the suite an activity has the id of its coupon.
         let keys = keys();
         let key = keys.activity(ActivityId(u32::try_from(*coupon).expect("a few coupons")));
         let count: Option<u32> =
@@ -112,7 +112,7 @@ pub async fn read_all(mut connection: MultiplexedConnection, coupons: &[Coupon])
     InRedis { counts, rows, sold }
 }
 
-/// A holder's field: `coupon` or `coupon:nth`, and `seq:entry:activity`.
+/// Parses a holder's field: `coupon` or `coupon:nth`, with the value `seq:entry:activity`.
 fn row(user: User, field: &str, value: &str) -> Row {
     let number = |text: &str| text.parse::<u64>().unwrap_or_else(|_| panic!("{field}: {value} is no claim"));
     let (coupon, nth) = field.split_once(':').unwrap_or((field, "1"));

@@ -1,4 +1,4 @@
-//! Everything of one run: servers, instances with a proxy before each server, customers, changes, and the history.
+//! A run: servers, instances with a proxy before every server, customers, changes, and the history.
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::clients::{Crowd, Customer, Offer};
-use crate::history::{Backlog, Change, Coupon, Number, Outcome, Recorder, Sale, Sample, What};
+use crate::history::{Backlog, Change, Coupon, EventKind, Number, Outcome, Recorder, Sale, Sample};
 use crate::mysql;
 use crate::ports::free_address;
 use crate::proxy::{Mode, Proxy};
@@ -23,23 +23,23 @@ use crate::stores::{self, Settled};
 
 const CUSTOMERS: usize = 2_000;
 const PASSWORD: &str = "of a saler";
-/// How long recovery may take before the run is given up.
+/// How long recovery may take before the run fails.
 const READY_WAIT: Duration = Duration::from_secs(60);
-/// After this an instance that is silent is taken for dead.
+/// After this time, other instances take a silent instance for dead.
 const TAKEN_FOR_DEAD: Duration = Duration::from_secs(11);
 const SAMPLE_EVERY: Duration = Duration::from_millis(250);
-/// Coupons: claimed at once; up to three a user; with a quota and a total; few.
+/// The coupons: without limits, with up to three claims a user, with a quota and a total, with few units.
 pub const PLAIN: Coupon = 1;
 pub const SEVERAL: Coupon = 2;
 pub const QUOTA: Coupon = 3;
 pub const FEW: Coupon = 4;
 pub const COUPONS: [Coupon; 4] = [PLAIN, SEVERAL, QUOTA, FEW];
 const AMOUNTS: [u32; 4] = [1_800, 3_000, 1_500, 200];
-/// The quota's total, and its claims a second.
+/// The total of [`QUOTA`], and its claims a second.
 const TOTAL: u32 = 1_400;
 const SPEED: u32 = 40;
 
-/// One instance of the program and its ways to Redis and MySQL.
+/// An instance of the program, with proxies to Redis and MySQL.
 pub struct Instance {
     pub http: SocketAddr,
     pub ops: SocketAddr,
@@ -48,7 +48,7 @@ pub struct Instance {
     pub process: Process,
 }
 
-/// Whether a request that was not answered was sent.
+/// Whether a request without an answer was sent.
 enum Sent {
     No,
     Perhaps,
@@ -60,14 +60,14 @@ pub struct World {
     pub instances: Vec<Instance>,
     pub recorder: Arc<Recorder>,
     pub crowd: Arc<Crowd>,
-    /// What was last said of the amount of [`PLAIN`].
+    /// The amount of [`PLAIN`] after the last confirmed change.
     pub amount: u32,
     pub sale: Sale,
     http: reqwest::Client,
     saler: String,
     changes: Number,
     faults: Number,
-    /// When an instance died last, by the machine's clock.
+    /// When an instance died last, in ms by the machine's clock. 0 without deaths.
     died_ms: u64,
 }
 
@@ -80,7 +80,7 @@ impl World {
             all.push(Instance::start(folder, number, &redis, &mariadb).await);
         }
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build();
-        let http = http.expect("the client needs nothing");
+        let http = http.expect("an HTTP client can be built");
         let addresses: Vec<SocketAddr> = all.iter().map(|instance| instance.http).collect();
         until("the program is ready", || async { is_ready(&http, all[0].ops).await }).await;
         let crowd = Crowd::new(customers(&mariadb).await, offers(), addresses, Arc::clone(&recorder));
@@ -101,7 +101,7 @@ impl World {
             died_ms: 0,
         };
         world.make_coupons().await;
-        world.ready().await;
+        world.wait_until_ready().await;
         world
     }
 
@@ -116,14 +116,14 @@ impl World {
             let name = offer.path.rsplit('/').next().expect("a path");
             let coupon = json!({"name": name, "amount": amount, "stock": 1, "description": ""});
             assert!(matches!(self.send(0, "POST", "/api/users/shop/coupons", &coupon).await, Ok((201, _))));
-            self.recorder.note(What::Coupon { coupon: offer.coupon, amount });
+            self.recorder.note(EventKind::Coupon { coupon: offer.coupon, amount });
         }
         let several = Sale { total: 0, speed: 0, buy_limit: 3, ..self.sale };
         self.change_sale(SEVERAL, several).await;
         self.change_sale(QUOTA, self.sale).await;
     }
 
-    /// A request of the saler's: status and body; `Err` where there was no answer, and whether it was sent.
+    /// Sends a request of the saler. Returns status and body, or whether the unanswered request was sent.
     async fn send(&self, instance: usize, method: &str, path: &str, body: &Value) -> Result<(u16, Value), Sent> {
         let url = format!("http://{}{path}", self.instances[instance].http);
         let method = method.parse().expect("a method");
@@ -134,11 +134,11 @@ impl World {
         }
     }
 
-    /// Changes the amount of [`PLAIN`] through an instance.
+    /// Changes the amount of [`PLAIN`] through an instance, and records the outcome.
     pub async fn change_amount(&mut self, instance: usize, to: u32) {
         self.changes += 1;
         let change = self.changes;
-        self.recorder.note(What::ChangeBegins { change, coupon: PLAIN, to: Change::Amount(to) });
+        self.recorder.note(EventKind::ChangeBegins { change, coupon: PLAIN, to: Change::Amount(to) });
         let path = &self.crowd.offers[0].path;
         let outcome = match self.send(instance, "PUT", path, &json!({"amount": to})).await {
             Ok((200, _)) => Outcome::Done,
@@ -146,62 +146,62 @@ impl World {
             Ok((400 | 503, _)) | Err(Sent::No) => Outcome::Refused,
             Ok(_) | Err(Sent::Perhaps) => Outcome::Unknown,
         };
-        self.recorder.note(What::ChangeEnds { change, outcome });
+        self.recorder.note(EventKind::ChangeEnds { change, outcome });
         if outcome == Outcome::Done {
             self.amount = to;
         }
     }
 
-    /// Changes a coupon's sale in MySQL alone, and waits until the repair has told Redis.
+    /// Changes a coupon's sale in MySQL alone, and waits until the repair has published it to Redis.
     pub async fn change_sale(&mut self, coupon: Coupon, sale: Sale) {
         self.changes += 1;
         let change = self.changes;
-        self.recorder.note(What::ChangeBegins { change, coupon, to: Change::Sale(sale) });
+        self.recorder.note(EventKind::ChangeBegins { change, coupon, to: Change::Sale(sale) });
         let url = self.mariadb.root_url();
         mysql::write_sale(&url, coupon, &sale).await;
         until("the sale is published", || mysql::is_published(&url, coupon)).await;
-        self.recorder.note(What::ChangeEnds { change, outcome: Outcome::Done });
+        self.recorder.note(EventKind::ChangeEnds { change, outcome: Outcome::Done });
     }
 
-    /// Writes down that something breaks; the number is for [`World::mended`].
-    pub fn broken(&mut self, name: String) -> Number {
+    /// Records the begin of a fault. Returns its number for [`World::note_fault_ends`].
+    pub fn note_fault_begins(&mut self, name: String) -> Number {
         self.faults += 1;
-        self.recorder.note(What::FaultBegins { fault: self.faults, name });
+        self.recorder.note(EventKind::FaultBegins { fault: self.faults, name });
         self.faults
     }
 
-    pub fn mended(&self, fault: Number) {
-        self.recorder.note(What::FaultEnds { fault });
+    pub fn note_fault_ends(&self, fault: Number) {
+        self.recorder.note(EventKind::FaultEnds { fault });
     }
 
-    /// kill -9.
+    /// `kill -9`.
     pub fn kill(&mut self, instance: usize) {
         self.instances[instance].process.kill();
         self.died_ms = now_ms();
     }
 
-    /// Starts a dead instance, perhaps with a point to die at.
+    /// Starts a dead instance, optionally with a crash point.
     pub fn revive(&mut self, instance: usize, crash_at: Option<&str>) {
         let variables: Vec<(&str, &str)> = crash_at.iter().map(|at| ("COUPONRUSH_CRASH_AT", *at)).collect();
         self.instances[instance].process.start(&variables);
     }
 
-    /// Starts a dead instance that will stand still when it first passes the point.
+    /// Starts a dead instance that freezes when it first passes the crash point.
     pub fn revive_to_stop(&mut self, instance: usize, at: &str) {
         self.instances[instance].process.start(&[("COUPONRUSH_STOP_AT", &format!("{at}:1"))]);
     }
 
-    /// Waits until an instance has ended by itself; false where it does not.
-    pub async fn dies(&mut self, instance: usize, wait: Duration) -> bool {
-        self.some_dies(instance..=instance, wait).await
+    /// Waits until an instance has ended by itself. False if it still runs after `wait`.
+    pub async fn ends_within(&mut self, instance: usize, wait: Duration) -> bool {
+        self.any_of_ends_within(instance..=instance, wait).await
     }
 
-    /// Waits until any instance has ended by itself.
-    pub async fn one_dies(&mut self, wait: Duration) -> bool {
-        self.some_dies(0..=self.instances.len() - 1, wait).await
+    /// Waits until any instance has ended by itself. False if all still run after `wait`.
+    pub async fn any_ends_within(&mut self, wait: Duration) -> bool {
+        self.any_of_ends_within(0..=self.instances.len() - 1, wait).await
     }
 
-    async fn some_dies(&mut self, any: RangeInclusive<usize>, wait: Duration) -> bool {
+    async fn any_of_ends_within(&mut self, any: RangeInclusive<usize>, wait: Duration) -> bool {
         let deadline = Instant::now() + wait;
         while self.instances[any.clone()].iter_mut().all(|instance| instance.process.is_running()) {
             if Instant::now() > deadline {
@@ -213,26 +213,26 @@ impl World {
         true
     }
 
-    /// Freezes an instance until others have taken it for dead and stored what it knew.
+    /// Freezes an instance until the others have taken it for dead and have stored its claims.
     pub async fn freeze_for_long(&mut self, instance: usize) {
         self.instances[instance].process.freeze();
         self.died_ms = now_ms();
         tokio::time::sleep(TAKEN_FOR_DEAD).await;
-        self.until_the_dead_are_stored().await;
+        self.wait_until_claims_of_dead_instances_are_stored().await;
     }
 
     /// Waits until every instance can sell.
     ///
     /// # Panics
-    /// Where one has died by itself, or takes too long.
-    pub async fn ready(&mut self) {
-        self.ready_but(None).await;
+    /// If an instance has ended by itself, or is not ready within [`READY_WAIT`].
+    pub async fn wait_until_ready(&mut self) {
+        self.wait_until_ready_except(None).await;
     }
 
-    /// Waits until every instance, or every one but this, can sell.
-    pub async fn ready_but(&mut self, but: Option<usize>) {
+    /// Like [`World::wait_until_ready`], except for an instance.
+    pub async fn wait_until_ready_except(&mut self, except: Option<usize>) {
         let deadline = Instant::now() + READY_WAIT;
-        for instance in (0..self.instances.len()).filter(|instance| Some(*instance) != but) {
+        for instance in (0..self.instances.len()).filter(|instance| Some(*instance) != except) {
             while !is_ready(&self.http, self.instances[instance].ops).await {
                 assert!(self.instances[instance].process.is_running(), "instance {instance} has ended by itself");
                 assert!(Instant::now() < deadline, "I10: instance {instance} is not ready within {READY_WAIT:?}");
@@ -241,27 +241,27 @@ impl World {
         }
     }
 
-    /// Claims that an instance has stored since it started; 0 where it does not say.
+    /// Claims stored by an instance since its start. 0 if the instance does not answer.
     pub async fn stored(&self, instance: usize) -> u64 {
         let stored = readiness(&self.http, self.instances[instance].ops).await;
         stored.and_then(|report| report["ledger"]["stored"].as_u64()).unwrap_or_default()
     }
 
-    /// Waits until MySQL has what instances knew that have died since: what only they and Redis know is promised to nobody
-    /// who then loses Redis.
-    pub async fn ready_for_a_loss(&mut self) {
-        self.ready_for_a_loss_but(None).await;
+    /// Waits until a loss of Redis is covered by the promises: every instance can sell, and MySQL has the claims of
+    /// dead instances. Claims known only to Redis and to dead instances would be lost.
+    pub async fn wait_until_loss_is_covered(&mut self) {
+        self.wait_until_loss_is_covered_except(None).await;
     }
 
-    /// The same where this instance is dead.
-    pub async fn ready_for_a_loss_but(&mut self, dead: Option<usize>) {
-        self.ready_but(dead).await;
-        self.until_the_dead_are_stored().await;
+    /// Like [`World::wait_until_loss_is_covered`], while an instance is dead.
+    pub async fn wait_until_loss_is_covered_except(&mut self, dead: Option<usize>) {
+        self.wait_until_ready_except(dead).await;
+        self.wait_until_claims_of_dead_instances_are_stored().await;
     }
 
-    async fn until_the_dead_are_stored(&self) {
+    async fn wait_until_claims_of_dead_instances_are_stored(&self) {
         let (died_ms, redis) = (self.died_ms, &self.redis);
-        until("what dead instances knew is stored", || async {
+        until("the claims of dead instances are stored", || async {
             let mut first = redis::cmd("XRANGE");
             first.arg(stores::keys().outbox()).arg("-").arg("+").arg("COUNT").arg(1);
             let entries: Vec<(String, Vec<String>)> = redis.call(&first).await;
@@ -271,39 +271,43 @@ impl World {
         .await;
     }
 
-    /// Mends everything, sells what is left, and waits until the stores agree.
+    /// Mends all faults, sells the remaining units, and waits until the outbox is empty.
     pub async fn settle(&mut self) -> Settled {
         for instance in &self.instances {
             instance.redis.set(Mode::Pass);
             instance.mysql.set(Mode::Pass);
         }
-        self.ready().await;
-        // Before anybody asks again: what only the outbox has is stored because it is there, not because it is asked for.
-        self.until_the_outbox_is_empty().await;
+        self.wait_until_ready().await;
+        // No attempts yet: the claims in the outbox must be stored without being asked for again.
+        self.wait_until_outbox_is_empty().await;
         let open = Sale { start: now_seconds() - 10, speed: 0, ..self.sale };
         self.change_sale(QUOTA, open).await;
-        self.recorder.note(What::Healed);
+        self.recorder.note(EventKind::Healed);
         Arc::clone(&self.crowd).claim_all().await;
-        self.until_the_outbox_is_empty().await;
+        self.wait_until_outbox_is_empty().await;
         let connection = self.redis.connect(START_WAIT).await.expect("Redis answers");
         let redis = stores::read_all(connection, &COUPONS).await;
         Settled { redis, mysql: mysql::read_all(&self.mariadb.root_url()).await }
     }
 
-    async fn until_the_outbox_is_empty(&self) {
+    async fn wait_until_outbox_is_empty(&self) {
         let mut length = redis::cmd("XLEN");
         length.arg(stores::keys().outbox());
         until("the outbox is empty", || async { self.redis.call::<u64>(&length).await == 0 }).await;
         let mut waiting = redis::cmd("GET");
         waiting.arg(stores::keys().waiting());
-        assert_eq!(self.redis.call::<Option<i64>>(&waiting).await, None, "and nothing is counted there");
+        assert_eq!(
+            self.redis.call::<Option<i64>>(&waiting).await,
+            None,
+            "an empty outbox has no counter of waiting claims"
+        );
     }
 
-    /// Looks at the stores until `stop`, whatever state they are in.
-    pub fn sampling(&self, stop: CancellationToken) -> impl Future<Output = ()> + Send + 'static {
+    /// Samples the stores in any state, until `stop`.
+    pub fn sample_until(&self, stop: CancellationToken) -> impl Future<Output = ()> + Send + 'static {
         let (recorder, http, url) = (Arc::clone(&self.recorder), self.http.clone(), self.mariadb.root_url());
         let ops: Vec<SocketAddr> = self.instances.iter().map(|instance| instance.ops).collect();
-        let client = redis::Client::open(self.redis.url(self.redis.port)).expect("the URL is good");
+        let client = redis::Client::open(self.redis.url(self.redis.port)).expect("the URL is valid");
         async move {
             while !stop.is_cancelled() {
                 let mut sample = Sample { mysql: mysql::count(&url).await, ..Sample::default() };
@@ -314,7 +318,7 @@ impl World {
                 for ops in &ops {
                     sample.backlogs.extend(backlog(&http, *ops).await);
                 }
-                recorder.note(What::Sample(sample));
+                recorder.note(EventKind::Sample(sample));
                 tokio::time::sleep(SAMPLE_EVERY).await;
             }
         }
@@ -364,8 +368,8 @@ async fn customers(mariadb: &MariaDb) -> Vec<Customer> {
     mysql::execute(&mariadb.root_url(), &insert).await;
     let mut connection = mysql::connect(&mariadb.root_url()).await.expect("MySQL answers");
     let rows = "SELECT CONCAT_WS(' ', id, username) AS value FROM users WHERE kind = 'customer' ORDER BY id";
-    let rows = mysql::lines(&mut connection, rows).await.expect("MySQL answers");
-    let secrets = Secrets::parse("the suite's secret", SECRET).expect("it is long enough");
+    let rows = mysql::query_texts(&mut connection, rows).await.expect("MySQL answers");
+    let secrets = Secrets::parse("the suite's secret", SECRET).expect("the secret is long enough");
     let tokens = UserTokens::new(&secrets, 36_000);
     let customer = |row: &String| {
         let (id, name) = row.split_once(' ').expect("two columns");

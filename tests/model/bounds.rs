@@ -1,21 +1,21 @@
-//! How much happens in one search. Each search is exhaustive within its bounds; several small ones reach further than one
-//! that allows everything at once.
+//! The bounds of the searches. A search is exhaustive within its bounds. Several small searches reach further than a
+//! single large one with all faults.
 
 use crate::state::Faults;
 
-/// The most that happens in one exhaustive search.
+/// The limits of a search.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     pub name: &'static str,
     pub users: usize,
     pub units: u8,
-    /// Attempts in all.
-    pub asks: u8,
+    /// All attempts together.
+    pub attempts: u8,
     pub faults: Faults,
     pub older: Older,
 }
 
-/// Whether what Redis has at some moment is kept as an older file.
+/// Whether the search saves the data of Redis at some moment as an older file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Older {
     Kept,
@@ -24,7 +24,7 @@ pub enum Older {
 
 const NONE: Faults = Faults { crashes: 0, restarts: 0, losses: 0, freezes: 0, given_up: 0, hung_up: 0 };
 const CALM: Bounds =
-    Bounds { name: "nothing breaks", users: 2, units: 1, asks: 3, faults: NONE, older: Older::NotKept };
+    Bounds { name: "nothing breaks", users: 2, units: 1, attempts: 3, faults: NONE, older: Older::NotKept };
 
 pub const GIVEN_UP: Bounds = Bounds { name: "a handler stops waiting", faults: Faults { given_up: 1, ..NONE }, ..CALM };
 pub const CRASH: Bounds = Bounds {
@@ -49,7 +49,7 @@ pub const LOSS: Bounds = Bounds {
 };
 pub const OLDER: Bounds = Bounds {
     name: "Redis comes back empty, flushed or older, a handler stops waiting",
-    asks: 2,
+    attempts: 2,
     faults: Faults { losses: 1, given_up: 1, ..NONE },
     older: Older::Kept,
     ..CALM
@@ -57,13 +57,13 @@ pub const OLDER: Bounds = Bounds {
 pub const LOSS_AND_CRASH: Bounds = Bounds {
     name: "Redis comes back empty or is flushed, an instance dies; two units",
     units: 2,
-    asks: 2,
+    attempts: 2,
     faults: Faults { losses: 1, crashes: 1, ..NONE },
     ..CALM
 };
 pub const FREEZE: Bounds = Bounds {
     name: "an instance freezes, Redis comes back empty or is flushed",
-    asks: 2,
+    attempts: 2,
     faults: Faults { freezes: 1, losses: 1, ..NONE },
     ..CALM
 };
@@ -79,14 +79,14 @@ pub const FREEZE_AND_RESTART: Bounds = Bounds {
 };
 pub const FREEZE_AND_BOTH: Bounds = Bounds {
     name: "an instance freezes, Redis restarts and comes back empty or is flushed; one attempt",
-    asks: 1,
+    attempts: 1,
     faults: Faults { freezes: 1, restarts: 1, losses: 1, ..NONE },
     ..FREEZE
 };
-/// In `make test-long` with more attempts.
-pub const FREEZE_AND_BOTH_AND_TWO: Bounds = Bounds { name: "the same; two attempts", asks: 2, ..FREEZE_AND_BOTH };
+/// `make test-long` searches it with two attempts.
+pub const FREEZE_AND_BOTH_AND_TWO: Bounds = Bounds { name: "the same; two attempts", attempts: 2, ..FREEZE_AND_BOTH };
 
-/// Searched in every run: some 1,900,000 states.
+/// The searches of every run, about 1,900,000 states.
 pub const SEARCHED: [Bounds; 12] = [
     CALM,
     GIVEN_UP,
@@ -102,5 +102,5 @@ pub const SEARCHED: [Bounds; 12] = [
     FREEZE_AND_BOTH,
 ];
 
-/// Searched by `make test-long`.
+/// The additional searches of `make test-long`.
 pub const SEARCHED_LONG: [Bounds; 1] = [FREEZE_AND_BOTH_AND_TWO];

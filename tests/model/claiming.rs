@@ -5,7 +5,7 @@ use crate::guard::Guard;
 use crate::protocol::Protocol;
 use crate::state::{Attempt, Claim, Command, Instance, Live, Loading, Pending, Reply, State, Told, USERS, User};
 
-/// What goes on by itself with the attempts that were made.
+/// The steps of attempts in progress.
 pub fn actions(state: &State, actions: &mut Vec<Action>) {
     for user in 0..USERS {
         let customer = &state.customers[user];
@@ -16,23 +16,24 @@ pub fn actions(state: &State, actions: &mut Vec<Action>) {
             Attempt::Replied { instance, .. } if state.processes[instance].frozen => {}
             Attempt::Replied { .. } => actions.push(Action::Answer(user)),
         }
-        if customer.stray.is_some_and(|command| command.run == state.redis.run) {
+        if customer.abandoned.is_some_and(|command| command.run == state.redis.run) {
             actions.push(Action::ApplyStray(user));
         }
     }
 }
 
-/// The gate is open, and this worker's connection is to the process that it is open for.
+/// Whether the gate is open and the connection belongs to the Redis process of that loading.
 pub fn may_ask(protocol: &Protocol, state: &State, user: User, instance: Instance) -> bool {
     let process = &state.processes[instance];
-    let compared = |loading: Loading| loading.run == state.redis.run || !protocol.has(Guard::ProcessComparedByClaims);
-    state.customers[user].attempt == Attempt::None && !process.frozen && process.gate.is_some_and(compared)
+    let is_same_process =
+        |loading: Loading| loading.run == state.redis.run || !protocol.has(Guard::ProcessComparedByClaims);
+    state.customers[user].attempt == Attempt::None && !process.frozen && process.gate.is_some_and(is_same_process)
 }
 
 pub fn ask(state: &mut State, user: User, instance: Instance) {
-    let expected = state.processes[instance].gate.expect("an attempt is made through an open gate");
+    let expected = state.processes[instance].gate.expect("an attempt needs an open gate");
     let command = Command { run: state.redis.run, expected };
-    state.customers[user].asked += 1;
+    state.customers[user].attempts += 1;
     state.customers[user].attempt = Attempt::Sent { instance, command, late: false };
 }
 
@@ -43,7 +44,7 @@ pub fn apply(protocol: &Protocol, state: &mut State, user: User) {
 }
 
 pub fn apply_stray(protocol: &Protocol, state: &mut State, user: User) {
-    if let Some(command) = state.customers[user].stray.take() {
+    if let Some(command) = state.customers[user].abandoned.take() {
         script(protocol, state, user, command.expected);
     }
 }
@@ -56,7 +57,7 @@ fn script(protocol: &Protocol, state: &mut State, user: User, expected: Loading)
         return Reply::Unavailable;
     }
     if let Some((seq, entry)) = data.holders[user]
-        && protocol.has(Guard::HolderLookedAt)
+        && protocol.has(Guard::HolderCheckedFirst)
     {
         let pending = if data.outbox.iter().any(|claim| claim.entry == entry) { Pending::Yes } else { Pending::No };
         return Reply::Already(Claim { epoch: expected.epoch, entry, user, seq, swept: false }, pending);
@@ -82,56 +83,58 @@ pub fn answer(protocol: &Protocol, state: &mut State, user: User) {
     let Attempt::Replied { instance, reply, late } = state.customers[user].attempt else { return };
     let customer = &mut state.customers[user];
     customer.attempt = Attempt::None;
-    if late && protocol.has(Guard::LateReplyNotTaken) {
+    if late && protocol.has(Guard::LateReplyIgnored) {
         customer.unknown = true;
         return;
     }
     match reply {
         Reply::Claimed(claim) => {
-            tell(&mut customer.told, claim.seq);
+            note_told(&mut customer.told, claim.seq);
             hand_over(state, instance, claim);
         }
         Reply::Already(claim, pending) => {
-            tell(&mut customer.told, claim.seq);
-            if pending == Pending::Yes && protocol.has(Guard::PendingVouchedFor) {
+            note_told(&mut customer.told, claim.seq);
+            if pending == Pending::Yes && protocol.has(Guard::PendingClaimHandedOver) {
                 hand_over(state, instance, claim);
             }
         }
-        Reply::SoldOut if customer.told != Told::Nothing => customer.told = Told::Another,
+        Reply::SoldOut if customer.told != Told::Nothing => customer.told = Told::Changed,
         Reply::SoldOut | Reply::Unavailable => {}
     }
 }
 
-fn tell(told: &mut Told, seq: u8) {
+fn note_told(told: &mut Told, seq: u8) {
     *told = match *told {
         Told::Nothing => Told::Claim(seq),
         Told::Claim(before) if before == seq => Told::Claim(seq),
-        Told::Claim(_) | Told::Another => Told::Another,
+        Told::Claim(_) | Told::Changed => Told::Changed,
     };
 }
 
-/// Puts the claim into the channel, once.
+/// Puts the claim into the channel, unless the process has it already.
 fn hand_over(state: &mut State, instance: Instance, claim: Claim) {
     let process = &mut state.processes[instance];
-    let known =
-        process.held().chain(&process.stored).any(|held| (held.entry, held.epoch) == (claim.entry, claim.epoch));
+    let known = process
+        .unstored_claims()
+        .chain(&process.stored)
+        .any(|held| (held.entry, held.epoch) == (claim.entry, claim.epoch));
     if !known {
-        process.hands.push(claim);
-        process.hands.sort_unstable();
+        process.pending.push(claim);
+        process.pending.sort_unstable();
     }
 }
 
-/// The handler ends without a reply. What it sent may still be run.
+/// The handler ends without a reply. Redis may still run its command.
 pub fn give_up(protocol: &Protocol, state: &mut State, user: User) {
     let customer = &mut state.customers[user];
     match customer.attempt {
         Attempt::Sent { command, late, .. } => {
-            customer.stray = Some(command);
+            customer.abandoned = Some(command);
             state.faults.given_up += u8::from(!late);
         }
         Attempt::Replied { .. } => state.faults.given_up += 1,
         Attempt::None => {}
     }
     customer.attempt = Attempt::None;
-    customer.unknown = customer.unknown || protocol.has(Guard::UnknownIsSaid);
+    customer.unknown = customer.unknown || protocol.has(Guard::UnknownOutcomeReported);
 }

@@ -1,4 +1,4 @@
-//! What breaks. Only what the design promises to survive: see the first page of this model.
+//! The faults. Faults outside the design's promises are left out, see the first page of the model.
 
 use crate::action::Action;
 use crate::bounds::Older;
@@ -15,14 +15,14 @@ pub fn actions(protocol: &Protocol, state: &State, actions: &mut Vec<Action>) {
             Attempt::Replied { instance, .. } => (Some(instance), false),
         };
         let runs = waits.is_some_and(|instance| !state.processes[instance].frozen);
-        if runs && customer.stray.is_none() && (late || had.given_up < allowed.given_up) {
+        if runs && customer.abandoned.is_none() && (late || had.given_up < allowed.given_up) {
             actions.push(Action::GiveUp(user));
         }
     }
     for instance in 0..INSTANCES {
         let process = &state.processes[instance];
-        // What only it and Redis knew would be gone.
-        let may_stop = !(state.memory_lost && state.holds_answered(instance));
+        // A stop would lose the claims known only to this instance and Redis.
+        let may_stop = !(state.memory_lost && state.holds_answered_claim(instance));
         if may_stop && had.crashes < allowed.crashes {
             actions.push(Action::Crash(instance));
         }
@@ -31,7 +31,7 @@ pub fn actions(protocol: &Protocol, state: &State, actions: &mut Vec<Action>) {
         } else if may_stop && had.freezes < allowed.freezes {
             actions.push(Action::Freeze(instance));
         }
-        // MySQL waits a few seconds for what is frozen.
+        // MySQL ends the transaction of a frozen client after a few seconds.
         if process.batch.is_some() && (process.frozen || had.hung_up < allowed.hung_up) {
             actions.push(Action::HangUpBeforeCommit(instance));
         }
@@ -42,7 +42,7 @@ pub fn actions(protocol: &Protocol, state: &State, actions: &mut Vec<Action>) {
     if had.restarts < allowed.restarts {
         actions.push(Action::Restart);
     }
-    if had.losses < allowed.losses && may_lose(state) {
+    if had.losses < allowed.losses && is_loss_covered(state) {
         actions.extend([Action::LoseAll, Action::Flush]);
         if state.redis.older.is_some() {
             actions.push(Action::GoBack);
@@ -53,13 +53,15 @@ pub fn actions(protocol: &Protocol, state: &State, actions: &mut Vec<Action>) {
     }
 }
 
-/// Nobody who has died or is cut off has answered a claim that MySQL lacks.
-fn may_lose(state: &State) -> bool {
+/// Whether a loss of Redis is covered by the promises: no dead or frozen instance has answered a claim that MySQL
+/// lacks.
+fn is_loss_covered(state: &State) -> bool {
     let orphaned = (0..USERS).any(|user| match state.customers[user].told {
         Told::Claim(seq) => state.customers[user].orphan && !state.has_row(user, seq),
-        Told::Nothing | Told::Another => false,
+        Told::Nothing | Told::Changed => false,
     });
-    !orphaned && !(0..INSTANCES).any(|instance| state.processes[instance].frozen && state.holds_answered(instance))
+    !orphaned
+        && !(0..INSTANCES).any(|instance| state.processes[instance].frozen && state.holds_answered_claim(instance))
 }
 
 pub fn step(state: &mut State, action: Action) {
@@ -98,23 +100,25 @@ pub fn step(state: &mut State, action: Action) {
     }
 }
 
-/// The claims of the transaction are to be stored again.
+/// Returns the claims of the transaction to the claims to store.
 fn roll_back(process: &mut Process) {
     if let Some(batch) = process.batch.take() {
-        process.hands.extend(batch.claims);
-        process.hands.sort_unstable();
+        process.pending.extend(batch.claims);
+        process.pending.sort_unstable();
     }
 }
 
 fn crash(state: &mut State, instance: Instance) {
     state.faults.crashes += 1;
-    let held: Vec<_> = state.processes[instance].held().copied().collect();
+    let held: Vec<_> = state.processes[instance].unstored_claims().copied().collect();
     for claim in held.iter().filter(|claim| state.is_answered_and_unstored(claim)).copied().collect::<Vec<_>>() {
         state.customers[claim.user].orphan = true;
     }
     for customer in &mut state.customers {
         match customer.attempt {
-            Attempt::Sent { instance: through, command, .. } if through == instance => customer.stray = Some(command),
+            Attempt::Sent { instance: through, command, .. } if through == instance => {
+                customer.abandoned = Some(command)
+            }
             Attempt::Replied { instance: through, .. } if through == instance => {}
             _ => continue,
         }
@@ -124,7 +128,7 @@ fn crash(state: &mut State, instance: Instance) {
     state.processes[instance] = Process::new();
 }
 
-/// For long enough that every deadline passes and nobody waits for it.
+/// Freezes an instance until all its deadlines have passed and the others no longer wait for it.
 fn freeze(state: &mut State, instance: Instance) {
     state.faults.freezes += 1;
     state.processes[instance].frozen = true;
@@ -140,11 +144,11 @@ fn freeze(state: &mut State, instance: Instance) {
     }
 }
 
-/// Another process of Redis: what is on its way to the old one is lost, and whoever waits for it learns so.
+/// Starts another Redis process. Commands on their way to the old process are lost, and their handlers notice.
 fn restart(state: &mut State) {
     state.redis.run += 1;
     for customer in &mut state.customers {
-        customer.stray = None;
+        customer.abandoned = None;
         if let Attempt::Sent { .. } = customer.attempt {
             customer.attempt = Attempt::None;
             customer.unknown = true;

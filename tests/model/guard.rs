@@ -1,25 +1,25 @@
-//! The guards of the protocol. Each can be taken out, to see what it is for.
+//! The guards of the protocol. A search can remove any of them, to show its purpose.
 
 use crate::bounds::{Bounds, CRASH, FREEZE, FREEZE_AND_BOTH, FREEZE_AND_GIVEN_UP, GIVEN_UP, LOSS, OLDER, RESTART};
 use crate::protocol::{HEALS, NO_OVERSELL, NO_PHANTOM, NOTHING_LOST, STABLE_ANSWER};
 
-/// Each guard, what must break for it to matter, and the property that then does not hold.
+/// The guards, the bounds in which they matter, and the property that fails without them.
 pub const NEEDED: [(Guard, Bounds, &str); 24] = [
     (Guard::EntryWithClaim, GIVEN_UP, NOTHING_LOST),
-    (Guard::HolderLookedAt, GIVEN_UP, STABLE_ANSWER),
+    (Guard::HolderCheckedFirst, GIVEN_UP, STABLE_ANSWER),
     (Guard::LiveComparedByClaims, FREEZE, NOTHING_LOST),
     (Guard::ProcessComparedByClaims, OLDER, NO_OVERSELL),
-    (Guard::LateReplyNotTaken, FREEZE, NOTHING_LOST),
-    (Guard::UnknownIsSaid, GIVEN_UP, NO_PHANTOM),
-    (Guard::PendingVouchedFor, LOSS, NOTHING_LOST),
+    (Guard::LateReplyIgnored, FREEZE, NOTHING_LOST),
+    (Guard::UnknownOutcomeReported, GIVEN_UP, NO_PHANTOM),
+    (Guard::PendingClaimHandedOver, LOSS, NOTHING_LOST),
     (Guard::DeletedAfterCommit, CRASH, NOTHING_LOST),
     (Guard::DeletedById, CRASH, NOTHING_LOST),
     (Guard::EpochComparedByLedger, FREEZE_AND_GIVEN_UP, NOTHING_LOST),
     (Guard::OutboxSwept, GIVEN_UP, HEALS),
-    (Guard::SweptHaveAnEpoch, FREEZE_AND_GIVEN_UP, NOTHING_LOST),
+    (Guard::SweptKeepEpoch, FREEZE_AND_GIVEN_UP, NOTHING_LOST),
     (Guard::SweptAwaited, LOSS, NOTHING_LOST),
-    (Guard::OwnAwaited, LOSS, NOTHING_LOST),
-    (Guard::OthersAwaited, LOSS, NOTHING_LOST),
+    (Guard::OwnClaimsAwaited, LOSS, NOTHING_LOST),
+    (Guard::OtherInstancesAwaited, LOSS, NOTHING_LOST),
     (Guard::InFlightAwaited, LOSS, NOTHING_LOST),
     (Guard::EpochHeldByTransactions, FREEZE_AND_GIVEN_UP, NOTHING_LOST),
     (Guard::EpochRaised, LOSS, NOTHING_LOST),
@@ -35,23 +35,23 @@ pub const NEEDED: [(Guard, Bounds, &str); 24] = [
 pub enum Guard {
     /// The script writes the outbox entry in the same step as the claim.
     EntryWithClaim,
-    /// The script looks at the holder first.
-    HolderLookedAt,
+    /// The script looks for a claim of the user first.
+    HolderCheckedFirst,
     /// The script compares `live`.
     LiveComparedByClaims,
-    /// A claim goes only to the process that its loading names.
+    /// A claim is sent only to the Redis process of its loading.
     ProcessComparedByClaims,
-    /// A reply read after its deadline counts for nothing.
-    LateReplyNotTaken,
-    /// Who gives up says so, and not that nothing happened.
-    UnknownIsSaid,
-    /// What an `already-claimed` answer vouches for is handed to the ledger while it is in the outbox.
-    PendingVouchedFor,
-    /// Entries are deleted once MySQL has their claims.
+    /// A reply read after its deadline is ignored.
+    LateReplyIgnored,
+    /// A handler that stops waiting reports an unknown outcome, not that nothing happened.
+    UnknownOutcomeReported,
+    /// An `already-claimed` claim goes to the ledger while its entry is in the outbox.
+    PendingClaimHandedOver,
+    /// Entries are deleted after MySQL has committed their claims.
     DeletedAfterCommit,
-    /// Entries are deleted by id, not up to the highest.
+    /// Entries are deleted by id, not up to the highest id.
     DeletedById,
-    /// Entries are deleted only under the loading they are of.
+    /// Entries are deleted only under the loading of their claims.
     LiveComparedByDeletion,
     /// A batch of another epoch is late.
     EpochComparedByLedger,
@@ -59,36 +59,36 @@ pub enum Guard {
     LateWaitForLive,
     /// The outbox is swept.
     OutboxSwept,
-    /// Swept claims are of the epoch they were read in.
-    SweptHaveAnEpoch,
-    /// A rebuild waits for what was swept, too.
+    /// Swept claims keep the epoch of the read.
+    SweptKeepEpoch,
+    /// A rebuild also waits for swept claims.
     SweptAwaited,
-    /// A rebuild waits for its own attempts and claims.
-    OwnAwaited,
+    /// A rebuild waits for attempts and claims of its own instance.
+    OwnClaimsAwaited,
     /// A rebuild waits for the other instances' acknowledgements.
-    OthersAwaited,
+    OtherInstancesAwaited,
     /// An instance acknowledges only when no attempt is in flight.
     InFlightAwaited,
     /// Raising the epoch waits for transactions that have read it.
     EpochHeldByTransactions,
     /// The epoch is raised.
     EpochRaised,
-    /// The outbox is drained before the epoch is raised: what is late by then is in MySQL.
+    /// The outbox is drained before the epoch is raised. Claims that are late by then are in MySQL.
     DrainedBeforeRaising,
     /// The outbox is drained before Redis is loaded.
     DrainedBeforeLoading,
-    /// What MySQL has is loaded.
+    /// The claims in MySQL are loaded.
     ClaimsLoaded,
-    /// What Redis has is forgotten where it is not a subset of MySQL.
+    /// The data in Redis is deleted unless it is a subset of MySQL.
     RestForgotten,
-    /// Redis is a subset only where `live` is what the row recorded.
+    /// Redis counts as a subset only if `live` is the value recorded in the row.
     FoundCompared,
-    /// A contradiction met while draining lets Redis forget.
+    /// A contradiction during draining makes the rebuild delete the data in Redis.
     ContradictionForgets,
     /// The rebuild's writes to MySQL check the token.
     TokenCheckedInMySql,
     /// The rebuild's writes to Redis check the token.
     TokenCheckedInRedis,
-    /// A gate opens only for the process that was loaded.
+    /// A gate opens only for the Redis process that was loaded.
     ProcessComparedByRecovery,
 }

@@ -1,14 +1,14 @@
-//! That the way back is always open: from any state, if nothing breaks any more and everybody asks, MySQL has all.
+//! Recovery from every state: if no more faults strike and all users ask, MySQL gets all claims.
 //!
-//! The checker looks at single states, so this runs the protocol on from each of them, by one fair schedule: whatever can
-//! be done is done, round by round. It shows that a way exists, not that every way leads there.
+//! The checker judges single states, so this module runs the protocol on from the state, with a fair schedule that
+//! takes all possible actions by turns. It proves that a recovery exists, not that every order of steps recovers.
 
 use crate::action::Action;
 use crate::claiming;
 use crate::protocol::Protocol;
 use crate::state::{Attempt, INSTANCES, State, Told};
 
-/// Steps after which the run would have ended.
+/// The most steps of a run. Every good run ends earlier.
 const STEPS_MAX: usize = 200;
 
 pub fn heals(protocol: &Protocol, state: &State) -> bool {
@@ -16,35 +16,35 @@ pub fn heals(protocol: &Protocol, state: &State) -> bool {
     for process in &mut state.processes {
         process.frozen = false;
     }
-    run(protocol, &mut state) && asked_again(protocol, &mut state)
+    runs_until_quiet(protocol, &mut state) && sells_all(protocol, &mut state)
 }
 
-/// Works until nothing is left to do; `false` where that does not come.
-fn run(protocol: &Protocol, state: &mut State) -> bool {
+/// Takes steps until no action is possible. Whether the result is quiet; `false` also after [`STEPS_MAX`] steps.
+fn runs_until_quiet(protocol: &Protocol, state: &mut State) -> bool {
     let mut actions = Vec::new();
     for step in 0..STEPS_MAX {
         actions.clear();
-        protocol.work(state, &mut actions);
+        protocol.background_actions(state, &mut actions);
         for user in 0..protocol.bounds.users {
             if let Attempt::Sent { late: true, .. } = state.customers[user].attempt {
                 actions.push(Action::GiveUp(user));
             }
         }
-        // By turns, so that nobody who can go on is left behind.
+        // Actions take turns, so that every possible action is taken eventually.
         let Some(action) = actions.get(step % actions.len().max(1)) else { return is_quiet(state) };
         protocol.step(state, *action);
     }
     false
 }
 
-/// Everybody asks, where a gate is open; then all units are sold, or nobody is without one.
-fn asked_again(protocol: &Protocol, state: &mut State) -> bool {
+/// Every user asks at an open gate. Whether all units are sold then, or every user has a unit.
+fn sells_all(protocol: &Protocol, state: &mut State) -> bool {
     for user in 0..protocol.bounds.users {
         let Some(instance) = (0..INSTANCES).find(|instance| claiming::may_ask(protocol, state, user, *instance)) else {
             return false;
         };
         claiming::ask(state, user, instance);
-        if !run(protocol, state) {
+        if !runs_until_quiet(protocol, state) {
             return false;
         }
     }
@@ -55,10 +55,10 @@ fn asked_again(protocol: &Protocol, state: &mut State) -> bool {
     told == all && stored == all
 }
 
-/// Gates are open, and nothing is in the outbox or in anybody's hands.
+/// Whether all gates are open, the outbox is empty, and no process has claims left.
 fn is_quiet(state: &State) -> bool {
     let idle = |process: &crate::state::Process| {
-        process.gate.is_some() && process.held().next().is_none() && process.stored.is_empty()
+        process.gate.is_some() && process.unstored_claims().next().is_none() && process.stored.is_empty()
     };
     state.redis.data.outbox.is_empty() && state.processes.iter().all(idle)
 }

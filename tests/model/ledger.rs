@@ -1,4 +1,4 @@
-//! The ledger: one transaction at a time, then the entries are deleted; and the sweep.
+//! The ledger and the sweep. The ledger runs a transaction and then deletes the entries of its claims.
 
 use crate::action::Action;
 use crate::guard::Guard;
@@ -12,10 +12,10 @@ pub fn actions(protocol: &Protocol, state: &State, instance: Instance, actions: 
     } else if !process.stored.is_empty() {
         actions.push(Action::Delete(instance));
     } else {
-        if !process.hands.is_empty() {
+        if !process.pending.is_empty() {
             actions.push(Action::Begin(instance));
         }
-        if protocol.has(Guard::OutboxSwept) && sweepable(state, instance).next().is_some() {
+        if protocol.has(Guard::OutboxSwept) && sweepable_entries(state, instance).next().is_some() {
             actions.push(Action::Sweep(instance));
         }
     }
@@ -24,34 +24,38 @@ pub fn actions(protocol: &Protocol, state: &State, instance: Instance, actions: 
     }
 }
 
-/// What no channel brings: entries that no living process has in its hands, and for which nobody waits.
-fn sweepable(state: &State, instance: Instance) -> impl Iterator<Item = &Claim> {
+/// Outbox entries not brought by any channel. No running process holds them, and no handler waits for them.
+fn sweepable_entries(state: &State, instance: Instance) -> impl Iterator<Item = &Claim> {
     let is_live = state.processes[instance].gate.is_some_and(|gate| state.redis.data.live == Live::Loaded(gate));
     let outbox = if is_live { state.redis.data.outbox.as_slice() } else { &[] };
     outbox.iter().filter(|entry| {
-        let same = |claim: &Claim| claim.entry == entry.entry && claim.user == entry.user;
+        let is_entry = |claim: &Claim| claim.entry == entry.entry && claim.user == entry.user;
         !state.is_awaited(entry)
-            && !state.processes.iter().any(|process| !process.frozen && process.held().chain(&process.stored).any(same))
+            && !state
+                .processes
+                .iter()
+                .any(|process| !process.frozen && process.unstored_claims().chain(&process.stored).any(is_entry))
     })
 }
 
 pub fn sweep(state: &mut State, instance: Instance) {
     let epoch = state.processes[instance].gate.map_or(0, |gate| gate.epoch);
-    let found: Vec<Claim> = sweepable(state, instance).map(|entry| Claim { epoch, swept: true, ..*entry }).collect();
-    let hands = &mut state.processes[instance].hands;
-    hands.extend(found);
-    hands.sort_unstable();
+    let found: Vec<Claim> =
+        sweepable_entries(state, instance).map(|entry| Claim { epoch, swept: true, ..*entry }).collect();
+    let pending = &mut state.processes[instance].pending;
+    pending.extend(found);
+    pending.sort_unstable();
 }
 
-/// `START TRANSACTION` and the shard's row in share mode, for the claims of one epoch.
+/// `START TRANSACTION`, then a read of the shard's row in share mode, for the claims of a single epoch.
 pub fn begin(protocol: &Protocol, state: &mut State, instance: Instance) {
     let mysql = &state.mysql;
     let process = &mut state.processes[instance];
-    let epoch = process.hands[0].epoch;
-    let swept = process.hands[0].swept;
-    let count = process.hands.iter().take_while(|claim| (claim.epoch, claim.swept) == (epoch, swept)).count();
-    let claims: Vec<Claim> = process.hands.drain(..count).collect();
-    let compared = protocol.has(Guard::EpochComparedByLedger) && (protocol.has(Guard::SweptHaveAnEpoch) || !swept);
+    let epoch = process.pending[0].epoch;
+    let swept = process.pending[0].swept;
+    let count = process.pending.iter().take_while(|claim| (claim.epoch, claim.swept) == (epoch, swept)).count();
+    let claims: Vec<Claim> = process.pending.drain(..count).collect();
+    let compared = protocol.has(Guard::EpochComparedByLedger) && (protocol.has(Guard::SweptKeepEpoch) || !swept);
     let is_late = compared && mysql.loading.epoch != epoch;
     let may_wait = protocol.has(Guard::LateWaitForLive);
     if is_late && may_wait && (!mysql.is_live || mysql.loading.epoch < epoch) {
@@ -71,7 +75,7 @@ pub fn commit(state: &mut State, instance: Instance) {
     state.processes[instance].stored = claims;
 }
 
-/// Applies the transaction and notes what was poisoned.
+/// Applies the transaction and records poisoned claims.
 pub fn settle(state: &mut State, instance: Instance, claims: &[Claim], is_late: bool) {
     for claim in claims {
         if store(&mut state.mysql, claim, is_late) == Stored::Poisoned {
@@ -92,7 +96,7 @@ pub enum Stored {
     Poisoned,
 }
 
-/// Both keys of the table decide. What is late is known already, or poisoned.
+/// Stores a claim by both unique keys of the table. A late claim is either stored already, or poisoned.
 pub fn store(mysql: &mut MySql, claim: &Claim, is_late: bool) -> Stored {
     let row = usize::from(claim.seq) - 1;
     if mysql.rows[row] == Some(claim.user) {
@@ -105,7 +109,7 @@ pub fn store(mysql: &mut MySql, claim: &Claim, is_late: bool) -> Stored {
     Stored::Done
 }
 
-/// Only under the loading that the claims are of.
+/// Deletes entries from the outbox, only under the loading of their claims.
 pub fn delete(protocol: &Protocol, state: &mut State, instance: Instance) {
     let process = &mut state.processes[instance];
     let stored = std::mem::take(&mut process.stored);
@@ -121,7 +125,7 @@ pub fn delete(protocol: &Protocol, state: &mut State, instance: Instance) {
     data.outbox.retain(|claim| if by_id { !ids.contains(&claim.entry) } else { claim.entry > highest });
 }
 
-/// What the rebuild has stored is done; the rest is poisoned. Nothing is deleted.
+/// Settles late claims. Claims stored by the rebuild are done, and the rest are poisoned. No entry is deleted.
 pub fn settle_late(state: &mut State, instance: Instance) {
     let late = std::mem::take(&mut state.processes[instance].late);
     settle(state, instance, &late, true);

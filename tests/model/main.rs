@@ -1,14 +1,17 @@
-//! The protocol of claims, outbox, ledger and recovery as a small model, searched exhaustively: in every order of steps, with
-//! faults between any two of them, the invariants hold, and each guard is there for a reason (docs/MODEL.md).
+//! A model of the protocol of claims, outbox, ledger and recovery, searched exhaustively (docs/MODEL.md). The search
+//! tries every order of steps, with faults between any two steps. The invariants must hold in every state. A second
+//! test removes the guards, one after the other, and requires a counter-example for every guard.
 //!
-//! Two instances, one shard, one coupon, two or three users. Every step is what is atomic in the real system: a script of
-//! Redis, a statement or `COMMIT` of MySQL, what a process does without waiting. There is no time: a deadline may pass at
-//! any moment, a token that nobody renews may expire, and whoever is away is one who does nothing. So what the code leaves
-//! to clocks (the *not after*, the age of a swept entry) cannot be relied on here, which is more than the code asks.
+//! The model has two instances, one shard, one coupon, and two or three users. A step is atomic in the real system as
+//! well: a Redis script, a MySQL statement or `COMMIT`, or work of a process without waiting. The model has no time: a
+//! deadline may pass at any moment, a token without renewal may expire, and an unreachable server is a server that
+//! takes no steps. Therefore the protocol cannot rely on clocks here. The code can: on the *not after* and on the age
+//! of swept entries.
 //!
-//! Outside, as docs/RELIABILITY.md says what is not promised: an instance that dies or is cut off while Redis has lost memory and
-//! has answered what MySQL lacks; MySQL going back in time. Left out for the size of it: activities, limits above one,
-//! refusals from memory, changed amounts, poisoned entries that do not parse, a third instance.
+//! Faults outside the promises (docs/RELIABILITY.md) are left out: an instance that dies or is cut off after Redis has
+//! lost memory, with answered claims missing in MySQL; and MySQL going back in time. To keep the search small, the
+//! model also leaves out activities, limits above one, refusals from memory, changed amounts, unreadable outbox
+//! entries, and a third instance.
 
 mod action;
 mod bounds;
@@ -34,23 +37,23 @@ use state::State;
 
 const THREADS: usize = 2;
 
-/// The steps that lead to the last state, and what is there.
-fn tell(property: &str, path: Path<State, Action>) -> String {
+/// Describes a path: its steps and its last state.
+fn describe(property: &str, path: Path<State, Action>) -> String {
     let last = format!("{:?}", path.last_state());
     let steps: Vec<String> =
         path.into_actions().iter().enumerate().map(|(step, action)| format!("  {:2}. {action}\n", step + 1)).collect();
     format!("{property}:\n{}  then: {last}\n", steps.concat())
 }
 
-/// Searches all there is within the bounds.
+/// Searches all states within the bounds.
 fn search(bounds: Bounds) {
     let started = Instant::now();
     let checker = Protocol { bounds, without: None }.checker().threads(THREADS).spawn_bfs().join();
     let (states, took) = (checker.unique_state_count(), started.elapsed());
     println!("{}: {states} states, {} steps deep, {took:.1?}", bounds.name, checker.max_depth());
     let mut found = checker.discoveries();
-    assert!(found.remove(SOLD_AFTER_ALL).is_some(), "{}: nothing is sold once all has broken", bounds.name);
-    let violations: Vec<String> = found.into_iter().map(|(property, path)| tell(property, path)).collect();
+    assert!(found.remove(SOLD_AFTER_ALL).is_some(), "{}: no state has all faults and all units sold", bounds.name);
+    let violations: Vec<String> = found.into_iter().map(|(property, path)| describe(property, path)).collect();
     assert!(violations.is_empty(), "{}:\n{}", bounds.name, violations.concat());
 }
 
@@ -70,7 +73,7 @@ fn without_any_one_of_its_guards_the_protocol_breaks() {
         let protocol = Protocol { bounds, without: Some(guard) };
         let checker = protocol.checker().threads(THREADS).finish_when(until).spawn_bfs().join();
         let found = checker.discovery(property);
-        let path = found.unwrap_or_else(|| panic!("without {guard:?} nothing breaks {property}: {}", bounds.name));
-        println!("without {guard:?} ({:.1?}), {}", started.elapsed(), tell(property, path));
+        let path = found.unwrap_or_else(|| panic!("without {guard:?}, {property} still holds: {}", bounds.name));
+        println!("without {guard:?} ({:.1?}), {}", started.elapsed(), describe(property, path));
     }
 }

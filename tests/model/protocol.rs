@@ -1,4 +1,4 @@
-//! The model as the checker sees it: which guards it has, how many faults it allows, and its properties.
+//! The model for the checker: the guards, the number of faults, and the properties.
 
 use stateright::{Model, Property};
 
@@ -8,7 +8,7 @@ use crate::guard::Guard;
 use crate::state::{INSTANCES, Instance, State, Told, USERS, User};
 use crate::{claiming, faults, healing, ledger, recovery};
 
-/// The protocol, whole or without one of its guards.
+/// The protocol, complete or without a guard.
 #[derive(Clone, Copy, Debug)]
 pub struct Protocol {
     pub bounds: Bounds,
@@ -21,15 +21,15 @@ pub const NO_PHANTOM: &str = "I3 no phantom";
 pub const STABLE_ANSWER: &str = "I6 stable answer";
 pub const TRUE_ALARM: &str = "no false alarm";
 pub const HEALS: &str = "I9, I10 heals and sells all";
-/// Not an invariant: that the search gets there at all.
-pub const SOLD_AFTER_ALL: &str = "all is sold after all that may break";
+/// Not an invariant. Shows that the search reaches the interesting states.
+pub const SOLD_AFTER_ALL: &str = "all units are sold after all faults";
 
 impl Protocol {
     pub fn has(&self, guard: Guard) -> bool {
         self.without != Some(guard)
     }
 
-    /// Changes the state by an action that is possible in it.
+    /// Applies an action to a state in which it is possible.
     pub fn step(&self, state: &mut State, action: Action) {
         match action {
             Action::Ask(user, instance) => claiming::ask(state, user, instance),
@@ -45,7 +45,7 @@ impl Protocol {
             Action::Close(_)
             | Action::Acknowledge(_)
             | Action::Open(_)
-            | Action::Take(_)
+            | Action::TakeToken(_)
             | Action::BeginRebuild(_)
             | Action::Proceed(_)
             | Action::Raise(_)
@@ -72,8 +72,8 @@ impl Protocol {
         }
     }
 
-    /// What parties do by themselves, without customers and faults.
-    pub fn work(&self, state: &State, actions: &mut Vec<Action>) {
+    /// The steps of all processes without new attempts and without faults.
+    pub fn background_actions(&self, state: &State, actions: &mut Vec<Action>) {
         claiming::actions(state, actions);
         for instance in 0..INSTANCES {
             if state.processes[instance].frozen {
@@ -85,18 +85,18 @@ impl Protocol {
         recovery::expiry(state, actions);
     }
 
-    /// Who may ask where. The first is always A at instance 0, and nobody asks before his neighbour: users are alike, and
-    /// so are instances.
-    fn asking(&self, state: &State, actions: &mut Vec<Action>) {
-        let asked: u8 = state.customers.iter().map(|customer| customer.asked).sum();
-        if asked >= self.bounds.asks {
+    /// The possible attempts. Users are alike, and so are instances, so symmetric orders are skipped: the first attempt
+    /// is user A's at instance 0, and a user asks only after the user before.
+    fn new_attempts(&self, state: &State, actions: &mut Vec<Action>) {
+        let attempts: u8 = state.customers.iter().map(|customer| customer.attempts).sum();
+        if attempts >= self.bounds.attempts {
             return;
         }
         for user in 0..self.bounds.users {
-            if user > 0 && state.customers[user - 1].asked == 0 {
+            if user > 0 && state.customers[user - 1].attempts == 0 {
                 continue;
             }
-            let instances = if asked == 0 { 1 } else { INSTANCES };
+            let instances = if attempts == 0 { 1 } else { INSTANCES };
             let may = |instance: &Instance| claiming::may_ask(self, state, user, *instance);
             actions.extend((0..instances).filter(may).map(|instance| Action::Ask(user, instance)));
         }
@@ -112,8 +112,8 @@ impl Model for Protocol {
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
-        self.asking(state, actions);
-        self.work(state, actions);
+        self.new_attempts(state, actions);
+        self.background_actions(state, actions);
         faults::actions(self, state, actions);
     }
 
@@ -133,13 +133,13 @@ impl Model for Protocol {
             Property::always(HEALS, healing::heals),
             Property::sometimes(SOLD_AFTER_ALL, |protocol: &Self, state: &State| {
                 let sold = state.mysql.rows.iter().flatten().count() == usize::from(protocol.bounds.units);
-                state.faults == protocol.bounds.faults && sold && state.compared()
+                state.faults == protocol.bounds.faults && sold && state.is_loaded()
             }),
         ]
     }
 }
 
-/// No unit is told to two.
+/// No unit is told to two users.
 fn no_oversell(state: &State) -> bool {
     let mut told = 0_u8;
     state.customers.iter().all(|customer| {
@@ -151,26 +151,26 @@ fn no_oversell(state: &State) -> bool {
     })
 }
 
-/// What was answered is in MySQL, or on its way: in the outbox, or in the hands of a process.
+/// An answered claim is in MySQL, in the outbox, or in the memory of a process.
 fn nothing_lost(state: &State) -> bool {
     let known = |user: User, seq| {
         let is = |claim: &crate::state::Claim| claim.user == user && claim.seq == seq;
         state.has_row(user, seq)
             || state.redis.data.outbox.iter().any(is)
-            || state.processes.iter().any(|process| process.held().any(is))
+            || state.processes.iter().any(|process| process.unstored_claims().any(is))
     };
     (0..USERS).all(|user| match state.customers[user].told {
         Told::Claim(seq) => known(user, seq),
-        Told::Nothing | Told::Another => true,
+        Told::Nothing | Told::Changed => true,
     })
 }
 
-/// Nobody is told another claim than before, or none.
+/// After the first answer, a user never gets another claim or a refusal.
 fn is_stable(state: &State) -> bool {
-    state.customers.iter().all(|customer| customer.told != Told::Another)
+    state.customers.iter().all(|customer| customer.told != Told::Changed)
 }
 
-/// Every row is of a user who was granted a claim, or could not be told what became of his attempt.
+/// The user of a row was granted a claim, or has an attempt in progress or of unknown outcome.
 fn no_phantom(state: &State) -> bool {
     state.mysql.rows.iter().flatten().all(|user| {
         let customer = &state.customers[*user];

@@ -1,30 +1,30 @@
-//! One rebuild, step by step. Every write looks at the token, in Redis and in MySQL.
+//! The steps of a rebuild. Every write checks the token, in Redis and in MySQL.
 
 use crate::action::Action;
 use crate::guard::Guard;
 use crate::protocol::Protocol;
-use crate::recovery::{is_lost, store_drained};
+use crate::recovery::{has_contradiction, store_drained};
 use crate::state::{Claim, Data, INSTANCES, Instance, Live, Loading, Rebuild, Stage, State, USERS};
 
-/// Whether the rebuild goes on after a step, or has been overtaken or is done.
+/// Whether the rebuild continues after a step, or ends because it is done or overtaken.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Goes {
-    On,
-    Away,
+pub enum Progress {
+    Continues,
+    Ends,
 }
 
 pub fn actions(protocol: &Protocol, state: &State, instance: Instance, rebuild: &Rebuild, actions: &mut Vec<Action>) {
-    if !in_redis(protocol, state, rebuild) {
+    if !may_write_redis(protocol, state, rebuild) {
         actions.push(Action::End(instance));
     }
     actions.push(match &rebuild.stage {
-        Stage::Taken => Action::BeginRebuild(instance),
+        Stage::TokenTaken => Action::BeginRebuild(instance),
         Stage::Begun if is_awaiting(protocol, state, instance, rebuild) => return,
         Stage::Begun => Action::Proceed(instance),
-        Stage::Awaited if protocol.has(Guard::DrainedBeforeRaising) || rebuild.holds == rebuild.next => {
+        Stage::Awaited if protocol.has(Guard::DrainedBeforeRaising) || rebuild.row_epoch == rebuild.next => {
             Action::Read(instance)
         }
-        Stage::Drained if rebuild.holds == rebuild.next => Action::Decide(instance),
+        Stage::Drained if rebuild.row_epoch == rebuild.next => Action::Decide(instance),
         Stage::Awaited | Stage::Drained if is_epoch_held(protocol, state) => return,
         Stage::Awaited | Stage::Drained => Action::Raise(instance),
         Stage::Read(_) => Action::Store(instance),
@@ -36,52 +36,61 @@ pub fn actions(protocol: &Protocol, state: &State, instance: Instance, rebuild: 
     });
 }
 
-/// Whether this process or another may have something of the loading before.
+/// Whether any running process may have claims or attempts of the earlier loading.
 fn is_awaiting(protocol: &Protocol, state: &State, instance: Instance, rebuild: &Rebuild) -> bool {
-    let in_flight = state.in_flight(instance) && protocol.has(Guard::InFlightAwaited);
+    let in_flight = state.has_attempt_in_flight(instance) && protocol.has(Guard::InFlightAwaited);
     let drained = state.is_drained(instance, protocol.has(Guard::SweptAwaited)) && !in_flight;
     let awaited = |other: Instance| {
         let process = &state.processes[other];
         other != instance && !process.frozen && process.acknowledged < rebuild.next
     };
-    (!drained && protocol.has(Guard::OwnAwaited)) || ((0..INSTANCES).any(awaited) && protocol.has(Guard::OthersAwaited))
+    (!drained && protocol.has(Guard::OwnClaimsAwaited))
+        || ((0..INSTANCES).any(awaited) && protocol.has(Guard::OtherInstancesAwaited))
 }
 
-/// Whether a transaction has read the epoch: the row is held in share mode.
+/// Whether an open transaction has read the epoch and locks the row in share mode.
 fn is_epoch_held(protocol: &Protocol, state: &State) -> bool {
     state.processes.iter().any(|process| process.batch.is_some()) && protocol.has(Guard::EpochHeldByTransactions)
 }
 
-/// Whether a write to Redis goes through: over the one connection, and under the token.
-fn in_redis(protocol: &Protocol, state: &State, rebuild: &Rebuild) -> bool {
+/// Whether a write to Redis succeeds: over the rebuild's only connection, and under its token.
+fn may_write_redis(protocol: &Protocol, state: &State, rebuild: &Rebuild) -> bool {
     let owns = state.redis.data.live == Live::Rebuild(rebuild.token) || !protocol.has(Guard::TokenCheckedInRedis);
     state.redis.run == rebuild.run && owns
 }
 
-/// Whether a write to the row goes through: it has the epoch and the token that this rebuild relies on.
-fn in_mysql(protocol: &Protocol, state: &State, rebuild: &Rebuild) -> bool {
+/// Whether a write to the row succeeds: the row has the epoch and the token of the rebuild.
+fn may_write_mysql(protocol: &Protocol, state: &State, rebuild: &Rebuild) -> bool {
     let row = &state.mysql;
-    (row.loading.epoch == rebuild.holds && row.token == rebuild.token) || !protocol.has(Guard::TokenCheckedInMySql)
+    (row.loading.epoch == rebuild.row_epoch && row.token == rebuild.token) || !protocol.has(Guard::TokenCheckedInMySql)
 }
 
-pub fn step(protocol: &Protocol, state: &mut State, instance: Instance, rebuild: &mut Rebuild, action: Action) -> Goes {
-    let (redis, next) = (in_redis(protocol, state, rebuild), rebuild.next);
+pub fn step(
+    protocol: &Protocol,
+    state: &mut State,
+    instance: Instance,
+    rebuild: &mut Rebuild,
+    action: Action,
+) -> Progress {
+    let (redis, next) = (may_write_redis(protocol, state, rebuild), rebuild.next);
     let owns = match action {
         Action::BeginRebuild(_) | Action::Proceed(_) => true,
-        Action::Raise(_) | Action::Finish(_) => in_mysql(protocol, state, rebuild),
-        Action::Decide(_) => is_subset(protocol, state, instance, rebuild) || in_mysql(protocol, state, rebuild),
-        Action::Store(_) => state.mysql.loading.epoch == rebuild.holds || !protocol.has(Guard::EpochComparedByLedger),
+        Action::Raise(_) | Action::Finish(_) => may_write_mysql(protocol, state, rebuild),
+        Action::Decide(_) => is_subset(protocol, state, instance, rebuild) || may_write_mysql(protocol, state, rebuild),
+        Action::Store(_) => {
+            state.mysql.loading.epoch == rebuild.row_epoch || !protocol.has(Guard::EpochComparedByLedger)
+        }
         Action::End(_) => false,
         _ => redis,
     };
     if !owns {
-        return Goes::Away;
+        return Progress::Ends;
     }
     rebuild.stage = match action {
         Action::BeginRebuild(_) => begin(protocol, state, instance, rebuild),
         Action::Proceed(_) => Stage::Awaited,
         Action::Raise(_) => raise(state, rebuild),
-        Action::Read(_) => read(protocol, state, rebuild.holds),
+        Action::Read(_) => read(protocol, state, rebuild.row_epoch),
         Action::Store(_) => stored(state, rebuild),
         Action::DeleteDrained(_) => delete(state, rebuild),
         Action::Decide(_) => decide(protocol, state, instance, rebuild),
@@ -90,25 +99,25 @@ pub fn step(protocol: &Protocol, state: &mut State, instance: Instance, rebuild:
         Action::Finish(_) => finish(state, rebuild),
         Action::PutLive(_) => {
             state.redis.data.live = Live::Loaded(Loading { run: rebuild.run, epoch: next });
-            return Goes::Away;
+            return Progress::Ends;
         }
-        _ => return Goes::Away,
+        _ => return Progress::Ends,
     };
-    Goes::On
+    Progress::Continues
 }
 
 fn begin(protocol: &Protocol, state: &mut State, instance: Instance, rebuild: &mut Rebuild) -> Stage {
     let epoch = state.mysql.loading.epoch;
     let found_epoch = if let Live::Loaded(loading) = rebuild.found { loading.epoch } else { 0 };
-    let noted = if is_lost(state, instance, epoch) { Live::Nothing } else { rebuild.found };
+    let recorded = if has_contradiction(state, instance, epoch) { Live::Nothing } else { rebuild.found };
     let row = &mut state.mysql;
     rebuild.last = row.loading;
-    rebuild.holds = epoch;
+    rebuild.row_epoch = epoch;
     rebuild.next = epoch.max(found_epoch) + u8::from(protocol.has(Guard::EpochRaised));
     if row.is_live || row.found.is_none() {
-        row.found = Some(noted);
+        row.found = Some(recorded);
     }
-    rebuild.noted = row.found;
+    rebuild.recorded = row.found;
     row.is_live = false;
     row.token = rebuild.token;
     row.next = rebuild.next;
@@ -117,7 +126,7 @@ fn begin(protocol: &Protocol, state: &mut State, instance: Instance, rebuild: &m
 
 fn raise(state: &mut State, rebuild: &mut Rebuild) -> Stage {
     state.mysql.loading.epoch = rebuild.next;
-    rebuild.holds = rebuild.next;
+    rebuild.row_epoch = rebuild.next;
     rebuild.stage.clone()
 }
 
@@ -143,11 +152,13 @@ fn delete(state: &mut State, rebuild: &Rebuild) -> Stage {
     Stage::Awaited
 }
 
-/// With the outbox drained, what the last loading left is a subset of MySQL.
+/// Whether the data in Redis is a subset of MySQL, once the outbox is drained.
 fn is_subset(protocol: &Protocol, state: &State, instance: Instance, rebuild: &Rebuild) -> bool {
-    let found = Live::Loaded(rebuild.last) == rebuild.found && rebuild.noted == Some(rebuild.found);
+    let found = Live::Loaded(rebuild.last) == rebuild.found && rebuild.recorded == Some(rebuild.found);
     let contradicted = rebuild.contradicted && protocol.has(Guard::ContradictionForgets);
-    (found || !protocol.has(Guard::FoundCompared)) && !contradicted && !is_lost(state, instance, rebuild.last.epoch)
+    (found || !protocol.has(Guard::FoundCompared))
+        && !contradicted
+        && !has_contradiction(state, instance, rebuild.last.epoch)
 }
 
 fn decide(protocol: &Protocol, state: &mut State, instance: Instance, rebuild: &Rebuild) -> Stage {
@@ -165,8 +176,8 @@ fn forget(state: &mut State) -> Stage {
     Stage::Loading
 }
 
-/// A coupon of which Redis has all is skipped; one of which it lacks the last claims gets those; one with holes is loaded
-/// whole.
+/// A coupon complete in Redis is skipped. A coupon that lacks only the last claims gets them. A coupon with holes is
+/// loaded completely.
 fn load(protocol: &Protocol, state: &mut State) -> Stage {
     let rows = state.mysql.rows;
     let data = &mut state.redis.data;
@@ -186,7 +197,7 @@ fn load(protocol: &Protocol, state: &mut State) -> Stage {
     }
     let from = if whole { 0 } else { claimed };
     for seq in from + 1..=highest {
-        let number = u8::try_from(seq).expect("there are few units");
+        let number = u8::try_from(seq).expect("the model has two units");
         match rows[seq - 1] {
             Some(user) => data.holders[user] = Some((number, 0)),
             None => data.holes.push(number),

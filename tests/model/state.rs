@@ -1,17 +1,18 @@
-//! What the protocol's parties know at one moment: Redis, MySQL, the instances, and what customers were told.
+//! The state of the model: Redis, MySQL, the instances, and the answers to users.
 //!
-//! Numbers are small and count from 1; 0 is none. Everything is ordered and compact, so that equal states are found equal.
+//! Numbers are small and count from 1. 0 means none. Collections are sorted and compact, so that equal states compare
+//! equal.
 
 pub const USERS: usize = 3;
 pub const UNITS_MAX: usize = 2;
 pub const INSTANCES: usize = 2;
 
-/// 0, 1 or 2.
+/// A user's number: 0, 1 or 2.
 pub type User = usize;
 pub type Instance = usize;
 pub type Seq = u8;
 pub type Epoch = u8;
-/// A run of a Redis process.
+/// The run id of a Redis process.
 pub type Run = u8;
 pub type Token = u8;
 /// The id of an entry in the outbox.
@@ -23,11 +24,11 @@ pub struct Claim {
     pub entry: Entry,
     pub user: User,
     pub seq: Seq,
-    /// It was read from the outbox, not brought by the channel.
+    /// Whether a sweep has read the claim from the outbox. Other claims come through the channel.
     pub swept: bool,
 }
 
-/// The loading that a gate is open for, or that a row or the key `live` names.
+/// A loading of the shard: a Redis process and an epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Loading {
     pub run: Run,
@@ -42,14 +43,14 @@ pub enum Live {
     Rebuild(Token),
 }
 
-/// What Redis holds, and its file as well: a restart loses none of it unless that is the fault.
+/// The data in Redis, and in its append-only file. A restart keeps all data, except for the faults that lose it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Data {
     pub live: Live,
-    /// The coupon's hash is there.
+    /// Whether Redis has the coupon's hash.
     pub published: bool,
     pub claimed: Seq,
-    /// Seqs up to `claimed` that nobody has.
+    /// Free seqs up to `claimed`.
     pub holes: Vec<Seq>,
     pub holders: [Option<(Seq, Entry)>; USERS],
     pub outbox: Vec<Claim>,
@@ -60,14 +61,14 @@ pub struct Data {
 pub struct Redis {
     pub run: Run,
     pub data: Data,
-    /// What an older file holds.
+    /// The data in an older file.
     pub older: Option<Data>,
 }
 
-/// Rows of `claims` and the row of `shards`.
+/// The rows of `claims` and the row of `shards`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct MySql {
-    /// Whose each seq is.
+    /// The users of the seqs.
     pub rows: [Option<User>; UNITS_MAX],
     pub loading: Loading,
     pub is_live: bool,
@@ -76,17 +77,17 @@ pub struct MySql {
     pub found: Option<Live>,
 }
 
-/// What the script replied.
+/// The reply of the claim script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reply {
     Claimed(Claim),
     Already(Claim, Pending),
     SoldOut,
-    /// Not loaded, or the coupon is missing: nothing has happened.
+    /// Redis is not loaded, or the coupon is missing. Nothing has happened.
     Unavailable,
 }
 
-/// Whether the claim's entry was in the outbox.
+/// Whether the outbox had the claim's entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Pending {
     Yes,
@@ -97,13 +98,13 @@ pub enum Pending {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Attempt {
     None,
-    /// The command is on its way to a process of Redis; `late`: the deadline has passed.
+    /// The command is on its way to a Redis process. `late` means that the deadline has passed.
     Sent {
         instance: Instance,
         command: Command,
         late: bool,
     },
-    /// The reply is in the instance's socket, not read yet.
+    /// The reply is in the instance's socket and not read yet.
     Replied {
         instance: Instance,
         reply: Reply,
@@ -117,39 +118,39 @@ pub struct Command {
     pub expected: Loading,
 }
 
-/// What a user has been told of his claim.
+/// The answers to a user so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Told {
     Nothing,
     Claim(Seq),
-    /// Another claim, or none, after he was told one.
-    Another,
+    /// The first answer was a claim, and a later answer differed from it.
+    Changed,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Customer {
-    pub asked: u8,
+    pub attempts: u8,
     pub attempt: Attempt,
-    /// A command whose handler has given up.
-    pub stray: Option<Command>,
+    /// A command without a waiting handler. Redis may still run it.
+    pub abandoned: Option<Command>,
     pub told: Told,
-    /// An earlier attempt ended in an unknown outcome.
+    /// Whether the outcome of an earlier attempt is unknown.
     pub unknown: bool,
-    /// An instance died, or was cut off, that had answered his claim, and MySQL did not have it yet.
+    /// Whether an instance died or was cut off with this user's answered claim, before MySQL had it.
     pub orphan: bool,
 }
 
-/// A transaction under way.
+/// An open transaction.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Batch {
     pub claims: Vec<Claim>,
     pub is_late: bool,
 }
 
-/// How far a rebuild is.
+/// The progress of a rebuild.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Stage {
-    Taken,
+    TokenTaken,
     Begun,
     Awaited,
     Read(Vec<Claim>),
@@ -166,47 +167,47 @@ pub struct Rebuild {
     pub token: Token,
     pub run: Run,
     pub found: Live,
-    /// The row as it was read at the begin.
+    /// The loading in the row of `shards` at the begin of the rebuild.
     pub last: Loading,
-    pub noted: Option<Live>,
+    pub recorded: Option<Live>,
     pub next: Epoch,
-    /// The epoch that the row must have: `last`'s, and `next` once it is raised.
-    pub holds: Epoch,
+    /// The epoch expected in the row: `next` after the epoch is raised, before that the epoch of `last`.
+    pub row_epoch: Epoch,
     pub contradicted: bool,
     pub stage: Stage,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Process {
-    /// For which loading the gate is open, and outbox entries may be swept and deleted.
+    /// The loading for which the gate is open. Entries are swept and deleted only under this loading.
     pub gate: Option<Loading>,
-    /// It does nothing, and nobody hears its beats.
+    /// A frozen process takes no steps, and its beats stop.
     pub frozen: bool,
-    /// Claims from the channel and the sweep that are not in a transaction.
-    pub hands: Vec<Claim>,
+    /// Claims from the channel and the sweep, before their transaction.
+    pub pending: Vec<Claim>,
     pub batch: Option<Batch>,
-    /// Stored, and not yet deleted from the outbox.
+    /// Stored claims whose entries are not deleted from the outbox yet.
     pub stored: Vec<Claim>,
-    /// Of an earlier loading; they wait until the shard is live.
+    /// Claims of an earlier loading. They wait until the shard is live.
     pub late: Vec<Claim>,
     pub contradicted: Epoch,
     pub acknowledged: Epoch,
     pub rebuild: Option<Rebuild>,
 }
 
-/// Faults so far, by kind.
+/// The number of faults by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Faults {
-    /// An instance dies and starts again at once; dead for longer is one that does nothing.
+    /// An instance dies and starts again at once. An instance that stays dead for longer is one that takes no steps.
     pub crashes: u8,
-    /// Redis is killed and starts with all it had.
+    /// Redis is killed and starts with all data.
     pub restarts: u8,
-    /// Redis starts empty, or from an older file, or is flushed.
+    /// Redis starts empty or from an older file, or is flushed.
     pub losses: u8,
     pub freezes: u8,
-    /// A handler is dropped by a reset, or its deadline passes.
+    /// A client's reset drops a handler, or a handler's deadline passes.
     pub given_up: u8,
-    /// MySQL hangs up before a `COMMIT`, or after it.
+    /// MySQL closes the connection before or after a `COMMIT`.
     pub hung_up: u8,
 }
 
@@ -217,9 +218,9 @@ pub struct State {
     pub customers: [Customer; USERS],
     pub processes: [Process; INSTANCES],
     pub faults: Faults,
-    /// Redis has lost memory since it was last live.
+    /// Whether Redis has lost memory since the shard was last live.
     pub memory_lost: bool,
-    /// A claim was given up for lost that the outbox still had.
+    /// Whether a claim was poisoned as lost although the outbox had it.
     pub false_alarm: bool,
     pub last_token: Token,
 }
@@ -239,12 +240,12 @@ impl Data {
 }
 
 impl Process {
-    /// As a process starts.
+    /// A process at its start.
     pub fn new() -> Self {
         Self {
             gate: None,
             frozen: false,
-            hands: Vec::new(),
+            pending: Vec::new(),
             batch: None,
             stored: Vec::new(),
             late: Vec::new(),
@@ -254,21 +255,21 @@ impl Process {
         }
     }
 
-    /// Every claim that only this process might know.
-    pub fn held(&self) -> impl Iterator<Item = &Claim> {
-        self.hands.iter().chain(self.batch.iter().flat_map(|batch| &batch.claims)).chain(&self.late)
+    /// Claims possibly unknown to the rest of the system.
+    pub fn unstored_claims(&self) -> impl Iterator<Item = &Claim> {
+        self.pending.iter().chain(self.batch.iter().flat_map(|batch| &batch.claims)).chain(&self.late)
     }
 }
 
 impl State {
-    /// A loaded shard, both gates open, nothing sold.
+    /// A loaded shard with open gates and no claims.
     pub fn new() -> Self {
         let loading = Loading { run: 1, epoch: 1 };
         let data = Data { live: Live::Loaded(loading), published: true, ..Data::empty() };
         let customer = Customer {
-            asked: 0,
+            attempts: 0,
             attempt: Attempt::None,
-            stray: None,
+            abandoned: None,
             told: Told::Nothing,
             unknown: false,
             orphan: false,
@@ -286,8 +287,8 @@ impl State {
         }
     }
 
-    /// Whether the shard is loaded: process, `live` and row agree.
-    pub fn compared(&self) -> bool {
+    /// Whether the shard is loaded: the Redis process, `live` and the row agree.
+    pub fn is_loaded(&self) -> bool {
         let loading = self.mysql.loading;
         self.mysql.is_live && loading.run == self.redis.run && self.redis.data.live == Live::Loaded(loading)
     }
@@ -297,16 +298,17 @@ impl State {
         self.mysql.rows[usize::from(seq) - 1] == Some(user)
     }
 
-    /// Whether the process has answered a claim that MySQL lacks, and still holds it.
-    pub fn holds_answered(&self, instance: Instance) -> bool {
-        self.processes[instance].held().any(|claim| self.is_answered_and_unstored(claim))
+    /// Whether the process holds an answered claim that MySQL lacks.
+    pub fn holds_answered_claim(&self, instance: Instance) -> bool {
+        self.processes[instance].unstored_claims().any(|claim| self.is_answered_and_unstored(claim))
     }
 
     pub fn is_answered_and_unstored(&self, claim: &Claim) -> bool {
         self.customers[claim.user].told == Told::Claim(claim.seq) && !self.has_row(claim.user, claim.seq)
     }
 
-    /// Whether a process that runs still waits for the reply about the claim: no sweep is as quick.
+    /// Whether a running process still waits for the reply with the claim. In the real system a sweep never comes
+    /// before that reply.
     pub fn is_awaited(&self, claim: &Claim) -> bool {
         match self.customers[claim.user].attempt {
             Attempt::None => false,
@@ -314,16 +316,16 @@ impl State {
         }
     }
 
-    /// Nothing is left in the process of a loading before the one that is to come.
+    /// Whether the process has no claims of an earlier loading left.
     pub fn is_drained(&self, instance: Instance, swept_counts: bool) -> bool {
-        let Process { hands, batch, stored, .. } = &self.processes[instance];
+        let Process { pending, batch, stored, .. } = &self.processes[instance];
         let counts = |claim: &Claim| swept_counts || !claim.swept;
         let batch = batch.iter().flat_map(|batch| &batch.claims);
-        !hands.iter().chain(batch).chain(stored).any(counts)
+        !pending.iter().chain(batch).chain(stored).any(counts)
     }
 
     /// Whether an attempt is in flight through the instance's gate.
-    pub fn in_flight(&self, through: Instance) -> bool {
+    pub fn has_attempt_in_flight(&self, through: Instance) -> bool {
         self.customers.iter().any(|customer| match customer.attempt {
             Attempt::None => false,
             Attempt::Sent { instance, .. } | Attempt::Replied { instance, .. } => instance == through,

@@ -1,4 +1,4 @@
-//! What operators put and delete, and what the service puts.
+//! Puts and deletes by operators, and puts by the service.
 
 use couponrush::domain::{ActivityId, Status};
 use serde_json::json;
@@ -23,7 +23,7 @@ async fn what_an_operator_puts_or_deletes_is_in_force_on_every_instance_within_a
     ] {
         let revision = match fields.get("speed") {
             None => sale.edit(id, &fields).await,
-            // The other name of the same field.
+            // The alternative name of the field `sec_speed`.
             Some(_) => {
                 let value = sale.value(id).await.to_string();
                 sale.etcd
@@ -32,13 +32,13 @@ async fn what_an_operator_puts_or_deletes_is_in_force_on_every_instance_within_a
             }
         };
         sale.every_instance_answers(result, SOON).await;
-        eventually("MySQL has it", || async { sale.etcd_revision(id).await == revision }).await;
+        eventually("MySQL has the edit", || async { sale.etcd_revision(id).await == revision }).await;
     }
     let before = sale.column(id, "revision").await;
     let deleted = sale.etcd.delete(&key(id)).await;
     sale.every_instance_answers("not-on-sale", SOON).await;
     let columns = (sale.column(id, "status").await, sale.column(id, "revision").await, sale.etcd_revision(id).await);
-    assert_eq!(columns, (1, before + 1, deleted), "of the instances one took it over");
+    assert_eq!(columns, (1, before + 1, deleted), "a single instance stored the deletion");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -55,7 +55,7 @@ async fn an_activity_that_an_operator_puts_under_a_new_id_is_made() {
     sale.every_instance_answers("claimed", SOON).await;
     assert_eq!(sale.etcd_revision(ActivityId(77)).await, put_at);
     let next = sale.app.instances[1].schedule(COUPON, &terms(3_000, 4_000)).await;
-    assert_eq!(next.expect("there is room"), ActivityId(78));
+    assert_eq!(next.expect("the activity can be created"), ActivityId(78));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -88,7 +88,7 @@ async fn what_is_not_an_activity_changes_nothing_and_is_counted() {
     ];
     for (n, value) in bad.iter().enumerate() {
         sale.etcd.put(&key(id), value).await;
-        eventually("it is refused", || async { sale.report().await["refused"] == n + 1 }).await;
+        eventually("the value is refused", || async { sale.report().await["refused"] == n + 1 }).await;
         assert_eq!(sale.report().await["bad"], 1);
         assert_eq!(sale.results().await, ["claimed", "claimed"], "{value:.100}");
     }
@@ -96,12 +96,12 @@ async fn what_is_not_an_activity_changes_nothing_and_is_counted() {
         sale.etcd.put(name, &good.to_string()).await;
     }
     sale.etcd.put("activities/2000000000", &changed("activity_id", json!(2_000_000_000_u32))).await;
-    eventually("they are refused", || async { sale.report().await["bad"] == 6 }).await;
+    eventually("the five keys are refused", || async { sale.report().await["bad"] == 6 }).await;
     assert_eq!(sale.app.stores.texts(row).await, before);
 
     let put_at = sale.etcd.put(&key(id), &changed("buy_limit", json!(5))).await;
-    eventually("MySQL has it", || async { sale.etcd_revision(id).await == put_at }).await;
-    eventually("it is no longer bad", || async { sale.report().await["bad"] == 5 }).await;
+    eventually("MySQL has the edit", || async { sale.etcd_revision(id).await == put_at }).await;
+    eventually("the key is no longer bad", || async { sale.report().await["bad"] == 5 }).await;
     assert_eq!(sale.column(id, "buy_limit").await, 5);
 }
 
@@ -115,13 +115,16 @@ async fn what_is_changed_through_the_service_is_put_over_what_etcd_has() {
         "sec_speed": 0, "buy_limit": 1, "buy_rate": 1.0});
     assert_eq!(value, expected);
     sale.etcd.put(&key(id), "not JSON").await;
-    let two = &sale.app.instances[1];
-    two.reschedule(id, |terms| terms.status = Status::SoldOut).await.expect("it can be changed");
-    eventually("etcd has it", || async { sale.is_noted(id).await }).await;
+    let second = &sale.app.instances[1];
+    second
+        .reschedule(id, |terms| terms.status = Status::SoldOut)
+        .await
+        .expect("the activity can be changed");
+    eventually("etcd has the change", || async { sale.is_recorded(id).await }).await;
     assert_eq!(sale.value(id).await["status"], 2);
     let revisions = sale.column(id, "revision").await;
-    assert_eq!(revisions, 2, "what an instance puts is no edit to the others");
-    eventually("it is no longer bad", || async { sale.report().await["bad"] == 0 }).await;
+    assert_eq!(revisions, 2, "an instance's put is no edit for the other instances");
+    eventually("the key is no longer bad", || async { sale.report().await["bad"] == 0 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -132,19 +135,19 @@ async fn what_ended_long_ago_is_taken_away_and_what_ended_a_day_ago_is_not_put()
     let value = sale.value(id).await;
     let [old, recent] = [(-4 * day, -3 * day), (-3 * day, -day - 60)].map(|(from, to)| terms(from, to));
     let instance = &sale.app.instances[0];
-    let over = instance.schedule(COUPON, &recent).await.expect("it can be scheduled");
-    instance.reschedule(id, |terms| *terms = old).await.expect("it can be changed");
-    // As if etcd had got it when it was new.
-    let put_at = sale.etcd.get(&key(id)).await.expect("etcd has it").1;
+    let over = instance.schedule(COUPON, &recent).await.expect("the activity can be created");
+    instance.reschedule(id, |terms| *terms = old).await.expect("the activity can be changed");
+    // Records the revision, as if the service had put the activity before it ended.
+    let put_at = sale.etcd.get(&key(id)).await.expect("etcd has the activity").1;
     sale.app.stores.execute(&format!("UPDATE activities SET etcd_revision = {put_at} WHERE id = {id}")).await;
-    eventually("it is taken away", || async { sale.etcd.get(&key(id)).await.is_none() }).await;
-    eventually("it is noted", || async { sale.etcd_revision(id).await == 0 }).await;
+    eventually("the key is deleted", || async { sale.etcd.get(&key(id)).await.is_none() }).await;
+    eventually("the deletion is recorded", || async { sale.etcd_revision(id).await == 0 }).await;
     assert_eq!((sale.column(id, "status").await, sale.etcd.get(&key(over)).await), (0, None));
 
-    // What would be put under its key again is not followed, and is said to be so.
+    // An edit of an activity that ended long ago is refused and counted as bad.
     let open = value.to_string().replace(r#""total":0"#, r#""total":9"#);
     sale.etcd.put(&key(id), &open).await;
-    eventually("it is refused", || async { sale.report().await["bad"] == 1 }).await;
+    eventually("the edit is refused", || async { sale.report().await["bad"] == 1 }).await;
     assert_eq!(
         (sale.column(id, "total").await, sale.results().await),
         (0, vec!["ended".to_owned(), "ended".to_owned()])

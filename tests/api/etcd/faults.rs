@@ -1,4 +1,4 @@
-//! etcd away, back in time, or without what it should have shown: no sale stops, and no closed one opens.
+//! etcd unavailable, restored to an older state, or with missed events. Sales go on, and closed sales stay closed.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{SOON, Sale, key};
 use crate::helpers::{DEADLINE, eventually, terms};
 
-/// How soon everything that was missed is known.
+/// How soon missed changes are found by a new listing.
 const LISTED: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -18,15 +18,15 @@ async fn a_sale_goes_on_while_etcd_is_away_and_changes_reach_it_afterwards() {
     sale.etcd.kill();
     sale.every_instance_has_etcd("down").await;
     assert_eq!(sale.results().await, ["claimed", "claimed"]);
-    let one = &sale.app.instances[0];
-    one.reschedule(id, |terms| terms.buy_limit = 3).await.expect("it can be changed");
-    assert!(one.ops.is_ready().await);
+    let instance = &sale.app.instances[0];
+    instance.reschedule(id, |terms| terms.buy_limit = 3).await.expect("the activity can be changed");
+    assert!(instance.ops.is_ready().await);
     sale.app.start_another().await;
-    assert_eq!(sale.results().await, ["claimed", "claimed", "claimed"], "etcd is not waited for at the start");
+    assert_eq!(sale.results().await, ["claimed", "claimed", "claimed"], "the start does not wait for etcd");
 
     sale.etcd.restart().await;
     sale.every_instance_has_etcd("up").await;
-    eventually("etcd has the change", || async { sale.is_noted(id).await }).await;
+    eventually("etcd has the change", || async { sale.is_recorded(id).await }).await;
     assert_eq!(sale.value(id).await["buy_limit"], 3);
     sale.edit(id, &json!({"status": 2})).await;
     sale.every_instance_answers("sold-out", SOON).await;
@@ -64,12 +64,12 @@ async fn an_etcd_restored_to_an_older_state_opens_nothing_and_is_given_what_it_l
     sale.etcd.kill();
     sale.etcd.bring_back(&copy);
     sale.etcd.restart().await;
-    let noted = || async {
+    let recorded = || async {
         assert_eq!(sale.results().await, ["sold-out", "sold-out"]);
-        sale.is_noted(id).await && sale.is_noted(later).await
+        sale.is_recorded(id).await && sale.is_recorded(later).await
     };
-    eventually("etcd has everything again", noted).await;
-    assert!(sale.etcd_revision(id).await <= closed_at, "it counts from where it was restored to");
+    eventually("etcd has everything again", recorded).await;
+    assert!(sale.etcd_revision(id).await <= closed_at, "revisions continue from the restored state");
     assert_eq!((sale.value(id).await["status"].clone(), sale.column(later, "status").await), (json!(2), 0));
     sale.edit(id, &json!({"status": 0})).await;
     sale.every_instance_answers("claimed", SOON).await;
@@ -81,15 +81,15 @@ async fn an_etcd_that_was_wiped_stops_nothing_and_is_given_what_it_lacks() {
     let id = sale.schedule(&terms(-10, 600)).await;
     let closed = sale.schedule(&terms(1_000, 2_000)).await;
     sale.etcd.delete(&key(closed)).await;
-    eventually("it is disabled", || async { sale.column(closed, "status").await == 1 }).await;
+    eventually("the activity is disabled", || async { sale.column(closed, "status").await == 1 }).await;
     sale.etcd.kill();
     sale.etcd.empty();
     sale.etcd.restart().await;
-    let noted = || async {
+    let recorded = || async {
         assert_eq!(sale.results().await, ["claimed", "claimed"]);
-        sale.is_noted(id).await && sale.is_noted(closed).await
+        sale.is_recorded(id).await && sale.is_recorded(closed).await
     };
-    eventually("etcd has everything again", noted).await;
+    eventually("etcd has everything again", recorded).await;
     assert_eq!(
         (sale.value(id).await["status"].clone(), sale.value(closed).await["status"].clone()),
         (json!(0), json!(1))
@@ -101,7 +101,7 @@ async fn an_etcd_that_was_wiped_stops_nothing_and_is_given_what_it_lacks() {
 async fn what_a_compaction_under_the_watch_hid_is_in_force_within_half_a_minute() {
     let mut sale = Sale::start().await;
     let (edited, deleted) = (sale.schedule(&terms(-10, 600)).await, sale.schedule(&terms(1_000, 2_000)).await);
-    // The watches break, and what they would resume from is forgotten before anybody can ask for it.
+    // The watches break, and the history they would resume from is compacted first.
     sale.etcd.kill();
     sale.every_instance_has_etcd("down").await;
     sale.etcd.restart().await;
@@ -109,14 +109,14 @@ async fn what_a_compaction_under_the_watch_hid_is_in_force_within_half_a_minute(
     sale.etcd.delete(&key(deleted)).await;
     sale.etcd.compact().await;
     sale.every_instance_answers("sold-out", LISTED).await;
-    eventually("the deletion is known", || async { sale.column(deleted, "status").await == 1 }).await;
+    eventually("the deletion is in force", || async { sale.column(deleted, "status").await == 1 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_edit_is_in_force_while_mysql_is_away_and_mysql_has_it_afterwards() {
     let sale = Sale::start().await;
     let id = sale.schedule(&terms(-10, 600)).await;
-    // Every instance has read the row since etcd has it.
+    // Two edits make sure that every instance has read the row since etcd has it.
     sale.edit(id, &json!({"status": 2})).await;
     sale.every_instance_answers("sold-out", SOON).await;
     sale.edit(id, &json!({"status": 0})).await;
@@ -125,12 +125,12 @@ async fn an_edit_is_in_force_while_mysql_is_away_and_mysql_has_it_afterwards() {
     let closed_at = sale.edit(id, &json!({"status": 2})).await;
     sale.every_instance_answers("sold-out", SOON).await;
     sale.app.stores.execute("RENAME TABLE hidden TO activities").await;
-    eventually("MySQL has it", || async { sale.etcd_revision(id).await == closed_at }).await;
+    eventually("MySQL has the edit", || async { sale.etcd_revision(id).await == closed_at }).await;
     assert_eq!(sale.column(id, "status").await, 2);
     sale.every_instance_reports("waiting", &json!(0)).await;
     assert_eq!(sale.results().await, ["sold-out", "sold-out"]);
 
-    // What MySQL turns out not to allow is not in force any longer than MySQL is away.
+    // An edit that MySQL refuses is in force only while MySQL is unavailable.
     sale.app.stores.execute("RENAME TABLE activities TO hidden").await;
     sale.edit(id, &json!({"status": 0, "total": 10_001})).await;
     sale.every_instance_answers("claimed", SOON).await;

@@ -1,22 +1,22 @@
-//! Limits and switches that operators change through etcd.
+//! Limits and switches changed by operators through etcd.
 
 use serde_json::{Value, json};
 
 use super::{SOON, Sale};
 use crate::helpers::eventually;
 
-/// What the instance with this number has in force.
+/// The settings in force on an instance.
 async fn in_force(sale: &Sale, instance: usize, name: &str) -> Value {
     let settings = &sale.app.instances[instance].shared.admission.settings;
     match name {
         "limits" => serde_json::to_value(&**settings.limits()),
         _ => serde_json::to_value(**settings.switches()),
     }
-    .expect("they can be written")
+    .expect("settings are JSON")
 }
 
-/// Waits until every instance has it, for a second at most.
-async fn everywhere(sale: &Sale, name: &str, field: &str, value: &Value) {
+/// Waits until the value is in force on every instance, for a second at most.
+async fn wait_until_in_force(sale: &Sale, name: &str, field: &str, value: &Value) {
     let begun = std::time::Instant::now();
     for instance in 0..2 {
         while in_force(sale, instance, name).await[field] != *value {
@@ -26,9 +26,9 @@ async fn everywhere(sale: &Sale, name: &str, field: &str, value: &Value) {
     }
 }
 
-/// What etcd has of it, once that is so.
-async fn is_put(sale: &Sale, name: &str, field: &str, value: &Value) {
-    eventually("etcd has it", || async {
+/// Waits until etcd has the value.
+async fn wait_until_put(sale: &Sale, name: &str, field: &str, value: &Value) {
+    eventually("etcd has the value", || async {
         let text = sale.etcd.get(name).await.map(|(text, _)| text).unwrap_or_default();
         serde_json::from_str::<Value>(&text).unwrap_or_default()[field] == *value
     })
@@ -39,22 +39,22 @@ async fn is_put(sale: &Sale, name: &str, field: &str, value: &Value) {
 async fn what_an_operator_puts_is_in_force_everywhere_within_a_second_and_stays() {
     let mut sale = Sale::start().await;
     sale.etcd.put("limits", r#"{"user_per_second": 3}"#).await;
-    everywhere(&sale, "limits", "user_per_second", &json!(3)).await;
+    wait_until_in_force(&sale, "limits", "user_per_second", &json!(3)).await;
     sale.etcd.put("switches", r#"{"claim": false}"#).await;
-    everywhere(&sale, "switches", "claim", &json!(false)).await;
-    assert_eq!(sale.results().await, ["", ""], "nobody can claim");
+    wait_until_in_force(&sale, "switches", "claim", &json!(false)).await;
+    assert_eq!(sale.results().await, ["", ""], "claiming is switched off");
     sale.etcd.put("switches", r#"{"claim": true}"#).await;
-    everywhere(&sale, "switches", "claim", &json!(true)).await;
+    wait_until_in_force(&sale, "switches", "claim", &json!(true)).await;
 
     // Garbage changes nothing, and is counted once.
     let refused = sale.report().await["refused"].as_u64();
     for bad in ["", "[]", "{", r#"{"user_per_second": -1}"#, r#"{"user_per_second": "3"}"#] {
         sale.etcd.put("limits", bad).await;
     }
-    eventually("it is counted", || async { sale.report().await["refused"].as_u64() > refused }).await;
+    eventually("the bad values are counted", || async { sale.report().await["refused"].as_u64() > refused }).await;
     assert_eq!(in_force(&sale, 0, "limits").await["user_per_second"], 3);
 
-    // A restart without etcd knows them from MySQL.
+    // An instance started without etcd reads the settings from MySQL.
     sale.app.stop().await;
     let args = std::mem::take(&mut sale.app.args.etcd.etcd_endpoints);
     sale.app.start_another().await;
@@ -65,27 +65,28 @@ async fn what_an_operator_puts_is_in_force_everywhere_within_a_second_and_stays(
         sale.app.start_another().await;
     }
     sale.etcd.delete("limits").await;
-    everywhere(&sale, "limits", "user_per_second", &json!(20)).await;
-    is_put(&sale, "limits", "user_per_second", &json!(20)).await;
+    wait_until_in_force(&sale, "limits", "user_per_second", &json!(20)).await;
+    wait_until_put(&sale, "limits", "user_per_second", &json!(20)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn what_an_admin_changes_is_put_and_survives_an_etcd_that_forgets() {
     let mut sale = Sale::start().await;
     let settings = std::sync::Arc::clone(&sale.app.instances[0].shared.admission.settings);
-    let wanted =
-        |speed| settings.parse_text(couponrush::db::settings::SettingName::Limits, speed).expect("it is valid");
-    settings.change(&wanted(r#"{"user_per_second": 7}"#), "root").await.expect("MySQL takes it");
-    is_put(&sale, "limits", "user_per_second", &json!(7)).await;
+    let wanted = |speed| {
+        settings.parse_text(couponrush::db::settings::SettingName::Limits, speed).expect("the limits are valid")
+    };
+    settings.change(&wanted(r#"{"user_per_second": 7}"#), "root").await.expect("MySQL stores the setting");
+    wait_until_put(&sale, "limits", "user_per_second", &json!(7)).await;
     sale.etcd.kill();
-    settings.change(&wanted(r#"{"user_per_second": 8}"#), "root").await.expect("MySQL takes it");
+    settings.change(&wanted(r#"{"user_per_second": 8}"#), "root").await.expect("MySQL stores the setting");
     sale.etcd.restart().await;
-    is_put(&sale, "limits", "user_per_second", &json!(8)).await;
-    everywhere(&sale, "limits", "user_per_second", &json!(8)).await;
+    wait_until_put(&sale, "limits", "user_per_second", &json!(8)).await;
+    wait_until_in_force(&sale, "limits", "user_per_second", &json!(8)).await;
 
     sale.etcd.kill();
     sale.etcd.empty();
     sale.etcd.restart().await;
-    is_put(&sale, "limits", "user_per_second", &json!(8)).await;
-    everywhere(&sale, "limits", "user_per_second", &json!(8)).await;
+    wait_until_put(&sale, "limits", "user_per_second", &json!(8)).await;
+    wait_until_in_force(&sale, "limits", "user_per_second", &json!(8)).await;
 }

@@ -1,4 +1,4 @@
-//! Following the keys below a prefix: everything is handed over, in order, and again where something may have been missed.
+//! Watching the keys below a prefix. Changes arrive in order, and a new listing follows every possible gap.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,37 +7,37 @@ use couponrush::etcd::{Change, Entry, Etcd, EtcdConfig, Figures, Listing, Notice
 
 use crate::helpers::{DEADLINE, EtcdServer, free_address};
 
-/// A watcher whose notices are asked for one by one.
-struct Followed {
-    watcher: Watcher,
+/// A watcher whose notices are read one by one.
+struct TestWatcher {
+    inner: Watcher,
     figures: Arc<Figures>,
 }
 
-impl Followed {
+impl TestWatcher {
     async fn new(server: &EtcdServer) -> Self {
         let figures = Arc::new(Figures::default());
-        Self { watcher: Watcher::new(server.etcd().await, Arc::clone(&figures)), figures }
+        Self { inner: Watcher::new(server.etcd().await, Arc::clone(&figures)), figures }
     }
 
     async fn next(&mut self) -> Notice {
-        tokio::time::timeout(DEADLINE, self.watcher.next()).await.expect("there is something to know")
+        tokio::time::timeout(DEADLINE, self.inner.next()).await.expect("the watcher has a notice")
     }
 
     async fn listing(&mut self) -> Listing {
         match self.next().await {
             Notice::Listing(listing) => listing,
-            Notice::Changes(changes) => panic!("not a listing: {changes:?}"),
+            Notice::Changes(changes) => panic!("changes instead of a listing: {changes:?}"),
         }
     }
 
     async fn changes(&mut self) -> Vec<Change> {
         match self.next().await {
             Notice::Changes(changes) => changes,
-            Notice::Listing(listing) => panic!("not changes: {listing:?}"),
+            Notice::Listing(listing) => panic!("a listing instead of changes: {listing:?}"),
         }
     }
 
-    /// Asks until a listing comes that has `revision`, or a later one.
+    /// Waits for a listing of `revision` or later.
     async fn listing_at(&mut self, revision: u64) -> Listing {
         loop {
             match self.next().await {
@@ -64,34 +64,34 @@ async fn entry(etcd: &Etcd, key: &str) -> Option<Entry> {
 async fn everything_is_listed_and_then_each_change_is_told_in_order() {
     let server = EtcdServer::start().await;
     let first = server.put("a", "1").await;
-    let mut followed = Followed::new(&server).await;
-    let listing = followed.listing().await;
+    let mut watcher = TestWatcher::new(&server).await;
+    let listing = watcher.listing().await;
     assert_eq!(listing.revision, first);
     assert_eq!(
         listing.entries.into_iter().collect::<Vec<_>>(),
         [("a".to_owned(), Entry { value: bytes("1"), revision: first })]
     );
 
-    // Before the watch has begun, and after: it begins where the listing ended.
+    // Changes before and after the begin of the watch. The watch begins where the listing ended.
     let second = server.put("a", "2").await;
-    assert_eq!(followed.changes().await, [put("a", "2", second)]);
+    assert_eq!(watcher.changes().await, [put("a", "2", second)]);
     let third = server.put("b/c", "3").await;
-    assert_eq!(followed.changes().await, [put("b/c", "3", third)]);
+    assert_eq!(watcher.changes().await, [put("b/c", "3", third)]);
     let fourth = server.delete("a").await;
-    assert_eq!(followed.changes().await, [Change { key: "a".to_owned(), value: None, revision: fourth }]);
-    assert!(followed.figures.is_up() && followed.figures.failures() == 0);
-    assert_eq!((followed.figures.revision(), followed.figures.keys()), (fourth, 1));
+    assert_eq!(watcher.changes().await, [Change { key: "a".to_owned(), value: None, revision: fourth }]);
+    assert!(watcher.figures.is_up() && watcher.figures.failures() == 0);
+    assert_eq!((watcher.figures.revision(), watcher.figures.keys()), (fourth, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_outside_the_prefix_are_not_looked_at_and_values_that_are_too_long_are_not_taken() {
     let server = EtcdServer::start().await;
     let etcd = server.etcd().await;
-    let mut client = etcd_client::Client::connect([server.url()], None).await.expect("the URL is good");
+    let mut client = etcd_client::Client::connect([server.url()], None).await.expect("the URL is valid");
     for key in ["/couponrush", "/couponrush0", "/couponrusi/a", "a"] {
-        client.put(key, "not ours", None).await.expect("etcd does it");
+        client.put(key, "not ours", None).await.expect("etcd stores the key");
     }
-    client.put([EtcdServer::PREFIX.as_bytes(), &[255, 254]].concat(), "", None).await.expect("etcd does it");
+    client.put([EtcdServer::PREFIX.as_bytes(), &[255, 254]].concat(), "", None).await.expect("etcd stores the key");
     server.put("long", &"x".repeat(1_001)).await;
     server.put("short", &"x".repeat(1_000)).await;
     let listing = etcd.list().await.expect("etcd answers");
@@ -114,10 +114,10 @@ async fn a_listing_of_many_pages_is_of_one_revision_and_one_of_too_many_keys_is_
     for number in 0..902 {
         server.put(&format!("more/{number}"), "").await;
     }
-    let error = etcd.list().await.expect_err("there are 1,001 keys");
+    let error = etcd.list().await.expect_err("1,001 keys are too many");
     assert_eq!(error.to_string(), "there are more than 1000 keys below the prefix");
     server.delete("more/0").await;
-    assert_eq!(etcd.list().await.expect("there are 1,000 keys").entries.len(), 1_000);
+    assert_eq!(etcd.list().await.expect("1,000 keys are allowed").entries.len(), 1_000);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -125,7 +125,7 @@ async fn a_put_or_a_deletion_replaces_only_what_its_sender_has_seen() {
     let server = EtcdServer::start().await;
     let etcd = server.etcd().await;
     assert_eq!(entry(&etcd, "a").await, None);
-    let first = etcd.put("a", b"1".to_vec(), 0).await.expect("etcd answers").expect("there was no such key");
+    let first = etcd.put("a", b"1".to_vec(), 0).await.expect("etcd answers").expect("the key is new");
     assert_eq!(entry(&etcd, "a").await, Some(Entry { value: bytes("1"), revision: first }));
 
     assert_eq!(etcd.put("a", b"2".to_vec(), 0).await.expect("etcd answers"), None);
@@ -134,7 +134,7 @@ async fn a_put_or_a_deletion_replaces_only_what_its_sender_has_seen() {
     assert_eq!(etcd.delete("a", first).await.expect("etcd answers"), None);
     assert_eq!(entry(&etcd, "a").await, Some(Entry { value: bytes("3"), revision: operator }));
 
-    let last = etcd.put("a", b"5".to_vec(), operator).await.expect("etcd answers").expect("nobody was faster");
+    let last = etcd.put("a", b"5".to_vec(), operator).await.expect("etcd answers").expect("the key is unchanged");
     assert_eq!(last, operator + 1);
     assert_eq!(etcd.delete("a", last).await.expect("etcd answers"), Some(last + 1));
     assert_eq!(entry(&etcd, "a").await, None);
@@ -148,9 +148,10 @@ async fn a_member_that_is_dead_is_not_asked_again_and_again() {
     }
     let dead = format!("http://{}", free_address());
     for endpoints in [[dead.clone(), server.url()], [server.url(), dead]] {
-        let etcd =
-            Etcd::new(EtcdConfig { endpoints: endpoints.to_vec(), ..server.config() }).await.expect("URLs are good");
-        // Of the first member the first call learns that it is dead.
+        let etcd = Etcd::new(EtcdConfig { endpoints: endpoints.to_vec(), ..server.config() })
+            .await
+            .expect("the URLs are valid");
+        // The first call finds out that the first member is dead.
         let _ = etcd.get("0").await;
         for _ in 0..10 {
             assert_eq!(etcd.list().await.expect("the other member answers").entries.len(), 100, "{endpoints:?}");
@@ -161,75 +162,75 @@ async fn a_member_that_is_dead_is_not_asked_again_and_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_compaction_under_the_watch_hides_is_listed() {
     let server = EtcdServer::start().await;
-    let mut followed = Followed::new(&server).await;
-    followed.listing().await;
-    // The watch has not begun, and when it does, what it must show is forgotten.
+    let mut watcher = TestWatcher::new(&server).await;
+    watcher.listing().await;
+    // The compaction removes the changes before the watch begins.
     server.put("a", "1").await;
     server.put("b", "1").await;
     let last = server.put("a", "2").await;
     server.compact().await;
-    let listing = followed.listing().await;
+    let listing = watcher.listing().await;
     assert_eq!((listing.revision, &listing.entries["a"].value), (last, &bytes("2")));
-    assert_eq!(followed.figures.failures(), 1);
+    assert_eq!(watcher.figures.failures(), 1);
     let next = server.put("a", "3").await;
-    assert_eq!(followed.changes().await, [put("a", "3", next)]);
+    assert_eq!(watcher.changes().await, [put("a", "3", next)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_is_listed_again_when_etcd_was_killed_and_when_it_comes_back_empty() {
     let mut server = EtcdServer::start().await;
-    let mut followed = Followed::new(&server).await;
-    followed.listing().await;
+    let mut watcher = TestWatcher::new(&server).await;
+    watcher.listing().await;
     let first = server.put("a", "1").await;
-    assert_eq!(followed.changes().await, [put("a", "1", first)]);
+    assert_eq!(watcher.changes().await, [put("a", "1", first)]);
     server.kill();
-    let down = tokio::time::timeout(Duration::from_secs(1), followed.watcher.next()).await;
-    assert!(down.is_err(), "there is nothing to know: {down:?}");
-    assert!(!followed.figures.is_up() && followed.figures.failures() > 0);
+    let down = tokio::time::timeout(Duration::from_secs(1), watcher.inner.next()).await;
+    assert!(down.is_err(), "a dead etcd sends no notice: {down:?}");
+    assert!(!watcher.figures.is_up() && watcher.figures.failures() > 0);
     server.restart().await;
-    assert_eq!(followed.listing().await.revision, first);
+    assert_eq!(watcher.listing().await.revision, first);
 
     server.kill();
     server.empty();
     server.restart().await;
-    let listing = followed.listing().await;
+    let listing = watcher.listing().await;
     assert!(listing.revision < first && listing.entries.is_empty(), "{listing:?}");
-    assert!(followed.figures.is_up());
+    assert!(watcher.figures.is_up());
     let again = server.put("a", "2").await;
-    assert_eq!(followed.changes().await, [put("a", "2", again)]);
+    assert_eq!(watcher.changes().await, [put("a", "2", again)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_watch_that_falls_silent_is_given_up() {
     let server = EtcdServer::start().await;
-    let mut followed = Followed::new(&server).await;
-    followed.listing().await;
+    let mut watcher = TestWatcher::new(&server).await;
+    watcher.listing().await;
     let first = server.put("a", "1").await;
-    followed.changes().await;
+    watcher.changes().await;
     server.freeze();
     let frozen = Instant::now();
     let silent = async {
-        while followed.figures.is_up() {
+        while watcher.figures.is_up() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
     tokio::select! {
         () = silent => {}
-        notice = followed.watcher.next() => panic!("a frozen etcd says nothing: {notice:?}"),
-        () = tokio::time::sleep(DEADLINE) => panic!("it is still taken to be up"),
+        notice = watcher.inner.next() => panic!("a frozen etcd sends no notice: {notice:?}"),
+        () = tokio::time::sleep(DEADLINE) => panic!("the silent watch is not noticed"),
     }
-    assert!(frozen.elapsed() > Duration::from_secs(4), "a quiet watch is not a silent one");
+    assert!(frozen.elapsed() > Duration::from_secs(4), "a watch without changes is given up too early");
     server.thaw();
-    assert_eq!(followed.listing_at(first).await.entries["a"].value, bytes("1"));
+    assert_eq!(watcher.listing_at(first).await.entries["a"].value, bytes("1"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_is_listed_again_after_half_a_minute_though_the_watch_is_well() {
     let server = EtcdServer::start().await;
-    let mut followed = Followed::new(&server).await;
-    let first = followed.listing().await;
+    let mut watcher = TestWatcher::new(&server).await;
+    let first = watcher.listing().await;
     let begun = Instant::now();
-    let again = tokio::time::timeout(Duration::from_secs(40), followed.watcher.next()).await;
-    assert_eq!(again.expect("it is listed again"), Notice::Listing(first));
-    assert!(begun.elapsed() > Duration::from_secs(29) && followed.figures.failures() == 0);
+    let again = tokio::time::timeout(Duration::from_secs(40), watcher.inner.next()).await;
+    assert_eq!(again.expect("the keys are listed again"), Notice::Listing(first));
+    assert!(begun.elapsed() > Duration::from_secs(29) && watcher.figures.failures() == 0);
 }

@@ -1,4 +1,4 @@
-//! Requests from a seed.
+//! Random requests from a seed.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use super::Actors;
 use super::routes::Route;
 use crate::helpers::now_seconds;
 
-/// Bytes of a body at most, far above what the service takes.
+/// The largest body in bytes, far above the service's limit.
 const BODY_MAX: u64 = 64 * 1_024;
 
 const METHODS: [&str; 10] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "get", "BREW"];
@@ -80,7 +80,7 @@ impl Random {
         (z ^ (z >> 31)) % end
     }
 
-    /// In one case of so many.
+    /// True once in `cases` calls, on average.
     fn once_in(&mut self, cases: u64) -> bool {
         self.below(cases) == 0
     }
@@ -94,13 +94,13 @@ impl Random {
     }
 }
 
-/// A request: its first line and headers, and its body.
+/// A request: its first line with headers, and its body.
 pub struct Case {
     pub method: String,
     pub path: String,
     pub head: String,
     pub body: Vec<u8>,
-    /// What no HTTP parser must take: such a request may get a bare 400.
+    /// Whether an HTTP parser must refuse the request. A bare 400 is allowed then.
     pub unparsable: bool,
 }
 
@@ -141,7 +141,7 @@ impl Generator<'_> {
         Case { method: method.to_owned(), path, head, body, unparsable }
     }
 
-    /// The route's path, with somebody's or nobody's names in it.
+    /// The route's path, filled with existing or unknown names.
     fn path(&mut self, template: &str) -> String {
         let mut path = String::new();
         for segment in template.split('/').skip(1) {
@@ -161,7 +161,7 @@ impl Generator<'_> {
         }
     }
 
-    /// Mostly what `known` says.
+    /// Usually the value of `known`.
     fn segment(&mut self, known: impl Fn(&Actors) -> &str) -> String {
         match self.random.below(8) {
             0 => (*self.random.pick(&SEGMENTS)).to_owned(),
@@ -213,7 +213,7 @@ impl Generator<'_> {
         }
     }
 
-    /// None, a valid one, one with a field changed, a form, or what is no such thing.
+    /// A body: none, valid, with a changed field, as a form, or garbage.
     fn body(&mut self, route: &Route) -> Vec<u8> {
         let Ok(Value::Object(mut fields)) = serde_json::from_str(route.body) else { return self.garbage_sometimes() };
         for value in fields.values_mut() {
@@ -248,7 +248,7 @@ impl Generator<'_> {
         *value = filled;
     }
 
-    /// One field is gone, or is something else, or is there in another case.
+    /// Removes a field, or changes its value, or the case of its name.
     fn spoil(&mut self, fields: &mut Map<String, Value>) {
         let keys: Vec<String> = fields.keys().cloned().collect();
         let key = self.random.pick(&keys).clone();
@@ -288,7 +288,7 @@ fn form(fields: &Map<String, Value>) -> String {
     pairs.join("&")
 }
 
-/// In two chunks.
+/// The body in chunked encoding, in two chunks.
 fn chunked(body: &[u8]) -> Vec<u8> {
     let (first, second) = body.split_at(body.len() / 2);
     let mut bytes = Vec::new();

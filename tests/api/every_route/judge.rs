@@ -1,4 +1,4 @@
-//! Whether an answer is one that the wire contract knows.
+//! Judges whether an answer follows the wire contract.
 
 use serde_json::Value;
 
@@ -6,7 +6,7 @@ use super::generate::Case;
 use crate::helpers::RawAnswer;
 
 /// # Errors
-/// What is wrong with the answer.
+/// The fault of the answer.
 pub fn judge(case: &Case, answer: &RawAnswer) -> Result<(), String> {
     let status = answer.status();
     let is_head = case.method == "HEAD";
@@ -16,7 +16,7 @@ pub fn judge(case: &Case, answer: &RawAnswer) -> Result<(), String> {
         503 => is_documented(answer, is_head),
         200..400 => Ok(()),
         400..500 if answer.body().is_empty() => {
-            // The framework answers what it cannot parse, without a body.
+            // actix answers requests that it cannot parse without a body.
             let bare = is_head || (status == 400 && case.unparsable);
             if bare { Ok(()) } else { Err(format!("a bare {status}")) }
         }
@@ -25,7 +25,7 @@ pub fn judge(case: &Case, answer: &RawAnswer) -> Result<(), String> {
     }
 }
 
-/// The code of an error, in the words of whichever interface the path belongs to.
+/// The code of an error, in the format of the path's interface.
 fn is_refusal(answer: &RawAnswer) -> Result<String, String> {
     let body: Value = serde_json::from_str(answer.body()).map_err(|_| "an error without JSON".to_owned())?;
     match (&body["errMsg"], &body["msg"], &body["code"]) {
@@ -35,7 +35,7 @@ fn is_refusal(answer: &RawAnswer) -> Result<String, String> {
     }
 }
 
-/// A 503 says when to come back, and whether anything may have happened.
+/// Checks the `Retry-After` and the code of a 503.
 fn is_documented(answer: &RawAnswer, is_head: bool) -> Result<(), String> {
     let seconds = answer.header("Retry-After").and_then(|seconds| seconds.parse::<u32>().ok());
     if seconds.is_none_or(|seconds| seconds == 0) {

@@ -1,8 +1,7 @@
-//! Every route under requests that nobody wrote by hand: thousands of valid, nearly valid and senseless ones from a seed,
-//! as nobody, customer, saler and admin. Each is answered, as the wire contract says, and never with a 5xx but for the 503s
-//! that it knows.
+//! Fuzzing of every route: thousands of valid, nearly valid and invalid requests from a seed, without a token and as
+//! customer, saler and admin. Every answer must follow the wire contract, and a 5xx must be a documented 503.
 //!
-//! `COUPONRUSH_TEST_SEED` repeats a run: what is sent depends on the seed alone, but for the tokens.
+//! `COUPONRUSH_TEST_SEED` repeats a run. Except for the tokens, requests depend only on the seed.
 
 mod generate;
 mod judge;
@@ -19,13 +18,13 @@ use crate::helpers::{TestApp, raw};
 use generate::{Generator, Random};
 use routes::ROUTES;
 
-/// Senders, and requests of each: 10,400.
+/// The number of senders, and the requests of every sender: 10,400 in all.
 const SENDERS: usize = 4;
 const CASES: usize = 2_600;
-/// Limits that stop nobody; and what lacks a switch leaves it on.
+/// A body without rate limits. Sent to the switches, it turns all of them on.
 const UNLIMITED: &str = r#"{"user_per_second":0,"user_per_minute":0,"ip_per_second":0,"ip_per_minute":0}"#;
 
-/// Who asks: names and tokens of a customer, a saler with a coupon, and an admin.
+/// The users of a sender, with names and tokens. The saler has a coupon.
 #[derive(Clone)]
 pub struct Actors {
     pub customer: (String, String),
@@ -34,7 +33,7 @@ pub struct Actors {
 }
 
 impl Actors {
-    /// New ones: a generated request may have logged the last ones out, or blocked them.
+    /// Creates new users, because a generated request may have logged out or blocked the earlier ones.
     async fn make(app: &TestApp, sender: usize, round: usize) -> Self {
         let made = |kind: &str| format!("{kind}-{sender}-{round}");
         let user = async |name: String, kind| (name.clone(), app.user(&name, kind).await);
@@ -91,8 +90,7 @@ async fn whatever_is_sent_to_whatever_route_is_answered_and_never_with_an_error_
     }
 }
 
-/// Sends [`CASES`] requests, one after the other, each over a connection of its own; gives how many were answered by each
-/// status.
+/// Sends [`CASES`] requests in sequence, every one over a new connection. Returns the number of answers by status.
 fn send(app: &TestApp, runtime: &Handle, seed: u64, sender: usize) -> BTreeMap<u16, usize> {
     let address = app.instances[0].address;
     let mut random = Random::new(seed.wrapping_mul(1_000).wrapping_add(sender as u64));
@@ -114,7 +112,7 @@ fn send(app: &TestApp, runtime: &Handle, seed: u64, sender: usize) -> BTreeMap<u
     answers
 }
 
-/// Takes back what an admin may have changed for everybody.
+/// Resets limits, switches and blocks that an admin may have changed.
 async fn restore(app: &TestApp, actors: &Actors) {
     let root = app.user(&format!("restoring after {}", actors.admin.0), Kind::Admin).await;
     for path in ["/admin/switches", "/admin/limits"] {
@@ -126,7 +124,7 @@ async fn restore(app: &TestApp, actors: &Actors) {
 
 #[test]
 fn the_table_has_every_route_of_the_service() {
-    /// On another listener; and what does not end (tests/api/events.rs).
+    /// Routes of the operators' listener, and streams without an end (tests/api/events.rs).
     const ELSEWHERE: [&str; 2] = ["/metrics", "/sec/events"];
     let document = couponrush::api::document();
     let described: BTreeSet<&str> =

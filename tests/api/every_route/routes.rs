@@ -1,13 +1,13 @@
-//! The table of all routes, with a body that each would take.
+//! The table of all routes, with a valid body for every route.
 
-/// A route as the OpenAPI document writes it.
+/// A route, in the spelling of the OpenAPI document.
 pub struct Route {
     pub methods: &'static [&'static str],
     pub path: &'static str,
-    /// A JSON object that is valid but for its placeholders: `$new` a name nobody has, `$customer` and `$saler` those of
-    /// actors, `$now` and `$later` times, `$token` some token. Empty: it takes none.
+    /// A valid JSON object with placeholders: `$new` is an unused name, `$customer` and `$saler` are names of the
+    /// sender's users, `$now` and `$later` are times, and `$token` is a token. Empty if the route takes no body.
     pub body: &'static str,
-    /// What it changes may keep later requests from getting anywhere.
+    /// Whether the route's changes may make later requests fail.
     pub spoils: bool,
 }
 

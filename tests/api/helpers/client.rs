@@ -1,4 +1,4 @@
-//! A method for each endpoint.
+//! An HTTP client with a method for every endpoint.
 
 use std::net::SocketAddr;
 
@@ -6,17 +6,17 @@ use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
-/// The password of every user in tests.
+/// The password of every user.
 pub const PASSWORD: &str = "correct horse";
 
-/// Speaks to one instance.
+/// A client of a single instance.
 #[derive(Clone)]
 pub struct Client {
     http: reqwest::Client,
     base: String,
 }
 
-/// What came back.
+/// An HTTP answer, read completely.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -26,17 +26,17 @@ pub struct Answer {
 
 impl Client {
     pub fn new(address: SocketAddr) -> Self {
-        let http = reqwest::Client::builder().no_proxy().build().expect("the client needs nothing");
+        let http = reqwest::Client::builder().no_proxy().build().expect("an HTTP client can be built");
         Self { http, base: format!("http://{address}") }
     }
 
-    /// A request to `path`, which is sent as it stands.
+    /// A request to `path`. The path is sent unchanged.
     pub fn request(&self, method: &str, path: &str) -> RequestBuilder {
         let method = Method::from_bytes(method.as_bytes()).expect("a test names a method");
         self.http.request(method, format!("{}{path}", self.base))
     }
 
-    /// Sends a request, with a token where it is not empty and a body where there is one.
+    /// Sends a request. An empty token means no `Authorization` header.
     pub async fn send(&self, method: &str, path: &str, token: &str, body: Option<&str>) -> Answer {
         let mut request = self.request(method, path);
         if !token.is_empty() {
@@ -69,7 +69,7 @@ impl Client {
         self.post("/api/auth", "", &json!({"username": name, "password": password})).await
     }
 
-    /// Registers a user and gives his token.
+    /// Registers a user and returns the session token.
     pub async fn user(&self, name: &str, kind: &str) -> String {
         let answer = self.register(name, kind).await;
         assert_eq!(answer.status, 201, "{answer:?}");
@@ -78,7 +78,7 @@ impl Client {
         answer.header("Authorization").to_owned()
     }
 
-    /// Makes a coupon that can be claimed at once.
+    /// Creates a coupon that can be claimed at once.
     pub async fn create_coupon(&self, saler: &str, token: &str, name: &str, amount: u32) {
         let body = json!({"name": name, "amount": amount, "description": "of a test", "stock": 10});
         let answer = self.post(&format!("/api/users/{saler}/coupons"), token, &body).await;
@@ -89,7 +89,7 @@ impl Client {
         self.send("PATCH", &format!("/api/users/{saler}/coupons/{name}"), token, None).await
     }
 
-    /// As [`Client::claim`]; `None` where the connection broke.
+    /// Like [`Client::claim`]. `None` if the connection breaks.
     pub async fn try_claim(&self, saler: &str, name: &str, token: &str) -> Option<Answer> {
         let request = self.request("PATCH", &format!("/api/users/{saler}/coupons/{name}"));
         let response = request.header("Authorization", token).send().await.ok()?;
@@ -110,19 +110,19 @@ impl Client {
 }
 
 impl Answer {
-    /// Sends `request` and reads what comes back.
+    /// Sends `request` and reads the answer.
     pub async fn of(request: RequestBuilder) -> Self {
         let response = request.send().await.expect("the service answers");
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         Self { status, headers, text: response.text().await.expect("the body arrives") }
     }
 
-    /// A header's value; empty where it is absent.
+    /// A header's value. Empty if the header is absent.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().expect("headers are ASCII"))
     }
 
-    /// The `Claim-Result`.
+    /// The `Claim-Result` header.
     pub fn result(&self) -> &str {
         self.header("Claim-Result")
     }
@@ -135,7 +135,7 @@ impl Answer {
         self.json()["errMsg"].as_str().expect("every body has errMsg").to_owned()
     }
 
-    /// Status, `errMsg` and `code` together, for comparing with a row of the wire contract.
+    /// Status, `errMsg` and `code`, to compare with a row of the wire contract.
     pub fn error(&self) -> (u16, String, String) {
         (self.status, self.message(), self.json()["code"].as_str().unwrap_or_default().to_owned())
     }

@@ -1,4 +1,4 @@
-//! Many customers at once, made without their passwords: a claim needs no more than a token.
+//! Crowds of customers. They have tokens and no passwords, because a claim needs only a token.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,21 +13,21 @@ use tokio::task::JoinSet;
 
 use super::{Answer, Client, SECRET, Stores};
 
-/// A customer and his token.
+/// A customer with a session token.
 #[derive(Clone, Debug)]
 pub struct Customer {
     pub user: User,
     pub token: String,
 }
 
-/// Makes `count` customers, whose names begin with `tag`.
+/// Creates `count` customers, with names that begin with `tag`.
 pub async fn customers(stores: &Stores, tag: &str, count: usize) -> Vec<Customer> {
     let tokens = UserTokens::new(&secrets(), 3_600);
     let name = |n| UserName::parse(format!("{tag}-{n}")).expect("a test's tag is a name");
     let new: Vec<NewUser> = (0..count).map(|n| NewUser { name: name(n), kind: Kind::Customer }).collect();
     let mut customers = Vec::with_capacity(count);
     for batch in new.chunks(2_000) {
-        for user in insert_users(&stores.db, batch, "").await.expect("MySQL takes them") {
+        for user in insert_users(&stores.db, batch, "").await.expect("MySQL stores the users") {
             let token = tokens.issue(&user, 0, now_seconds());
             customers.push(Customer { user, token });
         }
@@ -35,17 +35,17 @@ pub async fn customers(stores: &Stores, tag: &str, count: usize) -> Vec<Customer
     customers
 }
 
-/// What a customer got in the end.
+/// The outcome of a customer's attempts.
 #[derive(Debug)]
 pub struct Got {
-    /// The last answer; `None` where the connection broke.
+    /// The last answer. `None` if the connection broke.
     pub answer: Option<Answer>,
-    /// An earlier attempt may have been granted: it was answered `unknown-outcome`, or its connection broke.
-    pub doubted: bool,
+    /// Whether an earlier attempt may have been granted: its answer was `unknown-outcome`, or its connection broke.
+    pub maybe_granted: bool,
 }
 
 impl Got {
-    /// The result, `status code` where there is none, or that the connection broke.
+    /// The `Claim-Result` of the last answer, else its error code, else `broken`.
     pub fn result(&self) -> String {
         match &self.answer {
             None => "broken".to_owned(),
@@ -54,15 +54,15 @@ impl Got {
         }
     }
 
-    /// Whether he was granted a unit, though the answer that said so may have been lost.
+    /// Whether the customer was granted a unit, possibly by an attempt whose answer was lost.
     pub fn has_unit(&self) -> bool {
         let result = self.result();
-        result == "claimed" || self.doubted && result == "already-claimed"
+        result == "claimed" || self.maybe_granted && result == "already-claimed"
     }
 }
 
-/// Every customer claims `name` of `saler`, `connections` of them at once, spread over `clients`; who is answered 503, or not
-/// at all, asks again for as long as `patience`. In the customers' order.
+/// Lets every customer claim `name` of `saler`, over `connections` at a time, spread over `clients`. A customer without
+/// an answer, or with a 503, asks again for up to `patience`. Returns the outcomes in the order of the customers.
 pub async fn rush(
     clients: &[Client],
     customers: &[Customer],
@@ -91,24 +91,24 @@ pub async fn rush(
 }
 
 async fn ask(client: &Client, (saler, name): (&str, &str), customer: &Customer, patience: Duration) -> Got {
-    let (started, mut doubted) = (Instant::now(), false);
+    let (started, mut maybe_granted) = (Instant::now(), false);
     loop {
         let answer = client.try_claim(saler, name, &customer.token).await;
         let answered = answer.as_ref().is_some_and(|answer| answer.status != 503);
         if answered || started.elapsed() >= patience {
-            return Got { answer, doubted };
+            return Got { answer, maybe_granted };
         }
-        doubted |= answer.is_none_or(|answer| answer.error().2 == "unknown-outcome");
+        maybe_granted |= answer.is_none_or(|answer| answer.error().2 == "unknown-outcome");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
-/// What the `Claim-Token` of an answer proves.
+/// The claim proved by the `Claim-Token` of an answer.
 pub fn proof(answer: &Answer) -> ClaimProof {
     let tokens = ClaimTokens::new(&secrets().for_claims());
-    tokens.verify(answer.header("Claim-Token")).unwrap_or_else(|| panic!("no claim is proved by {answer:?}"))
+    tokens.verify(answer.header("Claim-Token")).unwrap_or_else(|| panic!("no valid Claim-Token in {answer:?}"))
 }
 
 fn secrets() -> Secrets {
-    Secrets::parse("the tests' secret", SECRET).expect("it is long enough")
+    Secrets::parse("the tests' secret", SECRET).expect("the secret is long enough")
 }

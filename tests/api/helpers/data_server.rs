@@ -1,11 +1,11 @@
-//! A server as a child process with its data in a folder of its own, for tests that kill, freeze, empty or restore it.
+//! A server as a child process, with its data in a folder of its own. Tests kill, freeze, empty and restore it.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use super::process::signal;
 
-/// Dropping it kills it and takes its data away, copies too.
+/// A child process and its data folder. Dropping the value kills the process and deletes the data and all copies.
 pub struct DataServer {
     folder: PathBuf,
     command: Box<dyn Fn(&Path) -> Command + Send + Sync>,
@@ -13,7 +13,7 @@ pub struct DataServer {
 }
 
 impl DataServer {
-    /// Starts what `command` makes of an empty folder whose name begins with `name`.
+    /// Starts the server built by `command` for an empty folder. The folder's name begins with `name`.
     pub fn start(name: &str, command: impl Fn(&Path) -> Command + Send + Sync + 'static) -> Self {
         let folder = std::env::temp_dir().join(format!("couponrush-{name}-{:016x}", rand::random::<u64>()));
         std::fs::create_dir_all(&folder).expect("the temporary folder can be written");
@@ -25,41 +25,41 @@ impl DataServer {
         &self.folder
     }
 
-    /// Kills the process, as a crash does.
+    /// Kills the process, as in a crash.
     pub fn kill(&mut self) {
-        self.child.kill().expect("it runs");
-        self.child.wait().expect("it was killed");
+        self.child.kill().expect("the process runs");
+        self.child.wait().expect("a killed process ends");
     }
 
-    /// Freezes the process: it keeps its connections and answers nothing.
+    /// Freezes the process (SIGSTOP). Connections stay open and get no answers.
     pub fn freeze(&self) {
         signal(&self.child, "STOP");
     }
 
-    /// Lets it go on.
+    /// Continues the process (SIGCONT).
     pub fn thaw(&self) {
         signal(&self.child, "CONT");
     }
 
-    /// Starts the process again with what it has stored; it must not run.
+    /// Starts the process again with its stored data. The process must be stopped.
     pub fn start_again(&mut self) {
         self.child = spawn((self.command)(&self.folder));
     }
 
-    /// Takes its data away; it must not run.
+    /// Deletes the data. The process must be stopped.
     pub fn empty(&self) {
         std::fs::remove_dir_all(&self.folder).expect("the folder exists");
         std::fs::create_dir_all(&self.folder).expect("the temporary folder can be written");
     }
 
-    /// A copy of its data as they are now.
+    /// Copies the data as they are now.
     pub fn save(&self) -> PathBuf {
         let copy = self.folder.with_extension(format!("{:08x}", rand::random::<u32>()));
         copy_folder(&self.folder, &copy);
         copy
     }
 
-    /// Replaces its data by a copy; it must not run.
+    /// Replaces the data by a copy. The process must be stopped.
     pub fn bring_back(&self, copy: &Path) {
         std::fs::remove_dir_all(&self.folder).expect("the folder exists");
         copy_folder(copy, &self.folder);
@@ -70,9 +70,10 @@ impl Drop for DataServer {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        // Copies and sockets have its name and an extension.
-        let name = self.folder.file_name().expect("it has one").to_string_lossy().into_owned();
-        let siblings = std::fs::read_dir(self.folder.parent().expect("it has one")).into_iter().flatten().flatten();
+        // The names of copies and sockets begin with the folder's name.
+        let name = self.folder.file_name().expect("a folder has a name").to_string_lossy().into_owned();
+        let siblings =
+            std::fs::read_dir(self.folder.parent().expect("a folder has a parent")).into_iter().flatten().flatten();
         for entry in siblings.filter(|entry| entry.file_name().to_string_lossy().starts_with(&name)) {
             let _ = std::fs::remove_dir_all(entry.path());
             let _ = std::fs::remove_file(entry.path());

@@ -1,4 +1,4 @@
-//! An etcd of a test's own, for tests that restart, empty, compact or restore it.
+//! An etcd server for a single test, to be restarted, emptied, compacted or restored.
 
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
@@ -12,17 +12,17 @@ use etcd_client::{Client, ConnectOptions};
 use super::data_server::DataServer;
 use super::free_address;
 
-/// An etcd server with one member.
+/// An etcd server with a single member.
 pub struct EtcdServer {
     ports: [u16; 2],
     server: DataServer,
 }
 
 impl EtcdServer {
-    /// What the keys of tests begin with.
+    /// The prefix of all keys.
     pub const PREFIX: &str = "/couponrush/";
 
-    /// An empty server on free ports.
+    /// Starts an empty server on free ports.
     pub async fn start() -> Self {
         let ports = [free_address().port(), free_address().port()];
         let server = DataServer::start("etcd", move |folder| command(ports, folder));
@@ -35,17 +35,17 @@ impl EtcdServer {
         format!("http://127.0.0.1:{}", self.ports[0])
     }
 
-    /// The settings of an instance that follows it.
+    /// The settings of an instance that follows this server.
     pub fn args(&self) -> EtcdArgs {
         EtcdArgs { etcd_endpoints: self.url(), etcd_prefix: Self::PREFIX.to_owned() }
     }
 
-    /// A client as the service has one.
+    /// A client like the service's.
     pub async fn etcd(&self) -> Etcd {
-        Etcd::new(self.config()).await.expect("the URL is good")
+        Etcd::new(self.config()).await.expect("the URL is valid")
     }
 
-    /// Where it is, with small bounds.
+    /// The address of the server, with small bounds.
     pub fn config(&self) -> EtcdConfig {
         EtcdConfig {
             endpoints: vec![self.url()],
@@ -56,35 +56,35 @@ impl EtcdServer {
         }
     }
 
-    /// Puts a key, named without the prefix, as an operator does; returns the revision.
+    /// Puts a key, as an operator does. `key` has no prefix. Returns the revision.
     pub async fn put(&self, key: &str, value: &str) -> u64 {
         let response = self.client().await.put(format!("{}{key}", Self::PREFIX), value, None).await;
-        revision(response.expect("etcd does it").header())
+        revision(response.expect("etcd answers").header())
     }
 
-    /// Deletes a key, named without the prefix, as an operator does; returns the revision.
+    /// Deletes a key, as an operator does. `key` has no prefix. Returns the revision.
     pub async fn delete(&self, key: &str) -> u64 {
         let response = self.client().await.delete(format!("{}{key}", Self::PREFIX), None).await;
-        revision(response.expect("etcd does it").header())
+        revision(response.expect("etcd answers").header())
     }
 
-    /// What a key, named without the prefix, holds, and the revision it was put at.
+    /// The value of a key and the revision of its last change. `key` has no prefix.
     pub async fn get(&self, key: &str) -> Option<(String, u64)> {
         let response = self.client().await.get(format!("{}{key}", Self::PREFIX), None).await.expect("etcd answers");
         let kv = response.kvs().first()?;
         let put_at = u64::try_from(kv.mod_revision()).expect("revisions are positive");
-        Some((kv.value_str().expect("we put text").to_owned(), put_at))
+        Some((kv.value_str().expect("tests put text").to_owned(), put_at))
     }
 
-    /// Makes it forget everything that was before its present revision.
+    /// Compacts the history before the present revision.
     pub async fn compact(&self) {
         let mut client = self.client().await;
         let response = client.get("nothing", None).await.expect("etcd answers");
-        let revision = response.header().expect("answers have one").revision();
-        client.compact(revision, None).await.expect("etcd does it");
+        let revision = response.header().expect("an answer has a header").revision();
+        client.compact(revision, None).await.expect("etcd answers");
     }
 
-    /// Starts the process again with what it has stored.
+    /// Starts the process again with its stored data.
     pub async fn restart(&mut self) {
         self.start_again();
         self.wait_until_it_answers().await;
@@ -92,7 +92,7 @@ impl EtcdServer {
 
     async fn client(&self) -> Client {
         let options = ConnectOptions::new().with_timeout(Duration::from_secs(5));
-        Client::connect([self.url()], Some(options)).await.expect("the URL is good")
+        Client::connect([self.url()], Some(options)).await.expect("the URL is valid")
     }
 
     async fn wait_until_it_answers(&self) {
@@ -119,10 +119,10 @@ impl DerefMut for EtcdServer {
 }
 
 fn revision(header: Option<&etcd_client::ResponseHeader>) -> u64 {
-    u64::try_from(header.expect("answers have one").revision()).expect("revisions are positive")
+    u64::try_from(header.expect("an answer has a header").revision()).expect("revisions are positive")
 }
 
-/// With short elections, for one member that elects itself; it makes snapshots often, as a busy one does.
+/// The command of a single member with short elections. Frequent snapshots make it behave like a busy server.
 fn command([port, peer_port]: [u16; 2], folder: &Path) -> Command {
     let (url, peer_url) = (format!("http://127.0.0.1:{port}"), format!("http://127.0.0.1:{peer_port}"));
     let mut command = Command::new("etcd");

@@ -1,4 +1,4 @@
-//! A service of its own for each test, and short words for what tests do with it.
+//! A service with separate stores for every test, and short functions for common steps.
 
 mod client;
 mod crowd;
@@ -35,23 +35,23 @@ pub use redis_server::RedisServer;
 pub use sales::terms;
 pub use stores::Stores;
 
-/// How long a state may take to come about.
+/// How long to wait for an expected state.
 pub const DEADLINE: Duration = Duration::from_secs(20);
-/// Signs tokens in tests.
+/// The secret for signing tokens.
 pub const SECRET: &str = "a secret of the tests that is long enough to be one";
 
-/// One instance of the service.
+/// A running instance of the service.
 pub struct Instance {
     pub client: Client,
     pub ops: Client,
     pub address: SocketAddr,
-    /// What its handlers share.
+    /// The state shared by the handlers.
     pub shared: web::Data<Shared>,
     stop: CancellationToken,
     running: Option<JoinHandle<()>>,
 }
 
-/// The service with stores of its own. Dropping it stops it and asserts the invariants.
+/// The service with stores of its own. Dropping the value stops all instances and asserts the invariants.
 pub struct TestApp {
     pub stores: Stores,
     pub instances: Vec<Instance>,
@@ -59,23 +59,23 @@ pub struct TestApp {
 }
 
 impl TestApp {
-    /// One instance with the default settings.
+    /// Starts an instance with the default settings.
     pub async fn start() -> Self {
         Self::start_with(|_| {}).await
     }
 
-    /// One instance that lets a customer claim as fast as he likes: a test has few of them.
+    /// Starts an instance without rate limits, for tests in which few customers claim often.
     pub async fn start_without_rates() -> Self {
         Self::start_with(without_rates).await
     }
 
-    /// One instance with changed settings.
+    /// Starts an instance with changed settings.
     pub async fn start_with(change: impl FnOnce(&mut ServeArgs)) -> Self {
         let stores = Stores::create(None).await;
         Self::start_on(stores, change).await
     }
 
-    /// One instance on stores that were made before.
+    /// Starts an instance on existing stores.
     pub async fn start_on(stores: Stores, change: impl FnOnce(&mut ServeArgs)) -> Self {
         let mut args = arguments(&stores);
         change(&mut args);
@@ -84,11 +84,11 @@ impl TestApp {
         app
     }
 
-    /// One more instance on the same stores.
+    /// Starts another instance on the same stores.
     pub async fn start_another(&mut self) -> &Instance {
         let instance = Instance::start(&self.args).await;
         self.instances.push(instance);
-        self.instances.last().expect("it was pushed a line above")
+        self.instances.last().expect("an instance was pushed a line above")
     }
 
     /// The client of the first instance.
@@ -96,7 +96,7 @@ impl TestApp {
         &self.instances[0].client
     }
 
-    /// Stops every instance in order; the stores stay.
+    /// Stops every instance in order. The stores stay.
     pub async fn stop(&mut self) {
         for instance in &mut self.instances {
             instance.stop().await;
@@ -113,7 +113,7 @@ impl TestApp {
         .await;
     }
 
-    /// What the invariants have to say about the stores.
+    /// Audits the stores.
     pub async fn audit(&self) -> Report {
         let pool = self.stores.pool();
         let audit = Audit { db: self.stores.db.clone(), pool, keys: self.stores.keys(), shard: SHARD };
@@ -132,12 +132,12 @@ impl Drop for TestApp {
                     }
                     self.stop().await;
                     let report = self.audit().await;
-                    assert_eq!(report.findings, [], "the invariants hold at the end");
-                    assert_eq!(report.outbox, 0, "nothing is left in the outbox");
+                    assert_eq!(report.findings, [], "the invariants hold at the end of the test");
+                    assert_eq!(report.outbox, 0, "the outbox is empty at the end of the test");
                     let mut waiting = redis::cmd("GET");
                     waiting.arg(self.stores.keys().waiting());
                     let waiting: Option<i64> = self.stores.redis(&waiting).await;
-                    assert_eq!(waiting, None, "nor is anything counted there");
+                    assert_eq!(waiting, None, "an empty outbox has no counter of waiting claims");
                 }
                 self.stores.remove().await;
             });
@@ -148,8 +148,8 @@ impl Drop for TestApp {
 impl Instance {
     async fn start(args: &ServeArgs) -> Self {
         let application = Application::build(args).await.expect("the service starts");
-        let address = application.address().expect("it is bound");
-        let ops_address = application.ops_address().expect("it is bound");
+        let address = application.address().expect("the listener is bound");
+        let ops_address = application.ops_address().expect("the listener is bound");
         let (shared, stop) = (application.shared(), CancellationToken::new());
         let running = application.run_until_stopped(stop.clone());
         let running = tokio::spawn(async move { running.await.expect("the service runs until it is stopped") });
@@ -158,7 +158,7 @@ impl Instance {
         Self { client, ops, address, shared, stop, running: Some(running) }
     }
 
-    /// Stops it as SIGTERM does.
+    /// Stops the instance, as SIGTERM does.
     pub async fn stop(&mut self) {
         self.stop.cancel();
         if let Some(running) = self.running.take() {
@@ -167,7 +167,7 @@ impl Instance {
     }
 }
 
-/// The settings of an instance on these stores: free ports, two workers.
+/// The default settings of an instance on these stores: free ports and two workers.
 pub fn arguments(stores: &Stores) -> ServeArgs {
     let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
     ServeArgs {
@@ -198,17 +198,17 @@ pub fn arguments(stores: &Stores) -> ServeArgs {
     }
 }
 
-/// For tests whose few customers claim faster than people do.
+/// Switches off the rate limits of users, for tests in which few customers claim faster than people do.
 pub fn without_rates(args: &mut ServeArgs) {
     (args.admission.user_per_second, args.admission.user_per_minute) = (0, 0);
 }
 
-/// The clock, in whole seconds since 1970.
+/// The current time in whole seconds since 1970.
 pub fn now_seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later than 1970").as_secs()
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is later than 1970").as_secs()
 }
 
-/// Waits until `state` holds; fails, naming it, after [`DEADLINE`].
+/// Waits until `state` holds. Panics after [`DEADLINE`], naming the state.
 pub async fn eventually<F: Future<Output = bool>>(what: &str, state: impl Fn() -> F) {
     let deadline = Instant::now() + DEADLINE;
     while !state().await {
@@ -218,7 +218,7 @@ pub async fn eventually<F: Future<Output = bool>>(what: &str, state: impl Fn() -
 }
 
 impl Stores {
-    /// The keys of this test.
+    /// The Redis keys of this test.
     pub fn keys(&self) -> Keys {
         Keys::new(&self.prefix)
     }

@@ -1,4 +1,4 @@
-//! The program as a process of its own: to be killed, and for its commands.
+//! The program as a child process: `serve`, which tests can kill, and other commands.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::{Client, SECRET, Stores, eventually, free_address};
 
-/// `couponrush serve` as a child process. Dropping it kills it.
+/// `couponrush serve` as a child process. Dropping the value kills it.
 pub struct Serving {
     pub client: Client,
     pub ops: Client,
@@ -16,12 +16,12 @@ pub struct Serving {
 }
 
 impl Serving {
-    /// Starts it on free ports.
+    /// Starts the program on free ports.
     pub async fn start(stores: &Stores) -> Self {
         Self::start_at(stores, [free_address(), free_address()]).await
     }
 
-    /// Starts it where it is told: for users, and for operators.
+    /// Starts the program on these addresses, for users and for operators.
     pub async fn start_at(stores: &Stores, [http, ops]: [SocketAddr; 2]) -> Self {
         let mut command = command(stores);
         command.arg("serve").args(["--http-addr", &http.to_string(), "--ops-addr", &ops.to_string()]);
@@ -34,24 +34,24 @@ impl Serving {
         serving
     }
 
-    /// SIGTERM; whether it exited with 0, and its log.
+    /// Sends SIGTERM. Returns whether the exit code was 0, and the log.
     pub async fn terminate(mut self) -> (bool, String) {
         signal(&self.child, "TERM");
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
-            if let Some(status) = self.child.try_wait().expect("it is our child") {
-                let log = std::fs::read_to_string(&self.log).expect("it was made at the start");
+            if let Some(status) = self.child.try_wait().expect("the child can be waited for") {
+                let log = std::fs::read_to_string(&self.log).expect("the log file exists");
                 return (status.success(), log);
             }
-            assert!(Instant::now() < deadline, "it does not stop");
+            assert!(Instant::now() < deadline, "the program does not stop within 60 s");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 
-    /// kill -9.
+    /// `kill -9`.
     pub fn kill(&mut self) {
-        self.child.kill().expect("it runs");
-        self.child.wait().expect("it was killed");
+        self.child.kill().expect("the program runs");
+        self.child.wait().expect("a killed program ends");
     }
 }
 
@@ -63,27 +63,27 @@ impl Drop for Serving {
     }
 }
 
-/// `couponrush audit`: whether it exited with 0, and what it said.
+/// Runs `couponrush audit`. Returns whether the exit code was 0, and the output.
 pub async fn audit(stores: &Stores, arguments: &[&str]) -> (bool, String) {
     let mut command = command(stores);
     command.arg("audit").args(arguments);
     let output = tokio::task::spawn_blocking(move || command.output()).await;
-    let output = output.expect("it does not panic").expect("the program is built");
-    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    (output.status.success(), said)
+    let output = output.expect("the task does not panic").expect("the program is built");
+    let printed = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    (output.status.success(), printed)
 }
 
 fn command(stores: &Stores) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_couponrush"));
     command.env("COUPONRUSH_REDIS_URL", &stores.redis_url).env("COUPONRUSH_REDIS_PREFIX", &stores.prefix);
-    // Not the etcd that all tests share: it would have the activities of all of them.
+    // Without etcd: the server shared by all tests would bring the activities of other tests.
     command.env("COUPONRUSH_MYSQL_URL", &stores.mysql_url).env("COUPONRUSH_ETCD_ENDPOINTS", "");
     command
 }
 
-/// Sends a signal to a child. Every shell has `kill` built in; the program of that name is not installed everywhere.
+/// Sends a signal to a child with the shell's builtin `kill`. A program named `kill` is not installed everywhere.
 pub fn signal(child: &Child, name: &str) {
     let kill = format!("kill -{name} {}", child.id());
-    let sent = Command::new("sh").args(["-c", &kill]).status().expect("every system has a shell");
+    let sent = Command::new("sh").args(["-c", &kill]).status().expect("the system has a shell");
     assert!(sent.success(), "{kill}");
 }

@@ -1,4 +1,4 @@
-//! Bytes on a socket, for what an HTTP client would not send and does not show.
+//! Raw bytes on a socket, for requests and answers beyond an HTTP client.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 /// How long an answer may take.
 const ANSWER_WAIT: Duration = Duration::from_secs(15);
 
-/// A connection that sends bytes as they stand. It blocks its thread, which a test of a multi-thread runtime may.
+/// A connection that sends bytes unchanged. It blocks its thread, which is fine in a multi-thread runtime.
 pub struct RawConnection(TcpStream);
 
-/// Everything that came back.
+/// All bytes received.
 #[derive(Debug, Default)]
 pub struct RawAnswer {
     pub text: String,
-    /// The server closed the connection, in whatever way.
+    /// Whether the server closed the connection, in order or with a reset.
     pub closed: bool,
 }
 
@@ -23,12 +23,12 @@ impl RawConnection {
         Self(TcpStream::connect(address).expect("the service listens"))
     }
 
-    /// Sends what the server is willing to take; `false` where it has closed the connection.
+    /// Sends bytes. `false` if the server has closed the connection.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.0.write_all(bytes.as_ref()).is_ok()
     }
 
-    /// Reads until the server closes the connection, at most as long as an answer may take.
+    /// Reads until the server closes the connection, for at most [`ANSWER_WAIT`].
     pub fn read_to_end(&mut self) -> RawAnswer {
         self.read_for(ANSWER_WAIT)
     }
@@ -53,29 +53,30 @@ impl RawConnection {
         RawAnswer { text: String::from_utf8_lossy(&bytes).into_owned(), closed }
     }
 
-    /// Ends the connection as a client that dies does: with a reset.
+    /// Ends the connection with a reset, like a client that dies.
     pub fn reset(self) {
-        socket2::SockRef::from(&self.0).set_linger(Some(Duration::ZERO)).expect("a socket can be told so");
+        socket2::SockRef::from(&self.0).set_linger(Some(Duration::ZERO)).expect("the linger option can be set");
     }
 }
 
-/// One request on a connection of its own: `head` is the request line and any header lines, `\r\n` between them.
+/// Sends a request on a new connection and reads the answer. `head` is the request line and any header lines, separated
+/// by `\r\n`.
 pub fn raw(address: SocketAddr, head: &str, body: impl AsRef<[u8]>) -> RawAnswer {
     let mut connection = RawConnection::open(address);
     connection.send(format!("{head}\r\nHost: test\r\nConnection: close\r\n\r\n"));
     connection.send(body);
-    // Otherwise the server waits a second for more of a body that it has not read.
+    // Without the shutdown, the server waits a second for the rest of an unread body.
     let _ = connection.0.shutdown(Shutdown::Write);
     connection.read_to_end()
 }
 
 impl RawAnswer {
-    /// The status; 0 where nothing came.
+    /// The status. 0 without an answer.
     pub fn status(&self) -> u16 {
         self.text.split(' ').nth(1).map_or(0, |status| status.parse().expect("a status is a number"))
     }
 
-    /// A header's value; its name is compared letter by letter.
+    /// A header's value. The name is compared case-sensitively.
     pub fn header(&self, name: &str) -> Option<&str> {
         let (head, _) = self.text.split_once("\r\n\r\n")?;
         head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))

@@ -1,4 +1,4 @@
-//! A Redis of a test's own, for tests that restart or empty it.
+//! A Redis server for a single test, to be restarted or emptied.
 
 use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 use super::data_server::DataServer;
 use super::free_address;
 
-/// A Redis server with its append-only file, written before each answer.
+/// A Redis server whose append-only file is synced before every answer.
 pub struct RedisServer {
     port: u16,
     server: DataServer,
 }
 
 impl RedisServer {
-    /// An empty server on a free port.
+    /// Starts an empty server on a free port.
     pub async fn start() -> Self {
         let port = free_address().port();
         let server = DataServer::start("redis", move |folder| {
@@ -34,19 +34,19 @@ impl RedisServer {
         format!("redis://127.0.0.1:{}/", self.port)
     }
 
-    /// Its Unix socket, beside its folder.
+    /// The path of the Unix socket, beside the data folder.
     pub fn socket(&self) -> PathBuf {
         self.folder().with_extension("sock")
     }
 
-    /// Starts the process again with what its append-only file has.
+    /// Starts the process again with its append-only file.
     pub async fn restart(&mut self) {
         self.start_again();
         self.wait_until_it_answers().await;
     }
 
     async fn wait_until_it_answers(&self) {
-        let client = redis::Client::open(self.url()).expect("the URL is good");
+        let client = redis::Client::open(self.url()).expect("the URL is valid");
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
             if let Ok(mut connection) = client.get_multiplexed_async_connection().await

@@ -1,4 +1,4 @@
-//! Activities, made and changed as the service does it, without HTTP.
+//! Creates and changes activities through the service's scheduling, without HTTP.
 
 use couponrush::domain::{
     ActivityId, ActivityName, CouponId, Kind, Rate, Status, Terms, User, UserId, UserName, Window,
@@ -7,7 +7,7 @@ use couponrush::scheduling::ScheduleError;
 
 use super::{Instance, now_seconds};
 
-/// Terms of an activity from `from` to `to`, in seconds from now, that refuses nobody meanwhile.
+/// Terms of an activity from `from` to `to`, in seconds from now, without any other limits.
 pub fn terms(from: i64, to: i64) -> Terms {
     let at = |offset: i64| now_seconds().checked_add_signed(offset).expect("a moment after 1970");
     Terms {
@@ -22,7 +22,7 @@ pub fn terms(from: i64, to: i64) -> Terms {
 }
 
 impl Instance {
-    /// Makes an activity of a coupon.
+    /// Creates an activity of a coupon.
     pub async fn schedule(&self, coupon: CouponId, terms: &Terms) -> Result<ActivityId, ScheduleError> {
         self.shared.scheduling.create(&admin(), coupon, terms).await
     }

@@ -1,4 +1,4 @@
-//! A database and a key prefix of a test's own.
+//! A database and a Redis key prefix for a single test.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use redis::FromRedisValue;
 
 use super::DEADLINE;
 
-/// Where a test's data is. A clone is the same place.
+/// The stores of a test. A clone refers to the same stores.
 #[derive(Clone)]
 pub struct Stores {
     pub mysql_url: String,
@@ -24,7 +24,7 @@ pub struct Stores {
 }
 
 impl Stores {
-    /// A new database and prefix; on `redis_url`, or the Redis that all tests share.
+    /// Creates a database and a key prefix, on `redis_url` or on the Redis server shared by all tests.
     pub async fn create(redis_url: Option<String>) -> Self {
         let server_url = setting("COUPONRUSH_MYSQL_URL");
         let tag = format!("{:016x}", rand::random::<u64>());
@@ -34,15 +34,15 @@ impl Stores {
         let mysql_url = format!("{server}/{database}");
         let wait = Duration::from_secs(10);
         let limits = Limits { connections_max: 4, connection_wait: wait, statement_wait: wait };
-        let db = Db::new(&mysql_url, limits).expect("the URL is good");
+        let db = Db::new(&mysql_url, limits).expect("the URL is valid");
         let redis_url = redis_url.unwrap_or_else(|| setting("COUPONRUSH_REDIS_URL"));
         Self { mysql_url, redis_url, prefix: format!("test-{tag}:"), db, database, server_url }
     }
 
-    /// Takes the database and the keys away.
+    /// Deletes the database and the keys.
     pub async fn remove(&self) {
         execute(&self.server_url, &format!("DROP DATABASE IF EXISTS {}", self.database)).await;
-        let Ok(mut connection) = self.plain_redis().await else { return };
+        let Ok(mut connection) = self.patient_redis_connection().await else { return };
         let mut cursor = 0_u64;
         loop {
             let mut scan = redis::cmd("SCAN");
@@ -63,7 +63,7 @@ impl Stores {
         execute(&self.mysql_url, sql).await;
     }
 
-    /// The one number that a query gives.
+    /// The result of a query for a single number.
     pub async fn number(&self, sql: &str) -> i64 {
         #[derive(diesel::QueryableByName)]
         struct Row {
@@ -75,7 +75,7 @@ impl Stores {
         diesel::sql_query(sql).get_result::<Row>(&mut connection).await.expect("the query gives a number").value
     }
 
-    /// The first column, called `value`, of every row that a query gives, as text.
+    /// The text column `value` of every row of a query.
     pub async fn texts(&self, sql: &str) -> Vec<String> {
         #[derive(diesel::QueryableByName)]
         struct Row {
@@ -87,22 +87,23 @@ impl Stores {
         rows.into_iter().map(|row| row.value).collect()
     }
 
-    /// Takes a lock on a table from everybody else until the guard is dropped: MySQL is there, and stores nothing.
+    /// Locks a table for all other connections until the returned connection is dropped. MySQL then answers but stores
+    /// nothing.
     pub async fn lock_table(&self, table: &str) -> AsyncMysqlConnection {
         let mut connection = connect(&self.mysql_url).await;
-        connection.batch_execute(&format!("LOCK TABLES {table} WRITE")).await.expect("MySQL does it");
+        connection.batch_execute(&format!("LOCK TABLES {table} WRITE")).await.expect("MySQL executes the statement");
         connection
     }
 
-    /// Holds a row of a table with an `id` until the guard is dropped: who wants to change it waits.
-    pub async fn hold_row(&self, table: &str, id: u64) -> AsyncMysqlConnection {
+    /// Locks a row of a table with an `id` until the returned connection is dropped. Other writers wait.
+    pub async fn lock_row(&self, table: &str, id: u64) -> AsyncMysqlConnection {
         let mut connection = connect(&self.mysql_url).await;
-        let hold = format!("START TRANSACTION; SELECT id FROM {table} WHERE id = {id} FOR UPDATE");
-        connection.batch_execute(&hold).await.expect("MySQL does it");
+        let lock = format!("START TRANSACTION; SELECT id FROM {table} WHERE id = {id} FOR UPDATE");
+        connection.batch_execute(&lock).await.expect("MySQL executes the statement");
         connection
     }
 
-    /// Kills every other connection to this test's database; returns how many there were.
+    /// Kills every other connection to this test's database. Returns their number.
     pub async fn kill_connections(&self) -> usize {
         let others = "SELECT CAST(id AS CHAR) AS value FROM information_schema.processlist \
                       WHERE db = DATABASE() AND id <> CONNECTION_ID()";
@@ -113,15 +114,15 @@ impl Stores {
         ids.len()
     }
 
-    /// Kills a connection, unless it has ended meanwhile.
+    /// Kills a connection. It may have ended already.
     pub async fn kill_connection(&self, id: &str) {
         let mut connection = connect(&self.server_url).await;
         let _ = connection.batch_execute(&format!("KILL {id}")).await;
     }
 
-    /// A connection to Redis as the service has one.
+    /// A connection to Redis like the service's.
     pub async fn connection(&self) -> Connection {
-        let config = LinkConfig::new(&self.redis_url).expect("the URL is good");
+        let config = LinkConfig::new(&self.redis_url).expect("the URL is valid");
         Connection::open(&config).await.expect("Redis answers")
     }
 
@@ -130,7 +131,7 @@ impl Stores {
         redis_pool(&LinkConfig::new(&self.redis_url).expect("the URL is good"))
     }
 
-    /// The loading that the shard's row names.
+    /// The loading named in the shard's row.
     pub async fn live(&self) -> Live {
         let row = shards::read(&self.db, SHARD).await.expect("MySQL answers");
         Live::new(&row.run_id, row.epoch)
@@ -140,14 +141,15 @@ impl Stores {
         Stock::new(self.keys(), 100_000)
     }
 
-    /// What Redis answers to a command.
+    /// The reply of Redis to a command.
     pub async fn redis<T: FromRedisValue>(&self, cmd: &redis::Cmd) -> T {
-        let mut connection = self.plain_redis().await.expect("Redis answers");
-        cmd.query_async(&mut connection).await.expect("Redis does it")
+        let mut connection = self.patient_redis_connection().await.expect("Redis answers");
+        cmd.query_async(&mut connection).await.expect("Redis executes the command")
     }
 
-    /// A connection that waits: by itself the library gives up after half a second, for which a busy machine may stand still.
-    async fn plain_redis(&self) -> redis::RedisResult<redis::aio::MultiplexedConnection> {
+    /// A connection with long timeouts. The crate's default timeout is half a second, and a busy machine can stall for
+    /// longer.
+    async fn patient_redis_connection(&self) -> redis::RedisResult<redis::aio::MultiplexedConnection> {
         let config = redis::AsyncConnectionConfig::new();
         let config = config.set_connection_timeout(Some(DEADLINE)).set_response_timeout(Some(DEADLINE));
         redis::Client::open(self.redis_url.as_str())?.get_multiplexed_async_connection_with_config(&config).await
@@ -163,5 +165,5 @@ async fn connect(url: &str) -> AsyncMysqlConnection {
 }
 
 async fn execute(url: &str, sql: &str) {
-    connect(url).await.batch_execute(sql).await.expect("MySQL does it");
+    connect(url).await.batch_execute(sql).await.expect("MySQL executes the statement");
 }

@@ -1,4 +1,4 @@
-//! Users without a password's hash for each: as many as a test needs, in one statement.
+//! Users without password hashes, created in batches.
 
 use couponrush::app::signers;
 use couponrush::db::seed::{NewUser, insert_users};
@@ -7,11 +7,11 @@ use couponrush::now_seconds;
 
 use super::TestApp;
 
-/// Rows of one statement.
+/// Rows in a statement.
 const BATCH: usize = 1_000;
 
 impl TestApp {
-    /// Makes users of these names, who cannot log in, and gives their tokens in order.
+    /// Creates users with the given names. Returns the session tokens in order. The users cannot log in.
     pub async fn users<T: AsRef<str>>(&self, names: &[T], kind: Kind) -> Vec<String> {
         let (tokens, _) = signers(&self.args.tokens).expect("the secret is long enough");
         let name = |name: &T| UserName::parse(name.as_ref().to_owned()).expect("a test gives good names");
@@ -25,12 +25,12 @@ impl TestApp {
         made
     }
 
-    /// One such user's token.
+    /// Creates a user without a password and returns the session token.
     pub async fn user(&self, name: &str, kind: Kind) -> String {
         self.users(&[name], kind).await.remove(0)
     }
 
-    /// Tokens of that many customers, `customer-0` and so on.
+    /// Creates customers named `customer-0`, `customer-1` and further. Returns the session tokens.
     pub async fn customers(&self, count: usize) -> Vec<String> {
         let names: Vec<String> = (0..count).map(|n| format!("customer-{n}")).collect();
         self.users(&names, Kind::Customer).await

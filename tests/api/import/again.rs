@@ -1,4 +1,4 @@
-//! Imports that are repeated.
+//! Repeated imports.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -14,9 +14,9 @@ use crate::helpers::Stores;
 async fn importing_again_changes_nothing() {
     let databases = Databases::create(&[USERS, &several_pages()]).await;
     let (first, _) = databases.import().await;
-    let before = (databases.stored().await, databases.notes().await);
-    let (second, _) = import_at(&databases.go.db, &databases.ours.db, NOW_MS + 1).await.expect("imported");
-    assert_eq!((databases.stored().await, databases.notes().await), before);
+    let before = (databases.stored().await, databases.bookkeeping().await);
+    let (second, _) = import_at(&databases.go.db, &databases.ours.db, NOW_MS + 1).await.expect("the import succeeds");
+    assert_eq!((databases.stored().await, databases.bookkeeping().await), before);
     assert_eq!(second.users, counts(0, first.users.taken, 0));
     assert_eq!(second.coupons, counts(0, first.coupons.taken, 0));
     assert_eq!(second.claims, counts(0, first.claims.taken, 0));
@@ -32,7 +32,7 @@ async fn an_import_that_is_cut_short_again_and_again_ends_like_one_that_is_not()
     whole.import().await;
     let mut wait = Duration::from_millis(5);
     let mut cuts = 0;
-    // Each attempt has connections of its own, which end with it, as those of a killed process do.
+    // Every attempt has new connections, which end with it, like those of a killed process.
     while tokio::time::timeout(wait, import_at(&reopen(&cut.go), &reopen(&cut.ours), NOW_MS)).await.is_err() {
         assert_eq!(cut.broken_coupons().await, [""; 0]);
         wait = wait * 5 / 4;
@@ -65,7 +65,7 @@ async fn a_password_that_is_set_while_hashes_are_computed_stays() {
         databases.ours.execute("UPDATE users SET password_hash = 'his own' WHERE username = 'alice'").await;
         Ok::<_, Infallible>(md5.to_owned())
     };
-    let report = import_with(&databases, slow).await.expect("imported");
+    let report = import_with(&databases, slow).await.expect("the import succeeds");
     assert_eq!((report.passwords_wrapped, report.passwords_missing), (4, 0));
     assert!(databases.stored().await.contains(&"alice|customer|his own".to_owned()));
     databases.remove().await;
@@ -77,7 +77,7 @@ async fn users_of_another_database_are_never_taken_for_those_of_the_first() {
     let (first, second) = (Databases::create(&[USERS, coupons]).await, Databases::create(&[USERS, coupons]).await);
     first.import().await;
     let before = first.stored().await;
-    let (report, _) = import_at(&second.go.db, &first.ours.db, NOW_MS).await.expect("imported");
+    let (report, _) = import_at(&second.go.db, &first.ours.db, NOW_MS).await.expect("the import succeeds");
     assert_eq!((report.users, report.coupons, report.claims), (counts(0, 0, 5), counts(0, 0, 1), counts(0, 0, 1)));
     assert_eq!(first.stored().await, before);
     first.remove().await;
@@ -95,10 +95,10 @@ async fn import_with<E: std::error::Error + Send + Sync + 'static>(
 fn reopen(stores: &Stores) -> Db {
     let wait = Duration::from_secs(10);
     Db::new(&stores.mysql_url, Limits { connections_max: 4, connection_wait: wait, statement_wait: wait })
-        .expect("the URL is good")
+        .expect("the URL is valid")
 }
 
-/// 2,300 customers of 40 coupons of four salers, in 3,450 rows: several pages of each.
+/// Rows of several pages: 2,300 customers, 40 coupons of four salers, and 3,450 claims.
 fn several_pages() -> String {
     let mut users = Vec::new();
     let mut coupons = Vec::new();

@@ -1,4 +1,4 @@
-//! `couponrush import`, against a database of the Go system's shape.
+//! `couponrush import` from a database with the Go system's tables.
 
 mod again;
 mod rows;
@@ -13,7 +13,7 @@ use couponrush::db::migrate::migrate;
 
 use crate::helpers::Stores;
 
-/// The tables as that system makes them.
+/// The tables of the Go system.
 const TABLES: &str = "
     CREATE TABLE users (id BIGINT AUTO_INCREMENT PRIMARY KEY, username VARCHAR(20) NOT NULL UNIQUE, kind VARCHAR(20),
         password VARCHAR(32)) CHARACTER SET utf8mb4;
@@ -28,17 +28,17 @@ const USERS: &str = "
     INSERT INTO users VALUES (1, 'sara', 'saler', MD5('s')), (2, 'sam', 'saler', MD5('s')),
         (3, 'alice', 'customer', MD5('a')), (4, 'bob', 'customer', UPPER(MD5('b'))), (5, '名前', 'customer', MD5('n'))";
 
-/// The Go system's database and ours.
+/// The databases of the Go system and of couponrush.
 struct Databases {
     go: Stores,
     ours: Stores,
 }
 
 impl Databases {
-    /// Its tables with these rows, and ours, empty.
+    /// Creates the Go system's tables with these rows, and an empty couponrush database.
     async fn create(rows: &[&str]) -> Self {
         let databases = Self { go: Stores::create(None).await, ours: Stores::create(None).await };
-        migrate(&databases.ours.db).await.expect("migrated");
+        migrate(&databases.ours.db).await.expect("an empty database can be migrated");
         databases.go.execute(TABLES).await;
         for rows in rows {
             databases.go.execute(rows).await;
@@ -46,12 +46,12 @@ impl Databases {
         databases
     }
 
-    /// What an import says, and the lines of its report file.
+    /// Runs an import. Returns its report and the lines of its report file.
     async fn import(&self) -> (ImportReport, String) {
-        import_at(&self.go.db, &self.ours.db, NOW_MS).await.expect("imported")
+        import_at(&self.go.db, &self.ours.db, NOW_MS).await.expect("the import succeeds")
     }
 
-    /// Everything an import stores, apart from ids that depend on what else was stored.
+    /// All imported rows, without ids that depend on other rows.
     async fn stored(&self) -> Vec<String> {
         let users = "SELECT CONCAT_WS('|', username, kind, password_hash) AS value FROM users ORDER BY username";
         let coupons = "SELECT CONCAT_WS('|', username, name, amount, left_count, face_value, description, scheduled, \
@@ -65,8 +65,8 @@ impl Databases {
         all
     }
 
-    /// What an import notes for itself and for the next start.
-    async fn notes(&self) -> Vec<String> {
+    /// The import's bookkeeping rows, and the shard's state for the next start.
+    async fn bookkeeping(&self) -> Vec<String> {
         let mut all = Vec::new();
         for query in [
             "SELECT CONCAT_WS('|', state, run_id, epoch) AS value FROM shards",
@@ -78,7 +78,7 @@ impl Databases {
         all
     }
 
-    /// The names of coupons that break what holds after each transaction.
+    /// The names of coupons that violate an invariant of every transaction.
     async fn broken_coupons(&self) -> Vec<String> {
         let query = "SELECT MIN(name) AS value FROM coupons LEFT JOIN claims ON coupon_id = coupons.id \
             GROUP BY coupons.id HAVING MIN(left_count) <> CAST(MIN(amount) AS SIGNED) - COUNT(seq) \
@@ -92,7 +92,7 @@ impl Databases {
     }
 }
 
-/// Imports with a hash that shows what was hashed.
+/// Runs an import with a fake password hash that shows its input.
 async fn import_at(go: &Db, ours: &Db, now_ms: u64) -> Result<(ImportReport, String), ImportError> {
     let wrap = async |md5: &str| Ok::<_, Infallible>(format!("wrapped {md5}"));
     let mut lines = Vec::new();

@@ -1,4 +1,4 @@
-//! What rows become, and which are refused.
+//! Imports of the Go system's rows, and refused rows.
 
 use couponrush::commands::import::ImportError;
 

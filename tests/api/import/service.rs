@@ -1,4 +1,4 @@
-//! Imports beside the service.
+//! Imports while the service runs, before its start and after its stop.
 
 use couponrush::app::passwords;
 use couponrush::commands::import::{ImportError, import};
@@ -20,14 +20,14 @@ async fn imported_users_log_in_hold_what_they_held_and_claim_what_is_left() {
             (3, 'alice', 'c', 1, 1, 1, ''), (4, 'sara', 'gone', 1, 0, 7, ''), (5, 'bob', 'gone', 1, 1, 7, '')",
     ])
     .await;
-    // Its Redis is loaded, without what is imported when it has stopped.
+    // The service loads Redis before the import. The rows are imported after its stop.
     let mut app = TestApp::start_on(ours, |_| {}).await;
     assert!(matches!(import_at(&go.db, &app.stores.db, NOW_MS).await, Err(ImportError::ServiceAlive { .. })));
     app.stop().await;
-    let passwords = passwords(cores()).expect("a hash");
+    let passwords = passwords(cores()).expect("password hashes can be computed");
     let wrap = async |md5: &str| passwords.wrap_md5(md5).await;
     let report = import(&app.stores.db, &go.db, wrap, NOW_MS, Progress::Hidden, &mut std::io::sink()).await;
-    assert_eq!(report.expect("imported").passwords_wrapped, 5);
+    assert_eq!(report.expect("the import succeeds").passwords_wrapped, 5);
     app.start_another().await;
 
     let client = app.client();
@@ -45,11 +45,11 @@ async fn imported_users_log_in_hold_what_they_held_and_claim_what_is_left() {
     let late = client.user("late", "customer").await;
     assert_eq!(client.claim("sara", "c", &late).await.result(), "sold-out");
     let offered = client.list("sara", &bob).await.json()["data"].clone();
-    let of_c = offered.as_array().and_then(|items| items.iter().find(|item| item["name"] == "c")).cloned();
+    let coupon_c = offered.as_array().and_then(|items| items.iter().find(|item| item["name"] == "c")).cloned();
     let mut wanted =
         json!({"name": "c", "stock": 7, "description": "nice", "amount": 3, "left": 0, "scheduled": false});
-    wanted["product_id"] = of_c.as_ref().map(|item| item["product_id"].clone()).unwrap_or_default();
-    assert_eq!(of_c, Some(wanted));
+    wanted["product_id"] = coupon_c.as_ref().map(|item| item["product_id"].clone()).unwrap_or_default();
+    assert_eq!(coupon_c, Some(wanted));
 
     eventually("the hash is replaced", || async {
         let hash = app.stores.texts("SELECT password_hash AS value FROM users WHERE username = 'bob'").await;
@@ -83,7 +83,7 @@ async fn while_the_service_runs_rows_are_refused_and_passwords_go_on() {
 async fn a_service_that_starts_during_an_import_stops_it_at_the_next_transaction() {
     let databases = Databases::create(&[]).await;
     let db = &databases.ours.db;
-    let source = open_source(db, "somewhere").await.expect("opened");
+    let source = open_source(db, "somewhere").await.expect("the source can be registered");
     let name = UserName::parse("ann".to_owned()).expect("a name");
     let new = [NewUser { source_id: SourceId(1), name, kind: Kind::Customer }];
     databases.ours.execute("INSERT INTO instances (instance, process, beat_at) VALUES ('here', 'p', NOW(3))").await;
@@ -91,7 +91,7 @@ async fn a_service_that_starts_during_an_import_stops_it_at_the_next_transaction
     assert!(matches!(taken, Err(TakeError::ServiceAlive { instance }) if instance == "here"));
     assert_eq!(databases.stored().await, [""; 0]);
     let refused = import_at(&databases.go.db, db, NOW_MS).await;
-    assert!(matches!(refused, Err(ImportError::ServiceAlive { .. })), "although there are no rows");
+    assert!(matches!(refused, Err(ImportError::ServiceAlive { .. })), "the import is refused even without rows");
     databases.remove().await;
 }
 
@@ -108,10 +108,11 @@ async fn what_was_stored_is_not_taken_for_known_to_redis_and_what_redis_knows_is
     databases.import().await;
     assert_eq!(databases.ours.texts(shards).await, ["recovering|"]);
 
-    // A service has run: from now on claims of the coupon may be in Redis alone, so its next seq is not ours to give.
+    // A service has run meanwhile. Claims of the coupon may exist in Redis alone, so the import must not assign its
+    // next seqs.
     databases.ours.execute(loaded).await;
     let again = databases.import().await;
-    assert_eq!(databases.ours.texts(shards).await, ["live|redis"], "nothing was stored");
+    assert_eq!(databases.ours.texts(shards).await, ["live|redis"], "the import stored no rows");
     assert_eq!(again.0.claims, counts(0, 1, 0));
     databases
         .go
@@ -132,6 +133,6 @@ async fn what_was_stored_is_not_taken_for_known_to_redis_and_what_redis_knows_is
     assert!(stored.contains(&"sam|new|1|0|1||0|1|0".to_owned()), "{stored:?}");
 
     let (last, _) = databases.import().await;
-    assert_eq!(last.claims, counts(0, 2, 1), "a later run still knows");
+    assert_eq!(last.claims, counts(0, 2, 1), "a later run refuses the row again");
     databases.remove().await;
 }

@@ -51,7 +51,11 @@ async fn activities_are_listed_as_they_were_stated() {
         let list = data(&sale.app.instances[instance].client.get("/activity/list", token).await);
         assert_eq!(list, listed, "newest first");
     }
-    assert_eq!(data(&sale.get("/activity/list?page=1", &other).await), json!([]), "a saler's own");
+    assert_eq!(
+        data(&sale.get("/activity/list?page=1", &other).await),
+        json!([]),
+        "salers see only their own activities"
+    );
     assert_eq!(data(&sale.get("/activity/list?page=2", &sale.shop).await), json!([]));
     sale.update(second.as_u64().expect("a number"), json!({"status": 2})).await;
     assert_eq!(data(&sale.get("/activity/list", &sale.shop).await)[1]["status_str"], "sold out");
@@ -86,7 +90,7 @@ async fn only_the_owner_of_a_product_and_admins_make_and_change_its_activities()
         let unknown = json!({"activity_id": made + 1_000, "product_id": product, "total": 1});
         assert_eq!(refusal(&sale.post("/activity/update", token, &unknown).await), (404, 404));
     }
-    assert_eq!(sale.stored().await, before, "nothing has changed");
+    assert_eq!(sale.stored().await, before, "refusals change no rows");
     data(&sale.post("/activity/update", &admin, &json!({"activity_id": made, "total": 1})).await);
 }
 
@@ -105,10 +109,7 @@ async fn of_two_made_at_once_both_survive_for_two_products_and_one_for_one() {
             let (made, refused) = if one.status == 200 { (one, two) } else { (two, one) };
             data(&made);
             assert_eq!(refusal(&refused), (400, 1001));
-            assert!(
-                refused.text.contains("start_time, end_time"),
-                "the next may begin when this one ends: {refused:?}"
-            );
+            assert!(refused.text.contains("start_time, end_time"), "activities that touch do not overlap: {refused:?}");
         }
     }
     assert_eq!(sale.app.stores.number("SELECT COUNT(*) FROM activities").await, 20);

@@ -1,4 +1,4 @@
-//! Every parameter, and what it must not be: a clear answer that names it, and nothing has changed.
+//! Bad values of every parameter. The answer names the parameter, and no row changes.
 
 use couponrush::domain::Kind;
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{Sale, activity, refusal};
 use crate::helpers::{Answer, raw};
 
-/// What no whole number is, as JSON.
+/// JSON values that are no whole number.
 const NOT_NUMBERS: [&str; 13] = [
     r#""""#,
     r#""x""#,
@@ -23,7 +23,7 @@ const NOT_NUMBERS: [&str; 13] = [
     r#"" 1""#,
 ];
 
-/// `object` as JSON, with one member written as `raw`.
+/// `object` as JSON, with a member written as `raw`.
 fn with(object: &Value, name: &str, raw: &str) -> String {
     let mut members: Vec<String> = object
         .as_object()
@@ -43,17 +43,18 @@ fn form(object: &Value) -> String {
     members.map(|(key, value)| format!("{key}={}", text(value))).collect::<Vec<_>>().join("&")
 }
 
-/// The answer names the parameter and says nothing of what is inside.
-fn assert_named(answer: &Answer, name: &str, what: &str) {
-    assert_eq!(refusal(answer), (400, 1001), "{name} {what}: {answer:?}");
+/// Asserts that the refusal names the parameter and shows no internals.
+fn assert_named(answer: &Answer, name: &str, fault: &str) {
+    assert_eq!(refusal(answer), (400, 1001), "{name} {fault}: {answer:?}");
     let msg = answer.json()["msg"].as_str().expect("a sentence").to_owned();
-    assert!(msg.split([':', ',']).any(|part| part.trim() == name), "{name} {what}: {msg}");
+    assert!(msg.split([':', ',']).any(|part| part.trim() == name), "{name} {fault}: {msg}");
     for word in ["serde", "expected", "line 1", "sql", "redis", "utf-8 sequence"] {
-        assert!(!msg.to_lowercase().contains(word), "{name} {what}: {msg}");
+        assert!(!msg.to_lowercase().contains(word), "{name} {fault}: {msg}");
     }
 }
 
-/// Tries out each parameter of a route: as `bad` says, missing where it is required, twice, and as what is no UTF-8.
+/// Sends bad values for every parameter of a route: the values of `bad`, a missing value if required, duplicates, and
+/// invalid UTF-8.
 async fn try_out(sale: &Sale, path: &str, good: &Value, parameters: &[(&str, bool, &[&str])]) {
     let client = sale.app.client();
     let send = async |body: String| client.send("POST", path, &sale.shop, Some(&body)).await;
@@ -115,14 +116,14 @@ async fn no_bad_parameter_makes_or_changes_an_activity() {
     let long = format!("\"{}\"", "x".repeat(61));
     let names = [r#""""#, "1", "[]", r#""a ""#, r#""a\n""#, long.as_str()];
     let times = numbers(&["253402300800"]);
-    // Above the product's amount too.
+    // Also totals above the product's amount.
     let totals = numbers(&["4", "10000001", "4294967296"]);
     let speeds = numbers(&["4294967296"]);
     let limits = numbers(&["0", "101", "256"]);
     let rates = [r#""""#, r#""x""#, "-0.1", "1.1", r#""1.000001""#, "true", "[]", r#""NaN""#, r#""inf""#, "1e9"];
     let statuses = numbers(&["3", "256"]);
     let ids = numbers(&["0"]);
-    let of_update: Vec<(&str, bool, &[&str])> = vec![
+    let update_parameters: Vec<(&str, bool, &[&str])> = vec![
         ("activity_name", false, &names),
         ("start_time", false, &times),
         ("end_time", false, &times),
@@ -132,21 +133,21 @@ async fn no_bad_parameter_makes_or_changes_an_activity() {
         ("buy_rate", false, &rates),
     ];
     let optional = ["buy_limit", "buy_rate"];
-    let mut of_create: Vec<(&str, bool, &[&str])> =
-        of_update.iter().map(|(name, _, bad)| (*name, !optional.contains(name), *bad)).collect();
-    of_create.push(("product_id", true, &ids));
+    let mut create_parameters: Vec<(&str, bool, &[&str])> =
+        update_parameters.iter().map(|(name, _, bad)| (*name, !optional.contains(name), *bad)).collect();
+    create_parameters.push(("product_id", true, &ids));
     let later = json!({"start_time": 5_000, "end_time": 6_000});
-    try_out(&sale, "/activity/create", &activity(product, later), &of_create).await;
+    try_out(&sale, "/activity/create", &activity(product, later), &create_parameters).await;
 
     let ids = numbers(&["0", "4294967296"]);
-    let mut of_update = of_update;
-    of_update.push(("status", false, &statuses));
-    of_update.push(("activity_id", true, &ids));
+    let mut update_parameters = update_parameters;
+    update_parameters.push(("status", false, &statuses));
+    update_parameters.push(("activity_id", true, &ids));
     let moved = format!("{}", product + 1);
     let products = [NOT_NUMBERS.as_slice(), &[moved.as_str()]].concat();
-    of_update.push(("product_id", false, &products));
+    update_parameters.push(("product_id", false, &products));
     let good = json!({"activity_id": made, "activity_name": "changed", "product_id": product});
-    try_out(&sale, "/activity/update", &good, &of_update).await;
+    try_out(&sale, "/activity/update", &good, &update_parameters).await;
 
     let post = async |path: &str, body: Value| sale.post(path, &sale.shop, &body).await;
     for (start, end) in [(2_000, 2_000), (2_001, 2_000), (u64::from(u32::MAX), 0)] {
@@ -162,7 +163,7 @@ async fn no_bad_parameter_makes_or_changes_an_activity() {
         "activity_id",
         "no change",
     );
-    assert_eq!(sale.stored().await, before, "nothing has changed");
+    assert_eq!(sale.stored().await, before, "refusals change no rows");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -190,13 +191,13 @@ async fn no_bad_parameter_buys() {
     sale.app.settle().await;
     assert_eq!(sale.stored().await, before);
     for path in ["/sec/token", "/sec/redeem"] {
-        // The saler's own token again, whom redeeming asks for.
+        // Redeeming needs a saler's token.
         let shop = sale.app.user(&format!("of{}", path.replace('/', "-")), Kind::Saler).await;
-        for (body, what) in
+        for (body, fault) in
             [("", "missing"), ("token=%ff", "no UTF-8"), (r#"{"token":1}"#, "a number"), ("token=a&token=a", "")]
         {
             let answer = sale.app.client().send("POST", path, &shop, Some(body)).await;
-            assert_named(&answer, "token", what);
+            assert_named(&answer, "token", fault);
         }
     }
 }
@@ -206,7 +207,7 @@ async fn queries_are_as_strict_as_bodies() {
     let sale = Sale::start(1).await;
     for (path, token) in [("/product/list", &sale.shop), ("/activity/list", &sale.shop), ("/sec/list", &String::new())]
     {
-        for (query, what) in [
+        for (query, fault) in [
             ("page=x", "a word"),
             ("page=1.5", "a fraction"),
             ("page=9223372036854775808", "too large"),
@@ -214,7 +215,7 @@ async fn queries_are_as_strict_as_bodies() {
             ("page=1&PAGE=1", "twice"),
             ("page=%201", "padded"),
         ] {
-            assert_named(&sale.get(&format!("{path}?{query}"), token).await, "page", what);
+            assert_named(&sale.get(&format!("{path}?{query}"), token).await, "page", fault);
         }
         for query in ["", "page=", "page=0", "page=-1", "other=%ff", "page=1&other=1&other=1"] {
             assert_eq!(sale.get(&format!("{path}?{query}"), token).await.status, 200, "{path}?{query}");

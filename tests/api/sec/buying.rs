@@ -1,4 +1,4 @@
-//! `/sec/kill`: what a customer is told, through both interfaces, and what is stored of it.
+//! `/sec/kill`: the answers to customers through both interfaces, and the stored claims.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,8 @@ use super::{Sale, data, refusal};
 use crate::helpers::{Answer, SECRET, eventually, now_seconds};
 
 impl Sale {
-    /// What an attempt is told by `/sec/kill` and by PATCH, the latter by the instance with this number.
+    /// The results of an attempt through `/sec/kill` and through PATCH. The instance with this number gets the PATCH,
+    /// the other one the POST.
     async fn both(&self, instance: usize, token: &str, (product, name): (u64, &str)) -> (u64, String) {
         let killed = self.kill(1 - instance, token, product).await;
         let code = if killed.status == 200 { 200 } else { refusal(&killed).1 };
@@ -22,14 +23,14 @@ impl Sale {
     }
 }
 
-fn told(code: u64, result: &str) -> (u64, String) {
+fn code_and_result(code: u64, result: &str) -> (u64, String) {
     (code, result.to_owned())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_purchase_is_a_claim_and_says_the_same_whenever_it_is_repeated() {
     let sale = Sale::start(2).await;
-    let [ann, ben]: [String; 2] = sale.app.customers(2).await.try_into().expect("two were asked for");
+    let [ann, ben]: [String; 2] = sale.app.customers(2).await.try_into().expect("two customers were created");
     let product = sale.product("ten", 5).await;
     let activity = sale.activity(product, json!({})).await;
     let first = sale.kill(0, &ann, product).await;
@@ -43,12 +44,12 @@ async fn a_purchase_is_a_claim_and_says_the_same_whenever_it_is_repeated() {
     assert_eq!((&bought["start"], &bought["end"], &bought["status"]), (&json!(true), &json!(false), &json!(0)));
     let again = sale.kill(1, &ann, product).await;
     assert_eq!(refusal(&again), (400, 1010));
-    assert_eq!(again.json()["data"], bought, "the same claim");
+    assert_eq!(again.json()["data"], bought, "a repeated purchase returns the same claim");
     let patched = sale.app.client().claim("shop", "ten", &ann).await;
     assert_eq!((patched.result(), json!(patched.header("Claim-Token"))), ("already-claimed", bought["token"].clone()));
 
     assert_eq!(sale.app.client().claim("shop", "ten", &ben).await.result(), "claimed");
-    assert_eq!(refusal(&sale.kill(0, &ben, product).await), (400, 1010), "both ways are one");
+    assert_eq!(refusal(&sale.kill(0, &ben, product).await), (400, 1010), "both interfaces share the user's limit");
     sale.app.settle().await;
     let stored = "SELECT CONCAT_WS('|', seq, nth, activity_id, claimed_at DIV 1000) AS value FROM claims ORDER BY seq";
     let stored = sale.app.stores.texts(stored).await;
@@ -59,34 +60,38 @@ async fn a_purchase_is_a_claim_and_says_the_same_whenever_it_is_repeated() {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_refusal_has_its_code_and_its_result_and_who_holds_a_unit_is_always_told_so() {
     let sale = Sale::start(2).await;
-    let [ann, ben]: [String; 2] = sale.app.customers(2).await.try_into().expect("two were asked for");
+    let [ann, ben]: [String; 2] = sale.app.customers(2).await.try_into().expect("two customers were created");
     let product = sale.product("ten", 5).await;
     let ten = (product, "ten");
     let now = now_seconds();
     for instance in [0, 1] {
         assert_eq!(refusal(&sale.kill(instance, &ann, product + 1_000).await), (400, 1002));
         assert_eq!(refusal(&sale.kill(instance, &ann, u64::MAX).await), (400, 1002));
-        assert_eq!(sale.both(instance, &ann, ten).await, told(1002, "not-on-sale"), "it has no activity");
+        assert_eq!(
+            sale.both(instance, &ann, ten).await,
+            code_and_result(1002, "not-on-sale"),
+            "the product has no activity"
+        );
     }
     let activity = sale.activity(product, json!({"start_time": now + 900})).await;
     let change = async |change: Value| sale.update(activity, change).await;
-    // Nobody buys what is closed from the moment of the change on; why it is closed is told within a second.
+    // A closed product cannot be bought from the moment of the change. The new reason is in force within a second.
     let both = async |token: &str, code: u64, result: &str| {
         let deadline = Instant::now() + Duration::from_secs(1);
         for instance in [0, 1] {
             loop {
-                let said = sale.both(instance, token, ten).await;
-                if said == told(code, result) {
+                let answered = sale.both(instance, token, ten).await;
+                if answered == code_and_result(code, result) {
                     break;
                 }
-                assert!(said.0 != 200 && said.1 != "claimed", "{said:?} instead of {code} {result}");
-                assert!(Instant::now() < deadline, "{said:?} instead of {code} {result}");
+                assert!(answered.0 != 200 && answered.1 != "claimed", "{answered:?} instead of {code} {result}");
+                assert!(Instant::now() < deadline, "{answered:?} instead of {code} {result}");
             }
         }
     };
     both(&ann, 1005, "not-started").await;
     change(json!({"start_time": now - 10})).await;
-    eventually("it has started", || async { sale.kill(1, &ann, product).await.status == 200 }).await;
+    eventually("the activity has started", || async { sale.kill(1, &ann, product).await.status == 200 }).await;
     both(&ann, 1010, "already-claimed").await;
     change(json!({"buy_rate": 0})).await;
     both(&ben, 1011, "try-again").await;
@@ -95,16 +100,16 @@ async fn each_refusal_has_its_code_and_its_result_and_who_holds_a_unit_is_always
     change(json!({"status": 1})).await;
     both(&ben, 1006, "not-on-sale").await;
     change(json!({"status": 0, "total": 1})).await;
-    // The activity's total is gone.
+    // The total is sold.
     both(&ben, 1007, "sold-out").await;
     change(json!({"total": 0, "end_time": now - 1})).await;
     both(&ben, 1006, "ended").await;
-    // Also after the end.
+    // A holder gets the claim after the end too.
     both(&ann, 1010, "already-claimed").await;
     let shown = sale.kill(0, &ann, product).await.json()["data"].take();
     assert_eq!((&shown["start"], &shown["end"]), (&json!(false), &json!(true)));
     change(json!({"end_time": now + 900})).await;
-    eventually("it is on sale again", || async { sale.kill(1, &ben, product).await.status == 200 }).await;
+    eventually("the product is on sale again", || async { sale.kill(1, &ben, product).await.status == 200 }).await;
     both(&ben, 1010, "already-claimed").await;
 }
 
@@ -116,20 +121,21 @@ async fn a_product_and_an_activity_sell_what_they_have_and_no_more() {
     let customers = sale.app.customers(60).await;
     let rush = async |customers: &[String]| {
         let all = customers.iter().enumerate().map(|(n, customer)| sale.kill_until_told(n % 2, customer, product));
-        let told = futures_util::future::join_all(all).await;
-        assert!(told.iter().all(|(code, _)| [200, 1010, 1007].contains(code)), "{told:?}");
-        told.iter().filter(|(code, _)| *code != 1007).count()
+        let outcomes = futures_util::future::join_all(all).await;
+        assert!(outcomes.iter().all(|(code, _)| [200, 1010, 1007].contains(code)), "{outcomes:?}");
+        outcomes.iter().filter(|(code, _)| *code != 1007).count()
     };
     let reopened = async |customer: &str| {
-        eventually("it is on sale again", || async { sale.kill(0, customer, product).await.status == 200 }).await;
+        eventually("the product is on sale again", || async { sale.kill(0, customer, product).await.status == 200 })
+            .await;
     };
-    assert_eq!(rush(&customers[..30]).await, 12, "the activity's total");
+    assert_eq!(rush(&customers[..30]).await, 12, "the activity sells its total");
     sale.update(activity, json!({"total": 15})).await;
     reopened(&customers[30]).await;
-    assert_eq!(rush(&customers[31..40]).await, 2, "it counts what was sold before it was raised");
+    assert_eq!(rush(&customers[31..40]).await, 2, "a raised total includes earlier claims");
     sale.update(activity, json!({"total": 20})).await;
     reopened(&customers[40]).await;
-    assert_eq!(rush(&customers[41..]).await, 4, "the product's units");
+    assert_eq!(rush(&customers[41..]).await, 4, "the product sells its remaining units");
     sale.app.settle().await;
     assert_eq!(sale.app.stores.number("SELECT MAX(seq) FROM claims").await, 20);
 }
@@ -147,7 +153,7 @@ async fn one_user_may_buy_up_to_the_limit_over_all_activities_and_names_which_he
         assert_eq!(
             (refusal(&again), again.json()["data"].take()),
             ((400, 1010), one.clone()),
-            "nothing is taken twice"
+            "a repeated nth takes no second unit"
         );
     }
     let two = data(&sale.kill(1, &ann, product).await);
@@ -160,12 +166,16 @@ async fn one_user_may_buy_up_to_the_limit_over_all_activities_and_names_which_he
         let answer = sale.nth(&ann, product, nth).await;
         let mut shown = answer.json()["data"].take();
         assert_eq!(refusal(&answer), (400, 1010), "{nth}");
-        // The first two were bought in an activity that is over.
+        // The first two claims belong to the activity that is over.
         let is_over = nth < 3;
         assert_eq!((shown["start"].take(), shown["end"].take()), (json!(!is_over), json!(is_over)), "{nth}");
         assert_eq!(shown["token"], bought["token"], "{nth}");
     }
-    assert_eq!(sale.kill(0, &ann, product).await.json()["data"]["token"], three["token"], "the latest");
+    assert_eq!(
+        sale.kill(0, &ann, product).await.json()["data"]["token"],
+        three["token"],
+        "without nth the latest claim is returned"
+    );
     sale.app.settle().await;
     assert_eq!(sale.app.stores.texts("SELECT GROUP_CONCAT(nth ORDER BY seq) AS value FROM claims").await, ["1,2,3"]);
 }
@@ -184,7 +194,7 @@ async fn the_draw_lets_its_share_through() {
             assert!([200, 1010, 1011].contains(&code), "{answer:?}");
         }
     }
-    // 180 are expected, give or take 11; this is ten times that.
+    // 180 are expected, with a standard deviation of 11. The range allows ten standard deviations.
     assert!((70..=290).contains(&bought), "{bought} of 600 at a rate of 0.3");
 }
 
@@ -202,26 +212,26 @@ async fn only_a_customer_buys_and_only_for_himself() {
     let expired = {
         use couponrush::auth::{Secrets, UserTokens};
         use couponrush::domain::{User, UserId, UserName};
-        let secrets = Secrets::parse("the tests' secret", SECRET).expect("it is long enough");
+        let secrets = Secrets::parse("the tests' secret", SECRET).expect("the secret is long enough");
         let name = UserName::parse("ann".to_owned()).expect("a name");
         let user = User { id: UserId(u64::try_from(ann_id).expect("an id")), name, kind: Kind::Customer };
         UserTokens::new(&secrets, 60).issue(&user, 0, now_seconds() - 61)
     };
     let forged = format!("{}x", &ann[..ann.len() - 1]);
-    for (token, what) in [("", "none"), ("x", "no token"), (&forged, "forged"), (&expired, "expired")] {
-        assert_eq!(refusal(&sale.kill(0, token, product).await), (401, 1003), "{what}");
+    for (token, fault) in [("", "none"), ("x", "no token"), (&forged, "forged"), (&expired, "expired")] {
+        assert_eq!(refusal(&sale.kill(0, token, product).await), (401, 1003), "{fault}");
     }
     for token in [&sale.shop, &admin] {
         assert_eq!(refusal(&sale.kill(0, token, product).await), (401, 1003), "not a customer");
     }
     let others = json!({"product_id": product, "user_id": ben_id});
     assert_eq!(refusal(&sale.post("/sec/kill", &ann, &others).await), (401, 1003));
-    // What is malformed is said first, whoever asks.
+    // Malformed parameters are refused before the token is checked.
     assert_eq!(refusal(&sale.post("/sec/kill", "", &json!({"product_id": 0})).await), (400, 1001));
     assert_eq!(app.client().send("POST", "/api/auth/logout", &ben, None).await.status, 200);
     assert_eq!(refusal(&sale.kill(0, &ben, product).await), (401, 1003), "logged out");
     app.settle().await;
-    assert_eq!(sale.stored().await, before, "nothing was sold");
+    assert_eq!(sale.stored().await, before, "no unit was sold");
     let body = format!("PRODUCT_ID={product}&user_id={ann_id}&src=web&unknown=%ff");
     data(&app.client().send("POST", "/sec/kill/", &format!("Bearer {ann}"), Some(&body)).await);
 }
@@ -250,5 +260,5 @@ async fn a_product_that_nobody_made_raises_no_doubt_about_redis() {
         assert_eq!(refusal(&sale.kill(0, &ann, 1_000_000 + n).await), (400, 1002));
     }
     data(&sale.kill(0, &ann, product).await);
-    assert_eq!(sale.app.stores.number(epoch).await, before, "nothing was rebuilt");
+    assert_eq!(sale.app.stores.number(epoch).await, before, "no rebuild has happened");
 }

@@ -1,4 +1,4 @@
-//! What a loss of Redis' memory in the middle of an activity must not change.
+//! A loss of Redis in the middle of an activity does not change what the activity sells.
 
 use serde_json::json;
 
@@ -19,22 +19,26 @@ async fn an_activity_sells_its_total_once_though_redis_forgets_everything_meanwh
     sale.app.settle().await;
     let () = sale.app.stores.redis(&redis::cmd("FLUSHALL")).await;
 
-    let mut told = Vec::new();
+    let mut codes = Vec::new();
     for (n, customer) in customers[6..].iter().enumerate() {
-        // In the second of the loading nothing is sold where there is a quota.
+        // With a quota, nothing is sold in the second of the loading.
         let code = loop {
             let (code, _) = sale.kill_until_told(n % 2, customer, product).await;
             if code != 1011 {
                 break code;
             }
         };
-        told.push(code);
+        codes.push(code);
     }
-    // 1010 where the answer that said so was lost.
-    assert!(told[..4].iter().all(|code| [200, 1010].contains(code)), "{told:?}");
-    assert!(told[4..].iter().all(|code| *code == 1007), "{told:?}");
+    // The code is 1010 if the answer of the grant was lost.
+    assert!(codes[..4].iter().all(|code| [200, 1010].contains(code)), "{codes:?}");
+    assert!(codes[4..].iter().all(|code| *code == 1007), "{codes:?}");
     sale.app.settle().await;
-    assert_eq!(sale.app.stores.number("SELECT COUNT(*) FROM claims").await, 10, "six before, four after");
+    assert_eq!(
+        sale.app.stores.number("SELECT COUNT(*) FROM claims").await,
+        10,
+        "six claims before the loss and four after it"
+    );
     for (n, bought) in bought.iter().enumerate() {
         let answer = sale.post("/sec/kill", &customers[n], &json!({"product_id": product, "nth": 1})).await;
         assert_eq!((refusal(&answer), &answer.json()["data"]["token"]), ((400, 1010), &bought["token"]));

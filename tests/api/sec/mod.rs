@@ -18,19 +18,19 @@ use serde_json::{Value, json};
 
 use crate::helpers::{Answer, DEADLINE, Stores, TestApp, now_seconds};
 
-/// A service in which `shop`, a saler, can sell.
+/// A service with the saler `shop`.
 struct Sale {
     app: TestApp,
     shop: String,
 }
 
 impl Sale {
-    /// So many instances, on which nobody is too fast, and the saler's token.
+    /// Starts this many instances without rate limits, and creates the saler.
     async fn start(instances: usize) -> Self {
         Self::start_on(Stores::create(None).await, instances, None).await
     }
 
-    /// The same on stores that were made before, where the signed form has this secret.
+    /// Like [`Sale::start`], on existing stores and with a secret for the signed form.
     async fn start_on(stores: Stores, instances: usize, sign_secret: Option<&str>) -> Self {
         let mut app = TestApp::start_on(stores, |args| {
             args.sign_secret = sign_secret.map(str::to_owned);
@@ -44,7 +44,7 @@ impl Sale {
         Self { app, shop }
     }
 
-    /// Asks the instance with this number.
+    /// Sends a POST to the instance with this number.
     async fn post_to(&self, instance: usize, path: &str, token: &str, body: &Value) -> Answer {
         self.app.instances[instance].client.post(path, token, body).await
     }
@@ -57,14 +57,14 @@ impl Sale {
         self.app.client().get(path, token).await
     }
 
-    /// A product of `shop`.
+    /// Creates a product of `shop`.
     async fn product(&self, name: &str, total: u32) -> u64 {
         let answer =
             self.post("/product/create", &self.shop, &json!({"product_name": name, "product_total": total})).await;
         data(&answer)["product_id"].as_u64().expect("an id is a number")
     }
 
-    /// An activity of `product` that is under way for an hour, with `terms` changed.
+    /// Creates an activity of `product` with a window of an hour around now, and with changed terms.
     async fn activity(&self, product: u64, terms: Value) -> u64 {
         let answer = self.post("/activity/create", &self.shop, &activity(product, terms)).await;
         data(&answer)["activity_id"].as_u64().expect("an id is a number")
@@ -76,13 +76,13 @@ impl Sale {
         data(&self.post("/activity/update", &self.shop, &terms).await);
     }
 
-    /// Tries to buy on the instance with this number.
+    /// Tries to buy, on the instance with this number.
     async fn kill(&self, instance: usize, token: &str, product: u64) -> Answer {
         self.post_to(instance, "/sec/kill", token, &json!({"product_id": product})).await
     }
 
-    /// As [`Sale::kill`], again as long as the service says that it is overloaded or being loaded. Who was granted a unit
-    /// meanwhile is told 1010.
+    /// Like [`Sale::kill`], repeated while the service is overloaded or being loaded. A user whose earlier attempt was
+    /// granted gets 1010.
     async fn kill_until_told(&self, instance: usize, token: &str, product: u64) -> (u64, Answer) {
         let deadline = Instant::now() + DEADLINE;
         loop {
@@ -100,7 +100,7 @@ impl Sale {
         data(&self.app.instances[instance].client.get(&path, "").await)
     }
 
-    /// What is stored: that is what a refusal must not change.
+    /// Counts and revisions that a refusal must not change.
     async fn stored(&self) -> [i64; 4] {
         let count = async |sql: &str| self.app.stores.number(sql).await;
         [
@@ -112,7 +112,7 @@ impl Sale {
     }
 }
 
-/// What makes an activity of `product` that is under way for an hour, with `terms` changed.
+/// The body for creating an activity of `product`, with a window of an hour around now and with changed terms.
 fn activity(product: u64, terms: Value) -> Value {
     let now = now_seconds();
     let mut all = json!({
@@ -124,7 +124,7 @@ fn activity(product: u64, terms: Value) -> Value {
     all
 }
 
-/// The `data` of a success.
+/// The `data` of a successful answer.
 fn data(answer: &Answer) -> Value {
     let mut body = answer.json();
     assert_eq!((answer.status, &body["code"], &body["msg"]), (200, &json!(200), &json!("success")), "{answer:?}");
@@ -132,7 +132,7 @@ fn data(answer: &Answer) -> Value {
     body["data"].take()
 }
 
-/// Status and code of a refusal, which must have a sentence and the form that every refusal has.
+/// Status and code of a refusal. Asserts the envelope common to all refusals.
 fn refusal(answer: &Answer) -> (u16, u64) {
     let body = answer.json();
     assert_ne!(body["msg"].as_str().expect("a sentence"), "", "{answer:?}");

@@ -33,7 +33,7 @@ async fn a_product_is_a_scheduled_coupon_of_whoever_made_it() {
     let columns = "SELECT CONCAT_WS('|', amount, left_count, face_value, description, scheduled) AS value FROM coupons";
     assert_eq!(app.stores.texts(columns).await, ["30|30|5|d|1", "7|7|0||1"]);
     for (saler, name) in [("shop", "ten"), ("root", "a%20b%26c")] {
-        assert_eq!(app.client().claim(saler, name, &ann).await.result(), "not-on-sale", "it has no activity");
+        assert_eq!(app.client().claim(saler, name, &ann).await.result(), "not-on-sale", "the coupon has no activity");
     }
     assert_eq!(refusal(&sale.kill(0, &ann, first["product_id"].as_u64().expect("a number")).await), (400, 1002));
     assert_eq!(data(&sale.get("/product/list?page=2", shop).await), json!([]));
@@ -54,7 +54,7 @@ async fn pages_of_products_are_the_newest_thousand_each() {
         names.extend(list.iter().map(|product| product["product_name"].as_str().expect("a name").to_owned()));
     }
     assert_eq!(names, (1..=1_001).rev().map(|n| format!("p-{n}")).collect::<Vec<_>>());
-    // They were never published: away with them, before the invariants are looked at.
+    // The rows were never published, and the final audit would find them.
     sale.app.stores.execute("DELETE FROM coupons").await;
 }
 

@@ -1,4 +1,4 @@
-//! `speed`: how many are sold in a second, over all instances.
+//! `speed`: the quota a second, over all instances together.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use tokio::time::{Instant, interval_at};
 use super::{Sale, refusal};
 
 const SPEED: i64 = 100;
-/// Attempts a second, and how long.
+/// Attempts a second, and the number of seconds.
 const ATTEMPTS: usize = 1_000;
 const SECONDS: usize = 5;
-/// So many start together.
+/// Attempts that start at the same time.
 const BURST: usize = 10;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -46,5 +46,5 @@ async fn three_instances_together_sell_what_a_second_may_have_and_nearly_all_of_
     let inner = &by_second[1..by_second.len() - 1];
     assert!(by_second.iter().all(|count| *count <= SPEED), "{by_second:?}");
     assert!(inner.len() >= SECONDS - 1 && inner.iter().all(|count| *count >= SPEED * 95 / 100), "{by_second:?}");
-    assert!(by_second.iter().sum::<i64>() >= sold, "all that was answered is stored");
+    assert!(by_second.iter().sum::<i64>() >= sold, "all answered claims are stored");
 }

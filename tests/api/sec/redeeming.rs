@@ -1,4 +1,4 @@
-//! `/sec/token` and `/sec/redeem`: what a claim is worth at the counter.
+//! `/sec/token` and `/sec/redeem`: a claim at the till.
 
 use couponrush::auth::{ClaimTokens, Secrets};
 use couponrush::domain::{ActivityId, Claim, CouponId, EntryId, Epoch, Kind, UserId};
@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use super::{Sale, data, refusal};
 use crate::helpers::{SECRET, now_seconds};
 
-/// The token of a claim that this service never granted, signed with its very secret.
+/// Signs the token of a claim that was never granted, with the service's secret.
 fn sign(product: u64, user: u64, seq: u32, nth: u8) -> String {
-    let secrets = Secrets::parse("the tests' secret", SECRET).expect("it is long enough");
+    let secrets = Secrets::parse("the tests' secret", SECRET).expect("the secret is long enough");
     let claim = Claim {
         coupon: CouponId(product),
         user: UserId(user),
@@ -23,7 +23,7 @@ fn sign(product: u64, user: u64, seq: u32, nth: u8) -> String {
 }
 
 impl Sale {
-    async fn shown(&self, token: &Value) -> Value {
+    async fn show_token(&self, token: &Value) -> Value {
         data(&self.post("/sec/token", "", &json!({"token": token})).await)
     }
 }
@@ -40,7 +40,7 @@ async fn of_fifty_who_redeem_at_once_on_two_instances_one_is_the_first() {
         "valid": true, "product_id": product, "saler": "shop", "name": "ten", "user_id": bought["user_id"],
         "activity_id": activity, "seq": 1, "nth": 1, "claimed_at": bought["token_time"], "redeemed_at": null,
     });
-    assert_eq!(sale.shown(&bought["token"]).await, shown);
+    assert_eq!(sale.show_token(&bought["token"]).await, shown);
 
     let began = now_seconds();
     let body = json!({"token": bought["token"]});
@@ -50,15 +50,15 @@ async fn of_fifty_who_redeem_at_once_on_two_instances_one_is_the_first() {
     let at = answers[0]["redeemed_at"].as_u64().expect("a time");
     assert!((began..=now_seconds()).contains(&at), "{at}");
     for answer in &answers {
-        assert_eq!(answer["redeemed_at"], at, "the first's time");
+        assert_eq!(answer["redeemed_at"], at, "all answers have the time of the first redemption");
     }
     shown["redeemed_at"] = json!(at);
-    assert_eq!(sale.shown(&bought["token"]).await, shown);
+    assert_eq!(sale.show_token(&bought["token"]).await, shown);
     assert_eq!(
         sale.app.stores.number("SELECT redeemed_at DIV 1000 FROM claims").await,
-        i64::try_from(at).expect("small")
+        i64::try_from(at).expect("the time is small")
     );
-    assert_eq!(refusal(&sale.kill(1, &ann, product).await), (400, 1010), "used or not, he has bought it");
+    assert_eq!(refusal(&sale.kill(1, &ann, product).await), (400, 1010), "a redeemed claim still counts as bought");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -75,7 +75,7 @@ async fn only_the_product_s_saler_and_admins_redeem() {
     for (token, refused) in [("", (401, 401)), (&ann, (403, 403)), (&other, (403, 403))] {
         assert_eq!(refusal(&sale.post("/sec/redeem", token, &body).await), refused);
     }
-    assert_eq!(app.stores.number("SELECT COUNT(redeemed_at) FROM claims").await, 0, "nothing has happened");
+    assert_eq!(app.stores.number("SELECT COUNT(redeemed_at) FROM claims").await, 0, "a refusal redeems nothing");
     assert_eq!(data(&sale.post("/sec/redeem", &admin, &body).await)["first"], true);
     assert_eq!(data(&sale.post("/sec/redeem", &sale.shop, &body).await)["first"], false);
 }
@@ -92,25 +92,25 @@ async fn a_token_that_proves_no_claim_of_this_service_redeems_nothing() {
     let good = bought["token"].as_str().expect("a token");
     let forged = format!("{}x", &good[..good.len() - 1]);
     for token in ["", "x", "a.b.c", &forged, &ann] {
-        assert_eq!(sale.shown(&json!(token)).await, json!({"valid": false}), "{token}");
+        assert_eq!(sale.show_token(&json!(token)).await, json!({"valid": false}), "{token}");
         let answer = sale.post("/sec/redeem", &sale.shop, &json!({"token": token})).await;
         assert_eq!(refusal(&answer), (400, 1001), "{token}");
     }
     let of_another_service = sign(product + 1_000, user, 1, 1);
-    assert_eq!(sale.shown(&json!(of_another_service)).await, json!({"valid": false}));
+    assert_eq!(sale.show_token(&json!(of_another_service)).await, json!({"valid": false}));
     let answer = sale.post("/sec/redeem", &sale.shop, &json!({"token": of_another_service})).await;
     assert_eq!(refusal(&answer), (404, 404));
-    // Granted, and not stored yet: for all that MySQL knows, it will be.
+    // A claim whose row is missing may have been granted and not be stored yet.
     let not_stored = sign(product, user, 2, 2);
-    assert_eq!(sale.shown(&json!(not_stored)).await["redeemed_at"], Value::Null);
+    assert_eq!(sale.show_token(&json!(not_stored)).await["redeemed_at"], Value::Null);
     let answer = sale.post("/sec/redeem", &sale.shop, &json!({"token": not_stored})).await;
     assert_eq!(refusal(&answer), (503, 1009));
-    // The unit is stored, as another's or as another of his.
+    // The unit is stored for another user, or as another nth of the user.
     for token in [sign(product, user + 1, 1, 1), sign(product, user, 1, 2)] {
         let answer = sale.post("/sec/redeem", &sale.shop, &json!({"token": token})).await;
         assert_eq!(refusal(&answer), (400, 1001));
     }
-    assert_eq!(sale.app.stores.number("SELECT COUNT(redeemed_at) FROM claims").await, 0, "nothing has happened");
+    assert_eq!(sale.app.stores.number("SELECT COUNT(redeemed_at) FROM claims").await, 0, "a refusal redeems nothing");
     assert_eq!(data(&sale.post("/sec/redeem", &sale.shop, &json!({"token": good})).await)["first"], true);
 }
 
@@ -120,12 +120,12 @@ async fn a_claim_is_redeemed_once_mysql_has_it() {
     let ann = sale.app.user("ann", Kind::Customer).await;
     let product = sale.product("ten", 5).await;
     sale.activity(product, json!({})).await;
-    // The ledger waits for the coupon's row; reading and marking claims does not need it.
-    let held = sale.app.stores.hold_row("coupons", product).await;
+    // The lock on the coupon's row stops the ledger, but not reading and redeeming claims.
+    let held = sale.app.stores.lock_row("coupons", product).await;
     let bought = data(&sale.kill(0, &ann, product).await);
     let body = json!({"token": bought["token"]});
     assert_eq!(refusal(&sale.post("/sec/redeem", &sale.shop, &body).await), (503, 1009));
-    assert_eq!(sale.shown(&bought["token"]).await["valid"], true, "it is proven all the same");
+    assert_eq!(sale.show_token(&bought["token"]).await["valid"], true, "the token alone proves the claim");
     drop(held);
     sale.app.settle().await;
     assert_eq!(data(&sale.post("/sec/redeem", &sale.shop, &body).await)["first"], true);

@@ -1,4 +1,4 @@
-//! `/sec/list` and `/sec/info`: what is on sale, for everybody.
+//! `/sec/list` and `/sec/info`: the public lists of activities.
 
 use couponrush::domain::Kind;
 use serde_json::{Value, json};
@@ -11,9 +11,9 @@ impl Sale {
         data(&self.app.instances[instance].client.get("/sec/list", "").await)
     }
 
-    /// Waits until an instance lists so much.
-    async fn listed(&self, instance: usize, what: &str, wanted: &Value) {
-        eventually(what, || async { self.list(instance).await == *wanted }).await;
+    /// Waits until the list of an instance equals `wanted`.
+    async fn wait_until_listed(&self, instance: usize, state: &str, wanted: &Value) {
+        eventually(state, || async { self.list(instance).await == *wanted }).await;
     }
 }
 
@@ -57,7 +57,7 @@ async fn every_current_and_coming_activity_is_listed_on_every_instance() {
         item(coming, soon_id, 2, (now + 900, now + 901), false, soon, (3, 3)),
     ]);
     for instance in [0, 1] {
-        sale.listed(instance, "all are listed by their start", &wanted).await;
+        sale.wait_until_listed(instance, "all activities are listed by start", &wanted).await;
     }
     assert_eq!(data(&sale.get("/sec/list?page=2", "").await), json!([]));
     assert_eq!(data(&sale.get("/sec/list?page=9223372036854775807", "").await), json!([]));
@@ -68,11 +68,11 @@ async fn a_product_shows_its_current_activity_else_the_next_else_the_last() {
     let sale = Sale::start(2).await;
     let now = now_seconds();
     let product = sale.product("ten", 9).await;
-    assert_eq!(sale.info(0, product).await, Value::Null, "it has no activity");
-    assert_eq!(sale.info(0, product + 1_000).await, Value::Null, "it is unknown");
+    assert_eq!(sale.info(0, product).await, Value::Null, "the product has no activity");
+    assert_eq!(sale.info(0, product + 1_000).await, Value::Null, "the product is unknown");
     let shows = async |id: u64, flags: (bool, bool), status: u64| {
         for instance in [0, 1] {
-            eventually("it is shown", || async {
+            eventually("the expected activity is shown", || async {
                 let info = sale.info(instance, product).await;
                 (&info["activity_id"], &info["start"], &info["end"], &info["status"])
                     == (&json!(id), &json!(flags.0), &json!(flags.1), &json!(status))
@@ -110,7 +110,7 @@ async fn what_is_left_is_the_smaller_of_the_product_s_and_the_activity_s() {
         data(&sale.kill(0, customer, product).await);
     }
     let left = async |left: u64, total: u64| {
-        eventually("as much is left", || async {
+        eventually("the expected number of units is left", || async {
             let info = sale.info(0, product).await;
             (&info["left"], &info["total"]) == (&json!(left), &json!(total))
         })
@@ -152,12 +152,12 @@ async fn a_crowd_that_looks_asks_redis_once_a_while_and_a_list_without_redis_is_
         }
     }
     let asked = scripts().await - before;
-    assert!(asked < 60, "{asked} scripts for 400 looks");
+    assert!(asked < 60, "{asked} scripts for 400 requests");
 
     redis.kill();
     let ann = sale.app.user("ann", Kind::Customer).await;
     for path in [list, info] {
-        eventually("it is refused", || async {
+        eventually("the list is refused", || async {
             let answer = sale.get(&path, "").await;
             answer.status == 503 && refusal(&answer) == (503, 1009)
         })
@@ -165,10 +165,14 @@ async fn a_crowd_that_looks_asks_redis_once_a_while_and_a_list_without_redis_is_
     }
     let killed = sale.kill(0, &ann, products[0]).await;
     assert!([(503, 1008), (503, 1009)].contains(&refusal(&killed)), "{killed:?}");
-    assert_eq!(data(&sale.get("/product/list", &sale.shop).await).as_array().map(Vec::len), Some(20), "MySQL is there");
+    assert_eq!(
+        data(&sale.get("/product/list", &sale.shop).await).as_array().map(Vec::len),
+        Some(20),
+        "product lists need only MySQL"
+    );
     redis.restart().await;
-    eventually("it is listed again", || async { sale.get("/sec/list", "").await.status == 200 }).await;
-    // 1010 where the first attempt was granted after all, before Redis died.
-    let (told, answer) = sale.kill_until_told(0, &ann, products[0]).await;
-    assert!([200, 1010].contains(&told), "it sells again: {answer:?}");
+    eventually("the list is available again", || async { sale.get("/sec/list", "").await.status == 200 }).await;
+    // The code is 1010 if Redis had granted the first attempt before it was killed.
+    let (code, answer) = sale.kill_until_told(0, &ann, products[0]).await;
+    assert!([200, 1010].contains(&code), "no sale after the restart: {answer:?}");
 }

@@ -1,4 +1,5 @@
-//! The signed form of `/sec/kill`: who signs well, from an allowed page, now, and once, buys without a token.
+//! The signed form of `/sec/kill`. The signature replaces the token if it is valid, unused and recent, and the page is
+//! allowed.
 
 use couponrush::domain::Kind;
 use md5::{Digest, Md5};
@@ -10,7 +11,7 @@ use crate::helpers::{Answer, PASSWORD, Stores, eventually, now_seconds};
 const SECRET: &str = "the tests' secret of the signed form";
 const PAGE: &str = "https://shop.example/rush?utm=1";
 
-/// Two instances that take the signed form from pages of `shop.example`.
+/// Two instances with the signed form allowed for pages of `shop.example`.
 async fn start() -> (Sale, u64) {
     let sale = Sale::start_on(Stores::create(None).await, 2, Some(SECRET)).await;
     let app = &sale.app;
@@ -30,7 +31,7 @@ fn md5_hex(text: &str) -> String {
     format!("{:032x}", u128::from_be_bytes(Md5::digest(text).into()))
 }
 
-/// A request as its sender makes it, to be spoilt.
+/// A valid signed request. Tests change parts of it.
 #[derive(Clone)]
 struct Signed {
     auth_sign: String,
@@ -100,7 +101,8 @@ async fn a_signed_request_counts_once_on_all_instances() {
     for answer in answers.iter().filter(|answer| answer.status != 200) {
         assert_eq!(refusal(answer), (401, 1003), "{answer:?}");
     }
-    // Another's, and the same at another time, which is another request to him who signs it and not to us.
+    // The service remembers pairs of user and nance. A second user may use the same nance. A new time does not make a
+    // used pair valid.
     data(&Signed::new(product, ben, now_seconds(), "once").send(&sale, 0).await);
     let again = Signed::new(product, ben, now_seconds() - 1, "once").send(&sale, 1).await;
     assert_eq!(refusal(&again), (401, 1003));
@@ -112,7 +114,7 @@ async fn a_signed_request_counts_once_on_all_instances() {
         u128::from_be_bytes(Md5::digest("once").into()),
     );
     let seconds: i64 = sale.app.stores.redis(redis::cmd("TTL").arg(key)).await;
-    assert!((100..=121).contains(&seconds), "it is forgotten once its time has passed: {seconds}");
+    assert!((100..=121).contains(&seconds), "a nonce expires after its time window: {seconds}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -122,27 +124,30 @@ async fn what_is_not_signed_well_buys_nothing_and_uses_nothing_up() {
     let shop = sale.app.stores.number("SELECT id FROM users WHERE username = 'shop'").await;
     let now = now_seconds();
     let good = Signed::new(product, ann, now, "n");
-    let of = |user: i64| Signed::new(product, user, now, "n");
+    let signed_by = |user: i64| Signed::new(product, user, now, "n");
     let bad = [
-        ("another user's sign", Signed { auth_sign: of(ben).auth_sign, ..good.clone() }),
+        ("another user's sign", Signed { auth_sign: signed_by(ben).auth_sign, ..good.clone() }),
         ("no sign", Signed { auth_sign: String::new(), ..good.clone() }),
         ("a sign in upper case", Signed { auth_sign: good.auth_sign.to_uppercase(), ..good.clone() }),
         ("no referer", Signed { referer: String::new(), ..good.clone() }),
         ("another page", Signed { referer: "https://evil.example/shop.example".to_owned(), ..good.clone() }),
-        ("a page that only begins so", Signed { referer: "https://shop.example.evil/".to_owned(), ..good.clone() }),
+        (
+            "a host with the allowed host as its begin",
+            Signed { referer: "https://shop.example.evil/".to_owned(), ..good.clone() },
+        ),
         ("another user", good.clone().with("user_id", ben)),
         ("another product", good.clone().with("product_id", product + 1)),
         ("another time", good.clone().with("time", now - 1)),
         ("another nance", good.clone().with("nance", "m")),
         ("no code", good.clone().with("auth_code", "")),
-        ("another's code", good.clone().with("auth_code", of(ben).body["auth_code"].clone())),
+        ("another's code", good.clone().with("auth_code", signed_by(ben).body["auth_code"].clone())),
         ("long ago", Signed::new(product, ann, now - 62, "n")),
         ("not yet", Signed::new(product, ann, now + 65, "n")),
-        ("a saler", of(shop)),
-        ("nobody", of(1_000_000)),
+        ("a saler", signed_by(shop)),
+        ("nobody", signed_by(1_000_000)),
     ];
-    for (what, signed) in bad {
-        assert_eq!(refusal(&signed.send(&sale, 0).await), (401, 1003), "{what}");
+    for (fault, signed) in bad {
+        assert_eq!(refusal(&signed.send(&sale, 0).await), (401, 1003), "{fault}");
     }
     for name in ["user_id", "time", "nance", "auth_code"] {
         let answer = good.clone().with(name, Value::Null).send(&sale, 0).await;
@@ -150,7 +155,7 @@ async fn what_is_not_signed_well_buys_nothing_and_uses_nothing_up() {
         assert!(answer.text.contains(&format!("\"{name}: it is missing.")), "{answer:?}");
     }
     sale.app.settle().await;
-    assert_eq!(sale.stored().await[3], 0, "nothing was sold");
+    assert_eq!(sale.stored().await[3], 0, "no unit was sold");
     data(&good.send(&sale, 1).await);
     for (time, nance) in [(now_seconds() - 50, "early"), (now_seconds() + 50, "late")] {
         data(&Signed::new(product, ann, time, nance).send(&sale, 0).await);

@@ -1,5 +1,5 @@
-//! What users were granted and told of it, against the rows: I1 (told), I2, I3, I6, and of I7 that an answer which says that
-//! nothing happened is true and that an unknown outcome is final.
+//! Compares the answers to users with the stored rows. Checks I1 (a unit told to two users), I2, I3, I6, and two parts
+//! of I7: "nothing happened" is true, and an unknown outcome becomes final.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -39,7 +39,7 @@ pub fn check(run: &Run, rows: &[Row], found: &mut Findings) {
     }
 }
 
-/// One unit is one user's.
+/// Units are told to a single user.
 fn check_units_told(run: &Run, found: &mut Findings) {
     let mut owners: HashMap<(Coupon, u32), (User, u8)> = HashMap::new();
     for attempt in &run.attempts {
@@ -53,7 +53,7 @@ fn check_units_told(run: &Run, found: &mut Findings) {
     }
 }
 
-/// Every row comes from an attempt that was granted, or one of an unknown outcome that was under way then.
+/// Rows come from granted attempts, or from attempts of unknown outcome in progress at the time of the claim.
 fn check_origins(rows: &[Row], attempts: &[&Attempt], found: &mut Findings) {
     let granted: HashSet<Claim> = attempts
         .iter()
@@ -63,7 +63,8 @@ fn check_origins(rows: &[Row], attempts: &[&Attempt], found: &mut Findings) {
         })
         .collect();
     let mut unknown: Vec<&&Attempt> = attempts.iter().filter(|attempt| is_unknown(attempt)).collect();
-    // Rows in order, each taken by the attempt that can wait least: if there is any way to match them, this is one.
+    // Rows, by time, are matched with the possible attempt that becomes final first. If a complete matching exists,
+    // this order finds it.
     unknown.sort_unstable_by_key(|attempt| attempt.final_ms);
     let mut rest: Vec<&Row> = rows.iter().filter(|row| !granted.contains(&row.claim)).collect();
     rest.sort_unstable_by_key(|row| row.claim.claimed_at_ms);
@@ -76,13 +77,13 @@ fn check_origins(rows: &[Row], attempts: &[&Attempt], found: &mut Findings) {
         if let Some(late) = unknown.iter().find(|attempt| attempt.began.wall_ms <= at) {
             found.note(
                 "I7",
-                format!("{row:?}: attempt {}, unknown, was applied later than a second after it", late.number),
+                format!("{row:?}: attempt {}, unknown, took effect more than a second after its end", late.number),
             );
         } else {
-            let liar =
+            let false_denial =
                 attempts.iter().find(|attempt| matches!(attempt.answer, Answer::Nothing(_)) && covers(attempt, at));
-            if let Some(liar) = liar {
-                found.note("I7", format!("{row:?}: attempt {} was told that nothing happened", liar.number));
+            if let Some(false_denial) = false_denial {
+                found.note("I7", format!("{row:?}: attempt {} was told that nothing happened", false_denial.number));
             }
             found.note("I3", format!("{row:?} comes from no attempt that was granted or unknown"));
         }
@@ -101,12 +102,12 @@ fn covers(attempt: &Attempt, at: u64) -> bool {
     attempt.began.wall_ms <= at + SLACK_MS && at <= attempt.ended.wall_ms + SLACK_MS
 }
 
-/// Whether an attempt of unknown outcome may have made a claim at that time.
+/// Whether an attempt of unknown outcome may have made a claim at this time.
 pub fn may_have_made(attempt: &Attempt, at: u64) -> bool {
     attempt.began.wall_ms <= at + SLACK_MS && at <= attempt.final_ms + SLACK_MS
 }
 
-/// One user's attempts at one coupon: what was told once is told for ever.
+/// A user's attempts at one coupon: the answers must never change.
 fn check_stability(attempts: &[&Attempt], limit: u8, found: &mut Findings) {
     let mut told: BTreeMap<u8, (Claim, u64)> = BTreeMap::new();
     for attempt in attempts {
@@ -119,7 +120,7 @@ fn check_stability(attempts: &[&Attempt], limit: u8, found: &mut Findings) {
     }
     let mut granted = HashSet::new();
     for attempt in attempts {
-        // Which claim is asked for: without a number, with a limit of one, the first.
+        // The requested claim: `Claim-Nth`, or the first claim if the limit is one.
         let Some(nth) = attempt.nth.or((limit == 1).then_some(1)) else { continue };
         if let Answer::Claimed(claim) = attempt.answer {
             found.require("I6", granted.insert(claim.nth), || {
@@ -129,11 +130,11 @@ fn check_stability(attempts: &[&Attempt], limit: u8, found: &mut Findings) {
                 )
             });
         }
-        let known = told.range(nth..).find(|(_, (_, told_at))| *told_at < attempt.began.at_us);
-        let Some((told_nth, (claim, _))) = known else { continue };
-        // A loss may have taken the very one that is meant, of which he was not told, and left him those after it.
+        let known = told.range(nth..).find(|(_, (_, known_since))| *known_since < attempt.began.at_us);
+        let Some((known_nth, (claim, _))) = known else { continue };
+        // If the user was never told of the requested claim, a loss of Redis may have taken it and kept the later ones.
         let unknown = |other: &&Attempt| other.nth == Some(nth) && is_unknown(other) && precedes(other, attempt);
-        if *told_nth > nth && attempts.iter().copied().any(|other| unknown(&other)) {
+        if *known_nth > nth && attempts.iter().copied().any(|other| unknown(&other)) {
             continue;
         }
         let stable = match &attempt.answer {

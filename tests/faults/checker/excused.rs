@@ -1,22 +1,23 @@
-//! What is lost and promised to nobody: claims that only Redis and an instance knew when Redis lost its memory while that
-//! instance was taken for dead.
+//! Excused losses: claims known only to Redis and to an instance taken for dead, at the time when Redis lost its
+//! memory.
 //!
-//! Such a claim was answered before the loss, and the instance has reported it as late when it woke up. To the checker it
-//! is one of which nothing is known. Everything else stays promised.
+//! A claim is excused if it was answered before the loss, and its instance reported it as late after waking up. The
+//! checker then treats the outcome as unknown. All other claims stay promised.
 
 use std::collections::HashSet;
 
-use crate::history::{Claim, Coupon, Event, Number, User, What};
+use crate::history::{Claim, Coupon, Event, EventKind, Number, User};
 
-/// What the name of such a loss begins with.
+/// The begin of the names of faults with excused losses.
 pub const UNPROMISED: &str = "Unpromised";
-/// What the reason of a claim begins with that came too late.
+/// The begin of the reason of a poisoned claim, for a claim of an earlier epoch.
 pub const LATE: &str = "late:";
 
-/// The history without them, and how many they are.
-pub fn without(history: &[Event], poisoned: &[String]) -> (Vec<Event>, usize) {
-    let lost_us = history.iter().filter_map(|event| match &event.what {
-        What::FaultBegins { name, .. } if name.starts_with(UNPROMISED) => Some(event.at_us),
+/// Replaces the answers of excused claims by unknown outcomes. Returns the new history and the number of excused
+/// claims.
+pub fn without_excused_claims(history: &[Event], poisoned: &[String]) -> (Vec<Event>, usize) {
+    let lost_us = history.iter().filter_map(|event| match &event.kind {
+        EventKind::FaultBegins { name, .. } if name.starts_with(UNPROMISED) => Some(event.at_us),
         _ => None,
     });
     let mut history = history.to_vec();
@@ -25,16 +26,16 @@ pub fn without(history: &[Event], poisoned: &[String]) -> (Vec<Event>, usize) {
     let mut asked = std::collections::HashMap::<Number, (User, Coupon)>::new();
     let mut excused = HashSet::new();
     for event in &mut history {
-        match event.what.clone() {
-            What::Invoke { attempt, user, coupon, .. } => {
+        match event.kind.clone() {
+            EventKind::Invoke { attempt, user, coupon, .. } => {
                 asked.insert(attempt, (user, coupon));
             }
-            What::Claimed { attempt, claim: Claim { seq, nth, .. } }
-            | What::Already { attempt, claim: Claim { seq, nth, .. } } => {
+            EventKind::Claimed { attempt, claim: Claim { seq, nth, .. } }
+            | EventKind::Already { attempt, claim: Claim { seq, nth, .. } } => {
                 let lost = asked.get(&attempt).map(|(user, coupon)| (*coupon, *user, seq, nth));
                 if let Some(lost) = lost.filter(|lost| event.at_us < lost_us && late.contains(lost)) {
                     excused.insert(lost);
-                    event.what = What::Unknown { attempt, why: "lost, and promised to nobody".to_owned() };
+                    event.kind = EventKind::Unknown { attempt, why: "lost, and promised to nobody".to_owned() };
                 }
             }
             _ => {}
@@ -45,7 +46,8 @@ pub fn without(history: &[Event], poisoned: &[String]) -> (Vec<Event>, usize) {
 
 type Late = (Coupon, User, u32, u8);
 
-/// A line of `poisoned_claims` whose claim came too late: `coupon:user:seq:nth:... late: ...`.
+/// Parses a line of `poisoned_claims` about a late claim: `coupon:user:seq:nth:... late: ...`. `None` for all other
+/// reasons.
 fn parse(line: &str) -> Option<Late> {
     let (claim, reason) = line.split_once(' ')?;
     let mut parts = claim.split(':');

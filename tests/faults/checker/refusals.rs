@@ -1,4 +1,5 @@
-//! Whether refusals were true when they were given (I7), and claims inside their windows, totals and quotas (I1, I4, I7).
+//! Checks that every refusal was true when it was given (I7). Also checks claims against their windows, totals and
+//! quotas (I1, I4, I7).
 
 use std::collections::BTreeMap;
 
@@ -8,20 +9,20 @@ use super::{Findings, SLACK_MS};
 use crate::history::{Coupon, Sale};
 use crate::stores::{InMysql, Row};
 
-/// What is known of one coupon's units.
+/// Known times of a coupon's units.
 #[derive(Default)]
 struct Units {
-    /// When each was claimed, in order.
+    /// When units were claimed, sorted.
     claimed_ms: Vec<u64>,
-    /// When attempts began that may have taken a unit which was lost with Redis: their outcome is unknown, and no row is theirs.
-    doubted_ms: Vec<u64>,
+    /// The begins of attempts with an unknown outcome and no row. Each may have taken a unit and lost it with Redis.
+    possibly_lost_ms: Vec<u64>,
 }
 
 impl Units {
-    /// So many may have been gone then, at most.
-    fn gone_by(&self, ms: u64) -> usize {
+    /// The highest possible number of units gone by `ms`.
+    fn max_gone_at(&self, ms: u64) -> usize {
         let ms = ms + SLACK_MS;
-        self.claimed_ms.partition_point(|at| *at <= ms) + self.doubted_ms.partition_point(|at| *at <= ms)
+        self.claimed_ms.partition_point(|at| *at <= ms) + self.possibly_lost_ms.partition_point(|at| *at <= ms)
     }
 }
 
@@ -31,7 +32,7 @@ pub fn check(run: &Run, mysql: &InMysql, found: &mut Findings) {
         if let Answer::Refused(reason) = &attempt.answer {
             let truthful = is_true(run, attempt, reason, units.get(&attempt.coupon));
             found.require("I7", truthful, || {
-                format!("attempt {} of coupon {}: {reason} was not true", attempt.number, attempt.coupon)
+                format!("attempt {} of coupon {}: the refusal {reason} was not true", attempt.number, attempt.coupon)
             });
         }
     }
@@ -52,12 +53,12 @@ fn units(run: &Run, mysql: &InMysql) -> BTreeMap<Coupon, Units> {
     for attempt in run.attempts.iter().filter(|attempt| is_unknown(attempt)) {
         let rows = of_user.get(&(attempt.user, attempt.coupon)).map_or(&[][..], Vec::as_slice);
         if !rows.iter().any(|at| may_have_made(attempt, *at)) {
-            units.entry(attempt.coupon).or_default().doubted_ms.push(attempt.began.wall_ms);
+            units.entry(attempt.coupon).or_default().possibly_lost_ms.push(attempt.began.wall_ms);
         }
     }
     for units in units.values_mut() {
         units.claimed_ms.sort_unstable();
-        units.doubted_ms.sort_unstable();
+        units.possibly_lost_ms.sort_unstable();
     }
     units
 }
@@ -67,43 +68,44 @@ fn is_true(run: &Run, attempt: &Attempt, reason: &str, units: Option<&Units>) ->
     let (Some(amounts), Some(sales)) = (run.amounts.get(&attempt.coupon), run.sales.get(&attempt.coupon)) else {
         return reason == "no-such-coupon";
     };
-    let mut sales = sales.between(from, to);
+    let mut sales = sales.possible_between(from, to);
     match reason {
         "sold-out" => {
-            let gone = units.map_or(0, |units| units.gone_by(to));
+            let gone = units.map_or(0, |units| units.max_gone_at(to));
             let reached = |limit: u32| gone >= limit as usize;
-            amounts.between(from, to).any(reached) || sales.flatten().any(|sale| sale.total > 0 && reached(sale.total))
+            amounts.possible_between(from, to).any(reached)
+                || sales.flatten().any(|sale| sale.total > 0 && reached(sale.total))
         }
         "not-started" => sales.flatten().any(|sale| from < sale.start * 1_000 + SLACK_MS),
         "ended" => sales.flatten().any(|sale| to + SLACK_MS >= sale.end * 1_000),
-        // Rolled dice are not in the suite; a quota is.
+        // The suite has quotas and no draws.
         "try-again" => sales.flatten().any(|sale| sale.speed > 0),
-        // The suite never disables a sale; a scheduled coupon whose activity is unknown does not occur.
+        // True only while the coupon's first activity is being published. The suite never disables an activity.
         "not-on-sale" => {
-            sales.any(|sale| sale.is_none()) && run.sales[&attempt.coupon].ever().any(|sale| sale.is_some())
+            sales.any(|sale| sale.is_none()) && run.sales[&attempt.coupon].all_values().any(|sale| sale.is_some())
         }
         _ => false,
     }
 }
 
-/// Each claim was inside what may have been in force when it was made.
+/// Checks claims against the terms that may have been in force at the time of the claim.
 fn check_terms(run: &Run, coupon: Coupon, rows: &[&Row], found: &mut Findings) {
     let (amounts, sales) = (&run.amounts[&coupon], &run.sales[&coupon]);
     let (mut in_second, mut of_activity) = (BTreeMap::new(), 0);
     for (before, row) in rows.iter().enumerate() {
         let at = row.claim.claimed_at_ms;
-        let amount = amounts.between(at, at).max().unwrap_or(0);
+        let amount = amounts.possible_between(at, at).max().unwrap_or(0);
         found.require("I1", before < amount as usize, || {
-            format!("{row:?} is claim {} of coupon {coupon}, which had {amount} units then", before + 1)
+            format!("{row:?} is claim {} of coupon {coupon}, which had {amount} units at that time", before + 1)
         });
         if row.claim.activity == 0 {
-            let plain = sales.between(at, at).any(|sale| sale.is_none());
+            let plain = sales.possible_between(at, at).any(|sale| sale.is_none());
             found.require("I7", plain, || format!("{row:?} was claimed outside the sale of its coupon"));
             continue;
         }
         let second = in_second.entry(at / 1_000).or_insert(0);
         (*second, of_activity) = (*second + 1, of_activity + 1);
-        let possible: Vec<Sale> = sales.between(at, at).flatten().collect();
+        let possible: Vec<Sale> = sales.possible_between(at, at).flatten().collect();
         let within = |sale: &Sale| sale.start * 1_000 <= at && at < sale.end * 1_000;
         found.require("I7", possible.iter().any(within), || {
             format!("{row:?} was claimed outside the window: {possible:?}")

@@ -1,11 +1,11 @@
-//! A history in the order of its questions: attempts with their answers, and what may have been in force when.
+//! A run for the checker: attempts in the order of their requests, and the values possibly in force at any time.
 
 use std::collections::{BTreeMap, HashMap};
 
 use super::{MEMORY_MS, SLACK_MS, UNKNOWN_FINAL_MS};
-use crate::history::{Change, Claim, Coupon, Event, NO_ANSWER, Number, Outcome, Sale, User, What};
+use crate::history::{Change, Claim, Coupon, Event, EventKind, NO_ANSWER, Number, Outcome, Sale, User};
 
-/// A moment by both clocks.
+/// A moment by both clocks of the history.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
     pub at_us: u64,
@@ -20,9 +20,9 @@ pub struct Attempt {
     pub coupon: Coupon,
     pub nth: Option<u8>,
     pub began: Moment,
-    /// Of one that was never answered: the end of the run.
+    /// When the answer arrived. For an attempt without an answer: the end of the run.
     pub ended: Moment,
-    /// From then on it has changed all that it ever will, by the machine's clock.
+    /// No effect of the attempt comes after this time, by the machine's clock.
     pub final_ms: u64,
     pub answer: Answer,
 }
@@ -36,14 +36,14 @@ pub enum Answer {
     Unknown(String),
 }
 
-/// A fault from its begin to its end.
+/// A fault with its begin and its end.
 pub struct Fault {
     pub name: String,
     pub began: Moment,
     pub ended: Option<Moment>,
 }
 
-/// Values, and from when until when each may have been in force, by the machine's clock.
+/// Values with the begin and the end of the time in which they may have been in force, in ms by the machine's clock.
 #[derive(Debug)]
 pub struct Timeline<T>(Vec<(T, u64, u64)>);
 
@@ -51,7 +51,7 @@ pub struct Timeline<T>(Vec<(T, u64, u64)>);
 pub struct Run {
     pub attempts: Vec<Attempt>,
     pub amounts: BTreeMap<Coupon, Timeline<u32>>,
-    /// `None`: claimed without an activity.
+    /// `None`: the coupon is claimed without an activity.
     pub sales: BTreeMap<Coupon, Timeline<Option<Sale>>>,
     pub faults: Vec<Fault>,
     pub healed: Option<Moment>,
@@ -69,13 +69,13 @@ impl Answer {
         }
     }
 
-    /// Whether the instance has decided what was asked, from memory perhaps.
+    /// Whether the instance has decided the attempt. The decision may come from memory.
     pub fn is_decided(&self) -> bool {
         matches!(self, Self::Claimed(_) | Self::Already(_) | Self::Refused(_))
     }
 
-    /// Whether the sale goes on: only Redis knows a claim.
-    pub fn is_of_redis(&self) -> bool {
+    /// Whether a claim was granted or confirmed. Only Redis can do so, which shows that sales go on.
+    pub fn is_claim(&self) -> bool {
         matches!(self, Self::Claimed(_) | Self::Already(_))
     }
 }
@@ -94,18 +94,18 @@ impl<T: Copy> Timeline<T> {
         self.0.push((to, from, u64::MAX));
     }
 
-    /// What may have been in force between two moments, or been remembered then.
-    pub fn between(&self, from: u64, to: u64) -> impl Iterator<Item = T> + Clone + '_ {
+    /// Values possibly in force, or still remembered by an instance, between two moments.
+    pub fn possible_between(&self, from: u64, to: u64) -> impl Iterator<Item = T> + Clone + '_ {
         let (from, to) = (from.saturating_sub(MEMORY_MS + SLACK_MS), to + SLACK_MS);
         self.0.iter().filter(move |(_, begin, end)| *begin <= to && *end >= from).map(|(value, ..)| *value)
     }
 
-    pub fn ever(&self) -> impl Iterator<Item = T> + '_ {
+    pub fn all_values(&self) -> impl Iterator<Item = T> + '_ {
         self.0.iter().map(|(value, ..)| *value)
     }
 
-    /// What may be in force at the end.
-    pub fn last(&self) -> impl Iterator<Item = T> + '_ {
+    /// Values possibly in force at the end.
+    pub fn possible_at_end(&self) -> impl Iterator<Item = T> + '_ {
         self.0.iter().filter(|(_, _, until)| *until == u64::MAX).map(|(value, ..)| *value)
     }
 }
@@ -119,12 +119,12 @@ impl Run {
         run.ended_us = last.at_us;
         for event in history {
             let now = moment(event);
-            match &event.what {
-                What::Coupon { coupon, amount } => {
+            match &event.kind {
+                EventKind::Coupon { coupon, amount } => {
                     run.amounts.insert(*coupon, Timeline::new(*amount, now.wall_ms));
                     run.sales.insert(*coupon, Timeline::new(None, now.wall_ms));
                 }
-                What::Invoke { attempt, instance, user, coupon, nth } => {
+                EventKind::Invoke { attempt, instance, user, coupon, nth } => {
                     places.insert(*attempt, run.attempts.len());
                     let (instance, user, coupon, nth) = (*instance, *user, *coupon, *nth);
                     let answer = Answer::Unknown("the run ended".to_owned());
@@ -140,21 +140,21 @@ impl Run {
                         answer,
                     });
                 }
-                What::ChangeBegins { change, coupon, to } => {
+                EventKind::ChangeBegins { change, coupon, to } => {
                     changes.insert(*change, (*coupon, *to, now.wall_ms));
                 }
-                What::ChangeEnds { change, outcome } => {
+                EventKind::ChangeEnds { change, outcome } => {
                     if let Some((coupon, to, from)) = changes.remove(change) {
                         run.apply(coupon, to, from, (*outcome, now.wall_ms));
                     }
                 }
-                What::FaultBegins { fault, name } => {
+                EventKind::FaultBegins { fault, name } => {
                     fault_places.insert(*fault, run.faults.len());
                     run.faults.push(Fault { name: name.clone(), began: now, ended: None });
                 }
-                What::FaultEnds { fault } => run.faults[fault_places[fault]].ended = Some(now),
-                What::Healed => run.healed = Some(now),
-                What::Sample(_) => {}
+                EventKind::FaultEnds { fault } => run.faults[fault_places[fault]].ended = Some(now),
+                EventKind::Healed => run.healed = Some(now),
+                EventKind::Sample(_) => {}
                 answer => {
                     if let Some((attempt, answer)) = answered(answer) {
                         let attempt: &mut Attempt = &mut run.attempts[places[&attempt]];
@@ -166,13 +166,13 @@ impl Run {
         for (coupon, to, from) in changes.into_values() {
             run.apply(coupon, to, from, (Outcome::Unknown, last.wall_ms));
         }
-        run.note_finality();
+        run.set_final_times();
         run
     }
 
-    /// An outcome is final a second after its attempt; where a customer hung up first, a second after the instance answers
-    /// again: until a frozen or starting one reads his question, nobody can know that he no longer waits.
-    fn note_finality(&mut self) {
+    /// Sets when outcomes are final: a second after the attempt. After a customer hung up, a second after the next
+    /// answer of the instance, because a frozen or starting instance cannot know that the customer no longer waits.
+    fn set_final_times(&mut self) {
         let mut answers: BTreeMap<usize, Vec<(u64, u64)>> = BTreeMap::new();
         for attempt in self.attempts.iter().filter(|attempt| attempt.answer.is_decided()) {
             answers.entry(attempt.instance).or_default().push((attempt.began.at_us, attempt.ended.wall_ms));
@@ -191,16 +191,16 @@ impl Run {
             Outcome::Done => Some(ended),
             Outcome::Unknown => None,
         };
-        let unknown = "a coupon is noted before it is changed";
+        let unknown = "a coupon is recorded before its changes";
         match to {
             Change::Amount(amount) => self.amounts.get_mut(&coupon).expect(unknown).change(amount, from, done),
             Change::Sale(sale) => self.sales.get_mut(&coupon).expect(unknown).change(Some(sale), from, done),
         }
     }
 
-    /// The most that a user may hold of the coupon, as in force at any time.
+    /// The highest limit of claims a user at any time of the run.
     pub fn limit(&self, coupon: Coupon) -> u8 {
-        let sales = self.sales.get(&coupon).into_iter().flat_map(|sales| sales.ever());
+        let sales = self.sales.get(&coupon).into_iter().flat_map(|sales| sales.all_values());
         sales.map(|sale| sale.map_or(1, |sale| sale.buy_limit)).max().unwrap_or(1)
     }
 }
@@ -209,13 +209,13 @@ fn moment(event: &Event) -> Moment {
     Moment { at_us: event.at_us, wall_ms: event.wall_ms }
 }
 
-fn answered(what: &What) -> Option<(Number, Answer)> {
-    match what {
-        What::Claimed { attempt, claim } => Some((*attempt, Answer::Claimed(*claim))),
-        What::Already { attempt, claim } => Some((*attempt, Answer::Already(*claim))),
-        What::Refused { attempt, reason } => Some((*attempt, Answer::Refused(reason.clone()))),
-        What::Nothing { attempt, code } => Some((*attempt, Answer::Nothing(code.clone()))),
-        What::Unknown { attempt, why } => Some((*attempt, Answer::Unknown(why.clone()))),
+fn answered(kind: &EventKind) -> Option<(Number, Answer)> {
+    match kind {
+        EventKind::Claimed { attempt, claim } => Some((*attempt, Answer::Claimed(*claim))),
+        EventKind::Already { attempt, claim } => Some((*attempt, Answer::Already(*claim))),
+        EventKind::Refused { attempt, reason } => Some((*attempt, Answer::Refused(reason.clone()))),
+        EventKind::Nothing { attempt, code } => Some((*attempt, Answer::Nothing(code.clone()))),
+        EventKind::Unknown { attempt, why } => Some((*attempt, Answer::Unknown(why.clone()))),
         _ => None,
     }
 }

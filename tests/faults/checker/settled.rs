@@ -1,17 +1,17 @@
-//! What the stores held, during the run and once everything had settled: I1, I4, I5, I8, I9, I10, I11.
+//! Checks the contents of the stores, during the run and at the end: I1, I4, I5, I8, I9, I10, I11.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::excused::{LATE, UNPROMISED};
 use super::run::{Moment, Run};
 use super::{Findings, RESUME_MS};
-use crate::history::{Coupon, Event, Sample, What};
+use crate::history::{Coupon, Event, EventKind, Sample};
 use crate::stores::{Row, Settled};
 
-/// Redis itself may bring back what a file had lost when it was cut (docs/RELIABILITY.md).
-const CUT: &str = "Truncated";
+/// After a fault of this name, Redis may apply data again that a truncated file had lost (docs/RELIABILITY.md).
+const TRUNCATED: &str = "Truncated";
 
-/// The end of a run.
+/// Checks the final contents of both stores.
 pub fn check(run: &Run, settled: &Settled, found: &mut Findings) {
     let counts = &settled.mysql.counts;
     for coupon in run.amounts.keys() {
@@ -23,7 +23,7 @@ pub fn check(run: &Run, settled: &Settled, found: &mut Findings) {
         let seqs: BTreeSet<u32> = rows.iter().map(|row| row.claim.seq).collect();
         let count = u32::try_from(rows.len()).expect("few claims");
         found.require("I1", count <= row.amount, || format!("coupon {coupon}: {count} claims of {} units", row.amount));
-        found.require("I5", seqs.len() == rows.len(), || format!("coupon {coupon}: a seq is there twice"));
+        found.require("I5", seqs.len() == rows.len(), || format!("coupon {coupon}: a seq occurs twice"));
         let dense = count < row.amount || seqs.iter().copied().eq(1..=row.amount);
         found.require("I5", dense, || format!("coupon {coupon} is sold out, and its seqs are not 1 to {}", row.amount));
         let bound = seqs.first().is_none_or(|first| *first >= 1) && seqs.last().is_none_or(|last| *last <= row.amount);
@@ -38,20 +38,22 @@ pub fn check(run: &Run, settled: &Settled, found: &mut Findings) {
     check_redis(settled, found);
 }
 
-/// What was granted and could not be stored: its unit, or its place, is another's, or the shard had been rebuilt. Nobody may have
-/// been told: the customer's time was over, or his connection. But somebody is woken up for it.
+/// Checks claims granted but not stored: the unit or the place belongs to another claim, or the shard was rebuilt
+/// meanwhile. Perhaps no user was told, because the reply came too late or the connection was gone. But every poisoned
+/// claim raises an alarm and counts as a violation.
 pub fn check_poisoned(history: &[Event], settled: &Settled, found: &mut Findings) {
-    let struck = |what: &str| {
-        let is = |event: &Event| matches!(&event.what, What::FaultBegins { name, .. } if name.contains(what));
-        history.iter().any(is)
+    let has_fault = |part: &str| {
+        let is_named =
+            |event: &Event| matches!(&event.kind, EventKind::FaultBegins { name, .. } if name.contains(part));
+        history.iter().any(is_named)
     };
-    if struck(CUT) {
+    if has_fault(TRUNCATED) {
         return;
     }
     for line in &settled.mysql.poisoned {
         let late = line.contains(LATE);
-        if !late || !struck(UNPROMISED) {
-            found.note(if late { "I2" } else { "I1" }, format!("granted in vain: {line}"));
+        if !late || !has_fault(UNPROMISED) {
+            found.note(if late { "I2" } else { "I1" }, format!("granted and not stored: {line}"));
         }
     }
 }
@@ -61,41 +63,41 @@ fn check_held(run: &Run, coupon: Coupon, rows: &[&Row], found: &mut Findings) {
     let mut held: BTreeMap<_, BTreeSet<u8>> = BTreeMap::new();
     for row in rows {
         let is_new = held.entry(row.user).or_default().insert(row.claim.nth);
-        found.require("I4", is_new, || format!("{row:?}: the user has two claims of that number"));
+        found.require("I4", is_new, || format!("{row:?}: the user has two claims with this nth"));
     }
     for (user, nths) in held {
-        // An earlier one may be missing: of unknown outcome, and lost with Redis before MySQL had it.
+        // An earlier claim may be missing: an unknown outcome, lost with Redis before MySQL stored it.
         let numbered = nths.first().is_some_and(|first| *first >= 1) && nths.last().is_some_and(|last| *last <= limit);
         found.require("I4", numbered, || {
-            format!("user {user} holds {nths:?} of coupon {coupon}, where the limit is {limit}")
+            format!("user {user} holds the nths {nths:?} of coupon {coupon}; the limit is {limit}")
         });
     }
 }
 
-/// Asked for more than there is once everything was healed, everything is sold.
+/// After all faults are healed and more units are asked for than exist, all units are sold.
 fn check_sold(run: &Run, coupon: Coupon, (count, amount): (u32, u32), found: &mut Findings) {
     if run.healed.is_none() {
         return;
     }
     let least = |total: u32| if total == 0 { amount } else { total.min(amount) };
-    let totals = run.sales[&coupon].last().map(|sale| least(sale.map_or(0, |sale| sale.total)));
+    let totals = run.sales[&coupon].possible_at_end().map(|sale| least(sale.map_or(0, |sale| sale.total)));
     let expected = totals.min().unwrap_or(amount);
     found.require("I9", count >= expected, || {
-        format!("coupon {coupon}: {count} of {expected} units are sold in the end")
+        format!("coupon {coupon}: {count} of {expected} units are sold at the end")
     });
 }
 
-/// Redis and MySQL say the same.
+/// Redis and MySQL agree.
 fn check_redis(settled: &Settled, found: &mut Findings) {
     let (redis, mysql) = (&settled.redis, &settled.mysql);
     found.require("I8", redis.counts.outbox == 0, || format!("{} entries are left in the outbox", redis.counts.outbox));
     let (held, stored): (BTreeSet<Row>, BTreeSet<Row>) =
         (redis.rows.iter().copied().collect(), mysql.rows.iter().copied().collect());
     for row in held.difference(&stored) {
-        found.note("I8", format!("Redis says that {row:?} is held; MySQL does not"));
+        found.note("I8", format!("{row:?} is in Redis and not in MySQL"));
     }
     for row in stored.difference(&held) {
-        found.note("I8", format!("MySQL says that {row:?} is held; Redis does not"));
+        found.note("I8", format!("{row:?} is in MySQL and not in Redis"));
     }
     for (coupon, in_mysql) in &mysql.counts.coupons {
         let count = stored.iter().filter(|row| row.coupon == *coupon).count() as u64;
@@ -109,15 +111,15 @@ fn check_redis(settled: &Settled, found: &mut Findings) {
         let of_activity = stored.iter().filter(|row| row.coupon == *coupon && row.claim.activity != 0).count();
         let sold = redis.sold.get(coupon).copied().unwrap_or(0) as usize;
         found.require("I8", sold == of_activity, || {
-            format!("coupon {coupon}: {of_activity} rows of its activity, counted {sold}")
+            format!("coupon {coupon}: its activity has {of_activity} rows and a sold count of {sold}")
         });
     }
 }
 
-/// What must hold at any observation.
+/// Checks the invariants that must hold at every observation.
 pub fn check_samples(run: &Run, history: &[Event], found: &mut Findings) {
     for event in history {
-        if let What::Sample(sample) = &event.what {
+        if let EventKind::Sample(sample) = &event.kind {
             check_sample(run, event.at_us / 1_000, sample, found);
         }
     }
@@ -138,15 +140,16 @@ fn check_sample(run: &Run, at_ms: u64, sample: &Sample, found: &mut Findings) {
         }
     }
     for (coupon, counts) in sample.mysql.iter().flat_map(|mysql| &mysql.coupons) {
-        let what = || format!("at {at_ms} ms, coupon {coupon} in MySQL: {counts:?}");
-        found.require("I1", counts.rows <= counts.amount, what);
-        found.require("I5", counts.highest <= counts.amount, what);
-        found.require("I4", counts.most_held <= u32::from(run.limit(*coupon)), what);
-        found.require("I8", counts.left + i64::from(counts.rows) == i64::from(counts.amount), what);
+        let details = || format!("at {at_ms} ms, coupon {coupon} in MySQL: {counts:?}");
+        found.require("I1", counts.rows <= counts.amount, details);
+        found.require("I5", counts.highest <= counts.amount, details);
+        found.require("I4", counts.most_held <= u32::from(run.limit(*coupon)), details);
+        found.require("I8", counts.left + i64::from(counts.rows) == i64::from(counts.amount), details);
     }
 }
 
-/// After each fault every instance that is asked answers well again; gives how long it took, by the faults' names.
+/// After a fault, every instance with customers must grant or confirm a claim again. Returns the times by the faults'
+/// names.
 pub fn check_resumption(run: &Run, found: &mut Findings) -> BTreeMap<String, (u64, u64)> {
     let mut resumed: BTreeMap<String, (u64, u64)> = BTreeMap::new();
     for (place, fault) in run.faults.iter().enumerate() {
@@ -154,10 +157,10 @@ pub fn check_resumption(run: &Run, found: &mut Findings) -> BTreeMap<String, (u6
         let until_us = run.faults.get(place + 1).map_or(run.ended_us, |next| next.began.at_us);
         let mut longest = 0;
         for instance in run.attempts.iter().map(|attempt| attempt.instance).collect::<BTreeSet<_>>() {
-            let took = first_good_answer(run, instance, ended).unwrap_or(u64::MAX);
+            let took = first_claim_after(run, instance, ended).unwrap_or(u64::MAX);
             let known = took.min(until_us.saturating_sub(ended.at_us) / 1_000);
             found.require("I10", known <= RESUME_MS, || {
-                format!("instance {instance} did not answer well within {RESUME_MS} ms after {}", fault.name)
+                format!("instance {instance} granted or confirmed no claim within {RESUME_MS} ms after {}", fault.name)
             });
             longest = longest.max(known);
         }
@@ -167,10 +170,10 @@ pub fn check_resumption(run: &Run, found: &mut Findings) -> BTreeMap<String, (u6
     resumed
 }
 
-/// Milliseconds from `after` until the instance had answered well a question that was asked after it.
-fn first_good_answer(run: &Run, instance: usize, after: Moment) -> Option<u64> {
+/// The time in ms from `after` until the instance granted or confirmed a claim requested after it.
+fn first_claim_after(run: &Run, instance: usize, after: Moment) -> Option<u64> {
     let asked =
         run.attempts.iter().filter(|attempt| attempt.instance == instance && attempt.began.at_us >= after.at_us);
-    let ended = asked.filter(|attempt| attempt.answer.is_of_redis()).map(|attempt| attempt.ended.at_us).min()?;
+    let ended = asked.filter(|attempt| attempt.answer.is_claim()).map(|attempt| attempt.ended.at_us).min()?;
     Some((ended - after.at_us) / 1_000)
 }

@@ -1,4 +1,5 @@
-//! The checker on histories made by hand: a good one has no violation, and each thing that must not be is named.
+//! Tests of the checker with hand-made histories: a good history has no violation, and every kind of violation is
+//! reported.
 
 mod lost;
 
@@ -6,16 +7,16 @@ use std::collections::BTreeSet;
 
 use super::{Verdict, check};
 use crate::history::{
-    Backlog, Change, Claim, CouponInMysql, CouponInRedis, Event, MysqlCounts, NO_ANSWER, Outcome, RedisCounts, Sale,
-    Sample, What,
+    Backlog, Change, Claim, CouponInMysql, CouponInRedis, Event, EventKind, MysqlCounts, NO_ANSWER, Outcome,
+    RedisCounts, Sale, Sample,
 };
 use crate::stores::{InMysql, InRedis, Row, Settled};
 
-/// When every hand-made run begins, by the machine's clock.
+/// The begin of every hand-made run, by the machine's clock.
 const BEGIN_MS: u64 = 1_800_000_000_000;
 const BEGIN_S: u64 = BEGIN_MS / 1_000;
 
-/// A run made by hand: one coupon, and each thing that happens a given number of ms after its begin.
+/// A hand-made run with a single coupon. Times are in ms after the begin.
 struct Story {
     history: Vec<Event>,
     settled: Settled,
@@ -27,47 +28,47 @@ fn claim(seq: u32, at_ms: u64) -> Claim {
 }
 
 impl Story {
-    /// Coupon 1 of `amount` units, of which nothing is claimed.
+    /// A run with coupon 1 of `amount` units and no claims.
     fn new(amount: u32) -> Self {
         let in_mysql = CouponInMysql { amount, left: i64::from(amount), ..CouponInMysql::default() };
         let in_redis = CouponInRedis { amount, ..CouponInRedis::default() };
         let mut story = Self { history: Vec::new(), settled: Settled::default(), attempts: 0 };
         story.settled.mysql.counts.coupons.insert(1, in_mysql);
         story.settled.redis.counts.coupons.insert(1, in_redis);
-        story.note(0, What::Coupon { coupon: 1, amount });
+        story.note(0, EventKind::Coupon { coupon: 1, amount });
         story
     }
 
-    fn note(&mut self, at_ms: u64, what: What) {
-        self.history.push(Event { at_us: at_ms * 1_000, wall_ms: BEGIN_MS + at_ms, what });
+    fn note(&mut self, at_ms: u64, kind: EventKind) {
+        self.history.push(Event { at_us: at_ms * 1_000, wall_ms: BEGIN_MS + at_ms, kind });
     }
 
-    /// An attempt from one moment to another, and how it was answered.
-    fn ask(&mut self, user: u64, nth: Option<u8>, (from, to): (u64, u64), answer: impl FnOnce(u64) -> What) {
+    /// Records an attempt from its request to its answer.
+    fn ask(&mut self, user: u64, nth: Option<u8>, (from, to): (u64, u64), answer: impl FnOnce(u64) -> EventKind) {
         self.attempts += 1;
         let attempt = self.attempts;
-        self.note(from, What::Invoke { attempt, instance: 0, user, coupon: 1, nth });
+        self.note(from, EventKind::Invoke { attempt, instance: 0, user, coupon: 1, nth });
         self.note(to, answer(attempt));
     }
 
     fn claimed(&mut self, user: u64, at_ms: u64, claim: Claim) {
-        self.ask(user, None, (at_ms - 1, at_ms + 1), |attempt| What::Claimed { attempt, claim });
+        self.ask(user, None, (at_ms - 1, at_ms + 1), |attempt| EventKind::Claimed { attempt, claim });
     }
 
     fn refused(&mut self, user: u64, at_ms: u64, reason: &str) {
         let reason = reason.to_owned();
-        self.ask(user, None, (at_ms - 1, at_ms + 1), |attempt| What::Refused { attempt, reason });
+        self.ask(user, None, (at_ms - 1, at_ms + 1), |attempt| EventKind::Refused { attempt, reason });
     }
 
-    /// Both stores have the claim in the end.
+    /// Adds the claim to the final contents of both stores.
     fn stored(&mut self, user: u64, claim: Claim) {
         let row = Row { coupon: 1, user, claim };
         let InMysql { rows, counts, .. } = &mut self.settled.mysql;
         rows.push(row);
-        counts.coupons.get_mut(&1).expect("it is there").left -= 1;
+        counts.coupons.get_mut(&1).expect("coupon 1 exists").left -= 1;
         let InRedis { rows, counts, sold } = &mut self.settled.redis;
         rows.push(row);
-        counts.coupons.get_mut(&1).expect("it is there").claimed += 1;
+        counts.coupons.get_mut(&1).expect("coupon 1 exists").claimed += 1;
         if claim.activity != 0 {
             *sold.entry(1).or_default() += 1;
         }
@@ -79,8 +80,8 @@ impl Story {
     }
 
     fn changed(&mut self, (from, to): (u64, u64), change: Change, outcome: Outcome) {
-        self.note(from, What::ChangeBegins { change: from, coupon: 1, to: change });
-        self.note(to, What::ChangeEnds { change: from, outcome });
+        self.note(from, EventKind::ChangeBegins { change: from, coupon: 1, to: change });
+        self.note(to, EventKind::ChangeEnds { change: from, outcome });
     }
 
     fn verdict(&mut self) -> Verdict {
@@ -88,7 +89,7 @@ impl Story {
         check(&self.history, &self.settled)
     }
 
-    /// The invariants that are violated.
+    /// The names of the violated invariants.
     fn broken(mut self) -> Vec<&'static str> {
         let verdict = self.verdict();
         verdict.violations.iter().map(|violation| violation.invariant).collect::<BTreeSet<_>>().into_iter().collect()
@@ -105,12 +106,12 @@ const NONE: [&str; 0] = [];
 fn a_good_run_has_no_violation() {
     let mut story = Story::new(2);
     story.sold(10, 100, 1);
-    story.ask(11, None, (110, 200), |attempt| What::Unknown { attempt, why: "unknown-outcome".to_owned() });
+    story.ask(11, None, (110, 200), |attempt| EventKind::Unknown { attempt, why: "unknown-outcome".to_owned() });
     story.stored(11, claim(2, 150));
-    story.ask(11, None, (300, 310), |attempt| What::Already { attempt, claim: claim(2, 150) });
+    story.ask(11, None, (300, 310), |attempt| EventKind::Already { attempt, claim: claim(2, 150) });
     story.refused(12, 400, "sold-out");
-    story.ask(12, None, (410, 420), |attempt| What::Nothing { attempt, code: "unavailable".to_owned() });
-    story.note(500, What::Healed);
+    story.ask(12, None, (410, 420), |attempt| EventKind::Nothing { attempt, code: "unavailable".to_owned() });
+    story.note(500, EventKind::Healed);
     assert_eq!(story.broken(), NONE);
 }
 
@@ -120,7 +121,7 @@ fn i1_more_claims_than_units_are_named() {
     story.sold(10, 100, 1);
     story.sold(11, 200, 2);
     assert!(story.broken().contains(&"I1"));
-    // Also where a row was lost again: two users were told of one unit.
+    // Two users are told of a single unit, even if MySQL lost a row.
     let mut story = Story::new(1);
     story.sold(10, 100, 1);
     story.claimed(11, 200, claim(1, 200));
@@ -134,13 +135,13 @@ fn i1_counts_by_what_was_in_force_when_it_was_claimed() {
         story.sold(10, 100, 1);
         story.sold(11, 1_000, 2);
         story.changed((done_at - 100, done_at), Change::Amount(2), Outcome::Done);
-        story.settled.mysql.counts.coupons.get_mut(&1).expect("it is there").amount = 2;
-        story.settled.mysql.counts.coupons.get_mut(&1).expect("it is there").left = 0;
-        story.settled.redis.counts.coupons.get_mut(&1).expect("it is there").amount = 2;
+        story.settled.mysql.counts.coupons.get_mut(&1).expect("coupon 1 exists").amount = 2;
+        story.settled.mysql.counts.coupons.get_mut(&1).expect("coupon 1 exists").left = 0;
+        story.settled.redis.counts.coupons.get_mut(&1).expect("coupon 1 exists").amount = 2;
         story.broken()
     };
     assert_eq!(raised(800), NONE);
-    assert_eq!(raised(1_050), NONE, "it was under way");
+    assert_eq!(raised(1_050), NONE, "the change was in progress");
     assert_eq!(raised(3_000), ["I1"]);
 }
 
@@ -161,9 +162,9 @@ fn i3_a_row_of_a_user_who_was_refused_or_never_asked_is_named() {
     story.stored(10, claim(1, 100));
     assert_eq!(story.broken(), ["I3"]);
     let mut story = Story::new(5);
-    story.ask(10, None, (90, 110), |attempt| What::Nothing { attempt, code: "overloaded".to_owned() });
+    story.ask(10, None, (90, 110), |attempt| EventKind::Nothing { attempt, code: "overloaded".to_owned() });
     story.stored(10, claim(1, 100));
-    assert_eq!(story.broken(), ["I3", "I7"], "and the answer was a lie");
+    assert_eq!(story.broken(), ["I3", "I7"], "the answer said that nothing happened");
 }
 
 #[test]
@@ -208,16 +209,16 @@ fn i5_seqs_that_are_not_dense_are_named() {
 fn i6_an_answer_that_changes_is_named() {
     let mut story = Story::new(5);
     story.sold(10, 100, 1);
-    story.ask(10, None, (200, 210), |attempt| What::Already { attempt, claim: claim(2, 100) });
+    story.ask(10, None, (200, 210), |attempt| EventKind::Already { attempt, claim: claim(2, 100) });
     assert!(story.broken().contains(&"I6"));
     let mut story = Story::new(1);
     story.sold(10, 100, 1);
     story.refused(10, 300, "sold-out");
-    assert_eq!(story.broken(), ["I6"], "a holder is told that he holds it");
+    assert_eq!(story.broken(), ["I6"], "a holder is told of the claim");
     let mut story = Story::new(5);
     story.sold(10, 100, 1);
     story.claimed(10, 300, claim(1, 100));
-    assert_eq!(story.broken(), ["I6"], "what he holds is not granted again");
+    assert_eq!(story.broken(), ["I6"], "a claim is granted only once");
 }
 
 #[test]
@@ -239,12 +240,12 @@ fn a_row_is_taken_by_the_unknown_attempt_that_can_wait_least() {
     let mut story = Story::new(5);
     let several = Sale { buy_limit: 2, ..sale(0, 100) };
     story.changed((0, 1), Change::Sale(several), Outcome::Done);
-    let unknown = |why: &'static str| move |attempt| What::Unknown { attempt, why: why.to_owned() };
-    // The instance was frozen until 3 s: the first request was read only then.
+    let unknown = |why: &'static str| move |attempt| EventKind::Unknown { attempt, why: why.to_owned() };
+    // The instance was frozen until 3 s, and read the first request only then.
     story.ask(10, None, (100, 110), unknown(NO_ANSWER));
     story.ask(10, None, (200, 210), unknown("unknown-outcome"));
     let other = Claim { activity: 2, ..claim(3, 3_000) };
-    story.ask(11, None, (3_000, 3_001), |attempt| What::Claimed { attempt, claim: other });
+    story.ask(11, None, (3_000, 3_001), |attempt| EventKind::Claimed { attempt, claim: other });
     story.stored(11, other);
     story.stored(10, Claim { activity: 2, ..claim(1, 205) });
     story.stored(10, Claim { activity: 2, nth: 2, ..claim(2, 3_500) });
@@ -269,7 +270,7 @@ fn i7_a_window_that_was_open_all_the_time_refuses_nobody() {
 fn i7_an_unknown_outcome_that_is_applied_late_is_named() {
     let applied = |why: &str, at_ms| {
         let mut story = Story::new(5);
-        story.ask(10, None, (100, 200), |attempt| What::Unknown { attempt, why: why.to_owned() });
+        story.ask(10, None, (100, 200), |attempt| EventKind::Unknown { attempt, why: why.to_owned() });
         story.stored(10, claim(1, at_ms));
         story.refused(11, 5_000, "try-again");
         story.changed((1, 2), Change::Sale(Sale { speed: 1, ..sale(0, 99) }), Outcome::Unknown);
@@ -277,18 +278,18 @@ fn i7_an_unknown_outcome_that_is_applied_late_is_named() {
     };
     assert_eq!(applied("unknown-outcome", 1_100), NONE);
     assert_eq!(applied("unknown-outcome", 3_000), ["I7"]);
-    assert_eq!(applied(NO_ANSWER, 3_000), NONE, "the instance did not answer anybody before");
+    assert_eq!(applied(NO_ANSWER, 3_000), NONE, "the instance gave no answer before");
     assert_eq!(applied(NO_ANSWER, 7_000), ["I7"]);
 }
 
 #[test]
 fn i8_stores_that_disagree_are_named() {
     let disagree: [fn(&mut Settled); 5] = [
-        |settled| settled.mysql.counts.coupons.get_mut(&1).expect("it is there").left = 5,
-        |settled| settled.redis.counts.coupons.get_mut(&1).expect("it is there").claimed = 2,
+        |settled| settled.mysql.counts.coupons.get_mut(&1).expect("coupon 1 exists").left = 5,
+        |settled| settled.redis.counts.coupons.get_mut(&1).expect("coupon 1 exists").claimed = 2,
         |settled| settled.redis.rows.clear(),
         |settled| settled.redis.counts.outbox = 1,
-        |settled| settled.redis.counts.coupons.get_mut(&1).expect("it is there").amount = 6,
+        |settled| settled.redis.counts.coupons.get_mut(&1).expect("coupon 1 exists").amount = 6,
     ];
     for (number, disagree) in disagree.into_iter().enumerate() {
         let mut story = Story::new(5);
@@ -302,7 +303,7 @@ fn i8_stores_that_disagree_are_named() {
 fn i9_units_left_though_more_are_wanted_are_named() {
     let mut story = Story::new(2);
     story.sold(10, 100, 1);
-    story.note(200, What::Healed);
+    story.note(200, EventKind::Healed);
     assert_eq!(story.broken(), ["I9"]);
 }
 
@@ -311,11 +312,11 @@ fn i10_an_instance_that_does_not_come_back_is_named() {
     let resumed = |at_ms: u64| {
         let mut story = Story::new(1);
         story.sold(10, 100, 1);
-        story.note(200, What::FaultBegins { fault: 1, name: "flush".to_owned() });
-        story.note(300, What::FaultEnds { fault: 1 });
-        story.ask(11, None, (400, 410), |attempt| What::Nothing { attempt, code: "unavailable".to_owned() });
+        story.note(200, EventKind::FaultBegins { fault: 1, name: "flush".to_owned() });
+        story.note(300, EventKind::FaultEnds { fault: 1 });
+        story.ask(11, None, (400, 410), |attempt| EventKind::Nothing { attempt, code: "unavailable".to_owned() });
         story.refused(11, at_ms - 1_000, "sold-out");
-        story.ask(10, None, (at_ms - 1, at_ms + 1), |attempt| What::Already { attempt, claim: claim(1, 100) });
+        story.ask(10, None, (at_ms - 1, at_ms + 1), |attempt| EventKind::Already { attempt, claim: claim(1, 100) });
         let verdict = story.verdict();
         (verdict.resumed_ms["flush"], story.broken())
     };
@@ -331,7 +332,7 @@ fn what_is_seen_during_the_run_must_hold_too() {
         let mysql = MysqlCounts { coupons: [(1, in_mysql)].into(), poisoned: 0 };
         let redis = RedisCounts { live: String::new(), outbox: waiting, coupons: [(1, in_redis)].into() };
         let backlogs = vec![Backlog { waiting, max: 10 }];
-        story.note(100, What::Sample(Sample { redis: Some(redis), mysql: Some(mysql), backlogs }));
+        story.note(100, EventKind::Sample(Sample { redis: Some(redis), mysql: Some(mysql), backlogs }));
         story.broken()
     };
     let redis = CouponInRedis { amount: 5, claimed: 5, holes: 0 };
@@ -351,10 +352,10 @@ fn a_history_is_read_as_it_was_written() {
     story.changed((1, 2), Change::Sale(sale(0, 1)), Outcome::Unknown);
     let Settled { redis, mysql } = story.settled.clone();
     let (redis, mysql) = (Some(redis.counts), Some(mysql.counts));
-    story.note(200, What::Sample(Sample { redis, mysql, backlogs: Vec::new() }));
+    story.note(200, EventKind::Sample(Sample { redis, mysql, backlogs: Vec::new() }));
     for event in &story.history {
         let line = serde_json::to_string(event).expect("an event is JSON");
-        assert_eq!(&serde_json::from_str::<Event>(&line).expect("and back"), event, "{line}");
+        assert_eq!(&serde_json::from_str::<Event>(&line).expect("the line is an event"), event, "{line}");
     }
 }
 
@@ -365,8 +366,8 @@ fn what_was_granted_in_vain_is_found_but_for_what_is_promised_to_nobody() {
         if let Some(ms) = answered_ms {
             story.claimed(10, ms, claim(1, ms));
         }
-        story.note(200, What::FaultBegins { fault: 1, name: fault.to_owned() });
-        story.note(300, What::FaultEnds { fault: 1 });
+        story.note(200, EventKind::FaultBegins { fault: 1, name: fault.to_owned() });
+        story.note(300, EventKind::FaultEnds { fault: 1 });
         story.sold(11, 400, 1);
         story.sold(10, 500, 2);
         story.settled.mysql.poisoned.push(format!("1:10:1:1:0:1 {reason}"));
@@ -374,11 +375,11 @@ fn what_was_granted_in_vain_is_found_but_for_what_is_promised_to_nobody() {
     };
     let (late, contradicts) = ("late: made before", "contradicts a stored claim");
     assert_eq!(put_aside("Unpromised", late, Some(100)), NONE);
-    assert_ne!(put_aside("Unpromised", late, Some(250)), NONE, "it was answered after the loss");
+    assert_ne!(put_aside("Unpromised", late, Some(250)), NONE, "the claim was answered after the loss");
     assert_ne!(put_aside("Unpromised", contradicts, Some(100)), NONE);
     assert_ne!(put_aside("Redis(Flush)", late, Some(100)), NONE);
     assert_eq!(put_aside("Unpromised", late, None), NONE);
-    assert_eq!(put_aside("Redis(Flush)", late, None), ["I2"], "though nobody was told");
+    assert_eq!(put_aside("Redis(Flush)", late, None), ["I2"], "even if no user was told");
     assert_eq!(put_aside("Redis(Flush)", contradicts, None), ["I1"]);
-    assert_eq!(put_aside("Redis(Truncated)", contradicts, None), NONE, "Redis brought it back");
+    assert_eq!(put_aside("Redis(Truncated)", contradicts, None), NONE, "Redis applied the lost data again");
 }

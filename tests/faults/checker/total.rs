@@ -1,4 +1,4 @@
-//! What several runs come to.
+//! The sums over several runs.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,7 +9,7 @@ use super::Verdict;
 #[derive(Default)]
 pub struct Total {
     pub runs: u64,
-    /// Where the runs' histories are in which an invariant was violated.
+    /// The folders of the runs that violated an invariant.
     pub broken: Vec<PathBuf>,
     pub faults: u64,
     rows: usize,
@@ -57,13 +57,13 @@ impl fmt::Display for Total {
         )?;
         write!(f, ", duplicated {}", violated("I4") + violated("I5"))?;
         if self.excused > 0 {
-            write!(f, " (and {} lost that are promised to nobody)", self.excused)?;
+            write!(f, " (and {} lost that are not promised)", self.excused)?;
         }
         if let Some((ms, name)) = &self.longest {
             write!(f, "; longest time to recover {:.1} s, after {name}", *ms as f64 / 1_000.0)?;
         }
         if !self.violated.is_empty() {
-            write!(f, "\n  violated, and how often: {:?}", self.violated)?;
+            write!(f, "\n  violations of each invariant: {:?}", self.violated)?;
         }
         Ok(())
     }

@@ -5,29 +5,29 @@ use std::time::Duration;
 use crate::random::Random;
 use crate::world::World;
 
-/// How long an instance may take to reach the point it dies at.
+/// How long an instance may take to reach its crash point.
 pub const CRASH_WAIT: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum App {
+pub enum AppFault {
     Kill,
     KillAll,
-    /// All of them, Redis and MySQL.
+    /// All instances, Redis and MySQL.
     KillEverything,
-    /// Dies at a named point that claims pass.
+    /// Dies at a crash point on the claim path.
     CrashAt(&'static str),
     Freeze,
-    /// For so long that it is taken for dead, while Redis restarts with its data.
+    /// Frozen until the others take the instance for dead, while Redis restarts with its data.
     FreezeLong,
 }
 
-impl App {
-    pub async fn strike(self, world: &mut World, random: &mut Random, one: usize) {
+impl AppFault {
+    pub async fn strike(self, world: &mut World, random: &mut Random, target: usize) {
         match self {
             Self::Kill => {
-                world.kill(one);
+                world.kill(target);
                 tokio::time::sleep(random.millis(0, 1_000)).await;
-                world.revive(one, None);
+                world.revive(target, None);
             }
             Self::KillAll => {
                 kill_all(world);
@@ -42,25 +42,25 @@ impl App {
                 revive_all(world);
             }
             Self::CrashAt(point) => {
-                // Many claims make few transactions.
+                // Many claims share a transaction, so the crash points of the ledger are passed less often.
                 let nth = if point == "after-script" { 20 + random.below(100) } else { 2 + random.below(20) };
-                world.kill(one);
-                world.revive(one, Some(&format!("{point}:{nth}")));
-                assert!(world.dies(one, CRASH_WAIT).await, "instance {one} does not pass {point}");
-                world.revive(one, None);
+                world.kill(target);
+                world.revive(target, Some(&format!("{point}:{nth}")));
+                assert!(world.ends_within(target, CRASH_WAIT).await, "instance {target} does not pass {point}");
+                world.revive(target, None);
             }
             Self::Freeze => {
-                world.instances[one].process.freeze();
+                world.instances[target].process.freeze();
                 tokio::time::sleep(random.millis(500, 6_000)).await;
-                world.instances[one].process.thaw();
+                world.instances[target].process.thaw();
             }
             Self::FreezeLong => {
-                world.instances[one].process.freeze();
+                world.instances[target].process.freeze();
                 tokio::time::sleep(Duration::from_secs(12)).await;
                 world.redis.process.kill();
                 world.redis.restart().await;
                 tokio::time::sleep(random.millis(500, 4_000)).await;
-                world.instances[one].process.thaw();
+                world.instances[target].process.thaw();
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What salers change meanwhile, and changes that are cut short.
+//! Changes by salers, also changes cut short by a crash.
 
 use couponrush::now_seconds;
 
@@ -8,28 +8,28 @@ use crate::random::Random;
 use crate::world::{QUOTA, World};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum SalerChange {
     Raise,
     Lower,
-    /// Below what is claimed, which is refused.
+    /// Lowers the amount below the claimed units. The program must refuse.
     LowerTooFar,
-    /// A sale is closed and opened again.
+    /// Closes a sale and opens it again.
     Window,
-    /// The instance that is told dies at the point.
+    /// The instance handling the change dies at the crash point.
     RaiseAndCrashAt(&'static str),
     LowerAndCrashAt(&'static str),
 }
 
-impl Change {
-    pub async fn strike(self, world: &mut World, random: &mut Random, one: usize) {
-        let by = 1 + u32::try_from(random.below(60)).expect("it is small");
+impl SalerChange {
+    pub async fn strike(self, world: &mut World, random: &mut Random, target: usize) {
+        let by = 1 + u32::try_from(random.below(60)).expect("the number is small");
         let (raised, lowered) = (world.amount + by, world.amount.saturating_sub(by).max(1));
         match self {
-            Self::Raise => world.change_amount(one, raised).await,
-            Self::Lower => world.change_amount(one, lowered).await,
-            Self::LowerTooFar => world.change_amount(one, 1).await,
-            Self::RaiseAndCrashAt(point) => cut_short(world, one, (point, raised)).await,
-            Self::LowerAndCrashAt(point) => cut_short(world, one, (point, lowered)).await,
+            Self::Raise => world.change_amount(target, raised).await,
+            Self::Lower => world.change_amount(target, lowered).await,
+            Self::LowerTooFar => world.change_amount(target, 1).await,
+            Self::RaiseAndCrashAt(point) => cut_short(world, target, (point, raised)).await,
+            Self::LowerAndCrashAt(point) => cut_short(world, target, (point, lowered)).await,
             Self::Window => {
                 let (open, now) = (world.sale, now_seconds());
                 for closed in
@@ -44,11 +44,11 @@ impl Change {
     }
 }
 
-async fn cut_short(world: &mut World, one: usize, (point, amount): (&str, u32)) {
-    world.kill(one);
-    world.revive(one, Some(&format!("{point}:1")));
-    world.ready().await;
-    world.change_amount(one, amount).await;
-    assert!(world.dies(one, CRASH_WAIT).await, "instance {one} does not pass {point}");
-    world.revive(one, None);
+async fn cut_short(world: &mut World, target: usize, (point, amount): (&str, u32)) {
+    world.kill(target);
+    world.revive(target, Some(&format!("{point}:1")));
+    world.wait_until_ready().await;
+    world.change_amount(target, amount).await;
+    assert!(world.ends_within(target, CRASH_WAIT).await, "instance {target} does not pass {point}");
+    world.revive(target, None);
 }

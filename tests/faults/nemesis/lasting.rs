@@ -1,4 +1,4 @@
-//! What goes wrong for as long as something else does.
+//! Conditions during which a fault strikes.
 
 use std::time::Duration;
 
@@ -13,32 +13,32 @@ use crate::world::{PLAIN, SEVERAL, World};
 pub enum Lasting {
     MysqlAway,
     MysqlLocked,
-    /// Rows that every batch needs.
+    /// Locks the rows of two coupons, needed by almost every batch.
     CouponsLocked,
-    /// Of one instance.
+    /// For a single instance.
     CutOffFromMysql,
     CutOffFromRedis,
-    /// Everything takes its time.
+    /// Every message to Redis takes 20 ms, every message to MySQL 50 ms.
     Slow,
 }
 
-/// What keeps it lasting.
-pub struct Held(Option<AsyncMysqlConnection>);
+/// The database lock of a condition, released on drop.
+pub struct HeldLock(Option<AsyncMysqlConnection>);
 
 impl Lasting {
-    pub async fn begin(self, world: &mut World, random: &mut Random, one: usize) -> Held {
+    pub async fn begin(self, world: &mut World, random: &mut Random, target: usize) -> HeldLock {
         let url = world.mariadb.root_url();
         let mut held = None;
         match self {
             Self::MysqlAway => world.mariadb.process.kill(),
-            Self::MysqlLocked => held = Some(mysql::hold(&url, "FLUSH TABLES WITH READ LOCK").await),
+            Self::MysqlLocked => held = Some(mysql::hold_lock(&url, "FLUSH TABLES WITH READ LOCK").await),
             Self::CouponsLocked => {
                 let ids = format!("{PLAIN}, {SEVERAL}");
                 let sql = format!("START TRANSACTION; SELECT id FROM coupons WHERE id IN ({ids}) FOR UPDATE");
-                held = Some(mysql::hold(&url, &sql).await);
+                held = Some(mysql::hold_lock(&url, &sql).await);
             }
-            Self::CutOffFromMysql => world.instances[one].mysql.set(Mode::BlackHole),
-            Self::CutOffFromRedis => world.instances[one].redis.set(Mode::BlackHole),
+            Self::CutOffFromMysql => world.instances[target].mysql.set(Mode::BlackHole),
+            Self::CutOffFromRedis => world.instances[target].redis.set(Mode::BlackHole),
             Self::Slow => {
                 for instance in &world.instances {
                     instance.redis.set(Mode::Delay(Duration::from_millis(20)));
@@ -47,16 +47,16 @@ impl Lasting {
             }
         }
         tokio::time::sleep(random.millis(200, 2_000)).await;
-        Held(held)
+        HeldLock(held)
     }
 
-    pub async fn end(self, world: &mut World, one: usize, held: Held) {
+    pub async fn end(self, world: &mut World, target: usize, held: HeldLock) {
         drop(held.0);
         match self {
             Self::MysqlAway => world.mariadb.restart().await,
             Self::MysqlLocked | Self::CouponsLocked => {}
-            Self::CutOffFromMysql => world.instances[one].mysql.set(Mode::Pass),
-            Self::CutOffFromRedis => world.instances[one].redis.set(Mode::Pass),
+            Self::CutOffFromMysql => world.instances[target].mysql.set(Mode::Pass),
+            Self::CutOffFromRedis => world.instances[target].redis.set(Mode::Pass),
             Self::Slow => {
                 for instance in &world.instances {
                     instance.redis.set(Mode::Pass);

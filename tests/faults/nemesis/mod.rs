@@ -1,8 +1,8 @@
-//! What can be broken, and how each is broken and mended again.
+//! The faults. A fault breaks a part of the system and mends it again.
 //!
-//! A fault is over when its `strike` returns: what it broke is mended, and the program has to find back by itself. What is
-//! promised to nobody (docs/RELIABILITY.md) is not done: Redis loses its memory only once MySQL has what dead instances knew.
-//! [`Fault::Unpromised`] alone does it, and the checker knows.
+//! When `strike` returns, the fault is over and all parts are mended. From then on the program must recover without
+//! help. Faults stay within the promises of docs/RELIABILITY.md: Redis loses its memory only after MySQL has stored the
+//! claims of dead instances. [`Fault::Unpromised`] is the only exception. The checker excuses the claims lost by it.
 
 mod app;
 mod change;
@@ -16,49 +16,50 @@ mod unpromised;
 use crate::random::Random;
 use crate::world::World;
 
-pub use app::App;
-pub use change::Change;
+pub use app::AppFault;
+pub use change::SalerChange;
 pub use lasting::Lasting;
-pub use mysql::Mysql;
-pub use network::{Server, Trouble};
+pub use mysql::MysqlFault;
+pub use network::{NetworkFault, Server};
 pub use rebuild::Trigger;
-pub use redis::Redis;
+pub use redis::RedisFault;
 pub use unpromised::Frozen;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    App(App),
-    Redis(Redis),
-    Mysql(Mysql),
-    /// Between one instance and a server.
-    Network(Server, Trouble),
-    Change(Change),
-    /// Whoever rebuilds dies at the point.
+    App(AppFault),
+    Redis(RedisFault),
+    Mysql(MysqlFault),
+    /// Breaks the network between an instance and a server.
+    Network(Server, NetworkFault),
+    Change(SalerChange),
+    /// The rebuilding instance dies at the crash point.
     Rebuild(&'static str, Trigger),
-    /// Whoever rebuilds is overtaken by another at the one point, and wakes up when that one has come to the other.
+    /// The rebuilding instance stops at the first crash point and is overtaken. It goes on when the overtaking instance
+    /// has reached the second crash point.
     Overtaken(&'static str, &'static str),
-    /// An instance wakes up while another that took it for dead has come to the point of its rebuild.
+    /// An instance was taken for dead. It wakes up when the rebuilding instance has reached the crash point.
     Woken(&'static str),
-    /// Redis loses its memory while an instance is frozen that holds claims, and the others take it for dead: what only those
-    /// two knew is promised to nobody. Everything else is.
+    /// Redis loses its memory while an instance with unstored claims is frozen and taken for dead. Claims known only to
+    /// Redis and to the frozen instance may be lost. All other promises hold.
     Unpromised(Frozen),
-    /// One while another lasts.
+    /// Runs the fault while the first condition lasts.
     During(Lasting, &'static Fault),
 }
 
 impl Fault {
-    /// Breaks it, and mends it again.
+    /// Prepares the fault, breaks and mends, and records begin and end in the history.
     pub async fn strike(self, world: &mut World, random: &mut Random) {
         self.prepare(world).await;
-        let number = world.broken(format!("{self:?}"));
+        let number = world.note_fault_begins(format!("{self:?}"));
         self.break_and_mend(world, random).await;
-        world.mended(number);
+        world.note_fault_ends(number);
     }
 
     async fn prepare(self, world: &mut World) {
         let struck = if let Self::During(_, inner) = self { *inner } else { self };
         match struck {
-            Self::Redis(fault) if fault.loses_memory() => world.ready_for_a_loss().await,
+            Self::Redis(fault) if fault.loses_memory() => world.wait_until_loss_is_covered().await,
             Self::Rebuild(point, _) => rebuild::arm(world, point).await,
             Self::Unpromised(frozen) => frozen.prepare(world).await,
             _ => {}
@@ -66,22 +67,22 @@ impl Fault {
     }
 
     async fn break_and_mend(self, world: &mut World, random: &mut Random) {
-        // Which instance it meets, where it meets one.
-        let one = random.index(world.instances.len());
+        // The instance to strike, for faults of a single instance.
+        let target = random.index(world.instances.len());
         match self {
-            Self::App(fault) => fault.strike(world, random, one).await,
-            Self::Redis(fault) => fault.strike(world, random, one).await,
+            Self::App(fault) => fault.strike(world, random, target).await,
+            Self::Redis(fault) => fault.strike(world, random, target).await,
             Self::Mysql(fault) => fault.strike(world, random).await,
-            Self::Network(server, trouble) => trouble.strike(world, random, (one, server)).await,
-            Self::Change(change) => change.strike(world, random, one).await,
+            Self::Network(server, fault) => fault.strike(world, random, (target, server)).await,
+            Self::Change(change) => change.strike(world, random, target).await,
             Self::Rebuild(point, trigger) => trigger.strike(world, point).await,
             Self::Overtaken(first, second) => rebuild::overtake(world, first, second).await,
             Self::Woken(point) => rebuild::wake_into(world, point).await,
             Self::Unpromised(frozen) => frozen.strike(world, random).await,
             Self::During(lasting, fault) => {
-                let held = lasting.begin(world, random, one).await;
+                let held = lasting.begin(world, random, target).await;
                 Box::pin(fault.break_and_mend(world, random)).await;
-                lasting.end(world, one, held).await;
+                lasting.end(world, target, held).await;
             }
         }
     }

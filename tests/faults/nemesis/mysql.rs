@@ -5,20 +5,20 @@ use crate::random::Random;
 use crate::world::{COUPONS, PLAIN, World};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mysql {
-    /// kill -9, and back after a while.
+pub enum MysqlFault {
+    /// `kill -9`, then a restart within 4 s.
     Restart,
     HangUp,
-    /// In the middle of transactions only, again and again.
+    /// Kills only connections with an open transaction, again and again.
     HangUpInTransactions,
     ReadOnly,
     Lock,
-    /// A row that every batch needs, perhaps for longer than a batch waits.
+    /// Locks a row that every batch needs, sometimes for longer than a batch waits.
     LockCoupon,
     Deadlocks,
 }
 
-impl Mysql {
+impl MysqlFault {
     pub async fn strike(self, world: &mut World, random: &mut Random) {
         let url = world.mariadb.root_url();
         match self {
@@ -27,10 +27,10 @@ impl Mysql {
                 tokio::time::sleep(random.millis(0, 4_000)).await;
                 world.mariadb.restart().await;
             }
-            Self::HangUp => mysql::kill_connections(&url, mysql::Which::All).await,
+            Self::HangUp => mysql::kill_connections(&url, mysql::ConnectionSet::All).await,
             Self::HangUpInTransactions => {
                 for _ in 0..30 {
-                    mysql::kill_connections(&url, mysql::Which::InTransactions).await;
+                    mysql::kill_connections(&url, mysql::ConnectionSet::InTransactions).await;
                     tokio::time::sleep(random.millis(1, 40)).await;
                 }
             }
@@ -40,13 +40,13 @@ impl Mysql {
                 mysql::execute(&url, "SET GLOBAL read_only = 0").await;
             }
             Self::Lock => {
-                let lock = mysql::hold(&url, "FLUSH TABLES WITH READ LOCK").await;
+                let lock = mysql::hold_lock(&url, "FLUSH TABLES WITH READ LOCK").await;
                 tokio::time::sleep(random.millis(500, 4_000)).await;
                 drop(lock);
             }
             Self::LockCoupon => {
                 let sql = format!("START TRANSACTION; SELECT id FROM coupons WHERE id = {PLAIN} FOR UPDATE");
-                let lock = mysql::hold(&url, &sql).await;
+                let lock = mysql::hold_lock(&url, &sql).await;
                 tokio::time::sleep(random.millis(1_000, 12_000)).await;
                 drop(lock);
             }

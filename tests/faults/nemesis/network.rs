@@ -12,21 +12,21 @@ pub enum Server {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trouble {
+pub enum NetworkFault {
     Resets,
-    /// What is sent arrives when it ends.
+    /// Data is held back and arrives when the fault ends.
     BlackHole,
-    /// For so long that the instance is taken for dead.
+    /// Like `BlackHole` for over 10 s, so that the instance is taken for dead.
     LongBlackHole,
     Delays,
-    /// Connections break in the middle of what the instance sends, or of what it is answered.
+    /// Connections break in the middle of a request or an answer.
     CutRequests,
     CutAnswers,
 }
 
-impl Trouble {
-    pub async fn strike(self, world: &World, random: &mut Random, (one, server): (usize, Server)) {
-        let instance = &world.instances[one];
+impl NetworkFault {
+    pub async fn strike(self, world: &World, random: &mut Random, (target, server): (usize, Server)) {
+        let instance = &world.instances[target];
         let proxies = match server {
             Server::Redis => vec![&instance.redis],
             Server::Mysql => vec![&instance.mysql],
@@ -38,7 +38,7 @@ impl Trouble {
         };
         for _ in 0..rounds {
             for proxy in &proxies {
-                let bytes = i64::try_from(random.below(3_000)).expect("it is small");
+                let bytes = i64::try_from(random.below(3_000)).expect("the number is small");
                 match self {
                     Self::Resets => proxy.set(Mode::Reset),
                     Self::BlackHole | Self::LongBlackHole => proxy.set(Mode::BlackHole),

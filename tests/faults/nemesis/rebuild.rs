@@ -1,4 +1,4 @@
-//! Rebuilds that end in the middle.
+//! Interrupted rebuilds.
 
 use std::time::Duration;
 
@@ -7,54 +7,55 @@ use super::redis::flush;
 use crate::servers::until;
 use crate::world::World;
 
-/// What makes instances rebuild. Before a rebuild has drained them they must not die while Redis is empty: what only both
-/// knew is promised to nobody.
+/// The cause of a rebuild. With [`Self::Flush`], an instance must not die before the rebuild has drained it: claims
+/// known only to Redis and a dead instance are not promised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trigger {
     Restart,
     Flush,
 }
 
-/// Lets every instance run towards the point. Their start does not pass it, for Redis is the one that they know.
+/// Gives every instance a crash point in the rebuild. Starting an instance does not rebuild, because Redis keeps its data.
 pub async fn arm(world: &mut World, point: &str) {
     for instance in 0..world.instances.len() {
         world.kill(instance);
         world.revive(instance, Some(&format!("{point}:1")));
-        world.ready().await;
+        world.wait_until_ready().await;
     }
-    world.ready_for_a_loss().await;
+    world.wait_until_loss_is_covered().await;
 }
 
-/// The first instance rebuilds and stops at `first`; the other takes over and stops at `second`; then both go on. Before the
-/// rebuild has drained it, the first one must not stop: what only it and Redis knew would be promised to nobody.
+/// The first instance rebuilds and stops at `first`. The second instance takes over and stops at `second`. Then both go
+/// on. `first` must come after the draining of the first instance: claims known only to that instance and Redis are not
+/// promised.
 pub async fn overtake(world: &mut World, first: &str, second: &str) {
-    let (one, other) = (0, 1);
-    world.kill(one);
+    let (first_instance, other) = (0, 1);
+    world.kill(first_instance);
     world.kill(other);
-    world.revive_to_stop(one, first);
-    world.ready_for_a_loss_but(Some(other)).await;
+    world.revive_to_stop(first_instance, first);
+    world.wait_until_loss_is_covered_except(Some(other)).await;
     flush(world).await;
-    until("the first instance stops", || async { world.instances[one].process.is_frozen() }).await;
+    until("the first instance stops", || async { world.instances[first_instance].process.is_frozen() }).await;
     world.revive_to_stop(other, second);
     until("the other instance stops", || async { world.instances[other].process.is_frozen() }).await;
-    world.instances[one].process.thaw();
-    // Until it has done what it would have done next.
+    world.instances[first_instance].process.thaw();
+    // Time for the first instance to try the next step.
     tokio::time::sleep(Duration::from_secs(2)).await;
     world.instances[other].process.thaw();
 }
 
-/// An instance sleeps through a loss, and wakes up with claims in its hands when another has come to `point` of its rebuild:
-/// nothing has told it yet.
+/// An instance sleeps through a loss of Redis and wakes up with unstored claims, unaware of the loss. At that time the
+/// rebuilding instance has reached `point`.
 pub async fn wake_into(world: &mut World, point: &str) {
     let (sleeper, rebuilder) = (0, 1);
     world.kill(rebuilder);
     world.revive_to_stop(rebuilder, point);
-    world.ready_for_a_loss().await;
+    world.wait_until_loss_is_covered().await;
     world.freeze_for_long(sleeper).await;
     flush(world).await;
     until("the other instance stops", || async { world.instances[rebuilder].process.is_frozen() }).await;
     world.instances[sleeper].process.thaw();
-    // Until it has tried what it holds.
+    // Time for the sleeper to try to store the claims.
     tokio::time::sleep(Duration::from_secs(1)).await;
     world.instances[rebuilder].process.thaw();
 }
@@ -68,8 +69,9 @@ impl Trigger {
                 world.redis.restart().await;
             }
         }
-        assert!(world.one_dies(CRASH_WAIT).await, "nobody passes {point}");
-        // The others are armed as well, and hold nothing: the rebuild had drained them, or Redis has kept it.
+        assert!(world.any_ends_within(CRASH_WAIT).await, "no instance passes {point}");
+        // All instances have the crash point. Killing the survivors loses nothing: the rebuild has drained them, or
+        // Redis kept its data.
         for instance in 0..world.instances.len() {
             world.kill(instance);
             world.revive(instance, None);

@@ -1,4 +1,4 @@
-//! Redis dead, hanging, full, or without its memory.
+//! Redis killed, frozen, out of memory, or without its data.
 
 use std::time::Duration;
 
@@ -8,42 +8,42 @@ use crate::random::Random;
 use crate::world::{PLAIN, SEVERAL, World};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Redis {
-    /// kill -9; it comes back with all that it had.
+pub enum RedisFault {
+    /// `kill -9`, then a restart with all data.
     Restart,
     Freeze,
     ForgetScripts,
     OutOfMemory,
     Flush,
-    /// Restarted without its file.
+    /// Restarted without its append-only file.
     Empty,
-    /// Restarted with an earlier copy of its file.
+    /// Restarted with an earlier copy of its append-only file.
     Older,
-    /// Restarted with the last bytes of its file cut off.
+    /// Restarted with the last bytes of its append-only file cut off.
     Truncated,
-    /// Lost again while it is being loaded.
+    /// Flushed again during the reload.
     FlushTwice,
-    /// And then there is no memory to load it into.
+    /// Flushed, and out of memory during the reload.
     FlushAndRunOut,
-    /// While an instance is frozen for less than the time after which it is taken for dead.
+    /// Flushed while an instance is frozen for less than 10 s, too short to be taken for dead.
     FlushAndFreezeApp,
-    /// An instance is frozen, taken for dead and its claims are stored; then Redis is lost, and then it wakes up.
+    /// An instance is frozen and taken for dead, and its claims are stored. Then Redis is flushed, and the instance wakes up.
     FreezeAppThenFlush,
-    /// While claims that were answered wait for a lock in MySQL.
+    /// Flushed while answered claims wait for a row lock in MySQL.
     FlushAndLockCoupon,
-    /// While an instance is cut off from MySQL, which only its beats in Redis tell.
+    /// Flushed while an instance is cut off from MySQL. Only its beats in Redis show the instance alive.
     FlushAndCutOffMysql,
-    /// While an instance is cut off from Redis, which only its beats in MySQL tell.
+    /// Flushed while an instance is cut off from Redis. Only its beats in MySQL show the instance alive.
     FlushAndIsolate,
 }
 
-impl Redis {
-    /// Whether it forgets what nobody else may know.
+impl RedisFault {
+    /// Whether Redis loses data that MySQL may not have yet.
     pub fn loses_memory(self) -> bool {
         !matches!(self, Self::Restart | Self::Freeze | Self::ForgetScripts | Self::OutOfMemory)
     }
 
-    pub async fn strike(self, world: &mut World, random: &mut Random, one: usize) {
+    pub async fn strike(self, world: &mut World, random: &mut Random, target: usize) {
         match self {
             Self::Restart => restart(world, random, |_| {}).await,
             Self::Empty => restart(world, random, |world| world.redis.replace_data(None)).await,
@@ -68,11 +68,11 @@ impl Redis {
                 }
             }
             Self::OutOfMemory => run_out(world, random).await,
-            _ => self.flush(world, random, one).await,
+            _ => self.flush(world, random, target).await,
         }
     }
 
-    async fn flush(self, world: &mut World, random: &mut Random, one: usize) {
+    async fn flush(self, world: &mut World, random: &mut Random, target: usize) {
         match self {
             Self::FlushTwice => {
                 flush(world).await;
@@ -84,29 +84,29 @@ impl Redis {
                 run_out(world, random).await;
             }
             Self::FlushAndFreezeApp => {
-                world.instances[one].process.freeze();
+                world.instances[target].process.freeze();
                 tokio::time::sleep(random.millis(0, 500)).await;
                 flush(world).await;
                 tokio::time::sleep(random.millis(1_000, 5_000)).await;
-                world.instances[one].process.thaw();
+                world.instances[target].process.thaw();
             }
             Self::FreezeAppThenFlush => {
-                world.freeze_for_long(one).await;
+                world.freeze_for_long(target).await;
                 flush(world).await;
                 tokio::time::sleep(random.millis(2_000, 5_000)).await;
-                world.instances[one].process.thaw();
+                world.instances[target].process.thaw();
             }
             Self::FlushAndLockCoupon => {
                 let ids = format!("{PLAIN}, {SEVERAL}");
                 let sql = format!("START TRANSACTION; SELECT id FROM coupons WHERE id IN ({ids}) FOR UPDATE");
-                let lock = mysql::hold(&world.mariadb.root_url(), &sql).await;
+                let lock = mysql::hold_lock(&world.mariadb.root_url(), &sql).await;
                 tokio::time::sleep(random.millis(300, 1_500)).await;
                 flush(world).await;
                 tokio::time::sleep(random.millis(500, 4_000)).await;
                 drop(lock);
             }
             Self::FlushAndCutOffMysql | Self::FlushAndIsolate => {
-                let instance = &world.instances[one];
+                let instance = &world.instances[target];
                 let proxy = if self == Self::FlushAndCutOffMysql { &instance.mysql } else { &instance.redis };
                 proxy.set(Mode::BlackHole);
                 tokio::time::sleep(random.millis(500, 2_000)).await;

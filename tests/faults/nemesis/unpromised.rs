@@ -1,5 +1,5 @@
-//! The one loss that nobody can make good, to see that it makes no others: Redis loses its memory while an instance is frozen
-//! for so long that the others take it for dead. What only those two knew is promised to nobody.
+//! The only loss beyond the program's promises: Redis loses its memory while an instance is frozen for over 10 s and
+//! taken for dead. Claims known only to Redis and to the frozen instance are lost. All other claims must survive.
 
 use std::time::Duration;
 
@@ -8,19 +8,19 @@ use crate::random::Random;
 use crate::servers::until;
 use crate::world::World;
 
-/// The instance that is frozen.
+/// The number of the frozen instance.
 const FROZEN: usize = 0;
-/// The instance that rebuilds.
+/// The number of the rebuilding instance.
 const OTHER: usize = 1;
-/// Until what the frozen instance has answered has arrived.
+/// Time for the answers of the frozen instance to arrive.
 const ANSWERED: Duration = Duration::from_millis(100);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Frozen {
-    /// In the middle of its claims; it wakes up once the others sell again.
+    /// Frozen while answering claims, and woken up when the rebuilding instance sells again.
     Claiming,
-    /// With entries of the outbox that it has read and not stored; it wakes up when the other has loaded Redis, and nobody
-    /// has been sold their units yet.
+    /// Frozen between reading entries of the outbox and storing them. Woken up when the rebuilding instance has loaded
+    /// Redis and before any of the lost units is sold again.
     Sweeping,
 }
 
@@ -28,11 +28,11 @@ impl Frozen {
     pub async fn prepare(self, world: &mut World) {
         match self {
             Self::Claiming => {
-                world.ready_for_a_loss().await;
+                world.wait_until_loss_is_covered().await;
                 world.instances[FROZEN].process.freeze();
             }
             Self::Sweeping => {
-                // What both leave in the outbox is there for it to sweep, and nobody else does.
+                // Both instances die and leave entries in the outbox for the restarted instance to sweep.
                 world.kill(FROZEN);
                 world.revive_to_stop(FROZEN, "swept-read");
                 world.kill(OTHER);
@@ -46,9 +46,9 @@ impl Frozen {
         flush(world).await;
         match self {
             Self::Claiming => {
-                // Until they have noticed.
+                // Time for the rebuilding instance to notice the loss.
                 tokio::time::sleep(Duration::from_secs(1)).await;
-                world.ready_but(Some(FROZEN)).await;
+                world.wait_until_ready_except(Some(FROZEN)).await;
                 tokio::time::sleep(random.millis(0, 1_000)).await;
                 world.instances[FROZEN].process.thaw();
             }
@@ -56,7 +56,7 @@ impl Frozen {
                 world.revive_to_stop(OTHER, "rebuild-finished");
                 until("the other instance stops", || async { world.instances[OTHER].process.is_frozen() }).await;
                 world.instances[FROZEN].process.thaw();
-                // Until it has tried what it has read.
+                // Time for the sweeper to try to store the entries.
                 tokio::time::sleep(random.millis(1_000, 2_000)).await;
                 world.instances[OTHER].process.thaw();
             }

@@ -1,7 +1,7 @@
-//! Attempts that come when they come, answered or not: an open loop.
+//! An open loop: attempts are sent at fixed times, whether or not earlier attempts are answered.
 //!
-//! Each attempt has its time. One that finds no free connection waits for it, and its wait counts: what is measured is the
-//! time from when a customer pressed the button, not from when the program found the time to look.
+//! An attempt without a free connection waits for one, and the wait is part of its latency. Latency is measured from
+//! the moment when the customer pressed the button.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,24 +12,25 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-/// Longer than any answer is allowed to take.
+/// Longer than any answer may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
 
-/// What came of one attempt.
+/// The result of one attempt.
 #[derive(Clone, Copy, Debug)]
 pub struct Attempt {
-    /// When it was due, from the begin.
+    /// When the attempt was due, since the start.
     pub due: Duration,
-    /// From then until it was answered.
+    /// The time from `due` to the answer.
     pub took: Duration,
-    /// 0: not answered.
+    /// The HTTP status. 0: no answer.
     pub status: u16,
-    /// The answer said that its outcome is unknown.
+    /// Whether the answer says that the outcome is unknown.
     pub unknown: bool,
 }
 
-/// Sends `requests`, `per_second` of them, until `until` is over or none is left; each of `connections` carries one at a time.
+/// Sends `requests` at a rate of `per_second`, until the time `until` or until all are sent. Each of `connections`
+/// carries one request at a time.
 pub async fn run(
     to: SocketAddr,
     requests: Arc<[Vec<u8>]>,
@@ -60,7 +61,7 @@ pub async fn run(
     lanes.join_all().await.into_iter().flatten().collect()
 }
 
-/// The status, and whether the outcome is unknown; `None` where the connection breaks.
+/// Sends one request. Returns the status and whether the outcome is unknown, or `None` if the connection breaks.
 async fn ask(connection: &mut Option<TcpStream>, to: SocketAddr, request: &[u8]) -> Option<(u16, bool)> {
     if connection.is_none() {
         let stream = TcpStream::connect(to).await.ok()?;
@@ -73,7 +74,7 @@ async fn ask(connection: &mut Option<TcpStream>, to: SocketAddr, request: &[u8])
     loop {
         let read = stream.read(&mut answer[filled..]).await.ok()?;
         filled += read;
-        if let Some(status) = whole(&answer[..filled]) {
+        if let Some(status) = status_of_complete(&answer[..filled]) {
             let unknown = status == 503 && answer[..filled].windows(15).any(|text| text == b"unknown-outcome");
             return Some((status, unknown));
         }
@@ -83,8 +84,8 @@ async fn ask(connection: &mut Option<TcpStream>, to: SocketAddr, request: &[u8])
     }
 }
 
-/// The status of an answer that has come whole.
-fn whole(answer: &[u8]) -> Option<u16> {
+/// The status of an answer that has arrived completely, else `None`.
+fn status_of_complete(answer: &[u8]) -> Option<u16> {
     let head = answer.windows(4).position(|end| end == b"\r\n\r\n")? + 4;
     let text = std::str::from_utf8(&answer[..head]).ok()?;
     let length = text.lines().find_map(|line| {
@@ -95,12 +96,12 @@ fn whole(answer: &[u8]) -> Option<u16> {
     (answer.len() >= head + body).then(|| text.get(9..12)?.parse().ok())?
 }
 
-/// The customer has his claim.
+/// Whether the attempt was granted a claim.
 pub fn is_good(attempt: &Attempt) -> bool {
     attempt.status == 201
 }
 
-/// The time that `share` of a hundred of them took at most; zero for none.
+/// The latency percentile `share`, of 100. Zero without attempts.
 pub fn percentile<'a>(attempts: impl Iterator<Item = &'a Attempt>, share: usize) -> Duration {
     let mut took: Vec<Duration> = attempts.map(|attempt| attempt.took).collect();
     took.sort_unstable();
