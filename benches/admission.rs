@@ -21,7 +21,7 @@ const IN_FLIGHT_MAX: usize = 20_000;
 /// Admission with a database that is never queried.
 fn admission(limits: &Limits, blocked: u64) -> Admission {
     let wait = Duration::from_secs(1);
-    let db_limits = db::Limits { connections_max: 1, connection_wait: wait, statement_wait: wait };
+    let db_limits = db::DbLimits { connections_max: 1, connection_wait: wait, statement_wait: wait };
     let db = Db::new("mysql://nobody@127.0.0.1:1/none", db_limits).expect("a pool opens no connection when it is made");
     let settings = Settings::new(db.clone(), Limits::default());
     settings.anticipate(&Setting::Limits(limits.clone()));

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use couponrush::claiming::{ClaimFigures, Outcome};
+use couponrush::claiming::{ClaimFigures, ClaimOutcome};
 use couponrush::domain::Refusal;
 use criterion::{Criterion, criterion_group, criterion_main};
 
@@ -13,7 +13,7 @@ fn counting(criterion: &mut Criterion) {
         bencher.iter(|| {
             let began = Instant::now();
             figures.asked.note_time(black_box(Duration::from_micros(400)));
-            figures.note(black_box(&Outcome::Refused(Refusal::SoldOut)), began.elapsed());
+            figures.note(black_box(&ClaimOutcome::Refused(Refusal::SoldOut)), began.elapsed());
         });
     });
     criterion.bench_function("the clock alone", |bencher| bencher.iter(|| black_box(Instant::now()).elapsed()));

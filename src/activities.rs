@@ -27,12 +27,12 @@ const PAGE: i64 = 1_000;
 /// Pause after a failed read, in which `refresh` does not ask MySQL.
 const FAILED_PAUSE: Duration = Duration::from_millis(200);
 
-type Table = HashMap<CouponId, Arc<Schedule>>;
+type ActivityTable = HashMap<CouponId, Arc<Schedule>>;
 
 /// The table of activities.
 pub struct Activities {
     db: Db,
-    table: ArcSwap<Table>,
+    table: ArcSwap<ActivityTable>,
     /// Held during reads from MySQL, so that many stale claims cause a single query. The value is the time of the last
     /// failure.
     reading: Mutex<Option<Instant>>,
@@ -129,10 +129,10 @@ impl Activities {
     /// Puts an activity in force that MySQL cannot store yet. Returns whether its coupon is known and has room for the
     /// activity. The entry stays until a later revision of the coupon is read.
     pub fn hold(&self, activity: &Activity) -> bool {
-        let held = |table: &Table| table.get(&activity.coupon)?.with(activity).map(Arc::new);
+        let held = |table: &ActivityTable| table.get(&activity.coupon)?.with(activity).map(Arc::new);
         let mut done = false;
         self.table.rcu(|table| {
-            let mut table = Table::clone(table);
+            let mut table = ActivityTable::clone(table);
             if let Some(schedule) = held(&table) {
                 table.insert(activity.coupon, schedule);
                 done = true;
@@ -172,7 +172,7 @@ impl Activities {
     fn replace(&self, schedules: impl IntoIterator<Item = Schedule>, outdone: impl Fn(u64, u64) -> bool) {
         let read: Vec<Arc<Schedule>> = schedules.into_iter().map(Arc::new).collect();
         self.table.rcu(|table| {
-            let mut table = Table::clone(table);
+            let mut table = ActivityTable::clone(table);
             for schedule in &read {
                 let known = table.entry(schedule.coupon).or_insert_with(|| Arc::clone(schedule));
                 if outdone(known.revision, schedule.revision) {

@@ -32,7 +32,7 @@ use crate::db::migrate::{MigrateError, migrate};
 use crate::db::{Db, DbError, instances};
 use crate::durability;
 use crate::etcd::Etcd;
-use crate::gate::{Admission, Reason};
+use crate::gate::{Admission, ClosedReason};
 use crate::kv::{KvError, Link, LinkConfig, Pool};
 use crate::ledger::Handed;
 use crate::ledger::Persister;
@@ -240,7 +240,7 @@ impl Application {
         intake_over.cancel();
         drain(persister, &abandon, &self.shared).await.map_err(RunError::Task)?;
 
-        gate.close(Reason::Stopping);
+        gate.close(ClosedReason::Stopping);
         let (instance, process) = &self.instance;
         if let Err(error) = instances::leave(&self.shared.db, instance, process).await {
             log::warn!("stopping: the row of this instance could not be removed from MySQL: {error}");

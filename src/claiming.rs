@@ -25,7 +25,7 @@ const ASKED_MAX: usize = 3;
 
 /// The result of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum ClaimOutcome {
     /// A unit was granted. The claim will reach MySQL.
     Claimed(Claim),
     /// The user already holds this claim.
@@ -57,7 +57,13 @@ pub struct Claiming {
 impl Claiming {
     /// Tries to claim a unit of `coupon` for `user` over this thread's `connection`. `nth` asks for the n-th claim of
     /// the coupon by the user. A claim that is already held is returned, so retries are idempotent.
-    pub async fn claim(&self, connection: &Connection, coupon: CouponId, user: UserId, nth: Option<Nth>) -> Outcome {
+    pub async fn claim(
+        &self,
+        connection: &Connection,
+        coupon: CouponId,
+        user: UserId,
+        nth: Option<Nth>,
+    ) -> ClaimOutcome {
         let began = Instant::now();
         let outcome = self.attempt(began, connection, coupon, user, nth).await;
         self.figures.note(&outcome, began.elapsed());
@@ -71,28 +77,28 @@ impl Claiming {
         coupon: CouponId,
         user: UserId,
         nth: Option<Nth>,
-    ) -> Outcome {
+    ) -> ClaimOutcome {
         let now_ms = connection.server_ms_at(began);
         let schedule = self.activities.of(coupon);
         // Checked before the gate, so that attempts decided in memory take no in-flight place.
         if let Some(refusal) = self.refusals.refuse((coupon, user), schedule.as_deref(), (began, now_ms)) {
-            return Outcome::Refused(refusal);
+            return ClaimOutcome::Refused(refusal);
         }
         let pass = match self.gate.enter() {
             Ok(pass) => pass,
-            Err(Denied::Full) => return Outcome::Overloaded,
-            Err(Denied::Closed(_)) => return Outcome::Unavailable,
+            Err(Denied::Full) => return ClaimOutcome::Overloaded,
+            Err(Denied::Closed(_)) => return ClaimOutcome::Unavailable,
         };
         if connection.run_id() != pass.live().run_id {
             self.gate.doubt(Doubt::NotLoaded);
-            return Outcome::Unavailable;
+            return ClaimOutcome::Unavailable;
         }
-        let Ok(slot) = self.ledger.reserve() else { return Outcome::Overloaded };
+        let Ok(slot) = self.ledger.reserve() else { return ClaimOutcome::Overloaded };
         match self.ask(connection, &pass, (coupon, user, nth), schedule, now_ms).await {
             Ok(taken) => self.conclude(slot, pass.live(), coupon, taken),
-            Err(KvError::Full) => Outcome::Overloaded,
-            Err(error) if error.nothing_happened() => Outcome::Unavailable,
-            Err(_) => Outcome::Unknown,
+            Err(KvError::Full) => ClaimOutcome::Overloaded,
+            Err(error) if error.nothing_happened() => ClaimOutcome::Unavailable,
+            Err(_) => ClaimOutcome::Unknown,
         }
     }
 
@@ -143,34 +149,34 @@ impl Claiming {
         matches!(refreshed, Ok(Ok(())))
     }
 
-    fn conclude(&self, slot: Slot<'_>, live: &Live, coupon: CouponId, taken: Taken) -> Outcome {
+    fn conclude(&self, slot: Slot<'_>, live: &Live, coupon: CouponId, taken: Taken) -> ClaimOutcome {
         match taken {
             Taken::Claimed { claim, entry_claims } => {
                 crate::crash::point("after-script");
                 slot.put(claim, entry_claims);
-                Outcome::Claimed(claim)
+                ClaimOutcome::Claimed(claim)
             }
             Taken::Already { claim, pending } => {
                 if pending {
                     // The claim gets a signed token, so it must reach MySQL even if Redis loses the outbox.
                     self.ledger.vouch(slot, claim);
                 }
-                Outcome::Already(claim)
+                ClaimOutcome::Already(claim)
             }
             Taken::Refused(refusal) => {
                 self.refusals.notice(coupon, refusal);
-                Outcome::Refused(refusal)
+                ClaimOutcome::Refused(refusal)
             }
-            Taken::Backlog | Taken::TooLate => Outcome::Overloaded,
+            Taken::Backlog | Taken::TooLate => ClaimOutcome::Overloaded,
             // MySQL has newer activities but did not answer in time. Selling by the old ones would be wrong.
-            Taken::Stale => Outcome::Unavailable,
+            Taken::Stale => ClaimOutcome::Unavailable,
             Taken::NotLoaded => {
                 self.gate.doubt(Doubt::NotLoaded);
-                Outcome::Unavailable
+                ClaimOutcome::Unavailable
             }
             Taken::Missing => {
                 self.gate.doubt(Doubt::Lost(live.epoch));
-                Outcome::Unavailable
+                ClaimOutcome::Unavailable
             }
         }
     }

@@ -59,14 +59,14 @@ pub struct Events {
 /// The sending side of each channel. Viewers add products. The single task sends states and removes products.
 #[derive(Default)]
 struct Products {
-    shown: HashMap<CouponId, watch::Sender<State>>,
+    shown: HashMap<CouponId, watch::Sender<ProductState>>,
     /// The service is stopping and admits no viewers.
     over: bool,
 }
 
 /// What is known of a product.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
+pub enum ProductState {
     /// Not read yet.
     Unknown,
     /// The product does not exist.
@@ -95,12 +95,12 @@ pub struct NoPlace;
 
 /// A viewer of a product. Dropping it frees the place.
 pub struct Viewer {
-    states: watch::Receiver<State>,
-    _place: Place,
+    states: watch::Receiver<ProductState>,
+    _place: ViewerPlace,
 }
 
 /// A place in the count of viewers, freed on drop.
-struct Place(Arc<AtomicUsize>);
+struct ViewerPlace(Arc<AtomicUsize>);
 
 /// Metrics of live units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,7 +139,7 @@ impl Events {
             return Err(NoPlace);
         }
         let viewers = self.viewers.fetch_add(1, Ordering::Relaxed);
-        let place = Place(Arc::clone(&self.viewers));
+        let place = ViewerPlace(Arc::clone(&self.viewers));
         if viewers >= self.limits.viewers_max {
             return Err(NoPlace);
         }
@@ -150,7 +150,7 @@ impl Events {
         if products.over || products.shown.len() >= self.limits.products_max {
             return Err(NoPlace);
         }
-        let (sender, states) = watch::channel(State::Unknown);
+        let (sender, states) = watch::channel(ProductState::Unknown);
         products.shown.insert(product, sender);
         self.new.notify_one();
         Ok(Viewer { states, _place: place })
@@ -187,7 +187,7 @@ impl Events {
             if !self.settings.switches().events {
                 self.products().shown.clear();
             }
-            let asked = self.looked_at(|state| !newcomers_only || *state == State::Unknown);
+            let asked = self.looked_at(|state| !newcomers_only || *state == ProductState::Unknown);
             if !asked.is_empty()
                 && !self.gate.is_busy()
                 && let Ok(live) = self.gate.live()
@@ -201,7 +201,7 @@ impl Events {
     }
 
     /// Viewed products whose state matches `is_asked`. Products without viewers are dropped.
-    fn looked_at(&self, is_asked: impl Fn(&State) -> bool) -> Vec<CouponId> {
+    fn looked_at(&self, is_asked: impl Fn(&ProductState) -> bool) -> Vec<CouponId> {
         let mut products = self.products();
         products.shown.retain(|_, states| !states.is_closed());
         products.shown.iter().filter(|(_, states)| is_asked(&states.borrow())).map(|(product, _)| *product).collect()
@@ -239,7 +239,7 @@ impl Events {
     }
 }
 
-impl State {
+impl ProductState {
     /// Takes a later reading and returns whether it differs. A product that vanishes for a moment, during a repair of
     /// Redis, keeps its last state.
     fn become_later(&mut self, read: Option<Shown>) -> bool {
@@ -275,12 +275,12 @@ impl Shown {
 }
 
 impl Viewer {
-    /// The current state. Before the first read, waits up to `wait`, and returns [`State::Unknown`] on a timeout.
-    pub async fn first(&mut self, wait: Duration) -> State {
-        let known = self.states.wait_for(|state| *state != State::Unknown);
+    /// The current state. Before the first read, waits up to `wait`, and returns [`ProductState::Unknown`] on a timeout.
+    pub async fn first(&mut self, wait: Duration) -> ProductState {
+        let known = self.states.wait_for(|state| *state != ProductState::Unknown);
         match tokio::time::timeout(wait, known).await {
             Ok(Ok(state)) => state.clone(),
-            Ok(Err(_)) | Err(_) => State::Unknown,
+            Ok(Err(_)) | Err(_) => ProductState::Unknown,
         }
     }
 
@@ -288,14 +288,14 @@ impl Viewer {
     pub async fn next(&mut self) -> Option<Bytes> {
         loop {
             self.states.changed().await.ok()?;
-            if let State::Shown(shown) = &*self.states.borrow_and_update() {
+            if let ProductState::Shown(shown) = &*self.states.borrow_and_update() {
                 return Some(shown.bytes.clone());
             }
         }
     }
 }
 
-impl Drop for Place {
+impl Drop for ViewerPlace {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -324,23 +324,23 @@ mod tests {
 
     #[test]
     fn only_what_has_changed_is_news() {
-        let mut state = State::Unknown;
+        let mut state = ProductState::Unknown;
         assert!(state.become_later(shown(4, 1_000)));
         assert!(!state.become_later(shown(4, 2_000)));
         assert!(state.become_later(shown(5, 3_000)));
         assert!(!state.become_later(None), "it is being mended");
-        assert!(matches!(state, State::Shown(shown) if shown.claimed == 4 && shown.time_ms == 3_000));
+        assert!(matches!(state, ProductState::Shown(shown) if shown.claimed == 4 && shown.time_ms == 3_000));
     }
 
     #[tokio::test]
     async fn a_slow_viewer_misses_states_and_gets_the_latest() {
-        let (sender, states) = watch::channel(State::Unknown);
-        let place = Place(Arc::new(AtomicUsize::new(1)));
+        let (sender, states) = watch::channel(ProductState::Unknown);
+        let place = ViewerPlace(Arc::new(AtomicUsize::new(1)));
         let mut viewer = Viewer { states, _place: place };
         for claimed in 1..=9 {
             sender.send_if_modified(|state| state.become_later(shown(claimed, 1)));
         }
-        let State::Shown(first) = viewer.first(Duration::ZERO).await else { panic!("it was read") };
+        let ProductState::Shown(first) = viewer.first(Duration::ZERO).await else { panic!("it was read") };
         assert_eq!(first.claimed, 8);
         for claimed in 5..=7 {
             sender.send_if_modified(|state| state.become_later(shown(claimed, 2)));
@@ -352,9 +352,9 @@ mod tests {
 
     #[test]
     fn a_product_that_was_never_there_is_nowhere_until_it_is_made() {
-        let mut state = State::Unknown;
+        let mut state = ProductState::Unknown;
         assert!(state.become_later(None));
-        assert_eq!(state, State::Nowhere);
+        assert_eq!(state, ProductState::Nowhere);
         assert!(!state.become_later(None));
         assert!(state.become_later(shown(1, 1)));
     }

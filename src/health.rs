@@ -15,11 +15,11 @@ use crate::activities::Activities;
 use crate::base::every;
 use crate::db::Db;
 use crate::figures::Histogram;
-use crate::gate::{Gate, Reason};
+use crate::gate::{ClosedReason, Gate};
 use crate::kv::{KvError, Link, Pool};
 use crate::ledger::{Extent, Ledger, Outbox};
-use crate::mirroring::{MirrorReport, State};
-use crate::recovery::Progress;
+use crate::mirroring::{MirrorReport, MirrorState};
+use crate::recovery::RebuildProgress;
 use crate::{now_ms, now_seconds};
 
 pub use process::Process;
@@ -32,7 +32,7 @@ const UNKNOWN: &str = "unknown";
 
 /// A part's state in a word, and the time of its last change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Part {
+pub struct PartHealth {
     pub state: &'static str,
     /// Time of the last change, in seconds since 1970.
     pub since: u64,
@@ -42,13 +42,13 @@ pub struct Part {
 
 /// The content of `/readyz`.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct Report<'a> {
+pub struct HealthReport<'a> {
     /// Whether a claim could succeed now.
     pub ready: bool,
     #[schema(inline)]
-    pub redis: Part,
+    pub redis: PartHealth,
     #[schema(inline)]
-    pub mysql: Part,
+    pub mysql: PartHealth,
     #[schema(inline)]
     pub etcd: EtcdReport,
     #[schema(inline)]
@@ -65,7 +65,7 @@ pub struct Report<'a> {
 pub struct EtcdReport {
     #[serde(flatten)]
     #[schema(inline)]
-    pub part: Part,
+    pub part: PartHealth,
     /// `None` if no etcd is configured.
     #[serde(flatten)]
     #[schema(ignore)]
@@ -76,7 +76,7 @@ pub struct EtcdReport {
 pub struct LedgerReport {
     #[serde(flatten)]
     #[schema(inline)]
-    pub part: Part,
+    pub part: PartHealth,
     /// Claims not stored in MySQL yet.
     pub backlog: usize,
     /// Capacity of the channel for unstored claims.
@@ -91,7 +91,7 @@ pub struct LedgerReport {
 pub struct GateReport {
     #[serde(flatten)]
     #[schema(inline)]
-    pub part: Part,
+    pub part: PartHealth,
     pub in_flight: usize,
     /// Current limit of attempts in flight. It adapts to the latency of Redis.
     pub in_flight_limit: usize,
@@ -121,9 +121,9 @@ pub struct HealthSources {
     pub gate: Arc<Gate>,
     pub ledger: Ledger,
     pub outbox: Outbox,
-    pub progress: Arc<Progress>,
+    pub progress: Arc<RebuildProgress>,
     /// `None` if no etcd is configured.
-    pub mirror: Option<Arc<State>>,
+    pub mirror: Option<Arc<MirrorState>>,
     pub activities: Arc<Activities>,
 }
 
@@ -144,7 +144,7 @@ pub struct OutboxSeen {
     pub oldest_ms: u64,
 }
 
-/// State and time of its last change, for each part.
+/// MirrorState and time of its last change, for each part.
 #[derive(Debug, Clone, Copy)]
 struct Parts {
     redis: (&'static str, u64),
@@ -210,18 +210,18 @@ impl Health {
     }
 
     /// A report with current values. Only MySQL's state is from the last check.
-    pub fn report(&self) -> Report<'_> {
+    pub fn report(&self) -> HealthReport<'_> {
         let parts = *self.parts.lock().unwrap_or_else(PoisonError::into_inner);
         let part = |(state, since): (&'static str, u64), seen: &'static str| {
             let since = if state == seen { since } else { now_seconds() };
-            Part { state: seen, since, age: now_seconds().saturating_sub(since) }
+            PartHealth { state: seen, since, age: now_seconds().saturating_sub(since) }
         };
         let (backlog, backlog_max) = self.sources.ledger.backlog();
         let ledger = self.sources.ledger.state();
         let (loaded_coupons, loaded_claims) = self.sources.progress.loaded();
         let (redis, gate) = (self.redis(), self.gate_state());
         let lag_ms = ledger.oldest().map_or(0, |oldest| now_ms().saturating_sub(oldest.ms));
-        Report {
+        HealthReport {
             ready: redis == "up" && gate == "open" && backlog < backlog_max,
             redis: part(parts.redis, redis),
             mysql: part(parts.mysql, parts.mysql.0),
@@ -269,9 +269,9 @@ impl Health {
     fn gate_state(&self) -> &'static str {
         match self.sources.gate.live() {
             Ok(_) => "open",
-            Err(Reason::Starting) => "starting",
-            Err(Reason::Recovering) => "recovering",
-            Err(Reason::Stopping) => "stopping",
+            Err(ClosedReason::Starting) => "starting",
+            Err(ClosedReason::Recovering) => "recovering",
+            Err(ClosedReason::Stopping) => "stopping",
         }
     }
 }

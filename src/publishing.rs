@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::base::{Outage, every};
-use crate::db::coupons::{self, InsertError, NewCoupon, Stored};
+use crate::db::coupons::{self, InsertError, NewCoupon, StoredCoupon};
 use crate::db::{Db, DbError, Transaction};
 use crate::domain::{Amount, Coupon, CouponId, Description, User};
 use crate::gate::{Doubt, Gate};
@@ -35,7 +35,7 @@ pub struct Publishing {
 
 /// What a saler wants changed; `None` leaves it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Change {
+pub struct CouponChange {
     pub amount: Option<Amount>,
     pub scheduled: Option<bool>,
     pub description: Option<Description>,
@@ -73,7 +73,7 @@ pub struct Reached {
 }
 
 /// Redis has the change, or why not.
-enum Sent {
+enum SendOutcome {
     Yes,
     Refused(Published),
     Failed(KvError),
@@ -99,7 +99,7 @@ impl Publishing {
     ///
     /// # Errors
     /// [`PublishError`].
-    pub async fn change(&self, id: CouponId, change: &Change) -> Result<(), PublishError> {
+    pub async fn change(&self, id: CouponId, change: &CouponChange) -> Result<(), PublishError> {
         let reached = self.reach().await?;
         let mut tx = self.db.begin().await?;
         let Some(stored) = coupons::lock(&self.db, &mut tx, id).await? else {
@@ -124,7 +124,12 @@ impl Publishing {
     ///
     /// # Errors
     /// [`PublishError`]; the repair completes it.
-    pub async fn publish_change(&self, reached: &Reached, before: &Stored, to: &Coupon) -> Result<(), PublishError> {
+    pub async fn publish_change(
+        &self,
+        reached: &Reached,
+        before: &StoredCoupon,
+        to: &Coupon,
+    ) -> Result<(), PublishError> {
         self.publish(reached, to, presence(before)).await
     }
 
@@ -167,7 +172,7 @@ impl Publishing {
         Reached { live }: &Reached,
         tx: &mut Transaction<'_>,
         coupon: &Coupon,
-    ) -> Result<Stored, PublishError> {
+    ) -> Result<StoredCoupon, PublishError> {
         let stored = coupons::lock(&self.db, tx, coupon.id).await?.ok_or(PublishError::NoSuchCoupon)?;
         let superseded = stored.coupon.revision >= coupon.revision;
         let repaired = stored.published_revision >= stored.coupon.revision;
@@ -177,11 +182,11 @@ impl Publishing {
             return Err(PublishError::Unavailable(None));
         }
         match self.send(live.as_str(), coupon, presence(&stored)).await {
-            Sent::Yes => Ok(stored),
-            Sent::Refused(Published::BelowClaimed) => Err(PublishError::BelowClaimed),
-            Sent::Refused(refused) => Err(self.refused(live, refused)),
-            Sent::Failed(error) if error.nothing_happened() => Err(PublishError::Unavailable(None)),
-            Sent::Failed(error) => Err(PublishError::Unknown(error.into())),
+            SendOutcome::Yes => Ok(stored),
+            SendOutcome::Refused(Published::BelowClaimed) => Err(PublishError::BelowClaimed),
+            SendOutcome::Refused(refused) => Err(self.refused(live, refused)),
+            SendOutcome::Failed(error) if error.nothing_happened() => Err(PublishError::Unavailable(None)),
+            SendOutcome::Failed(error) => Err(PublishError::Unknown(error.into())),
         }
     }
 
@@ -194,24 +199,24 @@ impl Publishing {
     ) -> Result<(), PublishError> {
         match self.send(live.as_str(), coupon, presence).await {
             // A later change is there already: this one is in force, or was.
-            Sent::Yes | Sent::Refused(Published::Older { .. }) => {
+            SendOutcome::Yes | SendOutcome::Refused(Published::Older { .. }) => {
                 self.note(coupon).await;
                 Ok(())
             }
-            Sent::Refused(refused) => Err(PublishError::Unknown(self.refused(live, refused).into())),
-            Sent::Failed(error) => Err(PublishError::Unknown(error.into())),
+            SendOutcome::Refused(refused) => Err(PublishError::Unknown(self.refused(live, refused).into())),
+            SendOutcome::Failed(error) => Err(PublishError::Unknown(error.into())),
         }
     }
 
-    async fn send(&self, live: &str, coupon: &Coupon, presence: Presence) -> Sent {
+    async fn send(&self, live: &str, coupon: &Coupon, presence: Presence) -> SendOutcome {
         let published = async {
             let calls = self.pool.get().await?;
             self.stock.publish(&calls, live, coupon, presence, self.wait).await
         };
         match published.await {
-            Ok(Published::Done) => Sent::Yes,
-            Ok(refused) => Sent::Refused(refused),
-            Err(error) => Sent::Failed(error),
+            Ok(Published::Done) => SendOutcome::Yes,
+            Ok(refused) => SendOutcome::Refused(refused),
+            Err(error) => SendOutcome::Failed(error),
         }
     }
 
@@ -277,20 +282,20 @@ impl Publishing {
         coupons::update(&self.db, &mut tx, &stored, &coupon).await?;
         tx.commit().await?;
         match self.send(live.as_str(), &coupon, presence(&stored)).await {
-            Sent::Yes => {
+            SendOutcome::Yes => {
                 self.note(&coupon).await;
                 Ok(())
             }
-            Sent::Refused(Published::Older { revision }) => self.raise_above(id, revision).await,
-            Sent::Refused(Published::BelowClaimed) => {
+            SendOutcome::Refused(Published::Older { revision }) => self.raise_above(id, revision).await,
+            SendOutcome::Refused(Published::BelowClaimed) => {
                 log::error!("publishing: coupon {id} cannot be published: its amount is below what is claimed");
                 Err(PublishError::BelowClaimed)
             }
-            Sent::Refused(refused) => {
+            SendOutcome::Refused(refused) => {
                 log::error!("publishing: coupon {id} cannot be published: {refused:?}");
                 Err(self.refused(&live, refused))
             }
-            Sent::Failed(error) => Err(PublishError::Unknown(error.into())),
+            SendOutcome::Failed(error) => Err(PublishError::Unknown(error.into())),
         }
     }
 
@@ -311,7 +316,7 @@ impl Publishing {
     }
 }
 
-fn apply(coupon: &Coupon, change: &Change) -> Coupon {
+fn apply(coupon: &Coupon, change: &CouponChange) -> Coupon {
     Coupon {
         amount: change.amount.unwrap_or(coupon.amount),
         scheduled: change.scheduled.unwrap_or(coupon.scheduled),
@@ -322,6 +327,6 @@ fn apply(coupon: &Coupon, change: &Change) -> Coupon {
 }
 
 /// What was published once must be there: it is never published again with nothing claimed.
-fn presence(stored: &Stored) -> Presence {
+fn presence(stored: &StoredCoupon) -> Presence {
     if stored.published_revision == 0 { Presence::MayBeNew } else { Presence::MustBeHere }
 }

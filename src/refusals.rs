@@ -46,7 +46,7 @@ pub struct Refusals {
     stock: Stock,
     gate: Arc<Gate>,
     activities: Arc<Activities>,
-    table: ArcSwap<Table>,
+    table: ArcSwap<RefusalTable>,
     /// Coupons recently refused by Redis. [`Refusals::watch`] takes them out.
     noticed: Mutex<HashSet<CouponId>>,
     refused: Apart<AtomicU64>,
@@ -54,13 +54,13 @@ pub struct Refusals {
 
 /// Coupons confirmed by the last comparison. `compared` holds its send time, and the process and epoch asked.
 #[derive(Default)]
-struct Table {
+struct RefusalTable {
     compared: Option<(Instant, Arc<Live>)>,
-    known: HashMap<CouponId, Arc<Known>>,
+    known: HashMap<CouponId, Arc<KnownCoupon>>,
 }
 
 /// A coupon whose non-holders can be refused.
-struct Known {
+struct KnownCoupon {
     /// The compared values. `sold` is of `activity`, which is 0 if the coupon had none.
     units: Units,
     activity: ActivityId,
@@ -139,7 +139,7 @@ impl Refusals {
     pub async fn watch(self: Arc<Self>, pool: Pool, stop: CancellationToken) {
         let mut interval = tokio::time::interval(COMPARE_EVERY);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut learning: Option<tokio::task::JoinHandle<Vec<(CouponId, Known)>>> = None;
+        let mut learning: Option<tokio::task::JoinHandle<Vec<(CouponId, KnownCoupon)>>> = None;
         loop {
             tokio::select! {
                 _ = interval.tick() => {}
@@ -174,7 +174,12 @@ impl Refusals {
     }
 
     /// Drops entries whose counts in Redis have changed, and renews the rest for 200 ms.
-    async fn compare(&self, calls: &Calls, live: Arc<Live>, learnt: Vec<(CouponId, Known)>) -> Result<(), KvError> {
+    async fn compare(
+        &self,
+        calls: &Calls,
+        live: Arc<Live>,
+        learnt: Vec<(CouponId, KnownCoupon)>,
+    ) -> Result<(), KvError> {
         let table = self.table.load_full();
         let mut known = table.known.clone();
         known.extend(learnt.into_iter().map(|(coupon, known)| (coupon, Arc::new(known))));
@@ -194,12 +199,12 @@ impl Refusals {
                 None => known.remove(&coupon),
             };
         }
-        self.table.store(Arc::new(Table { compared: Some((sent_at, live)), known }));
+        self.table.store(Arc::new(RefusalTable { compared: Some((sent_at, live)), known }));
         Ok(())
     }
 
     /// Reads the holders of recently refused coupons, as far as the limits allow.
-    async fn learn(self: Arc<Self>, pool: Pool, noticed: HashSet<CouponId>) -> Vec<(CouponId, Known)> {
+    async fn learn(self: Arc<Self>, pool: Pool, noticed: HashSet<CouponId>) -> Vec<(CouponId, KnownCoupon)> {
         let mut learnt = Vec::new();
         for coupon in noticed {
             let (_, coupons, holders) = self.figures();
@@ -220,7 +225,7 @@ impl Refusals {
     }
 
     /// Returns `None` if MySQL lacks some holders, if the holders exceed the limit, or if units are left.
-    async fn learn_one(&self, pool: &Pool, coupon: CouponId, room: usize) -> Result<Option<Known>, CompareError> {
+    async fn learn_one(&self, pool: &Pool, coupon: CouponId, room: usize) -> Result<Option<KnownCoupon>, CompareError> {
         let Ok(live) = self.gate.live() else { return Ok(None) };
         let schedule = self.activities.of(coupon);
         // Not kept while MySQL is read.
@@ -240,7 +245,7 @@ impl Refusals {
             Some(before) if before.units.claimed == units.claimed => Arc::clone(&before.holders),
             _ => self.read_holders(coupon, claimed).await?,
         };
-        let known = Known { units, activity, holders, used: AtomicBool::new(true), unused: 0 };
+        let known = KnownCoupon { units, activity, holders, used: AtomicBool::new(true), unused: 0 };
         let complete = known.holders.len() == claimed;
         Ok((complete && known.refuse(schedule.as_deref(), now_ms).is_some()).then_some(known))
     }
@@ -263,7 +268,7 @@ impl Refusals {
     }
 }
 
-impl Known {
+impl KnownCoupon {
     /// Why a user who does not hold the coupon is refused, or `None` if a grant is possible.
     fn refuse(&self, schedule: Option<&Schedule>, now_ms: u64) -> Option<Refusal> {
         let units_gone = self.units.claimed >= self.units.amount;
@@ -306,7 +311,7 @@ mod tests {
     use super::*;
     use crate::db;
     use crate::domain::Epoch;
-    use crate::gate::Reason;
+    use crate::gate::ClosedReason;
     use crate::kv::Keys;
 
     const COUPON: CouponId = CouponId(1);
@@ -316,7 +321,7 @@ mod tests {
     /// A sold-out coupon with a single holder, compared at `sent_at` under `loading`.
     fn knowing(sent_at: Instant, loading: Live) -> Refusals {
         let wait = Duration::from_secs(1);
-        let limits = db::Limits { connections_max: 1, connection_wait: wait, statement_wait: wait };
+        let limits = db::DbLimits { connections_max: 1, connection_wait: wait, statement_wait: wait };
         let db = Db::new("mysql://nobody@127.0.0.1:1/none", limits).expect("it connects to nothing yet");
         let (gate, activities) = (Arc::new(Gate::new(1)), Arc::new(Activities::new(db.clone())));
         gate.open(loading.clone());
@@ -324,9 +329,9 @@ mod tests {
         let units =
             Units { scheduled: false, revision: 1, activity_revision: 0, amount: 1, claimed: 1, holes: 0, sold: 0 };
         let holders = Arc::from([HOLDER.0]);
-        let known = Known { units, activity: ActivityId(0), holders, used: AtomicBool::new(false), unused: 0 };
+        let known = KnownCoupon { units, activity: ActivityId(0), holders, used: AtomicBool::new(false), unused: 0 };
         let known = HashMap::from([(COUPON, Arc::new(known))]);
-        refusals.table.store(Arc::new(Table { compared: Some((sent_at, Arc::new(loading))), known }));
+        refusals.table.store(Arc::new(RefusalTable { compared: Some((sent_at, Arc::new(loading))), known }));
         refusals
     }
 
@@ -338,7 +343,7 @@ mod tests {
         let fresh = knowing(now, loading.clone());
         assert_eq!(refuse(&fresh, OTHER), Some(Refusal::SoldOut));
         assert_eq!(refuse(&fresh, HOLDER), None, "he is told what he holds");
-        fresh.gate.close(Reason::Recovering);
+        fresh.gate.close(ClosedReason::Recovering);
         assert_eq!(refuse(&fresh, OTHER), None, "nobody vouches for Redis");
         fresh.gate.open(other);
         assert_eq!(refuse(&fresh, OTHER), None, "Redis was loaded again");

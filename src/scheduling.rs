@@ -10,7 +10,7 @@ mod by_operators;
 use std::sync::Arc;
 
 use crate::activities::Activities;
-use crate::db::activities::{self as rows, Stored};
+use crate::db::activities::{self as rows, StoredActivity};
 use crate::db::{DbError, Transaction, coupons};
 use crate::domain::{Activity, ActivityId, Coupon, CouponId, Kind, Terms, User};
 use crate::publishing::{PublishError, Publishing};
@@ -108,7 +108,7 @@ impl Scheduling {
         user: &User,
         coupon: CouponId,
         terms: &Terms,
-    ) -> Result<(ActivityId, coupons::Stored, Coupon), ScheduleError> {
+    ) -> Result<(ActivityId, coupons::StoredCoupon, Coupon), ScheduleError> {
         let db = &self.publishing.db;
         let stored = lock(db, tx, user, coupon).await?;
         let others = rows::of_coupon(db, tx, coupon).await?;
@@ -129,7 +129,7 @@ impl Scheduling {
         coupon: CouponId,
         id: ActivityId,
         change: impl FnOnce(&Terms) -> Result<Terms, E>,
-    ) -> Result<(coupons::Stored, Coupon), E> {
+    ) -> Result<(coupons::StoredCoupon, Coupon), E> {
         let db = &self.publishing.db;
         let stored = lock(db, tx, user, coupon).await?;
         let all = rows::of_coupon(db, tx, coupon).await.map_err(ScheduleError::from)?;
@@ -148,7 +148,7 @@ impl Scheduling {
     async fn put_in_force(
         &self,
         reached: &crate::publishing::Reached,
-        before: &coupons::Stored,
+        before: &coupons::StoredCoupon,
         changed: &Coupon,
     ) -> Result<(), ScheduleError> {
         crate::crash::point("schedule-committed");
@@ -166,7 +166,7 @@ async fn lock(
     tx: &mut Transaction<'_>,
     user: &User,
     coupon: CouponId,
-) -> Result<coupons::Stored, ScheduleError> {
+) -> Result<coupons::StoredCoupon, ScheduleError> {
     let stored = coupons::lock(db, tx, coupon).await?.ok_or(ScheduleError::NoSuchCoupon)?;
     let may = user.kind == Kind::Admin || stored.coupon.saler_id == user.id;
     if may { Ok(stored) } else { Err(ScheduleError::NotYours) }
@@ -179,7 +179,7 @@ async fn lock(
 pub fn check<'a>(
     coupon: &Coupon,
     terms: &Terms,
-    mut others: impl Iterator<Item = &'a Stored>,
+    mut others: impl Iterator<Item = &'a StoredActivity>,
 ) -> Result<(), ScheduleError> {
     if terms.total > coupon.amount.get() {
         return Err(ScheduleError::TotalAboveAmount);

@@ -12,7 +12,7 @@ use super::error::{ApiError, read_failed};
 use super::lists::page_of;
 use super::session::user_of_kind;
 use super::{Shared, Worker, answer, path, peer};
-use crate::claiming::Outcome;
+use crate::claiming::ClaimOutcome;
 use crate::db::claim_rows::{Holding, holdings};
 use crate::db::{Db, DbError};
 use crate::domain::{Claim, CouponId, Kind, Nth, Refusal, Seq, Terms};
@@ -40,20 +40,20 @@ pub async fn claim_coupon(request: HttpRequest, worker: web::Data<Worker>) -> Re
     };
     let nth = wanted_nth(&request)?;
     match shared.claiming.claim(&connection, coupon, customer.id, nth).await {
-        Outcome::Claimed(claim) => {
+        ClaimOutcome::Claimed(claim) => {
             let mut builder = HttpResponse::Created();
             prove(&mut builder, shared, &claim, "claimed");
             Ok(answer::done(builder))
         }
-        Outcome::Already(claim) => {
+        ClaimOutcome::Already(claim) => {
             let mut builder = HttpResponse::NoContent();
             prove(&mut builder, shared, &claim, "already-claimed");
             Ok(builder.finish())
         }
-        Outcome::Refused(refusal) => Ok(refused(refusal)),
-        Outcome::Overloaded => Err(ApiError::overloaded()),
-        Outcome::Unavailable => Err(ApiError::unavailable()),
-        Outcome::Unknown => Err(ApiError::unknown_outcome()),
+        ClaimOutcome::Refused(refusal) => Ok(refused(refusal)),
+        ClaimOutcome::Overloaded => Err(ApiError::overloaded()),
+        ClaimOutcome::Unavailable => Err(ApiError::unavailable()),
+        ClaimOutcome::Unknown => Err(ApiError::unknown_outcome()),
     }
 }
 

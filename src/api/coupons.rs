@@ -9,7 +9,7 @@ use super::session::{session, user_of_kind};
 use super::{Shared, Worker, answer, body, path};
 use crate::db::coupons::NewCoupon;
 use crate::domain::{Amount, CouponId, CouponName, Description, FaceValue, Kind, User};
-use crate::publishing::Change;
+use crate::publishing::CouponChange;
 
 #[derive(Deserialize, ToSchema)]
 pub struct Creation {
@@ -71,12 +71,12 @@ pub async fn change_coupon(
     let Worker { shared, .. } = &**worker;
     let saler = user_of_kind(&request, shared, Kind::Saler, "Only sellers can change coupons.")?;
     let form: Changes = body::json(payload, shared.body, ApiError::not_json).await?;
-    let change = Change {
+    let change = CouponChange {
         amount: form.amount.map(parse_amount).transpose()?,
         scheduled: form.scheduled,
         description: form.description.map(parse_description).transpose()?,
     };
-    if change == Change::default() {
+    if change == CouponChange::default() {
         return Err(ApiError::bad_request("Nothing to change: amount, scheduled or description is needed."));
     }
     let coupon = own_coupon(&request, shared, &saler).await?;

@@ -11,7 +11,7 @@ use actix_web::{HttpResponse, web};
 use super::Shared;
 use super::exposition::Exposition;
 use crate::figures::Apart;
-use crate::health::{EtcdReport, GATE_STATES, LedgerReport, Process, Report};
+use crate::health::{EtcdReport, GATE_STATES, HealthReport, LedgerReport, Process};
 
 /// Range of HTTP statuses.
 const STATUSES: std::ops::Range<u16> = 100..600;
@@ -55,7 +55,7 @@ pub async fn metrics(shared: web::Data<Shared>) -> HttpResponse {
     HttpResponse::Ok().insert_header(("content-type", "text/plain; version=0.0.4")).body(page.into_text())
 }
 
-fn parts(page: &mut Exposition, report: &Report<'_>) {
+fn parts(page: &mut Exposition, report: &HealthReport<'_>) {
     page.gauge("couponrush_ready", "1 while a claim could succeed", u8::from(report.ready));
     page.gauge("couponrush_redis_up", "1 while Redis is connected", u8::from(report.redis.state == "up"));
     page.gauge("couponrush_mysql_up", "1 while MySQL answers", u8::from(report.mysql.state == "up"));
@@ -68,7 +68,7 @@ fn parts(page: &mut Exposition, report: &Report<'_>) {
     });
 }
 
-fn claims(page: &mut Exposition, shared: &Shared, report: &Report<'_>) {
+fn claims(page: &mut Exposition, shared: &Shared, report: &HealthReport<'_>) {
     let (claiming, gate) = (&shared.claiming.figures, &report.gate);
     page.counters(("couponrush_responses_total", "status"), "answers to users and operators", shared.answers.given());
     page.counters(("couponrush_attempts_total", "result"), "attempts by result", claiming.results());
@@ -120,7 +120,7 @@ fn admission(page: &mut Exposition, shared: &Shared) {
     page.counter("couponrush_rate_uncounted_total", "attempts not counted because a table was full", figures.uncounted);
 }
 
-fn memory(page: &mut Exposition, shared: &Shared, report: &Report<'_>) {
+fn memory(page: &mut Exposition, shared: &Shared, report: &HealthReport<'_>) {
     page.gauge("couponrush_password_hashes_waiting", "callers waiting for a password hash", shared.passwords.waiting());
     let lists = "size of cached lists while lists are switched off";
     page.gauge("couponrush_lists_cached_bytes", lists, shared.lists.bytes());

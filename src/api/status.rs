@@ -13,7 +13,7 @@ use super::error::ApiError;
 use super::session::admin;
 use super::{Shared, answer};
 use crate::gate::Switches;
-use crate::health::{OutboxSeen, Report};
+use crate::health::{HealthReport, OutboxSeen};
 
 /// The state of an instance and counts of its answers.
 #[derive(Serialize, ToSchema)]
@@ -22,7 +22,7 @@ pub struct StatusBody<'a> {
     pub instance: &'a str,
     #[serde(flatten)]
     #[schema(inline)]
-    pub report: Report<'a>,
+    pub report: HealthReport<'a>,
     /// Claims in Redis not stored in MySQL yet, of all instances. Null while Redis does not answer.
     #[schema(inline)]
     pub outbox: Option<OutboxSeen>,

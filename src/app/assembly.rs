@@ -19,9 +19,9 @@ use crate::gate::{self, Gate};
 use crate::health::{Health, HealthSources};
 use crate::kv::{Keys, Link, LinkConfig, Pool};
 use crate::ledger::{Ledger, Outbox, Persister, Settings};
-use crate::mirroring::{Mirroring, State};
+use crate::mirroring::{MirrorState, Mirroring};
 use crate::publishing::Publishing;
-use crate::recovery::{Progress, Recovery};
+use crate::recovery::{RebuildProgress, Recovery};
 use crate::refusals::Refusals;
 use crate::scheduling::Scheduling;
 use crate::stock::Stock;
@@ -37,8 +37,8 @@ struct Common {
     stock: Stock,
     activities: Arc<Activities>,
     outbox: Outbox,
-    progress: Arc<Progress>,
-    mirror: Arc<State>,
+    progress: Arc<RebuildProgress>,
+    mirror: Arc<MirrorState>,
     /// The name of the instance in `instances`, and the random id of the process.
     instance: String,
     process: String,
@@ -142,7 +142,7 @@ impl Common {
         Events::new(self.stock.clone(), Arc::clone(&self.gate), Arc::clone(&self.activities), settings, limits)
     }
 
-    fn health(&self, mirror: Option<&Arc<State>>, warnings: Vec<String>) -> Health {
+    fn health(&self, mirror: Option<&Arc<MirrorState>>, warnings: Vec<String>) -> Health {
         let sources = HealthSources {
             db: self.db.clone(),
             link: Arc::clone(&self.link),

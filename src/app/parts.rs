@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::StartError;
 use crate::auth::{ClaimTokens, PasswordLimits, Passwords, Secrets, SecretsError, SignedForm, UserTokens};
 use crate::config::{self, AdmissionArgs, EtcdArgs, TokenArgs};
-use crate::db::{Db, DbError, Limits};
+use crate::db::{Db, DbError, DbLimits};
 use crate::etcd::{Etcd, EtcdConfig};
 use crate::gate::{self, Admission, AttemptLimits, Blacklist, BlacklistLimits, Settings};
 use crate::kv::{LinkConfig, Pool, PoolLimits};
@@ -51,7 +51,7 @@ pub fn redis_pool(redis: &LinkConfig) -> Pool {
 /// # Errors
 /// Returns [`StartError::MysqlUrl`] if `url` is not a URL of a MySQL database.
 pub fn open_db(url: &str) -> Result<Db, StartError> {
-    let limits = Limits {
+    let limits = DbLimits {
         connections_max: config::DB_CONNECTIONS_MAX,
         connection_wait: config::DB_CONNECTION_WAIT,
         statement_wait: config::DB_STATEMENT_WAIT,

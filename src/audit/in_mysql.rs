@@ -8,7 +8,7 @@ use super::{Audit, AuditError, Look};
 
 /// A coupon with the count and the highest seq of its claims.
 #[derive(Debug, Clone, QueryableByName)]
-pub(super) struct CouponRow {
+pub(super) struct CouponCounts {
     #[diesel(sql_type = Unsigned<Bigint>)]
     pub(super) id: u64,
     #[diesel(sql_type = Unsigned<Integer>)]
@@ -53,10 +53,10 @@ const FORBIDDEN: [(&str, &str, &str); 3] = [
 
 impl Audit {
     /// Checks the tables. Returns every coupon as it was read, for the comparison with Redis.
-    pub(super) async fn check_rows(&self, look: &mut Look) -> Result<Vec<CouponRow>, AuditError> {
+    pub(super) async fn check_rows(&self, look: &mut Look) -> Result<Vec<CouponCounts>, AuditError> {
         let rows = self.read_rows().await?;
         for row in &rows {
-            let CouponRow { id, amount, left_count, rows_count, highest, .. } = *row;
+            let CouponCounts { id, amount, left_count, rows_count, highest, .. } = *row;
             let (subject, amount) = (format!("coupon {id}"), i64::from(amount));
             if rows_count > amount {
                 look.find("I1 no oversell", &subject, format!("{rows_count} claims of {amount} units"));
@@ -82,7 +82,7 @@ impl Audit {
         Ok(rows)
     }
 
-    pub(super) async fn read_rows(&self) -> Result<Vec<CouponRow>, AuditError> {
+    pub(super) async fn read_rows(&self) -> Result<Vec<CouponCounts>, AuditError> {
         let mut connection = self.db.connect_alone().await?;
         diesel::sql_query(COUPON_ROWS).load(&mut connection).await.map_err(AuditError::Read)
     }

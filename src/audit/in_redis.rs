@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt;
 
-use super::in_mysql::CouponRow;
+use super::in_mysql::CouponCounts;
 use super::{Audit, AuditError, Look};
-use crate::db::Connection as Mysql;
+use crate::db::DbConnection;
 use crate::db::claim_rows::{self, Which};
 use crate::domain::{ActivityId, Claim, CouponId, Epoch, UserId};
 use crate::kv::{Keys, KvError};
@@ -18,10 +18,10 @@ pub(super) const WAIT: Duration = Duration::from_secs(10);
 const BATCH: usize = 1_000;
 
 /// Ids and fields, as `XRANGE` gives them.
-type Entries = Vec<(String, Vec<String>)>;
+type StreamEntries = Vec<(String, Vec<String>)>;
 
 /// What Redis has of each coupon; `None` where it does not have it.
-type Counts = HashMap<u64, Option<Count>>;
+type RedisCounts = HashMap<u64, Option<Count>>;
 
 /// A coupon's units, seqs handed out, and holes among them.
 #[derive(Debug, Clone, Copy)]
@@ -40,8 +40,8 @@ pub(super) struct Waiting {
 
 impl Audit {
     /// How many units of each coupon Redis has and has handed out.
-    pub(super) async fn read_counts(&self, rows: &[CouponRow]) -> Result<Counts, AuditError> {
-        let mut counts = Counts::new();
+    pub(super) async fn read_counts(&self, rows: &[CouponCounts]) -> Result<RedisCounts, AuditError> {
+        let mut counts = RedisCounts::new();
         for rows in rows.chunks(BATCH) {
             let mut pipeline = redis::pipe();
             for row in rows {
@@ -59,7 +59,7 @@ impl Audit {
         Ok(counts)
     }
 
-    /// Counts the claims in the outbox.
+    /// RedisCounts the claims in the outbox.
     pub(super) async fn read_outbox(&self, look: &mut Look) -> Result<Waiting, AuditError> {
         let mut claims = Waiting::default();
         look.outbox = 0;
@@ -68,7 +68,7 @@ impl Audit {
             let mut range = redis::cmd("XRANGE");
             range.arg(self.keys.outbox()).arg(&from).arg("+").arg("COUNT").arg(BATCH);
             let reply = self.calls().await?.call(&range, WAIT).await?;
-            let entries: Entries = redis::from_redis_value(reply).map_err(|_| KvError::Unreadable)?;
+            let entries: StreamEntries = redis::from_redis_value(reply).map_err(|_| KvError::Unreadable)?;
             for (id, fields) in &entries {
                 for claim in claims_of(id, fields) {
                     look.outbox += 1;
@@ -96,10 +96,10 @@ impl Audit {
     /// the outbox, read after it, and the rows, counted last.
     pub(super) fn check_conservation(
         look: &mut Look,
-        before: &[CouponRow],
-        counts: &Counts,
+        before: &[CouponCounts],
+        counts: &RedisCounts,
         outbox: &HashMap<u64, u64>,
-        after: &[CouponRow],
+        after: &[CouponCounts],
     ) {
         let after: HashMap<u64, i64> = after.iter().map(|row| (row.id, row.rows_count)).collect();
         for row in before {
@@ -203,7 +203,7 @@ impl Audit {
         Ok(holds)
     }
 
-    async fn check_holds(&self, look: &mut Look, mysql: &mut Mysql, holds: &[Claim]) -> Result<(), AuditError> {
+    async fn check_holds(&self, look: &mut Look, mysql: &mut DbConnection, holds: &[Claim]) -> Result<(), AuditError> {
         let missing = not_rows(mysql, holds).await?;
         if missing.is_empty() {
             return Ok(());
@@ -215,7 +215,7 @@ impl Audit {
         }
         let mut gone = Vec::new();
         for (reply, claim) in self.calls().await?.call_all(&pipeline, WAIT).await?.into_iter().zip(&missing) {
-            let entries: Entries = redis::from_redis_value(reply).map_err(|_| KvError::Unreadable)?;
+            let entries: StreamEntries = redis::from_redis_value(reply).map_err(|_| KvError::Unreadable)?;
             let waiting = entries.iter().flat_map(|(id, fields)| claims_of(id, fields)).flatten();
             if !waiting.into_iter().any(|waiting| waiting.is_same_grant(claim)) {
                 gone.push(*claim);
@@ -232,7 +232,7 @@ impl Audit {
 }
 
 /// Those that MySQL does not have.
-async fn not_rows(mysql: &mut Mysql, holds: &[Claim]) -> Result<Vec<Claim>, AuditError> {
+async fn not_rows(mysql: &mut DbConnection, holds: &[Claim]) -> Result<Vec<Claim>, AuditError> {
     let rows = claim_rows::of_units(mysql, holds).await.map_err(AuditError::Read)?;
     let rows: HashMap<_, _> = rows.iter().map(|row| ((row.coupon, row.seq), row)).collect();
     let known = |hold: &&Claim| rows.get(&(hold.coupon, hold.seq)).is_some_and(|row| row.is_same_grant(hold));

@@ -13,7 +13,7 @@ mod sold;
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use crate::db::claims::{self, Stored};
+use crate::db::claims::{self, StoreOutcome};
 use crate::db::{Db, DbError, shards};
 use crate::domain::Claim;
 use crate::kv::{Keys, KvError, Live, Pool, PooledCalls};
@@ -45,7 +45,7 @@ pub struct Finding {
 
 /// What an audit saw.
 #[derive(Debug, Default)]
-pub struct Report {
+pub struct AuditReport {
     pub coupons: u64,
     pub claims: u64,
     /// Claims that MySQL does not have yet.
@@ -91,7 +91,7 @@ impl Audit {
     ///
     /// # Errors
     /// [`AuditError`]: nothing can be said.
-    pub async fn run(&self, repair: bool) -> Result<Report, AuditError> {
+    pub async fn run(&self, repair: bool) -> Result<AuditReport, AuditError> {
         let mut look = self.look().await?;
         for _ in 1..LOOKS {
             if look.findings.is_empty() {
@@ -115,7 +115,7 @@ impl Audit {
         }
         let Look { coupons, claims, outbox, mut findings, .. } = look;
         findings.sort();
-        Ok(Report { coupons, claims, outbox, repaired, findings })
+        Ok(AuditReport { coupons, claims, outbox, repaired, findings })
     }
 
     async fn look(&self) -> Result<Look, AuditError> {
@@ -157,15 +157,15 @@ impl Audit {
         let mut repaired = 0;
         for claims in claims.chunks(1_000) {
             match claims::store(&mut connection, self.shard, live.epoch, claims).await.map_err(AuditError::Read)? {
-                Stored::Done(outcome) => repaired += outcome.inserted as u64,
-                Stored::Late => return Err(AuditError::NotLoaded),
+                StoreOutcome::Done(outcome) => repaired += outcome.inserted as u64,
+                StoreOutcome::Late => return Err(AuditError::NotLoaded),
             }
         }
         Ok(repaired)
     }
 }
 
-impl Report {
+impl AuditReport {
     /// Findings, at most twenty of an invariant, and how many there are of each.
     pub fn named(&self) -> Vec<(&'static str, usize, Vec<&Finding>)> {
         let mut named: Vec<(&'static str, usize, Vec<&Finding>)> = Vec::new();

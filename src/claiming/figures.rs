@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::Outcome;
+use super::ClaimOutcome;
 use crate::domain::Refusal;
 use crate::figures::{Apart, Histogram};
 
@@ -39,7 +39,7 @@ impl Default for ClaimFigures {
 
 impl ClaimFigures {
     /// Records a finished attempt.
-    pub fn note(&self, outcome: &Outcome, took: Duration) {
+    pub fn note(&self, outcome: &ClaimOutcome, took: Duration) {
         self.results.mine()[place(outcome)].fetch_add(1, Ordering::Relaxed);
         self.took.note_time(took);
     }
@@ -51,19 +51,19 @@ impl ClaimFigures {
 }
 
 /// Index of an outcome in [`RESULTS`].
-const fn place(outcome: &Outcome) -> usize {
+const fn place(outcome: &ClaimOutcome) -> usize {
     match outcome {
-        Outcome::Claimed(_) => 0,
-        Outcome::Already(_) => 1,
-        Outcome::Refused(Refusal::SoldOut) => 2,
-        Outcome::Refused(Refusal::NoSuchCoupon) => 3,
-        Outcome::Refused(Refusal::NotOnSale | Refusal::Disabled) => 4,
-        Outcome::Refused(Refusal::NotStarted) => 5,
-        Outcome::Refused(Refusal::Ended) => 6,
-        Outcome::Refused(Refusal::TryAgain) => 7,
-        Outcome::Overloaded => 8,
-        Outcome::Unavailable => 9,
-        Outcome::Unknown => 10,
+        ClaimOutcome::Claimed(_) => 0,
+        ClaimOutcome::Already(_) => 1,
+        ClaimOutcome::Refused(Refusal::SoldOut) => 2,
+        ClaimOutcome::Refused(Refusal::NoSuchCoupon) => 3,
+        ClaimOutcome::Refused(Refusal::NotOnSale | Refusal::Disabled) => 4,
+        ClaimOutcome::Refused(Refusal::NotStarted) => 5,
+        ClaimOutcome::Refused(Refusal::Ended) => 6,
+        ClaimOutcome::Refused(Refusal::TryAgain) => 7,
+        ClaimOutcome::Overloaded => 8,
+        ClaimOutcome::Unavailable => 9,
+        ClaimOutcome::Unknown => 10,
     }
 }
 
@@ -83,12 +83,12 @@ mod tests {
             (Refusal::TryAgain, "try-again"),
         ];
         let others = [
-            (Outcome::Overloaded, "overloaded"),
-            (Outcome::Unavailable, "unavailable"),
-            (Outcome::Unknown, "unknown-outcome"),
+            (ClaimOutcome::Overloaded, "overloaded"),
+            (ClaimOutcome::Unavailable, "unavailable"),
+            (ClaimOutcome::Unknown, "unknown-outcome"),
         ];
         for (outcome, word) in
-            refusals.map(|(refusal, word)| (Outcome::Refused(refusal), word)).into_iter().chain(others)
+            refusals.map(|(refusal, word)| (ClaimOutcome::Refused(refusal), word)).into_iter().chain(others)
         {
             let figures = ClaimFigures::default();
             figures.note(&outcome, Duration::from_millis(1));

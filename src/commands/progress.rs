@@ -1,4 +1,4 @@
-//! Progress of a long command on standard error: a bar on a terminal, otherwise a plain line every few seconds.
+//! ProgressLine of a long command on standard error: a bar on a terminal, otherwise a plain line every few seconds.
 
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
@@ -10,35 +10,35 @@ const LINES_APART: Duration = Duration::from_secs(5);
 
 /// The form of the progress display.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Progress {
+pub enum ProgressLine {
     Bar,
     Lines,
     Hidden,
 }
 
-/// A part of a command with a known number of steps. Dropping the stage before [`Stage::finish`] leaves the bar
+/// A part of a command with a known number of steps. Dropping the stage before [`ImportStage::finish`] leaves the bar
 /// unfinished.
-pub struct Stage {
-    progress: Progress,
+pub struct ImportStage {
+    progress: ProgressLine,
     title: &'static str,
     bar: ProgressBar,
     shown_at: Instant,
 }
 
-impl Progress {
+impl ProgressLine {
     /// A bar if standard error is a terminal, otherwise plain lines.
     pub fn on_stderr() -> Self {
         if std::io::stderr().is_terminal() { Self::Bar } else { Self::Lines }
     }
 
     /// Begins a part of `total` steps.
-    pub fn begin(self, title: &'static str, total: u64) -> Stage {
+    pub fn begin(self, title: &'static str, total: u64) -> ImportStage {
         let target = match self {
             Self::Bar => ProgressDrawTarget::stderr(),
             Self::Lines | Self::Hidden => ProgressDrawTarget::hidden(),
         };
         let bar = ProgressBar::with_draw_target(Some(total), target).with_style(style()).with_message(title);
-        Stage { progress: self, title, bar, shown_at: Instant::now() }
+        ImportStage { progress: self, title, bar, shown_at: Instant::now() }
     }
 
     /// Prints a sentence between two parts.
@@ -50,11 +50,11 @@ impl Progress {
     }
 }
 
-impl Stage {
+impl ImportStage {
     /// Adds `steps` finished steps.
     pub fn advance(&mut self, steps: u64) {
         self.bar.inc(steps);
-        if self.progress == Progress::Lines && self.shown_at.elapsed() >= LINES_APART {
+        if self.progress == ProgressLine::Lines && self.shown_at.elapsed() >= LINES_APART {
             self.shown_at = Instant::now();
             let left = indicatif::HumanDuration(self.bar.eta());
             write_line(&format!("{}: {} of {}, about {left} left", self.title, self.bar.position(), self.total()));
@@ -64,7 +64,7 @@ impl Stage {
     /// Ends the part and prints the final count.
     pub fn finish(self) {
         self.bar.finish();
-        if self.progress == Progress::Lines {
+        if self.progress == ProgressLine::Lines {
             write_line(&format!("{}: {} of {}", self.title, self.bar.position(), self.total()));
         }
     }

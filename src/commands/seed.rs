@@ -15,9 +15,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::app::{SHARD, StartError, open_db, passwords, redis_pool, signers};
 use crate::auth::UserTokens;
 use crate::config::{self, SeedArgs};
-use crate::db::coupons::{self, Stored};
+use crate::db::coupons::{self, StoredCoupon};
 use crate::db::migrate::migrate;
-use crate::db::seed::{NewUser, insert_coupons, insert_users};
+use crate::db::seed::{SeedUser, insert_coupons, insert_users};
 use crate::db::{Db, DbError, shards};
 use crate::domain::{CouponId, Kind, Password, UserName};
 use crate::kv::{Keys, KvError, LinkConfig, Live, Pool};
@@ -117,17 +117,17 @@ async fn publish(args: &SeedArgs, db: &Db, pool: &Pool, after: CouponId) -> Resu
     let stock = Stock::new(Keys::new(&args.redis.redis_prefix), 0);
     let mut after = after;
     loop {
-        let page: Vec<Stored> = coupons::page(db, after, PUBLISHED).await?;
+        let page: Vec<StoredCoupon> = coupons::page(db, after, PUBLISHED).await?;
         let Some(last) = page.as_slice().last() else { return Ok(()) };
         after = last.coupon.id;
         let wait = config::KV_WAIT * 5;
-        let unpublished: Vec<&Stored> = page.iter().filter(|stored| stored.published_revision == 0).collect();
+        let unpublished: Vec<&StoredCoupon> = page.iter().filter(|stored| stored.published_revision == 0).collect();
         if unpublished.is_empty() {
             continue;
         }
         let calls = pool.get().await?;
         let publishing =
-            |stored: &Stored| stock.publishing(&calls, live.as_str(), &stored.coupon, Presence::MayBeNew, wait);
+            |stored: &StoredCoupon| stock.publishing(&calls, live.as_str(), &stored.coupon, Presence::MayBeNew, wait);
         let commands = unpublished.into_iter().map(publishing).collect();
         for reply in calls.eval_all(commands, wait).await? {
             match published(&reply)? {
@@ -163,9 +163,9 @@ async fn seed_customers(args: &SeedArgs, db: &Db, tokens: &UserTokens, tag: &str
     Ok(())
 }
 
-fn users(what: &str, tag: &str, numbers: std::ops::Range<u32>, kind: Kind) -> Vec<NewUser> {
+fn users(what: &str, tag: &str, numbers: std::ops::Range<u32>, kind: Kind) -> Vec<SeedUser> {
     let name = |n| UserName::parse(format!("{what}-{tag}-{n}")).expect("letters, digits and hyphens make a valid name");
-    numbers.map(|n| NewUser { name: name(n), kind }).collect()
+    numbers.map(|n| SeedUser { name: name(n), kind }).collect()
 }
 
 fn create(dir: &Path, name: &str) -> Result<BufWriter<File>, SeedError> {

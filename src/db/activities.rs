@@ -15,22 +15,22 @@ use crate::domain::{
 
 /// An activity with the columns that only MySQL has.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stored {
+pub struct StoredActivity {
     pub activity: Activity,
     pub revision: u64,
     /// The revision of the etcd write that carries the current row. 0 if etcd lacks the row.
     pub etcd_revision: u64,
 }
 
-pub(super) type Row = (u32, u64, String, u64, u64, u32, u8, u32, u8, f64, u64, u64);
+pub(super) type ActivityRow = (u32, u64, String, u64, u64, u32, u8, u32, u8, f64, u64, u64);
 
 /// An activity with the coupon's saler, name and activity revision.
-type ScheduleRow = (Row, String, String, u64);
+type ScheduleRow = (ActivityRow, String, String, u64);
 
 /// The terms of an activity as columns.
 #[derive(Insertable, AsChangeset)]
 #[diesel(table_name = activities)]
-struct Columns<'a> {
+struct ActivityColumns<'a> {
     name: &'a str,
     start_time: u64,
     end_time: u64,
@@ -41,7 +41,7 @@ struct Columns<'a> {
     buy_rate: f64,
 }
 
-impl<'a> Columns<'a> {
+impl<'a> ActivityColumns<'a> {
     fn of(terms: &'a Terms) -> Self {
         Self {
             name: terms.name.as_str(),
@@ -68,7 +68,7 @@ pub(crate) async fn insert(
     let row = (
         id.map(|id| activities::id.eq(id.0)),
         activities::coupon_id.eq(coupon.0),
-        Columns::of(terms),
+        ActivityColumns::of(terms),
         activities::etcd_revision.eq(etcd_revision),
     );
     let insert = diesel::insert_into(activities::table).values(row);
@@ -88,7 +88,7 @@ pub(crate) async fn update(
     etcd_revision: u64,
 ) -> Result<(), DbError> {
     let update = diesel::update(activities::table.find(id.0)).set((
-        Columns::of(terms),
+        ActivityColumns::of(terms),
         activities::revision.eq(activities::revision + 1),
         activities::etcd_revision.eq(etcd_revision),
     ));
@@ -100,10 +100,14 @@ pub(crate) async fn update(
 }
 
 /// The activities of a coupon whose row is locked.
-pub(crate) async fn of_coupon(db: &Db, tx: &mut Transaction<'_>, coupon: CouponId) -> Result<Vec<Stored>, DbError> {
+pub(crate) async fn of_coupon(
+    db: &Db,
+    tx: &mut Transaction<'_>,
+    coupon: CouponId,
+) -> Result<Vec<StoredActivity>, DbError> {
     let query = activities::table.filter(activities::coupon_id.eq(coupon.0)).order(activities::id);
     let rows = db.within("read activities", query.load(tx.connection())).await;
-    let rows: Vec<Row> = rows.map_err(DbError::before_commit)?;
+    let rows: Vec<ActivityRow> = rows.map_err(DbError::before_commit)?;
     rows.into_iter().map(stored).collect::<Result<_, _>>().map_err(DbError::before_commit)
 }
 
@@ -111,13 +115,13 @@ pub(crate) async fn of_coupon(db: &Db, tx: &mut Transaction<'_>, coupon: CouponI
 ///
 /// # Errors
 /// Returns a [`DbError`].
-pub async fn find(db: &Db, id: ActivityId) -> Result<Option<(Stored, UserId)>, DbError> {
+pub async fn find(db: &Db, id: ActivityId) -> Result<Option<(StoredActivity, UserId)>, DbError> {
     let mut connection = db.connect().await?;
     let query = activities::table
         .inner_join(coupons::table)
         .filter(activities::id.eq(id.0))
         .select((activities::all_columns, coupons::saler_id));
-    let row: Option<(Row, u64)> =
+    let row: Option<(ActivityRow, u64)> =
         db.within("find activity", async { query.first(&mut connection).await.optional() }).await?;
     row.map(|(row, saler)| Ok((stored(row)?, UserId(saler)))).transpose()
 }
@@ -133,7 +137,7 @@ pub async fn newest(db: &Db, saler: Option<UserId>, skip: i64, count: i64) -> Re
         query = query.filter(coupons::saler_id.eq(saler.0));
     }
     let query = query.order(activities::id.desc()).limit(count).offset(skip);
-    let rows: Vec<Row> = db.within("list activities", query.load(&mut connection)).await?;
+    let rows: Vec<ActivityRow> = db.within("list activities", query.load(&mut connection)).await?;
     rows.into_iter().map(|row| Ok(stored(row)?.activity)).collect()
 }
 
@@ -201,7 +205,7 @@ pub(crate) async fn sold(db: &Db, coupons: &[CouponId]) -> Result<Vec<(ActivityI
 }
 
 /// Reads activities and revisions in one statement, so they are consistent.
-async fn read_schedules(db: &Db, connection: &mut super::Connection, ids: &[u64]) -> Result<Vec<Schedule>, DbError> {
+async fn read_schedules(db: &Db, connection: &mut super::DbConnection, ids: &[u64]) -> Result<Vec<Schedule>, DbError> {
     let query = activities::table
         .inner_join(coupons::table.inner_join(users::table))
         .filter(activities::coupon_id.eq_any(ids))
@@ -220,7 +224,7 @@ fn schedule_of(rows: &[ScheduleRow]) -> Result<Schedule, DbError> {
     Ok(Schedule::new(CouponId(*coupon), saler, name, *revision, activities))
 }
 
-pub(super) fn stored(row: Row) -> Result<Stored, DbError> {
+pub(super) fn stored(row: ActivityRow) -> Result<StoredActivity, DbError> {
     let (id, coupon, name, start, end, total, status, speed, buy_limit, buy_rate, revision, etcd_revision) = row;
     let unreadable = |what| unreadable(id.into(), what);
     let terms = Terms {
@@ -233,7 +237,7 @@ pub(super) fn stored(row: Row) -> Result<Stored, DbError> {
         buy_rate: Rate::new(buy_rate).ok_or_else(|| unreadable("rate"))?,
     };
     let activity = Activity { id: ActivityId(id), coupon: CouponId(coupon), terms };
-    Ok(Stored { activity, revision, etcd_revision })
+    Ok(StoredActivity { activity, revision, etcd_revision })
 }
 
 fn unreadable(id: u64, what: &str) -> DbError {

@@ -11,19 +11,19 @@ use super::schema::blocks;
 use super::{Db, DbError};
 use crate::domain::{Address, Block, BlockReason, Subject, Until, UserId};
 
-type Number = Unsigned<Bigint>;
+type BlockCount = Unsigned<Bigint>;
 
 /// The part of a row that is kept in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Known {
+pub struct KnownBlock {
     pub subject: Subject,
     pub until: Until,
 }
 
 /// A page of rows, and the position of its last row. `next` is `None` on the last page.
 #[derive(Debug)]
-pub struct Page {
-    pub known: Vec<Known>,
+pub struct BlockPage {
+    pub known: Vec<KnownBlock>,
     pub next: Option<Position>,
 }
 
@@ -40,7 +40,7 @@ struct KnownRow {
     kind: String,
     #[diesel(sql_type = Text)]
     value: String,
-    #[diesel(sql_type = Nullable<Number>)]
+    #[diesel(sql_type = Nullable<BlockCount>)]
     ends_at: Option<u64>,
 }
 
@@ -66,9 +66,9 @@ struct ListedRow {
     value: String,
     #[diesel(sql_type = Nullable<Text>)]
     username: Option<String>,
-    #[diesel(sql_type = Nullable<Number>)]
+    #[diesel(sql_type = Nullable<BlockCount>)]
     ends_at: Option<u64>,
-    #[diesel(sql_type = Number)]
+    #[diesel(sql_type = BlockCount)]
     since: u64,
     #[diesel(sql_type = Text)]
     blocked_by: String,
@@ -155,8 +155,8 @@ async fn insert(db: &Db, rows: &[(Subject, &Block)], on_duplicate: &str) -> Resu
         query = query
             .bind::<Text, _>(kind)
             .bind::<Text, _>(value)
-            .bind::<Nullable<Number>, _>(block.until.0)
-            .bind::<Number, _>(block.since)
+            .bind::<Nullable<BlockCount>, _>(block.until.0)
+            .bind::<BlockCount, _>(block.since)
             .bind::<Text, _>(&block.by)
             .bind::<Text, _>(block.reason.as_str());
     }
@@ -178,7 +178,7 @@ pub async fn take_away(db: &Db, subject: Subject, now_seconds: u64) -> Result<bo
     )
     .bind::<Text, _>(kind)
     .bind::<Text, _>(value)
-    .bind::<Number, _>(now_seconds);
+    .bind::<BlockCount, _>(now_seconds);
     db.within("remove block", update.execute(&mut connection)).await.map(|rows| rows > 0)
 }
 
@@ -187,24 +187,24 @@ pub async fn take_away(db: &Db, subject: Subject, now_seconds: u64) -> Result<bo
 ///
 /// # Errors
 /// Returns a [`DbError`].
-pub async fn read(db: &Db, since: Since, after: Option<&Position>, rows_max: u32) -> Result<Page, DbError> {
+pub async fn read(db: &Db, since: Since, after: Option<&Position>, rows_max: u32) -> Result<BlockPage, DbError> {
     let (statement, bound) = match since {
         Since::Ever { now_seconds } => (HOLDING, now_seconds),
         Since::Lately => (RECENT, RECENT_SECONDS),
     };
     let (kind, value) = after.map_or(("", ""), |after| (after.kind.as_str(), after.value.as_str()));
     let query = diesel::sql_query(format!("{statement} {PAGE_AND_ORDER}"))
-        .bind::<Number, _>(bound)
+        .bind::<BlockCount, _>(bound)
         .bind::<Text, _>(kind)
         .bind::<Text, _>(kind)
         .bind::<Text, _>(value)
-        .bind::<Number, _>(u64::from(rows_max));
+        .bind::<BlockCount, _>(u64::from(rows_max));
     let mut connection = db.connect().await?;
     let rows: Vec<KnownRow> = db.within("read blocks", query.load(&mut connection)).await?;
     let is_full = rows.len() >= rows_max as usize;
     let known = rows.iter().filter_map(known).collect();
     let next = rows.into_iter().next_back().filter(|_| is_full);
-    Ok(Page { known, next: next.map(|row| Position { kind: row.kind, value: row.value }) })
+    Ok(BlockPage { known, next: next.map(|row| Position { kind: row.kind, value: row.value }) })
 }
 
 /// Reads up to `rows_max` blocks in force at `now_seconds`, latest first, without the first `skipped` ones. A large
@@ -220,9 +220,9 @@ pub async fn list(db: &Db, now_seconds: u64, skipped: u64, rows_max: u64) -> Res
          LEFT JOIN users ON page.kind = 'user' AND users.id = CAST(value AS UNSIGNED) \
          ORDER BY changed_at DESC, page.kind DESC, value DESC",
     )
-    .bind::<Number, _>(now_seconds)
-    .bind::<Number, _>(rows_max)
-    .bind::<Number, _>(skipped);
+    .bind::<BlockCount, _>(now_seconds)
+    .bind::<BlockCount, _>(rows_max)
+    .bind::<BlockCount, _>(skipped);
     let mut connection = db.connect().await?;
     let rows: Vec<ListedRow> = db.within("list blocks", query.load(&mut connection)).await?;
     Ok(rows.into_iter().filter_map(listed).collect())
@@ -238,8 +238,8 @@ pub async fn delete_ended(db: &Db, before: u64, rows_max: u32) -> Result<usize, 
     let delete = diesel::sql_query(
         "DELETE FROM blocks WHERE ends_at < ? AND changed_at < UTC_TIMESTAMP(3) - INTERVAL 10 MINUTE LIMIT ?",
     )
-    .bind::<Number, _>(before)
-    .bind::<Number, _>(u64::from(rows_max));
+    .bind::<BlockCount, _>(before)
+    .bind::<BlockCount, _>(u64::from(rows_max));
     db.within("delete ended blocks", delete.execute(&mut connection)).await
 }
 
@@ -253,13 +253,13 @@ fn key(subject: Subject) -> (&'static str, String) {
     }
 }
 
-fn known(row: &KnownRow) -> Option<Known> {
+fn known(row: &KnownRow) -> Option<KnownBlock> {
     let subject = match row.kind.as_str() {
         USER => row.value.parse::<UserId>().ok().map(Subject::User),
         ADDRESS => row.value.parse().ok().map(Subject::Address),
         _ => None,
     };
-    Some(Known { subject: subject?, until: Until(row.ends_at) })
+    Some(KnownBlock { subject: subject?, until: Until(row.ends_at) })
 }
 
 /// Returns `None` for a row that this program cannot have written.

@@ -6,7 +6,7 @@ use diesel::sql_types::{Bigint, Integer, Nullable, TinyInt, Unsigned, Varchar};
 use diesel_async::RunQueryDsl;
 use futures_util::{Stream, TryStreamExt};
 
-use super::{Connection, Db, DbError};
+use super::{Db, DbConnection, DbError};
 use crate::domain::{ActivityId, Claim, CouponId, EntryId, Epoch, Nth, Seq, UserId};
 
 /// The claims to read.
@@ -20,7 +20,7 @@ pub enum Which<'a> {
 }
 
 #[derive(QueryableByName)]
-struct Row {
+struct ClaimRow {
     #[diesel(sql_type = Unsigned<Bigint>)]
     coupon_id: u64,
     #[diesel(sql_type = Unsigned<Integer>)]
@@ -42,8 +42,8 @@ const MEETING_MAX: usize = 1_000;
 const COLUMNS: &str = "coupon_id, seq, user_id, nth, activity_id, claimed_at";
 
 /// Converts a row. The outbox entry and the epoch are not stored. The entry gets the claim's time, and the epoch is 0.
-impl From<Row> for Claim {
-    fn from(row: Row) -> Self {
+impl From<ClaimRow> for Claim {
+    fn from(row: ClaimRow) -> Self {
         Self {
             coupon: CouponId(row.coupon_id),
             user: UserId(row.user_id),
@@ -61,7 +61,7 @@ impl From<Row> for Claim {
 /// # Errors
 /// Returns the error of MySQL.
 pub async fn stream<'a>(
-    connection: &'a mut Connection,
+    connection: &'a mut DbConnection,
     which: Which<'_>,
 ) -> QueryResult<impl Stream<Item = QueryResult<Claim>> + Unpin + use<'a>> {
     let matching = match which {
@@ -70,7 +70,7 @@ pub async fn stream<'a>(
         Which::Above(coupon, seq) => format!("coupon_id = {coupon} AND seq > {seq}"),
     };
     let sql = format!("SELECT {COLUMNS} FROM claims WHERE {matching} ORDER BY coupon_id, seq");
-    let rows = diesel::sql_query(sql).load_stream::<Row>(connection).await?;
+    let rows = diesel::sql_query(sql).load_stream::<ClaimRow>(connection).await?;
     Ok(rows.map_ok(Claim::from))
 }
 
@@ -79,7 +79,7 @@ pub async fn stream<'a>(
 /// # Errors
 /// Returns the error of MySQL.
 pub async fn holders<'a>(
-    connection: &'a mut Connection,
+    connection: &'a mut DbConnection,
     coupon: CouponId,
     count: usize,
 ) -> QueryResult<impl Stream<Item = QueryResult<UserId>> + Unpin + use<'a>> {
@@ -98,7 +98,7 @@ pub async fn holders<'a>(
 ///
 /// # Errors
 /// Returns the error of MySQL.
-pub async fn meeting(connection: &mut Connection, claims: &[Claim]) -> QueryResult<Vec<Claim>> {
+pub async fn meeting(connection: &mut DbConnection, claims: &[Claim]) -> QueryResult<Vec<Claim>> {
     let mut found = Vec::new();
     for claims in claims.chunks(MEETING_MAX) {
         let holds = claims.iter().map(|claim| format!("({},{},{})", claim.user, claim.coupon, claim.nth));
@@ -112,7 +112,7 @@ pub async fn meeting(connection: &mut Connection, claims: &[Claim]) -> QueryResu
 ///
 /// # Errors
 /// Returns the error of MySQL.
-pub async fn of_units(connection: &mut Connection, claims: &[Claim]) -> QueryResult<Vec<Claim>> {
+pub async fn of_units(connection: &mut DbConnection, claims: &[Claim]) -> QueryResult<Vec<Claim>> {
     let mut found = Vec::new();
     for claims in claims.chunks(MEETING_MAX) {
         found.extend(read(connection, &by_unit(claims)).await?);
@@ -125,8 +125,8 @@ fn by_unit(claims: &[Claim]) -> String {
     format!("SELECT {COLUMNS} FROM claims WHERE (coupon_id, seq) IN ({})", list(units))
 }
 
-async fn read(connection: &mut Connection, sql: &str) -> QueryResult<impl Iterator<Item = Claim> + use<>> {
-    Ok(diesel::sql_query(sql).load::<Row>(connection).await?.into_iter().map(Claim::from))
+async fn read(connection: &mut DbConnection, sql: &str) -> QueryResult<impl Iterator<Item = Claim> + use<>> {
+    Ok(diesel::sql_query(sql).load::<ClaimRow>(connection).await?.into_iter().map(Claim::from))
 }
 
 /// Joins items with commas, for `IN`.

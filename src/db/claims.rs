@@ -13,14 +13,14 @@ use diesel::result::{DatabaseErrorKind, Error};
 use diesel::sql_types::{Integer, Unsigned, Varchar};
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 
-use super::{Connection, claim_rows};
+use super::{DbConnection, claim_rows};
 use crate::domain::{Claim, CouponId, EntryId, Epoch, Nth, Seq, UserId};
 
 /// The result of storing a batch.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Stored {
+pub enum StoreOutcome {
     /// Every claim is in `claims` or in `poisoned_claims`.
-    Done(Outcome),
+    Done(StoredBatch),
     /// The shard has left the epoch of the claims and is not live yet, or the shard's row is behind that epoch. The
     /// transaction had no effect. The caller repeats the batch when the shard is live and the rows stored by the
     /// rebuild are known.
@@ -29,7 +29,7 @@ pub enum Stored {
 
 /// The outcome of the claims in a stored batch.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Outcome {
+pub struct StoredBatch {
     /// Rows added by this batch.
     pub inserted: usize,
     /// Claims that already had a row.
@@ -45,7 +45,7 @@ pub const IDLE_WAIT: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// Returns the error of MySQL.
-pub async fn prepare(connection: &mut Connection) -> QueryResult<()> {
+pub async fn prepare(connection: &mut DbConnection) -> QueryResult<()> {
     connection.batch_execute(&format!("SET SESSION wait_timeout = {}", IDLE_WAIT.as_secs())).await
 }
 
@@ -57,13 +57,18 @@ pub async fn prepare(connection: &mut Connection) -> QueryResult<()> {
 /// # Errors
 /// Returns the error of MySQL. The transaction may be open or committed, so the caller must close the connection and
 /// repeat the batch.
-pub async fn store(connection: &mut Connection, shard: &str, epoch: Epoch, claims: &[Claim]) -> QueryResult<Stored> {
+pub async fn store(
+    connection: &mut DbConnection,
+    shard: &str,
+    epoch: Epoch,
+    claims: &[Claim],
+) -> QueryResult<StoreOutcome> {
     connection.batch_execute("START TRANSACTION").await?;
     let row = shard_row(connection, shard).await?;
     let late = row.epoch != epoch.0;
     if late && (row.state != "live" || row.epoch < epoch.0) {
         connection.batch_execute("ROLLBACK").await?;
-        return Ok(Stored::Late);
+        return Ok(StoreOutcome::Late);
     }
 
     let mut sorted = claims.to_vec();
@@ -74,7 +79,7 @@ pub async fn store(connection: &mut Connection, shard: &str, epoch: Epoch, claim
     change_left_counts(connection, '-', &asked).await?;
 
     crate::crash::point("before-insert");
-    let mut outcome = Outcome::default();
+    let mut outcome = StoredBatch::default();
     let added = if !late && insert(connection, &sorted).await? {
         sorted
     } else {
@@ -102,14 +107,14 @@ pub async fn store(connection: &mut Connection, shard: &str, epoch: Epoch, claim
     crate::crash::point("before-commit");
     connection.batch_execute("COMMIT").await?;
     crate::crash::point("after-commit");
-    Ok(Stored::Done(outcome))
+    Ok(StoreOutcome::Done(outcome))
 }
 
 /// Stores an unreadable outbox entry or an unstorable claim in `poisoned_claims`.
 ///
 /// # Errors
 /// Returns the error of MySQL.
-pub async fn poison(connection: &mut Connection, entry: EntryId, claim: &str, reason: &str) -> QueryResult<()> {
+pub async fn poison(connection: &mut DbConnection, entry: EntryId, claim: &str, reason: &str) -> QueryResult<()> {
     let claim: String = claim.chars().filter(|c| !c.is_control()).take(255).collect();
     diesel::sql_query(
         "INSERT INTO poisoned_claims (entry, claim, reason) VALUES (?, ?, ?) ON DUPLICATE KEY UPDATE id = id",
@@ -123,7 +128,7 @@ pub async fn poison(connection: &mut Connection, entry: EntryId, claim: &str, re
 }
 
 #[derive(QueryableByName)]
-struct ShardRow {
+struct ShardEpoch {
     #[diesel(sql_type = Unsigned<Integer>)]
     epoch: u32,
     #[diesel(sql_type = Varchar)]
@@ -131,7 +136,7 @@ struct ShardRow {
 }
 
 /// Reads the shard's row under a shared lock. A rebuild that raises the epoch waits for this transaction.
-async fn shard_row(connection: &mut Connection, shard: &str) -> QueryResult<ShardRow> {
+async fn shard_row(connection: &mut DbConnection, shard: &str) -> QueryResult<ShardEpoch> {
     diesel::sql_query("SELECT epoch, state FROM shards WHERE shard = ? LOCK IN SHARE MODE")
         .bind::<Varchar, _>(shard)
         .get_result(connection)
@@ -142,7 +147,7 @@ async fn shard_row(connection: &mut Connection, shard: &str) -> QueryResult<Shar
 ///
 /// Parsing is a third of MySQL's cost of a row. If every claim has the default `nth` of 1 and no activity, both columns
 /// are left out and a tenth of the cost is saved.
-async fn insert(connection: &mut Connection, claims: &[Claim]) -> QueryResult<bool> {
+async fn insert(connection: &mut DbConnection, claims: &[Claim]) -> QueryResult<bool> {
     let by_default = claims.iter().all(|claim| claim.nth == 1 && claim.activity.0 == 0);
     let further = if by_default { "" } else { ", nth, activity_id" };
     let mut sql = Vec::with_capacity(96 + claims.len() * 64);
@@ -173,7 +178,11 @@ type Unit = (CouponId, Seq);
 type Hold = (UserId, CouponId, Nth);
 
 /// Returns the new claims. Known and poisoned claims are added to `outcome`.
-async fn classify(connection: &mut Connection, claims: Vec<Claim>, outcome: &mut Outcome) -> QueryResult<Vec<Claim>> {
+async fn classify(
+    connection: &mut DbConnection,
+    claims: Vec<Claim>,
+    outcome: &mut StoredBatch,
+) -> QueryResult<Vec<Claim>> {
     let rows = claim_rows::meeting(connection, &claims).await?;
     let mut by_unit: HashMap<Unit, Hold> = HashMap::new();
     let mut held: HashSet<Hold> = HashSet::new();
@@ -212,7 +221,7 @@ fn counts(claims: &[Claim]) -> BTreeMap<CouponId, usize> {
 /// A batch of many coupons has few claims of each, so a statement per coupon would dominate the cost. `INTERVAL` is a
 /// binary search, and `ELT` an array access.
 async fn change_left_counts(
-    connection: &mut Connection,
+    connection: &mut DbConnection,
     sign: char,
     counts: &BTreeMap<CouponId, usize>,
 ) -> QueryResult<()> {

@@ -21,7 +21,7 @@ pub struct NewCoupon {
 
 /// A coupon with the columns that only MySQL has.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stored {
+pub struct StoredCoupon {
     pub coupon: Coupon,
     /// Units without a row in `claims`.
     pub left_count: i64,
@@ -40,7 +40,7 @@ pub enum InsertError {
     Db(#[from] DbError),
 }
 
-type Row = (u64, u64, String, String, u32, i32, u32, String, bool, u64, u64, u64);
+type CouponRow = (u64, u64, String, String, u32, i32, u32, String, bool, u64, u64, u64);
 
 #[diesel::dsl::auto_type(no_type_alias)]
 fn columns() -> _ {
@@ -144,10 +144,10 @@ pub async fn find_id(db: &Db, saler: UserId, name: &CouponName) -> Result<Option
 }
 
 /// Reads a coupon and locks its row until the end of the transaction.
-pub(crate) async fn lock(db: &Db, tx: &mut Transaction<'_>, id: CouponId) -> Result<Option<Stored>, DbError> {
+pub(crate) async fn lock(db: &Db, tx: &mut Transaction<'_>, id: CouponId) -> Result<Option<StoredCoupon>, DbError> {
     let query = coupons::table.inner_join(users::table).filter(coupons::id.eq(id.0)).select(columns()).for_update();
     let row = db.within("lock coupon", async { query.first(tx.connection()).await.optional() }).await;
-    let row: Option<Row> = row.map_err(DbError::before_commit)?;
+    let row: Option<CouponRow> = row.map_err(DbError::before_commit)?;
     row.map(stored).transpose()
 }
 
@@ -159,7 +159,7 @@ pub(crate) async fn share_shard(db: &Db, tx: &mut Transaction<'_>, shard: &str) 
 }
 
 /// Writes the facts and the revision of a coupon. `left_count` changes with the amount.
-pub(crate) async fn update(db: &Db, tx: &mut Transaction<'_>, from: &Stored, to: &Coupon) -> Result<(), DbError> {
+pub(crate) async fn update(db: &Db, tx: &mut Transaction<'_>, from: &StoredCoupon, to: &Coupon) -> Result<(), DbError> {
     let grown = left_count(to.amount) - left_count(from.coupon.amount);
     let update = diesel::update(coupons::table.find(to.id.0)).set((
         coupons::amount.eq(to.amount.get()),
@@ -204,7 +204,7 @@ pub async fn lagging(db: &Db, count: i64) -> Result<Vec<CouponId>, DbError> {
 ///
 /// # Errors
 /// Returns a [`DbError`].
-pub async fn page(db: &Db, after: CouponId, count: i64) -> Result<Vec<Stored>, DbError> {
+pub async fn page(db: &Db, after: CouponId, count: i64) -> Result<Vec<StoredCoupon>, DbError> {
     let mut connection = db.connect().await?;
     let query = coupons::table
         .inner_join(users::table)
@@ -212,7 +212,7 @@ pub async fn page(db: &Db, after: CouponId, count: i64) -> Result<Vec<Stored>, D
         .order(coupons::id)
         .limit(count)
         .select(columns());
-    let rows: Vec<Row> = db.within("read coupons", query.load(&mut connection)).await?;
+    let rows: Vec<CouponRow> = db.within("read coupons", query.load(&mut connection)).await?;
     rows.into_iter().map(stored).collect()
 }
 
@@ -224,7 +224,7 @@ pub async fn newest(db: &Db, skip: i64, count: i64) -> Result<Vec<Coupon>, DbErr
     let mut connection = db.connect().await?;
     let query =
         coupons::table.inner_join(users::table).order(coupons::id.desc()).limit(count).offset(skip).select(columns());
-    let rows: Vec<Row> = db.within("list coupons", query.load(&mut connection)).await?;
+    let rows: Vec<CouponRow> = db.within("list coupons", query.load(&mut connection)).await?;
     rows.into_iter().map(|row| Ok(stored(row)?.coupon)).collect()
 }
 
@@ -265,11 +265,11 @@ fn left_count(amount: Amount) -> i32 {
     i32::try_from(amount.get()).expect("an amount is at most 10,000,000")
 }
 
-fn stored(row: Row) -> Result<Stored, DbError> {
+fn stored(row: CouponRow) -> Result<StoredCoupon, DbError> {
     let (id, saler_id, saler, name, amount, left_count, face_value, description, scheduled, revision, published, of) =
         row;
     let unreadable = |what| DbError::Unreadable { operation: "read coupon", what: format!("coupon {id}: {what}") };
-    Ok(Stored {
+    Ok(StoredCoupon {
         coupon: Coupon {
             id: CouponId(id),
             saler_id: UserId(saler_id),

@@ -3,7 +3,7 @@
 use diesel_async::{AsyncMigrationHarness, SimpleAsyncConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
-use super::{Connection, Db, DbError};
+use super::{Db, DbConnection, DbError};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 
@@ -40,7 +40,7 @@ pub async fn migrate(db: &Db) -> Result<Vec<String>, MigrateError> {
 ///
 /// # Errors
 /// Returns a [`MigrateError`], as [`migrate`] does.
-pub fn revert_all(connection: Connection) -> Result<(), MigrateError> {
+pub fn revert_all(connection: DbConnection) -> Result<(), MigrateError> {
     let mut harness = AsyncMigrationHarness::new(connection);
     harness.revert_all_migrations(MIGRATIONS).map_err(MigrateError::Migration)?;
     Ok(())

@@ -7,7 +7,7 @@
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 
-use super::activities::{Row, Stored, stored};
+use super::activities::{ActivityRow, StoredActivity, stored};
 use super::schema::activities;
 use super::{Db, DbError, Transaction};
 use crate::domain::{ActivityId, Status};
@@ -46,14 +46,14 @@ pub async fn page(db: &Db, ended_after: u64, after: ActivityId, count: i64) -> R
 ///
 /// # Errors
 /// Returns a [`DbError`].
-pub async fn lacking(db: &Db, ended_after: u64, count: i64) -> Result<Vec<Stored>, DbError> {
+pub async fn lacking(db: &Db, ended_after: u64, count: i64) -> Result<Vec<StoredActivity>, DbError> {
     let mut connection = db.connect().await?;
     let query = activities::table
         .filter(activities::etcd_revision.eq(0))
         .filter(activities::end_time.gt(ended_after))
         .limit(count)
         .select(activities::all_columns);
-    let rows: Vec<Row> = db.within("find activities missing in etcd", query.load(&mut connection)).await?;
+    let rows: Vec<ActivityRow> = db.within("find activities missing in etcd", query.load(&mut connection)).await?;
     rows.into_iter().map(stored).collect()
 }
 

@@ -1,7 +1,7 @@
 //! MySQL: the connection pool, its errors, and a file for each table.
 //!
 //! This module has all SQL statements of the program, except those of the audit. Redis is unknown to it. Every wait is
-//! bounded, for a connection by [`Limits::connection_wait`] and for a statement by [`Limits::statement_wait`].
+//! bounded, for a connection by [`DbLimits::connection_wait`] and for a statement by [`DbLimits::statement_wait`].
 
 pub mod activities;
 pub mod blocks;
@@ -36,11 +36,11 @@ use futures_util::FutureExt;
 use crate::figures::Histogram;
 
 /// A connection outside the pool, for the ledger and for streaming reads.
-pub type Connection = AsyncMysqlConnection;
+pub type DbConnection = AsyncMysqlConnection;
 
 /// The size of the pool and the timeouts.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct DbLimits {
     pub connections_max: usize,
     pub connection_wait: Duration,
     pub statement_wait: Duration,
@@ -78,7 +78,7 @@ pub enum DbError {
 pub struct Db {
     pool: Pool<AsyncMysqlConnection>,
     url: String,
-    limits: Limits,
+    limits: DbLimits,
     times: Arc<Histogram>,
 }
 
@@ -87,7 +87,7 @@ impl Db {
     ///
     /// # Errors
     /// Returns [`DbError::Unreachable`] if the pool cannot be built.
-    pub fn new(url: &str, limits: Limits) -> Result<Self, DbError> {
+    pub fn new(url: &str, limits: DbLimits) -> Result<Self, DbError> {
         let mut config = ManagerConfig::default();
         config.custom_setup = Box::new(|url| establish(url).boxed());
         let manager = AsyncDieselConnectionManager::<AsyncMysqlConnection>::new_with_config(url, config);
@@ -118,7 +118,7 @@ impl Db {
     ///
     /// # Errors
     /// Returns [`DbError::Unreachable`]. Nothing was sent.
-    pub async fn connect_alone(&self) -> Result<Connection, DbError> {
+    pub async fn connect_alone(&self) -> Result<DbConnection, DbError> {
         let connecting = establish(&self.url);
         match tokio::time::timeout(self.limits.connection_wait, connecting).await {
             Ok(Ok(connection)) => Ok(connection),

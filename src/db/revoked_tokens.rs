@@ -11,12 +11,12 @@ use super::schema::users;
 use super::{Db, DbError, Transaction};
 use crate::domain::UserId;
 
-type Number = Unsigned<Bigint>;
+type TokenGeneration = Unsigned<Bigint>;
 
 /// A row of the table.
 #[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
 pub struct RevokedToken {
-    #[diesel(sql_type = Number)]
+    #[diesel(sql_type = TokenGeneration)]
     pub user_id: u64,
     /// Empty if the row revokes all tokens of the user below `generation`.
     #[diesel(sql_type = Text)]
@@ -24,7 +24,7 @@ pub struct RevokedToken {
     #[diesel(sql_type = Unsigned<Integer>)]
     pub generation: u32,
     /// Seconds since 1970.
-    #[diesel(sql_type = Number)]
+    #[diesel(sql_type = TokenGeneration)]
     pub expires_at: u64,
 }
 
@@ -62,10 +62,10 @@ const READ: &str = "SELECT user_id, jti, generation, expires_at FROM revoked_tok
 pub async fn insert(db: &Db, user: UserId, jti: &str, expires_at: u64) -> Result<(), DbError> {
     let mut connection = db.connect().await?;
     let row = diesel::sql_query(WRITE)
-        .bind::<Number, _>(user.0)
+        .bind::<TokenGeneration, _>(user.0)
         .bind::<Text, _>(jti)
         .bind::<Unsigned<Integer>, _>(0_u32)
-        .bind::<Number, _>(expires_at);
+        .bind::<TokenGeneration, _>(expires_at);
     db.within("revoke token", row.execute(&mut connection)).await?;
     Ok(())
 }
@@ -99,12 +99,12 @@ pub(super) async fn raise_generation(
     let generation: u32 = db.within("read token generation", query.first(connection)).await?;
     // All single tokens have a lower generation, so one row replaces them.
     let single = diesel::sql_query("DELETE FROM revoked_tokens WHERE user_id = ? AND jti <> ''");
-    db.within("merge revoked tokens", single.bind::<Number, _>(user.0).execute(connection)).await?;
+    db.within("merge revoked tokens", single.bind::<TokenGeneration, _>(user.0).execute(connection)).await?;
     let below = diesel::sql_query(WRITE)
-        .bind::<Number, _>(user.0)
+        .bind::<TokenGeneration, _>(user.0)
         .bind::<Text, _>("")
         .bind::<Unsigned<Integer>, _>(generation)
-        .bind::<Number, _>(expires_at);
+        .bind::<TokenGeneration, _>(expires_at);
     db.within("revoke tokens", below.execute(connection)).await?;
     Ok(Some(generation))
 }
@@ -134,10 +134,10 @@ pub async fn find_since(
     let (user, jti) = after.map_or((0, ""), |row| (row.user_id, &row.jti));
     let query = diesel::sql_query(READ)
         .bind::<Text, _>(&since.utc)
-        .bind::<Number, _>(user)
-        .bind::<Number, _>(user)
+        .bind::<TokenGeneration, _>(user)
+        .bind::<TokenGeneration, _>(user)
         .bind::<Text, _>(jti)
-        .bind::<Number, _>(u64::from(rows_max));
+        .bind::<TokenGeneration, _>(u64::from(rows_max));
     db.within("read revoked tokens", query.load(&mut connection)).await
 }
 
@@ -149,7 +149,7 @@ pub async fn find_since(
 pub async fn delete_expired(db: &Db, before: u64, rows_max: u32) -> Result<usize, DbError> {
     let mut connection = db.connect().await?;
     let delete = diesel::sql_query("DELETE FROM revoked_tokens WHERE expires_at < ? LIMIT ?")
-        .bind::<Number, _>(before)
-        .bind::<Number, _>(u64::from(rows_max));
+        .bind::<TokenGeneration, _>(before)
+        .bind::<TokenGeneration, _>(u64::from(rows_max));
     db.within("delete expired revoked tokens", delete.execute(&mut connection)).await
 }

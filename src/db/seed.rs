@@ -13,7 +13,7 @@ use crate::domain::{CouponId, Kind, User, UserId, UserName};
 
 /// A new user. The name must need no quoting in SQL. Seeded names are letters, digits and hyphens.
 #[derive(Debug, Clone)]
-pub struct NewUser {
+pub struct SeedUser {
     pub name: UserName,
     pub kind: Kind,
 }
@@ -22,7 +22,7 @@ pub struct NewUser {
 ///
 /// # Errors
 /// Returns a [`DbError`]. Either the whole batch is stored, or no row.
-pub async fn insert_users(db: &Db, batch: &[NewUser], hash: &str) -> Result<Vec<User>, DbError> {
+pub async fn insert_users(db: &Db, batch: &[SeedUser], hash: &str) -> Result<Vec<User>, DbError> {
     let mut connection = db.connect().await?;
     let rows: Vec<_> = batch
         .iter()
@@ -35,7 +35,7 @@ pub async fn insert_users(db: &Db, batch: &[NewUser], hash: &str) -> Result<Vec<
     let query = users::table.filter(users::username.eq_any(names)).select((users::username, users::id));
     let ids: Vec<(String, u64)> = db.within("read ids", query.load(&mut connection)).await?;
     let ids: std::collections::HashMap<String, u64> = ids.into_iter().collect();
-    let user = |new: &NewUser| {
+    let user = |new: &SeedUser| {
         let id = ids.get(new.name.as_str()).copied();
         let missing = || DbError::Unreadable { operation: "read ids", what: new.name.to_string() };
         id.map(|id| User { id: UserId(id), name: new.name.clone(), kind: new.kind }).ok_or_else(missing)

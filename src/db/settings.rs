@@ -10,7 +10,7 @@ use diesel_async::RunQueryDsl;
 use super::schema::settings;
 use super::{Db, DbError};
 
-type Number = Unsigned<Bigint>;
+type SettingRevision = Unsigned<Bigint>;
 
 /// The name of a setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,15 +103,15 @@ pub async fn write(db: &Db, name: SettingName, value: &str, by: &str) -> Result<
 pub async fn note_etcd(db: &Db, name: SettingName, revision: u64, etcd_revision: u64) -> Result<bool, DbError> {
     let mut connection = db.connect().await?;
     let update = diesel::sql_query("UPDATE settings SET etcd_revision = ? WHERE name = ? AND revision = ?")
-        .bind::<Number, _>(etcd_revision)
+        .bind::<SettingRevision, _>(etcd_revision)
         .bind::<Text, _>(name.as_str())
-        .bind::<Number, _>(revision);
+        .bind::<SettingRevision, _>(revision);
     db.within("record etcd revision", update.execute(&mut connection)).await.map(|rows| rows > 0)
 }
 
 /// The result of adopting an edit from etcd.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Taken {
+pub enum SettingAdoption {
     /// The row now has the edit, at this revision.
     Now(u64),
     /// The row already had the edit or a later one, or has a change that etcd lacks. That change wins.
@@ -129,14 +129,14 @@ pub async fn adopt(
     value: &str,
     by: &str,
     (made_at, etcd_revision): (u64, u64),
-) -> Result<Taken, DbError> {
+) -> Result<SettingAdoption, DbError> {
     let mut tx = db.begin().await?;
     let row = settings::table.find(name.as_str()).select(StoredSetting::as_select()).for_update();
     let row = db.within("lock setting", async { row.first(tx.connection()).await.optional() }).await;
     let row = row.map_err(DbError::before_commit)?;
     if row.as_ref().is_some_and(|row| row.etcd_revision == 0 || row.etcd_revision >= made_at) {
         tx.roll_back().await;
-        return Ok(Taken::Before);
+        return Ok(SettingAdoption::Before);
     }
     let upsert = diesel::sql_query(WRITE).bind::<Text, _>(name.as_str()).bind::<Text, _>(value).bind::<Text, _>(by);
     db.within("write setting", upsert.execute(tx.connection())).await.map_err(DbError::before_commit)?;
@@ -145,7 +145,7 @@ pub async fn adopt(
     let revision = settings::table.find(name.as_str()).select(settings::revision).first(tx.connection());
     let revision: u64 = db.within("read revision", revision).await.map_err(DbError::before_commit)?;
     tx.commit().await?;
-    Ok(Taken::Now(revision))
+    Ok(SettingAdoption::Now(revision))
 }
 
 /// Records that etcd no longer has the row written by `etcd_revision`.

@@ -16,7 +16,7 @@ const LIVE: &str = "live";
 
 /// A row of the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shard {
+pub struct ShardRow {
     pub epoch: Epoch,
     /// The `run_id` of the Redis process that was loaded last. Empty if none was ever loaded.
     pub run_id: String,
@@ -33,7 +33,7 @@ pub struct Shard {
 
 /// The epoch and the token expected by a step of a rebuild.
 #[derive(Debug, Clone, Copy)]
-pub struct Holding<'a> {
+pub struct ShardToken<'a> {
     pub epoch: Epoch,
     pub token: &'a str,
 }
@@ -42,7 +42,7 @@ pub struct Holding<'a> {
 ///
 /// # Errors
 /// Returns a [`DbError`].
-pub async fn read(db: &Db, shard: &str) -> Result<Shard, DbError> {
+pub async fn read(db: &Db, shard: &str) -> Result<ShardRow, DbError> {
     let mut connection = db.connect().await?;
     let query = shards::table.find(shard).select((
         shards::epoch,
@@ -56,7 +56,7 @@ pub async fn read(db: &Db, shard: &str) -> Result<Shard, DbError> {
         db.within("read shard", query.first(&mut connection)).await?;
     let (epoch, run_id, state, token, next_epoch, found_live) = row;
     let (epoch, next_epoch) = (Epoch(epoch), Epoch(next_epoch));
-    Ok(Shard { epoch, run_id, is_live: state == LIVE, token, next_epoch, found_live })
+    Ok(ShardRow { epoch, run_id, is_live: state == LIVE, token, next_epoch, found_live })
 }
 
 /// Begins a rebuild under `token` that will raise the epoch to `next`. Stores the value found in `live`, unless an
@@ -67,7 +67,7 @@ pub async fn read(db: &Db, shard: &str) -> Result<Shard, DbError> {
 pub async fn begin(
     db: &Db,
     shard: &str,
-    was: Holding<'_>,
+    was: ShardToken<'_>,
     token: &str,
     next: Epoch,
     found_live: &str,
@@ -83,7 +83,7 @@ pub async fn begin(
 ///
 /// # Errors
 /// Returns a [`DbError`]. The change may have happened.
-pub async fn raise_epoch(db: &Db, shard: &str, was: Holding<'_>, next: Epoch) -> Result<bool, DbError> {
+pub async fn raise_epoch(db: &Db, shard: &str, was: ShardToken<'_>, next: Epoch) -> Result<bool, DbError> {
     update(db, shard, was, "raise epoch", "epoch = ?", &[&next.to_string()]).await
 }
 
@@ -92,7 +92,7 @@ pub async fn raise_epoch(db: &Db, shard: &str, was: Holding<'_>, next: Epoch) ->
 ///
 /// # Errors
 /// Returns a [`DbError`]. The change may have happened.
-pub async fn forget_found(db: &Db, shard: &str, was: Holding<'_>) -> Result<bool, DbError> {
+pub async fn forget_found(db: &Db, shard: &str, was: ShardToken<'_>) -> Result<bool, DbError> {
     update(db, shard, was, "clear found live", "found_live = ''", &[]).await
 }
 
@@ -100,7 +100,7 @@ pub async fn forget_found(db: &Db, shard: &str, was: Holding<'_>) -> Result<bool
 ///
 /// # Errors
 /// Returns a [`DbError`]. The change may have happened.
-pub async fn finish(db: &Db, shard: &str, was: Holding<'_>, run_id: &str) -> Result<bool, DbError> {
+pub async fn finish(db: &Db, shard: &str, was: ShardToken<'_>, run_id: &str) -> Result<bool, DbError> {
     let set = "run_id = ?, state = 'live', found_live = NULL";
     update(db, shard, was, "finish rebuild", set, &[run_id]).await
 }
@@ -109,7 +109,7 @@ pub async fn finish(db: &Db, shard: &str, was: Holding<'_>, run_id: &str) -> Res
 async fn update(
     db: &Db,
     shard: &str,
-    was: Holding<'_>,
+    was: ShardToken<'_>,
     operation: &'static str,
     set: &str,
     values: &[&str],

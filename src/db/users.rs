@@ -17,10 +17,10 @@ pub struct Account {
     pub token_generation: u32,
 }
 
-type Row = (u64, String, String, String, u32);
-type Columns = (users::id, users::username, users::kind, users::password_hash, users::token_generation);
+type UserRow = (u64, String, String, String, u32);
+type UserColumns = (users::id, users::username, users::kind, users::password_hash, users::token_generation);
 
-const COLUMNS: Columns = (users::id, users::username, users::kind, users::password_hash, users::token_generation);
+const COLUMNS: UserColumns = (users::id, users::username, users::kind, users::password_hash, users::token_generation);
 
 /// Adds a user.
 ///
@@ -41,7 +41,7 @@ pub async fn insert(db: &Db, name: &UserName, kind: Kind, password_hash: &str) -
 pub async fn find_by_name(db: &Db, name: &UserName) -> Result<Option<Account>, DbError> {
     let mut connection = db.connect().await?;
     let query = users::table.filter(users::username.eq(name.as_str())).select(COLUMNS);
-    let row: Option<Row> = db.within("find user", async { query.first(&mut connection).await.optional() }).await?;
+    let row: Option<UserRow> = db.within("find user", async { query.first(&mut connection).await.optional() }).await?;
     row.map(account).transpose()
 }
 
@@ -52,7 +52,7 @@ pub async fn find_by_name(db: &Db, name: &UserName) -> Result<Option<Account>, D
 pub async fn find_by_id(db: &Db, id: UserId) -> Result<Option<User>, DbError> {
     let mut connection = db.connect().await?;
     let query = users::table.find(id.0).select(COLUMNS);
-    let row: Option<Row> = db.within("find user", async { query.first(&mut connection).await.optional() }).await?;
+    let row: Option<UserRow> = db.within("find user", async { query.first(&mut connection).await.optional() }).await?;
     Ok(row.map(account).transpose()?.map(|account| account.user))
 }
 

@@ -88,7 +88,7 @@ pub enum Value {
 
 /// A value with the revision of its put (`mod_revision` of etcd).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct KeyEntry {
     pub value: Value,
     pub revision: u64,
 }
@@ -97,12 +97,12 @@ pub struct Entry {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listing {
     pub revision: u64,
-    pub entries: BTreeMap<String, Entry>,
+    pub entries: BTreeMap<String, KeyEntry>,
 }
 
 /// A put, or a deletion if `value` is `None`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
+pub struct KeyChange {
     pub key: String,
     pub value: Option<Value>,
     pub revision: u64,
@@ -113,7 +113,7 @@ pub struct Change {
 pub enum Notice {
     Listing(Listing),
     /// The changes since the previous notice, in order. Never empty.
-    Changes(Vec<Change>),
+    Changes(Vec<KeyChange>),
 }
 
 /// A client. Clones share the connections.
@@ -157,7 +157,7 @@ impl Etcd {
     ///
     /// # Errors
     /// Returns an [`EtcdError`].
-    pub async fn get(&self, key: &str) -> Result<Option<Entry>, EtcdError> {
+    pub async fn get(&self, key: &str) -> Result<Option<KeyEntry>, EtcdError> {
         let response = self.call("get", async |client| kv(client).get(self.full(key), None).await).await?;
         Ok(response.kvs().first().map(|kv| self.entry(kv)))
     }
@@ -258,8 +258,8 @@ impl Etcd {
         Err(error)
     }
 
-    fn entry(&self, kv: &KeyValue) -> Entry {
-        Entry { value: self.value(kv), revision: unsigned(kv.mod_revision()) }
+    fn entry(&self, kv: &KeyValue) -> KeyEntry {
+        KeyEntry { value: self.value(kv), revision: unsigned(kv.mod_revision()) }
     }
 
     fn value(&self, kv: &KeyValue) -> Value {

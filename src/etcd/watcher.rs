@@ -13,7 +13,7 @@ use std::time::Duration;
 use etcd_client::{Event, EventType, WatchResponse, WatchStream};
 use tokio::time::Instant;
 
-use super::{Change, Etcd, EtcdError, Figures, Listing, Notice, revision, unsigned};
+use super::{Etcd, EtcdError, Figures, KeyChange, Listing, Notice, revision, unsigned};
 use crate::base::Outage;
 use crate::now_ms;
 
@@ -28,7 +28,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from
 pub struct Watcher {
     etcd: Etcd,
     figures: Arc<Figures>,
-    stage: Stage,
+    stage: WatchStage,
     /// The time of the next listing, and the revision of the last one.
     list_at: Instant,
     listed: u64,
@@ -37,7 +37,7 @@ pub struct Watcher {
 }
 
 /// The next step of a [`Watcher`].
-enum Stage {
+enum WatchStage {
     /// List all keys.
     List,
     /// Open a watch at the revision after the listing.
@@ -51,7 +51,7 @@ impl Watcher {
         Self {
             etcd,
             figures,
-            stage: Stage::List,
+            stage: WatchStage::List,
             list_at: Instant::now(),
             listed: 0,
             pause: PAUSES.0,
@@ -69,7 +69,7 @@ impl Watcher {
                 Ok(Some(notice)) => return notice,
                 Ok(None) => {}
                 Err(error) => {
-                    self.stage = Stage::List;
+                    self.stage = WatchStage::List;
                     self.figures.note_failure();
                     self.outage.begin(&error);
                     tokio::time::sleep(self.pause).await;
@@ -81,22 +81,22 @@ impl Watcher {
 
     async fn step(&mut self) -> Result<Option<Notice>, EtcdError> {
         match &mut self.stage {
-            Stage::List => {
+            WatchStage::List => {
                 let listing = self.etcd.list().await?;
                 self.note_listing(&listing);
-                self.stage = Stage::Open;
+                self.stage = WatchStage::Open;
                 Ok(Some(Notice::Listing(listing)))
             }
-            Stage::Open => {
+            WatchStage::Open => {
                 let stream = Box::new(self.etcd.watch(self.listed + 1).await?);
-                self.stage = Stage::Read { stream, asked: false };
+                self.stage = WatchStage::Read { stream, asked: false };
                 Ok(None)
             }
-            Stage::Read { .. } if Instant::now() >= self.list_at => {
-                self.stage = Stage::List;
+            WatchStage::Read { .. } if Instant::now() >= self.list_at => {
+                self.stage = WatchStage::List;
                 Ok(None)
             }
-            Stage::Read { stream, asked } => {
+            WatchStage::Read { stream, asked } => {
                 let until = self.list_at.min(Instant::now() + SILENCE_MAX);
                 match tokio::time::timeout_at(until, stream.message()).await {
                     Ok(message) => {
@@ -136,17 +136,17 @@ impl Watcher {
         } else {
             self.pause = PAUSES.0;
         }
-        let changes: Vec<Change> = message.events().iter().filter_map(|event| self.change(event)).collect();
+        let changes: Vec<KeyChange> = message.events().iter().filter_map(|event| self.change(event)).collect();
         Ok((!changes.is_empty()).then_some(Notice::Changes(changes)))
     }
 
-    fn change(&self, event: &Event) -> Option<Change> {
+    fn change(&self, event: &Event) -> Option<KeyChange> {
         let kv = event.kv()?;
         let value = match event.event_type() {
             EventType::Put => Some(self.etcd.value(kv)),
             EventType::Delete => None,
         };
-        Some(Change { key: self.etcd.short(kv.key()), value, revision: unsigned(kv.mod_revision()) })
+        Some(KeyChange { key: self.etcd.short(kv.key()), value, revision: unsigned(kv.mod_revision()) })
     }
 
     fn note_listing(&mut self, listing: &Listing) {

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::base::{Outage, every};
-use crate::db::blocks::{self, Known, Listed, Since};
+use crate::db::blocks::{self, KnownBlock, Listed, Since};
 use crate::db::{Db, DbError};
 use crate::domain::{Address, Block, BlockReason, Subject, Until, UserId};
 use crate::now_seconds;
@@ -194,7 +194,7 @@ impl Blacklist {
         let all = self.read(Since::Ever { now_seconds }).await?;
         let mut known = self.known_mut();
         let before = std::mem::take(&mut *known);
-        let all = all.into_iter().map(|Known { subject, until }| (subject, until));
+        let all = all.into_iter().map(|KnownBlock { subject, until }| (subject, until));
         let changed = before.changed.iter().map(|subject| (*subject, before.until(*subject)));
         for (subject, until) in all.chain(changed) {
             known.set(subject, until);
@@ -253,7 +253,7 @@ impl Blacklist {
     }
 
     /// Called at the start and by the watch task, never concurrently.
-    async fn read(&self, since: Since) -> Result<Vec<Known>, DbError> {
+    async fn read(&self, since: Since) -> Result<Vec<KnownBlock>, DbError> {
         self.begin_read();
         let mut page = blocks::read(&self.db, since, None, READ_ROWS_MAX).await?;
         let mut all = page.known;
@@ -289,8 +289,8 @@ impl Blacklist {
     }
 
     /// Applies rows read from MySQL. Most are known already, so known rows are filtered under the read lock.
-    fn take_over(&self, read: &[Known]) {
-        let news: Vec<&Known> = {
+    fn take_over(&self, read: &[KnownBlock]) {
+        let news: Vec<&KnownBlock> = {
             let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
             read.iter().filter(|read| known.until(read.subject) != read.until).collect()
         };
@@ -298,7 +298,7 @@ impl Blacklist {
             return;
         }
         let mut known = self.known_mut();
-        for Known { subject, until } in news {
+        for KnownBlock { subject, until } in news {
             if !known.changed.contains(subject) {
                 self.put(&mut known, *subject, *until);
             }
@@ -357,11 +357,11 @@ mod tests {
     #[test]
     fn a_read_that_began_before_a_change_does_not_undo_it() {
         let wait = Duration::from_secs(1);
-        let db_limits = db::Limits { connections_max: 1, connection_wait: wait, statement_wait: wait };
+        let db_limits = db::DbLimits { connections_max: 1, connection_wait: wait, statement_wait: wait };
         let db = Db::new("mysql://nobody@127.0.0.1:1/none", db_limits).expect("it connects to nothing yet");
         let blacklist = Blacklist::new(db, BlacklistLimits { blocks_max: 10, offenders_waiting_max: 2 });
         let (subject, for_ever) = (Subject::User(MALLORY), Until(None));
-        let read = |until| blacklist.take_over(&[Known { subject, until }]);
+        let read = |until| blacklist.take_over(&[KnownBlock { subject, until }]);
 
         blacklist.begin_read();
         blacklist.change(subject, for_ever);

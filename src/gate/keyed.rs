@@ -26,13 +26,13 @@ pub(super) trait Passing {
 }
 
 pub(super) struct Keyed<K, V> {
-    shards: Box<[Mutex<Shard<K, V>>]>,
+    shards: Box<[Mutex<KeyedShard<K, V>>]>,
     shard_keys_max: usize,
     hasher: RandomState,
     uncounted: AtomicU64,
 }
 
-struct Shard<K, V> {
+struct KeyedShard<K, V> {
     values: HashTable<(K, V)>,
     /// Number of keys at which the shard is swept.
     sweep_at: usize,
@@ -42,7 +42,7 @@ struct Shard<K, V> {
 impl<K: Eq + Hash, V: Default + Passing> Keyed<K, V> {
     /// A map of about `keys_max` keys at most.
     pub(super) fn new(keys_max: usize) -> Self {
-        let shard = || Mutex::new(Shard { values: HashTable::new(), sweep_at: SWEPT_KEYS_MIN, swept_ms: 0 });
+        let shard = || Mutex::new(KeyedShard { values: HashTable::new(), sweep_at: SWEPT_KEYS_MIN, swept_ms: 0 });
         Self {
             shards: (0..SHARDS).map(|_| shard()).collect(),
             shard_keys_max: keys_max.div_ceil(SHARDS),
@@ -86,13 +86,13 @@ impl<K: Eq + Hash, V: Default + Passing> Keyed<K, V> {
         self.uncounted.load(Ordering::Relaxed)
     }
 
-    fn shard(&self, hash: u64) -> MutexGuard<'_, Shard<K, V>> {
+    fn shard(&self, hash: u64) -> MutexGuard<'_, KeyedShard<K, V>> {
         // Middle bits choose the shard. The table inside uses bits from both ends, so its spread is unaffected.
         lock(&self.shards[usize::try_from((hash >> 32) % SHARDS as u64).expect("a number below 64 fits")])
     }
 }
 
-impl<K: Eq + Hash, V: Passing> Shard<K, V> {
+impl<K: Eq + Hash, V: Passing> KeyedShard<K, V> {
     /// Drops expired counters. The next sweep happens after the shard has grown by half. The cost of a key stays
     /// bounded, and the table small enough for the processor's cache.
     fn sweep(&mut self, now_ms: u64) {

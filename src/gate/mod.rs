@@ -40,7 +40,7 @@ pub use switches::Switches;
 
 /// Why the gate is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
+pub enum ClosedReason {
     /// The process has not compared Redis with MySQL yet.
     Starting,
     /// Redis was replaced or lost data, and a rebuild is in progress.
@@ -59,22 +59,22 @@ pub enum Doubt {
 }
 
 #[derive(Debug, Clone)]
-enum State {
+enum GateState {
     Open(Arc<Live>),
-    Closed(Reason),
+    Closed(ClosedReason),
 }
 
 /// Why an attempt was refused. No state has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Denied {
-    Closed(Reason),
+    Closed(ClosedReason),
     /// The in-flight limit is reached.
     Full,
 }
 
 /// The gate of a shard.
 pub struct Gate {
-    state: ArcSwap<State>,
+    state: ArcSwap<GateState>,
     in_flight: AtomicUsize,
     capacity: Capacity,
     /// Notified by [`Gate::doubt`], awaited by recovery.
@@ -92,7 +92,7 @@ pub struct Pass<'a> {
 impl Gate {
     /// A closed gate. Once open, it admits up to `in_flight_max` attempts at once, fewer while Redis is slow.
     pub fn new(in_flight_max: usize) -> Self {
-        let state = ArcSwap::from_pointee(State::Closed(Reason::Starting));
+        let state = ArcSwap::from_pointee(GateState::Closed(ClosedReason::Starting));
         let (in_flight, lost, capacity) = (AtomicUsize::new(0), AtomicU32::new(0), Capacity::new(in_flight_max));
         Self { state, in_flight, capacity, doubted: Notify::new(), lost }
     }
@@ -104,9 +104,9 @@ impl Gate {
     pub fn enter(&self) -> Result<Pass<'_>, Denied> {
         let entered = self.in_flight.fetch_add(1, Ordering::SeqCst);
         let result = match &**self.state.load() {
-            State::Open(_) if entered >= self.capacity.limit() => Err(Denied::Full),
-            State::Open(live) => Ok(Arc::clone(live)),
-            State::Closed(reason) => Err(Denied::Closed(*reason)),
+            GateState::Open(_) if entered >= self.capacity.limit() => Err(Denied::Full),
+            GateState::Open(live) => Ok(Arc::clone(live)),
+            GateState::Closed(reason) => Err(Denied::Closed(*reason)),
         };
         match result {
             Ok(live) => Ok(Pass { gate: self, live }),
@@ -119,14 +119,14 @@ impl Gate {
 
     /// Admits attempts under `live` from now on.
     pub fn open(&self, live: Live) {
-        self.state.store(Arc::new(State::Open(Arc::new(live))));
+        self.state.store(Arc::new(GateState::Open(Arc::new(live))));
     }
 
     /// Refuses new attempts from now on. Earlier attempts may still be in flight.
-    pub fn close(&self, reason: Reason) {
+    pub fn close(&self, reason: ClosedReason) {
         self.state.rcu(|state| match &**state {
-            State::Closed(current) if *current == reason => Arc::clone(state),
-            _ => Arc::new(State::Closed(reason)),
+            GateState::Closed(current) if *current == reason => Arc::clone(state),
+            _ => Arc::new(GateState::Closed(reason)),
         });
     }
 
@@ -152,16 +152,16 @@ impl Gate {
     ///
     /// # Errors
     /// The reason why the gate is closed.
-    pub fn live(&self) -> Result<Arc<Live>, Reason> {
+    pub fn live(&self) -> Result<Arc<Live>, ClosedReason> {
         match &**self.state.load() {
-            State::Open(live) => Ok(Arc::clone(live)),
-            State::Closed(reason) => Err(*reason),
+            GateState::Open(live) => Ok(Arc::clone(live)),
+            GateState::Closed(reason) => Err(*reason),
         }
     }
 
     /// Whether the gate is open for exactly `live`. Cheaper than [`Gate::live`], which clones an `Arc`.
     pub fn is_open_for(&self, live: &Live) -> bool {
-        matches!(&**self.state.load(), State::Open(open) if **open == *live)
+        matches!(&**self.state.load(), GateState::Open(open) if **open == *live)
     }
 
     /// The current in-flight limit.
@@ -205,10 +205,10 @@ mod tests {
     #[test]
     fn a_closed_gate_lets_nobody_in_and_counts_nobody() {
         let gate = Gate::new(10);
-        assert_eq!(gate.enter().err(), Some(Denied::Closed(Reason::Starting)));
+        assert_eq!(gate.enter().err(), Some(Denied::Closed(ClosedReason::Starting)));
         gate.open(Live::new("r", Epoch(1)));
-        gate.close(Reason::Recovering);
-        assert_eq!(gate.enter().err(), Some(Denied::Closed(Reason::Recovering)));
+        gate.close(ClosedReason::Recovering);
+        assert_eq!(gate.enter().err(), Some(Denied::Closed(ClosedReason::Recovering)));
         assert_eq!(gate.in_flight(), 0);
     }
 
@@ -217,7 +217,7 @@ mod tests {
         let gate = Gate::new(10);
         gate.open(Live::new("r", Epoch(1)));
         let Ok(pass) = gate.enter() else { panic!("the gate is open") };
-        gate.close(Reason::Stopping);
+        gate.close(ClosedReason::Stopping);
         assert_eq!((gate.in_flight(), pass.live().epoch), (1, Epoch(1)));
         drop(pass);
         assert_eq!(gate.in_flight(), 0);

@@ -45,12 +45,12 @@ pub struct Settings {
     switches: ArcSwap<Switches>,
     /// The last revision processed for each setting. Locked while a setting is put in force, so an older revision never
     /// replaces a newer one.
-    seen: Mutex<Seen>,
+    seen: Mutex<SeenRevisions>,
     outage: Outage,
 }
 
 #[derive(Debug, Default)]
-struct Seen {
+struct SeenRevisions {
     limits: u64,
     switches: u64,
 }
@@ -212,12 +212,12 @@ impl Settings {
     }
 
     /// A poisoned lock is used anyway: revisions only grow.
-    fn seen(&self) -> MutexGuard<'_, Seen> {
+    fn seen(&self) -> MutexGuard<'_, SeenRevisions> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Seen {
+impl SeenRevisions {
     fn of(&mut self, name: SettingName) -> &mut u64 {
         match name {
             SettingName::Limits => &mut self.limits,

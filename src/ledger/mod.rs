@@ -27,8 +27,8 @@ use crate::domain::{Claim, CouponId, EntryId, Epoch, Seq};
 use crate::figures::Histogram;
 use crate::kv::Live;
 
-pub use outbox::{Done, Entry, Extent, Head, Outbox, broken, claims};
-pub use persister::{Persister, Settings};
+pub use outbox::{DoneEntry, Extent, Head, Outbox, OutboxEntry, broken, claims};
+pub use persister::{Persister, PersisterSettings};
 pub use unfinished::Unfinished;
 
 /// Maximum vouched claims remembered, so that repeated requests do not fill the channel.
@@ -41,7 +41,7 @@ const VOUCHED_AGE: Duration = Duration::from_secs(10);
 pub struct Ledger {
     channel: mpsc::Sender<Handed>,
     vouched: Cache<(CouponId, Seq), ()>,
-    state: Arc<State>,
+    state: Arc<LedgerState>,
 }
 
 /// A claim in the channel.
@@ -54,7 +54,7 @@ pub struct Handed {
 /// A reserved place in the channel, held until filled or dropped.
 pub struct Slot<'a> {
     permit: mpsc::Permit<'a, Handed>,
-    state: &'a State,
+    state: &'a LedgerState,
 }
 
 /// No place in the channel. No state has changed.
@@ -62,9 +62,9 @@ pub struct Slot<'a> {
 #[error("the ledger's channel is full or closed")]
 pub struct NoSlot;
 
-/// State shared by both sides of the ledger.
+/// LedgerState shared by both sides of the ledger.
 #[derive(Default)]
-pub struct State {
+pub struct LedgerState {
     /// The process and epoch under which outbox entries may be deleted and swept.
     live: ArcSwapOption<Live>,
     oldest: Mutex<Option<EntryId>>,
@@ -138,7 +138,7 @@ impl Ledger {
         self.unsettled() <= late && !self.state.sweeping.load(Ordering::SeqCst)
     }
 
-    pub fn state(&self) -> &Arc<State> {
+    pub fn state(&self) -> &Arc<LedgerState> {
         &self.state
     }
 }
@@ -158,7 +158,7 @@ impl Default for Batches {
     }
 }
 
-impl State {
+impl LedgerState {
     /// The oldest entry held by the persister, or `None` while it is idle.
     pub fn oldest(&self) -> Option<EntryId> {
         *self.oldest.lock().unwrap_or_else(PoisonError::into_inner)

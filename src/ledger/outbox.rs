@@ -13,7 +13,7 @@ const SWEEPER_MS: u64 = 3_000;
 const DELETED_MAX: usize = 1_000;
 
 /// An entry to be deleted, and how many claims it holds.
-pub type Done = (EntryId, usize);
+pub type DoneEntry = (EntryId, usize);
 
 /// The outbox of one shard.
 #[derive(Debug, Clone)]
@@ -25,26 +25,26 @@ pub struct Outbox {
 
 /// An entry as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct OutboxEntry {
     pub id: EntryId,
     /// Its claims, of the epoch it was read in; the text of what is none.
     pub claims: Vec<Result<Claim, String>>,
 }
 
-impl Entry {
+impl OutboxEntry {
     /// What [`Outbox::delete`] takes of it.
-    pub fn done(&self) -> Done {
+    pub fn done(&self) -> DoneEntry {
         (self.id, self.claims.len())
     }
 }
 
 /// The claims of entries.
-pub fn claims(entries: &[Entry]) -> Vec<Claim> {
+pub fn claims(entries: &[OutboxEntry]) -> Vec<Claim> {
     entries.iter().flat_map(|entry| &entry.claims).filter_map(|claim| claim.as_ref().ok().copied()).collect()
 }
 
 /// What entries hold that is no claim.
-pub fn broken(entries: &[Entry]) -> impl Iterator<Item = (EntryId, &str)> {
+pub fn broken(entries: &[OutboxEntry]) -> impl Iterator<Item = (EntryId, &str)> {
     let parts = entries.iter().flat_map(|entry| entry.claims.iter().map(|claim| (entry.id, claim)));
     parts.filter_map(|(id, claim)| claim.as_ref().err().map(|text| (id, text.as_str())))
 }
@@ -61,7 +61,7 @@ pub struct Extent {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Head {
     /// Entries, from the oldest on. `more`: there may be others behind them.
-    Entries { entries: Vec<Entry>, more: bool },
+    Entries { entries: Vec<OutboxEntry>, more: bool },
     /// Another process sweeps.
     NotMine,
     /// The shard is not the loading that was expected.
@@ -94,7 +94,7 @@ impl Outbox {
         match reply.word() {
             "entries" => {
                 let entries = (0..reply.parts() / 2).map(|n| entry(&reply, 1 + n * 2, epoch));
-                let entries: Vec<Entry> = entries.collect::<Result<_, _>>()?;
+                let entries: Vec<OutboxEntry> = entries.collect::<Result<_, _>>()?;
                 let claims: usize = entries.iter().map(|entry| entry.claims.len()).sum();
                 Ok(Head::Entries { entries, more: claims + BATCH_ATTEMPTS_MAX > count })
             }
@@ -108,7 +108,7 @@ impl Outbox {
     ///
     /// # Errors
     /// [`KvError`]; the sweep finds what was left.
-    pub async fn delete(&self, calls: &Calls, live: &str, entries: &[Done]) -> Result<bool, KvError> {
+    pub async fn delete(&self, calls: &Calls, live: &str, entries: &[DoneEntry]) -> Result<bool, KvError> {
         for entries in entries.chunks(DELETED_MAX) {
             let mut cmd = Script::DeleteEntries.call(&[self.keys.live(), self.keys.outbox(), self.keys.waiting()]);
             cmd.arg(live);
@@ -150,9 +150,9 @@ impl Outbox {
     }
 }
 
-fn entry(reply: &ScriptReply, at: usize, epoch: Epoch) -> Result<Entry, KvError> {
+fn entry(reply: &ScriptReply, at: usize, epoch: Epoch) -> Result<OutboxEntry, KvError> {
     let id = reply.text(at)?.parse().map_err(|_| KvError::Unreadable)?;
     let text = reply.lossy(at + 1);
     let claims = Claim::parse_entry(id, &text).into_iter();
-    Ok(Entry { id, claims: claims.map(|claim| claim.map(|claim| Claim { epoch, ..claim })).collect() })
+    Ok(OutboxEntry { id, claims: claims.map(|claim| claim.map(|claim| Claim { epoch, ..claim })).collect() })
 }

@@ -10,18 +10,18 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
 
-use super::outbox::{Done, Entry, Head, Outbox, broken};
+use super::outbox::{DoneEntry, Head, Outbox, OutboxEntry, broken};
 use super::unfinished::Unfinished;
-use super::{Handed, Ledger, State, outbox};
+use super::{Handed, Ledger, LedgerState, outbox};
 use crate::base::Outage;
-use crate::db::claims::{self, Stored};
-use crate::db::{Connection, Db, DbError, instances, within};
+use crate::db::claims::{self, StoreOutcome};
+use crate::db::{Db, DbConnection, DbError, instances, within};
 use crate::domain::{Claim, EntryId, Epoch};
 use crate::kv::{KvError, Live, Pool};
 
 /// The persister's bounds.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct PersisterSettings {
     /// The shard, as `shards` names it.
     pub shard: &'static str,
     /// This instance, as `instances` names it.
@@ -47,12 +47,12 @@ pub struct Persister {
     db: Db,
     pool: Pool,
     outbox: Outbox,
-    state: Arc<State>,
-    settings: Settings,
+    state: Arc<LedgerState>,
+    settings: PersisterSettings,
     abandon: CancellationToken,
     outage: Outage,
     /// The connection and when it was last used.
-    connection: Option<(Connection, Instant)>,
+    connection: Option<(DbConnection, Instant)>,
     /// The duration of the last transaction.
     took: Duration,
     unfinished: Unfinished,
@@ -65,7 +65,7 @@ struct Abandoned;
 
 impl Persister {
     /// A persister that has stored nothing yet.
-    pub fn new(db: Db, pool: Pool, outbox: Outbox, ledger: &Ledger, settings: Settings) -> Self {
+    pub fn new(db: Db, pool: Pool, outbox: Outbox, ledger: &Ledger, settings: PersisterSettings) -> Self {
         Self {
             db,
             pool,
@@ -239,7 +239,7 @@ impl Persister {
         self.outbox.head(&calls, loading, settings.sweep_age, below, settings.batch_max).await
     }
 
-    async fn store_entries(&mut self, epoch: Epoch, entries: &[Entry]) -> Result<(), Abandoned> {
+    async fn store_entries(&mut self, epoch: Epoch, entries: &[OutboxEntry]) -> Result<(), Abandoned> {
         let claims = outbox::claims(entries);
         log::info!("ledger: sweeping {} claims, some of which no channel brought", claims.len());
         crate::crash::point("swept-read");
@@ -251,7 +251,7 @@ impl Persister {
         for (entry, text) in broken(entries) {
             self.poison(entry, text).await?;
         }
-        let done: Vec<Done> = entries.iter().map(Entry::done).collect();
+        let done: Vec<DoneEntry> = entries.iter().map(OutboxEntry::done).collect();
         self.delete(epoch, &done).await;
         Ok(())
     }
@@ -266,7 +266,7 @@ impl Persister {
                 () = abandon.cancelled() => return Err(Abandoned),
             };
             match attempt {
-                Ok(Stored::Done(outcome)) => {
+                Ok(StoreOutcome::Done(outcome)) => {
                     self.state.stored.fetch_add(outcome.inserted as u64, Ordering::Relaxed);
                     self.state.poisoned.fetch_add(outcome.poisoned.len() as u64, Ordering::Relaxed);
                     if !outcome.poisoned.is_empty() {
@@ -281,7 +281,7 @@ impl Persister {
                     self.outage.end();
                     return Ok(true);
                 }
-                Ok(Stored::Late) => return Ok(false),
+                Ok(StoreOutcome::Late) => return Ok(false),
                 Err(error) => {
                     self.connection = None;
                     self.state.failures.fetch_add(1, Ordering::Relaxed);
@@ -296,7 +296,7 @@ impl Persister {
         }
     }
 
-    async fn try_store(&mut self, epoch: Epoch, claims: &[Claim]) -> Result<Stored, DbError> {
+    async fn try_store(&mut self, epoch: Epoch, claims: &[Claim]) -> Result<StoreOutcome, DbError> {
         let (shard, wait) = (self.settings.shard, self.settings.store_wait);
         let began = Instant::now();
         let connection = self.connect().await?;
@@ -331,7 +331,7 @@ impl Persister {
         }
     }
 
-    async fn connect(&mut self) -> Result<&mut Connection, DbError> {
+    async fn connect(&mut self) -> Result<&mut DbConnection, DbError> {
         // MySQL hangs up on it when it is idle for longer, which is not a failure.
         self.connection.take_if(|(_, used)| used.elapsed() > claims::IDLE_WAIT / 2);
         if self.connection.is_none() {
@@ -345,7 +345,7 @@ impl Persister {
     }
 
     /// Deletes entries that MySQL has; what fails here is left to the sweep.
-    async fn delete(&mut self, epoch: Epoch, entries: &[Done]) {
+    async fn delete(&mut self, epoch: Epoch, entries: &[DoneEntry]) {
         let live = self.state.live.load_full();
         let Some(live) = live.filter(|live| live.epoch == epoch) else { return };
         let (pool, outbox) = (&self.pool, &self.outbox);

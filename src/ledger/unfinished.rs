@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::Handed;
-use super::outbox::Done;
+use super::outbox::DoneEntry;
 use crate::domain::{EntryId, Epoch};
 
 /// Maximum entries remembered. The oldest are dropped and left to the sweep.
@@ -21,7 +21,7 @@ pub struct Unfinished {
 
 impl Unfinished {
     /// Records stored claims and returns the entries that are now complete.
-    pub(super) fn note(&mut self, stored: &[Handed]) -> Vec<Done> {
+    pub(super) fn note(&mut self, stored: &[Handed]) -> Vec<DoneEntry> {
         let mut done = Vec::new();
         for Handed { claim, entry_claims } in stored.iter().filter(|handed| handed.entry_claims > 0) {
             let left = self.left.entry((claim.epoch, claim.entry)).or_insert(*entry_claims);

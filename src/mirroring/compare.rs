@@ -6,7 +6,7 @@ use super::Edit;
 use super::value;
 use crate::db::mirrored::Mirrored;
 use crate::domain::ActivityId;
-use crate::etcd::{Entry, Listing};
+use crate::etcd::{KeyEntry, Listing};
 
 /// The result of a comparison.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub enum Verdict {
 /// means the same if the listing's revision is below the row's `etcd_revision`. Otherwise an operator deleted the key.
 /// The verdict `WentBack` is certain only if the listing began after the rows were read.
 pub fn judge(listing: &Listing, rows: &[Mirrored], seen: u64) -> Verdict {
-    let entries: HashMap<ActivityId, &Entry> =
+    let entries: HashMap<ActivityId, &KeyEntry> =
         listing.entries.iter().filter_map(|(key, entry)| Some((value::id(key)?.ok()?, entry))).collect();
     let forgotten = |row: &&Mirrored| match entries.get(&row.id) {
         Some(entry) => entry.revision < row.etcd_revision,
@@ -64,7 +64,7 @@ mod tests {
     }
 
     fn listing(revision: u64, put_at: &[u64]) -> Listing {
-        let entry = |put_at: &u64| (value::key(ID), Entry { value: Value::TooLong(0), revision: *put_at });
+        let entry = |put_at: &u64| (value::key(ID), KeyEntry { value: Value::TooLong(0), revision: *put_at });
         Listing { revision, entries: put_at.iter().map(entry).collect() }
     }
 

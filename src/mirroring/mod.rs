@@ -41,7 +41,7 @@ use compare::{Verdict, judge};
 use settings::SettingsMirror;
 use value::ValueError;
 
-pub use state::{MirrorReport, State};
+pub use state::{MirrorReport, MirrorState};
 
 /// Period of repairs: missing keys are put, and failed work is retried.
 const REPAIR_EVERY: Duration = Duration::from_secs(1);
@@ -66,7 +66,7 @@ pub struct Mirroring {
     etcd: Etcd,
     scheduling: Scheduling,
     settings: SettingsMirror,
-    state: Arc<State>,
+    state: Arc<MirrorState>,
     /// Maximum activities in etcd, waiting edits, and remembered invalid keys.
     activities_max: usize,
     /// A listing not compared with MySQL yet.
@@ -87,7 +87,7 @@ pub struct Mirroring {
 
 /// Why a step failed. The step is retried unless the edit was refused.
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+enum MirrorError {
     #[error(transparent)]
     Db(#[from] DbError),
     #[error(transparent)]
@@ -102,7 +102,7 @@ enum Failure {
     Edit(#[from] EditError),
 }
 
-impl Failure {
+impl MirrorError {
     /// Whether the edit itself is invalid, so that a retry cannot succeed.
     fn is_refusal(&self) -> bool {
         match self {
@@ -117,7 +117,7 @@ impl Mirroring {
     pub fn new(
         etcd: Etcd,
         (scheduling, settings): (Scheduling, Arc<Settings>),
-        state: Arc<State>,
+        state: Arc<MirrorState>,
         activities_max: usize,
     ) -> Self {
         let db = scheduling.publishing.db.clone();
@@ -207,17 +207,17 @@ impl Mirroring {
     }
 
     /// Settings first: they are few and must not wait for many activities.
-    async fn settle(&mut self, now: u64) -> Result<(), Failure> {
+    async fn settle(&mut self, now: u64) -> Result<(), MirrorError> {
         let settings = self.settings.settle().await;
         let settled = self.try_to_settle(now).await;
-        if matches!(settled, Err(Failure::Db(_) | Failure::TimedOut | Failure::Edit(_))) {
+        if matches!(settled, Err(MirrorError::Db(_) | MirrorError::TimedOut | MirrorError::Edit(_))) {
             self.hold_in_memory();
         }
         self.state.set_waiting(self.edits.len() + usize::from(self.listing.is_some()), self.bad.len());
         settled.and(settings)
     }
 
-    async fn try_to_settle(&mut self, now: u64) -> Result<(), Failure> {
+    async fn try_to_settle(&mut self, now: u64) -> Result<(), MirrorError> {
         if let Some(listing) = &self.listing {
             let verdict = self.compare(listing, now).await?;
             self.conclude(verdict).await?;
@@ -228,7 +228,7 @@ impl Mirroring {
             // A timeout drops the transaction. It is rolled back, or was committed and is found so by the next attempt.
             let wait = if self.outage.is_on() { EDIT_AGAIN_WAIT } else { EDIT_WAIT };
             let applied = tokio::time::timeout(wait, self.apply(id, &edit, now)).await;
-            match applied.unwrap_or(Err(Failure::TimedOut)) {
+            match applied.unwrap_or(Err(MirrorError::TimedOut)) {
                 Ok(()) => {}
                 Err(error) if error.is_refusal() => self.refuse(&value::key(id), edit.revision, &error),
                 Err(error) => return Err(error),
@@ -244,7 +244,7 @@ impl Mirroring {
 
     /// Compares a listing with the rows of MySQL. If etcd seems to have gone back, a second listing is read after the
     /// rows: another instance may have put and noted a key after the first listing.
-    async fn compare(&self, listing: &Listing, now: u64) -> Result<(Verdict, u64, Vec<Mirrored>), Failure> {
+    async fn compare(&self, listing: &Listing, now: u64) -> Result<(Verdict, u64, Vec<Mirrored>), MirrorError> {
         let rows = rows(&self.scheduling.publishing.db, now.saturating_sub(KEPT_SECONDS), self.activities_max).await?;
         let verdict = judge(listing, &rows, self.seen);
         if matches!(verdict, Verdict::Edits(_)) {
@@ -254,7 +254,7 @@ impl Mirroring {
         Ok((judge(&later, &rows, self.seen), later.revision, rows))
     }
 
-    async fn conclude(&mut self, (verdict, revision, rows): (Verdict, u64, Vec<Mirrored>)) -> Result<(), Failure> {
+    async fn conclude(&mut self, (verdict, revision, rows): (Verdict, u64, Vec<Mirrored>)) -> Result<(), MirrorError> {
         self.noted = rows.into_iter().map(|row| (row.id, row.etcd_revision)).collect();
         match verdict {
             Verdict::Edits(edits) => {
@@ -278,7 +278,7 @@ impl Mirroring {
     }
 
     /// Stores an edit in MySQL, unless MySQL has this edit or a later change.
-    async fn apply(&mut self, id: ActivityId, edit: &Edit, now: u64) -> Result<(), Failure> {
+    async fn apply(&mut self, id: ActivityId, edit: &Edit, now: u64) -> Result<(), MirrorError> {
         let ended_before = now.saturating_sub(KEPT_SECONDS);
         let adopted = match &edit.value {
             Some(value) => {

@@ -1,7 +1,7 @@
 //! Puts missing keys to etcd and deletes keys of activities that ended long ago.
 
-use super::{Failure, KEPT_SECONDS, Mirroring, value};
-use crate::db::activities::Stored;
+use super::{KEPT_SECONDS, MirrorError, Mirroring, value};
+use crate::db::activities::StoredActivity;
 use crate::db::{Db, mirrored};
 use crate::etcd::Value;
 
@@ -13,7 +13,7 @@ const TAKEN_AWAY_SECONDS: u64 = 2 * KEPT_SECONDS;
 
 impl Mirroring {
     /// Runs a round, with up to [`ROWS_MAX`] deletions and as many puts. `now` is in seconds since 1970.
-    pub(super) async fn put_what_lacks(&mut self, now: u64) -> Result<(), Failure> {
+    pub(super) async fn put_what_lacks(&mut self, now: u64) -> Result<(), MirrorError> {
         let db = self.scheduling.publishing.db.clone();
         let ended_before = now.saturating_sub(TAKEN_AWAY_SECONDS);
         for (id, etcd_revision) in mirrored::long_over(&db, ended_before, ROWS_MAX).await? {
@@ -25,7 +25,7 @@ impl Mirroring {
         for row in mirrored::lacking(&db, now.saturating_sub(KEPT_SECONDS), ROWS_MAX).await? {
             // With more keys, etcd could no longer be followed.
             if self.state.etcd.keys() >= self.activities_max as u64 {
-                return Err(Failure::Full(self.activities_max));
+                return Err(MirrorError::Full(self.activities_max));
             }
             self.put(&db, &row).await?;
         }
@@ -33,7 +33,7 @@ impl Mirroring {
     }
 
     /// Puts a row to etcd, replacing any older value of its key.
-    async fn put(&mut self, db: &Db, row: &Stored) -> Result<(), Failure> {
+    async fn put(&mut self, db: &Db, row: &StoredActivity) -> Result<(), MirrorError> {
         let (key, value) = (value::key(row.activity.id), value::write(&row.activity));
         let there = self.etcd.get(&key).await?;
         let put_at = match there {

@@ -5,9 +5,9 @@
 
 use std::sync::Arc;
 
-use super::Failure;
-use super::state::State;
-use crate::db::settings::{self, SettingName, Taken};
+use super::MirrorError;
+use super::state::MirrorState;
+use crate::db::settings::{self, SettingAdoption, SettingName};
 use crate::db::{Db, DbError};
 use crate::etcd::{Etcd, Listing, Notice, Value};
 use crate::gate::{Setting, Settings};
@@ -21,7 +21,7 @@ pub struct SettingsMirror {
     db: Db,
     etcd: Etcd,
     settings: Arc<Settings>,
-    state: Arc<State>,
+    state: Arc<MirrorState>,
     /// Edits that MySQL may not have yet, by name: the revision of the write, and the value, `None` for a deletion.
     edits: [Option<(u64, Option<Value>)>; NAMES.len()],
     /// A listing not compared with MySQL yet.
@@ -31,7 +31,7 @@ pub struct SettingsMirror {
 }
 
 impl SettingsMirror {
-    pub(super) fn new(db: Db, etcd: Etcd, settings: Arc<Settings>, state: Arc<State>) -> Self {
+    pub(super) fn new(db: Db, etcd: Etcd, settings: Arc<Settings>, state: Arc<MirrorState>) -> Self {
         Self { db, etcd, settings, state, edits: [None, None], listing: None, bad: [0; NAMES.len()] }
     }
 
@@ -56,7 +56,7 @@ impl SettingsMirror {
     }
 
     /// Stores edits by operators in MySQL. If MySQL fails, the edit is put in force in memory until the retry.
-    pub(super) async fn settle(&mut self) -> Result<(), Failure> {
+    pub(super) async fn settle(&mut self) -> Result<(), MirrorError> {
         if let Some(listing) = self.listing.take()
             && let Err(error) = self.compare(&listing).await
         {
@@ -78,7 +78,7 @@ impl SettingsMirror {
     }
 
     /// Puts settings that etcd lacks, replacing older values.
-    pub(super) async fn repair(&self) -> Result<(), Failure> {
+    pub(super) async fn repair(&self) -> Result<(), MirrorError> {
         for row in settings::lagging(&self.db).await? {
             let Some(name) = SettingName::parse(&row.name) else { continue };
             let there = self.etcd.get(name.as_str()).await?;
@@ -144,12 +144,12 @@ impl SettingsMirror {
     async fn adopt(&self, setting: &Setting, revision: u64, etcd_revision: u64) -> Result<(), DbError> {
         let (name, json) = (setting.name(), setting.to_json());
         match settings::adopt(&self.db, name, &json, BY, (revision, etcd_revision)).await? {
-            Taken::Now(revision) => {
+            SettingAdoption::Now(revision) => {
                 self.settings.put_in_force(setting, revision);
                 self.state.count_adopted();
                 log::info!("etcd: {} changed by an operator and in force: {json}", name.as_str());
             }
-            Taken::Before => {}
+            SettingAdoption::Before => {}
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use crate::etcd::Figures;
 
 /// Written by the mirror task, read by health and metrics.
 #[derive(Debug, Default)]
-pub struct State {
+pub struct MirrorState {
     /// Counters of the connection to etcd.
     pub etcd: Arc<Figures>,
     waiting: AtomicU64,
@@ -47,7 +47,7 @@ pub struct MirrorReport {
     pub went_back: u64,
 }
 
-impl State {
+impl MirrorState {
     /// A snapshot at `now_ms`, in milliseconds since 1970.
     pub fn report(&self, now_ms: u64) -> MirrorReport {
         let read = |figure: &AtomicU64| figure.load(Ordering::Relaxed);

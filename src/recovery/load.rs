@@ -13,7 +13,7 @@ use super::rebuild::{Rebuild, within};
 use super::{RecoveryError, WAIT};
 use crate::db::activities;
 use crate::db::claim_rows::{self, Which};
-use crate::db::coupons::{self, Stored};
+use crate::db::coupons::{self, StoredCoupon};
 use crate::domain::{Claim, CouponId, Seq};
 use crate::kv::{Keys, KvError, Script};
 use crate::stock::{Presence, Published, published};
@@ -29,7 +29,7 @@ const PIPELINE: usize = 50;
 const PIPELINE_WAIT: Duration = Duration::from_secs(8);
 
 /// What Redis has of a coupon's claims: the highest seq, and how many below it are holes.
-type Loaded = (u32, u32);
+type LoadedCoupon = (u32, u32);
 
 /// Claims and holes of one coupon on their way into one script.
 #[derive(Default)]
@@ -54,14 +54,14 @@ impl Rebuild<'_> {
     }
 
     /// A coupon is of one page only, so its claims come in order.
-    async fn load_page(&self, page: Vec<Stored>) -> Result<(), RecoveryError> {
+    async fn load_page(&self, page: Vec<StoredCoupon>) -> Result<(), RecoveryError> {
         self.publish(&page).await?;
         self.load_claims(&page).await?;
         self.recovery.progress.coupons.fetch_add(page.len() as u64, Ordering::Relaxed);
         Ok(())
     }
 
-    async fn publish(&self, page: &[Stored]) -> Result<(), RecoveryError> {
+    async fn publish(&self, page: &[StoredCoupon]) -> Result<(), RecoveryError> {
         let stock = &self.recovery.stock;
         let publishing = page.iter().map(|stored| {
             stock.publishing(&self.connection, &self.marker, &stored.coupon, Presence::MayBeNew, PIPELINE_WAIT)
@@ -81,7 +81,7 @@ impl Rebuild<'_> {
 
     /// Loads the claims of a page of coupons. A coupon of which Redis has all is skipped; one of which it lacks the last
     /// ones is loaded from there; one with holes is loaded whole.
-    async fn load_claims(&self, page: &[Stored]) -> Result<(), RecoveryError> {
+    async fn load_claims(&self, page: &[StoredCoupon]) -> Result<(), RecoveryError> {
         let (Some(first), Some(last)) = (page.first(), page.last()) else { return Ok(()) };
         let (first, last) = (first.coupon.id, last.coupon.id);
         let highest: HashMap<_, _> = coupons::highest_seqs(&self.recovery.db, first, last).await?.into_iter().collect();
@@ -129,7 +129,7 @@ impl Rebuild<'_> {
         Ok(())
     }
 
-    async fn loaded(&self, page: &[Stored]) -> Result<Vec<Loaded>, RecoveryError> {
+    async fn loaded(&self, page: &[StoredCoupon]) -> Result<Vec<LoadedCoupon>, RecoveryError> {
         let keys = self.recovery.stock.keys();
         let mut pipeline = redis::pipe();
         for stored in page {

@@ -16,10 +16,10 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::db::shards::{self, Shard};
+use crate::db::shards::{self, ShardRow};
 use crate::db::{Db, DbError, instances};
 use crate::domain::Epoch;
-use crate::gate::{Gate, Reason};
+use crate::gate::{ClosedReason, Gate};
 use crate::kv::{Connection, KvError, Link, LinkConfig, Live, Pool};
 use crate::ledger::{Ledger, Outbox};
 use crate::stock::Stock;
@@ -47,12 +47,12 @@ pub struct Recovery {
     /// This instance, as `instances` names it, and this run of it.
     pub instance: String,
     pub process: String,
-    pub progress: Arc<Progress>,
+    pub progress: Arc<RebuildProgress>,
 }
 
 /// How far the rebuild is that runs, or ran last.
 #[derive(Debug, Default)]
-pub struct Progress {
+pub struct RebuildProgress {
     coupons: AtomicU64,
     claims: AtomicU64,
     rebuilds: AtomicU64,
@@ -76,10 +76,10 @@ enum Compared {
     /// Redis is this loading.
     Loaded(Live),
     /// It is not; `found` is what `live` holds, empty for nothing.
-    NotLoaded { row: Shard, found: String },
+    NotLoaded { row: ShardRow, found: String },
 }
 
-impl Progress {
+impl RebuildProgress {
     /// Coupons and claims loaded by the rebuild that runs, or ran last.
     pub fn loaded(&self) -> (u64, u64) {
         (self.coupons.load(Ordering::Relaxed), self.claims.load(Ordering::Relaxed))
@@ -104,7 +104,7 @@ impl Recovery {
             () = self.beat_in_redis() => {}
             () = self.bury_the_dead() => {}
         }
-        self.gate.close(Reason::Stopping);
+        self.gate.close(ClosedReason::Stopping);
     }
 
     async fn rounds(&self, stop: CancellationToken) {
@@ -188,7 +188,7 @@ impl Recovery {
         if self.gate.live().is_ok() {
             log::warn!("recovery: Redis is not the one we knew; selling stops until it is loaded");
         }
-        self.gate.close(Reason::Recovering);
+        self.gate.close(ClosedReason::Recovering);
         self.ledger.trust(None);
     }
 
@@ -199,7 +199,7 @@ impl Recovery {
 
     /// Notes the epoch up to which nothing is left in this process: no attempt in flight, no claim in the ledger's hands.
     /// Whether it is another than before.
-    fn acknowledge(&self, row: &Shard) -> bool {
+    fn acknowledge(&self, row: &ShardRow) -> bool {
         let epoch = if row.is_live {
             row.epoch
         } else if self.gate.live().is_err() && self.is_drained() {
@@ -228,7 +228,7 @@ impl Recovery {
     }
 }
 
-fn compare(row: &Shard, found: &str, run_id: &str) -> Compared {
+fn compare(row: &ShardRow, found: &str, run_id: &str) -> Compared {
     let live = Live::new(run_id, row.epoch);
     if row.is_live && row.run_id == run_id && live.as_str() == found {
         Compared::Loaded(live)
@@ -241,14 +241,14 @@ fn compare(row: &Shard, found: &str, run_id: &str) -> Compared {
 mod tests {
     use super::*;
 
-    fn row(run_id: &str, epoch: u32, is_live: bool) -> Shard {
+    fn row(run_id: &str, epoch: u32, is_live: bool) -> ShardRow {
         let (run_id, epoch) = (run_id.to_owned(), Epoch(epoch));
-        Shard { epoch, run_id, is_live, token: String::new(), next_epoch: epoch, found_live: None }
+        ShardRow { epoch, run_id, is_live, token: String::new(), next_epoch: epoch, found_live: None }
     }
 
     #[test]
     fn only_the_process_and_the_epoch_that_were_recorded_are_taken_for_loaded() {
-        let loaded = |row: Shard, found, run_id| matches!(compare(&row, found, run_id), Compared::Loaded(_));
+        let loaded = |row: ShardRow, found, run_id| matches!(compare(&row, found, run_id), Compared::Loaded(_));
         assert!(loaded(row("a", 3, true), "a:3", "a"));
         assert!(!loaded(row("a", 3, false), "a:3", "a"), "somebody rebuilds");
         assert!(!loaded(row("a", 3, true), "a:3", "b"), "Redis has restarted with its data");

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use super::beats::Silence;
 use super::{REBUILD, Recovery, RecoveryError, WAIT};
-use crate::db::claims::{self, Stored};
-use crate::db::shards::{self, Holding, Shard};
-use crate::db::{self, Connection as DbConnection};
+use crate::db::claims::{self, StoreOutcome};
+use crate::db::shards::{self, ShardRow, ShardToken};
+use crate::db::{self, DbConnection};
 use crate::domain::{Claim, Epoch};
 use crate::kv::{Connection, Script};
-use crate::ledger::{self, Done, Entry, Head, broken};
+use crate::ledger::{self, DoneEntry, Head, OutboxEntry, broken};
 
 /// `live` expires after this unless the rebuild renews it.
 const TOKEN_LASTS: Duration = Duration::from_secs(10);
@@ -38,7 +38,7 @@ pub(super) struct Rebuild<'a> {
 
 impl Recovery {
     /// Rebuilds the shard, unless another instance is first.
-    pub(super) async fn rebuild(&self, row: &Shard, found: &str) -> Result<(), RecoveryError> {
+    pub(super) async fn rebuild(&self, row: &ShardRow, found: &str) -> Result<(), RecoveryError> {
         let connection = Connection::open(&self.redis).await?;
         let token = format!("{:032x}", rand::random::<u128>());
         let rebuild = Rebuild { recovery: self, connection, marker: format!("{REBUILD}{token}"), token };
@@ -82,7 +82,7 @@ impl Rebuild<'_> {
         let row = shards::read(db, shard).await?;
         let last_live = format!("{}:{}", row.run_id, row.epoch);
         let next = Epoch(row.epoch.0.max(epoch_of(found)) + 1);
-        let was = Holding { epoch: row.epoch, token: &row.token };
+        let was = ShardToken { epoch: row.epoch, token: &row.token };
         // Noted as nothing where it is not to be relied on, so that a later attempt does not rely on it either.
         let noted = if recovery.is_lost(row.epoch) { "" } else { found };
         self.own(shards::begin(db, shard, was, &self.token, next, noted).await?)?;
@@ -94,9 +94,9 @@ impl Rebuild<'_> {
         // then on, and the outbox may be the only other place that knows of them. Redis could lose that before it is read.
         let contradicted = self.drain_outbox(row.epoch).await?;
         crate::crash::point("rebuild-drained");
-        let held = Holding { epoch: row.epoch, token: &self.token };
+        let held = ShardToken { epoch: row.epoch, token: &self.token };
         self.own(shards::raise_epoch(db, shard, held, next).await?)?;
-        let held = Holding { epoch: next, token: &self.token };
+        let held = ShardToken { epoch: next, token: &self.token };
         crate::crash::point("rebuild-raised");
 
         recovery.progress.coupons.store(0, Ordering::Relaxed);
@@ -197,7 +197,7 @@ impl Rebuild<'_> {
                 log::error!("recovery: ALARM: outbox entry {entry} is not a claim: {text:?}");
                 within("drain outbox", claims::poison(&mut mysql, entry, text, "not a claim")).await?;
             }
-            let done: Vec<Done> = entries.iter().map(Entry::done).collect();
+            let done: Vec<DoneEntry> = entries.iter().map(OutboxEntry::done).collect();
             self.own(self.recovery.outbox.delete(&self.connection, &self.marker, &done).await?)?;
             drained += done.iter().map(|(_, claims)| claims).sum::<usize>();
         }
@@ -208,13 +208,13 @@ impl Rebuild<'_> {
             return Ok(false);
         }
         match within("drain outbox", claims::store(mysql, self.recovery.shard, epoch, claims)).await? {
-            Stored::Done(outcome) => {
+            StoreOutcome::Done(outcome) => {
                 for claim in &outcome.poisoned {
                     log::error!("recovery: ALARM: claim {} poisoned, poisoned_claims says why: {claim:?}", claim.entry);
                 }
                 Ok(!outcome.poisoned.is_empty())
             }
-            Stored::Late => Err(RecoveryError::Overtaken),
+            StoreOutcome::Late => Err(RecoveryError::Overtaken),
         }
     }
 

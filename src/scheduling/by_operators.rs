@@ -5,7 +5,7 @@
 //! change is later than the value the operator saw, and replaces the operator's value.
 
 use super::{ACTIVITIES_OF_A_COUPON_MAX, ScheduleError, Scheduling, check, raised};
-use crate::db::activities::{self as rows, Stored};
+use crate::db::activities::{self as rows, StoredActivity};
 use crate::db::{DbError, Transaction, coupons, mirrored};
 use crate::domain::{Activity, ActivityId, Coupon, CouponId, Status, Terms};
 
@@ -51,7 +51,7 @@ pub enum Adopted {
 /// The prepared transaction: the coupon before and after the change, or the row's `etcd_revision` if no change is
 /// needed.
 enum Prepared {
-    Change(Box<(coupons::Stored, Coupon)>),
+    Change(Box<(coupons::StoredCoupon, Coupon)>),
     Nothing(u64),
 }
 
@@ -197,6 +197,6 @@ impl Scheduling {
 }
 
 /// Whether an edit at `etcd_revision` is newer than the row, and the row has no change that etcd lacks.
-fn takes(row: &Stored, etcd_revision: u64) -> bool {
+fn takes(row: &StoredActivity, etcd_revision: u64) -> bool {
     row.etcd_revision > 0 && row.etcd_revision < etcd_revision
 }

@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use couponrush::db::claims::{self, Stored};
+use couponrush::db::claims::{self, StoreOutcome};
 use couponrush::domain::{CouponId, Epoch};
 use couponrush::ledger::{self, Entry, Head, Outbox};
 use couponrush::stock::{Attempt, Taken};
@@ -164,7 +164,7 @@ async fn sweep_everything(stores: Stores, name: String, stop: CancellationToken)
         if claims.is_empty() {
             continue;
         }
-        if let Ok(Stored::Done(outcome)) = claims::store(&mut mysql, "s0", Epoch(live.epoch.0), &claims).await {
+        if let Ok(StoreOutcome::Done(outcome)) = claims::store(&mut mysql, "s0", Epoch(live.epoch.0), &claims).await {
             let done: Vec<_> = entries.iter().map(Entry::done).collect();
             outbox.delete(&connection, live.as_str(), &done).await.expect("Redis executes the command");
             swept += outcome.inserted;

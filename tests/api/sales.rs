@@ -45,10 +45,7 @@ async fn a_scheduled_coupon_is_sold_in_its_window_only_and_a_change_is_in_force_
     assert_eq!(claim(&second.client, &crowd[0]).await.result(), "not-started");
 
     let window = |from, to| terms(from, to).window;
-    first
-        .reschedule(id, |terms| terms.window = window(-10, 60))
-        .await
-        .expect("the activity can be changed");
+    first.reschedule(id, |terms| terms.window = window(-10, 60)).await.expect("the activity can be changed");
     assert_eq!(claim(&second.client, &crowd[0]).await.result(), "claimed");
     let changes: [(Change, &str); 4] = [
         (|terms| terms.status = Status::Disabled, "not-on-sale"),
@@ -62,10 +59,7 @@ async fn a_scheduled_coupon_is_sold_in_its_window_only_and_a_change_is_in_force_
         let answer = claim(&asked.client, &crowd[1]).await;
         assert_eq!(answer.result(), expected, "change {n}: {answer:?}");
     }
-    second
-        .reschedule(id, |terms| terms.window = window(-10, -5))
-        .await
-        .expect("the activity can be changed");
+    second.reschedule(id, |terms| terms.window = window(-10, -5)).await.expect("the activity can be changed");
     assert_eq!(claim(&first.client, &crowd[2]).await.result(), "ended");
     let again = claim(&first.client, &crowd[0]).await;
     assert_eq!(
@@ -151,10 +145,7 @@ async fn a_user_claims_up_to_the_limit_and_an_nth_claim_is_never_taken_twice() {
     let list = client.list(&ann.user.name.to_string(), &ann.token).await.json();
     assert_eq!((&list["data"][0]["count"], &list["data"][1]), (&json!(3), &json!(null)), "{list}");
 
-    app.instances[0]
-        .reschedule(id, |terms| terms.buy_limit = 1)
-        .await
-        .expect("the activity can be changed");
+    app.instances[0].reschedule(id, |terms| terms.buy_limit = 1).await.expect("the activity can be changed");
     let lowered = claim(client, ann).await;
     assert_eq!(
         (lowered.result(), proof(&lowered).nth),
@@ -297,8 +288,7 @@ async fn terms_that_cannot_be_are_refused_and_change_nothing() {
     assert!(matches!(refused, Err(ScheduleError::Overlaps(other)) if other == first), "{refused:?}");
     let refused = instance.schedule(CouponId(99), &terms(1, 2)).await;
     assert!(matches!(refused, Err(ScheduleError::NoSuchCoupon)), "{refused:?}");
-    let touching =
-        instance.schedule(COUPON, &terms(200, 300)).await.expect("touching windows do not overlap");
+    let touching = instance.schedule(COUPON, &terms(200, 300)).await.expect("touching windows do not overlap");
     let overlapping = terms(199, 300);
     let refused = instance.reschedule(touching, |terms| terms.window = overlapping.window).await;
     assert!(matches!(refused, Err(ScheduleError::Overlaps(_))), "{refused:?}");

@@ -1,6 +1,6 @@
 //! The ledger's transaction alone: every claim is stored exactly once, in every situation.
 
-use couponrush::db::claims::{self, Outcome, Stored};
+use couponrush::db::claims::{self, StoreOutcome, StoredBatch};
 use couponrush::db::migrate::migrate;
 use couponrush::domain::{ActivityId, Claim, CouponId, EntryId, Epoch, UserId};
 use tokio::task::JoinSet;
@@ -30,7 +30,7 @@ impl Tables {
         self.stores.execute(&format!("INSERT INTO coupons ({columns}) VALUES {}", rows.join(","))).await;
     }
 
-    async fn store(&self, epoch: u32, claims: &[Claim]) -> Stored {
+    async fn store(&self, epoch: u32, claims: &[Claim]) -> StoreOutcome {
         let mut connection = self.stores.db.connect_alone().await.expect("MySQL answers");
         claims::store(&mut connection, SHARD, Epoch(epoch), claims).await.expect("MySQL executes the statement")
     }
@@ -65,8 +65,8 @@ fn claim(coupon: u64, seq: u32, user: u64) -> Claim {
     Claim { coupon, user, entry, seq, activity, epoch: Epoch(3), nth: 1 }
 }
 
-fn done(inserted: usize, known: usize, poisoned: Vec<Claim>) -> Stored {
-    Stored::Done(Outcome { inserted, known, poisoned })
+fn done(inserted: usize, known: usize, poisoned: Vec<Claim>) -> StoreOutcome {
+    StoreOutcome::Done(StoredBatch { inserted, known, poisoned })
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -170,7 +170,7 @@ async fn late_claims_wait_for_the_rebuild_and_then_only_what_it_stored_is_done()
     let (stored, rest) = (claim(1, 1, 10), claim(1, 2, 20));
     tables.store(3, &[stored]).await;
     tables.stores.execute("UPDATE shards SET epoch = 4, state = 'recovering'").await;
-    assert_eq!(tables.store(3, &[stored, rest]).await, Stored::Late);
+    assert_eq!(tables.store(3, &[stored, rest]).await, StoreOutcome::Late);
     assert_eq!((tables.rows().await.len(), tables.poisoned().await.len(), tables.left(1).await), (1, 0, 999));
     // The rebuild stores claims under its own epoch.
     assert_eq!(tables.store(4, &[claim(1, 3, 30)]).await, done(1, 0, vec![]));
@@ -181,7 +181,7 @@ async fn late_claims_wait_for_the_rebuild_and_then_only_what_it_stored_is_done()
     let late = "1700000000002-0 1:20:2:1:0:3 late: made before the shard was rebuilt";
     assert_eq!(tables.poisoned().await, [late]);
     // Claims of a later epoch than the row's are never stored.
-    assert_eq!(tables.store(5, &[claim(1, 4, 40)]).await, Stored::Late);
+    assert_eq!(tables.store(5, &[claim(1, 4, 40)]).await, StoreOutcome::Late);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -221,17 +221,17 @@ async fn repeat(db: &couponrush::db::Db, batch: &[Claim], repeated: &mut u32) ->
     loop {
         let mut connection = db.connect_alone().await.expect("MySQL answers");
         match claims::store(&mut connection, SHARD, Epoch(3), batch).await {
-            Ok(Stored::Done(outcome)) => {
+            Ok(StoreOutcome::Done(outcome)) => {
                 assert_eq!(outcome.poisoned, []);
                 return outcome.inserted;
             }
-            Ok(Stored::Late) => panic!("the epoch has not changed"),
+            Ok(StoreOutcome::Late) => panic!("the epoch has not changed"),
             Err(_) => *repeated += 1,
         }
     }
 }
 
-async fn hold(connection: &mut couponrush::db::Connection, sql: &str) {
+async fn hold(connection: &mut couponrush::db::DbConnection, sql: &str) {
     use diesel_async::SimpleAsyncConnection;
     connection.batch_execute(sql).await.expect("MySQL executes the statement");
 }

@@ -13,7 +13,7 @@ use crate::api::error::{ApiError, Code};
 use crate::api::health::Up;
 use crate::api::status::{StatusBody, TurnedAwayCounts};
 use crate::gate::{Limits, Switches, TurnedAway};
-use crate::health::{ActivitiesReport, EtcdReport, GateReport, LedgerReport, OutboxSeen, Part, Report};
+use crate::health::{ActivitiesReport, EtcdReport, GateReport, HealthReport, LedgerReport, OutboxSeen, PartHealth};
 
 pub const TAG: &str = "Operators";
 
@@ -148,13 +148,13 @@ pub fn readyz() -> Operation {
     let mut unavailable = HttpResponse::ServiceUnavailable();
     unavailable.insert_header((actix_web::http::header::RETRY_AFTER, "1"));
     operation("readyz", TAG, "Whether it can sell, and how each part is")
-        .answers_with::<Report<'_>>("It can.", answer::json(HttpResponse::Ok(), &ready))
-        .answers_with::<Report<'_>>("It cannot.", answer::json(unavailable, &not_ready))
+        .answers_with::<HealthReport<'_>>("It can.", answer::json(HttpResponse::Ok(), &ready))
+        .answers_with::<HealthReport<'_>>("It cannot.", answer::json(unavailable, &not_ready))
         .build()
 }
 
-fn report(ready: bool) -> Report<'static> {
-    let part = |state| Part { state, since: 1_767_265_200, age: 60 };
+fn report(ready: bool) -> HealthReport<'static> {
+    let part = |state| PartHealth { state, since: 1_767_265_200, age: 60 };
     let ledger = LedgerReport {
         part: part("storing"),
         backlog: 40,
@@ -173,7 +173,7 @@ fn report(ready: bool) -> Report<'static> {
     };
     let etcd = EtcdReport { part: part("off"), mirror: None };
     let activities = ActivitiesReport { age_ms: Some(400), revision: 2, coupons: 3 };
-    Report { ready, redis: part("up"), mysql: part("up"), etcd, ledger, gate, activities, warnings: &[] }
+    HealthReport { ready, redis: part("up"), mysql: part("up"), etcd, ledger, gate, activities, warnings: &[] }
 }
 
 /// Not in the document: it is on the operators' own listener.

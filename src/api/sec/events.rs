@@ -14,7 +14,7 @@ use super::envelope::SecError;
 use super::parameters::Parameters;
 use crate::api::error::{ApiError, Code};
 use crate::domain::CouponId;
-use crate::events::{State, Viewer};
+use crate::events::{ProductState, Viewer};
 
 /// Period of comments. A comment keeps proxies and browsers connected, and reveals a closed connection to this service.
 const COMMENT_EVERY: Duration = Duration::from_secs(15);
@@ -31,9 +31,9 @@ pub async fn show_events(request: HttpRequest, worker: web::Data<Worker>) -> Res
     let product = CouponId(query.required("product_id")?.number(1..=u64::MAX)?);
     let mut viewer = shared.events.enter(product).map_err(|_| ApiError::overloaded())?;
     let first = match viewer.first(shared.kv_wait).await {
-        State::Shown(shown) => shown,
-        State::Nowhere => return Err(ApiError::new(Code::NotFound, "No such product.").into()),
-        State::Unknown => return Err(ApiError::unavailable().into()),
+        ProductState::Shown(shown) => shown,
+        ProductState::Nowhere => return Err(ApiError::new(Code::NotFound, "No such product.").into()),
+        ProductState::Unknown => return Err(ApiError::unavailable().into()),
     };
     // The latest known units get the current time, because a page sets the clock by the first event.
     let first = match shared.reading(link) {

@@ -11,7 +11,7 @@ use super::{Shared, Worker};
 use crate::api::error::ApiError;
 use crate::api::peer;
 use crate::auth::NANCE_BYTES_MAX;
-use crate::claiming::Outcome;
+use crate::claiming::ClaimOutcome;
 use crate::domain::{ActivityId, Claim, CouponId, Nth, Phase, Refusal, Seq, Terms, UserId};
 use crate::now_ms;
 
@@ -58,15 +58,15 @@ pub async fn kill(
         return Err(refusal(Refusal::NoSuchCoupon));
     }
     match shared.claiming.claim(&connection, form.product, asking.customer, form.nth).await {
-        Outcome::Claimed(claim) => Ok(success(bought(shared, &claim, claim.claimed_at_ms()))),
-        Outcome::Already(claim) => {
+        ClaimOutcome::Claimed(claim) => Ok(success(bought(shared, &claim, claim.claimed_at_ms()))),
+        ClaimOutcome::Already(claim) => {
             let bought = bought(shared, &claim, shared.server_ms(link).unwrap_or(claim.claimed_at_ms()));
             Ok(refused_with(SaleCode::Bought, "You have bought it already.", bought))
         }
-        Outcome::Refused(refused) => Err(refusal(refused)),
-        Outcome::Overloaded => Err(ApiError::overloaded().into()),
-        Outcome::Unavailable => Err(ApiError::unavailable().into()),
-        Outcome::Unknown => Err(ApiError::unknown_outcome().into()),
+        ClaimOutcome::Refused(refused) => Err(refusal(refused)),
+        ClaimOutcome::Overloaded => Err(ApiError::overloaded().into()),
+        ClaimOutcome::Unavailable => Err(ApiError::unavailable().into()),
+        ClaimOutcome::Unknown => Err(ApiError::unknown_outcome().into()),
     }
 }
 

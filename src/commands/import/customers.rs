@@ -2,12 +2,12 @@
 
 use super::identity::Owner;
 use super::offers::Offers;
-use super::report::{Reason, RefusedRow};
+use super::report::{LeftOut, RefusedRow};
 use super::{Import, ImportError};
 use crate::config::IMPORT_BATCH_ROWS;
 use crate::db::import::SourceId;
 use crate::db::import::claims::{self, NewClaim, TakenClaim};
-use crate::db::import::source::{self, CouponRow};
+use crate::db::import::source::{self, SourceCoupon};
 
 impl Import<'_> {
     /// Imports the customers' claims in the order of the rows.
@@ -25,7 +25,7 @@ impl Import<'_> {
         Ok(())
     }
 
-    async fn take_holding_page(&mut self, rows: &[CouponRow], offers: &Offers) -> Result<(), ImportError> {
+    async fn take_holding_page(&mut self, rows: &[SourceCoupon], offers: &Offers) -> Result<(), ImportError> {
         let owners = self.find_owners(rows).await?;
         let mut new = Vec::with_capacity(rows.len());
         let mut new_rows = Vec::with_capacity(rows.len());
@@ -47,32 +47,32 @@ impl Import<'_> {
             match taken {
                 TakenClaim::Now => self.recorder.report.claims.taken += 1,
                 TakenClaim::Earlier => self.recorder.report.claims.already += 1,
-                TakenClaim::OnSale => self.refuse_holding(row, Reason::OnSale)?,
-                TakenClaim::TooMany => self.refuse_holding(row, Reason::TooMany)?,
+                TakenClaim::OnSale => self.refuse_holding(row, LeftOut::OnSale)?,
+                TakenClaim::TooMany => self.refuse_holding(row, LeftOut::TooMany)?,
             }
         }
         Ok(())
     }
 
-    fn refuse_holding(&mut self, row: &CouponRow, reason: Reason) -> Result<(), ImportError> {
+    fn refuse_holding(&mut self, row: &SourceCoupon, reason: LeftOut) -> Result<(), ImportError> {
         self.recorder.report.claims.refused += 1;
         self.recorder.refuse(RefusedRow::coupon(row, reason))
     }
 }
 
 /// Finds the coupon of a claim. A single offer, accepted or refused, must have the name.
-fn parse<'a>(row: &CouponRow, owner: Owner, offers: &'a Offers) -> Result<NewClaim<'a>, Reason> {
+fn parse<'a>(row: &SourceCoupon, owner: Owner, offers: &'a Offers) -> Result<NewClaim<'a>, LeftOut> {
     let user = match owner {
         Owner::Customer(user) => user,
-        Owner::Nobody => return Err(Reason::NoUser),
-        Owner::RefusedCustomer | Owner::RefusedSaler | Owner::Saler(_) => return Err(Reason::UserRefused),
+        Owner::Nobody => return Err(LeftOut::NoUser),
+        Owner::RefusedCustomer | Owner::RefusedSaler | Owner::Saler(_) => return Err(LeftOut::UserRefused),
     };
     match offers.named(row.coupon_name.as_deref().unwrap_or_default()) {
-        [] => Err(Reason::NoOffer),
+        [] => Err(LeftOut::NoOffer),
         [offer] => match &offer.coupon {
             Some(coupon) => Ok(NewClaim { coupon, user }),
-            None => Err(Reason::OfferRefused),
+            None => Err(LeftOut::OfferRefused),
         },
-        [first, second, ..] => Err(Reason::SeveralOffers(first.saler.clone(), second.saler.clone())),
+        [first, second, ..] => Err(LeftOut::SeveralOffers(first.saler.clone(), second.saler.clone())),
     }
 }

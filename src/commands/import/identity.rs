@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{Import, ImportError};
-use crate::db::import::source::{self, CouponRow};
+use crate::db::import::source::{self, SourceCoupon};
 use crate::db::import::users;
 use crate::domain::{Kind, UserId};
 
@@ -32,7 +32,7 @@ impl Owner {
 pub(super) struct Owners(HashMap<String, Owner>);
 
 impl Owners {
-    pub(super) fn of(&self, row: &CouponRow) -> Owner {
+    pub(super) fn of(&self, row: &SourceCoupon) -> Owner {
         row.username.as_deref().and_then(|name| self.0.get(name)).copied().unwrap_or(Owner::Nobody)
     }
 }
@@ -40,7 +40,7 @@ impl Owners {
 impl Import<'_> {
     /// Finds the owners of a page of rows. Most usernames match an imported user exactly. For the remaining ones the Go
     /// system's server is asked, with one query per username.
-    pub(super) async fn find_owners(&self, rows: &[CouponRow]) -> Result<Owners, ImportError> {
+    pub(super) async fn find_owners(&self, rows: &[SourceCoupon]) -> Result<Owners, ImportError> {
         let names = rows.iter().filter_map(|row| row.username.as_deref());
         let found = users::find_by_names(self.db, self.source, names.clone()).await.map_err(ImportError::Target)?;
         let mut owners: HashMap<String, Owner> =

@@ -23,15 +23,15 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 
 use self::report::Recorder;
-pub use self::report::{Counts, Gap, ImportReport, Reason, RefusedRow};
-use super::progress::Progress;
+pub use self::report::{Gap, ImportCounts, ImportReport, LeftOut, RefusedRow};
+use super::progress::ProgressLine;
 use crate::app::{StartError, passwords};
 use crate::config::{self, ImportArgs};
 use crate::db::import::source::{self, SourceTable};
 use crate::db::import::{self as store, ImportSource, TakeError};
 use crate::db::instances::DEAD_AFTER;
 use crate::db::migrate::{MigrateError, migrate};
-use crate::db::{Db, DbError, Limits};
+use crate::db::{Db, DbError, DbLimits};
 
 /// The reason for a failed import. Imported rows stay, and another run continues from there.
 #[derive(Debug, thiserror::Error)]
@@ -75,7 +75,7 @@ struct Import<'a> {
     from: &'a Db,
     source: ImportSource,
     now_ms: u64,
-    progress: Progress,
+    progress: ProgressLine,
     recorder: Recorder<'a>,
 }
 
@@ -84,7 +84,7 @@ struct Import<'a> {
 /// # Errors
 /// Returns an [`ImportError`].
 pub async fn run(args: &ImportArgs) -> Result<(), ImportError> {
-    let limits = Limits {
+    let limits = DbLimits {
         connections_max: 2,
         connection_wait: config::IMPORT_CONNECTION_WAIT,
         statement_wait: config::IMPORT_STATEMENT_WAIT,
@@ -101,7 +101,7 @@ pub async fn run(args: &ImportArgs) -> Result<(), ImportError> {
     };
     let passwords = passwords(config::cores())?;
     let wrap = async |md5: &str| passwords.wrap_md5(md5).await;
-    let report = import(&db, &from, wrap, crate::now_ms(), Progress::on_stderr(), &mut lines).await?;
+    let report = import(&db, &from, wrap, crate::now_ms(), ProgressLine::on_stderr(), &mut lines).await?;
     // A closed pipe, for example by `head`, is no error.
     let _ = write!(std::io::stdout(), "{report}");
     Ok(())
@@ -123,7 +123,7 @@ pub async fn import<W, E>(
     from: &Db,
     wrap: W,
     now_ms: u64,
-    progress: Progress,
+    progress: ProgressLine,
     lines: &mut (dyn Write + Send),
 ) -> Result<ImportReport, ImportError>
 where

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use super::identity::Owner;
-use super::report::Reason;
+use super::report::LeftOut;
 use crate::db::import::SourceId;
-use crate::db::import::coupons::NewCoupon;
-use crate::db::import::source::CouponRow;
+use crate::db::import::coupons::ImportedCoupon;
+use crate::db::import::source::SourceCoupon;
 use crate::domain::{Amount, CouponId, CouponName, Description, FaceValue, UserId};
 
 /// All salers' coupons by name, in memory. The size does not depend on the number of customers' rows.
@@ -22,14 +22,14 @@ pub(super) struct Offer {
     pub(super) name: String,
     pub(super) stored_amount: Option<f64>,
     /// `None` for a refused row.
-    pub(super) coupon: Option<NewCoupon>,
+    pub(super) coupon: Option<ImportedCoupon>,
     /// Whether an earlier run stored the coupon.
     pub(super) was_here: bool,
 }
 
 impl Offer {
     /// A refused row.
-    pub(super) fn refused(row: &CouponRow) -> Self {
+    pub(super) fn refused(row: &SourceCoupon) -> Self {
         Self {
             row: row.id(),
             saler: row.username.clone().unwrap_or_default(),
@@ -52,7 +52,7 @@ impl Offers {
     }
 
     /// The accepted offers with their coupons.
-    pub(super) fn accepted(&self) -> impl Iterator<Item = (&Offer, &NewCoupon)> {
+    pub(super) fn accepted(&self) -> impl Iterator<Item = (&Offer, &ImportedCoupon)> {
         self.by_name.values().flatten().filter_map(|offer| Some((offer, offer.coupon.as_ref()?)))
     }
 
@@ -61,19 +61,19 @@ impl Offers {
     }
 
     /// The coupon offered by a saler's row, without an id yet.
-    pub(super) fn parse(&self, row: &CouponRow, owner: Owner) -> Result<NewCoupon, Reason> {
-        let Owner::Saler(saler_id) = owner else { return Err(Reason::UserRefused) };
+    pub(super) fn parse(&self, row: &SourceCoupon, owner: Owner) -> Result<ImportedCoupon, LeftOut> {
+        let Owner::Saler(saler_id) = owner else { return Err(LeftOut::UserRefused) };
         let name = CouponName::parse(row.coupon_name.clone().unwrap_or_default())?;
         if self.has(saler_id, name.as_str()) {
-            return Err(Reason::OfferedTwice);
+            return Err(LeftOut::OfferedTwice);
         }
-        Ok(NewCoupon {
+        Ok(ImportedCoupon {
             id: CouponId::default(),
             saler_id,
             name,
-            left: left(row.left_count).ok_or(Reason::Left)?,
-            face_value: whole(row.stock).and_then(FaceValue::new).ok_or(Reason::FaceValue)?,
-            description: Description::new(row.description.clone().unwrap_or_default()).ok_or(Reason::Description)?,
+            left: left(row.left_count).ok_or(LeftOut::Left)?,
+            face_value: whole(row.stock).and_then(FaceValue::new).ok_or(LeftOut::FaceValue)?,
+            description: Description::new(row.description.clone().unwrap_or_default()).ok_or(LeftOut::Description)?,
         })
     }
 }

@@ -7,11 +7,11 @@ use std::collections::HashMap;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::report::{Reason, RefusedRow};
+use super::report::{LeftOut, RefusedRow};
 use super::users::md5;
 use super::{Import, ImportError};
 use crate::config::{IMPORT_BATCH_HASHES, cores};
-use crate::db::import::source::{self, UserRow};
+use crate::db::import::source::{self, SourceUser};
 use crate::db::import::{SourceId, hashes};
 use crate::domain::UserId;
 
@@ -46,7 +46,7 @@ impl Import<'_> {
     async fn read_md5s(&mut self, page: &[(SourceId, UserId)]) -> Result<Vec<(UserId, String)>, ImportError> {
         let ids: Vec<SourceId> = page.iter().map(|(row, _)| *row).collect();
         let rows = source::users(self.from, &ids).await.map_err(ImportError::Source)?;
-        let rows: HashMap<SourceId, UserRow> = rows.into_iter().map(|row| (row.id(), row)).collect();
+        let rows: HashMap<SourceId, SourceUser> = rows.into_iter().map(|row| (row.id(), row)).collect();
         let mut md5s = Vec::with_capacity(page.len());
         for (id, user) in page {
             match rows.get(id).and_then(md5) {
@@ -54,7 +54,7 @@ impl Import<'_> {
                 None => {
                     let username = rows.get(id).and_then(|row| row.username.clone());
                     self.recorder.report.refused_passwords += 1;
-                    self.recorder.refuse(RefusedRow::user_named(*id, username, Reason::Password))?;
+                    self.recorder.refuse(RefusedRow::user_named(*id, username, LeftOut::Password))?;
                 }
             }
         }

@@ -8,12 +8,12 @@ use std::io::Write;
 use super::ImportError;
 use crate::config::IMPORT_SHOWN_MAX;
 use crate::db::import::SourceId;
-use crate::db::import::source::{CouponRow, UserRow};
+use crate::db::import::source::{SourceCoupon, SourceUser};
 use crate::domain::{Amount, Description, FaceValue, NameError};
 
 /// The reason for refusing a row.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Reason {
+pub enum LeftOut {
     #[error("{0}")]
     Name(#[from] NameError),
     #[error("the kind is neither customer nor saler")]
@@ -55,7 +55,7 @@ pub struct RefusedRow {
     username: Option<String>,
     /// `None` for a row of `users`, otherwise the coupon name of the row, if any.
     coupon: Option<Option<String>>,
-    pub reason: Reason,
+    pub reason: LeftOut,
 }
 
 /// A coupon with a wrong amount: `left` plus the imported claims differ from the amount stored in the Go system.
@@ -70,9 +70,9 @@ pub struct Gap {
     pub held: u32,
 }
 
-/// Counts of one kind of rows.
+/// ImportCounts of one kind of rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counts {
+pub struct ImportCounts {
     pub taken: u64,
     /// Rows imported by an earlier run.
     pub already: u64,
@@ -82,9 +82,9 @@ pub struct Counts {
 /// The result of an import.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ImportReport {
-    pub users: Counts,
-    pub coupons: Counts,
-    pub claims: Counts,
+    pub users: ImportCounts,
+    pub coupons: ImportCounts,
+    pub claims: ImportCounts,
     pub passwords_wrapped: u64,
     /// Users without a password hash, who cannot log in yet.
     pub passwords_missing: u64,
@@ -105,20 +105,20 @@ pub(super) struct Recorder<'a> {
 }
 
 impl RefusedRow {
-    pub(super) fn user(row: &UserRow, reason: Reason) -> Self {
+    pub(super) fn user(row: &SourceUser, reason: LeftOut) -> Self {
         Self::user_named(row.id(), row.username.clone(), reason)
     }
 
     /// A refused user. The row may have been deleted from the Go system.
-    pub(super) const fn user_named(id: SourceId, username: Option<String>, reason: Reason) -> Self {
+    pub(super) const fn user_named(id: SourceId, username: Option<String>, reason: LeftOut) -> Self {
         Self { id, username, coupon: None, reason }
     }
 
-    pub(super) const fn offer(id: SourceId, saler: String, coupon: String, reason: Reason) -> Self {
+    pub(super) const fn offer(id: SourceId, saler: String, coupon: String, reason: LeftOut) -> Self {
         Self { id, username: Some(saler), coupon: Some(Some(coupon)), reason }
     }
 
-    pub(super) fn coupon(row: &CouponRow, reason: Reason) -> Self {
+    pub(super) fn coupon(row: &SourceCoupon, reason: LeftOut) -> Self {
         Self { id: row.id(), username: row.username.clone(), coupon: Some(row.coupon_name.clone()), reason }
     }
 }
@@ -184,7 +184,7 @@ impl fmt::Display for Gap {
     }
 }
 
-impl fmt::Display for Counts {
+impl fmt::Display for ImportCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} imported, {} already present, {} refused", self.taken, self.already, self.refused)
     }

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::identity::Owners;
 use super::offers::{Offer, Offers};
-use super::report::{Gap, Reason, RefusedRow};
+use super::report::{Gap, LeftOut, RefusedRow};
 use super::{Import, ImportError};
 use crate::config::IMPORT_BATCH_ROWS;
 use crate::db::import::SourceId;
-use crate::db::import::coupons::{self, NewCoupon, StoredCoupon};
-use crate::db::import::source::{self, CouponRow};
+use crate::db::import::coupons::{self, ImportedCoupon, PresentCoupon};
+use crate::db::import::source::{self, SourceCoupon};
 use crate::domain::{CouponId, UserId};
 
 /// Assigns the existing id of a coupon, or the next free id in the order of the rows.
@@ -43,7 +43,7 @@ impl Import<'_> {
 
     async fn take_offer_page(
         &mut self,
-        rows: &[CouponRow],
+        rows: &[SourceCoupon],
         owners: &Owners,
         offers: &mut Offers,
         ids: &mut Ids,
@@ -62,7 +62,7 @@ impl Import<'_> {
                     }
                     offers.add(Offer { coupon: Some(coupon), was_here, ..Offer::refused(row) });
                 }
-                Err(Reason::OfferedTwice) => self.refuse_offer(RefusedRow::coupon(row, Reason::OfferedTwice))?,
+                Err(LeftOut::OfferedTwice) => self.refuse_offer(RefusedRow::coupon(row, LeftOut::OfferedTwice))?,
                 Err(reason) => {
                     self.refuse_offer(RefusedRow::coupon(row, reason))?;
                     offers.add(Offer::refused(row));
@@ -75,7 +75,7 @@ impl Import<'_> {
     }
 
     /// Returns the coupon with its id, and whether the coupon exists already.
-    async fn number(&self, mut coupon: NewCoupon, ids: &mut Ids) -> Result<(NewCoupon, bool), ImportError> {
+    async fn number(&self, mut coupon: ImportedCoupon, ids: &mut Ids) -> Result<(ImportedCoupon, bool), ImportError> {
         let by_name = match ids.stored.entry(coupon.saler_id) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
@@ -92,16 +92,16 @@ impl Import<'_> {
         Ok((coupon, was_here))
     }
 
-    /// Counts the offers and compares their amounts, after all claims are imported.
+    /// ImportCounts the offers and compares their amounts, after all claims are imported.
     pub(super) async fn settle_offers(&mut self, offers: &Offers) -> Result<(), ImportError> {
-        let mut by_saler: BTreeMap<UserId, Vec<(&Offer, &NewCoupon)>> = BTreeMap::new();
+        let mut by_saler: BTreeMap<UserId, Vec<(&Offer, &ImportedCoupon)>> = BTreeMap::new();
         for (offer, coupon) in offers.accepted() {
             by_saler.entry(coupon.saler_id).or_default().push((offer, coupon));
         }
         for (saler, mut offered) in by_saler {
             offered.sort_unstable_by_key(|(offer, _)| offer.row);
             let stored = coupons::find_by_saler(self.db, saler).await.map_err(ImportError::Target)?;
-            let stored: HashMap<CouponId, StoredCoupon> =
+            let stored: HashMap<CouponId, PresentCoupon> =
                 stored.into_iter().map(|coupon| (coupon.id, coupon)).collect();
             for (offer, coupon) in offered {
                 self.settle_offer(offer, stored.get(&coupon.id))?;
@@ -110,10 +110,10 @@ impl Import<'_> {
         Ok(())
     }
 
-    fn settle_offer(&mut self, offer: &Offer, stored: Option<&StoredCoupon>) -> Result<(), ImportError> {
+    fn settle_offer(&mut self, offer: &Offer, stored: Option<&PresentCoupon>) -> Result<(), ImportError> {
         let Some(stored) = stored else {
             let (username, coupon) = (offer.saler.clone(), offer.name.clone());
-            return self.refuse_offer(RefusedRow::offer(offer.row, username, coupon, Reason::NoUnits));
+            return self.refuse_offer(RefusedRow::offer(offer.row, username, coupon, LeftOut::NoUnits));
         };
         let counts = &mut self.recorder.report.coupons;
         match offer.was_here {

@@ -1,11 +1,11 @@
 //! The first pass imports users, without passwords.
 
-use super::report::{Reason, RefusedRow};
+use super::report::{LeftOut, RefusedRow};
 use super::{Import, ImportError};
 use crate::config::IMPORT_BATCH_ROWS;
 use crate::db::import::SourceId;
-use crate::db::import::source::{self, UserRow};
-use crate::db::import::users::{self, NewUser, TakenUser};
+use crate::db::import::source::{self, SourceUser};
+use crate::db::import::users::{self, ImportedUser, TakenUser};
 use crate::domain::{Kind, UserName};
 
 impl Import<'_> {
@@ -24,7 +24,7 @@ impl Import<'_> {
         Ok(())
     }
 
-    async fn take_user_page(&mut self, rows: &[UserRow]) -> Result<(), ImportError> {
+    async fn take_user_page(&mut self, rows: &[SourceUser]) -> Result<(), ImportError> {
         let mut new = Vec::with_capacity(rows.len());
         let mut new_rows = Vec::with_capacity(rows.len());
         for row in rows {
@@ -41,31 +41,31 @@ impl Import<'_> {
             match taken {
                 TakenUser::Now => self.recorder.report.users.taken += 1,
                 TakenUser::Earlier => self.recorder.report.users.already += 1,
-                TakenUser::NameTaken => self.refuse_user(row, Reason::NameTaken)?,
+                TakenUser::NameTaken => self.refuse_user(row, LeftOut::NameTaken)?,
             }
         }
         Ok(())
     }
 
-    fn refuse_user(&mut self, row: &UserRow, reason: Reason) -> Result<(), ImportError> {
+    fn refuse_user(&mut self, row: &SourceUser, reason: LeftOut) -> Result<(), ImportError> {
         self.recorder.report.users.refused += 1;
         self.recorder.refuse(RefusedRow::user(row, reason))
     }
 }
 
-fn parse(row: &UserRow) -> Result<NewUser, Reason> {
+fn parse(row: &SourceUser) -> Result<ImportedUser, LeftOut> {
     let name = UserName::parse(row.username.clone().unwrap_or_default())?;
     let kind = match row.kind.as_deref().and_then(Kind::parse) {
         Some(kind @ (Kind::Customer | Kind::Saler)) => kind,
         // Admins are created by our own command line only.
-        Some(Kind::Admin) | None => return Err(Reason::Kind),
+        Some(Kind::Admin) | None => return Err(LeftOut::Kind),
     };
-    md5(row).ok_or(Reason::Password)?;
-    Ok(NewUser { source_id: row.id(), name, kind })
+    md5(row).ok_or(LeftOut::Password)?;
+    Ok(ImportedUser { source_id: row.id(), name, kind })
 }
 
 /// The password of the row as 32 lower-case hex digits, or `None` if it is not an MD5.
-pub(super) fn md5(row: &UserRow) -> Option<String> {
+pub(super) fn md5(row: &SourceUser) -> Option<String> {
     let password = row.password.as_deref()?;
     let is_md5 = password.len() == 32 && password.bytes().all(|byte| byte.is_ascii_hexdigit());
     is_md5.then(|| password.to_ascii_lowercase())

@@ -10,16 +10,16 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Unsigned};
 use diesel_async::RunQueryDsl;
 
-use super::coupons::{COLUMNS, NewCoupon, StoredCoupon, insert, stored};
+use super::coupons::{COLUMNS, ImportedCoupon, PresentCoupon, insert, stored};
 use super::{TakeError, Taking, begin};
 use crate::db::schema::{claims, coupons};
-use crate::db::{Connection, Db, DbError};
+use crate::db::{Db, DbConnection, DbError};
 use crate::domain::{Amount, CouponId, Nth, Seq, UserId};
 
 /// A customer's claim of a coupon.
 #[derive(Debug, Clone, Copy)]
 pub struct NewClaim<'a> {
-    pub coupon: &'a NewCoupon,
+    pub coupon: &'a ImportedCoupon,
     pub user: UserId,
 }
 
@@ -68,8 +68,8 @@ struct Batch<'a> {
 
 /// A coupon whose amount grows by `added`.
 struct Growing<'a> {
-    coupon: &'a NewCoupon,
-    stored: Option<StoredCoupon>,
+    coupon: &'a ImportedCoupon,
+    stored: Option<PresentCoupon>,
     added: u32,
 }
 
@@ -77,14 +77,15 @@ impl<'a> Batch<'a> {
     async fn read(taking: &mut Taking<'_>, new: &[NewClaim<'a>]) -> Result<Self, DbError> {
         let (db, redis_was_loaded) = (taking.db, taking.redis_was_loaded);
         let connection = taking.connection();
-        let by_id: BTreeMap<CouponId, &NewCoupon> = new.iter().map(|claim| (claim.coupon.id, claim.coupon)).collect();
+        let by_id: BTreeMap<CouponId, &ImportedCoupon> =
+            new.iter().map(|claim| (claim.coupon.id, claim.coupon)).collect();
         let query = coupons::table
             .filter(coupons::id.eq_any(by_id.keys().map(|id| id.0)))
             .order(coupons::id)
             .select(COLUMNS)
             .for_update();
         let rows: Vec<_> = db.within("lock coupons", query.load(connection)).await?;
-        let mut found: HashMap<CouponId, StoredCoupon> =
+        let mut found: HashMap<CouponId, PresentCoupon> =
             rows.into_iter().map(stored).map(|coupon| (coupon.id, coupon)).collect();
         let growing = |(id, coupon)| (id, Growing { coupon, stored: found.remove(&id), added: 0 });
         let coupons = by_id.into_iter().map(growing).collect();
@@ -142,7 +143,7 @@ struct HolderRow {
 /// other coupons.
 async fn find_holders(
     db: &Db,
-    connection: &mut Connection,
+    connection: &mut DbConnection,
     new: &[NewClaim<'_>],
 ) -> Result<HashSet<(UserId, CouponId)>, DbError> {
     let pair = |claim: &NewClaim<'_>| format!("(user_id = {} AND coupon_id = {})", claim.user, claim.coupon.id);
@@ -154,7 +155,7 @@ async fn find_holders(
 
 async fn insert_claims(
     db: &Db,
-    connection: &mut Connection,
+    connection: &mut DbConnection,
     new: &[(CouponId, Seq, UserId)],
     now_ms: u64,
 ) -> Result<(), DbError> {

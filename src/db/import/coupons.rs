@@ -6,12 +6,12 @@ use diesel_async::RunQueryDsl;
 
 use super::{TakeError, begin};
 use crate::db::schema::coupons;
-use crate::db::{Connection, Db, DbError};
+use crate::db::{Db, DbConnection, DbError};
 use crate::domain::{CouponId, CouponName, Description, FaceValue, UserId};
 
 /// A coupon to import.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewCoupon {
+pub struct ImportedCoupon {
     /// The id of the coupon in this service, existing or assigned.
     pub id: CouponId,
     pub saler_id: UserId,
@@ -24,7 +24,7 @@ pub struct NewCoupon {
 
 /// The stored columns of a coupon.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredCoupon {
+pub struct PresentCoupon {
     pub id: CouponId,
     pub name: String,
     pub amount: u32,
@@ -38,10 +38,10 @@ pub struct StoredCoupon {
 ///
 /// # Errors
 /// Returns a [`DbError`].
-pub async fn find_by_saler(db: &Db, saler: UserId) -> Result<Vec<StoredCoupon>, DbError> {
+pub async fn find_by_saler(db: &Db, saler: UserId) -> Result<Vec<PresentCoupon>, DbError> {
     let query = coupons::table.filter(coupons::saler_id.eq(saler.0)).select(COLUMNS);
     let mut connection = db.connect().await?;
-    let rows: Vec<Columns> = db.within("find coupons of a saler", query.load(&mut connection)).await?;
+    let rows: Vec<ImportedCouponColumns> = db.within("find coupons of a saler", query.load(&mut connection)).await?;
     Ok(rows.into_iter().map(stored).collect())
 }
 
@@ -59,7 +59,7 @@ pub async fn next_id(db: &Db) -> Result<CouponId, DbError> {
 ///
 /// # Errors
 /// Returns a [`TakeError`]. After a failed commit the outcome is unknown, otherwise no row is stored.
-pub async fn take(db: &Db, new: &[NewCoupon]) -> Result<(), TakeError> {
+pub async fn take(db: &Db, new: &[ImportedCoupon]) -> Result<(), TakeError> {
     if new.is_empty() {
         return Ok(());
     }
@@ -71,7 +71,7 @@ pub async fn take(db: &Db, new: &[NewCoupon]) -> Result<(), TakeError> {
     Ok(())
 }
 
-type Columns = (u64, String, u32, i32, u64);
+type ImportedCouponColumns = (u64, String, u32, i32, u64);
 
 pub(super) const COLUMNS: (
     coupons::id,
@@ -81,9 +81,9 @@ pub(super) const COLUMNS: (
     coupons::published_revision,
 ) = (coupons::id, coupons::name, coupons::amount, coupons::left_count, coupons::published_revision);
 
-pub(super) fn stored((id, name, amount, left, published_revision): Columns) -> StoredCoupon {
+pub(super) fn stored((id, name, amount, left, published_revision): ImportedCouponColumns) -> PresentCoupon {
     let claimed = i64::from(amount) - i64::from(left);
-    StoredCoupon {
+    PresentCoupon {
         id: CouponId(id),
         name,
         amount,
@@ -93,7 +93,11 @@ pub(super) fn stored((id, name, amount, left, published_revision): Columns) -> S
 }
 
 /// Inserts coupons with the number of claims stored for them in the same transaction.
-pub(super) async fn insert(db: &Db, connection: &mut Connection, new: &[(&NewCoupon, u32)]) -> Result<(), DbError> {
+pub(super) async fn insert(
+    db: &Db,
+    connection: &mut DbConnection,
+    new: &[(&ImportedCoupon, u32)],
+) -> Result<(), DbError> {
     if new.is_empty() {
         return Ok(());
     }

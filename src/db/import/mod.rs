@@ -21,7 +21,7 @@ use diesel_async::RunQueryDsl;
 
 use super::instances::DEAD_AFTER;
 use super::schema::{coupons as coupons_table, import_sources, instances, shards};
-use super::{Connection, Db, DbError, Transaction};
+use super::{Db, DbConnection, DbError, Transaction};
 
 /// The `id` of a row in the Go system's tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -110,7 +110,7 @@ async fn begin(db: &Db) -> Result<Taking<'_>, TakeError> {
 }
 
 impl Taking<'_> {
-    fn connection(&mut self) -> &mut Connection {
+    fn connection(&mut self) -> &mut DbConnection {
         self.transaction.connection()
     }
 
@@ -137,7 +137,7 @@ impl Taking<'_> {
     }
 }
 
-async fn alive_on(db: &Db, connection: &mut Connection) -> Result<Option<String>, DbError> {
+async fn alive_on(db: &Db, connection: &mut DbConnection) -> Result<Option<String>, DbError> {
     let seconds = DEAD_AFTER.as_secs();
     let beats = diesel::dsl::sql::<Bool>(&format!("beat_at > NOW(3) - INTERVAL {seconds} SECOND"));
     let query = instances::table.filter(beats).select(instances::instance);

@@ -12,7 +12,7 @@ use crate::db::{Db, DbError};
 
 /// A row of `users`.
 #[derive(Debug, Clone, QueryableByName)]
-pub struct UserRow {
+pub struct SourceUser {
     #[diesel(sql_type = BigInt)]
     id: i64,
     #[diesel(sql_type = Nullable<Text>)]
@@ -25,7 +25,7 @@ pub struct UserRow {
 
 /// A row of `coupons`. A saler's row is an offered coupon, a customer's row is a claim.
 #[derive(Debug, Clone, QueryableByName)]
-pub struct CouponRow {
+pub struct SourceCoupon {
     #[diesel(sql_type = BigInt)]
     id: i64,
     #[diesel(sql_type = Nullable<Text>)]
@@ -42,13 +42,13 @@ pub struct CouponRow {
     pub description: Option<String>,
 }
 
-impl UserRow {
+impl SourceUser {
     pub const fn id(&self) -> SourceId {
         SourceId(self.id)
     }
 }
 
-impl CouponRow {
+impl SourceCoupon {
     pub const fn id(&self) -> SourceId {
         SourceId(self.id)
     }
@@ -118,7 +118,7 @@ const USERS: &str = "SELECT CAST(id AS SIGNED) AS id, CONVERT(username USING utf
 ///
 /// # Errors
 /// Returns a [`DbError`].
-pub async fn users_after(from: &Db, after: SourceId, rows_max: u32) -> Result<Vec<UserRow>, DbError> {
+pub async fn users_after(from: &Db, after: SourceId, rows_max: u32) -> Result<Vec<SourceUser>, DbError> {
     let query = diesel::sql_query(format!("{USERS} WHERE id > ? ORDER BY id LIMIT ?"))
         .bind::<BigInt, _>(after.0)
         .bind::<BigInt, _>(i64::from(rows_max));
@@ -132,7 +132,7 @@ pub async fn users_after(from: &Db, after: SourceId, rows_max: u32) -> Result<Ve
 ///
 /// # Errors
 /// Returns a [`DbError`].
-pub async fn coupons_after(from: &Db, after: SourceId, rows_max: u32) -> Result<Vec<CouponRow>, DbError> {
+pub async fn coupons_after(from: &Db, after: SourceId, rows_max: u32) -> Result<Vec<SourceCoupon>, DbError> {
     const COUPONS: &str = "SELECT CAST(id AS SIGNED) AS id, CONVERT(username USING utf8mb4) AS username, \
         CONVERT(coupon_name USING utf8mb4) AS coupon_name, amount + 0e0 AS amount, `left` + 0e0 AS left_count, \
         stock + 0e0 AS stock, CONVERT(description USING utf8mb4) AS description \
@@ -146,7 +146,7 @@ pub async fn coupons_after(from: &Db, after: SourceId, rows_max: u32) -> Result<
 ///
 /// # Errors
 /// Returns a [`DbError`].
-pub async fn users(from: &Db, ids: &[SourceId]) -> Result<Vec<UserRow>, DbError> {
+pub async fn users(from: &Db, ids: &[SourceId]) -> Result<Vec<SourceUser>, DbError> {
     if ids.is_empty() {
         return Ok(Vec::new());
     }
@@ -160,7 +160,7 @@ pub async fn users(from: &Db, ids: &[SourceId]) -> Result<Vec<UserRow>, DbError>
 ///
 /// # Errors
 /// Returns a [`DbError`].
-pub async fn find_user(from: &Db, username: &str) -> Result<Option<UserRow>, DbError> {
+pub async fn find_user(from: &Db, username: &str) -> Result<Option<SourceUser>, DbError> {
     let query = diesel::sql_query(format!("{USERS} WHERE username = ? ORDER BY id LIMIT 1"))
         .bind::<Text, _>(username.to_owned());
     let mut connection = from.connect().await?;

@@ -7,12 +7,12 @@ use diesel_async::RunQueryDsl;
 
 use super::{ImportSource, SourceId, TakeError, begin};
 use crate::db::schema::{imported_users, users};
-use crate::db::{Connection, Db, DbError};
+use crate::db::{Db, DbConnection, DbError};
 use crate::domain::{Kind, UserId, UserName};
 
 /// A user to import.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewUser {
+pub struct ImportedUser {
     pub source_id: SourceId,
     pub name: UserName,
     pub kind: Kind,
@@ -33,7 +33,7 @@ pub enum TakenUser {
 /// # Errors
 /// Returns a [`TakeError`]. After a failed commit the outcome is unknown, otherwise no row is stored.
 /// Repeating the call is safe.
-pub async fn take(db: &Db, source: ImportSource, new: &[NewUser]) -> Result<Vec<TakenUser>, TakeError> {
+pub async fn take(db: &Db, source: ImportSource, new: &[ImportedUser]) -> Result<Vec<TakenUser>, TakeError> {
     if new.is_empty() {
         return Ok(Vec::new());
     }
@@ -61,8 +61,8 @@ pub async fn take(db: &Db, source: ImportSource, new: &[NewUser]) -> Result<Vec<
 /// The origin of every existing user with a name in `new`. `None` marks a user registered in this service.
 async fn find_owners(
     db: &Db,
-    connection: &mut Connection,
-    new: &[NewUser],
+    connection: &mut DbConnection,
+    new: &[ImportedUser],
 ) -> Result<HashMap<String, Option<(u16, SourceId)>>, DbError> {
     let query = users::table
         .left_join(imported_users::table)
@@ -74,9 +74,9 @@ async fn find_owners(
 
 async fn insert(
     db: &Db,
-    connection: &mut Connection,
+    connection: &mut DbConnection,
     source: ImportSource,
-    missing: &[&NewUser],
+    missing: &[&ImportedUser],
 ) -> Result<(), DbError> {
     if missing.is_empty() {
         return Ok(());

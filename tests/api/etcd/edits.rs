@@ -116,10 +116,7 @@ async fn what_is_changed_through_the_service_is_put_over_what_etcd_has() {
     assert_eq!(value, expected);
     sale.etcd.put(&key(id), "not JSON").await;
     let second = &sale.app.instances[1];
-    second
-        .reschedule(id, |terms| terms.status = Status::SoldOut)
-        .await
-        .expect("the activity can be changed");
+    second.reschedule(id, |terms| terms.status = Status::SoldOut).await.expect("the activity can be changed");
     eventually("etcd has the change", || async { sale.is_recorded(id).await }).await;
     assert_eq!(sale.value(id).await["status"], 2);
     let revisions = sale.column(id, "revision").await;

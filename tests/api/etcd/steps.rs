@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use couponrush::domain::{ActivityId, Status};
 use couponrush::etcd::{Notice, Watcher};
-use couponrush::mirroring::{MirrorReport, Mirroring, State};
+use couponrush::mirroring::{MirrorReport, MirrorState, Mirroring};
 use couponrush::{now_ms, now_seconds};
 use serde_json::json;
 
@@ -16,7 +16,7 @@ struct ManualMirror {
     sale: Sale,
     mirroring: Mirroring,
     watcher: Watcher,
-    state: Arc<State>,
+    state: Arc<MirrorState>,
 }
 
 impl ManualMirror {
@@ -27,7 +27,7 @@ impl ManualMirror {
         sale.app.stop().await;
         sale.app.args.etcd.etcd_endpoints.clear();
         sale.app.start_another().await;
-        let state = Arc::new(State::default());
+        let state = Arc::new(MirrorState::default());
         let watcher = Watcher::new(sale.etcd.etcd().await, Arc::clone(&state.etcd));
         let scheduling = sale.app.instances[0].shared.scheduling.clone();
         let settings = Arc::clone(&sale.app.instances[0].shared.admission.settings);

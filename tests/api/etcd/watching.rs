@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use couponrush::etcd::{Change, Entry, Etcd, EtcdConfig, Figures, Listing, Notice, Value, Watcher};
+use couponrush::etcd::{Change, Etcd, EtcdConfig, Figures, KeyEntry, Listing, Notice, Value, Watcher};
 
 use crate::helpers::{DEADLINE, EtcdServer, free_address};
 
@@ -56,7 +56,7 @@ fn put(key: &str, value: &str, revision: u64) -> Change {
     Change { key: key.to_owned(), value: Some(bytes(value)), revision }
 }
 
-async fn entry(etcd: &Etcd, key: &str) -> Option<Entry> {
+async fn entry(etcd: &Etcd, key: &str) -> Option<KeyEntry> {
     etcd.get(key).await.expect("etcd answers")
 }
 
@@ -69,7 +69,7 @@ async fn everything_is_listed_and_then_each_change_is_told_in_order() {
     assert_eq!(listing.revision, first);
     assert_eq!(
         listing.entries.into_iter().collect::<Vec<_>>(),
-        [("a".to_owned(), Entry { value: bytes("1"), revision: first })]
+        [("a".to_owned(), KeyEntry { value: bytes("1"), revision: first })]
     );
 
     // Changes before and after the begin of the watch. The watch begins where the listing ended.
@@ -126,13 +126,13 @@ async fn a_put_or_a_deletion_replaces_only_what_its_sender_has_seen() {
     let etcd = server.etcd().await;
     assert_eq!(entry(&etcd, "a").await, None);
     let first = etcd.put("a", b"1".to_vec(), 0).await.expect("etcd answers").expect("the key is new");
-    assert_eq!(entry(&etcd, "a").await, Some(Entry { value: bytes("1"), revision: first }));
+    assert_eq!(entry(&etcd, "a").await, Some(KeyEntry { value: bytes("1"), revision: first }));
 
     assert_eq!(etcd.put("a", b"2".to_vec(), 0).await.expect("etcd answers"), None);
     let operator = server.put("a", "3").await;
     assert_eq!(etcd.put("a", b"4".to_vec(), first).await.expect("etcd answers"), None);
     assert_eq!(etcd.delete("a", first).await.expect("etcd answers"), None);
-    assert_eq!(entry(&etcd, "a").await, Some(Entry { value: bytes("3"), revision: operator }));
+    assert_eq!(entry(&etcd, "a").await, Some(KeyEntry { value: bytes("3"), revision: operator }));
 
     let last = etcd.put("a", b"5".to_vec(), operator).await.expect("etcd answers").expect("the key is unchanged");
     assert_eq!(last, operator + 1);

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use actix_web::web;
 use couponrush::api::Shared;
 use couponrush::app::{Application, SHARD};
-use couponrush::audit::{Audit, Report};
+use couponrush::audit::{Audit, AuditReport};
 use couponrush::config::{AdmissionArgs, EtcdArgs, MysqlArgs, RedisArgs, ServeArgs, TokenArgs};
 use couponrush::domain::Networks;
 use couponrush::kv::Keys;
@@ -114,7 +114,7 @@ impl TestApp {
     }
 
     /// Audits the stores.
-    pub async fn audit(&self) -> Report {
+    pub async fn audit(&self) -> AuditReport {
         let pool = self.stores.pool();
         let audit = Audit { db: self.stores.db.clone(), pool, keys: self.stores.keys(), shard: SHARD };
         audit.run(false).await.expect("the stores can be audited")

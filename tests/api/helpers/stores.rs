@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use couponrush::app::{SHARD, redis_pool};
-use couponrush::db::{Db, Limits, shards};
+use couponrush::db::{Db, DbLimits, shards};
 use couponrush::kv::{Connection, LinkConfig, Live, Pool};
 use couponrush::stock::Stock;
 use diesel::sql_types::{Bigint, Text};
@@ -33,7 +33,7 @@ impl Stores {
         let (server, _) = server_url.rsplit_once('/').expect("a MySQL URL names a database");
         let mysql_url = format!("{server}/{database}");
         let wait = Duration::from_secs(10);
-        let limits = Limits { connections_max: 4, connection_wait: wait, statement_wait: wait };
+        let limits = DbLimits { connections_max: 4, connection_wait: wait, statement_wait: wait };
         let db = Db::new(&mysql_url, limits).expect("the URL is valid");
         let redis_url = redis_url.unwrap_or_else(|| setting("COUPONRUSH_REDIS_URL"));
         Self { mysql_url, redis_url, prefix: format!("test-{tag}:"), db, database, server_url }

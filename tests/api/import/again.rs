@@ -4,8 +4,8 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use couponrush::commands::import::{ImportError, ImportReport, import};
-use couponrush::commands::progress::Progress;
-use couponrush::db::{Db, Limits};
+use couponrush::commands::progress::ProgressLine;
+use couponrush::db::{Db, DbLimits};
 
 use super::{Databases, NOW_MS, USERS, counts, import_at};
 use crate::helpers::Stores;
@@ -89,12 +89,12 @@ async fn import_with<E: std::error::Error + Send + Sync + 'static>(
     wrap: impl AsyncFn(&str) -> Result<String, E>,
 ) -> Result<ImportReport, ImportError> {
     let (db, from) = (&databases.ours.db, &databases.go.db);
-    import(db, from, wrap, NOW_MS, Progress::Hidden, &mut std::io::sink()).await
+    import(db, from, wrap, NOW_MS, ProgressLine::Hidden, &mut std::io::sink()).await
 }
 
 fn reopen(stores: &Stores) -> Db {
     let wait = Duration::from_secs(10);
-    Db::new(&stores.mysql_url, Limits { connections_max: 4, connection_wait: wait, statement_wait: wait })
+    Db::new(&stores.mysql_url, DbLimits { connections_max: 4, connection_wait: wait, statement_wait: wait })
         .expect("the URL is valid")
 }
 

@@ -6,8 +6,8 @@ mod service;
 
 use std::convert::Infallible;
 
-use couponrush::commands::import::{Counts, ImportError, ImportReport, import};
-use couponrush::commands::progress::Progress;
+use couponrush::commands::import::{ImportCounts, ImportError, ImportReport, import};
+use couponrush::commands::progress::ProgressLine;
 use couponrush::db::Db;
 use couponrush::db::migrate::migrate;
 
@@ -96,10 +96,10 @@ impl Databases {
 async fn import_at(go: &Db, ours: &Db, now_ms: u64) -> Result<(ImportReport, String), ImportError> {
     let wrap = async |md5: &str| Ok::<_, Infallible>(format!("wrapped {md5}"));
     let mut lines = Vec::new();
-    let report = import(ours, go, wrap, now_ms, Progress::Hidden, &mut lines).await?;
+    let report = import(ours, go, wrap, now_ms, ProgressLine::Hidden, &mut lines).await?;
     Ok((report, String::from_utf8(lines).expect("the report is text")))
 }
 
-const fn counts(taken: u64, already: u64, refused: u64) -> Counts {
-    Counts { taken, already, refused }
+const fn counts(taken: u64, already: u64, refused: u64) -> ImportCounts {
+    ImportCounts { taken, already, refused }
 }

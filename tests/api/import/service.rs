@@ -2,7 +2,7 @@
 
 use couponrush::app::passwords;
 use couponrush::commands::import::{ImportError, import};
-use couponrush::commands::progress::Progress;
+use couponrush::commands::progress::ProgressLine;
 use couponrush::config::cores;
 use couponrush::db::import::users::{self, NewUser};
 use couponrush::db::import::{SourceId, TakeError, open_source};
@@ -26,7 +26,7 @@ async fn imported_users_log_in_hold_what_they_held_and_claim_what_is_left() {
     app.stop().await;
     let passwords = passwords(cores()).expect("password hashes can be computed");
     let wrap = async |md5: &str| passwords.wrap_md5(md5).await;
-    let report = import(&app.stores.db, &go.db, wrap, NOW_MS, Progress::Hidden, &mut std::io::sink()).await;
+    let report = import(&app.stores.db, &go.db, wrap, NOW_MS, ProgressLine::Hidden, &mut std::io::sink()).await;
     assert_eq!(report.expect("the import succeeds").passwords_wrapped, 5);
     app.start_another().await;
 
