@@ -5,11 +5,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use couponrush::db::{self, Db};
+use couponrush::admission::{Admission, AttemptLimits};
+use couponrush::base::{now_ms, now_seconds};
+use couponrush::claim::Gate;
 use couponrush::domain::{Address, Epoch, Subject, UserId};
-use couponrush::gate::{Admission, AttemptLimits, Blacklist, BlacklistLimits, Gate, Limits, Setting, Settings};
-use couponrush::kv::Live;
-use couponrush::{config, now_ms, now_seconds};
+use couponrush::memory::{Blacklist, BlacklistLimits, Limits, Setting, Settings};
+use couponrush::mysql::Db;
+use couponrush::redis::Live;
+use couponrush::{config, mysql as db};
 use criterion::{Criterion, criterion_group, criterion_main};
 
 /// Users of a big sale, and claims per millisecond.

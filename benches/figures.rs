@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use couponrush::claiming::{ClaimFigures, ClaimOutcome};
+use couponrush::claim::{ClaimFigures, ClaimOutcome};
 use couponrush::domain::Refusal;
 use criterion::{Criterion, criterion_group, criterion_main};
 

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use couponrush::app::Application;
-use couponrush::commands;
+use couponrush::cli as commands;
 use couponrush::config::{Cli, Command, ServeArgs, bad_setting};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -24,7 +24,7 @@ async fn main() -> ExitCode {
     match run(cli.command).await {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("couponrush: {}", couponrush::error_chain(&*error));
+            eprintln!("couponrush: {}", couponrush::base::error_chain(&*error));
             ExitCode::FAILURE
         }
     }
@@ -48,7 +48,7 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Admin(command) => commands::admin::run(command).await?,
         Command::Seed(args) => commands::seed::run(&args).await?,
         Command::Import(args) => commands::import::run(&args).await?,
-        Command::Openapi => println!("{}", couponrush::api::to_json(&couponrush::api::document())),
+        Command::Openapi => println!("{}", couponrush::http::to_json(&couponrush::http::document())),
         Command::Audit(args) => return Ok(commands::audit::run(&args).await?),
     }
     Ok(ExitCode::SUCCESS)

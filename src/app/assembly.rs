@@ -7,24 +7,16 @@ use actix_web::web;
 use tokio::sync::Semaphore;
 
 use super::{Application, Ground, SHARD};
-use crate::activities::Activities;
-use crate::api::{Answers, BodyLimits, ListCache, Sales, SalesLimits, Shared};
-use crate::claiming::Claiming;
+use crate::claim::{Claiming, Directory, Gate, Ledger, Persister, PersisterSettings, Refusals};
 use crate::config::{self, ServeArgs};
-use crate::db::Db;
-use crate::directory::Directory;
 use crate::etcd::Etcd;
-use crate::events::{EventLimits, Events};
-use crate::gate::{self, Gate};
-use crate::health::{Health, HealthSources};
-use crate::kv::{Keys, Link, LinkConfig, Pool};
-use crate::ledger::{Ledger, Outbox, Persister, Settings};
-use crate::mirroring::{MirrorState, Mirroring};
-use crate::publishing::Publishing;
+use crate::http::{Answers, BodyLimits, ListCache, Sales, SalesLimits, Shared};
+use crate::memory::{Activities, Settings};
+use crate::mysql::Db;
+use crate::ops::{Health, HealthSources};
 use crate::recovery::{RebuildProgress, Recovery};
-use crate::refusals::Refusals;
-use crate::scheduling::Scheduling;
-use crate::stock::Stock;
+use crate::redis::{Keys, Link, LinkConfig, Outbox, Pool, Stock};
+use crate::sales::{EventLimits, Events, MirrorState, Mirroring, Publishing, Scheduling};
 
 /// Parts shared by most others.
 struct Common {
@@ -133,7 +125,7 @@ impl Common {
         Directory::new(self.db.clone(), self.stock.clone(), Arc::clone(&self.gate), config::KNOWN_USERS_MAX)
     }
 
-    fn events(&self, viewers_max: u32, settings: Arc<gate::Settings>) -> Events {
+    fn events(&self, viewers_max: u32, settings: Arc<Settings>) -> Events {
         let limits = EventLimits {
             viewers_max: usize::try_from(viewers_max).expect("a u32 fits"),
             products_max: config::EVENT_PRODUCTS_MAX,
@@ -157,7 +149,7 @@ impl Common {
         Health::new(sources, warnings)
     }
 
-    fn mirroring(&self, etcd: Etcd, scheduling: Scheduling, settings: Arc<gate::Settings>) -> Mirroring {
+    fn mirroring(&self, etcd: Etcd, scheduling: Scheduling, settings: Arc<Settings>) -> Mirroring {
         let mirror = Arc::clone(&self.mirror);
         Mirroring::new(etcd, (scheduling, settings), mirror, config::ETCD_ACTIVITIES_MAX)
     }
@@ -201,8 +193,8 @@ const fn sales_limits() -> SalesLimits {
     }
 }
 
-fn ledger_settings(instance: String) -> Settings {
-    Settings {
+fn ledger_settings(instance: String) -> PersisterSettings {
+    PersisterSettings {
         shard: SHARD,
         instance,
         batch_max: config::BATCH_CLAIMS_MAX,

@@ -4,13 +4,14 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use super::StartError;
+use crate::admission::{Admission, AttemptLimits};
 use crate::auth::{ClaimTokens, PasswordLimits, Passwords, Secrets, SecretsError, SignedForm, UserTokens};
+use crate::base::now_seconds;
 use crate::config::{self, AdmissionArgs, EtcdArgs, TokenArgs};
-use crate::db::{Db, DbError, DbLimits};
 use crate::etcd::{Etcd, EtcdConfig};
-use crate::gate::{self, Admission, AttemptLimits, Blacklist, BlacklistLimits, Settings};
-use crate::kv::{LinkConfig, Pool, PoolLimits};
-use crate::now_seconds;
+use crate::memory::{Blacklist, BlacklistLimits, Limits, Settings};
+use crate::mysql::{Db, DbError, DbLimits};
+use crate::redis::{LinkConfig, Pool, PoolLimits};
 
 /// The signers of session tokens and of claim tokens.
 ///
@@ -119,12 +120,12 @@ fn names_a_member(endpoint: &str) -> bool {
 /// # Errors
 /// Returns a [`DbError`] if MySQL cannot be read.
 pub(super) async fn admission(args: &AdmissionArgs, db: &Db) -> Result<Admission, DbError> {
-    let defaults = gate::Limits {
+    let defaults = Limits {
         user_per_second: args.user_per_second,
         user_per_minute: args.user_per_minute,
         ip_per_second: args.ip_per_second,
         ip_per_minute: args.ip_per_minute,
-        ..gate::Limits::default()
+        ..Limits::default()
     };
     let settings = Settings::new(db.clone(), defaults);
     settings.load().await?;

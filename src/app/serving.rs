@@ -11,11 +11,10 @@ use actix_web::{App, HttpServer, web};
 use tokio_util::sync::CancellationToken;
 
 use super::StartError;
-use crate::api::{self, Shared, SharedReads, Worker};
-use crate::config;
-use crate::directory::KnownCoupons;
-use crate::gate::Gate;
-use crate::kv::{Link, LinkConfig};
+use crate::claim::{Gate, KnownCoupons};
+use crate::http::{Shared, SharedReads, Worker};
+use crate::redis::{Link, LinkConfig};
+use crate::{config, http as api};
 
 /// Binds a listening socket. No connection is accepted yet.
 pub(super) fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {

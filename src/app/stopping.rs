@@ -3,8 +3,8 @@
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use crate::api::Shared;
 use crate::config;
+use crate::http::Shared;
 
 /// Waits for the ledger.
 ///

@@ -89,9 +89,9 @@ impl ClaimTokens {
 
 #[cfg(test)]
 mod tests {
-    use super::super::UserTokens;
-    use super::super::jws::tests::{secrets, sign_with};
     use super::*;
+    use crate::auth::UserTokens;
+    use crate::auth::jws::tests::{secrets, sign_with};
     use crate::domain::{EntryId, Epoch, Kind, User, UserName};
 
     fn claim() -> Claim {

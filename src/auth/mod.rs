@@ -11,8 +11,6 @@ mod claim_token;
 mod jws;
 mod mac;
 mod password;
-mod revocation;
-mod revoked;
 mod secrets;
 mod session;
 mod signed_form;
@@ -21,7 +19,6 @@ mod token;
 
 pub use claim_token::{ClaimProof, ClaimTokens};
 pub use password::{HashError, PasswordLimits, Passwords, Verified};
-pub use revocation::{RevocationLimits, Revocations, RevokeError};
 pub use secrets::{Secrets, SecretsError};
 pub use session::{Session, TokenId, TokenIdError};
 pub use signed_form::{NANCE_BYTES_MAX, SKEW_SECONDS_MAX, SignedForm, SignedFormError, SignedRequest};

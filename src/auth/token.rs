@@ -144,8 +144,8 @@ mod tests {
     use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
     use serde_json::{Value, json};
 
-    use super::super::jws::tests::{secrets, sign_with};
     use super::*;
+    use crate::auth::jws::tests::{secrets, sign_with};
 
     const NOW: u64 = 1_800_000_000;
     const DAY: u64 = 86_400;

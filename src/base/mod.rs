@@ -1,7 +1,14 @@
-//! Primitives that every module may use: they know nothing of coupons, of stores or of HTTP.
+//! Primitives that every module may use. They know nothing of coupons, of stores or of HTTP.
 
+mod clock;
+pub mod crash;
+mod error_chain;
+mod metrics;
 mod outage;
 mod periodic;
 
+pub use clock::{now_ms, now_seconds};
+pub use error_chain::error_chain;
+pub use metrics::{Apart, Distribution, Histogram};
 pub use outage::Outage;
 pub use periodic::every;

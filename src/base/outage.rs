@@ -36,7 +36,7 @@ impl Outage {
     /// Notes a failure. Only the first one of an outage is logged.
     pub fn begin(&self, error: &dyn Error) {
         if self.since().is_none() {
-            log::warn!("{} fails, and is repeated: {}", self.operation, crate::error_chain(error));
+            log::warn!("{} fails, and is repeated: {}", self.operation, crate::base::error_chain(error));
             *self.since() = Some(Instant::now());
         }
     }

@@ -14,8 +14,7 @@ use etcd_client::{Event, EventType, WatchResponse, WatchStream};
 use tokio::time::Instant;
 
 use super::{Etcd, EtcdError, Figures, KeyChange, Listing, Notice, revision, unsigned};
-use crate::base::Outage;
-use crate::now_ms;
+use crate::base::{Outage, now_ms};
 
 /// Period of the listings.
 const LIST_EVERY: Duration = Duration::from_secs(30);

@@ -8,9 +8,9 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::{Recovery, RecoveryError, WAIT};
-use crate::db::instances::{self, DEAD_AFTER, Instance};
 use crate::domain::{EntryId, Epoch};
-use crate::kv::{Connection, KvError};
+use crate::mysql::instances::{self, DEAD_AFTER, Instance};
+use crate::redis::{Connection, KvError};
 
 /// How often an instance beats.
 const BEAT_EVERY: Duration = Duration::from_secs(1);

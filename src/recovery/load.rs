@@ -11,12 +11,11 @@ use redis::Cmd;
 
 use super::rebuild::{Rebuild, within};
 use super::{RecoveryError, WAIT};
-use crate::db::activities;
-use crate::db::claim_rows::{self, Which};
-use crate::db::coupons::{self, StoredCoupon};
 use crate::domain::{Claim, CouponId, Seq};
-use crate::kv::{Keys, KvError, Script};
-use crate::stock::{Presence, Published, published};
+use crate::mysql::activities;
+use crate::mysql::claim_rows::{self, Which};
+use crate::mysql::coupons::{self, StoredCoupon};
+use crate::redis::{Keys, KvError, Presence, Published, Script, published};
 
 /// Coupons of one page.
 const PAGE: i64 = 1_000;

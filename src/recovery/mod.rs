@@ -16,13 +16,11 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::db::shards::{self, ShardRow};
-use crate::db::{Db, DbError, instances};
+use crate::claim::{ClosedReason, Gate, Ledger};
 use crate::domain::Epoch;
-use crate::gate::{ClosedReason, Gate};
-use crate::kv::{Connection, KvError, Link, LinkConfig, Live, Pool};
-use crate::ledger::{Ledger, Outbox};
-use crate::stock::Stock;
+use crate::mysql::shards::{self, ShardRow};
+use crate::mysql::{Db, DbError, instances};
+use crate::redis::{Connection, KvError, Link, LinkConfig, Live, Outbox, Pool, Stock};
 
 /// How often everything is compared.
 const COMPARE_EVERY: Duration = Duration::from_secs(1);

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use super::beats::Silence;
 use super::{REBUILD, Recovery, RecoveryError, WAIT};
-use crate::db::claims::{self, StoreOutcome};
-use crate::db::shards::{self, ShardRow, ShardToken};
-use crate::db::{self, DbConnection};
 use crate::domain::{Claim, Epoch};
-use crate::kv::{Connection, Script};
-use crate::ledger::{self, DoneEntry, Head, OutboxEntry, broken};
+use crate::mysql as db;
+use crate::mysql::DbConnection;
+use crate::mysql::claims::{self, StoreOutcome};
+use crate::mysql::shards::{self, ShardRow, ShardToken};
+use crate::redis::{Connection, DoneEntry, Head, OutboxEntry, Script, broken};
 
 /// `live` expires after this unless the rebuild renews it.
 const TOKEN_LASTS: Duration = Duration::from_secs(10);
@@ -69,7 +69,7 @@ impl Recovery {
             started.elapsed().as_secs_f64()
         );
         // Look at once, instead of in a second, whether it may be sold from.
-        self.gate.doubt(crate::gate::Doubt::NotLoaded);
+        self.gate.doubt(crate::claim::Doubt::NotLoaded);
         Ok(())
     }
 }
@@ -87,17 +87,17 @@ impl Rebuild<'_> {
         let noted = if recovery.is_lost(row.epoch) { "" } else { found };
         self.own(shards::begin(db, shard, was, &self.token, next, noted).await?)?;
         let noted = shards::read(db, shard).await?.found_live;
-        crate::crash::point("rebuild-begun");
+        crate::base::crash::point("rebuild-begun");
 
         self.wait_until_drained(next).await?;
         // Drained before the epoch is raised: an instance that was not waited for, and wakes up, finds its claims late from
         // then on, and the outbox may be the only other place that knows of them. Redis could lose that before it is read.
         let contradicted = self.drain_outbox(row.epoch).await?;
-        crate::crash::point("rebuild-drained");
+        crate::base::crash::point("rebuild-drained");
         let held = ShardToken { epoch: row.epoch, token: &self.token };
         self.own(shards::raise_epoch(db, shard, held, next).await?)?;
         let held = ShardToken { epoch: next, token: &self.token };
-        crate::crash::point("rebuild-raised");
+        crate::base::crash::point("rebuild-raised");
 
         recovery.progress.coupons.store(0, Ordering::Relaxed);
         recovery.progress.claims.store(0, Ordering::Relaxed);
@@ -108,13 +108,13 @@ impl Rebuild<'_> {
         if !subset {
             self.own(shards::forget_found(db, shard, held).await?)?;
             self.forget_keys().await?;
-            crate::crash::point("rebuild-forgotten");
+            crate::base::crash::point("rebuild-forgotten");
         }
         self.load().await?;
-        crate::crash::point("rebuild-loaded");
+        crate::base::crash::point("rebuild-loaded");
 
         self.own(shards::finish(db, shard, held, self.connection.run_id()).await?)?;
-        crate::crash::point("rebuild-finished");
+        crate::base::crash::point("rebuild-finished");
         let live = format!("{}:{next}", self.connection.run_id());
         let taken = self.take_live(&self.marker, &live, Duration::ZERO).await?;
         self.own(taken)
@@ -191,7 +191,7 @@ impl Rebuild<'_> {
                 }
                 return Ok(contradicted);
             }
-            let claims = ledger::claims(&entries);
+            let claims = crate::redis::claims(&entries);
             contradicted |= self.store(&mut mysql, epoch, &claims).await?;
             for (entry, text) in broken(&entries) {
                 log::error!("recovery: ALARM: outbox entry {entry} is not a claim: {text:?}");
@@ -229,7 +229,7 @@ impl Rebuild<'_> {
             scan.arg(cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(FORGET_BATCH);
             let reply = self.connection.call(&scan, WAIT).await?;
             let (next, found): (u64, Vec<String>) =
-                redis::from_redis_value(reply).map_err(|_| crate::kv::KvError::Unreadable)?;
+                redis::from_redis_value(reply).map_err(|_| crate::redis::KvError::Unreadable)?;
             let beats = keys.beat("");
             let stays = |key: &String| keep.contains(key) || key.starts_with(&beats);
             let mut forgotten: Vec<String> = found.into_iter().filter(|key| !stays(key)).collect();

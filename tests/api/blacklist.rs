@@ -227,8 +227,8 @@ async fn blocks_outlive_a_restart_and_the_loss_of_redis() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_happens_by_itself_does_not_shorten_what_an_admin_wants() {
-    use couponrush::db::blocks::{add_offenders, find};
     use couponrush::domain::{Block, BlockReason, Subject, Until, UserId};
+    use couponrush::mysql::blocks::{add_offenders, find};
 
     let app = TestApp::start_without_rates().await;
     let (subject, now) = (Subject::User(UserId(7)), now_seconds());
@@ -236,7 +236,7 @@ async fn what_happens_by_itself_does_not_shorten_what_an_admin_wants() {
     let offender = block(Some(now + 60), BlockReason::Offender);
     for (before, expected) in [(None, None), (Some(now + 600), Some(now + 600)), (Some(now), Some(now + 60))] {
         let admins = block(before, BlockReason::Admin);
-        couponrush::db::blocks::put(&app.stores.db, subject, &admins).await.expect("MySQL stores the block");
+        couponrush::mysql::blocks::put(&app.stores.db, subject, &admins).await.expect("MySQL stores the block");
         add_offenders(&app.stores.db, &[(subject, offender.clone())]).await.expect("MySQL stores the block");
         let found = find(&app.stores.db, subject).await.expect("MySQL answers").expect("the block exists");
         assert_eq!(found.until, Until(expected));

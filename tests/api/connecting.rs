@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use couponrush::kv::{Connection, KvError, LinkConfig};
+use couponrush::redis::{Connection, KvError, LinkConfig};
 
 use crate::helpers::{RedisServer, Stores};
 

@@ -213,7 +213,7 @@ fn drip_until_closed(address: SocketAddr, head: &str) -> RawAnswer {
     while !all.closed && began.elapsed() < 3 * BODY_WAIT {
         connection.send("1\r\n \r\n");
         let more = connection.read_for(Duration::from_millis(100));
-        all = RawAnswer { text: all.text + &more.text, closed: more.closed };
+        all = RawAnswer { text: all.text + more.text.as_str(), closed: more.closed };
     }
     let took = began.elapsed();
     assert!(all.closed, "still open after {took:?}: {head:?} {}", all.text);

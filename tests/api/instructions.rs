@@ -22,10 +22,10 @@ const CLAIMS: usize = 300;
 /// Attempts for a claim, at most.
 const TRIES_MAX: usize = 20;
 const COUNTED_FUNCTIONS: [&str; 3] = [
-    "--toggle-collect=couponrush::api::claims::claim_coupon*",
-    "--toggle-collect=couponrush::kv::batcher::run_batcher*",
+    "--toggle-collect=couponrush::http::claims::claim_coupon*",
+    "--toggle-collect=couponrush::redis::batcher::run_batcher*",
     // Not `send_batches`, which the batcher calls: within a function that is counted the next one would end the count.
-    "--toggle-collect=couponrush::kv::batcher::send_batch::*",
+    "--toggle-collect=couponrush::redis::batcher::send_batch::*",
 ];
 const COUNTED: &str = "instructions::what_is_counted";
 

@@ -6,10 +6,10 @@ use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use couponrush::db::claims::{self, StoreOutcome};
 use couponrush::domain::{CouponId, Epoch};
-use couponrush::ledger::{self, Entry, Head, Outbox};
-use couponrush::stock::{Attempt, Taken};
+use couponrush::mysql::claims::{self, StoreOutcome};
+use couponrush::redis::OutboxEntry;
+use couponrush::redis::{Attempt, Head, Outbox, Taken};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -160,12 +160,12 @@ async fn sweep_everything(stores: Stores, name: String, stop: CancellationToken)
         stores.redis::<u64>(redis::cmd("DEL").arg(stores.keys().sweeper())).await;
         let head = outbox.head(&connection, (live.as_str(), live.epoch), Duration::ZERO, None, 200).await;
         let Ok(Head::Entries { entries, .. }) = head else { continue };
-        let claims = ledger::claims(&entries);
+        let claims = couponrush::redis::claims(&entries);
         if claims.is_empty() {
             continue;
         }
         if let Ok(StoreOutcome::Done(outcome)) = claims::store(&mut mysql, "s0", Epoch(live.epoch.0), &claims).await {
-            let done: Vec<_> = entries.iter().map(Entry::done).collect();
+            let done: Vec<_> = entries.iter().map(OutboxEntry::done).collect();
             outbox.delete(&connection, live.as_str(), &done).await.expect("Redis executes the command");
             swept += outcome.inserted;
         } else {

@@ -289,7 +289,7 @@ async fn too_many_registrations_from_an_address_are_refused_and_make_nobody() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_etcd_has_of_a_setting_is_noted_for_the_revision_that_it_has() {
-    use couponrush::db::settings::{SettingName, lagging, note_etcd, read, write};
+    use couponrush::mysql::settings::{SettingName, lagging, note_etcd, read, write};
 
     let app = TestApp::start().await;
     let (db, name) = (&app.stores.db, SettingName::Switches);

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 
-use couponrush::db::users;
 use couponrush::domain::{Kind, UserName};
+use couponrush::mysql::users;
 use serde_json::json;
 
 use crate::helpers::{Answer, PASSWORD, TestApp, raw};

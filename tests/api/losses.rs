@@ -3,8 +3,7 @@
 use std::time::{Duration, Instant};
 
 use couponrush::domain::{CouponId, Epoch};
-use couponrush::kv::Live;
-use couponrush::stock::{Attempt, Taken};
+use couponrush::redis::{Attempt, Live, Taken};
 use tokio::task::JoinHandle;
 
 use crate::helpers::{

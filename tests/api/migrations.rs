@@ -1,12 +1,12 @@
-//! Migrations: applied, reverted and applied again. `src/db/schema.rs` must match the tables.
+//! Migrations: applied, reverted and applied again. `src/mysql/schema.rs` must match the tables.
 
 use std::collections::BTreeMap;
 
-use couponrush::db::migrate::{migrate, revert_all};
+use couponrush::mysql::migrate::{migrate, revert_all};
 
 use crate::helpers::Stores;
 
-const SCHEMA: &str = include_str!("../../src/db/schema.rs");
+const SCHEMA: &str = include_str!("../../src/mysql/schema.rs");
 /// The result of the migrations: columns and keys.
 const COLUMNS: &str = "SELECT CONCAT_WS('|', table_name, column_name, column_type, is_nullable, column_key, extra, \
     IFNULL(column_default, '-'), IFNULL(collation_name, '-'), column_comment) AS value \

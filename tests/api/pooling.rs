@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use couponrush::app::redis_pool;
 use couponrush::config::{REDIS_CONNECTION_WAIT, REDIS_CONNECTIONS_MAX};
-use couponrush::kv::{KvError, LinkConfig, Pool, PooledCalls};
+use couponrush::redis::{KvError, LinkConfig, Pool, PooledCalls};
 use futures_util::future::join_all;
 
 use crate::helpers::{DEADLINE, RedisServer, now_seconds};

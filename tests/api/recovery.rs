@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use couponrush::base::now_seconds;
 use couponrush::domain::CouponId;
-use couponrush::now_seconds;
 use serde_json::json;
 
 use crate::helpers::{Client, Customer, Got, RedisServer, Stores, TestApp, customers, proof, rush};

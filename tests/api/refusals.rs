@@ -117,9 +117,9 @@ async fn before_the_first_sale_everybody_is_refused_from_memory_and_the_start_is
     wait_for_refusal_from_memory(instance, &crowd[0], "not-started").await;
     let start = soon.window.start() * 1_000;
     loop {
-        let (before, result) = (couponrush::now_ms(), claim(instance, &crowd[0]).await);
+        let (before, result) = (couponrush::base::now_ms(), claim(instance, &crowd[0]).await);
         if result == "claimed" {
-            assert!(couponrush::now_ms() >= start, "a claim before the start");
+            assert!(couponrush::base::now_ms() >= start, "a claim before the start");
             break;
         }
         assert!(["not-started", ""].contains(&result.as_str()), "{result}");

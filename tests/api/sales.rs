@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use couponrush::domain::{CouponId, Rate, Status, Terms, Window};
-use couponrush::scheduling::ScheduleError;
+use couponrush::sales::ScheduleError;
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -239,7 +239,7 @@ async fn no_second_sells_more_than_the_quota_even_when_redis_is_lost_in_it() {
     let keys = app.stores.keys();
     while Instant::now() < deadline {
         // Early in a second: its quota is just sold, and there is time to load Redis within it.
-        tokio::time::sleep(Duration::from_millis(1_150 - couponrush::now_ms() % 1_000)).await;
+        tokio::time::sleep(Duration::from_millis(1_150 - couponrush::base::now_ms() % 1_000)).await;
         app.stores.redis::<()>(redis::cmd("DEL").arg(keys.live())).await;
     }
     tasks.join_all().await;

@@ -1,8 +1,8 @@
 //! The ledger's transaction alone: every claim is stored exactly once, in every situation.
 
-use couponrush::db::claims::{self, StoreOutcome, StoredBatch};
-use couponrush::db::migrate::migrate;
 use couponrush::domain::{ActivityId, Claim, CouponId, EntryId, Epoch, UserId};
+use couponrush::mysql::claims::{self, StoreOutcome, StoredBatch};
+use couponrush::mysql::migrate::migrate;
 use tokio::task::JoinSet;
 
 use crate::helpers::Stores;
@@ -217,7 +217,7 @@ async fn the_same_claims_from_many_connections_at_once_are_stored_exactly_once()
 }
 
 /// Stores a batch like the ledger: repeated on a new connection after every error.
-async fn repeat(db: &couponrush::db::Db, batch: &[Claim], repeated: &mut u32) -> usize {
+async fn repeat(db: &couponrush::mysql::Db, batch: &[Claim], repeated: &mut u32) -> usize {
     loop {
         let mut connection = db.connect_alone().await.expect("MySQL answers");
         match claims::store(&mut connection, SHARD, Epoch(3), batch).await {
@@ -231,7 +231,7 @@ async fn repeat(db: &couponrush::db::Db, batch: &[Claim], repeated: &mut u32) ->
     }
 }
 
-async fn hold(connection: &mut couponrush::db::DbConnection, sql: &str) {
+async fn hold(connection: &mut couponrush::mysql::DbConnection, sql: &str) {
     use diesel_async::SimpleAsyncConnection;
     connection.batch_execute(sql).await.expect("MySQL executes the statement");
 }

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
+use couponrush::base::now_seconds;
 use couponrush::domain::{
     Activity, ActivityId, ActivityName, Claim, CouponId, Rate, Refusal, Status, Terms, UserId, Window,
 };
-use couponrush::kv::KvError;
-use couponrush::now_seconds;
-use couponrush::stock::{Attempt, Taken};
+use couponrush::redis::{Attempt, KvError, Taken};
 use futures_util::future::join_all;
 use tokio::runtime::Builder;
 

@@ -7,8 +7,7 @@ use thirtyfour::Key;
 use crate::browser::{Browser, DESK, PHONE};
 use crate::helpers::{RedisServer, Stores, TestApp};
 use crate::shop::{Offer, Shop};
-use crate::words::Language;
-use crate::words::Language::{Chinese, English};
+use crate::words::Language::{self, Chinese, English};
 
 /// Presses the button of the last switch, which is that of claiming.
 const PRESS_CLAIM: &str = "[...document.querySelectorAll('.switch')].at(-1).querySelector('button').click()";

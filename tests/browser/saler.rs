@@ -9,8 +9,7 @@ use crate::browser::{Browser, DESK, PHONE};
 use crate::helpers::{PASSWORD, now_seconds};
 use crate::losing::{Losing, REDEEM};
 use crate::shop::{Offer, Shop};
-use crate::words::Language;
-use crate::words::Language::{Chinese, English};
+use crate::words::Language::{self, Chinese, English};
 
 const MARKUP: &str = "<img src=x onerror=\"window.pwned=1\">'&amp;\"";
 

@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use crate::browser::{Browser, DESK, PHONE};
 use crate::helpers::PASSWORD;
 use crate::shop::{DESCRIPTION, Offer, Shop};
-use crate::words::Language;
-use crate::words::Language::{Chinese, English};
+use crate::words::Language::{self, Chinese, English};
 
 /// Where pictures go: where `COUPONRUSH_SCREENSHOTS` says, else among what is built.
 fn folder() -> PathBuf {

@@ -6,8 +6,7 @@ use serde_json::json;
 use crate::browser::{Browser, DESK, PHONE};
 use crate::helpers::PASSWORD;
 use crate::shop::{DESCRIPTION, Offer, Shop};
-use crate::words::Language;
-use crate::words::Language::{Chinese, English};
+use crate::words::Language::{self, Chinese, English};
 
 /// Seconds until the sale of a story begins: enough to register in a browser.
 const SOON: i64 = 15;

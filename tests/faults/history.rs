@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use couponrush::now_ms;
+use couponrush::base::now_ms;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 

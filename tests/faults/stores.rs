@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use couponrush::domain::{ActivityId, CouponId};
-use couponrush::kv::Keys;
+use couponrush::redis::Keys;
 use redis::aio::MultiplexedConnection;
 use serde::{Deserialize, Serialize};
 

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use couponrush::auth::{Secrets, UserTokens};
+use couponrush::base::{now_ms, now_seconds};
 use couponrush::domain::{Kind, User, UserId, UserName};
-use couponrush::{now_ms, now_seconds};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 

@@ -50,7 +50,7 @@ async fn an_activity_that_an_operator_puts_under_a_new_id_is_made() {
     for (field, changed) in [("activity_id", 77), ("start_time", 1), ("end_time", 3)] {
         value[field] = json!(changed);
     }
-    value["end_time"] = json!(couponrush::now_seconds() + 500);
+    value["end_time"] = json!(couponrush::base::now_seconds() + 500);
     let put_at = sale.etcd.put("activities/77", &value.to_string()).await;
     sale.every_instance_answers("claimed", SOON).await;
     assert_eq!(sale.etcd_revision(ActivityId(77)).await, put_at);
@@ -84,7 +84,7 @@ async fn what_is_not_an_activity_changes_nothing_and_is_counted() {
         changed("buy_rate", json!("0.5")),
         changed("activity_id", json!(other.0)),
         changed("product_id", json!(999)),
-        changed("end_time", json!(couponrush::now_seconds() + 1_500)),
+        changed("end_time", json!(couponrush::base::now_seconds() + 1_500)),
     ];
     for (n, value) in bad.iter().enumerate() {
         sale.etcd.put(&key(id), value).await;

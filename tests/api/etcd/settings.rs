@@ -74,7 +74,7 @@ async fn what_an_admin_changes_is_put_and_survives_an_etcd_that_forgets() {
     let mut sale = Sale::start().await;
     let settings = std::sync::Arc::clone(&sale.app.instances[0].shared.admission.settings);
     let wanted = |speed| {
-        settings.parse_text(couponrush::db::settings::SettingName::Limits, speed).expect("the limits are valid")
+        settings.parse_text(couponrush::mysql::settings::SettingName::Limits, speed).expect("the limits are valid")
     };
     settings.change(&wanted(r#"{"user_per_second": 7}"#), "root").await.expect("MySQL stores the setting");
     wait_until_put(&sale, "limits", "user_per_second", &json!(7)).await;

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use couponrush::base::{now_ms, now_seconds};
 use couponrush::domain::{ActivityId, Status};
 use couponrush::etcd::{Notice, Watcher};
-use couponrush::mirroring::{MirrorReport, MirrorState, Mirroring};
-use couponrush::{now_ms, now_seconds};
+use couponrush::sales::{MirrorReport, MirrorState, Mirroring};
 use serde_json::json;
 
 use super::{Sale, key};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use couponrush::etcd::{Change, Etcd, EtcdConfig, Figures, KeyEntry, Listing, Notice, Value, Watcher};
+use couponrush::etcd::{Etcd, EtcdConfig, Figures, KeyChange, KeyEntry, Listing, Notice, Value, Watcher};
 
 use crate::helpers::{DEADLINE, EtcdServer, free_address};
 
@@ -30,7 +30,7 @@ impl TestWatcher {
         }
     }
 
-    async fn changes(&mut self) -> Vec<Change> {
+    async fn changes(&mut self) -> Vec<KeyChange> {
         match self.next().await {
             Notice::Changes(changes) => changes,
             Notice::Listing(listing) => panic!("a listing instead of changes: {listing:?}"),
@@ -52,8 +52,8 @@ fn bytes(text: &str) -> Value {
     Value::Bytes(text.as_bytes().to_vec())
 }
 
-fn put(key: &str, value: &str, revision: u64) -> Change {
-    Change { key: key.to_owned(), value: Some(bytes(value)), revision }
+fn put(key: &str, value: &str, revision: u64) -> KeyChange {
+    KeyChange { key: key.to_owned(), value: Some(bytes(value)), revision }
 }
 
 async fn entry(etcd: &Etcd, key: &str) -> Option<KeyEntry> {
@@ -78,7 +78,7 @@ async fn everything_is_listed_and_then_each_change_is_told_in_order() {
     let third = server.put("b/c", "3").await;
     assert_eq!(watcher.changes().await, [put("b/c", "3", third)]);
     let fourth = server.delete("a").await;
-    assert_eq!(watcher.changes().await, [Change { key: "a".to_owned(), value: None, revision: fourth }]);
+    assert_eq!(watcher.changes().await, [KeyChange { key: "a".to_owned(), value: None, revision: fourth }]);
     assert!(watcher.figures.is_up() && watcher.figures.failures() == 0);
     assert_eq!((watcher.figures.revision(), watcher.figures.keys()), (fourth, 1));
 }

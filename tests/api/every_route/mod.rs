@@ -126,7 +126,7 @@ async fn restore(app: &TestApp, actors: &Actors) {
 fn the_table_has_every_route_of_the_service() {
     /// Routes of the operators' listener, and streams without an end (tests/api/events.rs).
     const ELSEWHERE: [&str; 2] = ["/metrics", "/sec/events"];
-    let document = couponrush::api::document();
+    let document = couponrush::http::document();
     let described: BTreeSet<&str> =
         document.paths.paths.keys().map(String::as_str).filter(|path| !ELSEWHERE.contains(path)).collect();
     let known: BTreeSet<&str> = ROUTES.iter().map(|route| route.path).collect();

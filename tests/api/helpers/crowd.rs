@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use couponrush::auth::{ClaimProof, ClaimTokens, Secrets, UserTokens};
-use couponrush::db::seed::{NewUser, insert_users};
+use couponrush::base::now_seconds;
 use couponrush::domain::{Kind, User, UserName};
-use couponrush::now_seconds;
+use couponrush::mysql::seed::{SeedUser, insert_users};
 use tokio::task::JoinSet;
 
 use super::{Answer, Client, SECRET, Stores};
@@ -24,7 +24,7 @@ pub struct Customer {
 pub async fn customers(stores: &Stores, tag: &str, count: usize) -> Vec<Customer> {
     let tokens = UserTokens::new(&secrets(), 3_600);
     let name = |n| UserName::parse(format!("{tag}-{n}")).expect("a test's tag is a name");
-    let new: Vec<NewUser> = (0..count).map(|n| NewUser { name: name(n), kind: Kind::Customer }).collect();
+    let new: Vec<SeedUser> = (0..count).map(|n| SeedUser { name: name(n), kind: Kind::Customer }).collect();
     let mut customers = Vec::with_capacity(count);
     for batch in new.chunks(2_000) {
         for user in insert_users(&stores.db, batch, "").await.expect("MySQL stores the users") {

@@ -16,12 +16,12 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use actix_web::web;
-use couponrush::api::Shared;
 use couponrush::app::{Application, SHARD};
-use couponrush::audit::{Audit, AuditReport};
 use couponrush::config::{AdmissionArgs, EtcdArgs, MysqlArgs, RedisArgs, ServeArgs, TokenArgs};
 use couponrush::domain::Networks;
-use couponrush::kv::Keys;
+use couponrush::http::Shared;
+use couponrush::ops::{Audit, AuditReport};
+use couponrush::redis::Keys;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 

@@ -3,7 +3,7 @@
 use couponrush::domain::{
     ActivityId, ActivityName, CouponId, Kind, Rate, Status, Terms, User, UserId, UserName, Window,
 };
-use couponrush::scheduling::ScheduleError;
+use couponrush::sales::ScheduleError;
 
 use super::{Instance, now_seconds};
 

@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use couponrush::app::{SHARD, redis_pool};
-use couponrush::db::{Db, DbLimits, shards};
-use couponrush::kv::{Connection, LinkConfig, Live, Pool};
-use couponrush::stock::Stock;
+use couponrush::mysql::{Db, DbLimits, shards};
+use couponrush::redis::{Connection, LinkConfig, Live, Pool, Stock};
 use diesel::sql_types::{Bigint, Text};
 use diesel_async::{AsyncConnection, AsyncMysqlConnection, RunQueryDsl, SimpleAsyncConnection};
 use redis::FromRedisValue;

@@ -1,9 +1,9 @@
 //! Users without password hashes, created in batches.
 
 use couponrush::app::signers;
-use couponrush::db::seed::{NewUser, insert_users};
+use couponrush::base::now_seconds;
 use couponrush::domain::{Kind, UserName};
-use couponrush::now_seconds;
+use couponrush::mysql::seed::{SeedUser, insert_users};
 
 use super::TestApp;
 
@@ -17,7 +17,7 @@ impl TestApp {
         let name = |name: &T| UserName::parse(name.as_ref().to_owned()).expect("a test gives good names");
         let mut made = Vec::new();
         for names in names.chunks(BATCH) {
-            let batch: Vec<NewUser> = names.iter().map(|text| NewUser { name: name(text), kind }).collect();
+            let batch: Vec<SeedUser> = names.iter().map(|text| SeedUser { name: name(text), kind }).collect();
             for user in insert_users(&self.stores.db, &batch, "").await.expect("the names are new") {
                 made.push(tokens.issue(&user, 0, now_seconds()));
             }

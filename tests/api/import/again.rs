@@ -3,9 +3,9 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use couponrush::commands::import::{ImportError, ImportReport, import};
-use couponrush::commands::progress::ProgressLine;
-use couponrush::db::{Db, DbLimits};
+use couponrush::cli::import::{ImportError, ImportReport, import};
+use couponrush::cli::progress::ProgressLine;
+use couponrush::mysql::{Db, DbLimits};
 
 use super::{Databases, NOW_MS, USERS, counts, import_at};
 use crate::helpers::Stores;

@@ -6,10 +6,10 @@ mod service;
 
 use std::convert::Infallible;
 
-use couponrush::commands::import::{ImportCounts, ImportError, ImportReport, import};
-use couponrush::commands::progress::ProgressLine;
-use couponrush::db::Db;
-use couponrush::db::migrate::migrate;
+use couponrush::cli::import::{ImportCounts, ImportError, ImportReport, import};
+use couponrush::cli::progress::ProgressLine;
+use couponrush::mysql::Db;
+use couponrush::mysql::migrate::migrate;
 
 use crate::helpers::Stores;
 

@@ -1,6 +1,6 @@
 //! Imports of the Go system's rows, and refused rows.
 
-use couponrush::commands::import::ImportError;
+use couponrush::cli::import::ImportError;
 
 use super::{Databases, NOW_MS, USERS, counts, import_at};
 

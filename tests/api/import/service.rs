@@ -1,12 +1,12 @@
 //! Imports while the service runs, before its start and after its stop.
 
 use couponrush::app::passwords;
-use couponrush::commands::import::{ImportError, import};
-use couponrush::commands::progress::ProgressLine;
+use couponrush::cli::import::{ImportError, import};
+use couponrush::cli::progress::ProgressLine;
 use couponrush::config::cores;
-use couponrush::db::import::users::{self, NewUser};
-use couponrush::db::import::{SourceId, TakeError, open_source};
 use couponrush::domain::{Kind, UserName};
+use couponrush::mysql::import::users::{self, ImportedUser};
+use couponrush::mysql::import::{SourceId, TakeError, open_source};
 use serde_json::json;
 
 use super::{Databases, NOW_MS, USERS, counts, import_at};
@@ -85,7 +85,7 @@ async fn a_service_that_starts_during_an_import_stops_it_at_the_next_transaction
     let db = &databases.ours.db;
     let source = open_source(db, "somewhere").await.expect("the source can be registered");
     let name = UserName::parse("ann".to_owned()).expect("a name");
-    let new = [NewUser { source_id: SourceId(1), name, kind: Kind::Customer }];
+    let new = [ImportedUser { source_id: SourceId(1), name, kind: Kind::Customer }];
     databases.ours.execute("INSERT INTO instances (instance, process, beat_at) VALUES ('here', 'p', NOW(3))").await;
     let taken = users::take(db, source, &new).await;
     assert!(matches!(taken, Err(TakeError::ServiceAlive { instance }) if instance == "here"));

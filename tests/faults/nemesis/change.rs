@@ -1,6 +1,6 @@
 //! Changes by salers, also changes cut short by a crash.
 
-use couponrush::now_seconds;
+use couponrush::base::now_seconds;
 
 use super::app::CRASH_WAIT;
 use crate::history::Sale;

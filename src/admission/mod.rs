@@ -1,0 +1,332 @@
+//! Admission control: limits, blacklist and switches, decided from memory before any work is done.
+//!
+//! A claim is checked against the claim switch, the blacklist, and the rates of the user and the address. A login or a
+//! registration is checked against the attempts of the last minute. A user or an address that keeps sending after too
+//! many 429s is blocked for a while.
+//!
+//! Every instance counts only the requests it receives. Coupons and authentication are unknown to this module.
+//!
+//! Invariant: memory is bounded. A key without room goes uncounted and is let through.
+
+mod attempts;
+mod keyed;
+mod pace;
+
+use std::hash::Hash;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::domain::{Address, Kind, Subject, UserId};
+use crate::memory::{Blacklist, Limits, Settings, Switches};
+use attempts::Attempts;
+use keyed::Keyed;
+use pace::{Pace, Rates, Tally};
+
+pub use attempts::AttemptLimits;
+
+/// Why a request was refused admission. No state has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TurnedAway {
+    /// This part of the service is switched off.
+    Off,
+    /// The user or the address is on the blacklist.
+    Blocked,
+    /// The rate is exceeded. A retry may succeed after `wait_seconds`, at least 1.
+    TooFast { wait_seconds: u64 },
+}
+
+/// Decides admission. One instance is shared by all workers of the process.
+pub struct Admission {
+    pub settings: Arc<Settings>,
+    pub blacklist: Arc<Blacklist>,
+    users: Keyed<UserId, Pace>,
+    addresses: Keyed<Address, Pace>,
+    /// Rate refusals of the last minute. Kept apart from the paces: few users have any, so the pace tables stay small
+    /// enough for the processor's cache.
+    offences: Keyed<Subject, Tally>,
+    attempts: Attempts,
+    off: AtomicU64,
+    blocked: AtomicU64,
+    too_fast: AtomicU64,
+}
+
+/// Counters since the start, and current table sizes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AdmissionFigures {
+    pub refused_off: u64,
+    pub refused_blocked: u64,
+    pub refused_too_fast: u64,
+    /// Offenders blocked by this instance.
+    pub offenders: u64,
+    /// Blocks dropped because the blacklist was full.
+    pub blocks_refused: u64,
+    /// Attempts not counted because a table was full.
+    pub uncounted: u64,
+    pub blocks: u64,
+    /// Keys in the tables: users, addresses and names. A key with rate refusals in the last minute counts twice.
+    pub keys: u64,
+}
+
+impl Admission {
+    pub fn new(settings: Arc<Settings>, blacklist: Arc<Blacklist>, limits: AttemptLimits) -> Self {
+        Self {
+            settings,
+            blacklist,
+            users: Keyed::new(limits.keys_max),
+            addresses: Keyed::new(limits.keys_max),
+            offences: Keyed::new(limits.keys_max),
+            attempts: Attempts::new(limits),
+            off: AtomicU64::new(0),
+            blocked: AtomicU64::new(0),
+            too_fast: AtomicU64::new(0),
+        }
+    }
+
+    /// Decides whether `user` may try to claim at `now_ms` (milliseconds since 1970). `address` is called only if
+    /// addresses are limited or blocked.
+    ///
+    /// # Errors
+    /// [`TurnedAway`], checked in this order: switch, blacklist, rate of the user, rate of the address.
+    pub fn claim(&self, user: UserId, address: impl FnOnce() -> Address, now_ms: u64) -> Result<(), TurnedAway> {
+        self.part(|switches| switches.claim)?;
+        let limits = self.settings.limits();
+        let matters = limits.count_addresses() || self.blacklist.has_addresses();
+        let address = matters.then(address);
+        self.not_blocked(Some(user), address, now_ms)?;
+
+        let rates = Rates { per_second: limits.user_per_second, per_minute: limits.user_per_minute };
+        pace(&self.users, user, rates, now_ms)
+            .map_err(|wait_ms| self.offence(Subject::User(user), wait_ms, &limits, now_ms))?;
+        // After the user's rate, so that a refused user takes nothing from the address's rate.
+        let Some(address) = address.filter(|address| limits.counts(*address)) else { return Ok(()) };
+        let rates = Rates { per_second: limits.ip_per_second, per_minute: limits.ip_per_minute };
+        pace(&self.addresses, address, rates, now_ms)
+            .map_err(|wait_ms| self.offence(Subject::Address(address), wait_ms, &limits, now_ms))
+    }
+
+    /// Checks that a part of the service is switched on.
+    ///
+    /// # Errors
+    /// [`TurnedAway::Off`].
+    pub fn part(&self, is_on: impl FnOnce(&Switches) -> bool) -> Result<(), TurnedAway> {
+        if is_on(&self.settings.switches()) { Ok(()) } else { Err(self.turned(TurnedAway::Off)) }
+    }
+
+    /// Decides whether a client at `address` may register a user of `kind`, and counts the attempt.
+    ///
+    /// # Errors
+    /// [`TurnedAway`].
+    pub fn register(&self, kind: Kind, address: Address, now_ms: u64) -> Result<(), TurnedAway> {
+        self.part(|switches| kind != Kind::Saler || switches.register_saler)?;
+        self.not_blocked(None, Some(address), now_ms)?;
+        let counted = self.counted(address);
+        self.wait(counted.and_then(|address| self.attempts.registered(address, now_ms)))
+    }
+
+    /// Decides whether a client may log in as `name`. Called before the password check and again after it: parallel
+    /// guesses reveal no more than guesses in sequence.
+    ///
+    /// # Errors
+    /// [`TurnedAway`].
+    pub fn log_in(&self, name: &str, address: Address, now_ms: u64) -> Result<(), TurnedAway> {
+        self.not_blocked(None, Some(address), now_ms)?;
+        self.wait(self.attempts.log_in_wait(name, self.counted(address), now_ms))
+    }
+
+    /// Counts a failed login.
+    ///
+    /// # Errors
+    /// [`TurnedAway`] if the limit is exceeded. The caller must then answer with this refusal, not with "wrong
+    /// password".
+    pub fn log_in_failed(&self, name: &str, address: Address, now_ms: u64) -> Result<(), TurnedAway> {
+        self.wait(self.attempts.log_in_failed(name, self.counted(address), now_ms))
+    }
+
+    /// Checks that neither the user nor the address is on the blacklist.
+    ///
+    /// # Errors
+    /// [`TurnedAway::Blocked`].
+    pub fn not_blocked(&self, user: Option<UserId>, address: Option<Address>, now_ms: u64) -> Result<(), TurnedAway> {
+        let now_seconds = now_ms / 1_000;
+        let blocked = user.is_some_and(|user| self.blacklist.blocks_user(user, now_seconds))
+            || address.is_some_and(|address| self.blacklist.blocks_address(address, now_seconds));
+        if blocked { Err(self.turned(TurnedAway::Blocked)) } else { Ok(()) }
+    }
+
+    pub fn figures(&self) -> AdmissionFigures {
+        let (offenders, blocks_refused) = self.blacklist.counted();
+        let (attempts, attempts_uncounted) = self.attempts.counted();
+        AdmissionFigures {
+            refused_off: self.off.load(Ordering::Relaxed),
+            refused_blocked: self.blocked.load(Ordering::Relaxed),
+            refused_too_fast: self.too_fast.load(Ordering::Relaxed),
+            offenders,
+            blocks_refused,
+            uncounted: self.users.uncounted()
+                + self.addresses.uncounted()
+                + self.offences.uncounted()
+                + attempts_uncounted,
+            blocks: self.blacklist.count() as u64,
+            keys: (self.users.count() + self.addresses.count() + self.offences.count() + attempts) as u64,
+        }
+    }
+
+    /// Counts a rate refusal of `subject`, and blocks the subject after too many in a minute.
+    fn offence(&self, subject: Subject, wait_ms: u64, limits: &Limits, now_ms: u64) -> TurnedAway {
+        let is_on = limits.offences_per_minute > 0 && limits.offender_seconds > 0;
+        if is_on && self.offences.change(subject, now_ms, |tally| tally.add(now_ms)) > Some(limits.offences_per_minute)
+        {
+            self.blacklist.block_offender(subject, now_ms / 1_000, limits.offender_seconds);
+        }
+        self.turned(too_fast(wait_ms))
+    }
+
+    fn turned(&self, turned: TurnedAway) -> TurnedAway {
+        let counter = match turned {
+            TurnedAway::Off => &self.off,
+            TurnedAway::Blocked => &self.blocked,
+            TurnedAway::TooFast { .. } => &self.too_fast,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        turned
+    }
+
+    /// The address, or `None` if operators have exempted it from limits.
+    fn counted(&self, address: Address) -> Option<Address> {
+        Some(address).filter(|address| self.settings.limits().counts(*address))
+    }
+
+    fn wait(&self, wait_ms: Option<u64>) -> Result<(), TurnedAway> {
+        wait_ms.map_or(Ok(()), |wait_ms| Err(self.turned(too_fast(wait_ms))))
+    }
+}
+
+fn too_fast(wait_ms: u64) -> TurnedAway {
+    TurnedAway::TooFast { wait_seconds: wait_ms.div_ceil(1_000).max(1) }
+}
+
+/// Takes a unit of the rate of `key`, or returns the milliseconds to wait. An uncounted key is let through.
+fn pace<K: Eq + Hash>(paces: &Keyed<K, Pace>, key: K, rates: Rates, now_ms: u64) -> Result<(), u64> {
+    if rates.is_off() {
+        return Ok(());
+    }
+    paces.change(key, now_ms, |pace| pace.take(rates, now_ms)).unwrap_or(Ok(()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::memory::{BlacklistLimits, Setting};
+    use crate::mysql as db;
+    use crate::mysql::Db;
+
+    const NOW: u64 = 1_700_000_000_000;
+    const ANN: UserId = UserId(1);
+    const BOB: UserId = UserId(2);
+
+    /// The database behind it is never asked.
+    fn admission(limits: &serde_json::Value) -> Admission {
+        let wait = Duration::from_secs(1);
+        let db_limits = db::DbLimits { connections_max: 1, connection_wait: wait, statement_wait: wait };
+        let db = Db::new("mysql://nobody@127.0.0.1:1/none", db_limits).expect("it connects to nothing yet");
+        let settings = Settings::new(db.clone(), Limits::default());
+        let limits = Limits::parse(limits.as_object().expect("an object"), &Limits::default()).expect("they are good");
+        settings.anticipate(&Setting::Limits(limits));
+        let blacklist = Blacklist::new(db, BlacklistLimits { blocks_max: 10, offenders_waiting_max: 2 });
+        let attempts = AttemptLimits {
+            failed_logins_of_name: 3,
+            failed_logins_of_address: 5,
+            registrations_of_address: 2,
+            keys_max: 1_000,
+        };
+        Admission::new(Arc::new(settings), Arc::new(blacklist), attempts)
+    }
+
+    fn address(last: u8) -> Address {
+        Address::new([192, 0, 2, last].into())
+    }
+
+    fn too_fast(wait_seconds: u64) -> Result<(), TurnedAway> {
+        Err(TurnedAway::TooFast { wait_seconds })
+    }
+
+    #[test]
+    fn an_address_is_asked_for_only_where_addresses_matter() {
+        let never = || panic!("nobody needs it");
+        let open = admission(&json!({}));
+        assert_eq!(open.claim(ANN, never, NOW), Ok(()));
+        open.blacklist.block_offender(Subject::User(BOB), NOW / 1_000, 60);
+        assert_eq!(open.claim(ANN, never, NOW), Ok(()));
+        assert_eq!(open.claim(BOB, never, NOW), Err(TurnedAway::Blocked));
+        open.blacklist.block_offender(Subject::Address(address(1)), NOW / 1_000, 60);
+        assert_eq!(open.claim(ANN, || address(1), NOW), Err(TurnedAway::Blocked));
+        assert_eq!(open.claim(ANN, || address(1), NOW + 60_000), Ok(()), "it has ended by itself");
+    }
+
+    #[test]
+    fn a_switch_comes_before_the_blacklist_and_that_before_the_rates() {
+        let admission = admission(&json!({"user_per_minute": 1}));
+        let claim = || admission.claim(ANN, || address(1), NOW);
+        assert_eq!((claim(), claim()), (Ok(()), too_fast(60)));
+        admission.blacklist.block_offender(Subject::User(ANN), NOW / 1_000, 60);
+        assert_eq!(claim(), Err(TurnedAway::Blocked));
+        admission.settings.anticipate(&Setting::Switches(Switches { claim: false, ..Switches::default() }));
+        assert_eq!(claim(), Err(TurnedAway::Off));
+        let figures = admission.figures();
+        assert_eq!((figures.refused_off, figures.refused_blocked, figures.refused_too_fast), (1, 1, 1));
+    }
+
+    #[test]
+    fn a_user_who_goes_too_fast_costs_his_address_nothing() {
+        let admission = admission(&json!({"user_per_second": 0, "user_per_minute": 2, "ip_per_minute": 4}));
+        let passed = |user, tries| (0..tries).filter(|_| admission.claim(user, || address(1), NOW).is_ok()).count();
+        assert_eq!(passed(ANN, 100), 2);
+        assert_eq!(passed(BOB, 100), 2);
+        assert_eq!(passed(UserId(3), 100), 0, "the address is used up");
+    }
+
+    #[test]
+    fn more_refusals_in_a_minute_than_may_be_make_an_offender_whom_an_end_frees() {
+        let admission = admission(&json!({"user_per_minute": 1, "offences_per_minute": 3, "offender_seconds": 90}));
+        let claim = |now_ms| admission.claim(ANN, || address(1), now_ms);
+        assert_eq!(claim(NOW), Ok(()));
+        for _ in 0..3 {
+            assert!(matches!(claim(NOW), Err(TurnedAway::TooFast { .. })));
+        }
+        assert!(!admission.blacklist.blocks_user(ANN, NOW / 1_000), "three are no offence yet");
+        assert!(matches!(claim(NOW), Err(TurnedAway::TooFast { .. })));
+        assert_eq!(claim(NOW), Err(TurnedAway::Blocked));
+        assert_eq!(claim(NOW + 89_999), Err(TurnedAway::Blocked));
+        assert_eq!(claim(NOW + 90_000), Ok(()));
+        assert_eq!(admission.figures().offenders, 1);
+    }
+
+    #[test]
+    fn addresses_that_are_allowed_are_neither_counted_nor_blocked_by_themselves() {
+        let limits = json!({"user_per_second": 0, "user_per_minute": 0, "ip_per_minute": 1,
+            "offences_per_minute": 1, "allow_ips": ["192.0.2.0/28"]});
+        let admission = admission(&limits);
+        for _ in 0..100 {
+            assert_eq!(admission.claim(ANN, || address(15), NOW), Ok(()));
+        }
+        let claim = || admission.claim(ANN, || address(16), NOW);
+        assert_eq!(
+            [claim(), claim(), claim(), claim()],
+            [Ok(()), too_fast(60), too_fast(60), Err(TurnedAway::Blocked)]
+        );
+    }
+
+    #[test]
+    fn offenders_are_bounded() {
+        let admission = admission(&json!({}));
+        for user in 0..5 {
+            admission.blacklist.block_offender(Subject::User(UserId(user)), NOW / 1_000, 60);
+        }
+        let figures = admission.figures();
+        assert_eq!((figures.blocks, figures.offenders, figures.blocks_refused), (2, 2, 3));
+    }
+}

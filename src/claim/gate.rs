@@ -1,0 +1,217 @@
+//! Decides from memory, without waiting, whether an attempt may be sent to Redis.
+//!
+//! [`Admission`] comes first, with switches, blacklist and rates. The [`Gate`] comes second.
+//!
+//! The gate is open for a single epoch of the shard (a loading of its data into Redis), and closed while the data in
+//! Redis is unconfirmed. [`Recovery`](crate::recovery) opens and closes the gate. Every attempt passes through it.
+//! Coupons are unknown to this module.
+//!
+//! An attempt is in flight until its [`Pass`] is dropped. [`Gate::enter`] raises the count before reading the state.
+//! [`Gate::close`] sets the state first, and its caller then waits for the count. Both use sequentially consistent
+//! ordering. After a close and a count of 0, no attempt of the old epoch is running in this process.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::Notify;
+
+use super::capacity::Capacity;
+use crate::domain::Epoch;
+use crate::redis::Live;
+
+/// Why the gate is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClosedReason {
+    /// The process has not compared Redis with MySQL yet.
+    Starting,
+    /// Redis was replaced or lost data, and a rebuild is in progress.
+    Recovering,
+    /// The process is stopping.
+    Stopping,
+}
+
+/// An observation that makes recovery check Redis early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doubt {
+    /// Redis may be another process, or may hold another epoch.
+    NotLoaded,
+    /// Redis holds this epoch but lacks data written before.
+    Lost(Epoch),
+}
+
+#[derive(Debug, Clone)]
+enum GateState {
+    Open(Arc<Live>),
+    Closed(ClosedReason),
+}
+
+/// Why an attempt was refused. No state has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Denied {
+    Closed(ClosedReason),
+    /// The in-flight limit is reached.
+    Full,
+}
+
+/// The gate of a shard.
+pub struct Gate {
+    state: ArcSwap<GateState>,
+    in_flight: AtomicUsize,
+    capacity: Capacity,
+    /// Notified by [`Gate::doubt`], awaited by recovery.
+    doubted: Notify,
+    /// The last epoch seen to lack data, 0 for none. Never reset: the next rebuild raises the epoch above it.
+    lost: AtomicU32,
+}
+
+/// Permission to send an attempt to Redis, valid for a single epoch of the shard.
+pub struct Pass<'a> {
+    gate: &'a Gate,
+    live: Arc<Live>,
+}
+
+impl Gate {
+    /// A closed gate. Once open, it admits up to `in_flight_max` attempts at once, fewer while Redis is slow.
+    pub fn new(in_flight_max: usize) -> Self {
+        let state = ArcSwap::from_pointee(GateState::Closed(ClosedReason::Starting));
+        let (in_flight, lost, capacity) = (AtomicUsize::new(0), AtomicU32::new(0), Capacity::new(in_flight_max));
+        Self { state, in_flight, capacity, doubted: Notify::new(), lost }
+    }
+
+    /// Admits an attempt.
+    ///
+    /// # Errors
+    /// [`Denied`]. No state has changed.
+    pub fn enter(&self) -> Result<Pass<'_>, Denied> {
+        let entered = self.in_flight.fetch_add(1, Ordering::SeqCst);
+        let result = match &**self.state.load() {
+            GateState::Open(_) if entered >= self.capacity.limit() => Err(Denied::Full),
+            GateState::Open(live) => Ok(Arc::clone(live)),
+            GateState::Closed(reason) => Err(Denied::Closed(*reason)),
+        };
+        match result {
+            Ok(live) => Ok(Pass { gate: self, live }),
+            Err(denied) => {
+                self.in_flight.fetch_sub(1, Ordering::SeqCst);
+                Err(denied)
+            }
+        }
+    }
+
+    /// Admits attempts under `live` from now on.
+    pub fn open(&self, live: Live) {
+        self.state.store(Arc::new(GateState::Open(Arc::new(live))));
+    }
+
+    /// Refuses new attempts from now on. Earlier attempts may still be in flight.
+    pub fn close(&self, reason: ClosedReason) {
+        self.state.rcu(|state| match &**state {
+            GateState::Closed(current) if *current == reason => Arc::clone(state),
+            _ => Arc::new(GateState::Closed(reason)),
+        });
+    }
+
+    /// Wakes recovery.
+    pub fn doubt(&self, doubt: Doubt) {
+        if let Doubt::Lost(epoch) = doubt {
+            self.lost.fetch_max(epoch.0, Ordering::SeqCst);
+        }
+        self.doubted.notify_one();
+    }
+
+    /// Waits for a call of [`Gate::doubt`].
+    pub async fn doubted(&self) {
+        self.doubted.notified().await;
+    }
+
+    /// The last epoch seen to lack data, 0 for none.
+    pub fn lost(&self) -> Epoch {
+        Epoch(self.lost.load(Ordering::SeqCst))
+    }
+
+    /// The process and epoch for which the gate is open.
+    ///
+    /// # Errors
+    /// The reason why the gate is closed.
+    pub fn live(&self) -> Result<Arc<Live>, ClosedReason> {
+        match &**self.state.load() {
+            GateState::Open(live) => Ok(Arc::clone(live)),
+            GateState::Closed(reason) => Err(*reason),
+        }
+    }
+
+    /// Whether the gate is open for exactly `live`. Cheaper than [`Gate::live`], which clones an `Arc`.
+    pub fn is_open_for(&self, live: &Live) -> bool {
+        matches!(&**self.state.load(), GateState::Open(open) if **open == *live)
+    }
+
+    /// The current in-flight limit.
+    pub fn in_flight_limit(&self) -> usize {
+        self.capacity.limit()
+    }
+
+    /// Whether half of the in-flight limit is used. Work other than claims should then be skipped.
+    pub fn is_busy(&self) -> bool {
+        2 * self.in_flight() >= self.in_flight_limit().max(2)
+    }
+
+    /// Number of attempts in flight.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::SeqCst)
+    }
+}
+
+impl Pass<'_> {
+    /// The process and epoch that must still be in place in Redis.
+    pub fn live(&self) -> &Live {
+        &self.live
+    }
+
+    /// Records how long Redis took to answer, or that no answer came within `waited`. The in-flight limit adapts to it.
+    pub fn note(&self, waited: Duration) {
+        self.gate.capacity.note(waited, self.gate.in_flight());
+    }
+}
+
+impl Drop for Pass<'_> {
+    fn drop(&mut self) {
+        self.gate.in_flight.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_gate_lets_nobody_in_and_counts_nobody() {
+        let gate = Gate::new(10);
+        assert_eq!(gate.enter().err(), Some(Denied::Closed(ClosedReason::Starting)));
+        gate.open(Live::new("r", Epoch(1)));
+        gate.close(ClosedReason::Recovering);
+        assert_eq!(gate.enter().err(), Some(Denied::Closed(ClosedReason::Recovering)));
+        assert_eq!(gate.in_flight(), 0);
+    }
+
+    #[test]
+    fn a_pass_counts_until_it_is_dropped_and_outlives_the_closing() {
+        let gate = Gate::new(10);
+        gate.open(Live::new("r", Epoch(1)));
+        let Ok(pass) = gate.enter() else { panic!("the gate is open") };
+        gate.close(ClosedReason::Stopping);
+        assert_eq!((gate.in_flight(), pass.live().epoch), (1, Epoch(1)));
+        drop(pass);
+        assert_eq!(gate.in_flight(), 0);
+    }
+
+    #[test]
+    fn no_more_than_the_limit_are_in_flight() {
+        let gate = Gate::new(1);
+        gate.open(Live::new("r", Epoch(1)));
+        let _first = gate.enter();
+        assert_eq!(gate.enter().err(), Some(Denied::Full));
+        assert_eq!(gate.in_flight(), 1);
+    }
+}

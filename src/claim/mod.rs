@@ -1,0 +1,23 @@
+//! The way of a claim: from the refusal in memory through the gate and the script of Redis into the ledger.
+//!
+//! [`Claiming`] has the whole way on one page. The [`Gate`] lets attempts in while a shard is open. [`Refusals`] answers
+//! hopeless attempts from memory. The [`Ledger`] and its [`Persister`] take granted claims to MySQL.
+
+mod capacity;
+mod claim_metrics;
+mod claiming;
+mod directory;
+mod gate;
+mod ledger;
+mod persister;
+mod refusals;
+mod unfinished;
+
+pub use claim_metrics::ClaimFigures;
+pub use claiming::{ClaimOutcome, Claiming};
+pub use directory::{Directory, FindError, KnownCoupons};
+pub use gate::{ClosedReason, Denied, Doubt, Gate, Pass};
+pub use ledger::{Batches, Handed, Ledger, LedgerState, NoSlot, Slot};
+pub use persister::{Persister, PersisterSettings};
+pub use refusals::{KNOWN_COUPONS_MAX, KNOWN_HOLDERS_MAX, Refusals};
+pub use unfinished::Unfinished;

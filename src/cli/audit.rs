@@ -1,0 +1,49 @@
+//! `couponrush audit`: checks the invariants on a live system.
+
+use std::process::ExitCode;
+
+use crate::app::{SHARD, StartError, open_db, redis_pool};
+use crate::config::AuditArgs;
+use crate::ops::{Audit, AuditError};
+use crate::redis::{Keys, LinkConfig};
+
+/// The reason for an incomplete audit.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+}
+
+/// Prints the violations. The exit code reports success only if every invariant holds.
+///
+/// # Errors
+/// Returns a [`CommandError`] if the audit could not be completed.
+pub async fn run(args: &AuditArgs) -> Result<ExitCode, CommandError> {
+    let redis = LinkConfig::new(&args.redis.redis_url).map_err(StartError::RedisUrl)?;
+    let db = open_db(&args.mysql.mysql_url)?;
+    db.ping().await.map_err(StartError::Mysql)?;
+    let pool = redis_pool(&redis);
+    pool.get().await.map_err(StartError::Redis)?;
+    let audit = Audit { db, pool, keys: Keys::new(&args.redis.redis_prefix), shard: SHARD };
+    let report = audit.run(args.repair).await?;
+    println!("{} coupons, {} claims in MySQL, {} waiting in the outbox", report.coupons, report.claims, report.outbox);
+    if report.repaired > 0 {
+        println!("{} claims that only Redis had were written to MySQL", report.repaired);
+    }
+    if report.findings.is_empty() {
+        println!("every invariant holds");
+        return Ok(ExitCode::SUCCESS);
+    }
+    for (invariant, count, findings) in report.named() {
+        println!("{invariant}: violated {count} times");
+        for finding in &findings {
+            println!("  {}: {}", finding.subject, finding.what);
+        }
+        if count > findings.len() {
+            println!("  and {} more", count - findings.len());
+        }
+    }
+    Ok(ExitCode::FAILURE)
+}

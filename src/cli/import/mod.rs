@@ -1,0 +1,162 @@
+//! `couponrush import`: imports users and coupons from the Go system's database.
+//!
+//! The Go system has a single table for the coupons of salers and of customers. A saler's row is an offered coupon. A
+//! customer's row says that the customer holds a unit of the coupon with the same name. The import makes three passes
+//! in pages: users, salers' rows, customers' rows. The last step wraps the users' MD5 hashes in argon2id and takes
+//! longest.
+//!
+//! Memory is bounded by a page and by the salers' coupons, which are kept by name. Every page is a transaction and
+//! skips existing rows. A user is found by the record of imported users, a coupon by saler and name, a claim by
+//! customer and coupon. A killed run can therefore be repeated. Repeating a complete run changes nothing.
+//!
+//! Redis is not used. Rows are stored only while no instance runs, and the next start loads Redis from MySQL.
+
+mod customers;
+mod identity;
+mod offers;
+mod passwords;
+mod report;
+mod salers;
+mod users;
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+
+pub use self::report::{Gap, ImportCounts, ImportReport, LeftOut, RefusedRow};
+use crate::app::{StartError, passwords};
+use crate::cli::progress::ProgressLine;
+use crate::config::{self, ImportArgs};
+use crate::mysql::import::source::{self, SourceTable};
+use crate::mysql::import::{ImportSource, TakeError};
+use crate::mysql::instances::DEAD_AFTER;
+use crate::mysql::migrate::{MigrateError, migrate};
+use crate::mysql::{Db, DbError, DbLimits, import as store};
+use report::Recorder;
+
+/// The reason for a failed import. Imported rows stay, and another run continues from there.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    #[error("the Go system's database could not be read")]
+    Source(#[source] DbError),
+    #[error("the database of this service could not be used")]
+    Target(#[source] DbError),
+    #[error("the database to import is not the Go system's, because it has no table coupons with a column coupon_name")]
+    NotTheGoSystem,
+    #[error("the Go system's tables are in the database of this service. Give couponrush a separate database")]
+    SameDatabase,
+    #[error(
+        "the instance {instance} of the service is running on this database, or was killed in the last {} s. \
+         Stop all instances, then import again",
+        DEAD_AFTER.as_secs()
+    )]
+    ServiceAlive { instance: String },
+    #[error("the database of this service could not be migrated")]
+    Migrate(#[from] MigrateError),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error("a password hash could not be wrapped")]
+    Wrap(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("the report file could not be written")]
+    Report(#[source] std::io::Error),
+}
+
+impl From<TakeError> for ImportError {
+    fn from(error: TakeError) -> Self {
+        match error {
+            TakeError::ServiceAlive { instance } => Self::ServiceAlive { instance },
+            TakeError::Db(error) => Self::Target(error),
+        }
+    }
+}
+
+/// State shared by all passes of an import.
+struct Import<'a> {
+    db: &'a Db,
+    from: &'a Db,
+    source: ImportSource,
+    now_ms: u64,
+    progress: ProgressLine,
+    recorder: Recorder<'a>,
+}
+
+/// Opens both databases, migrates the database of this service, imports, and prints the report.
+///
+/// # Errors
+/// Returns an [`ImportError`].
+pub async fn run(args: &ImportArgs) -> Result<(), ImportError> {
+    let limits = DbLimits {
+        connections_max: 2,
+        connection_wait: config::IMPORT_CONNECTION_WAIT,
+        statement_wait: config::IMPORT_STATEMENT_WAIT,
+    };
+    let db = Db::new(&args.mysql.mysql_url, limits).map_err(ImportError::Target)?;
+    let from = Db::new(&args.from, limits).map_err(ImportError::Source)?;
+    if source::is_go_system(&db).await.map_err(ImportError::Target)? {
+        return Err(ImportError::SameDatabase);
+    }
+    migrate(&db).await?;
+    let mut lines: Box<dyn Write + Send> = match &args.report {
+        Some(path) => Box::new(BufWriter::new(File::create(path).map_err(ImportError::Report)?)),
+        None => Box::new(std::io::sink()),
+    };
+    let passwords = passwords(config::cores())?;
+    let wrap = async |md5: &str| passwords.wrap_md5(md5).await;
+    let report = import(&db, &from, wrap, crate::base::now_ms(), ProgressLine::on_stderr(), &mut lines).await?;
+    // A closed pipe, for example by `head`, is no error.
+    let _ = write!(std::io::stdout(), "{report}");
+    Ok(())
+}
+
+/// Imports users and coupons from the database `from`.
+///
+/// - `wrap` turns an MD5 of 32 lower-case hex digits into a stored password hash. One call runs per core.
+/// - `now_ms` becomes the time of the claims, because the Go system stores no time.
+/// - `lines` receives every refused row and every gap.
+///
+/// If an instance of the service is alive, only passwords are wrapped, provided that an earlier run has imported all
+/// rows.
+///
+/// # Errors
+/// Returns an [`ImportError`]. Rows imported before the failure stay.
+pub async fn import<W, E>(
+    db: &Db,
+    from: &Db,
+    wrap: W,
+    now_ms: u64,
+    progress: ProgressLine,
+    lines: &mut (dyn Write + Send),
+) -> Result<ImportReport, ImportError>
+where
+    W: AsyncFn(&str) -> Result<String, E>,
+    E: std::error::Error + Send + Sync + 'static,
+{
+    if !source::is_go_system(from).await.map_err(ImportError::Source)? {
+        return Err(ImportError::NotTheGoSystem);
+    }
+    let name = source::name(from).await.map_err(ImportError::Source)?;
+    let source = store::open_source(db, &name).await.map_err(ImportError::Target)?;
+    let mut import = Import { db, from, source, now_ms, progress, recorder: Recorder::new(lines) };
+    match store::find_alive(db).await.map_err(ImportError::Target)? {
+        Some(instance) if source.rows_taken => import.recorder.report.rows_skipped = Some(instance),
+        Some(instance) => return Err(ImportError::ServiceAlive { instance }),
+        None => import.take_rows().await?,
+    }
+    import.wrap_passwords(wrap).await?;
+    import.recorder.finish()
+}
+
+impl Import<'_> {
+    async fn take_rows(&mut self) -> Result<(), ImportError> {
+        let users = source::count(self.from, SourceTable::Users).await.map_err(ImportError::Source)?;
+        let coupons = source::count(self.from, SourceTable::Coupons).await.map_err(ImportError::Source)?;
+        self.take_users(users).await?;
+        let offers = self.take_offers(coupons).await?;
+        self.take_holdings(&offers, coupons).await?;
+        self.settle_offers(&offers).await?;
+        store::note_rows_taken(self.db, self.source).await.map_err(ImportError::Target)?;
+        self.progress.say(
+            "All rows are imported. The service may be started. Users can log in once their passwords are wrapped.",
+        );
+        Ok(())
+    }
+}

@@ -1,0 +1,183 @@
+//! `couponrush seed`: creates salers, coupons and customers for load tests.
+//!
+//! All users share a single password hash, so a million customers take seconds. Names contain a random tag of the run,
+//! and the names of two runs never collide.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, BufWriter, Write as _};
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::app::{SHARD, StartError, open_db, passwords, redis_pool, signers};
+use crate::auth::UserTokens;
+use crate::base::now_seconds;
+use crate::config::{self, SeedArgs};
+use crate::domain::{CouponId, Kind, Password, UserName};
+use crate::mysql::coupons::{self, StoredCoupon};
+use crate::mysql::migrate::migrate;
+use crate::mysql::seed::{SeedUser, insert_coupons, insert_users};
+use crate::mysql::{Db, DbError, shards};
+use crate::redis::{Keys, KvError, LinkConfig, Live, Pool, Presence, Published, Stock, published};
+
+/// Rows in a statement.
+const BATCH: u32 = 5_000;
+/// Coupons published in a batch.
+const PUBLISHED: i64 = 500;
+/// The password of all seeded users.
+const PASSWORD: &str = "seeded-password";
+
+/// The reason for a failed run. Rows created before the failure stay.
+#[derive(Debug, thiserror::Error)]
+pub enum SeedError {
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error("the password could not be hashed")]
+    Hash(#[from] crate::auth::HashError),
+    #[error(transparent)]
+    Db(#[from] DbError),
+    #[error("the coupons could not be published to Redis")]
+    Kv(#[from] KvError),
+    #[error("Redis is being loaded, and the coupons can be claimed only afterwards")]
+    Recovering,
+    #[error("{0} could not be written")]
+    Write(String, #[source] io::Error),
+}
+
+/// Creates the rows described by `args` and writes `tokens.txt` and `coupons.txt`.
+///
+/// # Errors
+/// Returns a [`SeedError`].
+pub async fn run(args: &SeedArgs) -> Result<(), SeedError> {
+    let (tokens, _) = signers(&args.tokens).map_err(StartError::Secrets)?;
+    let redis = LinkConfig::new(&args.redis.redis_url).map_err(StartError::RedisUrl)?;
+    let db = open_db(&args.mysql.mysql_url)?;
+    db.ping().await.map_err(StartError::Mysql)?;
+    let pool = redis_pool(&redis);
+    pool.get().await.map_err(StartError::Redis)?;
+    migrate(&db).await.map_err(StartError::Migrate)?;
+    std::fs::create_dir_all(&args.out).map_err(|error| SeedError::Write(args.out.display().to_string(), error))?;
+
+    let password = Password::parse(PASSWORD.to_owned()).expect("the constant is a valid password");
+    let hash = passwords(NonZeroUsize::MIN)?.hash(&password).await?;
+    let tag = format!("{:06x}", rand::random::<u32>() & 0xff_ffff);
+    seed_coupons(args, &db, &pool, &tag, &hash).await?;
+    seed_customers(args, &db, &tokens, &tag, &hash).await?;
+    println!("password of every seeded user: {PASSWORD}");
+    Ok(())
+}
+
+async fn seed_coupons(args: &SeedArgs, db: &Db, pool: &Pool, tag: &str, hash: &str) -> Result<(), SeedError> {
+    let mut file = create(&args.out, "coupons.txt")?;
+    let progress = bar("coupons", u64::from(args.salers) * u64::from(args.coupons));
+    let salers = users("saler", tag, 1..args.salers + 1, Kind::Saler);
+    let mut last_before = None;
+    for batch in salers.chunks(BATCH as usize) {
+        for saler in insert_users(db, batch, hash).await? {
+            let mut first = 1;
+            while first <= args.coupons {
+                let last = args.coupons.min(first + BATCH - 1);
+                let names: Vec<String> = (first..=last).map(|n| format!("coupon-{n}")).collect();
+                let first_id = insert_coupons(db, saler.id, &names, args.amount).await?;
+                last_before.get_or_insert(CouponId(first_id.0 - 1));
+                let mut lines = String::new();
+                for name in &names {
+                    let _ = writeln!(lines, "{}/{name}", saler.name);
+                }
+                file.write_all(lines.as_bytes()).map_err(|error| SeedError::Write("coupons.txt".to_owned(), error))?;
+                progress.inc(names.len() as u64);
+                first = last + 1;
+            }
+        }
+    }
+    file.flush().map_err(|error| SeedError::Write("coupons.txt".to_owned(), error))?;
+    progress.finish();
+    match last_before {
+        Some(after) => publish(args, db, pool, after).await,
+        None => Ok(()),
+    }
+}
+
+/// Publishes the coupons after `after` if Redis is loaded. A Redis that was never loaded gets the coupons at the first
+/// start of the service.
+async fn publish(args: &SeedArgs, db: &Db, pool: &Pool, after: CouponId) -> Result<(), SeedError> {
+    let row = shards::read(db, SHARD).await?;
+    if row.run_id.is_empty() {
+        println!("Redis was never loaded. The coupons can be claimed when the service has started.");
+        return Ok(());
+    }
+    let live = Live::new(&pool.run_id(), row.epoch);
+    if !row.is_live || row.run_id != live.run_id {
+        return Err(SeedError::Recovering);
+    }
+    let stock = Stock::new(Keys::new(&args.redis.redis_prefix), 0);
+    let mut after = after;
+    loop {
+        let page: Vec<StoredCoupon> = coupons::page(db, after, PUBLISHED).await?;
+        let Some(last) = page.as_slice().last() else { return Ok(()) };
+        after = last.coupon.id;
+        let wait = config::KV_WAIT * 5;
+        let unpublished: Vec<&StoredCoupon> = page.iter().filter(|stored| stored.published_revision == 0).collect();
+        if unpublished.is_empty() {
+            continue;
+        }
+        let calls = pool.get().await?;
+        let publishing =
+            |stored: &StoredCoupon| stock.publishing(&calls, live.as_str(), &stored.coupon, Presence::MayBeNew, wait);
+        let commands = unpublished.into_iter().map(publishing).collect();
+        for reply in calls.eval_all(commands, wait).await? {
+            match published(&reply)? {
+                Published::Done | Published::Older { .. } => {}
+                Published::NotLoaded | Published::Missing | Published::TooLate | Published::BelowClaimed => {
+                    return Err(SeedError::Recovering);
+                }
+            }
+        }
+        crate::mysql::seed::set_published(db, page.iter().map(|stored| stored.coupon.id)).await?;
+    }
+}
+
+async fn seed_customers(args: &SeedArgs, db: &Db, tokens: &UserTokens, tag: &str, hash: &str) -> Result<(), SeedError> {
+    let mut file = create(&args.out, "tokens.txt")?;
+    let progress = bar("customers", args.customers.into());
+    let now = now_seconds();
+    let mut first = 1;
+    while first <= args.customers {
+        let last = args.customers.min(first + BATCH - 1);
+        let batch = users("customer", tag, first..last + 1, Kind::Customer);
+        let mut lines = String::new();
+        for customer in insert_users(db, &batch, hash).await? {
+            lines.push_str(&tokens.issue(&customer, 0, now));
+            lines.push('\n');
+        }
+        file.write_all(lines.as_bytes()).map_err(|error| SeedError::Write("tokens.txt".to_owned(), error))?;
+        progress.inc(batch.len() as u64);
+        first = last + 1;
+    }
+    file.flush().map_err(|error| SeedError::Write("tokens.txt".to_owned(), error))?;
+    progress.finish();
+    Ok(())
+}
+
+fn users(what: &str, tag: &str, numbers: std::ops::Range<u32>, kind: Kind) -> Vec<SeedUser> {
+    let name = |n| UserName::parse(format!("{what}-{tag}-{n}")).expect("letters, digits and hyphens make a valid name");
+    numbers.map(|n| SeedUser { name: name(n), kind }).collect()
+}
+
+fn create(dir: &Path, name: &str) -> Result<BufWriter<File>, SeedError> {
+    let path = dir.join(name);
+    let file = File::create(&path).map_err(|error| SeedError::Write(path.display().to_string(), error))?;
+    Ok(BufWriter::new(file))
+}
+
+/// A progress bar on a terminal. Elsewhere only the last line is printed.
+fn bar(what: &'static str, count: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template("{prefix:>10} {bar:30} {human_pos}/{human_len} {elapsed} ({per_sec})")
+        .expect("the template is a constant");
+    let bar = ProgressBar::new(count).with_style(style).with_prefix(what);
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}

@@ -1,0 +1,151 @@
+//! Request bodies: bounded in size and time, JSON whatever the `Content-Type` says, keys matched without regard to case.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use actix_web::body::{BodySize, BoxBody, MessageBody};
+use actix_web::dev::{Payload, ServiceRequest};
+use actix_web::error::PayloadError;
+use actix_web::http::header;
+use actix_web::{HttpMessage, HttpResponse, web};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::Shared;
+use super::error::ApiError;
+
+/// What a request body may cost.
+#[derive(Debug, Clone, Copy)]
+pub struct BodyLimits {
+    pub bytes_max: usize,
+    pub wait: Duration,
+}
+
+/// Reads the body as a JSON object with the fields of `T`; unknown ones are ignored.
+///
+/// # Errors
+/// `not_json` where it is anything else, 413 where it is too long, 400 where it drips; after these two the connection is
+/// closed.
+pub async fn json<T: DeserializeOwned>(
+    payload: web::Payload,
+    limits: BodyLimits,
+    not_json: impl Fn() -> ApiError,
+) -> Result<T, ApiError> {
+    let bytes = read(payload, limits).await?;
+    parse(&bytes, not_json)
+}
+
+/// As [`json`]; the default where there is no body.
+///
+/// # Errors
+/// As [`json`].
+pub async fn json_or_default<T: DeserializeOwned + Default>(
+    payload: web::Payload,
+    limits: BodyLimits,
+    not_json: impl Fn() -> ApiError,
+) -> Result<T, ApiError> {
+    let bytes = read(payload, limits).await?;
+    if bytes.trim_ascii().is_empty() { Ok(T::default()) } else { parse(&bytes, not_json) }
+}
+
+/// Reads `T` from a JSON object. The error names the first field whose value has a wrong type.
+fn parse<T: DeserializeOwned>(bytes: &[u8], not_json: impl Fn() -> ApiError) -> Result<T, ApiError> {
+    let object: Map<String, Value> = serde_json::from_slice(bytes).map_err(|_| not_json())?;
+    // Keys become lower-case; of two equal keys the last one wins. A null counts as absent.
+    let object = object
+        .into_iter()
+        .filter(|(_, value)| !value.is_null())
+        .map(|(key, value)| (key.to_lowercase(), value))
+        .collect::<Map<_, _>>();
+    T::deserialize(&object).map_err(|_| match misfit::<T>(object) {
+        Some(field) => not_json().with_field(field),
+        None => not_json(),
+    })
+}
+
+/// The first field that `T` cannot take even alone. No request type requires a field, so absence is never the cause.
+fn misfit<T: DeserializeOwned>(object: Map<String, Value>) -> Option<String> {
+    object.into_iter().find_map(|(field, value)| {
+        let alone = Map::from_iter([(field.clone(), value)]);
+        T::deserialize(&alone).is_err().then_some(field)
+    })
+}
+
+/// Refuses a body of any route that is announced as too long, and reads one that comes in chunks before its handler does.
+///
+/// Of a chunked body that a handler leaves unread, or gives up, actix would go on reading whatever comes, for ever.
+///
+/// # Errors
+/// The answer, after which the connection is closed.
+pub async fn check(request: &mut ServiceRequest) -> Result<(), HttpResponse> {
+    let Some(limits) = request.app_data::<web::Data<Shared>>().map(|shared| shared.body) else { return Ok(()) };
+    if announces_too_much(request, limits.bytes_max) {
+        return Err(refusal(request, ApiError::too_large(limits.bytes_max)));
+    }
+    if request.chunked().unwrap_or(false) {
+        let mut payload = request.take_payload();
+        match read(&mut payload, limits).await {
+            Ok(bytes) => request.set_payload(Payload::from(Bytes::from(bytes))),
+            Err(error) => {
+                return Err(refusal(request, error).map_body(|_, body| BoxBody::new(Closing { body, _rest: payload })));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// As the route's own errors: a login answers with a `kind` whatever happens.
+fn refusal(request: &ServiceRequest, error: ApiError) -> HttpResponse {
+    let is_login = request.path().trim_end_matches('/') == "/api/auth";
+    if is_login { error.login_response() } else { crate::http::refuse(request.path(), error) }
+}
+
+fn announces_too_much(request: &ServiceRequest, bytes_max: usize) -> bool {
+    let Some(length) = request.headers().get(header::CONTENT_LENGTH) else { return false };
+    let length = length.to_str().ok().and_then(|text| text.parse::<u64>().ok());
+    length.is_some_and(|length| length > bytes_max as u64)
+}
+
+/// The body as it was sent.
+///
+/// # Errors
+/// 413 where it is too long, 400 where it drips; after these the connection is closed.
+pub async fn read<P>(mut payload: P, limits: BodyLimits) -> Result<Vec<u8>, ApiError>
+where
+    P: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
+{
+    let reading = async {
+        let mut bytes = Vec::new();
+        while let Some(chunk) = payload.next().await {
+            let chunk = chunk.map_err(|_| ApiError::bad_request("The body could not be read."))?;
+            if bytes.len() + chunk.len() > limits.bytes_max {
+                return Err(ApiError::too_large(limits.bytes_max));
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(bytes)
+    };
+    tokio::time::timeout(limits.wait, reading).await.unwrap_or_else(|_| Err(ApiError::too_slow()))
+}
+
+/// An answer's body that keeps the rest of the request's: while that is not given up, actix closes the connection once
+/// the answer is sent.
+struct Closing {
+    body: BoxBody,
+    _rest: Payload,
+}
+
+impl MessageBody for Closing {
+    type Error = <BoxBody as MessageBody>::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Pin::new(&mut self.get_mut().body).poll_next(context)
+    }
+}

@@ -1,0 +1,174 @@
+//! `GET /metrics`: everything that an operator may want in a graph or an alert. No data of single users, and no tokens.
+//!
+//! A name ends in the unit if there is one, for example seconds or bytes. A counter ends in `_total`. A test checks
+//! that every name has a row in `docs/OPERATIONS.md`.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, web};
+
+use super::Shared;
+use super::exposition::Exposition;
+use crate::base::Apart;
+use crate::ops::{EtcdReport, GATE_STATES, HealthReport, LedgerReport, Process};
+
+/// Range of HTTP statuses.
+const STATUSES: std::ops::Range<u16> = 100..600;
+
+/// Number of answers by status.
+pub struct Answers(Apart<[AtomicU64; (STATUSES.end - STATUSES.start) as usize]>);
+
+impl Default for Answers {
+    fn default() -> Self {
+        Self(Apart::new(|| std::array::from_fn(|_| AtomicU64::new(0))))
+    }
+}
+
+impl Answers {
+    pub fn note(&self, status: StatusCode) {
+        if let Some(count) = self.0.mine().get(usize::from(status.as_u16().saturating_sub(STATUSES.start))) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Pairs of status and number of answers, without zeros.
+    pub fn given(&self) -> impl Iterator<Item = (u16, u64)> {
+        let counts = (0..STATUSES.len()).map(|place| self.0.sum(|counts| &counts[place]));
+        STATUSES.zip(counts).filter(|(_, count)| *count > 0)
+    }
+}
+
+/// `GET /metrics`
+pub async fn metrics(shared: web::Data<Shared>) -> HttpResponse {
+    let report = shared.health.report();
+    let mut page = Exposition::default();
+    parts(&mut page, &report);
+    claims(&mut page, &shared, &report);
+    ledger(&mut page, &shared, &report.ledger);
+    stores(&mut page, &shared);
+    admission(&mut page, &shared);
+    memory(&mut page, &shared, &report);
+    viewers(&mut page, &shared);
+    etcd(&mut page, &report.etcd);
+    process(&mut page, &Process::look());
+    HttpResponse::Ok().insert_header(("content-type", "text/plain; version=0.0.4")).body(page.into_text())
+}
+
+fn parts(page: &mut Exposition, report: &HealthReport<'_>) {
+    page.gauge("couponrush_ready", "1 while a claim could succeed", u8::from(report.ready));
+    page.gauge("couponrush_redis_up", "1 while Redis is connected", u8::from(report.redis.state == "up"));
+    page.gauge("couponrush_mysql_up", "1 while MySQL answers", u8::from(report.mysql.state == "up"));
+    let gate = report.gate.part.state;
+    page.gauge("couponrush_gate_open", "1 while the gate is open", u8::from(gate == "open"));
+    page.state(("couponrush_gate_state", "state"), "1 for the gate's current state, else 0", &GATE_STATES, gate);
+    page.counter("couponrush_rebuilds_total", "rebuilds of Redis by this process", report.gate.rebuilds);
+    page.gauge("couponrush_unsafe_settings", "settings of Redis and MySQL with which claims can be lost", {
+        report.warnings.len()
+    });
+}
+
+fn claims(page: &mut Exposition, shared: &Shared, report: &HealthReport<'_>) {
+    let (claiming, gate) = (&shared.claiming.figures, &report.gate);
+    page.counters(("couponrush_responses_total", "status"), "answers to users and operators", shared.answers.given());
+    page.counters(("couponrush_attempts_total", "result"), "attempts by result", claiming.results());
+    let took = "duration of an attempt, from its start to the outcome";
+    page.histogram("couponrush_attempt_duration_seconds", took, &claiming.took);
+    let asked = "duration of each Redis call within an attempt";
+    page.histogram("couponrush_attempt_redis_duration_seconds", asked, &claiming.asked);
+    page.gauge("couponrush_in_flight", "attempts waiting for Redis", gate.in_flight);
+    page.gauge("couponrush_in_flight_limit", "current limit of attempts waiting for Redis", gate.in_flight_limit);
+    let (refused, coupons, holders) = shared.claiming.refusals.figures();
+    page.counter("couponrush_refused_from_memory_total", "attempts refused from memory", refused);
+    page.gauge("couponrush_refusable_coupons", "coupons refusable from memory", coupons);
+    page.gauge("couponrush_refusable_holders", "holders of refusable coupons in memory", holders);
+}
+
+fn ledger(page: &mut Exposition, shared: &Shared, report: &LedgerReport) {
+    let state = shared.claiming.ledger.state();
+    page.gauge("couponrush_ledger_backlog", "claims in the channel", report.backlog);
+    page.gauge("couponrush_ledger_backlog_max", "capacity of the channel in claims", report.backlog_max);
+    page.gauge("couponrush_ledger_lag_seconds", "age of the oldest unstored claim", seconds(report.lag_ms));
+    page.counter("couponrush_ledger_stored_total", "rows inserted into the table claims", report.stored);
+    page.counter("couponrush_ledger_poisoned_total", "claims that could not be stored", report.poisoned);
+    page.counter("couponrush_ledger_failures_total", "transactions that failed and were retried", state.failures());
+    page.histogram("couponrush_ledger_batch_claims", "claims in a transaction", &state.batches.claims);
+    page.histogram("couponrush_ledger_batch_duration_seconds", "duration of a transaction", &state.batches.times);
+    let outbox = shared.health.outbox();
+    let claims = "claims in the outbox, of all instances, possibly not in MySQL yet";
+    page.gauge_if_known("couponrush_outbox_claims", claims, outbox.map(|outbox| outbox.claims));
+    let age = outbox.map(|outbox| seconds(outbox.oldest_ms));
+    page.gauge_if_known("couponrush_outbox_oldest_seconds", "age of the oldest claim in the outbox, 0 if empty", age);
+}
+
+fn stores(page: &mut Exposition, shared: &Shared) {
+    let redis = "duration of a Redis call outside attempts, timeouts included";
+    page.histogram("couponrush_redis_call_duration_seconds", redis, shared.health.redis_times());
+    let mysql = "duration of a MySQL statement outside the ledger, timeouts included";
+    page.histogram("couponrush_mysql_statement_duration_seconds", mysql, shared.db.times());
+}
+
+fn admission(page: &mut Exposition, shared: &Shared) {
+    let figures = shared.admission.figures();
+    page.counter("couponrush_refused_switched_off_total", "requests refused by a switch", figures.refused_off);
+    page.counter("couponrush_refused_blocked_total", "requests refused by the blacklist", figures.refused_blocked);
+    page.counter("couponrush_refused_rate_total", "requests refused by a rate limit", figures.refused_too_fast);
+    page.counter("couponrush_offenders_total", "users and addresses blocked after too many 429s", figures.offenders);
+    page.gauge("couponrush_blocks", "users and addresses on the blacklist", figures.blocks);
+    page.counter("couponrush_blocks_refused_total", "blocks dropped by the full blacklist", figures.blocks_refused);
+    page.gauge("couponrush_rate_keys", "users, addresses and names with a counter", figures.keys);
+    page.counter("couponrush_rate_uncounted_total", "attempts not counted because a table was full", figures.uncounted);
+}
+
+fn memory(page: &mut Exposition, shared: &Shared, report: &HealthReport<'_>) {
+    page.gauge("couponrush_password_hashes_waiting", "callers waiting for a password hash", shared.passwords.waiting());
+    let lists = "size of cached lists while lists are switched off";
+    page.gauge("couponrush_lists_cached_bytes", lists, shared.lists.bytes());
+    page.gauge("couponrush_revocations", "revoked tokens in memory", shared.revocations.count());
+    page.gauge("couponrush_activities_revision", "highest activity revision of any coupon", report.activities.revision);
+    page.gauge("couponrush_scheduled_coupons", "coupons with activities", report.activities.coupons);
+    let age = report.activities.age_ms.map(seconds);
+    page.gauge_if_known("couponrush_activities_age_seconds", "time since all activities were read", age);
+}
+
+fn viewers(page: &mut Exposition, shared: &Shared) {
+    let events = shared.events.figures();
+    page.gauge("couponrush_viewers", "viewers of live units", events.viewers);
+    page.gauge("couponrush_viewers_max", "limit of viewers", events.viewers_max);
+    page.gauge("couponrush_viewed_products", "products with viewers", events.products);
+    page.counter("couponrush_viewers_refused_total", "viewers refused", events.refused);
+}
+
+/// Metrics of an instance with etcd.
+fn etcd(page: &mut Exposition, report: &EtcdReport) {
+    let Some(mirror) = &report.mirror else { return };
+    page.gauge("couponrush_etcd_up", "1 while etcd answers", u8::from(report.part.state == "up"));
+    page.gauge("couponrush_etcd_revision", "revision of etcd", mirror.revision);
+    page.gauge("couponrush_etcd_keys", "keys when all were last read", mirror.keys);
+    page.counter("couponrush_etcd_failures_total", "failed listings and watches", mirror.failures);
+    page.gauge("couponrush_etcd_waiting", "edits that MySQL may not have yet", mirror.waiting);
+    page.gauge("couponrush_etcd_bad_keys", "keys ignored because of an invalid value", mirror.bad);
+    page.counter("couponrush_etcd_refused_total", "invalid values ignored", mirror.refused);
+    page.counter("couponrush_etcd_adopted_total", "edits by operators stored in MySQL", mirror.adopted);
+    page.counter("couponrush_etcd_put_total", "rows put to etcd, or found there already", mirror.put);
+    page.counter("couponrush_etcd_went_back_total", "times etcd went back to an older state", mirror.went_back);
+    page.gauge_if_known("couponrush_etcd_lag_seconds", "time since etcd's last message", mirror.lag_ms.map(seconds));
+    let listing = mirror.listing_age_ms.map(seconds);
+    page.gauge_if_known("couponrush_etcd_listing_age_seconds", "time since all keys were read", listing);
+}
+
+/// Metrics with the names used by Prometheus' client libraries.
+fn process(page: &mut Exposition, process: &Process) {
+    page.gauge_if_known("process_resident_memory_bytes", "memory in use", process.resident_bytes);
+    page.gauge_if_known("process_open_fds", "open files and connections", process.open_files);
+    page.gauge_if_known("process_max_fds", "limit of open files and connections", process.open_files_max);
+    if let Some(seconds) = process.cpu_seconds {
+        page.counter("process_cpu_seconds_total", "processor time", seconds);
+    }
+}
+
+/// Converts milliseconds.
+#[expect(clippy::cast_precision_loss, reason = "53 bits are precise enough for a metric")]
+fn seconds(ms: u64) -> f64 {
+    ms as f64 / 1_000.0
+}

@@ -1,0 +1,210 @@
+//! Salers and admins create, change and list activities.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::envelope::{SecError, success};
+use super::parameters::{Parameter, Parameters, missing};
+use super::utc::date_and_time;
+use super::{Shared, Worker, page, rows, saler};
+use crate::domain::{
+    Activity, ActivityId, ActivityName, Amount, CouponId, Kind, Nth, Phase, Rate, Status, Terms, User, Window,
+};
+use crate::http::error::{ApiError, Code, read_failed};
+use crate::mysql::activities::{find, newest};
+
+#[derive(Serialize, ToSchema)]
+pub struct Made {
+    activity_id: u32,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct Item {
+    activity_id: u32,
+    activity_name: String,
+    product_id: u64,
+    start_time: u64,
+    end_time: u64,
+    total: u32,
+    status: u8,
+    sec_speed: u32,
+    #[schema(value_type = u8)]
+    buy_limit: Nth,
+    buy_rate: String,
+    start_time_str: String,
+    end_time_str: String,
+    status_str: &'static str,
+}
+
+/// The terms in a request. `None` means not sent.
+struct Wanted {
+    name: Option<ActivityName>,
+    start: Option<u64>,
+    end: Option<u64>,
+    total: Option<u32>,
+    speed: Option<u32>,
+    buy_limit: Option<Nth>,
+    buy_rate: Option<Rate>,
+    status: Option<Status>,
+}
+
+impl Wanted {
+    /// Parses all terms but `status`, which only an update accepts.
+    fn parse(sent: &Parameters) -> Result<Self, ApiError> {
+        Ok(Self {
+            name: sent.optional("activity_name")?.map(|sent| parse_name(&sent)).transpose()?,
+            start: sent.optional("start_time")?.map(|sent| parse_time(&sent)).transpose()?,
+            end: sent.optional("end_time")?.map(|sent| parse_time(&sent)).transpose()?,
+            total: sent.optional("total")?.map(|sent| sent.number(0..=Amount::MAX)).transpose()?,
+            speed: sent.optional("speed")?.map(|sent| sent.number(0..=u32::MAX)).transpose()?,
+            buy_limit: sent.optional("buy_limit")?.map(|sent| sent.number(1..=Terms::BUY_LIMIT_MAX)).transpose()?,
+            buy_rate: sent.optional("buy_rate")?.map(|sent| parse_rate(&sent)).transpose()?,
+            status: None,
+        })
+    }
+
+    const fn is_nothing(&self) -> bool {
+        let Self { name, start, end, total, speed, buy_limit, buy_rate, status } = self;
+        (name.is_none() && start.is_none() && end.is_none() && total.is_none())
+            && (speed.is_none() && buy_limit.is_none() && buy_rate.is_none() && status.is_none())
+    }
+
+    /// The current terms with the sent terms applied.
+    fn over(&self, terms: &Terms) -> Result<Terms, ApiError> {
+        Ok(Terms {
+            name: self.name.clone().unwrap_or_else(|| terms.name.clone()),
+            window: window(self.start.unwrap_or(terms.window.start()), self.end.unwrap_or(terms.window.end()))?,
+            total: self.total.unwrap_or(terms.total),
+            status: self.status.unwrap_or(terms.status),
+            speed: self.speed.unwrap_or(terms.speed),
+            buy_limit: self.buy_limit.unwrap_or(terms.buy_limit),
+            buy_rate: self.buy_rate.unwrap_or(terms.buy_rate),
+        })
+    }
+}
+
+/// `POST /activity/create`
+pub async fn create_activity(
+    request: HttpRequest,
+    worker: web::Data<Worker>,
+    payload: web::Payload,
+) -> Result<HttpResponse, SecError> {
+    let Worker { shared, .. } = &**worker;
+    let user = saler(&request, shared)?;
+    let (product, terms) = parse_new(&Parameters::of_body(payload, shared.body).await?)?;
+    let id = shared.scheduling.create(&user, product, &terms).await?;
+    Ok(success(Made { activity_id: id.0 }))
+}
+
+fn parse_new(sent: &Parameters) -> Result<(CouponId, Terms), ApiError> {
+    let product = sent.required("product_id")?.number(1..=u64::MAX)?;
+    let Wanted { name, start, end, total, speed, buy_limit, buy_rate, .. } = Wanted::parse(sent)?;
+    // Accepted and ignored.
+    sent.optional("status")?;
+    let start = start.ok_or_else(|| missing("start_time"))?;
+    let terms = Terms {
+        name: name.ok_or_else(|| missing("activity_name"))?,
+        window: window(start, end.ok_or_else(|| missing("end_time"))?)?,
+        total: total.ok_or_else(|| missing("total"))?,
+        status: Status::Normal,
+        speed: speed.ok_or_else(|| missing("speed"))?,
+        buy_limit: buy_limit.unwrap_or(1),
+        buy_rate: buy_rate.unwrap_or(Rate::ALL),
+    };
+    Ok((CouponId(product), terms))
+}
+
+/// `POST /activity/update`
+pub async fn update_activity(
+    request: HttpRequest,
+    worker: web::Data<Worker>,
+    payload: web::Payload,
+) -> Result<HttpResponse, SecError> {
+    let Worker { shared, .. } = &**worker;
+    let user = saler(&request, shared)?;
+    let sent = Parameters::of_body(payload, shared.body).await?;
+    let id = ActivityId(sent.required("activity_id")?.number(1..=u32::MAX)?);
+    let product = sent.optional("product_id")?.map(|sent| sent.number(1..=u64::MAX)).transpose()?;
+    let status = sent.optional("status")?.map(|sent| parse_status(&sent)).transpose()?;
+    let wanted = Wanted { status, ..Wanted::parse(&sent)? };
+    if wanted.is_nothing() {
+        return Err(ApiError::bad_request("activity_id: nothing is said that could be changed.").into());
+    }
+    if let Some(product) = product {
+        stays_with(shared, &user, id, CouponId(product)).await?;
+    }
+    shared.scheduling.update(&user, id, |terms| wanted.over(terms).map_err(SecError::from)).await?;
+    Ok(success(Made { activity_id: id.0 }))
+}
+
+/// Refuses a change of product: an activity's claims count units of its product.
+async fn stays_with(shared: &Shared, user: &User, id: ActivityId, product: CouponId) -> Result<(), ApiError> {
+    let found = find(&shared.db, id).await.map_err(|error| read_failed(&error))?;
+    let (stored, owner) = found.ok_or_else(|| ApiError::new(Code::NotFound, "No such activity."))?;
+    if user.kind != Kind::Admin && owner != user.id {
+        return Err(ApiError::new(Code::NotYours, "Not your product."));
+    }
+    if stored.activity.coupon == product {
+        return Ok(());
+    }
+    Err(ApiError::bad_request("product_id: an activity stays with its product."))
+}
+
+/// `GET /activity/list?page=`
+pub async fn list_activities(request: HttpRequest, worker: web::Data<Worker>) -> Result<HttpResponse, SecError> {
+    let Worker { shared, link, .. } = &**worker;
+    let user = saler(&request, shared)?;
+    let owner = (user.kind == Kind::Saler).then_some(user.id);
+    let activities = match rows(page(&request)?) {
+        Some((skip, count)) => newest(&shared.db, owner, skip, count).await.map_err(|error| read_failed(&error))?,
+        None => Vec::new(),
+    };
+    let now_ms = shared.server_ms(link)?;
+    Ok(success(activities.iter().map(|activity| item(activity, now_ms)).collect::<Vec<_>>()))
+}
+
+fn item(Activity { id, coupon, terms }: &Activity, now_ms: u64) -> Item {
+    let (start_time, end_time) = (terms.window.start(), terms.window.end());
+    Item {
+        activity_id: id.0,
+        activity_name: terms.name.as_str().to_owned(),
+        product_id: coupon.0,
+        start_time,
+        end_time,
+        total: terms.total,
+        status: terms.status.number(),
+        sec_speed: terms.speed,
+        buy_limit: terms.buy_limit,
+        buy_rate: terms.buy_rate.to_string(),
+        start_time_str: date_and_time(start_time),
+        end_time_str: date_and_time(end_time),
+        status_str: match (terms.window.phase(now_ms), terms.status) {
+            (Phase::Over, _) => "ended",
+            (Phase::Before | Phase::Within, Status::Normal) => "normal",
+            (Phase::Before | Phase::Within, Status::Disabled) => "disabled",
+            (Phase::Before | Phase::Within, Status::SoldOut) => "sold out",
+        },
+    }
+}
+
+fn window(start: u64, end: u64) -> Result<Window, ApiError> {
+    Window::new(start, end).ok_or_else(|| ApiError::bad_request("end_time: it must be after start_time."))
+}
+
+fn parse_name(sent: &Parameter<'_>) -> Result<ActivityName, ApiError> {
+    ActivityName::parse(sent.text()?).map_err(|_| sent.wrong("it must have 1 to 60 characters"))
+}
+
+fn parse_time(sent: &Parameter<'_>) -> Result<u64, ApiError> {
+    sent.number(0..=Window::SECONDS_MAX)
+}
+
+fn parse_rate(sent: &Parameter<'_>) -> Result<Rate, ApiError> {
+    Rate::new(sent.fraction()?).ok_or_else(|| sent.wrong("it must be a number from 0 to 1"))
+}
+
+fn parse_status(sent: &Parameter<'_>) -> Result<Status, ApiError> {
+    let wrong = || sent.wrong("it must be 0 (normal), 1 (disabled) or 2 (sold out)");
+    sent.number(0..=2_u64).ok().and_then(Status::from_number).ok_or_else(wrong)
+}

@@ -1,0 +1,116 @@
+//! Authentication of a purchase: a token as in all interfaces, or the signed form of the three-layer system.
+//!
+//! A signed request is accepted once over all instances. Its nonce is stored in Redis for as long as its time stays
+//! valid. Storing the nonce is the first write of a request, so it comes after all checks in memory. A loss of Redis'
+//! data loses the nonces too. A replayed request is then only another attempt to claim.
+
+use actix_web::HttpRequest;
+use actix_web::http::header;
+use redis::Value;
+
+use super::envelope::{SaleCode, SecError};
+use super::kill::Form;
+use super::{Shared, parameters};
+use crate::auth::{SKEW_SECONDS_MAX, SignedForm, SignedRequest};
+use crate::domain::{Kind, UserId};
+use crate::http::session::session;
+use crate::redis::{KvError, Link};
+
+const AUTH_SIGN: &str = "authsign";
+/// Lifetime of a nonce. A time up to the allowed skew in the future stays valid until the skew after it.
+const NONCE_SECONDS: u64 = 2 * SKEW_SECONDS_MAX + 1;
+
+/// An authenticated customer.
+pub struct Asking {
+    pub customer: UserId,
+    /// Digest that makes a signed request unique, `None` with a token.
+    nonce: Option<u128>,
+}
+
+/// Authenticates the customer from memory. The user of a signed request may cost a query to MySQL. A signed request
+/// must then pass [`Asking::once`].
+///
+/// # Errors
+/// 1001 if a signed request lacks a parameter, 1003 if not authenticated, 1009 if a dependency is down.
+pub async fn asking(request: &HttpRequest, shared: &Shared, link: &Link, form: &Form) -> Result<Asking, SecError> {
+    let auth_sign = request.headers().get(AUTH_SIGN).and_then(|value| value.to_str().ok());
+    match (&shared.signed_form, auth_sign) {
+        (Some(signed_form), Some(auth_sign)) if !request.headers().contains_key(header::AUTHORIZATION) => {
+            signed(request, shared, link, form, (signed_form, auth_sign)).await
+        }
+        _ => with_token(request, shared, form),
+    }
+}
+
+fn with_token(request: &HttpRequest, shared: &Shared, form: &Form) -> Result<Asking, SecError> {
+    let user = session(request, shared).map_err(|error| SecError::from(error).of_kill())?.user;
+    if user.kind != Kind::Customer {
+        return Err(SecError::new(SaleCode::NotVerified, "Only customers can buy."));
+    }
+    if form.user.is_some_and(|id| id != user.id) {
+        return Err(SecError::new(SaleCode::NotVerified, "user_id: the token is another user's."));
+    }
+    Ok(Asking { customer: user.id, nonce: None })
+}
+
+async fn signed(
+    request: &HttpRequest,
+    shared: &Shared,
+    link: &Link,
+    form: &Form,
+    (signed_form, auth_sign): (&SignedForm, &str),
+) -> Result<Asking, SecError> {
+    let signed = SignedRequest {
+        product: form.product,
+        user: form.user.ok_or_else(|| parameters::missing("user_id"))?,
+        time: form.time.ok_or_else(|| parameters::missing("time"))?,
+        nance: form.nance.as_deref().ok_or_else(|| parameters::missing("nance"))?,
+        auth_code: form.auth_code.as_deref().ok_or_else(|| parameters::missing("auth_code"))?,
+    };
+    let refused = |message: &str| SecError::new(SaleCode::NotVerified, message);
+    let now_seconds = shared.server_ms(link)? / 1_000;
+    signed_form.verify(auth_sign, &signed, now_seconds).map_err(|error| refused(&format!("Not verified: {error}.")))?;
+    if !comes_from_an_allowed_page(request, shared) {
+        return Err(refused("Not verified: the page that the request comes from is not allowed."));
+    }
+    // Only holders of a valid sign cause a query to MySQL. The result is cached.
+    let user = shared.directory.user_by_id(signed.user).await?;
+    if user.is_none_or(|user| user.kind != Kind::Customer) {
+        return Err(refused("Only customers can buy."));
+    }
+    Ok(Asking { customer: signed.user, nonce: Some(signed.nance_digest()) })
+}
+
+/// Whether the host of the `Referer` is on the operators' list. An empty list allows no host.
+fn comes_from_an_allowed_page(request: &HttpRequest, shared: &Shared) -> bool {
+    let referer = request.headers().get(header::REFERER).and_then(|value| value.to_str().ok());
+    referer.is_some_and(|referer| shared.admission.settings.limits().allows_referer(referer))
+}
+
+impl Asking {
+    /// Ensures that no instance has seen this signed request before.
+    ///
+    /// # Errors
+    /// 1003 for a repeated request, 1009 if Redis cannot be asked.
+    pub async fn once(&self, shared: &Shared) -> Result<(), SecError> {
+        let Some(nonce) = self.nonce else { return Ok(()) };
+        let mut cmd = redis::cmd("SET");
+        cmd.arg(shared.claiming.stock.keys().nonce(self.customer, nonce))
+            .arg("")
+            .arg("NX")
+            .arg("EX")
+            .arg(NONCE_SECONDS);
+        let noted = async {
+            let calls = shared.pool.get_within(shared.claiming.wait).await?;
+            calls.call(&cmd, shared.claiming.wait).await
+        };
+        match noted.await {
+            Ok(Value::Okay) => Ok(()),
+            Ok(_) => Err(SecError::new(SaleCode::NotVerified, "nance: it has been used before.")),
+            Err::<_, KvError>(error) => {
+                log::warn!("a signed request could not be noted: {}", crate::base::error_chain(&error));
+                Err(SecError::new(SaleCode::Unavailable, "Not available at the moment. Nothing was bought; sign anew."))
+            }
+        }
+    }
+}

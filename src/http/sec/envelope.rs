@@ -1,0 +1,203 @@
+//! The envelope of the flash-sale interface, `{"code":200,"msg":"success","data":...}`, and its errors.
+//!
+//! `code` is a [`SaleCode`] if one fits, on every route, otherwise the HTTP status. Every 503 therefore says whether
+//! the request may have had an effect (1008) or had none (1009). Every malformed request is 1001. A token of the wrong
+//! user or kind is 403 instead of the coupon interface's 401.
+
+use std::marker::PhantomData;
+
+use actix_web::http::{StatusCode, header};
+use actix_web::{HttpResponse, ResponseError};
+use bytes::Bytes;
+use serde::Serialize;
+use utoipa::PartialSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+
+use crate::claim::FindError;
+use crate::http::answer;
+use crate::http::error::{ApiError, Code};
+use crate::sales::{PublishError, ScheduleError};
+
+/// Codes other than HTTP statuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SaleCode {
+    /// A parameter is missing, malformed or sent twice. With status 403, the caller is blocked.
+    Malformed,
+    NoSuchProduct,
+    /// The caller could not be verified, or is not a customer.
+    NotVerified,
+    TooFast,
+    NotStarted,
+    Ended,
+    SoldOut,
+    /// No answer in time. The request may have had an effect.
+    Unknown,
+    /// Overloaded, switched off, or recovering. The request had no effect.
+    Unavailable,
+    /// Bought already, up to the limit.
+    Bought,
+    TryAgain,
+}
+
+impl SaleCode {
+    const fn number(self) -> u16 {
+        match self {
+            Self::Malformed => 1001,
+            Self::NoSuchProduct => 1002,
+            Self::NotVerified => 1003,
+            Self::TooFast => 1004,
+            Self::NotStarted => 1005,
+            Self::Ended => 1006,
+            Self::SoldOut => 1007,
+            Self::Unknown => 1008,
+            Self::Unavailable => 1009,
+            Self::Bought => 1010,
+            Self::TryAgain => 1011,
+        }
+    }
+
+    const fn status(self) -> StatusCode {
+        match self {
+            Self::NotVerified => StatusCode::UNAUTHORIZED,
+            Self::TooFast => StatusCode::TOO_MANY_REQUESTS,
+            Self::Unknown | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Malformed
+            | Self::NoSuchProduct
+            | Self::NotStarted
+            | Self::Ended
+            | Self::SoldOut
+            | Self::Bought
+            | Self::TryAgain => StatusCode::BAD_REQUEST,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Envelope<'a, T> {
+    code: u16,
+    msg: &'a str,
+    data: T,
+}
+
+/// The schema of `T` in the envelope.
+pub struct Enveloped<T>(PhantomData<T>);
+
+impl<T: PartialSchema> PartialSchema for Enveloped<T> {
+    fn schema() -> RefOr<Schema> {
+        let primitive = |kind| ObjectBuilder::new().schema_type(kind);
+        let envelope = ObjectBuilder::new()
+            .property("code", primitive(Type::Integer))
+            .property("msg", primitive(Type::String))
+            .property("data", T::schema());
+        RefOr::T(Schema::Object(envelope.required("code").required("msg").required("data").build()))
+    }
+}
+
+/// 200 with `data`.
+pub fn success(data: impl Serialize) -> HttpResponse {
+    success_bytes(enveloped(data))
+}
+
+/// 200 with a body from [`enveloped`].
+pub fn success_bytes(body: Bytes) -> HttpResponse {
+    HttpResponse::Ok().insert_header((header::CONTENT_TYPE, answer::JSON)).body(body)
+}
+
+/// `data` in the envelope of a success.
+pub fn enveloped(data: impl Serialize) -> Bytes {
+    let envelope = Envelope { code: StatusCode::OK.as_u16(), msg: "success", data };
+    serde_json::to_vec(&envelope).expect("our own types have string keys and no failing serializers").into()
+}
+
+/// A refusal with data.
+pub fn refused_with(code: SaleCode, msg: &str, data: impl Serialize) -> HttpResponse {
+    answer::json(HttpResponse::build(code.status()), &Envelope { code: code.number(), msg, data })
+}
+
+/// A failed request of this interface.
+#[derive(Debug)]
+pub struct SecError {
+    code: u16,
+    status: StatusCode,
+    cause: ApiError,
+}
+
+impl SecError {
+    pub fn new(code: SaleCode, message: impl Into<String>) -> Self {
+        let cause = ApiError::bad_request(message);
+        Self { code: code.number(), status: code.status(), cause }
+    }
+
+    /// The same failure with the codes of `/sec/kill`, where 401 becomes 1003.
+    pub fn of_kill(self) -> Self {
+        let code = if self.status == StatusCode::UNAUTHORIZED { SaleCode::NotVerified.number() } else { self.code };
+        Self { code, ..self }
+    }
+
+    pub fn message(&self) -> &str {
+        self.cause.message()
+    }
+
+    pub fn response(&self) -> HttpResponse {
+        let body = Envelope { code: self.code, msg: self.cause.message(), data: "" };
+        answer::json(self.cause.builder(self.status), &body)
+    }
+}
+
+impl From<ApiError> for SecError {
+    fn from(cause: ApiError) -> Self {
+        let by_status = |status: StatusCode| (status.as_u16(), status);
+        let by_code = |code: SaleCode| (code.number(), code.status());
+        let (code, status) = match cause.code() {
+            Code::BadRequest => by_code(SaleCode::Malformed),
+            Code::Overloaded | Code::Unavailable => by_code(SaleCode::Unavailable),
+            Code::UnknownOutcome => by_code(SaleCode::Unknown),
+            Code::RateLimited => by_code(SaleCode::TooFast),
+            Code::Blocked => (SaleCode::Malformed.number(), StatusCode::FORBIDDEN),
+            Code::WrongKind | Code::WrongKindForbidden | Code::NotYours => by_status(StatusCode::FORBIDDEN),
+            Code::NameTaken
+            | Code::NotLoggedIn
+            | Code::TokenExpired
+            | Code::WrongPassword
+            | Code::NotFound
+            | Code::MethodNotAllowed
+            | Code::BodyTooLarge => by_status(cause.code().status()),
+        };
+        Self { code, status, cause }
+    }
+}
+
+impl From<PublishError> for SecError {
+    fn from(error: PublishError) -> Self {
+        ApiError::from(error).into()
+    }
+}
+
+impl From<FindError> for SecError {
+    fn from(error: FindError) -> Self {
+        ApiError::from(error).into()
+    }
+}
+
+impl From<ScheduleError> for SecError {
+    fn from(error: ScheduleError) -> Self {
+        ApiError::from(error).into()
+    }
+}
+
+impl std::fmt::Display for SecError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.code, self.cause)
+    }
+}
+
+impl ResponseError for SecError {
+    fn status_code(&self) -> StatusCode {
+        self.status
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        self.response()
+    }
+}

@@ -1,0 +1,21 @@
+//! Copies of MySQL rows in memory, where every request finds them without waiting.
+//!
+//! MySQL has the truth. Each copy is read completely before the program serves, and is then refreshed until the stop. While
+//! MySQL is away, the last copy stays in force.
+
+mod activities;
+mod blacklist;
+mod limits;
+mod revocations;
+mod revoked_tokens;
+mod setting_error;
+mod settings;
+mod switches;
+
+pub use activities::Activities;
+pub use blacklist::{Blacklist, BlacklistLimits, BlockError};
+pub use limits::Limits;
+pub use revocations::{RevocationLimits, Revocations, RevokeError};
+pub use setting_error::BadSetting;
+pub use settings::{Setting, Settings};
+pub use switches::Switches;

@@ -1,0 +1,229 @@
+//! Revocation of session tokens before their expiry, on every instance, after a logout or a change of password.
+//!
+//! MySQL is authoritative. Every instance answers requests from a copy in memory and reads news twice a second. A
+//! revocation goes to MySQL, then to memory, then the user gets the answer. While MySQL is away, revoking fails and
+//! known revocations stay in force. Redis is not involved.
+//!
+//! Single revocations are limited per user. Above the limit, the user gets a new generation, which ends all earlier
+//! tokens. The total is limited too: above the limit a revocation is refused. No revocation is dropped before its token
+//! expires.
+
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::revoked_tokens::{Revocation, RevokedTokens};
+use crate::auth::Session;
+use crate::base::{Outage, every, now_seconds};
+use crate::domain::UserId;
+use crate::mysql::revoked_tokens::{self, ReadPoint, RevokedToken};
+use crate::mysql::{Db, DbError, users};
+
+/// Maximum single revocations of a user. The next revocation ends all tokens of the user.
+const TOKENS_OF_USER_MAX: usize = 32;
+/// Half a second, because every instance must learn of a revocation within a second.
+const REFRESH_EVERY: Duration = Duration::from_millis(500);
+const REFRESHES_PER_CLEANING: u32 = 120;
+const READ_ROWS_MAX: u32 = 10_000;
+const DELETE_ROWS_MAX: u32 = 1_000;
+const DELETES_PER_CLEANING: u32 = 100;
+/// Allowed clock difference between instances. A revocation outlives its token by this time.
+const CLOCKS_DIFFER_SECONDS: u64 = 300;
+
+/// Limits of revocations.
+#[derive(Debug, Clone, Copy)]
+pub struct RevocationLimits {
+    /// Maximum unexpired revocations of all users.
+    pub revoked_max: usize,
+    /// Lifetime of a token in seconds.
+    pub token_seconds: u64,
+}
+
+/// Why a token was not revoked or a password not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum RevokeError {
+    /// The limit of revocations is reached. No state has changed.
+    #[error("the limit of revoked tokens is reached")]
+    Overloaded,
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+/// The revoked tokens in memory, and the connection to MySQL.
+pub struct Revocations {
+    db: Db,
+    limits: RevocationLimits,
+    revoked: RwLock<RevokedTokens>,
+    /// Size of `revoked`. Usually 0, so requests skip the lock. Written only under the write lock.
+    count: AtomicUsize,
+    /// Where the next read of MySQL starts.
+    read_to: Mutex<ReadPoint>,
+    /// Logs when reads begin to fail and when they work again.
+    outage: Outage,
+}
+
+impl Revocations {
+    /// Empty until [`Revocations::load`].
+    pub fn new(db: Db, limits: RevocationLimits) -> Self {
+        Self {
+            db,
+            limits,
+            revoked: RwLock::default(),
+            count: AtomicUsize::new(0),
+            read_to: Mutex::new(ReadPoint::first()),
+            outage: Outage::new("revocations: reading"),
+        }
+    }
+
+    /// Whether the token of `session` is revoked.
+    pub fn is_revoked(&self, session: &Session) -> bool {
+        self.count.load(Ordering::Acquire) > 0 && self.known().contains(session)
+    }
+
+    /// Number of unexpired revocations.
+    pub fn count(&self) -> usize {
+        self.count.load(Ordering::Acquire)
+    }
+
+    /// Revokes the token of `session`. If the user has too many single revocations, revokes all tokens of the user.
+    ///
+    /// # Errors
+    /// [`RevokeError`]. After a database error with unknown outcome, a retry is safe.
+    pub async fn revoke(&self, session: &Session, now_seconds: u64) -> Result<(), RevokeError> {
+        if self.is_revoked(session) {
+            return Ok(());
+        }
+        let user = session.user.id;
+        let tokens = self.known().tokens_of(user);
+        if tokens >= TOKENS_OF_USER_MAX && self.revoke_all(user, now_seconds).await? {
+            return Ok(());
+        }
+        self.check_room()?;
+        let (id, expires_at) = (session.token_id, session.expires_at);
+        revoked_tokens::insert(&self.db, user, &id.to_string(), expires_at).await?;
+        self.add(&[Revocation::Token { user, id, expires_at }]);
+        Ok(())
+    }
+
+    /// Sets the password hash of a user and revokes all tokens of the user, atomically. Returns `false` if the user
+    /// does not exist.
+    ///
+    /// # Errors
+    /// [`RevokeError`]. After a database error with unknown outcome, the old or the new password is in force.
+    pub async fn change_password(&self, user: UserId, hash: &str, now_seconds: u64) -> Result<bool, RevokeError> {
+        self.check_room()?;
+        let expires_at = self.last_expiry(now_seconds);
+        let generation = users::set_hash(&self.db, user, hash, expires_at).await?;
+        Ok(self.add_below(user, generation, expires_at))
+    }
+
+    /// Reads all revocations since the last read. Must succeed before the instance serves requests.
+    ///
+    /// # Errors
+    /// [`DbError`]. The revocations in memory stay.
+    pub async fn load(&self, now_seconds: u64) -> Result<(), DbError> {
+        let since = self.read_to.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let read_to = revoked_tokens::read_point(&self.db).await?;
+        let mut after: Option<RevokedToken> = None;
+        loop {
+            let rows = revoked_tokens::find_since(&self.db, &since, after.as_ref(), READ_ROWS_MAX).await?;
+            self.add_new(&rows, now_seconds);
+            if rows.len() < READ_ROWS_MAX as usize {
+                break;
+            }
+            after = rows.into_iter().next_back();
+        }
+        *self.read_to.lock().unwrap_or_else(PoisonError::into_inner) = read_to;
+        Ok(())
+    }
+
+    /// Reads the revocations of other instances since the last read. An outage of any length loses none.
+    pub async fn refresh(&self, now_seconds: u64) {
+        self.outage.note(self.load(now_seconds).await);
+    }
+
+    /// Drops expired revocations from memory, and from MySQL in bounded batches.
+    ///
+    /// # Errors
+    /// [`DbError`]. The rest is deleted at the next cleaning.
+    pub async fn clean(&self, now_seconds: u64) -> Result<(), DbError> {
+        let before = now_seconds.saturating_sub(CLOCKS_DIFFER_SECONDS);
+        self.change(|revoked| revoked.forget_expired(before));
+        for _ in 0..DELETES_PER_CLEANING {
+            let rows = revoked_tokens::delete_expired(&self.db, before, DELETE_ROWS_MAX).await?;
+            if rows < DELETE_ROWS_MAX as usize {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads twice a second and cleans once a minute until `stop`.
+    pub async fn watch(self: Arc<Self>, stop: CancellationToken) {
+        let refreshes = AtomicU32::new(0);
+        every(REFRESH_EVERY, &stop, || async {
+            self.refresh(now_seconds()).await;
+            let count = 1 + refreshes.fetch_add(1, Ordering::Relaxed);
+            if count % REFRESHES_PER_CLEANING == 0
+                && let Err(error) = self.clean(now_seconds()).await
+            {
+                log::debug!("revocations: deleting expired rows failed: {error}");
+            }
+        })
+        .await;
+    }
+
+    /// Returns `false` if the user does not exist.
+    async fn revoke_all(&self, user: UserId, now_seconds: u64) -> Result<bool, DbError> {
+        let expires_at = self.last_expiry(now_seconds);
+        let generation = revoked_tokens::revoke_all(&self.db, user, expires_at).await?;
+        Ok(self.add_below(user, generation, expires_at))
+    }
+
+    fn add_below(&self, user: UserId, generation: Option<u32>, expires_at: u64) -> bool {
+        let below = generation.map(|generation| Revocation::Below { user, generation, expires_at });
+        self.add(below.as_slice());
+        below.is_some()
+    }
+
+    /// Expiry of the last token issued up to now, in seconds since 1970.
+    fn last_expiry(&self, now_seconds: u64) -> u64 {
+        now_seconds.saturating_add(self.limits.token_seconds)
+    }
+
+    fn check_room(&self) -> Result<(), RevokeError> {
+        if self.count() < self.limits.revoked_max { Ok(()) } else { Err(RevokeError::Overloaded) }
+    }
+
+    /// Adds rows read from MySQL. Most are known already, so known rows are filtered under the read lock. The limit is
+    /// not checked here: a revocation answered by another instance must not be dropped, and that instance checked the
+    /// same limit.
+    fn add_new(&self, rows: &[RevokedToken], now_seconds: u64) {
+        let expired = now_seconds.saturating_sub(CLOCKS_DIFFER_SECONDS);
+        let rows = rows.iter().filter(|row| row.expires_at > expired).filter_map(Revocation::parse);
+        let new: Vec<Revocation> = {
+            let known = self.known();
+            rows.filter(|revocation| !known.knows(revocation)).collect()
+        };
+        self.add(&new);
+    }
+
+    fn add(&self, revocations: &[Revocation]) {
+        if !revocations.is_empty() {
+            self.change(|revoked| revocations.iter().for_each(|revocation| revoked.add(revocation)));
+        }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut RevokedTokens)) {
+        let mut revoked = self.revoked.write().unwrap_or_else(PoisonError::into_inner);
+        change(&mut revoked);
+        self.count.store(revoked.count(), Ordering::Release);
+    }
+
+    /// A poisoned lock is used anyway: every single change leaves the set consistent.
+    fn known(&self) -> RwLockReadGuard<'_, RevokedTokens> {
+        self.revoked.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}

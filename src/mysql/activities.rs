@@ -1,0 +1,249 @@
+//! The table `activities`.
+
+use std::time::Duration;
+
+use diesel::dsl::sql;
+use diesel::prelude::*;
+use diesel::sql_types::{Bigint, Bool, Integer, Unsigned};
+use diesel_async::RunQueryDsl;
+
+use super::schema::{activities, coupons, users};
+use super::{Db, DbError, Transaction};
+use crate::domain::{
+    Activity, ActivityId, ActivityName, CouponId, CouponName, Rate, Schedule, Status, Terms, UserId, UserName, Window,
+};
+
+/// An activity with the columns that only MySQL has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredActivity {
+    pub activity: Activity,
+    pub revision: u64,
+    /// The revision of the etcd write that carries the current row. 0 if etcd lacks the row.
+    pub etcd_revision: u64,
+}
+
+pub(super) type ActivityRow = (u32, u64, String, u64, u64, u32, u8, u32, u8, f64, u64, u64);
+
+/// An activity with the coupon's saler, name and activity revision.
+type ScheduleRow = (ActivityRow, String, String, u64);
+
+/// The terms of an activity as columns.
+#[derive(Insertable, AsChangeset)]
+#[diesel(table_name = activities)]
+struct ActivityColumns<'a> {
+    name: &'a str,
+    start_time: u64,
+    end_time: u64,
+    total: u32,
+    status: u8,
+    speed: u32,
+    buy_limit: u8,
+    buy_rate: f64,
+}
+
+impl<'a> ActivityColumns<'a> {
+    fn of(terms: &'a Terms) -> Self {
+        Self {
+            name: terms.name.as_str(),
+            start_time: terms.window.start(),
+            end_time: terms.window.end(),
+            total: terms.total,
+            status: terms.status.number(),
+            speed: terms.speed,
+            buy_limit: terms.buy_limit,
+            buy_rate: terms.buy_rate.share(),
+        }
+    }
+}
+
+/// Adds an activity to a coupon whose row is locked. The activity gets `id` if given, otherwise the next id.
+pub(crate) async fn insert(
+    db: &Db,
+    tx: &mut Transaction<'_>,
+    coupon: CouponId,
+    terms: &Terms,
+    (id, etcd_revision): (Option<ActivityId>, u64),
+) -> Result<ActivityId, DbError> {
+    let connection = tx.connection();
+    let row = (
+        id.map(|id| activities::id.eq(id.0)),
+        activities::coupon_id.eq(coupon.0),
+        ActivityColumns::of(terms),
+        activities::etcd_revision.eq(etcd_revision),
+    );
+    let insert = diesel::insert_into(activities::table).values(row);
+    db.within("insert activity", insert.execute(connection)).await.map_err(DbError::before_commit)?;
+    let last = diesel::select(sql::<Unsigned<Bigint>>("LAST_INSERT_ID()"));
+    let last: u64 = db.within("read id", last.first(connection)).await.map_err(DbError::before_commit)?;
+    let made = u32::try_from(last).map_err(|_| unreadable(last, "id")).map_err(DbError::before_commit)?;
+    Ok(id.unwrap_or(ActivityId(made)))
+}
+
+/// Replaces the terms of an activity. The row of its coupon is locked.
+pub(crate) async fn update(
+    db: &Db,
+    tx: &mut Transaction<'_>,
+    id: ActivityId,
+    terms: &Terms,
+    etcd_revision: u64,
+) -> Result<(), DbError> {
+    let update = diesel::update(activities::table.find(id.0)).set((
+        ActivityColumns::of(terms),
+        activities::revision.eq(activities::revision + 1),
+        activities::etcd_revision.eq(etcd_revision),
+    ));
+    db.within("update activity", update.execute(tx.connection())).await.map_err(DbError::before_commit)?;
+    let touch =
+        diesel::sql_query("UPDATE activities SET changed_at = NOW(3) WHERE id = ?").bind::<Unsigned<Integer>, _>(id.0);
+    db.within("update activity", touch.execute(tx.connection())).await.map_err(DbError::before_commit)?;
+    Ok(())
+}
+
+/// The activities of a coupon whose row is locked.
+pub(crate) async fn of_coupon(
+    db: &Db,
+    tx: &mut Transaction<'_>,
+    coupon: CouponId,
+) -> Result<Vec<StoredActivity>, DbError> {
+    let query = activities::table.filter(activities::coupon_id.eq(coupon.0)).order(activities::id);
+    let rows = db.within("read activities", query.load(tx.connection())).await;
+    let rows: Vec<ActivityRow> = rows.map_err(DbError::before_commit)?;
+    rows.into_iter().map(stored).collect::<Result<_, _>>().map_err(DbError::before_commit)
+}
+
+/// The activity with this id and the saler of its coupon, or `None`.
+///
+/// # Errors
+/// Returns a [`DbError`].
+pub async fn find(db: &Db, id: ActivityId) -> Result<Option<(StoredActivity, UserId)>, DbError> {
+    let mut connection = db.connect().await?;
+    let query = activities::table
+        .inner_join(coupons::table)
+        .filter(activities::id.eq(id.0))
+        .select((activities::all_columns, coupons::saler_id));
+    let row: Option<(ActivityRow, u64)> =
+        db.within("find activity", async { query.first(&mut connection).await.optional() }).await?;
+    row.map(|(row, saler)| Ok((stored(row)?, UserId(saler)))).transpose()
+}
+
+/// Up to `count` activities after `skip`, newest first. With `saler`, only activities of the saler's coupons.
+///
+/// # Errors
+/// Returns a [`DbError`].
+pub async fn newest(db: &Db, saler: Option<UserId>, skip: i64, count: i64) -> Result<Vec<Activity>, DbError> {
+    let mut connection = db.connect().await?;
+    let mut query = activities::table.inner_join(coupons::table).select(activities::all_columns).into_boxed();
+    if let Some(saler) = saler {
+        query = query.filter(coupons::saler_id.eq(saler.0));
+    }
+    let query = query.order(activities::id.desc()).limit(count).offset(skip);
+    let rows: Vec<ActivityRow> = db.within("list activities", query.load(&mut connection)).await?;
+    rows.into_iter().map(|row| Ok(stored(row)?.activity)).collect()
+}
+
+/// The schedules of up to `count` coupons with activities, ordered by coupon id, after the coupon `after`.
+///
+/// # Errors
+/// Returns a [`DbError`].
+pub async fn schedules(db: &Db, after: CouponId, count: i64) -> Result<Vec<Schedule>, DbError> {
+    let mut connection = db.connect().await?;
+    let ids = activities::table
+        .filter(activities::coupon_id.gt(after.0))
+        .select(activities::coupon_id)
+        .distinct()
+        .order(activities::coupon_id)
+        .limit(count);
+    let ids: Vec<u64> = db.within("find scheduled coupons", ids.load(&mut connection)).await?;
+    read_schedules(db, &mut connection, &ids).await
+}
+
+/// The schedule of a coupon, or `None` if the coupon has no activity.
+///
+/// # Errors
+/// Returns a [`DbError`].
+pub async fn schedule(db: &Db, coupon: CouponId) -> Result<Option<Schedule>, DbError> {
+    let mut connection = db.connect().await?;
+    Ok(read_schedules(db, &mut connection, &[coupon.0]).await?.pop())
+}
+
+/// Coupons with an activity changed in the last `age`, and their activity revision.
+///
+/// # Errors
+/// Returns a [`DbError`].
+pub async fn changed(db: &Db, age: Duration) -> Result<Vec<(CouponId, u64)>, DbError> {
+    let mut connection = db.connect().await?;
+    let recent = sql::<Bool>("activities.changed_at >= NOW(3) - INTERVAL ")
+        .bind::<Unsigned<Bigint>, _>(age.as_secs() + 1)
+        .sql(" SECOND");
+    let query = activities::table
+        .inner_join(coupons::table)
+        .filter(recent)
+        .select((coupons::id, coupons::activity_revision))
+        .distinct();
+    let rows: Vec<(u64, u64)> = db.within("find changed activities", query.load(&mut connection)).await?;
+    Ok(rows.into_iter().map(|(coupon, revision)| (CouponId(coupon), revision)).collect())
+}
+
+/// The number of stored claims of every activity of the coupons.
+pub(crate) async fn sold(db: &Db, coupons: &[CouponId]) -> Result<Vec<(ActivityId, u64)>, DbError> {
+    #[derive(QueryableByName)]
+    struct Sold {
+        #[diesel(sql_type = Unsigned<Integer>)]
+        activity_id: u32,
+        #[diesel(sql_type = Unsigned<Bigint>)]
+        claims: u64,
+    }
+    let mut connection = db.connect().await?;
+    let query = diesel::sql_query(format!(
+        "SELECT a.id AS activity_id, CAST(COUNT(k.seq) AS UNSIGNED) AS claims \
+         FROM activities a LEFT JOIN claims k ON k.coupon_id = a.coupon_id AND k.activity_id = a.id \
+         WHERE a.coupon_id IN ({}) GROUP BY a.id",
+        crate::mysql::claim_rows::list(coupons)
+    ));
+    let rows: Vec<Sold> = db.within("count activities' claims", query.load(&mut connection)).await?;
+    Ok(rows.into_iter().map(|row| (ActivityId(row.activity_id), row.claims)).collect())
+}
+
+/// Reads activities and revisions in one statement, so they are consistent.
+async fn read_schedules(
+    db: &Db,
+    connection: &mut crate::mysql::DbConnection,
+    ids: &[u64],
+) -> Result<Vec<Schedule>, DbError> {
+    let query = activities::table
+        .inner_join(coupons::table.inner_join(users::table))
+        .filter(activities::coupon_id.eq_any(ids))
+        .order(activities::coupon_id)
+        .select((activities::all_columns, users::username, coupons::name, coupons::activity_revision));
+    let rows: Vec<ScheduleRow> = db.within("read schedules", query.load(connection)).await?;
+    let same_coupon = |first: &ScheduleRow, second: &ScheduleRow| first.0.1 == second.0.1;
+    rows.chunk_by(same_coupon).map(schedule_of).collect()
+}
+
+fn schedule_of(rows: &[ScheduleRow]) -> Result<Schedule, DbError> {
+    let ((_, coupon, ..), saler, name, revision) = &rows[0];
+    let saler = UserName::parse(saler.clone()).map_err(|_| unreadable(*coupon, "saler"))?;
+    let name = CouponName::parse(name.clone()).map_err(|_| unreadable(*coupon, "coupon's name"))?;
+    let activities = rows.iter().map(|(row, ..)| Ok(stored(row.clone())?.activity)).collect::<Result<_, DbError>>()?;
+    Ok(Schedule::new(CouponId(*coupon), saler, name, *revision, activities))
+}
+
+pub(super) fn stored(row: ActivityRow) -> Result<StoredActivity, DbError> {
+    let (id, coupon, name, start, end, total, status, speed, buy_limit, buy_rate, revision, etcd_revision) = row;
+    let unreadable = |what| unreadable(id.into(), what);
+    let terms = Terms {
+        name: ActivityName::parse(name).map_err(|_| unreadable("name"))?,
+        window: Window::new(start, end).ok_or_else(|| unreadable("window"))?,
+        total,
+        status: Status::from_number(status.into()).ok_or_else(|| unreadable("status"))?,
+        speed,
+        buy_limit,
+        buy_rate: Rate::new(buy_rate).ok_or_else(|| unreadable("rate"))?,
+    };
+    let activity = Activity { id: ActivityId(id), coupon: CouponId(coupon), terms };
+    Ok(StoredActivity { activity, revision, etcd_revision })
+}
+
+fn unreadable(id: u64, what: &str) -> DbError {
+    DbError::Unreadable { operation: "read activity", what: format!("{id}: {what}") }
+}

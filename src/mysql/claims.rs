@@ -1,0 +1,234 @@
+//! The table `claims`, and the transaction that stores each claim exactly once.
+//!
+//! Statements contain only integers and are written as text. A batch costs one round trip without parameters, and MySQL
+//! cannot refuse a row for its content. `INSERT IGNORE` is never used, because it stores unreadable values as 0 and
+//! reports success.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
+
+use diesel::QueryResult;
+use diesel::prelude::QueryableByName;
+use diesel::result::{DatabaseErrorKind, Error};
+use diesel::sql_types::{Integer, Unsigned, Varchar};
+use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
+
+use super::{DbConnection, claim_rows};
+use crate::domain::{Claim, CouponId, EntryId, Epoch, Nth, Seq, UserId};
+
+/// The result of storing a batch.
+#[derive(Debug, PartialEq, Eq)]
+pub enum StoreOutcome {
+    /// Every claim is in `claims` or in `poisoned_claims`.
+    Done(StoredBatch),
+    /// The shard has left the epoch of the claims and is not live yet, or the shard's row is behind that epoch. The
+    /// transaction had no effect. The caller repeats the batch when the shard is live and the rows stored by the
+    /// rebuild are known.
+    Late,
+}
+
+/// The outcome of the claims in a stored batch.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct StoredBatch {
+    /// Rows added by this batch.
+    pub inserted: usize,
+    /// Claims that already had a row.
+    pub known: usize,
+    /// Claims that contradict a row, because Redis went back in time.
+    pub poisoned: Vec<Claim>,
+}
+
+/// MySQL closes an idle connection of [`store`] after this time.
+pub const IDLE_WAIT: Duration = Duration::from_secs(10);
+
+/// Prepares a connection for [`store`]. A client frozen before `COMMIT` must not hold a hot row for hours.
+///
+/// # Errors
+/// Returns the error of MySQL.
+pub async fn prepare(connection: &mut DbConnection) -> QueryResult<()> {
+    connection.batch_execute(&format!("SET SESSION wait_timeout = {}", IDLE_WAIT.as_secs())).await
+}
+
+/// Stores claims, lowers `left_count` by the number of added rows, and commits. At least one claim is given, and all
+/// were granted in `epoch`.
+///
+/// Repeating a batch is harmless. After a lost reply to `COMMIT` the caller repeats the batch.
+///
+/// # Errors
+/// Returns the error of MySQL. The transaction may be open or committed, so the caller must close the connection and
+/// repeat the batch.
+pub async fn store(
+    connection: &mut DbConnection,
+    shard: &str,
+    epoch: Epoch,
+    claims: &[Claim],
+) -> QueryResult<StoreOutcome> {
+    connection.batch_execute("START TRANSACTION").await?;
+    let row = shard_row(connection, shard).await?;
+    let late = row.epoch != epoch.0;
+    if late && (row.state != "live" || row.epoch < epoch.0) {
+        connection.batch_execute("ROLLBACK").await?;
+        return Ok(StoreOutcome::Late);
+    }
+
+    let mut sorted = claims.to_vec();
+    sorted.sort_unstable_by_key(|claim| (claim.coupon, claim.seq, claim.entry));
+    // The update also locks the coupons in the order of their ids. Every coupon has a single writer at a time, and
+    // batches cannot deadlock.
+    let asked = counts(&sorted);
+    change_left_counts(connection, '-', &asked).await?;
+
+    crate::base::crash::point("before-insert");
+    let mut outcome = StoredBatch::default();
+    let added = if !late && insert(connection, &sorted).await? {
+        sorted
+    } else {
+        let sorted = classify(connection, sorted, &mut outcome).await?;
+        let (new, stale) = if late { (Vec::new(), sorted) } else { (sorted, Vec::new()) };
+        outcome.poisoned.extend(stale);
+        if !new.is_empty() && !insert(connection, &new).await? {
+            // The coupons are locked, so no other transaction can have added a row meanwhile.
+            return Err(Error::RollbackTransaction);
+        }
+        new
+    };
+    outcome.inserted = added.len();
+    if added.len() < claims.len() {
+        let mut refused = asked;
+        for (coupon, count) in counts(&added) {
+            refused.entry(coupon).and_modify(|asked| *asked -= count);
+        }
+        change_left_counts(connection, '+', &refused).await?;
+    }
+    let reason = if late { "late: made before the shard was rebuilt" } else { "contradicts a stored claim" };
+    for claim in &outcome.poisoned {
+        poison(connection, claim.entry, &claim.to_text(), reason).await?;
+    }
+    crate::base::crash::point("before-commit");
+    connection.batch_execute("COMMIT").await?;
+    crate::base::crash::point("after-commit");
+    Ok(StoreOutcome::Done(outcome))
+}
+
+/// Stores an unreadable outbox entry or an unstorable claim in `poisoned_claims`.
+///
+/// # Errors
+/// Returns the error of MySQL.
+pub async fn poison(connection: &mut DbConnection, entry: EntryId, claim: &str, reason: &str) -> QueryResult<()> {
+    let claim: String = claim.chars().filter(|c| !c.is_control()).take(255).collect();
+    diesel::sql_query(
+        "INSERT INTO poisoned_claims (entry, claim, reason) VALUES (?, ?, ?) ON DUPLICATE KEY UPDATE id = id",
+    )
+    .bind::<Varchar, _>(entry.to_string())
+    .bind::<Varchar, _>(claim)
+    .bind::<Varchar, _>(reason)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+#[derive(QueryableByName)]
+struct ShardEpoch {
+    #[diesel(sql_type = Unsigned<Integer>)]
+    epoch: u32,
+    #[diesel(sql_type = Varchar)]
+    state: String,
+}
+
+/// Reads the shard's row under a shared lock. A rebuild that raises the epoch waits for this transaction.
+async fn shard_row(connection: &mut DbConnection, shard: &str) -> QueryResult<ShardEpoch> {
+    diesel::sql_query("SELECT epoch, state FROM shards WHERE shard = ? LOCK IN SHARE MODE")
+        .bind::<Varchar, _>(shard)
+        .get_result(connection)
+        .await
+}
+
+/// Inserts the claims. Returns `false` if a row exists already. In this case no row was added.
+///
+/// Parsing is a third of MySQL's cost of a row. If every claim has the default `nth` of 1 and no activity, both columns
+/// are left out and a tenth of the cost is saved.
+async fn insert(connection: &mut DbConnection, claims: &[Claim]) -> QueryResult<bool> {
+    let by_default = claims.iter().all(|claim| claim.nth == 1 && claim.activity.0 == 0);
+    let further = if by_default { "" } else { ", nth, activity_id" };
+    let mut sql = Vec::with_capacity(96 + claims.len() * 64);
+    sql.extend_from_slice(
+        format!("INSERT INTO claims (coupon_id, seq, user_id, claimed_at{further}) VALUES ").as_bytes(),
+    );
+    let mut digits = itoa::Buffer::new();
+    for claim in claims {
+        let Claim { coupon, seq, user, nth, activity, .. } = *claim;
+        let numbers = [coupon.0, seq.into(), user.0, claim.claimed_at_ms(), nth.into(), activity.0.into()];
+        let written = if by_default { &numbers[..4] } else { &numbers[..] };
+        for (place, number) in written.iter().enumerate() {
+            sql.push(if place == 0 { b'(' } else { b',' });
+            sql.extend_from_slice(digits.format(*number).as_bytes());
+        }
+        sql.extend_from_slice(b"),");
+    }
+    sql.pop();
+    let sql = String::from_utf8(sql).expect("the statement is built from ASCII");
+    match connection.batch_execute(&sql).await {
+        Ok(()) => Ok(true),
+        Err(Error::DatabaseError(DatabaseErrorKind::UniqueViolation, _)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+type Unit = (CouponId, Seq);
+type Hold = (UserId, CouponId, Nth);
+
+/// Returns the new claims. Known and poisoned claims are added to `outcome`.
+async fn classify(
+    connection: &mut DbConnection,
+    claims: Vec<Claim>,
+    outcome: &mut StoredBatch,
+) -> QueryResult<Vec<Claim>> {
+    let rows = claim_rows::meeting(connection, &claims).await?;
+    let mut by_unit: HashMap<Unit, Hold> = HashMap::new();
+    let mut held: HashSet<Hold> = HashSet::new();
+    for stored in rows {
+        let hold = (stored.user, stored.coupon, stored.nth);
+        by_unit.insert((stored.coupon, stored.seq), hold);
+        held.insert(hold);
+    }
+    let mut new = Vec::new();
+    for claim in claims {
+        let hold = (claim.user, claim.coupon, claim.nth);
+        match by_unit.get(&(claim.coupon, claim.seq)) {
+            Some(stored) if *stored == hold => outcome.known += 1,
+            None if !held.contains(&hold) => {
+                by_unit.insert((claim.coupon, claim.seq), hold);
+                held.insert(hold);
+                new.push(claim);
+            }
+            _ => outcome.poisoned.push(claim),
+        }
+    }
+    Ok(new)
+}
+
+/// The number of claims by coupon.
+fn counts(claims: &[Claim]) -> BTreeMap<CouponId, usize> {
+    let mut counts = BTreeMap::new();
+    for claim in claims {
+        *counts.entry(claim.coupon).or_default() += 1;
+    }
+    counts
+}
+
+/// Adds the counts to the coupons' `left_count`, or subtracts the counts, in a single statement.
+///
+/// A batch of many coupons has few claims of each, so a statement per coupon would dominate the cost. `INTERVAL` is a
+/// binary search, and `ELT` an array access.
+async fn change_left_counts(
+    connection: &mut DbConnection,
+    sign: char,
+    counts: &BTreeMap<CouponId, usize>,
+) -> QueryResult<()> {
+    let ids = claim_rows::list(counts.keys());
+    let counts = claim_rows::list(counts.values());
+    let change = format!("ELT(INTERVAL(id, {ids}), {counts})");
+    connection
+        .batch_execute(&format!("UPDATE coupons SET left_count = left_count {sign} {change} WHERE id IN ({ids})"))
+        .await
+}

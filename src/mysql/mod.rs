@@ -1,0 +1,264 @@
+//! MySQL: the connection pool, its errors, and a file for each table.
+//!
+//! This module has all SQL statements of the program, except those of the audit. Redis is unknown to it. Every wait is
+//! bounded, for a connection by [`DbLimits::connection_wait`] and for a statement by [`DbLimits::statement_wait`].
+
+pub mod activities;
+pub mod blocks;
+pub mod claim_rows;
+pub mod claims;
+pub mod coupons;
+pub mod import;
+pub mod instances;
+pub mod migrate;
+pub mod mirrored;
+pub mod redemptions;
+pub mod revoked_tokens;
+pub(crate) mod schema;
+pub mod seed;
+pub mod settings;
+pub mod shards;
+pub mod users;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use diesel::result::DatabaseErrorKind;
+use diesel::{ConnectionError, ConnectionResult};
+use diesel_async::pooled_connection::deadpool::{Object, Pool, PoolError};
+use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, PoolError as ManagerError};
+use diesel_async::{
+    AnsiTransactionManager, AsyncConnection, AsyncMysqlConnection, SimpleAsyncConnection, TransactionManager,
+};
+use futures_util::FutureExt;
+
+use crate::base::Histogram;
+
+/// The SQL type of ids and of counters.
+type UnsignedBigint = diesel::sql_types::Unsigned<diesel::sql_types::Bigint>;
+
+/// A connection outside the pool, for the ledger and for streaming reads.
+pub type DbConnection = AsyncMysqlConnection;
+
+/// The size of the pool and the timeouts.
+#[derive(Debug, Clone, Copy)]
+pub struct DbLimits {
+    pub connections_max: usize,
+    pub connection_wait: Duration,
+    pub statement_wait: Duration,
+}
+
+/// A failure of MySQL. The variant tells whether the statement may have happened.
+#[derive(Debug, thiserror::Error)]
+pub enum DbError {
+    /// No connection was available. The statement was not sent, so it had no effect.
+    #[error("no connection to MySQL")]
+    Unreachable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A unique key exists already. The statement had no effect.
+    #[error("{operation}: the row exists already")]
+    Duplicate { operation: &'static str },
+    /// The statement was sent and an error returned. The statement may have taken effect.
+    #[error("{operation} failed")]
+    Failed {
+        operation: &'static str,
+        #[source]
+        source: diesel::result::Error,
+    },
+    /// The statement was sent and not answered in time. The statement may have taken effect.
+    #[error("{operation}: MySQL did not answer in time")]
+    TimedOut { operation: &'static str },
+    /// A statement failed before the commit of the transaction. The transaction had no effect.
+    #[error(transparent)]
+    Uncommitted(Box<DbError>),
+    /// A row cannot have been written by this program.
+    #[error("{operation}: unreadable row ({what})")]
+    Unreadable { operation: &'static str, what: String },
+}
+
+/// The connection pool. Clones share the pool.
+#[derive(Clone)]
+pub struct Db {
+    pool: Pool<AsyncMysqlConnection>,
+    url: String,
+    limits: DbLimits,
+    times: Arc<Histogram>,
+}
+
+impl Db {
+    /// Creates the pool without connecting.
+    ///
+    /// # Errors
+    /// Returns [`DbError::Unreachable`] if the pool cannot be built.
+    pub fn new(url: &str, limits: DbLimits) -> Result<Self, DbError> {
+        let mut config = ManagerConfig::default();
+        config.custom_setup = Box::new(|url| establish(url).boxed());
+        let manager = AsyncDieselConnectionManager::<AsyncMysqlConnection>::new_with_config(url, config);
+        let pool = Pool::builder(manager)
+            .max_size(limits.connections_max)
+            .wait_timeout(Some(limits.connection_wait))
+            .create_timeout(Some(limits.connection_wait))
+            .recycle_timeout(Some(limits.connection_wait))
+            .runtime(deadpool::Runtime::Tokio1)
+            .build()
+            .map_err(|error| DbError::Unreachable(error.into()))?;
+        Ok(Self { pool, url: url.to_owned(), limits, times: Arc::new(Histogram::of_times()) })
+    }
+
+    /// Takes a live connection from the pool.
+    ///
+    /// # Errors
+    /// Returns [`DbError::Unreachable`]. Nothing was sent.
+    pub async fn connect(&self) -> Result<Object<AsyncMysqlConnection>, DbError> {
+        // The timeout covers the whole call. If MySQL is frozen, every idle connection would cost a separate timeout.
+        match tokio::time::timeout(self.limits.connection_wait, self.pool.get()).await {
+            Ok(connection) => connection.map_err(unreachable),
+            Err(elapsed) => Err(DbError::Unreachable(elapsed.into())),
+        }
+    }
+
+    /// Opens a connection outside the pool, for work that holds the connection long.
+    ///
+    /// # Errors
+    /// Returns [`DbError::Unreachable`]. Nothing was sent.
+    pub async fn connect_alone(&self) -> Result<DbConnection, DbError> {
+        let connecting = establish(&self.url);
+        match tokio::time::timeout(self.limits.connection_wait, connecting).await {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(error)) => Err(DbError::Unreachable(error.into())),
+            Err(elapsed) => Err(DbError::Unreachable(elapsed.into())),
+        }
+    }
+
+    /// Runs `statement` with the timeout of statements. `operation` names the statement in an error.
+    pub(crate) async fn within<T>(
+        &self,
+        operation: &'static str,
+        statement: impl Future<Output = diesel::QueryResult<T>>,
+    ) -> Result<T, DbError> {
+        let began = Instant::now();
+        let result = within(operation, self.limits.statement_wait, statement).await;
+        self.times.note_time(began.elapsed());
+        result
+    }
+
+    /// A histogram of the durations of statements.
+    pub fn times(&self) -> &Histogram {
+        &self.times
+    }
+
+    /// Checks that MySQL answers, with a statement without effect.
+    ///
+    /// # Errors
+    /// Returns a [`DbError`].
+    pub async fn ping(&self) -> Result<(), DbError> {
+        let mut connection = self.connect().await?;
+        self.within("ping", connection.batch_execute("DO 1")).await
+    }
+}
+
+impl DbError {
+    pub(crate) fn from_diesel(operation: &'static str, source: diesel::result::Error) -> Self {
+        match source {
+            diesel::result::Error::DatabaseError(DatabaseErrorKind::UniqueViolation, _) => {
+                Self::Duplicate { operation }
+            }
+            source => Self::Failed { operation, source },
+        }
+    }
+
+    /// Whether the statement certainly had no effect.
+    pub fn nothing_happened(&self) -> bool {
+        match self {
+            Self::Unreachable(_) | Self::Duplicate { .. } | Self::Uncommitted(_) => true,
+            Self::Failed { .. } | Self::TimedOut { .. } | Self::Unreadable { .. } => false,
+        }
+    }
+
+    /// Marks an error from before `COMMIT` was sent. The transaction had no effect.
+    pub(crate) fn before_commit(self) -> Self {
+        if self.nothing_happened() { self } else { Self::Uncommitted(Box::new(self)) }
+    }
+}
+
+/// Runs `statement` with the timeout `wait`. `operation` names the statement in an error.
+pub(crate) async fn within<T>(
+    operation: &'static str,
+    wait: Duration,
+    statement: impl Future<Output = diesel::QueryResult<T>>,
+) -> Result<T, DbError> {
+    match tokio::time::timeout(wait, statement).await {
+        Ok(result) => result.map_err(|source| DbError::from_diesel(operation, source)),
+        Err(_) => Err(DbError::TimedOut { operation }),
+    }
+}
+
+fn unreachable(error: PoolError) -> DbError {
+    match error {
+        PoolError::Backend(ManagerError::ConnectionError(error)) => DbError::Unreachable(error.into()),
+        error => DbError::Unreachable(error.into()),
+    }
+}
+
+/// A transaction on a connection of the pool.
+///
+/// An open transaction holds locks and must not return to the pool. Dropping the value before [`Transaction::commit`]
+/// or [`Transaction::roll_back`] closes the connection, and MySQL rolls back.
+pub(crate) struct Transaction<'a> {
+    db: &'a Db,
+    /// `None` only at the end of the transaction.
+    connection: Option<Object<AsyncMysqlConnection>>,
+}
+
+impl Db {
+    pub(crate) async fn begin(&self) -> Result<Transaction<'_>, DbError> {
+        let mut tx = Transaction { db: self, connection: Some(self.connect().await?) };
+        let begin = AnsiTransactionManager::begin_transaction(tx.connection());
+        self.within("begin", begin).await.map_err(DbError::before_commit)?;
+        Ok(tx)
+    }
+}
+
+impl Transaction<'_> {
+    /// The connection for the statements of the transaction.
+    pub(crate) fn connection(&mut self) -> &mut AsyncMysqlConnection {
+        self.connection.as_mut().expect("the connection is taken only when the transaction is consumed")
+    }
+
+    /// Commits. After an error the outcome is unknown.
+    pub(crate) async fn commit(mut self) -> Result<(), DbError> {
+        let db = self.db;
+        db.within("commit", AnsiTransactionManager::commit_transaction(self.connection())).await?;
+        self.connection = None;
+        Ok(())
+    }
+
+    /// Rolls back and returns the connection to the pool.
+    pub(crate) async fn roll_back(mut self) {
+        let db = self.db;
+        let ended = db.within("roll back", AnsiTransactionManager::rollback_transaction(self.connection())).await;
+        if ended.is_ok() {
+            self.connection = None;
+        }
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            drop(Object::take(connection));
+        }
+    }
+}
+
+/// READ COMMITTED, because the ledger and changes of coupons lock the rows they read. The timeouts are short, because a
+/// client frozen before `COMMIT` would otherwise hold a hot row for hours.
+const SESSION: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; \
+    SET SESSION innodb_lock_wait_timeout = 5; \
+    SET SESSION wait_timeout = 30";
+
+async fn establish(url: &str) -> ConnectionResult<AsyncMysqlConnection> {
+    let mut connection = AsyncMysqlConnection::establish(url).await?;
+    connection.batch_execute(SESSION).await.map_err(ConnectionError::CouldntSetupConfiguration)?;
+    Ok(connection)
+}

@@ -1,0 +1,13 @@
+//! What operators need to know: the health of each part, unsafe settings of the stores, and the audit of all data.
+
+pub mod audit;
+pub mod durability;
+mod health;
+mod process;
+
+pub use audit::{Audit, AuditError, AuditReport};
+pub use health::{
+    ActivitiesReport, EtcdReport, GATE_STATES, GateReport, Health, HealthReport, HealthSources, LedgerReport,
+    OutboxSeen, PartHealth,
+};
+pub use process::Process;

@@ -1,0 +1,99 @@
+//! The address of Redis, and the making of connections.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisError};
+use tokio::net::{TcpStream, UnixStream};
+
+use super::batcher::BATCHES_IN_FLIGHT_MAX;
+use super::calls::CALLS_WAITING_MAX;
+use crate::base::Histogram;
+
+/// Requests that the crate queues for the driver. Calls and batches have limits of our own, so a send never waits.
+const PIPELINE_BUFFER: usize = CALLS_WAITING_MAX + BATCHES_IN_FLIGHT_MAX;
+/// Bytes that the driver gathers before writing to the socket.
+const WRITE_BUFFER_BYTES: usize = 64 << 10;
+
+/// Future that drives the socket until the connection ends.
+pub(super) type Driver = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Address and credentials of a Redis server.
+#[derive(Clone)]
+pub struct LinkConfig {
+    place: Place,
+    info: ConnectionInfo,
+    /// Durations of calls over all connections of this configuration.
+    times: Arc<Histogram>,
+}
+
+#[derive(Clone)]
+enum Place {
+    Tcp(String, u16),
+    Unix(PathBuf),
+}
+
+impl LinkConfig {
+    /// Parses a URL.
+    ///
+    /// # Errors
+    /// A sentence if the `redis` crate rejects `url`, or if `url` asks for TLS. The sentence never repeats the URL, because URLs may
+    /// hold passwords.
+    pub fn new(url: &str) -> Result<Self, String> {
+        let info = url.into_connection_info().map_err(|error| error.category().to_owned())?;
+        let place = match info.addr() {
+            ConnectionAddr::Tcp(host, port) => Place::Tcp(host.clone(), *port),
+            ConnectionAddr::Unix(path) => Place::Unix(path.clone()),
+            _ => return Err("TLS is not supported".to_owned()),
+        };
+        let tcp_settings = info.tcp_settings().clone().set_nodelay(true);
+        let redis_settings = info.redis_settings().clone().set_skip_set_lib_name();
+        let info = info.set_tcp_settings(tcp_settings).set_redis_settings(redis_settings);
+        Ok(Self { place, info, times: Arc::new(Histogram::of_times()) })
+    }
+
+    /// Durations of calls over all connections of this configuration and of clones.
+    pub fn times(&self) -> &Arc<Histogram> {
+        &self.times
+    }
+
+    /// Address and credentials in the form of the `redis` crate.
+    pub(super) fn info(&self) -> &ConnectionInfo {
+        &self.info
+    }
+
+    /// Connects, authenticates and selects the database. The caller must run the driver.
+    pub(super) async fn connect(&self) -> Result<(MultiplexedConnection, Driver), RedisError> {
+        match &self.place {
+            Place::Tcp(host, port) => {
+                let socket = TcpStream::connect((host.as_str(), *port)).await?;
+                socket.set_nodelay(true)?;
+                self.greet(socket).await
+            }
+            Place::Unix(path) => self.greet(UnixStream::connect(path).await?).await,
+        }
+    }
+
+    async fn greet(&self, socket: impl Socket) -> Result<(MultiplexedConnection, Driver), RedisError> {
+        let settings = self.info.redis_settings();
+        let (redis, driver) = MultiplexedConnection::new_with_config(settings, socket, crate_settings()).await?;
+        Ok((redis, Box::pin(driver)))
+    }
+}
+
+/// A stream for the driver.
+pub(super) trait Socket: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static {}
+
+impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static> Socket for S {}
+
+/// Settings of the crate for every connection. Callers have deadlines, so the crate has no timeout. The crate's concurrency limit is
+/// off, because that limit makes callers wait. [`CALLS_WAITING_MAX`] refuses the next call at once instead, and
+/// [`BATCHES_IN_FLIGHT_MAX`] leaves attempts in the batcher's channel.
+pub(super) fn crate_settings() -> AsyncConnectionConfig {
+    AsyncConnectionConfig::new()
+        .set_response_timeout(None)
+        .set_connection_timeout(None)
+        .set_pipeline_buffer_size(PIPELINE_BUFFER)
+        .set_write_backpressure_boundary(WRITE_BUFFER_BYTES)
+}

@@ -1,0 +1,157 @@
+//! Pages of what is offered and held.
+
+use std::time::Duration;
+
+use redis::Value;
+
+use super::stock::{Loaded, parse_holder_field};
+use super::{Calls, KvError, Live, Script, ScriptReply, Stock, text};
+use crate::domain::{CouponId, EntryId, UserId, left};
+
+/// No list is as long; above it Lua's numbers would lose digits.
+const SKIP_MAX: u64 = 1_000_000_000;
+
+/// A coupon on its saler's list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offered {
+    pub id: CouponId,
+    pub name: String,
+    pub face_value: u32,
+    pub description: String,
+    /// Sold only inside an activity.
+    pub scheduled: bool,
+    pub amount: u64,
+    pub left: u64,
+}
+
+/// A coupon on a customer's list, and how many of it he holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    pub coupon: CouponId,
+    pub count: u8,
+}
+
+/// What is said of a coupon wherever it is listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    pub saler: String,
+    pub name: String,
+    pub face_value: u32,
+    pub description: String,
+}
+
+impl Stock {
+    /// The coupons of a saler, newest first, `give` of them after `skip`.
+    ///
+    /// # Errors
+    /// [`KvError`]; reading changes nothing.
+    pub async fn list_offered(
+        &self,
+        calls: &Calls,
+        live: &Live,
+        saler: UserId,
+        (skip, give): (u64, u64),
+        wait: Duration,
+    ) -> Loaded<Vec<Offered>> {
+        let mut cmd = Script::ListOffered.call(&[self.keys.live(), self.keys.saler(saler)]);
+        cmd.arg(live.as_str()).arg(self.keys.coupon_prefix()).arg(self.keys.holes_prefix());
+        cmd.arg(skip.min(SKIP_MAX)).arg(give);
+        page(&calls.eval(&cmd, wait).await?, 8, |reply, at| {
+            Ok(Offered {
+                id: CouponId(reply.number(at)?),
+                name: reply.text(at + 1)?.to_owned(),
+                face_value: reply.number(at + 2)?,
+                description: reply.text(at + 3)?.to_owned(),
+                scheduled: reply.text(at + 4)? == "1",
+                amount: reply.number(at + 5)?,
+                left: left(reply.number(at + 5)?, reply.number(at + 6)?, reply.number(at + 7)?),
+            })
+        })
+    }
+
+    /// What a user holds, newest first, `give` of them after `skip`. A coupon held several times is one, at its latest claim.
+    ///
+    /// # Errors
+    /// [`KvError`]; reading changes nothing.
+    pub async fn list_held(
+        &self,
+        calls: &Calls,
+        live: &Live,
+        user: UserId,
+        (skip, give): (u64, u64),
+        wait: Duration,
+    ) -> Loaded<Vec<Held>> {
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("HGETALL").arg(self.keys.holder(user));
+        let Some(replies) = self.read_loaded(calls, live, pipeline, wait).await? else { return Ok(None) };
+        let held = held_by(&replies[0])?.into_iter().map(|(_, held)| held);
+        let window = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        Ok(Some(held.skip(window(skip)).take(window(give)).collect()))
+    }
+
+    /// What is said of each coupon, in order.
+    ///
+    /// # Errors
+    /// [`KvError`]; reading changes nothing. [`KvError::Unreadable`] where a coupon is not there.
+    pub async fn facts(&self, calls: &Calls, live: &Live, coupons: &[CouponId], wait: Duration) -> Loaded<Vec<Facts>> {
+        let mut pipeline = redis::Pipeline::with_capacity(coupons.len() + 1);
+        for coupon in coupons {
+            let fields = ["saler", "name", "face_value", "description"];
+            pipeline.cmd("HMGET").arg(self.keys.coupon(*coupon)).arg(&fields);
+        }
+        let Some(replies) = self.read_loaded(calls, live, pipeline, wait).await? else { return Ok(None) };
+        let facts = |reply: Value| {
+            let (saler, name, face_value, description) =
+                redis::from_redis_value(reply).map_err(|_| KvError::Unreadable)?;
+            Ok(Facts { saler, name, face_value, description })
+        };
+        replies.into_iter().map(facts).collect::<Result<_, _>>().map(Some)
+    }
+
+    /// Replies to commands that only read, in order; `None` if the shard is not that loading. The key `live` is read last: a
+    /// loading that has ended does not come back.
+    async fn read_loaded(
+        &self,
+        calls: &Calls,
+        live: &Live,
+        mut pipeline: redis::Pipeline,
+        wait: Duration,
+    ) -> Loaded<Vec<Value>> {
+        pipeline.cmd("GET").arg(self.keys.live());
+        let mut replies = calls.call_all(&pipeline, wait).await?;
+        let found = replies.pop().ok_or(KvError::Unreadable)?;
+        Ok((text(&found).ok() == Some(live.as_str())).then_some(replies))
+    }
+}
+
+/// Coupons and when each was claimed last, the newest first, from all fields of a holder.
+fn held_by(holder: &Value) -> Result<Vec<(EntryId, Held)>, KvError> {
+    let Value::Array(fields) = holder else { return Err(KvError::Unreadable) };
+    let mut claims = Vec::with_capacity(fields.len() / 2);
+    for field_and_value in fields.chunks_exact(2) {
+        let (field, value) = (text(&field_and_value[0])?, text(&field_and_value[1])?);
+        let id = field.split_once(':').map_or(field, |(id, _)| id);
+        let coupon = CouponId(id.parse().map_err(|_| KvError::Unreadable)?);
+        claims.push((coupon, parse_holder_field(&mut value.split(':'))?.1));
+    }
+    claims.sort_unstable();
+    let latest = |of_one: &[(CouponId, EntryId)]| {
+        let (coupon, entry) = of_one[of_one.len() - 1];
+        (entry, Held { coupon, count: u8::try_from(of_one.len()).unwrap_or(u8::MAX) })
+    };
+    let mut held: Vec<_> = claims.chunk_by(|a, b| a.0 == b.0).map(latest).collect();
+    held.sort_unstable_by_key(|(entry, held)| std::cmp::Reverse((*entry, held.coupon)));
+    Ok(held)
+}
+
+fn page<T>(
+    reply: &ScriptReply,
+    parts: usize,
+    item: impl Fn(&ScriptReply, usize) -> Result<T, KvError>,
+) -> Loaded<Vec<T>> {
+    match reply.word() {
+        "page" => (0..reply.parts() / parts).map(|n| item(reply, 1 + n * parts)).collect::<Result<_, _>>().map(Some),
+        "not-loaded" => Ok(None),
+        _ => Err(KvError::Unreadable),
+    }
+}

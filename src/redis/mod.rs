@@ -1,0 +1,36 @@
+//! Redis: connections, keys and scripts.
+//!
+//! Two ways lead to Redis, and both offer [`Calls`]. A [`Link`] keeps one connection: workers have a link each for claims and lists,
+//! and recovery has a link. A [`Pool`] carries all other work.
+//!
+//! Deliberately absent: rules of a sale, and MySQL.
+
+mod address;
+mod batcher;
+mod calls;
+mod connection;
+mod error;
+mod keys;
+mod link;
+mod lists;
+mod live;
+mod outbox;
+mod pool;
+mod scripts;
+mod stock;
+mod units;
+
+pub use address::LinkConfig;
+pub use batcher::{ActivityArguments, BATCH_ATTEMPTS_MAX, ClaimArguments, ClaimQuestion};
+pub use calls::{CLOCK_ERROR_MS, Calls};
+pub use connection::Connection;
+pub use error::KvError;
+pub use keys::{Key, Keys};
+pub use link::Link;
+pub use lists::{Facts, Held, Offered};
+pub use live::Live;
+pub use outbox::{DoneEntry, Extent, Head, Outbox, OutboxEntry, broken, claims};
+pub use pool::{Pool, PoolLimits, PooledCalls};
+pub use scripts::{Script, ScriptReply, text};
+pub use stock::{Attempt, Presence, Published, Stock, Taken, published};
+pub use units::Units;

@@ -1,0 +1,158 @@
+//! The Redis stream that holds each claim until MySQL has it. Claims that were made together are one entry.
+//!
+//! It is emptied by id and never by range: a range would take along what nobody has stored yet.
+
+use std::time::Duration;
+
+use super::{BATCH_ATTEMPTS_MAX, Calls, Keys, KvError, Script, ScriptReply};
+use crate::domain::{Claim, EntryId, Epoch};
+
+/// For how long the process that swept last is the only one that sweeps.
+const SWEEPER_MS: u64 = 3_000;
+/// Entries deleted by one script.
+const DELETED_MAX: usize = 1_000;
+
+/// An entry to be deleted, and how many claims it holds.
+pub type DoneEntry = (EntryId, usize);
+
+/// The outbox of one shard.
+#[derive(Debug, Clone)]
+pub struct Outbox {
+    keys: Keys,
+    process: String,
+    wait: Duration,
+}
+
+/// An entry as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboxEntry {
+    pub id: EntryId,
+    /// Its claims, of the epoch it was read in; the text of what is none.
+    pub claims: Vec<Result<Claim, String>>,
+}
+
+impl OutboxEntry {
+    /// What [`Outbox::delete`] takes of it.
+    pub fn done(&self) -> DoneEntry {
+        (self.id, self.claims.len())
+    }
+}
+
+/// The claims of entries.
+pub fn claims(entries: &[OutboxEntry]) -> Vec<Claim> {
+    entries.iter().flat_map(|entry| &entry.claims).filter_map(|claim| claim.as_ref().ok().copied()).collect()
+}
+
+/// What entries hold that is no claim.
+pub fn broken(entries: &[OutboxEntry]) -> impl Iterator<Item = (EntryId, &str)> {
+    let parts = entries.iter().flat_map(|entry| entry.claims.iter().map(|claim| (entry.id, claim)));
+    parts.filter_map(|(id, claim)| claim.as_ref().err().map(|text| (id, text.as_str())))
+}
+
+/// How much there is in the outbox.
+#[derive(Debug, Clone, Copy)]
+pub struct Extent {
+    pub claims: u64,
+    /// The oldest entry.
+    pub oldest: Option<EntryId>,
+}
+
+/// What a look at the head of the outbox found.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Head {
+    /// Entries, from the oldest on. `more`: there may be others behind them.
+    Entries { entries: Vec<OutboxEntry>, more: bool },
+    /// Another process sweeps.
+    NotMine,
+    /// The shard is not the loading that was expected.
+    NotLoaded,
+}
+
+impl Outbox {
+    /// `process` names this process among all that sweep; `wait` bounds each call.
+    pub fn new(keys: Keys, process: String, wait: Duration) -> Self {
+        Self { keys, process, wait }
+    }
+
+    /// The head of the outbox: entries that are at least `age` old and below `below`, of up to `count` claims.
+    ///
+    /// # Errors
+    /// [`KvError`]; reading changes nothing but who sweeps.
+    pub async fn head(
+        &self,
+        calls: &Calls,
+        (live, epoch): (&str, Epoch),
+        age: Duration,
+        below: Option<EntryId>,
+        count: usize,
+    ) -> Result<Head, KvError> {
+        let mut cmd = Script::ReadOutbox.call(&[self.keys.live(), self.keys.outbox(), self.keys.sweeper()]);
+        cmd.arg(live).arg(&self.process).arg(SWEEPER_MS);
+        cmd.arg(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+        cmd.arg(below.map_or("+".to_owned(), |id| id.to_string())).arg(count);
+        let reply = calls.eval(&cmd, self.wait).await?;
+        match reply.word() {
+            "entries" => {
+                let entries = (0..reply.parts() / 2).map(|n| entry(&reply, 1 + n * 2, epoch));
+                let entries: Vec<OutboxEntry> = entries.collect::<Result<_, _>>()?;
+                let claims: usize = entries.iter().map(|entry| entry.claims.len()).sum();
+                Ok(Head::Entries { entries, more: claims + BATCH_ATTEMPTS_MAX > count })
+            }
+            "not-mine" => Ok(Head::NotMine),
+            "not-loaded" => Ok(Head::NotLoaded),
+            _ => Err(KvError::Unreadable),
+        }
+    }
+
+    /// Deletes entries whose claims MySQL has. `false`: the shard is not the loading `live`, and nothing was deleted.
+    ///
+    /// # Errors
+    /// [`KvError`]; the sweep finds what was left.
+    pub async fn delete(&self, calls: &Calls, live: &str, entries: &[DoneEntry]) -> Result<bool, KvError> {
+        for entries in entries.chunks(DELETED_MAX) {
+            let mut cmd = Script::DeleteEntries.call(&[self.keys.live(), self.keys.outbox(), self.keys.waiting()]);
+            cmd.arg(live);
+            for (id, claims) in entries {
+                cmd.arg(id.to_string()).arg(*claims);
+            }
+            if calls.eval(&cmd, self.wait).await?.word() != "deleted" {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// What is in it.
+    ///
+    /// # Errors
+    /// [`KvError`].
+    pub async fn extent(&self, calls: &Calls) -> Result<Extent, KvError> {
+        let mut pipeline = redis::pipe();
+        let key = self.keys.outbox().to_string();
+        pipeline.cmd("GET").arg(self.keys.waiting());
+        pipeline.cmd("XRANGE").arg(&key).arg("-").arg("+").arg("COUNT").arg(1);
+        let unreadable = |_| KvError::Unreadable;
+        let mut replies = calls.call_all(&pipeline, self.wait).await?.into_iter();
+        let mut next = || replies.next().ok_or(KvError::Unreadable);
+        let claims: Option<u64> = redis::from_redis_value(next()?).map_err(unreadable)?;
+        let head: Vec<(String, redis::Value)> = redis::from_redis_value(next()?).map_err(unreadable)?;
+        let oldest = head.first().map(|(id, _)| id.parse().map_err(|_| KvError::Unreadable)).transpose()?;
+        Ok(Extent { claims: claims.unwrap_or(0), oldest })
+    }
+
+    /// Whether the shard is still the loading `live`.
+    ///
+    /// # Errors
+    /// [`KvError`].
+    pub async fn is_live(&self, calls: &Calls, live: &str) -> Result<bool, KvError> {
+        let value = calls.call(redis::cmd("GET").arg(self.keys.live()), self.wait).await?;
+        Ok(redis::from_redis_value::<Option<String>>(value).is_ok_and(|value| value.as_deref() == Some(live)))
+    }
+}
+
+fn entry(reply: &ScriptReply, at: usize, epoch: Epoch) -> Result<OutboxEntry, KvError> {
+    let id = reply.text(at)?.parse().map_err(|_| KvError::Unreadable)?;
+    let text = reply.lossy(at + 1);
+    let claims = Claim::parse_entry(id, &text).into_iter();
+    Ok(OutboxEntry { id, claims: claims.map(|claim| claim.map(|claim| Claim { epoch, ..claim })).collect() })
+}

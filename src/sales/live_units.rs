@@ -1,0 +1,360 @@
+//! Live units for viewers of a product during its sale.
+//!
+//! A single task reads the units of all viewed products with one script per tick. Changes go to a [`watch`] channel per
+//! product, as bytes shared by all viewers. A slow viewer receives the latest state and misses earlier ones, so no
+//! queue exists.
+//!
+//! Live units are the first feature shed under load. While the gate is busy, no units are read and no viewer is
+//! admitted. Connected viewers stay, at no cost, also while Redis is away. If the feature is switched off or the
+//! service stops, the channels are dropped, which ends every viewer's stream.
+//!
+//! Invariant: viewers and viewed products are bounded. A product without viewers is not read.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::claim::{Doubt, Gate};
+use crate::domain::{ActivityId, CouponId};
+use crate::memory::{Activities, Settings};
+use crate::redis::{Calls, Live, Pool, Stock, Units};
+
+/// Period of reads.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// The same for a crowd, because every change costs a write per viewer.
+const LOOK_EVERY_FOR_CROWD: Duration = Duration::from_secs(1);
+/// Number of viewers above which the slower period applies.
+const CROWD: usize = 1_000;
+/// Pause after every read, including reads for new products.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Limits of live units, and the timeout for Redis.
+#[derive(Debug, Clone, Copy)]
+pub struct EventLimits {
+    pub viewers_max: usize,
+    pub products_max: usize,
+    pub wait: Duration,
+}
+
+/// Live units of this instance.
+pub struct Events {
+    stock: Stock,
+    gate: Arc<Gate>,
+    activities: Arc<Activities>,
+    settings: Arc<Settings>,
+    limits: EventLimits,
+    products: Mutex<Products>,
+    viewers: Arc<AtomicUsize>,
+    refused: AtomicU64,
+    /// Notified when a viewer asks for a product that has not been read yet.
+    new: Notify,
+}
+
+/// The sending side of each channel. Viewers add products. The single task sends states and removes products.
+#[derive(Default)]
+struct Products {
+    shown: HashMap<CouponId, watch::Sender<ProductState>>,
+    /// The service is stopping and admits no viewers.
+    over: bool,
+}
+
+/// What is known of a product.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProductState {
+    /// Not read yet.
+    Unknown,
+    /// The product does not exist.
+    Nowhere,
+    Shown(Shown),
+}
+
+/// The units of a product at a moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    product: CouponId,
+    /// Units that its sale can still sell, as in `/sec/info`.
+    left: u64,
+    /// Claims of the product over all its activities.
+    claimed: u64,
+    /// Time of the read by Redis' clock, in milliseconds since 1970.
+    pub time_ms: u64,
+    /// The encoded event.
+    pub bytes: Bytes,
+}
+
+/// A viewer was refused: the limit is reached or the service is busy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the limit of viewers is reached, or the service is busy")]
+pub struct NoPlace;
+
+/// A viewer of a product. Dropping it frees the place.
+pub struct Viewer {
+    states: watch::Receiver<ProductState>,
+    _place: ViewerPlace,
+}
+
+/// A place in the count of viewers, freed on drop.
+struct ViewerPlace(Arc<AtomicUsize>);
+
+/// Metrics of live units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventFigures {
+    pub viewers: usize,
+    pub viewers_max: usize,
+    pub products: usize,
+    /// Viewers refused so far.
+    pub refused: u64,
+}
+
+impl Events {
+    pub fn new(
+        stock: Stock,
+        gate: Arc<Gate>,
+        activities: Arc<Activities>,
+        settings: Arc<Settings>,
+        limits: EventLimits,
+    ) -> Self {
+        let (products, viewers, refused, new) = (Mutex::default(), Arc::default(), AtomicU64::new(0), Notify::new());
+        Self { stock, gate, activities, settings, limits, products, viewers, refused, new }
+    }
+
+    /// Admits a viewer of `product`.
+    ///
+    /// # Errors
+    /// [`NoPlace`].
+    pub fn enter(&self, product: CouponId) -> Result<Viewer, NoPlace> {
+        self.find_place(product).inspect_err(|_| {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        })
+    }
+
+    fn find_place(&self, product: CouponId) -> Result<Viewer, NoPlace> {
+        if self.gate.is_busy() {
+            return Err(NoPlace);
+        }
+        let viewers = self.viewers.fetch_add(1, Ordering::Relaxed);
+        let place = ViewerPlace(Arc::clone(&self.viewers));
+        if viewers >= self.limits.viewers_max {
+            return Err(NoPlace);
+        }
+        let mut products = self.products();
+        if let Some(states) = products.shown.get(&product) {
+            return Ok(Viewer { states: states.subscribe(), _place: place });
+        }
+        if products.over || products.shown.len() >= self.limits.products_max {
+            return Err(NoPlace);
+        }
+        let (sender, states) = watch::channel(ProductState::Unknown);
+        products.shown.insert(product, sender);
+        self.new.notify_one();
+        Ok(Viewer { states, _place: place })
+    }
+
+    pub fn figures(&self) -> EventFigures {
+        EventFigures {
+            viewers: self.viewers.load(Ordering::Relaxed),
+            viewers_max: self.limits.viewers_max,
+            products: self.products().shown.len(),
+            refused: self.refused.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Publishes changes until `stop`, then ends every viewer's stream. Returns at `over`.
+    pub async fn watch(self: Arc<Self>, pool: Pool, stop: CancellationToken, over: CancellationToken) {
+        stop.run_until_cancelled(self.show(&pool)).await;
+        let ended = std::mem::replace(&mut *self.products(), Products { over: true, ..Products::default() });
+        drop(ended);
+        over.cancelled().await;
+    }
+
+    async fn show(&self, pool: &Pool) {
+        let mut next = tokio::time::Instant::now();
+        loop {
+            let newcomers_only = tokio::select! {
+                () = tokio::time::sleep_until(next) => false,
+                () = self.new.notified() => true,
+            };
+            if !newcomers_only {
+                let is_crowd = self.viewers.load(Ordering::Relaxed) > CROWD;
+                next = tokio::time::Instant::now() + if is_crowd { LOOK_EVERY_FOR_CROWD } else { LOOK_EVERY };
+            }
+            if !self.settings.switches().events {
+                self.products().shown.clear();
+            }
+            let asked = self.looked_at(|state| !newcomers_only || *state == ProductState::Unknown);
+            if !asked.is_empty()
+                && !self.gate.is_busy()
+                && let Ok(live) = self.gate.live()
+                && let Ok(calls) = pool.get().await
+            {
+                self.read(&calls, &live, asked).await;
+                drop(calls);
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+
+    /// Viewed products whose state matches `is_asked`. Products without viewers are dropped.
+    fn looked_at(&self, is_asked: impl Fn(&ProductState) -> bool) -> Vec<CouponId> {
+        let mut products = self.products();
+        products.shown.retain(|_, states| !states.is_closed());
+        products.shown.iter().filter(|(_, states)| is_asked(&states.borrow())).map(|(product, _)| *product).collect()
+    }
+
+    /// Reads these products with a single script and publishes changes.
+    async fn read(&self, calls: &Calls, live: &Live, products: Vec<CouponId>) {
+        let time_ms = calls.server_ms();
+        let sale = |product: &CouponId| {
+            let schedule = self.activities.of(*product);
+            let activity = schedule.as_ref().and_then(|schedule| schedule.at(time_ms));
+            activity.map_or((ActivityId(0), 0), |activity| (activity.id, activity.terms.total))
+        };
+        let (activities, totals): (Vec<ActivityId>, Vec<u32>) = products.iter().map(sale).unzip();
+        let asked: Vec<_> = products.iter().copied().zip(activities).collect();
+        match self.stock.units(calls, live, &asked, self.limits.wait).await {
+            Ok(Some(all)) => {
+                let shown = self.products();
+                for ((product, total), units) in products.into_iter().zip(totals).zip(all) {
+                    if let Some(states) = shown.shown.get(&product) {
+                        let units = units.map(|units| Shown::new(product, &units, total, time_ms));
+                        states.send_if_modified(|state| state.become_later(units));
+                    }
+                }
+            }
+            Ok(None) => self.gate.doubt(Doubt::NotLoaded),
+            // The link and the gate log the outage. Viewers keep the last state until Redis is back.
+            Err(error) => log::debug!("events: reading units failed: {error}"),
+        }
+    }
+
+    /// A poisoned lock is used anyway: every state of the table is valid.
+    fn products(&self) -> MutexGuard<'_, Products> {
+        self.products.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ProductState {
+    /// Takes a later reading and returns whether it differs. A product that vanishes for a moment, during a repair of
+    /// Redis, keeps its last state.
+    fn become_later(&mut self, read: Option<Shown>) -> bool {
+        let later = match (&*self, read) {
+            (Self::Unknown, None) => Self::Nowhere,
+            (Self::Shown(before), Some(now)) if (before.left, before.claimed) == (now.left, now.claimed) => {
+                return false;
+            }
+            (_, Some(now)) => Self::Shown(now),
+            (_, None) => return false,
+        };
+        *self = later;
+        true
+    }
+}
+
+impl Shown {
+    fn new(product: CouponId, units: &Units, total: u32, time_ms: u64) -> Self {
+        let (left, claimed) = (units.left(total), units.claimed.saturating_sub(units.holes));
+        Self { product, left, claimed, time_ms, bytes: Bytes::new() }.at(time_ms)
+    }
+
+    /// The same units at a later time.
+    #[must_use]
+    pub fn at(self, time_ms: u64) -> Self {
+        let Self { product, left, claimed, .. } = self;
+        let event = format!(
+            "event: units\ndata: {{\"product_id\":{},\"left\":{left},\"claimed\":{claimed},\"time_ms\":{time_ms}}}\n\n",
+            product.0
+        );
+        Self { time_ms, bytes: event.into(), ..self }
+    }
+}
+
+impl Viewer {
+    /// The current state. Before the first read, waits up to `wait`, and returns [`ProductState::Unknown`] on a timeout.
+    pub async fn first(&mut self, wait: Duration) -> ProductState {
+        let known = self.states.wait_for(|state| *state != ProductState::Unknown);
+        match tokio::time::timeout(wait, known).await {
+            Ok(Ok(state)) => state.clone(),
+            Ok(Err(_)) | Err(_) => ProductState::Unknown,
+        }
+    }
+
+    /// Waits for a change and returns the latest state as an event, or `None` at the end of the stream.
+    pub async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            self.states.changed().await.ok()?;
+            if let ProductState::Shown(shown) = &*self.states.borrow_and_update() {
+                return Some(shown.bytes.clone());
+            }
+        }
+    }
+}
+
+impl Drop for ViewerPlace {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn units(claimed: u64) -> Units {
+        let (scheduled, revision, activity_revision) = (false, 1, 0);
+        Units { scheduled, revision, activity_revision, amount: 10, claimed, holes: 1, sold: 0 }
+    }
+
+    fn shown(claimed: u64, time_ms: u64) -> Option<Shown> {
+        Some(Shown::new(CouponId(7), &units(claimed), 0, time_ms))
+    }
+
+    #[test]
+    fn an_event_is_one_line_of_data_that_browsers_read() {
+        let shown = shown(4, 1_000).expect("it was made");
+        let text = "event: units\ndata: {\"product_id\":7,\"left\":7,\"claimed\":3,\"time_ms\":1000}\n\n";
+        assert_eq!(shown.bytes, text);
+        assert_eq!(shown.at(2_000).bytes, text.replace("1000", "2000"));
+    }
+
+    #[test]
+    fn only_what_has_changed_is_news() {
+        let mut state = ProductState::Unknown;
+        assert!(state.become_later(shown(4, 1_000)));
+        assert!(!state.become_later(shown(4, 2_000)));
+        assert!(state.become_later(shown(5, 3_000)));
+        assert!(!state.become_later(None), "it is being mended");
+        assert!(matches!(state, ProductState::Shown(shown) if shown.claimed == 4 && shown.time_ms == 3_000));
+    }
+
+    #[tokio::test]
+    async fn a_slow_viewer_misses_states_and_gets_the_latest() {
+        let (sender, states) = watch::channel(ProductState::Unknown);
+        let place = ViewerPlace(Arc::new(AtomicUsize::new(1)));
+        let mut viewer = Viewer { states, _place: place };
+        for claimed in 1..=9 {
+            sender.send_if_modified(|state| state.become_later(shown(claimed, 1)));
+        }
+        let ProductState::Shown(first) = viewer.first(Duration::ZERO).await else { panic!("it was read") };
+        assert_eq!(first.claimed, 8);
+        for claimed in 5..=7 {
+            sender.send_if_modified(|state| state.become_later(shown(claimed, 2)));
+        }
+        assert_eq!(viewer.next().await, shown(7, 2).map(|shown| shown.bytes));
+        drop(sender);
+        assert_eq!(viewer.next().await, None);
+    }
+
+    #[test]
+    fn a_product_that_was_never_there_is_nowhere_until_it_is_made() {
+        let mut state = ProductState::Unknown;
+        assert!(state.become_later(None));
+        assert_eq!(state, ProductState::Nowhere);
+        assert!(!state.become_later(None));
+        assert!(state.become_later(shown(1, 1)));
+    }
+}

@@ -1,0 +1,13 @@
+//! Coupons and activities on their way from MySQL to Redis, to etcd and to the people who look at them.
+
+mod live_units;
+pub mod mirror;
+mod operator_edits;
+mod publishing;
+mod scheduling;
+
+pub use live_units::{EventFigures, EventLimits, Events, NoPlace, ProductState, Shown, Viewer};
+pub use mirror::{MirrorReport, MirrorState, Mirroring};
+pub use operator_edits::{Adopted, CHOSEN_ID_MAX, EditError};
+pub use publishing::{CouponChange, PublishError, Publishing, Reached};
+pub use scheduling::{ACTIVITIES_OF_A_COUPON_MAX, ScheduleError, Scheduling};

@@ -1,0 +1,331 @@
+//! Coupons on their way from MySQL to Redis: made, changed, and published again where that was cut short.
+//!
+//! MySQL has a coupon first and Redis follows by revision, so whatever dies between leaves a row that lags, and the repair
+//! publishes it. One change goes the other way round: a lowered amount, which Redis must allow, because only Redis knows
+//! how many units are gone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::base::{Outage, every};
+use crate::claim::{Doubt, Gate};
+use crate::domain::{Amount, Coupon, CouponId, Description, User};
+use crate::mysql::coupons::{self, InsertError, NewCoupon, StoredCoupon};
+use crate::mysql::{Db, DbError, Transaction};
+use crate::redis::{KvError, Live, Pool, Presence, Published, Stock};
+
+/// How often rows that lag are looked for, and how many are published at once.
+const REPAIR_EVERY: Duration = Duration::from_secs(1);
+const REPAIR_COUPONS_MAX: i64 = 100;
+
+/// Makes, changes and repairs coupons.
+#[derive(Clone)]
+pub struct Publishing {
+    pub db: Db,
+    pub pool: Pool,
+    pub stock: Stock,
+    pub gate: Arc<Gate>,
+    pub shard: &'static str,
+    /// How long a call to Redis may take.
+    pub wait: Duration,
+}
+
+/// What a saler wants changed; `None` leaves it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CouponChange {
+    pub amount: Option<Amount>,
+    pub scheduled: Option<bool>,
+    pub description: Option<Description>,
+}
+
+/// Why a coupon was not made or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    #[error("a coupon of that name exists")]
+    NameTaken,
+    #[error("the saler has as many coupons as one may")]
+    TooMany,
+    #[error("no such coupon")]
+    NoSuchCoupon,
+    /// More units than the new amount are claimed; nothing has changed.
+    #[error("the amount is below what is claimed")]
+    BelowClaimed,
+    /// A dependency is down or the shard is being loaded: nothing has happened.
+    #[error("not possible now")]
+    Unavailable(#[source] Option<DbError>),
+    /// MySQL or Redis was told and did not answer: it may have happened, and the repair completes what has.
+    #[error("the outcome is unknown")]
+    Unknown(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<DbError> for PublishError {
+    fn from(error: DbError) -> Self {
+        if error.nothing_happened() { Self::Unavailable(Some(error)) } else { Self::Unknown(error.into()) }
+    }
+}
+
+/// Proof that Redis has just answered, and the loading that it must be of. It keeps no connection: MySQL may take long.
+pub struct Reached {
+    live: Arc<Live>,
+}
+
+/// Redis has the change, or why not.
+enum SendOutcome {
+    Yes,
+    Refused(Published),
+    Failed(KvError),
+}
+
+impl Publishing {
+    /// Makes a coupon: on return it is in MySQL and can be claimed.
+    ///
+    /// # Errors
+    /// [`PublishError`].
+    pub async fn create(&self, saler: &User, new: &NewCoupon, coupons_max: u32) -> Result<CouponId, PublishError> {
+        let reached = self.reach().await?;
+        let coupon = coupons::insert(&self.db, saler, new, coupons_max).await.map_err(|error| match error {
+            InsertError::NameTaken => PublishError::NameTaken,
+            InsertError::TooMany => PublishError::TooMany,
+            InsertError::Db(error) => error.into(),
+        })?;
+        self.publish(&reached, &coupon, Presence::MayBeNew).await?;
+        Ok(coupon.id)
+    }
+
+    /// Changes a coupon: on return the change is in force.
+    ///
+    /// # Errors
+    /// [`PublishError`].
+    pub async fn change(&self, id: CouponId, change: &CouponChange) -> Result<(), PublishError> {
+        let reached = self.reach().await?;
+        let mut tx = self.db.begin().await?;
+        let Some(stored) = coupons::lock(&self.db, &mut tx, id).await? else {
+            tx.roll_back().await;
+            return Err(PublishError::NoSuchCoupon);
+        };
+        let wanted = apply(&stored.coupon, change);
+        let lowered = wanted.amount < stored.coupon.amount;
+        // A lowered amount is only announced here: a row that lags, whatever happens next.
+        let next = if lowered { Coupon { revision: wanted.revision, ..stored.coupon.clone() } } else { wanted.clone() };
+        coupons::update(&self.db, &mut tx, &stored, &next).await?;
+        tx.commit().await?;
+        crate::base::crash::point(if lowered { "lowering-announced" } else { "change-committed" });
+        if lowered {
+            self.lower(&reached, Coupon { revision: wanted.revision + 1, ..wanted }).await
+        } else {
+            self.publish_change(&reached, &stored, &next).await
+        }
+    }
+
+    /// Publishes what MySQL has committed of a coupon that was `before`: on return it is in force.
+    ///
+    /// # Errors
+    /// [`PublishError`]; the repair completes it.
+    pub async fn publish_change(
+        &self,
+        reached: &Reached,
+        before: &StoredCoupon,
+        to: &Coupon,
+    ) -> Result<(), PublishError> {
+        self.publish(reached, to, presence(before)).await
+    }
+
+    /// Reaches Redis before MySQL is told of anything, so that nothing has happened where Redis is away.
+    ///
+    /// # Errors
+    /// [`PublishError::Unavailable`].
+    pub async fn reach(&self) -> Result<Reached, PublishError> {
+        let live = self.live()?;
+        match self.pool.get().await {
+            Ok(_) => Ok(Reached { live }),
+            Err(_) => Err(PublishError::Unavailable(None)),
+        }
+    }
+
+    /// Asks Redis whether the amount can be lowered, under the locks that keep the ledger and a rebuild away.
+    async fn lower(&self, reached: &Reached, coupon: Coupon) -> Result<(), PublishError> {
+        let mut tx = self.db.begin().await?;
+        coupons::share_shard(&self.db, &mut tx, self.shard).await?;
+        let stored = match self.ask_to_lower(reached, &mut tx, &coupon).await {
+            Ok(stored) => stored,
+            Err(error) => {
+                tx.roll_back().await;
+                return Err(error);
+            }
+        };
+        crate::base::crash::point("lowered-in-redis");
+        let committed = match coupons::update(&self.db, &mut tx, &stored, &coupon).await {
+            Ok(()) => tx.commit().await,
+            Err(error) => Err(error),
+        };
+        committed.map_err(|error| PublishError::Unknown(error.into()))?;
+        self.note(&coupon).await;
+        Ok(())
+    }
+
+    /// Where this succeeds, Redis has the lowered amount and MySQL must follow; gives back what MySQL has.
+    async fn ask_to_lower(
+        &self,
+        Reached { live }: &Reached,
+        tx: &mut Transaction<'_>,
+        coupon: &Coupon,
+    ) -> Result<StoredCoupon, PublishError> {
+        let stored = coupons::lock(&self.db, tx, coupon.id).await?.ok_or(PublishError::NoSuchCoupon)?;
+        let superseded = stored.coupon.revision >= coupon.revision;
+        let repaired = stored.published_revision >= stored.coupon.revision;
+        if superseded || repaired {
+            // Somebody else's change came between and stands; or the repair has published the announcement, and the row
+            // would not lag if Redis were lowered and MySQL not. Either way this change can be tried again.
+            return Err(PublishError::Unavailable(None));
+        }
+        match self.send(live.as_str(), coupon, presence(&stored)).await {
+            SendOutcome::Yes => Ok(stored),
+            SendOutcome::Refused(Published::BelowClaimed) => Err(PublishError::BelowClaimed),
+            SendOutcome::Refused(refused) => Err(self.refused(live, refused)),
+            SendOutcome::Failed(error) if error.nothing_happened() => Err(PublishError::Unavailable(None)),
+            SendOutcome::Failed(error) => Err(PublishError::Unknown(error.into())),
+        }
+    }
+
+    /// Publishes what MySQL has committed.
+    async fn publish(
+        &self,
+        Reached { live }: &Reached,
+        coupon: &Coupon,
+        presence: Presence,
+    ) -> Result<(), PublishError> {
+        match self.send(live.as_str(), coupon, presence).await {
+            // A later change is there already: this one is in force, or was.
+            SendOutcome::Yes | SendOutcome::Refused(Published::Older { .. }) => {
+                self.note(coupon).await;
+                Ok(())
+            }
+            SendOutcome::Refused(refused) => Err(PublishError::Unknown(self.refused(live, refused).into())),
+            SendOutcome::Failed(error) => Err(PublishError::Unknown(error.into())),
+        }
+    }
+
+    async fn send(&self, live: &str, coupon: &Coupon, presence: Presence) -> SendOutcome {
+        let published = async {
+            let calls = self.pool.get().await?;
+            self.stock.publish(&calls, live, coupon, presence, self.wait).await
+        };
+        match published.await {
+            Ok(Published::Done) => SendOutcome::Yes,
+            Ok(refused) => SendOutcome::Refused(refused),
+            Err(error) => SendOutcome::Failed(error),
+        }
+    }
+
+    fn refused(&self, live: &Live, published: Published) -> PublishError {
+        match published {
+            Published::Missing => self.gate.doubt(Doubt::Lost(live.epoch)),
+            Published::NotLoaded => self.gate.doubt(Doubt::NotLoaded),
+            Published::Done | Published::Older { .. } | Published::BelowClaimed | Published::TooLate => {}
+        }
+        PublishError::Unavailable(None)
+    }
+
+    async fn note(&self, coupon: &Coupon) {
+        if let Err(error) = coupons::set_published(&self.db, coupon.id, coupon.revision).await {
+            log::debug!("publishing: coupon {} left to the repair: {error}", coupon.id);
+        }
+    }
+
+    /// Publishes coupons whose row lags, every second, until `stop`.
+    pub async fn repair(self, stop: CancellationToken) {
+        let outage = Outage::new("publishing: the repair");
+        every(REPAIR_EVERY, &stop, || async {
+            if self.gate.live().is_ok()
+                && let Some(count @ 1..) = outage.note(self.repair_once().await)
+            {
+                log::info!("publishing: {count} coupons that lagged are published");
+            }
+        })
+        .await;
+    }
+
+    /// One round of the repair; returns how many coupons it published.
+    ///
+    /// # Errors
+    /// [`PublishError`] of the first coupon that could not be published; the next round tries again.
+    pub async fn repair_once(&self) -> Result<usize, PublishError> {
+        let ids = coupons::lagging(&self.db, REPAIR_COUPONS_MAX).await?;
+        let mut published = 0;
+        let mut refused = None;
+        for id in &ids {
+            match self.repair_coupon(*id).await {
+                Ok(()) => published += 1,
+                // Somebody wrote what cannot be into this row; the coupons behind it do not wait for that.
+                Err(error @ PublishError::BelowClaimed) => refused = Some(error),
+                Err(error) => return Err(error),
+            }
+        }
+        refused.map_or(Ok(published), Err)
+    }
+
+    async fn repair_coupon(&self, id: CouponId) -> Result<(), PublishError> {
+        let mut tx = self.db.begin().await?;
+        coupons::share_shard(&self.db, &mut tx, self.shard).await?;
+        let stored = coupons::lock(&self.db, &mut tx, id).await?;
+        let Some(stored) = stored.filter(|stored| stored.published_revision < stored.coupon.revision) else {
+            tx.roll_back().await;
+            return Ok(());
+        };
+        let live = self.live()?;
+        // A lowering that was given up may still be on its way to Redis, one revision above the row's; what is published
+        // here is above that, and MySQL has it first.
+        let coupon = Coupon { revision: stored.coupon.revision + 2, ..stored.coupon.clone() };
+        coupons::update(&self.db, &mut tx, &stored, &coupon).await?;
+        tx.commit().await?;
+        match self.send(live.as_str(), &coupon, presence(&stored)).await {
+            SendOutcome::Yes => {
+                self.note(&coupon).await;
+                Ok(())
+            }
+            SendOutcome::Refused(Published::Older { revision }) => self.raise_above(id, revision).await,
+            SendOutcome::Refused(Published::BelowClaimed) => {
+                log::error!("publishing: coupon {id} cannot be published: its amount is below what is claimed");
+                Err(PublishError::BelowClaimed)
+            }
+            SendOutcome::Refused(refused) => {
+                log::error!("publishing: coupon {id} cannot be published: {refused:?}");
+                Err(self.refused(&live, refused))
+            }
+            SendOutcome::Failed(error) => Err(PublishError::Unknown(error.into())),
+        }
+    }
+
+    /// Redis has a higher revision than MySQL had: a later change, or one that MySQL never committed. There MySQL's facts win.
+    async fn raise_above(&self, id: CouponId, revision: u64) -> Result<(), PublishError> {
+        let mut tx = self.db.begin().await?;
+        let Some(stored) = coupons::lock(&self.db, &mut tx, id).await? else { return Ok(()) };
+        if stored.coupon.revision < revision {
+            let above = Coupon { revision: revision + 1, ..stored.coupon.clone() };
+            coupons::update(&self.db, &mut tx, &stored, &above).await?;
+            tx.commit().await?;
+        }
+        Ok(())
+    }
+
+    fn live(&self) -> Result<Arc<Live>, PublishError> {
+        self.gate.live().map_err(|_| PublishError::Unavailable(None))
+    }
+}
+
+fn apply(coupon: &Coupon, change: &CouponChange) -> Coupon {
+    Coupon {
+        amount: change.amount.unwrap_or(coupon.amount),
+        scheduled: change.scheduled.unwrap_or(coupon.scheduled),
+        description: change.description.clone().unwrap_or_else(|| coupon.description.clone()),
+        revision: coupon.revision + 1,
+        ..coupon.clone()
+    }
+}
+
+/// What was published once must be there: it is never published again with nothing claimed.
+fn presence(stored: &StoredCoupon) -> Presence {
+    if stored.published_revision == 0 { Presence::MayBeNew } else { Presence::MustBeHere }
+}

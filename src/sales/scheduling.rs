@@ -1,0 +1,191 @@
+//! Creates and changes activities: first in MySQL, then in the coupon's hash in Redis, then in etcd.
+//!
+//! A change locks the coupon's row, so concurrent changes are serialized. It raises the coupon's `revision` and sets
+//! `activity_revision` to the same value. Once Redis has the new value, no instance can sell by the earlier activities.
+//! A change interrupted between the stores leaves a lagging row. The repair of coupons then publishes the row to Redis,
+//! and the etcd mirror puts the activity to etcd.
+
+use std::sync::Arc;
+
+use super::{PublishError, Publishing};
+use crate::domain::{Activity, ActivityId, Coupon, CouponId, Kind, Terms, User};
+use crate::memory::Activities;
+use crate::mysql::activities::StoredActivity;
+use crate::mysql::{DbError, Transaction, activities as rows, coupons};
+
+/// Maximum activities of a coupon. A claim searches all of them.
+pub const ACTIVITIES_OF_A_COUPON_MAX: usize = 1_000;
+
+/// Creates and changes activities.
+#[derive(Clone)]
+pub struct Scheduling {
+    pub publishing: Publishing,
+    pub activities: Arc<Activities>,
+}
+
+/// Why an activity was not created or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ScheduleError {
+    #[error("no such coupon")]
+    NoSuchCoupon,
+    #[error("no such activity")]
+    NoSuchActivity,
+    #[error("the coupon belongs to another saler")]
+    NotYours,
+    #[error("the total is above the coupon's amount")]
+    TotalAboveAmount,
+    /// Another activity of the coupon has an overlapping window.
+    #[error("the window overlaps with activity {0}")]
+    Overlaps(ActivityId),
+    #[error("the coupon has the maximum number of activities")]
+    TooMany,
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+}
+
+impl From<DbError> for ScheduleError {
+    fn from(error: DbError) -> Self {
+        Self::Publish(error.into())
+    }
+}
+
+impl Scheduling {
+    /// Creates an activity of `coupon` for `user`, the coupon's saler or an admin. On return the activity is in force
+    /// on every instance, and the coupon is scheduled.
+    ///
+    /// # Errors
+    /// [`ScheduleError`].
+    pub async fn create(&self, user: &User, coupon: CouponId, terms: &Terms) -> Result<ActivityId, ScheduleError> {
+        let reached = self.publishing.reach().await?;
+        let mut tx = self.publishing.db.begin().await?;
+        let made = self.create_within(&mut tx, user, coupon, terms).await;
+        let (id, stored, changed) = match made {
+            Ok(made) => made,
+            Err(error) => {
+                tx.roll_back().await;
+                return Err(error);
+            }
+        };
+        tx.commit().await?;
+        self.put_in_force(&reached, &stored, &changed).await?;
+        Ok(id)
+    }
+
+    /// Changes an activity for the coupon's saler or an admin. `change` turns the current terms into the new terms. On
+    /// return the new terms are in force on every instance.
+    ///
+    /// # Errors
+    /// [`ScheduleError`], or the error of `change`.
+    pub async fn update<E: From<ScheduleError>>(
+        &self,
+        user: &User,
+        id: ActivityId,
+        change: impl FnOnce(&Terms) -> Result<Terms, E>,
+    ) -> Result<(), E> {
+        let reached = self.publishing.reach().await.map_err(ScheduleError::from)?;
+        let found = rows::find(&self.publishing.db, id).await.map_err(ScheduleError::from)?;
+        let coupon = found.ok_or(ScheduleError::NoSuchActivity)?.0.activity.coupon;
+        let mut tx = self.publishing.db.begin().await.map_err(ScheduleError::from)?;
+        let changed = self.update_within(&mut tx, user, coupon, id, change).await;
+        let (stored, changed) = match changed {
+            Ok(changed) => changed,
+            Err(error) => {
+                tx.roll_back().await;
+                return Err(error);
+            }
+        };
+        tx.commit().await.map_err(ScheduleError::from)?;
+        Ok(self.put_in_force(&reached, &stored, &changed).await?)
+    }
+
+    async fn create_within(
+        &self,
+        tx: &mut Transaction<'_>,
+        user: &User,
+        coupon: CouponId,
+        terms: &Terms,
+    ) -> Result<(ActivityId, coupons::StoredCoupon, Coupon), ScheduleError> {
+        let db = &self.publishing.db;
+        let stored = lock(db, tx, user, coupon).await?;
+        let others = rows::of_coupon(db, tx, coupon).await?;
+        if others.len() >= ACTIVITIES_OF_A_COUPON_MAX {
+            return Err(ScheduleError::TooMany);
+        }
+        check(&stored.coupon, terms, others.iter())?;
+        let id = rows::insert(db, tx, coupon, terms, (None, 0)).await?;
+        let changed = Coupon { scheduled: true, ..raised(&stored.coupon) };
+        coupons::update(db, tx, &stored, &changed).await?;
+        Ok((id, stored, changed))
+    }
+
+    async fn update_within<E: From<ScheduleError>>(
+        &self,
+        tx: &mut Transaction<'_>,
+        user: &User,
+        coupon: CouponId,
+        id: ActivityId,
+        change: impl FnOnce(&Terms) -> Result<Terms, E>,
+    ) -> Result<(coupons::StoredCoupon, Coupon), E> {
+        let db = &self.publishing.db;
+        let stored = lock(db, tx, user, coupon).await?;
+        let all = rows::of_coupon(db, tx, coupon).await.map_err(ScheduleError::from)?;
+        let (this, others): (Vec<_>, Vec<_>) = all.iter().partition(|other| other.activity.id == id);
+        let this: &Activity = &this.first().ok_or(ScheduleError::NoSuchActivity)?.activity;
+        let terms = change(&this.terms)?;
+        check(&stored.coupon, &terms, others.into_iter())?;
+        rows::update(db, tx, id, &terms, 0).await.map_err(ScheduleError::from)?;
+        let changed = raised(&stored.coupon);
+        coupons::update(db, tx, &stored, &changed).await.map_err(ScheduleError::from)?;
+        Ok((stored, changed))
+    }
+
+    /// Publishes to Redis and refreshes this instance's table. Other instances learn of the change from Redis at the
+    /// next attempt, and from MySQL within a second.
+    async fn put_in_force(
+        &self,
+        reached: &crate::sales::Reached,
+        before: &coupons::StoredCoupon,
+        changed: &Coupon,
+    ) -> Result<(), ScheduleError> {
+        crate::base::crash::point("schedule-committed");
+        self.publishing.publish_change(reached, before, changed).await?;
+        if let Err(Some(error)) = self.activities.refresh(changed.id, changed.activity_revision - 1).await {
+            log::debug!("scheduling: refresh failed, left to the next poll: {}", crate::base::error_chain(&error));
+        }
+        Ok(())
+    }
+}
+
+/// Locks the coupon's row, for its saler or an admin only.
+async fn lock(
+    db: &crate::mysql::Db,
+    tx: &mut Transaction<'_>,
+    user: &User,
+    coupon: CouponId,
+) -> Result<coupons::StoredCoupon, ScheduleError> {
+    let stored = coupons::lock(db, tx, coupon).await?.ok_or(ScheduleError::NoSuchCoupon)?;
+    let may = user.kind == Kind::Admin || stored.coupon.saler_id == user.id;
+    if may { Ok(stored) } else { Err(ScheduleError::NotYours) }
+}
+
+/// Checks the terms of an activity against the coupon and `others`, the rest of its activities.
+///
+/// # Errors
+/// [`ScheduleError`].
+pub fn check<'a>(
+    coupon: &Coupon,
+    terms: &Terms,
+    mut others: impl Iterator<Item = &'a StoredActivity>,
+) -> Result<(), ScheduleError> {
+    if terms.total > coupon.amount.get() {
+        return Err(ScheduleError::TotalAboveAmount);
+    }
+    let overlapping = others.find(|other| other.activity.terms.excludes(terms));
+    overlapping.map_or(Ok(()), |other| Err(ScheduleError::Overlaps(other.activity.id)))
+}
+
+/// The coupon with `revision` raised, and `activity_revision` raised to the same value.
+pub fn raised(coupon: &Coupon) -> Coupon {
+    let revision = coupon.revision + 1;
+    Coupon { revision, activity_revision: revision, ..coupon.clone() }
+}
