@@ -11,7 +11,7 @@ use crate::helpers::free_address;
 /// Limit for chromedriver to accept connections.
 const START_WAIT: Duration = Duration::from_secs(20);
 
-/// A running chromedriver. Dropping the value kills chromedriver and all its browsers, and deletes their files.
+/// A running chromedriver. Dropping the value kills chromedriver with all browsers, and deletes the temporary folder.
 pub struct Driver {
     pub address: SocketAddr,
     child: Child,

@@ -41,7 +41,7 @@ impl Losing {
     }
 }
 
-/// Copies bytes in both directions until one side closes or an answer is lost. Then both connections are closed.
+/// Copies bytes in both directions until one side closes or an answer is lost, then closes the connections.
 async fn pass_on(mut browser: TcpStream, mut service: TcpStream, request: &str, left: Arc<AtomicUsize>) {
     let (mut asked, mut answered) = (vec![0; PIECE], vec![0; PIECE]);
     let mut may_be_lost = false;

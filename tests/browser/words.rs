@@ -1,4 +1,4 @@
-//! The sentences of the pages, read from the catalogues, so that tests look for the same text as a reader.
+//! The sentences of the pages, read from the catalogues, so that tests look for the text on the page.
 
 use std::collections::BTreeMap;
 use std::path::Path;

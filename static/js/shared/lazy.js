@@ -5,7 +5,7 @@ import { Notice, Skeleton } from "./shell.js";
 import { html, useEffect, useState } from "./view.js";
 
 /**
- * A component that is loaded when it is first rendered.
+ * A component loaded at the first render.
  * @param {() => Promise<any>} load imports the module and returns the component
  */
 export function lazy(load) {

@@ -42,5 +42,5 @@ export function useStore(store) {
 /** A promise that resolves after `ms`. */
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** `ms` plus up to 50 % at random, so that browsers do not all retry at the same moment. */
+/** `ms` plus up to 50 % at random, to spread the retries of many browsers. */
 export const jittered = (ms) => ms * (1 + Math.random() / 2);

@@ -54,7 +54,7 @@ export default {
     "sale.buy-limit": "Limit per customer",
     "sale.buy-limit-hint": "1 to 100, over all sales of this coupon.",
     "sale.buy-rate": "Chance per press, in percent",
-    "sale.buy-rate-hint": "100 means that every press succeeds while units are left.",
+    "sale.buy-rate-hint": "100 means that every press gets a unit.",
     "sale.status": "State",
     "sale.status-normal": "On during the sale time",
     "sale.status-stopped": "Stopped",

@@ -54,7 +54,7 @@ export default {
     "sale.buy-limit": "每人限领",
     "sale.buy-limit-hint": "此优惠券的所有抢购合计，1 到 100。",
     "sale.buy-rate": "每次中签率（%）",
-    "sale.buy-rate-hint": "100 表示有余量时每次都能领到。",
+    "sale.buy-rate-hint": "100 表示每次按下都能领到。",
     "sale.status": "状态",
     "sale.status-normal": "正常（按时间）",
     "sale.status-stopped": "停止",
