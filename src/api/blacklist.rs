@@ -97,7 +97,7 @@ async fn subject(request: &HttpRequest, shared: &Shared) -> Result<Subject, ApiE
     let value = path::segment(request, 3).unwrap_or_default();
     if path::segment(request, 2).as_deref() == Some("ips") {
         let address =
-            value.parse().map_err(|_| ApiError::bad_request("The path must name an IPv4 or IPv6 address."))?;
+            value.parse().map_err(|_| ApiError::bad_field("value", "The path must name an IPv4 or IPv6 address."))?;
         return Ok(Subject::Address(address));
     }
     let nobody = || ApiError::new(Code::NotFound, "No such user.");
@@ -111,7 +111,8 @@ async fn until(payload: web::Payload, shared: &Shared, now_seconds: u64) -> Resu
     let object: Map<String, Value> = body::json_or_default(payload, shared.body, ApiError::not_json).await?;
     let Some(seconds) = object.get("seconds") else { return Ok(Until(None)) };
     let seconds = seconds.as_u64().filter(|seconds| (1..=SECONDS_MAX).contains(seconds));
-    let wrong = || ApiError::bad_request(format!("seconds must be a whole number from 1 to {SECONDS_MAX}."));
+    let message = || format!("seconds must be a whole number from 1 to {SECONDS_MAX}.");
+    let wrong = || ApiError::bad_field("seconds", message());
     Ok(Until(Some(now_seconds + seconds.ok_or_else(wrong)?)))
 }
 

@@ -35,7 +35,7 @@ pub async fn json<T: DeserializeOwned>(
     not_json: impl Fn() -> ApiError,
 ) -> Result<T, ApiError> {
     let bytes = read(payload, limits).await?;
-    parse(&bytes).ok_or_else(not_json)
+    parse(&bytes, not_json)
 }
 
 /// As [`json`]; the default where there is no body.
@@ -48,18 +48,30 @@ pub async fn json_or_default<T: DeserializeOwned + Default>(
     not_json: impl Fn() -> ApiError,
 ) -> Result<T, ApiError> {
     let bytes = read(payload, limits).await?;
-    if bytes.trim_ascii().is_empty() { Ok(T::default()) } else { parse(&bytes).ok_or_else(not_json) }
+    if bytes.trim_ascii().is_empty() { Ok(T::default()) } else { parse(&bytes, not_json) }
 }
 
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
-    let object: Map<String, Value> = serde_json::from_slice(bytes).ok()?;
-    // Lower-case keys, the last of two that fold to one winning; null is as good as absent.
+/// Reads `T` from a JSON object. The error names the first field whose value has a wrong type.
+fn parse<T: DeserializeOwned>(bytes: &[u8], not_json: impl Fn() -> ApiError) -> Result<T, ApiError> {
+    let object: Map<String, Value> = serde_json::from_slice(bytes).map_err(|_| not_json())?;
+    // Keys become lower-case; of two equal keys the last one wins. A null counts as absent.
     let object = object
         .into_iter()
         .filter(|(_, value)| !value.is_null())
         .map(|(key, value)| (key.to_lowercase(), value))
         .collect::<Map<_, _>>();
-    serde_json::from_value(Value::Object(object)).ok()
+    T::deserialize(&object).map_err(|_| match misfit::<T>(object) {
+        Some(field) => not_json().with_field(field),
+        None => not_json(),
+    })
+}
+
+/// The first field that `T` cannot take even alone. No request type requires a field, so absence is never the cause.
+fn misfit<T: DeserializeOwned>(object: Map<String, Value>) -> Option<String> {
+    object.into_iter().find_map(|(field, value)| {
+        let alone = Map::from_iter([(field.clone(), value)]);
+        T::deserialize(&alone).is_err().then_some(field)
+    })
 }
 
 /// Refuses a body of any route that is announced as too long, and reads one that comes in chunks before its handler does.

@@ -62,8 +62,8 @@ fn wanted_nth(request: &HttpRequest) -> Result<Option<Nth>, ApiError> {
     let Some(header) = request.headers().get(CLAIM_NTH) else { return Ok(None) };
     let nth = header.to_str().ok().and_then(|text| text.parse::<Nth>().ok());
     let nth = nth.filter(|nth| (1..=Terms::BUY_LIMIT_MAX).contains(nth));
-    let wrong = || ApiError::bad_request(format!("Claim-Nth should be a number from 1 to {}.", Terms::BUY_LIMIT_MAX));
-    nth.map(Some).ok_or_else(wrong)
+    let message = || format!("Claim-Nth should be a number from 1 to {}.", Terms::BUY_LIMIT_MAX);
+    nth.map(Some).ok_or_else(|| ApiError::bad_field("Claim-Nth", message()))
 }
 
 fn prove(builder: &mut HttpResponseBuilder, shared: &Shared, claim: &Claim, result: &'static str) {

@@ -43,11 +43,11 @@ pub async fn create_coupon(
         return Err(ApiError::new(Code::NotYours, "Cannot create coupons for other users."));
     }
     let name = CouponName::parse(form.name)
-        .map_err(|_| ApiError::bad_request("Coupon name should have 1 to 60 characters and no slash."))?;
+        .map_err(|_| ApiError::bad_field("name", "Coupon name should have 1 to 60 characters and no slash."))?;
     let description = parse_description(form.description)?;
     let amount = parse_amount(form.amount)?;
     let face_value = form.stock.and_then(FaceValue::new);
-    let face_value = face_value.ok_or_else(|| ApiError::bad_request("Stock field wrong format."))?;
+    let face_value = face_value.ok_or_else(|| ApiError::bad_field("stock", "Stock field wrong format."))?;
     let new = NewCoupon { name, amount, face_value, description, scheduled: form.scheduled };
     shared.publishing.create(link, &saler, &new, shared.saler_coupons_max).await?;
     Ok(answer::done(HttpResponse::Created()))
@@ -113,9 +113,9 @@ pub async fn readable_coupon(request: &HttpRequest, shared: &Shared) -> Result<C
 }
 
 fn parse_amount(amount: i64) -> Result<Amount, ApiError> {
-    Amount::new(amount).ok_or_else(|| ApiError::bad_request("Amount field wrong format."))
+    Amount::new(amount).ok_or_else(|| ApiError::bad_field("amount", "Amount field wrong format."))
 }
 
 fn parse_description(text: String) -> Result<Description, ApiError> {
-    Description::new(text).ok_or_else(|| ApiError::bad_request("Description too long."))
+    Description::new(text).ok_or_else(|| ApiError::bad_field("description", "Description too long."))
 }

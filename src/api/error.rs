@@ -3,6 +3,8 @@
 //! Layers below have errors of their own. They become an [`ApiError`] here, by explicit decision; their text goes to the
 //! log, never to a client.
 
+use std::borrow::Cow;
+
 use actix_web::http::StatusCode;
 use actix_web::http::header;
 use actix_web::{HttpResponse, HttpResponseBuilder};
@@ -99,6 +101,8 @@ impl Code {
 pub struct ApiError {
     code: Code,
     message: String,
+    /// The request's field that is to blame, by its name on the wire.
+    field: Option<Cow<'static, str>>,
     /// The connection cannot be used again: part of a body is still under way.
     closes: bool,
     /// In how many seconds asking again makes sense; sent where the status says so.
@@ -110,6 +114,8 @@ struct Body<'a> {
     #[serde(rename = "errMsg")]
     message: &'a str,
     code: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<&'a str>,
     /// Old clients of the login read it in every answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     kind: Option<&'static str>,
@@ -120,11 +126,21 @@ struct Body<'a> {
 
 impl ApiError {
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), closes: false, retry_after: 1 }
+        Self { code, message: message.into(), field: None, closes: false, retry_after: 1 }
     }
 
     pub fn bad_request(message: impl Into<String>) -> Self {
         Self::new(Code::BadRequest, message)
+    }
+
+    /// A 400 that blames one field.
+    pub fn bad_field(field: &'static str, message: impl Into<String>) -> Self {
+        Self::bad_request(message).with_field(field)
+    }
+
+    /// The same error, with `field` to blame for it.
+    pub fn with_field(self, field: impl Into<Cow<'static, str>>) -> Self {
+        Self { field: Some(field.into()), ..self }
     }
 
     /// Not JSON, or not of the right types.
@@ -183,7 +199,9 @@ impl ApiError {
 
     fn respond(&self, kind: Option<&'static str>, data: Option<[(); 0]>) -> HttpResponse {
         let builder = self.builder(self.code.status());
-        answer::json(builder, &Body { message: &self.message, code: self.code.as_str(), kind, data })
+        // The login's bodies are fixed by the wire contract, without a field.
+        let field = if kind.is_some() { None } else { self.field.as_deref() };
+        answer::json(builder, &Body { message: &self.message, code: self.code.as_str(), field, kind, data })
     }
 
     /// An answer with `status`, and with what every error of that status says in its headers.
@@ -263,11 +281,12 @@ impl From<PublishError> for ApiError {
     fn from(error: PublishError) -> Self {
         match &error {
             PublishError::NameTaken => {
-                Self::new(Code::NameTaken, "Create failed. Maybe (username,coupon name) duplicates")
+                let message = "Create failed. Maybe (username,coupon name) duplicates";
+                Self::new(Code::NameTaken, message).with_field("name")
             }
             PublishError::TooMany => Self::bad_request("Too many coupons."),
             PublishError::NoSuchCoupon => Self::new(Code::NotFound, "No such coupon."),
-            PublishError::BelowClaimed => Self::bad_request("Amount is below what is claimed already."),
+            PublishError::BelowClaimed => Self::bad_field("amount", "Amount is below what is claimed already."),
             PublishError::Unavailable(_) => {
                 log::warn!("publishing: {}", crate::error_chain(&error));
                 Self::unavailable()
@@ -315,7 +334,7 @@ impl From<TurnedAway> for ApiError {
 
 impl From<BadSetting> for ApiError {
     fn from(error: BadSetting) -> Self {
-        Self::bad_request(error.to_string())
+        Self::bad_field(error.field(), error.to_string())
     }
 }
 

@@ -77,9 +77,10 @@ async fn read_list(
 /// `?page=`; 400 where it is not an int64.
 pub fn page_of(request: &HttpRequest) -> Result<Page, ApiError> {
     let query = web::Query::<Vec<(String, String)>>::from_query(request.query_string());
-    let query = query.map_err(|_| ApiError::bad_request("Wrong format of page."))?;
+    let wrong = || ApiError::bad_field("page", "Wrong format of page.");
+    let query = query.map_err(|_| wrong())?;
     let page = query.iter().find(|(key, _)| key == "page").map(|(_, value)| value.as_str());
-    Page::parse(page).ok_or_else(|| ApiError::bad_request("Wrong format of page."))
+    Page::parse(page).ok_or_else(wrong)
 }
 
 async fn owner(request: &HttpRequest, shared: &Shared, asking: &User) -> Result<User, ApiError> {

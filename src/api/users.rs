@@ -39,19 +39,16 @@ pub async fn register(
 ) -> Result<HttpResponse, ApiError> {
     shared.admission.part(|switches| switches.register)?;
     let form: Registration = body::json(payload, shared.body, ApiError::not_json).await?;
-    let name = UserName::parse(form.username).map_err(|error| match error {
-        NameError::Empty => ApiError::bad_request("User name too short."),
-        NameError::TooLong => ApiError::bad_request("User name too long."),
-        NameError::NotAllowed => ApiError::bad_request("User name has characters that are not allowed."),
-    })?;
-    let password = parse_password(form.password)?;
+    let name = parse_username(form.username)?;
+    let password = parse_password("password", form.password)?;
     let kind = match (Kind::parse(&form.kind), form.kind.as_str()) {
         (Some(kind @ (Kind::Customer | Kind::Saler)), _) => kind,
-        (_, "") => return Err(ApiError::bad_request("Empty field of kind.")),
-        (_, other) => return Err(ApiError::bad_request(format!("Unexpected value of kind, {other}"))),
+        (_, "") => return Err(ApiError::bad_field("kind", "Empty field of kind.")),
+        (_, other) => return Err(ApiError::bad_field("kind", format!("Unexpected value of kind, {other}"))),
     };
     shared.admission.register(kind, peer::address(&request, &shared), now_ms())?;
-    let taken = || ApiError::new(Code::NameTaken, "Insert user failed. Maybe user name duplicates.");
+    let message = "Insert user failed. Maybe user name duplicates.";
+    let taken = || ApiError::new(Code::NameTaken, message).with_field("username");
     // Before the hash, which costs 15 ms: most repeated registrations end here.
     if find(&shared, &name).await?.is_some() {
         return Err(taken());
@@ -193,8 +190,8 @@ pub async fn change_password(
         return Err(ApiError::new(Code::NotYours, "Cannot change other users' passwords."));
     }
     let form: PasswordChange = body::json(payload, shared.body, ApiError::not_json).await?;
-    let new = parse_password(form.new)?;
-    let wrong = || ApiError::new(Code::WrongPassword, "Wrong password.");
+    let new = parse_password("new", form.new)?;
+    let wrong = || ApiError::new(Code::WrongPassword, "Wrong password.").with_field("old");
     let old = Password::parse(form.old).map_err(|_| wrong())?;
     let account = find(&shared, &user.name).await?.ok_or_else(ApiError::not_logged_in)?;
     if shared.passwords.verify(&old, &account.password_hash).await? == Verified::No {
@@ -209,9 +206,23 @@ async fn find(shared: &Shared, name: &UserName) -> Result<Option<Account>, ApiEr
     users::find_by_name(&shared.db, name).await.map_err(|error| read_failed(&error))
 }
 
-fn parse_password(text: String) -> Result<Password, ApiError> {
-    Password::parse(text).map_err(|error| match error {
-        PasswordError::Empty => ApiError::bad_request("Password too short."),
-        PasswordError::TooLong => ApiError::bad_request("Password too long."),
+fn parse_username(text: String) -> Result<UserName, ApiError> {
+    UserName::parse(text).map_err(|error| {
+        let message = match error {
+            NameError::Empty => "User name too short.",
+            NameError::TooLong => "User name too long.",
+            NameError::NotAllowed => "User name has characters that are not allowed.",
+        };
+        ApiError::bad_field("username", message)
+    })
+}
+
+fn parse_password(field: &'static str, text: String) -> Result<Password, ApiError> {
+    Password::parse(text).map_err(|error| {
+        let message = match error {
+            PasswordError::Empty => "Password too short.",
+            PasswordError::TooLong => "Password too long.",
+        };
+        ApiError::bad_field(field, message)
     })
 }

@@ -79,6 +79,11 @@ impl BadSetting {
     pub(super) fn new(field: &'static str, wanted: String) -> Self {
         Self { field, wanted }
     }
+
+    /// The key of the JSON object whose value is wrong.
+    pub const fn field(&self) -> &'static str {
+        self.field
+    }
 }
 
 impl fmt::Display for BadSetting {

@@ -15,6 +15,7 @@ mod durability;
 mod etcd;
 mod events;
 mod every_route;
+mod fields;
 mod helpers;
 mod holders;
 mod hostile_input;

@@ -48,7 +48,10 @@ pub fn change_limits() -> Operation {
         .of_admin()
         .body::<Limits>(json(&Limits::default()))
         .answers_with::<Limits>("In force.", sample)
-        .fails([ApiError::not_json(), ApiError::bad_request("user_per_second must be a whole number.")])
+        .fails([
+            ApiError::not_json(),
+            ApiError::bad_field("user_per_second", "user_per_second must be a whole number."),
+        ])
         .waits_for_mysql()
         .build()
 }
@@ -69,7 +72,7 @@ pub fn change_switches() -> Operation {
         .of_admin()
         .body::<Switches>(json(&Switches::default()))
         .answers_with::<Switches>("In force.", sample)
-        .fails([ApiError::not_json(), ApiError::bad_request("claim must be true or false.")])
+        .fails([ApiError::not_json(), ApiError::bad_field("claim", "claim must be true or false.")])
         .waits_for_mysql()
         .build()
 }
@@ -82,7 +85,7 @@ pub fn list_blocks() -> Operation {
         .page()
         .answers_with::<ListOf<ListedBlock<'_>>>("They are.", answer::list(&[listed]))
         .answers("Nothing is on that page.", HttpResponse::NoContent().finish())
-        .fails([ApiError::bad_request("Wrong format of page."), ApiError::unavailable()])
+        .fails([ApiError::bad_field("page", "Wrong format of page."), ApiError::unavailable()])
         .build()
 }
 
@@ -100,7 +103,7 @@ pub fn put_block() -> Operation {
         .answers_with::<BlockBody<'_>>("He is there.", block())
         .fails([
             ApiError::not_json(),
-            ApiError::bad_request("seconds must be a whole number from 1 to 315360000."),
+            ApiError::bad_field("seconds", "seconds must be a whole number from 1 to 315360000."),
             ApiError::overloaded(),
         ])
         .waits_for_mysql()
@@ -121,7 +124,7 @@ fn of_block(id: &str, summary: &str) -> Described {
         .path_of("kind", "Whether a user is meant, or an address.", &["users", "ips"])
         .path("value", "A user's name, or an IPv4 or IPv6 address.", "mallory")
         .fails([
-            ApiError::bad_request("The path must name an IPv4 or IPv6 address."),
+            ApiError::bad_field("value", "The path must name an IPv4 or IPv6 address."),
             ApiError::new(Code::NotFound, "No such user."),
             ApiError::unavailable(),
         ])

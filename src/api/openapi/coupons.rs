@@ -44,7 +44,10 @@ pub fn claim_coupon() -> Operation {
     });
     described
         .fails([
-            ApiError::bad_request(format!("Claim-Nth should be a number from 1 to {}.", Terms::BUY_LIMIT_MAX)),
+            ApiError::bad_field(
+                "Claim-Nth",
+                format!("Claim-Nth should be a number from 1 to {}.", Terms::BUY_LIMIT_MAX),
+            ),
             ApiError::new(Code::WrongKind, "Sellers aren't allowed to get coupons."),
             TurnedAway::Blocked.into(),
             TurnedAway::TooFast { wait_seconds: 1 }.into(),
@@ -71,9 +74,9 @@ pub fn create_coupon() -> Operation {
         .answers_with::<Done>("It is offered.", answer::done(HttpResponse::Created()))
         .fails([
             ApiError::not_json(),
-            ApiError::bad_request("Coupon name should have 1 to 60 characters and no slash."),
+            ApiError::bad_field("name", "Coupon name should have 1 to 60 characters and no slash."),
             ApiError::bad_request("Too many coupons."),
-            ApiError::new(Code::NameTaken, "Create failed. Maybe (username,coupon name) duplicates"),
+            ApiError::new(Code::NameTaken, "Create failed. Maybe (username,coupon name) duplicates").with_field("name"),
             ApiError::new(Code::WrongKind, "Only sellers can create coupons."),
             ApiError::new(Code::NotYours, "Cannot create coupons for other users."),
         ])
@@ -92,7 +95,7 @@ pub fn change_coupon() -> Operation {
         .fails([
             ApiError::not_json(),
             ApiError::bad_request("Nothing to change: amount, scheduled or description is needed."),
-            ApiError::bad_request("Amount is below what is claimed already."),
+            ApiError::bad_field("amount", "Amount is below what is claimed already."),
             ApiError::new(Code::WrongKind, "Only sellers can change coupons."),
         ])
         .field_errors()
@@ -116,7 +119,7 @@ pub fn list_coupons() -> Operation {
         .answers_with::<ListOf<HeldItem>>("What a customer holds.", answer::list(&[held]))
         .answers("Nothing is on that page.", HttpResponse::NoContent().finish())
         .fails([
-            ApiError::bad_request("Wrong format of page."),
+            ApiError::bad_field("page", "Wrong format of page."),
             ApiError::bad_request("Record not found."),
             ApiError::unavailable(),
         ])
@@ -137,7 +140,7 @@ pub fn list_claims() -> Operation {
         .page()
         .answers_with::<ListOf<Holder>>("Its holders.", answer::list(&[holder]))
         .answers("Nothing is on that page.", HttpResponse::NoContent().finish())
-        .fails([ApiError::bad_request("Wrong format of page."), ApiError::unavailable()])
+        .fails([ApiError::bad_field("page", "Wrong format of page."), ApiError::unavailable()])
         .of_owner()
         .fails([ApiError::new(Code::WrongKind, "Only sellers can see who holds a coupon.")])
         .build()
@@ -168,9 +171,9 @@ impl Described {
     /// What may be wrong with a coupon's fields.
     fn field_errors(self) -> Self {
         self.fails([
-            ApiError::bad_request("Amount field wrong format."),
-            ApiError::bad_request("Stock field wrong format."),
-            ApiError::bad_request("Description too long."),
+            ApiError::bad_field("amount", "Amount field wrong format."),
+            ApiError::bad_field("stock", "Stock field wrong format."),
+            ApiError::bad_field("description", "Description too long."),
         ])
     }
 

@@ -76,11 +76,13 @@ fn signature() -> SecurityScheme {
 /// A failed request of Parts 1 and 3 of the interface.
 fn error() -> Schema {
     let text = "A sentence for people.";
+    let blamed = "The name of the field, parameter or header to blame, where it is one.";
     let message = ObjectBuilder::new().schema_type(Type::String).description(Some(text));
     let codes = Code::ALL.map(Code::as_str);
     let mut error = ObjectBuilder::new()
         .property("errMsg", message)
         .property("code", operation::one_of(&codes))
+        .property("field", ObjectBuilder::new().schema_type(Type::String).description(Some(blamed)))
         .required("errMsg")
         .required("code");
     // Old clients of the login and of the lists read these in every answer.

@@ -21,13 +21,13 @@ pub fn register() -> Operation {
         .answers_with::<answer::Done>("The user exists now.", answer::done(HttpResponse::Created()))
         .fails([
             ApiError::not_json(),
-            ApiError::bad_request("User name too short."),
-            ApiError::bad_request("User name too long."),
-            ApiError::bad_request("User name has characters that are not allowed."),
-            ApiError::bad_request("Password too short."),
-            ApiError::bad_request("Password too long."),
-            ApiError::bad_request("Empty field of kind."),
-            ApiError::new(Code::NameTaken, "Insert user failed. Maybe user name duplicates."),
+            ApiError::bad_field("username", "User name too short."),
+            ApiError::bad_field("username", "User name too long."),
+            ApiError::bad_field("username", "User name has characters that are not allowed."),
+            ApiError::bad_field("password", "Password too short."),
+            ApiError::bad_field("password", "Password too long."),
+            ApiError::bad_field("kind", "Empty field of kind."),
+            ApiError::new(Code::NameTaken, "Insert user failed. Maybe user name duplicates.").with_field("username"),
             TurnedAway::Blocked.into(),
             TurnedAway::TooFast { wait_seconds: 30 }.into(),
             TurnedAway::Off.into(),
@@ -80,9 +80,9 @@ pub fn change_password() -> Operation {
         .answers_with::<answer::Done>("The new password counts.", answer::done(HttpResponse::Ok()))
         .fails([
             ApiError::not_json(),
-            ApiError::bad_request("Password too short."),
-            ApiError::bad_request("Password too long."),
-            ApiError::new(Code::WrongPassword, "Wrong password."),
+            ApiError::bad_field("new", "Password too short."),
+            ApiError::bad_field("new", "Password too long."),
+            ApiError::new(Code::WrongPassword, "Wrong password.").with_field("old"),
             ApiError::new(Code::NotYours, "Cannot change other users' passwords."),
         ])
         .waits_for_mysql()

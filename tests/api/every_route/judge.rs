@@ -28,9 +28,10 @@ pub fn judge(case: &Case, answer: &RawAnswer) -> Result<(), String> {
 /// The code of an error, in the words of whichever interface the path belongs to.
 fn is_refusal(answer: &RawAnswer) -> Result<String, String> {
     let body: Value = serde_json::from_str(answer.body()).map_err(|_| "an error without JSON".to_owned())?;
+    let is_field = body["field"].is_string() || body["field"].is_null();
     match (&body["errMsg"], &body["msg"], &body["code"]) {
-        (Value::String(_), Value::Null, Value::String(code)) => Ok(code.clone()),
-        (Value::Null, Value::String(_), Value::Number(code)) => Ok(code.to_string()),
+        (Value::String(_), Value::Null, Value::String(code)) if is_field => Ok(code.clone()),
+        (Value::Null, Value::String(_), Value::Number(code)) if body["field"].is_null() => Ok(code.to_string()),
         _ => Err("an error without a sentence and a code".to_owned()),
     }
 }
