@@ -16,6 +16,7 @@ mod losing;
 #[path = "../faults/proxy.rs"]
 #[allow(dead_code)] // `tests/faults` uses more of the module
 mod proxy;
+mod refusals;
 mod saler;
 mod screenshots;
 mod shop;

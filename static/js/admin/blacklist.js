@@ -13,6 +13,8 @@ import { refusalText } from "../staff/refusal.js";
 /** The durations of a block, in seconds; 0 has no end. */
 const DURATIONS = [600, 3_600, 86_400, 604_800, 0];
 
+/** Tells two 404 answers apart: no such user, and a user without a block. Both have the same code and no `field`. */
+const NO_SUCH_USER = "No such user.";
 /** Blocks per page of the service. */
 const PAGE_SIZE = 100;
 const REFRESH_MS = 5_000;
@@ -34,9 +36,8 @@ export function Blacklist({ status, page }) {
         setFound(null);
         const path = `/admin/blacklist/${kind}/${part(value)}`;
         const answer = await call("GET", path);
-        const isNobody = answer.status === 404 && answer.body?.errMsg === "No such user.";
-        if (isNobody) return { value: t("blacklist.nobody") };
-        if (answer.status === 400) return { value: t("blacklist.no-address") };
+        if (answer.status === 404 && answer.body?.errMsg === NO_SUCH_USER) return { value: t("blacklist.nobody") };
+        if (answer.body?.field === "value") return { value: t("blacklist.no-address") };
         if (answer.status !== 200 && answer.status !== 404) return { form: refusalText(answer) };
         setFound({ path, kind, value, block: answer.status === 200 ? answer.body : null, notice: null });
         return {};

@@ -109,7 +109,7 @@ function Amount({ coupon, onChange }) {
         const path = `/api/users/${part(session.get()?.name ?? "")}/coupons/${part(name)}`;
         const answer = await call("PUT", path, { body: { amount: Number(text) }, repeatable: true });
         onChange();
-        if (answer.status !== 200) return answer.status === 400 ? { amount: refusalText(answer) } : refusalAt(answer, []);
+        if (answer.status !== 200) return refusalAt(answer, ["amount"]);
         setDone(t("amount.done", { amount: Number(text) }));
         return {};
     });

@@ -11,6 +11,8 @@ const NAME_LENGTH_MAX = 60;
 const DESCRIPTION_LENGTH_MAX = 255;
 const AMOUNT_MAX = 10_000_000;
 const STOCK_MAX = 1_000_000_000;
+/** The code of the flash-sale interface for a taken name. Invalid values have the code 1001. */
+const NAME_TAKEN = "400";
 
 export function NewCoupon() {
     const form = useForm(send);
@@ -42,7 +44,7 @@ async function send(fields) {
     const body = { product_name: name, product_total: Number(fields.product_total), stock: Number(stock), description: fields.description };
     const answer = await call("POST", "/product/create", { body });
     if (answer.status !== 200) {
-        if (answer.body?.msg?.startsWith("Create failed")) return { product_name: t("staff.name-taken") };
+        if (answer.code === NAME_TAKEN) return { product_name: t("staff.name-taken") };
         return refusalAt(answer, Object.keys(body));
     }
     replace(link("coupon", String(answer.body.data.product_id), "schedule"));

@@ -17,6 +17,8 @@ import { useActivities, useCoupon } from "./offers.js";
 const NAME_LENGTH_MAX = 60;
 const SPEED_MAX = 4_294_967_295;
 const BUY_LIMIT_MAX = 100;
+/** The end of the year 9999, in seconds since 1970. */
+const TIME_MAX = 253_402_300_799;
 const STATUSES = ["sale.status-normal", "sale.status-stopped", "sale.status-sold-out"];
 
 /** @param {{product: number}} props */
@@ -127,14 +129,16 @@ function fieldFailures(coupon, fields) {
     const [start, end] = [toSeconds(fields.start_time), toSeconds(fields.end_time)];
     return onlyFailures({
         activity_name: nameFailure(fields.activity_name.trim(), NAME_LENGTH_MAX),
-        start_time: Number.isNaN(start) ? t("sale.no-time") : "",
-        end_time: Number.isNaN(end) ? t("sale.no-time") : end <= start ? t("staff.end-before-start") : "",
+        start_time: isTime(start) ? "" : t("sale.no-time"),
+        end_time: !isTime(end) ? t("sale.no-time") : end <= start ? t("staff.end-before-start") : "",
         total: numberFailure(fields.total, 0, coupon.amount),
         speed: numberFailure(fields.speed, 0, SPEED_MAX),
         buy_limit: numberFailure(fields.buy_limit, 1, BUY_LIMIT_MAX),
         buy_rate: fields.buy_rate.trim() && rate >= 0 && rate <= 100 ? "" : t("sale.rate-wrong"),
     });
 }
+
+const isTime = (seconds) => seconds >= 0 && seconds <= TIME_MAX;
 
 /** `seconds` since 1970 in the format of a datetime-local field: 2026-11-20T10:00:00. */
 function toLocal(seconds) {
