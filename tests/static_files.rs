@@ -1,5 +1,5 @@
-//! What `static/` holds, as it stands: libraries are what npm published, both languages say everything, and nothing is named
-//! that is not there.
+//! Checks of the files in `static/`. Libraries equal the releases on npm, both languages have every sentence, and every
+//! sentence in use exists.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 const LOCKS: [&str; 2] = ["static/vendor", "tests/browser/vendor"];
 const LANGUAGES: [&str; 2] = ["en", "zh"];
-/// Licences under which a library may be shipped with this program or used to test it.
+/// Licences allowed for libraries that are shipped with the program or used in tests.
 const LICENSES: [&str; 3] = ["MIT", "Apache-2.0", "MPL-2.0"];
 
 fn root() -> &'static Path {
@@ -22,7 +22,7 @@ fn read(path: impl AsRef<Path>) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Every module below `static/js` but the catalogues.
+/// Every module below `static/js`, except the catalogues.
 fn modules() -> BTreeMap<PathBuf, String> {
     let mut found = BTreeMap::new();
     let mut folders = vec![root().join("static/js")];
@@ -39,10 +39,10 @@ fn modules() -> BTreeMap<PathBuf, String> {
     found
 }
 
-/// What every page says, and what only those of these people say.
+/// Folders of the catalogues: for every page, then for the pages of staff, merchants and operators.
 const CATALOGUES: [&str; 4] = ["", "staff/", "saler/", "admin/"];
 
-/// All sentences of a language: each catalogue is JSON after `export default`.
+/// All sentences of a language. A catalogue is JSON after `export default`.
 fn catalogue(language: &str) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
     for part in CATALOGUES {
@@ -108,7 +108,7 @@ fn every_sentence_is_used_and_every_one_that_is_used_exists() {
     let mut used = BTreeSet::new();
     for quote in ['"', '`'] {
         for piece in code.split(quote) {
-            // A key, or the beginning of several: `outcome.${kind}`.
+            // A whole key, or the start of several keys as in `outcome.${kind}`.
             let (start, open) = piece.split_once("${").map_or((piece, false), |(start, _)| (start, true));
             let all: Vec<&String> = known
                 .iter()

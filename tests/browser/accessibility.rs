@@ -1,4 +1,4 @@
-//! axe-core on every view: nothing keeps people out who use a screen reader, a keyboard, or see little contrast.
+//! axe-core on every view. Screen readers, keyboards and low contrast vision must work with all pages.
 
 use serde_json::Value;
 
@@ -11,7 +11,7 @@ const RUN: &str = "const done = arguments[arguments.length - 1];
     axe.run().then((found) => done(found.violations), (error) => done(String(error)));";
 
 impl Browser {
-    /// Fails where axe-core finds what is serious or worse.
+    /// Fails if axe-core finds a serious or critical violation, in light or dark colours.
     pub async fn assert_accessible(&self, what: &str) {
         for scheme in ["light", "dark"] {
             self.color_scheme(scheme).await;

@@ -1,4 +1,4 @@
-//! Operators: what they see of the service, and what they change.
+//! The operators' page: health, switches, limits and blacklist.
 
 use couponrush::domain::Kind;
 use serde_json::json;
@@ -9,11 +9,11 @@ use crate::helpers::{RedisServer, Stores, TestApp};
 use crate::shop::{Offer, Shop};
 use crate::words::Language::{self, Chinese, English};
 
-/// Presses the button of the last switch, which is that of claiming.
+/// Presses the button of the last switch, `claim`.
 const PRESS_CLAIM: &str = "[...document.querySelectorAll('.switch')].at(-1).querySelector('button').click()";
 
 impl Shop {
-    /// A browser with an operator, who has the merchant's password.
+    /// A browser with an operator logged in. The operator has the merchant's password.
     pub async fn operator(&self, size: (u32, u32), language: Language) -> Browser {
         let same = "UPDATE users AS admin JOIN users AS saler ON saler.username = 'corner-cafe' \
             SET admin.password_hash = saler.password_hash WHERE admin.username = 'root'";
@@ -53,7 +53,7 @@ async fn an_operator_sees_what_happens_and_blocks_one() {
         assert_eq!(shop.client().log_in("mallory", crate::helpers::PASSWORD).await.status, 403);
         root.presses("admin.view-health").await;
         root.presses("admin.view-blacklist").await;
-        root.press("mallory").await; // in the list
+        root.press("mallory").await; // the row of the list
         root.presses("blacklist.let-in").await;
         root.sees(&language.says_with("blacklist.is-in", &[("value", "mallory")])).await;
         root.reads("blacklist.empty").await;
@@ -119,8 +119,8 @@ async fn limits_that_are_changed_are_told_one_by_one() {
     root.reads("limits.allow_ips-wrong").await;
     root.fill("allow_ips", "10.0.0.0/8").await;
     root.presses("limits.save").await;
-    root.sees("Claims of a user, a second: 20 → 7").await;
-    root.sees("Addresses that are not counted: – → 10.0.0.0/8").await;
+    root.sees("Claims per user and second: 20 → 7").await;
+    root.sees("Addresses exempt from limits: – → 10.0.0.0/8").await;
     let admin = shop.app.user("other", Kind::Admin).await;
     let limits = shop.client().get("/admin/limits", &admin).await.json();
     assert_eq!((&limits["user_per_second"], &limits["user_per_minute"]), (&json!(7), &json!(300)));
@@ -138,7 +138,7 @@ async fn a_banner_says_what_is_degraded_and_since_when() {
     }
     redis.kill();
     root.reads("banner.title-down").await;
-    root.sees(&format!("{} since ", English.says("banner.redis-down"))).await;
+    root.sees(&format!("{} Since ", English.says("banner.redis-down"))).await;
     root.assert_accessible("a banner").await;
     root.assert_fits().await;
     redis.restart().await;

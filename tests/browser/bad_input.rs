@@ -1,4 +1,5 @@
-//! Names that are markup, a service that dies, a session that ends, two tabs, the back button, a stream that is cut.
+//! Disturbances of the customers' page: markup in names, a stopped service, lost answers, an expired session, two tabs,
+//! the back button, a broken stream and a wrong clock.
 
 use std::time::{Duration, Instant};
 
@@ -11,8 +12,8 @@ use crate::proxy::{Mode, Proxy};
 use crate::shop::{DESCRIPTION, Offer, Shop};
 use crate::words::Language::English;
 
-/// How soon units are known without a stream: well before the list of sales is read anew.
-const ASKED_WITHIN: Duration = Duration::from_secs(7);
+/// Limit for a change of the units left to appear without a stream. The next refresh of the list of sales comes later.
+const POLLED_WITHIN: Duration = Duration::from_secs(7);
 const MARKUP: &str = "<img src=x onerror=\"window.pwned=1\">'&amp;\"";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -80,7 +81,7 @@ async fn what_was_granted_is_never_shown_as_a_failure_though_its_answers_are_los
     let shop = Shop::open().await;
     shop.offer(Offer::default()).await;
     shop.client().user("ann", "customer").await;
-    // Chromium itself repeats a request on each of its six connections that it has used before; so more than these.
+    // Chromium itself repeats a request on each of six connections, so more than six answers are lost.
     let losing = Losing::start(shop.app.instances[0].address, CLAIM, 8).await;
     let ann = Browser::open(&format!("http://{}", losing.address), PHONE, English).await;
     ann.go("/#log-in").await;
@@ -146,7 +147,7 @@ async fn who_is_logged_out_elsewhere_logs_in_and_is_back_where_he_was() {
     ann.presses("sales.get").await;
     ann.reads("outcome.claimed").await;
 
-    // On her coupons, the form takes the place of the list, and the list that of the form.
+    // In the view of her coupons, the login form replaces the list, and the list returns after the login.
     let token = ann.script("return sessionStorage.getItem('couponrush.session')").await;
     shop.client().post("/api/auth/logout", token.as_str().expect("it is kept"), &json!({})).await;
     ann.presses("customer.coupons").await;
@@ -204,7 +205,7 @@ async fn units_go_on_moving_after_the_stream_was_cut_and_without_any_stream() {
     let shop = Shop::open().await;
     shop.offer(Offer::default()).await;
     let customers = shop.app.customers(3).await;
-    // The browser's own emulation of being offline let a stream live on that was there before.
+    // The offline emulation of the browser does not end an open stream, so a proxy breaks the connections.
     let network = Proxy::start(shop.app.instances[0].address.port()).await;
     let browser = Browser::open(&format!("http://127.0.0.1:{}", network.port), PHONE, English).await;
     browser.go("/").await;
@@ -227,7 +228,7 @@ async fn units_go_on_moving_after_the_stream_was_cut_and_without_any_stream() {
     shop.client().claim("corner-cafe", "Flat%20white", &customers[2]).await;
     let claimed = Instant::now();
     browser.sees("997 of 1,000 left").await;
-    assert!(claimed.elapsed() < ASKED_WITHIN, "it was not asked for, after {:?}", claimed.elapsed());
+    assert!(claimed.elapsed() < POLLED_WITHIN, "the units left were not polled, after {:?}", claimed.elapsed());
     browser.close().await;
 }
 

@@ -1,4 +1,4 @@
-//! A browser and what a person does with it: look, press, type, go back.
+//! A browser under test, with the actions of a person: look, press and type.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -11,22 +11,22 @@ use crate::driver::Driver;
 use crate::helpers::DEADLINE;
 use crate::words::Language;
 
-/// A phone, and a desk.
+/// Window sizes of a phone and a desktop computer.
 pub const PHONE: (u32, u32) = (360, 740);
 pub const DESK: (u32, u32) = (1280, 800);
 
-/// One browser with one window, on one service.
+/// A browser with one window, in front of one service.
 pub struct Browser {
     pub driver: WebDriver,
     pub language: Language,
     base: String,
-    /// Errors of the console that a test expects, each as a part of its message.
+    /// Parts of the messages of console errors that the test expects.
     expected: Mutex<Vec<String>>,
     process: Driver,
 }
 
 impl Browser {
-    /// A new one, which has seen nothing, in front of the service at `base`.
+    /// A new browser with an empty profile, for the service at `base`.
     pub async fn open(base: &str, size: (u32, u32), language: Language) -> Self {
         let process = tokio::task::spawn_blocking(Driver::start).await.expect("it does not panic");
         let mut wanted = DesiredCapabilities::chrome();
@@ -44,35 +44,36 @@ impl Browser {
         browser
     }
 
-    /// Another size of the window.
+    /// Sets the size of the window. A width below 500 emulates a phone.
     pub async fn resize(&self, (width, height): (u32, u32)) {
         let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500});
         self.devtools("Emulation.setDeviceMetricsOverride", size).await;
     }
 
-    /// Light, or dark; at once, without a transition.
+    /// Sets the colour scheme, light or dark, without transitions.
     pub async fn color_scheme(&self, scheme: &str) {
         let still = json!({"name": "prefers-reduced-motion", "value": "reduce"});
         let features = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}, still]});
         self.devtools("Emulation.setEmulatedMedia", features).await;
     }
 
-    /// A command of the developers' protocol.
+    /// Sends a command of the Chrome DevTools protocol.
     pub async fn devtools(&self, method: &str, parameters: Value) -> Value {
         self.driver.cdp().send_raw(method, parameters).await.unwrap_or_else(|error| panic!("{method}: {error}"))
     }
 
+    /// Opens a path of the service.
     pub async fn go(&self, path: &str) {
         self.driver.goto(format!("{}{path}", self.base)).await.expect("the page loads");
     }
 
-    /// What a script comes to.
+    /// The result of a script.
     pub async fn script(&self, script: &str) -> Value {
         let result = self.driver.execute(script, Vec::new()).await.unwrap_or_else(|error| panic!("{script}: {error}"));
         result.json().clone()
     }
 
-    /// Every text that is shown.
+    /// The visible text of the page.
     pub async fn text(&self) -> String {
         self.script("return document.body.innerText").await.as_str().unwrap_or_default().to_owned()
     }
@@ -82,17 +83,17 @@ impl Browser {
         self.until(&format!("the page shows {text:?}"), async || self.text().await.contains(text)).await;
     }
 
-    /// Waits until the page shows the sentence of that key.
+    /// Waits until the page shows the sentence of `key`.
     pub async fn reads(&self, key: &str) {
         self.sees(&self.language.says(key)).await;
     }
 
-    /// Waits until the page does not show `text` any more.
+    /// Waits until the page no longer shows `text`.
     pub async fn sees_no(&self, text: &str) {
         self.until(&format!("the page shows {text:?} no more"), async || !self.text().await.contains(text)).await;
     }
 
-    /// Waits for a state; fails with what the page shows.
+    /// Waits for a state. Fails at the deadline with the text of the page.
     pub async fn until(&self, what: &str, state: impl AsyncFn() -> bool) {
         let deadline = Instant::now() + DEADLINE;
         while !state().await {
@@ -103,7 +104,7 @@ impl Browser {
         }
     }
 
-    /// Presses the button or link that says `text`, once it is there and can be pressed.
+    /// Waits for an enabled button or link with exactly this text, and presses it.
     pub async fn press(&self, text: &str) {
         let quoted = xpath_text(text);
         let path = format!("//*[self::button or self::a][normalize-space(.)={quoted}][not(@disabled)]");
@@ -118,18 +119,18 @@ impl Browser {
                 Err(error) if Instant::now() >= deadline => {
                     panic!("{text:?} cannot be pressed: {error}; the page shows:\n{}", self.text().await)
                 }
-                // It is not there yet, or was replaced in this moment.
+                // The element does not exist yet, or has just been replaced.
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             }
         }
     }
 
-    /// Presses what the sentence of that key is on.
+    /// Presses the button or link with the sentence of `key`.
     pub async fn presses(&self, key: &str) {
         self.press(&self.language.says(key)).await;
     }
 
-    /// Types into the field of that name.
+    /// Replaces the text of the field called `name`.
     pub async fn fill(&self, name: &str, text: &str) {
         let field = self.driver.query(By::Name(name)).wait(DEADLINE, Duration::from_millis(50)).first().await;
         let field = field.unwrap_or_else(|error| panic!("no field {name}: {error}"));
@@ -137,25 +138,26 @@ impl Browser {
         field.send_keys(text).await.expect("it is a field");
     }
 
-    /// Logs in on the form that is shown.
+    /// Fills in and sends the login form.
     pub async fn log_in(&self, name: &str, password: &str) {
         self.fill("username", name).await;
         self.fill("password", password).await;
         self.presses("login.log-in").await;
     }
 
-    /// From now on errors of the console that have `part` in them are a part of the test.
+    /// Allows console errors with `part` in the message.
     pub fn expect_error(&self, part: &str) {
         self.expected.lock().expect("nobody panicked").push(part.to_owned());
     }
 
-    /// Nothing on the page is wider than the window.
+    /// Fails if the page is wider than the window.
     pub async fn assert_fits(&self) {
         let wide = self.script("return document.documentElement.scrollWidth > innerWidth").await;
         assert_eq!(wide, Value::Bool(false), "the page is wider than its window: {}", self.text().await);
     }
 
-    /// Closes it, after asserting what holds for every visit: no error, no violation, nobody else was asked.
+    /// Closes the browser. Fails after a console error, a violation of the Content-Security-Policy, or a request to a
+    /// foreign address.
     pub async fn close(self) {
         let log = self.driver.browser_log().await.expect("the log can be read");
         let expected = self.expected.lock().expect("nobody panicked").clone();
@@ -174,7 +176,7 @@ impl Browser {
         drop(self.process);
     }
 
-    /// Every address that was asked for over a network.
+    /// The URLs of all network requests.
     async fn requests(&self) -> Vec<String> {
         let log = self.driver.get_log("performance").await.expect("the log can be read");
         let events = log.into_iter().filter_map(|entry| serde_json::from_str::<Value>(&entry.message).ok());
@@ -184,7 +186,7 @@ impl Browser {
     }
 }
 
-/// A text in XPath, which has no way to escape a quote.
+/// `text` as an XPath expression. XPath cannot escape quotes, so text with quotes becomes a `concat`.
 fn xpath_text(text: &str) -> String {
     let parts: Vec<String> = text.split('\'').map(|part| format!("'{part}'")).collect();
     if parts.len() == 1 { parts.concat() } else { format!("concat({})", parts.join(", \"'\", ")) }

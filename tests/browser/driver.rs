@@ -1,4 +1,4 @@
-//! chromedriver, as a child process.
+//! chromedriver as a child process.
 
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt;
@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use crate::helpers::free_address;
 
-/// How long it may take to listen.
+/// Limit for chromedriver to accept connections.
 const START_WAIT: Duration = Duration::from_secs(20);
 
-/// Dropping it kills it and the browsers that it has started, and takes away what they have written.
+/// A running chromedriver. Dropping the value kills chromedriver with all browsers, and deletes the temporary folder.
 pub struct Driver {
     pub address: SocketAddr,
     child: Child,
@@ -21,13 +21,13 @@ pub struct Driver {
 impl Driver {
     pub fn start() -> Self {
         let address = free_address();
-        // Browsers leave profiles and locks behind in the temporary folder, so they get one of their own.
+        // Browsers leave profiles and locks in the temporary folder, so each driver gets a separate folder.
         let folder = std::env::temp_dir().join(format!("couponrush-browser-{:016x}", rand::random::<u64>()));
         std::fs::create_dir_all(&folder).expect("the temporary folder can be written");
         let mut command = Command::new("chromedriver");
         command.arg(format!("--port={}", address.port())).env("TMPDIR", &folder);
         command.stdout(Stdio::null()).stderr(Stdio::null());
-        // A group of its own, which the browsers belong to as well.
+        // A new process group, which the browsers inherit. `drop` kills the whole group.
         let child = command.process_group(0).spawn();
         let child = child.expect("chromedriver is installed (scripts/install chromium chromium-driver)");
         let deadline = Instant::now() + START_WAIT;
@@ -44,7 +44,7 @@ impl Drop for Driver {
         let kill = format!("kill -KILL -{}", self.child.id());
         let _ = Command::new("sh").args(["-c", &kill]).stderr(Stdio::null()).status();
         let _ = self.child.wait();
-        // Killed browsers may still be dying, and writing.
+        // Killed browsers may still write files for a moment.
         for _ in 0..20 {
             if std::fs::remove_dir_all(&self.folder).is_ok() {
                 break;

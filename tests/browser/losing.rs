@@ -1,4 +1,4 @@
-//! A network that loses an answer: what was asked has happened, and nobody hears of it.
+//! A proxy that loses answers: the service handles the request, and the browser gets no answer.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,20 +7,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Bytes that are passed on at once.
+/// Size of the buffers, in bytes.
 const PIECE: usize = 16 * 1024;
-/// How requests begin whose answers may be lost.
+/// First bytes of the requests with answers to lose.
 pub const CLAIM: &str = "PATCH ";
 pub const REDEEM: &str = "POST /sec/redeem ";
 
-/// Passes connections on to a service, and loses some of its answers.
+/// A proxy in front of a service.
 pub struct Losing {
     pub address: SocketAddr,
     left: Arc<AtomicUsize>,
 }
 
 impl Losing {
-    /// In front of `service`; the answers to the first `answers` requests that begin with `request` are lost.
+    /// Starts a proxy in front of `service` that loses `answers` answers to requests that begin with `request`.
     pub async fn start(service: SocketAddr, request: &'static str, answers: usize) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let address = listener.local_addr().expect("it is bound");
@@ -35,13 +35,13 @@ impl Losing {
         Self { address, left }
     }
 
-    /// How many answers have still to be lost.
+    /// The number of answers still to lose.
     pub fn left(&self) -> usize {
         self.left.load(Ordering::Relaxed)
     }
 }
 
-/// Passes bytes both ways until one side ends, or an answer is lost: then both do.
+/// Copies bytes in both directions until one side closes or an answer is lost, then closes the connections.
 async fn pass_on(mut browser: TcpStream, mut service: TcpStream, request: &str, left: Arc<AtomicUsize>) {
     let (mut asked, mut answered) = (vec![0; PIECE], vec![0; PIECE]);
     let mut may_be_lost = false;

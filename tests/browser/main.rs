@@ -1,8 +1,8 @@
-//! The pages as people use them: Debian's Chromium in front of the real service with real Redis and MySQL.
+//! Tests of the pages in Debian's Chromium, with the real service, Redis and MySQL.
 //!
-//! Each test has a service and stores of its own, as in `tests/api`, and browsers of its own. Closing a browser asserts that
-//! it saw no error and no violation of the Content-Security-Policy, and asked nobody but the service. It needs chromium and
-//! chromedriver (Debian: chromium, chromium-driver).
+//! Each test has a separate service, separate stores (as in `tests/api`) and separate browsers. Closing a browser
+//! asserts a clean console, no violation of the Content-Security-Policy, and no request to a foreign address. The tests
+//! need chromium and chromedriver (Debian packages: chromium, chromium-driver).
 
 mod accessibility;
 mod admin;
@@ -10,12 +10,13 @@ mod bad_input;
 mod browser;
 mod driver;
 #[path = "../api/helpers/mod.rs"]
-#[allow(dead_code, unused_imports)] // what tests of the interface need beyond these
+#[allow(dead_code, unused_imports)] // `tests/api` uses more of the module
 mod helpers;
 mod losing;
 #[path = "../faults/proxy.rs"]
-#[allow(dead_code)] // other ways to misbehave
+#[allow(dead_code)] // `tests/faults` uses more of the module
 mod proxy;
+mod refusals;
 mod saler;
 mod screenshots;
 mod shop;

@@ -1,4 +1,4 @@
-//! Merchants: a coupon is made, sold, watched, and used at the counter.
+//! The merchants' page: coupons, sales, live figures and the till.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,13 +13,13 @@ use crate::words::Language::{self, Chinese, English};
 
 const MARKUP: &str = "<img src=x onerror=\"window.pwned=1\">'&amp;\"";
 
-/// A name as a part of a path.
+/// A name, percent-encoded as one part of a path.
 fn encoded(name: &str) -> String {
     name.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 
 impl Shop {
-    /// A browser on a page for people who work here, logged in.
+    /// A browser on the merchants' or the operators' page, with `name` logged in.
     pub async fn worker(&self, path: &str, name: &str, size: (u32, u32), language: Language) -> Browser {
         let browser = Browser::open(&self.base(), size, language).await;
         browser.go(path).await;
@@ -28,7 +28,7 @@ impl Shop {
         browser
     }
 
-    /// The claim token of a customer who gets one.
+    /// Claims a coupon for a customer and returns the claim token.
     async fn claim_token(&self, saler: &str, name: &str, customer: &str) -> String {
         let answer = self.client().claim(saler, name, customer).await;
         assert_eq!(answer.status, 201, "{answer:?}");
@@ -37,7 +37,7 @@ impl Shop {
 }
 
 impl Browser {
-    /// Puts a value into a field that nobody types into in the same way everywhere.
+    /// Sets the value of a field by script, for fields with different keyboard input in each locale.
     pub async fn set(&self, name: &str, value: &str) {
         self.until(&format!("there is a field {name}"), async || {
             self.script(&format!("return document.getElementsByName({name:?}).length")).await == json!(1)
@@ -46,7 +46,7 @@ impl Browser {
         self.script(&format!("document.getElementsByName({name:?})[0].value = {value:?}")).await;
     }
 
-    /// A time as a field for local times has it, so many seconds from now; browsers here are in UTC like the service.
+    /// Sets a datetime-local field to `offset` seconds from now, in the time zone of the browser.
     pub async fn set_time(&self, name: &str, offset: i64) {
         let ms = now_seconds().checked_add_signed(offset).expect("a moment after 1970") * 1_000;
         let script = format!(
@@ -56,7 +56,7 @@ impl Browser {
         self.set(name, local.as_str().expect("it is a text")).await;
     }
 
-    /// Pastes a code at the counter and looks at it.
+    /// Pastes a code at the till and checks it.
     async fn check(&self, token: &str) {
         self.fill("token", token).await;
         self.presses("check.look").await;
@@ -213,7 +213,7 @@ async fn a_camera_reads_a_code_where_the_browser_can() {
     let token = shop.claim_token("corner-cafe", "Flat%20white", &ann).await;
     shop.app.settle().await;
     let cafe = shop.worker("/saler", "corner-cafe", PHONE, English).await;
-    // What a phone's browser has and this one has not: a camera, and a reader of codes that finds this one in the picture.
+    // The test browser has no camera and no BarcodeDetector. The script adds both, and the detector finds `token`.
     let phone = format!(
         "window.BarcodeDetector = class {{ async detect() {{ return [{{ rawValue: {token:?} }}]; }} }};
          navigator.mediaDevices.getUserMedia = async () => {{

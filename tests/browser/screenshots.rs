@@ -1,4 +1,4 @@
-//! Pictures of every view, for the README (`scripts/screenshots`) and for whoever looks at why a test failed.
+//! Screenshots of every view, for the README (`scripts/screenshots`) and for debugging.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use crate::helpers::PASSWORD;
 use crate::shop::{DESCRIPTION, Offer, Shop};
 use crate::words::Language::{self, Chinese, English};
 
-/// Where pictures go: where `COUPONRUSH_SCREENSHOTS` says, else among what is built.
+/// The folder for screenshots: `COUPONRUSH_SCREENSHOTS`, or a folder below `target`.
 fn folder() -> PathBuf {
     let wanted = std::env::var("COUPONRUSH_SCREENSHOTS").ok().filter(|wanted| !wanted.is_empty());
     let folder = wanted.map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("screenshots"), PathBuf::from);
@@ -16,7 +16,7 @@ fn folder() -> PathBuf {
 }
 
 impl Browser {
-    /// A picture of the window.
+    /// Saves a screenshot of the window as `name.png`.
     pub async fn picture(&self, name: &str) {
         let png = self.driver.screenshot_as_png().await.expect("a picture can be taken");
         std::fs::write(folder().join(format!("{name}.png")), png).expect("the folder can be written");

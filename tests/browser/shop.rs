@@ -1,4 +1,4 @@
-//! A service with a merchant on it, for customers' browsers to look at.
+//! A service with one merchant, for the browsers to visit.
 
 use couponrush::domain::Kind;
 use serde_json::{Value, json};
@@ -8,10 +8,10 @@ use crate::browser::Browser;
 use crate::helpers::{Client, PASSWORD, TestApp, now_seconds};
 use crate::words::Language;
 
-/// What every coupon says of itself.
+/// The description of every coupon.
 pub const DESCRIPTION: &str = "Any milk, to stay or to go";
 
-/// Who measures has the machine for himself; everybody else shares it.
+/// A test that measures time takes the write lock. All remaining tests share the machine by read locks.
 static MACHINE: RwLock<()> = RwLock::const_new(());
 
 /// The service, its merchant `corner-cafe` and an operator.
@@ -22,13 +22,13 @@ pub struct Shop {
     _share: Share,
 }
 
-/// What keeps a test that measures from running beside others; nobody reads it.
+/// The lock of `MACHINE`, held until the shop is dropped.
 enum Share {
     Some { _guard: RwLockReadGuard<'static, ()> },
     All { _guard: RwLockWriteGuard<'static, ()> },
 }
 
-/// What is sold, and when, in seconds from now.
+/// A coupon and the sale of the coupon. `window` holds start and end in seconds from now.
 #[derive(Clone, Copy, Debug)]
 pub struct Offer<'a> {
     pub name: &'a str,
@@ -45,23 +45,24 @@ impl Default for Offer<'_> {
 }
 
 impl Shop {
+    /// A shop with the merchant `corner-cafe`.
     pub async fn open() -> Self {
         Self::open_as("corner-cafe").await
     }
 
-    /// A shop whose merchant has that name.
+    /// A shop with a merchant of the given name.
     pub async fn open_as(merchant: &str) -> Self {
         let share = Share::Some { _guard: MACHINE.read().await };
         Self::with(TestApp::start().await, merchant, share).await
     }
 
-    /// A shop beside which no other is open.
+    /// A shop without a second open shop on the machine.
     pub async fn open_alone() -> Self {
         let share = Share::All { _guard: MACHINE.write().await };
         Self::with(TestApp::start().await, "corner-cafe", share).await
     }
 
-    /// A shop on a service that was started before.
+    /// A shop on a running service.
     pub async fn on(app: TestApp, merchant: &str) -> Self {
         let share = Share::Some { _guard: MACHINE.read().await };
         Self::with(app, merchant, share).await
@@ -77,12 +78,12 @@ impl Shop {
         self.app.client()
     }
 
-    /// Where browsers find it.
+    /// The URL of the service.
     pub fn base(&self) -> String {
         format!("http://{}", self.app.instances[0].address)
     }
 
-    /// Makes a coupon and a sale of it.
+    /// Creates a coupon and schedules the sale.
     pub async fn offer(&self, offer: Offer<'_>) {
         let Offer { name, activity, amount, window, buy_limit } = offer;
         let product = json!({"product_name": name, "product_total": amount, "stock": 4, "description": DESCRIPTION});
@@ -95,13 +96,13 @@ impl Shop {
         self.data(self.client().post("/activity/create", &self.merchant, &sale).await.json());
     }
 
-    /// Turns a part of the service off.
+    /// Turns off the switch called `part`.
     pub async fn switch_off(&self, part: &str) {
         let answer = self.client().put("/admin/switches", &self.admin, &json!({part: false})).await;
         assert_eq!(answer.status, 200, "{answer:?}");
     }
 
-    /// A browser on the sales, with a customer logged in who is registered here.
+    /// Registers a customer, and opens a browser with the customer logged in.
     pub async fn customer(&self, name: &str, size: (u32, u32), language: Language) -> Browser {
         self.client().user(name, "customer").await;
         let browser = Browser::open(&self.base(), size, language).await;

@@ -1,4 +1,4 @@
-//! How soon the first view is shown over a slow network, on a slow phone.
+//! The time until the first view appears, over a slow network on a slow phone.
 
 use std::time::Duration;
 
@@ -9,18 +9,18 @@ use crate::shop::{Offer, Shop};
 use crate::words::Language::English;
 
 const VISITS: usize = 5;
-/// Of so many medians the best counts: what else the machine does at the time is not the page's fault.
+/// The best of up to this many medians counts, because other work on the machine can slow down a measurement.
 const MEDIANS: usize = 3;
 const VISIT: Duration = Duration::from_secs(3);
 const SHOWN_MS_MAX: f64 = 1_500.0;
 const ROUND_TRIP_MS: u32 = 150;
 /// 1.6 Mbit/s.
 const BYTES_PER_SECOND: u32 = 200_000;
-/// How much slower a slow phone is than the machine on which the limit was set, and how long that one takes for [`WORK`]. A
-/// machine that takes longer is slowed down by less, so that the phone is the same everywhere.
+/// A slow phone is this many times slower than the reference machine, which runs [`WORK`] in [`WORK_MS`]. A slower
+/// machine is throttled less, so that the emulated phone is equally fast on every machine.
 const PROCESSOR_SLOWDOWN: f64 = 4.0;
 const WORK_MS: f64 = 18.0;
-/// What a page does: objects, text and elements. In ms, the quickest of a few times.
+/// Typical work of a page, with objects, text and elements. Returns the shortest of five times, in ms.
 const WORK: &str = "return Math.min(...Array.from({ length: 5 }, () => {
     const began = performance.now();
     const items = Array.from({ length: 10_000 }, (_, n) => ({ name: `item ${n}`, n }));
@@ -30,7 +30,7 @@ const WORK: &str = "return Math.min(...Array.from({ length: 5 }, () => {
     }
     return performance.now() - began;
 }))";
-/// Notes when a sale is drawn for the first time.
+/// Stores the time of the first drawn sale in `window.shown`, in ms since the start of the visit.
 const NOTE_SHOWN: &str = "new MutationObserver(() => {
     if (window.shown || !document.querySelector('.sale button')) return;
     window.shown = -1;
@@ -65,19 +65,19 @@ async fn sales_are_shown_soon_over_a_slow_network_on_a_slow_phone() {
 }
 
 impl Browser {
-    /// Makes a slow phone of this machine, as quick as it is now.
+    /// Throttles the processor to the speed of a slow phone, measured at the current speed of the machine.
     async fn slow_down(&self) {
         self.devtools("Emulation.setCPUThrottlingRate", json!({"rate": 1})).await;
         let work_ms = self.script(WORK).await.as_f64().expect("a time");
         let rate = (PROCESSOR_SLOWDOWN * WORK_MS / work_ms).clamp(1.0, PROCESSOR_SLOWDOWN);
-        eprintln!("what takes {WORK_MS} ms elsewhere takes {work_ms:.0} ms here: slowed down {rate:.1} times");
+        eprintln!("the reference work takes {work_ms:.0} ms instead of {WORK_MS} ms: throttled {rate:.1} times");
         self.devtools("Emulation.setCPUThrottlingRate", json!({"rate": rate})).await;
     }
 
-    /// A visit from the beginning until the first sale is drawn, in ms.
+    /// Visits the page. Returns the time until the first sale is drawn, in ms.
     async fn visit_ms(&self) -> f64 {
         self.go("/").await;
-        // Asked rarely: each question takes the slowed processor's time.
+        // No polling during the visit: each script would take time of the throttled processor.
         tokio::time::sleep(VISIT).await;
         self.until("a sale is shown", async || self.shown_ms().await > 0.0).await;
         let shown = self.shown_ms().await;
@@ -85,7 +85,7 @@ impl Browser {
         shown
     }
 
-    /// When the first sale was drawn, in ms from the beginning of the visit; not above 0 before.
+    /// The time of the first drawn sale, in ms since the start of the visit. Zero or less before.
     async fn shown_ms(&self) -> f64 {
         self.script("return window.shown ?? 0").await.as_f64().unwrap_or_default()
     }

@@ -1,5 +1,5 @@
-//! The whole story: a merchant schedules a sale, somebody waits for it, gets a coupon and shows it, another comes too late,
-//! and an operator keeps one out.
+//! A whole sale. A merchant schedules the sale. A customer waits, gets a coupon and shows the code. A later customer
+//! finds the coupon sold out. An operator blocks a customer.
 
 use serde_json::json;
 
@@ -8,7 +8,7 @@ use crate::helpers::PASSWORD;
 use crate::shop::{DESCRIPTION, Offer, Shop};
 use crate::words::Language::{self, Chinese, English};
 
-/// Seconds until the sale of a story begins: enough to register in a browser.
+/// Seconds until the sale starts, long enough for a registration in a browser.
 const SOON: i64 = 15;
 
 async fn whole_story(size: (u32, u32), language: Language) {
@@ -19,7 +19,7 @@ async fn whole_story(size: (u32, u32), language: Language) {
     let cafe = shop.worker("/saler", "corner-cafe", size, language).await;
     cafe.schedule(offer).await;
 
-    // She looks, registers and waits.
+    // Ann looks at the sales, registers and waits.
     ann.go("/").await;
     ann.sees(offer.name).await;
     assert_eq!(ann.script("return document.documentElement.lang").await, language.tag());
@@ -34,7 +34,7 @@ async fn whole_story(size: (u32, u32), language: Language) {
     let closed = ann.script("return document.querySelector('.sale button').disabled").await;
     assert_eq!(closed, json!(true), "the button is closed before the start");
 
-    // It opens by itself; she is the first, and sees the number.
+    // The button opens without a reload. Ann is the first and sees the number.
     ann.presses("sales.get").await;
     ann.reads("outcome.claimed").await;
     let first = if language == English { "1st" } else { "1" };
@@ -43,7 +43,7 @@ async fn whole_story(size: (u32, u32), language: Language) {
 
     ann.show_coupon(&shop, offer.name).await;
 
-    // Two look on while the last one goes.
+    // Bob claims the last unit, and Carol sees the sale sell out.
     let bob = shop.customer("bob", size, language).await;
     let carol = shop.customer("carol", size, language).await;
     carol.sees(&language.says_with("sales.left", &[("left", "1"), ("total", "2")])).await;
@@ -52,11 +52,11 @@ async fn whole_story(size: (u32, u32), language: Language) {
     bob.sees(&language.says_with("outcome.claimed-text", &[("seq", second), ("amount", "2")])).await;
     carol.reads("sales.sold-out").await;
 
-    // The merchant has watched it go.
+    // The merchant's page shows 0 units left.
     let left = "return document.querySelector('.figure-left').innerText";
     cafe.until("0 are left", async || cafe.script(left).await == "0").await;
 
-    // There are others; but the merchant declares them sold out, and an operator keeps somebody out.
+    // A second sale: the merchant declares it sold out, then reopens it, and an operator blocks Carol.
     let another = Offer { name: "Slice of cake", window: (-5, 600), ..Offer::default() };
     shop.offer(another).await;
     carol.go("/").await;
@@ -117,7 +117,7 @@ async fn the_language_can_be_switched_and_is_remembered() {
 }
 
 impl Browser {
-    /// A merchant makes a coupon and schedules its sale.
+    /// Creates a coupon and schedules the sale, as a merchant.
     async fn schedule(&self, offer: Offer<'_>) {
         self.presses("saler.new").await;
         self.fill("product_name", offer.name).await;
@@ -130,7 +130,7 @@ impl Browser {
         self.reads("sale.state-before").await;
     }
 
-    /// She finds the coupon, and its code is the proof of her claim.
+    /// Opens the coupon, as a customer, and checks the claim token in the QR code and in the text.
     async fn show_coupon(&self, shop: &Shop, name: &str) {
         self.presses("customer.coupons").await;
         self.sees(DESCRIPTION).await;
@@ -144,7 +144,7 @@ impl Browser {
         assert_eq!((&proof["data"]["valid"], &proof["data"]["seq"]), (&json!(true), &json!(1)), "{proof}");
     }
 
-    /// An operator keeps somebody out who was let in so far.
+    /// Blocks a user, as an operator.
     async fn block(&self, name: &str) {
         self.presses("admin.view-blacklist").await;
         self.fill("value", name).await;
@@ -154,13 +154,13 @@ impl Browser {
         self.sees(&self.language.says_with("blacklist.is-out-for-ever", &[("value", name)])).await;
     }
 
-    /// Presses the button of the form.
+    /// Presses the submit button of the form.
     async fn press_submit(&self) {
         let button = self.driver.find(thirtyfour::By::Css("form button[type=submit]")).await;
         button.expect("a form has a button").click().await.expect("it can be pressed");
     }
 
-    /// What the QR code on the page says, read from what is drawn.
+    /// The text of the QR code on the page, decoded from the drawn path.
     async fn qr_code(&self) -> String {
         self.until("the code is drawn", async || {
             self.script("return document.querySelector('.qr path') !== null").await == json!(true)
@@ -175,7 +175,7 @@ impl Browser {
             let (x, y) = place.split_once(' ').expect("two numbers");
             black[y.parse::<usize>().expect("a number")][x.parse::<usize>().expect("a number")] = true;
         }
-        // Four pixels a module, as a camera sees it.
+        // Four pixels per module, like a camera picture.
         let mut image =
             rqrr::PreparedImage::prepare_from_greyscale(
                 4 * size,

@@ -1,4 +1,4 @@
-//! The sentences of the pages, from the catalogues themselves, so that tests look for what a reader sees.
+//! The sentences of the pages, read from the catalogues, so that tests look for the text on the page.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,7 +11,7 @@ pub enum Language {
 }
 
 impl Language {
-    /// What a browser asks for.
+    /// The language tag that the browser sends.
     pub fn tag(self) -> &'static str {
         match self {
             Self::English => "en",
@@ -19,12 +19,12 @@ impl Language {
         }
     }
 
-    /// The sentence of that key, without values.
+    /// The sentence of `key`, for a sentence without values.
     pub fn says(self, key: &str) -> String {
         self.says_with(key, &[])
     }
 
-    /// The sentence of that key, with values as they are shown.
+    /// The sentence of `key`, with formatted values.
     pub fn says_with(self, key: &str, values: &[(&str, &str)]) -> String {
         let mut sentence = self.catalogue().remove(key).unwrap_or_else(|| panic!("no sentence {key}"));
         for (name, value) in values {

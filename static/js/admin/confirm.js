@@ -1,10 +1,10 @@
-// Asks again before something that hurts if it was a slip.
+// A confirmation before an action that would do harm by mistake.
 
 import { t } from "../shared/i18n.js";
 import { html, useEffect, useRef } from "../shared/view.js";
 
 /**
- * A question in front of the page. The browser keeps the focus in it, and Escape is no.
+ * A modal dialog. The browser keeps the focus inside. Escape means no.
  * @param {{title: string, text: string, action: string, onAnswer: (yes: boolean) => void}} props
  */
 export function Confirm({ title, text, action, onAnswer }) {

@@ -1,18 +1,18 @@
-// How each part is, what waits for MySQL, and what users are told.
+// The state of each part, the claims waiting for MySQL, and the rates of answers.
 
 import { t, toNumber, toTime } from "../shared/i18n.js";
 import { Progress, Skeleton } from "../shared/shell.js";
 import { html } from "../shared/view.js";
 import { Chart } from "../staff/chart.js";
 import { Badge, Facts } from "../staff/page.js";
-import { GOOD_STATES, PARTS, sells } from "./banner.js";
+import { GOOD_STATES, PARTS, canSell } from "./banner.js";
 import { KIND_NAMES, SECONDS } from "./status.js";
 
 export function Health({ status, rates }) {
     if (!status) return html`<${Skeleton} lines=${6} />`;
     return html`
         <div class="head"><h1>${t("admin.view-health")}</h1>
-            <${Badge} kind=${sells(status) ? "good" : "bad"}>${t(sells(status) ? "health.ready" : "health.not-ready")}<//></div>
+            <${Badge} kind=${canSell(status) ? "good" : "bad"}>${t(canSell(status) ? "health.ready" : "health.not-ready")}<//></div>
         <ul class="parts">${PARTS.map((part) => html`<${Part} key=${part} name=${part} part=${status[part]} />`)}</ul>
         <${Rates} points=${rates.points} />
         <${Backlog} status=${status} />
@@ -32,7 +32,7 @@ function Part({ name, part }) {
 
 function Rates({ points }) {
     const now = points.slice(1).map((line) => line.at(-1) ?? null);
-    const said = KIND_NAMES.map((name, line) => `${t(`rates.${name}`)} ${rateText(now[line])}`);
+    const rates = KIND_NAMES.map((name, line) => `${t(`rates.${name}`)} ${rateText(now[line])}`);
     return html`
         <section class="card">
             <h2>${t("rates.title")}</h2>
@@ -40,12 +40,12 @@ function Rates({ points }) {
                 ${KIND_NAMES.map((name, line) => html`
                     <li key=${name}><span class="line line-${name}" aria-hidden="true"></span>${t(`rates.${name}`)} <strong>${rateText(now[line])}</strong></li>`)}
             </ul>
-            <${Chart} lines=${KIND_NAMES} points=${points} seconds=${SECONDS} label=${t("rates.label", { said: said.join(", ") })} />
+            <${Chart} lines=${KIND_NAMES} points=${points} seconds=${SECONDS} label=${t("rates.label", { rates: rates.join(", ") })} />
             <p class="hint">${t("rates.hint")}</p>
         </section>`;
 }
 
-/** Small rates with a digit after the point. */
+/** A rate, with one decimal below 10. */
 const rateText = (rate) => (rate === null ? "–" : t("rates.rate", { rate: rate < 10 ? Math.round(rate * 10) / 10 : Math.round(rate) }));
 
 function Backlog({ status: { ledger, outbox, gate } }) {

@@ -1,10 +1,10 @@
-// How much is too much: rates, offenders, and who is not counted.
+// The form for rate limits, automatic blocks and exempt addresses.
 
 import { call } from "../shared/api.js";
 import { t, toNumber } from "../shared/i18n.js";
 import { Notice, Skeleton } from "../shared/shell.js";
 import { html, useEffect, useState } from "../shared/view.js";
-import { Field, Form, onlyWrong, useForm, wrongNumber } from "../staff/form.js";
+import { Field, Form, numberFailure, onlyFailures, useForm } from "../staff/form.js";
 import { Stale } from "../shared/poll.js";
 import { refusalAt } from "../staff/refusal.js";
 
@@ -37,24 +37,25 @@ export function Limits() {
         <p>${t("limits.how")}</p>
         ${failed && html`<${Stale} /><button type="button" onClick=${load}>${t("shell.try-again")}</button>`}
         ${!limits && !failed && html`<${Skeleton} lines=${8} />`}
-        ${limits && html`<${LimitsForm} limits=${limits} changed=${setLimits} />`}`;
+        ${limits && html`<${LimitsForm} limits=${limits} onChange=${setLimits} />`}`;
 }
 
-function LimitsForm({ limits, changed }) {
-    const [told, setTold] = useState(null);
+function LimitsForm({ limits, onChange }) {
+    const [changes, setChanges] = useState(null);
     const form = useForm(async (fields) => {
-        setTold(null);
-        const wrong = onlyWrong(Object.fromEntries(Object.entries(NUMBERS).map(([name, max]) => [name, wrongNumber(fields[name], 0, max)])));
-        if (Object.keys(wrong).length > 0) return wrong;
-        const body = Object.fromEntries(FIELDS.map((name) => [name, LISTS.includes(name) ? lines(fields[name]) : Number(fields[name])]));
+        setChanges(null);
+        const failures = onlyFailures(Object.fromEntries(Object.entries(NUMBERS).map(([name, max]) => [name, numberFailure(fields[name], 0, max)])));
+        if (Object.keys(failures).length > 0) return failures;
+        const body = Object.fromEntries(FIELDS.map((name) => [name, LISTS.includes(name) ? toLines(fields[name]) : Number(fields[name])]));
         const answer = await call("PUT", "/admin/limits", { body, repeatable: true });
         if (answer.status !== 200) {
             const refused = refusalAt(answer, FIELDS);
             const list = LISTS.find((name) => refused[name]);
             return list ? { [list]: t(`limits.${list}-wrong`) } : refused;
         }
-        setTold(FIELDS.filter((name) => shown(limits[name]) !== shown(answer.body[name])).map((name) => [name, limits[name], answer.body[name]]));
-        changed(answer.body);
+        const changed = FIELDS.filter((name) => toText(limits[name]) !== toText(answer.body[name]));
+        setChanges(changed.map((name) => [name, limits[name], answer.body[name]]));
+        onChange(answer.body);
         return {};
     });
     return html`
@@ -69,20 +70,20 @@ function LimitsForm({ limits, changed }) {
                     <${Field} key=${name} name=${name} label=${t(`limits.${name}`)} hint=${t(`limits.${name}-hint`)} failures=${form.failures}
                         as="textarea" rows="3" spellcheck=${false} defaultValue=${limits[name].join("\n")} />`)}
             <//>
-            <div aria-live="polite">${told && html`<${Told} changes=${told} />`}</div>
+            <div aria-live="polite">${changes && html`<${Changes} changes=${changes} />`}</div>
         </section>`;
 }
 
-/** What is different now. */
-function Told({ changes }) {
+/** The limits that were changed, with old and new value. */
+function Changes({ changes }) {
     if (changes.length === 0) return html`<${Notice} kind="info">${t("limits.nothing-changed")}<//>`;
     return html`
         <${Notice} kind="good" title=${t("limits.changed")}>
             <ul>${changes.map(([name, before, after]) => html`
-                <li>${t("admin.changed", { name: t(`limits.${name}`), before: shown(before), after: shown(after) })}</li>`)}</ul>
+                <li>${t("admin.changed", { name: t(`limits.${name}`), before: toText(before), after: toText(after) })}</li>`)}</ul>
         <//>`;
 }
 
-const shown = (value) => (Array.isArray(value) ? value.join(", ") || "–" : toNumber(value));
+const toText = (value) => (Array.isArray(value) ? value.join(", ") || "–" : toNumber(value));
 
-const lines = (text) => text.split("\n").map((line) => line.trim()).filter(Boolean);
+const toLines = (text) => text.split("\n").map((line) => line.trim()).filter(Boolean);

@@ -1,4 +1,4 @@
-// The operators' page: how the service is, and what can be done about it.
+// The operators' page: the health of the service, and the controls.
 
 import { extend, t, useDocument, useLanguage } from "../shared/i18n.js";
 import { lazy } from "../shared/lazy.js";
@@ -23,14 +23,14 @@ const VIEWS = { "": Health, limits: Limits, switches: Switches, blacklist: Black
 
 function Page() {
     useLanguage();
-    const [asked, page] = useRoute();
-    const view = Object.hasOwn(VIEWS, asked) ? asked : "";
+    const [name, page] = useRoute();
+    const view = Object.hasOwn(VIEWS, name) ? name : "";
     useDocument(`${t("admin.title")} · couponrush`);
     const links = Object.keys(VIEWS).map((name) => [`#${name}`, `admin.view-${name || "health"}`, name === view]);
     return html`<${StaffPage} kind="admin" subtitle=${t("admin.title")} links=${links}><${Content} view=${view} page=${Number(page) || 1} /><//>`;
 }
 
-/** What is wrong stands above every view. */
+/** A view below the banner, which every view shares. */
 function Content({ view, page }) {
     const status = useStatus();
     return html`<${Banner} ...${status} /><${VIEWS[view]} key=${view} page=${page} ...${status} />`;

@@ -1,4 +1,4 @@
-// Which parts are on. Turning one off is asked about; turning one on is not.
+// The switches of the service. Turning a part off needs a confirmation; turning a part on does not.
 
 import { call } from "../shared/api.js";
 import { t } from "../shared/i18n.js";
@@ -10,30 +10,30 @@ import { refusalText } from "../staff/refusal.js";
 import { Confirm } from "./confirm.js";
 
 const REFRESH_MS = 5_000;
-/** In the order in which they are turned off while a sale is too much; what hurts most comes last. */
+/** In the order for turning off under overload, the most harmful switch last. */
 const SWITCHES = ["events", "pages", "docs", "list", "register", "register_saler", "login", "claim"];
 
 export function Switches() {
     const { answer: switches, failed, again } = usePoll("/admin/switches", REFRESH_MS);
-    const [asking, setAsking] = useState("");
+    const [toConfirm, setToConfirm] = useState("");
     const [busy, setBusy] = useState("");
-    const [told, setTold] = useState(null);
+    const [notice, setNotice] = useState(null);
 
     async function set(name, on) {
         setBusy(name);
-        setTold(await change(name, on));
+        setNotice(await change(name, on));
         setBusy("");
         again();
     }
-    const answered = (yes) => {
-        setAsking("");
-        if (yes) set(asking, false);
+    const answer = (yes) => {
+        setToConfirm("");
+        if (yes) set(toConfirm, false);
     };
     return html`
         <h1>${t("admin.view-switches")}</h1>
         <p>${t("switches.how")}</p>
         ${failed && html`<${Stale} />`}
-        <div aria-live="polite">${told && html`<${Notice} kind=${told.kind}>${told.text}<//>`}</div>
+        <div aria-live="polite">${notice && html`<${Notice} kind=${notice.kind}>${notice.text}<//>`}</div>
         ${!switches && !failed && html`<${Skeleton} lines=${8} />`}
         <ul class="rows">
             ${switches && SWITCHES.map((name) => html`
@@ -41,15 +41,15 @@ export function Switches() {
                     <div><h2 id="switch-${name}">${t(`switches.${name}`)} <${Badge} kind=${switches[name] ? "good" : "bad"}>${t(switches[name] ? "switches.on" : "switches.off")}<//></h2>
                         <p class="by">${t(`switches.${name}-text`)}</p></div>
                     <button type="button" class="outline small" disabled=${busy !== ""} aria-describedby="switch-${name}"
-                        onClick=${() => (switches[name] ? setAsking(name) : set(name, true))}>${t(switches[name] ? "switches.turn-off" : "switches.turn-on")}</button>
+                        onClick=${() => (switches[name] ? setToConfirm(name) : set(name, true))}>${t(switches[name] ? "switches.turn-off" : "switches.turn-on")}</button>
                 </li>`)}
         </ul>
-        ${asking && html`
-            <${Confirm} title=${t("switches.sure", { name: t(`switches.${asking}`) })} text=${t(`switches.${asking}-danger`)}
-                action=${t("switches.yes")} onAnswer=${answered} />`}`;
+        ${toConfirm && html`
+            <${Confirm} title=${t("switches.sure", { name: t(`switches.${toConfirm}`) })} text=${t(`switches.${toConfirm}-danger`)}
+                action=${t("switches.yes")} onAnswer=${answer} />`}`;
 }
 
-/** Changes one and nothing else: the others stay as they are at this moment, whoever changed them. */
+/** Changes one switch. A PUT sets all switches, so the current values are read first. Returns a notice. */
 async function change(name, on) {
     const now = await call("GET", "/admin/switches");
     const answer = now.status === 200 ? await call("PUT", "/admin/switches", { body: { ...now.body, [name]: on }, repeatable: true }) : now;

@@ -1,32 +1,32 @@
-// A press of the button, until it has one clear outcome.
+// The attempts of one press of the button, until the outcome is clear.
 //
-// Asking twice takes nothing twice: each attempt says which of the customer's coupons it is for (`Claim-Nth`), and one that
-// he has already is answered with the same claim. So whatever is uncertain is asked again, and what was granted is never
-// shown as a failure.
+// Claims are idempotent. Each attempt names the n-th claim of this coupon by this customer in `Claim-Nth`, and a claim that
+// is already held is answered again. So an uncertain attempt is retried, and a granted claim is never shown as a failure.
 
 import { call, part } from "../shared/api.js";
 import { serverMs } from "../shared/clock.js";
 import { readPayload } from "../shared/session.js";
 import { jittered, sleep } from "../shared/view.js";
 
-/** How long one press goes on asking. */
+/** How long one press is retried. */
 const PATIENCE_MS = 60_000;
-/** An attempt without an answer is over, one way or the other, after as long. */
+/** An attempt without an answer has its final outcome within this time. */
 const FINAL_MS = 1_000;
-/** A button that opened a moment early asks again as often, until the start is so long ago. */
+/** A press before the start is retried every `EARLY_MS`, within `EARLY_MS_MAX` of the start. */
 const EARLY_MS = 250;
 const EARLY_MS_MAX = 5_000;
 
 /**
  * @typedef {object} Outcome
- * @property {string} kind a `Claim-Result` of the wire, or rate-limited, blocked, busy, unknown, not-logged-in, wrong-kind
- * @property {number} [seq] which unit it is
- * @property {string} [token] what proves it
+ * @property {string} kind a `Claim-Result`, or rate-limited, blocked, busy, unknown, not-logged-in, wrong-kind
+ * @property {number} [seq] the number of the unit
+ * @property {string} [token] the claim token, which proves the claim
  */
 
 /**
- * @param {{saler: string, name: string, start_time?: number}} coupon with the start of its sale, in seconds since 1970
- * @param {number} nth which of his own this is to be, from 1
+ * Claims the n-th unit of a coupon for the customer who is logged in.
+ * @param {{saler: string, name: string, start_time?: number}} coupon with the start of the sale, in seconds since 1970
+ * @param {number} nth from 1
  * @param {() => void} [onWait] called before each pause
  * @returns {Promise<Outcome>}
  */
@@ -47,9 +47,9 @@ export async function claim(coupon, nth, onWait) {
     }
 }
 
-/** How long to wait before asking again, in ms; 0 where the outcome stands. */
+/** The pause before the next attempt, in ms; 0 for a final outcome. */
 function pauseAfter(outcome, unsure, { start_time }) {
-    // A draw says nothing about an attempt before it.
+    // A lost draw says nothing about the outcome of an earlier attempt.
     if (outcome.kind === "try-again" && unsure) return FINAL_MS;
     const early = outcome.kind === "not-started" && Math.abs(serverMs() - start_time * 1_000) < EARLY_MS_MAX;
     return early ? EARLY_MS : 0;
@@ -59,7 +59,7 @@ function pauseAfter(outcome, unsure, { start_time }) {
 function outcomeOf(answer, unsure) {
     const result = answer.headers.get("Claim-Result");
     const token = answer.headers.get("Claim-Token");
-    // Had already, it is what an attempt got whose answer was lost.
+    // After a lost answer, an already held claim is the result of the lost attempt.
     if (token) return { kind: unsure ? "claimed" : result, seq: readPayload(token)?.seq, token };
     if (result) return { kind: result };
     if (["token-expired", "not-logged-in"].includes(answer.code)) return { kind: "not-logged-in" };
@@ -68,8 +68,8 @@ function outcomeOf(answer, unsure) {
     return { kind: "busy" };
 }
 
-/** The claim token of the nth that the customer has; empty where the service does not say. */
-export async function proof(coupon, nth) {
+/** The claim token of the n-th unit that the customer holds; empty after a failure. */
+export async function fetchToken(coupon, nth) {
     const { token } = await claim(coupon, nth);
     return token ?? "";
 }

@@ -1,7 +1,7 @@
-// One coupon to show at the counter: its claim token as a QR code and as text.
+// One coupon to show at the counter, with the claim token as a QR code and as text.
 //
-// The token comes from asking for the coupon again, which is safe only for what the customer has: this asks for nothing that
-// is not on his list, so that a link to a coupon can never take one.
+// The token is fetched by repeating the claim. A claim for a unit that the customer does not hold would take a unit. So only
+// units on the customer's list are fetched, and a link to a coupon never takes a unit.
 
 import { generate } from "../../vendor/lean-qr.js";
 import { call } from "../shared/api.js";
@@ -9,16 +9,16 @@ import { t, toTime } from "../shared/i18n.js";
 import { readPayload } from "../shared/session.js";
 import { Notice, Skeleton } from "../shared/shell.js";
 import { html, useEffect, useState } from "../shared/view.js";
-import { proof } from "./claim.js";
-import { held, knownToken, loadMore, noteToken, useHoldings } from "./holdings.js";
+import { fetchToken } from "./claim.js";
+import { heldCount, keepToken, knownToken, loadMore, useHoldings } from "./holdings.js";
 
-/** The quiet zone around a QR code that the standard asks for, in modules. */
+/** The quiet zone around a QR code, in modules. The value is required by the standard. */
 const MARGIN = 4;
 
 /** @param {{saler: string, name: string}} coupon */
 export function Coupon({ saler, name }) {
     const all = useHoldings();
-    const count = held(all, saler, name);
+    const count = heldCount(all, saler, name);
     const { state } = all;
     useEffect(() => {
         if (count === 0 && (state === "more" || state === "new")) loadMore();
@@ -27,27 +27,27 @@ export function Coupon({ saler, name }) {
         <p><a href="#coupons">← ${t("coupon.back")}</a></p>
         <h1><bdi>${name}</bdi></h1>
         <p class="by">${t("sales.by")} <bdi>${saler}</bdi></p>
-        ${count === 0 && html`<${Searched} state=${state} />`}
+        ${count === 0 && html`<${SearchState} state=${state} />`}
         ${Array.from({ length: count }, (_, place) => html`<${Unit} key=${place} saler=${saler} name=${name} nth=${place + 1} />`)}`;
 }
 
-function Searched({ state }) {
+function SearchState({ state }) {
     if (state === "all") return html`<${Notice} kind="info">${t("coupon.missing")}<//>`;
     if (state === "failed") return html`<${Notice} kind="warn">${t("coupons.failed")}${" "}
         <button type="button" class="link" onClick=${loadMore}>${t("shell.try-again")}</button><//>`;
     return html`<${Skeleton} />`;
 }
 
-/** The nth of a coupon that the customer has. */
+/** The n-th unit of a coupon that the customer holds. */
 function Unit({ saler, name, nth }) {
     const [token, setToken] = useState(knownToken({ saler, name }, nth));
     const [redeemed, setRedeemed] = useState(null);
     useEffect(() => {
         let stopped = false;
         (async () => {
-            const found = token ?? (await proof({ saler, name }, nth));
+            const found = token ?? (await fetchToken({ saler, name }, nth));
             if (stopped) return;
-            if (found) noteToken({ saler, name }, nth, found);
+            if (found) keepToken({ saler, name }, nth, found);
             setToken(found);
             const answer = found ? await call("POST", "/sec/token", { body: { token: found }, repeatable: true }) : null;
             if (!stopped) setRedeemed(answer?.body?.data?.redeemed_at ?? null);
@@ -73,7 +73,7 @@ function Unit({ saler, name, nth }) {
 
 function TokenText({ token }) {
     const [copied, setCopied] = useState(false);
-    // Where copying is forbidden the text can still be marked by hand.
+    // If the browser forbids copying, the customer can still select the text.
     const copy = () => navigator.clipboard?.writeText(token).then(() => setCopied(true), () => setCopied(false));
     return html`
         <label>${t("coupon.token")}<textarea class="token" readonly rows="4" value=${token} onFocus=${(event) => event.target.select()}></textarea></label>
@@ -81,7 +81,7 @@ function TokenText({ token }) {
 }
 
 /**
- * Text as a QR code, drawn as one path: sharp at every size, and black on white in the dark too, as scanners want it.
+ * Text as a QR code, drawn as one path to be sharp at every size. Black on white in dark mode too, because scanners need it.
  * @param {{text: string, label: string}} props
  */
 function QrCode({ text, label }) {

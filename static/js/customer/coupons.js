@@ -1,4 +1,4 @@
-// "My coupons": what the customer has, newest first.
+// The view "My coupons": the customer's coupons, newest first.
 
 import { t, toNumber } from "../shared/i18n.js";
 import { link } from "../shared/route.js";
@@ -8,7 +8,7 @@ import { loadMore, reload, useHoldings } from "./holdings.js";
 
 export function Coupons() {
     const { items, state } = useHoldings();
-    // Another tab may have got something since.
+    // A second tab may have claimed a coupon since.
     useEffect(reload, []);
     const loading = state === "loading" || state === "new";
     return html`

@@ -1,11 +1,11 @@
-// What the customer has, as the service last said and as was got since.
+// The coupons that the customer holds, loaded page by page, and the claim tokens seen by this page.
 
 import { call, part } from "../shared/api.js";
 import { session } from "../shared/session.js";
 import { createStore, useStore } from "../shared/view.js";
 
-/** What the service gives at once. */
-const PAGE = 20;
+/** Coupons per page of the service. */
+const PAGE_SIZE = 20;
 
 /**
  * @typedef {{saler: string, name: string, stock: number, description: string, count?: number}} Holding newest first
@@ -15,45 +15,46 @@ const PAGE = 20;
 /** @type {{get(): Holdings, set(next: Holdings): void}} */
 const holdings = createStore({ items: [], pages: 0, state: "new" });
 
-/** Claim tokens that this page has seen, so that a coupon can be shown where the network is bad. */
+/** Claim tokens seen by this page, so that a coupon can be shown without the network. */
 const tokens = new Map();
 
 /** @returns {Holdings} */
 export const useHoldings = () => useStore(holdings);
 
-/** How many of a coupon the customer is known to have. */
-export function held(all, saler, name) {
+/** The known number of units of a coupon that the customer holds. */
+export function heldCount(all, saler, name) {
     const holding = all.items.find((item) => item.saler === saler && item.name === name);
     return holding ? (holding.count ?? 1) : 0;
 }
 
+/** Drops all data of the last customer. */
 export function forget() {
     tokens.clear();
     holdings.set({ items: [], pages: 0, state: "new" });
 }
 
-/** Loads the next page; nothing while one is on its way. */
+/** Loads the next page. Does nothing while a page is loading. */
 export async function loadMore() {
     const before = holdings.get();
-    const asked = session.get();
-    if (!asked || before.state === "loading") return;
+    const customer = session.get();
+    if (!customer || before.state === "loading") return;
     holdings.set({ ...before, state: "loading" });
     const page = before.pages + 1;
-    const answer = await call("GET", `/api/users/${part(asked.name)}/coupons?page=${page}`);
-    if (session.get()?.token !== asked.token) return;
+    const answer = await call("GET", `/api/users/${part(customer.name)}/coupons?page=${page}`);
+    if (session.get()?.token !== customer.token) return;
     const now = holdings.get();
     if (answer.status !== 200 && answer.status !== 204) {
         holdings.set({ ...now, state: "failed" });
         return;
     }
-    const given = answer.body?.data ?? [];
-    // What was got meanwhile moved others to the next page.
+    const listed = answer.body?.data ?? [];
+    // A claim since the last page has moved known coupons to this page.
     const known = new Set(now.items.map(id));
-    const items = [...now.items, ...given.filter((item) => !known.has(id(item)))];
-    holdings.set({ items, pages: page, state: given.length < PAGE ? "all" : "more" });
+    const items = [...now.items, ...listed.filter((item) => !known.has(id(item)))];
+    holdings.set({ items, pages: page, state: listed.length < PAGE_SIZE ? "all" : "more" });
 }
 
-/** Loads from the first page on again. */
+/** Drops the list and loads the first page. */
 export function reload() {
     if (holdings.get().state === "loading") return;
     holdings.set({ items: [], pages: 0, state: "new" });
@@ -62,10 +63,10 @@ export function reload() {
 
 const id = ({ saler, name }) => JSON.stringify([saler, name]);
 
-/** Notes the claim token of the nth of a coupon. */
-export function noteToken(coupon, nth, token) {
+/** Remembers the claim token of the n-th unit of a coupon. */
+export function keepToken(coupon, nth, token) {
     tokens.set(`${id(coupon)} ${nth}`, token);
 }
 
-/** That token; undefined where this page has not seen it. */
+/** The remembered claim token, or undefined. */
 export const knownToken = (coupon, nth) => tokens.get(`${id(coupon)} ${nth}`);

@@ -1,4 +1,4 @@
-// The customers' page: what is on sale, and what one has.
+// The customers' page: current and coming sales, and the customer's coupons.
 
 import { LogIn } from "../shared/login.js";
 import { t, useDocument, useLanguage } from "../shared/i18n.js";
@@ -11,18 +11,18 @@ import { Coupons } from "./coupons.js";
 import { forget, loadMore } from "./holdings.js";
 import { Sales } from "./sales.js";
 
-/** Where logging in was asked for; logging in leads back there. */
-let cameFrom = "#";
+/** The view before the login form. A login returns to the view. */
+let viewBeforeLogin = "#";
 addEventListener("hashchange", (event) => {
-    if (location.hash === "#log-in") cameFrom = new URL(event.oldURL).hash || "#";
+    if (location.hash === "#log-in") viewBeforeLogin = new URL(event.oldURL).hash || "#";
 });
 
 function Page() {
     useLanguage();
     const session = useSession();
     const [view, ...rest] = useRoute();
-    useDocument(`${t(isHolders(view) ? "coupons.title" : "customer.title")} · couponrush`);
-    // Another person's coupons are not for this one.
+    useDocument(`${t(isPrivate(view) ? "coupons.title" : "customer.title")} · couponrush`);
+    // The next user must not see the coupons of the last user.
     useEffect(() => {
         forget();
         if (session?.kind === "customer") loadMore();
@@ -30,8 +30,8 @@ function Page() {
 
     const links = [
         ["#", "customer.sales", view === ""],
-        ["#coupons", "customer.coupons", isHolders(view)],
-        ...(session || asksWho(view, session) ? [] : [["#log-in", "shell.log-in", false]]),
+        ["#coupons", "customer.coupons", isPrivate(view)],
+        ...(session || showsLogin(view, session) ? [] : [["#log-in", "shell.log-in", false]]),
     ];
     return html`
         <${Shell} home="#" links=${links}>
@@ -40,20 +40,21 @@ function Page() {
         <//>`;
 }
 
-const isHolders = (view) => view === "coupons" || view === "coupon";
+/** Whether a view shows a customer's coupons. */
+const isPrivate = (view) => view === "coupons" || view === "coupon";
 
-/** Whether the form to log in is shown. */
-const asksWho = (view, session) => view === "log-in" || (isHolders(view) && !session);
+/** Whether the login form is shown instead of the view. */
+const showsLogin = (view, session) => view === "log-in" || (isPrivate(view) && !session);
 
 function View({ view, rest, session }) {
-    if (view === "log-in") return html`<${LogIn} kind="customer" onDone=${() => replace(cameFrom)} />`;
-    if (asksWho(view, session)) return html`<${LogIn} kind="customer" why=${t("coupons.log-in")} />`;
+    if (view === "log-in") return html`<${LogIn} kind="customer" onDone=${() => replace(viewBeforeLogin)} />`;
+    if (showsLogin(view, session)) return html`<${LogIn} kind="customer" why=${t("coupons.log-in")} />`;
     if (view === "coupons") return html`<${Coupons} />`;
     if (view === "coupon") return html`<${Coupon} key=${link(...rest)} saler=${rest[0] ?? ""} name=${rest[1] ?? ""} />`;
     return html`<${Sales} />`;
 }
 
-/** A merchant or an operator on the customers' page. */
+/** Tells a merchant or an operator on the customers' page where to go. */
 function Staff({ kind }) {
     const [key, href] = kind === "saler" ? ["customer.merchant", "/saler"] : ["customer.admin", "/admin"];
     return html`<${Notice} kind="warn">${t(key)} <a href=${href}>${href}</a><//>`;

@@ -1,4 +1,4 @@
-// One sale: when, how many are left, and the button.
+// The card of one sale: countdown, units left and the button.
 
 import { useServerSeconds } from "../shared/clock.js";
 import { t, toCountdown, toTime } from "../shared/i18n.js";
@@ -8,30 +8,30 @@ import { Notice, Progress } from "../shared/shell.js";
 import { watchUnits } from "../shared/units.js";
 import { html, useEffect, useRef, useState } from "../shared/view.js";
 import { claim } from "./claim.js";
-import { held, noteToken, reload, useHoldings } from "./holdings.js";
+import { heldCount, keepToken, reload, useHoldings } from "./holdings.js";
 
-/** The stream of units is asked for so long before the start. */
+/** How long before the start the live units are watched. */
 const WATCH_SECONDS = 60;
-/** Outcomes that a customer is glad of, and those after which pressing again may help. */
+/** Outcomes with a claim, and outcomes after which a second press may help. */
 const GOOD = ["claimed", "already-claimed"];
-const PASSING = ["try-again", "rate-limited", "busy", "unknown", "not-started"];
+const RETRYABLE = ["try-again", "rate-limited", "busy", "unknown", "not-started"];
 
-/** @param {{sale: object}} props as `/sec/list` gives it */
+/** @param {{sale: object}} props an entry of `/sec/list` */
 export function Sale({ sale }) {
     const now = useServerSeconds();
     const session = useSession();
-    const left = useLeft(sale, now);
-    const has = held(useHoldings(), sale.saler, sale.name);
+    const left = useUnitsLeft(sale, now);
+    const listed = heldCount(useHoldings(), sale.saler, sale.name);
     const [attempt, setAttempt] = useState({ state: "none" });
-    // What another person was told is not for this one; who has to log in again is still the same.
-    const person = useRef(session?.name);
+    // The next user must not see the outcome of the last user. A user whose session has expired stays the last user.
+    const lastUser = useRef(session?.name);
     useEffect(() => {
-        if (session && person.current && session.name !== person.current) setAttempt({ state: "none" });
-        person.current = session?.name ?? person.current;
+        if (session && lastUser.current && session.name !== lastUser.current) setAttempt({ state: "none" });
+        lastUser.current = session?.name ?? lastUser.current;
     }, [session?.name]);
 
     const phase = now < sale.start_time ? "before" : now < sale.end_time ? "within" : "over";
-    const got = Math.max(has, attempt.outcome && GOOD.includes(attempt.outcome.kind) ? attempt.nth : 0);
+    const count = Math.max(listed, attempt.outcome && GOOD.includes(attempt.outcome.kind) ? attempt.nth : 0);
 
     async function press() {
         if (attempt.state === "asking") return;
@@ -39,11 +39,11 @@ export function Sale({ sale }) {
             location.hash = "#log-in";
             return;
         }
-        const nth = got + 1;
+        const nth = count + 1;
         setAttempt({ state: "asking", nth });
         const outcome = await claim(sale, nth, () => setAttempt({ state: "asking", nth, again: true }));
         if (outcome.token) {
-            noteToken(sale, nth, outcome.token);
+            keepToken(sale, nth, outcome.token);
             reload();
         }
         setAttempt({ state: "done", nth, outcome });
@@ -58,20 +58,20 @@ export function Sale({ sale }) {
             <${Countdown} sale=${sale} phase=${phase} now=${now} />
             <${Left} sale=${sale} left=${left} phase=${phase} />
             <div class="outcome" aria-live="assertive">
-                ${attempt.state === "done" && html`<${Told} sale=${sale} outcome=${attempt.outcome} />`}
+                ${attempt.state === "done" && html`<${OutcomeNotice} sale=${sale} outcome=${attempt.outcome} />`}
             </div>
-            <${Actions} sale=${sale} phase=${phase} now=${now} left=${left} got=${got} attempt=${attempt}
+            <${Actions} sale=${sale} phase=${phase} now=${now} left=${left} count=${count} attempt=${attempt}
                 loggedIn=${Boolean(session)} press=${press} />
             <p class="hidden" aria-live="polite">${phase === "within" && now < sale.start_time + 10 ? t("sales.opened") : ""}</p>
         </article>`;
 }
 
-/** The units left: as last heard, else as the list said. */
-function useLeft(sale, now) {
-    const [heard, setHeard] = useState(null);
+/** The units left: the live number if known, else the number of the list. */
+function useUnitsLeft(sale, now) {
+    const [live, setLive] = useState(null);
     const watched = sale.start_time - WATCH_SECONDS <= now && now < sale.end_time;
-    useEffect(() => (watched ? watchUnits(sale.product_id, setHeard) : undefined), [watched, sale.product_id]);
-    return heard ?? sale.left;
+    useEffect(() => (watched ? watchUnits(sale.product_id, setLive) : undefined), [watched, sale.product_id]);
+    return live ?? sale.left;
 }
 
 function Countdown({ sale, phase, now }) {
@@ -95,15 +95,15 @@ function Left({ sale, left, phase }) {
         </div>`;
 }
 
-/** What the customer can do now: one thing, or nothing. */
-function Actions({ sale, phase, now, left, got, attempt, loggedIn, press }) {
-    const show = got > 0 && html`<a class="button" role="button" href=${link("coupon", sale.saler, sale.name)}>${t("sales.show")}</a>`;
-    if (got >= sale.buy_limit || (got > 0 && (phase === "over" || left === 0))) return show;
+/** The action that is open to the customer now, if any. */
+function Actions({ sale, phase, now, left, count, attempt, loggedIn, press }) {
+    const show = count > 0 && html`<a class="button" role="button" href=${link("coupon", sale.saler, sale.name)}>${t("sales.show")}</a>`;
+    if (count >= sale.buy_limit || (count > 0 && (phase === "over" || left === 0))) return show;
     const asking = attempt.state === "asking";
     const [key, values, open] = label();
     return html`
         ${show}
-        <button type="button" class=${got > 0 || phase === "before" ? "outline" : ""} disabled=${!open} aria-busy=${asking} onClick=${press}>
+        <button type="button" class=${count > 0 || phase === "before" ? "outline" : ""} disabled=${!open} aria-busy=${asking} onClick=${press}>
             ${t(key, values)}
         </button>`;
 
@@ -113,12 +113,12 @@ function Actions({ sale, phase, now, left, got, attempt, loggedIn, press }) {
         if (!loggedIn && left > 0) return [phase === "before" ? "sales.be-ready" : "sales.get-logged-out", {}, true];
         if (phase === "before") return ["sales.not-yet", { countdown: toCountdown(sale.start_time - now) }, false];
         if (left === 0) return ["sales.sold-out", {}, false];
-        return [got > 0 ? "sales.get-another" : "sales.get", {}, true];
+        return [count > 0 ? "sales.get-another" : "sales.get", {}, true];
     }
 }
 
-function Told({ sale, outcome }) {
-    const kind = GOOD.includes(outcome.kind) ? "good" : PASSING.includes(outcome.kind) ? "info" : "warn";
+function OutcomeNotice({ sale, outcome }) {
+    const kind = GOOD.includes(outcome.kind) ? "good" : RETRYABLE.includes(outcome.kind) ? "info" : "warn";
     const values = { seq: outcome.seq, amount: sale.amount };
     return html`
         <div class="notice notice-${kind}">

@@ -1,14 +1,14 @@
-// Reads a QR code with the camera, where the browser can: BarcodeDetector is there on most phones and on few desks.
+// Reads a QR code with the camera. Most browsers on phones have a BarcodeDetector, and few on desktop computers.
 //
-// Pictures stay in the browser; the camera is on only while its picture is shown.
+// Pictures stay in the browser. The camera is on only while the picture is shown.
 
 import { t } from "../shared/i18n.js";
 import { Notice } from "../shared/shell.js";
 import { html, sleep, useEffect, useRef, useState } from "../shared/view.js";
 
-const LOOK_EVERY_MS = 200;
+const DETECT_EVERY_MS = 200;
 
-/** Whether the button for it is shown at all. */
+/** Whether the browser can read codes. The button for the camera is hidden otherwise. */
 export const hasCamera = "BarcodeDetector" in globalThis && Boolean(navigator.mediaDevices?.getUserMedia);
 
 /** @param {{onCode: (text: string) => void, onStop: () => void}} props */
@@ -27,11 +27,11 @@ export function Camera({ onCode, onStop }) {
             while (!stopped) {
                 const [code] = await detector.detect(video.current);
                 if (code && !stopped) onCode(code.rawValue);
-                await sleep(LOOK_EVERY_MS);
+                await sleep(DETECT_EVERY_MS);
             }
         }
         watch()
-            .catch(() => !stopped && setFailed(true)) // no camera, or it was not allowed
+            .catch(() => !stopped && setFailed(true)) // no camera, or no permission
             .finally(() => stream?.getTracks().forEach((track) => track.stop()));
         return () => {
             stopped = true;

@@ -1,4 +1,4 @@
-// Who holds a coupon: page by page, and all of it as a file for a spreadsheet.
+// The claims of a coupon, page by page, and all claims as a CSV file.
 
 import { part } from "../shared/api.js";
 import { t, toNumber, toTime } from "../shared/i18n.js";
@@ -9,11 +9,11 @@ import { html, useState } from "../shared/view.js";
 import { Stale, usePoll } from "../shared/poll.js";
 import { useCoupon } from "./offers.js";
 
-/** Numbers of one page. */
-const PAGE = 100;
+/** Claims per page of the service. */
+const PAGE_SIZE = 100;
 const REFRESH_MS = 5_000;
-/** By then every browser has begun to save a file, and needs its address no more. */
-const SAVED_MS = 60_000;
+/** How long the URL of a download is kept. Every browser has started to save the file by then. */
+const DOWNLOAD_URL_MS = 60_000;
 
 /** @param {{product: number}} props */
 export function Claims({ product }) {
@@ -28,7 +28,7 @@ function Table({ coupon }) {
     const [page, setPage] = useState(1);
     const path = `/api/users/${part(session.get()?.name ?? "")}/coupons/${part(coupon.name)}/claims`;
     const { answer, failed } = usePoll(`${path}?page=${page}`, REFRESH_MS);
-    const pages = Math.max(1, Math.ceil((coupon.amount - coupon.left) / PAGE), page);
+    const pages = Math.max(1, Math.ceil((coupon.amount - coupon.left) / PAGE_SIZE), page);
     const claims = answer?.data ?? [];
     return html`
         ${failed && html`<${Stale} />`}
@@ -63,7 +63,7 @@ function Row({ claim: { seq, username, nth, claimed_at, redeemed_at } }) {
         </tr>`;
 }
 
-/** The file, fetched with the token in a header line, so that it is part of no address. */
+/** Downloads the file by fetch, so that the token travels in a header and not in a URL. */
 function Download({ path, name }) {
     const [state, setState] = useState("");
     async function download() {
@@ -71,11 +71,11 @@ function Download({ path, name }) {
         const blob = await fetchFile(path);
         setState(blob ? "" : "failed");
         if (!blob) return;
-        const place = document.createElement("a");
-        place.href = URL.createObjectURL(blob);
-        place.download = `${name}.csv`;
-        place.click();
-        setTimeout(() => URL.revokeObjectURL(place.href), SAVED_MS);
+        const anchor = document.createElement("a");
+        anchor.href = URL.createObjectURL(blob);
+        anchor.download = `${name}.csv`;
+        anchor.click();
+        setTimeout(() => URL.revokeObjectURL(anchor.href), DOWNLOAD_URL_MS);
     }
     return html`
         <div>
@@ -84,7 +84,7 @@ function Download({ path, name }) {
         </div>`;
 }
 
-/** The file's bytes; null where they did not arrive whole. */
+/** The bytes of the file, or null for an incomplete download. */
 async function fetchFile(path) {
     const token = session.get()?.token;
     try {

@@ -1,4 +1,4 @@
-// One coupon: how it goes, its sales, and how many there are of it.
+// One coupon: live figures, sales, and the form for the amount.
 
 import { call, part } from "../shared/api.js";
 import { useServerSeconds } from "../shared/clock.js";
@@ -7,7 +7,7 @@ import { link } from "../shared/route.js";
 import { session } from "../shared/session.js";
 import { Empty, Notice, Skeleton } from "../shared/shell.js";
 import { html, useState } from "../shared/view.js";
-import { Field, Form, useForm, wrongNumber } from "../staff/form.js";
+import { Field, Form, numberFailure, useForm } from "../staff/form.js";
 import { Badge, Facts, LinkButton } from "../staff/page.js";
 import { Stale } from "../shared/poll.js";
 import { refusalAt, refusalText } from "../staff/refusal.js";
@@ -44,14 +44,23 @@ export function Coupon({ product }) {
         <div class="head"><h2>${t("sale.all")}</h2><${LinkButton} outline=${true} href=${`${here}/schedule`}>${t("sale.new")}<//></div>
         <ul class="rows">
             ${activities?.map((activity) => html`
-                <${Sale} key=${activity.activity_id} activity=${activity} amount=${amount} now=${now} here=${here} changed=${listAgain} />`)}
+                <${Sale} key=${activity.activity_id} activity=${activity} amount=${amount} now=${now} here=${here} onChange=${listAgain} />`)}
         </ul>
         ${activities?.length === 0 && html`<p class="none">${t(scheduled ? "sale.none" : "sale.none-open")}</p>`}
-        <${Amount} coupon=${coupon} changed=${again} />`;
+        <${Amount} coupon=${coupon} onChange=${again} />`;
 }
 
-/** One sale with what can be done about it at once. */
-function Sale({ activity, amount, now, here, changed }) {
+/** Actions open in each state: key of the sentence, and the new status of the activity. */
+const ACTIONS = {
+    before: [["sale.stop", 1]],
+    open: [["sale.stop", 1], ["sale.declare", 2]],
+    stopped: [["sale.reopen", 0]],
+    "sold-out": [["sale.reopen", 0]],
+    over: [],
+};
+
+/** One sale with buttons for the actions open now. */
+function Sale({ activity, amount, now, here, onChange }) {
     const { activity_id, activity_name, start_time, end_time, total, sec_speed, buy_limit, buy_rate } = activity;
     const [failure, setFailure] = useState("");
     const [busy, setBusy] = useState(false);
@@ -63,10 +72,9 @@ function Sale({ activity, amount, now, here, changed }) {
         const answer = await call("POST", "/activity/update", { body: { activity_id, status }, repeatable: true });
         setBusy(false);
         setFailure(answer.status === 200 ? "" : refusalText(answer));
-        changed();
+        onChange();
     }
 
-    const can = { before: [["sale.stop", 1]], open: [["sale.stop", 1], ["sale.declare", 2]], stopped: [["sale.reopen", 0]], "sold-out": [["sale.reopen", 0]], over: [] };
     const titleId = `sale-${activity_id}`;
     const percent = Math.round(Number(buy_rate) * 10_000) / 100;
     const terms = [
@@ -83,25 +91,25 @@ function Sale({ activity, amount, now, here, changed }) {
                 <p class="facts">${terms.map((term) => html`<span>${term}</span>`)}</p>
             </div>
             <div class="buttons">
-                ${can[state].map(([key, status]) => html`<button type="button" class="outline small" disabled=${busy} aria-describedby=${titleId} onClick=${() => set(status)}>${t(key)}</button>`)}
+                ${ACTIONS[state].map(([key, status]) => html`<button type="button" class="outline small" disabled=${busy} aria-describedby=${titleId} onClick=${() => set(status)}>${t(key)}</button>`)}
                 <a class="button outline small" role="button" aria-describedby=${titleId} href=${`${here}/sale/${activity_id}`}>${t("sale.change-it")}</a>
             </div>
             <div aria-live="assertive">${failure && html`<${Notice} kind="bad">${failure}<//>`}</div>
         </li>`;
 }
 
-/** How many there are: to be raised, or lowered as far as nobody has them. */
-function Amount({ coupon, changed }) {
+/** The form for the amount, which can be raised, or lowered to the number of claimed units. */
+function Amount({ coupon, onChange }) {
     const { name, amount } = coupon;
     const [done, setDone] = useState("");
     const form = useForm(async ({ amount: text }) => {
         setDone("");
-        const wrong = wrongNumber(text, 1, AMOUNT_MAX);
-        if (wrong) return { amount: wrong };
+        const failure = numberFailure(text, 1, AMOUNT_MAX);
+        if (failure) return { amount: failure };
         const path = `/api/users/${part(session.get()?.name ?? "")}/coupons/${part(name)}`;
         const answer = await call("PUT", path, { body: { amount: Number(text) }, repeatable: true });
-        changed();
-        if (answer.status !== 200) return answer.status === 400 ? { amount: refusalText(answer) } : refusalAt(answer, []);
+        onChange();
+        if (answer.status !== 200) return refusalAt(answer, ["amount"]);
         setDone(t("amount.done", { amount: Number(text) }));
         return {};
     });

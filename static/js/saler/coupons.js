@@ -1,4 +1,4 @@
-// All that the merchant offers, with what each coupon does now.
+// The merchant's coupons, each with the state of its sale.
 
 import { useServerSeconds } from "../shared/clock.js";
 import { t, toTime } from "../shared/i18n.js";
@@ -7,7 +7,7 @@ import { link } from "../shared/route.js";
 import { Empty, Progress, Skeleton } from "../shared/shell.js";
 import { html } from "../shared/view.js";
 import { Badge, LinkButton, Pages } from "../staff/page.js";
-import { PAGE, STATE_KINDS, foremost, stateOf, useActivities, useCoupons } from "./offers.js";
+import { PAGE_SIZE, STATE_KINDS, foremost, stateOf, useActivities, useCoupons } from "./offers.js";
 
 /** @param {{page: number}} props from 1 */
 export function Coupons({ page }) {
@@ -24,7 +24,7 @@ export function Coupons({ page }) {
                 <${Item} key=${coupon.product_id} coupon=${coupon} now=${now}
                     activity=${foremost(activities?.filter(({ product_id }) => product_id === coupon.product_id) ?? [], now)} />`)}
         </ul>
-        <${Pages} page=${page} isLast=${(coupons?.length ?? 0) < PAGE} href=${(other) => link("page", String(other))} />`;
+        <${Pages} page=${page} isLast=${(coupons?.length ?? 0) < PAGE_SIZE} href=${(other) => link("page", String(other))} />`;
 }
 
 function Item({ coupon, activity, now }) {
@@ -43,7 +43,7 @@ function Item({ coupon, activity, now }) {
         </li>`;
 }
 
-/** What a coupon does now, in a badge and a few words. */
+/** The state of a coupon's sale, as a badge with the time of the next change. */
 export function SaleState({ activity, scheduled, left, now }) {
     if (!activity) {
         const key = scheduled ? "saler.not-scheduled" : left > 0 ? "saler.open-to-all" : "saler.all-gone";

@@ -1,4 +1,4 @@
-// The merchants' page: what they offer, when it is sold, how it goes, and the counter where coupons are used.
+// The merchants' page: coupons, sales, live figures, and the till.
 
 import { extend, t, useDocument, useLanguage } from "../shared/i18n.js";
 import { lazy } from "../shared/lazy.js";

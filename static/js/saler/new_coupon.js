@@ -1,16 +1,18 @@
-// A new coupon: what it is and how many there are. When it is sold is said afterwards.
+// The form for a new coupon. The form for the first sale follows.
 
 import { call } from "../shared/api.js";
 import { t } from "../shared/i18n.js";
 import { link, replace } from "../shared/route.js";
 import { html } from "../shared/view.js";
-import { Field, Form, onlyWrong, useForm, wrongName, wrongNumber } from "../staff/form.js";
+import { Field, Form, nameFailure, numberFailure, onlyFailures, useForm } from "../staff/form.js";
 import { refusalAt } from "../staff/refusal.js";
 
 const NAME_LENGTH_MAX = 60;
 const DESCRIPTION_LENGTH_MAX = 255;
 const AMOUNT_MAX = 10_000_000;
 const STOCK_MAX = 1_000_000_000;
+/** The code of the flash-sale interface for a taken name. Invalid values have the code 1001. */
+const NAME_TAKEN = "400";
 
 export function NewCoupon() {
     const form = useForm(send);
@@ -28,21 +30,21 @@ export function NewCoupon() {
         </section>`;
 }
 
-/** Makes it and leads to its first sale; answers with what is wrong. */
+/** Creates the coupon and opens the form for the first sale. Returns the failures by field. */
 async function send(fields) {
     const name = fields.product_name.trim();
     const stock = fields.stock.trim() || "0";
-    const wrong = onlyWrong({
-        product_name: wrongName(name, NAME_LENGTH_MAX) || (/[/\p{Cc}]|^\.\.?$/u.test(name) ? t("new.name-wrong") : ""),
-        product_total: wrongNumber(fields.product_total, 1, AMOUNT_MAX),
-        stock: wrongNumber(stock, 0, STOCK_MAX),
+    const failures = onlyFailures({
+        product_name: nameFailure(name, NAME_LENGTH_MAX) || (/[/\p{Cc}]|^\.\.?$/u.test(name) ? t("new.name-wrong") : ""),
+        product_total: numberFailure(fields.product_total, 1, AMOUNT_MAX),
+        stock: numberFailure(stock, 0, STOCK_MAX),
         description: [...fields.description].length > DESCRIPTION_LENGTH_MAX ? t("staff.too-long", { max: DESCRIPTION_LENGTH_MAX }) : "",
     });
-    if (Object.keys(wrong).length > 0) return wrong;
+    if (Object.keys(failures).length > 0) return failures;
     const body = { product_name: name, product_total: Number(fields.product_total), stock: Number(stock), description: fields.description };
     const answer = await call("POST", "/product/create", { body });
     if (answer.status !== 200) {
-        if (answer.body?.msg?.startsWith("Create failed")) return { product_name: t("staff.name-taken") };
+        if (answer.code === NAME_TAKEN) return { product_name: t("staff.name-taken") };
         return refusalAt(answer, Object.keys(body));
     }
     replace(link("coupon", String(answer.body.data.product_id), "schedule"));

@@ -1,12 +1,12 @@
-// What the merchant offers, and when it is sold, as the service last said.
+// The merchant's coupons and activities, polled from the service.
 
 import { part } from "../shared/api.js";
 import { session } from "../shared/session.js";
 import { useEffect, useState } from "../shared/view.js";
 import { usePoll } from "../shared/poll.js";
 
-/** What the service gives at once. */
-export const PAGE = 20;
+/** Coupons per page of the service. */
+export const PAGE_SIZE = 20;
 const REFRESH_MS = 5_000;
 
 /**
@@ -24,21 +24,22 @@ export function useCoupons(page) {
 }
 
 /**
- * One coupon, looked for page by page: there may be thousands, and newer ones move it.
- * @returns {{coupon: Coupon | null | undefined, failed: boolean, again: () => void}} null where there is none
+ * One coupon, searched page by page, because a merchant may have thousands. New coupons move older coupons to later pages.
+ * @returns {{coupon: Coupon | null | undefined, failed: boolean, again: () => void}} `coupon`: undefined while searching, null
+ *     if the merchant has no coupon of this number
  */
 export function useCoupon(product) {
     const [page, setPage] = useState(1);
     const { coupons, failed, again } = useCoupons(page);
     const found = coupons?.find((coupon) => coupon.product_id === product);
-    const isLast = coupons !== undefined && coupons.length < PAGE;
+    const isLast = coupons !== undefined && coupons.length < PAGE_SIZE;
     useEffect(() => {
         if (coupons && !found && !isLast) setPage(page + 1);
     }, [coupons]);
     return { coupon: found ?? (isLast ? null : undefined), failed, again };
 }
 
-/** The merchant's activities, newest first; of one product where it is named. */
+/** The merchant's activities, newest first, or only the activities of `product`. */
 export function useActivities(product) {
     const { answer, failed, again } = usePoll("/activity/list", REFRESH_MS);
     const all = answer?.data;
@@ -46,7 +47,7 @@ export function useActivities(product) {
     return { activities, failed, again };
 }
 
-/** What an activity does now: before, open, over, stopped, or sold-out where the merchant has said so. */
+/** The state of an activity: before, open, over, stopped, or sold-out (declared by the merchant). */
 export function stateOf({ start_time, end_time, status }, now) {
     if (now >= end_time) return "over";
     if (status === 1) return "stopped";
@@ -54,10 +55,10 @@ export function stateOf({ start_time, end_time, status }, now) {
     return now < start_time ? "before" : "open";
 }
 
-/** How each state looks. */
+/** The kind of badge for each state. */
 export const STATE_KINDS = { open: "good", before: "info", over: "none", stopped: "warn", "sold-out": "warn" };
 
-/** The activity that matters most: the one that sells, else the next, else the last. */
+/** The current activity, else the next activity, else the last activity. */
 export function foremost(activities, now) {
     const rank = ({ start_time, end_time }) => (now >= end_time ? 2 : now < start_time ? 1 : 0);
     const order = (a, b) => rank(a) - rank(b) || (rank(a) === 2 ? b.start_time - a.start_time : a.start_time - b.start_time);

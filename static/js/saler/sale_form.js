@@ -1,7 +1,7 @@
-// When a coupon is sold, and by which limits: a new sale of it, or a change of one.
+// The form for the times and limits of a sale: a new sale, or a change of a sale.
 //
-// Times are shown and typed by the reader's clock and time zone. A change sends what was changed and nothing else, so that
-// what somebody changed meanwhile in another tab stays.
+// Times are shown and typed in the reader's time zone. A change sends only the changed fields, so that changes from a second
+// tab are kept.
 
 import { call } from "../shared/api.js";
 import { serverMs } from "../shared/clock.js";
@@ -9,7 +9,7 @@ import { t } from "../shared/i18n.js";
 import { link } from "../shared/route.js";
 import { Empty, Skeleton } from "../shared/shell.js";
 import { html } from "../shared/view.js";
-import { Field, Form, onlyWrong, useForm, wrongName, wrongNumber } from "../staff/form.js";
+import { Field, Form, nameFailure, numberFailure, onlyFailures, useForm } from "../staff/form.js";
 import { Stale } from "../shared/poll.js";
 import { refusalAt } from "../staff/refusal.js";
 import { useActivities, useCoupon } from "./offers.js";
@@ -17,13 +17,15 @@ import { useActivities, useCoupon } from "./offers.js";
 const NAME_LENGTH_MAX = 60;
 const SPEED_MAX = 4_294_967_295;
 const BUY_LIMIT_MAX = 100;
+/** The end of the year 9999, in seconds since 1970. */
+const TIME_MAX = 253_402_300_799;
 const STATUSES = ["sale.status-normal", "sale.status-stopped", "sale.status-sold-out"];
 
 /** @param {{product: number}} props */
 export function NewSale({ product }) {
     const { coupon, failed } = useCoupon(product);
     if (!coupon) return html`<${Unknown} thing=${coupon} failed=${failed} product=${product} />`;
-    // The next full hour that is not too near, and an hour of it.
+    // One hour, from the next full hour.
     const start = Math.ceil(serverMs() / 3_600_000) * 3_600;
     const activity = {
         activity_name: coupon.name, start_time: start, end_time: start + 3_600, total: 0, sec_speed: 0, buy_limit: 1, buy_rate: "1",
@@ -78,7 +80,7 @@ function SaleForm({ coupon, activity }) {
         </section>`;
 }
 
-/** An activity as the form's fields have it. */
+/** The values of the fields for an activity. */
 function toFields({ activity_name, start_time, end_time, total, sec_speed, buy_limit, buy_rate, status }) {
     return {
         activity_name,
@@ -92,7 +94,7 @@ function toFields({ activity_name, start_time, end_time, total, sec_speed, buy_l
     };
 }
 
-/** What is sent for each field. */
+/** Converts the text of each field to the value for the service. */
 const VALUES = {
     activity_name: (text) => text.trim(),
     start_time: toSeconds,
@@ -104,9 +106,10 @@ const VALUES = {
     status: Number,
 };
 
+/** Saves the sale and returns to the coupon. Returns the failures by field. */
 async function send(coupon, activity, fields) {
-    const wrong = wrongFields(coupon, fields);
-    if (Object.keys(wrong).length > 0) return wrong;
+    const failures = fieldFailures(coupon, fields);
+    if (Object.keys(failures).length > 0) return failures;
     const isNew = activity.activity_id === undefined;
     const before = toFields(activity);
     const changed = Object.keys(fields).filter((name) => isNew || fields[name] !== before[name]);
@@ -120,21 +123,24 @@ async function send(coupon, activity, fields) {
     return {};
 }
 
-function wrongFields(coupon, fields) {
+/** The failures that the page finds itself, by field. */
+function fieldFailures(coupon, fields) {
     const rate = Number(fields.buy_rate);
     const [start, end] = [toSeconds(fields.start_time), toSeconds(fields.end_time)];
-    return onlyWrong({
-        activity_name: wrongName(fields.activity_name.trim(), NAME_LENGTH_MAX),
-        start_time: Number.isNaN(start) ? t("sale.no-time") : "",
-        end_time: Number.isNaN(end) ? t("sale.no-time") : end <= start ? t("staff.end-before-start") : "",
-        total: wrongNumber(fields.total, 0, coupon.amount),
-        speed: wrongNumber(fields.speed, 0, SPEED_MAX),
-        buy_limit: wrongNumber(fields.buy_limit, 1, BUY_LIMIT_MAX),
+    return onlyFailures({
+        activity_name: nameFailure(fields.activity_name.trim(), NAME_LENGTH_MAX),
+        start_time: isTime(start) ? "" : t("sale.no-time"),
+        end_time: !isTime(end) ? t("sale.no-time") : end <= start ? t("staff.end-before-start") : "",
+        total: numberFailure(fields.total, 0, coupon.amount),
+        speed: numberFailure(fields.speed, 0, SPEED_MAX),
+        buy_limit: numberFailure(fields.buy_limit, 1, BUY_LIMIT_MAX),
         buy_rate: fields.buy_rate.trim() && rate >= 0 && rate <= 100 ? "" : t("sale.rate-wrong"),
     });
 }
 
-/** Seconds since 1970 as a field for local times has them: 2026-11-20T10:00:00. */
+const isTime = (seconds) => seconds >= 0 && seconds <= TIME_MAX;
+
+/** `seconds` since 1970 in the format of a datetime-local field: 2026-11-20T10:00:00. */
 function toLocal(seconds) {
     const date = new Date(seconds * 1_000);
     const two = (number) => String(number).padStart(2, "0");
@@ -142,7 +148,7 @@ function toLocal(seconds) {
     return `${day}T${[date.getHours(), date.getMinutes(), date.getSeconds()].map(two).join(":")}`;
 }
 
-/** The other way round; NaN where it is no time. */
+/** The value of a datetime-local field in seconds since 1970; NaN for an invalid time. */
 function toSeconds(local) {
     return Math.floor(new Date(local).getTime() / 1_000);
 }

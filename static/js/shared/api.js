@@ -1,39 +1,44 @@
-// Asks the service, and asks again where that is right.
+// HTTP calls to the service, with bounded retries.
 //
-// 429 and 503 say that nothing has happened, and when to come back; 408, that the request was not read. No answer at all, and
-// `unknown-outcome`, say that something may have happened: such a call is repeated only where repeating is safe, and whoever
-// gives up is told that it is not known. Nothing is repeated for longer than the caller's patience.
+// Statuses 408, 429 and 503 mean that nothing has happened, so every call may be retried. `Retry-After` gives the pause.
+// No answer and `unknown-outcome` mean that the call may have happened. Only repeatable calls are retried after them. When
+// the retries end without a clear answer, `unsure` tells the caller. No call is retried for longer than its patience.
 
 import { observeDate } from "./clock.js";
 import { expire, session } from "./session.js";
 import { jittered, sleep } from "./view.js";
 
-/** How long one attempt may take: longer than the server itself waits for anything but a password's turn. */
+/** Timeout of one attempt. Longer than every wait inside the server, except the queue for password hashing. */
 const ATTEMPT_MS = 10_000;
-/** How long a call is repeated, unless the caller says otherwise. */
+/** Default time during which a call is retried. */
 const PATIENCE_MS = 15_000;
-/** Pauses where the server did not say how long: the first, doubled each time, and the longest. */
+/** First and longest pause between attempts without a `Retry-After`. The pause doubles with each attempt. */
 const PAUSE_MS = 500;
 const PAUSE_MS_MAX = 8_000;
 
-/** What a 401 says of a token that counts. */
-const WITH_GOOD_TOKEN = ["wrong-kind", "not-yours", "wrong-password"];
+/** Codes of a 401 answer to a request with a valid token. */
+const VALID_TOKEN_CODES = ["wrong-kind", "not-yours", "wrong-password"];
 
 /**
  * @typedef {object} Answer
- * @property {number} status 0 where none came
+ * @property {number} status 0 without an answer
  * @property {Headers} headers
- * @property {any} body what was sent as JSON; otherwise null
- * @property {string} code the wire's; `unreachable` where no answer came; empty for a success
- * @property {number} retryAfter seconds; 0 where nothing was said
- * @property {boolean} unsure it may have happened, in this attempt or in an earlier one
+ * @property {any} body the parsed JSON, or null
+ * @property {string} code the error code of the body; `unreachable` without an answer; empty for a success
+ * @property {number} retryAfter in seconds; 0 without the header
+ * @property {boolean} unsure whether this attempt or an earlier attempt may have happened
  */
 
 /**
+ * Sends a request and retries as described above.
  * @param {string} method
  * @param {string} path
- * @param {{body?: object, headers?: object, repeatable?: boolean, patience?: number, onWait?: (ms: number) => void}} options
- *     `repeatable`: doing it twice is the same as doing it once; so for every GET
+ * @param {object} [options]
+ * @param {object} [options.body] sent as JSON
+ * @param {object} [options.headers]
+ * @param {boolean} [options.repeatable] whether the request is idempotent; true for a GET by default
+ * @param {number} [options.patience] in ms
+ * @param {(ms: number) => void} [options.onWait] called before each pause
  * @returns {Promise<Answer>}
  */
 export async function call(method, path, options = {}) {
@@ -41,7 +46,7 @@ export async function call(method, path, options = {}) {
     const deadline = performance.now() + patience;
     let unsure = false;
     for (let attempt = 0; ; attempt += 1) {
-        const answer = await ask(method, path, body, headers);
+        const answer = await attemptOnce(method, path, body, headers);
         unsure ||= method !== "GET" && answer.unsure;
         const again = answer.unsure ? repeatable : [408, 429, 503].includes(answer.status);
         const pause = jittered(answer.retryAfter * 1_000 || Math.min(PAUSE_MS * 2 ** attempt, PAUSE_MS_MAX));
@@ -51,8 +56,8 @@ export async function call(method, path, options = {}) {
     }
 }
 
-/** @returns {Promise<Answer>} */
-async function ask(method, path, body, headers) {
+/** One attempt. @returns {Promise<Answer>} */
+async function attemptOnce(method, path, body, headers) {
     const token = session.get()?.token;
     const sent = performance.now();
     try {
@@ -67,7 +72,7 @@ async function ask(method, path, body, headers) {
         const json = text && response.headers.get("Content-Type")?.startsWith("application/json");
         const parsed = json ? JSON.parse(text) : null;
         const code = response.ok ? "" : String(parsed?.code ?? "unavailable");
-        if (response.status === 401 && token && !WITH_GOOD_TOKEN.includes(code)) expire(token);
+        if (response.status === 401 && token && !VALID_TOKEN_CODES.includes(code)) expire(token);
         return {
             status: response.status,
             headers: response.headers,
@@ -77,10 +82,10 @@ async function ask(method, path, body, headers) {
             unsure: ["unknown-outcome", "1008"].includes(code),
         };
     } catch {
-        // No answer, or half of one.
+        // No answer, or an incomplete answer.
         return { status: 0, headers: new Headers(), body: null, code: "unreachable", retryAfter: 0, unsure: true };
     }
 }
 
-/** A part of a path: names may hold anything. */
+/** Encodes a name, which may hold any character, as one part of a path. */
 export const part = encodeURIComponent;

@@ -1,7 +1,7 @@
-// Every sentence of the pages, in the reader's language.
+// Sentences, numbers and times of the pages in the reader's language.
 //
-// The browser's languages choose, unless the reader has; that is remembered in localStorage, for all tabs. Values are put
-// into a sentence as text: markup in a name stays text.
+// The reader's choice is kept in localStorage for all tabs. Without a choice, the language list of the browser decides.
+// Values are inserted into sentences as text, so markup in a name stays text.
 
 import { createStore, useEffect, useStore } from "./view.js";
 import en from "../i18n/en.js";
@@ -9,45 +9,45 @@ import zh from "../i18n/zh.js";
 
 const KEY = "couponrush.language";
 const CATALOGUES = { en, zh };
-/** Each language in its own words, and its tag for the browser. */
+/** The languages, each with a name for readers and a tag for the browser. */
 export const LANGUAGES = [
     { language: "en", name: "English", tag: "en" },
     { language: "zh", name: "中文", tag: "zh-CN" },
 ];
 
-function chosen() {
-    let remembered = null;
+function initialLanguage() {
+    let stored = null;
     try {
-        remembered = localStorage.getItem(KEY);
+        stored = localStorage.getItem(KEY);
     } catch {
-        // Storage is forbidden; the browser's choice is as good.
+        // Storage is forbidden. The language list of the browser decides.
     }
-    const wanted = [remembered, ...navigator.languages].map((tag) => tag?.slice(0, 2).toLowerCase());
+    const wanted = [stored, ...navigator.languages].map((tag) => tag?.slice(0, 2).toLowerCase());
     return wanted.find((language) => Object.hasOwn(CATALOGUES, language ?? "")) ?? "en";
 }
 
-const current = createStore(chosen());
+const current = createStore(initialLanguage());
 
-/** Adds the sentences that only some pages say, before these are shown. */
+/** Adds the sentences of a single page. Called before the page is rendered. */
 export function extend(catalogues) {
     for (const language of Object.keys(CATALOGUES)) Object.assign(CATALOGUES[language], catalogues[language]);
 }
 
-/** The reader's language, for what shows sentences. */
+/** The reader's language. The component is rendered again when the language changes. */
 export const useLanguage = () => useStore(current);
 
 export function choose(language) {
     try {
         localStorage.setItem(KEY, language);
     } catch {
-        // Then it is forgotten with the page.
+        // Storage is forbidden. The choice lasts until the page is closed.
     }
     current.set(language);
 }
 
 const tag = () => LANGUAGES.find(({ language }) => language === current.get()).tag;
 
-/** Keeps the document's language and title. */
+/** Sets the language and the title of the document. */
 export function useDocument(title) {
     const language = useLanguage();
     useEffect(() => {
@@ -57,8 +57,8 @@ export function useDocument(title) {
 }
 
 /**
- * The sentence of that key. `{name}` in it becomes the value of that name: text as it stands, numbers as the language
- * writes them; `{name:ordinal}` becomes "57th".
+ * The sentence of `key`, with `{name}` replaced by the value called `name`. Text is inserted unchanged. Numbers are
+ * formatted by the language, and `{name:ordinal}` as an ordinal: "57th".
  */
 export function t(key, values = {}) {
     const sentence = CATALOGUES[current.get()][key];
@@ -70,7 +70,7 @@ export function t(key, values = {}) {
     });
 }
 
-/** A number as the language writes it. */
+/** A number in the format of the language. */
 export const toNumber = (value) => new Intl.NumberFormat(tag()).format(value);
 
 function toOrdinal(value) {
@@ -78,15 +78,15 @@ function toOrdinal(value) {
     return toNumber(value) + t(`ordinal.${form}`);
 }
 
-/** A time in seconds since 1970, by the reader's calendar and time zone. */
+/** Date and time of `seconds` since 1970, in the reader's time zone. */
 export function toTime(seconds) {
     return new Intl.DateTimeFormat(tag(), { dateStyle: "medium", timeStyle: "short" }).format(seconds * 1_000);
 }
 
-/** The time of a day, to the second. */
+/** Hours, minutes and seconds of `seconds` since 1970, in the reader's time zone. */
 export const toClock = (seconds) => new Intl.DateTimeFormat(tag(), { timeStyle: "medium", hourCycle: "h23" }).format(seconds * 1_000);
 
-/** What is left of a time: 2 d 03:04:05. */
+/** A duration in seconds as a countdown, for example "2 d 03:04:05". Negative durations count as 0. */
 export function toCountdown(seconds) {
     const two = (number) => String(number).padStart(2, "0");
     const left = Math.max(0, seconds);

@@ -1,32 +1,32 @@
-// Views that come when they are first asked for, so that the first one comes soon.
+// Views loaded on first use, so that the first view of a page arrives early.
 
 import { t } from "./i18n.js";
 import { Notice, Skeleton } from "./shell.js";
 import { html, useEffect, useState } from "./view.js";
 
 /**
- * A component that is loaded when it is first shown.
- * @param {() => Promise<any>} load what `import()` gives, mapped to the component
+ * A component loaded at the first render.
+ * @param {() => Promise<any>} load imports the module and returns the component
  */
 export function lazy(load) {
     let Loaded = null;
     return function Lazy(props) {
-        const [state, setState] = useState("coming");
+        const [state, setState] = useState("loading");
         useEffect(() => {
             if (Loaded) return;
             load().then(
                 (component) => {
                     Loaded = component;
-                    setState("there");
+                    setState("loaded");
                 },
                 () => setState("failed"),
             );
         }, []);
         if (Loaded) return html`<${Loaded} ...${props} />`;
-        return state === "failed" ? html`<${Missing} />` : html`<${Skeleton} lines=${4} />`;
+        return state === "failed" ? html`<${LoadFailed} />` : html`<${Skeleton} lines=${4} />`;
     };
 }
 
-/** A browser remembers a module that did not come; and another version of the service has others. */
-const Missing = () => html`
+/** Reloading the page is the only retry. A browser caches a failed import, and a new release has new module names. */
+const LoadFailed = () => html`
     <${Notice} kind="warn" title=${t("shell.missing")}><button type="button" onClick=${() => location.reload()}>${t("shell.reload")}</button><//>`;

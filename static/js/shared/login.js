@@ -1,4 +1,4 @@
-// Logging in, and registering as what the page is for.
+// The form for login and registration.
 
 import { call } from "./api.js";
 import { t, useLanguage } from "./i18n.js";
@@ -8,12 +8,14 @@ import { html, useEffect, useRef, useState, useStore } from "./view.js";
 
 const NAME_LENGTH_MAX = 64;
 const PASSWORD_LENGTH_MAX = 128;
-/** A login may wait for its turn on the server. */
+/** A login may wait long in the server's queue for password hashing. */
 const PATIENCE_MS = 45_000;
 
 /**
- * @param {{kind: "customer" | "saler" | "admin", why?: string, onDone?: () => void}} props
- *     `kind`: whom registering makes; admins are not made here
+ * @param {object} props
+ * @param {"customer" | "saler" | "admin"} props.kind the kind of user to register (admins cannot register)
+ * @param {string} [props.why] a sentence above the form
+ * @param {() => void} [props.onDone] called after the login
  */
 export function LogIn({ kind, why, onDone }) {
     useLanguage();
@@ -64,14 +66,15 @@ export function LogIn({ kind, why, onDone }) {
         </section>`;
 }
 
-/** The code of what went wrong; empty where the user exists now. */
+/** Registers a user. Returns the error code; empty if the user exists now. */
 async function register(user, kind) {
     const answer = await call("POST", "/api/users", { body: { ...user, kind }, repeatable: true, patience: PATIENCE_MS });
-    // Asked again after no answer, the name may be taken by ourselves: logging in tells.
+    // A lost answer may have registered the name already. The login decides.
     if (answer.status === 201 || (answer.code === "name-taken" && answer.unsure)) return "";
     return answer.code;
 }
 
+/** Logs in and stores the session. Returns the error code; empty for a success. */
 async function logIn(user) {
     const answer = await call("POST", "/api/auth", { body: user, repeatable: true, patience: PATIENCE_MS });
     if (answer.status !== 200) return answer.code;
@@ -79,6 +82,7 @@ async function logIn(user) {
     return "";
 }
 
-const SAID = ["wrong-password", "name-taken", "bad-request", "rate-limited", "blocked", "unreachable"];
+/** Codes with a sentence `login.failed-CODE`. */
+const CODES = ["wrong-password", "name-taken", "bad-request", "rate-limited", "blocked", "unreachable"];
 
-const failureText = (code) => t(`login.failed-${SAID.includes(code) ? code : "unavailable"}`);
+const failureText = (code) => t(`login.failed-${CODES.includes(code) ? code : "unavailable"}`);

@@ -1,13 +1,13 @@
-// Which view of a page is shown: the address after its #, so that the back button, reloading and links work.
+// The current view of a page. The part of the URL after # names the view, so the back button, reload and links work.
 
 import { createStore, useStore } from "./view.js";
 
-/** The parts of the address after #, decoded: `#coupon/shop/ten` is ["coupon", "shop", "ten"]. */
+/** The decoded parts of the URL after #. `#coupon/shop/ten` is ["coupon", "shop", "ten"]. */
 function read() {
     try {
         return location.hash.slice(1).split("/").map(decodeURIComponent);
     } catch {
-        return [""]; // somebody typed a % that is no character
+        return [""]; // an invalid % sequence
     }
 }
 
@@ -16,10 +16,10 @@ addEventListener("hashchange", () => route.set(read()));
 
 export const useRoute = () => useStore(route);
 
-/** The link to a view. */
+/** The link to a view, from its decoded parts. */
 export const link = (...parts) => `#${parts.map(encodeURIComponent).join("/")}`;
 
-/** Shows a view in place of this one: the back button leads past it. */
+/** Replaces the current view in the history, so the back button skips the replaced view. */
 export function replace(hash) {
     history.replaceState(null, "", hash === "#" ? location.pathname : hash);
     route.set(read());

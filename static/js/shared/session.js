@@ -1,10 +1,9 @@
-// Who is logged in, in this tab.
+// The session of one tab.
 //
-// The token lives in sessionStorage, which belongs to one tab: reloading and going back keep it, closing the tab ends it (a
-// shared computer remembers nobody), and a merchant and a customer can sit side by side in two tabs. localStorage would log
-// every tab in as whoever came last; memory alone would log people out at each reload, which is what they do while they
-// wait. Script from elsewhere, which could read it, does not run: see the Content-Security-Policy. The token is never part
-// of an address.
+// The token is kept in sessionStorage, which belongs to one tab. Reload and the back button keep the session. Closing the
+// tab ends the session, so a shared computer keeps no token. A merchant and a customer can use two tabs side by side.
+// localStorage would log in every tab as the last user. Memory alone would log people out at each reload, and people reload
+// while they wait. The Content-Security-Policy keeps foreign scripts from reading the token. No URL contains the token.
 
 import { createStore, useStore } from "./view.js";
 
@@ -17,17 +16,17 @@ function read() {
     try {
         return fromToken(sessionStorage.getItem(KEY) ?? "");
     } catch {
-        return null; // storage is forbidden; then the session lasts as long as the page
+        return null; // Storage is forbidden. The session lasts until the page is closed.
     }
 }
 
-/** What a token says of its user; null where it is none. It is the server that checks it. */
+/** The session of a token, or null for an unreadable token. Only the server checks tokens. */
 function fromToken(token) {
     const payload = token && readPayload(token);
     return payload ? { token, name: payload.sub, kind: payload.kind } : null;
 }
 
-/** The payload of a signed token, unchecked; null where it cannot be read. */
+/** The payload of a signed token, without a check of the signature; null for an unreadable token. */
 export function readPayload(token) {
     try {
         const base64 = token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/");
@@ -39,7 +38,7 @@ export function readPayload(token) {
 }
 
 export const session = createStore(read());
-/** True from when the server has refused a token until somebody logs in: the person did not log out. */
+/** True after the server has refused the token, until the next login. A logout by the user does not set the flag. */
 export const expired = createStore(false);
 
 function set(next) {
@@ -47,21 +46,23 @@ function set(next) {
         if (next) sessionStorage.setItem(KEY, next.token);
         else sessionStorage.removeItem(KEY);
     } catch {
-        // As above.
+        // Storage is forbidden. The session lasts until the page is closed.
     }
     session.set(next);
 }
 
+/** Starts a session. */
 export function begin(token) {
     expired.set(false);
     set(fromToken(token));
 }
 
+/** Ends the session after a logout by the user. */
 export function end() {
     set(null);
 }
 
-/** The server does not accept `token` any more; nothing where it is not the one in use. */
+/** Ends the session if the server has refused `token` and `token` is still in use. */
 export function expire(token) {
     if (session.get()?.token !== token) return;
     expired.set(true);
@@ -71,5 +72,5 @@ export function expire(token) {
 /** @returns {Session | null} */
 export const useSession = () => useStore(session);
 
-// A page that comes back by the back button is shown as it was left; somebody may have logged out since.
+// The back button may restore a page from the cache of the browser. The user may have logged out since.
 addEventListener("pageshow", (event) => event.persisted && session.set(read()));

@@ -1,12 +1,11 @@
-// What every page has around it: the name, where one can go, the language, who is logged in; and small pieces that all views
-// are made of.
+// The frame of every page (name, views, language, account), and small components that all views share.
 
 import { call } from "./api.js";
 import { LANGUAGES, choose, t, useLanguage } from "./i18n.js";
 import { end, useSession } from "./session.js";
 import { html } from "./view.js";
 
-/** The ticket of `logo.svg`, in the page's colours. */
+/** The ticket of `logo.svg` in the colours of the page. */
 const Logo = () => html`
     <svg class="logo" viewBox="0 0 32 32" aria-hidden="true" focusable="false">
         <path class="logo-ticket" d="M5 6h22a3 3 0 0 1 3 3v4a3 3 0 0 0 0 6v4a3 3 0 0 1-3 3H5a3 3 0 0 1-3-3v-4a3 3 0 0 0 0-6V9a3 3 0 0 1 3-3z" />
@@ -14,7 +13,7 @@ const Logo = () => html`
     </svg>`;
 
 /**
- * A page: `links` are [href, key of its name, whether it is the view that is shown].
+ * A page. Each entry of `links` is [href, key of the name, whether the link leads to the current view].
  * @param {{home: string, subtitle?: string, links: [string, string, boolean][], children: any}} props
  */
 export function Shell({ home, subtitle, links, children }) {
@@ -25,7 +24,7 @@ export function Shell({ home, subtitle, links, children }) {
             <div class="container bar-in">
                 <a class="brand" href=${home}><${Logo} /><span>couponrush${subtitle && html` <small>${subtitle}</small>`}</span></a>
                 <nav class="views" aria-label=${t("shell.views")}>
-                    ${links.map(([href, key, here]) => html`<a href=${href} aria-current=${here ? "page" : undefined}>${t(key)}</a>`)}
+                    ${links.map(([href, key, isCurrent]) => html`<a href=${href} aria-current=${isCurrent ? "page" : undefined}>${t(key)}</a>`)}
                 </nav>
                 <div class="tools"><${LanguageSwitch} /><${Account} /></div>
             </div>
@@ -33,7 +32,7 @@ export function Shell({ home, subtitle, links, children }) {
         <main id="main" class="container" tabindex="-1">${children}</main>`;
 }
 
-/** The address after # names the view, so this link moves the focus itself. */
+/** Moves the focus to the content. An href cannot do so, because the part after # names the view. */
 function skipToMain(event) {
     event.preventDefault();
     document.getElementById("main").focus();
@@ -53,14 +52,13 @@ function Account() {
         <button type="button" class="quiet" onClick=${logOut}>${t("shell.log-out")}</button>`;
 }
 
-/** The token stops working on the server too, though nobody waits for that. */
+/** Ends the session at once. The server revokes the token in the background. */
 function logOut() {
-    const gone = call("POST", "/api/auth/logout", { repeatable: true });
+    call("POST", "/api/auth/logout", { repeatable: true });
     end();
-    return gone;
 }
 
-/** Something that people should know now; `kind` is good, info, warn or bad. Read aloud where it appears. */
+/** A message to the user, announced by screen readers. `kind` is good, info, warn or bad. */
 export function Notice({ kind = "info", title, children }) {
     return html`
         <div class="notice notice-${kind}" role=${kind === "bad" ? "alert" : "status"}>
@@ -69,17 +67,17 @@ export function Notice({ kind = "info", title, children }) {
         </div>`;
 }
 
-/** There is nothing, and that is no mistake. */
+/** An empty list, which is no failure. */
 export const Empty = ({ title, children }) => html`
     <div class="empty"><p class="empty-title">${title}</p>${children && html`<p>${children}</p>`}</div>`;
 
-/** Where something will be that is on its way. */
+/** A placeholder for content that is loading. */
 export const Skeleton = ({ lines = 3 }) => html`
     <div class="card skeleton" role="status" aria-label=${t("shell.loading")}>
         ${Array.from({ length: lines }, () => html`<div class="skeleton-line"></div>`)}
     </div>`;
 
-/** A share of a whole, as a bar with words. */
+/** A bar of `value` out of `whole`. Screen readers read `label`. */
 export function Progress({ value, whole, label }) {
     return html`<progress class="units" value=${value} max=${Math.max(whole, 1)} aria-label=${label}></progress>`;
 }

@@ -1,130 +1,146 @@
-// How many units of a product are left, as they go: from the stream of the service, or by asking again and again where there
-// is none.
+// The units left of a product, live: from the event stream of the service, or by polling while no stream is open.
 //
-// A browser has six connections for all tabs of a site, and a stream holds one for as long as it lives: more than two of
-// them in a page could keep a claim waiting. So a page has two at most, the others ask; and a page that nobody looks at has
-// none. A stream that breaks is asked for again, ever more slowly, and meanwhile the page asks.
+// A browser opens at most six connections to a site, over all tabs, and an open stream holds a connection. More than two
+// streams in a page could delay a claim. So a page opens at most two streams, and further products are polled. A hidden
+// page neither streams nor polls. A broken stream is opened again with growing pauses, and the product is polled meanwhile.
 
 import { call } from "./api.js";
 import { observe } from "./clock.js";
 import { jittered } from "./view.js";
 
 const STREAMS_MAX = 2;
-const ASK_EVERY_MS = 3_000;
-/** Pauses before a stream is asked for again: the first, doubled each time, and the longest. */
+const POLL_EVERY_MS = 3_000;
+/** Unit and longest pause before a broken stream is opened again. The pause doubles with each failure. */
 const PAUSE_MS = 1_000;
 const PAUSE_MS_MAX = 60_000;
-/** After a silence as long a stream is compared with an answer: it may be dead without anybody having said so. */
+/** A stream that is silent for longer is compared with a polled answer, because a stream can die without an error. */
 const SILENCE_MS = 20_000;
-/** How long an event of a stream may have been on its way. */
+/** Longest delay of an event on the way to the browser. */
 const STREAM_DELAY_MS_MAX = 300;
 
+/** Open streams of the page. */
 let streams = 0;
 
 /**
- * Tells how many units of `product` are left, whenever that changes, until what it returns is called.
+ * Watches the units left of `product`. Returns a function that ends the watch.
  * @param {number} product
- * @param {(left: number) => void} tell
- * @param {(hearing: boolean) => void} [tellHearing] called at each answer and each failure, changed or not
+ * @param {(left: number) => void} onLeft called when the number changes
+ * @param {(isLive: boolean) => void} [onState] called at each answer and each failure, also without a change
  */
-export function watchUnits(product, tell, tellHearing = () => {}) {
-    let source = null;
-    let timer = 0;
-    let failures = 0;
-    let streamFrom = 0;
-    let last = null;
-    let stopped = false;
+export function watchUnits(product, onLeft, onState = () => {}) {
+    const watch = new UnitsWatch(product, onLeft, onState);
+    return () => watch.stop();
+}
 
-    const told = (left) => {
-        if (stopped) return;
-        tellHearing(true);
-        if (left === last) return;
-        last = left;
-        tell(left);
-    };
-
-    const later = (ms, step) => {
-        clearTimeout(timer);
-        timer = setTimeout(step, ms);
-    };
-
-    function begin() {
-        clearTimeout(timer);
-        if (stopped || document.hidden) return;
-        if (streams < STREAMS_MAX && performance.now() >= streamFrom) open();
-        else askAgain();
+class UnitsWatch {
+    constructor(product, onLeft, onState) {
+        Object.assign(this, { product, onLeft, onState });
+        /** The open stream, or null while the product is polled. */
+        this.source = null;
+        this.timer = 0;
+        /** Failures of the stream since the last event. */
+        this.failures = 0;
+        /** No stream is opened before this local time. */
+        this.streamFrom = 0;
+        /** The number last reported. */
+        this.last = null;
+        this.isStopped = false;
+        this.onVisibility = () => this.followVisibility();
+        document.addEventListener("visibilitychange", this.onVisibility);
+        this.begin();
     }
 
-    function open() {
+    stop() {
+        this.isStopped = true;
+        clearTimeout(this.timer);
+        this.close();
+        document.removeEventListener("visibilitychange", this.onVisibility);
+    }
+
+    followVisibility() {
+        if (document.hidden) {
+            clearTimeout(this.timer);
+            this.close();
+        } else if (!this.source) {
+            this.begin();
+        }
+    }
+
+    /** Opens a stream if allowed, and polls otherwise. */
+    begin() {
+        clearTimeout(this.timer);
+        if (this.isStopped || document.hidden) return;
+        if (streams < STREAMS_MAX && performance.now() >= this.streamFrom) this.open();
+        else this.poll();
+    }
+
+    open() {
         streams += 1;
-        source = new EventSource(`/sec/events?product_id=${product}`);
-        source.addEventListener("units", (event) => {
+        this.source = new EventSource(`/sec/events?product_id=${this.product}`);
+        this.source.addEventListener("units", (event) => {
             const { left, time_ms } = JSON.parse(event.data);
             const now = performance.now();
             observe(time_ms, 0, now - STREAM_DELAY_MS_MAX, now);
-            failures = 0;
-            told(left);
-            later(SILENCE_MS, compare);
+            this.failures = 0;
+            this.report(left);
+            this.schedule(SILENCE_MS, () => this.compare());
         });
-        source.addEventListener("error", () => lost());
-        later(SILENCE_MS, compare);
+        this.source.addEventListener("error", () => this.reopenLater());
+        this.schedule(SILENCE_MS, () => this.compare());
     }
 
-    function close() {
-        if (!source) return;
-        source.close();
-        source = null;
+    close() {
+        if (!this.source) return;
+        this.source.close();
+        this.source = null;
         streams -= 1;
     }
 
-    function lost() {
-        close();
-        tellHearing(false);
-        failures += 1;
-        streamFrom = performance.now() + jittered(Math.min(PAUSE_MS * 2 ** failures, PAUSE_MS_MAX));
-        begin();
+    reopenLater() {
+        this.close();
+        this.onState(false);
+        this.failures += 1;
+        this.streamFrom = performance.now() + jittered(Math.min(PAUSE_MS * 2 ** this.failures, PAUSE_MS_MAX));
+        this.begin();
     }
 
-    async function askLeft() {
-        const answer = await call("GET", `/sec/info?product_id=${product}`, { patience: ASK_EVERY_MS });
+    async poll() {
+        const left = await this.fetchLeft();
+        if (left !== null) this.report(left);
+        else this.onState(false);
+        if (!this.isStopped && !this.source) this.schedule(jittered(POLL_EVERY_MS), () => this.begin());
+    }
+
+    /** Closes a stream that has missed a change. */
+    async compare() {
+        const before = this.last;
+        const left = await this.fetchLeft();
+        if (this.isStopped || !this.source) return;
+        const hasMissed = left !== null && left !== before && this.last === before;
+        if (hasMissed) {
+            this.report(left);
+            this.reopenLater();
+        } else {
+            this.schedule(SILENCE_MS, () => this.compare());
+        }
+    }
+
+    /** The units left, or null after a failure. */
+    async fetchLeft() {
+        const answer = await call("GET", `/sec/info?product_id=${this.product}`, { patience: POLL_EVERY_MS });
         return answer.status === 200 ? (answer.body.data?.left ?? null) : null;
     }
 
-    async function askAgain() {
-        const left = await askLeft();
-        if (left !== null) told(left);
-        else tellHearing(false);
-        if (!stopped && !source) later(jittered(ASK_EVERY_MS), begin);
+    report(left) {
+        if (this.isStopped) return;
+        this.onState(true);
+        if (left === this.last) return;
+        this.last = left;
+        this.onLeft(left);
     }
 
-    async function compare() {
-        const before = last;
-        const left = await askLeft();
-        if (stopped || !source) return;
-        // It said nothing meanwhile either.
-        if (left !== null && left !== before && last === before) {
-            told(left);
-            lost();
-        } else {
-            later(SILENCE_MS, compare);
-        }
+    schedule(ms, step) {
+        clearTimeout(this.timer);
+        this.timer = setTimeout(step, ms);
     }
-
-    const seenOrNot = () => {
-        if (document.hidden) {
-            clearTimeout(timer);
-            close();
-        } else if (!source) {
-            begin();
-        }
-    };
-
-    document.addEventListener("visibilitychange", seenOrNot);
-    begin();
-    return () => {
-        stopped = true;
-        clearTimeout(timer);
-        close();
-        document.removeEventListener("visibilitychange", seenOrNot);
-    };
 }

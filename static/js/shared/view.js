@@ -1,4 +1,4 @@
-// What components are written with: htm's tagged templates over Preact, and one kind of shared state.
+// The base of all components: htm templates over Preact, and stores for shared state.
 
 import { h, render } from "../../vendor/preact.js";
 import { useEffect, useRef, useState } from "../../vendor/preact-hooks.js";
@@ -8,7 +8,7 @@ export const html = htm.bind(h);
 export { render, useEffect, useRef, useState };
 
 /**
- * A value that many components show. Setting what it is already tells nobody.
+ * A value shared by components. Setting an equal value does not notify the listeners.
  * @template T
  * @param {T} value
  */
@@ -21,7 +21,7 @@ export function createStore(value) {
             value = next;
             for (const listener of [...listeners]) listener(value);
         },
-        /** Calls `listener` at each change, until what it returns is called. */
+        /** Calls `listener` at each change. Returns a function that ends the subscription. */
         subscribe(listener) {
             listeners.add(listener);
             return () => listeners.delete(listener);
@@ -29,18 +29,18 @@ export function createStore(value) {
     };
 }
 
-/** The store's value; the component is shown again when it changes. */
+/** The value of a store. The component is rendered again when the value changes. */
 export function useStore(store) {
     const [value, setValue] = useState(store.get());
     useEffect(() => {
-        setValue(() => store.get()); // it may have changed between the first showing and now
+        setValue(() => store.get()); // the value may have changed since the first render
         return store.subscribe((next) => setValue(() => next));
     }, [store]);
     return value;
 }
 
-/** A promise that is kept after `ms`. */
+/** A promise that resolves after `ms`. */
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** `ms` and up to half as much again, so that browsers that failed together do not come back together. */
+/** `ms` plus up to 50 % at random, to spread the retries of many browsers. */
 export const jittered = (ms) => ms * (1 + Math.random() / 2);

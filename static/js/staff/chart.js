@@ -1,7 +1,7 @@
-// Lines over time, drawn by uPlot in the page's colours.
+// Line charts over time, drawn by uPlot in the colours of the page.
 //
-// The library comes with the first chart. A chart is a picture: what it says is in its label too, for whoever cannot see it, and
-// the latest numbers stand beside it as text.
+// uPlot is loaded with the first chart. Screen readers read the label of a chart, and each view also shows the latest
+// numbers as text.
 
 import { toClock, toNumber, useLanguage } from "../shared/i18n.js";
 import { html, useEffect, useRef, useState } from "../shared/view.js";
@@ -9,14 +9,16 @@ import { html, useEffect, useRef, useState } from "../shared/view.js";
 const HEIGHT_PX = 160;
 const SECONDS_MIN = 60;
 const AXIS_PX = 46;
-/** Between two numbers of an axis at least. */
-const GRID_PX = 32;
-const CLOCKS_PX = 90;
+/** Smallest distance between two numbers, and between two times, on an axis. */
+const NUMBERS_PX = 32;
+const TIMES_PX = 90;
 
 /**
- * @param {{lines: string[], points: (number | null)[][], seconds: number, label: string}} props
- *     `lines`: the names of their colours, as in `--chart-NAME`; `points`: the times in seconds, then each line's values, null
- *     where nothing is known; `seconds`: how much time is shown
+ * @param {object} props
+ * @param {string[]} props.lines a name for each line, with the colour `--chart-NAME`
+ * @param {(number | null)[][]} props.points times in seconds, then the values of each line, null for unknown
+ * @param {number} props.seconds the time range
+ * @param {string} props.label the text for screen readers
  */
 export function Chart({ lines, points, seconds, label }) {
     const place = useRef(null);
@@ -36,7 +38,7 @@ export function Chart({ lines, points, seconds, label }) {
             plot.current = new uPlot(options(lines, seconds, place.current.clientWidth), latest.current, place.current);
             resized.observe(place.current);
         }
-        draw().catch(() => {}); // the numbers beside it say as much
+        draw().catch(() => {}); // Without uPlot, the numbers beside the chart remain.
         return () => {
             stopped = true;
             resized.disconnect();
@@ -56,7 +58,7 @@ function options(lines, seconds, width) {
         ticks: { show: false },
         font: "12px system-ui, sans-serif",
     };
-    const now = Date.now() / 1_000; // until there is something to show
+    const now = Date.now() / 1_000; // the range before the first sample
     return {
         width,
         height: HEIGHT_PX,
@@ -64,27 +66,27 @@ function options(lines, seconds, width) {
         legend: { show: false },
         cursor: { show: false },
         scales: {
-            x: { time: true, range: (_, low, high) => span(low ?? now, high ?? now, seconds) },
+            x: { time: true, range: (_, low, high) => timeRange(low ?? now, high ?? now, seconds) },
             y: { range: (_, low, high) => [0, Math.max(high ?? 0, 4) * 1.05] },
         },
         axes: [
-            { ...axis, space: CLOCKS_PX, size: 28, values: (_, times) => times.map((time) => toClock(time)) },
-            { ...axis, space: GRID_PX, size: AXIS_PX, incrs: WHOLE, values: (_, values) => values.map(short) },
+            { ...axis, space: TIMES_PX, size: 28, values: (_, times) => times.map((time) => toClock(time)) },
+            { ...axis, space: NUMBERS_PX, size: AXIS_PX, incrs: WHOLE_STEPS, values: (_, values) => values.map(shortNumber) },
         ],
         series: [{}, ...lines.map((name) => ({ stroke: color(`--chart-${name}`), width: 2, points: { show: false } }))],
     };
 }
 
-/** From the first note on, but a minute at least and `seconds` at most. */
-const span = (low, high, seconds) => [Math.max(high - seconds, Math.min(low, high - SECONDS_MIN)), high];
+/** The time range of the chart: from the first sample, but at least a minute and at most `seconds`. */
+const timeRange = (low, high, seconds) => [Math.max(high - seconds, Math.min(low, high - SECONDS_MIN)), high];
 
-/** Steps of an axis of whole things. */
-const WHOLE = Array.from({ length: 9 }, (_, power) => [1, 2, 5].map((digit) => digit * 10 ** power)).flat();
+/** Possible steps between numbers on an axis: 1, 2, 5, 10, 20, 50 and so on. */
+const WHOLE_STEPS = Array.from({ length: 9 }, (_, power) => [1, 2, 5].map((digit) => digit * 10 ** power)).flat();
 
-/** 12,000 as 12k: an axis has room for little. */
-const short = (value) => (value >= 10_000 ? `${toNumber(value / 1_000)}k` : toNumber(value));
+/** A number for an axis: 12,000 as 12k. */
+const shortNumber = (value) => (value >= 10_000 ? `${toNumber(value / 1_000)}k` : toNumber(value));
 
-/** Whether the system is dark now. */
+/** Whether the system uses dark colours. The component is rendered again after a change. */
 function useDark() {
     const [dark, setDark] = useState(scheme.matches);
     useEffect(() => {

@@ -1,16 +1,20 @@
-// Forms of merchants and operators: fields that say what is wrong with them, in words, where it is.
+// Forms of merchants and operators, with a message at each field that has an invalid value.
 //
-// What the service would refuse is said before it is asked, in the reader's language; the service decides all the same, and
-// a refusal that names a field is shown at that field.
+// The pages check values first and report failures in the reader's language. The service checks again. A refusal that names
+// a field is shown at the field.
 
 import { t } from "../shared/i18n.js";
 import { Notice } from "../shared/shell.js";
 import { html, useRef, useState } from "../shared/view.js";
 
 /**
- * A field with its label, its hint and what is wrong with it.
- * @param {{name: string, label: string, hint?: string, failures: Record<string, string>, as?: string}} props
- *     `as`: the element; everything else is the element's
+ * A field with a label, a hint and a failure.
+ * @param {object} props
+ * @param {string} props.name
+ * @param {string} props.label
+ * @param {string} [props.hint]
+ * @param {Record<string, string>} props.failures sentences by name of the field
+ * @param {string} [props.as] the element, which gets all remaining props
  */
 export function Field({ name, label, hint, failures, as = "input", children, ...rest }) {
     const failure = failures[name];
@@ -26,9 +30,10 @@ export function Field({ name, label, hint, failures, as = "input", children, ...
 }
 
 /**
- * The state of a form: what is wrong with it, and whether it is on its way.
+ * The state of a form: failures, and whether a request is under way.
  *
- * `send` gets what the fields say and answers with the failures: by name of a field, or by "form"; none is success.
+ * `send` gets the values of the fields. The result holds the failures by name of a field, or under "form" if no field is to
+ * blame. An empty result means success.
  * @param {(fields: Record<string, string>) => Promise<Record<string, string>>} send
  */
 export function useForm(send) {
@@ -41,17 +46,17 @@ export function useForm(send) {
         if (busy) return;
         setBusy(true);
         setFailures({});
-        const found = await send(Object.fromEntries(new FormData(form.current)));
+        const result = await send(Object.fromEntries(new FormData(form.current)));
         setBusy(false);
-        setFailures(found);
-        const first = [...form.current?.elements ?? []].find((element) => element.name && found[element.name]);
+        setFailures(result);
+        const first = [...form.current?.elements ?? []].find((element) => element.name && result[element.name]);
         first?.focus();
     }
 
     return { failures, busy, submit, form };
 }
 
-/** The form around its fields. `form` is what `useForm` gave. */
+/** A form. `form` is the result of `useForm`, `action` the text of the button. */
 export function Form({ form: { failures, busy, submit, form }, action, children }) {
     return html`
         <form ref=${form} class="fields" novalidate onSubmit=${submit} aria-busy=${busy}>
@@ -61,21 +66,21 @@ export function Form({ form: { failures, busy, submit, form }, action, children 
         </form>`;
 }
 
-/** What is wrong with a text that must have 1 to `max` characters; empty where nothing is. */
-export function wrongName(text, max) {
+/** The failure of a text that must have 1 to `max` characters; empty for a valid text. */
+export function nameFailure(text, max) {
     const length = [...text].length;
     if (length === 0) return t("staff.needed");
     if (length > max) return t("staff.too-long", { max });
     return "";
 }
 
-/** What is wrong with a whole number from `min` to `max`. */
-export function wrongNumber(text, min, max) {
+/** The failure of a whole number that must lie between `min` and `max`; empty for a valid number. */
+export function numberFailure(text, min, max) {
     if (text.trim() === "") return t("staff.needed");
     const number = Number(text);
     if (!/^\d+$/.test(text.trim()) || number < min || number > max) return t("staff.whole-number", { min, max });
     return "";
 }
 
-/** Only what is wrong. */
-export const onlyWrong = (failures) => Object.fromEntries(Object.entries(failures).filter(([, failure]) => failure));
+/** Drops the empty sentences. */
+export const onlyFailures = (failures) => Object.fromEntries(Object.entries(failures).filter(([, failure]) => failure));

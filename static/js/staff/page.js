@@ -1,5 +1,7 @@
-// The page of one kind of people who work here: who is somebody else is told where to go, and a session that ends takes
-// nothing away that was being written.
+// The frame of the merchants' and the operators' page.
+//
+// A user of the wrong kind gets a link to the right page. After an expired session the content is hidden, not removed, so a
+// half-filled form survives the login.
 
 import { t, useLanguage } from "../shared/i18n.js";
 import { LogIn } from "../shared/login.js";
@@ -7,37 +9,41 @@ import { expired, useSession } from "../shared/session.js";
 import { Notice, Shell } from "../shared/shell.js";
 import { html, useRef } from "../shared/view.js";
 
-/** Where each kind of user belongs. */
-const HOMES = { customer: "/", saler: "/saler", admin: "/admin" };
+/** The page for each kind of user. */
+const PAGES = { customer: "/", saler: "/saler", admin: "/admin" };
 
 /** @param {{kind: "saler" | "admin", subtitle: string, links: [string, string, boolean][], children: any}} props */
 export function StaffPage({ kind, subtitle, links, children }) {
     useLanguage();
     const session = useSession();
-    const worker = useRef(null);
-    const here = session?.kind === kind;
-    if (here) worker.current = session.name;
-    else if (session || !expired.get()) worker.current = null;
+    /** The user whose content is kept. */
+    const owner = useRef(null);
+    const isAllowed = session?.kind === kind;
+    if (isAllowed) owner.current = session.name;
+    else if (session || !expired.get()) owner.current = null;
     return html`
-        <${Shell} home="#" subtitle=${subtitle} links=${here ? links : []}>
+        <${Shell} home="#" subtitle=${subtitle} links=${isAllowed ? links : []}>
             ${!session && html`<${LogIn} kind=${kind} />`}
-            ${session && !here && html`<${Elsewhere} kind=${session.kind} wanted=${kind} />`}
-            ${worker.current !== null && html`<div key=${worker.current} hidden=${!here}>${children}</div>`}
+            ${session && !isAllowed && html`<${WrongPage} kind=${session.kind} wanted=${kind} />`}
+            ${owner.current !== null && html`<div key=${owner.current} hidden=${!isAllowed}>${children}</div>`}
         <//>`;
 }
 
-function Elsewhere({ kind, wanted }) {
+function WrongPage({ kind, wanted }) {
     return html`
         <${Notice} kind="warn" title=${t(`staff.only-${wanted}`)}>
-            ${t(`staff.you-are-${kind}`)} <a href=${HOMES[kind]}>${HOMES[kind]}</a>
+            ${t(`staff.you-are-${kind}`)} <a href=${PAGES[kind]}>${PAGES[kind]}</a>
         <//>`;
 }
 
-/** A button that leads to a view. */
+/** A link to a view, drawn as a button. */
 export const LinkButton = ({ href, outline, children }) => html`
     <a class="button ${outline ? "outline" : ""}" role="button" href=${href}>${children}</a>`;
 
-/** The way to the pages before and after this one. @param {{page: number, isLast: boolean, href: (page: number) => string}} props */
+/**
+ * Links to the previous and the next page of a list.
+ * @param {{page: number, isLast: boolean, href: (page: number) => string}} props
+ */
 export function Pages({ page, isLast, href }) {
     if (page <= 1 && isLast) return null;
     return html`
@@ -48,9 +54,9 @@ export function Pages({ page, isLast, href }) {
         </nav>`;
 }
 
-/** Numbers with their names. @param {{facts: [string, any][]}} props */
+/** A list of names with values. @param {{facts: [string, any][]}} props */
 export const Facts = ({ facts }) => html`
     <dl class="numbers">${facts.map(([name, value]) => html`<div key=${name}><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>`;
 
-/** A state in one word. `kind` is good, info, warn, bad or none. */
+/** A short label for a state. `kind` is good, info, warn, bad or none. */
 export const Badge = ({ kind = "none", children }) => html`<span class="badge badge-${kind}">${children}</span>`;

@@ -1,9 +1,9 @@
-// What the service says when it refuses, in the reader's words where they are known, and in its own otherwise.
+// Sentences for refusals, in the reader's language if known, else in the words of the service.
 
 import { t } from "../shared/i18n.js";
 
-/** Codes and statuses with a sentence of their own, which is the same wherever they come. */
-const SAID = {
+/** Sentences by code. In the flash-sale interface, a refusal without a special code has the HTTP status as the code. */
+const BY_CODE = {
     unreachable: "staff.failed-unreachable",
     unavailable: "staff.failed-unavailable",
     overloaded: "staff.failed-unavailable",
@@ -22,37 +22,48 @@ const SAID = {
     404: "staff.failed-gone",
 };
 
-/** The service's own sentences that name a field, by how they begin, and what is said instead. */
-const KNOWN = [
-    ["start_time, end_time: activity", "staff.overlaps"],
-    ["end_time: it must be after", "staff.end-before-start"],
-    ["total: it is above", "staff.total-above"],
-    ["Amount is below", "staff.below-claimed"],
-    ["Create failed. Maybe", "staff.name-taken"],
-    ["Too many coupons", "staff.too-many-coupons"],
-];
+/** Sentences by blamed fields. The forms check each value before sending, so each field has one reason left. */
+const BY_FIELDS = {
+    "start_time, end_time": "staff.overlaps",
+    end_time: "staff.end-before-start",
+    total: "staff.total-above",
+    amount: "staff.below-claimed",
+};
 
-/** The sentence for an answer that is no success. @param {import("../shared/api.js").Answer} answer */
+/** The wire contract fixes this sentence. The refusal blames no field and shares the code with invalid requests. */
+const TOO_MANY_COUPONS = "Too many coupons.";
+
+/**
+ * Splits a refusal of the service into the blamed fields and a sentence.
+ *
+ * `errMsg` comes with `field`. In the flash-sale interface, `msg` starts with the names: "start_time, end_time: ...".
+ * @param {import("../shared/api.js").Answer} answer
+ * @returns {{names: string, sentence: string}} `names`: separated by ", "; empty if no field is to blame
+ */
+function blame(answer) {
+    const { field = "", errMsg, msg = "" } = answer.body ?? {};
+    if (errMsg !== undefined) return { names: field, sentence: errMsg };
+    const [, names = "", sentence = msg] = /^(\w+(?:, \w+)*): (.*)$/s.exec(msg) ?? [];
+    return { names, sentence };
+}
+
+/** The sentence for an answer other than a success. @param {import("../shared/api.js").Answer} answer */
 export function refusalText(answer) {
     if (answer.unsure && answer.code !== "") return t("staff.failed-unknown");
-    if (Object.hasOwn(SAID, answer.code)) return t(SAID[answer.code]);
-    const said = answer.body?.msg ?? answer.body?.errMsg ?? "";
-    const known = KNOWN.find(([start]) => said.startsWith(start));
-    return known ? t(known[1]) : said || t("staff.failed-unavailable");
+    if (Object.hasOwn(BY_CODE, answer.code)) return t(BY_CODE[answer.code]);
+    const { names, sentence } = blame(answer);
+    if (Object.hasOwn(BY_FIELDS, names)) return t(BY_FIELDS[names]);
+    if (sentence === TOO_MANY_COUPONS) return t("staff.too-many-coupons");
+    return sentence || t("staff.failed-unavailable");
 }
 
 /**
- * The same at the fields that it names: `{end_time: "..."}`, or `{form: "..."}` where it names none of them.
+ * The sentence at each blamed field, as `{end_time: "..."}`, or `{form: "..."}` if no field of the form is to blame.
  * @param {import("../shared/api.js").Answer} answer
- * @param {string[]} fields
+ * @param {string[]} fields the fields of the form
  */
 export function refusalAt(answer, fields) {
     const text = refusalText(answer);
-    const said = answer.body?.msg ?? answer.body?.errMsg ?? "";
-    // "start_time, end_time: ..." or "allow_ips must be ...".
-    const [, names, sentence] = /^([\w, ]+?)(?::| must) (.*)$/s.exec(said) ?? [];
-    const named = (names ?? "").split(", ").filter((name) => fields.includes(name));
-    if (answer.unsure || named.length === 0) return { form: text };
-    // The field is where the sentence stands; its name on the wire says nothing there.
-    return Object.fromEntries(named.map((name) => [name, text === said && !said.includes(" must ") ? sentence : text]));
+    const blamed = answer.unsure ? [] : blame(answer).names.split(", ").filter((name) => fields.includes(name));
+    return blamed.length === 0 ? { form: text } : Object.fromEntries(blamed.map((name) => [name, text]));
 }
