@@ -1,22 +1,60 @@
 //! Builds the parts of the service. No part runs yet.
 
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use actix_web::web;
 use tokio::sync::Semaphore;
+use tokio::sync::mpsc::Receiver;
 
-use super::{Application, Ground, SHARD};
-use crate::claim::{Claiming, Directory, Gate, Ledger, Persister, PersisterSettings, Refusals};
+use super::parts::SHARD;
+use crate::admission::Admission;
+use crate::auth::{ClaimTokens, Passwords, SignedForm, UserTokens};
+use crate::claim::{Claiming, Directory, Gate, Handed, Ledger, Persister, PersisterSettings, Refusals};
 use crate::config::{self, ServeArgs};
 use crate::etcd::Etcd;
 use crate::http::{Answers, BodyLimits, ListCache, Sales, SalesLimits, Shared};
-use crate::memory::{Activities, Settings};
+use crate::memory::{Activities, Revocations, Settings};
 use crate::mysql::Db;
 use crate::ops::{Health, HealthSources};
 use crate::recovery::{RebuildProgress, Recovery};
 use crate::redis::{Keys, Link, LinkConfig, Outbox, Pool, Stock};
 use crate::sales::{EventLimits, Events, MirrorState, Mirroring, Publishing, Scheduling};
+
+/// The program, connected and bound, but not accepting connections yet.
+pub struct Application {
+    pub(super) shared: web::Data<Shared>,
+    pub(super) link: Arc<Link>,
+    pub(super) redis: LinkConfig,
+    pub(super) recovery: Recovery,
+    pub(super) mirroring: Option<Mirroring>,
+    pub(super) persister: Persister,
+    pub(super) channel: Receiver<Handed>,
+    pub(super) instance: (String, String),
+    pub(super) listener: TcpListener,
+    pub(super) ops_listener: TcpListener,
+    pub(super) workers: usize,
+}
+
+/// The configuration and connections of a checked environment.
+pub(super) struct Ground {
+    pub(super) redis: LinkConfig,
+    pub(super) pool: Pool,
+    pub(super) db: Db,
+    pub(super) etcd: Option<Etcd>,
+    pub(super) listener: TcpListener,
+    pub(super) ops_listener: TcpListener,
+    pub(super) tokens: UserTokens,
+    pub(super) claim_tokens: ClaimTokens,
+    pub(super) signed_form: Option<SignedForm>,
+    pub(super) activities: Arc<Activities>,
+    pub(super) revocations: Revocations,
+    pub(super) passwords: Passwords,
+    pub(super) admission: Admission,
+    /// Unsafe settings of Redis and MySQL, a sentence for each.
+    pub(super) warnings: Vec<String>,
+}
 
 /// Parts shared by most others.
 struct Common {
@@ -34,6 +72,23 @@ struct Common {
     /// The name of the instance in `instances`, and the random id of the process.
     instance: String,
     process: String,
+}
+
+impl Application {
+    /// The bound address of the users' listener.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// The bound address of the operators' listener.
+    pub fn ops_address(&self) -> io::Result<SocketAddr> {
+        self.ops_listener.local_addr()
+    }
+
+    /// The state shared by all handlers.
+    pub fn shared(&self) -> web::Data<Shared> {
+        self.shared.clone()
+    }
 }
 
 /// Builds all parts of the service.

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use super::StartError;
+use super::start_error::StartError;
 use crate::admission::{Admission, AttemptLimits};
 use crate::auth::{ClaimTokens, PasswordLimits, Passwords, Secrets, SecretsError, SignedForm, UserTokens};
 use crate::base::now_seconds;
@@ -12,6 +12,9 @@ use crate::etcd::{Etcd, EtcdConfig};
 use crate::memory::{Blacklist, BlacklistLimits, Limits, Settings};
 use crate::mysql::{Db, DbError, DbLimits};
 use crate::redis::{LinkConfig, Pool, PoolLimits};
+
+/// The name of the only shard.
+pub const SHARD: &str = "s0";
 
 /// The signers of session tokens and of claim tokens.
 ///

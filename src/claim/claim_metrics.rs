@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::ClaimOutcome;
+use super::outcome::ClaimOutcome;
 use crate::base::{Apart, Histogram};
 use crate::domain::Refusal;
 

@@ -7,32 +7,16 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{ClaimFigures, Denied, Doubt, Gate, Ledger, Pass, Refusals, Slot};
-use crate::domain::{Activity, Claim, CouponId, Nth, Phase, Refusal, Schedule, UserId};
+use super::claim_metrics::ClaimFigures;
+use super::outcome::ClaimOutcome;
+use super::{Denied, Doubt, Gate, Ledger, Pass, Refusals, Slot};
+use crate::domain::{Activity, CouponId, Nth, Phase, Refusal, Schedule, UserId};
 use crate::memory::Activities;
 use crate::redis::{Attempt, CLOCK_ERROR_MS, Connection, KvError, Live, Stock, Taken};
 
 /// Maximum calls to Redis for an attempt: the first, and retries with newer activities or with the neighbouring
 /// activity.
 const ASKED_MAX: usize = 3;
-
-/// The result of an attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ClaimOutcome {
-    /// A unit was granted. The claim will reach MySQL.
-    Claimed(Claim),
-    /// The user already holds this claim.
-    Already(Claim),
-    /// No unit was granted, for this reason.
-    Refused(Refusal),
-    /// Shed under load. No state has changed.
-    Overloaded,
-    /// Redis is down or being rebuilt. No state has changed.
-    Unavailable,
-    /// No reply in time, so the claim may have been granted. The outcome is final within a second, and a retry reveals
-    /// it.
-    Unknown,
-}
 
 /// All parts of the claim path. A clone shares the parts.
 #[derive(Clone)]

@@ -9,15 +9,17 @@ mod claiming;
 mod directory;
 mod gate;
 mod ledger;
+mod outcome;
 mod persister;
 mod refusals;
 mod unfinished;
 
 pub use claim_metrics::ClaimFigures;
-pub use claiming::{ClaimOutcome, Claiming};
+pub use claiming::Claiming;
 pub use directory::{Directory, FindError, KnownCoupons};
 pub use gate::{ClosedReason, Denied, Doubt, Gate, Pass};
 pub use ledger::{Batches, Handed, Ledger, LedgerState, NoSlot, Slot};
+pub use outcome::ClaimOutcome;
 pub use persister::{Persister, PersisterSettings};
 pub use refusals::{KNOWN_COUPONS_MAX, KNOWN_HOLDERS_MAX, Refusals};
 pub use unfinished::Unfinished;

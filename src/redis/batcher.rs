@@ -10,12 +10,13 @@ mod arguments;
 
 use futures_util::FutureExt;
 use redis::{RedisError, Value};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::{Calls, KvError};
 
+pub(super) use arguments::WaitingAttempt;
 pub use arguments::{ActivityArguments, ClaimArguments, ClaimQuestion};
 
 /// Attempts in one call. Redis serves no other client during a call.
@@ -24,12 +25,6 @@ pub const BATCH_ATTEMPTS_MAX: usize = 32;
 pub(super) const BATCHES_IN_FLIGHT_MAX: usize = 64;
 /// Attempts of one connection that may wait for a batch: the length of the channel.
 pub(super) const ATTEMPTS_WAITING_MAX: usize = 4_096;
-
-/// An attempt in the channel, with the sender of the answer.
-pub(super) struct WaitingAttempt {
-    pub(super) arguments: ClaimArguments,
-    pub(super) answer: oneshot::Sender<Result<String, KvError>>,
-}
 
 /// Sends attempts from the channel in batches until the connection ends or every sender is dropped.
 pub(super) async fn run_batcher(calls: Calls, mut attempts: mpsc::Receiver<WaitingAttempt>, ended: CancellationToken) {

@@ -13,6 +13,7 @@
 
 mod customers;
 mod identity;
+mod import_error;
 mod offers;
 mod passwords;
 mod report;
@@ -23,51 +24,15 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 
 pub use self::report::{Gap, ImportCounts, ImportReport, LeftOut, RefusedRow};
-use crate::app::{StartError, passwords};
+use crate::app::passwords;
 use crate::cli::progress::ProgressLine;
 use crate::config::{self, ImportArgs};
+use crate::mysql::import::ImportSource;
 use crate::mysql::import::source::{self, SourceTable};
-use crate::mysql::import::{ImportSource, TakeError};
-use crate::mysql::instances::DEAD_AFTER;
-use crate::mysql::migrate::{MigrateError, migrate};
-use crate::mysql::{Db, DbError, DbLimits, import as store};
+use crate::mysql::migrate::migrate;
+use crate::mysql::{Db, DbLimits, import as store};
+pub use import_error::ImportError;
 use report::Recorder;
-
-/// The reason for a failed import. Imported rows stay, and another run continues from there.
-#[derive(Debug, thiserror::Error)]
-pub enum ImportError {
-    #[error("the Go system's database could not be read")]
-    Source(#[source] DbError),
-    #[error("the database of this service could not be used")]
-    Target(#[source] DbError),
-    #[error("the database to import is not the Go system's, because it has no table coupons with a column coupon_name")]
-    NotTheGoSystem,
-    #[error("the Go system's tables are in the database of this service. Give couponrush a separate database")]
-    SameDatabase,
-    #[error(
-        "the instance {instance} of the service is running on this database, or was killed in the last {} s. \
-         Stop all instances, then import again",
-        DEAD_AFTER.as_secs()
-    )]
-    ServiceAlive { instance: String },
-    #[error("the database of this service could not be migrated")]
-    Migrate(#[from] MigrateError),
-    #[error(transparent)]
-    Start(#[from] StartError),
-    #[error("a password hash could not be wrapped")]
-    Wrap(#[source] Box<dyn std::error::Error + Send + Sync>),
-    #[error("the report file could not be written")]
-    Report(#[source] std::io::Error),
-}
-
-impl From<TakeError> for ImportError {
-    fn from(error: TakeError) -> Self {
-        match error {
-            TakeError::ServiceAlive { instance } => Self::ServiceAlive { instance },
-            TakeError::Db(error) => Self::Target(error),
-        }
-    }
-}
 
 /// State shared by all passes of an import.
 struct Import<'a> {

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::io::Write;
 
-use super::ImportError;
+use super::import_error::ImportError;
 use crate::config::IMPORT_SHOWN_MAX;
 use crate::domain::{Amount, Description, FaceValue, NameError};
 use crate::mysql::import::SourceId;

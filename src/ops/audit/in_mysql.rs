@@ -4,7 +4,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{Bigint, Integer, Text, Unsigned};
 use diesel_async::RunQueryDsl;
 
-use super::{Audit, AuditError, Look};
+use super::look::{Audit, AuditError, Look};
 
 /// A coupon with the count and the highest seq of its claims.
 #[derive(Debug, Clone, QueryableByName)]

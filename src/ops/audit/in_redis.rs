@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::TryStreamExt;
 
 use super::in_mysql::CouponCounts;
-use super::{Audit, AuditError, Look};
+use super::look::{Audit, AuditError, Look};
 use crate::domain::{ActivityId, Claim, CouponId, Epoch, UserId};
 use crate::mysql::DbConnection;
 use crate::mysql::claim_rows::{self, Which};

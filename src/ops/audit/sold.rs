@@ -7,7 +7,7 @@ use diesel::sql_types::{Bigint, Integer, Unsigned};
 use diesel_async::RunQueryDsl;
 
 use super::in_redis::{WAIT, read};
-use super::{Audit, AuditError, Look};
+use super::look::{Audit, AuditError, Look};
 use crate::domain::ActivityId;
 
 /// The number of claims by activity id.

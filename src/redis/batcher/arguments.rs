@@ -3,10 +3,16 @@
 use std::sync::Arc;
 
 use redis::Cmd;
+use tokio::sync::oneshot;
 
-use super::WaitingAttempt;
 use crate::domain::{ActivityId, CouponId, Epoch, Nth, UserId};
-use crate::redis::{Keys, Script};
+use crate::redis::{Keys, KvError, Script};
+
+/// An attempt in the channel, with the sender of the answer.
+pub(in crate::redis) struct WaitingAttempt {
+    pub(in crate::redis) arguments: ClaimArguments,
+    pub(in crate::redis) answer: oneshot::Sender<Result<String, KvError>>,
+}
 
 /// Letter of the first question. A question for every attempt of a batch is still ASCII.
 const FIRST_LETTER: u8 = b'A';

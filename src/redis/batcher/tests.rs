@@ -7,6 +7,8 @@ use redis::aio::MultiplexedConnection;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::timeout;
 
+use tokio::sync::oneshot;
+
 use super::*;
 use crate::base::Histogram;
 use crate::domain::{CouponId, Epoch, UserId};

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{Edit, value};
+use super::edit::Edit;
+use super::value;
 use crate::domain::ActivityId;
 use crate::etcd::{KeyEntry, Listing};
 use crate::mysql::mirrored::Mirrored;

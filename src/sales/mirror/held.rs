@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use super::compare::{Verdict, judge};
-use super::{Edit, Mirroring, value};
+use super::edit::Edit;
+use super::{Mirroring, value};
 use crate::domain::{Activity, ActivityId, Status, Terms};
 use crate::mysql::mirrored::Mirrored;
 

@@ -16,6 +16,7 @@
 //! steps.
 
 mod compare;
+mod edit;
 mod held;
 mod repair;
 mod settings;
@@ -31,15 +32,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::base::{Outage, now_seconds};
 use crate::domain::{ActivityId, CouponId};
-use crate::etcd::{Etcd, EtcdError, Listing, Notice, Value, Watcher};
+use crate::etcd::{Etcd, Listing, Notice, Watcher};
 use crate::memory::Settings;
 use crate::mysql::mirrored::{self, Mirrored};
 use crate::mysql::{Db, DbError};
-use crate::sales::{Adopted, EditError, Scheduling};
+use crate::sales::{Adopted, Scheduling};
 use compare::{Verdict, judge};
+use edit::MirrorError;
 use settings::SettingsMirror;
-use value::ValueError;
 
+pub use edit::Edit;
 pub use state::{MirrorReport, MirrorState};
 
 /// Period of repairs: missing keys are put, and failed work is retried.
@@ -52,13 +54,6 @@ const EDIT_AGAIN_WAIT: Duration = Duration::from_secs(15);
 const PAGE: i64 = 1_000;
 /// Seconds after its end for which an activity should be in etcd. Until then, deleting its key disables the activity.
 const KEPT_SECONDS: u64 = 86_400;
-
-/// A write by an operator to the key of an activity. Without a value, a deletion.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Edit {
-    pub revision: u64,
-    pub value: Option<Value>,
-}
 
 /// Synchronizes MySQL and etcd.
 pub struct Mirroring {
@@ -82,34 +77,6 @@ pub struct Mirroring {
     seen: u64,
     /// Logs when synchronization begins to fail and when it works again.
     outage: Outage,
-}
-
-/// Why a step failed. The step is retried unless the edit was refused.
-#[derive(Debug, thiserror::Error)]
-enum MirrorError {
-    #[error(transparent)]
-    Db(#[from] DbError),
-    #[error(transparent)]
-    Etcd(#[from] EtcdError),
-    #[error("etcd is full with {0} keys, so no more activities are put")]
-    Full(usize),
-    #[error("MySQL did not store an edit in time")]
-    TimedOut,
-    #[error(transparent)]
-    Value(#[from] ValueError),
-    #[error(transparent)]
-    Edit(#[from] EditError),
-}
-
-impl MirrorError {
-    /// Whether the edit itself is invalid, so that a retry cannot succeed.
-    fn is_refusal(&self) -> bool {
-        match self {
-            Self::Value(_) => true,
-            Self::Edit(error) => error.is_refusal(),
-            Self::Db(_) | Self::Etcd(_) | Self::Full(_) | Self::TimedOut => false,
-        }
-    }
 }
 
 impl Mirroring {

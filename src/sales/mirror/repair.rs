@@ -1,6 +1,7 @@
 //! Puts missing keys to etcd and deletes keys of activities that ended long ago.
 
-use super::{KEPT_SECONDS, MirrorError, Mirroring, value};
+use super::edit::MirrorError;
+use super::{KEPT_SECONDS, Mirroring, value};
 use crate::etcd::Value;
 use crate::mysql::activities::StoredActivity;
 use crate::mysql::{Db, mirrored};

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::MirrorError;
+use super::edit::MirrorError;
 use super::state::MirrorState;
 use crate::etcd::{Etcd, Listing, Notice, Value};
 use crate::memory::{Setting, Settings};

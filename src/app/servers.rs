@@ -10,11 +10,11 @@ use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 use tokio_util::sync::CancellationToken;
 
-use super::StartError;
+use super::start_error::StartError;
 use crate::claim::{Gate, KnownCoupons};
 use crate::http::{Shared, SharedReads, Worker};
 use crate::redis::{Link, LinkConfig};
-use crate::{config, http as api};
+use crate::{config, http};
 
 /// Binds a listening socket. No connection is accepted yet.
 pub(super) fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
@@ -63,8 +63,8 @@ pub(super) fn serve(
             .data_factory(move || connected(Arc::clone(&first)))
             .app_data(shared.clone())
             .app_data(web::Data::new(worker))
-            .configure(api::routes)
-            .wrap(from_fn(api::finish))
+            .configure(http::routes)
+            .wrap(from_fn(http::finish))
     });
     Ok(server
         .workers(workers)
@@ -94,7 +94,7 @@ pub(super) fn serve_ops(
     stop: CancellationToken,
 ) -> io::Result<actix_web::dev::Server> {
     let server = HttpServer::new(move || {
-        App::new().app_data(shared.clone()).configure(api::ops_routes).wrap(from_fn(api::finish))
+        App::new().app_data(shared.clone()).configure(http::ops_routes).wrap(from_fn(http::finish))
     });
     Ok(server
         .workers(1)

@@ -1,0 +1,92 @@
+//! The start: everything is validated, bound, waited for and migrated before anything runs.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::assembly::{self, Application, Ground};
+use super::parts::{self, open_db, open_etcd, passwords, redis_pool, signers};
+use super::servers::bind;
+use super::start_error::StartError;
+use crate::config::{self, ServeArgs};
+use crate::memory::{Activities, RevocationLimits, Revocations};
+use crate::mysql::migrate::migrate;
+use crate::ops::durability;
+use crate::redis::LinkConfig;
+
+impl Application {
+    /// Validates the settings, binds both ports, waits for Redis and MySQL, and migrates the database.
+    ///
+    /// # Errors
+    /// Returns a [`StartError`] for the first step that fails.
+    pub async fn build(args: &ServeArgs) -> Result<Self, StartError> {
+        let (tokens, claim_tokens) = signers(&args.tokens)?;
+        let signed_form = parts::signed_form(args.sign_secret.as_deref())?;
+        let redis = LinkConfig::new(&args.redis.redis_url).map_err(StartError::RedisUrl)?;
+        let db = open_db(&args.mysql.mysql_url)?;
+        let etcd = open_etcd(&args.etcd).await?;
+        let listener = bind("COUPONRUSH_HTTP_ADDR", args.http_addr)?;
+        let ops_listener = bind("COUPONRUSH_OPS_ADDR", args.ops_addr)?;
+
+        let deadline = Instant::now() + Duration::from_secs(args.start_wait.into());
+        wait_for("MySQL", deadline, || db.ping()).await.map_err(StartError::Mysql)?;
+        let pool = redis_pool(&redis);
+        let redis_answers = wait_for("Redis", deadline, || pool.get());
+        redis_answers.await.map_err(StartError::Redis)?;
+        if !args.no_migrate {
+            for name in migrate(&db).await.map_err(StartError::Migrate)? {
+                log::info!("migrated: {name}");
+            }
+        }
+
+        let warnings = durability::check(&pool, &db).await;
+        for warning in &warnings {
+            log::warn!("UNSAFE: {warning}");
+        }
+        let limits =
+            RevocationLimits { revoked_max: config::REVOKED_MAX, token_seconds: args.tokens.token_seconds.into() };
+        let activities = Arc::new(Activities::new(db.clone()));
+        activities.load().await.map_err(StartError::Activities)?;
+        let revocations = Revocations::new(db.clone(), limits);
+        revocations.load(crate::base::now_seconds()).await.map_err(StartError::Revocations)?;
+        let passwords = passwords(config::cores())?;
+        let admission = parts::admission(&args.admission, &db).await.map_err(StartError::Admission)?;
+        let ground = Ground {
+            redis,
+            pool,
+            db,
+            etcd,
+            listener,
+            ops_listener,
+            tokens,
+            claim_tokens,
+            signed_form,
+            activities,
+            revocations,
+            passwords,
+            admission,
+            warnings,
+        };
+        Ok(assembly::assemble(args, ground))
+    }
+}
+
+/// Repeats `attempt` until it succeeds or the deadline has passed. The first failure is logged.
+async fn wait_for<T, E: std::error::Error + 'static, F: Future<Output = Result<T, E>>>(
+    what: &str,
+    deadline: Instant,
+    attempt: impl Fn() -> F,
+) -> Result<T, E> {
+    let mut said = false;
+    loop {
+        match attempt().await {
+            Ok(value) => return Ok(value),
+            Err(error) if Instant::now() >= deadline => return Err(error),
+            Err(error) if !said => {
+                log::warn!("waiting for {what}: {}", crate::base::error_chain(&error));
+                said = true;
+            }
+            Err(_) => {}
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+}

@@ -1,0 +1,93 @@
+//! The life of the program after the start: background tasks, both listeners, and the stop in order.
+
+use std::io;
+use std::sync::Arc;
+
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use super::assembly::Application;
+use super::servers::{serve, serve_ops, until_open};
+use super::stopping::drain;
+use crate::claim::ClosedReason;
+use crate::mysql::instances;
+
+/// The reason for an end without a stop signal.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error("the HTTP server failed")]
+    Serve(#[source] io::Error),
+    #[error("a background task failed")]
+    Task(#[source] JoinError),
+}
+
+impl Application {
+    /// Serves until `stop` is cancelled, then stops in order.
+    ///
+    /// # Errors
+    /// Returns a [`RunError`] if the program ended without a stop signal.
+    pub async fn run_until_stopped(self, stop: CancellationToken) -> Result<(), RunError> {
+        // `intake_over` is cancelled when no more claims can reach the ledger. `all_over` is cancelled when the claims
+        // are stored, too.
+        let (intake_over, all_over) = (CancellationToken::new(), CancellationToken::new());
+        let abandon = self.persister.abandon().clone();
+        let mut persister = tokio::spawn(self.persister.run(self.channel, intake_over.clone()));
+
+        let mut tasks = JoinSet::new();
+        let (link, over) = (Arc::clone(&self.link), all_over.clone());
+        tasks.spawn(async move { link.keep(over).await });
+        tasks.spawn(self.recovery.run(all_over.clone()));
+        if let Some(mirroring) = self.mirroring {
+            tasks.spawn(mirroring.run(all_over.clone()));
+        }
+        tasks.spawn(self.shared.publishing.clone().repair(all_over.clone()));
+        let refusals = Arc::clone(&self.shared.claiming.refusals);
+        tasks.spawn(refusals.watch(self.shared.pool.clone(), all_over.clone()));
+        // The viewers' streams end before the open requests are waited for.
+        let events = Arc::clone(&self.shared.events);
+        tasks.spawn(events.watch(self.shared.pool.clone(), stop.clone(), all_over.clone()));
+        tasks.spawn(Arc::clone(&self.shared.claiming.activities).watch(all_over.clone()));
+        tasks.spawn(Arc::clone(&self.shared.health).watch(all_over.clone()));
+        tasks.spawn(Arc::clone(&self.shared.revocations).watch(all_over.clone()));
+        tasks.spawn(Arc::clone(&self.shared.admission.settings).watch(all_over.clone()));
+        tasks.spawn(Arc::clone(&self.shared.admission.blacklist).watch(all_over.clone()));
+
+        let ops = serve_ops(self.ops_listener, self.shared.clone(), all_over.clone()).map_err(RunError::Serve)?;
+        let ops = tokio::spawn(ops);
+        let gate = Arc::clone(&self.shared.claiming.gate);
+        let served = async {
+            until_open(&gate, &stop).await;
+            let address = self.listener.local_addr().map_err(RunError::Serve)?;
+            log::info!("serving users on http://{address}");
+            let (shared, over) = (self.shared.clone(), all_over.clone());
+            let server = serve(self.listener, shared, self.redis, self.workers, stop.clone(), over);
+            server.map_err(RunError::Serve)?.await.map_err(RunError::Serve)
+        };
+        let result = tokio::select! {
+            result = served => result,
+            Some(ended) = tasks.join_next() => Err(ended.err().map_or_else(unexpected_end, RunError::Task)),
+            // Without the persister no claim is stored. Answered claims are safe in the outbox.
+            ended = &mut persister => return Err(ended.err().map_or_else(unexpected_end, RunError::Task)),
+        };
+        log::info!("stopping: storing the claims of the ledger");
+        intake_over.cancel();
+        drain(persister, &abandon, &self.shared).await.map_err(RunError::Task)?;
+
+        gate.close(ClosedReason::Stopping);
+        let (instance, process) = &self.instance;
+        if let Err(error) = instances::leave(&self.shared.db, instance, process).await {
+            log::warn!("stopping: the row of this instance could not be removed from MySQL: {error}");
+        }
+        all_over.cancel();
+        while let Some(ended) = tasks.join_next().await {
+            ended.map_err(RunError::Task)?;
+        }
+        let _ = ops.await;
+        log::info!("stopped");
+        result
+    }
+}
+
+fn unexpected_end() -> RunError {
+    RunError::Serve(io::Error::other("a background task ended unexpectedly"))
+}

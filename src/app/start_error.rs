@@ -1,0 +1,38 @@
+//! The reasons why the program does not start.
+
+use std::io;
+use std::net::SocketAddr;
+
+use crate::auth::{HashError, SecretsError};
+use crate::mysql::DbError;
+use crate::mysql::migrate::MigrateError;
+use crate::redis::KvError;
+
+/// The reason for a failed start, as a sentence for the terminal.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Secrets(#[from] SecretsError),
+    #[error("COUPONRUSH_REDIS_URL must be redis://:password@host:port/db or redis+unix:///path ({0})")]
+    RedisUrl(String),
+    #[error("COUPONRUSH_MYSQL_URL must be mysql://user:password@host:port/database")]
+    MysqlUrl,
+    #[error("COUPONRUSH_ETCD_ENDPOINTS must be a list of http://host:port, separated by commas")]
+    EtcdEndpoints,
+    #[error("cannot listen on {1} ({0})")]
+    Bind(&'static str, SocketAddr, #[source] io::Error),
+    #[error("MySQL could not be reached at COUPONRUSH_MYSQL_URL")]
+    Mysql(#[source] DbError),
+    #[error("Redis could not be reached at COUPONRUSH_REDIS_URL")]
+    Redis(#[source] KvError),
+    #[error("the database could not be migrated to the version of this program")]
+    Migrate(#[source] MigrateError),
+    #[error("activities could not be read from MySQL")]
+    Activities(#[source] DbError),
+    #[error("revoked tokens could not be read from MySQL")]
+    Revocations(#[source] DbError),
+    #[error("limits, switches and blocks could not be read from MySQL")]
+    Admission(#[source] DbError),
+    #[error("passwords could not be hashed")]
+    Passwords(#[source] HashError),
+}

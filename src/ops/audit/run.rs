@@ -1,0 +1,116 @@
+//! The order of an audit: one look at everything, repeated while something does not add up.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use super::in_redis;
+use super::look::{Audit, AuditError, AuditReport, Finding, Look};
+use crate::domain::Claim;
+use crate::mysql::claims::{self, StoreOutcome};
+use crate::mysql::shards;
+use crate::redis::{KvError, Live, PooledCalls};
+
+/// How often what does not add up is looked at again, and after which pause.
+const LOOKS: u32 = 3;
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(3);
+/// Findings of one kind that are named; the rest is counted.
+const NAMED_MAX: usize = 20;
+
+impl Audit {
+    /// Looks until nothing is found, or the same is found again and again. With `repair`, claims that only Redis has are
+    /// written to MySQL.
+    ///
+    /// # Errors
+    /// [`AuditError`]: nothing can be said.
+    pub async fn run(&self, repair: bool) -> Result<AuditReport, AuditError> {
+        let mut look = self.look().await?;
+        for _ in 1..LOOKS {
+            if look.findings.is_empty() {
+                break;
+            }
+            tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+            let before: BTreeSet<_> =
+                look.findings.drain(..).map(|finding| (finding.invariant, finding.subject)).collect();
+            look = self.look().await?;
+            look.findings.retain(|finding| before.contains(&(finding.invariant, finding.subject.clone())));
+        }
+        let mut repaired = 0;
+        if repair && !look.only_in_redis.is_empty() {
+            // What was invented, or is of a coupon that has shrunk, must not become a row.
+            let rows = self.read_rows().await?;
+            let amounts: HashMap<_, _> = rows.iter().map(|row| (row.id, row.amount)).collect();
+            let sold = |claim: &&Claim| amounts.get(&claim.coupon.0).is_some_and(|amount| claim.seq <= *amount);
+            let claims: Vec<Claim> = look.only_in_redis.iter().filter(sold).copied().collect();
+            repaired = self.repair(&claims).await?;
+            look = self.look().await?;
+        }
+        let Look { coupons, claims, outbox, mut findings, .. } = look;
+        findings.sort();
+        Ok(AuditReport { coupons, claims, outbox, repaired, findings })
+    }
+
+    async fn look(&self) -> Result<Look, AuditError> {
+        let mut look = Look::default();
+        self.live().await?;
+        let (rows_before, sold_before) = (self.check_rows(&mut look).await?, self.count_sold().await?);
+        let counts = self.read_counts(&rows_before).await?;
+        let outbox = self.read_outbox(&mut look).await?;
+        let rows_after = self.read_rows().await?;
+        Self::check_conservation(&mut look, &rows_before, &counts, &outbox.by_coupon, &rows_after);
+        let outbox = self.read_outbox(&mut look).await?;
+        self.check_sold(&mut look, &sold_before, &outbox.by_activity).await?;
+        // Side by side, because each mostly waits for Redis or MySQL; neither depends on what the other sees.
+        let mut holds = Look::default();
+        tokio::try_join!(self.check_rows_are_held(&mut look), self.check_holds_are_known(&mut holds))?;
+        look.findings.append(&mut holds.findings);
+        look.only_in_redis = holds.only_in_redis;
+        self.live().await?;
+        Ok(look)
+    }
+
+    /// The loading that Redis holds and MySQL knows of.
+    async fn live(&self) -> Result<Live, AuditError> {
+        let row = shards::read(&self.db, self.shard).await?;
+        let value = self.calls().await?.call(redis::cmd("GET").arg(self.keys.live()), in_redis::WAIT).await?;
+        let live = Live::new(&self.pool.run_id(), row.epoch);
+        let value: Option<String> = redis::from_redis_value(value).map_err(|_| KvError::Unreadable)?;
+        let is_loaded = row.is_live && row.run_id == live.run_id && value.as_deref() == Some(live.as_str());
+        if is_loaded { Ok(live) } else { Err(AuditError::NotLoaded) }
+    }
+
+    pub(super) async fn calls(&self) -> Result<PooledCalls, KvError> {
+        self.pool.get().await
+    }
+
+    async fn repair(&self, claims: &[Claim]) -> Result<u64, AuditError> {
+        let live = self.live().await?;
+        let mut connection = self.db.connect_alone().await?;
+        let mut repaired = 0;
+        for claims in claims.chunks(1_000) {
+            match claims::store(&mut connection, self.shard, live.epoch, claims).await.map_err(AuditError::Read)? {
+                StoreOutcome::Done(outcome) => repaired += outcome.inserted as u64,
+                StoreOutcome::Late => return Err(AuditError::NotLoaded),
+            }
+        }
+        Ok(repaired)
+    }
+}
+
+impl AuditReport {
+    /// Findings, at most twenty of an invariant, and how many there are of each.
+    pub fn named(&self) -> Vec<(&'static str, usize, Vec<&Finding>)> {
+        let mut named: Vec<(&'static str, usize, Vec<&Finding>)> = Vec::new();
+        for finding in &self.findings {
+            match named.last_mut() {
+                Some((invariant, count, findings)) if *invariant == finding.invariant => {
+                    *count += 1;
+                    if findings.len() < NAMED_MAX {
+                        findings.push(finding);
+                    }
+                }
+                _ => named.push((finding.invariant, 1, vec![finding])),
+            }
+        }
+        named
+    }
+}
