@@ -74,6 +74,10 @@ async fn send_batches(
         if room > 0 {
             let _ = attempts.recv_many(taken, room).now_or_never();
         }
+        // Batches may have finished because the connection ended. Attempts taken since then are not sent.
+        if calls.have_ended() {
+            return;
+        }
         // Drops attempts whose callers gave up before sending.
         taken.retain(|attempt| !attempt.answer.is_closed());
         let Some(first) = taken.first() else { continue };

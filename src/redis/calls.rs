@@ -78,6 +78,11 @@ impl Calls {
         Self { redis, server, ended }
     }
 
+    /// Whether the connection has ended.
+    pub(super) fn have_ended(&self) -> bool {
+        self.ended.is_cancelled()
+    }
+
     /// The server's clock, in ms since 1970. The error is at most half a round trip.
     pub fn server_ms(&self) -> u64 {
         self.server_ms_at(Instant::now())
@@ -138,7 +143,7 @@ impl Calls {
     /// Waits for `sent` until the deadline, and records the duration.
     async fn within<T>(&self, wait: Duration, sent: impl Future<Output = Result<T, KvError>>) -> Result<T, KvError> {
         let began = Instant::now();
-        if self.ended.is_cancelled() {
+        if self.have_ended() {
             return Err(KvError::NotConnected);
         }
         let _permit = self.server.waiting.try_acquire().map_err(|_| KvError::Full)?;
