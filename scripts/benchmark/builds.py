@@ -20,8 +20,8 @@ from .turns import ratios_by_pairs
 
 OLD_STACK, NEW_STACK, PORTS = "compare-old", "compare-new", (20400, 20410)
 CUSTOMERS, COUPONS = 600_000, 10
-# Customers who claim a coupon and then ask for it again, without the last of each wrk process: wrk repeats the last
-# token of a file, so admission blocks that customer.
+# Customers with a claim, who ask for the claim again. wrk repeats the last token of a file and admission blocks that
+# customer, so the last token of both files is left out.
 HOLDERS, HOLDERS_LEFT_OUT = 150_000, 2
 TURNS, TURNS_MIN, TURN_SECONDS = 16, 12, 0.5
 # Seed of the order of customers: the same for both services.
