@@ -25,7 +25,7 @@ FIRST_CUSTOMERS = 700_000
 # Coupons in the comparison of many coupons with a single coupon.
 SPREAD = 1_000
 OPEN_ROUNDS = 9
-SAMPLE_SECONDS, QUIET_SECONDS, STUCK_SECONDS = 0.2, 3, 30
+SAMPLE_SECONDS, QUIET_SECONDS, STUCK_SECONDS = 0.2, 3, 15
 # Settings of the private MariaDB; see scripts/stack.
 BUFFER_POOL = "1G"
 PASSWORD = "bench-password"

@@ -57,7 +57,8 @@ def fill_coupon(service, seconds):
         load.resume()
         sampler.start()
         # The last claims come from one process alone, which may repeat its last token.
-        service.wait_until_granted(sampler.samples[0][1], CUSTOMERS - 5_000, seconds)
+        complete = service.wait_until_granted(sampler.samples[0][1], CUSTOMERS - 5_000, seconds)
+        assert complete, f"claims stopped before the coupon had {CUSTOMERS - 5_000:,}"
         samples = sampler.end()
     service.settle()
     return [[now - then for now, then in zip(sample[:3], samples[0])] + [sample[3]] for sample in samples]
