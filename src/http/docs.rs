@@ -8,7 +8,8 @@ use bytes::Bytes;
 use utoipa_swagger_ui::Config;
 
 use super::error::{ApiError, Code};
-use super::{Shared, answer, openapi, path};
+use super::state::Shared;
+use super::{answer, openapi, path};
 
 /// Swagger UI sets styles of its own at run time, hence `unsafe-inline` for them and for nothing else.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \

@@ -13,8 +13,9 @@ use bytes::Bytes;
 
 use super::assets::{self, Asset, HASH};
 use super::error::{ApiError, Code};
+use super::refuse::refuse;
 use super::route::{get, not_allowed};
-use super::{Shared, refuse};
+use super::state::Shared;
 
 const METHODS: &str = "GET, HEAD";
 /// The page that is sent while pages are switched off.

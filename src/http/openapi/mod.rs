@@ -16,7 +16,7 @@ use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{Info, License, OpenApi, OpenApiBuilder, PathsBuilder};
 
 use crate::http::error::Code;
-use crate::http::paths;
+use crate::http::routes::paths;
 use operation::{BEARER, SIGNATURE, TOKEN, string, whole_number};
 
 /// As the samples say it; the bound itself is a setting.

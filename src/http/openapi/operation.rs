@@ -21,7 +21,7 @@ use utoipa::{PartialSchema, openapi::Ref};
 
 use super::headers;
 use crate::http::error::ApiError;
-use crate::http::sec::SecError;
+use crate::http::sec::envelope::SecError;
 
 /// Names of the two ways to say who one is.
 pub const TOKEN: &str = "token";

@@ -5,17 +5,19 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::envelope::{SecError, success};
+use super::merchant::Merchant;
+use super::paging::{page, rows};
 use super::parameters::{Parameter, Parameters, missing};
 use super::utc::date_and_time;
-use super::{Shared, Worker, page, rows, saler};
 use crate::domain::{
     Activity, ActivityId, ActivityName, Amount, CouponId, Kind, Nth, Phase, Rate, Status, Terms, User, Window,
 };
 use crate::http::error::{ApiError, Code, read_failed};
+use crate::http::state::{Shared, Worker};
 use crate::mysql::activities::{find, newest};
 
 #[derive(Serialize, ToSchema)]
-pub struct Made {
+pub struct CreatedActivity {
     activity_id: u32,
 }
 
@@ -86,15 +88,14 @@ impl Wanted {
 
 /// `POST /activity/create`
 pub async fn create_activity(
-    request: HttpRequest,
+    Merchant(user): Merchant,
     worker: web::Data<Worker>,
     payload: web::Payload,
 ) -> Result<HttpResponse, SecError> {
     let Worker { shared, .. } = &**worker;
-    let user = saler(&request, shared)?;
     let (product, terms) = parse_new(&Parameters::of_body(payload, shared.body).await?)?;
     let id = shared.scheduling.create(&user, product, &terms).await?;
-    Ok(success(Made { activity_id: id.0 }))
+    Ok(success(CreatedActivity { activity_id: id.0 }))
 }
 
 fn parse_new(sent: &Parameters) -> Result<(CouponId, Terms), ApiError> {
@@ -117,12 +118,11 @@ fn parse_new(sent: &Parameters) -> Result<(CouponId, Terms), ApiError> {
 
 /// `POST /activity/update`
 pub async fn update_activity(
-    request: HttpRequest,
+    Merchant(user): Merchant,
     worker: web::Data<Worker>,
     payload: web::Payload,
 ) -> Result<HttpResponse, SecError> {
     let Worker { shared, .. } = &**worker;
-    let user = saler(&request, shared)?;
     let sent = Parameters::of_body(payload, shared.body).await?;
     let id = ActivityId(sent.required("activity_id")?.number(1..=u32::MAX)?);
     let product = sent.optional("product_id")?.map(|sent| sent.number(1..=u64::MAX)).transpose()?;
@@ -135,7 +135,7 @@ pub async fn update_activity(
         stays_with(shared, &user, id, CouponId(product)).await?;
     }
     shared.scheduling.update(&user, id, |terms| wanted.over(terms).map_err(SecError::from)).await?;
-    Ok(success(Made { activity_id: id.0 }))
+    Ok(success(CreatedActivity { activity_id: id.0 }))
 }
 
 /// Refuses a change of product: an activity's claims count units of its product.
@@ -152,9 +152,12 @@ async fn stays_with(shared: &Shared, user: &User, id: ActivityId, product: Coupo
 }
 
 /// `GET /activity/list?page=`
-pub async fn list_activities(request: HttpRequest, worker: web::Data<Worker>) -> Result<HttpResponse, SecError> {
+pub async fn list_activities(
+    Merchant(user): Merchant,
+    request: HttpRequest,
+    worker: web::Data<Worker>,
+) -> Result<HttpResponse, SecError> {
     let Worker { shared, link, .. } = &**worker;
-    let user = saler(&request, shared)?;
     let owner = (user.kind == Kind::Saler).then_some(user.id);
     let activities = match rows(page(&request)?) {
         Some((skip, count)) => newest(&shared.db, owner, skip, count).await.map_err(|error| read_failed(&error))?,
