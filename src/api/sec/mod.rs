@@ -12,7 +12,6 @@ mod parameters;
 pub(super) mod products;
 pub(super) mod sales;
 pub(super) mod tokens;
-mod utc;
 
 use actix_web::{HttpRequest, HttpResponse};
 
