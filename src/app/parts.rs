@@ -3,6 +3,8 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use url::Url;
+
 use super::StartError;
 use crate::auth::{ClaimTokens, PasswordLimits, Passwords, Secrets, SecretsError, SignedForm, UserTokens};
 use crate::config::{self, AdmissionArgs, EtcdArgs, TokenArgs};
@@ -50,12 +52,12 @@ pub fn open_db(url: &str) -> Result<Db, StartError> {
     Db::new(url, limits).map_err(|_| StartError::MysqlUrl)
 }
 
-/// What the driver would complain of only when it connects, which is waited for.
+/// Whether `url` names a server and a database on it. The driver itself complains only when it connects.
 fn names_a_database(url: &str) -> bool {
-    let Some((server, name)) = url.strip_prefix("mysql://").and_then(|rest| rest.split_once('/')) else { return false };
-    let host = server.rsplit_once('@').map_or(server, |(_, host)| host);
-    let port = if host.ends_with(']') { None } else { host.rsplit_once(':').map(|(_, port)| port) };
-    !name.is_empty() && !host.is_empty() && port.is_none_or(|port| port.parse::<u16>().is_ok())
+    Url::parse(url).is_ok_and(|url| {
+        let names_server = url.host_str().is_some_and(|host| !host.is_empty());
+        url.scheme() == "mysql" && names_server && url.path().len() > 1
+    })
 }
 
 /// Hashes passwords, `parallel` at once.
