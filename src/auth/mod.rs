@@ -8,9 +8,10 @@
 //! Deliberately knows nothing of HTTP: headers and status codes belong to `api`.
 
 mod claim_token;
-mod jws;
+mod keys;
 mod mac;
 mod password;
+mod provider;
 mod secrets;
 mod session;
 mod signed_form;

@@ -17,7 +17,6 @@ mod routes;
 mod sale_cache;
 pub(super) mod sales;
 pub(super) mod tokens;
-mod utc;
 
 pub use routes::paths;
 pub use sale_cache::{SaleCache, SaleCacheLimits};
