@@ -33,6 +33,8 @@ struct Module {
     file: PathBuf,
     children: BTreeSet<String>,
     items: BTreeSet<String>,
+    /// Whether `include!` brings items that the source does not show.
+    includes_items: bool,
     /// Imported names and the paths that they stand for, relative to this module.
     aliases: BTreeMap<String, Vec<String>>,
 }
@@ -54,7 +56,7 @@ enum Target {
 }
 
 impl ImportGraph {
-    /// Reads `sources`, paths relative to the project (`src/kv/link.rs`) with their text.
+    /// Reads `sources`, paths relative to the project (`src/redis/link.rs`) with their text.
     pub fn read(sources: &BTreeMap<PathBuf, String>) -> Self {
         let parsed: Vec<(PathBuf, ModulePath, syn::File)> = sources
             .iter()
@@ -115,14 +117,14 @@ impl ImportGraph {
     }
 }
 
-/// The top module that a file belongs to: `kv` for `src/kv/link.rs`, `config` for `src/config.rs`.
+/// The top module that a file belongs to: `redis` for `src/redis/link.rs`, `config` for `src/config.rs`.
 pub fn top_module(path: &Path) -> String {
     let below = path.strip_prefix("src").expect("a file below src");
     let first = below.iter().next().expect("a file has a name").to_string_lossy();
     first.trim_end_matches(".rs").to_owned()
 }
 
-/// `["kv", "link"]` for `src/kv/link.rs`, `["kv"]` for `src/kv/mod.rs`, nothing for `src/lib.rs`.
+/// `["redis", "link"]` for `src/redis/link.rs`, `["redis"]` for `src/redis/mod.rs`, nothing for `src/lib.rs`.
 fn module_path(path: &Path) -> ModulePath {
     let below = path.strip_prefix("src").expect("a file below src").with_extension("");
     let mut parts: ModulePath = below.iter().map(|part| part.to_string_lossy().into_owned()).collect();
@@ -156,6 +158,7 @@ impl Modules {
                     collect_aliases(&import.tree, &mut Vec::new(), &mut module.aliases);
                 }
                 Item::Macro(invocation) if invocation.ident.is_none() => {
+                    module.includes_items |= invocation.mac.path.is_ident("include");
                     names_in_macro(invocation.mac.tokens.clone(), &mut module.items);
                 }
                 _ => {
@@ -207,6 +210,7 @@ impl Modules {
         }
         match module.aliases.get(first) {
             Some(path) if depth < ALIASES_MAX => self.resolve(at, &[path, &segments[1..]].concat(), depth + 1),
+            None if module.includes_items => Target::Item(module.file.clone()),
             _ => Target::Unresolved,
         }
     }
