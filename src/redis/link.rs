@@ -93,7 +93,7 @@ async fn watch(connection: &Connection, stop: &CancellationToken) {
         tokio::select! {
             () = tokio::time::sleep(PROBE_EVERY) => {
                 if let Err(error) = connection.measure_clock().await {
-                    log::warn!("redis: connection given up: {error}");
+                    log::warn!("redis: connection closed after a failed probe: {error}");
                     return;
                 }
             }
