@@ -59,8 +59,8 @@ impl From<RedisError> for KvError {
     }
 }
 
-/// Whether Redis refused the command before running anything. A script's run-time error does not count, because earlier writes of the
-/// script stay.
+/// Whether Redis refused the command before running anything. A script's run-time error does not count, because earlier
+/// writes of the script stay.
 fn was_refused(error: &RedisError) -> bool {
     let ErrorKind::Server(kind) = error.kind() else {
         return matches!(error.code(), Some("OOM" | "BUSY" | "MISCONF" | "NOAUTH" | "WRONGPASS"));
