@@ -1,4 +1,4 @@
-//! What admins change while the service runs: limits and switches.
+//! Limits and switches, which admins change while the service runs.
 
 use actix_web::{HttpResponse, web};
 use serde_json::{Map, Value};
@@ -10,12 +10,13 @@ use super::{answer, body};
 use crate::domain::UserName;
 use crate::mysql::settings::SettingName;
 
-/// `GET /admin/limits`: those in force.
+/// `GET /admin/limits`. Returns the limits in force.
 pub async fn show_limits(_: Admin, shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
     Ok(limits(&shared))
 }
 
-/// `PUT /admin/limits`: all of them; what the body lacks is the default. Answers those in force.
+/// `PUT /admin/limits`. Replaces all limits, and returns the limits in force. A limit missing in the body gets its
+/// default.
 pub async fn change_limits(
     Admin(admin): Admin,
     shared: web::Data<Shared>,
@@ -25,12 +26,12 @@ pub async fn change_limits(
     Ok(limits(&shared))
 }
 
-/// `GET /admin/switches`: those in force.
+/// `GET /admin/switches`. Returns the switches in force.
 pub async fn show_switches(_: Admin, shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
     Ok(switches(&shared))
 }
 
-/// `PUT /admin/switches`: all of them; what the body lacks is on. Answers those in force.
+/// `PUT /admin/switches`. Replaces all switches, and returns the switches in force. A switch missing in the body is on.
 pub async fn change_switches(
     Admin(admin): Admin,
     shared: web::Data<Shared>,

@@ -13,9 +13,13 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_BYTES_MAX: usize = 128;
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
-/// What every answer has in common: Camel-Case header names (existing plans extract with a case-sensitive expression),
-/// `Cache-Control: no-store` unless it says otherwise, a request id; and no body over the limit gets as far as a handler
-/// that ignores it.
+/// Adds the common parts of all answers:
+///
+/// - header names in Camel-Case, because existing test plans extract headers with a case-sensitive expression,
+/// - `Cache-Control: no-store`, unless the handler has set the header,
+/// - a request id.
+///
+/// Bodies over the limit are refused here, because a handler may ignore its body.
 pub async fn finish<B: MessageBody>(
     mut request: ServiceRequest,
     next: Next<B>,
@@ -38,7 +42,7 @@ pub async fn finish<B: MessageBody>(
     Ok(response)
 }
 
-/// What may be sent back and logged as it stands.
+/// Whether the id is safe to send back and to log.
 fn is_request_id(id: &HeaderValue) -> bool {
     (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
 }

@@ -1,6 +1,6 @@
-//! HTTP: the only place that knows actix, JSON shapes and status codes.
+//! HTTP: actix, JSON shapes and status codes.
 //!
-//! A handler extracts, parses, makes one call, and answers. [`finish`] adds the parts that all answers share.
+//! A handler extracts, parses, makes one call, and answers. [`finish`] adds the common parts of all answers.
 
 mod admin;
 mod answer;

@@ -8,13 +8,13 @@ use super::refuse::refuse;
 use super::route::Path;
 use super::{admin, blacklist, claims, coupons, docs, health, lists, metrics, pages, sec, status, users};
 
-/// Every route for users.
+/// Adds every route for users.
 pub fn routes(config: &mut web::ServiceConfig) {
     serve(config, paths());
     pages::routes(config);
 }
 
-/// The routes that operators have on a listener of their own.
+/// Adds the routes of the operators' listener.
 pub fn ops_routes(config: &mut web::ServiceConfig) {
     serve(config, vec![Path::at("/metrics").get(metrics::metrics, of_admin::metrics)]);
     serve(config, health_paths());
@@ -27,7 +27,8 @@ fn serve(config: &mut web::ServiceConfig, paths: Vec<Path>) {
     config.default_service(web::to(not_found));
 }
 
-/// Every path for users and what is said of it, the hottest first: the router tries them in order.
+/// Every path for users, with handlers and descriptions. The router tries the paths in order, so the busiest come
+/// first.
 pub fn paths() -> Vec<Path> {
     let mut paths = vec![
         Path::at("/api/users/{user}/coupons/{name}")

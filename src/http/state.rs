@@ -28,7 +28,7 @@ pub struct BodyLimits {
     pub wait: Duration,
 }
 
-/// What all workers share.
+/// The state shared by all workers.
 pub struct Shared {
     pub db: Db,
     pub claiming: Claiming,
@@ -38,48 +38,49 @@ pub struct Shared {
     pub passwords: Passwords,
     pub tokens: UserTokens,
     pub claim_tokens: ClaimTokens,
-    /// Where the operator has given a secret for it.
+    /// The signed form of `/sec/kill`, or `None` without a secret for it.
     pub signed_form: Option<SignedForm>,
     pub revocations: Arc<Revocations>,
     pub health: Arc<Health>,
     pub body: BodyLimits,
-    /// Connections to Redis for all work but claims and lists.
+    /// Connections to Redis for all work except claims and lists.
     pub pool: Pool,
-    /// How long a read of Redis may take.
+    /// Timeout of a read from Redis.
     pub kv_wait: Duration,
     pub saler_coupons_max: u32,
     pub sales: SaleCache,
     pub events: Arc<Events>,
-    /// A permit for each export that may run at once.
+    /// A permit for each simultaneous export.
     pub exports: Arc<Semaphore>,
     pub admission: Admission,
-    /// Only from these is `X-Forwarded-For` believed.
+    /// Peers whose `X-Forwarded-For` is trusted.
     pub trusted_proxies: Networks,
-    /// What lists answer while they are switched off.
+    /// Cached answers of lists, used while lists are switched off.
     pub lists: ListCache,
     pub answers: Answers,
-    /// Which instance this is: its host and address.
+    /// The name of this instance, made of host and address.
     pub instance: String,
 }
 
-/// What one worker thread has, and what it shares.
+/// The state of a worker thread.
 pub struct Worker {
     pub shared: web::Data<Shared>,
-    /// Its own connection to Redis.
+    /// The worker's own connection to Redis.
     pub link: Arc<Link>,
     pub known: KnownCoupons,
     pub reads: SharedReads,
 }
 
 impl Shared {
-    /// What a read of Redis needs: this worker's connection and the loading that it must be of.
+    /// Returns the worker's connection and the `live` value for a read from Redis. Fails with 503 if one of both is
+    /// missing.
     pub fn reading(&self, link: &Link) -> Result<(Arc<Connection>, Arc<Live>), ApiError> {
         let connection = link.connection().map_err(|_| ApiError::unavailable())?;
         let live = self.claiming.gate.live().map_err(|_| ApiError::unavailable())?;
         Ok((connection, live))
     }
 
-    /// The clock that decides what is on sale: Redis', in ms since 1970.
+    /// The clock of Redis, in ms since 1970. It decides what is on sale.
     pub fn server_ms(&self, link: &Link) -> Result<u64, ApiError> {
         let connection = link.connection().map_err(|_| ApiError::unavailable())?;
         Ok(connection.server_ms())

@@ -59,7 +59,7 @@ impl Audit {
         Ok(counts)
     }
 
-    /// RedisCounts the claims in the outbox.
+    /// Counts the claims in the outbox.
     pub(super) async fn read_outbox(&self, look: &mut Look) -> Result<Waiting, AuditError> {
         let mut claims = Waiting::default();
         look.outbox = 0;
