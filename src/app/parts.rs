@@ -52,7 +52,7 @@ pub fn open_db(url: &str) -> Result<Db, StartError> {
     Db::new(url, limits).map_err(|_| StartError::MysqlUrl)
 }
 
-/// Whether `url` names a server and a database on it. The driver itself complains only when it connects.
+/// Rejects URLs that the driver would reject only when connecting. A start would retry such a URL until the deadline.
 fn names_a_database(url: &str) -> bool {
     Url::parse(url).is_ok_and(|url| {
         let names_server = url.host_str().is_some_and(|host| !host.is_empty());

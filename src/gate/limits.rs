@@ -1,7 +1,7 @@
-//! How much is too much: the limits of admission, as an operator sets them.
+//! The limits of admission, set by operators.
 //!
-//! Owns what a JSON object of limits means, wherever it comes from (a request, MySQL, etcd): a missing key is the default,
-//! an unknown one is ignored, and a wrong one is refused by name. Counts nothing itself.
+//! Parses JSON objects of limits from requests, MySQL and etcd by the same rules. A missing key takes the default, an
+//! unknown key is ignored, and an invalid value is refused with the key's name. Counting happens elsewhere.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -10,33 +10,37 @@ use url::{Position, Url};
 use super::BadSetting;
 use crate::domain::{Address, Network, Networks};
 
-/// The highest rate, in units of a second or of a minute.
+/// The highest rate, per second or per minute.
 const RATE_MAX: u32 = 1_000_000;
 /// A year.
 const SECONDS_MAX: u32 = 31_536_000;
-/// Entries of the two lists, and the length of a host's name.
+/// Maximum entries of `allow_ips`.
 const ALLOWED_NETWORKS_MAX: usize = 500;
+/// Maximum entries of `allow_referers`.
 const ALLOWED_REFERERS_MAX: usize = 100;
+/// Maximum length of a host name, from RFC 1035.
 const HOST_BYTES_MAX: usize = 253;
 
-/// The limits in force. Everywhere 0 means: no limit.
+/// The limits in force. 0 means no limit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Limits {
-    /// Claims of a user that are let through.
+    /// Claims per second allowed for a user.
     pub user_per_second: u32,
+    /// Claims per minute allowed for a user.
     pub user_per_minute: u32,
-    /// Claims from an address that are let through.
+    /// Claims per second allowed from an address.
     pub ip_per_second: u32,
+    /// Claims per minute allowed from an address.
     pub ip_per_minute: u32,
-    /// Claims refused by the four above, in a minute, after which a user or an address is blocked.
+    /// Rate refusals in a minute after which a user or an address is blocked.
     pub offences_per_minute: u32,
-    /// For how long.
+    /// Duration of that block in seconds.
     pub offender_seconds: u32,
-    /// From these, claims are not counted by address, and the address is never blocked by itself.
+    /// Addresses and networks exempt from counting by address and from automatic blocks.
     #[serde(serialize_with = "as_texts")]
     #[schema(value_type = Vec<String>)]
     pub allow_ips: Networks,
-    /// Hosts that the signed form of a claim may be sent from, in lower case.
+    /// Hosts, in lower case, whose pages may send the signed form of a claim.
     pub allow_referers: Vec<String>,
 }
 
@@ -56,10 +60,10 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Reads an object whose keys are in lower case; what it lacks is as in `defaults`.
+    /// Parses an object with lower-case keys. A missing key takes its value from `defaults`.
     ///
     /// # Errors
-    /// [`BadSetting`] names the first field that is wrong.
+    /// [`BadSetting`] names the first invalid field.
     pub fn parse(object: &Map<String, Value>, defaults: &Self) -> Result<Self, BadSetting> {
         let mut limits = defaults.clone();
         for (name, field, max) in limits.numbers() {
@@ -86,24 +90,24 @@ impl Limits {
         Ok(limits)
     }
 
-    /// Whether `referer`, the URL in a `Referer` header, names an allowed host. Only the host is compared: scheme, port and
-    /// path do not matter, and a subdomain is another host.
+    /// Whether the `Referer` URL sent by a browser is of an allowed host. Only the host is compared, without scheme and
+    /// port. Subdomains of an allowed host are not allowed.
     pub fn allows_referer(&self, referer: &str) -> bool {
         let Ok(url) = Url::parse(referer) else { return false };
-        // The parser repairs URLs: `https:host`, `ho%73t` and `ho<tab>st` all name a host. Only a URL that was sent in its
-        // final form counts, as browsers send it.
+        // The parser repairs URLs: `https:host`, `ho%73t` and `ho<tab>st` all name a host. Only a URL that was sent in
+        // its final form counts, as browsers send it.
         let start = &url[..Position::AfterHost];
         let is_as_sent = referer.get(..start.len()).is_some_and(|sent| sent.eq_ignore_ascii_case(start));
         let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
         is_as_sent && self.allow_referers.iter().any(|allowed| allowed.eq_ignore_ascii_case(host))
     }
 
-    /// Whether claims from `address` are counted by address, and may get it blocked.
+    /// Whether claims from `address` are counted by address and may get the address blocked.
     pub(super) fn counts(&self, address: Address) -> bool {
         !self.allow_ips.contains(address.first())
     }
 
-    /// Whether any claim is counted by address.
+    /// Whether a limit by address is set.
     pub(super) fn count_addresses(&self) -> bool {
         self.ip_per_second > 0 || self.ip_per_minute > 0
     }
@@ -120,16 +124,16 @@ impl Limits {
     }
 }
 
-/// A list of up to `max` texts.
+/// A list of up to `max` strings, or `None` for any other value.
 fn texts(value: &Value, max: usize) -> Option<impl Iterator<Item = &str>> {
     let list = value.as_array().filter(|list| list.len() <= max)?;
     list.iter().all(Value::is_string).then(|| list.iter().filter_map(Value::as_str))
 }
 
-/// A host's name or address, in lower case; `None` where it is something else, such as a URL.
+/// A host name or IP address in lower case, or `None` for anything else, for example a URL.
 fn host(text: &str) -> Option<String> {
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:".contains(&byte);
-    // A colon makes an IPv6 address, and a port nowhere.
+    // A colon is valid only in an IPv6 address. A port is not allowed.
     let is_host = (1..=HOST_BYTES_MAX).contains(&text.len())
         && text.bytes().all(is_part)
         && (!text.contains(':') || text.parse::<std::net::Ipv6Addr>().is_ok());
