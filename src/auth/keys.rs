@@ -1,6 +1,6 @@
-//! Signs tokens and checks signatures: JSON Web Signatures in compact form (RFC 7515), HS256 only, by `jsonwebtoken`.
+//! Signs and opens tokens: JSON Web Signatures in compact form (RFC 7515), HS256 only, by the crate `jsonwebtoken`.
 //!
-//! The crate checks algorithm and signature. Everything in the payload, times included, is left to the caller.
+//! The crate checks algorithm and signature. The caller judges the payload, including all times.
 
 use std::collections::HashSet;
 
@@ -17,33 +17,33 @@ use super::secrets::Secrets;
 /// The issuer of all tokens, and the audience of session tokens.
 pub(super) const ISSUER: &str = "couponrush";
 
-/// Longest token that is read. The longest user name makes a token of under 900 bytes.
+/// Longer tokens are refused unread. The longest user name makes a token of under 900 bytes.
 const TOKEN_BYTES_MAX: usize = 2_048;
 const ID_LABEL: &[u8] = b"couponrush key id";
 
-/// Keys made of [`Secrets`]. The first key signs, every key verifies.
-pub(super) struct Keys {
-    keys: Vec<Key>,
+/// TokenKeys made of [`Secrets`]. The first key signs, every key verifies.
+pub(super) struct TokenKeys {
+    keys: Vec<TokenKey>,
     validation: Validation,
 }
 
-struct Key {
-    /// The `kid` in headers. It is derived from the secret and does not reveal it.
+struct TokenKey {
+    /// The `kid` in headers. Derived from the secret, without revealing the secret.
     id: String,
-    /// Encoded header of tokens signed with this key, with the dot after it.
+    /// The encoded header of all tokens signed with the key, and the dot after the header.
     header: String,
     signing: EncodingKey,
     verifying: DecodingKey,
 }
 
-impl Keys {
+impl TokenKeys {
     pub(super) fn new(secrets: &Secrets) -> Self {
         provider::install();
         let mut validation = Validation::new(Algorithm::HS256);
-        // The crate would judge times by its own clock. Callers judge times, issuer and audience.
+        // The crate would read the clock. Callers judge times, issuer and audience.
         (validation.validate_exp, validation.validate_nbf, validation.validate_aud) = (false, false, false);
         (validation.leeway, validation.required_spec_claims) = (0, HashSet::new());
-        Self { keys: secrets.iter().map(Key::new).collect(), validation }
+        Self { keys: secrets.iter().map(TokenKey::new).collect(), validation }
     }
 
     /// Signs `payload` with the first key. Equal payloads give equal tokens.
@@ -57,13 +57,13 @@ impl Keys {
         token
     }
 
-    /// The payload of `raw` if one of the keys has signed it and it has the shape of `T`. A header with a `kid` is checked
-    /// with the keys of that id, a header without one with all keys. A header with `crit` is refused.
+    /// The payload of `raw`, or `None` for a wrong signature or a payload that is not a `T`. A `kid` in the header
+    /// chooses the key. Without a `kid`, all keys are tried. A header with `crit` is refused.
     pub(super) fn open<T: DeserializeOwned>(&self, raw: &[u8]) -> Option<T> {
         if raw.len() > TOKEN_BYTES_MAX {
             return None;
         }
-        // Tokens of this program are told by their first bytes, which saves parsing the header twice.
+        // Recognises headers of our own by their bytes. Only a foreign header is parsed for the `kid`, before `decode`.
         let header;
         let kid = match self.keys.iter().find(|key| raw.starts_with(key.header.as_bytes())) {
             Some(key) => Some(&key.id),
@@ -78,11 +78,11 @@ impl Keys {
     }
 }
 
-impl Key {
+impl TokenKey {
     fn new(secret: &[u8]) -> Self {
         let id: String = MacKey::new(secret).sign(&[ID_LABEL])[..4].iter().map(|byte| format!("{byte:02x}")).collect();
         let header = URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"HS256","typ":"JWT","kid":"{id}"}}"#)) + ".";
-        let not_empty = "Secrets has none that is empty";
+        let not_empty = "every secret has at least 32 bytes";
         Self {
             id,
             header,
@@ -98,13 +98,13 @@ pub(super) mod tests {
 
     use super::*;
 
-    /// Keys of the given secrets, each a letter to be repeated.
+    /// One secret for each letter: the letter repeated 32 times.
     pub(crate) fn secrets(letters: &str) -> Secrets {
         let texts: Vec<String> = letters.chars().map(|letter| letter.to_string().repeat(32)).collect();
         Secrets::parse("TEST", &texts.join(",")).expect("32 bytes each")
     }
 
-    /// `payload` under any header, signed with the secret that `letter` stands for.
+    /// A token with any header and payload, signed with the secret made of `letter`.
     pub(crate) fn sign_with(letter: char, header: &str, payload: &str) -> String {
         let key = MacKey::new(letter.to_string().repeat(32).as_bytes());
         let text = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
@@ -112,11 +112,11 @@ pub(super) mod tests {
         format!("{text}.{signature}")
     }
 
-    fn keys(letters: &str) -> Keys {
-        Keys::new(&secrets(letters))
+    fn keys(letters: &str) -> TokenKeys {
+        TokenKeys::new(&secrets(letters))
     }
 
-    fn open(keys: &Keys, raw: &str) -> Option<Value> {
+    fn open(keys: &TokenKeys, raw: &str) -> Option<Value> {
         keys.open(raw.as_bytes())
     }
 

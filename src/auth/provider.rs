@@ -1,6 +1,6 @@
-//! The cryptography of the crate `jsonwebtoken`: HS256 by the crates `hmac` and `sha2`, and no other algorithm.
+//! The cryptography behind the crate `jsonwebtoken`: HS256 by the crates `hmac` and `sha2`. Other algorithms fail.
 //!
-//! `jsonwebtoken` keeps one provider per process. This module owns that global.
+//! `jsonwebtoken` keeps one provider per process, in a global. Only this module installs a provider.
 
 use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
 use jsonwebtoken::errors::{ErrorKind, Result};
@@ -12,9 +12,9 @@ use super::mac::MacKey;
 static PROVIDER: CryptoProvider =
     CryptoProvider { signer_factory: signer, verifier_factory: verifier, key_utils: KeyUtils::new_unimplemented() };
 
-/// Installs the provider. Must run before the first token is signed or checked; a repeated call changes nothing.
+/// Installs the provider. Must run before the first token is signed or checked. Further calls change nothing.
 pub(super) fn install() {
-    // The error says that this provider is already installed: nothing else in the process installs one.
+    // The only error is that a provider is installed already, by an earlier call.
     let _ = PROVIDER.install_default();
 }
 

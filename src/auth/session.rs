@@ -1,35 +1,35 @@
-//! What a token that counts says.
+//! The session in a valid token.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::domain::User;
 
-/// A user who showed a token that was signed here and has not ended. Whether it has been revoked is another question.
+/// The user of a valid, unexpired token. A session says nothing about revocation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
     pub user: User,
     pub token_id: TokenId,
-    /// Seconds since 1970; from then on a revocation of the token need not be remembered.
+    /// Expiry in seconds since 1970. A revocation of the token can be forgotten at `expires_at`.
     pub expires_at: u64,
 }
 
 /// A token's `jti`, as text `<generation>-<32 hex digits>`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenId {
-    /// The generation of the user's tokens when this one was issued: a change of his password raises it, and what is
-    /// lower no longer counts. So a change ends the tokens before it exactly, whatever the clocks say.
+    /// Generation of the user's tokens at the time of issue. A change of the password raises the user's generation, and
+    /// tokens of lower generations are refused. The end of old tokens therefore does not depend on clocks.
     pub generation: u32,
     nonce: u128,
 }
 
-/// A text that is not a token's id.
+/// The text is not a token id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a token's id")]
 pub struct TokenIdError;
 
 impl TokenId {
-    /// An id that no other token has.
+    /// A unique id with a random nonce.
     pub fn random(generation: u32) -> Self {
         Self { generation, nonce: rand::random() }
     }
@@ -46,7 +46,7 @@ impl FromStr for TokenId {
 
     fn from_str(text: &str) -> Result<Self, TokenIdError> {
         let (generation, nonce) = text.split_once('-').ok_or(TokenIdError)?;
-        // The parsers of numbers also accept a sign.
+        // The number parsers would accept a sign too.
         let is_hex = nonce.len() == 32 && nonce.bytes().all(|byte| byte.is_ascii_hexdigit());
         if !is_hex || !generation.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(TokenIdError);

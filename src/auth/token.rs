@@ -1,46 +1,46 @@
-//! Users' tokens: JSON Web Tokens (RFC 7519), signed with HS256.
+//! Session tokens: JSON Web Tokens (RFC 7519), signed with HS256.
 //!
-//! Owns which tokens count by themselves: signature, issuer, audience, end. Whether one has been revoked is asked
-//! elsewhere. Nothing here reads a clock.
+//! Checks signature, issuer, audience and times of a token. `revocation.rs` knows the revoked tokens. Callers pass the
+//! time, so no function here reads a clock.
 
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::keys::{ISSUER, Keys};
+use super::keys::{ISSUER, TokenKeys};
 use super::secrets::Secrets;
 use super::session::{Session, TokenId};
 use crate::domain::{Kind, User, UserId, UserName};
 
-/// Issues and verifies the tokens of users.
+/// Issues and verifies session tokens.
 pub struct UserTokens {
-    keys: Keys,
+    keys: TokenKeys,
     lifetime_seconds: u64,
 }
 
-/// Why a token does not count; the token table of the wire contract has an answer for each.
+/// Why a token is refused. The token table of the wire contract has an answer for each variant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     #[error("no token")]
     Missing,
-    /// It was issued here, and has ended.
+    /// A valid token after its end.
     #[error("the token has expired")]
     Expired,
-    /// It was not issued here, or says what no token of ours says.
+    /// A wrong signature, header or payload, or a token before its `nbf`.
     #[error("the token is not valid")]
     Invalid,
 }
 
-/// The payload. Every field but `nbf` is required, and a field that occurs twice is refused.
+/// The payload. All fields but `nbf` are required. A payload that repeats a field is refused.
 #[derive(Serialize, Deserialize)]
-struct Payload<'a> {
+struct SessionPayload<'a> {
     sub: Cow<'a, str>,
     uid: u64,
     kind: Cow<'a, str>,
     jti: Cow<'a, str>,
     iat: u64,
     exp: u64,
-    /// Never issued here. A token of another issuer with the same secret may have it.
+    /// Start of validity. Our tokens have no `nbf`; another program that signs with the secret may add the field.
     #[serde(skip_serializing)]
     nbf: Option<u64>,
     iss: Cow<'a, str>,
@@ -48,16 +48,16 @@ struct Payload<'a> {
 }
 
 impl UserTokens {
-    /// Tokens that last `lifetime_seconds`.
+    /// Issues tokens valid for `lifetime_seconds`.
     pub fn new(secrets: &Secrets, lifetime_seconds: u64) -> Self {
-        Self { keys: Keys::new(secrets), lifetime_seconds }
+        Self { keys: TokenKeys::new(secrets), lifetime_seconds }
     }
 
-    /// A token for `user`, whose tokens are of `token_generation` now (as read together with his password's hash, so
-    /// that a change of the password in between ends this token too).
+    /// Issues a token for `user`. `token_generation` must be read together with the password hash: a change of the
+    /// password during the login then ends the new token too.
     pub fn issue(&self, user: &User, token_generation: u32, now_seconds: u64) -> String {
         let id = TokenId::random(token_generation).to_string();
-        let payload = Payload {
+        let payload = SessionPayload {
             sub: user.name.as_str().into(),
             uid: user.id.0,
             kind: user.kind.as_str().into(),
@@ -71,19 +71,19 @@ impl UserTokens {
         self.keys.sign(&payload)
     }
 
-    /// Who shows `raw`, the token without any `Bearer` before it.
+    /// The session of the token `raw`, without the word `Bearer`.
     ///
-    /// A token ends at its `exp`, and also once it is older than the lifetime that is configured now, so that lowering
-    /// the lifetime holds for the tokens that are out already.
+    /// A token ends at its `exp`, or earlier if the configured lifetime has passed since its `iat`. Lowering the
+    /// lifetime therefore shortens tokens already issued.
     ///
     /// # Errors
-    /// [`TokenError`]; a token that is forged and has expired too is [`TokenError::Invalid`].
+    /// [`TokenError`]. A token both forged and expired is [`TokenError::Invalid`].
     pub fn verify(&self, raw: &(impl AsRef<[u8]> + ?Sized), now_seconds: u64) -> Result<Session, TokenError> {
         let raw = raw.as_ref();
         if raw.is_empty() {
             return Err(TokenError::Missing);
         }
-        let payload: Payload<'_> = self.keys.open(raw).ok_or(TokenError::Invalid)?;
+        let payload: SessionPayload<'_> = self.keys.open(raw).ok_or(TokenError::Invalid)?;
         if payload.nbf.is_some_and(|not_before| now_seconds < not_before) {
             return Err(TokenError::Invalid);
         }
@@ -94,7 +94,7 @@ impl UserTokens {
     }
 }
 
-fn session(payload: Payload<'_>) -> Option<Session> {
+fn session(payload: SessionPayload<'_>) -> Option<Session> {
     if payload.iss != ISSUER || payload.aud != ISSUER || payload.uid == 0 {
         return None;
     }
@@ -133,7 +133,7 @@ mod tests {
         })
     }
 
-    /// What `tokens("a")` says to `payload`, signed with its secret under a header of somebody else's making.
+    /// Verifies `payload` with `tokens("a")`, under a header without `kid` made by another program.
     fn verify(payload: &Value, now_seconds: u64) -> Result<Session, TokenError> {
         tokens("a").verify(&sign_with('a', HEADER, &payload.to_string()), now_seconds)
     }
@@ -158,7 +158,7 @@ mod tests {
         assert_ne!(tokens.issue(&user("alice"), 0, NOW), tokens.issue(&user("alice"), 0, NOW));
     }
 
-    /// A token signed by HMAC over another hash, as another program makes it.
+    /// A token made by another program, signed by the HMAC `M`.
     fn sign<M: Mac + KeyInit>(algorithm: &str, payload: &Value) -> String {
         let parts = [json!({"typ": "JWT", "alg": algorithm}), payload.clone()];
         let text = parts.map(|part| URL_SAFE_NO_PAD.encode(part.to_string())).join(".");

@@ -94,8 +94,8 @@ impl Limits {
     /// port. Subdomains of an allowed host are not allowed.
     pub fn allows_referer(&self, referer: &str) -> bool {
         let Ok(url) = Url::parse(referer) else { return false };
-        // The parser repairs URLs: `https:host`, `ho%73t` and `ho<tab>st` all name a host. Only a URL that was sent in its
-        // final form counts, as browsers send it.
+        // The parser repairs URLs: `https:host`, `ho%73t` and `ho<tab>st` all name a host. Only a URL that was sent in
+        // its final form counts, as browsers send it.
         let start = &url[..Position::AfterHost];
         let is_as_sent = referer.get(..start.len()).is_some_and(|sent| sent.eq_ignore_ascii_case(start));
         let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
