@@ -178,7 +178,14 @@ impl Stock {
     }
 
     /// The command that [`Stock::publish`] sends, for callers that send many together.
-    pub fn publishing(&self, calls: &Calls, live: &str, coupon: &Coupon, presence: Presence, wait: Duration) -> Cmd {
+    pub(super) fn publishing(
+        &self,
+        calls: &Calls,
+        live: &str,
+        coupon: &Coupon,
+        presence: Presence,
+        wait: Duration,
+    ) -> Cmd {
         let keys = &self.keys;
         let mut cmd =
             Script::SetCoupon.call(&[keys.live(), keys.coupon(coupon.id), keys.names(), keys.saler(coupon.saler_id)]);
@@ -210,7 +217,7 @@ impl Stock {
 ///
 /// # Errors
 /// [`KvError::Unreadable`].
-pub fn published(reply: &ScriptReply) -> Result<Published, KvError> {
+pub(super) fn published(reply: &ScriptReply) -> Result<Published, KvError> {
     Ok(match reply.word() {
         "set" => Published::Done,
         "older" => Published::Older { revision: reply.number(1)? },
