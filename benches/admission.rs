@@ -50,8 +50,9 @@ fn address(n: u64) -> Address {
     Address::new(IpAddr::from(u32::try_from(n).expect("few").to_be_bytes()))
 }
 
-/// Reads the clock as a handler does, but passes a time that advances as in a busy service. The loop makes ten times
-/// the claims of a busy service, so with the real time admission would remember ten times the users.
+/// Reads the clock as a handler does, but passes a simulated time. The simulated time advances at the rate of a busy
+/// service. The loop makes ten times as many claims, so with the real time admission would remember ten times as many
+/// users.
 fn claims(criterion: &mut Criterion) {
     let everything = Limits { ip_per_second: 10, ip_per_minute: 100, ..Limits::default() };
     let cases = [

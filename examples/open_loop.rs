@@ -1,10 +1,10 @@
-//! An open-loop load generator for `scripts/bench`: sends the requests of a file at a steady rate, even while earlier
-//! requests wait for answers, and writes the latency of every request, measured from its due time.
+//! An open-loop load generator for `scripts/bench`. Sends the requests of a file at a steady rate, even while earlier
+//! requests wait for answers. Writes the latency of every request, measured from its due time.
 //!
 //! usage: `open_loop ADDRESS REQUESTS RESULTS PER_SECOND SECONDS CONNECTIONS`
 //!
-//! REQUESTS is a file with `METHOD path [token]` per line. RESULTS gets `due,took,status` per line: microseconds, and
-//! status 0 if there was no answer. The resolution is one millisecond, that of the timer.
+//! REQUESTS is a file with `METHOD path [token]` per line. RESULTS gets `due,took,status` per line. Times are in
+//! microseconds, with the timer's resolution of one millisecond. Status 0 means no answer.
 
 use std::io::Write as _;
 use std::net::SocketAddr;

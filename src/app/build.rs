@@ -1,4 +1,4 @@
-//! The start: everything is validated, bound, waited for and migrated before anything runs.
+//! The start: validates the settings, binds, waits for the stores, and migrates. Nothing runs before.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -70,7 +70,7 @@ impl Application {
     }
 }
 
-/// Repeats `attempt` until it succeeds or the deadline has passed. The first failure is logged.
+/// Retries `attempt` every 250 ms until success or the deadline. Logs the first failure.
 async fn wait_for<T, E: std::error::Error + 'static, F: Future<Output = Result<T, E>>>(
     what: &str,
     deadline: Instant,

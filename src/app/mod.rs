@@ -1,11 +1,11 @@
-//! Builds the program and runs it until it is stopped. The order of starting and stopping is defined here.
+//! Builds the program and runs it until a stop. The order of starting and stopping is defined here.
 //!
 //! [`Application::build`] binds, connects and migrates. [`Application::run_until_stopped`] starts the background tasks
 //! and the operators' listener. The users' listener follows when the gate has opened for the first time.
 //!
-//! A stop has the reverse order. The listeners finish their requests, the ledger stores its claims, and the remaining
-//! tasks end. Requests and ledger have a deadline each. Claims that the ledger could not store remain in the outbox.
-//! Nothing in Redis is ever flushed.
+//! A stop has the reverse order. The listeners finish open requests, the ledger stores claims, and the remaining tasks
+//! end. Requests and ledger have a deadline each. Claims that the ledger could not store remain in the outbox. A stop
+//! never flushes Redis.
 
 mod assembly;
 mod build;

@@ -1,6 +1,6 @@
 //! Counters and histograms, cheap enough for every claim: atomic additions, no lock, no allocation.
 //!
-//! Each module owns its metrics, and `api` publishes them. The output format is not known to this module.
+//! Each module owns its metrics, and `http` publishes them. The output format is not known to this module.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Primitives that every module may use. They know nothing of coupons, of stores or of HTTP.
+//! Primitives for all modules. They know nothing of coupons, stores or HTTP.
 
 mod clock;
 pub mod crash;

@@ -1,25 +1,25 @@
-//! An outage of a dependency is logged twice, however often the operation fails meanwhile.
+//! Logs an outage of a dependency twice, however often the operation fails in between.
 
 use std::error::Error;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::Instant;
 
-/// Logs a warning when an operation begins to fail, and one line when it works again.
+/// Logs a warning when an operation begins to fail, and a line when the operation succeeds again.
 ///
-/// Failures in between are not logged, so that a dependency that is away for an hour costs two lines.
+/// Failures in between are not logged, so an outage of an hour costs two lines.
 pub struct Outage {
     operation: &'static str,
     since: Mutex<Option<Instant>>,
 }
 
 impl Outage {
-    /// `operation` begins both log lines, for example `"settings: reading"`.
+    /// `operation` is the beginning of both log lines, for example `"settings: reading"`.
     pub const fn new(operation: &'static str) -> Self {
         Self { operation, since: Mutex::new(None) }
     }
 
-    /// Notes one result of the operation and returns its value, or `None` after an error.
+    /// Notes a result of the operation. Returns the value, or `None` after an error.
     pub fn note<T, E: Error>(&self, result: Result<T, E>) -> Option<T> {
         match result {
             Ok(value) => {
@@ -33,27 +33,27 @@ impl Outage {
         }
     }
 
-    /// Notes a failure. Only the first one of an outage is logged.
+    /// Notes a failure. Only the first failure of an outage is logged.
     pub fn begin(&self, error: &dyn Error) {
         if self.since().is_none() {
-            log::warn!("{} fails, and is repeated: {}", self.operation, crate::base::error_chain(error));
+            log::warn!("{} failed, retrying: {}", self.operation, crate::base::error_chain(error));
             *self.since() = Some(Instant::now());
         }
     }
 
-    /// Notes a success. It is logged if it ends an outage.
+    /// Notes a success. A success that ends an outage is logged.
     pub fn end(&self) {
         if let Some(since) = self.since().take() {
-            log::info!("{} works again, after {:.1} s", self.operation, since.elapsed().as_secs_f64());
+            log::info!("{} works again after {:.1} s", self.operation, since.elapsed().as_secs_f64());
         }
     }
 
-    /// Whether the operation failed the last time.
+    /// Whether the last call of the operation failed.
     pub fn is_on(&self) -> bool {
         self.since().is_some()
     }
 
-    /// A poisoned lock is used all the same: the value behind it is always complete.
+    /// Ignores poisoning, because the value behind the lock is always complete.
     fn since(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
         self.since.lock().unwrap_or_else(PoisonError::into_inner)
     }

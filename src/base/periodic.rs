@@ -1,14 +1,14 @@
-//! The loop of a background task that does the same step again and again.
+//! The loop of a periodic background task.
 
 use std::time::Duration;
 
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-/// Runs `step` at once, and then again every `period`, until `stop`.
+/// Runs `step` at once, then every `period`, until `stop`.
 ///
-/// A step that takes longer than `period` delays the next one: steps never overlap and are never made up for. `stop` ends
-/// the loop also in the middle of a step, which is dropped at its next `await`.
+/// A step longer than `period` delays the next step. Steps never overlap, and missed steps are not made up for. `stop`
+/// ends the loop even during a step. The step is dropped at its next `await`.
 pub async fn every<F: Future<Output = ()>>(period: Duration, stop: &CancellationToken, step: impl Fn() -> F) {
     let mut ticks = tokio::time::interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -18,7 +18,7 @@ pub async fn every<F: Future<Output = ()>>(period: Duration, stop: &Cancellation
             step().await;
         }
     };
-    // `repeating` never completes, so this returns `None`, when `stop` is cancelled.
+    // `repeating` never completes, so this call returns when `stop` is cancelled.
     stop.run_until_cancelled(repeating).await;
 }
 

@@ -1,7 +1,7 @@
-//! Who a name or an id is, and which coupon a path or an id names: bounded memories in front of MySQL and Redis.
+//! Look-ups of users by name or id, and of coupons by path or id. Bounded caches stand in front of MySQL and Redis.
 //!
-//! Users are never renamed and never deleted, and neither are coupons, so what is known stays true. Who is unknown may
-//! register on another instance at any moment, so a miss is remembered for a second only.
+//! Users and coupons are never renamed and never deleted, so cached entries stay true. An unknown user may register on
+//! another instance at any moment, so a miss is cached for 1 s only.
 
 use std::cell::{Cell, RefCell};
 use std::hash::{BuildHasher, Hash, RandomState};
@@ -17,50 +17,54 @@ use crate::domain::{ActivityId, CouponId, User, UserId, UserName};
 use crate::mysql::{Db, DbError, users};
 use crate::redis::{Connection, Facts, KvError, Stock};
 
+/// How long a missing user is cached.
 const MISS_AGE: Duration = Duration::from_secs(1);
+/// Timeout of a look-up in Redis.
 const FIND_WAIT: Duration = Duration::from_millis(500);
-/// How long what is said of a coupon is taken for what it says: its description may be changed.
+/// How long a cached description may be served. Descriptions may change.
 const FACTS_AGE: Duration = Duration::from_secs(1);
-/// Coupons of which it is remembered, on each worker: a megabyte or two.
+/// Maximum cached descriptions per worker: a megabyte or two.
 const FACTS_MAX: usize = 10_000;
-/// Coupons that each worker knows by their paths, and by their ids: ten megabytes or twenty.
+/// Maximum coupons cached by path, and by id, per worker: 10 to 20 MB.
 const COUPONS_MAX: usize = 100_000;
 
-/// Names that were looked up.
+/// Looks up users and coupons. Clones share the caches of users.
 #[derive(Clone)]
 pub struct Directory {
     db: Db,
     stock: Stock,
     gate: Arc<Gate>,
-    /// Many who look one name up at once share one query.
+    /// Simultaneous look-ups of a name share a query.
     users: future::Cache<String, User>,
+    /// Names without a user.
     nobodies: sync::Cache<String, ()>,
     users_by_id: future::Cache<UserId, User>,
 }
 
-/// Coupons as one worker knows them: a look-up in a cache that threads share costs a hundredth of a refusal, and twenty of them
-/// a tenth of a list. Where there are too many of a kind, all of it is forgotten.
+/// The coupons cached by one worker. A look-up in a cache shared by threads costs 1 % of a refusal, and twenty look-ups
+/// cost 10 % of a list. A full map is cleared.
 pub struct KnownCoupons {
-    /// Names are chosen by strangers, so that they are hashed with a key that nobody can guess.
+    /// Hashed with a random key, because strangers choose the names.
     by_path: RefCell<HashMap<String, CouponId, RandomState>>,
+    /// Ids of existing coupons.
     here: RefCell<HashMap<CouponId, ()>>,
-    /// Forgotten each second.
+    /// Cleared every second.
     facts: RefCell<HashMap<CouponId, Rc<Facts>>>,
     facts_since: Cell<Instant>,
 }
 
-/// Why a name could not be looked up.
+/// A failed look-up.
 #[derive(Debug, thiserror::Error)]
 pub enum FindError {
-    /// Redis is away, or not loaded.
-    #[error("Redis cannot be asked now")]
+    /// Redis is down, or the shard is not loaded.
+    #[error("looking up a coupon in Redis failed")]
     Redis(#[source] Option<KvError>),
-    /// As one query told all who waited for it.
-    #[error("MySQL cannot be asked now: {0}")]
+    /// The error text of a query that many look-ups may share.
+    #[error("looking up a user in MySQL failed: {0}")]
     Mysql(String),
 }
 
-/// Why a user was not found; shared by all who waited for the same look-up.
+/// The reason for a missing user. Shared by all callers of the same look-up.
 enum NoUser {
     Nobody,
     Db(DbError),
@@ -83,7 +87,7 @@ impl KnownCoupons {
     }
 }
 
-/// Remembers one more; of `max` all are forgotten before.
+/// Adds an entry. A map with `max` entries is cleared first.
 fn remember<K: Eq + Hash, V, S: BuildHasher>(map: &RefCell<HashMap<K, V, S>>, max: usize, key: K, value: V) {
     let mut map = map.borrow_mut();
     if map.len() >= max {
@@ -93,7 +97,7 @@ fn remember<K: Eq + Hash, V, S: BuildHasher>(map: &RefCell<HashMap<K, V, S>>, ma
 }
 
 impl Directory {
-    /// Remembers up to `users_max` users.
+    /// `users_max` bounds each cache of users.
     pub fn new(db: Db, stock: Stock, gate: Arc<Gate>, users_max: u64) -> Self {
         Self {
             db,
@@ -105,10 +109,10 @@ impl Directory {
         }
     }
 
-    /// The user called `name`; `None` where nobody is. Many who ask at once share one query.
+    /// Finds the user called `name`, or `None`. Simultaneous look-ups of a name share a query.
     ///
     /// # Errors
-    /// [`FindError::Mysql`].
+    /// [`FindError::Mysql`] if MySQL cannot be read.
     pub async fn user(&self, name: &UserName) -> Result<Option<User>, FindError> {
         let name = name.as_str();
         if self.nobodies.contains_key(name) {
@@ -131,10 +135,10 @@ impl Directory {
         }
     }
 
-    /// The user with this id; `None` where there is none, which is not remembered.
+    /// Finds the user with this id, or `None`. A miss is not cached.
     ///
     /// # Errors
-    /// [`FindError::Mysql`].
+    /// [`FindError::Mysql`] if MySQL cannot be read.
     pub async fn user_by_id(&self, id: UserId) -> Result<Option<User>, FindError> {
         let look_up = async {
             let user = users::find_by_id(&self.db, id).await.map_err(NoUser::Db)?;
@@ -149,18 +153,18 @@ impl Directory {
         }
     }
 
-    /// Forgets that nobody is called `name`: somebody has just registered.
+    /// Forgets a cached miss of `name`, because the user has just registered.
     pub fn welcome(&self, name: &UserName) {
         self.nobodies.invalidate(name.as_str());
     }
 
-    /// The coupon at `path`, `saler/name`; `None` if no such coupon exists.
+    /// Finds the coupon at `path`, which is `saler/name`, or `None`.
     ///
-    /// Asks Redis over the worker's connection instead of the pool. Unknown names are not cached, so strangers can cause a look-up
-    /// with every request. These would take all pooled connections.
+    /// Uses the worker's connection to Redis instead of the pool. Misses are not cached, so strangers can cause a
+    /// look-up with every request. In the pool, the look-ups would take all connections.
     ///
     /// # Errors
-    /// [`FindError::Redis`].
+    /// [`FindError::Redis`] if Redis cannot be read.
     pub async fn coupon(
         &self,
         known: &KnownCoupons,
@@ -171,7 +175,7 @@ impl Directory {
             return Ok(Some(*id));
         }
         let live = self.gate.live().map_err(|_| FindError::Redis(None))?;
-        // Boxed, so that not every request has room for it.
+        // Boxed, to keep the future of every request small.
         let found = Box::pin(self.stock.find(connection, &live, path, FIND_WAIT)).await;
         let found = found.map_err(|error| FindError::Redis(Some(error)))?.ok_or(FindError::Redis(None))?;
         if let Some(id) = found {
@@ -180,10 +184,10 @@ impl Directory {
         Ok(found)
     }
 
-    /// What is said of each coupon, in order, as it was up to a second ago. All of them are there, as far as the caller knows.
+    /// The descriptions of existing coupons, in order. A description may be 1 s old.
     ///
     /// # Errors
-    /// [`FindError::Redis`].
+    /// [`FindError::Redis`] if Redis cannot be read or lacks a coupon.
     pub async fn facts(
         &self,
         known: &KnownCoupons,
@@ -206,10 +210,10 @@ impl Directory {
         Ok(facts.into_iter().flatten().collect())
     }
 
-    /// Whether there is a coupon with this id.
+    /// Whether a coupon with this id exists.
     ///
     /// # Errors
-    /// [`FindError::Redis`].
+    /// [`FindError::Redis`] if Redis cannot be read.
     pub async fn has_coupon(
         &self,
         known: &KnownCoupons,

@@ -54,7 +54,7 @@ pub struct Slot<'a> {
 #[error("the ledger's channel is full or closed")]
 pub struct NoSlot;
 
-/// LedgerState shared by both sides of the ledger.
+/// The state shared by both sides of the ledger.
 #[derive(Default)]
 pub struct LedgerState {
     /// The process and epoch under which outbox entries may be deleted and swept.

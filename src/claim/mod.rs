@@ -1,7 +1,7 @@
-//! The way of a claim: from the refusal in memory through the gate and the script of Redis into the ledger.
+//! The path of a claim: refusals from memory, the gate, the script in Redis, the ledger.
 //!
-//! [`Claiming`] has the whole way on one page. The [`Gate`] lets attempts in while a shard is open. [`Refusals`] answers
-//! hopeless attempts from memory. The [`Ledger`] and its [`Persister`] take granted claims to MySQL.
+//! [`Claiming`] has the whole path on one page. The [`Gate`] lets attempts in while a shard is open. [`Refusals`]
+//! answers hopeless attempts from memory. The [`Ledger`] and its [`Persister`] take granted claims to MySQL.
 
 mod capacity;
 mod claim_metrics;

@@ -1,4 +1,4 @@
-//! What an attempt ends in.
+//! The outcomes of an attempt.
 
 use crate::domain::{Claim, Refusal};
 

@@ -1,7 +1,8 @@
-//! The far end of the channel: one task that stores claims and sweeps the outbox.
+//! The receiving side of the ledger: a task that stores claims in MySQL and sweeps the outbox.
 //!
-//! One connection to MySQL, one batch at a time. A batch is repeated until it is stored, for ever: what is answered is
-//! kept, however long MySQL is away. Whatever goes wrong with a connection, it is closed, which also rolls back.
+//! The task has one connection to MySQL and one batch at a time. A batch is retried until MySQL has stored it, without
+//! a limit. So an answered claim is kept however long MySQL is down. After any error the connection is closed, which
+//! also rolls back the transaction.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,26 +19,26 @@ use crate::mysql::claims::{self, StoreOutcome};
 use crate::mysql::{Db, DbConnection, DbError, instances, within};
 use crate::redis::{DoneEntry, Head, KvError, Live, Outbox, OutboxEntry, Pool, broken};
 
-/// The persister's bounds.
+/// Bounds of the persister.
 #[derive(Debug, Clone)]
 pub struct PersisterSettings {
-    /// The shard, as `shards` names it.
+    /// The shard's name in the table `shards`.
     pub shard: &'static str,
-    /// This instance, as `instances` names it.
+    /// The name of this instance in the table `instances`.
     pub instance: String,
-    /// Claims of one transaction at most.
+    /// Maximum claims of a transaction.
     pub batch_max: usize,
-    /// How long a batch that is not full waits for more claims at most.
+    /// Maximum time to wait for more claims before storing a batch.
     pub linger_max: Duration,
-    /// How long a transaction may take before its connection is closed and it is repeated.
+    /// Timeout of a transaction. Afterwards the connection is closed and the transaction is retried.
     pub store_wait: Duration,
-    /// The pause before repeating: the first and the last, doubled each time, with jitter.
+    /// First and last pause before a retry. The pause doubles after every failure, and has jitter.
     pub pauses: (Duration, Duration),
-    /// How often the outbox is swept.
+    /// Interval of sweeps.
     pub sweep_every: Duration,
-    /// How old an entry must be to be swept.
+    /// Minimum age of a swept entry.
     pub sweep_age: Duration,
-    /// Batches of one sweep at most, so that the channel is served between.
+    /// Maximum batches of a sweep, so the channel is served in between.
     pub sweep_batches_max: usize,
 }
 
@@ -50,20 +51,21 @@ pub struct Persister {
     settings: PersisterSettings,
     abandon: CancellationToken,
     outage: Outage,
-    /// The connection and when it was last used.
+    /// The connection, and the time of its last use.
     connection: Option<(DbConnection, Instant)>,
     /// The duration of the last transaction.
     took: Duration,
     unfinished: Unfinished,
-    /// Claims made before the shard was rebuilt. They wait until it is live again. Later claims do not wait for them.
+    /// Claims granted before the shard was rebuilt. They wait until the shard is live. Later claims do not wait for
+    /// late claims.
     late: Vec<Claim>,
 }
 
-/// A batch was given up because nobody waits for it any more; its claims are in the outbox.
+/// A stop gave up a batch. Its claims are in the outbox.
 struct Abandoned;
 
 impl Persister {
-    /// A persister that has stored nothing yet.
+    /// Creates a persister without claims.
     pub fn new(db: Db, pool: Pool, outbox: Outbox, ledger: &Ledger, settings: PersisterSettings) -> Self {
         Self {
             db,
@@ -80,12 +82,12 @@ impl Persister {
         }
     }
 
-    /// Cancelled by a stop that no longer waits for the claims that are left. Their entries stay in the outbox.
+    /// Cancelled by a stop that no longer waits for the remaining claims. Their entries stay in the outbox.
     pub fn abandon(&self) -> &CancellationToken {
         &self.abandon
     }
 
-    /// Runs until the channel is closed and empty, or until `abandon`. Returns how many claims it leaves in the outbox.
+    /// Runs until the channel is closed and empty, or until `abandon`. Returns the number of claims left in the outbox.
     pub async fn run(mut self, mut channel: Receiver<Handed>, close: CancellationToken) -> usize {
         let mut batch = Vec::with_capacity(self.settings.batch_max);
         let mut next_sweep = Instant::now() + self.settings.sweep_every;
@@ -108,7 +110,7 @@ impl Persister {
                 }
                 () = tokio::time::sleep_until(next_sweep.into()), if !channel.is_closed() => {}
             }
-            // Before the sweep, which may not take what this batch or the channel behind it holds.
+            // Set before the sweep. A sweep must not take claims of this batch or of the channel.
             self.state.set_oldest(oldest(&batch));
             let mut result = Ok(());
             if Instant::now() >= next_sweep && !channel.is_closed() {
@@ -129,9 +131,10 @@ impl Persister {
         }
     }
 
-    /// Waits a little for a fuller batch: a commit costs as much for ten claims as for a thousand. As long as the last one took,
-    /// so that MySQL works half of the time while it keeps up: small batches while there is little to do, which take the
-    /// processor from nobody for long, and large ones in a rush or where a disk is slow.
+    /// Waits for more claims, because a commit costs the same for ten claims as for a thousand. The wait is as long as
+    /// the last transaction, at most `linger_max`. So MySQL works half of the time while it keeps up. Batches are small
+    /// on a quiet system, so a transaction never occupies the CPU for long. Batches are large in a rush, or with a slow
+    /// disk.
     async fn linger(&mut self, channel: &mut Receiver<Handed>, batch: &mut Vec<Handed>, close: &CancellationToken) {
         if batch.len() >= self.settings.batch_max || channel.is_closed() {
             return;
@@ -147,9 +150,9 @@ impl Persister {
         }
     }
 
-    /// Stores a batch from the channel and deletes its entries from the outbox.
+    /// Stores a batch from the channel, and deletes its entries from the outbox.
     async fn settle(&mut self, batch: &[Handed]) -> Result<(), Abandoned> {
-        // Almost always one epoch; around a rebuild there may be two.
+        // Around a rebuild a batch may have two epochs, otherwise one.
         for handed in batch.chunk_by(|a, b| a.claim.epoch == b.claim.epoch) {
             let (epoch, claims) = (handed[0].claim.epoch, claims_of(handed));
             if self.store(epoch, &claims).await? {
@@ -163,15 +166,15 @@ impl Persister {
         Ok(())
     }
 
-    /// Keeps claims for which the shard must be live first. `counted`: how many of them are counted as accepted.
+    /// Sets late claims aside until the shard is live. `counted` is the number of claims already counted as accepted.
     fn set_aside(&mut self, claims: &[Claim], counted: u64) {
-        log::warn!("ledger: {} claims are of an earlier loading; they wait until this one is complete", claims.len());
+        log::warn!("ledger: {} claims of an earlier epoch wait until the rebuild is complete", claims.len());
         self.late.extend_from_slice(claims);
         self.state.accepted.fetch_add(claims.len() as u64 - counted, Ordering::SeqCst);
         self.state.late.store(self.late.len() as u64, Ordering::SeqCst);
     }
 
-    /// Settles late claims as far as the shard is live; until none is left where `all` of them must be.
+    /// Settles late claims while the shard is live. With `all`, waits until no late claim is left.
     async fn settle_late(&mut self, all: bool) -> Result<(), Abandoned> {
         while let Some(first) = self.late.first() {
             let epoch = first.epoch;
@@ -193,10 +196,10 @@ impl Persister {
         Ok(())
     }
 
-    /// Stores what no channel brings: entries that are old, and below what any living instance has in its hands.
+    /// Stores old outbox entries that no living instance holds.
     async fn sweep(&mut self) -> Result<(), Abandoned> {
-        // Said before `live` is looked at, and recovery takes that away before it asks: either it waits for what is read
-        // here, or nothing is read.
+        // Set before `live` is read. Recovery clears `live` before it checks this flag. So recovery waits for a sweep
+        // under way, or the sweep reads nothing.
         self.state.sweeping.store(true, Ordering::SeqCst);
         let result = self.sweep_head().await;
         self.state.sweeping.store(false, Ordering::SeqCst);
@@ -240,10 +243,10 @@ impl Persister {
 
     async fn store_entries(&mut self, epoch: Epoch, entries: &[OutboxEntry]) -> Result<(), Abandoned> {
         let claims = crate::redis::claims(entries);
-        log::info!("ledger: sweeping {} claims, some of which no channel brought", claims.len());
+        log::info!("ledger: sweeping {} claims from the outbox", claims.len());
         crate::base::crash::point("swept-read");
         if !claims.is_empty() && !self.store(epoch, &claims).await? {
-            // Redis may have lost them since: they are in these hands alone.
+            // Redis may have lost the entries since the read, so the claims must be kept here.
             self.set_aside(&claims, 0);
             return Ok(());
         }
@@ -255,7 +258,8 @@ impl Persister {
         Ok(())
     }
 
-    /// Repeats the transaction until it is committed. `false`: it cannot be yet, because the claims are late.
+    /// Retries the transaction until it is committed. Returns `false` for late claims, which cannot be stored before
+    /// the shard is live.
     async fn store(&mut self, epoch: Epoch, claims: &[Claim]) -> Result<bool, Abandoned> {
         let mut pause = self.settings.pauses.0;
         let abandon = self.abandon.clone();
@@ -273,7 +277,7 @@ impl Persister {
                     }
                     for claim in &outcome.poisoned {
                         log::error!(
-                            "ledger: ALARM: claim {} poisoned, poisoned_claims says why: {claim:?}",
+                            "ledger: ALARM: claim {} poisoned, see poisoned_claims for the reason: {claim:?}",
                             claim.entry
                         );
                     }
@@ -306,7 +310,7 @@ impl Persister {
         Ok(stored)
     }
 
-    /// Notes an entry that is not a claim; nothing behind it waits.
+    /// Stores an entry that is not a claim in `poisoned_claims`, so later entries do not wait.
     async fn poison(&mut self, entry: EntryId, text: &str) -> Result<(), Abandoned> {
         log::error!("ledger: ALARM: outbox entry {entry} is not a claim: {text:?}");
         let mut pause = self.settings.pauses.0;
@@ -331,19 +335,19 @@ impl Persister {
     }
 
     async fn connect(&mut self) -> Result<&mut DbConnection, DbError> {
-        // MySQL hangs up on it when it is idle for longer, which is not a failure.
+        // MySQL closes a connection that is idle for longer. A closed idle connection is not a failure.
         self.connection.take_if(|(_, used)| used.elapsed() > claims::IDLE_WAIT / 2);
         if self.connection.is_none() {
             let mut connection = self.db.connect_alone().await?;
             within("prepare", self.settings.store_wait, claims::prepare(&mut connection)).await?;
             self.connection = Some((connection, Instant::now()));
         }
-        let (connection, used) = self.connection.as_mut().expect("it was put there a line above");
+        let (connection, used) = self.connection.as_mut().expect("connected above");
         *used = Instant::now();
         Ok(connection)
     }
 
-    /// Deletes entries that MySQL has; what fails here is left to the sweep.
+    /// Deletes entries that MySQL has. After an error the sweep deletes the entries.
     async fn delete(&mut self, epoch: Epoch, entries: &[DoneEntry]) {
         let live = self.state.live.load_full();
         let Some(live) = live.filter(|live| live.epoch == epoch) else { return };

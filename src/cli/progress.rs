@@ -1,4 +1,4 @@
-//! ProgressLine of a long command on standard error: a bar on a terminal, otherwise a plain line every few seconds.
+//! Progress of a long command on standard error: a bar on a terminal, otherwise a plain line every few seconds.
 
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! What admins change while the service runs: limits and switches.
+//! Limits and switches, which admins change while the service runs.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Map, Value};
@@ -8,13 +8,14 @@ use super::session::admin;
 use super::{Shared, answer, body};
 use crate::mysql::settings::SettingName;
 
-/// `GET /admin/limits`: those in force.
+/// `GET /admin/limits`. Returns the limits in force.
 pub async fn show_limits(request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
     admin(&request, &shared)?;
     Ok(limits(&shared))
 }
 
-/// `PUT /admin/limits`: all of them; what the body lacks is the default. Answers those in force.
+/// `PUT /admin/limits`. Replaces all limits, and returns the limits in force. A limit missing in the body gets its
+/// default.
 pub async fn change_limits(
     request: HttpRequest,
     shared: web::Data<Shared>,
@@ -24,13 +25,13 @@ pub async fn change_limits(
     Ok(limits(&shared))
 }
 
-/// `GET /admin/switches`: those in force.
+/// `GET /admin/switches`. Returns the switches in force.
 pub async fn show_switches(request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
     admin(&request, &shared)?;
     Ok(switches(&shared))
 }
 
-/// `PUT /admin/switches`: all of them; what the body lacks is on. Answers those in force.
+/// `PUT /admin/switches`. Replaces all switches, and returns the switches in force. A switch missing in the body is on.
 pub async fn change_switches(
     request: HttpRequest,
     shared: web::Data<Shared>,

@@ -1,4 +1,4 @@
-//! What admins do to keep somebody out: `/admin/blacklist`, and `/admin/blacklist/{users|ips}/{value}`.
+//! Shows and changes the blacklist for admins, at `/admin/blacklist` and `/admin/blacklist/{users|ips}/{value}`.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
@@ -14,12 +14,12 @@ use crate::domain::{Block, BlockReason, Subject, Until, UserName};
 use crate::mysql::blocks::{Listed, Whom};
 use crate::mysql::users;
 
-/// Ten years.
+/// Longest block with an end, in seconds: ten years.
 const SECONDS_MAX: u64 = 315_360_000;
-/// Blocks of one page.
+/// Blocks per page.
 const PAGE: u64 = 100;
 
-/// Times in seconds since 1970; without an end it is for ever.
+/// A block. Times are in seconds since 1970. A block without `until` lasts forever.
 #[derive(Serialize, ToSchema)]
 pub struct BlockBody<'a> {
     #[schema(required)]
@@ -29,7 +29,7 @@ pub struct BlockBody<'a> {
     pub reason: &'static str,
 }
 
-/// Somebody who is kept out: `kind` and `value` are those of the path that the block is at.
+/// A blocked user or address. `kind` and `value` are the parts of the block's path.
 #[derive(Serialize, ToSchema)]
 pub struct ListedBlock<'a> {
     #[schema(pattern = "^(users|ips)$")]
@@ -40,7 +40,7 @@ pub struct ListedBlock<'a> {
     pub block: BlockBody<'a>,
 }
 
-/// For how long somebody is kept out; for ever where it says nothing.
+/// The duration of a block in seconds. Without `seconds` the block lasts forever.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "it is only described: a number of another kind has an error of its own")]
 pub struct BlockFor {
@@ -48,7 +48,7 @@ pub struct BlockFor {
     seconds: Option<u64>,
 }
 
-/// `GET /admin/blacklist?page=N`: everybody who is kept out, the latest first.
+/// `GET /admin/blacklist?page=N`: all blocks, latest first.
 pub async fn list_blocks(request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
     admin(&request, &shared)?;
     let skipped = page_of(&request)?.offset(PAGE);
@@ -57,7 +57,7 @@ pub async fn list_blocks(request: HttpRequest, shared: web::Data<Shared>) -> Res
     Ok(answer::list(&blocks.iter().map(listed).collect::<Vec<_>>()))
 }
 
-/// `GET`: the block that holds.
+/// `GET`: the current block.
 pub async fn show_block(request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
     admin(&request, &shared)?;
     let subject = subject(&request, &shared).await?;
@@ -65,7 +65,7 @@ pub async fn show_block(request: HttpRequest, shared: web::Data<Shared>) -> Resu
     Ok(shown(&block.ok_or_else(not_blocked)?))
 }
 
-/// `PUT`: keeps a user or an address out, for some seconds or for ever, whatever was there before.
+/// `PUT`: blocks a user or an address, for some seconds or forever. Replaces an existing block.
 pub async fn put_block(
     request: HttpRequest,
     shared: web::Data<Shared>,
@@ -81,7 +81,7 @@ pub async fn put_block(
     Ok(shown(&block))
 }
 
-/// `DELETE`: lets a user or an address in again.
+/// `DELETE`: removes a block.
 pub async fn delete_block(request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
     let admin = admin(&request, &shared)?;
     let subject = subject(&request, &shared).await?;
@@ -92,7 +92,7 @@ pub async fn delete_block(request: HttpRequest, shared: web::Data<Shared>) -> Re
     Ok(answer::done(HttpResponse::Ok()))
 }
 
-/// Whom the path names.
+/// The user or address named by the path.
 async fn subject(request: &HttpRequest, shared: &Shared) -> Result<Subject, ApiError> {
     let value = path::segment(request, 3).unwrap_or_default();
     if path::segment(request, 2).as_deref() == Some("ips") {
@@ -106,7 +106,7 @@ async fn subject(request: &HttpRequest, shared: &Shared) -> Result<Subject, ApiE
     Ok(Subject::User(account.ok_or_else(nobody)?.user.id))
 }
 
-/// The end that the body asks for; none where there is no body, or no `seconds` in it.
+/// The end of the block by the body. No end without a body, or without `seconds` in the body.
 async fn until(payload: web::Payload, shared: &Shared, now_seconds: u64) -> Result<Until, ApiError> {
     let object: Map<String, Value> = body::json_or_default(payload, shared.body, ApiError::not_json).await?;
     let Some(seconds) = object.get("seconds") else { return Ok(Until(None)) };

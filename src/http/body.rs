@@ -1,4 +1,5 @@
-//! Request bodies: bounded in size and time, JSON whatever the `Content-Type` says, keys matched without regard to case.
+//! Request bodies. Size and time are bounded. A body is read as JSON with any `Content-Type`, and the case of keys is
+//! ignored.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -17,18 +18,18 @@ use serde_json::{Map, Value};
 use super::Shared;
 use super::error::ApiError;
 
-/// What a request body may cost.
+/// Bounds of a request body.
 #[derive(Debug, Clone, Copy)]
 pub struct BodyLimits {
     pub bytes_max: usize,
     pub wait: Duration,
 }
 
-/// Reads the body as a JSON object with the fields of `T`; unknown ones are ignored.
+/// Reads the body as a JSON object with the fields of `T`. Unknown fields are ignored.
 ///
 /// # Errors
-/// `not_json` where it is anything else, 413 where it is too long, 400 where it drips; after these two the connection is
-/// closed.
+/// `not_json` for anything but a JSON object of these fields. 413 for a body over the limit, and 400 for a body that
+/// arrives too slowly. After the last two errors the connection is closed.
 pub async fn json<T: DeserializeOwned>(
     payload: web::Payload,
     limits: BodyLimits,
@@ -38,7 +39,7 @@ pub async fn json<T: DeserializeOwned>(
     parse(&bytes, not_json)
 }
 
-/// As [`json`]; the default where there is no body.
+/// As [`json`]. An empty body gives the default.
 ///
 /// # Errors
 /// As [`json`].
@@ -66,7 +67,8 @@ fn parse<T: DeserializeOwned>(bytes: &[u8], not_json: impl Fn() -> ApiError) -> 
     })
 }
 
-/// The first field that `T` cannot take even alone. No request type requires a field, so absence is never the cause.
+/// The first field that `T` cannot parse even alone. No request type requires a field, so a missing field is never the
+/// cause.
 fn misfit<T: DeserializeOwned>(object: Map<String, Value>) -> Option<String> {
     object.into_iter().find_map(|(field, value)| {
         let alone = Map::from_iter([(field.clone(), value)]);
@@ -74,9 +76,8 @@ fn misfit<T: DeserializeOwned>(object: Map<String, Value>) -> Option<String> {
     })
 }
 
-/// Refuses a body of any route that is announced as too long, and reads one that comes in chunks before its handler does.
-///
-/// Of a chunked body that a handler leaves unread, or gives up, actix would go on reading whatever comes, for ever.
+/// Checks the body of any request. A body with a too large `Content-Length` is refused. A chunked body is read before
+/// the handler runs. Otherwise actix would read an abandoned chunked body to its end, without a limit.
 ///
 /// # Errors
 /// The answer, after which the connection is closed.
@@ -97,7 +98,7 @@ pub async fn check(request: &mut ServiceRequest) -> Result<(), HttpResponse> {
     Ok(())
 }
 
-/// As the route's own errors: a login answers with a `kind` whatever happens.
+/// Formats the error like the errors of the route. All answers of the login contain a `kind`.
 fn refusal(request: &ServiceRequest, error: ApiError) -> HttpResponse {
     let is_login = request.path().trim_end_matches('/') == "/api/auth";
     if is_login { error.login_response() } else { crate::http::refuse(request.path(), error) }
@@ -109,10 +110,10 @@ fn announces_too_much(request: &ServiceRequest, bytes_max: usize) -> bool {
     length.is_some_and(|length| length > bytes_max as u64)
 }
 
-/// The body as it was sent.
+/// Reads the whole body as bytes.
 ///
 /// # Errors
-/// 413 where it is too long, 400 where it drips; after these the connection is closed.
+/// 413 for a body over the limit, 400 for a body that arrives too slowly. After both the connection is closed.
 pub async fn read<P>(mut payload: P, limits: BodyLimits) -> Result<Vec<u8>, ApiError>
 where
     P: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
@@ -131,8 +132,8 @@ where
     tokio::time::timeout(limits.wait, reading).await.unwrap_or_else(|_| Err(ApiError::too_slow()))
 }
 
-/// An answer's body that keeps the rest of the request's: while that is not given up, actix closes the connection once
-/// the answer is sent.
+/// The body of an answer that also holds the unread rest of the request's body. While the rest is held, actix closes
+/// the connection after the answer.
 struct Closing {
     body: BoxBody,
     _rest: Payload,

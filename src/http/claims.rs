@@ -1,4 +1,4 @@
-//! Claiming a coupon, and for its saler who holds it.
+//! Claiming a coupon, and the list of its holders for its saler.
 
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
@@ -24,7 +24,7 @@ pub const CLAIM_TOKEN: HeaderName = HeaderName::from_static("claim-token");
 /// The headers of an export.
 pub const CSV: [(&str, &str); 2] =
     [("content-type", "text/csv; charset=utf-8"), ("content-disposition", "attachment; filename=\"claims.csv\"")];
-/// Claims of one page, and of one read of the export.
+/// Claims per page of the list, and per read of the export.
 const PAGE: u64 = 100;
 const EXPORT_ROWS: u64 = 1_000;
 
@@ -57,7 +57,7 @@ pub async fn claim_coupon(request: HttpRequest, worker: web::Data<Worker>) -> Re
     }
 }
 
-/// `Claim-Nth: n`, "I want to hold n".
+/// Parses `Claim-Nth: n`, which means "I want to hold n claims".
 fn wanted_nth(request: &HttpRequest) -> Result<Option<Nth>, ApiError> {
     let Some(header) = request.headers().get(CLAIM_NTH) else { return Ok(None) };
     let nth = header.to_str().ok().and_then(|text| text.parse::<Nth>().ok());
@@ -72,7 +72,7 @@ fn prove(builder: &mut HttpResponseBuilder, shared: &Shared, claim: &Claim, resu
     builder.insert_header((CLAIM_TOKEN, token));
 }
 
-/// 204 that says why.
+/// A 204 with the refusal in `Claim-Result`.
 pub fn refused(refusal: Refusal) -> HttpResponse {
     let result = match refusal {
         Refusal::SoldOut => "sold-out",
@@ -85,7 +85,7 @@ pub fn refused(refusal: Refusal) -> HttpResponse {
     HttpResponse::NoContent().insert_header((CLAIM_RESULT, HeaderValue::from_static(result))).finish()
 }
 
-/// One holder of a coupon; times in seconds since 1970.
+/// A holder of a coupon. Times are in seconds since 1970.
 #[derive(Serialize, ToSchema)]
 pub struct Holder {
     username: String,
@@ -102,7 +102,7 @@ pub struct Holder {
 pub async fn list_claims(request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
     let page = page_of(&request)?;
     let coupon = readable_coupon(&request, &shared).await?;
-    // Seqs are dense but for holes, so that a page begins at a seq and never needs to be counted up to.
+    // Seqs are dense except for holes. So a page begins at a seq, and earlier rows need not be counted.
     let skipped = page.offset(PAGE);
     let rows = holdings_page(&shared.db, coupon, skipped).await.map_err(|error| read_failed(&error))?;
     let holders: Vec<Holder> = rows.into_iter().map(holder).collect();
@@ -129,12 +129,12 @@ fn holder(row: Holding) -> Holder {
     }
 }
 
-/// `GET /api/users/{saler}/coupons/{name}/claims.csv`: all of them, streamed in constant memory.
+/// `GET /api/users/{saler}/coupons/{name}/claims.csv`. Streams all claims in constant memory.
 pub async fn export_claims(request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
     let coupon = readable_coupon(&request, &shared).await?;
     let permit = std::sync::Arc::clone(&shared.exports).try_acquire_owned().map_err(|_| ApiError::overloaded())?;
     let db = shared.db.clone();
-    // The state is the last seq written; the header line goes first; `None` ends the stream.
+    // The state is the last seq written. `Some(None)` writes the header line first, and `None` ends the stream.
     let rows = stream::try_unfold((permit, db, Some(None)), move |(permit, db, after)| async move {
         let Some(after) = after else { return Ok::<_, DbError>(None) };
         let rows = holdings(&db, coupon, after.unwrap_or(0), EXPORT_ROWS, None).await;
@@ -166,7 +166,7 @@ fn csv_lines(rows: Vec<Holding>, with_header: bool) -> Bytes {
     writer.into_inner().expect("a vector is always flushed").into()
 }
 
-/// A cell that a spreadsheet would run as a formula gets an apostrophe in front.
+/// Puts an apostrophe before a cell that a spreadsheet would run as a formula.
 fn defused(cell: String) -> String {
     if cell.starts_with(['=', '+', '-', '@', '\t', '\r', '＝', '＋', '－', '＠']) {
         format!("'{cell}")

@@ -1,4 +1,4 @@
-//! What a saler does with coupons: make and change them.
+//! Creating and changing coupons, for salers.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
@@ -25,7 +25,7 @@ pub struct Creation {
     /// The face value.
     #[schema(required, nullable = false, minimum = 0, maximum = 1_000_000_000)]
     stock: Option<i64>,
-    /// Sold only inside an activity.
+    /// The coupon is sold only inside activities.
     #[serde(default)]
     scheduled: bool,
 }
@@ -84,7 +84,7 @@ pub async fn change_coupon(
     Ok(answer::done(HttpResponse::Ok()))
 }
 
-/// The saler's coupon that the path names, as MySQL knows it.
+/// Finds the saler's coupon named by the path, in MySQL.
 async fn own_coupon(request: &HttpRequest, shared: &Shared, saler: &User) -> Result<CouponId, ApiError> {
     if path::user(request).as_ref() != Some(&saler.name) {
         return Err(ApiError::new(Code::NotYours, "Not your coupon."));
@@ -95,7 +95,7 @@ async fn own_coupon(request: &HttpRequest, shared: &Shared, saler: &User) -> Res
     found.map_err(|error| crate::http::error::read_failed(&error))?.ok_or_else(missing)
 }
 
-/// The coupon that the path names, for its saler, or for an admin, who may read.
+/// Finds the coupon named by the path, for its saler or an admin. Admins may only read.
 pub async fn readable_coupon(request: &HttpRequest, shared: &Shared) -> Result<CouponId, ApiError> {
     let user = session(request, shared)?.user;
     match user.kind {

@@ -1,4 +1,4 @@
-//! The document of the interface, and a page (Swagger UI) that shows it to people. Nothing is asked of another origin.
+//! The OpenAPI document, and Swagger UI as a page for people. The page sends no request to foreign origins.
 
 use std::sync::{Arc, LazyLock};
 
@@ -10,7 +10,7 @@ use utoipa_swagger_ui::Config;
 use super::error::{ApiError, Code};
 use super::{Shared, answer, openapi, path};
 
-/// Swagger UI sets styles of its own at run time, hence `unsafe-inline` for them and for nothing else.
+/// Swagger UI sets styles at run time, so `unsafe-inline` is allowed for styles only.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
                       connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 const PAGE: &str = r#"<!doctype html>
@@ -29,16 +29,16 @@ const PAGE: &str = r#"<!doctype html>
 </body>
 </html>
 "#;
-/// No validator elsewhere is asked what it thinks of the document.
+/// Starts Swagger UI. No foreign validator gets the document.
 const START: &str = r##"SwaggerUIBundle({
   url: "/openapi.json", dom_id: "#swagger-ui", deepLinking: true, validatorUrl: null,
   presets: [SwaggerUIBundle.presets.apis],
 });
 "##;
-/// What the page asks for, of all that Swagger UI brings.
+/// The files of Swagger UI that the page needs.
 const FILES: [&str; 3] = ["swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png"];
 
-/// Made once: it does not change while the program runs.
+/// Built once, because the document does not change while the program runs.
 static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| openapi::to_json(&openapi::document()).into());
 
 /// `GET /openapi.json`

@@ -1,7 +1,7 @@
-//! Every way a request can fail, and what the client is told: one place for codes, statuses and sentences.
+//! All errors of requests, with their codes, statuses and sentences.
 //!
-//! Layers below have errors of their own. They become an [`ApiError`] here, by explicit decision; their text goes to the
-//! log, never to a client.
+//! Errors of lower layers become an [`ApiError`] here, by an explicit choice for each error. Their own texts are logged
+//! and never sent to a client.
 
 use std::borrow::Cow;
 
@@ -18,7 +18,7 @@ use crate::memory::{BadSetting, BlockError, RevokeError};
 use crate::mysql::DbError;
 use crate::sales::{ACTIVITIES_OF_A_COUPON_MAX, PublishError, ScheduleError};
 
-/// What a program reads in `code`; the wire contract's table.
+/// The values of `code`, by the table of the wire contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Code {
     BadRequest,
@@ -27,7 +27,7 @@ pub enum Code {
     TokenExpired,
     WrongPassword,
     WrongKind,
-    /// The same, outside Part 1 of the contract.
+    /// Same code as `WrongKind`, but with status 403. Used outside of Part 1 of the contract.
     WrongKindForbidden,
     NotYours,
     Blocked,
@@ -41,7 +41,7 @@ pub enum Code {
 }
 
 impl Code {
-    /// All of them, each word once.
+    /// All codes, each word once.
     pub const ALL: [Self; 15] = [
         Self::BadRequest,
         Self::NameTaken,
@@ -96,16 +96,16 @@ impl Code {
     }
 }
 
-/// A failed request: a code for programs and a sentence for people.
+/// A failed request, with a code for programs and a sentence for people.
 #[derive(Debug)]
 pub struct ApiError {
     code: Code,
     message: String,
-    /// The request's field that is to blame, by its name on the wire.
+    /// The wire name of the request's wrong field.
     field: Option<Cow<'static, str>>,
-    /// The connection cannot be used again: part of a body is still under way.
+    /// The connection must be closed, because a part of the body was not read.
     closes: bool,
-    /// In how many seconds asking again makes sense; sent where the status says so.
+    /// Value of `Retry-After` in seconds. Sent with 429 and 503.
     retry_after: u64,
 }
 
@@ -116,10 +116,10 @@ struct Body<'a> {
     code: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<&'a str>,
-    /// Old clients of the login read it in every answer.
+    /// Present in answers of the login, because old clients read `kind` from every answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     kind: Option<&'static str>,
-    /// Old clients of the lists read it here too.
+    /// Present in answers of lists, because old clients read `data` from every answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<[(); 0]>,
 }
@@ -133,28 +133,28 @@ impl ApiError {
         Self::new(Code::BadRequest, message)
     }
 
-    /// A 400 that blames one field.
+    /// A 400 that names the wrong field.
     pub fn bad_field(field: &'static str, message: impl Into<String>) -> Self {
         Self::bad_request(message).with_field(field)
     }
 
-    /// The same error, with `field` to blame for it.
+    /// Adds the name of the wrong field.
     pub fn with_field(self, field: impl Into<Cow<'static, str>>) -> Self {
         Self { field: Some(field.into()), ..self }
     }
 
-    /// Not JSON, or not of the right types.
+    /// The body is not JSON, or a field has a wrong type.
     pub fn not_json() -> Self {
         Self::bad_request("Only receive JSON format.")
     }
 
-    /// A body over the limit.
+    /// The body is over the limit.
     pub fn too_large(bytes_max: usize) -> Self {
         let message = format!("A body may have {bytes_max} bytes.");
         Self { closes: true, ..Self::new(Code::BodyTooLarge, message) }
     }
 
-    /// A body that drips.
+    /// The body arrives too slowly.
     pub fn too_slow() -> Self {
         Self { closes: true, ..Self::bad_request("The body did not arrive in time.") }
     }
@@ -187,24 +187,24 @@ impl ApiError {
         self.respond(None, None)
     }
 
-    /// As the login answers: with an empty `kind`.
+    /// The answer in the format of the login, with an empty `kind`.
     pub fn login_response(&self) -> HttpResponse {
         self.respond(Some(""), None)
     }
 
-    /// As a list answers: with empty `data`.
+    /// The answer in the format of a list, with empty `data`.
     pub fn list_response(&self) -> HttpResponse {
         self.respond(None, Some([]))
     }
 
     fn respond(&self, kind: Option<&'static str>, data: Option<[(); 0]>) -> HttpResponse {
         let builder = self.builder(self.code.status());
-        // The login's bodies are fixed by the wire contract, without a field.
+        // The wire contract fixes the bodies of the login, without `field`.
         let field = if kind.is_some() { None } else { self.field.as_deref() };
         answer::json(builder, &Body { message: &self.message, code: self.code.as_str(), field, kind, data })
     }
 
-    /// An answer with `status`, and with what every error of that status says in its headers.
+    /// An answer with `status`, and with the headers of all errors of this status.
     pub fn builder(&self, status: StatusCode) -> HttpResponseBuilder {
         let mut builder = HttpResponse::build(status);
         if status == StatusCode::UNAUTHORIZED {
@@ -243,7 +243,7 @@ impl From<DbError> for ApiError {
     }
 }
 
-/// A failed read: nothing has happened, whatever was sent.
+/// A 503 for a failed read. A read changes nothing, even if its outcome is unknown.
 pub fn read_failed(error: &dyn std::error::Error) -> ApiError {
     log::warn!("read failed: {}", crate::base::error_chain(error));
     ApiError::unavailable()

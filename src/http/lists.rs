@@ -1,4 +1,4 @@
-//! A user's coupons: what a saler offers, what a customer holds. Read from Redis.
+//! Lists of the coupons offered by a saler or held by a customer, read from Redis.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
@@ -12,10 +12,10 @@ use crate::claim::KnownCoupons;
 use crate::domain::{CouponId, Kind, Page, User};
 use crate::redis::{Facts, Held, KvError, Link, Offered};
 
-/// Coupons of one page.
+/// Coupons per page.
 const PAGE: u64 = 20;
 
-/// The face value is `stock` on the wire.
+/// A coupon on the list of its saler. `stock` is the face value.
 #[derive(Serialize, ToSchema)]
 pub struct OfferedItem {
     name: String,
@@ -23,18 +23,19 @@ pub struct OfferedItem {
     description: String,
     amount: u64,
     left: u64,
-    /// What the flash-sale interface knows it by, and whether it is sold only there.
+    /// The id of the coupon in the flash-sale interface. `scheduled` means that the coupon is sold only there.
     product_id: u64,
     scheduled: bool,
 }
 
+/// A coupon on the list of a customer.
 #[derive(Serialize, ToSchema)]
 pub struct HeldItem<'a> {
     name: &'a str,
     stock: u32,
     description: &'a str,
     saler: &'a str,
-    /// Where it is above one.
+    /// The number of claims held, if above one.
     #[serde(skip_serializing_if = "Option::is_none")]
     count: Option<u8>,
 }
@@ -49,7 +50,7 @@ pub async fn list_coupons(request: HttpRequest, worker: web::Data<Worker>) -> Re
         return Ok(ApiError::new(Code::NotYours, "Cannot check other customer.").list_response());
     }
     let list = read_list(shared, (link, known), &owner, page);
-    // Whoever gets here may see this owner's list, so that all of them may share it.
+    // The checks above have passed, so callers may share the list of this owner.
     let body = match (shared.admission.settings.switches().list, owner.kind) {
         (true, Kind::Saler) => reads.get((owner.id, page), list).await?,
         (true, Kind::Customer | Kind::Admin) => list.await?,
@@ -58,7 +59,7 @@ pub async fn list_coupons(request: HttpRequest, worker: web::Data<Worker>) -> Re
     Ok(answer::list_of(body))
 }
 
-/// The answer's body.
+/// The body of the answer.
 async fn read_list(
     shared: &Shared,
     (link, known): (&Link, &KnownCoupons),
@@ -73,7 +74,7 @@ async fn read_list(
     }
 }
 
-/// `?page=`; 400 where it is not an int64.
+/// Parses `?page=`. 400 for a value that is not an int64.
 pub fn page_of(request: &HttpRequest) -> Result<Page, ApiError> {
     let query = web::Query::<Vec<(String, String)>>::from_query(request.query_string());
     let wrong = || ApiError::bad_field("page", "Wrong format of page.");
@@ -121,7 +122,7 @@ fn held_item<'a>(held: &Held, facts: &'a Facts) -> HeldItem<'a> {
     HeldItem { name, stock: *face_value, description, saler, count: Some(held.count).filter(|count| *count > 1) }
 }
 
-/// A list during recovery is no list: 503, never an empty one.
+/// The items of a page. During a recovery the answer is 503, never an empty list.
 fn read<T>(shared: &Shared, page: Result<Option<Vec<T>>, KvError>) -> Result<Vec<T>, ApiError> {
     match page {
         Ok(Some(items)) => Ok(items),

@@ -1,6 +1,6 @@
-//! HTTP: the only place that knows actix, JSON shapes and status codes.
+//! HTTP: actix, JSON shapes and status codes.
 //!
-//! A handler extracts, parses, makes one call, and answers. What every answer has in common is in [`finish`].
+//! A handler extracts, parses, makes one call, and answers. [`finish`] adds the common parts of all answers.
 
 mod admin;
 mod answer;
@@ -61,7 +61,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_BYTES_MAX: usize = 128;
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
-/// What all workers share.
+/// The state shared by all workers.
 pub struct Shared {
     pub db: Db,
     pub claiming: Claiming,
@@ -71,61 +71,62 @@ pub struct Shared {
     pub passwords: Passwords,
     pub tokens: UserTokens,
     pub claim_tokens: ClaimTokens,
-    /// Where the operator has given a secret for it.
+    /// The signed form of `/sec/kill`, or `None` without a secret for it.
     pub signed_form: Option<SignedForm>,
     pub revocations: Arc<Revocations>,
     pub health: Arc<Health>,
     pub body: BodyLimits,
-    /// Connections to Redis for all work but claims and lists.
+    /// Connections to Redis for all work except claims and lists.
     pub pool: Pool,
-    /// How long a read of Redis may take.
+    /// Timeout of a read from Redis.
     pub kv_wait: Duration,
     pub saler_coupons_max: u32,
     pub sales: Sales,
     pub events: Arc<Events>,
-    /// A permit for each export that may run at once.
+    /// A permit for each simultaneous export.
     pub exports: Arc<Semaphore>,
     pub admission: Admission,
-    /// Only from these is `X-Forwarded-For` believed.
+    /// Peers whose `X-Forwarded-For` is trusted.
     pub trusted_proxies: Networks,
-    /// What lists answer while they are switched off.
+    /// Cached answers of lists, used while lists are switched off.
     pub lists: ListCache,
     pub answers: Answers,
-    /// Which instance this is: its host and address.
+    /// The name of this instance, made of host and address.
     pub instance: String,
 }
 
-/// What one worker thread has, and what it shares.
+/// The state of a worker thread.
 pub struct Worker {
     pub shared: web::Data<Shared>,
-    /// Its own connection to Redis.
+    /// The worker's own connection to Redis.
     pub link: Arc<Link>,
     pub known: KnownCoupons,
     pub reads: SharedReads,
 }
 
 impl Shared {
-    /// What a read of Redis needs: this worker's connection and the loading that it must be of.
+    /// Returns the worker's connection and the `live` value for a read from Redis. Fails with 503 if one of both is
+    /// missing.
     fn reading(&self, link: &Link) -> Result<(Arc<Connection>, Arc<Live>), ApiError> {
         let connection = link.connection().map_err(|_| ApiError::unavailable())?;
         let live = self.claiming.gate.live().map_err(|_| ApiError::unavailable())?;
         Ok((connection, live))
     }
 
-    /// The clock that decides what is on sale: Redis', in ms since 1970.
+    /// The clock of Redis, in ms since 1970. It decides what is on sale.
     fn server_ms(&self, link: &Link) -> Result<u64, ApiError> {
         let connection = link.connection().map_err(|_| ApiError::unavailable())?;
         Ok(connection.server_ms())
     }
 }
 
-/// Every route for users.
+/// Adds every route for users.
 pub fn routes(config: &mut web::ServiceConfig) {
     serve(config, paths());
     pages::routes(config);
 }
 
-/// The routes that operators have on a listener of their own.
+/// Adds the routes of the operators' listener.
 pub fn ops_routes(config: &mut web::ServiceConfig) {
     serve(config, vec![Path::at("/metrics").get(metrics::metrics, of_admin::metrics)]);
     serve(config, health_paths());
@@ -138,7 +139,8 @@ fn serve(config: &mut web::ServiceConfig, paths: Vec<Path>) {
     config.default_service(web::to(not_found));
 }
 
-/// Every path for users and what is said of it, the hottest first: the router tries them in order.
+/// Every path for users, with handlers and descriptions. The router tries the paths in order, so the busiest come
+/// first.
 fn paths() -> Vec<Path> {
     let mut paths = vec![
         Path::at("/api/users/{user}/coupons/{name}")
@@ -193,14 +195,18 @@ async fn not_found(request: HttpRequest) -> HttpResponse {
     refuse(request.path(), ApiError::new(Code::NotFound, "No such path."))
 }
 
-/// An error that no handler answers, in the words of the interface that the path belongs to.
+/// The answer for an error outside of a handler, in the format of the path's interface.
 fn refuse(path: &str, error: ApiError) -> HttpResponse {
     sec::refuse(path, error).unwrap_or_else(|error| error.response())
 }
 
-/// What every answer has in common: Camel-Case header names (existing plans extract with a case-sensitive expression),
-/// `Cache-Control: no-store` unless it says otherwise, a request id; and no body over the limit gets as far as a handler
-/// that ignores it.
+/// Adds the common parts of all answers:
+///
+/// - header names in Camel-Case, because existing test plans extract headers with a case-sensitive expression,
+/// - `Cache-Control: no-store`, unless the handler has set the header,
+/// - a request id.
+///
+/// Bodies over the limit are refused here, because a handler may ignore its body.
 pub async fn finish<B: MessageBody>(
     mut request: ServiceRequest,
     next: Next<B>,
@@ -223,13 +229,13 @@ pub async fn finish<B: MessageBody>(
     Ok(response)
 }
 
-/// What may be sent back and logged as it stands.
+/// Whether the id is safe to send back and to log.
 fn is_request_id(id: &HeaderValue) -> bool {
     (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
 }
 
 fn new_request_id() -> HeaderValue {
-    // Bits of one number: formatting it as text would take longer than all the rest of this.
+    // The digits are computed directly, because formatting the number would take longer than the rest of this function.
     let number = rand::random::<u64>();
     let digits: [u8; 16] = std::array::from_fn(|place| b"0123456789abcdef"[(number >> (4 * place) & 15) as usize]);
     HeaderValue::from_bytes(&digits).expect("hex digits are visible ASCII")

@@ -1,7 +1,7 @@
-//! A path of the interface: what answers each of its methods, and what a program needs to know of it.
+//! A path of the interface, with a handler and a description for each method.
 //!
-//! One table of these ([`crate::http::paths`]) makes both the router and the OpenAPI document, so that no route is in one of them
-//! alone. Pages for people (`pages.rs`) are not part of the interface and not in the table.
+//! The table [`crate::http::paths`] is the source of both the router and the OpenAPI document. So no route can be
+//! missing from the document. Pages for people (`pages.rs`) are not part of the interface and not in the table.
 
 use actix_web::dev::HttpServiceFactory;
 use actix_web::http::header::{self, HeaderValue};
@@ -11,18 +11,18 @@ use utoipa::openapi::path::{HttpMethod, Operation, PathItem};
 use super::error::{ApiError, Code};
 use super::refuse;
 
-/// What is said of a method of a path, for the document.
+/// The description of a method, for the OpenAPI document.
 pub type Describe = fn() -> Operation;
 
 /// A path with its methods.
 pub struct Path {
-    /// As the router reads it: with a regular expression where a part is not any text.
+    /// The path as the router reads it. A part with few possible values has a regular expression.
     template: &'static str,
     methods: Vec<(HttpMethod, Route, Describe)>,
 }
 
 impl Path {
-    /// A path that no method knows yet.
+    /// A path without methods.
     pub const fn at(template: &'static str) -> Self {
         Self { template, methods: Vec::new() }
     }
@@ -78,8 +78,8 @@ impl Path {
         self
     }
 
-    /// For the router: with and without a slash at the end, 405 for every other method. Without names in it two plain texts
-    /// are compared.
+    /// The path for the router, with and without a final slash. All other methods get 405. A path without names is
+    /// compared as plain text.
     pub fn into_service(self) -> impl HttpServiceFactory {
         let allowed = self.methods.iter().map(|(method, ..)| name(method)).collect::<Vec<_>>().join(", ");
         let resource = if self.template.contains('{') {
@@ -91,7 +91,7 @@ impl Path {
         resource.default_service(not_allowed(allowed))
     }
 
-    /// For the document.
+    /// The path and its description for the OpenAPI document.
     pub fn describe(&self) -> (String, PathItem) {
         let mut item = PathItem::default();
         for (method, _, describe) in &self.methods {
@@ -106,7 +106,7 @@ pub fn get() -> Route {
     web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
 }
 
-/// 405 for every method but these.
+/// A 405 that lists the allowed methods.
 pub fn not_allowed(allowed: String) -> Route {
     web::to(move |request: HttpRequest| {
         let error = ApiError::new(Code::MethodNotAllowed, format!("This path knows {allowed}."));
@@ -128,8 +128,9 @@ fn name(method: &HttpMethod) -> &'static str {
     }
 }
 
-/// What the router compares a path with where the template has names: one expression from the first of them to the end. Each
-/// name of its own would be one more look into a map at every request, and nobody asks the router what it stands for (`path.rs`).
+/// The router's expression for a template with names. A single expression covers everything from the first name to the
+/// end. Separate names would each cost a map access per request, and no handler asks the router for the values
+/// (`path.rs` decodes the path).
 fn pattern(template: &str) -> String {
     let mut parts = template.split(['{', '}']);
     let start = parts.next().unwrap_or_default();
@@ -144,7 +145,7 @@ fn pattern(template: &str) -> String {
     format!("{start}{{rest:{expression}/?}}")
 }
 
-/// `{kind:users|ips}` is `{kind}` to a reader.
+/// The template for readers, with `{kind}` in place of `{kind:users|ips}`.
 fn without_expressions(template: &str) -> String {
     let mut inside = false;
     let mut path = template.to_owned();

@@ -49,7 +49,7 @@ pub async fn register(
     shared.admission.register(kind, peer::address(&request, &shared), now_ms())?;
     let message = "Insert user failed. Maybe user name duplicates.";
     let taken = || ApiError::new(Code::NameTaken, message).with_field("username");
-    // Before the hash, which costs 15 ms: most repeated registrations end here.
+    // Checked before hashing, because a hash costs 15 ms. Most repeated registrations end here.
     if find(&shared, &name).await?.is_some() {
         return Err(taken());
     }
@@ -74,7 +74,7 @@ pub struct Login {
     password: String,
 }
 
-/// The token is in the header.
+/// The answer to a successful login. The header `Authorization` has the token.
 #[derive(Serialize, ToSchema)]
 pub struct LoggedIn {
     kind: &'static str,
@@ -112,13 +112,14 @@ async fn log_in_inner(request: &HttpRequest, shared: &Shared, payload: web::Payl
     let (name, address) = (form.username.clone(), peer::address(request, shared));
     shared.admission.log_in(&name, address, now_ms())?;
     let account = verified(shared, form).await?;
-    // Too many may have failed while this one waited for its turn; then the right password is no answer either.
+    // Checked again, because other logins may have failed while this login waited for a hash. Over the limit, the right
+    // password is refused, too.
     shared.admission.log_in(&name, address, now_ms())?;
     let Some(account) = account else {
         shared.admission.log_in_failed(&name, address, now_ms())?;
         return Err(ApiError::new(Code::WrongPassword, "Wrong user name or password."));
     };
-    // Only now: that somebody is blocked is told to nobody but him.
+    // Checked after the password, so only the user learns of the block.
     shared.admission.not_blocked(Some(account.user.id), None, now_ms())?;
     let token = shared.tokens.issue(&account.user, account.token_generation, now_seconds());
     let token = HeaderValue::try_from(token).expect("a JWT is visible ASCII");
@@ -128,8 +129,8 @@ async fn log_in_inner(request: &HttpRequest, shared: &Shared, payload: web::Payl
     Ok(answer::json(builder, &LoggedIn::as_kind(account.user.kind.as_str())))
 }
 
-/// The account of that name and password; `None`, and after the same time, where there is no such user or the password is
-/// wrong.
+/// Finds the account with this name and password. Returns `None` for an unknown user or a wrong password, after the
+/// same time.
 async fn verified(shared: &Shared, form: Login) -> Result<Option<Account>, ApiError> {
     let Ok(password) = Password::parse(form.password) else { return Ok(None) };
     let account = match UserName::parse(form.username) {
@@ -138,7 +139,7 @@ async fn verified(shared: &Shared, form: Login) -> Result<Option<Account>, ApiEr
         Err(NameError::TooLong | NameError::NotAllowed) => None,
     };
     let Some(account) = account else {
-        // As long as a wrong password takes.
+        // Takes as long as a wrong password.
         shared.passwords.verify_nobody(&password).await?;
         return Ok(None);
     };
@@ -153,7 +154,7 @@ async fn verified(shared: &Shared, form: Login) -> Result<Option<Account>, ApiEr
     Ok(Some(account))
 }
 
-/// What a customer signs with where the signed form is on.
+/// Adds the headers for the signed form, if the form is enabled.
 fn sign(builder: &mut HttpResponseBuilder, shared: &Shared, user: &User) {
     if let (Some(signed_form), Kind::Customer) = (&shared.signed_form, user.kind) {
         builder.insert_header((AUTH_SIGN, signed_form.auth_sign(user.id)));
@@ -161,7 +162,7 @@ fn sign(builder: &mut HttpResponseBuilder, shared: &Shared, user: &User) {
     }
 }
 
-/// `POST /api/auth/logout`: the token that was sent stops working, where there is one.
+/// `POST /api/auth/logout`. Revokes the request's token, if the request has one.
 pub async fn log_out(request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
     if let Ok(session) = session(&request, &shared) {
         shared.revocations.revoke(&session, now_seconds()).await?;

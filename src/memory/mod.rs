@@ -1,7 +1,7 @@
-//! Copies of MySQL rows in memory, where every request finds them without waiting.
+//! Copies of MySQL rows in memory, which every request reads without waiting.
 //!
-//! MySQL has the truth. Each copy is read completely before the program serves, and is then refreshed until the stop. While
-//! MySQL is away, the last copy stays in force.
+//! MySQL has the truth. Each copy is read completely before the program serves. Afterwards the copy is refreshed until
+//! the stop. While MySQL is down, the last copy stays in force.
 
 mod activities;
 mod blacklist;

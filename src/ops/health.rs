@@ -137,7 +137,7 @@ pub struct OutboxSeen {
     pub oldest_ms: u64,
 }
 
-/// MirrorState and time of its last change, for each part.
+/// State and time of its last change, for each part.
 #[derive(Debug, Clone, Copy)]
 struct Parts {
     redis: (&'static str, u64),

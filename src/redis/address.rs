@@ -38,8 +38,8 @@ impl LinkConfig {
     /// Parses a URL.
     ///
     /// # Errors
-    /// A sentence if the `redis` crate rejects `url`, or if `url` asks for TLS. The sentence never repeats the URL, because URLs may
-    /// hold passwords.
+    /// A sentence if the `redis` crate rejects `url`, or if `url` asks for TLS. The sentence never repeats the URL,
+    /// because URLs may hold passwords.
     pub fn new(url: &str) -> Result<Self, String> {
         let info = url.into_connection_info().map_err(|error| error.category().to_owned())?;
         let place = match info.addr() {
@@ -87,9 +87,9 @@ pub(super) trait Socket: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + 
 
 impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static> Socket for S {}
 
-/// Settings of the crate for every connection. Callers have deadlines, so the crate has no timeout. The crate's concurrency limit is
-/// off, because that limit makes callers wait. [`CALLS_WAITING_MAX`] refuses the next call at once instead, and
-/// [`BATCHES_IN_FLIGHT_MAX`] leaves attempts in the batcher's channel.
+/// Settings of the crate for every connection. Callers have deadlines, so the crate has no timeout. The crate's
+/// concurrency limit is off, because the limit makes callers wait. Instead, [`CALLS_WAITING_MAX`] refuses the next call
+/// at once, and [`BATCHES_IN_FLIGHT_MAX`] leaves attempts in the batcher's channel.
 pub(super) fn crate_settings() -> AsyncConnectionConfig {
     AsyncConnectionConfig::new()
         .set_response_timeout(None)

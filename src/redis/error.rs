@@ -2,37 +2,37 @@
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
-/// A call to Redis that brought no reply.
+/// A call to Redis without a usable reply.
 #[derive(Debug, thiserror::Error)]
 pub enum KvError {
-    /// Nothing was sent, because no connection exists.
+    /// No connection exists. Nothing was sent.
     #[error("no connection to Redis")]
     NotConnected,
-    /// Nothing was sent, because connecting failed.
+    /// Connecting failed. Nothing was sent.
     #[error("no connection: {0}")]
     Unreachable(#[source] RedisError),
-    /// Nothing was sent, because too many calls wait.
+    /// The maximum number of calls is waiting. Nothing was sent.
     #[error("too many calls wait for Redis")]
     Full,
-    /// Redis refused. Nothing has happened.
+    /// Redis refused the command. Nothing has changed.
     #[error("Redis refused: {0}")]
     Refused(#[source] RedisError),
-    /// No answer in time. The call may have been done.
+    /// No reply in time. The command may have run.
     #[error("Redis did not answer in time")]
     TimedOut,
-    /// The connection ended before the reply. The call may have been done.
+    /// The connection ended before the reply. The command may have run.
     #[error("the connection to Redis was lost")]
     Lost,
-    /// An error after which the effect is uncertain.
+    /// An error with an uncertain effect. The command may have run.
     #[error("Redis failed: {0}")]
     Unknown(#[source] RedisError),
-    /// A reply in an unknown form. The call may have been done.
-    #[error("a reply of an unknown form")]
+    /// A reply in an unknown form. The command may have run.
+    #[error("Redis replied in an unknown form")]
     Unreadable,
 }
 
 impl KvError {
-    /// Whether the call has certainly changed nothing.
+    /// Whether the command has certainly changed nothing.
     pub fn nothing_happened(&self) -> bool {
         match self {
             Self::NotConnected | Self::Unreachable(_) | Self::Full | Self::Refused(_) => true,
@@ -59,8 +59,8 @@ impl From<RedisError> for KvError {
     }
 }
 
-/// Whether Redis refused the command before running anything. A script's run-time error does not count, because earlier writes of the
-/// script stay.
+/// Whether Redis refused the command before running anything. A script's run-time error does not count, because earlier
+/// writes of the script stay.
 fn was_refused(error: &RedisError) -> bool {
     let ErrorKind::Server(kind) = error.kind() else {
         return matches!(error.code(), Some("OOM" | "BUSY" | "MISCONF" | "NOAUTH" | "WRONGPASS"));

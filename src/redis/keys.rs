@@ -8,8 +8,8 @@ use redis::{RedisWrite, ToRedisArgs};
 
 use crate::domain::{ActivityId, CouponId, Nth, UserId};
 
-/// Makes keys: a prefix, the shard's tag, a word, and at most one number. Names chosen by users never shape a key. Cloning is cheap,
-/// because every attempt carries a clone.
+/// Builds keys. A key is a prefix, the tag of the shard, a word, and at most one number. Names chosen by users never
+/// become part of a key. Cloning is cheap, because every attempt carries a clone.
 #[derive(Debug, Clone)]
 pub struct Keys {
     prefix: Arc<str>,
@@ -24,67 +24,67 @@ pub struct Key<'a> {
 }
 
 impl Keys {
-    /// `prefix` is the operator's, `cr:` by default; the only shard there is adds `{s0}:`.
+    /// `prefix` is the setting of the operator, `cr:` by default. The tag of the only shard, `{s0}:`, is added.
     pub fn new(prefix: &str) -> Self {
         Self { prefix: format!("{prefix}{{s0}}:").into() }
     }
 
-    /// String: `run_id:epoch` while the shard is loaded, `rebuild:<token>` while somebody loads it.
+    /// String. `run_id:epoch` while the shard is loaded, `rebuild:<token>` during a rebuild.
     pub fn live(&self) -> Key<'_> {
         self.key("live", None)
     }
 
-    /// Stream: claims that MySQL may not have yet.
+    /// Stream. Claims that MySQL may not have stored yet.
     pub fn outbox(&self) -> Key<'_> {
         self.key("outbox", None)
     }
 
-    /// String: how many claims the outbox holds.
+    /// String. The number of claims in the outbox.
     pub fn waiting(&self) -> Key<'_> {
         self.key("waiting", None)
     }
 
-    /// String: the process that sweeps the outbox.
+    /// String with a TTL. The process that sweeps the outbox.
     pub fn sweeper(&self) -> Key<'_> {
         self.key("sweeper", None)
     }
 
-    /// String, expiring: the process, named by hexadecimal digits, is alive.
+    /// String with a TTL. Shows that the process is alive. `process` is a random id in hexadecimal digits.
     pub fn beat(&self, process: &str) -> String {
         format!("{}beat:{process}", self.prefix)
     }
 
-    /// Hash: `saler/name` -> coupon id.
+    /// Hash. Maps `saler/name` to the id of the coupon.
     pub fn names(&self) -> Key<'_> {
         self.key("names", None)
     }
 
-    /// Hash: a coupon.
+    /// Hash. A coupon.
     pub fn coupon(&self, id: CouponId) -> Key<'_> {
         self.key("coupon:", Some(id.0))
     }
 
-    /// List: seqs of a coupon, up to its `claimed`, that nobody has.
+    /// List. The holes of a coupon, which are seqs up to `claimed` without a holder.
     pub fn holes(&self, id: CouponId) -> Key<'_> {
         self.key("holes:", Some(id.0))
     }
 
-    /// Hash: what an activity has sold, and in which second how many.
+    /// Hash. The claims of an activity, in total and in the last second with a claim.
     pub fn activity(&self, id: ActivityId) -> Key<'_> {
         self.key("activity:", Some(id.0.into()))
     }
 
-    /// Hash: what a user holds.
+    /// Hash. The claims of a user.
     pub fn holder(&self, id: UserId) -> Key<'_> {
         self.key("holder:", Some(id.0))
     }
 
-    /// A holder's field for his nth claim of a coupon.
+    /// The field of a holder for the n-th claim of a coupon.
     pub fn held_field(coupon: CouponId, nth: Nth) -> String {
         if nth == 1 { coupon.to_string() } else { format!("{coupon}:{nth}") }
     }
 
-    /// Sorted set: a saler's coupon ids, in order of creation.
+    /// Sorted set. The ids of a saler's coupons, in order of creation.
     pub fn saler(&self, id: UserId) -> Key<'_> {
         self.key("saler:", Some(id.0))
     }
@@ -93,27 +93,28 @@ impl Keys {
         Key { prefix: &self.prefix, word, number }
     }
 
-    /// String: a signed request of this user was seen; `digest` is a hash of what he made it unique with.
+    /// String with a TTL. Marks a signed request of this user as used. `digest` is a hash of the values that make the
+    /// request unique.
     pub fn nonce(&self, user: UserId, digest: u128) -> String {
         format!("{}nonce:{user}:{digest:032x}", self.prefix)
     }
 
-    /// What the key of every coupon begins with, for scripts that read several.
+    /// The common prefix of coupon keys, for scripts that read several coupons.
     pub fn coupon_prefix(&self) -> String {
         format!("{}coupon:", self.prefix)
     }
 
-    /// What the key of every list of holes begins with.
+    /// The common prefix of hole lists, for scripts that read several coupons.
     pub fn holes_prefix(&self) -> String {
         format!("{}holes:", self.prefix)
     }
 
-    /// Matches the key of every holder, for `SCAN`.
+    /// Pattern of all holder keys, for `SCAN`.
     pub fn holder_pattern(&self) -> String {
         format!("{}holder:*", escape_glob(&self.prefix))
     }
 
-    /// Matches every key of the shard, for `SCAN`.
+    /// Pattern of all keys of the shard, for `SCAN`.
     pub fn shard_pattern(&self) -> String {
         format!("{}*", escape_glob(&self.prefix))
     }
@@ -132,12 +133,12 @@ impl ToRedisArgs for Key<'_> {
         let mut digits = itoa::Buffer::new();
         let number = self.number.map_or("", |number| digits.format(number));
         for part in [self.prefix, self.word, number] {
-            arg.write_all(part.as_bytes()).expect("memory takes every text");
+            arg.write_all(part.as_bytes()).expect("a buffer in memory accepts every text");
         }
     }
 }
 
-/// So that a prefix with glob characters matches itself only.
+/// Escapes glob characters, so a prefix matches only itself.
 fn escape_glob(text: &str) -> String {
     text.chars().flat_map(|c| if "*?[]\\^".contains(c) { vec!['\\', c] } else { vec![c] }).collect()
 }

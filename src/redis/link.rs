@@ -1,7 +1,7 @@
 //! A connection to Redis that is replaced after it ends.
 //!
-//! A [`Link`] is the place of a [`Connection`]. [`Link::keep`] connects, watches and connects again. Every worker thread has a link,
-//! driven on that thread. Recovery has a link for comparisons and beats.
+//! A [`Link`] is the place of a [`Connection`]. [`Link::keep`] connects, watches and connects again. Every worker
+//! thread has a link, driven on the thread. Recovery has a link for comparisons and beats.
 //!
 //! Only `keep` writes the place. All tasks read the place without waiting.
 
@@ -93,7 +93,7 @@ async fn watch(connection: &Connection, stop: &CancellationToken) {
         tokio::select! {
             () = tokio::time::sleep(PROBE_EVERY) => {
                 if let Err(error) = connection.measure_clock().await {
-                    log::warn!("redis: connection given up: {error}");
+                    log::warn!("redis: connection closed after a failed probe: {error}");
                     return;
                 }
             }

@@ -1,4 +1,4 @@
-//! Pages of what is offered and held.
+//! Pages of the coupons offered by a saler, and of the coupons held by a customer.
 
 use std::time::Duration;
 
@@ -8,30 +8,30 @@ use super::stock::{Loaded, parse_holder_field};
 use super::{Calls, KvError, Live, Script, ScriptReply, Stock, text};
 use crate::domain::{CouponId, EntryId, UserId, left};
 
-/// No list is as long; above it Lua's numbers would lose digits.
+/// Maximum number of skipped items. Lua's numbers lose digits far above this bound, and no list is that long.
 const SKIP_MAX: u64 = 1_000_000_000;
 
-/// A coupon on its saler's list.
+/// A coupon on the list of its saler.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offered {
     pub id: CouponId,
     pub name: String,
     pub face_value: u32,
     pub description: String,
-    /// Sold only inside an activity.
+    /// The coupon is sold only inside activities.
     pub scheduled: bool,
     pub amount: u64,
     pub left: u64,
 }
 
-/// A coupon on a customer's list, and how many of it he holds.
+/// A coupon on a customer's list. `count` is the number of claims held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Held {
     pub coupon: CouponId,
     pub count: u8,
 }
 
-/// What is said of a coupon wherever it is listed.
+/// The description of a coupon, as shown on lists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
     pub saler: String,
@@ -41,10 +41,11 @@ pub struct Facts {
 }
 
 impl Stock {
-    /// The coupons of a saler, newest first, `give` of them after `skip`.
+    /// The coupons of a saler, newest first: up to `give` coupons after skipping `skip`. Returns `None` if the shard is
+    /// not loaded.
     ///
     /// # Errors
-    /// [`KvError`]; reading changes nothing.
+    /// [`KvError`]. A read changes nothing.
     pub async fn list_offered(
         &self,
         calls: &Calls,
@@ -69,10 +70,11 @@ impl Stock {
         })
     }
 
-    /// What a user holds, newest first, `give` of them after `skip`. A coupon held several times is one, at its latest claim.
+    /// The coupons held by a user, newest claim first: up to `give` coupons after skipping `skip`. A coupon held
+    /// several times is a single item, at the place of its latest claim. Returns `None` if the shard is not loaded.
     ///
     /// # Errors
-    /// [`KvError`]; reading changes nothing.
+    /// [`KvError`]. A read changes nothing.
     pub async fn list_held(
         &self,
         calls: &Calls,
@@ -89,10 +91,10 @@ impl Stock {
         Ok(Some(held.skip(window(skip)).take(window(give)).collect()))
     }
 
-    /// What is said of each coupon, in order.
+    /// The descriptions of coupons, in order. Returns `None` if the shard is not loaded.
     ///
     /// # Errors
-    /// [`KvError`]; reading changes nothing. [`KvError::Unreadable`] where a coupon is not there.
+    /// [`KvError`]. A read changes nothing. [`KvError::Unreadable`] if Redis lacks a coupon.
     pub async fn facts(&self, calls: &Calls, live: &Live, coupons: &[CouponId], wait: Duration) -> Loaded<Vec<Facts>> {
         let mut pipeline = redis::Pipeline::with_capacity(coupons.len() + 1);
         for coupon in coupons {
@@ -108,8 +110,9 @@ impl Stock {
         replies.into_iter().map(facts).collect::<Result<_, _>>().map(Some)
     }
 
-    /// Replies to commands that only read, in order; `None` if the shard is not that loading. The key `live` is read last: a
-    /// loading that has ended does not come back.
+    /// Sends read-only commands and returns the replies in order, or `None` if the shard is not loaded as `live` says.
+    /// `live` is read last: an epoch that has ended never comes back, so all earlier replies belong to the expected
+    /// epoch.
     async fn read_loaded(
         &self,
         calls: &Calls,
@@ -124,7 +127,7 @@ impl Stock {
     }
 }
 
-/// Coupons and when each was claimed last, the newest first, from all fields of a holder.
+/// Parses all fields of a holder. Returns a coupon per item with its latest claim, newest first.
 fn held_by(holder: &Value) -> Result<Vec<(EntryId, Held)>, KvError> {
     let Value::Array(fields) = holder else { return Err(KvError::Unreadable) };
     let mut claims = Vec::with_capacity(fields.len() / 2);

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use crate::domain::Epoch;
 
-/// A loaded shard: the Redis process that holds it and the epoch it was loaded in.
+/// The Redis process that was loaded, and the epoch of the loading.
 ///
-/// Every claim names a loading, and `lua/claim.lua` compares. A restarted, emptied or older Redis holds another loading.
+/// Every claim names both, and `lua/claim.lua` compares the key `live`. A restarted, emptied or older Redis has a
+/// different value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Live {
     pub run_id: String,
@@ -19,12 +20,12 @@ impl Live {
         Self { run_id: run_id.to_owned(), epoch, text: format!("{run_id}:{epoch}").into() }
     }
 
-    /// `run_id:epoch`, as the key holds it.
+    /// `run_id:epoch`, the value of the key.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// `run_id:epoch`, shared with attempts on the way to Redis.
+    /// `run_id:epoch`, shared with attempts in flight.
     pub fn shared_text(&self) -> Arc<str> {
         Arc::clone(&self.text)
     }

@@ -1,7 +1,7 @@
-//! Redis: connections, keys and scripts.
+//! Everything said to Redis, through connections, keys and scripts.
 //!
-//! Two ways lead to Redis, and both offer [`Calls`]. A [`Link`] keeps one connection: workers have a link each for claims and lists,
-//! and recovery has a link. A [`Pool`] carries all other work.
+//! Two types lead to Redis, and offer the same [`Calls`]. A [`Link`] keeps one connection. Every worker has a link for
+//! claims and lists, and recovery has a link. A [`Pool`] carries all remaining work.
 //!
 //! Deliberately absent: rules of a sale, and MySQL.
 

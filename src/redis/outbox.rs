@@ -1,18 +1,18 @@
-//! The Redis stream that holds each claim until MySQL has it. Claims that were made together are one entry.
+//! The Redis stream that holds every claim until MySQL has stored it. Claims of the same call are a single entry.
 //!
-//! It is emptied by id and never by range: a range would take along what nobody has stored yet.
+//! Entries are deleted by id, never by range. A range could contain claims that are not stored yet.
 
 use std::time::Duration;
 
 use super::{BATCH_ATTEMPTS_MAX, Calls, Keys, KvError, Script, ScriptReply};
 use crate::domain::{Claim, EntryId, Epoch};
 
-/// For how long the process that swept last is the only one that sweeps.
+/// How long a process keeps the lock of the sweeper, in ms. Meanwhile no other process sweeps.
 const SWEEPER_MS: u64 = 3_000;
-/// Entries deleted by one script.
+/// Maximum number of entries deleted by a single script.
 const DELETED_MAX: usize = 1_000;
 
-/// An entry to be deleted, and how many claims it holds.
+/// An entry to delete, and the number of its claims.
 pub type DoneEntry = (EntryId, usize);
 
 /// The outbox of one shard.
@@ -23,61 +23,61 @@ pub struct Outbox {
     wait: Duration,
 }
 
-/// An entry as it was read.
+/// An entry of the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutboxEntry {
     pub id: EntryId,
-    /// Its claims, of the epoch it was read in; the text of what is none.
+    /// The claims of the entry, in the epoch of the read. A part that cannot be parsed is kept as text.
     pub claims: Vec<Result<Claim, String>>,
 }
 
 impl OutboxEntry {
-    /// What [`Outbox::delete`] takes of it.
+    /// The argument for [`Outbox::delete`].
     pub fn done(&self) -> DoneEntry {
         (self.id, self.claims.len())
     }
 }
 
-/// The claims of entries.
+/// The valid claims of entries.
 pub fn claims(entries: &[OutboxEntry]) -> Vec<Claim> {
     entries.iter().flat_map(|entry| &entry.claims).filter_map(|claim| claim.as_ref().ok().copied()).collect()
 }
 
-/// What entries hold that is no claim.
+/// The parts of entries that are not claims, with the ids of the entries.
 pub fn broken(entries: &[OutboxEntry]) -> impl Iterator<Item = (EntryId, &str)> {
     let parts = entries.iter().flat_map(|entry| entry.claims.iter().map(|claim| (entry.id, claim)));
     parts.filter_map(|(id, claim)| claim.as_ref().err().map(|text| (id, text.as_str())))
 }
 
-/// How much there is in the outbox.
+/// The size of the outbox.
 #[derive(Debug, Clone, Copy)]
 pub struct Extent {
     pub claims: u64,
-    /// The oldest entry.
+    /// Id of the oldest entry, or `None` for an empty outbox.
     pub oldest: Option<EntryId>,
 }
 
-/// What a look at the head of the outbox found.
+/// The result of a read at the head of the outbox.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Head {
-    /// Entries, from the oldest on. `more`: there may be others behind them.
+    /// Entries, oldest first. `more` means that further entries may follow.
     Entries { entries: Vec<OutboxEntry>, more: bool },
-    /// Another process sweeps.
+    /// Another process holds the lock of the sweeper.
     NotMine,
-    /// The shard is not the loading that was expected.
+    /// The value of `live` differs from the expected value.
     NotLoaded,
 }
 
 impl Outbox {
-    /// `process` names this process among all that sweep; `wait` bounds each call.
+    /// `process` names this process in the lock of the sweeper. `wait` is the timeout of each call.
     pub fn new(keys: Keys, process: String, wait: Duration) -> Self {
         Self { keys, process, wait }
     }
 
-    /// The head of the outbox: entries that are at least `age` old and below `below`, of up to `count` claims.
+    /// Reads the head of the outbox: entries that are at least `age` old and below `below`, with up to `count` claims.
     ///
     /// # Errors
-    /// [`KvError`]; reading changes nothing but who sweeps.
+    /// [`KvError`]. A read may renew the lock of the sweeper, and changes nothing else.
     pub async fn head(
         &self,
         calls: &Calls,
@@ -104,10 +104,11 @@ impl Outbox {
         }
     }
 
-    /// Deletes entries whose claims MySQL has. `false`: the shard is not the loading `live`, and nothing was deleted.
+    /// Deletes entries whose claims MySQL has stored. Returns `false` if the shard is not loaded as `live` says. In
+    /// this case no further entry is deleted.
     ///
     /// # Errors
-    /// [`KvError`]; the sweep finds what was left.
+    /// [`KvError`]. The sweep deletes the remaining entries later.
     pub async fn delete(&self, calls: &Calls, live: &str, entries: &[DoneEntry]) -> Result<bool, KvError> {
         for entries in entries.chunks(DELETED_MAX) {
             let mut cmd = Script::DeleteEntries.call(&[self.keys.live(), self.keys.outbox(), self.keys.waiting()]);
@@ -122,10 +123,10 @@ impl Outbox {
         Ok(true)
     }
 
-    /// What is in it.
+    /// Reads the number of waiting claims and the oldest entry.
     ///
     /// # Errors
-    /// [`KvError`].
+    /// [`KvError`]. A read changes nothing.
     pub async fn extent(&self, calls: &Calls) -> Result<Extent, KvError> {
         let mut pipeline = redis::pipe();
         let key = self.keys.outbox().to_string();
@@ -140,10 +141,10 @@ impl Outbox {
         Ok(Extent { claims: claims.unwrap_or(0), oldest })
     }
 
-    /// Whether the shard is still the loading `live`.
+    /// Whether the key `live` still holds `live`.
     ///
     /// # Errors
-    /// [`KvError`].
+    /// [`KvError`]. A read changes nothing.
     pub async fn is_live(&self, calls: &Calls, live: &str) -> Result<bool, KvError> {
         let value = calls.call(redis::cmd("GET").arg(self.keys.live()), self.wait).await?;
         Ok(redis::from_redis_value::<Option<String>>(value).is_ok_and(|value| value.as_deref() == Some(live)))

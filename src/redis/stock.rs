@@ -1,8 +1,8 @@
-//! Units in Redis: publish a coupon, claim a unit, list what is offered and held.
+//! The units of coupons in Redis: publish a coupon, attempt to claim a unit, find a coupon by name.
 //!
-//! What changes anything is one script: atomic, and it compares the loading of the shard. Attempts that leave together are one
-//! call of it. What only reads may be plain commands with a look at the loading behind them.
-//! Deliberately knows nothing of MySQL: who calls it decides what is published and where a claim goes next.
+//! Every change is a single script. A script is atomic, and compares `live` before it changes anything. Attempts that
+//! leave together share a call of `lua/claim.lua`. Reads may be plain commands, followed by a comparison of `live`.
+//! Deliberately absent: MySQL. The callers decide what is published, and hand claims to the ledger.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -14,34 +14,35 @@ use super::{
     ActivityArguments, Calls, ClaimArguments, ClaimQuestion, Connection, Keys, KvError, Live, Script, ScriptReply,
 };
 
-/// How far Redis' clock may have been measured wrong before a claim is refused as too late: what an unknown outcome may
-/// be applied after its deadline.
+/// Allowed error of the measured Redis clock, in ms. A script refuses to run when the caller's deadline has passed by
+/// more. So an unknown outcome can still change within this time, and is final afterwards.
 const NOT_AFTER_GRACE_MS: u64 = 100;
 
-/// The shard's scripts, bound to its keys.
+/// Scripts and keys of a shard.
 #[derive(Debug, Clone)]
 pub struct Stock {
     pub(super) keys: Keys,
     outbox_max: u32,
 }
 
-/// An attempt at a unit, with what its caller knows of the coupon's activities.
+/// An attempt at a unit. Includes the activity that the caller takes as current.
 #[derive(Debug, Clone, Copy)]
 pub struct Attempt<'a> {
     pub coupon: CouponId,
     pub user: UserId,
-    /// Which of his claims the user means to hold after this: where he holds it, nothing is taken. `None`: one more.
+    /// The n-th claim of this coupon by this user, from 1. A claim that is already held is returned, so retries are
+    /// idempotent. `None` asks for one more claim.
     pub nth: Option<Nth>,
-    /// The revision of the activities that are known; 0: none.
+    /// The revision of the activities known to the caller. 0 means that the caller knows none.
     pub activity_revision: u64,
-    /// The activity that decides, where the coupon turns out to be scheduled.
+    /// The activity that applies if the coupon is scheduled.
     pub activity: Option<&'a Activity>,
-    /// Any number with equal chance: the draw.
+    /// A uniformly random number, for the draw.
     pub random: u32,
 }
 
 impl Attempt<'_> {
-    /// An attempt by a caller who knows of no activity.
+    /// An attempt without a known activity.
     pub const fn new(coupon: CouponId, user: UserId) -> Self {
         Self { coupon, user, nth: None, activity_revision: 0, activity: None, random: 0 }
     }
@@ -62,56 +63,57 @@ impl Attempt<'_> {
     }
 }
 
-/// What became of an attempt at a unit.
+/// The result of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Taken {
-    /// A unit was granted just now. `entry_claims`: how many claims its outbox entry holds, those of attempts that left with it.
+    /// The script granted a unit. `entry_claims` is the number of claims in the outbox entry. Attempts of the same call
+    /// share an entry.
     Claimed { claim: Claim, entry_claims: u8 },
-    /// The user holds it already. `pending`: it is still in the outbox.
+    /// The user already holds this claim. `pending` means that the claim is still in the outbox.
     Already { claim: Claim, pending: bool },
-    /// Nothing was granted, and why.
+    /// No unit was granted, for this reason.
     Refused(Refusal),
-    /// The outbox is full: nothing has happened.
+    /// The outbox is full. Nothing has changed.
     Backlog,
-    /// The shard is not the loading that was expected: nothing has happened.
+    /// The value of `live` differs from the expected value. Nothing has changed.
     NotLoaded,
-    /// Redis came to it after the caller's deadline: nothing has happened.
+    /// Redis reached the attempt after the caller's deadline. Nothing has changed.
     TooLate,
-    /// The shard has lost a coupon that it had: nothing has happened.
+    /// Redis has lost the coupon. Nothing has changed, and a recovery is needed.
     Missing,
-    /// The coupon's activities have changed since the caller read them: nothing has happened.
+    /// The coupon's activities have changed since the caller read them. Nothing has changed.
     Stale,
 }
 
-/// What became of publishing a coupon.
+/// The result of publishing a coupon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Published {
-    /// Redis has it as given.
+    /// Redis has the given revision.
     Done,
-    /// Redis has this higher revision already.
-    Older {
-        revision: u64,
-    },
-    /// The amount is below the highest seq handed out; Redis is unchanged.
+    /// Redis already has this higher revision. Nothing has changed.
+    Older { revision: u64 },
+    /// The amount is below the highest granted seq. Nothing has changed.
     BelowClaimed,
-    /// The coupon has been here before, and is not any more.
+    /// Redis must have the coupon, and has lost it. Nothing has changed.
     Missing,
+    /// As [`Taken::NotLoaded`].
     NotLoaded,
+    /// As [`Taken::TooLate`].
     TooLate,
 }
 
-/// Whether a coupon may be new in Redis, with nothing claimed.
+/// Whether Redis may create the coupon, with no claims.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Presence {
     MayBeNew,
     MustBeHere,
 }
 
-/// A read of a shard that may not be loaded: `None` says that it is not.
+/// The result of a read. `None` means that the shard is not loaded as expected.
 pub(super) type Loaded<T> = Result<Option<T>, KvError>;
 
 impl Stock {
-    /// `outbox_max` entries may wait in the outbox.
+    /// `outbox_max` is the maximum number of claims in the outbox. Further attempts are refused.
     pub fn new(keys: Keys, outbox_max: u32) -> Self {
         Self { keys, outbox_max }
     }
@@ -120,11 +122,11 @@ impl Stock {
         &self.keys
     }
 
-    /// Makes an attempt at a unit, waiting up to `wait`.
+    /// Makes an attempt at a unit, and waits up to `wait` for the reply.
     ///
     /// # Errors
-    /// [`KvError`]; where [`KvError::nothing_happened`] is false a unit may have been granted, or may yet be within the
-    /// grace of 100 ms.
+    /// [`KvError`]. Unless [`KvError::nothing_happened`], a unit may have been granted, or may still be granted within
+    /// 100 ms.
     pub async fn take(
         &self,
         connection: &Connection,
@@ -158,13 +160,13 @@ impl Stock {
         })
     }
 
-    /// Puts a coupon's facts into Redis as MySQL has them, unless Redis has later ones.
+    /// Writes a coupon's row to Redis, unless Redis has a later revision.
     ///
-    /// `live` is the value that the key must hold. Redis does nothing once `wait` and the grace are over, so that an
-    /// unknown outcome is final.
+    /// `live` is the expected value of the key. Redis refuses the write once `wait` plus 100 ms has passed. So an
+    /// unknown outcome becomes final.
     ///
     /// # Errors
-    /// [`KvError`]; it may have happened unless [`KvError::nothing_happened`].
+    /// [`KvError`]. The write may have happened unless [`KvError::nothing_happened`].
     pub async fn publish(
         &self,
         calls: &Calls,
@@ -177,7 +179,7 @@ impl Stock {
         published(&reply)
     }
 
-    /// The command that [`Stock::publish`] sends, for callers that send many together.
+    /// The command of [`Stock::publish`], for callers that send many in one pipeline.
     pub(super) fn publishing(
         &self,
         calls: &Calls,
@@ -196,10 +198,11 @@ impl Stock {
         cmd
     }
 
-    /// The coupon that `name` of `saler` is; `Some(None)` where there is none.
+    /// Finds a coupon by `path`, which is `saler/name`. Returns `Some(None)` if no such coupon exists, and `None` if
+    /// the shard is not loaded.
     ///
     /// # Errors
-    /// [`KvError`]; reading changes nothing.
+    /// [`KvError`]. A read changes nothing.
     pub async fn find(&self, calls: &Calls, live: &Live, path: &str, wait: Duration) -> Loaded<Option<CouponId>> {
         let mut cmd = Script::FindCoupon.call(&[self.keys.live(), self.keys.names()]);
         cmd.arg(live.as_str()).arg(path);
@@ -213,10 +216,10 @@ impl Stock {
     }
 }
 
-/// What [`Script::SetCoupon`] replied.
+/// Parses the reply of [`Script::SetCoupon`].
 ///
 /// # Errors
-/// [`KvError::Unreadable`].
+/// [`KvError::Unreadable`] for an unknown reply.
 pub(super) fn published(reply: &ScriptReply) -> Result<Published, KvError> {
     Ok(match reply.word() {
         "set" => Published::Done,
@@ -229,13 +232,14 @@ pub(super) fn published(reply: &ScriptReply) -> Result<Published, KvError> {
     })
 }
 
-/// By Redis' clock, in ms.
+/// The last moment at which the script may run, in ms since 1970 by Redis' clock.
 fn not_after(calls: &Calls, wait: Duration) -> u64 {
     calls.server_ms() + u64::try_from(wait.as_millis()).unwrap_or(0) + NOT_AFTER_GRACE_MS
 }
 
-/// What the script replies of a claim: `claimed:` or `already:`, the holder's field, `nth` and what is said of the entry; or the
-/// field alone, of a first claim that is stored.
+/// Parses the reply for a claim. Three forms exist. `claimed:` is followed by the holder's field, `nth` and the number
+/// of claims in the entry. `already:` is followed by the holder's field, `nth` and whether the entry is pending. The
+/// field alone is a first claim that MySQL has stored.
 fn granted_or_held(text: &str, attempt: &Attempt<'_>, epoch: Epoch) -> Result<Taken, KvError> {
     let (said, rest) = match text.split_once(':') {
         Some((said @ ("claimed" | "already"), rest)) => (said, rest),
@@ -252,7 +256,7 @@ fn granted_or_held(text: &str, attempt: &Attempt<'_>, epoch: Epoch) -> Result<Ta
     })
 }
 
-/// A field of a holder: `seq:entry:activity`.
+/// Parses the value of a holder's field: `seq:entry:activity`.
 pub(super) fn parse_holder_field<'a>(
     parts: &mut impl Iterator<Item = &'a str>,
 ) -> Result<(Seq, EntryId, ActivityId), KvError> {

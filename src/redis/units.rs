@@ -1,4 +1,4 @@
-//! What coupons are at one moment, many in one script, for those who show it or decide by it.
+//! The units of many coupons at one moment, read by a single script.
 
 use std::time::Duration;
 
@@ -6,31 +6,33 @@ use super::stock::Loaded;
 use super::{Calls, KvError, Live, Script, ScriptReply, Stock};
 use crate::domain::{ActivityId, CouponId, left};
 
-/// A coupon at one moment, and what an activity of it has sold.
+/// The units of a coupon, and the sales of one of its activities, at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Units {
     pub scheduled: bool,
-    /// Of the coupon, and the one that last changed its activities.
+    /// Revision of the coupon. `activity_revision` is the revision of the last change of its activities.
     pub revision: u64,
     pub activity_revision: u64,
     pub amount: u64,
-    /// The highest seq handed out.
+    /// The highest granted seq.
     pub claimed: u64,
-    /// Seqs below it that nobody has.
+    /// Number of seqs up to `claimed` without a holder.
     pub holes: u64,
+    /// Claims of the requested activity.
     pub sold: u64,
 }
 
-/// What the reply has for each.
+/// Parts of the reply per coupon.
 const PARTS: usize = 7;
 
 impl Units {
-    /// What an activity of `total`, 0 for the coupon's whole amount, may sell.
+    /// The units that an activity of `total` may sell. A `total` of 0 means the coupon's whole amount.
     pub fn total(&self, total: u32) -> u64 {
         if total == 0 { self.amount } else { u64::from(total) }
     }
 
-    /// What an activity of `total` can still sell: bounded by it, and by the coupon's units.
+    /// The units that an activity of `total` can still sell: the smaller of the remaining total and the coupon's
+    /// remaining units.
     pub fn left(&self, total: u32) -> u64 {
         let of_coupon = left(self.amount, self.claimed, self.holes);
         if total == 0 { of_coupon } else { of_coupon.min(u64::from(total).saturating_sub(self.sold)) }
@@ -38,10 +40,11 @@ impl Units {
 }
 
 impl Stock {
-    /// What each is, in order, with what this activity of it has sold; `None` for a coupon that is not there.
+    /// Reads the units of coupons, in order, each with the sales of one activity. An item is `None` if Redis lacks the
+    /// coupon. The result is `None` if the shard is not loaded.
     ///
     /// # Errors
-    /// [`KvError`]; reading changes nothing.
+    /// [`KvError`]. A read changes nothing.
     pub async fn units(
         &self,
         calls: &Calls,

@@ -1,4 +1,4 @@
-//! Coupons and activities on their way from MySQL to Redis, to etcd and to the people who look at them.
+//! Publishes coupons and activities of MySQL to Redis, to etcd, and to the viewers of live units.
 
 mod live_units;
 pub mod mirror;

@@ -1,8 +1,8 @@
-//! Coupons on their way from MySQL to Redis: made, changed, and published again where that was cut short.
+//! Creates and changes coupons in MySQL, and publishes them to Redis. Repairs interrupted publications.
 //!
-//! MySQL has a coupon first and Redis follows by revision, so whatever dies between leaves a row that lags, and the repair
-//! publishes it. One change goes the other way round: a lowered amount, which Redis must allow, because only Redis knows
-//! how many units are gone.
+//! MySQL gets a coupon or a change first, and Redis follows by revision. A crash in between leaves a lagging row, and
+//! the repair publishes the row. A lowered amount works in reverse. Redis must agree first, because only Redis knows
+//! how many units are claimed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,11 +16,11 @@ use crate::mysql::coupons::{self, InsertError, NewCoupon, StoredCoupon};
 use crate::mysql::{Db, DbError, Transaction};
 use crate::redis::{KvError, Live, Pool, Presence, Published, Stock};
 
-/// How often rows that lag are looked for, and how many are published at once.
+/// Interval of repairs, and the maximum number of coupons per repair.
 const REPAIR_EVERY: Duration = Duration::from_secs(1);
 const REPAIR_COUPONS_MAX: i64 = 100;
 
-/// Makes, changes and repairs coupons.
+/// Creates, changes and repairs coupons.
 #[derive(Clone)]
 pub struct Publishing {
     pub db: Db,
@@ -28,11 +28,11 @@ pub struct Publishing {
     pub stock: Stock,
     pub gate: Arc<Gate>,
     pub shard: &'static str,
-    /// How long a call to Redis may take.
+    /// Timeout of a call to Redis.
     pub wait: Duration,
 }
 
-/// What a saler wants changed; `None` leaves it.
+/// A change requested by a saler. `None` keeps the current value.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CouponChange {
     pub amount: Option<Amount>,
@@ -40,23 +40,24 @@ pub struct CouponChange {
     pub description: Option<Description>,
 }
 
-/// Why a coupon was not made or changed.
+/// The reason why a coupon was not created or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
-    #[error("a coupon of that name exists")]
+    #[error("the saler has a coupon with this name already")]
     NameTaken,
-    #[error("the saler has as many coupons as one may")]
+    #[error("the saler has the maximum number of coupons")]
     TooMany,
     #[error("no such coupon")]
     NoSuchCoupon,
-    /// More units than the new amount are claimed; nothing has changed.
-    #[error("the amount is below what is claimed")]
+    /// More units than the new amount are claimed. Nothing has changed.
+    #[error("the amount is below the number of claimed units")]
     BelowClaimed,
-    /// A dependency is down or the shard is being loaded: nothing has happened.
-    #[error("not possible now")]
+    /// A dependency is down, or the shard is being loaded. Nothing has changed.
+    #[error("MySQL or Redis is unavailable")]
     Unavailable(#[source] Option<DbError>),
-    /// MySQL or Redis was told and did not answer: it may have happened, and the repair completes what has.
-    #[error("the outcome is unknown")]
+    /// MySQL or Redis got the change and did not answer. The change may have happened. If MySQL has it, the repair
+    /// publishes it.
+    #[error("MySQL or Redis did not answer, the outcome is unknown")]
     Unknown(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
@@ -66,12 +67,12 @@ impl From<DbError> for PublishError {
     }
 }
 
-/// Proof that Redis has just answered, and the loading that it must be of. It keeps no connection: MySQL may take long.
+/// Proof that Redis has just answered, with the expected `live`. Holds no connection, because MySQL may take long.
 pub struct Reached {
     live: Arc<Live>,
 }
 
-/// Redis has the change, or why not.
+/// The result of sending a coupon to Redis.
 enum SendOutcome {
     Yes,
     Refused(Published),
@@ -79,7 +80,7 @@ enum SendOutcome {
 }
 
 impl Publishing {
-    /// Makes a coupon: on return it is in MySQL and can be claimed.
+    /// Creates a coupon. On return the coupon is in MySQL and can be claimed.
     ///
     /// # Errors
     /// [`PublishError`].
@@ -94,7 +95,7 @@ impl Publishing {
         Ok(coupon.id)
     }
 
-    /// Changes a coupon: on return the change is in force.
+    /// Changes a coupon. On return the change is in force.
     ///
     /// # Errors
     /// [`PublishError`].
@@ -107,7 +108,8 @@ impl Publishing {
         };
         let wanted = apply(&stored.coupon, change);
         let lowered = wanted.amount < stored.coupon.amount;
-        // A lowered amount is only announced here: a row that lags, whatever happens next.
+        // A lowered amount is not stored yet. Only the revision is raised, so the row lags until the lowering is
+        // complete.
         let next = if lowered { Coupon { revision: wanted.revision, ..stored.coupon.clone() } } else { wanted.clone() };
         coupons::update(&self.db, &mut tx, &stored, &next).await?;
         tx.commit().await?;
@@ -119,10 +121,10 @@ impl Publishing {
         }
     }
 
-    /// Publishes what MySQL has committed of a coupon that was `before`: on return it is in force.
+    /// Publishes a committed change of a coupon. `before` is the earlier row. On return the change is in force.
     ///
     /// # Errors
-    /// [`PublishError`]; the repair completes it.
+    /// [`PublishError`]. The repair publishes the change later.
     pub async fn publish_change(
         &self,
         reached: &Reached,
@@ -132,7 +134,7 @@ impl Publishing {
         self.publish(reached, to, presence(before)).await
     }
 
-    /// Reaches Redis before MySQL is told of anything, so that nothing has happened where Redis is away.
+    /// Checks that Redis answers before MySQL is changed. So nothing changes while Redis is down.
     ///
     /// # Errors
     /// [`PublishError::Unavailable`].
@@ -144,7 +146,7 @@ impl Publishing {
         }
     }
 
-    /// Asks Redis whether the amount can be lowered, under the locks that keep the ledger and a rebuild away.
+    /// Lowers the amount in Redis and then in MySQL, under locks that keep the ledger and a rebuild away.
     async fn lower(&self, reached: &Reached, coupon: Coupon) -> Result<(), PublishError> {
         let mut tx = self.db.begin().await?;
         coupons::share_shard(&self.db, &mut tx, self.shard).await?;
@@ -165,7 +167,7 @@ impl Publishing {
         Ok(())
     }
 
-    /// Where this succeeds, Redis has the lowered amount and MySQL must follow; gives back what MySQL has.
+    /// Lowers the amount in Redis, and returns the row of MySQL. After a success MySQL must follow.
     async fn ask_to_lower(
         &self,
         Reached { live }: &Reached,
@@ -176,8 +178,8 @@ impl Publishing {
         let superseded = stored.coupon.revision >= coupon.revision;
         let repaired = stored.published_revision >= stored.coupon.revision;
         if superseded || repaired {
-            // Somebody else's change came between and stands; or the repair has published the announcement, and the row
-            // would not lag if Redis were lowered and MySQL not. Either way this change can be tried again.
+            // Superseded: a later change won. Repaired: the repair has published the announced revision. The row would
+            // not lag if Redis were lowered and MySQL were not. In both cases the user may retry.
             return Err(PublishError::Unavailable(None));
         }
         match self.send(live.as_str(), coupon, presence(&stored)).await {
@@ -189,7 +191,7 @@ impl Publishing {
         }
     }
 
-    /// Publishes what MySQL has committed.
+    /// Publishes a committed row.
     async fn publish(
         &self,
         Reached { live }: &Reached,
@@ -197,7 +199,7 @@ impl Publishing {
         presence: Presence,
     ) -> Result<(), PublishError> {
         match self.send(live.as_str(), coupon, presence).await {
-            // A later change is there already: this one is in force, or was.
+            // Redis has a later change. This change is in force, or was.
             SendOutcome::Yes | SendOutcome::Refused(Published::Older { .. }) => {
                 self.note(coupon).await;
                 Ok(())
@@ -234,23 +236,23 @@ impl Publishing {
         }
     }
 
-    /// Publishes coupons whose row lags, every second, until `stop`.
+    /// Publishes coupons with lagging rows every second, until `stop`.
     pub async fn repair(self, stop: CancellationToken) {
-        let outage = Outage::new("publishing: the repair");
+        let outage = Outage::new("publishing: repairing lagging coupons");
         every(REPAIR_EVERY, &stop, || async {
             if self.gate.live().is_ok()
                 && let Some(count @ 1..) = outage.note(self.repair_once().await)
             {
-                log::info!("publishing: {count} coupons that lagged are published");
+                log::info!("publishing: published {count} lagging coupons");
             }
         })
         .await;
     }
 
-    /// One round of the repair; returns how many coupons it published.
+    /// One round of the repair. Returns the number of published coupons.
     ///
     /// # Errors
-    /// [`PublishError`] of the first coupon that could not be published; the next round tries again.
+    /// [`PublishError`] of the first coupon that could not be published. The next round tries again.
     pub async fn repair_once(&self) -> Result<usize, PublishError> {
         let ids = coupons::lagging(&self.db, REPAIR_COUPONS_MAX).await?;
         let mut published = 0;
@@ -258,7 +260,7 @@ impl Publishing {
         for id in &ids {
             match self.repair_coupon(*id).await {
                 Ok(()) => published += 1,
-                // Somebody wrote what cannot be into this row; the coupons behind it do not wait for that.
+                // An impossible amount was written into the row by hand. Later coupons must not wait for this row.
                 Err(error @ PublishError::BelowClaimed) => refused = Some(error),
                 Err(error) => return Err(error),
             }
@@ -275,8 +277,8 @@ impl Publishing {
             return Ok(());
         };
         let live = self.live()?;
-        // A lowering that was given up may still be on its way to Redis, one revision above the row's; what is published
-        // here is above that, and MySQL has it first.
+        // An abandoned lowering may still be on the way to Redis, with the row's revision plus 1. The repair publishes
+        // a higher revision, and MySQL has that revision first.
         let coupon = Coupon { revision: stored.coupon.revision + 2, ..stored.coupon.clone() };
         coupons::update(&self.db, &mut tx, &stored, &coupon).await?;
         tx.commit().await?;
@@ -287,18 +289,21 @@ impl Publishing {
             }
             SendOutcome::Refused(Published::Older { revision }) => self.raise_above(id, revision).await,
             SendOutcome::Refused(Published::BelowClaimed) => {
-                log::error!("publishing: coupon {id} cannot be published: its amount is below what is claimed");
+                log::error!(
+                    "publishing: coupon {id} cannot be published, its amount is below the number of claimed units"
+                );
                 Err(PublishError::BelowClaimed)
             }
             SendOutcome::Refused(refused) => {
-                log::error!("publishing: coupon {id} cannot be published: {refused:?}");
+                log::error!("publishing: Redis refused coupon {id}: {refused:?}");
                 Err(self.refused(&live, refused))
             }
             SendOutcome::Failed(error) => Err(PublishError::Unknown(error.into())),
         }
     }
 
-    /// Redis has a higher revision than MySQL had: a later change, or one that MySQL never committed. There MySQL's facts win.
+    /// Handles a higher revision in Redis. The revision is a later change, or a change that MySQL never committed. In
+    /// the second case the row of MySQL wins, with a revision above.
     async fn raise_above(&self, id: CouponId, revision: u64) -> Result<(), PublishError> {
         let mut tx = self.db.begin().await?;
         let Some(stored) = coupons::lock(&self.db, &mut tx, id).await? else { return Ok(()) };
@@ -325,7 +330,7 @@ fn apply(coupon: &Coupon, change: &CouponChange) -> Coupon {
     }
 }
 
-/// What was published once must be there: it is never published again with nothing claimed.
+/// A coupon that was published before must be in Redis. It is never published again without its claims.
 fn presence(stored: &StoredCoupon) -> Presence {
     if stored.published_revision == 0 { Presence::MayBeNew } else { Presence::MustBeHere }
 }

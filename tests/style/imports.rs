@@ -1,7 +1,7 @@
-//! Resolves every path in the source to the file that defines its item, and builds the graph of files.
+//! Resolves every path in the source to the file that defines the item, and builds the graph of files.
 //!
-//! An edge leads from a file to another file that defines an item which the first one names. `mod` lines, `pub use` and test
-//! code make no edge. A method call makes none either, because it names no path.
+//! An edge leads from a file to another file that defines a named item. `mod` lines, `pub use` and test code make no
+//! edge. A method call names no path, and makes no edge.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -10,30 +10,30 @@ use proc_macro2::{TokenStream, TokenTree};
 use syn::visit::{self, Visit};
 use syn::{Attribute, Item, UseTree, Visibility};
 
-/// The crate's name, by which the binary calls the library.
+/// The name of the library, as used by the binary.
 const LIBRARY: &str = "couponrush";
-/// Aliases may lead to aliases; a longer chain is a mistake in this resolver.
+/// Maximum length of a chain of aliases. A longer chain is a mistake in this resolver.
 const ALIASES_MAX: usize = 16;
 
 type ModulePath = Vec<String>;
 
-/// All files of the crate and what each names of the others.
+/// The graph of all files of the crate.
 pub struct ImportGraph {
-    /// The files below `src`, and the files that each one names.
+    /// Every file below `src`, with the files that define its named items.
     pub edges: BTreeMap<PathBuf, BTreeSet<PathBuf>>,
-    /// Each type name with the files that define a type of that name.
+    /// Every type name, with the files that define a type of the name.
     pub types: BTreeMap<String, Vec<PathBuf>>,
-    /// Paths into the crate that lead to no item; empty unless the resolver misses a form of Rust.
+    /// Paths into the crate that lead to no item. Empty unless the resolver misses a form of Rust.
     pub unresolved: BTreeSet<String>,
 }
 
-/// A module, in a file of its own or inside one.
+/// A module, in a file of its own or inside another file.
 #[derive(Default)]
 struct Module {
     file: PathBuf,
     children: BTreeSet<String>,
     items: BTreeSet<String>,
-    /// Imported names and the paths that they stand for, relative to this module.
+    /// Imported names with their paths, relative to this module.
     aliases: BTreeMap<String, Vec<String>>,
 }
 
@@ -43,10 +43,10 @@ struct Modules {
     types: BTreeMap<String, Vec<PathBuf>>,
 }
 
-/// What a path leads to.
+/// The target of a path.
 enum Target {
     Item(PathBuf),
-    /// A module alone: what is named inside it makes the edge.
+    /// A module. Only named items inside the module make edges.
     Module,
     /// Another crate, or a local name.
     Outside,
@@ -54,7 +54,7 @@ enum Target {
 }
 
 impl ImportGraph {
-    /// Reads `sources`, paths relative to the project (`src/kv/link.rs`) with their text.
+    /// Builds the graph from `sources`: paths relative to the project (`src/redis/link.rs`), with their text.
     pub fn read(sources: &BTreeMap<PathBuf, String>) -> Self {
         let parsed: Vec<(PathBuf, ModulePath, syn::File)> = sources
             .iter()
@@ -78,13 +78,13 @@ impl ImportGraph {
         graph
     }
 
-    /// The distinct pairs of top modules between which files have edges.
+    /// The distinct pairs of top modules with an edge between their files.
     pub fn module_edges(&self) -> BTreeSet<(String, String)> {
         let pairs = self.edges.iter().flat_map(|(from, to)| to.iter().map(|to| (top_module(from), top_module(to))));
         pairs.filter(|(from, to)| from != to).collect()
     }
 
-    /// Groups of files that reach each other, the largest first; a graph without cycles has none.
+    /// Groups of files that import each other in a cycle, largest group first. Empty without cycles.
     pub fn cycles(&self) -> Vec<BTreeSet<&Path>> {
         let reached: BTreeMap<&Path, BTreeSet<&Path>> =
             self.edges.keys().map(|file| (&**file, self.reach(file))).collect();
@@ -115,14 +115,15 @@ impl ImportGraph {
     }
 }
 
-/// The top module that a file belongs to: `kv` for `src/kv/link.rs`, `config` for `src/config.rs`.
+/// The top module of a file: `redis` for `src/redis/link.rs`, `config` for `src/config.rs`.
 pub fn top_module(path: &Path) -> String {
     let below = path.strip_prefix("src").expect("a file below src");
     let first = below.iter().next().expect("a file has a name").to_string_lossy();
     first.trim_end_matches(".rs").to_owned()
 }
 
-/// `["kv", "link"]` for `src/kv/link.rs`, `["kv"]` for `src/kv/mod.rs`, nothing for `src/lib.rs`.
+/// The module path of a file: `["redis", "link"]` for `src/redis/link.rs`, `["redis"]` for `src/redis/mod.rs`, empty
+/// for `src/lib.rs`.
 fn module_path(path: &Path) -> ModulePath {
     let below = path.strip_prefix("src").expect("a file below src").with_extension("");
     let mut parts: ModulePath = below.iter().map(|part| part.to_string_lossy().into_owned()).collect();
@@ -212,7 +213,7 @@ impl Modules {
     }
 }
 
-/// The name that an item defines, and whether it is a type.
+/// The name defined by an item, and whether the item is a type.
 fn defined_name(item: &Item) -> Option<(String, bool)> {
     let (name, is_type, attributes) = match item {
         Item::Struct(item) => (&item.ident, true, &item.attrs),
@@ -229,7 +230,8 @@ fn defined_name(item: &Item) -> Option<(String, bool)> {
     (!is_test(attributes)).then(|| (name.to_string(), is_type))
 }
 
-/// The names that stand in a macro invocation between items, for example `diesel::table!`: any of them may be defined there.
+/// Collects the names in a macro invocation between items, for example `diesel::table!`. The macro may define any of
+/// the names.
 fn names_in_macro(tokens: TokenStream, names: &mut BTreeSet<String>) {
     for token in tokens {
         match token {
@@ -246,7 +248,7 @@ fn collect_aliases(tree: &UseTree, prefix: &mut Vec<String>, aliases: &mut BTree
     });
 }
 
-/// Calls `leaf` with each name that an import brings, and the path it stands for.
+/// Calls `leaf` with each imported name and its path.
 fn for_each_leaf(tree: &UseTree, prefix: &mut Vec<String>, leaf: &mut impl FnMut(String, Vec<String>)) {
     match tree {
         UseTree::Path(path) => {
@@ -268,7 +270,7 @@ fn for_each_leaf(tree: &UseTree, prefix: &mut Vec<String>, leaf: &mut impl FnMut
     }
 }
 
-/// Walks one file and notes each path that leads to an item of another file.
+/// Walks a file, and notes each path to an item of another file.
 struct NamedPaths<'a> {
     modules: &'a Modules,
     module: ModulePath,
@@ -289,7 +291,7 @@ impl NamedPaths<'_> {
         }
     }
 
-    /// Notes the paths of two names and more inside a macro's arguments, which `syn` does not parse.
+    /// Notes paths of at least two names inside a macro's arguments, because `syn` does not parse the arguments.
     fn note_tokens(&mut self, tokens: TokenStream) {
         let mut path: Vec<String> = Vec::new();
         let (mut colons, mut follows_dot) = (0, false);

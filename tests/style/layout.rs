@@ -1,4 +1,4 @@
-//! The layout of `src`: which module may import which, who owns each store, no cycle between files, no type name twice.
+//! Checks the layout of `src`: import directions, owners of stores, cycles between files, duplicate type names.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -7,7 +7,8 @@ use super::files;
 use super::imports::{ImportGraph, top_module};
 use super::rust_lines::code;
 
-/// Each module with the modules that it may import, all of which stand above it here. `main` and `lib` are not modules.
+/// Each module with its allowed imports. A module may import only modules listed above. `main` and `lib` are not
+/// modules.
 const IMPORTS: [(&str, &[&str]); 16] = [
     ("base", &[]),
     ("domain", &[]),
@@ -43,10 +44,10 @@ const IMPORTS: [(&str, &[&str]); 16] = [
     ),
     ("cli", &["base", "domain", "config", "auth", "mysql", "redis", "ops", "app"]),
 ];
-/// The most distinct pairs of modules of which one imports the other.
+/// Maximum number of edges. An edge is a distinct pair of modules, an importing and an imported module.
 const MODULE_EDGES_MAX: usize = 70;
 
-/// Libraries that speak to a store or to clients, and the folders that alone may name them.
+/// Libraries for a store or for HTTP, with the only modules that may name them.
 const OWNERS: [(&[&str], &[&str]); 5] = [
     (&["redis", "deadpool_redis"], &["redis"]),
     (&["diesel", "diesel_async", "diesel_migrations", "mysql_async"], &["mysql"]),
@@ -64,7 +65,7 @@ fn imports_point_one_way() {
     let above: Vec<&str> = IMPORTS.iter().map(|(module, _)| *module).collect();
     for (place, (module, imports)) in IMPORTS.iter().enumerate() {
         let below = imports.iter().find(|import| !above[..place].contains(import));
-        assert_eq!(below, None, "the table itself points down: {module}");
+        assert_eq!(below, None, "the table lists {module} above one of its imports");
     }
     let allowed: BTreeMap<&str, &[&str]> = IMPORTS.into_iter().collect();
     let graph = graph();
@@ -83,7 +84,7 @@ fn imports_point_one_way() {
         }
     }
     assert_eq!(wrong, [] as [String; 0]);
-    assert_eq!(graph.unresolved, BTreeSet::new(), "every path into the crate leads to an item");
+    assert_eq!(graph.unresolved, BTreeSet::new(), "paths into the crate that lead to no item");
 }
 
 #[test]
@@ -94,7 +95,7 @@ fn modules_import_few_others() {
     let edges = graph.module_edges().into_iter().filter(|(from, to)| is_module(from) && is_module(to));
     let edges: BTreeSet<(String, String)> = edges.collect();
     println!("{} modules, {} edges between modules", modules.len(), edges.len());
-    assert_eq!(modules.len(), IMPORTS.len(), "every module of the table exists, and no other");
+    assert_eq!(modules.len(), IMPORTS.len(), "the modules differ from the table of imports");
     assert!(edges.len() <= MODULE_EDGES_MAX, "{} edges: {edges:?}", edges.len());
     let unused = |(module, imports): &(&str, &[&str])| {
         let unused = imports.iter().filter(|import| !edges.contains(&((*module).to_owned(), (**import).to_owned())));
@@ -129,7 +130,8 @@ fn each_library_has_its_owner() {
     assert_eq!(wrong, [] as [String; 0]);
 }
 
-/// Whether `code` has a path that begins with the crate `name`. `crate::redis::Link` does not begin with it.
+/// Whether a path in `code` begins with the crate `name`. The path `crate::redis::Link` does not begin with the crate
+/// `redis`.
 fn names_crate(code: &str, name: &str) -> bool {
     code.match_indices(&format!("{name}::")).any(|(at, _)| {
         let before = code[..at].trim_end_matches("::");

@@ -1,4 +1,4 @@
-//! The rules of `docs/ARCHITECTURE.md` and `CONTRIBUTING.md` that a program can check, over the source as it stands.
+//! Checks the rules of `docs/ARCHITECTURE.md` and `CONTRIBUTING.md` in the source.
 
 mod imports;
 mod layout;
@@ -10,16 +10,16 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The most lines that a file may have, in any language.
+/// Maximum lines of a file, in any language.
 const FILE_LINES_MAX: usize = 400;
-/// The most lines that a function may have, in any language.
+/// Maximum lines of a function, in any language.
 const FUNCTION_LINES_MAX: usize = 69;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Every file below `folder` whose name ends with `ending`, as path and text.
+/// All files below `folder` with names that end with `ending`, as paths and texts.
 fn files(folder: &str, ending: &str) -> BTreeMap<PathBuf, String> {
     let mut found = BTreeMap::new();
     let mut folders = vec![root().join(folder)];

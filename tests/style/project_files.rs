@@ -1,4 +1,4 @@
-//! Rules for files that are not Rust: the scripts of Redis, migrations and mutants.
+//! Rules for Redis scripts, migrations and mutants.
 
 use std::fs;
 
@@ -43,7 +43,7 @@ fn every_migration_can_be_taken_back() {
     }
 }
 
-/// Otherwise what the mutant shows is no longer shown, and nobody hears of it before `make faults-prove`.
+/// A mutant whose anchor is missing or ambiguous proves nothing, and only `make faults-prove` would report it.
 #[test]
 fn every_mutant_finds_what_it_replaces_once() {
     let read = |path: &str| fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));

@@ -1,8 +1,8 @@
-//! Line limits for Rust, and what Rust source must not contain.
+//! Line limits for Rust, and words banned from Rust source.
 
 use super::{FILE_LINES_MAX, FUNCTION_LINES_MAX, files};
 
-/// Rust without comments and without what is between quotes; every line stays where it is.
+/// Removes comments, and the contents of strings and characters. Line numbers stay the same.
 pub fn code(text: &str) -> String {
     let mut code = String::with_capacity(text.len());
     let mut rest = text;
@@ -25,7 +25,7 @@ pub fn code(text: &str) -> String {
     code
 }
 
-/// How long the quoted text is that `rest` begins with.
+/// The length in bytes of the quoted text at the beginning of `rest`.
 fn quoted(rest: &str, quote: char) -> usize {
     let mut escaped = false;
     for (at, character) in rest.char_indices().skip(1) {
@@ -39,7 +39,7 @@ fn quoted(rest: &str, quote: char) -> usize {
     rest.len()
 }
 
-/// How long the raw string is that `rest` begins with; 0 where it begins with none.
+/// The length in bytes of the raw string at the beginning of `rest`, or 0 without a raw string.
 fn raw_string(rest: &str) -> usize {
     let hashes = rest[1..].bytes().take_while(|byte| *byte == b'#').count();
     if !rest[1 + hashes..].starts_with('"') {
@@ -50,7 +50,7 @@ fn raw_string(rest: &str) -> usize {
     rest[inner..].find(&end).map_or(rest.len(), |at| inner + at + end.len())
 }
 
-/// A character, not a lifetime.
+/// Whether `rest` begins with a character, not with a lifetime.
 fn is_character(rest: &str) -> bool {
     let mut characters = rest.chars().skip(1);
     match (characters.next(), characters.next()) {
@@ -60,7 +60,7 @@ fn is_character(rest: &str) -> bool {
     }
 }
 
-/// Where each function begins, its name and its lines, by the braces around its body.
+/// Every function's first line number, name and number of lines, found by the braces of the body.
 fn functions(code: &str) -> Vec<(usize, &str, usize)> {
     let mut found = Vec::new();
     for (at, _) in code.match_indices("fn ") {
@@ -73,7 +73,7 @@ fn functions(code: &str) -> Vec<(usize, &str, usize)> {
             match character {
                 '(' | '[' => nested += 1,
                 ')' | ']' => nested = nested.saturating_sub(1),
-                // Declared, not defined.
+                // A declaration without a body.
                 ';' if depth == 0 && nested == 0 => break,
                 '{' => depth += 1,
                 '}' if depth == 1 => {

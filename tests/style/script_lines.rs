@@ -1,6 +1,7 @@
-//! Line limits for Lua, Python, shell and JavaScript, as for Rust.
+//! Line limits for Lua, Python, shell and JavaScript.
 //!
-//! A function's end is found by indentation: the first closing line that is indented like the function's first line.
+//! Indentation marks the end of a function. The end is the first closing line with the indentation of the function's
+//! first line.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,7 +18,7 @@ enum Language {
 }
 
 impl Language {
-    /// By the ending of the name, or by the first line where the name has no ending.
+    /// Finds the language by the file name's ending, or by the first line if the name has no ending.
     fn of(path: &Path, text: &str) -> Option<Self> {
         let first_line = text.lines().next().unwrap_or_default();
         match path.extension().and_then(|ending| ending.to_str()) {
@@ -54,8 +55,8 @@ impl Language {
         }
     }
 
-    /// Whether a line that is indented like a function's first line ends the function. In Python, that is any line but the
-    /// end of a long signature; it comes after the function.
+    /// Whether a line with the indentation of a function's first line ends the function. In Python, any line except the
+    /// end of a long signature ends the function, and is the first line after it.
     fn ends_function(self, line: &str) -> bool {
         match self {
             Self::Lua => line.trim_start().starts_with("end"),

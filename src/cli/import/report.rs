@@ -70,7 +70,7 @@ pub struct Gap {
     pub held: u32,
 }
 
-/// ImportCounts of one kind of rows.
+/// Counts of one kind of rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ImportCounts {
     pub taken: u64,

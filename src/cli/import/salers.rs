@@ -92,7 +92,7 @@ impl Import<'_> {
         Ok((coupon, was_here))
     }
 
-    /// ImportCounts the offers and compares their amounts, after all claims are imported.
+    /// Counts the offers and compares their amounts, after all claims are imported.
     pub(super) async fn settle_offers(&mut self, offers: &Offers) -> Result<(), ImportError> {
         let mut by_saler: BTreeMap<UserId, Vec<(&Offer, &ImportedCoupon)>> = BTreeMap::new();
         for (offer, coupon) in offers.accepted() {
