@@ -5,6 +5,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config;
 use crate::http::Shared;
+use crate::redis::live_key;
 
 /// Waits for the ledger.
 ///
@@ -44,8 +45,6 @@ pub(super) async fn drain(
 async fn outbox_holds_them(shared: &Shared) -> bool {
     let Ok(live) = shared.claiming.gate.live() else { return false };
     let Ok(calls) = shared.pool.get().await else { return false };
-    let key = shared.claiming.stock.keys().live();
-    let value = calls.call(redis::cmd("GET").arg(key), config::KV_WAIT).await;
-    let value: Option<String> = value.ok().and_then(|value| redis::from_redis_value(value).ok()).flatten();
-    value.as_deref() == Some(live.as_str())
+    let value = live_key::read(&calls, shared.claiming.stock.keys(), config::KV_WAIT).await;
+    value.is_ok_and(|value| value.as_deref() == Some(live.as_str()))
 }

@@ -21,7 +21,7 @@ use crate::mysql::coupons::{self, StoredCoupon};
 use crate::mysql::migrate::migrate;
 use crate::mysql::seed::{SeedUser, insert_coupons, insert_users};
 use crate::mysql::{Db, DbError, shards};
-use crate::redis::{Keys, KvError, LinkConfig, Live, Pool, Presence, Published, Stock, published};
+use crate::redis::{Keys, KvError, LinkConfig, Live, Pool, Published, Stock};
 
 /// Rows in a statement.
 const BATCH: u32 = 5_000;
@@ -125,11 +125,9 @@ async fn publish(args: &SeedArgs, db: &Db, pool: &Pool, after: CouponId) -> Resu
             continue;
         }
         let calls = pool.get().await?;
-        let publishing =
-            |stored: &StoredCoupon| stock.publishing(&calls, live.as_str(), &stored.coupon, Presence::MayBeNew, wait);
-        let commands = unpublished.into_iter().map(publishing).collect();
-        for reply in calls.eval_all(commands, wait).await? {
-            match published(&reply)? {
+        let coupons = unpublished.into_iter().map(|stored| &stored.coupon);
+        for published in stock.publish_all(&calls, live.as_str(), coupons, wait, wait).await? {
+            match published {
                 Published::Done | Published::Older { .. } => {}
                 Published::NotLoaded | Published::Missing | Published::TooLate | Published::BelowClaimed => {
                     return Err(SeedError::Recovering);

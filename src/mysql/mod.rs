@@ -1,9 +1,10 @@
 //! MySQL: the connection pool, its errors, and a file for each table.
 //!
-//! This module has all SQL statements of the program, except those of the audit. Redis is unknown to it. Every wait is
+//! This module has all SQL statements of the program. Redis is unknown to it. Every wait is
 //! bounded, for a connection by [`DbLimits::connection_wait`] and for a statement by [`DbLimits::statement_wait`].
 
 pub mod activities;
+pub mod audit;
 pub mod blocks;
 pub mod claim_rows;
 pub mod claims;
@@ -16,6 +17,7 @@ pub mod redemptions;
 pub mod revoked_tokens;
 pub(crate) mod schema;
 pub mod seed;
+pub mod server_settings;
 pub mod settings;
 pub mod shards;
 pub mod users;
@@ -40,6 +42,11 @@ type UnsignedBigint = diesel::sql_types::Unsigned<diesel::sql_types::Bigint>;
 
 /// A connection outside the pool, for the ledger and for streaming reads.
 pub type DbConnection = AsyncMysqlConnection;
+
+/// The result of a statement before the statement's name is added.
+pub type QueryResult<T> = diesel::QueryResult<T>;
+/// An error of MySQL before the statement's name is added.
+pub type QueryError = diesel::result::Error;
 
 /// The size of the pool and the timeouts.
 #[derive(Debug, Clone, Copy)]

@@ -8,18 +8,15 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::{Recovery, RecoveryError, WAIT};
-use crate::domain::{EntryId, Epoch};
+use crate::domain::Epoch;
 use crate::mysql::instances::{self, DEAD_AFTER, Instance};
-use crate::redis::{Connection, KvError};
+use crate::redis::{Connection, KvError, beats};
 
 /// How often an instance beats.
 const BEAT_EVERY: Duration = Duration::from_secs(1);
 /// How often dead instances are looked for, and how long one has been silent before its row goes.
 const BURY_EVERY: Duration = Duration::from_secs(10);
 const BURIED_AFTER: Duration = Duration::from_secs(60);
-
-/// Ids and fields, as `XRANGE` gives them.
-type Entries = Vec<(String, Vec<String>)>;
 
 /// Since when each process has been silent in MySQL and in Redis, for one listener.
 #[derive(Default)]
@@ -29,14 +26,12 @@ impl Recovery {
     /// Beats in Redis for ever; MySQL hears of this instance in every round. Apart, so that one that hangs does not silence
     /// the other.
     pub(super) async fn beat_in_redis(&self) {
-        let key = self.stock.keys().beat(&self.process);
-        let lasts = u64::try_from(DEAD_AFTER.as_millis()).expect("seconds fit");
         loop {
-            if let Ok(connection) = self.link.connection() {
-                let beat = connection.call(redis::cmd("SET").arg(&key).arg(1).arg("PX").arg(lasts), BEAT_EVERY).await;
-                if let Err(error) = beat {
-                    log::debug!("recovery: no beat in Redis: {error}");
-                }
+            if let Ok(connection) = self.link.connection()
+                && let Err(error) =
+                    beats::beat(&connection, self.stock.keys(), &self.process, DEAD_AFTER, BEAT_EVERY).await
+            {
+                log::debug!("recovery: no beat in Redis: {error}");
             }
             tokio::time::sleep(BEAT_EVERY).await;
         }
@@ -70,18 +65,10 @@ impl Recovery {
     /// store: whatever is there is younger than the beat in MySQL, `silent` ago.
     async fn is_dead(&self, connection: &Connection, process: &str, silent: Duration) -> Result<bool, KvError> {
         let Ok(live) = self.gate.live() else { return Ok(false) };
-        let keys = self.stock.keys();
-        let mut pipeline = redis::pipe();
-        pipeline.cmd("GET").arg(keys.live());
-        pipeline.cmd("EXISTS").arg(keys.beat(process));
-        pipeline.cmd("XRANGE").arg(keys.outbox()).arg("-").arg("+").arg("COUNT").arg(1);
-        let replies = redis::Value::Array(connection.call_all(&pipeline, WAIT).await?);
-        let (found, beats, head): (Option<String>, bool, Entries) =
-            redis::from_redis_value(replies).map_err(|_| KvError::Unreadable)?;
-        let oldest = head.first().and_then(|(id, _)| id.parse::<EntryId>().ok());
-        let age = oldest.map(|id| Duration::from_millis(connection.server_ms().saturating_sub(id.ms)));
+        let traces = beats::traces(connection, self.stock.keys(), process, WAIT).await?;
+        let age = traces.oldest.map(|id| Duration::from_millis(connection.server_ms().saturating_sub(id.ms)));
         let left = age.is_some_and(|age| age + DEAD_AFTER > silent);
-        Ok(found.as_deref() == Some(live.as_str()) && !beats && !left)
+        Ok(traces.live.as_deref() == Some(live.as_str()) && !traces.is_beating && !left)
     }
 
     /// Other instances that must still let go of what is older than `epoch`.
@@ -95,7 +82,7 @@ impl Recovery {
         for other in instances::without_acknowledgement(&self.db, &self.instance, epoch).await? {
             let Instance { instance, process, silent_seconds } = other;
             let beats = silent_seconds < DEAD_AFTER.as_secs()
-                || beats_in_redis(connection, &self.stock.keys().beat(&process)).await?;
+                || beats::is_beating(connection, self.stock.keys(), &process, WAIT).await?;
             if silence.note(&process, beats) < DEAD_AFTER {
                 awaited.push(instance);
             }
@@ -113,9 +100,4 @@ impl Silence {
         }
         self.0.entry(process.to_owned()).or_insert_with(Instant::now).elapsed()
     }
-}
-
-async fn beats_in_redis(connection: &Connection, key: &str) -> Result<bool, KvError> {
-    let reply = connection.call(redis::cmd("EXISTS").arg(key), WAIT).await?;
-    redis::from_redis_value(reply).map_err(|_| KvError::Unreadable)
 }

@@ -7,15 +7,15 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::{TryStreamExt, stream};
-use redis::Cmd;
 
 use super::rebuild::{Rebuild, within};
 use super::{RecoveryError, WAIT};
-use crate::domain::{Claim, CouponId, Seq};
+use crate::domain::{CouponId, Seq};
 use crate::mysql::activities;
 use crate::mysql::claim_rows::{self, Which};
 use crate::mysql::coupons::{self, StoredCoupon};
-use crate::redis::{Keys, KvError, Presence, Published, Script, published};
+use crate::redis::Published;
+use crate::redis::load::{self, ClaimChunk, LoadedCoupon};
 
 /// Coupons of one page.
 const PAGE: i64 = 1_000;
@@ -26,20 +26,6 @@ const CHUNK: usize = 200;
 const PIPELINE: usize = 50;
 /// How long a pipeline may take; scripts before it may still run.
 const PIPELINE_WAIT: Duration = Duration::from_secs(8);
-
-/// What Redis has of a coupon's claims: the highest seq, and how many below it are holes.
-type LoadedCoupon = (u32, u32);
-
-/// Claims and holes of one coupon on their way into one script.
-#[derive(Default)]
-struct Chunk {
-    coupon: CouponId,
-    /// The list of holes begins anew with this chunk.
-    first: bool,
-    highest: Seq,
-    holes: Vec<Seq>,
-    claims: Vec<Claim>,
-}
 
 impl Rebuild<'_> {
     /// Publishes every coupon and loads the claims that Redis lacks.
@@ -62,12 +48,11 @@ impl Rebuild<'_> {
 
     async fn publish(&self, page: &[StoredCoupon]) -> Result<(), RecoveryError> {
         let stock = &self.recovery.stock;
-        let publishing = page.iter().map(|stored| {
-            stock.publishing(&self.connection, &self.marker, &stored.coupon, Presence::MayBeNew, PIPELINE_WAIT)
-        });
-        let replies = self.connection.eval_all(publishing.collect(), PIPELINE_WAIT + WAIT).await?;
-        for (reply, stored) in replies.iter().zip(page) {
-            match published(reply)? {
+        let coupons = page.iter().map(|stored| &stored.coupon);
+        let published =
+            stock.publish_all(&self.connection, &self.marker, coupons, PIPELINE_WAIT, PIPELINE_WAIT + WAIT).await?;
+        for (published, stored) in published.into_iter().zip(page) {
+            match published {
                 Published::Done | Published::Older { .. } => {}
                 Published::BelowClaimed => {
                     log::error!("recovery: ALARM: coupon {} has more claims than units", stored.coupon.id);
@@ -84,9 +69,10 @@ impl Rebuild<'_> {
         let (Some(first), Some(last)) = (page.first(), page.last()) else { return Ok(()) };
         let (first, last) = (first.coupon.id, last.coupon.id);
         let highest: HashMap<_, _> = coupons::highest_seqs(&self.recovery.db, first, last).await?.into_iter().collect();
-        let here = self.loaded(page).await?;
+        let (keys, ids) = (self.recovery.stock.keys(), page.iter().map(|stored| stored.coupon.id));
+        let here = load::loaded_coupons(&self.connection, keys, ids, PIPELINE_WAIT).await?;
         let (mut whole, mut selling) = (Vec::new(), Vec::new());
-        for (stored, (claimed, holes)) in page.iter().zip(here) {
+        for (stored, LoadedCoupon { claimed, holes }) in page.iter().zip(here) {
             let coupon = &stored.coupon;
             let highest = highest.get(&coupon.id).copied().unwrap_or(0);
             let rows = i64::from(coupon.amount.get()) - stored.left_count;
@@ -116,45 +102,21 @@ impl Rebuild<'_> {
         }
         let keys = self.recovery.stock.keys();
         for sold in activities::sold(&self.recovery.db, coupons).await?.chunks(CHUNK) {
-            let mut names = vec![keys.live()];
-            names.extend(sold.iter().map(|(id, _)| keys.activity(*id)));
-            let mut cmd = Script::LoadActivities.call(&names);
-            cmd.arg(&self.marker);
-            for (_, claims) in sold {
-                cmd.arg(*claims);
-            }
-            self.own(self.connection.eval(&cmd, WAIT).await?.word() == "loaded")?;
+            self.own(load::load_activities(&self.connection, keys, &self.marker, sold, WAIT).await?)?;
         }
         Ok(())
-    }
-
-    async fn loaded(&self, page: &[StoredCoupon]) -> Result<Vec<LoadedCoupon>, RecoveryError> {
-        let keys = self.recovery.stock.keys();
-        let mut pipeline = redis::pipe();
-        for stored in page {
-            pipeline.cmd("HGET").arg(keys.coupon(stored.coupon.id)).arg("claimed");
-            pipeline.cmd("LLEN").arg(keys.holes(stored.coupon.id));
-        }
-        let replies = self.connection.call_all(&pipeline, PIPELINE_WAIT).await?;
-        let number = |value| redis::from_redis_value::<Option<u32>>(value).map_err(|_| KvError::Unreadable);
-        let mut replies = replies.into_iter();
-        let mut loaded = Vec::with_capacity(page.len());
-        while let (Some(claimed), Some(holes)) = (replies.next(), replies.next()) {
-            loaded.push((number(claimed)?.unwrap_or(0), number(holes)?.unwrap_or(0)));
-        }
-        Ok(loaded)
     }
 
     /// Loads the claims that match, whose coupons Redis has up to `above`; what is not there in between is a hole.
     async fn stream(&self, which: Which<'_>, above: Seq) -> Result<(), RecoveryError> {
         let mut mysql = self.recovery.db.connect_alone().await?;
         let mut claims = within("read claims", claim_rows::stream(&mut mysql, which)).await?;
-        let mut chunk = Chunk::default();
+        let mut chunk = ClaimChunk::default();
         let mut full = Vec::new();
         let mut previous = above;
         while let Some(claim) = within("read claims", claims.try_next()).await? {
             if claim.coupon != chunk.coupon {
-                let next = Chunk { coupon: claim.coupon, first: above == 0, ..Chunk::default() };
+                let next = ClaimChunk { coupon: claim.coupon, is_first: above == 0, ..ClaimChunk::default() };
                 full.push(std::mem::replace(&mut chunk, next));
                 previous = above;
             }
@@ -162,7 +124,7 @@ impl Rebuild<'_> {
                 chunk.holes.push(hole);
                 chunk.highest = hole;
                 if chunk.holes.len() >= CHUNK {
-                    full.push(chunk.next());
+                    full.push(take(&mut chunk));
                     self.flush_some(&mut full).await?;
                 }
             }
@@ -170,7 +132,7 @@ impl Rebuild<'_> {
             chunk.highest = claim.seq;
             chunk.claims.push(claim);
             if chunk.claims.len() + chunk.holes.len() >= CHUNK {
-                full.push(chunk.next());
+                full.push(take(&mut chunk));
             }
             self.flush_some(&mut full).await?;
         }
@@ -178,41 +140,22 @@ impl Rebuild<'_> {
         self.flush(&mut full).await
     }
 
-    async fn flush_some(&self, full: &mut Vec<Chunk>) -> Result<(), RecoveryError> {
+    async fn flush_some(&self, full: &mut Vec<ClaimChunk>) -> Result<(), RecoveryError> {
         if full.len() < PIPELINE { Ok(()) } else { self.flush(full).await }
     }
 
-    async fn flush(&self, full: &mut Vec<Chunk>) -> Result<(), RecoveryError> {
-        let chunks: Vec<Chunk> = full.drain(..).filter(|chunk| chunk.highest > 0).collect();
+    async fn flush(&self, full: &mut Vec<ClaimChunk>) -> Result<(), RecoveryError> {
+        let chunks: Vec<ClaimChunk> = full.drain(..).filter(|chunk| chunk.highest > 0).collect();
         let claims: usize = chunks.iter().map(|chunk| chunk.claims.len()).sum();
-        let commands = chunks.iter().map(|chunk| self.loading(chunk)).collect();
-        for reply in self.connection.eval_all(commands, PIPELINE_WAIT + WAIT).await? {
-            self.own(reply.word() == "loaded")?;
-        }
+        let (keys, wait) = (self.recovery.stock.keys(), PIPELINE_WAIT + WAIT);
+        self.own(load::load_claims(&self.connection, keys, &self.marker, &chunks, wait).await?)?;
         self.recovery.progress.claims.fetch_add(claims as u64, Ordering::Relaxed);
         Ok(())
     }
-
-    fn loading(&self, chunk: &Chunk) -> Cmd {
-        let keys = self.recovery.stock.keys();
-        let coupon = chunk.coupon;
-        let mut names = vec![keys.live(), keys.coupon(coupon), keys.holes(coupon)];
-        names.extend(chunk.claims.iter().map(|claim| keys.holder(claim.user)));
-        let mut cmd = Script::LoadClaims.call(&names);
-        cmd.arg(&self.marker).arg(chunk.highest).arg(u8::from(chunk.first)).arg(chunk.holes.len()).arg(&chunk.holes);
-        for claim in &chunk.claims {
-            // Its first entry is gone; the claim keeps its time, and no entry of the outbox is as old.
-            let Claim { seq, entry, activity, .. } = claim;
-            cmd.arg(Keys::held_field(coupon, claim.nth)).arg(format!("{seq}:{entry}:{activity}"));
-        }
-        cmd
-    }
 }
 
-impl Chunk {
-    /// Takes what there is, leaving an empty chunk that goes on with the same coupon.
-    fn next(&mut self) -> Self {
-        let next = Self { coupon: self.coupon, ..Self::default() };
-        std::mem::replace(self, next)
-    }
+/// Takes a filled chunk and leaves an empty chunk of the same coupon.
+fn take(chunk: &mut ClaimChunk) -> ClaimChunk {
+    let next = ClaimChunk { coupon: chunk.coupon, ..ClaimChunk::default() };
+    std::mem::replace(chunk, next)
 }

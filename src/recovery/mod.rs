@@ -20,7 +20,7 @@ use crate::claim::{ClosedReason, Gate, Ledger};
 use crate::domain::Epoch;
 use crate::mysql::shards::{self, ShardRow};
 use crate::mysql::{Db, DbError, instances};
-use crate::redis::{Connection, KvError, Link, LinkConfig, Live, Outbox, Pool, Stock};
+use crate::redis::{Connection, KvError, Link, LinkConfig, Live, Outbox, Pool, Stock, live_key};
 
 /// How often everything is compared.
 const COMPARE_EVERY: Duration = Duration::from_secs(1);
@@ -220,9 +220,8 @@ impl Recovery {
     /// The connection to Redis, and what `live` holds there.
     async fn look(&self) -> Result<(Arc<Connection>, String), KvError> {
         let connection = self.link.connection()?;
-        let value = connection.call(redis::cmd("GET").arg(self.stock.keys().live()), WAIT).await?;
-        let text: Option<String> = redis::from_redis_value(value).map_err(|_| KvError::Unreadable)?;
-        Ok((connection, text.unwrap_or_default()))
+        let found = live_key::read(&connection, self.stock.keys(), WAIT).await?;
+        Ok((connection, found.unwrap_or_default()))
     }
 }
 

@@ -13,7 +13,7 @@ use crate::mysql as db;
 use crate::mysql::DbConnection;
 use crate::mysql::claims::{self, StoreOutcome};
 use crate::mysql::shards::{self, ShardRow, ShardToken};
-use crate::redis::{Connection, DoneEntry, Head, OutboxEntry, Script, broken};
+use crate::redis::{Connection, DoneEntry, Head, OutboxEntry, broken, live_key, load};
 
 /// `live` expires after this unless the rebuild renews it.
 const TOKEN_LASTS: Duration = Duration::from_secs(10);
@@ -24,8 +24,6 @@ const DRAINED_POLL: Duration = Duration::from_millis(50);
 const DRAIN_BATCH: usize = 1_000;
 /// How long one transaction of the drain, or the next row of a long reading, may take.
 pub(super) const STATEMENT_WAIT: Duration = Duration::from_secs(10);
-/// Keys deleted by one script, and asked for by one `SCAN`.
-const FORGET_BATCH: usize = 1_000;
 
 /// A rebuild under way.
 pub(super) struct Rebuild<'a> {
@@ -42,7 +40,7 @@ impl Recovery {
         let connection = Connection::open(&self.redis).await?;
         let token = format!("{:032x}", rand::random::<u128>());
         let rebuild = Rebuild { recovery: self, connection, marker: format!("{REBUILD}{token}"), token };
-        if !rebuild.take_live(found, &rebuild.marker, TOKEN_LASTS).await? {
+        if !rebuild.take_live(found, &rebuild.marker, Some(TOKEN_LASTS)).await? {
             return Ok(());
         }
         let started = Instant::now();
@@ -59,7 +57,7 @@ impl Recovery {
         };
         if let Err(error) = result {
             // So that the next attempt need not wait until the token expires.
-            let _ = rebuild.take_live(&rebuild.marker, &rebuild.marker, Duration::from_millis(1)).await;
+            let _ = rebuild.take_live(&rebuild.marker, &rebuild.marker, Some(Duration::from_millis(1))).await;
             return Err(error);
         }
         let (coupons, claims) = self.progress.loaded();
@@ -107,7 +105,7 @@ impl Rebuild<'_> {
             found == last_live && noted.as_deref() == Some(found) && !contradicted && !recovery.is_lost(row.epoch);
         if !subset {
             self.own(shards::forget_found(db, shard, held).await?)?;
-            self.forget_keys().await?;
+            self.own(load::forget_keys(&self.connection, recovery.stock.keys(), &self.marker, WAIT).await?)?;
             crate::base::crash::point("rebuild-forgotten");
         }
         self.load().await?;
@@ -116,7 +114,7 @@ impl Rebuild<'_> {
         self.own(shards::finish(db, shard, held, self.connection.run_id()).await?)?;
         crate::base::crash::point("rebuild-finished");
         let live = format!("{}:{next}", self.connection.run_id());
-        let taken = self.take_live(&self.marker, &live, Duration::ZERO).await?;
+        let taken = self.take_live(&self.marker, &live, None).await?;
         self.own(taken)
     }
 
@@ -125,18 +123,16 @@ impl Rebuild<'_> {
         if still { Ok(()) } else { Err(RecoveryError::Overtaken) }
     }
 
-    /// Puts `to` into `live` where it holds `from`; `lasts` zero: for ever.
-    async fn take_live(&self, from: &str, to: &str, lasts: Duration) -> Result<bool, RecoveryError> {
-        let mut cmd = Script::TakeLive.call(&[self.recovery.stock.keys().live()]);
-        cmd.arg(from).arg(to).arg(u64::try_from(lasts.as_millis()).unwrap_or(0));
-        Ok(self.connection.eval(&cmd, WAIT).await?.word() == "taken")
+    /// Replaces the value `from` of the key `live`. The new value expires after `ttl`, or never.
+    async fn take_live(&self, from: &str, to: &str, ttl: Option<Duration>) -> Result<bool, RecoveryError> {
+        Ok(live_key::replace(&self.connection, self.recovery.stock.keys(), from, to, ttl, WAIT).await?)
     }
 
     /// Keeps the token from expiring; returns only with an error.
     async fn renew(&self) -> Result<(), RecoveryError> {
         loop {
             tokio::time::sleep(TOKEN_RENEWED_EVERY).await;
-            if !self.take_live(&self.marker, &self.marker, TOKEN_LASTS).await? {
+            if !self.take_live(&self.marker, &self.marker, Some(TOKEN_LASTS)).await? {
                 return Err(RecoveryError::Overtaken);
             }
             let (coupons, claims) = self.recovery.progress.loaded();
@@ -217,42 +213,12 @@ impl Rebuild<'_> {
             StoreOutcome::Late => Err(RecoveryError::Overtaken),
         }
     }
-
-    /// Deletes what Redis has of the shard; the outbox is empty by now, and `live`, beats and the sweeper's lock stay.
-    async fn forget_keys(&self) -> Result<(), RecoveryError> {
-        let keys = self.recovery.stock.keys();
-        let keep = [keys.live(), keys.outbox(), keys.sweeper()].map(|key| key.to_string());
-        let pattern = keys.shard_pattern();
-        let mut cursor = 0_u64;
-        loop {
-            let mut scan = redis::cmd("SCAN");
-            scan.arg(cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(FORGET_BATCH);
-            let reply = self.connection.call(&scan, WAIT).await?;
-            let (next, found): (u64, Vec<String>) =
-                redis::from_redis_value(reply).map_err(|_| crate::redis::KvError::Unreadable)?;
-            let beats = keys.beat("");
-            let stays = |key: &String| keep.contains(key) || key.starts_with(&beats);
-            let mut forgotten: Vec<String> = found.into_iter().filter(|key| !stays(key)).collect();
-            while !forgotten.is_empty() {
-                let rest = forgotten.split_off(forgotten.len().min(FORGET_BATCH));
-                forgotten.insert(0, keys.live().to_string());
-                let mut cmd = Script::ForgetKeys.call(&forgotten);
-                cmd.arg(&self.marker);
-                self.own(self.connection.eval(&cmd, WAIT).await?.word() == "forgotten")?;
-                forgotten = rest;
-            }
-            if next == 0 {
-                return Ok(());
-            }
-            cursor = next;
-        }
-    }
 }
 
 /// MySQL may be frozen or cut off; a rebuild that waited for ever would keep its token for ever.
 pub(super) async fn within<T>(
     operation: &'static str,
-    statement: impl Future<Output = diesel::QueryResult<T>>,
+    statement: impl Future<Output = db::QueryResult<T>>,
 ) -> Result<T, RecoveryError> {
     Ok(db::within(operation, STATEMENT_WAIT, statement).await?)
 }

@@ -123,7 +123,7 @@ impl Calls {
     ///
     /// # Errors
     /// As [`Calls::call`], and [`KvError::Unreadable`] for an unknown reply.
-    pub async fn eval(&self, cmd: &Cmd, wait: Duration) -> Result<ScriptReply, KvError> {
+    pub(super) async fn eval(&self, cmd: &Cmd, wait: Duration) -> Result<ScriptReply, KvError> {
         ScriptReply::new(self.within(wait, self.send_script(cmd)).await?)
     }
 
@@ -132,7 +132,7 @@ impl Calls {
     ///
     /// # Errors
     /// As [`Calls::call_all`] and [`Calls::eval`].
-    pub async fn eval_all(&self, commands: Vec<Cmd>, wait: Duration) -> Result<Vec<ScriptReply>, KvError> {
+    pub(super) async fn eval_all(&self, commands: Vec<Cmd>, wait: Duration) -> Result<Vec<ScriptReply>, KvError> {
         let mut pipeline = Pipeline::with_capacity(commands.len());
         for cmd in commands {
             pipeline.add_command(cmd);

@@ -5,6 +5,13 @@
 //!
 //! Deliberately absent: rules of a sale, and MySQL.
 
+pub mod audit;
+pub mod beats;
+pub mod live_key;
+pub mod load;
+pub mod nonces;
+pub mod server_settings;
+
 mod address;
 mod batcher;
 mod calls;
@@ -31,6 +38,6 @@ pub use lists::{Facts, Held, Offered};
 pub use live::Live;
 pub use outbox::{DoneEntry, Extent, Head, Outbox, OutboxEntry, broken, claims};
 pub use pool::{Pool, PoolLimits, PooledCalls};
-pub use scripts::{Script, ScriptReply, text};
-pub use stock::{Attempt, Presence, Published, Stock, Taken, published};
+use scripts::{Script, ScriptReply, text};
+pub use stock::{Attempt, Presence, Published, Stock, Taken};
 pub use units::Units;

@@ -5,7 +5,7 @@
 use std::str::FromStr;
 use std::sync::LazyLock;
 
-use redis::{Cmd, ToRedisArgs, Value};
+use redis::{Cmd, FromRedisValue, ToRedisArgs, Value};
 
 use super::KvError;
 
@@ -123,11 +123,19 @@ impl ScriptReply {
     }
 }
 
+/// Converts a reply.
+///
+/// # Errors
+/// [`KvError::Unreadable`] if the reply has another type.
+pub(super) fn parse<T: FromRedisValue>(reply: Value) -> Result<T, KvError> {
+    redis::from_redis_value(reply).map_err(|_| KvError::Unreadable)
+}
+
 /// Reads a text.
 ///
 /// # Errors
 /// [`KvError::Unreadable`] if `value` is not a text or not UTF-8.
-pub fn text(value: &Value) -> Result<&str, KvError> {
+pub(super) fn text(value: &Value) -> Result<&str, KvError> {
     match value {
         Value::BulkString(bytes) => std::str::from_utf8(bytes).map_err(|_| KvError::Unreadable),
         _ => Err(KvError::Unreadable),

@@ -180,7 +180,14 @@ impl Stock {
     }
 
     /// The command of [`Stock::publish`], for callers that send many in one pipeline.
-    pub fn publishing(&self, calls: &Calls, live: &str, coupon: &Coupon, presence: Presence, wait: Duration) -> Cmd {
+    pub(super) fn publishing(
+        &self,
+        calls: &Calls,
+        live: &str,
+        coupon: &Coupon,
+        presence: Presence,
+        wait: Duration,
+    ) -> Cmd {
         let keys = &self.keys;
         let mut cmd =
             Script::SetCoupon.call(&[keys.live(), keys.coupon(coupon.id), keys.names(), keys.saler(coupon.saler_id)]);
@@ -213,7 +220,7 @@ impl Stock {
 ///
 /// # Errors
 /// [`KvError::Unreadable`] for an unknown reply.
-pub fn published(reply: &ScriptReply) -> Result<Published, KvError> {
+pub(super) fn published(reply: &ScriptReply) -> Result<Published, KvError> {
     Ok(match reply.word() {
         "set" => Published::Done,
         "older" => Published::Older { revision: reply.number(1)? },

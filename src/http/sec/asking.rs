@@ -6,7 +6,6 @@
 
 use actix_web::HttpRequest;
 use actix_web::http::header;
-use redis::Value;
 
 use super::envelope::{SaleCode, SecError};
 use super::kill_form::Form;
@@ -15,7 +14,7 @@ use crate::auth::{SKEW_SECONDS_MAX, SignedForm, SignedRequest};
 use crate::domain::{Kind, UserId};
 use crate::http::extractors::session;
 use crate::http::state::Shared;
-use crate::redis::{KvError, Link};
+use crate::redis::{KvError, Link, nonces};
 
 const AUTH_SIGN: &str = "authsign";
 /// Lifetime of a nonce. A time up to the allowed skew in the future stays valid until the skew after it.
@@ -95,19 +94,14 @@ impl Asking {
     /// 1003 for a repeated request, 1009 if Redis cannot be asked.
     pub async fn once(&self, shared: &Shared) -> Result<(), SecError> {
         let Some(nonce) = self.nonce else { return Ok(()) };
-        let mut cmd = redis::cmd("SET");
-        cmd.arg(shared.claiming.stock.keys().nonce(self.customer, nonce))
-            .arg("")
-            .arg("NX")
-            .arg("EX")
-            .arg(NONCE_SECONDS);
+        let (keys, wait) = (shared.claiming.stock.keys(), shared.claiming.wait);
         let noted = async {
-            let calls = shared.pool.get_within(shared.claiming.wait).await?;
-            calls.call(&cmd, shared.claiming.wait).await
+            let calls = shared.pool.get_within(wait).await?;
+            nonces::take(&calls, keys, self.customer, nonce, NONCE_SECONDS, wait).await
         };
         match noted.await {
-            Ok(Value::Okay) => Ok(()),
-            Ok(_) => Err(SecError::new(SaleCode::NotVerified, "nance: it has been used before.")),
+            Ok(true) => Ok(()),
+            Ok(false) => Err(SecError::new(SaleCode::NotVerified, "nance: it has been used before.")),
             Err::<_, KvError>(error) => {
                 log::warn!("a signed request could not be noted: {}", crate::base::error_chain(&error));
                 Err(SecError::new(SaleCode::Unavailable, "Not available at the moment. Nothing was bought; sign anew."))

@@ -1,54 +1,13 @@
 //! Invariants that the tables of MySQL must satisfy without a look at Redis.
 
-use diesel::prelude::*;
-use diesel::sql_types::{Bigint, Integer, Text, Unsigned};
-use diesel_async::RunQueryDsl;
-
 use super::look::{Audit, AuditError, Look};
+use crate::mysql::audit::{self, CouponCounts, ForbiddenRows};
 
-/// A coupon with the count and the highest seq of its claims.
-#[derive(Debug, Clone, QueryableByName)]
-pub(super) struct CouponCounts {
-    #[diesel(sql_type = Unsigned<Bigint>)]
-    pub(super) id: u64,
-    #[diesel(sql_type = Unsigned<Integer>)]
-    pub(super) amount: u32,
-    #[diesel(sql_type = Integer)]
-    pub(super) left_count: i32,
-    #[diesel(sql_type = Bigint)]
-    pub(super) rows_count: i64,
-    #[diesel(sql_type = Unsigned<Bigint>)]
-    pub(super) highest: u64,
-    #[diesel(sql_type = Unsigned<Bigint>)]
-    pub(super) revision: u64,
-    #[diesel(sql_type = Unsigned<Bigint>)]
-    pub(super) published_revision: u64,
-}
-
-const COUPON_ROWS: &str = "SELECT c.id, c.amount, c.left_count, COUNT(k.seq) AS rows_count, \
-    CAST(COALESCE(MAX(k.seq), 0) AS UNSIGNED) AS highest, c.revision, c.published_revision \
-    FROM coupons c LEFT JOIN claims k ON k.coupon_id = c.id \
-    GROUP BY c.id, c.amount, c.left_count, c.revision, c.published_revision ORDER BY c.id";
-
-/// Forbidden rows, as the violated invariant, a query for the names of the rows, and the meaning of a row.
-const FORBIDDEN: [(&str, &str, &str); 3] = [
-    (
-        "I3 no phantom",
-        "SELECT CONCAT('coupon ', k.coupon_id) AS subject FROM claims k LEFT JOIN coupons c ON c.id = k.coupon_id \
-         WHERE c.id IS NULL GROUP BY k.coupon_id",
-        "has claims but does not exist",
-    ),
-    (
-        "I2 nothing lost",
-        "SELECT CONCAT('entry ', entry, ' (', claim, '): ', reason) AS subject FROM poisoned_claims",
-        "was poisoned",
-    ),
-    (
-        "I4 limits",
-        "SELECT CONCAT('user ', user_id, ' of coupon ', coupon_id) AS subject FROM claims \
-         WHERE nth > 1 AND activity_id = 0",
-        "holds more than one",
-    ),
+/// Each kind of forbidden rows with the violated invariant and the meaning of a row.
+const FORBIDDEN: [(&str, ForbiddenRows, &str); 3] = [
+    ("I3 no phantom", ForbiddenRows::ClaimsWithoutCoupon, "has claims but does not exist"),
+    ("I2 nothing lost", ForbiddenRows::PoisonedClaims, "was poisoned"),
+    ("I4 limits", ForbiddenRows::LaterClaimsWithoutActivity, "holds more than one"),
 ];
 
 impl Audit {
@@ -74,8 +33,9 @@ impl Audit {
             look.claims += u64::try_from(rows_count).unwrap_or(0);
         }
         look.coupons = rows.len() as u64;
-        for (invariant, query, what) in FORBIDDEN {
-            for subject in self.texts(query).await? {
+        for (invariant, kind, what) in FORBIDDEN {
+            let mut connection = self.db.connect_alone().await?;
+            for subject in audit::forbidden_rows(&mut connection, kind).await.map_err(AuditError::Read)? {
                 look.find(invariant, subject, what);
             }
         }
@@ -84,18 +44,6 @@ impl Audit {
 
     pub(super) async fn read_rows(&self) -> Result<Vec<CouponCounts>, AuditError> {
         let mut connection = self.db.connect_alone().await?;
-        diesel::sql_query(COUPON_ROWS).load(&mut connection).await.map_err(AuditError::Read)
-    }
-
-    async fn texts(&self, query: &str) -> Result<Vec<String>, AuditError> {
-        #[derive(QueryableByName)]
-        struct Row {
-            #[diesel(sql_type = Text)]
-            subject: String,
-        }
-        let mut connection = self.db.connect_alone().await?;
-        let rows: Vec<Row> =
-            diesel::sql_query(format!("{query} LIMIT 1000")).load(&mut connection).await.map_err(AuditError::Read)?;
-        Ok(rows.into_iter().map(|row| row.subject).collect())
+        audit::coupon_counts(&mut connection).await.map_err(AuditError::Read)
     }
 }

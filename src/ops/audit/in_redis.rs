@@ -5,37 +5,27 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt;
 
-use super::in_mysql::CouponCounts;
 use super::look::{Audit, AuditError, Look};
-use crate::domain::{ActivityId, Claim, CouponId, Epoch, UserId};
+use super::sold::Sold;
+use crate::domain::{Claim, CouponId};
 use crate::mysql::DbConnection;
+use crate::mysql::audit::CouponCounts;
 use crate::mysql::claim_rows::{self, Which};
-use crate::redis::{Keys, KvError};
+use crate::redis::audit::{self, UnitCount};
 
 /// How long a pipeline may take.
 pub(super) const WAIT: Duration = Duration::from_secs(10);
 /// Commands sent together, keys scanned together, rows compared together.
 const BATCH: usize = 1_000;
 
-/// Ids and fields, as `XRANGE` gives them.
-type StreamEntries = Vec<(String, Vec<String>)>;
-
-/// What Redis has of each coupon; `None` where it does not have it.
-type RedisCounts = HashMap<u64, Option<Count>>;
-
-/// A coupon's units, seqs handed out, and holes among them.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Count {
-    amount: u64,
-    claimed: u64,
-    holes: u64,
-}
+/// The units of each coupon in Redis, `None` if Redis does not have the coupon.
+type RedisCounts = HashMap<u64, Option<UnitCount>>;
 
 /// Claims that wait in the outbox.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     pub(super) by_coupon: HashMap<u64, u64>,
-    pub(super) by_activity: HashMap<u32, u64>,
+    pub(super) by_activity: Sold,
 }
 
 impl Audit {
@@ -43,51 +33,36 @@ impl Audit {
     pub(super) async fn read_counts(&self, rows: &[CouponCounts]) -> Result<RedisCounts, AuditError> {
         let mut counts = RedisCounts::new();
         for rows in rows.chunks(BATCH) {
-            let mut pipeline = redis::pipe();
-            for row in rows {
-                pipeline.cmd("HMGET").arg(self.keys.coupon(CouponId(row.id))).arg("amount").arg("claimed");
-                pipeline.cmd("LLEN").arg(self.keys.holes(CouponId(row.id)));
-            }
-            let mut replies = self.calls().await?.call_all(&pipeline, WAIT).await?.into_iter();
-            for row in rows {
-                let facts: (Option<u64>, Option<u64>) = read(replies.next())?;
-                let holes: u64 = read(replies.next())?;
-                let (amount, claimed) = facts;
-                counts.insert(row.id, amount.zip(claimed).map(|(amount, claimed)| Count { amount, claimed, holes }));
-            }
+            let coupons: Vec<CouponId> = rows.iter().map(|row| CouponId(row.id)).collect();
+            let found = audit::unit_counts(&*self.calls().await?, &self.keys, &coupons, WAIT).await?;
+            counts.extend(rows.iter().map(|row| row.id).zip(found));
         }
         Ok(counts)
     }
 
     /// Counts the claims in the outbox.
     pub(super) async fn read_outbox(&self, look: &mut Look) -> Result<Waiting, AuditError> {
-        let mut claims = Waiting::default();
+        let mut waiting = Waiting::default();
         look.outbox = 0;
-        let mut from = "-".to_owned();
+        let mut after = None;
         loop {
-            let mut range = redis::cmd("XRANGE");
-            range.arg(self.keys.outbox()).arg(&from).arg("+").arg("COUNT").arg(BATCH);
-            let reply = self.calls().await?.call(&range, WAIT).await?;
-            let entries: StreamEntries = redis::from_redis_value(reply).map_err(|_| KvError::Unreadable)?;
-            for (id, fields) in &entries {
-                for claim in claims_of(id, fields) {
-                    look.outbox += 1;
-                    match claim {
-                        Ok(claim) => {
-                            *claims.by_coupon.entry(claim.coupon.0).or_insert(0) += 1;
-                            *claims.by_activity.entry(claim.activity.0).or_insert(0) += 1;
-                        }
-                        Err(text) => look.find(
-                            "I2 nothing lost",
-                            format!("outbox entry {id}"),
-                            format!("{text:?} is not a claim"),
-                        ),
+            let page = audit::outbox_page(&*self.calls().await?, &self.keys, after.as_deref(), BATCH, WAIT).await?;
+            for (entry, claim) in page.claims {
+                look.outbox += 1;
+                match claim {
+                    Ok(claim) => {
+                        *waiting.by_coupon.entry(claim.coupon.0).or_insert(0) += 1;
+                        *waiting.by_activity.entry(claim.activity).or_insert(0) += 1;
+                    }
+                    Err(text) => {
+                        let what = format!("{text:?} is not a claim");
+                        look.find("I2 nothing lost", format!("outbox entry {entry}"), what);
                     }
                 }
             }
-            match entries.last() {
-                Some((id, _)) if entries.len() == BATCH => from = format!("({id}"),
-                _ => return Ok(claims),
+            after = page.next;
+            if after.is_none() {
+                return Ok(waiting);
             }
         }
     }
@@ -104,7 +79,7 @@ impl Audit {
         let after: HashMap<u64, i64> = after.iter().map(|row| (row.id, row.rows_count)).collect();
         for row in before {
             let subject = format!("coupon {}", row.id);
-            let Some(Count { amount, claimed, holes }) = counts.get(&row.id).copied().flatten() else {
+            let Some(UnitCount { amount, claimed, holes }) = counts.get(&row.id).copied().flatten() else {
                 if row.published_revision > 0 {
                     look.find("I8 conservation", subject, "is not in Redis");
                 }
@@ -146,12 +121,8 @@ impl Audit {
         if batch.is_empty() {
             return Ok(());
         }
-        let mut pipeline = redis::pipe();
-        for row in batch {
-            pipeline.cmd("HGET").arg(self.keys.holder(row.user)).arg(Keys::held_field(row.coupon, row.nth));
-        }
-        for (reply, row) in self.calls().await?.call_all(&pipeline, WAIT).await?.into_iter().zip(batch) {
-            let held: Option<String> = read(Some(reply))?;
+        let held = audit::held(&*self.calls().await?, &self.keys, batch, WAIT).await?;
+        for (held, row) in held.into_iter().zip(batch) {
             let seq = held.as_deref().and_then(|held| held.split(':').next()).and_then(|seq| seq.parse::<u32>().ok());
             if seq != Some(row.seq) {
                 let subject = format!("user {} of coupon {}", row.user, row.coupon);
@@ -164,43 +135,30 @@ impl Audit {
     /// Every hold in Redis is a row, or in the outbox.
     pub(super) async fn check_holds_are_known(&self, look: &mut Look) -> Result<(), AuditError> {
         let mut mysql = self.db.connect_alone().await?;
-        let mut cursor = 0_u64;
-        loop {
-            let mut scan = redis::cmd("SCAN");
-            scan.arg(cursor).arg("MATCH").arg(self.keys.holder_pattern()).arg("COUNT").arg(BATCH);
-            let reply = self.calls().await?.call(&scan, WAIT).await?;
-            let (next, keys): (u64, Vec<String>) = redis::from_redis_value(reply).map_err(|_| KvError::Unreadable)?;
-            let holds = self.read_holds(look, &keys).await?;
+        let mut cursor = Some(0);
+        while let Some(from) = cursor {
+            let page = audit::holder_page(&*self.calls().await?, &self.keys, from, BATCH, WAIT).await?;
+            let holds = self.read_holds(look, &page.holders).await?;
             for holds in holds.chunks(BATCH) {
                 self.check_holds(look, &mut mysql, holds).await?;
             }
-            if next == 0 {
-                return Ok(());
-            }
-            cursor = next;
+            cursor = page.next;
         }
+        Ok(())
     }
 
-    async fn read_holds(&self, look: &mut Look, keys: &[String]) -> Result<Vec<Claim>, AuditError> {
-        let mut pipeline = redis::pipe();
-        for key in keys {
-            pipeline.cmd("HGETALL").arg(key);
+    async fn read_holds(&self, look: &mut Look, holders: &[String]) -> Result<Vec<Claim>, AuditError> {
+        if holders.is_empty() {
+            return Ok(Vec::new());
         }
-        let mut holds = Vec::new();
-        if keys.is_empty() {
-            return Ok(holds);
-        }
-        for (reply, key) in self.calls().await?.call_all(&pipeline, WAIT).await?.into_iter().zip(keys) {
-            let fields: Vec<(String, String)> = redis::from_redis_value(reply).map_err(|_| KvError::Unreadable)?;
-            let user = key.rsplit(':').next().and_then(|id| id.parse().ok()).map(UserId);
-            for (field, value) in fields {
-                match user.and_then(|user| hold(user, &field, &value)) {
-                    Some(claim) => holds.push(claim),
-                    None => look.find("I3 no phantom", format!("{key} {field}"), format!("is not a hold: {value:?}")),
-                }
+        let mut claims = Vec::new();
+        for hold in audit::holds(&*self.calls().await?, holders, WAIT).await? {
+            match hold {
+                Ok(claim) => claims.push(claim),
+                Err(broken) => look.find("I3 no phantom", broken.name, format!("is not a hold: {:?}", broken.value)),
             }
         }
-        Ok(holds)
+        Ok(claims)
     }
 
     async fn check_holds(&self, look: &mut Look, mysql: &mut DbConnection, holds: &[Claim]) -> Result<(), AuditError> {
@@ -208,19 +166,10 @@ impl Audit {
         if missing.is_empty() {
             return Ok(());
         }
-        let mut pipeline = redis::pipe();
-        for claim in &missing {
-            let id = claim.entry.to_string();
-            pipeline.cmd("XRANGE").arg(self.keys.outbox()).arg(&id).arg(&id);
-        }
-        let mut gone = Vec::new();
-        for (reply, claim) in self.calls().await?.call_all(&pipeline, WAIT).await?.into_iter().zip(&missing) {
-            let entries: StreamEntries = redis::from_redis_value(reply).map_err(|_| KvError::Unreadable)?;
-            let waiting = entries.iter().flat_map(|(id, fields)| claims_of(id, fields)).flatten();
-            if !waiting.into_iter().any(|waiting| waiting.is_same_grant(claim)) {
-                gone.push(*claim);
-            }
-        }
+        let waiting = audit::entries_of(&*self.calls().await?, &self.keys, &missing, WAIT).await?;
+        let is_gone = |claim: &Claim, entry: &[Claim]| !entry.iter().any(|waiting| waiting.is_same_grant(claim));
+        let gone = missing.iter().zip(&waiting).filter(|(claim, entry)| is_gone(claim, entry));
+        let gone: Vec<Claim> = gone.map(|(claim, _)| *claim).collect();
         // Not in the outbox: it must have become a row meanwhile.
         for claim in not_rows(mysql, &gone).await? {
             let subject = format!("user {} of coupon {}", claim.user, claim.coupon);
@@ -237,32 +186,4 @@ async fn not_rows(mysql: &mut DbConnection, holds: &[Claim]) -> Result<Vec<Claim
     let rows: HashMap<_, _> = rows.iter().map(|row| ((row.coupon, row.seq), row)).collect();
     let known = |hold: &&Claim| rows.get(&(hold.coupon, hold.seq)).is_some_and(|row| row.is_same_grant(hold));
     Ok(holds.iter().filter(|hold| !known(hold)).copied().collect())
-}
-
-/// The claims of an outbox entry; the text of what is none.
-fn claims_of(id: &str, fields: &[String]) -> Vec<Result<Claim, String>> {
-    match (id.parse(), fields.get(1)) {
-        (Ok(id), Some(text)) => Claim::parse_entry(id, text),
-        _ => vec![Err(fields.join(" "))],
-    }
-}
-
-/// A holder's field, `coupon` or `coupon:nth`, with its value, `seq:entry:activity`.
-fn hold(user: UserId, field: &str, value: &str) -> Option<Claim> {
-    let (coupon, nth) = field.split_once(':').unwrap_or((field, "1"));
-    let mut parts = value.splitn(3, ':');
-    Some(Claim {
-        coupon: CouponId(coupon.parse().ok()?),
-        user,
-        seq: parts.next()?.parse().ok()?,
-        entry: parts.next()?.parse().ok()?,
-        activity: ActivityId(parts.next()?.parse().ok()?),
-        nth: nth.parse().ok()?,
-        // Whoever stores it says under which.
-        epoch: Epoch(0),
-    })
-}
-
-pub(super) fn read<T: redis::FromRedisValue>(reply: Option<redis::Value>) -> Result<T, KvError> {
-    redis::from_redis_value(reply.ok_or(KvError::Unreadable)?).map_err(|_| KvError::Unreadable)
 }

@@ -1,7 +1,7 @@
 //! What an audit looks at, and what it finds.
 
 use crate::domain::Claim;
-use crate::mysql::{Db, DbError};
+use crate::mysql::{Db, DbError, QueryError};
 use crate::redis::{Keys, KvError, Pool};
 
 /// What is audited.
@@ -43,7 +43,7 @@ pub enum AuditError {
     #[error("Redis cannot be read")]
     Kv(#[from] KvError),
     #[error("claims cannot be read")]
-    Read(#[source] diesel::result::Error),
+    Read(#[source] QueryError),
     #[error("Redis is not loaded: start the service, or wait until it has recovered")]
     NotLoaded,
 }

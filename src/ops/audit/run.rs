@@ -8,7 +8,7 @@ use super::look::{Audit, AuditError, AuditReport, Finding, Look};
 use crate::domain::Claim;
 use crate::mysql::claims::{self, StoreOutcome};
 use crate::mysql::shards;
-use crate::redis::{KvError, Live, PooledCalls};
+use crate::redis::{KvError, Live, PooledCalls, live_key};
 
 /// How often what does not add up is looked at again, and after which pause.
 const LOOKS: u32 = 3;
@@ -71,9 +71,8 @@ impl Audit {
     /// The loading that Redis holds and MySQL knows of.
     async fn live(&self) -> Result<Live, AuditError> {
         let row = shards::read(&self.db, self.shard).await?;
-        let value = self.calls().await?.call(redis::cmd("GET").arg(self.keys.live()), in_redis::WAIT).await?;
+        let value = live_key::read(&*self.calls().await?, &self.keys, in_redis::WAIT).await?;
         let live = Live::new(&self.pool.run_id(), row.epoch);
-        let value: Option<String> = redis::from_redis_value(value).map_err(|_| KvError::Unreadable)?;
         let is_loaded = row.is_live && row.run_id == live.run_id && value.as_deref() == Some(live.as_str());
         if is_loaded { Ok(live) } else { Err(AuditError::NotLoaded) }
     }

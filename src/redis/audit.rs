@@ -1,0 +1,222 @@
+//! Reads for the audit. Nothing is locked, so a value may change between two reads.
+
+use std::time::Duration;
+
+use redis::{Pipeline, Value};
+
+use super::scripts::parse;
+use super::{Calls, Keys, KvError};
+use crate::domain::{ActivityId, Claim, CouponId, Epoch, UserId};
+
+/// Ids and fields of entries, in the form of `XRANGE`.
+type StreamEntries = Vec<(String, Vec<String>)>;
+
+/// The units of a coupon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnitCount {
+    pub amount: u64,
+    /// The highest seq handed out.
+    pub claimed: u64,
+    /// The number of holes below `claimed`.
+    pub holes: u64,
+}
+
+/// Some entries of the outbox.
+#[derive(Debug)]
+pub struct OutboxPage {
+    /// The claims, each with the id of its entry. A part that is not a claim is given as text.
+    pub claims: Vec<(String, Result<Claim, String>)>,
+    /// The id of the last entry if further entries may follow.
+    pub next: Option<String>,
+}
+
+/// Some keys of holders.
+#[derive(Debug)]
+pub struct HolderPage {
+    pub holders: Vec<String>,
+    /// The cursor of the next page, `None` at the end.
+    pub next: Option<u64>,
+}
+
+/// A field of a holder that is not a claim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrokenHold {
+    /// The key of the holder and the name of the field.
+    pub name: String,
+    pub value: String,
+}
+
+/// Counts the units of each coupon, in order. Returns `None` for a coupon that is not in Redis.
+///
+/// # Errors
+/// [`KvError`].
+pub async fn unit_counts(
+    calls: &Calls,
+    keys: &Keys,
+    coupons: &[CouponId],
+    wait: Duration,
+) -> Result<Vec<Option<UnitCount>>, KvError> {
+    let mut pipeline = redis::pipe();
+    for coupon in coupons {
+        pipeline.cmd("HMGET").arg(keys.coupon(*coupon)).arg("amount").arg("claimed");
+        pipeline.cmd("LLEN").arg(keys.holes(*coupon));
+    }
+    let mut replies = calls.call_all(&pipeline, wait).await?.into_iter();
+    let mut counts = Vec::with_capacity(coupons.len());
+    for _ in coupons {
+        let (amount, claimed): (Option<u64>, Option<u64>) = parse_next(&mut replies)?;
+        let holes: u64 = parse_next(&mut replies)?;
+        counts.push(amount.zip(claimed).map(|(amount, claimed)| UnitCount { amount, claimed, holes }));
+    }
+    Ok(counts)
+}
+
+/// Reads the number of claims of each activity, in order.
+///
+/// # Errors
+/// [`KvError`].
+pub async fn sold(
+    calls: &Calls,
+    keys: &Keys,
+    activities: impl Iterator<Item = ActivityId>,
+    wait: Duration,
+) -> Result<Vec<u64>, KvError> {
+    let mut pipeline = redis::pipe();
+    for id in activities {
+        pipeline.cmd("HGET").arg(keys.activity(id)).arg("sold");
+    }
+    let replies = calls.call_all(&pipeline, wait).await?.into_iter();
+    replies.map(|reply| parse::<Option<u64>>(reply).map(Option::unwrap_or_default)).collect()
+}
+
+/// Reads up to `count` entries of the outbox after the entry `after`, or from the oldest.
+///
+/// # Errors
+/// [`KvError`].
+pub async fn outbox_page(
+    calls: &Calls,
+    keys: &Keys,
+    after: Option<&str>,
+    count: usize,
+    wait: Duration,
+) -> Result<OutboxPage, KvError> {
+    let from = after.map_or_else(|| "-".to_owned(), |id| format!("({id}"));
+    let mut range = redis::cmd("XRANGE");
+    range.arg(keys.outbox()).arg(from).arg("+").arg("COUNT").arg(count);
+    let entries: StreamEntries = parse(calls.call(&range, wait).await?)?;
+    let next = entries.last().filter(|_| entries.len() == count).map(|(id, _)| id.clone());
+    let claims = entries.iter().flat_map(|(id, fields)| {
+        let claims = claims_of_entry(id, fields).into_iter();
+        claims.map(|claim| (id.clone(), claim))
+    });
+    Ok(OutboxPage { claims: claims.collect(), next })
+}
+
+/// Reads all claims in the outbox entry of each given claim, in order. A missing entry has no claims.
+///
+/// # Errors
+/// [`KvError`].
+pub async fn entries_of(
+    calls: &Calls,
+    keys: &Keys,
+    claims: &[Claim],
+    wait: Duration,
+) -> Result<Vec<Vec<Claim>>, KvError> {
+    let mut pipeline = redis::pipe();
+    for claim in claims {
+        let id = claim.entry.to_string();
+        pipeline.cmd("XRANGE").arg(keys.outbox()).arg(&id).arg(&id);
+    }
+    let replies = calls.call_all(&pipeline, wait).await?.into_iter();
+    let claims = |entries: StreamEntries| {
+        entries.iter().flat_map(|(id, fields)| claims_of_entry(id, fields)).flatten().collect()
+    };
+    replies.map(|reply| parse(reply).map(claims)).collect()
+}
+
+/// Reads the field of each claim at its holder, in order. Returns `None` for a missing field.
+///
+/// # Errors
+/// [`KvError`].
+pub async fn held(
+    calls: &Calls,
+    keys: &Keys,
+    claims: &[Claim],
+    wait: Duration,
+) -> Result<Vec<Option<String>>, KvError> {
+    let mut pipeline = redis::pipe();
+    for claim in claims {
+        pipeline.cmd("HGET").arg(keys.holder(claim.user)).arg(Keys::held_field(claim.coupon, claim.nth));
+    }
+    calls.call_all(&pipeline, wait).await?.into_iter().map(parse).collect()
+}
+
+/// Scans the keys of holders from `cursor`, which is 0 at the beginning. `count` is a hint for Redis. A key may be
+/// returned twice.
+///
+/// # Errors
+/// [`KvError`].
+pub async fn holder_page(
+    calls: &Calls,
+    keys: &Keys,
+    cursor: u64,
+    count: usize,
+    wait: Duration,
+) -> Result<HolderPage, KvError> {
+    let mut scan = redis::cmd("SCAN");
+    scan.arg(cursor).arg("MATCH").arg(keys.holder_pattern()).arg("COUNT").arg(count);
+    let (next, holders): (u64, _) = parse(calls.call(&scan, wait).await?)?;
+    Ok(HolderPage { holders, next: (next != 0).then_some(next) })
+}
+
+/// Reads all claims of the holders with these keys. The epoch of a claim is 0.
+///
+/// # Errors
+/// [`KvError`].
+pub async fn holds(
+    calls: &Calls,
+    holders: &[String],
+    wait: Duration,
+) -> Result<Vec<Result<Claim, BrokenHold>>, KvError> {
+    let mut pipeline = Pipeline::with_capacity(holders.len());
+    for holder in holders {
+        pipeline.cmd("HGETALL").arg(holder);
+    }
+    let mut holds = Vec::new();
+    for (reply, holder) in calls.call_all(&pipeline, wait).await?.into_iter().zip(holders) {
+        let fields: Vec<(String, String)> = parse(reply)?;
+        let user = holder.rsplit(':').next().and_then(|id| id.parse().ok()).map(UserId);
+        holds.extend(fields.into_iter().map(|(field, value)| {
+            let claim = user.and_then(|user| parse_hold(user, &field, &value));
+            claim.ok_or_else(|| BrokenHold { name: format!("{holder} {field}"), value })
+        }));
+    }
+    Ok(holds)
+}
+
+/// Parses the claims of an outbox entry. A part that is not a claim is returned as text.
+fn claims_of_entry(id: &str, fields: &[String]) -> Vec<Result<Claim, String>> {
+    match (id.parse(), fields.get(1)) {
+        (Ok(id), Some(text)) => Claim::parse_entry(id, text),
+        _ => vec![Err(fields.join(" "))],
+    }
+}
+
+/// Parses a field of a holder, `coupon` or `coupon:nth`, with the value `seq:entry:activity`.
+fn parse_hold(user: UserId, field: &str, value: &str) -> Option<Claim> {
+    let (coupon, nth) = field.split_once(':').unwrap_or((field, "1"));
+    let mut parts = value.splitn(3, ':');
+    Some(Claim {
+        coupon: CouponId(coupon.parse().ok()?),
+        user,
+        seq: parts.next()?.parse().ok()?,
+        entry: parts.next()?.parse().ok()?,
+        activity: ActivityId(parts.next()?.parse().ok()?),
+        nth: nth.parse().ok()?,
+        epoch: Epoch(0),
+    })
+}
+
+fn parse_next<T: redis::FromRedisValue>(replies: &mut impl Iterator<Item = Value>) -> Result<T, KvError> {
+    parse(replies.next().ok_or(KvError::Unreadable)?)
+}
