@@ -1,51 +1,96 @@
-//! What admins change while the service runs: limits and switches.
+//! Limits and switches, which admins change while the service runs.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Map, Value};
 
 use super::error::ApiError;
+use super::openapi::{admins, change, failures};
 use super::session::admin;
 use super::{Shared, answer, body};
 use crate::db::settings::SettingName;
+use crate::gate::{BadSetting, Limits, Switches};
 
-/// `GET /admin/limits`: those in force.
+failures!(ShowSettingFailures: ApiError = [], admins());
+failures!(PutLimitsFailures: ApiError = [ApiError::not_json(), bad_limit()], admins(), change());
+failures!(PutSwitchesFailures: ApiError = [ApiError::not_json(), bad_switch()], admins(), change());
+
+fn bad_limit() -> BadSetting {
+    let object = Map::from_iter([("user_per_second".to_owned(), Value::from(-1))]);
+    Limits::parse(&object, &Limits::default()).expect_err("a limit is not negative")
+}
+
+fn bad_switch() -> BadSetting {
+    let object = Map::from_iter([("claim".to_owned(), Value::from(1))]);
+    Switches::parse(&object).expect_err("a switch is not a number")
+}
+
+/// Returns the limits in force.
+#[utoipa::path(
+    get, path = "/admin/limits", operation_id = "showLimits",
+    responses(
+        (status = 200, description = "The limits in force.", body = inline(Limits), example = json!(Limits::default())),
+        ShowSettingFailures,
+    ),
+)]
 pub async fn show_limits(request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
     admin(&request, &shared)?;
     Ok(limits(&shared))
 }
 
-/// `PUT /admin/limits`: all of them; what the body lacks is the default. Answers those in force.
+/// Replaces the limits.
+///
+/// A limit that the body lacks becomes the default. The new limits are in force on every instance within a second.
+#[utoipa::path(
+    put, path = "/admin/limits", operation_id = "changeLimits",
+    request_body(content = inline(Limits), example = json!(Limits::default())),
+    responses(
+        (status = 200, description = "The limits in force.", body = inline(Limits), example = json!(Limits::default())),
+        PutLimitsFailures,
+    ),
+)]
 pub async fn change_limits(
     request: HttpRequest,
     shared: web::Data<Shared>,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    change(&request, &shared, payload, SettingName::Limits).await?;
+    put(&request, &shared, payload, SettingName::Limits).await?;
     Ok(limits(&shared))
 }
 
-/// `GET /admin/switches`: those in force.
+/// Returns the switches in force.
+#[utoipa::path(
+    get, path = "/admin/switches", operation_id = "showSwitches",
+    responses(
+        (status = 200, description = "The switches in force.", body = inline(Switches), example = json!(Switches::default())),
+        ShowSettingFailures,
+    ),
+)]
 pub async fn show_switches(request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
     admin(&request, &shared)?;
     Ok(switches(&shared))
 }
 
-/// `PUT /admin/switches`: all of them; what the body lacks is on. Answers those in force.
+/// Replaces the switches.
+///
+/// A switch that the body lacks becomes true, which is on. The new switches are in force on every instance within a second.
+#[utoipa::path(
+    put, path = "/admin/switches", operation_id = "changeSwitches",
+    request_body(content = inline(Switches), example = json!(Switches::default())),
+    responses(
+        (status = 200, description = "The switches in force.", body = inline(Switches), example = json!(Switches::default())),
+        PutSwitchesFailures,
+    ),
+)]
 pub async fn change_switches(
     request: HttpRequest,
     shared: web::Data<Shared>,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    change(&request, &shared, payload, SettingName::Switches).await?;
+    put(&request, &shared, payload, SettingName::Switches).await?;
     Ok(switches(&shared))
 }
 
-async fn change(
-    request: &HttpRequest,
-    shared: &Shared,
-    payload: web::Payload,
-    name: SettingName,
-) -> Result<(), ApiError> {
+async fn put(request: &HttpRequest, shared: &Shared, payload: web::Payload, name: SettingName) -> Result<(), ApiError> {
     let admin = admin(request, shared)?;
     let object: Map<String, Value> = body::json(payload, shared.body, ApiError::not_json).await?;
     let settings = &shared.admission.settings;

@@ -1,4 +1,4 @@
-//! The forms of answers.
+//! Bodies of answers.
 
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, HttpResponseBuilder};
@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// What JSON is sent as.
+/// The media type of JSON answers.
 pub const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
 const SERIALIZES: &str = "our own types have string keys and no failing serializers";
 
@@ -16,20 +16,20 @@ pub fn json(mut builder: HttpResponseBuilder, body: &impl Serialize) -> HttpResp
     builder.insert_header((header::CONTENT_TYPE, JSON)).body(bytes)
 }
 
-/// Success without anything to say, as [`done`] writes it.
+/// Success without data.
 #[derive(ToSchema)]
-#[expect(dead_code, reason = "it is only described: its text is always the same")]
+#[expect(dead_code, reason = "for the OpenAPI document only: `done` sends a constant text")]
 pub struct Done {
     #[schema(rename = "errMsg", max_length = 0)]
     message: &'static str,
 }
 
-/// Success without anything to say: `{"errMsg":""}`.
+/// Success without data, `{"errMsg":""}`.
 pub fn done(mut builder: HttpResponseBuilder) -> HttpResponse {
     builder.insert_header((header::CONTENT_TYPE, JSON)).body(r#"{"errMsg":""}"#)
 }
 
-/// Items of a page.
+/// The items of a page.
 #[derive(Serialize, ToSchema)]
 pub struct ListOf<'a, T> {
     #[serde(rename = "errMsg")]
@@ -38,12 +38,12 @@ pub struct ListOf<'a, T> {
     data: &'a [T],
 }
 
-/// A list; 204 where there is nothing on the page.
+/// A list, or 204 for an empty page.
 pub fn list<T: Serialize>(items: &[T]) -> HttpResponse {
     list_of(list_body(items))
 }
 
-/// What [`list_of`] answers; empty where there is nothing on the page.
+/// The body for [`list_of`]. An empty page has an empty body.
 pub fn list_body<T: Serialize>(items: &[T]) -> Bytes {
     if items.is_empty() {
         return Bytes::new();
@@ -51,7 +51,7 @@ pub fn list_body<T: Serialize>(items: &[T]) -> Bytes {
     serde_json::to_vec(&ListOf { message: "", data: items }).expect(SERIALIZES).into()
 }
 
-/// The list of that body.
+/// A list with a body from [`list_body`], or 204 for an empty body.
 pub fn list_of(body: Bytes) -> HttpResponse {
     if body.is_empty() {
         return HttpResponse::NoContent().finish();

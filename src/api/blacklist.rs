@@ -1,12 +1,14 @@
-//! What admins do to keep somebody out: `/admin/blacklist`, and `/admin/blacklist/{users|ips}/{value}`.
+//! The blacklist of users and addresses, for admins.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
+use super::answer::{Done, ListOf};
 use super::error::{ApiError, Code, read_failed};
-use super::lists::page_of;
+use super::lists::{BAD_PAGE, PageQuery, page_of};
+use super::openapi::{admins, change, failures};
 use super::session::admin;
 use super::{Shared, answer, body, path};
 use crate::db::blocks::{Listed, Whom};
@@ -16,10 +18,17 @@ use crate::now_seconds;
 
 /// Ten years.
 const SECONDS_MAX: u64 = 315_360_000;
-/// Blocks of one page.
+/// Blocks in one page.
 const PAGE: u64 = 100;
 
-/// Times in seconds since 1970; without an end it is for ever.
+const NO_ADDRESS: ApiError = ApiError::bad_field("value", "The path must name an IPv4 or IPv6 address.");
+const NO_SUCH_USER: ApiError = ApiError::new(Code::NotFound, "No such user.");
+const NOT_BLOCKED: ApiError = ApiError::new(Code::NotFound, "Not on the blacklist.");
+/// A block in examples.
+const BLOCK: BlockBody<'_> =
+    BlockBody { until: Some(1_767_268_800), since: 1_767_265_200, by: "root", reason: "admin" };
+
+/// A block. Times are seconds since 1970. Without `until`, the block lasts for ever.
 #[derive(Serialize, ToSchema)]
 pub struct BlockBody<'a> {
     #[schema(required)]
@@ -29,7 +38,7 @@ pub struct BlockBody<'a> {
     pub reason: &'static str,
 }
 
-/// Somebody who is kept out: `kind` and `value` are those of the path that the block is at.
+/// A block with `kind` and `value` of its path.
 #[derive(Serialize, ToSchema)]
 pub struct ListedBlock<'a> {
     #[schema(pattern = "^(users|ips)$")]
@@ -40,15 +49,52 @@ pub struct ListedBlock<'a> {
     pub block: BlockBody<'a>,
 }
 
-/// For how long somebody is kept out; for ever where it says nothing.
+/// The duration of a block.
 #[derive(ToSchema)]
-#[expect(dead_code, reason = "it is only described: a number of another kind has an error of its own")]
-pub struct BlockFor {
+#[expect(dead_code, reason = "for the OpenAPI document only: a wrong number has an error of its own")]
+struct BlockFor {
+    /// Without `seconds`, the block lasts for ever.
     #[schema(minimum = 1, maximum = 315_360_000)]
     seconds: Option<u64>,
 }
 
-/// `GET /admin/blacklist?page=N`: everybody who is kept out, the latest first.
+/// The first segment of a subject's path.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "for the OpenAPI document only: the router compares the segment")]
+enum SubjectKind {
+    Users,
+    Ips,
+}
+
+/// The segments that name a user or an address.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "for the OpenAPI document only: handlers read the path as it was sent")]
+struct SubjectPath {
+    /// `users` for a user, `ips` for an address.
+    #[param(inline, example = "users")]
+    kind: SubjectKind,
+    /// The user's name, or the IPv4 or IPv6 address.
+    #[param(example = "mallory")]
+    value: String,
+}
+
+failures!(ListBlocksFailures: ApiError = [BAD_PAGE, ApiError::unavailable()], admins());
+
+/// Lists the blacklist.
+///
+/// A page has 100 blocks, latest first.
+#[utoipa::path(
+    get, path = "/admin/blacklist", operation_id = "listBlocks",
+    params(PageQuery),
+    responses(
+        (status = 200, description = "The blocks of the page.", body = inline(ListOf<ListedBlock>), example = json!({
+            "errMsg": "", "data": [ListedBlock { kind: "users", value: "mallory".to_owned(), block: BLOCK }]})),
+        (status = 204, description = "The page is empty."),
+        ListBlocksFailures,
+    ),
+)]
 pub async fn list_blocks(request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
     admin(&request, &shared)?;
     let skipped = page_of(&request)?.offset(PAGE);
@@ -57,15 +103,39 @@ pub async fn list_blocks(request: HttpRequest, shared: web::Data<Shared>) -> Res
     Ok(answer::list(&blocks.iter().map(listed).collect::<Vec<_>>()))
 }
 
-/// `GET`: the block that holds.
+failures!(ShowBlockFailures: ApiError = [NO_ADDRESS, NO_SUCH_USER, NOT_BLOCKED, ApiError::unavailable()], admins());
+
+/// Returns the block of a user or an address.
+#[utoipa::path(
+    get, path = "/admin/blacklist/{kind:users|ips}/{value}", operation_id = "showBlock",
+    params(SubjectPath),
+    responses(
+        (status = 200, description = "The block. It lasts for ever if `until` is null.", body = inline(BlockBody),
+            example = json!(BLOCK)),
+        ShowBlockFailures,
+    ),
+)]
 pub async fn show_block(request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
     admin(&request, &shared)?;
     let subject = subject(&request, &shared).await?;
     let block = shared.admission.blacklist.find(subject, now_seconds()).await.map_err(|error| read_failed(&error))?;
-    Ok(shown(&block.ok_or_else(not_blocked)?))
+    Ok(shown(&block.ok_or(NOT_BLOCKED)?))
 }
 
-/// `PUT`: keeps a user or an address out, for some seconds or for ever, whatever was there before.
+failures!(PutBlockFailures: ApiError = [ApiError::not_json(), bad_seconds(), NO_ADDRESS, NO_SUCH_USER], admins(), change());
+
+/// Blocks a user or an address.
+///
+/// The block replaces an earlier block. Without `seconds`, or without a body, the block lasts for ever.
+#[utoipa::path(
+    put, path = "/admin/blacklist/{kind:users|ips}/{value}", operation_id = "putBlock",
+    params(SubjectPath),
+    request_body(content = inline(Option<BlockFor>), example = json!({"seconds": 3_600})),
+    responses(
+        (status = 200, description = "The block is stored.", body = inline(BlockBody), example = json!(BLOCK)),
+        PutBlockFailures,
+    ),
+)]
 pub async fn put_block(
     request: HttpRequest,
     shared: web::Data<Shared>,
@@ -81,39 +151,49 @@ pub async fn put_block(
     Ok(shown(&block))
 }
 
-/// `DELETE`: lets a user or an address in again.
+failures!(DeleteBlockFailures: ApiError = [NO_ADDRESS, NO_SUCH_USER, NOT_BLOCKED], admins(), change());
+
+/// Removes the block of a user or an address.
+#[utoipa::path(
+    delete, path = "/admin/blacklist/{kind:users|ips}/{value}", operation_id = "deleteBlock",
+    params(SubjectPath),
+    responses(
+        (status = 200, description = "The block is removed.", body = inline(Done), example = json!({"errMsg": ""})),
+        DeleteBlockFailures,
+    ),
+)]
 pub async fn delete_block(request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
     let admin = admin(&request, &shared)?;
     let subject = subject(&request, &shared).await?;
     if !shared.admission.blacklist.unblock(subject, now_seconds()).await? {
-        return Err(not_blocked());
+        return Err(NOT_BLOCKED);
     }
     log::info!("blacklist: {admin} let {subject} in again");
     Ok(answer::done(HttpResponse::Ok()))
 }
 
-/// Whom the path names.
+/// The user or the address that the path names.
 async fn subject(request: &HttpRequest, shared: &Shared) -> Result<Subject, ApiError> {
     let value = path::segment(request, 3).unwrap_or_default();
     if path::segment(request, 2).as_deref() == Some("ips") {
-        let address =
-            value.parse().map_err(|_| ApiError::bad_field("value", "The path must name an IPv4 or IPv6 address."))?;
-        return Ok(Subject::Address(address));
+        return value.parse().map(Subject::Address).map_err(|_| NO_ADDRESS);
     }
-    let nobody = || ApiError::new(Code::NotFound, "No such user.");
-    let name = UserName::parse(value.into_owned()).map_err(|_| nobody())?;
+    let name = UserName::parse(value.into_owned()).map_err(|_| NO_SUCH_USER)?;
     let account = users::find_by_name(&shared.db, &name).await.map_err(|error| read_failed(&error))?;
-    Ok(Subject::User(account.ok_or_else(nobody)?.user.id))
+    Ok(Subject::User(account.ok_or(NO_SUCH_USER)?.user.id))
 }
 
-/// The end that the body asks for; none where there is no body, or no `seconds` in it.
+/// The end of the block by the body. A body without `seconds`, or no body, means no end.
 async fn until(payload: web::Payload, shared: &Shared, now_seconds: u64) -> Result<Until, ApiError> {
     let object: Map<String, Value> = body::json_or_default(payload, shared.body, ApiError::not_json).await?;
     let Some(seconds) = object.get("seconds") else { return Ok(Until(None)) };
     let seconds = seconds.as_u64().filter(|seconds| (1..=SECONDS_MAX).contains(seconds));
-    let message = || format!("seconds must be a whole number from 1 to {SECONDS_MAX}.");
-    let wrong = || ApiError::bad_field("seconds", message());
-    Ok(Until(Some(now_seconds + seconds.ok_or_else(wrong)?)))
+    Ok(Until(Some(now_seconds + seconds.ok_or_else(bad_seconds)?)))
+}
+
+fn bad_seconds() -> ApiError {
+    let message = format!("seconds must be a whole number from 1 to {SECONDS_MAX}.");
+    ApiError::formatted(Code::BadRequest, message).with_field("seconds")
 }
 
 fn shown(block: &Block) -> HttpResponse {
@@ -130,8 +210,4 @@ fn listed(Listed { whom, block }: &Listed) -> ListedBlock<'_> {
         Whom::Address(address) => ("ips", address.to_string()),
     };
     ListedBlock { kind, value, block: body_of(block) }
-}
-
-fn not_blocked() -> ApiError {
-    ApiError::new(Code::NotFound, "Not on the blacklist.")
 }

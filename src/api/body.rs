@@ -1,4 +1,6 @@
-//! Request bodies: bounded in size and time, JSON whatever the `Content-Type` says, keys matched without regard to case.
+//! Request bodies: JSON of bounded size, which must arrive in bounded time.
+//!
+//! The `Content-Type` does not matter, and neither does the case of keys.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -17,18 +19,17 @@ use serde_json::{Map, Value};
 use super::Shared;
 use super::error::ApiError;
 
-/// What a request body may cost.
+/// The limits of a request body.
 #[derive(Debug, Clone, Copy)]
 pub struct BodyLimits {
     pub bytes_max: usize,
     pub wait: Duration,
 }
 
-/// Reads the body as a JSON object with the fields of `T`; unknown ones are ignored.
+/// Reads a JSON object with the fields of `T`. Unknown keys are ignored.
 ///
 /// # Errors
-/// `not_json` where it is anything else, 413 where it is too long, 400 where it drips; after these two the connection is
-/// closed.
+/// `not_json` for another body. 413 if the body is too long, and 400 if the body is too slow; both close the connection.
 pub async fn json<T: DeserializeOwned>(
     payload: web::Payload,
     limits: BodyLimits,
@@ -38,10 +39,10 @@ pub async fn json<T: DeserializeOwned>(
     parse(&bytes, not_json)
 }
 
-/// As [`json`]; the default where there is no body.
+/// Reads a JSON object like [`json`]. An empty body gives the default.
 ///
 /// # Errors
-/// As [`json`].
+/// The errors of [`json`].
 pub async fn json_or_default<T: DeserializeOwned + Default>(
     payload: web::Payload,
     limits: BodyLimits,
@@ -74,12 +75,12 @@ fn misfit<T: DeserializeOwned>(object: Map<String, Value>) -> Option<String> {
     })
 }
 
-/// Refuses a body of any route that is announced as too long, and reads one that comes in chunks before its handler does.
+/// Refuses a body whose `Content-Length` is too long, and reads a chunked body before the handler runs.
 ///
-/// Of a chunked body that a handler leaves unread, or gives up, actix would go on reading whatever comes, for ever.
+/// If a handler left a chunked body unread, actix would read from the connection for ever.
 ///
 /// # Errors
-/// The answer, after which the connection is closed.
+/// The answer. The connection closes after the answer.
 pub async fn check(request: &mut ServiceRequest) -> Result<(), HttpResponse> {
     let Some(limits) = request.app_data::<web::Data<Shared>>().map(|shared| shared.body) else { return Ok(()) };
     if announces_too_much(request, limits.bytes_max) {
@@ -97,7 +98,7 @@ pub async fn check(request: &mut ServiceRequest) -> Result<(), HttpResponse> {
     Ok(())
 }
 
-/// As the route's own errors: a login answers with a `kind` whatever happens.
+/// An error in the form of the route. A login answers with a `kind` in all cases.
 fn refusal(request: &ServiceRequest, error: ApiError) -> HttpResponse {
     let is_login = request.path().trim_end_matches('/') == "/api/auth";
     if is_login { error.login_response() } else { super::refuse(request.path(), error) }
@@ -109,10 +110,10 @@ fn announces_too_much(request: &ServiceRequest, bytes_max: usize) -> bool {
     length.is_some_and(|length| length > bytes_max as u64)
 }
 
-/// The body as it was sent.
+/// Reads the bytes of a body.
 ///
 /// # Errors
-/// 413 where it is too long, 400 where it drips; after these the connection is closed.
+/// 413 if the body is too long, and 400 if the body is too slow; both close the connection.
 pub async fn read<P>(mut payload: P, limits: BodyLimits) -> Result<Vec<u8>, ApiError>
 where
     P: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
@@ -131,8 +132,8 @@ where
     tokio::time::timeout(limits.wait, reading).await.unwrap_or_else(|_| Err(ApiError::too_slow()))
 }
 
-/// An answer's body that keeps the rest of the request's: while that is not given up, actix closes the connection once
-/// the answer is sent.
+/// The body of an answer, which holds the unread rest of the request. While the rest is held, actix closes the connection
+/// after the answer.
 struct Closing {
     body: BoxBody,
     _rest: Payload,

@@ -1,15 +1,18 @@
-//! Claiming a coupon, and for its saler who holds it.
+//! Claims of a coupon: making one, and listing them for the coupon's saler.
 
-use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use bytes::Bytes;
 use futures_util::stream;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::coupons::readable_coupon;
-use super::error::{ApiError, read_failed};
-use super::lists::page_of;
+use super::answer::{Done, ListOf};
+use super::coupons::{CUSTOMERS_CANNOT_READ, NOT_YOUR_COUPON, readable_coupon};
+use super::error::{ApiError, Code, read_failed};
+use super::lists::{BAD_PAGE, PageQuery, page_of};
+use super::openapi::{admission, failures, token};
+use super::path::CouponPath;
 use super::session::user_of_kind;
 use super::{Shared, Worker, answer, path, peer};
 use crate::claiming::Outcome;
@@ -18,20 +21,65 @@ use crate::db::{Db, DbError};
 use crate::domain::{Claim, CouponId, Kind, Nth, Refusal, Seq, Terms};
 use crate::now_ms;
 
-pub const CLAIM_RESULT: HeaderName = HeaderName::from_static("claim-result");
+const CLAIM_RESULT: HeaderName = HeaderName::from_static("claim-result");
 const CLAIM_NTH: HeaderName = HeaderName::from_static("claim-nth");
-pub const CLAIM_TOKEN: HeaderName = HeaderName::from_static("claim-token");
-/// The headers of an export.
-pub const CSV: [(&str, &str); 2] =
-    [("content-type", "text/csv; charset=utf-8"), ("content-disposition", "attachment; filename=\"claims.csv\"")];
-/// Claims of one page, and of one read of the export.
+const CLAIM_TOKEN: HeaderName = HeaderName::from_static("claim-token");
+const CSV: &str = "text/csv; charset=utf-8";
+/// Claims in one page.
 const PAGE: u64 = 100;
+/// Rows in one read of the export.
 const EXPORT_ROWS: u64 = 1_000;
+const SALERS_CANNOT_CLAIM: &str = "Sellers aren't allowed to get coupons.";
 
-/// `PATCH /api/users/{saler}/coupons/{name}`
+/// The values of the header `Claim-Result`.
+#[derive(ToSchema)]
+#[schema(rename_all = "kebab-case")]
+#[expect(dead_code, reason = "for the OpenAPI document only: handlers send the words")]
+enum ClaimResult {
+    Claimed,
+    AlreadyClaimed,
+    SoldOut,
+    NoSuchCoupon,
+    NotStarted,
+    Ended,
+    NotOnSale,
+    TryAgain,
+}
+
+failures!(ClaimFailures: ApiError = [
+    bad_nth(),
+    ApiError::new(Code::WrongKind, SALERS_CANNOT_CLAIM),
+    ApiError::overloaded(),
+    ApiError::unavailable(),
+    ApiError::unknown_outcome(),
+], token(), admission());
+
+/// Claims a unit of a coupon.
+///
+/// A body is ignored. A claim that the customer holds already is returned first, also after the end of the sale. Then the
+/// service checks status, window, draw, quota and units, in this order. A retry after any answer is safe.
+#[utoipa::path(
+    patch, path = "/api/users/{user}/coupons/{name}", operation_id = "claimCoupon",
+    params(
+        CouponPath,
+        ("Claim-Nth" = inline(Option<u8>), Header, nullable = false, minimum = 1, maximum = 100, example = 1,
+            description = "The number of units that the customer wants to hold after this claim."),
+    ),
+    responses(
+        (status = 201, description = "A unit was claimed.", body = inline(Done), headers(
+            ("Claim-Result" = inline(ClaimResult), description = "`claimed`."),
+            ("Claim-Token" = String, description = "A signed proof of the claim, as a JWT.")),
+            example = json!({"errMsg": ""})),
+        (status = 204, description = "`already-claimed`: the customer holds a unit, and the answer proves the claim again. \
+                Otherwise nothing was claimed, and `Claim-Result` names the reason.", headers(
+            ("Claim-Result" = inline(ClaimResult), description = "The outcome of the attempt."),
+            ("Claim-Token" = String, description = "With `already-claimed`: the proof of the claim that the customer holds."))),
+        ClaimFailures,
+    ),
+)]
 pub async fn claim_coupon(request: HttpRequest, worker: web::Data<Worker>) -> Result<HttpResponse, ApiError> {
     let Worker { shared, known, link, .. } = &**worker;
-    let customer = user_of_kind(&request, shared, Kind::Customer, "Sellers aren't allowed to get coupons.")?;
+    let customer = user_of_kind(&request, shared, Kind::Customer, SALERS_CANNOT_CLAIM)?;
     shared.admission.claim(customer.id, || peer::address(&request, shared), now_ms())?;
     let Some(path) = path::coupon(&request) else { return Ok(refused(Refusal::NoSuchCoupon)) };
     let connection = link.connection().map_err(|_| ApiError::unavailable())?;
@@ -57,13 +105,17 @@ pub async fn claim_coupon(request: HttpRequest, worker: web::Data<Worker>) -> Re
     }
 }
 
-/// `Claim-Nth: n`, "I want to hold n".
+/// The header `Claim-Nth`.
 fn wanted_nth(request: &HttpRequest) -> Result<Option<Nth>, ApiError> {
     let Some(header) = request.headers().get(CLAIM_NTH) else { return Ok(None) };
     let nth = header.to_str().ok().and_then(|text| text.parse::<Nth>().ok());
     let nth = nth.filter(|nth| (1..=Terms::BUY_LIMIT_MAX).contains(nth));
-    let message = || format!("Claim-Nth should be a number from 1 to {}.", Terms::BUY_LIMIT_MAX);
-    nth.map(Some).ok_or_else(|| ApiError::bad_field("Claim-Nth", message()))
+    nth.map(Some).ok_or_else(bad_nth)
+}
+
+fn bad_nth() -> ApiError {
+    let message = format!("Claim-Nth should be a number from 1 to {}.", Terms::BUY_LIMIT_MAX);
+    ApiError::formatted(Code::BadRequest, message).with_field("Claim-Nth")
 }
 
 fn prove(builder: &mut HttpResponseBuilder, shared: &Shared, claim: &Claim, result: &'static str) {
@@ -72,8 +124,8 @@ fn prove(builder: &mut HttpResponseBuilder, shared: &Shared, claim: &Claim, resu
     builder.insert_header((CLAIM_TOKEN, token));
 }
 
-/// 204 that says why.
-pub fn refused(refusal: Refusal) -> HttpResponse {
+/// 204 with the reason.
+fn refused(refusal: Refusal) -> HttpResponse {
     let result = match refusal {
         Refusal::SoldOut => "sold-out",
         Refusal::NoSuchCoupon => "no-such-coupon",
@@ -85,7 +137,7 @@ pub fn refused(refusal: Refusal) -> HttpResponse {
     HttpResponse::NoContent().insert_header((CLAIM_RESULT, HeaderValue::from_static(result))).finish()
 }
 
-/// One holder of a coupon; times in seconds since 1970.
+/// A customer who holds a unit of a coupon. Times are seconds since 1970.
 #[derive(Serialize, ToSchema)]
 pub struct Holder {
     username: String,
@@ -98,11 +150,32 @@ pub struct Holder {
     redeemed_at: Option<u64>,
 }
 
-/// `GET /api/users/{saler}/coupons/{name}/claims?page=N`
+failures!(ListClaimsFailures: ApiError = [
+    CUSTOMERS_CANNOT_READ,
+    NOT_YOUR_COUPON,
+    ApiError::no_such_coupon(),
+    ApiError::unavailable(),
+    BAD_PAGE,
+], token());
+
+/// Lists the claims of a coupon.
+///
+/// A page has 100 claims, in the order of `seq`.
+#[utoipa::path(
+    get, path = "/api/users/{user}/coupons/{name}/claims", operation_id = "listClaims",
+    params(CouponPath, PageQuery),
+    responses(
+        (status = 200, description = "The claims of the page.", body = inline(ListOf<Holder>), example = json!({"errMsg": "",
+            "data": [{"username": "ann", "seq": 57, "nth": 1, "claimed_at": 1_767_265_200_u64, "activity_id": 1,
+            "redeemed_at": null}]})),
+        (status = 204, description = "The page is empty."),
+        ListClaimsFailures,
+    ),
+)]
 pub async fn list_claims(request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
     let page = page_of(&request)?;
     let coupon = readable_coupon(&request, &shared).await?;
-    // Seqs are dense but for holes, so that a page begins at a seq and never needs to be counted up to.
+    // A page begins at a seq, because seqs are dense apart from holes. So no query counts rows.
     let skipped = page.offset(PAGE);
     let rows = holdings_page(&shared.db, coupon, skipped).await.map_err(|error| read_failed(&error))?;
     let holders: Vec<Holder> = rows.into_iter().map(holder).collect();
@@ -129,12 +202,32 @@ fn holder(row: Holding) -> Holder {
     }
 }
 
-/// `GET /api/users/{saler}/coupons/{name}/claims.csv`: all of them, streamed in constant memory.
+failures!(ExportClaimsFailures: ApiError = [
+    CUSTOMERS_CANNOT_READ,
+    NOT_YOUR_COUPON,
+    ApiError::no_such_coupon(),
+    ApiError::unavailable(),
+    ApiError::overloaded(),
+], token());
+
+/// Exports all claims of a coupon as CSV.
+///
+/// The answer is streamed. Cells are quoted by RFC 4180, and no cell is a formula to a spreadsheet.
+#[utoipa::path(
+    get, path = "/api/users/{user}/coupons/{name}/claims.csv", operation_id = "exportClaims",
+    params(CouponPath),
+    responses(
+        (status = 200, description = "A header line, and one line for each claim.", body = String, content_type = CSV,
+            headers(("Content-Disposition" = String, description = "The name of the file.")),
+            example = "username,seq,nth,claimed_at,activity_id,redeemed_at\r\nann,57,1,1767265200,7,\r\n"),
+        ExportClaimsFailures,
+    ),
+)]
 pub async fn export_claims(request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
     let coupon = readable_coupon(&request, &shared).await?;
     let permit = std::sync::Arc::clone(&shared.exports).try_acquire_owned().map_err(|_| ApiError::overloaded())?;
     let db = shared.db.clone();
-    // The state is the last seq written; the header line goes first; `None` ends the stream.
+    // The state is the last seq that was written, and `None` before the header line. The stream ends without a state.
     let rows = stream::try_unfold((permit, db, Some(None)), move |(permit, db, after)| async move {
         let Some(after) = after else { return Ok::<_, DbError>(None) };
         let rows = holdings(&db, coupon, after.unwrap_or(0), EXPORT_ROWS, None).await;
@@ -143,9 +236,8 @@ pub async fn export_claims(request: HttpRequest, shared: web::Data<Shared>) -> R
         Ok(Some((csv_lines(rows, after.is_none()), (permit, db, next))))
     });
     let mut builder = HttpResponse::Ok();
-    for header in CSV {
-        builder.insert_header(header);
-    }
+    builder.insert_header((header::CONTENT_TYPE, CSV));
+    builder.insert_header((header::CONTENT_DISPOSITION, "attachment; filename=\"claims.csv\""));
     Ok(builder.streaming(rows))
 }
 

@@ -1,6 +1,6 @@
-//! Every way a request can fail, and what the client is told: one place for codes, statuses and sentences.
+//! Errors of requests: their codes, statuses, headers and bodies.
 //!
-//! Layers below have errors of their own. They become an [`ApiError`] here, by explicit decision; their text goes to the
+//! Errors of lower layers become an [`ApiError`] here, each by an explicit decision. The text of a lower error goes to the
 //! log, never to a client.
 
 use std::borrow::Cow;
@@ -9,6 +9,8 @@ use actix_web::http::StatusCode;
 use actix_web::http::header;
 use actix_web::{HttpResponse, HttpResponseBuilder};
 use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 
 use super::answer;
 use crate::auth::{HashError, RevokeError};
@@ -18,7 +20,7 @@ use crate::gate::{BadSetting, BlockError, TurnedAway};
 use crate::publishing::PublishError;
 use crate::scheduling::{ACTIVITIES_OF_A_COUPON_MAX, ScheduleError};
 
-/// What a program reads in `code`; the wire contract's table.
+/// The value of `code`, for programs. The wire contract has the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Code {
     BadRequest,
@@ -27,7 +29,7 @@ pub enum Code {
     TokenExpired,
     WrongPassword,
     WrongKind,
-    /// The same, outside Part 1 of the contract.
+    /// `wrong-kind` with status 403, for Part 3 of the contract.
     WrongKindForbidden,
     NotYours,
     Blocked,
@@ -41,7 +43,7 @@ pub enum Code {
 }
 
 impl Code {
-    /// All of them, each word once.
+    /// All codes, each word once.
     pub const ALL: [Self; 15] = [
         Self::BadRequest,
         Self::NameTaken,
@@ -96,46 +98,71 @@ impl Code {
     }
 }
 
+pub const NO_SUCH_PATH: ApiError = ApiError::new(Code::NotFound, "No such path.");
+
 /// A failed request: a code for programs and a sentence for people.
 #[derive(Debug)]
 pub struct ApiError {
     code: Code,
-    message: String,
+    message: Cow<'static, str>,
     /// The request's field that is to blame, by its name on the wire.
     field: Option<Cow<'static, str>>,
-    /// The connection cannot be used again: part of a body is still under way.
+    /// The connection must close, because the rest of a body is still arriving.
     closes: bool,
-    /// In how many seconds asking again makes sense; sent where the status says so.
+    /// Seconds after which a retry makes sense. Sent with 429 and 503.
     retry_after: u64,
 }
 
-#[derive(Serialize)]
-struct Body<'a> {
+/// The body of an error.
+#[derive(Serialize, ToSchema)]
+pub struct ErrorBody<'a> {
+    /// A sentence for people.
     #[serde(rename = "errMsg")]
     message: &'a str,
+    /// A word for programs.
+    #[schema(schema_with = codes)]
     code: &'static str,
+    /// The name of the field, parameter or header to blame, if there is only one.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     field: Option<&'a str>,
-    /// Old clients of the login read it in every answer.
+    /// Always empty. Old clients read `kind` in every answer of the login.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, max_length = 0)]
     kind: Option<&'static str>,
-    /// Old clients of the lists read it here too.
+    /// Always empty. Old clients read `data` in every answer of a list.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, value_type = Option<Vec<String>>, max_items = 0)]
     data: Option<[(); 0]>,
 }
 
+fn codes() -> Object {
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(Code::ALL.map(Code::as_str))).build()
+}
+
 impl ApiError {
-    pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), field: None, closes: false, retry_after: 1 }
+    pub const fn new(code: Code, message: &'static str) -> Self {
+        Self { code, message: Cow::Borrowed(message), field: None, closes: false, retry_after: 1 }
     }
 
-    pub fn bad_request(message: impl Into<String>) -> Self {
+    /// An error with a message that is known only now.
+    pub fn formatted(code: Code, message: String) -> Self {
+        Self { message: message.into(), ..Self::new(code, "") }
+    }
+
+    pub const fn bad_request(message: &'static str) -> Self {
         Self::new(Code::BadRequest, message)
     }
 
     /// A 400 that blames one field.
-    pub fn bad_field(field: &'static str, message: impl Into<String>) -> Self {
-        Self::bad_request(message).with_field(field)
+    pub const fn bad_field(field: &'static str, message: &'static str) -> Self {
+        Self::of_field(Code::BadRequest, field, message)
+    }
+
+    /// An error that blames one field.
+    pub const fn of_field(code: Code, field: &'static str, message: &'static str) -> Self {
+        let (message, field) = (Cow::Borrowed(message), Some(Cow::Borrowed(field)));
+        Self { code, message, field, closes: false, retry_after: 1 }
     }
 
     /// The same error, with `field` to blame for it.
@@ -143,35 +170,51 @@ impl ApiError {
         Self { field: Some(field.into()), ..self }
     }
 
-    /// Not JSON, or not of the right types.
-    pub fn not_json() -> Self {
+    /// The body is not JSON, or a field has a wrong type.
+    pub const fn not_json() -> Self {
         Self::bad_request("Only receive JSON format.")
     }
 
     /// A body over the limit.
     pub fn too_large(bytes_max: usize) -> Self {
         let message = format!("A body may have {bytes_max} bytes.");
-        Self { closes: true, ..Self::new(Code::BodyTooLarge, message) }
+        Self { closes: true, ..Self::formatted(Code::BodyTooLarge, message) }
     }
 
-    /// A body that drips.
+    /// A body that arrives too slowly.
     pub fn too_slow() -> Self {
         Self { closes: true, ..Self::bad_request("The body did not arrive in time.") }
     }
 
-    pub fn not_logged_in() -> Self {
+    pub const fn not_logged_in() -> Self {
         Self::new(Code::NotLoggedIn, "Not Authorized.")
     }
 
-    pub fn overloaded() -> Self {
+    pub const fn token_expired() -> Self {
+        Self::new(Code::TokenExpired, "Authorization has expired.")
+    }
+
+    pub const fn no_such_coupon() -> Self {
+        Self::new(Code::NotFound, "No such coupon.")
+    }
+
+    pub const fn no_such_product() -> Self {
+        Self::new(Code::NotFound, "No such product.")
+    }
+
+    pub const fn not_your_product() -> Self {
+        Self::new(Code::NotYours, "Not your product.")
+    }
+
+    pub const fn overloaded() -> Self {
         Self::new(Code::Overloaded, "Too many requests are waiting. Nothing has happened; try again.")
     }
 
-    pub fn unavailable() -> Self {
+    pub const fn unavailable() -> Self {
         Self::new(Code::Unavailable, "Not available at the moment. Nothing has happened; try again.")
     }
 
-    pub fn unknown_outcome() -> Self {
+    pub const fn unknown_outcome() -> Self {
         Self::new(Code::UnknownOutcome, "No answer in time: it may have happened. Asking again is safe and tells.")
     }
 
@@ -187,24 +230,24 @@ impl ApiError {
         self.respond(None, None)
     }
 
-    /// As the login answers: with an empty `kind`.
+    /// The form of the login, with an empty `kind`.
     pub fn login_response(&self) -> HttpResponse {
         self.respond(Some(""), None)
     }
 
-    /// As a list answers: with empty `data`.
+    /// The form of a list, with empty `data`.
     pub fn list_response(&self) -> HttpResponse {
         self.respond(None, Some([]))
     }
 
     fn respond(&self, kind: Option<&'static str>, data: Option<[(); 0]>) -> HttpResponse {
         let builder = self.builder(self.code.status());
-        // The login's bodies are fixed by the wire contract, without a field.
+        // The wire contract fixes the bodies of the login, which have no field.
         let field = if kind.is_some() { None } else { self.field.as_deref() };
-        answer::json(builder, &Body { message: &self.message, code: self.code.as_str(), field, kind, data })
+        answer::json(builder, &ErrorBody { message: &self.message, code: self.code.as_str(), field, kind, data })
     }
 
-    /// An answer with `status`, and with what every error of that status says in its headers.
+    /// An answer with `status` and the headers that all errors of the status have.
     pub fn builder(&self, status: StatusCode) -> HttpResponseBuilder {
         let mut builder = HttpResponse::build(status);
         if status == StatusCode::UNAUTHORIZED {
@@ -243,7 +286,7 @@ impl From<DbError> for ApiError {
     }
 }
 
-/// A failed read: nothing has happened, whatever was sent.
+/// A failed read changes nothing, so the client may try again.
 pub fn read_failed(error: &dyn std::error::Error) -> ApiError {
     log::warn!("read failed: {}", crate::error_chain(error));
     ApiError::unavailable()
@@ -282,10 +325,10 @@ impl From<PublishError> for ApiError {
         match &error {
             PublishError::NameTaken => {
                 let message = "Create failed. Maybe (username,coupon name) duplicates";
-                Self::new(Code::NameTaken, message).with_field("name")
+                Self::of_field(Code::NameTaken, "name", message)
             }
             PublishError::TooMany => Self::bad_request("Too many coupons."),
-            PublishError::NoSuchCoupon => Self::new(Code::NotFound, "No such coupon."),
+            PublishError::NoSuchCoupon => Self::no_such_coupon(),
             PublishError::BelowClaimed => Self::bad_field("amount", "Amount is below what is claimed already."),
             PublishError::Unavailable(_) => {
                 log::warn!("publishing: {}", crate::error_chain(&error));
@@ -302,15 +345,17 @@ impl From<PublishError> for ApiError {
 impl From<ScheduleError> for ApiError {
     fn from(error: ScheduleError) -> Self {
         match error {
-            ScheduleError::NoSuchCoupon => Self::new(Code::NotFound, "No such product."),
+            ScheduleError::NoSuchCoupon => Self::no_such_product(),
             ScheduleError::NoSuchActivity => Self::new(Code::NotFound, "No such activity."),
-            ScheduleError::NotYours => Self::new(Code::NotYours, "Not your product."),
+            ScheduleError::NotYours => Self::not_your_product(),
             ScheduleError::TotalAboveAmount => Self::bad_request("total: it is above the product's."),
             ScheduleError::Overlaps(other) => {
-                Self::bad_request(format!("start_time, end_time: activity {other} sells the product at that time."))
+                let message = format!("start_time, end_time: activity {other} sells the product at that time.");
+                Self::formatted(Code::BadRequest, message)
             }
             ScheduleError::TooMany => {
-                Self::bad_request(format!("product_id: it has {ACTIVITIES_OF_A_COUPON_MAX} activities already."))
+                let message = format!("product_id: it has {ACTIVITIES_OF_A_COUPON_MAX} activities already.");
+                Self::formatted(Code::BadRequest, message)
             }
             ScheduleError::Publish(error) => error.into(),
         }
@@ -326,7 +371,7 @@ impl From<TurnedAway> for ApiError {
             TurnedAway::Blocked => Self::new(Code::Blocked, "Blocked."),
             TurnedAway::TooFast { wait_seconds } => {
                 let message = format!("Too many attempts. Nothing has happened; try again in {wait_seconds} s.");
-                Self { retry_after: wait_seconds, ..Self::new(Code::RateLimited, message) }
+                Self { retry_after: wait_seconds, ..Self::formatted(Code::RateLimited, message) }
             }
         }
     }
@@ -334,7 +379,7 @@ impl From<TurnedAway> for ApiError {
 
 impl From<BadSetting> for ApiError {
     fn from(error: BadSetting) -> Self {
-        Self::bad_field(error.field(), error.to_string())
+        Self::formatted(Code::BadRequest, error.to_string()).with_field(error.field())
     }
 }
 

@@ -1,30 +1,57 @@
-//! What operators ask: does it run, can it sell, how is it.
+//! Health of an instance, for operators and load balancers.
 
 use actix_web::http::header;
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::{Shared, answer};
+use crate::health::Report;
 
-/// A process that answers.
+/// A process that runs.
 #[derive(Serialize, ToSchema)]
 pub struct Up {
     state: &'static str,
 }
 
-impl Default for Up {
-    fn default() -> Self {
-        Self { state: "up" }
-    }
-}
+const UP: Up = Up { state: "up" };
 
-/// `GET /healthz`: 200 while the process runs.
+/// Checks that the process runs.
+#[utoipa::path(
+    get, path = "/healthz", operation_id = "healthz",
+    responses((status = 200, description = "The process runs.", body = inline(Up), example = json!(UP))),
+)]
 pub async fn healthz() -> HttpResponse {
-    answer::json(HttpResponse::Ok(), &Up::default())
+    answer::json(HttpResponse::Ok(), &UP)
 }
 
-/// `GET /readyz`: 200 when it can sell, else 503; what each part does, since when.
+/// A report in examples.
+pub fn example(ready: bool) -> Value {
+    let gate = if ready { "open" } else { "recovering" };
+    let (since, age) = (1_767_265_200, 60);
+    let part = |state| json!({"state": state, "since": since, "age": age});
+    json!({
+        "ready": ready, "redis": part("up"), "mysql": part("up"), "etcd": part("off"),
+        "ledger": {"state": "storing", "since": since, "age": age, "backlog": 40, "backlog_max": 1_000_000, "lag_ms": 25,
+            "stored": 57, "poisoned": 0},
+        "gate": {"state": gate, "since": since, "age": age, "in_flight": 12, "in_flight_limit": 20_000,
+            "loaded_coupons": 3, "loaded_claims": 57, "rebuilds": 1},
+        "activities": {"age_ms": 400, "revision": 2, "coupons": 3},
+        "warnings": [],
+    })
+}
+
+/// Checks that the instance can sell, and returns the state of each part.
+#[utoipa::path(
+    get, path = "/readyz", operation_id = "readyz",
+    responses(
+        (status = 200, description = "The instance can sell.", body = inline(Report), example = json!(example(true))),
+        (status = 503, description = "The instance cannot sell.", body = inline(Report),
+            headers(("Retry-After" = u64, description = "Seconds after which a retry makes sense.")),
+            example = json!(example(false))),
+    ),
+)]
 pub async fn readyz(shared: web::Data<Shared>) -> HttpResponse {
     let report = shared.health.report();
     let mut builder = if report.ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };

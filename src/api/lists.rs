@@ -1,11 +1,14 @@
-//! A user's coupons: what a saler offers, what a customer holds. Read from Redis.
+//! A user's coupons, read from Redis: the offers of a saler, or the claims of a customer.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use serde::Serialize;
-use utoipa::ToSchema;
+use serde_json::json;
+use utoipa::{IntoParams, IntoResponses, PartialSchema, ToSchema};
 
+use super::answer::ListOf;
 use super::error::{ApiError, Code};
+use super::openapi::{Responses, add_case, add_failure, error_schema, token};
 use super::session::session;
 use super::{Shared, Worker, answer, path};
 use crate::directory::KnownCoupons;
@@ -13,10 +16,13 @@ use crate::domain::{CouponId, Kind, Page, User};
 use crate::kv::{KvError, Link};
 use crate::stock::{Facts, Held, Offered};
 
-/// Coupons of one page.
+/// Coupons in one page.
 const PAGE: u64 = 20;
+pub const BAD_PAGE: ApiError = ApiError::bad_field("page", "Wrong format of page.");
+const NO_SUCH_USER: ApiError = ApiError::bad_request("Record not found.");
+const OTHER_CUSTOMER: ApiError = ApiError::new(Code::NotYours, "Cannot check other customer.");
 
-/// The face value is `stock` on the wire.
+/// A coupon that a saler offers. `stock` is the face value.
 #[derive(Serialize, ToSchema)]
 pub struct OfferedItem {
     name: String,
@@ -24,33 +30,74 @@ pub struct OfferedItem {
     description: String,
     amount: u64,
     left: u64,
-    /// What the flash-sale interface knows it by, and whether it is sold only there.
+    /// The coupon's id in the flash-sale interface.
     product_id: u64,
+    /// The coupon is sold only inside an activity.
     scheduled: bool,
 }
 
+/// A coupon that a customer holds.
 #[derive(Serialize, ToSchema)]
 pub struct HeldItem<'a> {
     name: &'a str,
     stock: u32,
     description: &'a str,
     saler: &'a str,
-    /// Where it is above one.
+    /// The number of units, if it is above 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     count: Option<u8>,
 }
 
-/// `GET /api/users/{username}/coupons?page=N`
+/// The query of a list.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "for the OpenAPI document only: `page_of` reads the query")]
+pub struct PageQuery {
+    /// The number of the page, from 1. An absent number, 0 and negative numbers mean page 1.
+    #[param(example = 1)]
+    page: Option<i64>,
+}
+
+struct ListResponses;
+
+impl IntoResponses for ListResponses {
+    fn responses() -> Responses {
+        let mut responses = Responses::new();
+        let offered = json!({"name": "ten-off", "stock": 10, "description": "10 off", "amount": 1_000, "left": 943,
+            "product_id": 7, "scheduled": true});
+        let schema = ListOf::<OfferedItem>::schema();
+        add_case(&mut responses, "The coupons that a saler offers.", answer::list(&[offered]), schema);
+        let held = json!({"name": "ten-off", "stock": 10, "description": "10 off", "saler": "shop"});
+        let schema = ListOf::<HeldItem>::schema();
+        add_case(&mut responses, "The coupons that a customer holds.", answer::list(&[held]), schema);
+        for failure in [BAD_PAGE, NO_SUCH_USER, ApiError::unavailable()].into_iter().chain(token()) {
+            add_failure(&mut responses, &failure);
+        }
+        let failure = OTHER_CUSTOMER;
+        add_case(&mut responses, failure.message(), failure.list_response(), error_schema::<ApiError>());
+        responses
+    }
+}
+
+/// Lists the coupons of a user.
+///
+/// For a saler, these are the coupons on offer. For a customer, these are the coupons that the customer holds, and nobody
+/// else may see them. A page has 20 coupons, newest first.
+#[utoipa::path(
+    get, path = "/api/users/{user}/coupons", operation_id = "listCoupons",
+    params(("user" = String, Path, description = "The saler, or the customer.", example = "shop"), PageQuery),
+    responses(ListResponses, (status = 204, description = "The page is empty.")),
+)]
 pub async fn list_coupons(request: HttpRequest, worker: web::Data<Worker>) -> Result<HttpResponse, ApiError> {
     let Worker { shared, known, link, reads, .. } = &**worker;
     let asking = session(&request, shared)?.user;
     let page = page_of(&request)?;
     let owner = owner(&request, shared, &asking).await?;
     if owner.kind == Kind::Customer && owner.id != asking.id && asking.kind != Kind::Admin {
-        return Ok(ApiError::new(Code::NotYours, "Cannot check other customer.").list_response());
+        return Ok(OTHER_CUSTOMER.list_response());
     }
     let list = read_list(shared, (link, known), &owner, page);
-    // Whoever gets here may see this owner's list, so that all of them may share it.
+    // Everybody who gets here may see this list, so concurrent requests may share one read.
     let body = match (shared.admission.settings.switches().list, owner.kind) {
         (true, Kind::Saler) => reads.get((owner.id, page), list).await?,
         (true, Kind::Customer | Kind::Admin) => list.await?,
@@ -59,7 +106,7 @@ pub async fn list_coupons(request: HttpRequest, worker: web::Data<Worker>) -> Re
     Ok(answer::list_of(body))
 }
 
-/// The answer's body.
+/// Reads the body of the answer.
 async fn read_list(
     shared: &Shared,
     (link, known): (&Link, &KnownCoupons),
@@ -74,22 +121,23 @@ async fn read_list(
     }
 }
 
-/// `?page=`; 400 where it is not an int64.
+/// The page that the query asks for.
+///
+/// # Errors
+/// 400 if `page` is not an int64.
 pub fn page_of(request: &HttpRequest) -> Result<Page, ApiError> {
     let query = web::Query::<Vec<(String, String)>>::from_query(request.query_string());
-    let wrong = || ApiError::bad_field("page", "Wrong format of page.");
-    let query = query.map_err(|_| wrong())?;
+    let query = query.map_err(|_| BAD_PAGE)?;
     let page = query.iter().find(|(key, _)| key == "page").map(|(_, value)| value.as_str());
-    Page::parse(page).ok_or_else(wrong)
+    Page::parse(page).ok_or(BAD_PAGE)
 }
 
 async fn owner(request: &HttpRequest, shared: &Shared, asking: &User) -> Result<User, ApiError> {
-    let nobody = || ApiError::bad_request("Record not found.");
-    let name = path::user(request).ok_or_else(nobody)?;
+    let name = path::user(request).ok_or(NO_SUCH_USER)?;
     if name == asking.name {
         return Ok(asking.clone());
     }
-    shared.directory.user(&name).await?.ok_or_else(nobody)
+    shared.directory.user(&name).await?.ok_or(NO_SUCH_USER)
 }
 
 async fn list_offered(shared: &Shared, link: &Link, saler: &User, window: (u64, u64)) -> Result<Bytes, ApiError> {
@@ -122,7 +170,7 @@ fn held_item<'a>(held: &Held, facts: &'a Facts) -> HeldItem<'a> {
     HeldItem { name, stock: *face_value, description, saler, count: Some(held.count).filter(|count| *count > 1) }
 }
 
-/// A list during recovery is no list: 503, never an empty one.
+/// During recovery a list is incomplete. So the answer is 503, never an empty list.
 fn read<T>(shared: &Shared, page: Result<Option<Vec<T>>, KvError>) -> Result<Vec<T>, ApiError> {
     match page {
         Ok(Some(items)) => Ok(items),

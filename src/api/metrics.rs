@@ -39,7 +39,11 @@ impl Answers {
     }
 }
 
-/// `GET /metrics`
+/// Returns metrics for Prometheus.
+#[utoipa::path(
+    get, path = "/metrics", operation_id = "metrics",
+    responses((status = 200, description = "The metrics.", body = String, content_type = "text/plain; version=0.0.4")),
+)]
 pub async fn metrics(shared: web::Data<Shared>) -> HttpResponse {
     let report = shared.health.report();
     let mut page = Exposition::default();

@@ -1,6 +1,6 @@
-//! HTTP: the only place that knows actix, JSON shapes and status codes.
+//! HTTP. Only this module uses actix, the shapes of JSON, and status codes.
 //!
-//! A handler extracts, parses, makes one call, and answers. What every answer has in common is in [`finish`].
+//! A handler extracts, parses, makes one call, and answers. [`finish`] adds the parts that all answers share.
 
 mod admin;
 mod answer;
@@ -47,9 +47,9 @@ use crate::health::Health;
 use crate::kv::{Connection, Link, Live};
 use crate::publishing::Publishing;
 use crate::scheduling::Scheduling;
-use error::{ApiError, Code};
-use openapi::{admin as of_admin, coupons as of_coupons, users as of_users};
-use route::Path;
+use error::{ApiError, NO_SUCH_PATH};
+use openapi::{COUPONS, OPERATORS, USERS};
+use route::{Endpoint, endpoint, resources};
 
 pub use body::BodyLimits;
 pub use list_cache::ListCache;
@@ -62,7 +62,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_BYTES_MAX: usize = 128;
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
-/// What all workers share.
+/// The state that all workers share.
 pub struct Shared {
     pub db: Db,
     pub claiming: Claiming,
@@ -72,134 +72,125 @@ pub struct Shared {
     pub passwords: Passwords,
     pub tokens: UserTokens,
     pub claim_tokens: ClaimTokens,
-    /// Where the operator has given a secret for it.
+    /// `None` without a sign secret.
     pub signed_form: Option<SignedForm>,
     pub revocations: Arc<Revocations>,
     pub health: Arc<Health>,
     pub body: BodyLimits,
-    /// How long a read of Redis may take.
+    /// The timeout of a read from Redis.
     pub kv_wait: Duration,
     pub saler_coupons_max: u32,
     pub sales: Sales,
     pub events: Arc<Events>,
-    /// A permit for each export that may run at once.
+    /// One permit for each concurrent export.
     pub exports: Arc<Semaphore>,
     pub admission: Admission,
-    /// Only from these is `X-Forwarded-For` believed.
+    /// Proxies whose `X-Forwarded-For` is trusted.
     pub trusted_proxies: Networks,
-    /// What lists answer while they are switched off.
+    /// The lists that are sent while lists are switched off.
     pub lists: ListCache,
     pub answers: Answers,
-    /// Which instance this is: its host and address.
+    /// The host and the address of this instance.
     pub instance: String,
 }
 
-/// What one worker thread has, and what it shares.
+/// The state of one worker thread.
 pub struct Worker {
     pub shared: web::Data<Shared>,
-    /// Its own connection to Redis.
+    /// The worker's connection to Redis.
     pub link: Arc<Link>,
     pub known: KnownCoupons,
     pub reads: SharedReads,
 }
 
 impl Shared {
-    /// What a read of Redis needs: this worker's connection and the loading that it must be of.
+    /// The worker's connection, and the `live` value that Redis must still have.
     fn reading(&self, link: &Link) -> Result<(Arc<Connection>, Arc<Live>), ApiError> {
         let connection = link.connection().map_err(|_| ApiError::unavailable())?;
         let live = self.claiming.gate.live().map_err(|_| ApiError::unavailable())?;
         Ok((connection, live))
     }
 
-    /// The clock that decides what is on sale: Redis', in ms since 1970.
+    /// The clock of Redis, in ms since 1970. Sales begin and end by this clock.
     fn server_ms(&self, link: &Link) -> Result<u64, ApiError> {
         let connection = link.connection().map_err(|_| ApiError::unavailable())?;
         Ok(connection.server_ms())
     }
 }
 
-/// Every route for users.
+/// Adds the routes of the public listener.
 pub fn routes(config: &mut web::ServiceConfig) {
-    serve(config, paths());
+    serve(config, endpoints());
     pages::routes(config);
 }
 
-/// The routes that operators have on a listener of their own.
+/// Adds the routes of the operators' listener.
 pub fn ops_routes(config: &mut web::ServiceConfig) {
-    serve(config, vec![Path::at("/metrics").get(metrics::metrics, of_admin::metrics)]);
-    serve(config, health_paths());
+    let mut endpoints = health_endpoints();
+    // Only this listener serves metrics, so the document does not have them.
+    endpoints.push(endpoint(OPERATORS, metrics::metrics, metrics::__path_metrics));
+    serve(config, endpoints);
 }
 
-fn serve(config: &mut web::ServiceConfig, paths: Vec<Path>) {
-    for path in paths {
-        config.service(path.into_service());
+fn serve(config: &mut web::ServiceConfig, endpoints: Vec<Endpoint>) {
+    for resource in resources(endpoints) {
+        config.service(resource);
     }
     config.default_service(web::to(not_found));
 }
 
-/// Every path for users and what is said of it, the hottest first: the router tries them in order.
-fn paths() -> Vec<Path> {
-    let mut paths = vec![
-        Path::at("/api/users/{user}/coupons/{name}")
-            .patch(claims::claim_coupon, of_coupons::claim_coupon)
-            .put(coupons::change_coupon, of_coupons::change_coupon),
-        Path::at("/api/users/{user}/coupons")
-            .get(lists::list_coupons, of_coupons::list_coupons)
-            .post(coupons::create_coupon, of_coupons::create_coupon),
+/// The endpoints of the public listener, in the order of their load, because the router tries them in order.
+fn endpoints() -> Vec<Endpoint> {
+    let mut endpoints = vec![
+        endpoint(COUPONS, claims::claim_coupon, claims::__path_claim_coupon),
+        endpoint(COUPONS, coupons::change_coupon, coupons::__path_change_coupon),
+        endpoint(COUPONS, lists::list_coupons, lists::__path_list_coupons),
+        endpoint(COUPONS, coupons::create_coupon, coupons::__path_create_coupon),
     ];
-    paths.extend(sec::paths());
-    paths.extend([
-        Path::at("/api/auth").post(users::log_in, of_users::log_in),
-        Path::at("/api/auth/logout").post(users::log_out, of_users::log_out),
-        Path::at("/api/users").post(users::register, of_users::register),
-        Path::at("/api/users/{user}/password").put(users::change_password, of_users::change_password),
-        Path::at("/api/users/{user}/coupons/{name}/claims").get(claims::list_claims, of_coupons::list_claims),
-        Path::at("/api/users/{user}/coupons/{name}/claims.csv").get(claims::export_claims, of_coupons::export_claims),
+    endpoints.extend(sec::endpoints());
+    endpoints.extend([
+        endpoint(USERS, users::log_in, users::__path_log_in),
+        endpoint(USERS, users::log_out, users::__path_log_out),
+        endpoint(USERS, users::register, users::__path_register),
+        endpoint(USERS, users::change_password, users::__path_change_password),
+        endpoint(COUPONS, claims::list_claims, claims::__path_list_claims),
+        endpoint(COUPONS, claims::export_claims, claims::__path_export_claims),
+        endpoint(OPERATORS, status::show_status, status::__path_show_status),
+        endpoint(OPERATORS, admin::show_limits, admin::__path_show_limits),
+        endpoint(OPERATORS, admin::change_limits, admin::__path_change_limits),
+        endpoint(OPERATORS, admin::show_switches, admin::__path_show_switches),
+        endpoint(OPERATORS, admin::change_switches, admin::__path_change_switches),
+        endpoint(OPERATORS, blacklist::list_blocks, blacklist::__path_list_blocks),
+        endpoint(OPERATORS, blacklist::show_block, blacklist::__path_show_block),
+        endpoint(OPERATORS, blacklist::put_block, blacklist::__path_put_block),
+        endpoint(OPERATORS, blacklist::delete_block, blacklist::__path_delete_block),
+        endpoint(OPERATORS, docs::show_document, docs::__path_show_document),
+        endpoint(OPERATORS, docs::show_page, docs::__path_show_page),
+        endpoint(OPERATORS, docs::show_file, docs::__path_show_file),
     ]);
-    paths.extend(admin_paths());
-    paths.extend(health_paths());
-    paths
+    endpoints.extend(health_endpoints());
+    endpoints
 }
 
-fn admin_paths() -> Vec<Path> {
+fn health_endpoints() -> Vec<Endpoint> {
     vec![
-        Path::at("/admin/status").get(status::show_status, of_admin::show_status),
-        Path::at("/admin/limits")
-            .get(admin::show_limits, of_admin::show_limits)
-            .put(admin::change_limits, of_admin::change_limits),
-        Path::at("/admin/switches")
-            .get(admin::show_switches, of_admin::show_switches)
-            .put(admin::change_switches, of_admin::change_switches),
-        Path::at("/admin/blacklist").get(blacklist::list_blocks, of_admin::list_blocks),
-        Path::at("/admin/blacklist/{kind:users|ips}/{value}")
-            .get(blacklist::show_block, of_admin::show_block)
-            .put(blacklist::put_block, of_admin::put_block)
-            .delete(blacklist::delete_block, of_admin::delete_block),
-        Path::at("/openapi.json").get(docs::show_document, of_admin::openapi),
-        Path::at("/docs").get(docs::show_page, of_admin::docs),
-        Path::at("/docs/{file}").get(docs::show_file, of_admin::docs_file),
-    ]
-}
-
-fn health_paths() -> Vec<Path> {
-    vec![
-        Path::at("/healthz").get(health::healthz, of_admin::healthz),
-        Path::at("/readyz").get(health::readyz, of_admin::readyz),
+        endpoint(OPERATORS, health::healthz, health::__path_healthz),
+        endpoint(OPERATORS, health::readyz, health::__path_readyz),
     ]
 }
 
 async fn not_found(request: HttpRequest) -> HttpResponse {
-    refuse(request.path(), ApiError::new(Code::NotFound, "No such path."))
+    refuse(request.path(), NO_SUCH_PATH)
 }
 
-/// An error that no handler answers, in the words of the interface that the path belongs to.
+/// An error outside of a handler, in the form of the interface that the path belongs to.
 fn refuse(path: &str, error: ApiError) -> HttpResponse {
-    sec::refuse(path, error).unwrap_or_else(|error| error.response())
+    if sec::is_enveloped(path) { sec::SecError::from(error).response() } else { error.response() }
 }
 
-/// What every answer has in common: Camel-Case header names (existing plans extract with a case-sensitive expression),
-/// `Cache-Control: no-store` unless it says otherwise, a request id; and no body over the limit gets as far as a handler
-/// that ignores it.
+/// Completes every answer. Header names are sent in Camel-Case, because existing test plans match them with regard to case.
+/// `Cache-Control` is `no-store` unless the handler sets another value. Each answer has a request id. A body over the limit is
+/// refused before the handler runs.
 pub async fn finish<B: MessageBody>(
     mut request: ServiceRequest,
     next: Next<B>,
@@ -222,13 +213,13 @@ pub async fn finish<B: MessageBody>(
     Ok(response)
 }
 
-/// What may be sent back and logged as it stands.
+/// Whether a request id is safe to send back and to log.
 fn is_request_id(id: &HeaderValue) -> bool {
     (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
 }
 
 fn new_request_id() -> HeaderValue {
-    // Bits of one number: formatting it as text would take longer than all the rest of this.
+    // Faster than formatting the number as text.
     let number = rand::random::<u64>();
     let digits: [u8; 16] = std::array::from_fn(|place| b"0123456789abcdef"[(number >> (4 * place) & 15) as usize]);
     HeaderValue::from_bytes(&digits).expect("hex digits are visible ASCII")

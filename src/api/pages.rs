@@ -11,7 +11,7 @@ use actix_web::http::header::{
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use bytes::Bytes;
 
-use super::error::{ApiError, Code};
+use super::error::NO_SUCH_PATH;
 use super::route::{get, not_allowed};
 use super::{Shared, refuse};
 use crate::assets::{self, Asset, HASH};
@@ -66,7 +66,7 @@ fn show_page(request: &HttpRequest, shared: &Shared, page: &'static Asset) -> Ht
 /// `GET /assets/...`
 async fn show_asset(request: HttpRequest) -> HttpResponse {
     let Some(asset) = assets::find(request.path()) else {
-        return refuse(request.path(), ApiError::new(Code::NotFound, "No such path."));
+        return refuse(request.path(), NO_SUCH_PATH);
     };
     let mut builder = HttpResponse::build(status(&request));
     builder.insert_header((header::CACHE_CONTROL, IMMUTABLE));

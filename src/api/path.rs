@@ -1,16 +1,30 @@
 //! Segments of a request's path.
 //!
-//! Taken from the path as it was sent and percent-decoded once: the router's own decoding keeps some escapes and replaces
-//! what is not UTF-8, which could make one name of another.
+//! Segments are percent-decoded once from the path as it was sent. The router's own decoding keeps some escapes, and replaces
+//! bytes that are not UTF-8. So it could turn one name into another.
 
 use std::borrow::Cow;
 
 use actix_web::HttpRequest;
 use percent_encoding::percent_decode;
+use utoipa::IntoParams;
 
 use crate::domain::{CouponName, UserName};
 
-/// The segment at `index`, counted from 0, decoded; `None` where there is none or it is not UTF-8.
+/// The segments that name a coupon.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "for the OpenAPI document only: handlers read the path as it was sent")]
+pub struct CouponPath {
+    /// The saler's name.
+    #[param(example = "shop")]
+    user: String,
+    /// The coupon's name.
+    #[param(example = "ten-off")]
+    name: String,
+}
+
+/// The decoded segment at `index`, from 0. `None` if the path is shorter or the segment is not UTF-8.
 pub fn segment(request: &HttpRequest, index: usize) -> Option<Cow<'_, str>> {
     decoded(segments(request).nth(index)?)
 }
@@ -23,15 +37,15 @@ fn decoded(segment: &[u8]) -> Option<Cow<'_, str>> {
     percent_decode(segment).decode_utf8().ok()
 }
 
-/// The user named in `/api/users/{user}/...`; `None` where that cannot be anybody's name.
+/// The user in `/api/users/{user}/...`. `None` if the segment is not a valid name.
 pub fn user(request: &HttpRequest) -> Option<UserName> {
     UserName::parse(segment(request, 2)?.into_owned()).ok()
 }
 
-/// `saler/name` of `/api/users/{saler}/coupons/{name}`; `None` where that cannot be any coupon's.
+/// `saler/name` of `/api/users/{saler}/coupons/{name}`. `None` if no coupon can have the name.
 pub fn coupon(request: &HttpRequest) -> Option<String> {
     let mut segments = segments(request);
-    // A name has no slash, so that two names and one slash between them are one coupon only. What was not escaped has none here.
+    // Names have no slash, so the joined text stands for one coupon only. An unescaped segment cannot contain a slash.
     let name = |segment| decoded(segment).filter(|name| matches!(name, Cow::Borrowed(_)) || !name.contains('/'));
     let (saler, name) = (name(segments.nth(2)?)?, name(segments.nth(1)?)?);
     Some([&saler, "/", &name].concat())

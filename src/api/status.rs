@@ -1,45 +1,47 @@
-//! `GET /admin/status`: what the operators' page shows, of the instance that was asked.
+//! The state of one instance, for the operators' page.
 //!
-//! Counts are since that instance's start; whoever asks again gets rates from their differences. `instance` says which one
-//! answered, so that the counts of two are never subtracted from each other.
+//! Counts begin at the start of the instance. A client computes rates from the counts of two answers. `instance` names the
+//! instance, so that a client never subtracts the counts of two instances.
 
 use std::collections::BTreeMap;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::error::ApiError;
+use super::openapi::{admins, failures};
 use super::session::admin;
-use super::{Shared, answer};
+use super::{Shared, answer, health};
 use crate::gate::Switches;
 use crate::health::{OutboxSeen, Report};
 
-/// How an instance is and what it has answered.
+/// The state and the answers of an instance.
 #[derive(Serialize, ToSchema)]
 pub struct StatusBody<'a> {
-    /// Its host and address.
+    /// The host and the address of the instance.
     pub instance: &'a str,
     #[serde(flatten)]
     #[schema(inline)]
     pub report: Report<'a>,
-    /// What waits in Redis for MySQL, from all instances; null where Redis does not answer.
+    /// Claims of all instances that are not yet in MySQL. Null if Redis does not answer.
     #[schema(inline)]
     pub outbox: Option<OutboxSeen>,
-    /// What attempts to claim came to, in the words of `Claim-Result` and of the errors' codes.
+    /// Attempts by outcome, in the words of `Claim-Result` and of `code`.
     pub attempts: BTreeMap<&'static str, u64>,
     #[schema(inline)]
     pub turned_away: TurnedAwayCounts,
-    /// Answers of every route by their status.
+    /// Answers of all routes by status.
     #[schema(value_type = BTreeMap<String, u64>)]
     pub responses: BTreeMap<u16, u64>,
-    /// Users and addresses on the blacklist.
+    /// The number of users and addresses on the blacklist.
     pub blocks: u64,
     #[schema(inline)]
     pub switches: Switches,
 }
 
-/// Who did not get as far as an attempt.
+/// Requests that admission refused.
 #[derive(Serialize, ToSchema)]
 pub struct TurnedAwayCounts {
     pub rate_limited: u64,
@@ -47,7 +49,30 @@ pub struct TurnedAwayCounts {
     pub switched_off: u64,
 }
 
-/// `GET /admin/status`: 200 also where the instance cannot sell; that is in it.
+fn example() -> Value {
+    let mut example = health::example(true);
+    example["instance"] = json!("shop-1 10.0.0.5:20080");
+    example["outbox"] = json!(OutboxSeen { claims: 40, oldest_ms: 25 });
+    example["attempts"] = json!({"claimed": 57, "sold-out": 1_210});
+    example["turned_away"] = json!(TurnedAwayCounts { rate_limited: 12, blocked: 3, switched_off: 0 });
+    example["responses"] = json!({"201": 57, "204": 1_210});
+    example["blocks"] = json!(1);
+    example["switches"] = json!(Switches::default());
+    example
+}
+
+failures!(StatusFailures: ApiError = [], admins());
+
+/// Returns the state and the answers of an instance.
+///
+/// The counts are those of the instance that answers, since its start. The status is 200 also if the instance cannot sell.
+#[utoipa::path(
+    get, path = "/admin/status", operation_id = "showStatus",
+    responses(
+        (status = 200, description = "The state of the instance.", body = inline(StatusBody), example = json!(example())),
+        StatusFailures,
+    ),
+)]
 pub async fn show_status(request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
     admin(&request, &shared)?;
     let figures = shared.admission.figures();

@@ -1,8 +1,8 @@
-//! Who is asking to buy: a token, as everywhere, or the signed form of the three-layer system.
+//! The customer who buys, by a token or by the signed form of the three-layer system.
 //!
-//! A signed request counts once on all instances together: what makes it unique is noted in Redis for as long as its time
-//! would let it pass again. That is the first thing it writes, so it comes last, after everything that memory can decide.
-//! Redis losing its memory loses these notes too; a request that is repeated then is one more attempt to claim, no more.
+//! A signed request counts once over all instances. Redis keeps the request's nonce for as long as its time would be accepted.
+//! The nonce is stored after all checks in memory, because it is the first write. If Redis loses its data, a repeated request
+//! is one more attempt to claim, which is harmless.
 
 use actix_web::HttpRequest;
 use actix_web::http::header;
@@ -16,21 +16,22 @@ use crate::auth::{SKEW_SECONDS_MAX, SignedForm, SignedRequest};
 use crate::domain::{Kind, UserId};
 use crate::kv::{Connection, Link};
 
+pub const ONLY_CUSTOMERS: SecError = SecError::new(SaleCode::NotVerified, "Only customers can buy.");
 const AUTH_SIGN: &str = "authsign";
-/// A request whose time lies a skew ahead passes until a skew after it.
+/// A request whose time is one skew ahead of the clock is accepted until one skew after its time.
 const NONCE_SECONDS: u64 = 2 * SKEW_SECONDS_MAX + 1;
 
-/// A customer who has said who he is.
+/// A verified customer.
 pub struct Asking {
     pub customer: UserId,
-    /// Of a signed request: what makes it unique.
+    /// The nonce of a signed request. `None` for a request with a token.
     nonce: Option<u128>,
 }
 
-/// Who is asking, from what memory knows; a signed request still has to be [`Asking::once`].
+/// Verifies the customer. A signed request must pass [`Asking::once`] too.
 ///
 /// # Errors
-/// 1001 where a signed request lacks a parameter, 1003, 1009.
+/// 1001 if a signed request lacks a parameter. 1003 if the customer cannot be verified. 1009 if a dependency is down.
 pub async fn asking(request: &HttpRequest, shared: &Shared, link: &Link, form: &Form) -> Result<Asking, SecError> {
     let auth_sign = request.headers().get(AUTH_SIGN).and_then(|value| value.to_str().ok());
     match (&shared.signed_form, auth_sign) {
@@ -44,7 +45,7 @@ pub async fn asking(request: &HttpRequest, shared: &Shared, link: &Link, form: &
 fn with_token(request: &HttpRequest, shared: &Shared, form: &Form) -> Result<Asking, SecError> {
     let user = session(request, shared).map_err(|error| SecError::from(error).of_kill())?.user;
     if user.kind != Kind::Customer {
-        return Err(SecError::new(SaleCode::NotVerified, "Only customers can buy."));
+        return Err(ONLY_CUSTOMERS);
     }
     if form.user.is_some_and(|id| id != user.id) {
         return Err(SecError::new(SaleCode::NotVerified, "user_id: the token is another user's."));
@@ -66,31 +67,32 @@ async fn signed(
         nance: form.nance.as_deref().ok_or_else(|| parameters::missing("nance"))?,
         auth_code: form.auth_code.as_deref().ok_or_else(|| parameters::missing("auth_code"))?,
     };
-    let refused = |message: &str| SecError::new(SaleCode::NotVerified, message);
     let now_seconds = shared.server_ms(link)? / 1_000;
-    signed_form.verify(auth_sign, &signed, now_seconds).map_err(|error| refused(&format!("Not verified: {error}.")))?;
+    let not_verified = |error| SecError::formatted(SaleCode::NotVerified, format!("Not verified: {error}."));
+    signed_form.verify(auth_sign, &signed, now_seconds).map_err(not_verified)?;
     if !comes_from_an_allowed_page(request, shared) {
-        return Err(refused("Not verified: the page that the request comes from is not allowed."));
+        let message = "Not verified: the page that the request comes from is not allowed.";
+        return Err(SecError::new(SaleCode::NotVerified, message));
     }
-    // Only who has been given a sign gets as far as asking MySQL, and that once.
+    // Only a valid signature leads to MySQL, and the directory caches the user.
     let user = shared.directory.user_by_id(signed.user).await?;
     if user.is_none_or(|user| user.kind != Kind::Customer) {
-        return Err(refused("Only customers can buy."));
+        return Err(ONLY_CUSTOMERS);
     }
     Ok(Asking { customer: signed.user, nonce: Some(signed.nance_digest()) })
 }
 
-/// Whether the `Referer` is on the operator's list; nobody's is on an empty one.
+/// Whether the operator's list has the host of the `Referer`. An empty list allows no host.
 fn comes_from_an_allowed_page(request: &HttpRequest, shared: &Shared) -> bool {
     let referer = request.headers().get(header::REFERER).and_then(|value| value.to_str().ok());
     referer.is_some_and(|referer| shared.admission.settings.limits().allows_referer(referer))
 }
 
 impl Asking {
-    /// Makes sure that a signed request has not been seen before, by any instance.
+    /// Stores the nonce of a signed request in Redis, unless an instance has seen the nonce before.
     ///
     /// # Errors
-    /// 1003 where it has; 1009 where Redis cannot be asked.
+    /// 1003 if the nonce was seen before. 1009 if Redis does not answer.
     pub async fn once(&self, shared: &Shared, connection: &Connection) -> Result<(), SecError> {
         let Some(nonce) = self.nonce else { return Ok(()) };
         let mut cmd = redis::cmd("SET");

@@ -1,18 +1,14 @@
-//! The envelope of the flash-sale interface: `{"code":200,"msg":"success","data":...}`, and every way it can say no.
+//! The envelope of the flash-sale interface, `{"code":200,"msg":"success","data":...}`, and the errors in the envelope.
 //!
-//! `code` is a [`SaleCode`] where one fits, on every route, otherwise the HTTP status. So each 503 says whether anything may
-//! have happened (1008) or not (1009), and each malformed request is 1001. What is 401 in the coupon interface because the
-//! token is not of the right user or kind is 403 here.
-
-use std::marker::PhantomData;
+//! On every route, `code` is a [`SaleCode`] if one fits, and otherwise the HTTP status. So a 503 tells whether the request may
+//! have taken effect (1008) or not (1009), and each malformed request is 1001. A token of the wrong user or kind is 403 here,
+//! and 401 in the coupon interface.
 
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
 use bytes::Bytes;
 use serde::Serialize;
-use utoipa::PartialSchema;
-use utoipa::openapi::RefOr;
-use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::ToSchema;
 
 use crate::api::answer;
 use crate::api::error::{ApiError, Code};
@@ -20,23 +16,23 @@ use crate::directory::FindError;
 use crate::publishing::PublishError;
 use crate::scheduling::ScheduleError;
 
-/// The codes that are not an HTTP status.
+/// Codes other than HTTP statuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SaleCode {
-    /// A parameter is missing, malformed or sent twice; with 403: the caller is blocked.
+    /// A parameter is missing, malformed or sent twice. With status 403, the caller is blocked.
     Malformed,
     NoSuchProduct,
-    /// Who is asking could not be verified, or is not a customer.
+    /// The caller cannot be verified, or is not a customer.
     NotVerified,
     TooFast,
     NotStarted,
     Ended,
     SoldOut,
-    /// No answer in time: it may have happened.
+    /// No answer arrived in time, and the request may have taken effect.
     Unknown,
-    /// Overloaded, switched off, or recovering: nothing has happened.
+    /// The service is overloaded, switched off or recovering, and nothing has happened.
     Unavailable,
-    /// Bought already, up to the limit.
+    /// The customer has bought before, up to the limit.
     Bought,
     TryAgain,
 }
@@ -74,25 +70,30 @@ impl SaleCode {
     }
 }
 
-#[derive(Serialize)]
-struct Envelope<'a, T> {
+#[derive(Serialize, ToSchema)]
+pub struct Envelope<'a, T> {
     code: u16,
     msg: &'a str,
+    #[schema(inline)]
     data: T,
 }
 
-/// The schema of `T` in the envelope.
-pub struct Enveloped<T>(PhantomData<T>);
-
-impl<T: PartialSchema> PartialSchema for Enveloped<T> {
-    fn schema() -> RefOr<Schema> {
-        let primitive = |kind| ObjectBuilder::new().schema_type(kind);
-        let envelope = ObjectBuilder::new()
-            .property("code", primitive(Type::Integer))
-            .property("msg", primitive(Type::String))
-            .property("data", T::schema());
-        RefOr::T(Schema::Object(envelope.required("code").required("msg").required("data").build()))
+impl<T> Envelope<'_, T> {
+    pub const fn success(data: T) -> Self {
+        Self { code: 200, msg: "success", data }
     }
+}
+
+/// An error in the envelope.
+#[derive(Serialize, ToSchema)]
+pub struct EnvelopedError<'a> {
+    /// 1001 to 1011, or the HTTP status if none of them fits.
+    code: u16,
+    /// A sentence for people.
+    msg: &'a str,
+    /// Always empty.
+    #[schema(max_length = 0)]
+    data: &'static str,
 }
 
 /// 200 with `data`.
@@ -100,18 +101,19 @@ pub fn success(data: impl Serialize) -> HttpResponse {
     success_bytes(enveloped(data))
 }
 
-/// 200 with what [`enveloped`] made.
+/// 200 with a body from [`enveloped`].
 pub fn success_bytes(body: Bytes) -> HttpResponse {
     HttpResponse::Ok().insert_header((header::CONTENT_TYPE, answer::JSON)).body(body)
 }
 
 /// `data` in the envelope of a success.
 pub fn enveloped(data: impl Serialize) -> Bytes {
-    let envelope = Envelope { code: StatusCode::OK.as_u16(), msg: "success", data };
-    serde_json::to_vec(&envelope).expect("our own types have string keys and no failing serializers").into()
+    serde_json::to_vec(&Envelope::success(data))
+        .expect("our own types have string keys and no failing serializers")
+        .into()
 }
 
-/// A refusal that has something to show all the same.
+/// A refusal with data.
 pub fn refused_with(code: SaleCode, msg: &str, data: impl Serialize) -> HttpResponse {
     answer::json(HttpResponse::build(code.status()), &Envelope { code: code.number(), msg, data })
 }
@@ -125,12 +127,17 @@ pub struct SecError {
 }
 
 impl SecError {
-    pub fn new(code: SaleCode, message: impl Into<String>) -> Self {
-        let cause = ApiError::bad_request(message);
+    pub const fn new(code: SaleCode, message: &'static str) -> Self {
+        Self { code: code.number(), status: code.status(), cause: ApiError::bad_request(message) }
+    }
+
+    /// An error with a message that is known only now.
+    pub fn formatted(code: SaleCode, message: String) -> Self {
+        let cause = ApiError::formatted(Code::BadRequest, message);
         Self { code: code.number(), status: code.status(), cause }
     }
 
-    /// The same failure as one of `/sec/kill`, where 401 has a code of its own.
+    /// The same error on `/sec/kill`, where 401 has a code of its own.
     pub fn of_kill(self) -> Self {
         let code = if self.status == StatusCode::UNAUTHORIZED { SaleCode::NotVerified.number() } else { self.code };
         Self { code, ..self }
@@ -141,7 +148,7 @@ impl SecError {
     }
 
     pub fn response(&self) -> HttpResponse {
-        let body = Envelope { code: self.code, msg: self.cause.message(), data: "" };
+        let body = EnvelopedError { code: self.code, msg: self.cause.message(), data: "" };
         answer::json(self.cause.builder(self.status), &body)
     }
 }

@@ -1,4 +1,4 @@
-//! `/sec/events`: live units as Server-Sent Events, for everybody.
+//! Live units of a product, as Server-Sent Events, for everybody.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -11,18 +11,44 @@ use tokio::time::{Instant, interval_at};
 
 use super::Worker;
 use super::envelope::SecError;
-use super::parameters::Parameters;
-use crate::api::error::{ApiError, Code};
+use super::parameters::{Parameters, missing};
+use super::sales::ProductQuery;
+use crate::api::error::ApiError;
+use crate::api::openapi::failures;
 use crate::domain::CouponId;
 use crate::events::{State, Viewer};
+use crate::gate::TurnedAway;
 
-/// How often a comment shows proxies, browsers and this service that the other end is still there.
+const EVENT_STREAM: &str = "text/event-stream";
+/// Comments show proxies, browsers and this service that the connection still works.
 const COMMENT_EVERY: Duration = Duration::from_secs(15);
 const COMMENT: Bytes = Bytes::from_static(b": still here\n\n");
-/// When a browser whose stream has ended comes back: not all of them in the same moment.
+/// The time after which a browser reconnects when a stream has ended. The time is random, to spread the reconnections.
 const RETRY_MS: std::ops::Range<u32> = 1_000..5_000;
 
-/// `GET /sec/events?product_id=`
+failures!(ShowEventsFailures: SecError = [
+    missing("product_id"),
+    ApiError::no_such_product(),
+    ApiError::overloaded(),
+    ApiError::unavailable(),
+    ApiError::from(TurnedAway::Off),
+]);
+
+/// Streams the units of a product.
+///
+/// The stream has Server-Sent Events named `units`. `left` counts the units of the current sale, like `/sec/info`. `claimed`
+/// counts claims over all sales. `time_ms` is the clock of the sale. The current state comes at once. Changes follow, at most
+/// four a second, or one a second for a product with many viewers. A comment comes every 15 s. A browser does not reconnect
+/// after a 503, so the page must.
+#[utoipa::path(
+    get, path = "/sec/events", operation_id = "showEvents",
+    params(ProductQuery),
+    responses(
+        (status = 200, description = "A stream of events.", body = String, content_type = EVENT_STREAM, example =
+            "retry: 2500\nevent: units\ndata: {\"product_id\":1,\"left\":943,\"claimed\":57,\"time_ms\":1767265201500}\n\n"),
+        ShowEventsFailures,
+    ),
+)]
 pub async fn show_events(request: HttpRequest, worker: web::Data<Worker>) -> Result<HttpResponse, SecError> {
     let Worker { shared, link, .. } = &**worker;
     shared.admission.part(|switches| switches.events).map_err(ApiError::from)?;
@@ -31,17 +57,17 @@ pub async fn show_events(request: HttpRequest, worker: web::Data<Worker>) -> Res
     let mut viewer = shared.events.enter(product).map_err(|_| ApiError::overloaded())?;
     let first = match viewer.first(shared.kv_wait).await {
         State::Shown(shown) => shown,
-        State::Nowhere => return Err(ApiError::new(Code::NotFound, "No such product.").into()),
+        State::Nowhere => return Err(ApiError::no_such_product().into()),
         State::Unknown => return Err(ApiError::unavailable().into()),
     };
-    // It is still so, as far as anybody can tell; a page that opens sets its clock by it.
+    // The state is unchanged, and a new page sets its clock by the time of the first event.
     let first = match shared.reading(link) {
         Ok((connection, _)) => first.at(connection.server_ms()),
         Err(_) => first,
     };
     let mut builder = HttpResponse::Ok();
-    builder.insert_header((header::CONTENT_TYPE, "text/event-stream"));
-    // A proxy that collects answers before it passes them on would collect this one for ever.
+    builder.insert_header((header::CONTENT_TYPE, EVENT_STREAM));
+    // Without this header, a proxy with buffers would hold the stream back.
     builder.insert_header(("x-accel-buffering", "no"));
     if request.method() == Method::HEAD {
         return Ok(builder.finish());
@@ -51,7 +77,7 @@ pub async fn show_events(request: HttpRequest, worker: web::Data<Worker>) -> Res
     Ok(builder.streaming(stream::once(async { Ok(greeting) }).chain(changes(viewer))))
 }
 
-/// What a viewer is sent from now on; ends when the service wants it to.
+/// Later events for a viewer. The stream ends when the service ends it.
 fn changes(viewer: Viewer) -> impl stream::Stream<Item = Result<Bytes, Infallible>> {
     let comments = interval_at(Instant::now() + COMMENT_EVERY, COMMENT_EVERY);
     stream::unfold((viewer, comments), |(mut viewer, mut comments)| async {

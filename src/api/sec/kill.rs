@@ -1,21 +1,25 @@
-//! `/sec/kill`: the same claim as the coupon interface's, with codes instead of header lines.
+//! `/sec/kill` claims a coupon like the coupon interface. The outcome is a code instead of a header.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
-use utoipa::ToSchema;
+use serde_json::{Value, json};
+use utoipa::{IntoResponses, PartialSchema, ToSchema};
 
-use super::asking::asking;
-use super::envelope::{SaleCode, SecError, refused_with, success};
-use super::parameters::{Parameter, Parameters};
+use super::asking::{ONLY_CUSTOMERS, asking};
+use super::envelope::{Envelope, SaleCode, SecError, refused_with, success};
+use super::parameters::{Parameter, Parameters, missing};
 use super::{Shared, Worker};
 use crate::api::error::ApiError;
+use crate::api::openapi::{JWT, Responses, add_case, add_failure, admission, change};
 use crate::api::peer;
 use crate::auth::NANCE_BYTES_MAX;
 use crate::claiming::Outcome;
 use crate::domain::{ActivityId, Claim, CouponId, Nth, Phase, Refusal, Seq, Terms, UserId};
 use crate::now_ms;
 
-/// What is asked for. The last three belong to the signed form.
+const ALREADY: &str = "You have bought it already.";
+
+/// The parameters. The last three belong to the signed form.
 pub struct Form {
     pub product: CouponId,
     pub user: Option<UserId>,
@@ -23,6 +27,27 @@ pub struct Form {
     pub time: Option<u64>,
     pub nance: Option<String>,
     pub auth_code: Option<String>,
+}
+
+/// A purchase to make.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "for the OpenAPI document only: `Form` reads the parameters")]
+struct KillParameters {
+    product_id: u64,
+    /// The user of the token. The signed form needs `user_id`.
+    user_id: Option<u64>,
+    /// The number of units that the customer wants to hold after this claim.
+    #[schema(minimum = 1, maximum = 100)]
+    nth: Option<u8>,
+    /// Ignored.
+    src: Option<String>,
+    /// For the signed form: seconds since 1970, at most 60 s from the service's clock.
+    time: Option<u64>,
+    /// For the signed form: a text that the customer has not sent before.
+    #[schema(min_length = 1, max_length = 128)]
+    nance: Option<String>,
+    /// For the signed form: `md5("<product_id>:<user_id>:<time>:<nance>:<AuthSign>")`, in lower-case hex.
+    auth_code: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -41,7 +66,51 @@ pub struct Bought {
     status: u8,
 }
 
-/// `POST /sec/kill`
+fn example() -> Value {
+    json!({"product_id": 1, "user_id": 7, "token": JWT, "token_time": 1_767_265_200, "seq": 57, "nth": 1, "start": true,
+        "end": false, "status": 0})
+}
+
+struct KillFailures;
+
+impl IntoResponses for KillFailures {
+    fn responses() -> Responses {
+        let refusals = [
+            Refusal::NoSuchCoupon,
+            Refusal::NotOnSale,
+            Refusal::NotStarted,
+            Refusal::Ended,
+            Refusal::Disabled,
+            Refusal::SoldOut,
+            Refusal::TryAgain,
+        ];
+        let failures = [missing("product_id")].into_iter().chain(admission()).chain(change()).map(SecError::from);
+        let not_verified = [SecError::from(ApiError::not_logged_in()).of_kill(), ONLY_CUSTOMERS];
+        let mut responses = Responses::new();
+        for failure in refusals.map(refusal).into_iter().chain(failures).chain(not_verified) {
+            add_failure(&mut responses, &failure);
+        }
+        let already = refused_with(SaleCode::Bought, ALREADY, example());
+        add_case(&mut responses, ALREADY, already, Envelope::<Bought>::schema());
+        responses
+    }
+}
+
+/// Claims a unit of a product.
+///
+/// A customer is verified by a token, or by the signed form if the service has a sign secret. The signed form has no token. It
+/// has the header `AuthSign` from the login, a `Referer` on the list of allowed hosts, and `user_id`, `time`, `nance` and
+/// `auth_code`. A logout does not end the signed form.
+#[utoipa::path(
+    post, path = "/sec/kill", operation_id = "buy",
+    request_body(content = inline(KillParameters), example = json!({"product_id": 1})),
+    responses(
+        (status = 200, description = "A unit was claimed.", body = inline(Envelope<Bought>),
+            example = json!(Envelope::success(example()))),
+        KillFailures,
+    ),
+    security(("token" = []), ("bearer" = []), ("signature" = [])),
+)]
 pub async fn kill(
     request: HttpRequest,
     worker: web::Data<Worker>,
@@ -61,7 +130,7 @@ pub async fn kill(
         Outcome::Claimed(claim) => Ok(success(bought(shared, &claim, claim.claimed_at_ms()))),
         Outcome::Already(claim) => {
             let bought = bought(shared, &claim, shared.server_ms(link).unwrap_or(claim.claimed_at_ms()));
-            Ok(refused_with(SaleCode::Bought, "You have bought it already.", bought))
+            Ok(refused_with(SaleCode::Bought, ALREADY, bought))
         }
         Outcome::Refused(refused) => Err(refusal(refused)),
         Outcome::Overloaded => Err(ApiError::overloaded().into()),
@@ -72,7 +141,7 @@ pub async fn kill(
 
 impl Form {
     fn parse(sent: &Parameters) -> Result<Self, ApiError> {
-        // Accepted and ignored.
+        // Ignored, but refused if it is sent twice.
         sent.optional("src")?;
         Ok(Self {
             product: CouponId(sent.required("product_id")?.number(1..=u64::MAX)?),
@@ -93,12 +162,12 @@ fn parse_nance(sent: &Parameter<'_>) -> Result<String, ApiError> {
     Err(sent.wrong(format!("it must have 1 to {NANCE_BYTES_MAX} bytes")))
 }
 
-/// What a claim is proven and shown with, and how its activity stands at `now_ms`.
+/// The proof of a claim, with the phase of its activity at `now_ms`.
 fn bought(shared: &Shared, claim: &Claim, now_ms: u64) -> Bought {
     let schedule = shared.claiming.activities.of(claim.coupon);
     let activities = schedule.as_ref().map_or(&[][..], |schedule| schedule.activities());
     let activity = activities.iter().find(|activity| activity.id == claim.activity && claim.activity != ActivityId(0));
-    // Without an activity a coupon is on sale from its first day on.
+    // A coupon without an activity is always on sale.
     let phase = activity.map_or(Phase::Within, |activity| activity.terms.window.phase(now_ms));
     Bought {
         product_id: claim.coupon.0,
@@ -113,7 +182,7 @@ fn bought(shared: &Shared, claim: &Claim, now_ms: u64) -> Bought {
     }
 }
 
-/// What a refusal is called here.
+/// The error for a refusal.
 pub fn refusal(refusal: Refusal) -> SecError {
     let (code, message) = match refusal {
         Refusal::NoSuchCoupon => (SaleCode::NoSuchProduct, "No such product."),

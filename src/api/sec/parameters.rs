@@ -1,8 +1,8 @@
-//! Parameters of the flash-sale interface: a form or a JSON object, told apart by the first byte that is not blank, whatever
-//! the `Content-Type` says.
+//! Parameters of the flash-sale interface, from a form or a JSON object. A body that begins with `{` is JSON; the
+//! `Content-Type` does not matter.
 //!
-//! Names match without regard to case, and unknown ones are ignored. A known one that is sent twice is malformed, whichever
-//! way: which of two was meant nobody can know. Every refusal names the parameter.
+//! Names match without regard to case, and unknown names are ignored. A known parameter that is sent twice is malformed.
+//! Every refusal begins with the name of the parameter.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -15,9 +15,9 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::api::body::{self, BodyLimits};
-use crate::api::error::ApiError;
+use crate::api::error::{ApiError, Code};
 
-/// What was sent, by name in lower case.
+/// The parameters of a request, by name in lower case.
 pub struct Parameters(HashMap<String, Sent>);
 
 enum Sent {
@@ -29,7 +29,7 @@ enum Sent {
 enum Raw {
     Text(String),
     Number(serde_json::Number),
-    /// What no parameter is: a list, an object, true, or bytes that are not UTF-8.
+    /// A value that no parameter can have: a list, an object, a boolean, or bytes that are not UTF-8.
     Other,
 }
 
@@ -41,7 +41,7 @@ pub struct Parameter<'a> {
 
 impl Parameters {
     /// # Errors
-    /// 413 and 400 as [`body::read`]; 400 where the body begins as JSON and is none.
+    /// The errors of [`body::read`]. 400 if the body begins with `{` and is not JSON.
     pub async fn of_body(payload: web::Payload, limits: BodyLimits) -> Result<Self, ApiError> {
         let bytes = body::read(payload, limits).await?;
         if bytes.trim_ascii_start().starts_with(b"{") {
@@ -80,10 +80,10 @@ impl Parameters {
         Self(all)
     }
 
-    /// The parameter called `name`, in lower case; `None` where it was not sent.
+    /// The parameter `name`, in lower case. `None` if the request does not have the parameter.
     ///
     /// # Errors
-    /// 400 where it was sent twice.
+    /// 400 if the parameter was sent twice.
     pub fn optional(&self, name: &'static str) -> Result<Option<Parameter<'_>>, ApiError> {
         match self.0.get(name) {
             None => Ok(None),
@@ -92,27 +92,27 @@ impl Parameters {
         }
     }
 
-    /// The parameter called `name`, in lower case.
+    /// The parameter `name`, in lower case.
     ///
     /// # Errors
-    /// 400 where it was not sent, or twice.
+    /// 400 if the parameter is missing, or was sent twice.
     pub fn required(&self, name: &'static str) -> Result<Parameter<'_>, ApiError> {
         self.optional(name)?.ok_or_else(|| missing(name))
     }
 }
 
 impl Parameter<'_> {
-    /// A whole number in `range`, also written as text.
+    /// A whole number in `range`, also as text.
     ///
     /// # Errors
-    /// 400.
+    /// 400 for any other value.
     pub fn number<T: TryFrom<u64> + Into<u64> + Copy + fmt::Display>(
         &self,
         range: RangeInclusive<T>,
     ) -> Result<T, ApiError> {
         let number = match self.raw {
             Raw::Number(number) => number.as_u64(),
-            // The parser would also take a sign.
+            // The parser of Rust would accept a sign.
             Raw::Text(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok(),
             Raw::Text(_) | Raw::Other => None,
         };
@@ -122,10 +122,10 @@ impl Parameter<'_> {
         number.ok_or_else(|| self.wrong(format!("it must be a whole number from {min} to {max}")))
     }
 
-    /// Any number, also written as text; whether it is finite is for the caller.
+    /// Any number, also as text. The caller must check that the number is finite.
     ///
     /// # Errors
-    /// 400.
+    /// 400 for any other value.
     pub fn fraction(&self) -> Result<f64, ApiError> {
         let number = match self.raw {
             Raw::Number(number) => number.as_f64(),
@@ -135,10 +135,10 @@ impl Parameter<'_> {
         number.ok_or_else(|| self.wrong("it must be a number"))
     }
 
-    /// A text as it was sent.
+    /// A text.
     ///
     /// # Errors
-    /// 400 where it is something else, or not UTF-8.
+    /// 400 if the value is not a text in UTF-8.
     pub fn text(&self) -> Result<String, ApiError> {
         match self.raw {
             Raw::Text(text) => Ok(text.clone()),
@@ -146,28 +146,28 @@ impl Parameter<'_> {
         }
     }
 
-    /// 400: this parameter, and what about it.
+    /// 400 with the name of the parameter and the reason `what`.
     pub fn wrong(&self, what: impl fmt::Display) -> ApiError {
         wrong(self.name, what)
     }
 }
 
-/// 400: a parameter that was not sent.
+/// 400 for a missing parameter.
 pub fn missing(name: &str) -> ApiError {
     wrong(name, "it is missing")
 }
 
 fn wrong(name: &str, what: impl fmt::Display) -> ApiError {
-    ApiError::bad_request(format!("{name}: {what}."))
+    ApiError::formatted(Code::BadRequest, format!("{name}: {what}."))
 }
 
-/// Decoded as forms are; `None` where it is not UTF-8.
+/// Decodes a name or a value of a form. `None` if the result is not UTF-8.
 fn decoded(bytes: &[u8]) -> Option<String> {
     let spaced: Vec<u8> = bytes.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
     percent_decode(&spaced).decode_utf8().ok().map(std::borrow::Cow::into_owned)
 }
 
-/// null is as good as absent.
+/// The value of a parameter in JSON. A null counts as absent.
 fn of_json(value: Value) -> Option<Raw> {
     match value {
         Value::Null => None,
@@ -177,7 +177,7 @@ fn of_json(value: Value) -> Option<Raw> {
     }
 }
 
-/// A JSON object with every key it was sent with, also those sent twice.
+/// A JSON object with all keys, also duplicate keys.
 struct Object(Vec<(String, Value)>);
 
 impl<'de> Deserialize<'de> for Object {

@@ -1,7 +1,7 @@
-//! What is on sale now or soon: for everybody, without a token, while everybody looks.
+//! Current and coming sales, for everybody without a token.
 //!
-//! Which activities there are is known from memory, what is left of them from one Redis script for all that are asked for.
-//! Answers are kept for a moment and shared: of many who ask at once, one asks Redis.
+//! Activities come from memory. One Redis script reads the units of all activities in an answer. Answers are cached for a moment
+//! and shared, so many concurrent requests cause one script call.
 
 use std::time::Duration;
 
@@ -9,30 +9,33 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use moka::future::Cache;
 use serde::Serialize;
-use utoipa::ToSchema;
+use serde_json::{Value, json};
+use utoipa::{IntoParams, ToSchema};
 
-use super::envelope::{SecError, enveloped, success, success_bytes};
-use super::parameters::Parameters;
-use super::{Shared, Worker, page};
+use super::envelope::{Envelope, SecError, enveloped, success, success_bytes};
+use super::parameters::{Parameters, missing};
+use super::{BAD_PAGE, Shared, Worker, page};
 use crate::api::error::{ApiError, read_failed};
+use crate::api::lists::PageQuery;
+use crate::api::openapi::failures;
 use crate::domain::{Activity, ActivityId, CouponId, Phase, Schedule, Status};
 use crate::gate::Doubt;
 use crate::kv::Link;
 use crate::stock::Units;
 
-/// Sales of one page: what one script reads.
+/// Sales in one page, which one script reads.
 const PAGE: usize = 1_000;
-/// Pages that are read at all, so that every one of them has its place in the cache.
+/// The highest page that is read. All pages fit into the cache.
 const PAGES_MAX: usize = 100;
 
-/// Answers of the last moment.
+/// Recent answers.
 pub struct Sales {
-    /// By what is skipped.
+    /// Pages by the number of sales before the page.
     pages: Cache<usize, Bytes>,
     products: Cache<CouponId, Bytes>,
 }
 
-/// How long answers are kept, and of how many products.
+/// Time to live of answers, and the number of products in the cache.
 #[derive(Debug, Clone, Copy)]
 pub struct SalesLimits {
     pub list_age: Duration,
@@ -40,10 +43,10 @@ pub struct SalesLimits {
     pub products_max: u64,
 }
 
-/// Redis could not be asked; it has been logged.
+/// Redis did not answer. The error is logged already.
 struct Unreadable;
 
-/// An activity of a product. `status`: a sentence in the list, a number for one product.
+/// A sale of a product. `status` is a sentence in the list, and a number for one product.
 #[derive(Serialize, ToSchema)]
 pub struct Sale<'a, S> {
     product_id: u64,
@@ -59,7 +62,7 @@ pub struct Sale<'a, S> {
     status: S,
     left: u64,
     total: u64,
-    /// Of the coupon: what a claim's seq is out of.
+    /// The units of the coupon. The `seq` of a claim counts up to this number.
     amount: u64,
     buy_limit: u8,
 }
@@ -74,7 +77,37 @@ impl Sales {
     }
 }
 
-/// `GET /sec/list?page=`
+/// The query for one product.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "for the OpenAPI document only: handlers read the query")]
+pub struct ProductQuery {
+    /// The id of the product.
+    #[param(example = 1)]
+    product_id: u64,
+}
+
+/// A sale in examples.
+fn example(status: &Value) -> Value {
+    json!({"product_id": 1, "activity_id": 1, "activity_name": "noon", "saler": "shop", "name": "ten-off",
+        "start_time": 1_767_265_200, "end_time": 1_767_268_800, "start": true, "end": false, "status": status,
+        "left": 943, "total": 1_000, "amount": 1_000, "buy_limit": 1})
+}
+
+failures!(ListSalesFailures: SecError = [BAD_PAGE, ApiError::unavailable()]);
+
+/// Lists current and coming sales.
+///
+/// A page has 1,000 sales, in the order of their start.
+#[utoipa::path(
+    get, path = "/sec/list", operation_id = "listSales",
+    params(PageQuery),
+    responses(
+        (status = 200, description = "The sales of the page.", body = inline(Envelope<Vec<Sale<String>>>),
+            example = json!(Envelope::success([example(&json!("success"))]))),
+        ListSalesFailures,
+    ),
+)]
 pub async fn list_sales(request: HttpRequest, worker: web::Data<Worker>) -> Result<HttpResponse, SecError> {
     let Worker { shared, link, .. } = &**worker;
     let skip = page(&request)?.offset(PAGE as u64);
@@ -85,7 +118,20 @@ pub async fn list_sales(request: HttpRequest, worker: web::Data<Worker>) -> Resu
     Ok(success_bytes(body.map_err(|_| ApiError::unavailable())?))
 }
 
-/// `GET /sec/info?product_id=`
+failures!(ShowSaleFailures: SecError = [missing("product_id"), ApiError::unavailable()]);
+
+/// Returns the sale of a product.
+///
+/// This is the current sale, or else the next, or else the last. `data` is null if the product has no sale.
+#[utoipa::path(
+    get, path = "/sec/info", operation_id = "showSale",
+    params(ProductQuery),
+    responses(
+        (status = 200, description = "The sale, or null.", body = inline(Envelope<Option<Sale<u8>>>),
+            example = json!(Envelope::success(example(&json!(0))))),
+        ShowSaleFailures,
+    ),
+)]
 pub async fn show_sale(request: HttpRequest, worker: web::Data<Worker>) -> Result<HttpResponse, SecError> {
     let Worker { shared, link, .. } = &**worker;
     let query = Parameters::of_query(request.query_string())?;
@@ -97,7 +143,7 @@ pub async fn show_sale(request: HttpRequest, worker: web::Data<Worker>) -> Resul
     Ok(success_bytes(body.map_err(|_| ApiError::unavailable())?))
 }
 
-/// A page of all activities that sell now or will, by their start.
+/// Reads a page of current and coming sales, in the order of their start.
 async fn read_page(shared: &Shared, link: &Link, skip: usize) -> Result<Bytes, Unreadable> {
     let now_ms = shared.server_ms(link).map_err(|_| Unreadable)?;
     let schedules = shared.claiming.activities.all();
@@ -120,7 +166,7 @@ async fn read_page(shared: &Shared, link: &Link, skip: usize) -> Result<Bytes, U
     Ok(enveloped(sales))
 }
 
-/// A product's current activity, else the next, else the last.
+/// Reads the current sale of a product, or else the next, or else the last.
 async fn read_product(shared: &Shared, link: &Link, schedule: &Schedule) -> Result<Bytes, Unreadable> {
     let now_ms = shared.server_ms(link).map_err(|_| Unreadable)?;
     let Some(activity) = schedule.at(now_ms) else { return Ok(enveloped(())) };
@@ -171,7 +217,7 @@ fn sale<'a, S>(schedule: &'a Schedule, activity: &'a Activity, units: &Units, no
     }
 }
 
-/// What an attempt would be told, as the list has always said it.
+/// The status of a sale in the list, in the words of the three-layer system.
 fn sentence(activity: &Activity, units: &Units, now_ms: u64) -> &'static str {
     match (activity.terms.status, activity.terms.window.phase(now_ms)) {
         (Status::Disabled, _) | (Status::Normal, Phase::Over) => "second kill is already end",

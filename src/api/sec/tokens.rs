@@ -1,25 +1,37 @@
-//! Claim tokens after the sale: what one proves, and that it is used once.
+//! Claim tokens after the sale: the claim that a token proves, and its redemption.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
-use utoipa::ToSchema;
+use serde_json::json;
+use utoipa::{IntoResponses, PartialSchema, ToSchema};
 
-use super::envelope::{SecError, success};
-use super::parameters::Parameters;
-use super::{Shared, saler};
-use crate::api::error::{ApiError, Code, read_failed};
+use super::envelope::{Envelope, SecError, success};
+use super::parameters::{Parameters, missing};
+use super::{ONLY_SALERS, Shared, saler};
+use crate::api::error::{ApiError, read_failed};
+use crate::api::openapi::{JWT, Responses, add_case, add_failure, change, failures, token};
 use crate::auth::ClaimProof;
 use crate::db::coupons::find_saler;
 use crate::db::redemptions::{self, Grant, Redemption, granted};
 use crate::domain::{Kind, Nth, Seq};
 use crate::now_ms;
 
+const NO_CLAIM: ApiError = ApiError::bad_request("token: it proves no claim.");
+
+/// A claim token.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "for the OpenAPI document only: handlers read the parameters")]
+struct ClaimToken {
+    token: String,
+}
+
+/// An invalid token.
 #[derive(Serialize, ToSchema)]
 pub struct Forged {
     valid: bool,
 }
 
-/// Times in seconds since 1970.
+/// The claim that a token proves. Times are seconds since 1970.
 #[derive(Serialize, ToSchema)]
 pub struct Proven {
     valid: bool,
@@ -44,13 +56,38 @@ pub struct Redeemed {
     first: bool,
 }
 
-/// `POST /sec/token`: whoever is shown a token may ask.
+struct ShowTokenResponses;
+
+impl IntoResponses for ShowTokenResponses {
+    fn responses() -> Responses {
+        let proven = json!({"valid": true, "product_id": 1, "saler": "shop", "name": "ten-off", "user_id": 7,
+            "activity_id": 1, "seq": 57, "nth": 1, "claimed_at": 1_767_265_200, "redeemed_at": null});
+        let mut responses = Responses::new();
+        let schema = Envelope::<Proven>::schema();
+        add_case(&mut responses, "The token proves a claim.", success(proven), schema);
+        let schema = Envelope::<Forged>::schema();
+        add_case(&mut responses, "The token proves no claim.", success(Forged { valid: false }), schema);
+        for failure in [missing("token"), ApiError::unavailable()] {
+            add_failure(&mut responses, &SecError::from(failure));
+        }
+        responses
+    }
+}
+
+/// Returns the claim that a token proves.
+///
+/// Everybody who is shown a token may check the token.
+#[utoipa::path(
+    post, path = "/sec/token", operation_id = "showToken",
+    request_body(content = inline(ClaimToken), example = json!({"token": JWT})),
+    responses(ShowTokenResponses),
+)]
 pub async fn show_token(shared: web::Data<Shared>, payload: web::Payload) -> Result<HttpResponse, SecError> {
     let sent = Parameters::of_body(payload, shared.body).await?;
     let forged = || success(Forged { valid: false });
     let Some(proof) = shared.claim_tokens.verify(&sent.required("token")?.text()?) else { return Ok(forged()) };
     let known = granted(&shared.db, &grant(&proof)).await.map_err(|error| read_failed(&error))?;
-    // Of a service that has the same secret and other coupons.
+    // The token may come from a service with the same secret and other coupons.
     let Some(known) = known else { return Ok(forged()) };
     Ok(success(Proven {
         valid: true,
@@ -66,7 +103,26 @@ pub async fn show_token(shared: web::Data<Shared>, payload: web::Payload) -> Res
     }))
 }
 
-/// `POST /sec/redeem`
+failures!(RedeemFailures: SecError = [
+    missing("token"),
+    NO_CLAIM,
+    ApiError::no_such_product(),
+    ONLY_SALERS,
+    ApiError::not_your_product(),
+], token(), change());
+
+/// Marks a claim as used.
+///
+/// A retry returns the time of the first use, and `first` is false.
+#[utoipa::path(
+    post, path = "/sec/redeem", operation_id = "redeem",
+    request_body(content = inline(ClaimToken), example = json!({"token": JWT})),
+    responses(
+        (status = 200, description = "The claim is used.", body = inline(Envelope<Redeemed>),
+            example = json!(Envelope::success(Redeemed { redeemed_at: 1_767_270_000, first: true }))),
+        RedeemFailures,
+    ),
+)]
 pub async fn redeem(
     request: HttpRequest,
     shared: web::Data<Shared>,
@@ -75,17 +131,17 @@ pub async fn redeem(
     let user = saler(&request, &shared)?;
     let sent = Parameters::of_body(payload, shared.body).await?;
     let token = sent.required("token")?;
-    let proof = shared.claim_tokens.verify(&token.text()?).ok_or_else(|| token.wrong("it proves no claim"))?;
+    let proof = shared.claim_tokens.verify(&token.text()?).ok_or(NO_CLAIM)?;
     let owner = find_saler(&shared.db, proof.coupon).await.map_err(|error| read_failed(&error))?;
-    let owner = owner.ok_or_else(|| ApiError::new(Code::NotFound, "No such product."))?;
+    let owner = owner.ok_or(ApiError::no_such_product())?;
     if user.kind != Kind::Admin && owner != user.id {
-        return Err(ApiError::new(Code::NotYours, "Not your product.").into());
+        return Err(ApiError::not_your_product().into());
     }
     let now_ms = now_ms();
     match redemptions::redeem(&shared.db, &grant(&proof), now_ms).await.map_err(ApiError::from)? {
         Redemption::First => Ok(success(Redeemed { redeemed_at: now_ms / 1_000, first: true })),
         Redemption::Before(at_ms) => Ok(success(Redeemed { redeemed_at: at_ms / 1_000, first: false })),
-        // The ledger will have stored it in a moment.
+        // The ledger stores the claim within moments.
         Redemption::NotStored => Err(ApiError::unavailable().into()),
         Redemption::AnothersUnit => Err(token.wrong("its unit is another claim's").into()),
     }
