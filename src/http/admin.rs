@@ -5,43 +5,92 @@ use serde_json::{Map, Value};
 
 use super::error::ApiError;
 use super::extractors::Admin;
+use super::openapi::{admins, change, failures};
 use super::state::Shared;
 use super::{answer, body};
 use crate::domain::UserName;
+use crate::memory::{BadSetting, Limits, Switches};
 use crate::mysql::settings::SettingName;
 
-/// `GET /admin/limits`. Returns the limits in force.
+failures!(ShowSettingFailures: ApiError = [], admins());
+failures!(PutLimitsFailures: ApiError = [ApiError::not_json(), bad_limit()], admins(), change());
+failures!(PutSwitchesFailures: ApiError = [ApiError::not_json(), bad_switch()], admins(), change());
+
+fn bad_limit() -> BadSetting {
+    let object = Map::from_iter([("user_per_second".to_owned(), Value::from(-1))]);
+    Limits::parse(&object, &Limits::default()).expect_err("a limit is not negative")
+}
+
+fn bad_switch() -> BadSetting {
+    let object = Map::from_iter([("claim".to_owned(), Value::from(1))]);
+    Switches::parse(&object).expect_err("a switch is not a number")
+}
+
+/// Returns the limits in force.
+#[utoipa::path(
+    get, path = "/admin/limits", operation_id = "showLimits",
+    responses(
+        (status = 200, description = "The limits in force.", body = inline(Limits), example = json!(Limits::default())),
+        ShowSettingFailures,
+    ),
+)]
 pub async fn show_limits(_: Admin, shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
     Ok(limits(&shared))
 }
 
-/// `PUT /admin/limits`. Replaces all limits, and returns the limits in force. A limit missing in the body gets its
-/// default.
+/// Replaces the limits.
+///
+/// A limit that the body lacks becomes the default. The new limits are in force on every instance within a second.
+#[utoipa::path(
+    put, path = "/admin/limits", operation_id = "changeLimits",
+    request_body(content = inline(Limits), example = json!(Limits::default())),
+    responses(
+        (status = 200, description = "The limits in force.", body = inline(Limits), example = json!(Limits::default())),
+        PutLimitsFailures,
+    ),
+)]
 pub async fn change_limits(
     Admin(admin): Admin,
     shared: web::Data<Shared>,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    change(&admin, &shared, payload, SettingName::Limits).await?;
+    put(&admin, &shared, payload, SettingName::Limits).await?;
     Ok(limits(&shared))
 }
 
-/// `GET /admin/switches`. Returns the switches in force.
+/// Returns the switches in force.
+#[utoipa::path(
+    get, path = "/admin/switches", operation_id = "showSwitches",
+    responses(
+        (status = 200, description = "The switches in force.", body = inline(Switches), example = json!(Switches::default())),
+        ShowSettingFailures,
+    ),
+)]
 pub async fn show_switches(_: Admin, shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
     Ok(switches(&shared))
 }
 
-/// `PUT /admin/switches`. Replaces all switches, and returns the switches in force. A switch missing in the body is on.
+/// Replaces the switches.
+///
+/// A switch that the body lacks becomes true, which is on. The new switches are in force on every instance within a second.
+#[utoipa::path(
+    put, path = "/admin/switches", operation_id = "changeSwitches",
+    request_body(content = inline(Switches), example = json!(Switches::default())),
+    responses(
+        (status = 200, description = "The switches in force.", body = inline(Switches), example = json!(Switches::default())),
+        PutSwitchesFailures,
+    ),
+)]
 pub async fn change_switches(
     Admin(admin): Admin,
     shared: web::Data<Shared>,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    change(&admin, &shared, payload, SettingName::Switches).await?;
+    put(&admin, &shared, payload, SettingName::Switches).await?;
     Ok(switches(&shared))
 }
 
-async fn change(admin: &UserName, shared: &Shared, payload: web::Payload, name: SettingName) -> Result<(), ApiError> {
+async fn put(admin: &UserName, shared: &Shared, payload: web::Payload, name: SettingName) -> Result<(), ApiError> {
     let object: Map<String, Value> = body::json(payload, shared.body, ApiError::not_json).await?;
     let settings = &shared.admission.settings;
     let setting = settings.parse(name, &object)?;

@@ -18,7 +18,7 @@ pub fn json(mut builder: HttpResponseBuilder, body: &impl Serialize) -> HttpResp
 
 /// The body of a success without data, as written by [`done`].
 #[derive(ToSchema)]
-#[expect(dead_code, reason = "a schema only, because the text never changes")]
+#[expect(dead_code, reason = "for the OpenAPI document only: `done` sends a constant text")]
 pub struct Done {
     #[schema(rename = "errMsg", max_length = 0)]
     message: &'static str,

@@ -3,11 +3,13 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
+use super::answer::{Done, ListOf};
 use super::error::{ApiError, Code, read_failed};
 use super::extractors::Admin;
-use super::lists::page_of;
+use super::lists::{BAD_PAGE, PageQuery, page_of};
+use super::openapi::{admins, change, failures};
 use super::state::Shared;
 use super::{answer, body, path};
 use crate::base::now_seconds;
@@ -20,7 +22,14 @@ const SECONDS_MAX: u64 = 315_360_000;
 /// Blocks per page.
 const PAGE: u64 = 100;
 
-/// A block. Times are in seconds since 1970. A block without `until` lasts forever.
+const NO_ADDRESS: ApiError = ApiError::bad_field("value", "The path must name an IPv4 or IPv6 address.");
+const NO_SUCH_USER: ApiError = ApiError::new(Code::NotFound, "No such user.");
+const NOT_BLOCKED: ApiError = ApiError::new(Code::NotFound, "Not on the blacklist.");
+/// A block in examples.
+const BLOCK: BlockBody<'_> =
+    BlockBody { until: Some(1_767_268_800), since: 1_767_265_200, by: "root", reason: "admin" };
+
+/// A block. Times are seconds since 1970. Without `until`, the block lasts for ever.
 #[derive(Serialize, ToSchema)]
 pub struct BlockBody<'a> {
     #[schema(required)]
@@ -43,13 +52,50 @@ pub struct ListedBlock<'a> {
 
 /// The duration of a block in seconds. Without `seconds` the block lasts forever.
 #[derive(ToSchema)]
-#[expect(dead_code, reason = "it is only described: a number of another kind has an error of its own")]
-pub struct BlockFor {
+#[expect(dead_code, reason = "for the OpenAPI document only: a wrong number has an error of its own")]
+struct BlockFor {
+    /// Without `seconds`, the block lasts for ever.
     #[schema(minimum = 1, maximum = 315_360_000)]
     seconds: Option<u64>,
 }
 
-/// `GET /admin/blacklist?page=N`: all blocks, latest first.
+/// The first segment of a subject's path.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "for the OpenAPI document only: the router compares the segment")]
+enum SubjectKind {
+    Users,
+    Ips,
+}
+
+/// The segments that name a user or an address.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "for the OpenAPI document only: handlers read the path as it was sent")]
+struct SubjectPath {
+    /// `users` for a user, `ips` for an address.
+    #[param(inline, example = "users")]
+    kind: SubjectKind,
+    /// The user's name, or the IPv4 or IPv6 address.
+    #[param(example = "mallory")]
+    value: String,
+}
+
+failures!(ListBlocksFailures: ApiError = [BAD_PAGE, ApiError::unavailable()], admins());
+
+/// Lists the blacklist.
+///
+/// A page has 100 blocks, latest first.
+#[utoipa::path(
+    get, path = "/admin/blacklist", operation_id = "listBlocks",
+    params(PageQuery),
+    responses(
+        (status = 200, description = "The blocks of the page.", body = inline(ListOf<ListedBlock>), example = json!({
+            "errMsg": "", "data": [ListedBlock { kind: "users", value: "mallory".to_owned(), block: BLOCK }]})),
+        (status = 204, description = "The page is empty."),
+        ListBlocksFailures,
+    ),
+)]
 pub async fn list_blocks(_: Admin, request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
     let skipped = page_of(&request)?.offset(PAGE);
     let blocks = shared.admission.blacklist.list(now_seconds(), skipped, PAGE).await;
@@ -57,14 +103,38 @@ pub async fn list_blocks(_: Admin, request: HttpRequest, shared: web::Data<Share
     Ok(answer::list(&blocks.iter().map(listed).collect::<Vec<_>>()))
 }
 
-/// `GET`: the current block.
+failures!(ShowBlockFailures: ApiError = [NO_ADDRESS, NO_SUCH_USER, NOT_BLOCKED, ApiError::unavailable()], admins());
+
+/// Returns the block of a user or an address.
+#[utoipa::path(
+    get, path = "/admin/blacklist/{kind:users|ips}/{value}", operation_id = "showBlock",
+    params(SubjectPath),
+    responses(
+        (status = 200, description = "The block. It lasts for ever if `until` is null.", body = inline(BlockBody),
+            example = json!(BLOCK)),
+        ShowBlockFailures,
+    ),
+)]
 pub async fn show_block(_: Admin, request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
     let subject = subject(&request, &shared).await?;
     let block = shared.admission.blacklist.find(subject, now_seconds()).await.map_err(|error| read_failed(&error))?;
-    Ok(shown(&block.ok_or_else(not_blocked)?))
+    Ok(shown(&block.ok_or(NOT_BLOCKED)?))
 }
 
-/// `PUT`: blocks a user or an address, for some seconds or forever. Replaces an existing block.
+failures!(PutBlockFailures: ApiError = [ApiError::not_json(), bad_seconds(), NO_ADDRESS, NO_SUCH_USER], admins(), change());
+
+/// Blocks a user or an address.
+///
+/// The block replaces an earlier block. Without `seconds`, or without a body, the block lasts for ever.
+#[utoipa::path(
+    put, path = "/admin/blacklist/{kind:users|ips}/{value}", operation_id = "putBlock",
+    params(SubjectPath),
+    request_body(content = inline(Option<BlockFor>), example = json!({"seconds": 3_600})),
+    responses(
+        (status = 200, description = "The block is stored.", body = inline(BlockBody), example = json!(BLOCK)),
+        PutBlockFailures,
+    ),
+)]
 pub async fn put_block(
     Admin(admin): Admin,
     request: HttpRequest,
@@ -80,7 +150,17 @@ pub async fn put_block(
     Ok(shown(&block))
 }
 
-/// `DELETE`: removes a block.
+failures!(DeleteBlockFailures: ApiError = [NO_ADDRESS, NO_SUCH_USER, NOT_BLOCKED], admins(), change());
+
+/// Removes the block of a user or an address.
+#[utoipa::path(
+    delete, path = "/admin/blacklist/{kind:users|ips}/{value}", operation_id = "deleteBlock",
+    params(SubjectPath),
+    responses(
+        (status = 200, description = "The block is removed.", body = inline(Done), example = json!({"errMsg": ""})),
+        DeleteBlockFailures,
+    ),
+)]
 pub async fn delete_block(
     Admin(admin): Admin,
     request: HttpRequest,
@@ -88,7 +168,7 @@ pub async fn delete_block(
 ) -> Result<HttpResponse, ApiError> {
     let subject = subject(&request, &shared).await?;
     if !shared.admission.blacklist.unblock(subject, now_seconds()).await? {
-        return Err(not_blocked());
+        return Err(NOT_BLOCKED);
     }
     log::info!("blacklist: {admin} let {subject} in again");
     Ok(answer::done(HttpResponse::Ok()))
@@ -98,14 +178,11 @@ pub async fn delete_block(
 async fn subject(request: &HttpRequest, shared: &Shared) -> Result<Subject, ApiError> {
     let value = path::segment(request, 3).unwrap_or_default();
     if path::segment(request, 2).as_deref() == Some("ips") {
-        let address =
-            value.parse().map_err(|_| ApiError::bad_field("value", "The path must name an IPv4 or IPv6 address."))?;
-        return Ok(Subject::Address(address));
+        return value.parse().map(Subject::Address).map_err(|_| NO_ADDRESS);
     }
-    let nobody = || ApiError::new(Code::NotFound, "No such user.");
-    let name = UserName::parse(value.into_owned()).map_err(|_| nobody())?;
+    let name = UserName::parse(value.into_owned()).map_err(|_| NO_SUCH_USER)?;
     let account = users::find_by_name(&shared.db, &name).await.map_err(|error| read_failed(&error))?;
-    Ok(Subject::User(account.ok_or_else(nobody)?.user.id))
+    Ok(Subject::User(account.ok_or(NO_SUCH_USER)?.user.id))
 }
 
 /// The end of the block by the body. No end without a body, or without `seconds` in the body.
@@ -113,9 +190,12 @@ async fn until(payload: web::Payload, shared: &Shared, now_seconds: u64) -> Resu
     let object: Map<String, Value> = body::json_or_default(payload, shared.body, ApiError::not_json).await?;
     let Some(seconds) = object.get("seconds") else { return Ok(Until(None)) };
     let seconds = seconds.as_u64().filter(|seconds| (1..=SECONDS_MAX).contains(seconds));
-    let message = || format!("seconds must be a whole number from 1 to {SECONDS_MAX}.");
-    let wrong = || ApiError::bad_field("seconds", message());
-    Ok(Until(Some(now_seconds + seconds.ok_or_else(wrong)?)))
+    Ok(Until(Some(now_seconds + seconds.ok_or_else(bad_seconds)?)))
+}
+
+fn bad_seconds() -> ApiError {
+    let message = format!("seconds must be a whole number from 1 to {SECONDS_MAX}.");
+    ApiError::formatted(Code::BadRequest, message).with_field("seconds")
 }
 
 fn shown(block: &Block) -> HttpResponse {
@@ -132,8 +212,4 @@ fn listed(Listed { whom, block }: &Listed) -> ListedBlock<'_> {
         Whom::Address(address) => ("ips", address.to_string()),
     };
     ListedBlock { kind, value, block: body_of(block) }
-}
-
-fn not_blocked() -> ApiError {
-    ApiError::new(Code::NotFound, "Not on the blacklist.")
 }

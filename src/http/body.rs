@@ -35,7 +35,7 @@ pub async fn json<T: DeserializeOwned>(
 /// As [`json`]. An empty body gives the default.
 ///
 /// # Errors
-/// As [`json`].
+/// The errors of [`json`].
 pub async fn json_or_default<T: DeserializeOwned + Default>(
     payload: web::Payload,
     limits: BodyLimits,
@@ -73,7 +73,7 @@ fn misfit<T: DeserializeOwned>(object: Map<String, Value>) -> Option<String> {
 /// the handler runs. Otherwise actix would read an abandoned chunked body to its end, without a limit.
 ///
 /// # Errors
-/// The answer, after which the connection is closed.
+/// The answer. The connection closes after the answer.
 pub async fn check(request: &mut ServiceRequest) -> Result<(), HttpResponse> {
     let Some(limits) = request.app_data::<web::Data<Shared>>().map(|shared| shared.body) else { return Ok(()) };
     if announces_too_much(request, limits.bytes_max) {

@@ -1,16 +1,19 @@
 //! Claiming a coupon, and the list of its holders for its saler.
 
-use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use bytes::Bytes;
 use futures_util::stream;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::coupons::readable_coupon;
-use super::error::{ApiError, read_failed};
-use super::extractors::{Customer, session};
-use super::lists::page_of;
+use super::answer::{Done, ListOf};
+use super::coupons::{CUSTOMERS_CANNOT_READ, NOT_YOUR_COUPON, readable_coupon};
+use super::error::{ApiError, Code, read_failed};
+use super::extractors::{Customer, SALERS_CANNOT_CLAIM, session};
+use super::lists::{BAD_PAGE, PageQuery, page_of};
+use super::openapi::{admission, failures, token};
+use super::path::CouponPath;
 use super::state::{Shared, Worker};
 use super::{answer, path, peer};
 use crate::base::now_ms;
@@ -19,17 +22,61 @@ use crate::domain::{Claim, CouponId, Nth, Refusal, Seq, Terms};
 use crate::mysql::claim_rows::{Holding, holdings};
 use crate::mysql::{Db, DbError};
 
-pub const CLAIM_RESULT: HeaderName = HeaderName::from_static("claim-result");
+const CLAIM_RESULT: HeaderName = HeaderName::from_static("claim-result");
 const CLAIM_NTH: HeaderName = HeaderName::from_static("claim-nth");
-pub const CLAIM_TOKEN: HeaderName = HeaderName::from_static("claim-token");
-/// The headers of an export.
-pub const CSV: [(&str, &str); 2] =
-    [("content-type", "text/csv; charset=utf-8"), ("content-disposition", "attachment; filename=\"claims.csv\"")];
-/// Claims per page of the list, and per read of the export.
+const CLAIM_TOKEN: HeaderName = HeaderName::from_static("claim-token");
+const CSV: &str = "text/csv; charset=utf-8";
+/// Claims in one page.
 const PAGE: u64 = 100;
+/// Rows in one read of the export.
 const EXPORT_ROWS: u64 = 1_000;
 
-/// `PATCH /api/users/{saler}/coupons/{name}`
+/// The values of the header `Claim-Result`.
+#[derive(ToSchema)]
+#[schema(rename_all = "kebab-case")]
+#[expect(dead_code, reason = "for the OpenAPI document only: handlers send the words")]
+enum ClaimResult {
+    Claimed,
+    AlreadyClaimed,
+    SoldOut,
+    NoSuchCoupon,
+    NotStarted,
+    Ended,
+    NotOnSale,
+    TryAgain,
+}
+
+failures!(ClaimFailures: ApiError = [
+    bad_nth(),
+    ApiError::new(Code::WrongKind, SALERS_CANNOT_CLAIM),
+    ApiError::overloaded(),
+    ApiError::unavailable(),
+    ApiError::unknown_outcome(),
+], token(), admission());
+
+/// Claims a unit of a coupon.
+///
+/// A body is ignored. A claim that the customer holds already is returned first, also after the end of the sale. Then the
+/// service checks status, window, draw, quota and units, in this order. A retry after any answer is safe.
+#[utoipa::path(
+    patch, path = "/api/users/{user}/coupons/{name}", operation_id = "claimCoupon",
+    params(
+        CouponPath,
+        ("Claim-Nth" = inline(Option<u8>), Header, nullable = false, minimum = 1, maximum = 100, example = 1,
+            description = "The number of units that the customer wants to hold after this claim."),
+    ),
+    responses(
+        (status = 201, description = "A unit was claimed.", body = inline(Done), headers(
+            ("Claim-Result" = inline(ClaimResult), description = "`claimed`."),
+            ("Claim-Token" = String, description = "A signed proof of the claim, as a JWT.")),
+            example = json!({"errMsg": ""})),
+        (status = 204, description = "`already-claimed`: the customer holds a unit, and the answer proves the claim again. \
+                Otherwise nothing was claimed, and `Claim-Result` names the reason.", headers(
+            ("Claim-Result" = inline(ClaimResult), description = "The outcome of the attempt."),
+            ("Claim-Token" = String, description = "With `already-claimed`: the proof of the claim that the customer holds."))),
+        ClaimFailures,
+    ),
+)]
 pub async fn claim_coupon(
     Customer(customer): Customer,
     request: HttpRequest,
@@ -66,8 +113,12 @@ fn wanted_nth(request: &HttpRequest) -> Result<Option<Nth>, ApiError> {
     let Some(header) = request.headers().get(CLAIM_NTH) else { return Ok(None) };
     let nth = header.to_str().ok().and_then(|text| text.parse::<Nth>().ok());
     let nth = nth.filter(|nth| (1..=Terms::BUY_LIMIT_MAX).contains(nth));
-    let message = || format!("Claim-Nth should be a number from 1 to {}.", Terms::BUY_LIMIT_MAX);
-    nth.map(Some).ok_or_else(|| ApiError::bad_field("Claim-Nth", message()))
+    nth.map(Some).ok_or_else(bad_nth)
+}
+
+fn bad_nth() -> ApiError {
+    let message = format!("Claim-Nth should be a number from 1 to {}.", Terms::BUY_LIMIT_MAX);
+    ApiError::formatted(Code::BadRequest, message).with_field("Claim-Nth")
 }
 
 fn prove(builder: &mut HttpResponseBuilder, shared: &Shared, claim: &Claim, result: &'static str) {
@@ -76,8 +127,8 @@ fn prove(builder: &mut HttpResponseBuilder, shared: &Shared, claim: &Claim, resu
     builder.insert_header((CLAIM_TOKEN, token));
 }
 
-/// A 204 with the refusal in `Claim-Result`.
-pub fn refused(refusal: Refusal) -> HttpResponse {
+/// 204 with the reason.
+fn refused(refusal: Refusal) -> HttpResponse {
     let result = match refusal {
         Refusal::SoldOut => "sold-out",
         Refusal::NoSuchCoupon => "no-such-coupon",
@@ -102,7 +153,28 @@ pub struct Holder {
     redeemed_at: Option<u64>,
 }
 
-/// `GET /api/users/{saler}/coupons/{name}/claims?page=N`
+failures!(ListClaimsFailures: ApiError = [
+    CUSTOMERS_CANNOT_READ,
+    NOT_YOUR_COUPON,
+    ApiError::no_such_coupon(),
+    ApiError::unavailable(),
+    BAD_PAGE,
+], token());
+
+/// Lists the claims of a coupon.
+///
+/// A page has 100 claims, in the order of `seq`.
+#[utoipa::path(
+    get, path = "/api/users/{user}/coupons/{name}/claims", operation_id = "listClaims",
+    params(CouponPath, PageQuery),
+    responses(
+        (status = 200, description = "The claims of the page.", body = inline(ListOf<Holder>), example = json!({"errMsg": "",
+            "data": [{"username": "ann", "seq": 57, "nth": 1, "claimed_at": 1_767_265_200_u64, "activity_id": 1,
+            "redeemed_at": null}]})),
+        (status = 204, description = "The page is empty."),
+        ListClaimsFailures,
+    ),
+)]
 pub async fn list_claims(request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
     let page = page_of(&request)?;
     let coupon = readable_coupon(&session(&request)?.user, &request, &shared).await?;
@@ -133,7 +205,27 @@ fn holder(row: Holding) -> Holder {
     }
 }
 
-/// `GET /api/users/{saler}/coupons/{name}/claims.csv`. Streams all claims in constant memory.
+failures!(ExportClaimsFailures: ApiError = [
+    CUSTOMERS_CANNOT_READ,
+    NOT_YOUR_COUPON,
+    ApiError::no_such_coupon(),
+    ApiError::unavailable(),
+    ApiError::overloaded(),
+], token());
+
+/// Exports all claims of a coupon as CSV.
+///
+/// The answer is streamed. Cells are quoted by RFC 4180, and no cell is a formula to a spreadsheet.
+#[utoipa::path(
+    get, path = "/api/users/{user}/coupons/{name}/claims.csv", operation_id = "exportClaims",
+    params(CouponPath),
+    responses(
+        (status = 200, description = "A header line, and one line for each claim.", body = String, content_type = CSV,
+            headers(("Content-Disposition" = String, description = "The name of the file.")),
+            example = "username,seq,nth,claimed_at,activity_id,redeemed_at\r\nann,57,1,1767265200,7,\r\n"),
+        ExportClaimsFailures,
+    ),
+)]
 pub async fn export_claims(request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
     let coupon = readable_coupon(&session(&request)?.user, &request, &shared).await?;
     let permit = std::sync::Arc::clone(&shared.exports).try_acquire_owned().map_err(|_| ApiError::overloaded())?;
@@ -147,9 +239,8 @@ pub async fn export_claims(request: HttpRequest, shared: web::Data<Shared>) -> R
         Ok(Some((csv_lines(rows, after.is_none()), (permit, db, next))))
     });
     let mut builder = HttpResponse::Ok();
-    for header in CSV {
-        builder.insert_header(header);
-    }
+    builder.insert_header((header::CONTENT_TYPE, CSV));
+    builder.insert_header((header::CONTENT_DISPOSITION, "attachment; filename=\"claims.csv\""));
     Ok(builder.streaming(rows))
 }
 

@@ -4,13 +4,28 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use super::answer::Done;
 use super::error::{ApiError, Code};
 use super::extractors::SessionUser;
+use super::openapi::{change, failures, token};
+use super::path::CouponPath;
 use super::state::{Shared, Worker};
 use super::{answer, body, path};
 use crate::domain::{Amount, CouponId, CouponName, Description, FaceValue, Kind, User};
 use crate::mysql::coupons::NewCoupon;
-use crate::sales::CouponChange;
+use crate::sales::{CouponChange, PublishError};
+
+const ONLY_SALERS_CREATE: &str = "Only sellers can create coupons.";
+const ONLY_SALERS_CHANGE: &str = "Only sellers can change coupons.";
+pub const CUSTOMERS_CANNOT_READ: ApiError = ApiError::new(Code::WrongKind, "Only sellers can see who holds a coupon.");
+pub const NOT_YOUR_COUPON: ApiError = ApiError::new(Code::NotYours, "Not your coupon.");
+const NOT_YOUR_USER: ApiError = ApiError::new(Code::NotYours, "Cannot create coupons for other users.");
+const BAD_NAME: ApiError = ApiError::bad_field("name", "Coupon name should have 1 to 60 characters and no slash.");
+const BAD_AMOUNT: ApiError = ApiError::bad_field("amount", "Amount field wrong format.");
+const BAD_STOCK: ApiError = ApiError::bad_field("stock", "Stock field wrong format.");
+const BAD_DESCRIPTION: ApiError = ApiError::bad_field("description", "Description too long.");
+const NOTHING_TO_CHANGE: ApiError =
+    ApiError::bad_request("Nothing to change: amount, scheduled or description is needed.");
 
 #[derive(Deserialize, ToSchema)]
 pub struct Creation {
@@ -31,7 +46,31 @@ pub struct Creation {
     scheduled: bool,
 }
 
-/// `POST /api/users/{username}/coupons`
+failures!(CreateCouponFailures: ApiError = [
+    ApiError::not_json(),
+    BAD_NAME,
+    PublishError::NameTaken,
+    BAD_AMOUNT,
+    BAD_STOCK,
+    BAD_DESCRIPTION,
+    PublishError::TooMany,
+    ApiError::new(Code::WrongKind, ONLY_SALERS_CREATE),
+    NOT_YOUR_USER,
+], token(), change());
+
+/// Creates a coupon.
+///
+/// Customers can claim the coupon as soon as 201 is sent. A scheduled coupon is sold only inside an activity.
+#[utoipa::path(
+    post, path = "/api/users/{user}/coupons", operation_id = "createCoupon",
+    params(("user" = String, Path, description = "The saler's own name.", example = "shop")),
+    request_body(content = inline(Creation),
+        example = json!({"name": "ten-off", "amount": 1_000, "description": "10 off", "stock": 10})),
+    responses(
+        (status = 201, description = "The coupon is stored.", body = inline(Done), example = json!({"errMsg": ""})),
+        CreateCouponFailures,
+    ),
+)]
 pub async fn create_coupon(
     user: SessionUser,
     request: HttpRequest,
@@ -39,17 +78,15 @@ pub async fn create_coupon(
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
     let Worker { shared, .. } = &**worker;
-    let saler = user.saler("Only sellers can create coupons.")?;
+    let saler = user.saler(ONLY_SALERS_CREATE)?;
     let form: Creation = body::json(payload, shared.body, ApiError::not_json).await?;
     if path::user(&request).as_ref() != Some(&saler.name) {
-        return Err(ApiError::new(Code::NotYours, "Cannot create coupons for other users."));
+        return Err(NOT_YOUR_USER);
     }
-    let name = CouponName::parse(form.name)
-        .map_err(|_| ApiError::bad_field("name", "Coupon name should have 1 to 60 characters and no slash."))?;
+    let name = CouponName::parse(form.name).map_err(|_| BAD_NAME)?;
     let description = parse_description(form.description)?;
     let amount = parse_amount(form.amount)?;
-    let face_value = form.stock.and_then(FaceValue::new);
-    let face_value = face_value.ok_or_else(|| ApiError::bad_field("stock", "Stock field wrong format."))?;
+    let face_value = form.stock.and_then(FaceValue::new).ok_or(BAD_STOCK)?;
     let new = NewCoupon { name, amount, face_value, description, scheduled: form.scheduled };
     shared.publishing.create(&saler, &new, shared.saler_coupons_max).await?;
     Ok(answer::done(HttpResponse::Created()))
@@ -64,7 +101,29 @@ pub struct Changes {
     description: Option<String>,
 }
 
-/// `PUT /api/users/{saler}/coupons/{name}`
+failures!(ChangeCouponFailures: ApiError = [
+    ApiError::not_json(),
+    NOTHING_TO_CHANGE,
+    BAD_AMOUNT,
+    PublishError::BelowClaimed,
+    BAD_DESCRIPTION,
+    ApiError::new(Code::WrongKind, ONLY_SALERS_CHANGE),
+    NOT_YOUR_COUPON,
+    ApiError::no_such_coupon(),
+], token(), change());
+
+/// Changes a coupon.
+///
+/// The change is in force as soon as 200 is sent, and on other instances 200 ms later.
+#[utoipa::path(
+    put, path = "/api/users/{user}/coupons/{name}", operation_id = "changeCoupon",
+    params(CouponPath),
+    request_body(content = inline(Changes), example = json!({"amount": 2_000})),
+    responses(
+        (status = 200, description = "The change is in force.", body = inline(Done), example = json!({"errMsg": ""})),
+        ChangeCouponFailures,
+    ),
+)]
 pub async fn change_coupon(
     user: SessionUser,
     request: HttpRequest,
@@ -72,7 +131,7 @@ pub async fn change_coupon(
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
     let Worker { shared, .. } = &**worker;
-    let saler = user.saler("Only sellers can change coupons.")?;
+    let saler = user.saler(ONLY_SALERS_CHANGE)?;
     let form: Changes = body::json(payload, shared.body, ApiError::not_json).await?;
     let change = CouponChange {
         amount: form.amount.map(parse_amount).transpose()?,
@@ -80,7 +139,7 @@ pub async fn change_coupon(
         description: form.description.map(parse_description).transpose()?,
     };
     if change == CouponChange::default() {
-        return Err(ApiError::bad_request("Nothing to change: amount, scheduled or description is needed."));
+        return Err(NOTHING_TO_CHANGE);
     }
     let coupon = own_coupon(&request, shared, &saler).await?;
     shared.publishing.change(coupon, &change).await?;
@@ -90,34 +149,32 @@ pub async fn change_coupon(
 /// Finds the saler's coupon named by the path, in MySQL.
 async fn own_coupon(request: &HttpRequest, shared: &Shared, saler: &User) -> Result<CouponId, ApiError> {
     if path::user(request).as_ref() != Some(&saler.name) {
-        return Err(ApiError::new(Code::NotYours, "Not your coupon."));
+        return Err(NOT_YOUR_COUPON);
     }
-    let missing = || ApiError::new(Code::NotFound, "No such coupon.");
-    let name = path::coupon_name(request).ok_or_else(missing)?;
+    let name = path::coupon_name(request).ok_or_else(ApiError::no_such_coupon)?;
     let found = crate::mysql::coupons::find_id(&shared.db, saler.id, &name).await;
-    found.map_err(|error| crate::http::error::read_failed(&error))?.ok_or_else(missing)
+    found.map_err(|error| crate::http::error::read_failed(&error))?.ok_or_else(ApiError::no_such_coupon)
 }
 
 /// Finds the coupon named by the path, for its saler or an admin. Admins may only read.
 pub async fn readable_coupon(user: &User, request: &HttpRequest, shared: &Shared) -> Result<CouponId, ApiError> {
     match user.kind {
         Kind::Saler => own_coupon(request, shared, user).await,
-        Kind::Customer => Err(ApiError::new(Code::WrongKind, "Only sellers can see who holds a coupon.")),
+        Kind::Customer => Err(CUSTOMERS_CANNOT_READ),
         Kind::Admin => {
             let saler = match path::user(request) {
                 Some(name) => shared.directory.user(&name).await?,
                 None => None,
             };
-            let saler = saler.ok_or_else(|| ApiError::new(Code::NotFound, "No such coupon."))?;
-            own_coupon(request, shared, &saler).await
+            own_coupon(request, shared, &saler.ok_or_else(ApiError::no_such_coupon)?).await
         }
     }
 }
 
 fn parse_amount(amount: i64) -> Result<Amount, ApiError> {
-    Amount::new(amount).ok_or_else(|| ApiError::bad_field("amount", "Amount field wrong format."))
+    Amount::new(amount).ok_or(BAD_AMOUNT)
 }
 
 fn parse_description(text: String) -> Result<Description, ApiError> {
-    Description::new(text).ok_or_else(|| ApiError::bad_field("description", "Description too long."))
+    Description::new(text).ok_or(BAD_DESCRIPTION)
 }

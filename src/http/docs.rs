@@ -1,17 +1,21 @@
 //! The OpenAPI document, and Swagger UI as a page for people. The page sends no request to foreign origins.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
+use utoipa::ToSchema;
 use utoipa_swagger_ui::Config;
 
-use super::error::{ApiError, Code};
+use super::error::{ApiError, NO_SUCH_PATH};
+use super::openapi::failures;
 use super::state::Shared;
-use super::{answer, openapi, path};
+use super::{answer, path};
+use crate::admission::TurnedAway;
 
-/// Swagger UI sets styles at run time, so `unsafe-inline` is allowed for styles only.
+const HTML: &str = "text/html; charset=utf-8";
+/// Only styles may be inline, because Swagger UI sets styles at run time.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
                       connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 const PAGE: &str = r#"<!doctype html>
@@ -39,36 +43,69 @@ const START: &str = r##"SwaggerUIBundle({
 /// The files of Swagger UI that the page needs.
 const FILES: [&str; 3] = ["swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png"];
 
-/// Built once, because the document does not change while the program runs.
-static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| openapi::to_json(&openapi::document()).into());
+/// The bytes of the OpenAPI document, as app data.
+pub struct ApiDocument(pub Bytes);
 
-/// `GET /openapi.json`
-pub async fn show_document(shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
-    shared.admission.part(|switches| switches.docs)?;
-    Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, answer::JSON)).body(DOCUMENT.clone()))
+/// An OpenAPI document.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "for the OpenAPI document only: the rest of the schema is public")]
+struct Document {
+    openapi: String,
 }
 
-/// `GET /docs`
+failures!(DocumentFailures: ApiError = [TurnedAway::Off]);
+
+/// Returns this document.
+#[utoipa::path(
+    get, path = "/openapi.json", operation_id = "openapi",
+    responses(
+        (status = 200, description = "An OpenAPI 3.1 document.", body = inline(Document),
+            example = json!({"openapi": "3.1.0"})),
+        DocumentFailures,
+    ),
+)]
+pub async fn show_document(
+    shared: web::Data<Shared>,
+    document: web::Data<ApiDocument>,
+) -> Result<HttpResponse, ApiError> {
+    shared.admission.part(|switches| switches.docs)?;
+    Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, answer::JSON)).body(document.0.clone()))
+}
+
+/// Returns a page that shows this document to people.
+#[utoipa::path(
+    get, path = "/docs", operation_id = "docs",
+    responses(
+        (status = 200, description = "The page.", body = String, content_type = HTML),
+        DocumentFailures,
+    ),
+)]
 pub async fn show_page(shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
     shared.admission.part(|switches| switches.docs)?;
-    Ok(sample())
-}
-
-/// The page, which is always the same.
-pub fn sample() -> HttpResponse {
-    HttpResponse::Ok()
-        .insert_header((header::CONTENT_TYPE, "text/html; charset=utf-8"))
+    let mut builder = HttpResponse::Ok();
+    builder
+        .insert_header((header::CONTENT_TYPE, HTML))
         .insert_header((header::CONTENT_SECURITY_POLICY, POLICY))
         .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .insert_header((header::REFERRER_POLICY, "no-referrer"))
-        .body(PAGE)
+        .insert_header((header::REFERRER_POLICY, "no-referrer"));
+    Ok(builder.body(PAGE))
 }
 
-/// `GET /docs/{file}`
+failures!(DocsFileFailures: ApiError = [TurnedAway::Off, NO_SUCH_PATH]);
+
+/// Returns a file of the page.
+#[utoipa::path(
+    get, path = "/docs/{file}", operation_id = "docsFile",
+    params(("file" = String, Path, description = "The name of the file.", example = "swagger-ui.css")),
+    responses(
+        (status = 200, description = "The file.", content((String = "text/javascript"), (String = "text/css"))),
+        DocsFileFailures,
+    ),
+)]
 pub async fn show_file(request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
     shared.admission.part(|switches| switches.docs)?;
     let name = path::segment(&request, 1).unwrap_or_default();
-    let (content_type, bytes) = file(&name).ok_or_else(|| ApiError::new(Code::NotFound, "No such path."))?;
+    let (content_type, bytes) = file(&name).ok_or(NO_SUCH_PATH)?;
     let mut builder = HttpResponse::Ok();
     builder.insert_header((header::CONTENT_TYPE, content_type));
     Ok(builder.insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff")).body(bytes))

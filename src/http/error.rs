@@ -9,6 +9,8 @@ use actix_web::http::StatusCode;
 use actix_web::http::header;
 use actix_web::{HttpResponse, HttpResponseBuilder};
 use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 
 use super::answer;
 use crate::admission::TurnedAway;
@@ -96,12 +98,14 @@ impl Code {
     }
 }
 
-/// A failed request, with a code for programs and a sentence for people.
+pub const NO_SUCH_PATH: ApiError = ApiError::new(Code::NotFound, "No such path.");
+
+/// A failed request: a code for programs and a sentence for people.
 #[derive(Debug)]
 pub struct ApiError {
     code: Code,
-    message: String,
-    /// The wire name of the request's wrong field.
+    message: Cow<'static, str>,
+    /// The request's field that is to blame, by its name on the wire.
     field: Option<Cow<'static, str>>,
     /// The connection must be closed, because a part of the body was not read.
     closes: bool,
@@ -109,33 +113,56 @@ pub struct ApiError {
     retry_after: u64,
 }
 
-#[derive(Serialize)]
-struct Body<'a> {
+/// The body of an error.
+#[derive(Serialize, ToSchema)]
+pub struct ErrorBody<'a> {
+    /// A sentence for people.
     #[serde(rename = "errMsg")]
     message: &'a str,
+    /// A word for programs.
+    #[schema(schema_with = codes)]
     code: &'static str,
+    /// The name of the field, parameter or header to blame, if there is only one.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     field: Option<&'a str>,
     /// Present in answers of the login, because old clients read `kind` from every answer.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, max_length = 0)]
     kind: Option<&'static str>,
     /// Present in answers of lists, because old clients read `data` from every answer.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, value_type = Option<Vec<String>>, max_items = 0)]
     data: Option<[(); 0]>,
 }
 
+fn codes() -> Object {
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(Code::ALL.map(Code::as_str))).build()
+}
+
 impl ApiError {
-    pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), field: None, closes: false, retry_after: 1 }
+    pub const fn new(code: Code, message: &'static str) -> Self {
+        Self { code, message: Cow::Borrowed(message), field: None, closes: false, retry_after: 1 }
     }
 
-    pub fn bad_request(message: impl Into<String>) -> Self {
+    /// An error with a message that is known only now.
+    pub fn formatted(code: Code, message: String) -> Self {
+        Self { message: message.into(), ..Self::new(code, "") }
+    }
+
+    pub const fn bad_request(message: &'static str) -> Self {
         Self::new(Code::BadRequest, message)
     }
 
-    /// A 400 that names the wrong field.
-    pub fn bad_field(field: &'static str, message: impl Into<String>) -> Self {
-        Self::bad_request(message).with_field(field)
+    /// A 400 that blames one field.
+    pub const fn bad_field(field: &'static str, message: &'static str) -> Self {
+        Self::of_field(Code::BadRequest, field, message)
+    }
+
+    /// An error that blames one field.
+    pub const fn of_field(code: Code, field: &'static str, message: &'static str) -> Self {
+        let (message, field) = (Cow::Borrowed(message), Some(Cow::Borrowed(field)));
+        Self { code, message, field, closes: false, retry_after: 1 }
     }
 
     /// Adds the name of the wrong field.
@@ -144,14 +171,14 @@ impl ApiError {
     }
 
     /// The body is not JSON, or a field has a wrong type.
-    pub fn not_json() -> Self {
+    pub const fn not_json() -> Self {
         Self::bad_request("Only receive JSON format.")
     }
 
     /// The body is over the limit.
     pub fn too_large(bytes_max: usize) -> Self {
         let message = format!("A body may have {bytes_max} bytes.");
-        Self { closes: true, ..Self::new(Code::BodyTooLarge, message) }
+        Self { closes: true, ..Self::formatted(Code::BodyTooLarge, message) }
     }
 
     /// The body arrives too slowly.
@@ -159,19 +186,35 @@ impl ApiError {
         Self { closes: true, ..Self::bad_request("The body did not arrive in time.") }
     }
 
-    pub fn not_logged_in() -> Self {
+    pub const fn not_logged_in() -> Self {
         Self::new(Code::NotLoggedIn, "Not Authorized.")
     }
 
-    pub fn overloaded() -> Self {
+    pub const fn token_expired() -> Self {
+        Self::new(Code::TokenExpired, "Authorization has expired.")
+    }
+
+    pub const fn no_such_coupon() -> Self {
+        Self::new(Code::NotFound, "No such coupon.")
+    }
+
+    pub const fn no_such_product() -> Self {
+        Self::new(Code::NotFound, "No such product.")
+    }
+
+    pub const fn not_your_product() -> Self {
+        Self::new(Code::NotYours, "Not your product.")
+    }
+
+    pub const fn overloaded() -> Self {
         Self::new(Code::Overloaded, "Too many requests are waiting. Nothing has happened; try again.")
     }
 
-    pub fn unavailable() -> Self {
+    pub const fn unavailable() -> Self {
         Self::new(Code::Unavailable, "Not available at the moment. Nothing has happened; try again.")
     }
 
-    pub fn unknown_outcome() -> Self {
+    pub const fn unknown_outcome() -> Self {
         Self::new(Code::UnknownOutcome, "No answer in time: it may have happened. Asking again is safe and tells.")
     }
 
@@ -201,7 +244,7 @@ impl ApiError {
         let builder = self.builder(self.code.status());
         // The wire contract fixes the bodies of the login, without `field`.
         let field = if kind.is_some() { None } else { self.field.as_deref() };
-        answer::json(builder, &Body { message: &self.message, code: self.code.as_str(), field, kind, data })
+        answer::json(builder, &ErrorBody { message: &self.message, code: self.code.as_str(), field, kind, data })
     }
 
     /// An answer with `status`, and with the headers of all errors of this status.
@@ -282,10 +325,10 @@ impl From<PublishError> for ApiError {
         match &error {
             PublishError::NameTaken => {
                 let message = "Create failed. Maybe (username,coupon name) duplicates";
-                Self::new(Code::NameTaken, message).with_field("name")
+                Self::of_field(Code::NameTaken, "name", message)
             }
             PublishError::TooMany => Self::bad_request("Too many coupons."),
-            PublishError::NoSuchCoupon => Self::new(Code::NotFound, "No such coupon."),
+            PublishError::NoSuchCoupon => Self::no_such_coupon(),
             PublishError::BelowClaimed => Self::bad_field("amount", "Amount is below what is claimed already."),
             PublishError::Unavailable(_) => {
                 log::warn!("publishing: {}", crate::base::error_chain(&error));
@@ -302,15 +345,17 @@ impl From<PublishError> for ApiError {
 impl From<ScheduleError> for ApiError {
     fn from(error: ScheduleError) -> Self {
         match error {
-            ScheduleError::NoSuchCoupon => Self::new(Code::NotFound, "No such product."),
+            ScheduleError::NoSuchCoupon => Self::no_such_product(),
             ScheduleError::NoSuchActivity => Self::new(Code::NotFound, "No such activity."),
-            ScheduleError::NotYours => Self::new(Code::NotYours, "Not your product."),
+            ScheduleError::NotYours => Self::not_your_product(),
             ScheduleError::TotalAboveAmount => Self::bad_request("total: it is above the product's."),
             ScheduleError::Overlaps(other) => {
-                Self::bad_request(format!("start_time, end_time: activity {other} sells the product at that time."))
+                let message = format!("start_time, end_time: activity {other} sells the product at that time.");
+                Self::formatted(Code::BadRequest, message)
             }
             ScheduleError::TooMany => {
-                Self::bad_request(format!("product_id: it has {ACTIVITIES_OF_A_COUPON_MAX} activities already."))
+                let message = format!("product_id: it has {ACTIVITIES_OF_A_COUPON_MAX} activities already.");
+                Self::formatted(Code::BadRequest, message)
             }
             ScheduleError::Publish(error) => error.into(),
         }
@@ -326,7 +371,7 @@ impl From<TurnedAway> for ApiError {
             TurnedAway::Blocked => Self::new(Code::Blocked, "Blocked."),
             TurnedAway::TooFast { wait_seconds } => {
                 let message = format!("Too many attempts. Nothing has happened; try again in {wait_seconds} s.");
-                Self { retry_after: wait_seconds, ..Self::new(Code::RateLimited, message) }
+                Self { retry_after: wait_seconds, ..Self::formatted(Code::RateLimited, message) }
             }
         }
     }
@@ -334,7 +379,7 @@ impl From<TurnedAway> for ApiError {
 
 impl From<BadSetting> for ApiError {
     fn from(error: BadSetting) -> Self {
-        Self::bad_field(error.field(), error.to_string())
+        Self::formatted(Code::BadRequest, error.to_string()).with_field(error.field())
     }
 }
 

@@ -15,6 +15,9 @@ use crate::auth::{Session, TokenError};
 use crate::base::now_seconds;
 use crate::domain::{Kind, User, UserName};
 
+pub const SALERS_CANNOT_CLAIM: &str = "Sellers aren't allowed to get coupons.";
+pub const ONLY_ADMINS: ApiError = ApiError::new(Code::WrongKindForbidden, "Only admins may do this.");
+
 /// The user of a valid session, of any kind.
 pub struct SessionUser(pub User);
 
@@ -29,11 +32,11 @@ impl SessionUser {
     ///
     /// # Errors
     /// 401 with `message` for a user of another kind.
-    pub fn saler(self, message: &str) -> Result<User, ApiError> {
+    pub fn saler(self, message: &'static str) -> Result<User, ApiError> {
         self.of_kind(Kind::Saler, message)
     }
 
-    fn of_kind(self, kind: Kind, message: &str) -> Result<User, ApiError> {
+    fn of_kind(self, kind: Kind, message: &'static str) -> Result<User, ApiError> {
         if self.0.kind == kind { Ok(self.0) } else { Err(ApiError::new(Code::WrongKind, message)) }
     }
 }
@@ -48,7 +51,7 @@ pub fn session(request: &HttpRequest) -> Result<Session, ApiError> {
     let raw = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
     let raw = raw.strip_prefix(b"Bearer ").unwrap_or(raw).trim_ascii();
     let session = shared.tokens.verify(raw, now_seconds()).map_err(|error| match error {
-        TokenError::Expired => ApiError::new(Code::TokenExpired, "Authorization has expired."),
+        TokenError::Expired => ApiError::token_expired(),
         TokenError::Missing | TokenError::Invalid => ApiError::not_logged_in(),
     })?;
     if shared.revocations.is_revoked(&session) { Err(ApiError::not_logged_in()) } else { Ok(session) }
@@ -69,7 +72,7 @@ impl FromRequest for Customer {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let user = session(request).map(|session| SessionUser(session.user));
-        ready(user.and_then(|user| user.of_kind(Kind::Customer, "Sellers aren't allowed to get coupons.")).map(Self))
+        ready(user.and_then(|user| user.of_kind(Kind::Customer, SALERS_CANNOT_CLAIM)).map(Self))
     }
 }
 
@@ -80,7 +83,7 @@ impl FromRequest for Admin {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         ready(session(request).and_then(|session| match session.user.kind {
             Kind::Admin => Ok(Self(session.user.name)),
-            Kind::Customer | Kind::Saler => Err(ApiError::new(Code::WrongKindForbidden, "Only admins may do this.")),
+            Kind::Customer | Kind::Saler => Err(ONLY_ADMINS),
         }))
     }
 }

@@ -3,10 +3,12 @@
 use actix_web::http::header;
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::answer;
 use super::state::Shared;
+use crate::ops::HealthReport;
 
 /// The body of a running process.
 #[derive(Serialize, ToSchema)]
@@ -14,19 +16,43 @@ pub struct Up {
     state: &'static str,
 }
 
-impl Default for Up {
-    fn default() -> Self {
-        Self { state: "up" }
-    }
-}
+const UP: Up = Up { state: "up" };
 
-/// `GET /healthz`: always 200 from a running process.
+/// Checks that the process runs.
+#[utoipa::path(
+    get, path = "/healthz", operation_id = "healthz",
+    responses((status = 200, description = "The process runs.", body = inline(Up), example = json!(UP))),
+)]
 pub async fn healthz() -> HttpResponse {
-    answer::json(HttpResponse::Ok(), &Up::default())
+    answer::json(HttpResponse::Ok(), &UP)
 }
 
-/// `GET /readyz`: 200 if a claim could succeed, else 503. The body lists the state of each part and the time of the
-/// last change.
+/// A report in examples.
+pub fn example(ready: bool) -> Value {
+    let gate = if ready { "open" } else { "recovering" };
+    let (since, age) = (1_767_265_200, 60);
+    let part = |state| json!({"state": state, "since": since, "age": age});
+    json!({
+        "ready": ready, "redis": part("up"), "mysql": part("up"), "etcd": part("off"),
+        "ledger": {"state": "storing", "since": since, "age": age, "backlog": 40, "backlog_max": 1_000_000, "lag_ms": 25,
+            "stored": 57, "poisoned": 0},
+        "gate": {"state": gate, "since": since, "age": age, "in_flight": 12, "in_flight_limit": 20_000,
+            "loaded_coupons": 3, "loaded_claims": 57, "rebuilds": 1},
+        "activities": {"age_ms": 400, "revision": 2, "coupons": 3},
+        "warnings": [],
+    })
+}
+
+/// Checks that the instance can sell, and returns the state of each part.
+#[utoipa::path(
+    get, path = "/readyz", operation_id = "readyz",
+    responses(
+        (status = 200, description = "The instance can sell.", body = inline(HealthReport), example = json!(example(true))),
+        (status = 503, description = "The instance cannot sell.", body = inline(HealthReport),
+            headers(("Retry-After" = u64, description = "Seconds after which a retry makes sense.")),
+            example = json!(example(false))),
+    ),
+)]
 pub async fn readyz(shared: web::Data<Shared>) -> HttpResponse {
     let report = shared.health.report();
     let mut builder = if report.ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };

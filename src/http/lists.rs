@@ -3,10 +3,13 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use serde::Serialize;
-use utoipa::ToSchema;
+use serde_json::json;
+use utoipa::{IntoParams, IntoResponses, PartialSchema, ToSchema};
 
+use super::answer::ListOf;
 use super::error::{ApiError, Code};
 use super::extractors::SessionUser;
+use super::openapi::{Responses, add_case, add_failure, error_schema, token};
 use super::state::{Shared, Worker};
 use super::{answer, path};
 use crate::claim::KnownCoupons;
@@ -15,6 +18,9 @@ use crate::redis::{Facts, Held, KvError, Link, Offered};
 
 /// Coupons per page.
 const PAGE: u64 = 20;
+pub const BAD_PAGE: ApiError = ApiError::bad_field("page", "Wrong format of page.");
+const NO_SUCH_USER: ApiError = ApiError::bad_request("Record not found.");
+const OTHER_CUSTOMER: ApiError = ApiError::new(Code::NotYours, "Cannot check other customer.");
 
 /// A coupon on the list of its saler. `stock` is the face value.
 #[derive(Serialize, ToSchema)]
@@ -26,6 +32,7 @@ pub struct OfferedItem {
     left: u64,
     /// The id of the coupon in the flash-sale interface. `scheduled` means that the coupon is sold only there.
     product_id: u64,
+    /// The coupon is sold only inside an activity.
     scheduled: bool,
 }
 
@@ -41,7 +48,46 @@ pub struct HeldItem<'a> {
     count: Option<u8>,
 }
 
-/// `GET /api/users/{username}/coupons?page=N`
+/// The query of a list.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "for the OpenAPI document only: `page_of` reads the query")]
+pub struct PageQuery {
+    /// The number of the page, from 1. An absent number, 0 and negative numbers mean page 1.
+    #[param(example = 1)]
+    page: Option<i64>,
+}
+
+struct ListResponses;
+
+impl IntoResponses for ListResponses {
+    fn responses() -> Responses {
+        let mut responses = Responses::new();
+        let offered = json!({"name": "ten-off", "stock": 10, "description": "10 off", "amount": 1_000, "left": 943,
+            "product_id": 7, "scheduled": true});
+        let schema = ListOf::<OfferedItem>::schema();
+        add_case(&mut responses, "The coupons that a saler offers.", answer::list(&[offered]), schema);
+        let held = json!({"name": "ten-off", "stock": 10, "description": "10 off", "saler": "shop"});
+        let schema = ListOf::<HeldItem>::schema();
+        add_case(&mut responses, "The coupons that a customer holds.", answer::list(&[held]), schema);
+        for failure in [BAD_PAGE, NO_SUCH_USER, ApiError::unavailable()].into_iter().chain(token()) {
+            add_failure(&mut responses, &failure);
+        }
+        let failure = OTHER_CUSTOMER;
+        add_case(&mut responses, failure.message(), failure.list_response(), error_schema::<ApiError>());
+        responses
+    }
+}
+
+/// Lists the coupons of a user.
+///
+/// For a saler, these are the coupons on offer. For a customer, these are the coupons that the customer holds, and nobody
+/// else may see them. A page has 20 coupons, newest first.
+#[utoipa::path(
+    get, path = "/api/users/{user}/coupons", operation_id = "listCoupons",
+    params(("user" = String, Path, description = "The saler, or the customer.", example = "shop"), PageQuery),
+    responses(ListResponses, (status = 204, description = "The page is empty.")),
+)]
 pub async fn list_coupons(
     SessionUser(asking): SessionUser,
     request: HttpRequest,
@@ -51,7 +97,7 @@ pub async fn list_coupons(
     let page = page_of(&request)?;
     let owner = owner(&request, shared, &asking).await?;
     if owner.kind == Kind::Customer && owner.id != asking.id && asking.kind != Kind::Admin {
-        return Ok(ApiError::new(Code::NotYours, "Cannot check other customer.").list_response());
+        return Ok(OTHER_CUSTOMER.list_response());
     }
     let list = read_list(shared, (link, known), &owner, page);
     // The checks above have passed, so callers may share the list of this owner.
@@ -81,19 +127,17 @@ async fn read_list(
 /// Parses `?page=`. 400 for a value that is not an int64.
 pub fn page_of(request: &HttpRequest) -> Result<Page, ApiError> {
     let query = web::Query::<Vec<(String, String)>>::from_query(request.query_string());
-    let wrong = || ApiError::bad_field("page", "Wrong format of page.");
-    let query = query.map_err(|_| wrong())?;
+    let query = query.map_err(|_| BAD_PAGE)?;
     let page = query.iter().find(|(key, _)| key == "page").map(|(_, value)| value.as_str());
-    Page::parse(page).ok_or_else(wrong)
+    Page::parse(page).ok_or(BAD_PAGE)
 }
 
 async fn owner(request: &HttpRequest, shared: &Shared, asking: &User) -> Result<User, ApiError> {
-    let nobody = || ApiError::bad_request("Record not found.");
-    let name = path::user(request).ok_or_else(nobody)?;
+    let name = path::user(request).ok_or(NO_SUCH_USER)?;
     if name == asking.name {
         return Ok(asking.clone());
     }
-    shared.directory.user(&name).await?.ok_or_else(nobody)
+    shared.directory.user(&name).await?.ok_or(NO_SUCH_USER)
 }
 
 async fn list_offered(shared: &Shared, link: &Link, saler: &User, window: (u64, u64)) -> Result<Bytes, ApiError> {

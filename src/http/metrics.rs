@@ -9,7 +9,11 @@ use super::exposition::Exposition;
 use super::state::Shared;
 use crate::ops::{EtcdReport, GATE_STATES, HealthReport, LedgerReport, Process};
 
-/// `GET /metrics`
+/// Returns metrics for Prometheus.
+#[utoipa::path(
+    get, path = "/metrics", operation_id = "metrics",
+    responses((status = 200, description = "The metrics.", body = String, content_type = "text/plain; version=0.0.4")),
+)]
 pub async fn metrics(shared: web::Data<Shared>) -> HttpResponse {
     let report = shared.health.report();
     let mut page = Exposition::default();

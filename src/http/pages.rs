@@ -12,7 +12,7 @@ use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use bytes::Bytes;
 
 use super::assets::{self, Asset, HASH};
-use super::error::{ApiError, Code};
+use super::error::NO_SUCH_PATH;
 use super::refuse::refuse;
 use super::route::{get, not_allowed};
 use super::state::Shared;
@@ -67,7 +67,7 @@ fn show_page(request: &HttpRequest, shared: &Shared, page: &'static Asset) -> Ht
 /// `GET /assets/...`
 async fn show_asset(request: HttpRequest) -> HttpResponse {
     let Some(asset) = assets::find(request.path()) else {
-        return refuse(request.path(), ApiError::new(Code::NotFound, "No such path."));
+        return refuse(request.path(), NO_SUCH_PATH);
     };
     let mut builder = HttpResponse::build(status(&request));
     builder.insert_header((header::CACHE_CONTROL, IMMUTABLE));

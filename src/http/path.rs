@@ -7,10 +7,24 @@ use std::borrow::Cow;
 
 use actix_web::HttpRequest;
 use percent_encoding::percent_decode;
+use utoipa::IntoParams;
 
 use crate::domain::{CouponName, UserName};
 
-/// The decoded segment at `index`, counted from 0, or `None` if absent or not UTF-8.
+/// The segments that name a coupon.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "for the OpenAPI document only: handlers read the path as it was sent")]
+pub struct CouponPath {
+    /// The saler's name.
+    #[param(example = "shop")]
+    user: String,
+    /// The coupon's name.
+    #[param(example = "ten-off")]
+    name: String,
+}
+
+/// The decoded segment at `index`, from 0. `None` if the path is shorter or the segment is not UTF-8.
 pub fn segment(request: &HttpRequest, index: usize) -> Option<Cow<'_, str>> {
     decoded(segments(request).nth(index)?)
 }

@@ -1,107 +1,70 @@
-//! A path of the interface, with a handler and a description for each method.
+//! Endpoints: handlers with the path, method and description from their `#[utoipa::path]`.
 //!
-//! The table [`crate::http::paths`] is the source of both the router and the OpenAPI document. So no route can be
+//! The table of endpoints (`routes.rs`) is the source of both the router and the OpenAPI document. So no route can be
 //! missing from the document. Pages for people (`pages.rs`) are not part of the interface and not in the table.
 
-use actix_web::dev::HttpServiceFactory;
 use actix_web::http::header::{self, HeaderValue};
-use actix_web::{FromRequest, Handler, HttpRequest, Responder, Route, guard, web};
-use utoipa::openapi::path::{HttpMethod, Operation, PathItem};
+use actix_web::{FromRequest, Handler, HttpRequest, Resource, Responder, Route, guard, web};
+use utoipa::openapi::path::{HttpMethod, Operation};
 
 use super::error::{ApiError, Code};
 use super::refuse::refuse;
 
-/// The description of a method, for the OpenAPI document.
-pub type Describe = fn() -> Operation;
-
-/// A path with its methods.
-pub struct Path {
-    /// The path as the router reads it. A part with few possible values has a regular expression.
-    template: &'static str,
-    methods: Vec<(HttpMethod, Route, Describe)>,
+/// A handler with its path and method.
+pub struct Endpoint {
+    /// The path of the attribute. A name may carry a regular expression: `{kind:users|ips}`.
+    pub template: String,
+    pub method: HttpMethod,
+    pub operation: fn() -> Operation,
+    /// The group of the operation in the document.
+    pub tag: &'static str,
+    route: Route,
 }
 
-impl Path {
-    /// A path without methods.
-    pub const fn at(template: &'static str) -> Self {
-        Self { template, methods: Vec::new() }
-    }
+/// Joins a handler with `path`, the type that `#[utoipa::path]` has made for the handler.
+pub fn endpoint<F, Args, P>(tag: &'static str, handler: F, _path: P) -> Endpoint
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+    P: utoipa::Path,
+{
+    let method = P::methods().pop().expect("the attribute names a method");
+    let route = match method {
+        HttpMethod::Get => get(),
+        HttpMethod::Post => web::post(),
+        HttpMethod::Put => web::put(),
+        HttpMethod::Patch => web::patch(),
+        HttpMethod::Delete => web::delete(),
+        _ => unreachable!("no handler has another method"),
+    };
+    Endpoint { template: P::path(), method, operation: P::operation, tag, route: route.to(handler) }
+}
 
-    /// GET, and HEAD with it.
-    pub fn get<F, Args>(self, handler: F, describe: Describe) -> Self
-    where
-        F: Handler<Args>,
-        Args: FromRequest + 'static,
-        F::Output: Responder + 'static,
-    {
-        self.with(HttpMethod::Get, get().to(handler), describe)
-    }
-
-    pub fn post<F, Args>(self, handler: F, describe: Describe) -> Self
-    where
-        F: Handler<Args>,
-        Args: FromRequest + 'static,
-        F::Output: Responder + 'static,
-    {
-        self.with(HttpMethod::Post, web::post().to(handler), describe)
-    }
-
-    pub fn put<F, Args>(self, handler: F, describe: Describe) -> Self
-    where
-        F: Handler<Args>,
-        Args: FromRequest + 'static,
-        F::Output: Responder + 'static,
-    {
-        self.with(HttpMethod::Put, web::put().to(handler), describe)
-    }
-
-    pub fn patch<F, Args>(self, handler: F, describe: Describe) -> Self
-    where
-        F: Handler<Args>,
-        Args: FromRequest + 'static,
-        F::Output: Responder + 'static,
-    {
-        self.with(HttpMethod::Patch, web::patch().to(handler), describe)
-    }
-
-    pub fn delete<F, Args>(self, handler: F, describe: Describe) -> Self
-    where
-        F: Handler<Args>,
-        Args: FromRequest + 'static,
-        F::Output: Responder + 'static,
-    {
-        self.with(HttpMethod::Delete, web::delete().to(handler), describe)
-    }
-
-    fn with(mut self, method: HttpMethod, route: Route, describe: Describe) -> Self {
-        self.methods.push((method, route, describe));
-        self
-    }
-
-    /// The path for the router, with and without a final slash. All other methods get 405. A path without names is
-    /// compared as plain text.
-    pub fn into_service(self) -> impl HttpServiceFactory {
-        let allowed = self.methods.iter().map(|(method, ..)| name(method)).collect::<Vec<_>>().join(", ");
-        let resource = if self.template.contains('{') {
-            web::resource(pattern(self.template))
-        } else {
-            web::resource([self.template.to_owned(), format!("{}/", self.template)])
-        };
-        let resource = self.methods.into_iter().fold(resource, |resource, (_, route, _)| resource.route(route));
-        resource.default_service(not_allowed(allowed))
-    }
-
-    /// The path and its description for the OpenAPI document.
-    pub fn describe(&self) -> (String, PathItem) {
-        let mut item = PathItem::default();
-        for (method, _, describe) in &self.methods {
-            item.merge_operations(PathItem::new(method.clone(), describe()));
+/// One resource for each path, in the order of `endpoints`. A slash at the end of a path is accepted. Other methods get 405.
+pub fn resources(endpoints: Vec<Endpoint>) -> Vec<Resource> {
+    let mut paths: Vec<(String, Vec<Endpoint>)> = Vec::new();
+    for endpoint in endpoints {
+        match paths.iter_mut().find(|(template, _)| *template == endpoint.template) {
+            Some((_, same)) => same.push(endpoint),
+            None => paths.push((endpoint.template.clone(), vec![endpoint])),
         }
-        (without_expressions(self.template), item)
     }
+    paths.into_iter().map(|(template, endpoints)| resource(&template, endpoints)).collect()
 }
 
-/// GET, and HEAD with it.
+fn resource(template: &str, endpoints: Vec<Endpoint>) -> Resource {
+    let allowed = endpoints.iter().map(|endpoint| allow(&endpoint.method)).collect::<Vec<_>>().join(", ");
+    let resource = if template.contains('{') {
+        web::resource(pattern(template))
+    } else {
+        web::resource([template.to_owned(), format!("{template}/")])
+    };
+    let resource = endpoints.into_iter().fold(resource, |resource, endpoint| resource.route(endpoint.route));
+    resource.default_service(not_allowed(allowed))
+}
+
+/// GET and HEAD.
 pub fn get() -> Route {
     web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
 }
@@ -109,7 +72,7 @@ pub fn get() -> Route {
 /// A 405 that lists the allowed methods.
 pub fn not_allowed(allowed: String) -> Route {
     web::to(move |request: HttpRequest| {
-        let error = ApiError::new(Code::MethodNotAllowed, format!("This path knows {allowed}."));
+        let error = ApiError::formatted(Code::MethodNotAllowed, format!("This path knows {allowed}."));
         let mut response = refuse(request.path(), error);
         let allowed = HeaderValue::try_from(&allowed).expect("methods are visible ASCII");
         response.headers_mut().insert(header::ALLOW, allowed);
@@ -117,14 +80,14 @@ pub fn not_allowed(allowed: String) -> Route {
     })
 }
 
-fn name(method: &HttpMethod) -> &'static str {
+fn allow(method: &HttpMethod) -> &'static str {
     match method {
         HttpMethod::Get => "GET, HEAD",
         HttpMethod::Post => "POST",
         HttpMethod::Put => "PUT",
         HttpMethod::Patch => "PATCH",
         HttpMethod::Delete => "DELETE",
-        _ => unreachable!("routes are made for these methods only"),
+        _ => unreachable!("no handler has another method"),
     }
 }
 
@@ -145,8 +108,8 @@ fn pattern(template: &str) -> String {
     format!("{start}{{rest:{expression}/?}}")
 }
 
-/// The template for readers, with `{kind}` in place of `{kind:users|ips}`.
-fn without_expressions(template: &str) -> String {
+/// The template as OpenAPI writes it, without regular expressions.
+pub fn without_expressions(template: &str) -> String {
     let mut inside = false;
     let mut path = template.to_owned();
     path.retain(|character| {

@@ -1,84 +1,94 @@
-//! The table of all routes: it makes the router and the OpenAPI document.
+//! The table of all endpoints. The router and the OpenAPI document are made from it.
+
+use std::sync::LazyLock;
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use utoipa::openapi::OpenApi;
 
-use super::error::{ApiError, Code};
-use super::openapi::{admin as of_admin, coupons as of_coupons, users as of_users};
+use super::docs::ApiDocument;
+use super::error::NO_SUCH_PATH;
+use super::openapi::{self, COUPONS, OPERATORS, USERS};
 use super::refuse::refuse;
-use super::route::Path;
+use super::route::{Endpoint, endpoint, resources};
 use super::{admin, blacklist, claims, coupons, docs, health, lists, metrics, pages, sec, status, users};
 
-/// Adds every route for users.
+/// Made once, because the document does not change while the program runs.
+static DOCUMENT: LazyLock<web::Data<ApiDocument>> =
+    LazyLock::new(|| web::Data::new(ApiDocument(openapi::to_json(&document()).into())));
+
+/// The OpenAPI document of the public listener.
+pub fn document() -> OpenApi {
+    openapi::describe(&endpoints())
+}
+
+/// Adds the routes of the public listener.
 pub fn routes(config: &mut web::ServiceConfig) {
-    serve(config, paths());
+    config.app_data(DOCUMENT.clone());
+    serve(config, endpoints());
     pages::routes(config);
 }
 
 /// Adds the routes of the operators' listener.
 pub fn ops_routes(config: &mut web::ServiceConfig) {
-    serve(config, vec![Path::at("/metrics").get(metrics::metrics, of_admin::metrics)]);
-    serve(config, health_paths());
+    let mut endpoints = health_endpoints();
+    // Only this listener serves metrics, so the document does not have them.
+    endpoints.push(endpoint(OPERATORS, metrics::metrics, metrics::__path_metrics));
+    serve(config, endpoints);
 }
 
-fn serve(config: &mut web::ServiceConfig, paths: Vec<Path>) {
-    for path in paths {
-        config.service(path.into_service());
+fn serve(config: &mut web::ServiceConfig, endpoints: Vec<Endpoint>) {
+    for resource in resources(endpoints) {
+        config.service(resource);
     }
     config.default_service(web::to(not_found));
 }
 
-/// Every path for users, with handlers and descriptions. The router tries the paths in order, so the busiest come
-/// first.
-pub fn paths() -> Vec<Path> {
-    let mut paths = vec![
-        Path::at("/api/users/{user}/coupons/{name}")
-            .patch(claims::claim_coupon, of_coupons::claim_coupon)
-            .put(coupons::change_coupon, of_coupons::change_coupon),
-        Path::at("/api/users/{user}/coupons")
-            .get(lists::list_coupons, of_coupons::list_coupons)
-            .post(coupons::create_coupon, of_coupons::create_coupon),
+/// The endpoints of the public listener. The router tries them in order, so the busiest come first.
+fn endpoints() -> Vec<Endpoint> {
+    let mut endpoints = vec![
+        endpoint(COUPONS, claims::claim_coupon, claims::__path_claim_coupon),
+        endpoint(COUPONS, coupons::change_coupon, coupons::__path_change_coupon),
+        endpoint(COUPONS, lists::list_coupons, lists::__path_list_coupons),
+        endpoint(COUPONS, coupons::create_coupon, coupons::__path_create_coupon),
     ];
-    paths.extend(sec::paths());
-    paths.extend([
-        Path::at("/api/auth").post(users::log_in, of_users::log_in),
-        Path::at("/api/auth/logout").post(users::log_out, of_users::log_out),
-        Path::at("/api/users").post(users::register, of_users::register),
-        Path::at("/api/users/{user}/password").put(users::change_password, of_users::change_password),
-        Path::at("/api/users/{user}/coupons/{name}/claims").get(claims::list_claims, of_coupons::list_claims),
-        Path::at("/api/users/{user}/coupons/{name}/claims.csv").get(claims::export_claims, of_coupons::export_claims),
+    endpoints.extend(sec::endpoints());
+    endpoints.extend([
+        endpoint(USERS, users::log_in, users::__path_log_in),
+        endpoint(USERS, users::log_out, users::__path_log_out),
+        endpoint(USERS, users::register, users::__path_register),
+        endpoint(USERS, users::change_password, users::__path_change_password),
+        endpoint(COUPONS, claims::list_claims, claims::__path_list_claims),
+        endpoint(COUPONS, claims::export_claims, claims::__path_export_claims),
     ]);
-    paths.extend(admin_paths());
-    paths.extend(health_paths());
-    paths
+    endpoints.extend(admin_endpoints());
+    endpoints.extend(health_endpoints());
+    endpoints
 }
 
-fn admin_paths() -> Vec<Path> {
+fn admin_endpoints() -> Vec<Endpoint> {
     vec![
-        Path::at("/admin/status").get(status::show_status, of_admin::show_status),
-        Path::at("/admin/limits")
-            .get(admin::show_limits, of_admin::show_limits)
-            .put(admin::change_limits, of_admin::change_limits),
-        Path::at("/admin/switches")
-            .get(admin::show_switches, of_admin::show_switches)
-            .put(admin::change_switches, of_admin::change_switches),
-        Path::at("/admin/blacklist").get(blacklist::list_blocks, of_admin::list_blocks),
-        Path::at("/admin/blacklist/{kind:users|ips}/{value}")
-            .get(blacklist::show_block, of_admin::show_block)
-            .put(blacklist::put_block, of_admin::put_block)
-            .delete(blacklist::delete_block, of_admin::delete_block),
-        Path::at("/openapi.json").get(docs::show_document, of_admin::openapi),
-        Path::at("/docs").get(docs::show_page, of_admin::docs),
-        Path::at("/docs/{file}").get(docs::show_file, of_admin::docs_file),
+        endpoint(OPERATORS, status::show_status, status::__path_show_status),
+        endpoint(OPERATORS, admin::show_limits, admin::__path_show_limits),
+        endpoint(OPERATORS, admin::change_limits, admin::__path_change_limits),
+        endpoint(OPERATORS, admin::show_switches, admin::__path_show_switches),
+        endpoint(OPERATORS, admin::change_switches, admin::__path_change_switches),
+        endpoint(OPERATORS, blacklist::list_blocks, blacklist::__path_list_blocks),
+        endpoint(OPERATORS, blacklist::show_block, blacklist::__path_show_block),
+        endpoint(OPERATORS, blacklist::put_block, blacklist::__path_put_block),
+        endpoint(OPERATORS, blacklist::delete_block, blacklist::__path_delete_block),
+        endpoint(OPERATORS, docs::show_document, docs::__path_show_document),
+        endpoint(OPERATORS, docs::show_page, docs::__path_show_page),
+        endpoint(OPERATORS, docs::show_file, docs::__path_show_file),
     ]
 }
 
-fn health_paths() -> Vec<Path> {
+fn health_endpoints() -> Vec<Endpoint> {
     vec![
-        Path::at("/healthz").get(health::healthz, of_admin::healthz),
-        Path::at("/readyz").get(health::readyz, of_admin::readyz),
+        endpoint(OPERATORS, health::healthz, health::__path_healthz),
+        endpoint(OPERATORS, health::readyz, health::__path_readyz),
     ]
 }
 
 async fn not_found(request: HttpRequest) -> HttpResponse {
-    refuse(request.path(), ApiError::new(Code::NotFound, "No such path."))
+    refuse(request.path(), NO_SUCH_PATH)
 }

@@ -7,11 +7,14 @@ use std::collections::BTreeMap;
 
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::answer;
 use super::error::ApiError;
 use super::extractors::Admin;
+use super::health;
+use super::openapi::{admins, failures};
 use super::state::Shared;
 use crate::memory::Switches;
 use crate::ops::{HealthReport, OutboxSeen};
@@ -48,7 +51,30 @@ pub struct TurnedAwayCounts {
     pub switched_off: u64,
 }
 
-/// `GET /admin/status`. Answers 200 even if the instance cannot sell, because the body says so.
+fn example() -> Value {
+    let mut example = health::example(true);
+    example["instance"] = json!("shop-1 10.0.0.5:20080");
+    example["outbox"] = json!(OutboxSeen { claims: 40, oldest_ms: 25 });
+    example["attempts"] = json!({"claimed": 57, "sold-out": 1_210});
+    example["turned_away"] = json!(TurnedAwayCounts { rate_limited: 12, blocked: 3, switched_off: 0 });
+    example["responses"] = json!({"201": 57, "204": 1_210});
+    example["blocks"] = json!(1);
+    example["switches"] = json!(Switches::default());
+    example
+}
+
+failures!(StatusFailures: ApiError = [], admins());
+
+/// Returns the state and the answers of an instance.
+///
+/// The counts are those of the instance that answers, since its start. The status is 200 also if the instance cannot sell.
+#[utoipa::path(
+    get, path = "/admin/status", operation_id = "showStatus",
+    responses(
+        (status = 200, description = "The state of the instance.", body = inline(StatusBody), example = json!(example())),
+        StatusFailures,
+    ),
+)]
 pub async fn show_status(_: Admin, shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
     let figures = shared.admission.figures();
     let body = StatusBody {

@@ -3,10 +3,12 @@
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoResponses, ToSchema};
 
+use super::answer::Done;
 use super::error::{ApiError, Code, read_failed};
 use super::extractors::{SessionUser, session};
+use super::openapi::{Responses, add_case, admission, change, error_schema, failures, token};
 use super::state::Shared;
 use super::{answer, body, path, peer};
 use crate::auth::Verified;
@@ -17,6 +19,14 @@ use crate::mysql::users::{self, Account};
 
 const AUTH_SIGN: HeaderName = HeaderName::from_static("authsign");
 const USER_ID: HeaderName = HeaderName::from_static("user-id");
+
+const NO_KIND: ApiError = ApiError::bad_field("kind", "Empty field of kind.");
+const NAME_TAKEN: ApiError =
+    ApiError::of_field(Code::NameTaken, "username", "Insert user failed. Maybe user name duplicates.");
+const LOGIN_NOT_JSON: ApiError = ApiError::bad_request("Parse JSON format fail.");
+const WRONG_LOGIN: ApiError = ApiError::new(Code::WrongPassword, "Wrong user name or password.");
+const WRONG_PASSWORD: ApiError = ApiError::of_field(Code::WrongPassword, "old", "Wrong password.");
+const NOT_YOUR_USER: ApiError = ApiError::new(Code::NotYours, "Cannot change other users' passwords.");
 
 #[derive(Deserialize, ToSchema)]
 pub struct Registration {
@@ -32,7 +42,27 @@ pub struct Registration {
     kind: String,
 }
 
-/// `POST /api/users`
+failures!(RegisterFailures: ApiError = [
+    ApiError::not_json(),
+    bad_username(NameError::Empty),
+    bad_username(NameError::TooLong),
+    bad_username(NameError::NotAllowed),
+    bad_password("password", PasswordError::Empty),
+    bad_password("password", PasswordError::TooLong),
+    NO_KIND,
+    NAME_TAKEN,
+], admission(), change());
+
+/// Registers a user.
+#[utoipa::path(
+    post, path = "/api/users", operation_id = "register",
+    request_body(content = inline(Registration),
+        example = json!({"username": "ann", "password": "correct horse", "kind": "customer"})),
+    responses(
+        (status = 201, description = "The user is stored.", body = inline(Done), example = json!({"errMsg": ""})),
+        RegisterFailures,
+    ),
+)]
 pub async fn register(
     request: HttpRequest,
     shared: web::Data<Shared>,
@@ -40,19 +70,20 @@ pub async fn register(
 ) -> Result<HttpResponse, ApiError> {
     shared.admission.part(|switches| switches.register)?;
     let form: Registration = body::json(payload, shared.body, ApiError::not_json).await?;
-    let name = parse_username(form.username)?;
-    let password = parse_password("password", form.password)?;
+    let name = UserName::parse(form.username).map_err(bad_username)?;
+    let password = Password::parse(form.password).map_err(|error| bad_password("password", error))?;
     let kind = match (Kind::parse(&form.kind), form.kind.as_str()) {
         (Some(kind @ (Kind::Customer | Kind::Saler)), _) => kind,
-        (_, "") => return Err(ApiError::bad_field("kind", "Empty field of kind.")),
-        (_, other) => return Err(ApiError::bad_field("kind", format!("Unexpected value of kind, {other}"))),
+        (_, "") => return Err(NO_KIND),
+        (_, other) => {
+            let message = format!("Unexpected value of kind, {other}");
+            return Err(ApiError::formatted(Code::BadRequest, message).with_field("kind"));
+        }
     };
     shared.admission.register(kind, peer::address(&request, &shared), now_ms())?;
-    let message = "Insert user failed. Maybe user name duplicates.";
-    let taken = || ApiError::new(Code::NameTaken, message).with_field("username");
-    // Checked before hashing, because a hash costs 15 ms. Most repeated registrations end here.
+    // Most repeated registrations end here, before the hash, which takes 15 ms.
     if find(&shared, &name).await?.is_some() {
-        return Err(taken());
+        return Err(NAME_TAKEN);
     }
     let hash = shared.passwords.hash(&password).await?;
     match users::insert(&shared.db, &name, kind, &hash).await {
@@ -60,7 +91,7 @@ pub async fn register(
             shared.directory.welcome(&name);
             Ok(answer::done(HttpResponse::Created()))
         }
-        Err(DbError::Duplicate { .. }) => Err(taken()),
+        Err(DbError::Duplicate { .. }) => Err(NAME_TAKEN),
         Err(error) => Err(error.into()),
     }
 }
@@ -90,7 +121,7 @@ pub struct LoggedOut {
 }
 
 impl LoggedIn {
-    pub const fn as_kind(kind: &'static str) -> Self {
+    const fn as_kind(kind: &'static str) -> Self {
         Self { kind, message: "" }
     }
 }
@@ -101,15 +132,41 @@ impl Default for LoggedOut {
     }
 }
 
-/// `POST /api/auth`
+struct LogInFailures;
+
+impl IntoResponses for LogInFailures {
+    fn responses() -> Responses {
+        let mut responses = Responses::new();
+        for failure in [LOGIN_NOT_JSON, WRONG_LOGIN].into_iter().chain(admission()).chain(change()) {
+            add_case(&mut responses, failure.message(), failure.login_response(), error_schema::<ApiError>());
+        }
+        responses
+    }
+}
+
+/// Logs a user in.
+///
+/// An unknown user and a wrong password get the same answer after the same time.
+#[utoipa::path(
+    post, path = "/api/auth", operation_id = "logIn",
+    request_body(content = inline(Login), example = json!({"username": "ann", "password": "correct horse"})),
+    responses(
+        (status = 200, description = "The token is in the header `Authorization`.", body = inline(LoggedIn), headers(
+            ("Authorization" = String, description = "The token. Requests send it in the same header."),
+            ("Authsign" = String, description = "The customer's secret for the signed form of `/sec/kill`."),
+            ("User-Id" = u64, description = "The customer's id for the signed form.")),
+            example = json!(LoggedIn::as_kind("customer"))),
+        LogInFailures,
+    ),
+    security(()),
+)]
 pub async fn log_in(request: HttpRequest, shared: web::Data<Shared>, payload: web::Payload) -> HttpResponse {
     log_in_inner(&request, &shared, payload).await.unwrap_or_else(|error| error.login_response())
 }
 
 async fn log_in_inner(request: &HttpRequest, shared: &Shared, payload: web::Payload) -> Result<HttpResponse, ApiError> {
     shared.admission.part(|switches| switches.login)?;
-    let not_json = || ApiError::bad_request("Parse JSON format fail.");
-    let form: Login = body::json(payload, shared.body, not_json).await?;
+    let form: Login = body::json(payload, shared.body, || LOGIN_NOT_JSON).await?;
     let (name, address) = (form.username.clone(), peer::address(request, shared));
     shared.admission.log_in(&name, address, now_ms())?;
     let account = verified(shared, form).await?;
@@ -118,7 +175,7 @@ async fn log_in_inner(request: &HttpRequest, shared: &Shared, payload: web::Payl
     shared.admission.log_in(&name, address, now_ms())?;
     let Some(account) = account else {
         shared.admission.log_in_failed(&name, address, now_ms())?;
-        return Err(ApiError::new(Code::WrongPassword, "Wrong user name or password."));
+        return Err(WRONG_LOGIN);
     };
     // Checked after the password, so only the user learns of the block.
     shared.admission.not_blocked(Some(account.user.id), None, now_ms())?;
@@ -163,7 +220,20 @@ fn sign(builder: &mut HttpResponseBuilder, shared: &Shared, user: &User) {
     }
 }
 
-/// `POST /api/auth/logout`. Revokes the request's token, if the request has one.
+failures!(LogOutFailures: ApiError = [], change());
+
+/// Logs a user out.
+///
+/// The token of the request stops working on every instance within a second. Without a token, nothing happens.
+#[utoipa::path(
+    post, path = "/api/auth/logout", operation_id = "logOut",
+    responses(
+        (status = 200, description = "The token does not work any more.", body = inline(LoggedOut),
+            example = json!(LoggedOut::default())),
+        LogOutFailures,
+    ),
+    security((), ("token" = []), ("bearer" = [])),
+)]
 pub async fn log_out(request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
     if let Ok(session) = session(&request) {
         shared.revocations.revoke(&session, now_seconds()).await?;
@@ -181,7 +251,26 @@ pub struct PasswordChange {
     new: String,
 }
 
-/// `PUT /api/users/{username}/password`
+failures!(ChangePasswordFailures: ApiError = [
+    ApiError::not_json(),
+    bad_password("new", PasswordError::Empty),
+    bad_password("new", PasswordError::TooLong),
+    WRONG_PASSWORD,
+    NOT_YOUR_USER,
+], token(), change());
+
+/// Changes the password of a user.
+///
+/// All earlier tokens of the user stop working.
+#[utoipa::path(
+    put, path = "/api/users/{user}/password", operation_id = "changePassword",
+    params(("user" = String, Path, description = "The user's own name.", example = "ann")),
+    request_body(content = inline(PasswordChange), example = json!({"old": "correct horse", "new": "battery staple"})),
+    responses(
+        (status = 200, description = "The new password is in force.", body = inline(Done), example = json!({"errMsg": ""})),
+        ChangePasswordFailures,
+    ),
+)]
 pub async fn change_password(
     SessionUser(user): SessionUser,
     request: HttpRequest,
@@ -189,15 +278,14 @@ pub async fn change_password(
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
     if path::user(&request).as_ref() != Some(&user.name) {
-        return Err(ApiError::new(Code::NotYours, "Cannot change other users' passwords."));
+        return Err(NOT_YOUR_USER);
     }
     let form: PasswordChange = body::json(payload, shared.body, ApiError::not_json).await?;
-    let new = parse_password("new", form.new)?;
-    let wrong = || ApiError::new(Code::WrongPassword, "Wrong password.").with_field("old");
-    let old = Password::parse(form.old).map_err(|_| wrong())?;
+    let new = Password::parse(form.new).map_err(|error| bad_password("new", error))?;
+    let old = Password::parse(form.old).map_err(|_| WRONG_PASSWORD)?;
     let account = find(&shared, &user.name).await?.ok_or_else(ApiError::not_logged_in)?;
     if shared.passwords.verify(&old, &account.password_hash).await? == Verified::No {
-        return Err(wrong());
+        return Err(WRONG_PASSWORD);
     }
     let hash = shared.passwords.hash(&new).await?;
     shared.revocations.change_password(user.id, &hash, now_seconds()).await?;
@@ -208,23 +296,19 @@ async fn find(shared: &Shared, name: &UserName) -> Result<Option<Account>, ApiEr
     users::find_by_name(&shared.db, name).await.map_err(|error| read_failed(&error))
 }
 
-fn parse_username(text: String) -> Result<UserName, ApiError> {
-    UserName::parse(text).map_err(|error| {
-        let message = match error {
-            NameError::Empty => "User name too short.",
-            NameError::TooLong => "User name too long.",
-            NameError::NotAllowed => "User name has characters that are not allowed.",
-        };
-        ApiError::bad_field("username", message)
-    })
+fn bad_username(error: NameError) -> ApiError {
+    let message = match error {
+        NameError::Empty => "User name too short.",
+        NameError::TooLong => "User name too long.",
+        NameError::NotAllowed => "User name has characters that are not allowed.",
+    };
+    ApiError::bad_field("username", message)
 }
 
-fn parse_password(field: &'static str, text: String) -> Result<Password, ApiError> {
-    Password::parse(text).map_err(|error| {
-        let message = match error {
-            PasswordError::Empty => "Password too short.",
-            PasswordError::TooLong => "Password too long.",
-        };
-        ApiError::bad_field(field, message)
-    })
+fn bad_password(field: &'static str, error: PasswordError) -> ApiError {
+    let message = match error {
+        PasswordError::Empty => "Password too short.",
+        PasswordError::TooLong => "Password too long.",
+    };
+    ApiError::bad_field(field, message)
 }

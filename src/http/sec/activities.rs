@@ -4,18 +4,27 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use jiff::SignedDuration;
 use jiff::civil::DateTime;
 use serde::Serialize;
+use serde_json::json;
 use utoipa::ToSchema;
 
-use super::envelope::{SecError, success};
-use super::merchant::Merchant;
-use super::paging::{page, rows};
+use super::envelope::{Envelope, SecError, success};
+use super::merchant::{Merchant, ONLY_SALERS};
+use super::paging::{BAD_PAGE, page, rows};
 use super::parameters::{Parameter, Parameters, missing};
 use crate::domain::{
     Activity, ActivityId, ActivityName, Amount, CouponId, Kind, Nth, Phase, Rate, Status, Terms, User, Window,
 };
 use crate::http::error::{ApiError, Code, read_failed};
+use crate::http::lists::PageQuery;
+use crate::http::openapi::{change, failures, token};
 use crate::http::state::{Shared, Worker};
 use crate::mysql::activities::{find, newest};
+use crate::sales::ScheduleError;
+
+const END_BEFORE_START: ApiError = ApiError::bad_request("end_time: it must be after start_time.");
+const NOTHING_TO_CHANGE: ApiError = ApiError::bad_request("activity_id: nothing is said that could be changed.");
+const OTHER_PRODUCT: ApiError = ApiError::bad_request("product_id: an activity stays with its product.");
+const NO_SUCH_ACTIVITY: ApiError = ApiError::new(Code::NotFound, "No such activity.");
 
 #[derive(Serialize, ToSchema)]
 pub struct CreatedActivity {
@@ -87,7 +96,52 @@ impl Wanted {
     }
 }
 
-/// `POST /activity/create`
+/// An activity to create.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "for the OpenAPI document only: `Wanted` reads the parameters")]
+struct NewActivity {
+    #[schema(min_length = 1, max_length = 60)]
+    activity_name: String,
+    product_id: u64,
+    /// Seconds since 1970.
+    start_time: u64,
+    /// Seconds since 1970, after `start_time`.
+    end_time: u64,
+    /// The number of claims. 0 means the whole amount of the product.
+    total: u32,
+    /// Claims in a second, over all instances. 0 means no limit.
+    speed: u32,
+    /// Claims of a user, over all activities of the product. The default is 1.
+    #[schema(minimum = 1, maximum = 100)]
+    buy_limit: Option<u8>,
+    /// The share of attempts that are let through. The default is 1.
+    #[schema(minimum = 0, maximum = 1)]
+    buy_rate: Option<f64>,
+    /// Ignored.
+    status: Option<u8>,
+}
+
+failures!(CreateActivityFailures: SecError = [
+    missing("activity_name"),
+    END_BEFORE_START,
+    ScheduleError::TotalAboveAmount,
+    ScheduleError::Overlaps(ActivityId(6)),
+    ApiError::no_such_product(),
+    ONLY_SALERS,
+    ApiError::not_your_product(),
+], token(), change());
+
+/// Schedules a sale of a product.
+#[utoipa::path(
+    post, path = "/activity/create", operation_id = "createActivity",
+    request_body(content = inline(NewActivity), example = json!({"activity_name": "noon", "product_id": 1,
+        "start_time": 1_767_265_200, "end_time": 1_767_268_800, "total": 500, "speed": 100, "buy_limit": 1, "buy_rate": 1})),
+    responses(
+        (status = 200, description = "The sale is scheduled.", body = inline(Envelope<CreatedActivity>),
+            example = json!(Envelope::success(CreatedActivity { activity_id: 1 }))),
+        CreateActivityFailures,
+    ),
+)]
 pub async fn create_activity(
     Merchant(user): Merchant,
     worker: web::Data<Worker>,
@@ -102,7 +156,7 @@ pub async fn create_activity(
 fn parse_new(sent: &Parameters) -> Result<(CouponId, Terms), ApiError> {
     let product = sent.required("product_id")?.number(1..=u64::MAX)?;
     let Wanted { name, start, end, total, speed, buy_limit, buy_rate, .. } = Wanted::parse(sent)?;
-    // Accepted and ignored.
+    // Ignored, but refused if it is sent twice.
     sent.optional("status")?;
     let start = start.ok_or_else(|| missing("start_time"))?;
     let terms = Terms {
@@ -117,7 +171,52 @@ fn parse_new(sent: &Parameters) -> Result<(CouponId, Terms), ApiError> {
     Ok((CouponId(product), terms))
 }
 
-/// `POST /activity/update`
+/// The changes of an activity.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "for the OpenAPI document only: `Wanted` reads the parameters")]
+struct ActivityChange {
+    activity_id: u32,
+    #[schema(min_length = 1, max_length = 60)]
+    activity_name: Option<String>,
+    /// The activity's own product. An activity never changes its product.
+    product_id: Option<u64>,
+    start_time: Option<u64>,
+    end_time: Option<u64>,
+    total: Option<u32>,
+    speed: Option<u32>,
+    #[schema(minimum = 1, maximum = 100)]
+    buy_limit: Option<u8>,
+    #[schema(minimum = 0, maximum = 1)]
+    buy_rate: Option<f64>,
+    /// 0 is normal, 1 is disabled, 2 is declared sold out.
+    #[schema(minimum = 0, maximum = 2)]
+    status: Option<u8>,
+}
+
+failures!(UpdateActivityFailures: SecError = [
+    missing("activity_id"),
+    NOTHING_TO_CHANGE,
+    OTHER_PRODUCT,
+    END_BEFORE_START,
+    ScheduleError::TotalAboveAmount,
+    ScheduleError::Overlaps(ActivityId(6)),
+    NO_SUCH_ACTIVITY,
+    ONLY_SALERS,
+    ApiError::not_your_product(),
+], token(), change());
+
+/// Changes a sale.
+///
+/// The change is in force on every instance within a second.
+#[utoipa::path(
+    post, path = "/activity/update", operation_id = "updateActivity",
+    request_body(content = inline(ActivityChange), example = json!({"activity_id": 1, "status": 1})),
+    responses(
+        (status = 200, description = "The change is in force.", body = inline(Envelope<CreatedActivity>),
+            example = json!(Envelope::success(CreatedActivity { activity_id: 1 }))),
+        UpdateActivityFailures,
+    ),
+)]
 pub async fn update_activity(
     Merchant(user): Merchant,
     worker: web::Data<Worker>,
@@ -130,7 +229,7 @@ pub async fn update_activity(
     let status = sent.optional("status")?.map(|sent| parse_status(&sent)).transpose()?;
     let wanted = Wanted { status, ..Wanted::parse(&sent)? };
     if wanted.is_nothing() {
-        return Err(ApiError::bad_request("activity_id: nothing is said that could be changed.").into());
+        return Err(NOTHING_TO_CHANGE.into());
     }
     if let Some(product) = product {
         stays_with(shared, &user, id, CouponId(product)).await?;
@@ -142,17 +241,30 @@ pub async fn update_activity(
 /// Refuses a change of product: an activity's claims count units of its product.
 async fn stays_with(shared: &Shared, user: &User, id: ActivityId, product: CouponId) -> Result<(), ApiError> {
     let found = find(&shared.db, id).await.map_err(|error| read_failed(&error))?;
-    let (stored, owner) = found.ok_or_else(|| ApiError::new(Code::NotFound, "No such activity."))?;
+    let (stored, owner) = found.ok_or(NO_SUCH_ACTIVITY)?;
     if user.kind != Kind::Admin && owner != user.id {
-        return Err(ApiError::new(Code::NotYours, "Not your product."));
+        return Err(ApiError::not_your_product());
     }
-    if stored.activity.coupon == product {
-        return Ok(());
-    }
-    Err(ApiError::bad_request("product_id: an activity stays with its product."))
+    if stored.activity.coupon == product { Ok(()) } else { Err(OTHER_PRODUCT) }
 }
 
-/// `GET /activity/list?page=`
+failures!(ListActivitiesFailures: SecError = [BAD_PAGE, ApiError::unavailable(), ONLY_SALERS], token());
+
+/// Lists the saler's own sales, or all sales for an admin.
+///
+/// A page has 1,000 sales, newest first. Times for people are in UTC.
+#[utoipa::path(
+    get, path = "/activity/list", operation_id = "listActivities",
+    params(PageQuery),
+    responses(
+        (status = 200, description = "The sales of the page.", body = inline(Envelope<Vec<Item>>),
+            example = json!(Envelope::success([json!({"activity_id": 1, "activity_name": "noon", "product_id": 1,
+                "start_time": 1_767_265_200, "end_time": 1_767_268_800, "total": 500, "status": 0, "sec_speed": 100,
+                "buy_limit": 1, "buy_rate": "1.00", "start_time_str": "2026-01-01 11:00:00",
+                "end_time_str": "2026-01-01 12:00:00", "status_str": "normal"})]))),
+        ListActivitiesFailures,
+    ),
+)]
 pub async fn list_activities(
     Merchant(user): Merchant,
     request: HttpRequest,
@@ -200,7 +312,7 @@ fn date_and_time(seconds: u64) -> String {
 }
 
 fn window(start: u64, end: u64) -> Result<Window, ApiError> {
-    Window::new(start, end).ok_or_else(|| ApiError::bad_request("end_time: it must be after start_time."))
+    Window::new(start, end).ok_or(END_BEFORE_START)
 }
 
 fn parse_name(sent: &Parameter<'_>) -> Result<ActivityName, ApiError> {

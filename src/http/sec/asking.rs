@@ -16,6 +16,7 @@ use crate::http::extractors::session;
 use crate::http::state::Shared;
 use crate::redis::{KvError, Link, nonces};
 
+pub const ONLY_CUSTOMERS: SecError = SecError::new(SaleCode::NotVerified, "Only customers can buy.");
 const AUTH_SIGN: &str = "authsign";
 /// Lifetime of a nonce. A time up to the allowed skew in the future stays valid until the skew after it.
 const NONCE_SECONDS: u64 = 2 * SKEW_SECONDS_MAX + 1;
@@ -45,7 +46,7 @@ pub async fn asking(request: &HttpRequest, shared: &Shared, link: &Link, form: &
 fn with_token(request: &HttpRequest, form: &Form) -> Result<Asking, SecError> {
     let user = session(request).map_err(|error| SecError::from(error).of_kill())?.user;
     if user.kind != Kind::Customer {
-        return Err(SecError::new(SaleCode::NotVerified, "Only customers can buy."));
+        return Err(ONLY_CUSTOMERS);
     }
     if form.user.is_some_and(|id| id != user.id) {
         return Err(SecError::new(SaleCode::NotVerified, "user_id: the token is another user's."));
@@ -67,16 +68,17 @@ async fn signed(
         nance: form.nance.as_deref().ok_or_else(|| parameters::missing("nance"))?,
         auth_code: form.auth_code.as_deref().ok_or_else(|| parameters::missing("auth_code"))?,
     };
-    let refused = |message: &str| SecError::new(SaleCode::NotVerified, message);
     let now_seconds = shared.server_ms(link)? / 1_000;
-    signed_form.verify(auth_sign, &signed, now_seconds).map_err(|error| refused(&format!("Not verified: {error}.")))?;
+    let not_verified = |error| SecError::formatted(SaleCode::NotVerified, format!("Not verified: {error}."));
+    signed_form.verify(auth_sign, &signed, now_seconds).map_err(not_verified)?;
     if !comes_from_an_allowed_page(request, shared) {
-        return Err(refused("Not verified: the page that the request comes from is not allowed."));
+        let message = "Not verified: the page that the request comes from is not allowed.";
+        return Err(SecError::new(SaleCode::NotVerified, message));
     }
     // Only holders of a valid sign cause a query to MySQL. The result is cached.
     let user = shared.directory.user_by_id(signed.user).await?;
     if user.is_none_or(|user| user.kind != Kind::Customer) {
-        return Err(refused("Only customers can buy."));
+        return Err(ONLY_CUSTOMERS);
     }
     Ok(Asking { customer: signed.user, nonce: Some(signed.nance_digest()) })
 }

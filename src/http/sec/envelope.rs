@@ -1,18 +1,14 @@
 //! The envelope of the flash-sale interface, `{"code":200,"msg":"success","data":...}`, and its errors.
 //!
-//! `code` is a [`SaleCode`] if one fits, on every route, otherwise the HTTP status. Every 503 therefore says whether
-//! the request may have had an effect (1008) or had none (1009). Every malformed request is 1001. A token of the wrong
-//! user or kind is 403 instead of the coupon interface's 401.
-
-use std::marker::PhantomData;
+//! On every route, `code` is a [`SaleCode`] if one fits, and otherwise the HTTP status. So a 503 tells whether the request may
+//! have taken effect (1008) or not (1009), and each malformed request is 1001. A token of the wrong user or kind is 403 here,
+//! and 401 in the coupon interface.
 
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
 use bytes::Bytes;
 use serde::Serialize;
-use utoipa::PartialSchema;
-use utoipa::openapi::RefOr;
-use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::ToSchema;
 
 use crate::claim::FindError;
 use crate::http::answer;
@@ -35,7 +31,7 @@ pub enum SaleCode {
     Unknown,
     /// Overloaded, switched off, or recovering. The request had no effect.
     Unavailable,
-    /// Bought already, up to the limit.
+    /// The customer has bought before, up to the limit.
     Bought,
     TryAgain,
 }
@@ -73,25 +69,30 @@ impl SaleCode {
     }
 }
 
-#[derive(Serialize)]
-struct Envelope<'a, T> {
+#[derive(Serialize, ToSchema)]
+pub struct Envelope<'a, T> {
     code: u16,
     msg: &'a str,
+    #[schema(inline)]
     data: T,
 }
 
-/// The schema of `T` in the envelope.
-pub struct Enveloped<T>(PhantomData<T>);
-
-impl<T: PartialSchema> PartialSchema for Enveloped<T> {
-    fn schema() -> RefOr<Schema> {
-        let primitive = |kind| ObjectBuilder::new().schema_type(kind);
-        let envelope = ObjectBuilder::new()
-            .property("code", primitive(Type::Integer))
-            .property("msg", primitive(Type::String))
-            .property("data", T::schema());
-        RefOr::T(Schema::Object(envelope.required("code").required("msg").required("data").build()))
+impl<T> Envelope<'_, T> {
+    pub const fn success(data: T) -> Self {
+        Self { code: 200, msg: "success", data }
     }
+}
+
+/// An error in the envelope.
+#[derive(Serialize, ToSchema)]
+pub struct EnvelopedError<'a> {
+    /// 1001 to 1011, or the HTTP status if none of them fits.
+    code: u16,
+    /// A sentence for people.
+    msg: &'a str,
+    /// Always empty.
+    #[schema(max_length = 0)]
+    data: &'static str,
 }
 
 /// 200 with `data`.
@@ -106,8 +107,9 @@ pub fn success_bytes(body: Bytes) -> HttpResponse {
 
 /// `data` in the envelope of a success.
 pub fn enveloped(data: impl Serialize) -> Bytes {
-    let envelope = Envelope { code: StatusCode::OK.as_u16(), msg: "success", data };
-    serde_json::to_vec(&envelope).expect("our own types have string keys and no failing serializers").into()
+    serde_json::to_vec(&Envelope::success(data))
+        .expect("our own types have string keys and no failing serializers")
+        .into()
 }
 
 /// A refusal with data.
@@ -124,8 +126,13 @@ pub struct SecError {
 }
 
 impl SecError {
-    pub fn new(code: SaleCode, message: impl Into<String>) -> Self {
-        let cause = ApiError::bad_request(message);
+    pub const fn new(code: SaleCode, message: &'static str) -> Self {
+        Self { code: code.number(), status: code.status(), cause: ApiError::bad_request(message) }
+    }
+
+    /// An error with a message that is known only now.
+    pub fn formatted(code: SaleCode, message: String) -> Self {
+        let cause = ApiError::formatted(Code::BadRequest, message);
         Self { code: code.number(), status: code.status(), cause }
     }
 
@@ -140,7 +147,7 @@ impl SecError {
     }
 
     pub fn response(&self) -> HttpResponse {
-        let body = Envelope { code: self.code, msg: self.cause.message(), data: "" };
+        let body = EnvelopedError { code: self.code, msg: self.cause.message(), data: "" };
         answer::json(self.cause.builder(self.status), &body)
     }
 }

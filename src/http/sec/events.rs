@@ -10,20 +10,46 @@ use futures_util::{StreamExt, stream};
 use tokio::time::{Instant, interval_at};
 
 use super::envelope::SecError;
-use super::parameters::Parameters;
+use super::parameters::{Parameters, missing};
+use super::sales::ProductQuery;
+use crate::admission::TurnedAway;
 use crate::domain::CouponId;
-use crate::http::error::{ApiError, Code};
+use crate::http::error::ApiError;
+use crate::http::openapi::failures;
 use crate::http::state::Worker;
 use crate::sales::{ProductState, Viewer};
 
-/// Period of comments. A comment keeps proxies and browsers connected, and reveals a closed connection to this service.
+const EVENT_STREAM: &str = "text/event-stream";
+/// Comments show proxies, browsers and this service that the connection still works.
 const COMMENT_EVERY: Duration = Duration::from_secs(15);
 const COMMENT: Bytes = Bytes::from_static(b": still here\n\n");
 /// Milliseconds until a browser reconnects after the end of a stream. Random, so that browsers do not return all at
 /// once.
 const RETRY_MS: std::ops::Range<u32> = 1_000..5_000;
 
-/// `GET /sec/events?product_id=`
+failures!(ShowEventsFailures: SecError = [
+    missing("product_id"),
+    ApiError::no_such_product(),
+    ApiError::overloaded(),
+    ApiError::unavailable(),
+    ApiError::from(TurnedAway::Off),
+]);
+
+/// Streams the units of a product.
+///
+/// The stream has Server-Sent Events named `units`. `left` counts the units of the current sale, like `/sec/info`. `claimed`
+/// counts claims over all sales. `time_ms` is the clock of the sale. The current state comes at once. Changes follow, at most
+/// four a second, or one a second for a product with many viewers. A comment comes every 15 s. A browser does not reconnect
+/// after a 503, so the page must.
+#[utoipa::path(
+    get, path = "/sec/events", operation_id = "showEvents",
+    params(ProductQuery),
+    responses(
+        (status = 200, description = "A stream of events.", body = String, content_type = EVENT_STREAM, example =
+            "retry: 2500\nevent: units\ndata: {\"product_id\":1,\"left\":943,\"claimed\":57,\"time_ms\":1767265201500}\n\n"),
+        ShowEventsFailures,
+    ),
+)]
 pub async fn show_events(request: HttpRequest, worker: web::Data<Worker>) -> Result<HttpResponse, SecError> {
     let Worker { shared, link, .. } = &**worker;
     shared.admission.part(|switches| switches.events).map_err(ApiError::from)?;
@@ -32,7 +58,7 @@ pub async fn show_events(request: HttpRequest, worker: web::Data<Worker>) -> Res
     let mut viewer = shared.events.enter(product).map_err(|_| ApiError::overloaded())?;
     let first = match viewer.first(shared.kv_wait).await {
         ProductState::Shown(shown) => shown,
-        ProductState::Nowhere => return Err(ApiError::new(Code::NotFound, "No such product.").into()),
+        ProductState::Nowhere => return Err(ApiError::no_such_product().into()),
         ProductState::Unknown => return Err(ApiError::unavailable().into()),
     };
     // The latest known units get the current time, because a page sets the clock by the first event.
@@ -41,8 +67,8 @@ pub async fn show_events(request: HttpRequest, worker: web::Data<Worker>) -> Res
         Err(_) => first,
     };
     let mut builder = HttpResponse::Ok();
-    builder.insert_header((header::CONTENT_TYPE, "text/event-stream"));
-    // A buffering proxy would otherwise hold the stream back for ever.
+    builder.insert_header((header::CONTENT_TYPE, EVENT_STREAM));
+    // Without this header, a proxy with buffers would hold the stream back.
     builder.insert_header(("x-accel-buffering", "no"));
     if request.method() == Method::HEAD {
         return Ok(builder.finish());

@@ -2,18 +2,43 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
-use utoipa::ToSchema;
+use serde_json::{Value, json};
+use utoipa::{IntoResponses, PartialSchema, ToSchema};
 
-use super::asking::asking;
-use super::envelope::{SaleCode, SecError, refused_with, success};
+use super::asking::{ONLY_CUSTOMERS, asking};
+use super::envelope::{Envelope, SaleCode, SecError, refused_with, success};
 use super::kill_form::Form;
-use super::parameters::Parameters;
+use super::parameters::{Parameters, missing};
 use crate::base::now_ms;
 use crate::claim::ClaimOutcome;
 use crate::domain::{ActivityId, Claim, Nth, Phase, Refusal, Seq};
 use crate::http::error::ApiError;
+use crate::http::openapi::{JWT, Responses, add_case, add_failure, admission, change};
 use crate::http::peer;
 use crate::http::state::{Shared, Worker};
+
+const ALREADY: &str = "You have bought it already.";
+
+/// A purchase to make.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "for the OpenAPI document only: `Form` reads the parameters")]
+struct KillParameters {
+    product_id: u64,
+    /// The user of the token. The signed form needs `user_id`.
+    user_id: Option<u64>,
+    /// The number of units that the customer wants to hold after this claim.
+    #[schema(minimum = 1, maximum = 100)]
+    nth: Option<u8>,
+    /// Ignored.
+    src: Option<String>,
+    /// For the signed form: seconds since 1970, at most 60 s from the service's clock.
+    time: Option<u64>,
+    /// For the signed form: a text that the customer has not sent before.
+    #[schema(min_length = 1, max_length = 128)]
+    nance: Option<String>,
+    /// For the signed form: `md5("<product_id>:<user_id>:<time>:<nance>:<AuthSign>")`, in lower-case hex.
+    auth_code: Option<String>,
+}
 
 #[derive(Serialize, ToSchema)]
 pub struct Bought {
@@ -31,7 +56,51 @@ pub struct Bought {
     status: u8,
 }
 
-/// `POST /sec/kill`
+fn example() -> Value {
+    json!({"product_id": 1, "user_id": 7, "token": JWT, "token_time": 1_767_265_200, "seq": 57, "nth": 1, "start": true,
+        "end": false, "status": 0})
+}
+
+struct KillFailures;
+
+impl IntoResponses for KillFailures {
+    fn responses() -> Responses {
+        let refusals = [
+            Refusal::NoSuchCoupon,
+            Refusal::NotOnSale,
+            Refusal::NotStarted,
+            Refusal::Ended,
+            Refusal::Disabled,
+            Refusal::SoldOut,
+            Refusal::TryAgain,
+        ];
+        let failures = [missing("product_id")].into_iter().chain(admission()).chain(change()).map(SecError::from);
+        let not_verified = [SecError::from(ApiError::not_logged_in()).of_kill(), ONLY_CUSTOMERS];
+        let mut responses = Responses::new();
+        for failure in refusals.map(refusal).into_iter().chain(failures).chain(not_verified) {
+            add_failure(&mut responses, &failure);
+        }
+        let already = refused_with(SaleCode::Bought, ALREADY, example());
+        add_case(&mut responses, ALREADY, already, Envelope::<Bought>::schema());
+        responses
+    }
+}
+
+/// Claims a unit of a product.
+///
+/// A customer is verified by a token, or by the signed form if the service has a sign secret. The signed form has no token. It
+/// has the header `AuthSign` from the login, a `Referer` on the list of allowed hosts, and `user_id`, `time`, `nance` and
+/// `auth_code`. A logout does not end the signed form.
+#[utoipa::path(
+    post, path = "/sec/kill", operation_id = "buy",
+    request_body(content = inline(KillParameters), example = json!({"product_id": 1})),
+    responses(
+        (status = 200, description = "A unit was claimed.", body = inline(Envelope<Bought>),
+            example = json!(Envelope::success(example()))),
+        KillFailures,
+    ),
+    security(("token" = []), ("bearer" = []), ("signature" = [])),
+)]
 pub async fn kill(
     request: HttpRequest,
     worker: web::Data<Worker>,
@@ -51,7 +120,7 @@ pub async fn kill(
         ClaimOutcome::Claimed(claim) => Ok(success(bought(shared, &claim, claim.claimed_at_ms()))),
         ClaimOutcome::Already(claim) => {
             let bought = bought(shared, &claim, shared.server_ms(link).unwrap_or(claim.claimed_at_ms()));
-            Ok(refused_with(SaleCode::Bought, "You have bought it already.", bought))
+            Ok(refused_with(SaleCode::Bought, ALREADY, bought))
         }
         ClaimOutcome::Refused(refused) => Err(refusal(refused)),
         ClaimOutcome::Overloaded => Err(ApiError::overloaded().into()),

@@ -10,6 +10,8 @@ use crate::domain::{Kind, User};
 use crate::http::error::{ApiError, Code};
 use crate::http::extractors::session;
 
+pub const ONLY_SALERS: ApiError = ApiError::new(Code::WrongKind, "Only salers may do this.");
+
 /// The user of the session, a saler or an admin.
 pub struct Merchant(pub User);
 
@@ -20,7 +22,7 @@ impl FromRequest for Merchant {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let merchant = session(request).map_err(SecError::from).and_then(|session| match session.user.kind {
             Kind::Saler | Kind::Admin => Ok(Self(session.user)),
-            Kind::Customer => Err(ApiError::new(Code::WrongKind, "Only salers may do this.").into()),
+            Kind::Customer => Err(ONLY_SALERS.into()),
         });
         ready(merchant)
     }

@@ -18,5 +18,5 @@ mod sale_cache;
 pub(super) mod sales;
 pub(super) mod tokens;
 
-pub use routes::paths;
+pub use routes::endpoints;
 pub use sale_cache::{SaleCache, SaleCacheLimits};

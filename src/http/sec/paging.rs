@@ -10,12 +10,13 @@ use crate::http::error::ApiError;
 /// Products and activities per page.
 const PAGE: u64 = 1_000;
 
+pub const BAD_PAGE: ApiError = ApiError::bad_request("page: it must be a whole number.");
+
 /// Parses `?page=`, counted from 1. An absent, empty, zero or negative page is page 1.
 pub fn page(request: &HttpRequest) -> Result<Page, SecError> {
     let query = Parameters::of_query(request.query_string())?;
     let page = query.optional("page")?.map(|page| page.text()).transpose()?;
-    let wrong = || ApiError::bad_request("page: it must be a whole number.").into();
-    Page::parse(page.as_deref()).ok_or_else(wrong)
+    Page::parse(page.as_deref()).ok_or_else(|| BAD_PAGE.into())
 }
 
 /// OFFSET and LIMIT of a page in MySQL, or `None` for a page beyond the range of `i64`.

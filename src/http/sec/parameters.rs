@@ -15,7 +15,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::http::body;
-use crate::http::error::ApiError;
+use crate::http::error::{ApiError, Code};
 use crate::http::state::BodyLimits;
 
 /// Parameters by name in lower case.
@@ -108,7 +108,7 @@ impl Parameter<'_> {
     /// A whole number in `range`, sent as a number or as digits.
     ///
     /// # Errors
-    /// 400.
+    /// 400 for any other value.
     pub fn number<T: TryFrom<u64> + Into<u64> + Copy + fmt::Display>(
         &self,
         range: RangeInclusive<T>,
@@ -128,7 +128,7 @@ impl Parameter<'_> {
     /// Any number, sent as a number or as text. The caller checks the range, and that the number is finite.
     ///
     /// # Errors
-    /// 400.
+    /// 400 for any other value.
     pub fn fraction(&self) -> Result<f64, ApiError> {
         let number = match self.raw {
             Raw::Number(number) => number.as_f64(),
@@ -161,7 +161,7 @@ pub fn missing(name: &str) -> ApiError {
 }
 
 fn wrong(name: &str, what: impl fmt::Display) -> ApiError {
-    ApiError::bad_request(format!("{name}: {what}."))
+    ApiError::formatted(Code::BadRequest, format!("{name}: {what}."))
 }
 
 /// Decodes a form value. Returns `None` if the result is not UTF-8.

@@ -2,17 +2,21 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
+use serde_json::json;
 use utoipa::ToSchema;
 
-use super::envelope::{SecError, success};
-use super::merchant::Merchant;
-use super::paging::{page, rows};
-use super::parameters::Parameters;
+use super::envelope::{Envelope, SecError, success};
+use super::merchant::{Merchant, ONLY_SALERS};
+use super::paging::{BAD_PAGE, page, rows};
+use super::parameters::{Parameters, missing};
 use crate::domain::{Amount, Coupon, CouponName, Description, FaceValue};
-use crate::http::error::{ApiError, read_failed};
+use crate::http::error::{ApiError, Code, read_failed};
 use crate::http::extractors::SessionUser;
+use crate::http::lists::PageQuery;
+use crate::http::openapi::{change, failures, token};
 use crate::http::state::{Shared, Worker};
 use crate::mysql::coupons::{NewCoupon, newest};
+use crate::sales::PublishError;
 
 /// The only status of a product.
 const EXISTS: u8 = 1;
@@ -31,7 +35,43 @@ pub struct Product {
     saler: String,
 }
 
-/// `POST /product/create`
+/// A product to create.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "for the OpenAPI document only: `parse` reads the parameters")]
+struct NewProduct {
+    #[schema(min_length = 1, max_length = 60)]
+    product_name: String,
+    #[schema(minimum = 1, maximum = 10_000_000)]
+    product_total: u32,
+    /// The face value.
+    #[schema(minimum = 0, maximum = 1_000_000_000)]
+    stock: Option<u32>,
+    #[schema(max_length = 255)]
+    description: Option<String>,
+    /// Ignored.
+    status: Option<u8>,
+}
+
+failures!(CreateProductFailures: SecError = [
+    missing("product_name"),
+    PublishError::TooMany,
+    PublishError::NameTaken,
+    ONLY_SALERS,
+], token(), change());
+
+/// Creates a product.
+///
+/// A product is a scheduled coupon, which is sold only inside an activity.
+#[utoipa::path(
+    post, path = "/product/create", operation_id = "createProduct",
+    request_body(content = inline(NewProduct),
+        example = json!({"product_name": "ten-off", "product_total": 1_000, "stock": 10})),
+    responses(
+        (status = 200, description = "The product is stored.", body = inline(Envelope<CreatedProduct>),
+            example = json!(Envelope::success(CreatedProduct { product_id: 1 }))),
+        CreateProductFailures,
+    ),
+)]
 pub async fn create_product(
     Merchant(saler): Merchant,
     worker: web::Data<Worker>,
@@ -52,8 +92,11 @@ fn parse(sent: &Parameters) -> Result<NewCoupon, ApiError> {
         None => String::new(),
         Some(description) => description.text()?,
     };
-    let too_long = || ApiError::bad_request(format!("description: it may have {} characters.", Description::CHARS_MAX));
-    // Accepted and ignored.
+    let too_long = || {
+        let message = format!("description: it may have {} characters.", Description::CHARS_MAX);
+        ApiError::formatted(Code::BadRequest, message)
+    };
+    // Ignored, but refused if it is sent twice.
     sent.optional("status")?;
     Ok(NewCoupon {
         name: CouponName::parse(name.text()?).map_err(|_| bad_name())?,
@@ -64,7 +107,21 @@ fn parse(sent: &Parameters) -> Result<NewCoupon, ApiError> {
     })
 }
 
-/// `GET /product/list?page=`
+failures!(ListProductsFailures: SecError = [BAD_PAGE, ApiError::unavailable()], token());
+
+/// Lists all products.
+///
+/// A page has 1,000 products, newest first.
+#[utoipa::path(
+    get, path = "/product/list", operation_id = "listProducts",
+    params(PageQuery),
+    responses(
+        (status = 200, description = "The products of the page.", body = inline(Envelope<Vec<Product>>),
+            example = json!(Envelope::success([json!({"product_id": 1, "product_name": "ten-off", "total": 1_000,
+                "status": 1, "saler": "shop"})]))),
+        ListProductsFailures,
+    ),
+)]
 pub async fn list_products(
     _: SessionUser,
     request: HttpRequest,

@@ -1,22 +1,22 @@
-//! The routes of the flash-sale interface.
+//! The endpoints of the flash-sale interface.
 
 use super::{activities, events, kill, products, sales, tokens};
-use crate::http::openapi::sales as of;
-use crate::http::route::Path;
+use crate::http::openapi::SALES;
+use crate::http::route::{Endpoint, endpoint};
 
-/// Routes by expected load, highest first.
-pub fn paths() -> Vec<Path> {
+/// The endpoints, in the order of their load.
+pub fn endpoints() -> Vec<Endpoint> {
     vec![
-        Path::at("/sec/kill").post(kill::kill, of::kill),
-        Path::at("/sec/info").get(sales::show_sale, of::show_sale),
-        Path::at("/sec/list").get(sales::list_sales, of::list_sales),
-        Path::at("/sec/events").get(events::show_events, of::show_events),
-        Path::at("/sec/token").post(tokens::show_token, of::show_token),
-        Path::at("/sec/redeem").post(tokens::redeem, of::redeem),
-        Path::at("/product/create").post(products::create_product, of::create_product),
-        Path::at("/product/list").get(products::list_products, of::list_products),
-        Path::at("/activity/create").post(activities::create_activity, of::create_activity),
-        Path::at("/activity/list").get(activities::list_activities, of::list_activities),
-        Path::at("/activity/update").post(activities::update_activity, of::update_activity),
+        endpoint(SALES, kill::kill, kill::__path_kill),
+        endpoint(SALES, sales::show_sale, sales::__path_show_sale),
+        endpoint(SALES, sales::list_sales, sales::__path_list_sales),
+        endpoint(SALES, events::show_events, events::__path_show_events),
+        endpoint(SALES, tokens::show_token, tokens::__path_show_token),
+        endpoint(SALES, tokens::redeem, tokens::__path_redeem),
+        endpoint(SALES, products::create_product, products::__path_create_product),
+        endpoint(SALES, products::list_products, products::__path_list_products),
+        endpoint(SALES, activities::create_activity, activities::__path_create_activity),
+        endpoint(SALES, activities::list_activities, activities::__path_list_activities),
+        endpoint(SALES, activities::update_activity, activities::__path_update_activity),
     ]
 }

@@ -6,15 +6,18 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use serde::Serialize;
-use utoipa::ToSchema;
+use serde_json::{Value, json};
+use utoipa::{IntoParams, ToSchema};
 
-use super::envelope::{SecError, enveloped, success, success_bytes};
-use super::paging::page;
-use super::parameters::Parameters;
+use super::envelope::{Envelope, SecError, enveloped, success, success_bytes};
+use super::paging::{BAD_PAGE, page};
+use super::parameters::{Parameters, missing};
 use super::sale_cache::PAGES_MAX;
 use crate::claim::Doubt;
 use crate::domain::{Activity, ActivityId, CouponId, Phase, Schedule, Status};
 use crate::http::error::{ApiError, read_failed};
+use crate::http::lists::PageQuery;
+use crate::http::openapi::failures;
 use crate::http::state::{Shared, Worker};
 use crate::redis::{Link, Units};
 
@@ -45,7 +48,36 @@ pub struct Sale<'a, S> {
     buy_limit: u8,
 }
 
-/// `GET /sec/list?page=`
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "for the OpenAPI document only: handlers read the query")]
+pub struct ProductQuery {
+    /// The id of the product.
+    #[param(example = 1)]
+    product_id: u64,
+}
+
+/// A sale in examples.
+fn example(status: &Value) -> Value {
+    json!({"product_id": 1, "activity_id": 1, "activity_name": "noon", "saler": "shop", "name": "ten-off",
+        "start_time": 1_767_265_200, "end_time": 1_767_268_800, "start": true, "end": false, "status": status,
+        "left": 943, "total": 1_000, "amount": 1_000, "buy_limit": 1})
+}
+
+failures!(ListSalesFailures: SecError = [BAD_PAGE, ApiError::unavailable()]);
+
+/// Lists current and coming sales.
+///
+/// A page has 1,000 sales, in the order of their start.
+#[utoipa::path(
+    get, path = "/sec/list", operation_id = "listSales",
+    params(PageQuery),
+    responses(
+        (status = 200, description = "The sales of the page.", body = inline(Envelope<Vec<Sale<String>>>),
+            example = json!(Envelope::success([example(&json!("success"))]))),
+        ListSalesFailures,
+    ),
+)]
 pub async fn list_sales(request: HttpRequest, worker: web::Data<Worker>) -> Result<HttpResponse, SecError> {
     let Worker { shared, link, .. } = &**worker;
     let skip = page(&request)?.offset(PAGE as u64);
@@ -56,7 +88,20 @@ pub async fn list_sales(request: HttpRequest, worker: web::Data<Worker>) -> Resu
     Ok(success_bytes(body.map_err(|_| ApiError::unavailable())?))
 }
 
-/// `GET /sec/info?product_id=`
+failures!(ShowSaleFailures: SecError = [missing("product_id"), ApiError::unavailable()]);
+
+/// Returns the sale of a product.
+///
+/// This is the current sale, or else the next, or else the last. `data` is null if the product has no sale.
+#[utoipa::path(
+    get, path = "/sec/info", operation_id = "showSale",
+    params(ProductQuery),
+    responses(
+        (status = 200, description = "The sale, or null.", body = inline(Envelope<Option<Sale<u8>>>),
+            example = json!(Envelope::success(example(&json!(0))))),
+        ShowSaleFailures,
+    ),
+)]
 pub async fn show_sale(request: HttpRequest, worker: web::Data<Worker>) -> Result<HttpResponse, SecError> {
     let Worker { shared, link, .. } = &**worker;
     let query = Parameters::of_query(request.query_string())?;
@@ -91,7 +136,7 @@ async fn read_page(shared: &Shared, link: &Link, skip: usize) -> Result<Bytes, U
     Ok(enveloped(sales))
 }
 
-/// A product's current activity, else the next, else the last.
+/// Reads the current sale of a product, or else the next, or else the last.
 async fn read_product(shared: &Shared, link: &Link, schedule: &Schedule) -> Result<Bytes, Unreadable> {
     let now_ms = shared.server_ms(link).map_err(|_| Unreadable)?;
     let Some(activity) = schedule.at(now_ms) else { return Ok(enveloped(())) };

@@ -2,19 +2,31 @@
 
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
-use utoipa::ToSchema;
+use serde_json::json;
+use utoipa::{IntoResponses, PartialSchema, ToSchema};
 
-use super::envelope::{SecError, success};
-use super::merchant::Merchant;
-use super::parameters::Parameters;
+use super::envelope::{Envelope, SecError, success};
+use super::merchant::{Merchant, ONLY_SALERS};
+use super::parameters::{Parameters, missing};
 use crate::auth::ClaimProof;
 use crate::base::now_ms;
 use crate::domain::{Kind, Nth, Seq};
-use crate::http::error::{ApiError, Code, read_failed};
+use crate::http::error::{ApiError, read_failed};
+use crate::http::openapi::{JWT, Responses, add_case, add_failure, change, failures, token};
 use crate::http::state::Shared;
 use crate::mysql::coupons::find_saler;
 use crate::mysql::redemptions::{self, Grant, Redemption, granted};
 
+const NO_CLAIM: ApiError = ApiError::bad_request("token: it proves no claim.");
+
+/// A claim token.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "for the OpenAPI document only: handlers read the parameters")]
+struct ClaimToken {
+    token: String,
+}
+
+/// An invalid token.
 #[derive(Serialize, ToSchema)]
 pub struct Forged {
     valid: bool,
@@ -45,7 +57,32 @@ pub struct Redeemed {
     first: bool,
 }
 
-/// `POST /sec/token`, without authentication.
+struct ShowTokenResponses;
+
+impl IntoResponses for ShowTokenResponses {
+    fn responses() -> Responses {
+        let proven = json!({"valid": true, "product_id": 1, "saler": "shop", "name": "ten-off", "user_id": 7,
+            "activity_id": 1, "seq": 57, "nth": 1, "claimed_at": 1_767_265_200, "redeemed_at": null});
+        let mut responses = Responses::new();
+        let schema = Envelope::<Proven>::schema();
+        add_case(&mut responses, "The token proves a claim.", success(proven), schema);
+        let schema = Envelope::<Forged>::schema();
+        add_case(&mut responses, "The token proves no claim.", success(Forged { valid: false }), schema);
+        for failure in [missing("token"), ApiError::unavailable()] {
+            add_failure(&mut responses, &SecError::from(failure));
+        }
+        responses
+    }
+}
+
+/// Returns the claim that a token proves.
+///
+/// Everybody who is shown a token may check the token.
+#[utoipa::path(
+    post, path = "/sec/token", operation_id = "showToken",
+    request_body(content = inline(ClaimToken), example = json!({"token": JWT})),
+    responses(ShowTokenResponses),
+)]
 pub async fn show_token(shared: web::Data<Shared>, payload: web::Payload) -> Result<HttpResponse, SecError> {
     let sent = Parameters::of_body(payload, shared.body).await?;
     let forged = || success(Forged { valid: false });
@@ -67,7 +104,26 @@ pub async fn show_token(shared: web::Data<Shared>, payload: web::Payload) -> Res
     }))
 }
 
-/// `POST /sec/redeem`
+failures!(RedeemFailures: SecError = [
+    missing("token"),
+    NO_CLAIM,
+    ApiError::no_such_product(),
+    ONLY_SALERS,
+    ApiError::not_your_product(),
+], token(), change());
+
+/// Marks a claim as used.
+///
+/// A retry returns the time of the first use, and `first` is false.
+#[utoipa::path(
+    post, path = "/sec/redeem", operation_id = "redeem",
+    request_body(content = inline(ClaimToken), example = json!({"token": JWT})),
+    responses(
+        (status = 200, description = "The claim is used.", body = inline(Envelope<Redeemed>),
+            example = json!(Envelope::success(Redeemed { redeemed_at: 1_767_270_000, first: true }))),
+        RedeemFailures,
+    ),
+)]
 pub async fn redeem(
     Merchant(user): Merchant,
     shared: web::Data<Shared>,
@@ -75,11 +131,11 @@ pub async fn redeem(
 ) -> Result<HttpResponse, SecError> {
     let sent = Parameters::of_body(payload, shared.body).await?;
     let token = sent.required("token")?;
-    let proof = shared.claim_tokens.verify(&token.text()?).ok_or_else(|| token.wrong("it proves no claim"))?;
+    let proof = shared.claim_tokens.verify(&token.text()?).ok_or(NO_CLAIM)?;
     let owner = find_saler(&shared.db, proof.coupon).await.map_err(|error| read_failed(&error))?;
-    let owner = owner.ok_or_else(|| ApiError::new(Code::NotFound, "No such product."))?;
+    let owner = owner.ok_or(ApiError::no_such_product())?;
     if user.kind != Kind::Admin && owner != user.id {
-        return Err(ApiError::new(Code::NotYours, "Not your product.").into());
+        return Err(ApiError::not_your_product().into());
     }
     let now_ms = now_ms();
     match redemptions::redeem(&shared.db, &grant(&proof), now_ms).await.map_err(ApiError::from)? {
