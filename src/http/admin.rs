@@ -72,7 +72,8 @@ pub async fn show_switches(_: Admin, shared: web::Data<Shared>) -> Result<HttpRe
 
 /// Replaces the switches.
 ///
-/// A switch that the body lacks becomes true, which is on. The new switches are in force on every instance within a second.
+/// A switch that the body lacks becomes true, which is on. The new switches are in force on every instance within a
+/// second.
 #[utoipa::path(
     put, path = "/admin/switches", operation_id = "changeSwitches",
     request_body(content = inline(Switches), example = json!(Switches::default())),

@@ -16,7 +16,7 @@ pub fn json(mut builder: HttpResponseBuilder, body: &impl Serialize) -> HttpResp
     builder.insert_header((header::CONTENT_TYPE, JSON)).body(bytes)
 }
 
-/// The body of a success without data, as written by [`done`].
+/// Success without data.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "for the OpenAPI document only: `done` sends a constant text")]
 pub struct Done {

@@ -56,8 +56,8 @@ failures!(ClaimFailures: ApiError = [
 
 /// Claims a unit of a coupon.
 ///
-/// A body is ignored. A claim that the customer holds already is returned first, also after the end of the sale. Then the
-/// service checks status, window, draw, quota and units, in this order. A retry after any answer is safe.
+/// A body is ignored. A claim that the customer holds already is returned first, also after the end of the sale. Then
+/// the service checks status, window, draw, quota and units, in this order. A retry after any answer is safe.
 #[utoipa::path(
     patch, path = "/api/users/{user}/coupons/{name}", operation_id = "claimCoupon",
     params(

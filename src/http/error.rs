@@ -126,11 +126,11 @@ pub struct ErrorBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     field: Option<&'a str>,
-    /// Present in answers of the login, because old clients read `kind` from every answer.
+    /// Always empty. Old clients read `kind` in every answer of the login.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, max_length = 0)]
     kind: Option<&'static str>,
-    /// Present in answers of lists, because old clients read `data` from every answer.
+    /// Always empty. Old clients read `data` in every answer of a list.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, value_type = Option<Vec<String>>, max_items = 0)]
     data: Option<[(); 0]>,

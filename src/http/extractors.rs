@@ -1,7 +1,7 @@
 //! Who is asking, as a type in a handler's signature.
 //!
-//! The token stands in the `Authorization` header, raw or after `Bearer`. An extractor checks it, then whether it was revoked,
-//! then the kind of its user. A handler that takes an extractor first is never entered without it.
+//! The token stands in the `Authorization` header, raw or after `Bearer`. An extractor checks it, then whether it was
+//! revoked, then the kind of its user. A handler that takes an extractor first is never entered without it.
 
 use std::future::{Ready, ready};
 

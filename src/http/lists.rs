@@ -81,8 +81,8 @@ impl IntoResponses for ListResponses {
 
 /// Lists the coupons of a user.
 ///
-/// For a saler, these are the coupons on offer. For a customer, these are the coupons that the customer holds, and nobody
-/// else may see them. A page has 20 coupons, newest first.
+/// For a saler, these are the coupons on offer. For a customer, these are the coupons that the customer holds, and
+/// nobody else may see them. A page has 20 coupons, newest first.
 #[utoipa::path(
     get, path = "/api/users/{user}/coupons", operation_id = "listCoupons",
     params(("user" = String, Path, description = "The saler, or the customer.", example = "shop"), PageQuery),

@@ -1,8 +1,8 @@
 //! Serves the web pages of `static/` in the forms that the build has compressed.
 //!
-//! No handler here waits or calls a store, so pages load while a sale saturates the service. The headers of a page restrict
-//! it: scripts, styles and requests of this service only, and no frames. Tokens are never part of an address; pages keep
-//! them (`static/js/shared/session.js`).
+//! No handler here waits or calls a store, so pages load while a sale saturates the service. The headers of a page
+//! restrict it: scripts, styles and requests of this service only, and no frames. Tokens are never part of an address;
+//! pages keep them (`static/js/shared/session.js`).
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{

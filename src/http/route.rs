@@ -41,7 +41,8 @@ where
     Endpoint { template: P::path(), method, operation: P::operation, tag, route: route.to(handler) }
 }
 
-/// One resource for each path, in the order of `endpoints`. A slash at the end of a path is accepted. Other methods get 405.
+/// One resource for each path, in the order of `endpoints`. A slash at the end of a path is accepted. Other methods get
+/// 405.
 pub fn resources(endpoints: Vec<Endpoint>) -> Vec<Resource> {
     let mut paths: Vec<(String, Vec<Endpoint>)> = Vec::new();
     for endpoint in endpoints {

@@ -67,7 +67,8 @@ failures!(StatusFailures: ApiError = [], admins());
 
 /// Returns the state and the answers of an instance.
 ///
-/// The counts are those of the instance that answers, since its start. The status is 200 also if the instance cannot sell.
+/// The counts are those of the instance that answers, since its start. The status is 200 also if the instance cannot
+/// sell.
 #[utoipa::path(
     get, path = "/admin/status", operation_id = "showStatus",
     responses(

@@ -206,7 +206,7 @@ impl Modules {
         if module.children.contains(first) && !(is_last && module.items.contains(first)) {
             return self.resolve_inside(&[at.clone(), vec![first.clone()]].concat(), &segments[1..], depth);
         }
-        if module.items.contains(first) {
+        if module.items.contains(handler_of(first)) {
             return Target::Item(module.file.clone());
         }
         match module.aliases.get(first) {
@@ -232,6 +232,11 @@ fn defined_name(item: &Item) -> Option<(String, bool)> {
         _ => return None,
     };
     (!is_test(attributes)).then(|| (name.to_string(), is_type))
+}
+
+/// The name of the function behind a name made by `#[utoipa::path]`. The macro puts `__path_f` beside the handler `f`.
+fn handler_of(name: &str) -> &str {
+    name.strip_prefix("__path_").unwrap_or(name)
 }
 
 /// Collects the names in a macro invocation between items, for example `diesel::table!`. The macro may define any of

@@ -1,7 +1,7 @@
 //! Documents the errors of an operation.
 //!
-//! Examples come from the constructors that handlers use. So an example has the status, the headers and the sentence that
-//! the service sends.
+//! Examples come from the constructors that handlers use. So an example has the status, the headers and the sentence
+//! that the service sends.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ use crate::http::sec::envelope::SecError;
 pub type Responses = BTreeMap<String, RefOr<Response>>;
 
 /// An error of one of the interfaces.
-pub trait Failure {
+pub trait DocumentedError {
     /// The name of the body's schema.
     const SCHEMA: &'static str;
 
@@ -32,7 +32,7 @@ pub trait Failure {
     fn response(&self) -> HttpResponse;
 }
 
-impl Failure for ApiError {
+impl DocumentedError for ApiError {
     const SCHEMA: &'static str = "Error";
 
     fn message(&self) -> &str {
@@ -44,7 +44,7 @@ impl Failure for ApiError {
     }
 }
 
-impl Failure for SecError {
+impl DocumentedError for SecError {
     const SCHEMA: &'static str = "EnvelopedError";
 
     fn message(&self) -> &str {
@@ -56,8 +56,8 @@ impl Failure for SecError {
     }
 }
 
-/// Declares the type `$name` for `responses(...)` of a handler's `#[utoipa::path]`. The type documents the listed errors,
-/// and the errors of each group.
+/// Declares the type `$name` for `responses(...)` of a handler's `#[utoipa::path]`. The type documents the listed
+/// errors, and the errors of each group.
 macro_rules! failures {
     ($name:ident: $error:ty = [$($failure:expr),* $(,)?] $(, $group:expr)* $(,)?) => {
         struct $name;
@@ -96,12 +96,12 @@ pub fn admission() -> [ApiError; 3] {
     [TurnedAway::Blocked, TurnedAway::TooFast { wait_seconds: 1 }, TurnedAway::Off].map(ApiError::from)
 }
 
-pub fn add_failure<F: Failure>(responses: &mut Responses, failure: &F) {
+pub fn add_failure<F: DocumentedError>(responses: &mut Responses, failure: &F) {
     add_case(responses, failure.message(), failure.response(), error_schema::<F>());
 }
 
 /// A reference to the schema of an error.
-pub fn error_schema<F: Failure>() -> RefOr<Schema> {
+pub fn error_schema<F: DocumentedError>() -> RefOr<Schema> {
     Ref::from_schema_name(F::SCHEMA).into()
 }
 

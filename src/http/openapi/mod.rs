@@ -1,6 +1,7 @@
 //! The OpenAPI document of the interface. The document and the router come from one table of endpoints (`routes.rs`).
 //!
-//! Each handler has its description beside it, in `#[utoipa::path]`. This module adds the parts that all operations share.
+//! Each handler has its description beside it, in `#[utoipa::path]`. This module adds the parts that all operations
+//! share.
 
 mod failures;
 

@@ -1,8 +1,8 @@
 //! The envelope of the flash-sale interface, `{"code":200,"msg":"success","data":...}`, and its errors.
 //!
-//! On every route, `code` is a [`SaleCode`] if one fits, and otherwise the HTTP status. So a 503 tells whether the request may
-//! have taken effect (1008) or not (1009), and each malformed request is 1001. A token of the wrong user or kind is 403 here,
-//! and 401 in the coupon interface.
+//! On every route, `code` is a [`SaleCode`] if one fits, and otherwise the HTTP status. So a 503 tells whether the
+//! request may have taken effect (1008) or not (1009), and each malformed request is 1001. A token of the wrong user or
+//! kind is 403 here, and 401 in the coupon interface.
 
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};

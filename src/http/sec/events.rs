@@ -37,10 +37,10 @@ failures!(ShowEventsFailures: SecError = [
 
 /// Streams the units of a product.
 ///
-/// The stream has Server-Sent Events named `units`. `left` counts the units of the current sale, like `/sec/info`. `claimed`
-/// counts claims over all sales. `time_ms` is the clock of the sale. The current state comes at once. Changes follow, at most
-/// four a second, or one a second for a product with many viewers. A comment comes every 15 s. A browser does not reconnect
-/// after a 503, so the page must.
+/// The stream has Server-Sent Events named `units`. `left` counts the units of the current sale, like `/sec/info`.
+/// `claimed` counts claims over all sales. `time_ms` is the clock of the sale. The current state comes at once. Changes
+/// follow, at most four a second, or one a second for a product with many viewers. A comment comes every 15 s. A
+/// browser does not reconnect after a 503, so the page must.
 #[utoipa::path(
     get, path = "/sec/events", operation_id = "showEvents",
     params(ProductQuery),

@@ -88,9 +88,9 @@ impl IntoResponses for KillFailures {
 
 /// Claims a unit of a product.
 ///
-/// A customer is verified by a token, or by the signed form if the service has a sign secret. The signed form has no token. It
-/// has the header `AuthSign` from the login, a `Referer` on the list of allowed hosts, and `user_id`, `time`, `nance` and
-/// `auth_code`. A logout does not end the signed form.
+/// A customer is verified by a token, or by the signed form if the service has a sign secret. The signed form has no
+/// token. It has the header `AuthSign` from the login, a `Referer` on the list of allowed hosts, and `user_id`, `time`,
+/// `nance` and `auth_code`. A logout does not end the signed form.
 #[utoipa::path(
     post, path = "/sec/kill", operation_id = "buy",
     request_body(content = inline(KillParameters), example = json!({"product_id": 1})),

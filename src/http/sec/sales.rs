@@ -48,6 +48,7 @@ pub struct Sale<'a, S> {
     buy_limit: u8,
 }
 
+/// The query for one product.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "for the OpenAPI document only: handlers read the query")]
