@@ -1,15 +1,29 @@
 //! The table of all routes: it makes the router and the OpenAPI document.
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use std::sync::LazyLock;
 
+use actix_web::{HttpRequest, HttpResponse, web};
+use bytes::Bytes;
+use utoipa::openapi::OpenApi;
+
+use super::docs::ApiDocument;
 use super::error::{ApiError, Code};
-use super::openapi::{admin as of_admin, coupons as of_coupons, users as of_users};
+use super::openapi::{self, admin as of_admin, coupons as of_coupons, users as of_users};
 use super::refuse::refuse;
 use super::route::Path;
 use super::{admin, blacklist, claims, coupons, docs, health, lists, metrics, pages, sec, status, users};
 
+/// The document as JSON. All workers share it.
+static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| openapi::to_json(&document()).into());
+
+/// The OpenAPI document of all routes for users.
+pub fn document() -> OpenApi {
+    openapi::document(&paths())
+}
+
 /// Adds every route for users.
 pub fn routes(config: &mut web::ServiceConfig) {
+    config.app_data(web::Data::new(ApiDocument(DOCUMENT.clone())));
     serve(config, paths());
     pages::routes(config);
 }
@@ -29,7 +43,7 @@ fn serve(config: &mut web::ServiceConfig, paths: Vec<Path>) {
 
 /// Every path for users, with handlers and descriptions. The router tries the paths in order, so the busiest come
 /// first.
-pub fn paths() -> Vec<Path> {
+fn paths() -> Vec<Path> {
     let mut paths = vec![
         Path::at("/api/users/{user}/coupons/{name}")
             .patch(claims::claim_coupon, of_coupons::claim_coupon)

@@ -6,8 +6,8 @@ use utoipa::ToSchema;
 use utoipa::openapi::Required;
 use utoipa::openapi::path::Operation;
 
-use super::id;
 use super::operation::{Described, operation_in_envelope};
+use super::schemas::id;
 use super::users::JWT;
 use crate::admission::TurnedAway;
 use crate::domain::Refusal;
