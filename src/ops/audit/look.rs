@@ -6,10 +6,10 @@ use crate::redis::{Keys, KvError, Pool};
 
 /// What is audited.
 pub struct Audit {
-    pub db: Db,
-    pub pool: Pool,
-    pub keys: Keys,
-    pub shard: &'static str,
+    pub(super) db: Db,
+    pub(super) pool: Pool,
+    pub(super) keys: Keys,
+    pub(super) shard: &'static str,
 }
 
 /// Something that must not be.
@@ -56,6 +56,12 @@ pub(super) struct Look {
     pub(super) outbox: u64,
     pub(super) findings: Vec<Finding>,
     pub(super) only_in_redis: Vec<Claim>,
+}
+
+impl Audit {
+    pub fn new(db: Db, pool: Pool, keys: Keys, shard: &'static str) -> Self {
+        Self { db, pool, keys, shard }
+    }
 }
 
 impl Look {
