@@ -39,8 +39,6 @@ const START: &str = r##"SwaggerUIBundle({
 /// The files of Swagger UI that the page needs.
 const FILES: [&str; 3] = ["swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png"];
 
-/// Built once, because the document does not change while the program runs.
-
 /// The OpenAPI document as JSON, made once from the table of routes.
 pub struct ApiDocument(pub Bytes);
 

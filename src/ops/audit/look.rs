@@ -1,8 +1,13 @@
 //! What an audit looks at, and what it finds.
 
+use std::time::Duration;
+
 use crate::domain::Claim;
 use crate::mysql::{Db, DbError, QueryError};
 use crate::redis::{Keys, KvError, Pool};
+
+/// How long a pipeline may take.
+pub(super) const WAIT: Duration = Duration::from_secs(10);
 
 /// What is audited.
 pub struct Audit {
