@@ -18,7 +18,7 @@ use crate::http::{Answers, BodyLimits, ListCache, SaleCache, SaleCacheLimits, Sh
 use crate::memory::{Activities, Revocations, Settings};
 use crate::mysql::Db;
 use crate::ops::{Health, HealthSources};
-use crate::recovery::{RebuildProgress, Recovery};
+use crate::recovery::{Identity, RebuildProgress, Recovery, RedisParts};
 use crate::redis::{Keys, Link, LinkConfig, Outbox, Pool, Stock};
 use crate::sales::{EventLimits, Events, MirrorState, Mirroring, Publishing, Scheduling};
 
@@ -112,7 +112,7 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
         process,
     };
     let publishing = common.publishing();
-    let scheduling = Scheduling { publishing: publishing.clone(), activities: Arc::clone(&common.activities) };
+    let scheduling = Scheduling::new(publishing.clone(), Arc::clone(&common.activities));
     let mirroring =
         ground.etcd.map(|etcd| common.mirroring(etcd, scheduling.clone(), Arc::clone(&ground.admission.settings)));
     let shared = Shared {
@@ -173,7 +173,7 @@ impl Common {
     fn publishing(&self) -> Publishing {
         let (db, stock, gate) = (self.db.clone(), self.stock.clone(), Arc::clone(&self.gate));
         let pool = self.pool.clone();
-        Publishing { db, pool, stock, gate, shard: SHARD, wait: config::KV_WAIT }
+        Publishing::new(db, pool, stock, gate, SHARD, config::KV_WAIT)
     }
 
     fn directory(&self) -> Directory {
@@ -206,7 +206,7 @@ impl Common {
 
     fn mirroring(&self, etcd: Etcd, scheduling: Scheduling, settings: Arc<Settings>) -> Mirroring {
         let mirror = Arc::clone(&self.mirror);
-        Mirroring::new(etcd, (scheduling, settings), mirror, config::ETCD_ACTIVITIES_MAX)
+        Mirroring::new(etcd, scheduling, settings, mirror, config::ETCD_ACTIVITIES_MAX)
     }
 
     fn persister(&self) -> Persister {
@@ -215,20 +215,17 @@ impl Common {
     }
 
     fn recovery(&self, redis: &LinkConfig) -> Recovery {
-        Recovery {
-            db: self.db.clone(),
+        let (instance, process) = (self.instance.clone(), self.process.clone());
+        let redis = RedisParts {
+            config: redis.clone(),
             link: Arc::clone(&self.link),
             pool: self.pool.clone(),
-            redis: redis.clone(),
             stock: self.stock.clone(),
             outbox: self.outbox.clone(),
-            gate: Arc::clone(&self.gate),
-            ledger: self.ledger.clone(),
-            shard: SHARD,
-            instance: self.instance.clone(),
-            process: self.process.clone(),
-            progress: Arc::clone(&self.progress),
-        }
+        };
+        let identity = Identity { shard: SHARD, instance, process };
+        let (gate, progress) = (Arc::clone(&self.gate), Arc::clone(&self.progress));
+        Recovery::new(identity, self.db.clone(), redis, gate, self.ledger.clone(), progress)
     }
 }
 

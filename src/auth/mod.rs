@@ -1,7 +1,7 @@
 //! Authentication: passwords, session tokens, claim tokens and revocations.
 //!
 //! A login checks a password ([`Passwords`]) and issues a session token ([`UserTokens`]). Every later request carries
-//! the token. [`UserTokens::verify`] checks signature and expiry, then [`Revocations::is_revoked`] looks for a
+//! the token. [`UserTokens::verify`] checks signature and expiry, then `Revocations::is_revoked` looks for a
 //! revocation. Both answer from memory. [`ClaimTokens`] signs proofs of claims. [`SignedForm`] reads the signed
 //! requests of the three-layer system and is off by default.
 //!

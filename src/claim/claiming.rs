@@ -58,7 +58,7 @@ impl Claiming {
         let now_ms = connection.server_ms_at(began);
         let schedule = self.activities.of(coupon);
         // Checked before the gate, so that attempts decided in memory take no in-flight place.
-        if let Some(refusal) = self.refusals.refuse((coupon, user), schedule.as_deref(), (began, now_ms)) {
+        if let Some(refusal) = self.refusals.refuse(coupon, user, schedule.as_deref(), began, now_ms) {
             return ClaimOutcome::Refused(refusal);
         }
         let pass = match self.gate.enter() {
@@ -71,7 +71,8 @@ impl Claiming {
             return ClaimOutcome::Unavailable;
         }
         let Ok(slot) = self.ledger.reserve() else { return ClaimOutcome::Overloaded };
-        match self.ask(connection, &pass, (coupon, user, nth), schedule, now_ms).await {
+        let attempt = Attempt { nth, ..Attempt::new(coupon, user) };
+        match self.ask(connection, &pass, attempt, schedule, now_ms).await {
             Ok(taken) => self.conclude(slot, pass.live(), coupon, taken),
             Err(KvError::Full) => ClaimOutcome::Overloaded,
             Err(error) if error.nothing_happened() => ClaimOutcome::Unavailable,
@@ -84,7 +85,7 @@ impl Claiming {
         &self,
         connection: &Connection,
         pass: &Pass<'_>,
-        (coupon, user, nth): (CouponId, UserId, Option<Nth>),
+        attempt: Attempt<'_>,
         mut schedule: Option<Arc<Schedule>>,
         mut now_ms: u64,
     ) -> Result<Taken, KvError> {
@@ -93,7 +94,7 @@ impl Claiming {
             let activity_revision = schedule.as_ref().map_or(0, |schedule| schedule.revision);
             let activity = schedule.as_ref().and_then(|schedule| schedule.at(now_ms));
             let random = if activity.is_some() { rand::random() } else { 0 };
-            let attempt = Attempt { coupon, user, nth, activity_revision, activity, random };
+            let attempt = Attempt { activity_revision, activity, random, ..attempt };
             let asked = Instant::now();
             let reply = self.stock.take(connection, pass.live(), &attempt, self.wait).await;
             if matches!(reply, Ok(_) | Err(KvError::TimedOut)) {
@@ -104,8 +105,8 @@ impl Claiming {
             taken = reply?;
             match (&taken, &schedule, activity) {
                 // Boxed, so that the rare refresh does not enlarge the future of every attempt.
-                (Taken::Stale, ..) if Box::pin(self.refresh(coupon, activity_revision)).await => {
-                    schedule = self.activities.of(coupon);
+                (Taken::Stale, ..) if Box::pin(self.refresh(attempt.coupon, activity_revision)).await => {
+                    schedule = self.activities.of(attempt.coupon);
                 }
                 (Taken::Refused(refusal), Some(schedule), Some(activity)) => {
                     let Some(then_ms) = across_the_edge(schedule, activity, *refusal, now_ms) else { break };

@@ -15,7 +15,7 @@ use moka::{future, sync};
 use super::Gate;
 use crate::domain::{ActivityId, CouponId, User, UserId, UserName};
 use crate::mysql::{Db, DbError, users};
-use crate::redis::{Connection, Facts, KvError, Stock};
+use crate::redis::{Connection, CouponLookup, Facts, KvError, Stock};
 
 /// How long a missing user is cached.
 const MISS_AGE: Duration = Duration::from_secs(1);
@@ -177,11 +177,14 @@ impl Directory {
         let live = self.gate.live().map_err(|_| FindError::Redis(None))?;
         // Boxed, to keep the future of every request small.
         let found = Box::pin(self.stock.find(connection, &live, path, FIND_WAIT)).await;
-        let found = found.map_err(|error| FindError::Redis(Some(error)))?.ok_or(FindError::Redis(None))?;
-        if let Some(id) = found {
-            remember(&known.by_path, COUPONS_MAX, path.to_owned(), id);
+        match found.map_err(|error| FindError::Redis(Some(error)))? {
+            CouponLookup::Found(id) => {
+                remember(&known.by_path, COUPONS_MAX, path.to_owned(), id);
+                Ok(Some(id))
+            }
+            CouponLookup::NoSuchCoupon => Ok(None),
+            CouponLookup::NotLoaded => Err(FindError::Redis(None)),
         }
-        Ok(found)
     }
 
     /// The descriptions of existing coupons, in order. A description may be 1 s old.

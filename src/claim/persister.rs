@@ -236,9 +236,8 @@ impl Persister {
     }
 
     async fn head(&mut self, live: &Live, below: Option<EntryId>) -> Result<Head, KvError> {
-        let (loading, settings) = ((live.as_str(), live.epoch), &self.settings);
-        let calls = self.pool.get().await?;
-        self.outbox.head(&calls, loading, settings.sweep_age, below, settings.batch_max).await
+        let (calls, settings) = (self.pool.get().await?, &self.settings);
+        self.outbox.head(&calls, live.as_str(), live.epoch, settings.sweep_age, below, settings.batch_max).await
     }
 
     async fn store_entries(&mut self, epoch: Epoch, entries: &[OutboxEntry]) -> Result<(), Abandoned> {

@@ -92,9 +92,11 @@ impl Refusals {
     /// at `now`, in milliseconds since 1970.
     pub fn refuse(
         &self,
-        (coupon, user): (CouponId, UserId),
+        coupon: CouponId,
+        user: UserId,
         schedule: Option<&Schedule>,
-        (now, now_ms): (Instant, u64),
+        now: Instant,
+        now_ms: u64,
     ) -> Option<Refusal> {
         let table = self.table.load();
         let known = table.known.get(&coupon)?;
@@ -338,7 +340,7 @@ mod tests {
     fn what_was_compared_under_another_loading_or_too_long_ago_refuses_nobody() {
         let (loading, other) = (Live::new("process", Epoch(1)), Live::new("process", Epoch(2)));
         let now = Instant::now();
-        let refuse = |refusals: &Refusals, user| refusals.refuse((COUPON, user), None, (Instant::now(), 0));
+        let refuse = |refusals: &Refusals, user| refusals.refuse(COUPON, user, None, Instant::now(), 0);
         let fresh = knowing(now, loading.clone());
         assert_eq!(refuse(&fresh, OTHER), Some(Refusal::SoldOut));
         assert_eq!(refuse(&fresh, HOLDER), None, "he is told what he holds");

@@ -26,7 +26,7 @@ pub async fn run(args: &AuditArgs) -> Result<ExitCode, CommandError> {
     db.ping().await.map_err(StartError::Mysql)?;
     let pool = redis_pool(&redis);
     pool.get().await.map_err(StartError::Redis)?;
-    let audit = Audit { db, pool, keys: Keys::new(&args.redis.redis_prefix), shard: SHARD };
+    let audit = Audit::new(db, pool, Keys::new(&args.redis.redis_prefix), SHARD);
     let report = audit.run(args.repair).await?;
     println!("{} coupons, {} claims in MySQL, {} waiting in the outbox", report.coupons, report.claims, report.outbox);
     if report.repaired > 0 {

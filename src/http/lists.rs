@@ -14,7 +14,7 @@ use super::state::{Shared, Worker};
 use super::{answer, path};
 use crate::claim::KnownCoupons;
 use crate::domain::{CouponId, Kind, Page, User};
-use crate::redis::{Facts, Held, KvError, Link, Offered};
+use crate::redis::{Facts, Held, KvError, Link, ListWindow, Offered};
 
 /// Coupons per page.
 const PAGE: u64 = 20;
@@ -116,7 +116,7 @@ async fn read_list(
     owner: &User,
     page: Page,
 ) -> Result<Bytes, ApiError> {
-    let window = (page.offset(PAGE), PAGE);
+    let window = ListWindow { skip: page.offset(PAGE), give: PAGE };
     match owner.kind {
         Kind::Saler => list_offered(shared, link, owner, window).await,
         Kind::Customer => list_held(shared, (link, known), owner, window).await,
@@ -140,7 +140,7 @@ async fn owner(request: &HttpRequest, shared: &Shared, asking: &User) -> Result<
     shared.directory.user(&name).await?.ok_or(NO_SUCH_USER)
 }
 
-async fn list_offered(shared: &Shared, link: &Link, saler: &User, window: (u64, u64)) -> Result<Bytes, ApiError> {
+async fn list_offered(shared: &Shared, link: &Link, saler: &User, window: ListWindow) -> Result<Bytes, ApiError> {
     let (connection, live) = shared.reading(link)?;
     let page = shared.claiming.stock.list_offered(&connection, &live, saler.id, window, shared.kv_wait).await;
     let item = |offered| {
@@ -154,7 +154,7 @@ async fn list_held(
     shared: &Shared,
     (link, known): (&Link, &KnownCoupons),
     customer: &User,
-    window: (u64, u64),
+    window: ListWindow,
 ) -> Result<Bytes, ApiError> {
     let (connection, live) = shared.reading(link)?;
     let page = shared.claiming.stock.list_held(&connection, &live, customer.id, window, shared.kv_wait).await;

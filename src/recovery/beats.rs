@@ -27,9 +27,9 @@ impl Recovery {
     /// the other.
     pub(super) async fn beat_in_redis(&self) {
         loop {
-            if let Ok(connection) = self.link.connection()
+            if let Ok(connection) = self.redis.link.connection()
                 && let Err(error) =
-                    beats::beat(&connection, self.stock.keys(), &self.process, DEAD_AFTER, BEAT_EVERY).await
+                    beats::beat(&connection, self.keys(), &self.identity.process, DEAD_AFTER, BEAT_EVERY).await
             {
                 log::debug!("recovery: no beat in Redis: {error}");
             }
@@ -41,7 +41,7 @@ impl Recovery {
     pub(super) async fn bury_the_dead(&self) {
         loop {
             tokio::time::sleep(BURY_EVERY).await;
-            if let Ok(connection) = self.link.connection()
+            if let Ok(connection) = self.redis.link.connection()
                 && let Err(error) = self.bury_once(&connection).await
             {
                 log::debug!("recovery: dead instances stay listed: {error}");
@@ -65,7 +65,7 @@ impl Recovery {
     /// store: whatever is there is younger than the beat in MySQL, `silent` ago.
     async fn is_dead(&self, connection: &Connection, process: &str, silent: Duration) -> Result<bool, KvError> {
         let Ok(live) = self.gate.live() else { return Ok(false) };
-        let traces = beats::traces(connection, self.stock.keys(), process, WAIT).await?;
+        let traces = beats::traces(connection, self.keys(), process, WAIT).await?;
         let age = traces.oldest.map(|id| Duration::from_millis(connection.server_ms().saturating_sub(id.ms)));
         let left = age.is_some_and(|age| age + DEAD_AFTER > silent);
         Ok(traces.live.as_deref() == Some(live.as_str()) && !traces.is_beating && !left)
@@ -79,10 +79,10 @@ impl Recovery {
         epoch: Epoch,
     ) -> Result<Vec<String>, RecoveryError> {
         let mut awaited = Vec::new();
-        for other in instances::without_acknowledgement(&self.db, &self.instance, epoch).await? {
+        for other in instances::without_acknowledgement(&self.db, &self.identity.instance, epoch).await? {
             let Instance { instance, process, silent_seconds } = other;
             let beats = silent_seconds < DEAD_AFTER.as_secs()
-                || beats::is_beating(connection, self.stock.keys(), &process, WAIT).await?;
+                || beats::is_beating(connection, self.keys(), &process, WAIT).await?;
             if silence.note(&process, beats) < DEAD_AFTER {
                 awaited.push(instance);
             }

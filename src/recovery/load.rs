@@ -47,7 +47,7 @@ impl Rebuild<'_> {
     }
 
     async fn publish(&self, page: &[StoredCoupon]) -> Result<(), RecoveryError> {
-        let stock = &self.recovery.stock;
+        let stock = &self.recovery.redis.stock;
         let coupons = page.iter().map(|stored| &stored.coupon);
         let published =
             stock.publish_all(&self.connection, &self.marker, coupons, PIPELINE_WAIT, PIPELINE_WAIT + WAIT).await?;
@@ -69,7 +69,7 @@ impl Rebuild<'_> {
         let (Some(first), Some(last)) = (page.first(), page.last()) else { return Ok(()) };
         let (first, last) = (first.coupon.id, last.coupon.id);
         let highest: HashMap<_, _> = coupons::highest_seqs(&self.recovery.db, first, last).await?.into_iter().collect();
-        let (keys, ids) = (self.recovery.stock.keys(), page.iter().map(|stored| stored.coupon.id));
+        let (keys, ids) = (self.recovery.keys(), page.iter().map(|stored| stored.coupon.id));
         let here = load::loaded_coupons(&self.connection, keys, ids, PIPELINE_WAIT).await?;
         let (mut whole, mut selling) = (Vec::new(), Vec::new());
         for (stored, LoadedCoupon { claimed, holes }) in page.iter().zip(here) {
@@ -100,7 +100,7 @@ impl Rebuild<'_> {
         if coupons.is_empty() {
             return Ok(());
         }
-        let keys = self.recovery.stock.keys();
+        let keys = self.recovery.keys();
         for sold in activities::sold(&self.recovery.db, coupons).await?.chunks(CHUNK) {
             self.own(load::load_activities(&self.connection, keys, &self.marker, sold, WAIT).await?)?;
         }
@@ -147,7 +147,7 @@ impl Rebuild<'_> {
     async fn flush(&self, full: &mut Vec<ClaimChunk>) -> Result<(), RecoveryError> {
         let chunks: Vec<ClaimChunk> = full.drain(..).filter(|chunk| chunk.highest > 0).collect();
         let claims: usize = chunks.iter().map(|chunk| chunk.claims.len()).sum();
-        let (keys, wait) = (self.recovery.stock.keys(), PIPELINE_WAIT + WAIT);
+        let (keys, wait) = (self.recovery.keys(), PIPELINE_WAIT + WAIT);
         self.own(load::load_claims(&self.connection, keys, &self.marker, &chunks, wait).await?)?;
         self.recovery.progress.claims.fetch_add(claims as u64, Ordering::Relaxed);
         Ok(())

@@ -20,7 +20,7 @@ use crate::claim::{ClosedReason, Gate, Ledger};
 use crate::domain::Epoch;
 use crate::mysql::shards::{self, ShardRow};
 use crate::mysql::{Db, DbError, instances};
-use crate::redis::{Connection, KvError, Link, LinkConfig, Live, Outbox, Pool, Stock, live_key};
+use crate::redis::{Connection, Keys, KvError, Link, LinkConfig, Live, Outbox, Pool, Stock, live_key};
 
 /// How often everything is compared.
 const COMPARE_EVERY: Duration = Duration::from_secs(1);
@@ -29,23 +29,37 @@ const WAIT: Duration = Duration::from_secs(2);
 /// What `live` begins with while somebody rebuilds.
 const REBUILD: &str = "rebuild:";
 
-/// Keeps the gate open for the loading that Redis holds, and loads it where it holds none.
+/// Keeps the gate open while Redis holds the recorded loading, and rebuilds the shard otherwise.
 pub struct Recovery {
-    pub db: Db,
-    /// For comparing; a rebuild makes a connection of its own, which never reconnects.
+    identity: Identity,
+    db: Db,
+    redis: RedisParts,
+    gate: Arc<Gate>,
+    ledger: Ledger,
+    progress: Arc<RebuildProgress>,
+}
+
+/// The names of a running process.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// The name of the shard in `shards`.
+    pub shard: &'static str,
+    /// The name of the instance in `instances`.
+    pub instance: String,
+    /// The random id of the process. A restart has another id.
+    pub process: String,
+}
+
+/// The ways to Redis that recovery uses.
+pub struct RedisParts {
+    /// The address. Every rebuild opens a connection that never reconnects.
+    pub config: LinkConfig,
+    /// The connection for comparisons and beats.
     pub link: Arc<Link>,
-    /// All other work's connections, which follow the shard to the process that it is live at.
+    /// The connections of all other work. Recovery tells the pool which process to follow.
     pub pool: Pool,
-    pub redis: LinkConfig,
     pub stock: Stock,
     pub outbox: Outbox,
-    pub gate: Arc<Gate>,
-    pub ledger: Ledger,
-    pub shard: &'static str,
-    /// This instance, as `instances` names it, and this run of it.
-    pub instance: String,
-    pub process: String,
-    pub progress: Arc<RebuildProgress>,
 }
 
 /// How far the rebuild is that runs, or ran last.
@@ -95,6 +109,17 @@ impl RebuildProgress {
 }
 
 impl Recovery {
+    pub fn new(
+        identity: Identity,
+        db: Db,
+        redis: RedisParts,
+        gate: Arc<Gate>,
+        ledger: Ledger,
+        progress: Arc<RebuildProgress>,
+    ) -> Self {
+        Self { identity, db, redis, gate, ledger, progress }
+    }
+
     /// Compares, opens, closes and rebuilds until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         tokio::select! {
@@ -107,7 +132,7 @@ impl Recovery {
 
     async fn rounds(&self, stop: CancellationToken) {
         // At a start the connection is being made just now; a round without one would cost a second.
-        self.link.connected(WAIT).await;
+        self.redis.link.connected(WAIT).await;
         let mut failing = String::new();
         loop {
             tokio::select! {
@@ -147,7 +172,7 @@ impl Recovery {
         // Beaten first and read second: whoever changes the row only while nobody lives either sees this beat, or has
         // committed what is read. And whatever Redis is like: who cannot reach it is alive, and may hold claims.
         self.beat().await?;
-        let row = shards::read(&self.db, self.shard).await?;
+        let row = shards::read(&self.db, self.identity.shard).await?;
         if seen.is_err() && !row.is_live {
             self.close();
         }
@@ -177,7 +202,7 @@ impl Recovery {
             return;
         }
         log::info!("recovery: selling under epoch {} in Redis process {}", live.epoch, live.run_id);
-        self.pool.follow(&live.run_id);
+        self.redis.pool.follow(&live.run_id);
         self.ledger.trust(Some(live.clone()));
         self.gate.open(live);
     }
@@ -192,7 +217,7 @@ impl Recovery {
 
     async fn beat(&self) -> Result<(), DbError> {
         let (acknowledged, oldest) = (self.progress.acknowledged(), self.ledger.state().oldest());
-        instances::beat(&self.db, &self.instance, &self.process, acknowledged, oldest).await
+        instances::beat(&self.db, &self.identity.instance, &self.identity.process, acknowledged, oldest).await
     }
 
     /// Notes the epoch up to which nothing is left in this process: no attempt in flight, no claim in the ledger's hands.
@@ -217,10 +242,14 @@ impl Recovery {
         self.gate.lost().max(self.ledger.state().contradicted()) >= epoch.max(Epoch(1))
     }
 
+    fn keys(&self) -> &Keys {
+        self.redis.stock.keys()
+    }
+
     /// The connection to Redis, and what `live` holds there.
     async fn look(&self) -> Result<(Arc<Connection>, String), KvError> {
-        let connection = self.link.connection()?;
-        let found = live_key::read(&connection, self.stock.keys(), WAIT).await?;
+        let connection = self.redis.link.connection()?;
+        let found = live_key::read(&connection, self.keys(), WAIT).await?;
         Ok((connection, found.unwrap_or_default()))
     }
 }

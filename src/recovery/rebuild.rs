@@ -37,7 +37,7 @@ pub(super) struct Rebuild<'a> {
 impl Recovery {
     /// Rebuilds the shard, unless another instance is first.
     pub(super) async fn rebuild(&self, row: &ShardRow, found: &str) -> Result<(), RecoveryError> {
-        let connection = Connection::open(&self.redis).await?;
+        let connection = Connection::open(&self.redis.config).await?;
         let token = format!("{:032x}", rand::random::<u128>());
         let rebuild = Rebuild { recovery: self, connection, marker: format!("{REBUILD}{token}"), token };
         if !rebuild.take_live(found, &rebuild.marker, Some(TOKEN_LASTS)).await? {
@@ -75,7 +75,7 @@ impl Recovery {
 impl Rebuild<'_> {
     async fn run(&self, found: &str) -> Result<(), RecoveryError> {
         let recovery = self.recovery;
-        let (db, shard) = (&recovery.db, recovery.shard);
+        let (db, shard) = (&recovery.db, recovery.identity.shard);
         // Read again: what was compared may be older than the token.
         let row = shards::read(db, shard).await?;
         let last_live = format!("{}:{}", row.run_id, row.epoch);
@@ -105,7 +105,7 @@ impl Rebuild<'_> {
             found == last_live && noted.as_deref() == Some(found) && !contradicted && !recovery.is_lost(row.epoch);
         if !subset {
             self.own(shards::forget_found(db, shard, held).await?)?;
-            self.own(load::forget_keys(&self.connection, recovery.stock.keys(), &self.marker, WAIT).await?)?;
+            self.own(load::forget_keys(&self.connection, recovery.keys(), &self.marker, WAIT).await?)?;
             crate::base::crash::point("rebuild-forgotten");
         }
         self.load().await?;
@@ -125,7 +125,7 @@ impl Rebuild<'_> {
 
     /// Replaces the value `from` of the key `live`. The new value expires after `ttl`, or never.
     async fn take_live(&self, from: &str, to: &str, ttl: Option<Duration>) -> Result<bool, RecoveryError> {
-        Ok(live_key::replace(&self.connection, self.recovery.stock.keys(), from, to, ttl, WAIT).await?)
+        Ok(live_key::replace(&self.connection, self.recovery.keys(), from, to, ttl, WAIT).await?)
     }
 
     /// Keeps the token from expiring; returns only with an error.
@@ -170,8 +170,14 @@ impl Rebuild<'_> {
         within("drain outbox", claims::prepare(&mut mysql)).await?;
         let (mut drained, mut contradicted) = (0, false);
         loop {
-            let head =
-                self.recovery.outbox.head(&self.connection, (&self.marker, epoch), Duration::ZERO, None, DRAIN_BATCH);
+            let head = self.recovery.redis.outbox.head(
+                &self.connection,
+                &self.marker,
+                epoch,
+                Duration::ZERO,
+                None,
+                DRAIN_BATCH,
+            );
             let entries = match head.await? {
                 Head::Entries { entries, .. } => entries,
                 Head::NotMine => {
@@ -194,7 +200,7 @@ impl Rebuild<'_> {
                 within("drain outbox", claims::poison(&mut mysql, entry, text, "not a claim")).await?;
             }
             let done: Vec<DoneEntry> = entries.iter().map(OutboxEntry::done).collect();
-            self.own(self.recovery.outbox.delete(&self.connection, &self.marker, &done).await?)?;
+            self.own(self.recovery.redis.outbox.delete(&self.connection, &self.marker, &done).await?)?;
             drained += done.iter().map(|(_, claims)| claims).sum::<usize>();
         }
     }
@@ -203,7 +209,7 @@ impl Rebuild<'_> {
         if claims.is_empty() {
             return Ok(false);
         }
-        match within("drain outbox", claims::store(mysql, self.recovery.shard, epoch, claims)).await? {
+        match within("drain outbox", claims::store(mysql, self.recovery.identity.shard, epoch, claims)).await? {
             StoreOutcome::Done(outcome) => {
                 for claim in &outcome.poisoned {
                     log::error!("recovery: ALARM: claim {} poisoned, poisoned_claims says why: {claim:?}", claim.entry);

@@ -11,6 +11,15 @@ use crate::domain::{CouponId, EntryId, UserId, left};
 /// Maximum number of skipped items. Lua's numbers lose digits far above this bound, and no list is that long.
 const SKIP_MAX: u64 = 1_000_000_000;
 
+/// The part of a list to return.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListWindow {
+    /// Items before the part.
+    pub skip: u64,
+    /// Maximum number of items in the part.
+    pub give: u64,
+}
+
 /// A coupon on the list of its saler.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offered {
@@ -41,8 +50,7 @@ pub struct Facts {
 }
 
 impl Stock {
-    /// The coupons of a saler, newest first: up to `give` coupons after skipping `skip`. Returns `None` if the shard is
-    /// not loaded.
+    /// The coupons of a saler in `window`, newest first. Returns `None` if the shard is not loaded.
     ///
     /// # Errors
     /// [`KvError`]. A read changes nothing.
@@ -51,12 +59,12 @@ impl Stock {
         calls: &Calls,
         live: &Live,
         saler: UserId,
-        (skip, give): (u64, u64),
+        window: ListWindow,
         wait: Duration,
     ) -> Loaded<Vec<Offered>> {
         let mut cmd = Script::ListOffered.call(&[self.keys.live(), self.keys.saler(saler)]);
         cmd.arg(live.as_str()).arg(self.keys.coupon_prefix()).arg(self.keys.holes_prefix());
-        cmd.arg(skip.min(SKIP_MAX)).arg(give);
+        cmd.arg(window.skip.min(SKIP_MAX)).arg(window.give);
         page(&calls.eval(&cmd, wait).await?, 8, |reply, at| {
             Ok(Offered {
                 id: CouponId(reply.number(at)?),
@@ -70,8 +78,8 @@ impl Stock {
         })
     }
 
-    /// The coupons held by a user, newest claim first: up to `give` coupons after skipping `skip`. A coupon held
-    /// several times is a single item, at the place of its latest claim. Returns `None` if the shard is not loaded.
+    /// The coupons held by a user in `window`, newest claim first. A coupon held several times is a single item, at the
+    /// place of its latest claim. Returns `None` if the shard is not loaded.
     ///
     /// # Errors
     /// [`KvError`]. A read changes nothing.
@@ -80,15 +88,15 @@ impl Stock {
         calls: &Calls,
         live: &Live,
         user: UserId,
-        (skip, give): (u64, u64),
+        window: ListWindow,
         wait: Duration,
     ) -> Loaded<Vec<Held>> {
         let mut pipeline = redis::pipe();
         pipeline.cmd("HGETALL").arg(self.keys.holder(user));
         let Some(replies) = self.read_loaded(calls, live, pipeline, wait).await? else { return Ok(None) };
         let held = held_by(&replies[0])?.into_iter().map(|(_, held)| held);
-        let window = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-        Ok(Some(held.skip(window(skip)).take(window(give)).collect()))
+        let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        Ok(Some(held.skip(count(window.skip)).take(count(window.give)).collect()))
     }
 
     /// The descriptions of coupons, in order. Returns `None` if the shard is not loaded.

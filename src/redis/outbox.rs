@@ -81,7 +81,8 @@ impl Outbox {
     pub async fn head(
         &self,
         calls: &Calls,
-        (live, epoch): (&str, Epoch),
+        live: &str,
+        epoch: Epoch,
         age: Duration,
         below: Option<EntryId>,
         count: usize,

@@ -109,6 +109,14 @@ pub enum Presence {
     MustBeHere,
 }
 
+/// The outcome of a look-up by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CouponLookup {
+    Found(CouponId),
+    NoSuchCoupon,
+    NotLoaded,
+}
+
 /// The result of a read. `None` means that the shard is not loaded as expected.
 pub(super) type Loaded<T> = Result<Option<T>, KvError>;
 
@@ -198,19 +206,18 @@ impl Stock {
         cmd
     }
 
-    /// Finds a coupon by `path`, which is `saler/name`. Returns `Some(None)` if no such coupon exists, and `None` if
-    /// the shard is not loaded.
+    /// Finds a coupon by `path`, which is `saler/name`.
     ///
     /// # Errors
     /// [`KvError`]. A read changes nothing.
-    pub async fn find(&self, calls: &Calls, live: &Live, path: &str, wait: Duration) -> Loaded<Option<CouponId>> {
+    pub async fn find(&self, calls: &Calls, live: &Live, path: &str, wait: Duration) -> Result<CouponLookup, KvError> {
         let mut cmd = Script::FindCoupon.call(&[self.keys.live(), self.keys.names()]);
         cmd.arg(live.as_str()).arg(path);
         let reply = calls.eval(&cmd, wait).await?;
         match reply.word() {
-            "found" => Ok(Some(Some(CouponId(reply.number(1)?)))),
-            "none" => Ok(Some(None)),
-            "not-loaded" => Ok(None),
+            "found" => Ok(CouponLookup::Found(CouponId(reply.number(1)?))),
+            "none" => Ok(CouponLookup::NoSuchCoupon),
+            "not-loaded" => Ok(CouponLookup::NotLoaded),
             _ => Err(KvError::Unreadable),
         }
     }

@@ -23,13 +23,13 @@ const REPAIR_COUPONS_MAX: i64 = 100;
 /// Creates, changes and repairs coupons.
 #[derive(Clone)]
 pub struct Publishing {
-    pub db: Db,
-    pub pool: Pool,
-    pub stock: Stock,
-    pub gate: Arc<Gate>,
-    pub shard: &'static str,
+    pub(super) db: Db,
+    pool: Pool,
+    stock: Stock,
+    gate: Arc<Gate>,
+    shard: &'static str,
     /// Timeout of a call to Redis.
-    pub wait: Duration,
+    wait: Duration,
 }
 
 /// A change requested by a saler. `None` keeps the current value.
@@ -80,6 +80,11 @@ enum SendOutcome {
 }
 
 impl Publishing {
+    /// `wait` limits each call to Redis.
+    pub fn new(db: Db, pool: Pool, stock: Stock, gate: Arc<Gate>, shard: &'static str, wait: Duration) -> Self {
+        Self { db, pool, stock, gate, shard, wait }
+    }
+
     /// Creates a coupon. On return the coupon is in MySQL and can be claimed.
     ///
     /// # Errors

@@ -19,8 +19,8 @@ pub const ACTIVITIES_OF_A_COUPON_MAX: usize = 1_000;
 /// Creates and changes activities.
 #[derive(Clone)]
 pub struct Scheduling {
-    pub publishing: Publishing,
-    pub activities: Arc<Activities>,
+    pub(super) publishing: Publishing,
+    pub(super) activities: Arc<Activities>,
 }
 
 /// Why an activity was not created or changed.
@@ -50,6 +50,10 @@ impl From<DbError> for ScheduleError {
 }
 
 impl Scheduling {
+    pub fn new(publishing: Publishing, activities: Arc<Activities>) -> Self {
+        Self { publishing, activities }
+    }
+
     /// Creates an activity of `coupon` for `user`, the coupon's saler or an admin. On return the activity is in force
     /// on every instance, and the coupon is scheduled.
     ///

@@ -158,7 +158,7 @@ async fn sweep_everything(stores: Stores, name: String, stop: CancellationToken)
     let mut swept = 0;
     while !stop.is_cancelled() {
         stores.redis::<u64>(redis::cmd("DEL").arg(stores.keys().sweeper())).await;
-        let head = outbox.head(&connection, (live.as_str(), live.epoch), Duration::ZERO, None, 200).await;
+        let head = outbox.head(&connection, live.as_str(), live.epoch, Duration::ZERO, None, 200).await;
         let Ok(Head::Entries { entries, .. }) = head else { continue };
         let claims = couponrush::redis::claims(&entries);
         if claims.is_empty() {

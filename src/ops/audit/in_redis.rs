@@ -1,11 +1,10 @@
 //! What Redis holds, against MySQL and the outbox.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use futures_util::TryStreamExt;
 
-use super::look::{Audit, AuditError, Look};
+use super::look::{Audit, AuditError, Look, WAIT};
 use super::sold::Sold;
 use crate::domain::{Claim, CouponId};
 use crate::mysql::DbConnection;
@@ -13,8 +12,6 @@ use crate::mysql::audit::CouponCounts;
 use crate::mysql::claim_rows::{self, Which};
 use crate::redis::audit::{self, UnitCount};
 
-/// How long a pipeline may take.
-pub(super) const WAIT: Duration = Duration::from_secs(10);
 /// Commands sent together, keys scanned together, rows compared together.
 const BATCH: usize = 1_000;
 

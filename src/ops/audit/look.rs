@@ -1,15 +1,20 @@
 //! What an audit looks at, and what it finds.
 
+use std::time::Duration;
+
 use crate::domain::Claim;
 use crate::mysql::{Db, DbError, QueryError};
 use crate::redis::{Keys, KvError, Pool};
 
+/// How long a pipeline may take.
+pub(super) const WAIT: Duration = Duration::from_secs(10);
+
 /// What is audited.
 pub struct Audit {
-    pub db: Db,
-    pub pool: Pool,
-    pub keys: Keys,
-    pub shard: &'static str,
+    pub(super) db: Db,
+    pub(super) pool: Pool,
+    pub(super) keys: Keys,
+    pub(super) shard: &'static str,
 }
 
 /// Something that must not be.
@@ -56,6 +61,12 @@ pub(super) struct Look {
     pub(super) outbox: u64,
     pub(super) findings: Vec<Finding>,
     pub(super) only_in_redis: Vec<Claim>,
+}
+
+impl Audit {
+    pub fn new(db: Db, pool: Pool, keys: Keys, shard: &'static str) -> Self {
+        Self { db, pool, keys, shard }
+    }
 }
 
 impl Look {

@@ -79,10 +79,19 @@ pub struct Mirroring {
     outage: Outage,
 }
 
+/// A comparison of a listing with the rows of MySQL.
+struct Comparison {
+    verdict: Verdict,
+    /// The revision of the listing.
+    revision: u64,
+    rows: Vec<Mirrored>,
+}
+
 impl Mirroring {
     pub fn new(
         etcd: Etcd,
-        (scheduling, settings): (Scheduling, Arc<Settings>),
+        scheduling: Scheduling,
+        settings: Arc<Settings>,
         state: Arc<MirrorState>,
         activities_max: usize,
     ) -> Self {
@@ -210,17 +219,17 @@ impl Mirroring {
 
     /// Compares a listing with the rows of MySQL. If etcd seems to have gone back, a second listing is read after the
     /// rows: another instance may have put and noted a key after the first listing.
-    async fn compare(&self, listing: &Listing, now: u64) -> Result<(Verdict, u64, Vec<Mirrored>), MirrorError> {
+    async fn compare(&self, listing: &Listing, now: u64) -> Result<Comparison, MirrorError> {
         let rows = rows(&self.scheduling.publishing.db, now.saturating_sub(KEPT_SECONDS), self.activities_max).await?;
         let verdict = judge(listing, &rows, self.seen);
         if matches!(verdict, Verdict::Edits(_)) {
-            return Ok((verdict, listing.revision, rows));
+            return Ok(Comparison { verdict, revision: listing.revision, rows });
         }
         let later = self.etcd.list().await?;
-        Ok((judge(&later, &rows, self.seen), later.revision, rows))
+        Ok(Comparison { verdict: judge(&later, &rows, self.seen), revision: later.revision, rows })
     }
 
-    async fn conclude(&mut self, (verdict, revision, rows): (Verdict, u64, Vec<Mirrored>)) -> Result<(), MirrorError> {
+    async fn conclude(&mut self, Comparison { verdict, revision, rows }: Comparison) -> Result<(), MirrorError> {
         self.noted = rows.into_iter().map(|row| (row.id, row.etcd_revision)).collect();
         match verdict {
             Verdict::Edits(edits) => {

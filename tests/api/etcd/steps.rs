@@ -32,7 +32,7 @@ impl ManualMirror {
         let scheduling = sale.app.instances[0].shared.scheduling.clone();
         let settings = Arc::clone(&sale.app.instances[0].shared.admission.settings);
         let etcd = sale.etcd.etcd().await;
-        let mirroring = Mirroring::new(etcd, (scheduling, settings), Arc::clone(&state), 1_000);
+        let mirroring = Mirroring::new(etcd, scheduling, settings, Arc::clone(&state), 1_000);
         let mut manual = Self { sale, mirroring, watcher, state };
         assert!(matches!(manual.take_next().await, Notice::Listing(_)));
         assert_eq!((manual.report().adopted, manual.report().waiting), (0, 0));

@@ -116,7 +116,7 @@ impl TestApp {
     /// Audits the stores.
     pub async fn audit(&self) -> AuditReport {
         let pool = self.stores.pool();
-        let audit = Audit { db: self.stores.db.clone(), pool, keys: self.stores.keys(), shard: SHARD };
+        let audit = Audit::new(self.stores.db.clone(), pool, self.stores.keys(), SHARD);
         audit.run(false).await.expect("the stores can be audited")
     }
 }
