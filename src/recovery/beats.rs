@@ -1,8 +1,8 @@
-//! Who is alive: beats in MySQL and in Redis.
+//! Beats of instances in MySQL and in Redis.
 //!
-//! An instance that has lost MySQL may hold claims that nobody else has, so a rebuild must wait for it as long as it shows in
-//! Redis; and one that has lost Redis, as long as it shows in MySQL. Only who is silent in both, for as long as somebody who
-//! can reach both has listened, is taken for dead.
+//! An instance may be the only holder of unstored claims. A rebuild must therefore wait for every living instance. An
+//! instance without MySQL still beats in Redis, and an instance without Redis still beats in MySQL. An instance counts
+//! as dead only after silence in both stores, observed for ten seconds by an instance that reaches both.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -12,39 +12,40 @@ use crate::domain::Epoch;
 use crate::mysql::instances::{self, DEAD_AFTER, Instance};
 use crate::redis::{Connection, KvError, beats};
 
-/// How often an instance beats.
+/// Pause between two beats in Redis, and the timeout of a beat.
 const BEAT_EVERY: Duration = Duration::from_secs(1);
-/// How often dead instances are looked for, and how long one has been silent before its row goes.
+/// Pause between two searches for dead instances.
 const BURY_EVERY: Duration = Duration::from_secs(10);
+/// Silence in MySQL after which the row of a dead instance is deleted.
 const BURIED_AFTER: Duration = Duration::from_secs(60);
 
-/// Since when each process has been silent in MySQL and in Redis, for one listener.
+/// For each silent process, the time when this rebuild first found silence in both stores.
 #[derive(Default)]
 pub(super) struct Silence(HashMap<String, Instant>);
 
 impl Recovery {
-    /// Beats in Redis for ever; MySQL hears of this instance in every round. Apart, so that one that hangs does not silence
-    /// the other.
+    /// Beats in Redis forever. Beats in MySQL are part of every round. The two are separate tasks, so that a frozen
+    /// store does not stop the beats in the other store.
     pub(super) async fn beat_in_redis(&self) {
         loop {
             if let Ok(connection) = self.redis.link.connection()
                 && let Err(error) =
                     beats::beat(&connection, self.keys(), &self.identity.process, DEAD_AFTER, BEAT_EVERY).await
             {
-                log::debug!("recovery: no beat in Redis: {error}");
+                log::debug!("recovery: beat in Redis failed: {error}");
             }
             tokio::time::sleep(BEAT_EVERY).await;
         }
     }
 
-    /// Takes dead instances' rows away, for ever: a rebuild would listen for each.
+    /// Deletes the rows of dead instances, forever. A rebuild would wait ten seconds for each of them.
     pub(super) async fn bury_the_dead(&self) {
         loop {
             tokio::time::sleep(BURY_EVERY).await;
             if let Ok(connection) = self.redis.link.connection()
                 && let Err(error) = self.bury_once(&connection).await
             {
-                log::debug!("recovery: dead instances stay listed: {error}");
+                log::debug!("recovery: deleting rows of dead instances failed: {error}");
             }
         }
     }
@@ -55,23 +56,27 @@ impl Recovery {
             if self.is_dead(connection, &dead.process, silent).await?
                 && instances::bury(&self.db, &dead, BURIED_AFTER).await?
             {
-                log::info!("recovery: instance {} died {} s ago; its row is gone", dead.instance, silent.as_secs());
+                let Instance { instance, silent_seconds, .. } = &dead;
+                log::info!("recovery: instance {instance} is dead, silent for {silent_seconds} s; row deleted");
             }
         }
         Ok(())
     }
 
-    /// Whether the process has no beat in a Redis that has lost none, and nothing in the outbox that the sweep must still
-    /// store: whatever is there is younger than the beat in MySQL, `silent` ago.
+    /// Whether a process silent in MySQL for `silent` is dead and has left no claim in the outbox.
+    ///
+    /// The process must have no beat in Redis, and Redis must hold the loading of the open gate, because another
+    /// loading may have lost the beat. All outbox entries must be younger than the last beat in MySQL, by ten seconds
+    /// or more. An older entry may belong to the process and must be swept first.
     async fn is_dead(&self, connection: &Connection, process: &str, silent: Duration) -> Result<bool, KvError> {
         let Ok(live) = self.gate.live() else { return Ok(false) };
         let traces = beats::traces(connection, self.keys(), process, WAIT).await?;
         let age = traces.oldest.map(|id| Duration::from_millis(connection.server_ms().saturating_sub(id.ms)));
-        let left = age.is_some_and(|age| age + DEAD_AFTER > silent);
-        Ok(traces.live.as_deref() == Some(live.as_str()) && !traces.is_beating && !left)
+        let has_left_claims = age.is_some_and(|age| age + DEAD_AFTER > silent);
+        Ok(traces.live.as_deref() == Some(live.as_str()) && !traces.is_beating && !has_left_claims)
     }
 
-    /// Other instances that must still let go of what is older than `epoch`.
+    /// Living instances other than this one that have not acknowledged `epoch`.
     pub(super) async fn awaited(
         &self,
         connection: &Connection,
@@ -92,7 +97,7 @@ impl Recovery {
 }
 
 impl Silence {
-    /// How long the process has been silent, now that it was listened for.
+    /// Notes whether `process` beats now. Returns the duration of the observed silence.
     fn note(&mut self, process: &str, beats: bool) -> Duration {
         if beats {
             self.0.remove(process);

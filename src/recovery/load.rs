@@ -1,6 +1,6 @@
-//! Loading coupons and claims from MySQL into Redis, under a rebuild's token.
+//! The part of a rebuild that loads coupons and claims from MySQL into Redis.
 //!
-//! Coupons come in pages, claims as a stream; nothing is read whole into memory.
+//! Coupons are read in pages and claims as a stream, so the memory used is bounded.
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
@@ -17,18 +17,19 @@ use crate::mysql::coupons::{self, StoredCoupon};
 use crate::redis::Published;
 use crate::redis::load::{self, ClaimChunk, LoadedCoupon};
 
-/// Coupons of one page.
+/// Coupons per page.
 const PAGE: i64 = 1_000;
-/// Pages on their way at once: while MySQL reads one, Redis is given another.
+/// Pages loaded concurrently. MySQL reads one page while Redis writes another.
 const PAGES_AT_ONCE: usize = 3;
-/// Claims and holes of one script, and scripts sent together.
+/// Maximum claims and holes per script.
 const CHUNK: usize = 200;
+/// Scripts per pipeline.
 const PIPELINE: usize = 50;
-/// How long a pipeline may take; scripts before it may still run.
+/// Timeout of a pipeline, including earlier scripts that still run.
 const PIPELINE_WAIT: Duration = Duration::from_secs(8);
 
 impl Rebuild<'_> {
-    /// Publishes every coupon and loads the claims that Redis lacks.
+    /// Publishes all coupons and loads all claims missing in Redis.
     pub(super) async fn load(&self) -> Result<(), RecoveryError> {
         let pages = stream::try_unfold(CouponId(0), async |after| {
             let page = coupons::page(&self.recovery.db, after, PAGE).await?;
@@ -38,7 +39,7 @@ impl Rebuild<'_> {
         pages.try_for_each_concurrent(PAGES_AT_ONCE, |page| self.load_page(page)).await
     }
 
-    /// A coupon is of one page only, so its claims come in order.
+    /// Loads a page. Every coupon is in one page only, so the claims of a coupon are loaded in order.
     async fn load_page(&self, page: Vec<StoredCoupon>) -> Result<(), RecoveryError> {
         self.publish(&page).await?;
         self.load_claims(&page).await?;
@@ -63,8 +64,8 @@ impl Rebuild<'_> {
         Ok(())
     }
 
-    /// Loads the claims of a page of coupons. A coupon of which Redis has all is skipped; one of which it lacks the last
-    /// ones is loaded from there; one with holes is loaded whole.
+    /// Loads the claims of a page of coupons. A coupon with all claims in Redis is skipped. A coupon that lacks only
+    /// its last claims is loaded from there. A coupon with holes, or without claims in Redis, is loaded whole.
     async fn load_claims(&self, page: &[StoredCoupon]) -> Result<(), RecoveryError> {
         let (Some(first), Some(last)) = (page.first(), page.last()) else { return Ok(()) };
         let (first, last) = (first.coupon.id, last.coupon.id);
@@ -95,19 +96,20 @@ impl Rebuild<'_> {
         self.load_activities(&selling).await
     }
 
-    /// Counts the claims of these coupons into their activities. Of the others Redis has all, and their counts with them.
+    /// Loads the claim counts of the coupons' activities. The remaining coupons have all claims and counts in Redis.
     async fn load_activities(&self, coupons: &[CouponId]) -> Result<(), RecoveryError> {
         if coupons.is_empty() {
             return Ok(());
         }
         let keys = self.recovery.keys();
         for sold in activities::sold(&self.recovery.db, coupons).await?.chunks(CHUNK) {
-            self.own(load::load_activities(&self.connection, keys, &self.marker, sold, WAIT).await?)?;
+            self.check_token(load::load_activities(&self.connection, keys, &self.marker, sold, WAIT).await?)?;
         }
         Ok(())
     }
 
-    /// Loads the claims that match, whose coupons Redis has up to `above`; what is not there in between is a hole.
+    /// Loads the matching claims with a seq above `above`. All earlier claims must be in Redis. Seqs missing in between
+    /// become holes.
     async fn stream(&self, which: Which<'_>, above: Seq) -> Result<(), RecoveryError> {
         let mut mysql = self.recovery.db.connect_alone().await?;
         let mut claims = within("read claims", claim_rows::stream(&mut mysql, which)).await?;
@@ -148,7 +150,7 @@ impl Rebuild<'_> {
         let chunks: Vec<ClaimChunk> = full.drain(..).filter(|chunk| chunk.highest > 0).collect();
         let claims: usize = chunks.iter().map(|chunk| chunk.claims.len()).sum();
         let (keys, wait) = (self.recovery.keys(), PIPELINE_WAIT + WAIT);
-        self.own(load::load_claims(&self.connection, keys, &self.marker, &chunks, wait).await?)?;
+        self.check_token(load::load_claims(&self.connection, keys, &self.marker, &chunks, wait).await?)?;
         self.recovery.progress.claims.fetch_add(claims as u64, Ordering::Relaxed);
         Ok(())
     }

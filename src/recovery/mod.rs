@@ -1,10 +1,11 @@
-//! Bringing Redis back to what MySQL and the outbox know, and knowing when that is needed.
+//! Keeps the shard's data in Redis equal to MySQL and the outbox.
 //!
-//! Every second, and whenever somebody doubts, the process that Redis is, the key `live` and the shard's row in MySQL are
-//! compared. If they agree, the gate opens for that loading. If not, the gate closes and one instance rebuilds. The
-//! start is no different: a Redis that was never loaded does not agree.
+//! A round compares the `run_id` of Redis, the key `live`, and the shard's row in MySQL. Rounds run every second, and
+//! at once after a doubt reported to the gate. If all three agree, the gate opens for that loading. Otherwise the gate
+//! closes and one instance rebuilds the shard. A start needs no special case, because a Redis that was never loaded
+//! does not agree with the row.
 //!
-//! Stands beside `claiming`, above the gate, the ledger and the stock, which do not know each other.
+//! Recovery controls the gate and the ledger. Neither knows recovery.
 
 mod beats;
 mod load;
@@ -22,11 +23,11 @@ use crate::mysql::shards::{self, ShardRow};
 use crate::mysql::{Db, DbError, instances};
 use crate::redis::{Connection, Keys, KvError, Link, LinkConfig, Live, Outbox, Pool, Stock, live_key};
 
-/// How often everything is compared.
+/// Pause between two rounds without a doubt.
 const COMPARE_EVERY: Duration = Duration::from_secs(1);
-/// How long a call to Redis may take.
+/// Timeout of a call to Redis.
 const WAIT: Duration = Duration::from_secs(2);
-/// What `live` begins with while somebody rebuilds.
+/// Prefix of the value of `live` during a rebuild.
 const REBUILD: &str = "rebuild:";
 
 /// Keeps the gate open while Redis holds the recorded loading, and rebuilds the shard otherwise.
@@ -62,42 +63,42 @@ pub struct RedisParts {
     pub outbox: Outbox,
 }
 
-/// How far the rebuild is that runs, or ran last.
+/// Progress of the current or last rebuild of this process.
 #[derive(Debug, Default)]
 pub struct RebuildProgress {
     coupons: AtomicU64,
     claims: AtomicU64,
     rebuilds: AtomicU64,
-    /// What this process has acknowledged: nothing of an earlier epoch is left in it.
+    /// The acknowledged epoch. This process holds no attempt and no unstored claim of an earlier epoch.
     acknowledged: AtomicU32,
 }
 
-/// Why a comparison or a rebuild was cut short. It starts again within a second.
+/// The reason for a failed round. The next round starts within a second.
 #[derive(Debug, thiserror::Error)]
 pub enum RecoveryError {
     #[error(transparent)]
     Db(#[from] DbError),
     #[error(transparent)]
     Kv(#[from] KvError),
-    #[error("another instance has taken the rebuild over")]
+    #[error("another instance has taken over the rebuild")]
     Overtaken,
 }
 
-/// What a comparison found.
+/// The outcome of a comparison.
 enum Compared {
-    /// Redis is this loading.
+    /// Redis holds the recorded loading.
     Loaded(Live),
-    /// It is not; `found` is what `live` holds, empty for nothing.
+    /// Redis holds another loading or none. `found` is the value of `live`, empty for a missing key.
     NotLoaded { row: ShardRow, found: String },
 }
 
 impl RebuildProgress {
-    /// Coupons and claims loaded by the rebuild that runs, or ran last.
+    /// Coupons and claims loaded by the current or last rebuild.
     pub fn loaded(&self) -> (u64, u64) {
         (self.coupons.load(Ordering::Relaxed), self.claims.load(Ordering::Relaxed))
     }
 
-    /// The epoch below which nothing is left in this process.
+    /// The acknowledged epoch.
     fn acknowledged(&self) -> Epoch {
         Epoch(self.acknowledged.load(Ordering::SeqCst))
     }
@@ -120,7 +121,7 @@ impl Recovery {
         Self { identity, db, redis, gate, ledger, progress }
     }
 
-    /// Compares, opens, closes and rebuilds until `stop`.
+    /// Runs rounds, beats in Redis, and deletes rows of dead instances until `stop`. Closes the gate at the end.
     pub async fn run(self, stop: CancellationToken) {
         tokio::select! {
             () = self.rounds(stop) => {}
@@ -131,7 +132,7 @@ impl Recovery {
     }
 
     async fn rounds(&self, stop: CancellationToken) {
-        // At a start the connection is being made just now; a round without one would cost a second.
+        // At a start the link is still connecting. A round without a connection would cost a second.
         self.redis.link.connected(WAIT).await;
         let mut failing = String::new();
         loop {
@@ -141,7 +142,7 @@ impl Recovery {
                     Err(error) => {
                         let text = error.to_string();
                         if text != failing {
-                            log::warn!("recovery: {text}; trying again");
+                            log::warn!("recovery: round failed, trying again: {text}");
                             failing = text;
                         }
                     }
@@ -156,21 +157,22 @@ impl Recovery {
         }
     }
 
-    /// Compares once and does what follows from it.
+    /// Compares once, then opens the gate, or closes the gate and rebuilds.
     ///
     /// # Errors
-    /// [`RecoveryError`]; the gate stays as it is, unless Redis was seen to be another, or cannot be seen while somebody
-    /// rebuilds.
+    /// [`RecoveryError`]. The gate is closed if Redis holds another loading, if Redis is unreachable during a rebuild,
+    /// or if the rebuild of this round failed. Otherwise the gate is unchanged.
     pub async fn round(&self) -> Result<(), RecoveryError> {
         let seen = self.look().await;
         if let (Ok((connection, found)), Ok(known)) = (&seen, self.gate.live())
             && (known.as_str() != found || known.run_id != connection.run_id())
         {
-            // Before MySQL is asked: it may be away, and nothing may be sold meanwhile.
+            // Closed before the query to MySQL. MySQL may be unreachable, and nothing may be sold meanwhile.
             self.close();
         }
-        // Beaten first and read second: whoever changes the row only while nobody lives either sees this beat, or has
-        // committed what is read. And whatever Redis is like: who cannot reach it is alive, and may hold claims.
+        // The beat comes before the read. A process that changes the row only while no instance is alive either sees
+        // this beat, or has committed before the read. The beat does not depend on Redis: an instance without Redis is
+        // alive and may hold claims.
         self.beat().await?;
         let row = shards::read(&self.db, self.identity.shard).await?;
         if seen.is_err() && !row.is_live {
@@ -183,7 +185,7 @@ impl Recovery {
         match compare(&row, &found, connection.run_id()) {
             Compared::Loaded(live) if !self.is_lost(row.epoch) => self.open(live),
             Compared::Loaded(_) => {
-                log::error!("recovery: ALARM: Redis lacks a coupon that it had, or has a claim that it must not have");
+                log::error!("recovery: ALARM: Redis has lost a coupon or holds a wrong claim; rebuilding the shard");
                 self.close();
                 self.rebuild(&row, &found).await?;
             }
@@ -220,8 +222,8 @@ impl Recovery {
         instances::beat(&self.db, &self.identity.instance, &self.identity.process, acknowledged, oldest).await
     }
 
-    /// Notes the epoch up to which nothing is left in this process: no attempt in flight, no claim in the ledger's hands.
-    /// Whether it is another than before.
+    /// Acknowledges an epoch once this process has no attempt in flight and no unstored claim of earlier epochs.
+    /// Returns whether the acknowledged epoch has changed.
     fn acknowledge(&self, row: &ShardRow) -> bool {
         let epoch = if row.is_live {
             row.epoch
@@ -237,7 +239,7 @@ impl Recovery {
         self.gate.in_flight() == 0 && self.ledger.is_drained()
     }
 
-    /// Whether what Redis holds since the loading `epoch` is not to be relied on.
+    /// Whether the data of Redis is known to be wrong in the loading `epoch` or a later one.
     fn is_lost(&self, epoch: Epoch) -> bool {
         self.gate.lost().max(self.ledger.state().contradicted()) >= epoch.max(Epoch(1))
     }
@@ -246,7 +248,7 @@ impl Recovery {
         self.redis.stock.keys()
     }
 
-    /// The connection to Redis, and what `live` holds there.
+    /// The connection to Redis and the value of `live`, empty for a missing key.
     async fn look(&self) -> Result<(Arc<Connection>, String), KvError> {
         let connection = self.redis.link.connection()?;
         let found = live_key::read(&connection, self.keys(), WAIT).await?;
@@ -273,15 +275,15 @@ mod tests {
     }
 
     #[test]
-    fn only_the_process_and_the_epoch_that_were_recorded_are_taken_for_loaded() {
+    fn a_shard_counts_as_loaded_only_in_the_recorded_process_and_epoch() {
         let loaded = |row: ShardRow, found, run_id| matches!(compare(&row, found, run_id), Compared::Loaded(_));
         assert!(loaded(row("a", 3, true), "a:3", "a"));
-        assert!(!loaded(row("a", 3, false), "a:3", "a"), "somebody rebuilds");
+        assert!(!loaded(row("a", 3, false), "a:3", "a"), "a rebuild is recorded in the row");
         assert!(!loaded(row("a", 3, true), "a:3", "b"), "Redis has restarted with its data");
         assert!(!loaded(row("a", 3, true), "", "a"), "Redis was flushed");
         assert!(!loaded(row("a", 3, true), "a:2", "a"), "Redis went back in time");
-        assert!(!loaded(row("a", 4, true), "a:3", "a"), "somebody else's rebuild went on");
-        assert!(!loaded(row("a", 3, true), "rebuild:x", "a"), "somebody rebuilds");
-        assert!(!loaded(row("", 0, false), "", "a"), "never loaded");
+        assert!(!loaded(row("a", 4, true), "a:3", "a"), "another rebuild has raised the epoch");
+        assert!(!loaded(row("a", 3, true), "rebuild:x", "a"), "a rebuild has written its token");
+        assert!(!loaded(row("", 0, false), "", "a"), "Redis was never loaded");
     }
 }

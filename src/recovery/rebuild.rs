@@ -1,7 +1,8 @@
-//! One rebuild of the shard, by the instance that has put its token into `live`.
+//! A rebuild of the shard, by the instance whose token is in the key `live`.
 //!
-//! Every write checks the token, in Redis by script and in MySQL by the row's epoch and token, so that of two rebuilds at
-//! most one goes on. All of it goes over one connection that never reconnects: if it breaks, recovery starts again.
+//! Every write checks the token. Scripts compare the key `live`, and statements compare the epoch and the token of the
+//! shard's row. At most one of two rebuilds can therefore continue. A rebuild uses one connection to Redis that never
+//! reconnects. After a loss of the connection, recovery starts again.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -15,48 +16,50 @@ use crate::mysql::claims::{self, StoreOutcome};
 use crate::mysql::shards::{self, ShardRow, ShardToken};
 use crate::redis::{Connection, DoneEntry, Head, OutboxEntry, broken, live_key, load};
 
-/// `live` expires after this unless the rebuild renews it.
-const TOKEN_LASTS: Duration = Duration::from_secs(10);
+/// TTL of the token in `live`. The rebuild renews the token.
+const TOKEN_TTL: Duration = Duration::from_secs(10);
 const TOKEN_RENEWED_EVERY: Duration = Duration::from_secs(2);
-/// How often it is looked whether everybody has let go of the old epoch.
+/// Pause before the outbox is read again while another sweeper holds the lock. Four times as long between two checks of
+/// acknowledgements.
 const DRAINED_POLL: Duration = Duration::from_millis(50);
-/// Claims of one transaction of the drain.
+/// Maximum claims per transaction of the drain.
 const DRAIN_BATCH: usize = 1_000;
-/// How long one transaction of the drain, or the next row of a long reading, may take.
+/// Timeout of a transaction of the drain, and of the next row of a streaming read.
 pub(super) const STATEMENT_WAIT: Duration = Duration::from_secs(10);
 
-/// A rebuild under way.
+/// A running rebuild.
 pub(super) struct Rebuild<'a> {
     pub(super) recovery: &'a Recovery,
     pub(super) connection: Connection,
-    /// What `live` holds meanwhile.
+    /// The value of `live` during the rebuild.
     pub(super) marker: String,
     token: String,
 }
 
 impl Recovery {
-    /// Rebuilds the shard, unless another instance is first.
+    /// Rebuilds the shard, unless another instance has replaced the value `found` of `live`.
     pub(super) async fn rebuild(&self, row: &ShardRow, found: &str) -> Result<(), RecoveryError> {
         let connection = Connection::open(&self.redis.config).await?;
         let token = format!("{:032x}", rand::random::<u128>());
         let rebuild = Rebuild { recovery: self, connection, marker: format!("{REBUILD}{token}"), token };
-        if !rebuild.take_live(found, &rebuild.marker, Some(TOKEN_LASTS)).await? {
+        if !rebuild.take_live(found, &rebuild.marker, Some(TOKEN_TTL)).await? {
             return Ok(());
         }
         let started = Instant::now();
         log::warn!(
-            "recovery: loading Redis from MySQL; `live` held {found:?}, the last loading was {}:{}",
+            "recovery: loading Redis from MySQL; `live` was {found:?}, the last loading was {}:{}",
             row.run_id,
             row.epoch
         );
-        // Once `live` is written there is no token any more to renew: where both are ready, it is done.
+        // The last step replaces the token, and renewing then fails. `biased` polls the rebuild first, so a finished
+        // rebuild wins over a failed renewal.
         let result = tokio::select! {
             biased;
             result = rebuild.run(found) => result,
             result = rebuild.renew() => result,
         };
         if let Err(error) = result {
-            // So that the next attempt need not wait until the token expires.
+            // Expires the token at once. The next attempt would otherwise wait for the TTL.
             let _ = rebuild.take_live(&rebuild.marker, &rebuild.marker, Some(Duration::from_millis(1))).await;
             return Err(error);
         }
@@ -66,7 +69,7 @@ impl Recovery {
             "recovery: done in {:.2} s; {coupons} coupons and {claims} claims loaded",
             started.elapsed().as_secs_f64()
         );
-        // Look at once, instead of in a second, whether it may be sold from.
+        // Starts the next round at once instead of in a second. That round opens the gate.
         self.gate.doubt(crate::claim::Doubt::NotLoaded);
         Ok(())
     }
@@ -76,51 +79,52 @@ impl Rebuild<'_> {
     async fn run(&self, found: &str) -> Result<(), RecoveryError> {
         let recovery = self.recovery;
         let (db, shard) = (&recovery.db, recovery.identity.shard);
-        // Read again: what was compared may be older than the token.
+        // The row is read again, because the compared row may be older than the token.
         let row = shards::read(db, shard).await?;
         let last_live = format!("{}:{}", row.run_id, row.epoch);
         let next = Epoch(row.epoch.0.max(epoch_of(found)) + 1);
         let was = ShardToken { epoch: row.epoch, token: &row.token };
-        // Noted as nothing where it is not to be relied on, so that a later attempt does not rely on it either.
+        // Wrong data is noted as an empty value. A later attempt then does not keep that data.
         let noted = if recovery.is_lost(row.epoch) { "" } else { found };
-        self.own(shards::begin(db, shard, was, &self.token, next, noted).await?)?;
+        self.check_token(shards::begin(db, shard, was, &self.token, next, noted).await?)?;
         let noted = shards::read(db, shard).await?.found_live;
         crate::base::crash::point("rebuild-begun");
 
         self.wait_until_drained(next).await?;
-        // Drained before the epoch is raised: an instance that was not waited for, and wakes up, finds its claims late from
-        // then on, and the outbox may be the only other place that knows of them. Redis could lose that before it is read.
+        // The outbox is drained before the epoch is raised. An instance that counted as dead may wake up with claims.
+        // After the new epoch its claims are late. The outbox may be the only other copy, and Redis could lose it
+        // meanwhile.
         let contradicted = self.drain_outbox(row.epoch).await?;
         crate::base::crash::point("rebuild-drained");
         let held = ShardToken { epoch: row.epoch, token: &self.token };
-        self.own(shards::raise_epoch(db, shard, held, next).await?)?;
+        self.check_token(shards::raise_epoch(db, shard, held, next).await?)?;
         let held = ShardToken { epoch: next, token: &self.token };
         crate::base::crash::point("rebuild-raised");
 
         recovery.progress.coupons.store(0, Ordering::Relaxed);
         recovery.progress.claims.store(0, Ordering::Relaxed);
-        // What the last loading left, less what was lost at its end: with the outbox drained, a subset of MySQL. Unless a
-        // claim was poisoned, which Redis has and MySQL never will.
+        // Whether the data in Redis is a subset of MySQL and may be kept. The data must be of the last loading. With
+        // the drained outbox, MySQL then has all claims of Redis, except poisoned claims.
         let subset =
             found == last_live && noted.as_deref() == Some(found) && !contradicted && !recovery.is_lost(row.epoch);
         if !subset {
-            self.own(shards::forget_found(db, shard, held).await?)?;
-            self.own(load::forget_keys(&self.connection, recovery.keys(), &self.marker, WAIT).await?)?;
+            self.check_token(shards::forget_found(db, shard, held).await?)?;
+            self.check_token(load::forget_keys(&self.connection, recovery.keys(), &self.marker, WAIT).await?)?;
             crate::base::crash::point("rebuild-forgotten");
         }
         self.load().await?;
         crate::base::crash::point("rebuild-loaded");
 
-        self.own(shards::finish(db, shard, held, self.connection.run_id()).await?)?;
+        self.check_token(shards::finish(db, shard, held, self.connection.run_id()).await?)?;
         crate::base::crash::point("rebuild-finished");
         let live = format!("{}:{next}", self.connection.run_id());
         let taken = self.take_live(&self.marker, &live, None).await?;
-        self.own(taken)
+        self.check_token(taken)
     }
 
-    /// Ends this rebuild where another has taken it over.
-    pub(super) fn own(&self, still: bool) -> Result<(), RecoveryError> {
-        if still { Ok(()) } else { Err(RecoveryError::Overtaken) }
+    /// Ends this rebuild with an error if another rebuild has replaced the token.
+    pub(super) fn check_token(&self, is_ours: bool) -> Result<(), RecoveryError> {
+        if is_ours { Ok(()) } else { Err(RecoveryError::Overtaken) }
     }
 
     /// Replaces the value `from` of the key `live`. The new value expires after `ttl`, or never.
@@ -128,11 +132,11 @@ impl Rebuild<'_> {
         Ok(live_key::replace(&self.connection, self.recovery.keys(), from, to, ttl, WAIT).await?)
     }
 
-    /// Keeps the token from expiring; returns only with an error.
+    /// Renews the token before its TTL ends. Returns only with an error.
     async fn renew(&self) -> Result<(), RecoveryError> {
         loop {
             tokio::time::sleep(TOKEN_RENEWED_EVERY).await;
-            if !self.take_live(&self.marker, &self.marker, Some(TOKEN_LASTS)).await? {
+            if !self.take_live(&self.marker, &self.marker, Some(TOKEN_TTL)).await? {
                 return Err(RecoveryError::Overtaken);
             }
             let (coupons, claims) = self.recovery.progress.loaded();
@@ -140,7 +144,7 @@ impl Rebuild<'_> {
         }
     }
 
-    /// Waits until no instance has an attempt in flight or a claim that MySQL lacks.
+    /// Waits until no living instance has an attempt in flight or an unstored claim of epochs below `next`.
     async fn wait_until_drained(&self, next: Epoch) -> Result<(), RecoveryError> {
         let recovery = self.recovery;
         while !recovery.is_drained() {
@@ -163,8 +167,8 @@ impl Rebuild<'_> {
         }
     }
 
-    /// Stores everything the outbox has, under `epoch`, which the row still has. `true`: some of it contradicts what MySQL
-    /// has.
+    /// Stores all claims of the outbox under `epoch`, the epoch of the shard's row. Returns whether a claim contradicts
+    /// MySQL.
     async fn drain_outbox(&self, epoch: Epoch) -> Result<bool, RecoveryError> {
         let mut mysql = self.recovery.db.connect_alone().await?;
         within("drain outbox", claims::prepare(&mut mysql)).await?;
@@ -181,7 +185,7 @@ impl Rebuild<'_> {
             let entries = match head.await? {
                 Head::Entries { entries, .. } => entries,
                 Head::NotMine => {
-                    // The sweeper before us still has its short lock.
+                    // Another process holds the sweeper's lock for up to three seconds.
                     tokio::time::sleep(DRAINED_POLL).await;
                     continue;
                 }
@@ -189,7 +193,7 @@ impl Rebuild<'_> {
             };
             if entries.is_empty() {
                 if drained > 0 {
-                    log::info!("recovery: {drained} claims from the outbox");
+                    log::info!("recovery: {drained} claims stored from the outbox");
                 }
                 return Ok(contradicted);
             }
@@ -200,7 +204,7 @@ impl Rebuild<'_> {
                 within("drain outbox", claims::poison(&mut mysql, entry, text, "not a claim")).await?;
             }
             let done: Vec<DoneEntry> = entries.iter().map(OutboxEntry::done).collect();
-            self.own(self.recovery.redis.outbox.delete(&self.connection, &self.marker, &done).await?)?;
+            self.check_token(self.recovery.redis.outbox.delete(&self.connection, &self.marker, &done).await?)?;
             drained += done.iter().map(|(_, claims)| claims).sum::<usize>();
         }
     }
@@ -221,7 +225,8 @@ impl Rebuild<'_> {
     }
 }
 
-/// MySQL may be frozen or cut off; a rebuild that waited for ever would keep its token for ever.
+/// Runs `statement` with the timeout [`STATEMENT_WAIT`]. A rebuild without a timeout would keep its token forever if
+/// MySQL is frozen or unreachable.
 pub(super) async fn within<T>(
     operation: &'static str,
     statement: impl Future<Output = db::QueryResult<T>>,
@@ -229,7 +234,7 @@ pub(super) async fn within<T>(
     Ok(db::within(operation, STATEMENT_WAIT, statement).await?)
 }
 
-/// The epoch in a value of `live`; 0 where it names none.
+/// The epoch in a value of `live`, 0 for a value without an epoch.
 fn epoch_of(live: &str) -> u32 {
     live.rsplit_once(':').and_then(|(_, epoch)| epoch.parse().ok()).unwrap_or(0)
 }

@@ -37,8 +37,8 @@ pub struct LoadedCoupon {
 }
 
 impl Stock {
-    /// Publishes coupons that may be new in Redis, in one pipeline. Returns the outcomes in order. `apply_within` limits
-    /// the time until Redis applies a publication, `wait` the time until the replies.
+    /// Publishes coupons that may be new in Redis, in one pipeline. Returns the outcomes in order. `apply_within`
+    /// limits the time until Redis applies a publication, `wait` the time until the replies.
     ///
     /// # Errors
     /// [`KvError`]. Some coupons may have been published unless [`KvError::nothing_happened`].
@@ -130,7 +130,8 @@ pub async fn load_activities(
     Ok(calls.eval(&cmd, wait).await?.word() == "loaded")
 }
 
-/// Deletes all keys of the shard except `live`, the outbox, the lock of the sweeper, and beats. `wait` limits each call.
+/// Deletes all keys of the shard except `live`, the outbox, the lock of the sweeper, and beats. `wait` limits each
+/// call.
 ///
 /// # Errors
 /// [`KvError`]. Some keys may have been deleted unless [`KvError::nothing_happened`].

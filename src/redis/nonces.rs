@@ -7,8 +7,8 @@ use redis::Value;
 use super::{Calls, Keys, KvError};
 use crate::domain::UserId;
 
-/// Stores the nonce of a signed request for `ttl_seconds`. Returns `false` if the nonce is stored already. `digest` is a
-/// hash of the nonce.
+/// Stores the nonce of a signed request for `ttl_seconds`. Returns `false` if the nonce is stored already. `digest` is
+/// a hash of the nonce.
 ///
 /// # Errors
 /// [`KvError`]. The nonce may have been stored unless [`KvError::nothing_happened`].

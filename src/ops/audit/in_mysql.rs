@@ -1,4 +1,4 @@
-//! Invariants that the tables of MySQL must satisfy without a look at Redis.
+//! Checks the invariants that concern only the tables of MySQL.
 
 use super::look::{Audit, AuditError, Look};
 use crate::mysql::audit::{self, CouponCounts, ForbiddenRows};

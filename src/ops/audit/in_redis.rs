@@ -1,4 +1,4 @@
-//! What Redis holds, against MySQL and the outbox.
+//! Compares the claims in Redis with MySQL and the outbox.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use crate::mysql::audit::CouponCounts;
 use crate::mysql::claim_rows::{self, Which};
 use crate::redis::audit::{self, UnitCount};
 
-/// Commands sent together, keys scanned together, rows compared together.
+/// Maximum coupons, entries, keys or claims per pipeline.
 const BATCH: usize = 1_000;
 
 /// The units of each coupon in Redis, `None` if Redis does not have the coupon.
@@ -26,7 +26,7 @@ pub(super) struct Waiting {
 }
 
 impl Audit {
-    /// How many units of each coupon Redis has and has handed out.
+    /// Reads the unit counts of all coupons in Redis.
     pub(super) async fn read_counts(&self, rows: &[CouponCounts]) -> Result<RedisCounts, AuditError> {
         let mut counts = RedisCounts::new();
         for rows in rows.chunks(BATCH) {
@@ -64,8 +64,8 @@ impl Audit {
         }
     }
 
-    /// Rows counted before Redis cannot be more than what it has handed out; and what it has handed out cannot be more than
-    /// the outbox, read after it, and the rows, counted last.
+    /// Checks the unit counts of Redis. Rows counted `before` must not exceed the units handed out. The units handed
+    /// out must not exceed the claims in the outbox, read next, plus the rows counted `after`.
     pub(super) fn check_conservation(
         look: &mut Look,
         before: &[CouponCounts],
@@ -99,7 +99,7 @@ impl Audit {
         }
     }
 
-    /// Every row is held in Redis by its user, with its seq.
+    /// Checks that every row is a claim of its user in Redis, with the same seq.
     pub(super) async fn check_rows_are_held(&self, look: &mut Look) -> Result<(), AuditError> {
         let mut mysql = self.db.connect_alone().await?;
         let mut rows = claim_rows::stream(&mut mysql, Which::All).await.map_err(AuditError::Read)?;
@@ -129,7 +129,7 @@ impl Audit {
         Ok(())
     }
 
-    /// Every hold in Redis is a row, or in the outbox.
+    /// Checks that every claim of a user in Redis is a row or in the outbox.
     pub(super) async fn check_holds_are_known(&self, look: &mut Look) -> Result<(), AuditError> {
         let mut mysql = self.db.connect_alone().await?;
         let mut cursor = Some(0);
@@ -167,7 +167,7 @@ impl Audit {
         let is_gone = |claim: &Claim, entry: &[Claim]| !entry.iter().any(|waiting| waiting.is_same_grant(claim));
         let gone = missing.iter().zip(&waiting).filter(|(claim, entry)| is_gone(claim, entry));
         let gone: Vec<Claim> = gone.map(|(claim, _)| *claim).collect();
-        // Not in the outbox: it must have become a row meanwhile.
+        // A claim may have moved from the outbox to MySQL since the first query.
         for claim in not_rows(mysql, &gone).await? {
             let subject = format!("user {} of coupon {}", claim.user, claim.coupon);
             look.find("I2 nothing lost", subject, format!("holds seq {} in Redis only", claim.seq));
@@ -177,7 +177,7 @@ impl Audit {
     }
 }
 
-/// Those that MySQL does not have.
+/// The claims missing in MySQL.
 async fn not_rows(mysql: &mut DbConnection, holds: &[Claim]) -> Result<Vec<Claim>, AuditError> {
     let rows = claim_rows::of_units(mysql, holds).await.map_err(AuditError::Read)?;
     let rows: HashMap<_, _> = rows.iter().map(|row| ((row.coupon, row.seq), row)).collect();

@@ -1,4 +1,4 @@
-//! What an audit looks at, and what it finds.
+//! The audit's sources and results.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use crate::domain::Claim;
 use crate::mysql::{Db, DbError, QueryError};
 use crate::redis::{Keys, KvError, Pool};
 
-/// How long a pipeline may take.
+/// Timeout of a call to Redis.
 pub(super) const WAIT: Duration = Duration::from_secs(10);
 
-/// What is audited.
+/// Audits a shard in Redis and MySQL.
 pub struct Audit {
     pub(super) db: Db,
     pub(super) pool: Pool,
@@ -17,30 +17,30 @@ pub struct Audit {
     pub(super) shard: &'static str,
 }
 
-/// Something that must not be.
+/// A violation of an invariant.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Finding {
-    /// The invariant's number and name.
+    /// Number and name of the invariant.
     pub invariant: &'static str,
-    /// Of which coupon, user or row.
+    /// The coupon, user or row.
     pub subject: String,
-    /// What was found there; may change from look to look.
+    /// A description. It may change between two looks.
     pub what: String,
 }
 
-/// What an audit saw.
+/// The result of an audit.
 #[derive(Debug, Default)]
 pub struct AuditReport {
     pub coupons: u64,
     pub claims: u64,
-    /// Claims that MySQL does not have yet.
+    /// Claims in the outbox, which MySQL may not have stored yet.
     pub outbox: u64,
-    /// Claims that only Redis had and that were written back.
+    /// Claims found only in Redis and stored in MySQL.
     pub repaired: u64,
     pub findings: Vec<Finding>,
 }
 
-/// Why nothing could be said.
+/// The reason for an incomplete audit.
 #[derive(Debug, thiserror::Error)]
 pub enum AuditError {
     #[error(transparent)]
@@ -53,7 +53,7 @@ pub enum AuditError {
     NotLoaded,
 }
 
-/// One look: what it counted and found, and the claims that only Redis has.
+/// The counts and findings of a look at all data, and the claims found only in Redis.
 #[derive(Debug, Default)]
 pub(super) struct Look {
     pub(super) coupons: u64,

@@ -1,10 +1,11 @@
 //! Checks the invariants over Redis and MySQL, also while coupons are sold.
 //!
-//! Nothing is locked and nothing is stopped, so every comparison is made in an order in which it must hold whatever goes on
-//! meanwhile: claims in MySQL only grow, a claim leaves the outbox only after MySQL has it, and a hold is never taken back.
-//! What still does not add up is looked at again, and reported where it stays.
+//! The audit locks nothing and stops nothing. Every comparison reads in an order in which the invariant holds during
+//! concurrent changes. This order relies on three facts. Claims in MySQL only grow. A claim leaves the outbox only
+//! after MySQL has stored the claim. Redis never deletes a user's claim. A remaining violation is checked again, and
+//! reported if it persists.
 //!
-//! It needs a shard that is loaded: during recovery there is nothing to compare.
+//! The audit needs a loaded shard. During a recovery Redis has no data to compare.
 
 mod in_mysql;
 mod in_redis;

@@ -1,4 +1,4 @@
-//! The order of an audit: one look at everything, repeated while something does not add up.
+//! The order of an audit. A look at all data is repeated while violations are found.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -9,18 +9,19 @@ use crate::mysql::claims::{self, StoreOutcome};
 use crate::mysql::shards;
 use crate::redis::{KvError, Live, PooledCalls, live_key};
 
-/// How often what does not add up is looked at again, and after which pause.
+/// Maximum number of looks.
 const LOOKS: u32 = 3;
+/// Pause between two looks.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(3);
-/// Findings of one kind that are named; the rest is counted.
+/// Findings named per invariant. Further findings are only counted.
 const NAMED_MAX: usize = 20;
 
 impl Audit {
-    /// Looks until nothing is found, or the same is found again and again. With `repair`, claims that only Redis has are
-    /// written to MySQL.
+    /// Looks up to three times. A finding counts only if every look finds it. With `repair`, claims found only in Redis
+    /// are stored in MySQL, and a last look follows.
     ///
     /// # Errors
-    /// [`AuditError`]: nothing can be said.
+    /// [`AuditError`] if the audit could not be completed.
     pub async fn run(&self, repair: bool) -> Result<AuditReport, AuditError> {
         let mut look = self.look().await?;
         for _ in 1..LOOKS {
@@ -35,7 +36,7 @@ impl Audit {
         }
         let mut repaired = 0;
         if repair && !look.only_in_redis.is_empty() {
-            // What was invented, or is of a coupon that has shrunk, must not become a row.
+            // A claim without a coupon, or with a seq above the amount, must not become a row.
             let rows = self.read_rows().await?;
             let amounts: HashMap<_, _> = rows.iter().map(|row| (row.id, row.amount)).collect();
             let sold = |claim: &&Claim| amounts.get(&claim.coupon.0).is_some_and(|amount| claim.seq <= *amount);
@@ -58,7 +59,7 @@ impl Audit {
         Self::check_conservation(&mut look, &rows_before, &counts, &outbox.by_coupon, &rows_after);
         let outbox = self.read_outbox(&mut look).await?;
         self.check_sold(&mut look, &sold_before, &outbox.by_activity).await?;
-        // Side by side, because each mostly waits for Redis or MySQL; neither depends on what the other sees.
+        // Concurrent, because both checks mostly wait for Redis or MySQL and do not depend on each other.
         let mut holds = Look::default();
         tokio::try_join!(self.check_rows_are_held(&mut look), self.check_holds_are_known(&mut holds))?;
         look.findings.append(&mut holds.findings);
@@ -67,7 +68,7 @@ impl Audit {
         Ok(look)
     }
 
-    /// The loading that Redis holds and MySQL knows of.
+    /// The loading in Redis, if it is the loading recorded in MySQL.
     async fn live(&self) -> Result<Live, AuditError> {
         let row = shards::read(&self.db, self.shard).await?;
         let value = live_key::read(&*self.calls().await?, &self.keys, WAIT).await?;
@@ -95,7 +96,7 @@ impl Audit {
 }
 
 impl AuditReport {
-    /// Findings, at most twenty of an invariant, and how many there are of each.
+    /// The invariants with findings: name, number of findings, and at most twenty findings. Expects sorted findings.
     pub fn named(&self) -> Vec<(&'static str, usize, Vec<&Finding>)> {
         let mut named: Vec<(&'static str, usize, Vec<&Finding>)> = Vec::new();
         for finding in &self.findings {
