@@ -1,11 +1,8 @@
-//! Puts the web pages of `static/` into the program: each asset under a name that holds the hash of its content, each with
-//! the smaller forms that browsers take, made here and never again.
+//! Puts the files of `static/` into the program: plain, and compressed by gzip and brotli.
 //!
-//! A name must change when anything that it leads to changes, so imports are replaced by hashed names before a module is
-//! hashed itself; an import that leads nowhere, or round in a circle, ends the build. A page says beforehand which modules
-//! it will need (`modulepreload`), so that the browser asks for all of them at once. There is no other build step: what is
-//! sent is what is in `static/`, but for these names, imported style sheets in the place of their imports, and comments on
-//! source maps.
+//! One hash of the whole folder names a version of the pages. Assets are served below `/assets/<hash>/`. So browsers may cache
+//! assets for ever, and the relative imports of modules work unchanged. Pages keep their addresses. The build makes two changes
+//! to a page: `"./` at the start of an attribute becomes `"/assets/<hash>/`, and [`PRELOADS`] becomes a list of modules.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -15,73 +12,60 @@ use std::{env, fs};
 
 use sha2::{Digest, Sha256};
 
-/// What libraries import by name, and where it is.
-const BY_NAME: [(&str, &str); 1] = [("preact", "vendor/preact.js")];
-/// Libraries that are no modules, and the name that each defines: it becomes what the module has to give.
-const SCRIPTS: [(&str, &str); 1] = [("vendor/uplot.js", "uPlot")];
-/// Replaced by the page's modules.
+/// Changes that make modules of libraries: the file, the old text, the new text. Each old text occurs once.
+const CHANGES: [(&str, &str, &str); 2] = [
+    ("vendor/preact-hooks.js", r#"from"preact""#, r#"from"./preact.js""#),
+    ("vendor/uplot.js", "var uPlot=", "var uPlot;export{uPlot as default};uPlot="),
+];
+/// The place in a page for `modulepreload` links. With the links, a browser fetches all modules at once.
 const PRELOADS: &str = "<!-- modulepreload -->";
-/// Hex digits of a hash in a name.
+/// Hex digits of the hash in an address.
 const HASH_DIGITS: usize = 16;
 
-/// A file of `static/` that browsers ask for by a hashed name.
-struct Asset {
-    /// Where it is served.
-    url: String,
-    bytes: Vec<u8>,
-    /// The modules that it imports, by their paths in `static/`.
-    imports: BTreeSet<String>,
-}
-
-/// Everything found so far, by the path in `static/`.
-struct Site {
-    root: PathBuf,
-    assets: BTreeMap<String, Asset>,
-}
+/// The content of files by path below `static/`.
+type Files = BTreeMap<String, Vec<u8>>;
 
 fn main() {
     println!("cargo::rerun-if-changed=static");
     println!("cargo::rerun-if-changed=build.rs");
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("static");
     let out = PathBuf::from(env::var("OUT_DIR").expect("cargo sets it"));
-    let paths = paths_below(&root, &root);
-    let mut site = Site { root, assets: BTreeMap::new() };
-    for path in paths.iter().filter(|path| media_type(path).is_some_and(|_| !path.ends_with(".html"))) {
-        site.add(path, &mut Vec::new());
-    }
-    let mut code = String::from("pub static ASSETS: &[Asset] = &[\n");
-    // By their addresses, so that one can be found by halves.
-    let by_url: BTreeMap<&str, (&str, &[u8])> =
-        site.assets.iter().map(|(path, asset)| (asset.url.as_str(), (path.as_str(), asset.bytes.as_slice()))).collect();
-    for (url, (path, bytes)) in by_url {
-        write_asset(&mut code, &out, url, path, bytes);
+    let mut files = Files::new();
+    read_folder(&root, "", &mut files);
+    change_libraries(&mut files);
+    let hash = hash(&files);
+    let (pages, assets): (Files, Files) = files.into_iter().partition(|(path, _)| path.ends_with(".html"));
+
+    let mut code = format!("/// The version of the pages.\npub const HASH: &str = {hash:?};\n");
+    code.push_str("pub static ASSETS: &[Asset] = &[\n");
+    for (path, bytes) in &assets {
+        write_asset(&mut code, &out, &format!("/assets/{hash}/{path}"), path, bytes);
     }
     code.push_str("];\npub static PAGES: &[Asset] = &[\n");
-    for path in paths.iter().filter(|path| path.ends_with(".html")) {
-        let page = site.page(path);
-        let name = path.strip_suffix(".html").expect("it is a page");
-        let url = if name == "index" { "/".to_owned() } else { format!("/{name}") };
-        write_asset(&mut code, &out, &url, path, page.as_bytes());
+    for (path, bytes) in pages {
+        let page = String::from_utf8(bytes).expect("pages are UTF-8");
+        let page = page.replace(PRELOADS, &preloads(&page, &assets)).replace("\"./", &format!("\"/assets/{hash}/"));
+        let name = path.strip_suffix(".html").filter(|name| *name != "index").unwrap_or_default();
+        write_asset(&mut code, &out, &format!("/{name}"), &path, page.as_bytes());
     }
     code.push_str("];\n");
     fs::write(out.join("assets.rs"), code).expect("cargo made the folder");
 }
 
-/// Every file below `folder`, as a path from `root` with slashes.
-fn paths_below(root: &Path, folder: &Path) -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
-    for entry in fs::read_dir(folder).expect("static can be read") {
-        let path = entry.expect("static can be read").path();
-        if path.is_dir() {
-            found.extend(paths_below(root, &path));
-        } else {
-            found.insert(path.strip_prefix(root).expect("it is below").to_string_lossy().replace('\\', "/"));
+/// Reads the files below `folder` that have a media type.
+fn read_folder(root: &Path, folder: &str, files: &mut Files) {
+    for entry in fs::read_dir(root.join(folder)).expect("static can be read") {
+        let entry = entry.expect("static can be read");
+        let path = format!("{folder}{}", entry.file_name().to_str().expect("file names are UTF-8"));
+        if entry.path().is_dir() {
+            read_folder(root, &format!("{path}/"), files);
+        } else if media_type(&path).is_some() {
+            files.insert(path, fs::read(entry.path()).expect("static can be read"));
         }
     }
-    found
 }
 
-/// What a file is sent as; `None` for what is not sent.
+/// The value of `Content-Type`. A file without one is not served.
 fn media_type(path: &str) -> Option<&'static str> {
     match path.rsplit_once('.')?.1 {
         "html" => Some("text/html; charset=utf-8"),
@@ -92,151 +76,73 @@ fn media_type(path: &str) -> Option<&'static str> {
     }
 }
 
-impl Site {
-    /// Adds a file and, before it, what it imports. `above` is what led here.
-    fn add(&mut self, path: &str, above: &mut Vec<String>) {
-        assert!(!above.iter().any(|other| other == path), "{above:?} import each other in a circle, by {path}");
-        if self.assets.contains_key(path) {
-            return;
-        }
-        let bytes = fs::read(self.root.join(path)).unwrap_or_else(|error| panic!("{above:?} need {path}: {error}"));
-        let (mut bytes, mut imports) = (bytes, BTreeSet::new());
-        above.push(path.to_owned());
-        if path.ends_with(".js") {
-            let text = String::from_utf8(bytes).expect("modules are UTF-8");
-            let mut linked = self.link(path, &text, above, &mut imports);
-            if let Some((_, name)) = SCRIPTS.iter().find(|(known, _)| *known == path) {
-                writeln!(linked, "export default {name};").expect("a string takes everything");
-            }
-            bytes = linked.into_bytes();
-        } else if path.ends_with(".css") {
-            let text = String::from_utf8(bytes).expect("style sheets are UTF-8");
-            bytes = self.inline(path, &text, above).into_bytes();
-        }
-        above.pop();
-        let digest: String = Sha256::digest(&bytes).iter().fold(String::new(), |mut hex, byte| {
-            write!(hex, "{byte:02x}").expect("a string takes everything");
-            hex
-        });
-        let (stem, ending) = path.rsplit_once('.').expect("it has a media type");
-        let url = format!("/assets/{stem}.{}.{ending}", &digest[..HASH_DIGITS]);
-        self.assets.insert(path.to_owned(), Asset { url, bytes, imports });
-    }
-
-    /// A module with hashed names in its imports.
-    fn link(&mut self, path: &str, text: &str, above: &mut Vec<String>, imports: &mut BTreeSet<String>) -> String {
-        let text = text.split("//# sourceMappingURL=").next().unwrap_or(text);
-        let mut linked = String::with_capacity(text.len());
-        // Odd pieces are between double quotes, unless one is escaped; then nothing that looks like an import follows it.
-        for (place, piece) in text.split('"').enumerate() {
-            if place > 0 {
-                linked.push('"');
-            }
-            let before = linked.trim_end_matches('"').trim_end();
-            // What is imported when it is needed, `import("./x.js")`, is not asked for with the page.
-            let later = before.ends_with("import(");
-            let imported = later || before.ends_with("from") || before.ends_with("import");
-            match (imported && linked.ends_with('"')).then(|| target(path, piece)).flatten() {
-                Some(target) => {
-                    self.add(&target, above);
-                    linked.push_str(&self.assets[&target].url);
-                    if !later {
-                        imports.insert(target);
-                    }
-                }
-                None => linked.push_str(piece),
-            }
-        }
-        linked
-    }
-
-    /// A style sheet with what it imports in it, which saves a round trip.
-    fn inline(&mut self, path: &str, text: &str, above: &mut Vec<String>) -> String {
-        let mut whole = String::with_capacity(text.len());
-        for line in text.split_inclusive('\n') {
-            let imported = line.strip_prefix("@import \"").and_then(|rest| rest.trim_end().strip_suffix("\";"));
-            match imported.map(|name| target(path, name).unwrap_or_else(|| panic!("{path} imports {name}"))) {
-                Some(target) => {
-                    self.add(&target, above);
-                    whole.push_str(std::str::from_utf8(&self.assets[&target].bytes).expect("it was text before"));
-                }
-                None => whole.push_str(line),
-            }
-        }
-        whole
-    }
-
-    /// A page with hashed names, and with all that its modules will import.
-    fn page(&self, path: &str) -> String {
-        let text = fs::read_to_string(self.root.join(path)).expect("pages are UTF-8");
-        let mut needed = BTreeSet::new();
-        let mut linked = String::with_capacity(text.len());
-        for (place, piece) in text.split('"').enumerate() {
-            if place > 0 {
-                linked.push('"');
-            }
-            match piece.strip_prefix("./") {
-                Some(named) if place % 2 == 1 => {
-                    let asset = self.assets.get(named).unwrap_or_else(|| panic!("{path}: there is no {named}"));
-                    linked.push_str(&asset.url);
-                    self.need(named, &mut needed);
-                }
-                _ => linked.push_str(piece),
-            }
-        }
-        let preloads: Vec<String> = needed
-            .iter()
-            .map(|named| format!("<link rel=\"modulepreload\" href=\"{}\">", self.assets[named].url))
-            .collect();
-        linked.replace(PRELOADS, &preloads.join("\n"))
-    }
-
-    /// Notes a module and what it imports.
-    fn need(&self, path: &str, needed: &mut BTreeSet<String>) {
-        if path.ends_with(".js") && needed.insert(path.to_owned()) {
-            for import in &self.assets[path].imports {
-                self.need(import, needed);
-            }
-        }
+fn change_libraries(files: &mut Files) {
+    for (path, old, new) in CHANGES {
+        let bytes = files.get_mut(path).unwrap_or_else(|| panic!("static has no {path}"));
+        let text = std::str::from_utf8(bytes).expect("modules are UTF-8");
+        assert_eq!(text.matches(old).count(), 1, "{path} has {old} once");
+        *bytes = text.replace(old, new).into_bytes();
     }
 }
 
-/// The file that `name` means in the module at `path`; `None` where it is no module of ours.
-fn target(path: &str, name: &str) -> Option<String> {
-    if let Some((_, target)) = BY_NAME.iter().find(|(known, _)| *known == name) {
-        return Some((*target).to_owned());
+/// Covers the source of this program too, because a page depends on both.
+fn hash(files: &Files) -> String {
+    let mut hasher = Sha256::new_with_prefix(include_str!("build.rs"));
+    for (path, bytes) in files {
+        hasher.update(format!("{path} {}\n", bytes.len()));
+        hasher.update(bytes);
     }
-    if !name.starts_with("./") && !name.starts_with("../") {
-        return None;
+    hasher.finalize().iter().take(HASH_DIGITS / 2).fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
+}
+
+/// Links to all modules that a page's scripts import, directly or through further modules. Dynamic imports,
+/// `import("./x.js")`, do not count.
+fn preloads(page: &str, assets: &Files) -> String {
+    let mut modules = BTreeSet::new();
+    for script in quoted_after(page, "src=") {
+        add_module("index.html", script, assets, &mut modules);
     }
-    let mut parts: Vec<&str> = path.split('/').collect();
+    let links: Vec<String> =
+        modules.iter().map(|path| format!("<link rel=\"modulepreload\" href=\"./{path}\">")).collect();
+    links.join("\n")
+}
+
+fn add_module(importer: &str, name: &str, assets: &Files, modules: &mut BTreeSet<String>) {
+    let mut parts: Vec<&str> = importer.split('/').collect();
     parts.pop();
     for part in name.split('/') {
         match part {
             "." => {}
-            ".." => drop(parts.pop().unwrap_or_else(|| panic!("{path} imports {name}, outside of static"))),
+            ".." => drop(parts.pop()),
             part => parts.push(part),
         }
     }
-    Some(parts.join("/"))
+    let path = parts.join("/");
+    let bytes = assets.get(&path).unwrap_or_else(|| panic!("{importer} imports {name}, which is missing"));
+    if modules.insert(path.clone()) {
+        let text = std::str::from_utf8(bytes).expect("modules are UTF-8");
+        for name in quoted_after(text, "from").filter(|name| name.starts_with('.')) {
+            add_module(&path, name, assets, modules);
+        }
+    }
 }
 
-/// Writes an asset's bytes in each form, and the line of code that holds them.
+/// The texts in double quotes that follow `word`.
+fn quoted_after<'a>(text: &'a str, word: &'a str) -> impl Iterator<Item = &'a str> {
+    text.split(word).skip(1).filter_map(|rest| rest.trim_start().strip_prefix('"')?.split('"').next())
+}
+
+/// Writes the three forms of a file, and the line of code that includes them.
 fn write_asset(code: &mut String, out: &Path, url: &str, path: &str, bytes: &[u8]) {
     let file = |form: &str, bytes: &[u8]| {
         let file = out.join(format!("{}.{form}", path.replace('/', "-")));
         fs::write(&file, bytes).expect("cargo made the folder");
         format!("include_bytes!({:?})", file.to_str().expect("cargo's folders are UTF-8"))
     };
-    let hash = Sha256::digest(bytes).iter().take(HASH_DIGITS / 2).fold(String::new(), |mut hex, byte| {
-        write!(hex, "{byte:02x}").expect("a string takes everything");
-        hex
-    });
     writeln!(
         code,
-        "    Asset {{ url: {url:?}, media_type: {:?}, etag: {:?}, identity: {}, gzip: {}, brotli: {} }},",
-        media_type(path).expect("only such files are added"),
-        format!("W/\"{hash}\""),
+        "    Asset {{ url: {url:?}, media_type: {:?}, identity: {}, gzip: {}, brotli: {} }},",
+        media_type(path).expect("only such files are read"),
         file("identity", bytes),
         file("gzip", &gzip(bytes)),
         file("brotli", &brotli(bytes)),

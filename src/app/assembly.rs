@@ -14,7 +14,7 @@ use crate::auth::{ClaimTokens, Passwords, SignedForm, UserTokens};
 use crate::claim::{Claiming, Directory, Gate, Handed, Ledger, Persister, PersisterSettings, Refusals};
 use crate::config::{self, ServeArgs};
 use crate::etcd::Etcd;
-use crate::http::{Answers, BodyLimits, ListCache, Sales, SalesLimits, Shared};
+use crate::http::{Answers, BodyLimits, ListCache, SaleCache, SaleCacheLimits, Shared};
 use crate::memory::{Activities, Revocations, Settings};
 use crate::mysql::Db;
 use crate::ops::{Health, HealthSources};
@@ -131,7 +131,7 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
         pool: common.pool.clone(),
         kv_wait: config::KV_WAIT,
         saler_coupons_max: args.saler_coupons_max,
-        sales: Sales::new(sales_limits()),
+        sales: SaleCache::new(sales_limits()),
         events: Arc::new(common.events(args.viewers_max, Arc::clone(&ground.admission.settings))),
         exports: Arc::new(Semaphore::new(config::EXPORTS_MAX)),
         admission: ground.admission,
@@ -237,8 +237,8 @@ fn instance_name(listener: &TcpListener, asked: SocketAddr) -> String {
     format!("{host}/{address}")
 }
 
-const fn sales_limits() -> SalesLimits {
-    SalesLimits {
+const fn sales_limits() -> SaleCacheLimits {
+    SaleCacheLimits {
         list_age: config::SALES_LIST_AGE,
         product_age: config::SALES_PRODUCT_AGE,
         products_max: config::SALES_PRODUCTS_MAX,

@@ -3,6 +3,8 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use url::Url;
+
 use super::start_error::StartError;
 use crate::admission::{Admission, AttemptLimits};
 use crate::auth::{ClaimTokens, PasswordLimits, Passwords, Secrets, SecretsError, SignedForm, UserTokens};
@@ -68,10 +70,10 @@ pub fn open_db(url: &str) -> Result<Db, StartError> {
 
 /// Rejects URLs that the driver would reject only when connecting. A start would retry such a URL until the deadline.
 fn names_a_database(url: &str) -> bool {
-    let Some((server, name)) = url.strip_prefix("mysql://").and_then(|rest| rest.split_once('/')) else { return false };
-    let host = server.rsplit_once('@').map_or(server, |(_, host)| host);
-    let port = if host.ends_with(']') { None } else { host.rsplit_once(':').map(|(_, port)| port) };
-    !name.is_empty() && !host.is_empty() && port.is_none_or(|port| port.parse::<u16>().is_ok())
+    Url::parse(url).is_ok_and(|url| {
+        let names_server = url.host_str().is_some_and(|host| !host.is_empty());
+        url.scheme() == "mysql" && names_server && url.path().len() > 1
+    })
 }
 
 /// A password hasher that computes `parallel` hashes at the same time.

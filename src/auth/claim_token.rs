@@ -1,25 +1,22 @@
-//! Claim tokens: the signed proof of a claim, recognised without asking Redis or MySQL.
+//! Claim tokens: signed proofs of claims, verified without Redis or MySQL.
 //!
-//! The same claim always gives the same token, byte for byte, whichever instance signs it: there is no time of signing
-//! and nothing random in it. A token proves that the unit was granted; that it has been redeemed only MySQL knows.
+//! A claim gives equal bytes on every instance and at every time. The payload has no time of signing and no random
+//! part. A token proves the grant of a unit. Only MySQL knows whether the claim has been redeemed.
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use super::jws::{ISSUER, Keys};
+use super::keys::{ISSUER, TokenKeys};
 use super::secrets::Secrets;
 use crate::domain::{ActivityId, Claim, CouponId, Nth, Seq, UserId};
 
-/// Room for the payload of almost any claim.
-const PAYLOAD_BYTES: usize = 160;
-
 /// Signs and verifies claim tokens.
 pub struct ClaimTokens {
-    keys: Keys,
+    keys: TokenKeys,
 }
 
-/// What a claim token proves.
+/// The claim proven by a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClaimProof {
     pub coupon: CouponId,
@@ -27,13 +24,13 @@ pub struct ClaimProof {
     pub activity: ActivityId,
     pub seq: Seq,
     pub nth: Nth,
-    /// When the unit was granted: milliseconds since 1970 by Redis' clock.
+    /// Time of the grant, in milliseconds since 1970 by Redis' clock.
     pub claimed_at_ms: u64,
 }
 
-#[derive(Deserialize)]
-struct Payload<'a> {
-    #[serde(borrow)]
+/// The payload. Field names and their order are part of the token's bytes.
+#[derive(Serialize, Deserialize)]
+struct ClaimPayload<'a> {
     iss: Cow<'a, str>,
     coupon: u64,
     user: u64,
@@ -44,38 +41,28 @@ struct Payload<'a> {
 }
 
 impl ClaimTokens {
-    /// `secrets` are the operator's for claims, or [`Secrets::for_claims`].
+    /// `secrets` are the operator's secrets for claims, or come from [`Secrets::for_claims`].
     pub fn new(secrets: &Secrets) -> Self {
-        Self { keys: Keys::new(secrets) }
+        Self { keys: TokenKeys::new(secrets) }
     }
 
-    /// The token of `claim`.
+    /// Signs the token of `claim`.
     pub fn sign(&self, claim: &Claim) -> String {
         let Claim { coupon, user, activity, seq, nth, .. } = claim;
-        let mut payload = Vec::with_capacity(PAYLOAD_BYTES);
-        payload.extend_from_slice(br#"{"iss":""#);
-        payload.extend_from_slice(ISSUER.as_bytes());
-        payload.push(b'"');
-        let mut digits = itoa::Buffer::new();
-        for (name, number) in [
-            (r#","coupon":"#, coupon.0),
-            (r#","user":"#, user.0),
-            (r#","activity":"#, activity.0.into()),
-            (r#","seq":"#, (*seq).into()),
-            (r#","nth":"#, (*nth).into()),
-            (r#","claimed_at":"#, claim.claimed_at_ms()),
-        ] {
-            payload.extend_from_slice(name.as_bytes());
-            payload.extend_from_slice(digits.format(number).as_bytes());
-        }
-        payload.push(b'}');
-        self.keys.sign(&payload)
+        self.keys.sign(&ClaimPayload {
+            iss: ISSUER.into(),
+            coupon: coupon.0,
+            user: user.0,
+            activity: activity.0,
+            seq: *seq,
+            nth: *nth,
+            claimed_at: claim.claimed_at_ms(),
+        })
     }
 
-    /// What `raw` proves; `None` where it is not a claim token of ours.
+    /// The claim proven by `raw`, or `None` for any other text than a claim token signed here.
     pub fn verify(&self, raw: &str) -> Option<ClaimProof> {
-        let json = self.keys.open(raw)?;
-        let payload: Payload<'_> = serde_json::from_slice(&json).ok()?;
+        let payload: ClaimPayload<'_> = self.keys.open(raw.as_bytes())?;
         (payload.iss == ISSUER).then_some(ClaimProof {
             coupon: CouponId(payload.coupon),
             user: UserId(payload.user),
@@ -89,9 +76,9 @@ impl ClaimTokens {
 
 #[cfg(test)]
 mod tests {
+    use super::super::UserTokens;
+    use super::super::keys::tests::{secrets, sign_with};
     use super::*;
-    use crate::auth::UserTokens;
-    use crate::auth::jws::tests::{secrets, sign_with};
     use crate::domain::{EntryId, Epoch, Kind, User, UserName};
 
     fn claim() -> Claim {

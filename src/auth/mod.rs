@@ -1,16 +1,17 @@
-//! Who is asking: passwords, tokens, and which tokens have been revoked.
+//! Authentication: passwords, session tokens, claim tokens and revocations.
 //!
-//! A login checks a password ([`Passwords`]) and issues a token ([`UserTokens`]). Every later request shows the token:
-//! its signature and its end are checked ([`UserTokens::verify`]), then whether it has been revoked
-//! ([`Revocations::is_revoked`]), both in memory. [`ClaimTokens`] sign what a claim is proven with. [`SignedForm`] is
-//! another service's way to say who asks, off unless wanted.
+//! A login checks a password ([`Passwords`]) and issues a session token ([`UserTokens`]). Every later request carries
+//! the token. [`UserTokens::verify`] checks signature and expiry, then `Revocations::is_revoked` looks for a
+//! revocation. Both answer from memory. [`ClaimTokens`] signs proofs of claims. [`SignedForm`] reads the signed
+//! requests of the three-layer system and is off by default.
 //!
-//! Deliberately knows nothing of HTTP: headers and status codes belong to `api`.
+//! HTTP is absent on purpose: headers and status codes belong to `api`.
 
 mod claim_token;
-mod jws;
+mod keys;
 mod mac;
 mod password;
+mod provider;
 mod secrets;
 mod session;
 mod signed_form;

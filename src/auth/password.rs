@@ -1,12 +1,11 @@
-//! Passwords: hashed and verified a few at a time, in turn, and recognised for a while once verified.
+//! Hashes and verifies passwords with bounded concurrency, and caches verified passwords.
 //!
-//! Owns the bounds around the hash: as many at once as there are cores to use, off the async workers; a bounded queue
-//! before them, in the order of arrival; a limit to the wait. Does not know which user a password belongs to.
+//! Hashes run on blocking threads, with a limit on concurrent hashes. Callers wait in a bounded queue, first come first
+//! served, with a timeout. The module does not know the users.
 //!
-//! A verified password is remembered as a keyed hash of (stored form, password), so neither the memory nor a copy of it
-//! tells a password. Whoever has waited for his turn looks again before he computes: of many simultaneous logins of one
-//! user all but the first few find the answer there. Wrong passwords are never remembered and share nothing, so that
-//! each guess costs its hash, and takes as long for a user who does not exist.
+//! The cache holds keyed hashes of (stored form, password), so a copy of the memory reveals no password. A caller looks
+//! into the cache again after waiting. Many simultaneous logins of a user therefore cost only a few hashes. Wrong
+//! passwords are never cached: every guess costs a hash. A guess for an unknown user takes equally long.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -20,58 +19,60 @@ use super::mac::MacKey;
 use super::stored_password::{self, StoredPassword};
 use crate::domain::Password;
 
-/// Bounds around the hash.
+/// Limits of hashing and of the cache.
 #[derive(Debug, Clone, Copy)]
 pub struct PasswordLimits {
-    /// Callers that wait for a hash at once.
+    /// Most callers waiting for a hash.
     pub queue_max: usize,
-    /// How long one waits for his turn.
+    /// Longest wait of a caller.
     pub wait: Duration,
-    /// Verified passwords that are remembered, and for how long after the hash was computed.
+    /// Most cached passwords.
     pub verified_max: u64,
+    /// Lifetime of a cached password, from the end of its hash.
     pub verified_age: Duration,
 }
 
-/// Why a password was neither hashed nor compared: nothing has happened.
+/// Why a password was neither hashed nor compared. No state has changed.
 #[derive(Debug, thiserror::Error)]
 pub enum HashError {
-    #[error("too many wait for a password hash already")]
+    #[error("the queue for password hashes is full")]
     QueueFull,
-    #[error("waited too long for a password hash")]
+    #[error("timeout while waiting for a password hash")]
     TooLate,
-    /// The stored form is not one of ours, or the machine has no memory or no randomness left.
+    /// The stored form is unknown, or the machine has no memory or no randomness left.
     #[error("the password hash could not be computed")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// What a comparison with the stored form says.
+/// The result of a comparison with the stored form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verified {
     No,
     Yes,
-    /// Yes, and the stored form is an imported one: replace it by [`Passwords::hash`] of this password at once.
+    /// The password is right and the stored form was imported. The caller must store [`Passwords::hash`] of the
+    /// password.
     YesRehash,
 }
 
 type VerifiedKey = [u8; 16];
 
-/// Hashes and verifies passwords. Shared by all workers of a process; runs on any tokio runtime.
+/// Hashes and verifies passwords for all workers of a process, on any tokio runtime.
 pub struct Passwords {
     limits: PasswordLimits,
-    /// A permit for each hash that may be computed at once; the computation itself gives it back.
+    /// One permit for each concurrent hash. The computation returns the permit.
     cores: Arc<Semaphore>,
-    /// A permit for each caller that may wait for one of `cores`.
+    /// One permit for each caller waiting for `cores`.
     places: Semaphore,
     verified: moka::sync::Cache<VerifiedKey, ()>,
-    /// Made anew at each start.
+    /// Key of the cache, random at every start.
     key: MacKey,
-    /// The stored form that a user who does not exist is compared with; of a password nobody knows.
+    /// The stored form of a random password, compared with the passwords of unknown users.
     nobody: String,
     computed: Arc<AtomicU64>,
 }
 
 impl Passwords {
-    /// At most `parallel` hashes at once; computes one right away.
+    /// Allows `parallel` concurrent hashes. Computes one hash at once, for unknown users.
     ///
     /// # Errors
     /// [`HashError::Failed`].
@@ -91,7 +92,7 @@ impl Passwords {
         })
     }
 
-    /// The stored form of a new password.
+    /// Computes the stored form of a new password.
     ///
     /// # Errors
     /// [`HashError`]
@@ -101,8 +102,8 @@ impl Passwords {
         self.compute(turn, move || stored_password::hash(&password)).await
     }
 
-    /// The stored form of a password of which only the MD5 is known, as 32 hex digits; of any other text it makes a
-    /// form that no password fits.
+    /// Computes the stored form from the MD5 of a password, in 32 hex digits. Any other text gives a form without a
+    /// matching password.
     ///
     /// # Errors
     /// [`HashError`]
@@ -112,7 +113,7 @@ impl Passwords {
         self.compute(turn, move || stored_password::wrap_md5(&md5_hex)).await
     }
 
-    /// Whether `password` is the one that `stored`, as `users.password_hash` has it, was made of.
+    /// Compares `password` with `stored`, a value of `users.password_hash`.
     ///
     /// # Errors
     /// [`HashError`]
@@ -129,7 +130,7 @@ impl Passwords {
         Ok(if fits { yes } else { Verified::No })
     }
 
-    /// Takes as long as [`Passwords::verify`] with a wrong password: for a user who does not exist.
+    /// Takes as long as [`Passwords::verify`] with a wrong password. For unknown users.
     ///
     /// # Errors
     /// [`HashError`]
@@ -142,7 +143,7 @@ impl Passwords {
         self.computed.load(Ordering::Relaxed)
     }
 
-    /// Callers that wait for a hash now.
+    /// Callers waiting for a hash now.
     pub fn waiting(&self) -> usize {
         self.limits.queue_max - self.places.available_permits()
     }
@@ -154,7 +155,7 @@ impl Passwords {
         }
         let (verified, key) = (self.verified.clone(), self.verified_key(password, stored));
         let (password, stored) = (password.clone(), stored.to_owned());
-        // It remembers by itself, so that a client that has gone away meanwhile has not cost a hash for nothing.
+        // The task fills the cache, so a hash is not wasted when the client disconnects.
         let compare = move || {
             let fits = match StoredPassword::parse(&stored) {
                 StoredPassword::Closed => false,
@@ -169,9 +170,9 @@ impl Passwords {
         self.compute(turn, compare).await
     }
 
-    /// Waits for one of the cores.
+    /// Waits for a permit to compute a hash.
     async fn turn(&self) -> Result<OwnedSemaphorePermit, HashError> {
-        // While anybody waits there is no permit to be had at once, so nobody is overtaken here.
+        // While callers wait, no permit is free, so `try_acquire_owned` never overtakes the queue.
         if let Ok(turn) = self.cores.clone().try_acquire_owned() {
             return Ok(turn);
         }
@@ -182,7 +183,7 @@ impl Passwords {
         }
     }
 
-    /// Computes on a thread that may block. Should the caller go away, the computation goes on and keeps its turn.
+    /// Computes on a blocking thread. If the caller disconnects, the computation continues and keeps the permit.
     async fn compute<T: Send + 'static>(
         &self,
         turn: OwnedSemaphorePermit,

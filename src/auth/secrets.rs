@@ -1,31 +1,32 @@
-//! The secrets that tokens are signed with, as the operator gave them.
+//! The operator's secrets for signing tokens.
 
 use super::mac::MacKey;
 
 const SECRET_BYTES_MIN: usize = 32;
-/// A token that does not name its secret is tried with each.
+/// Bounds the work for a token without `kid`, because all secrets are tried.
 const SECRETS_MAX: usize = 16;
-/// Claim tokens must not be signed with the very key of users' tokens: neither kind may ever pass for the other.
+/// Derives the keys of claim tokens. With separate keys, a claim token can never pass for a session token, or the
+/// reverse.
 const CLAIM_LABEL: &[u8] = b"couponrush claim tokens";
 
-/// At least one secret; the first signs, all verify. It has no `Debug` and no `Display`, so it cannot reach a log.
+/// At least one secret. The first secret signs, all secrets verify. Without `Debug` and `Display`, secrets cannot reach
+/// a log.
 pub struct Secrets(Vec<Vec<u8>>);
 
-/// Why a setting does not hold secrets. It names the variable and never shows what it holds.
+/// Why a setting is refused. The message names the variable and never shows a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SecretsError {
-    #[error("{variable}: each secret must have at least {SECRET_BYTES_MIN} bytes, but number {number} has {bytes}")]
+    #[error("{variable}: every secret must have at least {SECRET_BYTES_MIN} bytes, but secret {number} has {bytes}")]
     TooShort { variable: &'static str, number: usize, bytes: usize },
-    #[error("{variable}: at most {SECRETS_MAX} secrets are allowed, but it has {count}")]
+    #[error("{variable}: at most {SECRETS_MAX} secrets are allowed, but {count} are set")]
     TooMany { variable: &'static str, count: usize },
 }
 
 impl Secrets {
-    /// Takes the comma-separated secrets in `text` as they stand; nothing is trimmed. `variable` is what the operator
-    /// knows the setting by.
+    /// Splits `text` at commas. White space is part of a secret. `variable` is the name of the setting for messages.
     ///
     /// # Errors
-    /// [`SecretsError`]: one sentence that tells the operator what to change.
+    /// [`SecretsError`], a sentence for the operator.
     pub fn parse(variable: &'static str, text: &str) -> Result<Self, SecretsError> {
         let secrets: Vec<Vec<u8>> = text.split(',').map(|secret| secret.as_bytes().to_vec()).collect();
         if secrets.len() > SECRETS_MAX {
@@ -37,8 +38,8 @@ impl Secrets {
         }
     }
 
-    /// What signs claim tokens where the operator gave no secrets for them: one for each of these, in the same order,
-    /// so that claim tokens stay valid while these are changed.
+    /// Derives the secrets of claim tokens, for operators without secrets for claims. Each secret gives a derived
+    /// secret, in equal order. Claim tokens therefore stay valid while the operator replaces a secret.
     pub fn for_claims(&self) -> Self {
         let derive = |secret: &Vec<u8>| MacKey::new(secret).sign(&[CLAIM_LABEL]).to_vec();
         Self(self.0.iter().map(derive).collect())

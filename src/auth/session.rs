@@ -1,35 +1,35 @@
-//! What a token that counts says.
+//! The session in a valid token.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::domain::User;
 
-/// A user who showed a token that was signed here and has not ended. Whether it has been revoked is another question.
+/// The user of a valid, unexpired token. A session says nothing about revocation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
     pub user: User,
     pub token_id: TokenId,
-    /// Seconds since 1970; from then on a revocation of the token need not be remembered.
+    /// Expiry in seconds since 1970. A revocation of the token can be forgotten at `expires_at`.
     pub expires_at: u64,
 }
 
 /// A token's `jti`, as text `<generation>-<32 hex digits>`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenId {
-    /// The generation of the user's tokens when this one was issued: a change of his password raises it, and what is
-    /// lower no longer counts. So a change ends the tokens before it exactly, whatever the clocks say.
+    /// Generation of the user's tokens at the time of issue. A change of the password raises the user's generation, and
+    /// tokens of lower generations are refused. The end of old tokens therefore does not depend on clocks.
     pub generation: u32,
-    nonce: [u8; 16],
+    nonce: u128,
 }
 
-/// A text that is not a token's id.
+/// The text is not a token id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a token's id")]
 pub struct TokenIdError;
 
 impl TokenId {
-    /// An id that no other token has.
+    /// A unique id with a random nonce.
     pub fn random(generation: u32) -> Self {
         Self { generation, nonce: rand::random() }
     }
@@ -37,7 +37,7 @@ impl TokenId {
 
 impl fmt::Display for TokenId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{:032x}", self.generation, u128::from_be_bytes(self.nonce))
+        write!(f, "{}-{:032x}", self.generation, self.nonce)
     }
 }
 
@@ -46,34 +46,16 @@ impl FromStr for TokenId {
 
     fn from_str(text: &str) -> Result<Self, TokenIdError> {
         let (generation, nonce) = text.split_once('-').ok_or(TokenIdError)?;
-        // The number parsers would also take a sign.
-        if nonce.len() != 32 || !generation.bytes().all(|byte| byte.is_ascii_digit()) {
+        // The number parsers would accept a sign too.
+        let is_hex = nonce.len() == 32 && nonce.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if !is_hex || !generation.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(TokenIdError);
         }
         let generation = generation.parse().map_err(|_| TokenIdError)?;
-        let mut id = Self { generation, nonce: [0; 16] };
-        let mut all = 0;
-        for (byte, digits) in id.nonce.iter_mut().zip(nonce.as_bytes().chunks_exact(2)) {
-            let (high, low) = (DIGITS[usize::from(digits[0])], DIGITS[usize::from(digits[1])]);
-            *byte = high << 4 | low;
-            all |= high | low;
-        }
-        if all < NO_DIGIT { Ok(id) } else { Err(TokenIdError) }
+        let nonce = u128::from_str_radix(nonce, 16).map_err(|_| TokenIdError)?;
+        Ok(Self { generation, nonce })
     }
 }
-
-/// What each byte is as a hexadecimal digit.
-const DIGITS: [u8; 256] = {
-    let mut digits = [NO_DIGIT; 256];
-    let mut value = 0;
-    while value < 16 {
-        digits[b"0123456789abcdef"[value] as usize] = value as u8;
-        digits[b"0123456789ABCDEF"[value] as usize] = value as u8;
-        value += 1;
-    }
-    digits
-};
-const NO_DIGIT: u8 = 16;
 
 #[cfg(test)]
 mod tests {
@@ -82,13 +64,13 @@ mod tests {
     #[test]
     fn an_id_reads_back_as_it_was_written() {
         for id in [
-            TokenId { generation: 0, nonce: [0; 16] },
-            TokenId { generation: u32::MAX, nonce: [255; 16] },
+            TokenId { generation: 0, nonce: 0 },
+            TokenId { generation: u32::MAX, nonce: u128::MAX },
             TokenId::random(7),
         ] {
             assert_eq!(id.to_string().parse(), Ok(id));
         }
-        assert_eq!(TokenId { generation: u32::MAX, nonce: [0; 16] }.to_string().len(), 43);
+        assert_eq!(TokenId { generation: u32::MAX, nonce: 0 }.to_string().len(), 43);
         assert_ne!(TokenId::random(7), TokenId::random(7));
     }
 

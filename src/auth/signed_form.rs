@@ -1,11 +1,11 @@
-//! The signed form of a request to buy: what clients of the three-layer system send instead of a token.
+//! The signed form: clients of the three-layer system sign a purchase request instead of sending a token.
 //!
-//! A login gives a user his `AuthSign`, and he signs each request with it. Weaker than a token: an `AuthSign` never ends and
-//! no logout takes it back; only another secret does. So it is off unless the operator gives a secret for it. The hash is
-//! that system's, MD5, which is not a signature scheme: the secret, of at least 32 bytes, stands at its end and the user's id
-//! before it, so that nothing can be appended without knowing it.
+//! A login returns an `AuthSign`, and the client signs every request with the `AuthSign`. The form is weaker than a
+//! token: an `AuthSign` has no expiry and no logout. Only a change of the secret ends an `AuthSign`. So the form is off
+//! until the operator sets a secret. MD5 is the hash of that system and not a signature scheme. The secret of at least
+//! 32 bytes comes last in the hashed text, after the user's id. So nobody can extend the text without the secret.
 //!
-//! Deliberately has no clock and no memory: whether a request has been seen before is for the caller to find out.
+//! The module has no clock and keeps no requests. The caller detects repeated requests.
 
 use std::fmt::Display;
 
@@ -15,17 +15,17 @@ use md5::{Digest, Md5};
 use super::secrets::Secrets;
 use crate::domain::{CouponId, UserId};
 
-/// How far the time of a request may be from now, in seconds.
+/// Allowed difference between the time of a request and the present, in seconds.
 pub const SKEW_SECONDS_MAX: u64 = 60;
-/// What makes a request unique has 1 to so many bytes.
+/// Longest `nance`, the value that makes a request unique, in bytes.
 pub const NANCE_BYTES_MAX: usize = 64;
 
-/// Signs users and verifies what they have signed. The first secret signs, all verify.
+/// Issues `AuthSign`s and verifies signed requests. The first secret signs, all secrets verify.
 pub struct SignedForm {
     secrets: Secrets,
 }
 
-/// A request as it was signed; the names are that system's.
+/// The signed fields of a request, under the names of the three-layer system.
 #[derive(Debug, Clone, Copy)]
 pub struct SignedRequest<'a> {
     pub product: CouponId,
@@ -36,7 +36,7 @@ pub struct SignedRequest<'a> {
     pub auth_code: &'a str,
 }
 
-/// Why a signed request does not count.
+/// Why a signed request is refused. The wire contract has the sentences.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SignedFormError {
     #[error("the signature is wrong")]
@@ -50,23 +50,24 @@ impl SignedForm {
         Self { secrets }
     }
 
-    /// What a user signs his requests with.
+    /// The `AuthSign` of `user`.
     pub fn auth_sign(&self, user: UserId) -> String {
         let first = self.secrets.iter().next().expect("Secrets has at least one");
         auth_sign(user, first)
     }
 
-    /// Whether `auth_sign` is `request`'s user's, `request` was signed with it, and is of `now_seconds`.
+    /// Checks that `auth_sign` belongs to the user of `request`, that the signature is right, and that the request is
+    /// at most [`SKEW_SECONDS_MAX`] away from `now_seconds`.
     ///
     /// # Errors
-    /// [`SignedFormError`].
+    /// [`SignedFormError`]
     pub fn verify(
         &self,
         auth_sign: &str,
         request: &SignedRequest<'_>,
         now_seconds: u64,
     ) -> Result<(), SignedFormError> {
-        // Without a way out in the middle, so that the time tells nothing about which secret came close.
+        // Tries all secrets without an early exit, so the time taken reveals nothing about the secrets.
         let is_users = self
             .secrets
             .iter()
@@ -84,7 +85,7 @@ impl SignedForm {
 }
 
 impl SignedRequest<'_> {
-    /// Stands for what makes the request unique, in a key of one length.
+    /// A digest of `nance`, for keys of fixed length.
     pub fn nance_digest(&self) -> u128 {
         u128::from_be_bytes(Md5::digest(self.nance.as_bytes()).into())
     }
@@ -101,7 +102,7 @@ fn md5_hex(text: impl Display) -> String {
     format!("{:032x}", u128::from_be_bytes(Md5::digest(text.to_string()).into()))
 }
 
-/// In a time that does not tell how much of it is the same.
+/// Compares in constant time.
 fn is_same(sent: &str, expected: &str) -> bool {
     sent.as_bytes().ct_eq(expected.as_bytes()).into()
 }
@@ -113,7 +114,7 @@ mod tests {
     const SECRET: &str = "0123456789abcdef0123456789abcdef";
     /// md5("7:0123456789abcdef0123456789abcdef"), by another program.
     const AUTH_SIGN: &str = "cac3ac5cdd3767440b680e344b63fb93";
-    /// md5("5:7:1800000000:n-1:" and the above), likewise.
+    /// md5("5:7:1800000000:n-1:" and `AUTH_SIGN`), by another program.
     const AUTH_CODE: &str = "ed23ad44718bd97516d701860cf90f86";
     const NOW: u64 = 1_800_000_000;
 
@@ -161,7 +162,7 @@ mod tests {
             change(&mut changed);
             assert_eq!(form(SECRET).verify(AUTH_SIGN, &changed, NOW), Err(SignedFormError::Wrong), "{changed:?}");
         }
-        // Signed with a sign of one's own making.
+        // A request signed with an invented `AuthSign`.
         let own = md5_hex("5:7:1800000000:n-1:x");
         let forged = SignedRequest { auth_code: &own, ..request() };
         assert_eq!(form(SECRET).verify("x", &forged, NOW), Err(SignedFormError::Wrong));

@@ -1,10 +1,10 @@
-//! The forms in which a password is stored, and the hash itself: pure computation, about 15 ms and 19 MiB each.
+//! The stored forms of a password, and the hash function. A hash takes about 15 ms and 19 MiB.
 //!
-//! | stored | who can log in |
+//! | stored | login |
 //! |---|---|
-//! | `$argon2id$...` | who knows the password |
-//! | `md5:$argon2id$...` | the same; the hash is of the password's MD5 in lower-case hex (users of the Go system) |
-//! | empty | nobody |
+//! | `$argon2id$...` | with the password |
+//! | `md5:$argon2id$...` | with the password, hashed as MD5 in lower-case hex first (users of the Go system) |
+//! | empty | never |
 
 use argon2::Argon2;
 use argon2::password_hash::phc::PasswordHash;
@@ -15,13 +15,13 @@ use crate::domain::Password;
 
 const MD5_PREFIX: &str = "md5:";
 
-/// A stored form taken apart.
+/// A parsed stored form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StoredPassword<'a> {
-    /// Nobody can log in with it.
+    /// An empty form, without a login.
     Closed,
     Argon2(&'a str),
-    /// Argon2 over an MD5: good, but to be replaced as soon as the password itself is known.
+    /// Argon2 over an MD5. The next login replaces the form, because the password is known then.
     Md5(&'a str),
 }
 
@@ -35,26 +35,26 @@ impl<'a> StoredPassword<'a> {
     }
 }
 
-/// The stored form of a password: argon2id with the crate's defaults (19 MiB, 2 passes, 1 lane) and a random salt.
+/// Computes the stored form of a password: argon2id with the crate's defaults (19 MiB, 2 passes, 1 lane), random salt.
 pub(super) fn hash(password: &Password) -> Result<String, Error> {
     argon2id(password.as_bytes())
 }
 
-/// The stored form of a password of which only the MD5 is known. Its hex digits may be of either case.
+/// Computes the stored form from the MD5 of a password, in hex digits of upper or lower case.
 pub(super) fn wrap_md5(md5_hex: &str) -> Result<String, Error> {
     let hash = argon2id(md5_hex.to_ascii_lowercase().as_bytes())?;
     Ok(format!("{MD5_PREFIX}{hash}"))
 }
 
-/// Whether `password` is the one that `hash` (argon2id in PHC form) was made of.
+/// Whether `hash`, argon2id in PHC form, is a hash of `password`.
 ///
 /// # Errors
-/// [`Error`] where `hash` is not such a text.
+/// [`Error`] if `hash` has another form.
 pub(super) fn fits(password: &Password, hash: &str) -> Result<bool, Error> {
     argon2id_fits(password.as_bytes(), hash)
 }
 
-/// Whether the MD5 of `password` is the one that `hash` was made of.
+/// Whether `hash` is a hash of the MD5 of `password`.
 ///
 /// # Errors
 /// As [`fits`].

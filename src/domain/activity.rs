@@ -1,17 +1,17 @@
-//! A sale of a coupon: when, how many, how fast, and how many each.
+//! Activities: sales of a coupon with a window, a total, a quota per second and a limit per user.
 
 use std::fmt;
 
 use super::{ActivityId, ActivityName, CouponId, CouponName, Nth, UserName};
 
-/// When an activity sells: from `start` on, and no longer at `end`. Whole seconds since 1970.
+/// The time of an activity, from `start` inclusive to `end` exclusive, in seconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
     start: u64,
     end: u64,
 }
 
-/// What its owner has declared an activity to be.
+/// The status of an activity, set by its owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
     Normal,
@@ -19,21 +19,21 @@ pub enum Status {
     SoldOut,
 }
 
-/// The share of attempts that are let through, in millionths: 0 to 1,000,000.
+/// Probability that the draw admits an attempt, in millionths: 0 to 1,000,000.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate(u32);
 
-/// What an activity is made of, as its owner states it.
+/// The terms of an activity, set by its owner.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Terms {
     pub name: ActivityName,
     pub window: Window,
-    /// Claims in this activity; 0: the coupon's whole amount.
+    /// Maximum claims in the activity. 0 means the coupon's whole amount.
     pub total: u32,
     pub status: Status,
-    /// Claims in a whole second of Redis' clock, over all instances; 0: no limit.
+    /// Maximum claims in a second of Redis' clock, over all instances. 0 means no limit.
     pub speed: u32,
-    /// Claims of one user of the coupon, over all its activities: 1 to [`Terms::BUY_LIMIT_MAX`].
+    /// Maximum claims of a user and coupon over all activities: 1 to [`Terms::BUY_LIMIT_MAX`].
     pub buy_limit: Nth,
     pub buy_rate: Rate,
 }
@@ -46,19 +46,19 @@ pub struct Activity {
     pub terms: Terms,
 }
 
-/// All activities of a coupon, as of one revision of it.
+/// All activities of a coupon at one revision of the coupon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schedule {
     pub coupon: CouponId,
     pub saler: UserName,
     pub name: CouponName,
-    /// The coupon's revision that last changed one of them.
+    /// Revision of the coupon at the last change of an activity.
     pub revision: u64,
-    /// By start; those that are not disabled do not overlap.
+    /// Sorted by start. Activities that are not disabled do not overlap.
     activities: Vec<Activity>,
 }
 
-/// Where a moment lies, seen from a window.
+/// Position of a moment relative to a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     Before,
@@ -67,10 +67,10 @@ pub enum Phase {
 }
 
 impl Window {
-    /// The last second of the year 9999: the end of what others can write as a date.
+    /// The last second of the year 9999, the latest date that common formats can write.
     pub const SECONDS_MAX: u64 = 253_402_300_799;
 
-    /// `None` where the end is not after the start, or after [`Window::SECONDS_MAX`].
+    /// Returns `None` if `end` is not after `start`, or is after [`Window::SECONDS_MAX`].
     pub fn new(start: u64, end: u64) -> Option<Self> {
         (start < end && end <= Self::SECONDS_MAX).then_some(Self { start, end })
     }
@@ -87,7 +87,7 @@ impl Window {
         self.start < other.end && other.start < self.end
     }
 
-    /// Where the moment `now_ms`, in milliseconds since 1970, lies.
+    /// The phase at `now_ms`, in milliseconds since 1970.
     pub fn phase(self, now_ms: u64) -> Phase {
         if now_ms < self.start * 1_000 {
             Phase::Before
@@ -100,12 +100,12 @@ impl Window {
 }
 
 impl Status {
-    /// By the wire's number.
+    /// The status with `number` on the wire.
     pub fn from_number(number: u64) -> Option<Self> {
         [Self::Normal, Self::Disabled, Self::SoldOut].into_iter().find(|status| u64::from(status.number()) == number)
     }
 
-    /// The wire's number.
+    /// The number on the wire.
     pub const fn number(self) -> u8 {
         match self {
             Self::Normal => 0,
@@ -117,12 +117,12 @@ impl Status {
 
 impl Rate {
     const WHOLE: u32 = 1_000_000;
-    /// Everybody is let through.
+    /// Every attempt is admitted.
     pub const ALL: Self = Self(Self::WHOLE);
 
-    /// `None` outside 0 to 1, and for what is not a number. Rounded to the nearest millionth.
+    /// Rounds `share` to the nearest millionth. Returns `None` outside 0 to 1, and for NaN.
     pub fn new(share: f64) -> Option<Self> {
-        // A share in range gives 0 to a million, which a u32 holds exactly.
+        // A share in range gives 0 to 1,000,000. A u32 holds the value exactly.
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         (0.0..=1.0).contains(&share).then(|| Self((share * f64::from(Self::WHOLE)).round() as u32))
     }
@@ -131,7 +131,7 @@ impl Rate {
         f64::from(self.0) / f64::from(Self::WHOLE)
     }
 
-    /// Whether an attempt that drew `random`, any number with equal chance, is let through.
+    /// Whether the draw admits an attempt. `random` must be uniformly distributed.
     ///
     /// Unbiased to within 2^-32: the draw is scaled, not reduced.
     pub fn lets_through(self, random: u32) -> bool {
@@ -139,7 +139,7 @@ impl Rate {
     }
 }
 
-/// As the wire writes it: two digits, or as many more as it takes, up to six.
+/// The format on the wire: at least two decimal places, at most six.
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digits = format!("{}.{:06}", self.0 / Self::WHOLE, self.0 % Self::WHOLE);
@@ -151,7 +151,7 @@ impl fmt::Display for Rate {
 impl Terms {
     pub const BUY_LIMIT_MAX: Nth = 100;
 
-    /// Whether a coupon cannot have two such activities: both sell, and at the same time.
+    /// Whether both activities would sell at the same time, which is not allowed for a coupon.
     pub fn excludes(&self, other: &Self) -> bool {
         let sells = |terms: &Self| terms.status != Status::Disabled;
         sells(self) && sells(other) && self.window.overlaps(other.window)
@@ -174,7 +174,8 @@ impl Schedule {
         &self.activities
     }
 
-    /// The same with `activity` in the place of the one of its id, or added; `None` where it would overlap with another.
+    /// A copy of the schedule with `activity` added, or replaced if the id exists. Returns `None` if `activity` would
+    /// overlap with another activity.
     pub fn with(&self, activity: &Activity) -> Option<Self> {
         let mut activities = self.activities.clone();
         activities.retain(|other| other.id != activity.id);
@@ -185,8 +186,8 @@ impl Schedule {
         Some(Self::new(self.coupon, self.saler.clone(), self.name.clone(), self.revision, activities))
     }
 
-    /// The activity that decides at `now_ms`: the one under way, else the next, else the last. A disabled one decides only
-    /// where there is no other.
+    /// The activity that decides at `now_ms`: the current activity, else the next, else the last. A disabled activity
+    /// decides only if there is no current or coming activity that sells.
     pub fn at(&self, now_ms: u64) -> Option<&Activity> {
         let decides = |activity: &&Activity| activity.terms.status != Status::Disabled;
         let first_not_over = |activity: &&Activity| activity.terms.window.phase(now_ms) != Phase::Over;

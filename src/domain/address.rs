@@ -1,4 +1,4 @@
-//! Where a request comes from, and networks of such places.
+//! IP addresses of clients, and networks.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -6,29 +6,29 @@ use std::str::FromStr;
 
 use ipnet::IpNet;
 
-/// The part of an IPv6 address that a provider gives to one customer, who has all the rest to himself.
+/// Length of the IPv6 prefix that a provider usually gives to one customer.
 const IPV6_PREFIX: u8 = 64;
 
-/// What limits and blocks of addresses are about: an IPv4 address, or the /64 that an IPv6 address lies in. An IPv4
-/// address written as IPv6 is the IPv4 address.
+/// The unit of limits and blocks by address: an IPv4 address, or the /64 network of an IPv6 address. An IPv4-mapped
+/// IPv6 address counts as the IPv4 address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Address(IpAddr);
 
-/// A text that is not an address or a network.
+/// The text is not an address or a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("neither an address nor a network such as 10.0.0.0/8")]
 pub struct AddressError;
 
-/// Addresses that begin alike; a single one too.
+/// A network in CIDR notation, or a single address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Network(IpNet);
 
-/// Networks, written one after the other with commas between them; none where the text is empty.
+/// A list of networks, separated by commas. An empty text is an empty list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Networks(Vec<Network>);
 
 impl Address {
-    /// What `ip` is counted as.
+    /// The address or /64 of `ip`.
     pub fn new(ip: IpAddr) -> Self {
         match ip.to_canonical() {
             IpAddr::V4(ip) => Self(IpAddr::V4(ip)),
@@ -39,7 +39,7 @@ impl Address {
         }
     }
 
-    /// The address itself; of a /64 the first one.
+    /// The address, or the first address of a /64.
     pub fn first(self) -> IpAddr {
         self.0
     }
@@ -60,12 +60,12 @@ impl FromStr for Address {
 }
 
 impl Network {
-    /// Whether `ip` lies in it.
+    /// Whether `ip` lies in the network.
     pub fn contains(&self, ip: IpAddr) -> bool {
         self.0.contains(&ip.to_canonical())
     }
 
-    /// The same, but of IPv6 whole /64s, so that it can be compared with an [`Address`].
+    /// Widens an IPv6 network to at least a /64, for comparison with an [`Address`].
     #[must_use]
     pub fn of_addresses(self) -> Self {
         match self.0 {
@@ -78,7 +78,7 @@ impl Network {
 }
 
 impl fmt::Display for Network {
-    /// A single address is written without the length of its prefix.
+    /// Writes a single address without a prefix length.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.prefix_len() == self.0.max_prefix_len() { self.0.addr().fmt(f) } else { self.0.fmt(f) }
     }
@@ -97,7 +97,7 @@ impl FromStr for Network {
 }
 
 impl Networks {
-    /// Whether `ip` lies in one of them.
+    /// Whether `ip` lies in one of the networks.
     pub fn contains(&self, ip: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(ip))
     }

@@ -1,37 +1,37 @@
-//! Who is kept out, until when and why.
+//! Blocks of users and addresses.
 
 use std::fmt;
 
 use super::{Address, UserId};
 
-/// Whom a block is about.
+/// The blocked user or address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Subject {
     User(UserId),
     Address(Address),
 }
 
-/// Why somebody is kept out.
+/// The reason for a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BlockReason {
-    /// An admin wants it so.
+    /// An admin set the block.
     Admin,
-    /// He went on after being refused for his rate, far too often.
+    /// Too many attempts were refused by rate limits.
     Offender,
 }
 
-/// A block, as it is shown to admins.
+/// A block in the form shown to admins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Block {
     pub until: Until,
     /// Seconds since 1970.
     pub since: u64,
-    /// The admin's name; empty where nobody asked for it.
+    /// The admin's name, or empty for an automatic block.
     pub by: String,
     pub reason: BlockReason,
 }
 
-/// When a block ends by itself: in seconds since 1970, or never.
+/// End of a block in seconds since 1970. `None` means no end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Until(pub Option<u64>);
 
@@ -45,10 +45,10 @@ impl fmt::Display for Subject {
 }
 
 impl Until {
-    /// Already over: of a block that was taken away.
+    /// The end of a removed block, already past.
     pub const OVER: Self = Self(Some(0));
 
-    /// Whether it still holds at `now_seconds`.
+    /// Whether the block is in force at `now_seconds`.
     pub fn holds(self, now_seconds: u64) -> bool {
         self.0.is_none_or(|end| now_seconds < end)
     }

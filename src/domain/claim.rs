@@ -1,26 +1,26 @@
-//! A claim, and what else an attempt can end in.
+//! Claims and refusals: the outcomes of an attempt.
 
 use std::fmt;
 use std::str::FromStr;
 
 use super::{ActivityId, CouponId, Epoch, UserId};
 
-/// A unit's number within its coupon: 1..=amount, dense once all units are sold (I5).
+/// Number of a unit within a coupon: 1..=amount, without gaps once all units are sold (I5).
 pub type Seq = u32;
-/// Which of a user's claims of one coupon this is: 1..=limit.
+/// Number of a claim among the claims of a user and coupon: 1..=limit.
 pub type Nth = u8;
 
-/// An outbox entry's id, which Redis gave it: milliseconds of its clock, then a counter within that millisecond. Claims that were
-/// made together share one.
+/// Id of an outbox entry, given by Redis: milliseconds of Redis' clock and a counter within the millisecond. Claims of
+/// one batch share an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EntryId {
     pub ms: u64,
     pub counter: u32,
 }
 
-/// A unit granted.
+/// A granted unit.
 ///
-/// As parsed from Redis it is integers only, so MySQL never refuses a row for its content.
+/// All fields are integers, so MySQL never refuses a row because of invalid content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Claim {
     pub coupon: CouponId,
@@ -33,38 +33,38 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// When the unit was granted: milliseconds since 1970 by Redis' clock.
+    /// Time of the grant, in milliseconds since 1970 by Redis' clock.
     pub const fn claimed_at_ms(&self) -> u64 {
         self.entry.ms
     }
 
-    /// Whether both are the same grant. The entry and the epoch may differ: a claim loaded again after a loss of Redis
-    /// has neither of its first ones.
+    /// Whether two claims are one grant. Entry and epoch may differ, because a claim loaded again after a loss of Redis
+    /// gets a new entry and a new epoch.
     pub fn is_same_grant(&self, other: &Self) -> bool {
         (self.coupon, self.seq, self.user, self.nth) == (other.coupon, other.seq, other.user, other.nth)
     }
 }
 
-/// Why an attempt got nothing, decided by the script: nothing has happened, and asking again is a new attempt.
+/// The script's reason for granting no unit. No state has changed. Asking again is a new attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// All units are gone, or the saler has declared it so.
+    /// All units are claimed, or the saler has declared the activity sold out.
     SoldOut,
-    /// No coupon of that name of that saler.
+    /// The saler has no coupon of this name.
     NoSuchCoupon,
     /// A scheduled coupon without an activity.
     NotOnSale,
-    /// Its activity has been disabled.
+    /// The activity is disabled.
     Disabled,
-    /// Its activity has not begun.
+    /// The activity has not begun.
     NotStarted,
-    /// Its activity is over.
+    /// The activity is over.
     Ended,
-    /// The draw was lost, or this second's quota is used.
+    /// The draw was lost, or the quota of the second is used up.
     TryAgain,
 }
 
-/// A text that is not what this program writes into the outbox or a holder.
+/// The text of an outbox entry or a holder is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a claim")]
 pub struct ClaimError;
@@ -85,12 +85,12 @@ impl FromStr for EntryId {
 }
 
 impl Claim {
-    /// Parses an outbox entry's field: claims, with spaces between them. A part that is none is given back as it is.
+    /// Parses the field of an outbox entry: claims separated by spaces. An invalid part is returned as text.
     pub fn parse_entry(entry: EntryId, text: &str) -> Vec<Result<Self, String>> {
         text.split(' ').map(|part| Self::parse(entry, part).map_err(|_| part.to_owned())).collect()
     }
 
-    /// What an outbox entry has of it, as [`Claim::parse`] reads it.
+    /// The text in an outbox entry, in the format of [`Claim::parse`].
     pub fn to_text(&self) -> String {
         let Self { coupon, user, seq, nth, activity, epoch, .. } = self;
         format!("{coupon}:{user}:{seq}:{nth}:{activity}:{epoch}")
@@ -99,7 +99,7 @@ impl Claim {
     /// Parses one claim of an outbox entry, `coupon:user:seq:nth:activity:epoch`, as `lua/claim.lua` writes it.
     ///
     /// # Errors
-    /// [`ClaimError`] where a part is missing, is not a number of its type, or is a 0 that must not be.
+    /// [`ClaimError`] if a part is missing, is not a number of the right type, or is an invalid 0.
     pub fn parse(entry: EntryId, text: &str) -> Result<Self, ClaimError> {
         let mut parts = text.split(':');
         let mut next = || parts.next().ok_or(ClaimError);
@@ -118,7 +118,7 @@ impl Claim {
     }
 }
 
-/// Digits only: `str::parse` would also take a sign.
+/// Parses digits only. `str::parse` would accept a sign too.
 fn number<T: FromStr>(text: &str) -> Result<T, ClaimError> {
     if !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(ClaimError);

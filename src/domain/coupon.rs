@@ -1,23 +1,23 @@
-//! What a saler offers.
+//! Coupons: the offers of salers.
 
 use super::{CouponId, CouponName, UserId, UserName};
 
-/// How many units a coupon has: 1 to 10,000,000.
+/// Number of units of a coupon: 1 to 10,000,000.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Amount(u32);
 
-/// What one unit is worth, in the saler's own unit: 0 to 1,000,000,000. On the wire: `stock`.
+/// Value of one unit in the saler's currency unit, 0 to 1,000,000,000. The field `stock` on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FaceValue(u32);
 
-/// What a saler says about a coupon: up to 255 characters.
+/// The saler's description of a coupon, up to 255 characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Description(String);
 
 impl Amount {
     pub const MAX: u32 = 10_000_000;
 
-    /// `None` outside 1 to [`Amount::MAX`].
+    /// Returns `None` outside 1 to [`Amount::MAX`].
     pub fn new(units: i64) -> Option<Self> {
         u32::try_from(units).ok().filter(|units| (1..=Self::MAX).contains(units)).map(Self)
     }
@@ -30,7 +30,7 @@ impl Amount {
 impl FaceValue {
     pub const MAX: u32 = 1_000_000_000;
 
-    /// `None` outside 0 to [`FaceValue::MAX`].
+    /// Returns `None` outside 0 to [`FaceValue::MAX`].
     pub fn new(value: i64) -> Option<Self> {
         u32::try_from(value).ok().filter(|value| *value <= Self::MAX).map(Self)
     }
@@ -43,7 +43,7 @@ impl FaceValue {
 impl Description {
     pub const CHARS_MAX: usize = 255;
 
-    /// `None` where the text is longer than [`Description::CHARS_MAX`].
+    /// Returns `None` for a text longer than [`Description::CHARS_MAX`].
     pub fn new(text: String) -> Option<Self> {
         text.chars().nth(Self::CHARS_MAX).is_none().then_some(Self(text))
     }
@@ -53,7 +53,7 @@ impl Description {
     }
 }
 
-/// A coupon as MySQL has it. How many of its units are claimed is not here: Redis knows first, the ledger follows.
+/// A coupon as stored in MySQL. The number of claimed units is absent, because Redis knows the number before MySQL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Coupon {
     pub id: CouponId,
@@ -65,15 +65,15 @@ pub struct Coupon {
     pub description: Description,
     /// Sold only inside an activity.
     pub scheduled: bool,
-    /// Raised by every change; Redis ignores a lower one.
+    /// Raised by every change. Redis ignores lower revisions.
     pub revision: u64,
-    /// The revision that last changed one of its activities; 0: it never had one.
+    /// Revision of the last change to an activity of the coupon. 0 means that the coupon never had an activity.
     pub activity_revision: u64,
 }
 
-/// Units nobody has: those above the highest seq handed out, and the holes below it (I8).
+/// Unclaimed units: the units above the highest granted seq, and the holes below the highest seq (I8).
 ///
-/// 0 where the amount is below what is claimed, which [`Amount`] changes never leave behind.
+/// Returns 0 if the amount is below the claims. A change of [`Amount`] never leads to fewer units than claims.
 pub fn left(amount: u64, claimed: u64, holes: u64) -> u64 {
     (amount + holes).saturating_sub(claimed)
 }

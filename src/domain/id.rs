@@ -1,4 +1,4 @@
-//! Numbers that must not be mixed up.
+//! Ids as separate types, so the compiler finds a mix-up.
 
 use std::fmt;
 use std::str::FromStr;
@@ -26,18 +26,18 @@ macro_rules! number {
 }
 
 number!(
-    /// A user's row in MySQL; at least 1.
+    /// Id of a user's row in MySQL, at least 1.
     UserId(u64)
 );
 number!(
-    /// A coupon's row in MySQL; at least 1. Coupons are numbered in the order of their creation.
+    /// Id of a coupon's row in MySQL, at least 1. Ids follow the order of creation.
     CouponId(u64)
 );
 number!(
-    /// The activity a claim was made in; 0 means none.
+    /// Id of the activity of a claim. 0 means a claim without an activity.
     ActivityId(u32)
 );
 number!(
-    /// How often a shard has been rebuilt. A claim is stored only under the epoch it was made in, or by the late path.
+    /// Number of rebuilds of a shard. A claim is stored only under the epoch of its grant, or by the late path.
     Epoch(u32)
 );

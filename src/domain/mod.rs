@@ -1,7 +1,7 @@
-//! The words of a sale as types: who takes part, what is offered, what an attempt ends in.
+//! The types of a sale: users, coupons, activities, claims, refusals, blocks.
 //!
-//! Owns the rules that need nothing but their arguments. Deliberately has no IO, no clock, no framework and no wire
-//! format: a value that exists has been checked, so nothing behind the edge checks it again.
+//! Holds the rules that depend only on arguments, without IO, clock, framework or wire format. Constructors check
+//! values, so other modules never check a value again.
 
 mod activity;
 mod address;

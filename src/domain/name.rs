@@ -1,8 +1,8 @@
 //! Names of users, coupons and activities.
 //!
-//! Names are Unicode and case-sensitive. Outer white space is refused because MySQL's padded collations ignore it, and
-//! `/`, `.` and `..` because a name is a segment of a path. Everything else is allowed: no key or statement is ever
-//! built from a name.
+//! Names are Unicode and case-sensitive. White space at either end is refused, because padded collations of MySQL
+//! ignore trailing spaces. `/`, `.` and `..` are refused, because a name is a segment of a path. Control characters are
+//! refused. All other characters are allowed, because no key and no statement is built from a name.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ const USER_NAME_CHARS_MAX: usize = 64;
 const COUPON_NAME_CHARS_MAX: usize = 60;
 const ACTIVITY_NAME_CHARS_MAX: usize = 60;
 
-/// Why a text is not a name.
+/// Why a text is refused as a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     #[error("the name is empty")]
@@ -25,7 +25,7 @@ pub enum NameError {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct UserName(String);
 
-/// A coupon's name: 1 to 60 characters, unique among the coupons of its saler.
+/// A coupon's name: 1 to 60 characters, unique among the coupons of a saler.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct CouponName(String);
 
@@ -34,10 +34,10 @@ pub struct CouponName(String);
 pub struct ActivityName(String);
 
 impl UserName {
-    /// Takes `text` as it stands; nothing is trimmed or folded.
+    /// Takes `text` unchanged, without trimming or case folding.
     ///
     /// # Errors
-    /// [`NameError`] says which rule of the wire contract's registration table it breaks.
+    /// [`NameError`] names the broken rule of the wire contract's registration table.
     pub fn parse(text: String) -> Result<Self, NameError> {
         check(&text, USER_NAME_CHARS_MAX).map(|()| Self(text))
     }
@@ -48,10 +48,10 @@ impl UserName {
 }
 
 impl CouponName {
-    /// Takes `text` as it stands; nothing is trimmed or folded.
+    /// Takes `text` unchanged, without trimming or case folding.
     ///
     /// # Errors
-    /// [`NameError`] says which rule of the wire contract's coupon table it breaks.
+    /// [`NameError`] names the broken rule of the wire contract's coupon table.
     pub fn parse(text: String) -> Result<Self, NameError> {
         check(&text, COUPON_NAME_CHARS_MAX).map(|()| Self(text))
     }
@@ -62,10 +62,10 @@ impl CouponName {
 }
 
 impl ActivityName {
-    /// Takes `text` as it stands; nothing is trimmed or folded. It is no part of a path.
+    /// Takes `text` unchanged. The name is no part of a path, so `/`, `.` and `..` are allowed.
     ///
     /// # Errors
-    /// [`NameError`] says which rule it breaks.
+    /// [`NameError`] names the broken rule.
     pub fn parse(text: String) -> Result<Self, NameError> {
         check_text(&text, ACTIVITY_NAME_CHARS_MAX).map(|()| Self(text))
     }

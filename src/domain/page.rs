@@ -1,11 +1,12 @@
-//! Pages of a list.
+//! Page numbers of lists.
 
-/// A page's number, from 1.
+/// A page number, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Page(u64);
 
 impl Page {
-    /// What the wire contract makes of `page=`: absent, empty, 0 and negative are page 1; `None` is not an int64.
+    /// Parses `page=` by the wire contract. An absent, empty, zero or negative number is page 1. Returns `None` for a
+    /// text that is not an int64.
     pub fn parse(text: Option<&str>) -> Option<Self> {
         let number = match text {
             None | Some("") => 1,
@@ -14,7 +15,7 @@ impl Page {
         Some(Self(u64::try_from(number).unwrap_or(1).max(1)))
     }
 
-    /// How many items stand before this page; saturates, so that an absurd page is an empty one.
+    /// Number of items before the page. Saturates, so a huge page number gives an empty page.
     pub const fn offset(self, page_items: u64) -> u64 {
         (self.0 - 1).saturating_mul(page_items)
     }

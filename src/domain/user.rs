@@ -4,12 +4,12 @@ use super::{UserId, UserName};
 
 const PASSWORD_BYTES_MAX: usize = 128;
 
-/// What a user may do. `Saler` is the wire's spelling of a merchant.
+/// The role of a user. `Saler` is the spelling of merchant on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     Customer,
     Saler,
-    /// Made only by the command line.
+    /// Created only by the command line.
     Admin,
 }
 
@@ -23,13 +23,13 @@ impl Kind {
         }
     }
 
-    /// The kind spelt `text`, or `None`.
+    /// The kind with the spelling `text`, or `None`.
     pub fn parse(text: &str) -> Option<Self> {
         [Self::Customer, Self::Saler, Self::Admin].into_iter().find(|kind| kind.as_str() == text)
     }
 }
 
-/// Somebody with an account.
+/// A user with an account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
     pub id: UserId,
@@ -37,7 +37,7 @@ pub struct User {
     pub kind: Kind,
 }
 
-/// Why a text is not a password.
+/// Why a text is refused as a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PasswordError {
     #[error("the password is empty")]
@@ -46,13 +46,13 @@ pub enum PasswordError {
     TooLong,
 }
 
-/// A password as typed: 1 to 128 bytes. It has no `Debug` and no `Display`, so it cannot reach a log.
+/// A password as typed, 1 to 128 bytes. Without `Debug` and `Display`, a password cannot reach a log.
 #[derive(Clone)]
 pub struct Password(String);
 
 impl Password {
     /// # Errors
-    /// [`PasswordError`] says which bound it breaks.
+    /// [`PasswordError`] names the broken limit.
     pub fn parse(text: String) -> Result<Self, PasswordError> {
         match text.len() {
             0 => Err(PasswordError::Empty),

@@ -6,9 +6,10 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::error::{ApiError, Code, read_failed};
+use super::extractors::Admin;
 use super::lists::page_of;
-use super::session::admin;
-use super::{Shared, answer, body, path};
+use super::state::Shared;
+use super::{answer, body, path};
 use crate::base::now_seconds;
 use crate::domain::{Block, BlockReason, Subject, Until, UserName};
 use crate::mysql::blocks::{Listed, Whom};
@@ -49,8 +50,7 @@ pub struct BlockFor {
 }
 
 /// `GET /admin/blacklist?page=N`: all blocks, latest first.
-pub async fn list_blocks(request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
-    admin(&request, &shared)?;
+pub async fn list_blocks(_: Admin, request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
     let skipped = page_of(&request)?.offset(PAGE);
     let blocks = shared.admission.blacklist.list(now_seconds(), skipped, PAGE).await;
     let blocks = blocks.map_err(|error| read_failed(&error))?;
@@ -58,8 +58,7 @@ pub async fn list_blocks(request: HttpRequest, shared: web::Data<Shared>) -> Res
 }
 
 /// `GET`: the current block.
-pub async fn show_block(request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
-    admin(&request, &shared)?;
+pub async fn show_block(_: Admin, request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
     let subject = subject(&request, &shared).await?;
     let block = shared.admission.blacklist.find(subject, now_seconds()).await.map_err(|error| read_failed(&error))?;
     Ok(shown(&block.ok_or_else(not_blocked)?))
@@ -67,11 +66,11 @@ pub async fn show_block(request: HttpRequest, shared: web::Data<Shared>) -> Resu
 
 /// `PUT`: blocks a user or an address, for some seconds or forever. Replaces an existing block.
 pub async fn put_block(
+    Admin(admin): Admin,
     request: HttpRequest,
     shared: web::Data<Shared>,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let admin = admin(&request, &shared)?;
     let now = now_seconds();
     let until = until(payload, &shared, now).await?;
     let subject = subject(&request, &shared).await?;
@@ -82,8 +81,11 @@ pub async fn put_block(
 }
 
 /// `DELETE`: removes a block.
-pub async fn delete_block(request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
-    let admin = admin(&request, &shared)?;
+pub async fn delete_block(
+    Admin(admin): Admin,
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
     let subject = subject(&request, &shared).await?;
     if !shared.admission.blacklist.unblock(subject, now_seconds()).await? {
         return Err(not_blocked());

@@ -3,7 +3,6 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest};
@@ -15,15 +14,9 @@ use futures_util::{Stream, StreamExt};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::Shared;
 use super::error::ApiError;
-
-/// Bounds of a request body.
-#[derive(Debug, Clone, Copy)]
-pub struct BodyLimits {
-    pub bytes_max: usize,
-    pub wait: Duration,
-}
+use super::refuse::refuse;
+use super::state::{BodyLimits, Shared};
 
 /// Reads the body as a JSON object with the fields of `T`. Unknown fields are ignored.
 ///
@@ -101,7 +94,7 @@ pub async fn check(request: &mut ServiceRequest) -> Result<(), HttpResponse> {
 /// Formats the error like the errors of the route. All answers of the login contain a `kind`.
 fn refusal(request: &ServiceRequest, error: ApiError) -> HttpResponse {
     let is_login = request.path().trim_end_matches('/') == "/api/auth";
-    if is_login { error.login_response() } else { crate::http::refuse(request.path(), error) }
+    if is_login { error.login_response() } else { refuse(request.path(), error) }
 }
 
 fn announces_too_much(request: &ServiceRequest, bytes_max: usize) -> bool {

@@ -9,12 +9,13 @@ use utoipa::ToSchema;
 
 use super::coupons::readable_coupon;
 use super::error::{ApiError, read_failed};
+use super::extractors::{Customer, session};
 use super::lists::page_of;
-use super::session::user_of_kind;
-use super::{Shared, Worker, answer, path, peer};
+use super::state::{Shared, Worker};
+use super::{answer, path, peer};
 use crate::base::now_ms;
 use crate::claim::ClaimOutcome;
-use crate::domain::{Claim, CouponId, Kind, Nth, Refusal, Seq, Terms};
+use crate::domain::{Claim, CouponId, Nth, Refusal, Seq, Terms};
 use crate::mysql::claim_rows::{Holding, holdings};
 use crate::mysql::{Db, DbError};
 
@@ -29,9 +30,12 @@ const PAGE: u64 = 100;
 const EXPORT_ROWS: u64 = 1_000;
 
 /// `PATCH /api/users/{saler}/coupons/{name}`
-pub async fn claim_coupon(request: HttpRequest, worker: web::Data<Worker>) -> Result<HttpResponse, ApiError> {
+pub async fn claim_coupon(
+    Customer(customer): Customer,
+    request: HttpRequest,
+    worker: web::Data<Worker>,
+) -> Result<HttpResponse, ApiError> {
     let Worker { shared, known, link, .. } = &**worker;
-    let customer = user_of_kind(&request, shared, Kind::Customer, "Sellers aren't allowed to get coupons.")?;
     shared.admission.claim(customer.id, || peer::address(&request, shared), now_ms())?;
     let Some(path) = path::coupon(&request) else { return Ok(refused(Refusal::NoSuchCoupon)) };
     let connection = link.connection().map_err(|_| ApiError::unavailable())?;
@@ -101,7 +105,7 @@ pub struct Holder {
 /// `GET /api/users/{saler}/coupons/{name}/claims?page=N`
 pub async fn list_claims(request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
     let page = page_of(&request)?;
-    let coupon = readable_coupon(&request, &shared).await?;
+    let coupon = readable_coupon(&session(&request)?.user, &request, &shared).await?;
     // Seqs are dense except for holes. So a page begins at a seq, and earlier rows need not be counted.
     let skipped = page.offset(PAGE);
     let rows = holdings_page(&shared.db, coupon, skipped).await.map_err(|error| read_failed(&error))?;
@@ -131,7 +135,7 @@ fn holder(row: Holding) -> Holder {
 
 /// `GET /api/users/{saler}/coupons/{name}/claims.csv`. Streams all claims in constant memory.
 pub async fn export_claims(request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
-    let coupon = readable_coupon(&request, &shared).await?;
+    let coupon = readable_coupon(&session(&request)?.user, &request, &shared).await?;
     let permit = std::sync::Arc::clone(&shared.exports).try_acquire_owned().map_err(|_| ApiError::overloaded())?;
     let db = shared.db.clone();
     // The state is the last seq written. `Some(None)` writes the header line first, and `None` ends the stream.

@@ -5,8 +5,9 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::error::{ApiError, Code};
-use super::session::{session, user_of_kind};
-use super::{Shared, Worker, answer, body, path};
+use super::extractors::SessionUser;
+use super::state::{Shared, Worker};
+use super::{answer, body, path};
 use crate::domain::{Amount, CouponId, CouponName, Description, FaceValue, Kind, User};
 use crate::mysql::coupons::NewCoupon;
 use crate::sales::CouponChange;
@@ -32,12 +33,13 @@ pub struct Creation {
 
 /// `POST /api/users/{username}/coupons`
 pub async fn create_coupon(
+    user: SessionUser,
     request: HttpRequest,
     worker: web::Data<Worker>,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
     let Worker { shared, .. } = &**worker;
-    let saler = user_of_kind(&request, shared, Kind::Saler, "Only sellers can create coupons.")?;
+    let saler = user.saler("Only sellers can create coupons.")?;
     let form: Creation = body::json(payload, shared.body, ApiError::not_json).await?;
     if path::user(&request).as_ref() != Some(&saler.name) {
         return Err(ApiError::new(Code::NotYours, "Cannot create coupons for other users."));
@@ -64,12 +66,13 @@ pub struct Changes {
 
 /// `PUT /api/users/{saler}/coupons/{name}`
 pub async fn change_coupon(
+    user: SessionUser,
     request: HttpRequest,
     worker: web::Data<Worker>,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
     let Worker { shared, .. } = &**worker;
-    let saler = user_of_kind(&request, shared, Kind::Saler, "Only sellers can change coupons.")?;
+    let saler = user.saler("Only sellers can change coupons.")?;
     let form: Changes = body::json(payload, shared.body, ApiError::not_json).await?;
     let change = CouponChange {
         amount: form.amount.map(parse_amount).transpose()?,
@@ -96,10 +99,9 @@ async fn own_coupon(request: &HttpRequest, shared: &Shared, saler: &User) -> Res
 }
 
 /// Finds the coupon named by the path, for its saler or an admin. Admins may only read.
-pub async fn readable_coupon(request: &HttpRequest, shared: &Shared) -> Result<CouponId, ApiError> {
-    let user = session(request, shared)?.user;
+pub async fn readable_coupon(user: &User, request: &HttpRequest, shared: &Shared) -> Result<CouponId, ApiError> {
     match user.kind {
-        Kind::Saler => own_coupon(request, shared, &user).await,
+        Kind::Saler => own_coupon(request, shared, user).await,
         Kind::Customer => Err(ApiError::new(Code::WrongKind, "Only sellers can see who holds a coupon.")),
         Kind::Admin => {
             let saler = match path::user(request) {

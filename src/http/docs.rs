@@ -1,6 +1,6 @@
 //! The OpenAPI document, and Swagger UI as a page for people. The page sends no request to foreign origins.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -8,7 +8,8 @@ use bytes::Bytes;
 use utoipa_swagger_ui::Config;
 
 use super::error::{ApiError, Code};
-use super::{Shared, answer, openapi, path};
+use super::state::Shared;
+use super::{answer, path};
 
 /// Swagger UI sets styles at run time, so `unsafe-inline` is allowed for styles only.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
@@ -38,13 +39,16 @@ const START: &str = r##"SwaggerUIBundle({
 /// The files of Swagger UI that the page needs.
 const FILES: [&str; 3] = ["swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png"];
 
-/// Built once, because the document does not change while the program runs.
-static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| openapi::to_json(&openapi::document()).into());
+/// The OpenAPI document as JSON, made once from the table of routes.
+pub struct ApiDocument(pub Bytes);
 
 /// `GET /openapi.json`
-pub async fn show_document(shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
+pub async fn show_document(
+    document: web::Data<ApiDocument>,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
     shared.admission.part(|switches| switches.docs)?;
-    Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, answer::JSON)).body(DOCUMENT.clone()))
+    Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, answer::JSON)).body(document.0.clone()))
 }
 
 /// `GET /docs`

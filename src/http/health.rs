@@ -5,7 +5,8 @@ use actix_web::{HttpResponse, web};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Shared, answer};
+use super::answer;
+use super::state::Shared;
 
 /// The body of a running process.
 #[derive(Serialize, ToSchema)]

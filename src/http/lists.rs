@@ -6,8 +6,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::error::{ApiError, Code};
-use super::session::session;
-use super::{Shared, Worker, answer, path};
+use super::extractors::SessionUser;
+use super::state::{Shared, Worker};
+use super::{answer, path};
 use crate::claim::KnownCoupons;
 use crate::domain::{CouponId, Kind, Page, User};
 use crate::redis::{Facts, Held, KvError, Link, ListWindow, Offered};
@@ -41,9 +42,12 @@ pub struct HeldItem<'a> {
 }
 
 /// `GET /api/users/{username}/coupons?page=N`
-pub async fn list_coupons(request: HttpRequest, worker: web::Data<Worker>) -> Result<HttpResponse, ApiError> {
+pub async fn list_coupons(
+    SessionUser(asking): SessionUser,
+    request: HttpRequest,
+    worker: web::Data<Worker>,
+) -> Result<HttpResponse, ApiError> {
     let Worker { shared, known, link, reads, .. } = &**worker;
-    let asking = session(&request, shared)?.user;
     let page = page_of(&request)?;
     let owner = owner(&request, shared, &asking).await?;
     if owner.kind == Kind::Customer && owner.id != asking.id && asking.kind != Kind::Admin {

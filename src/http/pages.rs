@@ -1,8 +1,8 @@
-//! The web pages: what `static/` holds, sent as it was compressed at the build.
+//! Serves the web pages of `static/` in the forms that the build has compressed.
 //!
-//! Nothing here waits or asks a store, so that pages come up while the sale itself is saturated. What a page may do is said
-//! in its headers: run and show what comes from this service and nothing else, ask nobody else, and be framed by nobody.
-//! Tokens are never in an address; the pages keep them (`static/js/shared/session.js`).
+//! No handler here waits or calls a store, so pages load while a sale saturates the service. The headers of a page restrict
+//! it: scripts, styles and requests of this service only, and no frames. Tokens are never part of an address; pages keep
+//! them (`static/js/shared/session.js`).
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{
@@ -11,19 +11,20 @@ use actix_web::http::header::{
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use bytes::Bytes;
 
-use super::assets::{self, Asset};
+use super::assets::{self, Asset, HASH};
 use super::error::{ApiError, Code};
+use super::refuse::refuse;
 use super::route::{get, not_allowed};
-use super::{Shared, refuse};
+use super::state::Shared;
 
 const METHODS: &str = "GET, HEAD";
-/// What the page that says so, while pages are switched off, is called.
+/// The page that is sent while pages are switched off.
 const OFF: &str = "/off";
-/// When a browser may look again whether pages are back.
+/// Seconds after which a browser may try again while pages are switched off.
 const OFF_RETRY_SECONDS: u32 = 60;
-/// The page on which the switch is turned back, and which a crowd does not ask for.
+/// The operators' page ignores the switch, because operators turn the switch on again there.
 const NEVER_OFF: &str = "/admin";
-/// The page on which a camera reads claim tokens.
+/// The page that may use a camera, to read claim tokens.
 const WITH_CAMERA: &str = "/saler";
 
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
@@ -31,10 +32,10 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
 const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
 const PERMISSIONS: &str = "camera=(), microphone=(), geolocation=(), payment=(), usb=()";
 const PERMISSIONS_WITH_CAMERA: &str = "camera=(self), microphone=(), geolocation=(), payment=(), usb=()";
-/// A year, the longest that is understood.
+/// A year, the longest time that caches understand.
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 
-/// Every page, and everything that pages load.
+/// Adds every page and every asset.
 pub fn routes(config: &mut web::ServiceConfig) {
     for page in assets::PAGES.iter().filter(|page| page.url != OFF) {
         let slash = if page.url == "/" { None } else { Some(format!("{}/", page.url)) };
@@ -48,7 +49,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
     config.service(assets.default_service(not_allowed(METHODS.to_owned())));
 }
 
-/// A page; while pages are switched off, a plain one that says so, but to operators.
+/// Answers with a page. While pages are switched off, the answer is 503 with a plain page.
 fn show_page(request: &HttpRequest, shared: &Shared, page: &'static Asset) -> HttpResponse {
     if page.url != NEVER_OFF && shared.admission.part(|switches| switches.pages).is_err() {
         let mut builder = HttpResponse::build(StatusCode::SERVICE_UNAVAILABLE);
@@ -57,7 +58,7 @@ fn show_page(request: &HttpRequest, shared: &Shared, page: &'static Asset) -> Ht
         secure(&mut builder, page);
         return send(builder, request, assets::page(OFF));
     }
-    let mut builder = HttpResponse::build(status(request, page));
+    let mut builder = HttpResponse::build(status(request));
     builder.insert_header((header::CACHE_CONTROL, "no-cache"));
     secure(&mut builder, page);
     send(builder, request, page)
@@ -68,17 +69,17 @@ async fn show_asset(request: HttpRequest) -> HttpResponse {
     let Some(asset) = assets::find(request.path()) else {
         return refuse(request.path(), ApiError::new(Code::NotFound, "No such path."));
     };
-    let mut builder = HttpResponse::build(status(&request, asset));
+    let mut builder = HttpResponse::build(status(&request));
     builder.insert_header((header::CACHE_CONTROL, IMMUTABLE));
     send(builder, &request, asset)
 }
 
-/// 304 for who has it already.
-fn status(request: &HttpRequest, asset: &Asset) -> StatusCode {
+/// 304 if the browser has this version, otherwise 200.
+fn status(request: &HttpRequest) -> StatusCode {
     let known = match IfNoneMatch::parse(request) {
         Ok(IfNoneMatch::Any) => true,
         Ok(IfNoneMatch::Items(tags)) => {
-            let ours: EntityTag = asset.etag.parse().expect("the build wrote a tag");
+            let ours = EntityTag::new_weak(HASH.to_owned());
             tags.iter().any(|tag| tag.weak_eq(&ours))
         }
         Err(_) => false,
@@ -86,7 +87,7 @@ fn status(request: &HttpRequest, asset: &Asset) -> StatusCode {
     if known { StatusCode::NOT_MODIFIED } else { StatusCode::OK }
 }
 
-/// What a page may do.
+/// Adds the headers that restrict a page.
 fn secure(builder: &mut HttpResponseBuilder, page: &Asset) {
     let permissions = if page.url == WITH_CAMERA { PERMISSIONS_WITH_CAMERA } else { PERMISSIONS };
     builder
@@ -97,11 +98,12 @@ fn secure(builder: &mut HttpResponseBuilder, page: &Asset) {
         .insert_header((PERMISSIONS_POLICY, HeaderValue::from_static(permissions)));
 }
 
-/// Sends it in the smallest form that the browser takes.
+/// Sends an asset in the smallest form that the browser accepts.
 fn send(mut builder: HttpResponseBuilder, request: &HttpRequest, asset: &'static Asset) -> HttpResponse {
     builder
         .insert_header((header::VARY, HeaderValue::from_static("Accept-Encoding")))
-        .insert_header((header::ETAG, HeaderValue::from_static(asset.etag)))
+        // Weak, because all forms of a file share the tag.
+        .insert_header((header::ETAG, EntityTag::new_weak(HASH.to_owned()).to_string()))
         .insert_header((header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")))
         .insert_header((header::CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("same-origin")))
         .insert_header((header::CONTENT_TYPE, HeaderValue::from_static(asset.media_type)));

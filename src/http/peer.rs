@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use actix_web::HttpRequest;
 use actix_web::http::header::{HeaderMap, HeaderName};
 
-use super::Shared;
+use super::state::Shared;
 use crate::domain::{Address, Networks};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");

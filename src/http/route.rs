@@ -9,7 +9,7 @@ use actix_web::{FromRequest, Handler, HttpRequest, Responder, Route, guard, web}
 use utoipa::openapi::path::{HttpMethod, Operation, PathItem};
 
 use super::error::{ApiError, Code};
-use super::refuse;
+use super::refuse::refuse;
 
 /// The description of a method, for the OpenAPI document.
 pub type Describe = fn() -> Operation;

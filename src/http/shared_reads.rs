@@ -15,14 +15,14 @@ use super::error::ApiError;
 use crate::domain::{Page, UserId};
 
 /// Owner and page of a list.
-type Key = (UserId, Page);
+type ListKey = (UserId, Page);
 
 /// Reads in progress on a worker, with their waiting callers. Bounded by the number of requests.
 #[derive(Default)]
 pub struct SharedReads {
     /// Numbers calls and reads, to order them in time.
     clock: Cell<u64>,
-    lines: RefCell<HashMap<Key, Rc<Line>>>,
+    lines: RefCell<HashMap<ListKey, Rc<Line>>>,
 }
 
 /// Callers of the same list. The holder of the lock reads.
@@ -35,9 +35,9 @@ struct Reading {
 }
 
 /// A caller's place in a line. Dropping the last place removes the line.
-struct Place<'a> {
+struct ReadPlace<'a> {
     reads: &'a SharedReads,
-    key: Key,
+    key: ListKey,
     line: Rc<Line>,
 }
 
@@ -47,7 +47,11 @@ impl SharedReads {
     ///
     /// # Errors
     /// The error of `read`. A caller that shares a failed read gets `unavailable`.
-    pub async fn get(&self, key: Key, read: impl Future<Output = Result<Bytes, ApiError>>) -> Result<Bytes, ApiError> {
+    pub async fn get(
+        &self,
+        key: ListKey,
+        read: impl Future<Output = Result<Bytes, ApiError>>,
+    ) -> Result<Bytes, ApiError> {
         let asked = self.tick();
         let place = self.join(key);
         let mut line = place.line.lock().await;
@@ -60,9 +64,9 @@ impl SharedReads {
         result
     }
 
-    fn join(&self, key: Key) -> Place<'_> {
+    fn join(&self, key: ListKey) -> ReadPlace<'_> {
         let line = Rc::clone(self.lines.borrow_mut().entry(key).or_default());
-        Place { reads: self, key, line }
+        ReadPlace { reads: self, key, line }
     }
 
     fn tick(&self) -> u64 {
@@ -71,7 +75,7 @@ impl SharedReads {
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for ReadPlace<'_> {
     fn drop(&mut self) {
         // The map holds the second reference.
         if Rc::strong_count(&self.line) == 2 {
@@ -89,7 +93,7 @@ mod tests {
 
     use super::*;
 
-    fn key() -> Key {
+    fn key() -> ListKey {
         (UserId(1), Page::parse(None).expect("the first"))
     }
 

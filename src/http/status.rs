@@ -5,13 +5,14 @@
 
 use std::collections::BTreeMap;
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpResponse, web};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::answer;
 use super::error::ApiError;
-use super::session::admin;
-use super::{Shared, answer};
+use super::extractors::Admin;
+use super::state::Shared;
 use crate::memory::Switches;
 use crate::ops::{HealthReport, OutboxSeen};
 
@@ -48,8 +49,7 @@ pub struct TurnedAwayCounts {
 }
 
 /// `GET /admin/status`. Answers 200 even if the instance cannot sell, because the body says so.
-pub async fn show_status(request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
-    admin(&request, &shared)?;
+pub async fn show_status(_: Admin, shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
     let figures = shared.admission.figures();
     let body = StatusBody {
         instance: &shared.instance,

@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::error::{ApiError, Code, read_failed};
-use super::session::session;
-use super::{Shared, answer, body, path, peer};
+use super::extractors::{SessionUser, session};
+use super::state::Shared;
+use super::{answer, body, path, peer};
 use crate::auth::Verified;
 use crate::base::{now_ms, now_seconds};
 use crate::domain::{Kind, NameError, Password, PasswordError, User, UserName};
@@ -164,7 +165,7 @@ fn sign(builder: &mut HttpResponseBuilder, shared: &Shared, user: &User) {
 
 /// `POST /api/auth/logout`. Revokes the request's token, if the request has one.
 pub async fn log_out(request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
-    if let Ok(session) = session(&request, &shared) {
+    if let Ok(session) = session(&request) {
         shared.revocations.revoke(&session, now_seconds()).await?;
     }
     Ok(answer::json(HttpResponse::Ok(), &LoggedOut::default()))
@@ -182,11 +183,11 @@ pub struct PasswordChange {
 
 /// `PUT /api/users/{username}/password`
 pub async fn change_password(
+    SessionUser(user): SessionUser,
     request: HttpRequest,
     shared: web::Data<Shared>,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let user = session(&request, &shared)?.user;
     if path::user(&request).as_ref() != Some(&user.name) {
         return Err(ApiError::new(Code::NotYours, "Cannot change other users' passwords."));
     }

@@ -5,6 +5,7 @@
 
 use serde::Serialize;
 use serde_json::{Map, Value};
+use url::{Position, Url};
 
 use super::BadSetting;
 use crate::domain::{Address, Network, Networks};
@@ -92,14 +93,13 @@ impl Limits {
     /// Whether the `Referer` URL sent by a browser is of an allowed host. Only the host is compared, without scheme and
     /// port. Subdomains of an allowed host are not allowed.
     pub fn allows_referer(&self, referer: &str) -> bool {
-        let Some((_, rest)) = referer.split_once("://") else { return false };
-        let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
-        let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-        let host = match authority.strip_prefix('[') {
-            Some(ipv6) => ipv6.split(']').next().unwrap_or_default(),
-            None => authority.split(':').next().unwrap_or_default(),
-        };
-        self.allow_referers.iter().any(|allowed| allowed.eq_ignore_ascii_case(host))
+        let Ok(url) = Url::parse(referer) else { return false };
+        // The parser repairs URLs: `https:host`, `ho%73t` and `ho<tab>st` all name a host. Only a URL that was sent in
+        // its final form counts, as browsers send it.
+        let start = &url[..Position::AfterHost];
+        let is_as_sent = referer.get(..start.len()).is_some_and(|sent| sent.eq_ignore_ascii_case(start));
+        let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+        is_as_sent && self.allow_referers.iter().any(|allowed| allowed.eq_ignore_ascii_case(host))
     }
 
     /// Whether claims from `address` are counted by address and may get the address blocked.
@@ -208,6 +208,20 @@ mod tests {
             "https://evil?@shop.example",
             "https://evil\\@shop.example",
             "https://a.shop.example",
+            "https://shop.example.",
+            "https://.shop.example",
+            "https://shop.example%2eevil",
+            "https://shop%2eexample",
+            "https://shop.\texample",
+            " https://shop.example",
+            "https:shop.example",
+            "https:/shop.example",
+            "https:///shop.example",
+            "https:\\\\shop.example",
+            "https://[2001:db8:0::1]",
+            "https://[2001:db8::1",
+            "data:,shop.example",
+            "javascript:https://shop.example",
         ] {
             assert!(!limits.allows_referer(bad), "{bad}");
         }

@@ -166,7 +166,7 @@ impl Revocations {
         every(REFRESH_EVERY, &stop, || async {
             self.refresh(now_seconds()).await;
             let count = 1 + refreshes.fetch_add(1, Ordering::Relaxed);
-            if count % REFRESHES_PER_CLEANING == 0
+            if count.is_multiple_of(REFRESHES_PER_CLEANING)
                 && let Err(error) = self.clean(now_seconds()).await
             {
                 log::debug!("revocations: deleting expired rows failed: {error}");

@@ -22,14 +22,14 @@ pub(super) type Driver = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 /// Address and credentials of a Redis server.
 #[derive(Clone)]
 pub struct LinkConfig {
-    place: Place,
+    place: ServerAddress,
     info: ConnectionInfo,
     /// Durations of calls over all connections of this configuration.
     times: Arc<Histogram>,
 }
 
 #[derive(Clone)]
-enum Place {
+enum ServerAddress {
     Tcp(String, u16),
     Unix(PathBuf),
 }
@@ -43,8 +43,8 @@ impl LinkConfig {
     pub fn new(url: &str) -> Result<Self, String> {
         let info = url.into_connection_info().map_err(|error| error.category().to_owned())?;
         let place = match info.addr() {
-            ConnectionAddr::Tcp(host, port) => Place::Tcp(host.clone(), *port),
-            ConnectionAddr::Unix(path) => Place::Unix(path.clone()),
+            ConnectionAddr::Tcp(host, port) => ServerAddress::Tcp(host.clone(), *port),
+            ConnectionAddr::Unix(path) => ServerAddress::Unix(path.clone()),
             _ => return Err("TLS is not supported".to_owned()),
         };
         let tcp_settings = info.tcp_settings().clone().set_nodelay(true);
@@ -66,12 +66,12 @@ impl LinkConfig {
     /// Connects, authenticates and selects the database. The caller must run the driver.
     pub(super) async fn connect(&self) -> Result<(MultiplexedConnection, Driver), RedisError> {
         match &self.place {
-            Place::Tcp(host, port) => {
+            ServerAddress::Tcp(host, port) => {
                 let socket = TcpStream::connect((host.as_str(), *port)).await?;
                 socket.set_nodelay(true)?;
                 self.greet(socket).await
             }
-            Place::Unix(path) => self.greet(UnixStream::connect(path).await?).await,
+            ServerAddress::Unix(path) => self.greet(UnixStream::connect(path).await?).await,
         }
     }
 

@@ -56,7 +56,7 @@ async fn the_document_has_every_method_of_every_path_and_no_other() {
 
 #[test]
 fn routes_are_made_from_the_table_that_the_document_is_made_from() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/api");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/http");
     let mut folders = vec![root];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).expect("it is a folder") {

@@ -83,7 +83,11 @@ async fn assets_are_kept_for_ever_and_pages_are_asked_about_each_time() {
         assert_eq!(other.status, 200, "{path}");
         assert_eq!(client.post(path, "", &json!({})).await.header("Allow"), "GET, HEAD", "{path}");
     }
-    for unknown in ["/assets/", "/assets/css/app.css", "/assets/../Cargo.toml", "/assets/vendor/vendor.lock.json"] {
+    let sheet = assets.iter().find(|path| path.ends_with("/css/app.css")).expect("the page has a style sheet");
+    let version = sheet.split('/').nth(2).expect("it has a version");
+    let of_another_version = sheet.replace(version, "0123456789abcdef");
+    let lock = sheet.replace("css/app.css", "vendor/vendor.lock.json");
+    for unknown in ["/assets/", "/assets/css/app.css", "/assets/../Cargo.toml", &of_another_version, &lock] {
         let answer = client.get(unknown, "").await;
         assert_eq!((answer.status, answer.header("Cache-Control")), (404, "no-store"), "{unknown}");
     }

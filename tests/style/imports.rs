@@ -33,6 +33,8 @@ struct Module {
     file: PathBuf,
     children: BTreeSet<String>,
     items: BTreeSet<String>,
+    /// Whether `include!` brings items that the source does not show.
+    includes_items: bool,
     /// Imported names with their paths, relative to this module.
     aliases: BTreeMap<String, Vec<String>>,
 }
@@ -157,6 +159,7 @@ impl Modules {
                     collect_aliases(&import.tree, &mut Vec::new(), &mut module.aliases);
                 }
                 Item::Macro(invocation) if invocation.ident.is_none() => {
+                    module.includes_items |= invocation.mac.path.is_ident("include");
                     names_in_macro(invocation.mac.tokens.clone(), &mut module.items);
                 }
                 _ => {
@@ -208,6 +211,7 @@ impl Modules {
         }
         match module.aliases.get(first) {
             Some(path) if depth < ALIASES_MAX => self.resolve(at, &[path, &segments[1..]].concat(), depth + 1),
+            None if module.includes_items => Target::Item(module.file.clone()),
             _ => Target::Unresolved,
         }
     }

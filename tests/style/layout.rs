@@ -13,7 +13,7 @@ const IMPORTS: [(&str, &[&str]); 16] = [
     ("base", &[]),
     ("domain", &[]),
     ("config", &["domain"]),
-    ("auth", &["base", "domain"]),
+    ("auth", &["domain"]),
     ("mysql", &["base", "domain"]),
     ("redis", &["base", "domain"]),
     ("etcd", &["base"]),

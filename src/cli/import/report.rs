@@ -42,7 +42,7 @@ pub enum LeftOut {
     SeveralOffers(String, String),
     #[error("the coupon was refused")]
     OfferRefused,
-    #[error("the coupon went on sale in this service after an earlier import")]
+    #[error("the coupon has been on sale here since an earlier import")]
     OnSale,
     #[error("the coupon would have more than {} units", Amount::MAX)]
     TooMany,

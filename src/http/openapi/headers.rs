@@ -2,7 +2,7 @@
 
 use utoipa::openapi::schema::Object;
 
-use super::operation::{one_of, string, whole_number};
+use super::schemas::{one_of, string, whole_number};
 
 /// What a claim can come to.
 const RESULTS: [&str; 8] =

@@ -8,6 +8,7 @@ pub mod coupons;
 mod headers;
 mod operation;
 pub mod sales;
+mod schemas;
 pub mod users;
 
 use utoipa::openapi::schema::{ComponentsBuilder, ObjectBuilder, Schema, SchemaType, Type};
@@ -16,11 +17,10 @@ use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{Info, License, OpenApi, OpenApiBuilder, PathsBuilder};
 
 use crate::http::error::Code;
-use crate::http::paths;
-use operation::{BEARER, SIGNATURE, TOKEN, string, whole_number};
+use crate::http::route::Path;
+use operation::{BEARER, SIGNATURE, TOKEN};
+use schemas::{one_of, string};
 
-/// As the samples say it; the bound itself is a setting.
-const BODY_BYTES_MAX: usize = 4 * 1024;
 const ABOUT: &str = "\
 Claims of coupons that are limited in number, while a crowd arrives at once. **Users** register and log in; **salers** offer \
 coupons; **customers** claim them. The flash-sale interface speaks of the same coupons as *products* that are sold in \
@@ -33,8 +33,8 @@ coupons; **customers** claim them. The flash-sale interface speaks of the same c
 other 503 nothing has happened. `Retry-After` says when to ask again.";
 
 /// The document.
-pub fn document() -> OpenApi {
-    let paths = paths().iter().fold(PathsBuilder::new(), |paths, path| {
+pub fn document(paths: &[Path]) -> OpenApi {
+    let paths = paths.iter().fold(PathsBuilder::new(), |paths, path| {
         let (template, item) = path.describe();
         paths.path(template, item)
     });
@@ -81,12 +81,12 @@ fn error() -> Schema {
     let codes = Code::ALL.map(Code::as_str);
     let mut error = ObjectBuilder::new()
         .property("errMsg", message)
-        .property("code", operation::one_of(&codes))
+        .property("code", one_of(&codes))
         .property("field", ObjectBuilder::new().schema_type(Type::String).description(Some(blamed)))
         .required("errMsg")
         .required("code");
     // Old clients of the login and of the lists read these in every answer.
-    error = error.property("kind", operation::one_of(&[""]));
+    error = error.property("kind", one_of(&[""]));
     let nothing = utoipa::openapi::ArrayBuilder::new().items(string()).max_items(Some(0));
     Schema::Object(error.property("data", nothing).build())
 }
@@ -98,16 +98,11 @@ fn enveloped_error() -> Schema {
     let error = ObjectBuilder::new()
         .property("code", code)
         .property("msg", string())
-        .property("data", operation::one_of(&[""]))
+        .property("data", one_of(&[""]))
         .required("code")
         .required("msg")
         .required("data");
     Schema::Object(error.build())
-}
-
-/// An id.
-fn id() -> utoipa::openapi::schema::Object {
-    whole_number("int64")
 }
 
 #[cfg(test)]
@@ -115,6 +110,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::http::routes::document;
 
     /// What does not fit of an example: keys that a schema does not know, or lacks.
     fn misfits(schema: &Value, example: &Value, place: &str) -> Vec<String> {

@@ -14,14 +14,18 @@ use utoipa::openapi::example::ExampleBuilder;
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::{Operation, OperationBuilder, Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::request_body::RequestBodyBuilder;
-use utoipa::openapi::schema::{AnyOfBuilder, Object, ObjectBuilder, Schema, Type};
+use utoipa::openapi::schema::{AnyOfBuilder, Object, Schema};
 use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::{RefOr, Required, Response, ResponseBuilder};
 use utoipa::{PartialSchema, openapi::Ref};
 
 use super::headers;
+use super::schemas::{one_of, string, whole_number};
 use crate::http::error::ApiError;
-use crate::http::sec::SecError;
+use crate::http::sec::envelope::SecError;
+
+/// As the samples say it; the bound itself is a setting.
+const BODY_BYTES_MAX: usize = 4 * 1024;
 
 /// Names of the two ways to say who one is.
 pub const TOKEN: &str = "token";
@@ -203,7 +207,7 @@ impl Described {
 
     /// The operation, with what may happen on every path.
     pub fn build(self) -> Operation {
-        let described = self.fails([ApiError::too_slow(), ApiError::too_large(crate::http::openapi::BODY_BYTES_MAX)]);
+        let described = self.fails([ApiError::too_slow(), ApiError::too_large(BODY_BYTES_MAX)]);
         let answers = described.answers.into_iter();
         answers
             .fold(described.operation, |operation, (status, samples)| {
@@ -257,18 +261,4 @@ fn content(samples: &[&Sample]) -> Content {
 /// A schema that the document has once, under that name.
 fn error_schema(name: &str) -> RefOr<Schema> {
     RefOr::Ref(Ref::from_schema_name(name))
-}
-
-pub fn string() -> Object {
-    ObjectBuilder::new().schema_type(Type::String).build()
-}
-
-/// One of these.
-pub fn one_of(words: &[&str]) -> Object {
-    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words.iter().copied())).build()
-}
-
-pub fn whole_number(format: &str) -> Object {
-    let format = utoipa::openapi::SchemaFormat::Custom(format.to_owned());
-    ObjectBuilder::new().schema_type(Type::Integer).format(Some(format)).build()
 }

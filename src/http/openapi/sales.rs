@@ -6,16 +6,16 @@ use utoipa::ToSchema;
 use utoipa::openapi::Required;
 use utoipa::openapi::path::Operation;
 
-use super::id;
 use super::operation::{Described, operation_in_envelope};
+use super::schemas::id;
 use super::users::JWT;
 use crate::admission::TurnedAway;
 use crate::domain::Refusal;
 use crate::http::error::{ApiError, Code};
-use crate::http::sec::activities::{Item, Made as MadeActivity};
+use crate::http::sec::activities::{CreatedActivity, Item};
 use crate::http::sec::envelope::{Enveloped, SaleCode, SecError, refused_with, success};
 use crate::http::sec::kill::{Bought, refusal};
-use crate::http::sec::products::{Made as MadeProduct, Product};
+use crate::http::sec::products::{CreatedProduct, Product};
 use crate::http::sec::sales::Sale;
 use crate::http::sec::tokens::{Forged, Proven, Redeemed};
 
@@ -177,7 +177,7 @@ pub fn create_product() -> Operation {
         .about("A scheduled coupon: it is sold only inside an activity.")
         .with_token()
         .parameters::<NewProduct>(json!({"product_name": "ten-off", "product_total": 1_000, "stock": 10}))
-        .answers_with::<Enveloped<MadeProduct>>("Made.", success(json!({"product_id": 1})))
+        .answers_with::<Enveloped<CreatedProduct>>("Made.", success(json!({"product_id": 1})))
         .fails([
             missing("product_name"),
             ApiError::bad_request("Too many coupons."),
@@ -230,7 +230,7 @@ pub fn create_activity() -> Operation {
     operation_in_envelope("createActivity", TAG, "Plan a sale of a product")
         .with_token()
         .parameters::<NewActivity>(example)
-        .answers_with::<Enveloped<MadeActivity>>("Planned.", success(json!({"activity_id": 1})))
+        .answers_with::<Enveloped<CreatedActivity>>("Planned.", success(json!({"activity_id": 1})))
         .fails([missing("activity_name"), no_product()])
         .term_errors()
         .of_owner_of_product()
@@ -265,7 +265,7 @@ pub fn update_activity() -> Operation {
         .about("In force on every instance within a second.")
         .with_token()
         .parameters::<ActivityChange>(json!({"activity_id": 1, "status": 1}))
-        .answers_with::<Enveloped<MadeActivity>>("Changed.", success(json!({"activity_id": 1})))
+        .answers_with::<Enveloped<CreatedActivity>>("Changed.", success(json!({"activity_id": 1})))
         .fails([
             missing("activity_id"),
             ApiError::bad_request("activity_id: nothing is said that could be changed."),

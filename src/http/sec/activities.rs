@@ -1,21 +1,24 @@
 //! Salers and admins create, change and list activities.
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use jiff::SignedDuration;
+use jiff::civil::DateTime;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::envelope::{SecError, success};
+use super::merchant::Merchant;
+use super::paging::{page, rows};
 use super::parameters::{Parameter, Parameters, missing};
-use super::utc::date_and_time;
-use super::{Shared, Worker, page, rows, saler};
 use crate::domain::{
     Activity, ActivityId, ActivityName, Amount, CouponId, Kind, Nth, Phase, Rate, Status, Terms, User, Window,
 };
 use crate::http::error::{ApiError, Code, read_failed};
+use crate::http::state::{Shared, Worker};
 use crate::mysql::activities::{find, newest};
 
 #[derive(Serialize, ToSchema)]
-pub struct Made {
+pub struct CreatedActivity {
     activity_id: u32,
 }
 
@@ -86,15 +89,14 @@ impl Wanted {
 
 /// `POST /activity/create`
 pub async fn create_activity(
-    request: HttpRequest,
+    Merchant(user): Merchant,
     worker: web::Data<Worker>,
     payload: web::Payload,
 ) -> Result<HttpResponse, SecError> {
     let Worker { shared, .. } = &**worker;
-    let user = saler(&request, shared)?;
     let (product, terms) = parse_new(&Parameters::of_body(payload, shared.body).await?)?;
     let id = shared.scheduling.create(&user, product, &terms).await?;
-    Ok(success(Made { activity_id: id.0 }))
+    Ok(success(CreatedActivity { activity_id: id.0 }))
 }
 
 fn parse_new(sent: &Parameters) -> Result<(CouponId, Terms), ApiError> {
@@ -117,12 +119,11 @@ fn parse_new(sent: &Parameters) -> Result<(CouponId, Terms), ApiError> {
 
 /// `POST /activity/update`
 pub async fn update_activity(
-    request: HttpRequest,
+    Merchant(user): Merchant,
     worker: web::Data<Worker>,
     payload: web::Payload,
 ) -> Result<HttpResponse, SecError> {
     let Worker { shared, .. } = &**worker;
-    let user = saler(&request, shared)?;
     let sent = Parameters::of_body(payload, shared.body).await?;
     let id = ActivityId(sent.required("activity_id")?.number(1..=u32::MAX)?);
     let product = sent.optional("product_id")?.map(|sent| sent.number(1..=u64::MAX)).transpose()?;
@@ -135,7 +136,7 @@ pub async fn update_activity(
         stays_with(shared, &user, id, CouponId(product)).await?;
     }
     shared.scheduling.update(&user, id, |terms| wanted.over(terms).map_err(SecError::from)).await?;
-    Ok(success(Made { activity_id: id.0 }))
+    Ok(success(CreatedActivity { activity_id: id.0 }))
 }
 
 /// Refuses a change of product: an activity's claims count units of its product.
@@ -152,9 +153,12 @@ async fn stays_with(shared: &Shared, user: &User, id: ActivityId, product: Coupo
 }
 
 /// `GET /activity/list?page=`
-pub async fn list_activities(request: HttpRequest, worker: web::Data<Worker>) -> Result<HttpResponse, SecError> {
+pub async fn list_activities(
+    Merchant(user): Merchant,
+    request: HttpRequest,
+    worker: web::Data<Worker>,
+) -> Result<HttpResponse, SecError> {
     let Worker { shared, link, .. } = &**worker;
-    let user = saler(&request, shared)?;
     let owner = (user.kind == Kind::Saler).then_some(user.id);
     let activities = match rows(page(&request)?) {
         Some((skip, count)) => newest(&shared.db, owner, skip, count).await.map_err(|error| read_failed(&error))?,
@@ -188,6 +192,13 @@ fn item(Activity { id, coupon, terms }: &Activity, now_ms: u64) -> Item {
     }
 }
 
+/// Seconds since 1970 as `2026-11-20 08:00:00`, in UTC.
+fn date_and_time(seconds: u64) -> String {
+    const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
+    let since = i64::try_from(seconds).map_or(SignedDuration::MAX, SignedDuration::from_secs);
+    EPOCH.saturating_add(since).strftime("%F %T").to_string()
+}
+
 fn window(start: u64, end: u64) -> Result<Window, ApiError> {
     Window::new(start, end).ok_or_else(|| ApiError::bad_request("end_time: it must be after start_time."))
 }
@@ -207,4 +218,25 @@ fn parse_rate(sent: &Parameter<'_>) -> Result<Rate, ApiError> {
 fn parse_status(sent: &Parameter<'_>) -> Result<Status, ApiError> {
     let wrong = || sent.wrong("it must be 0 (normal), 1 (disabled) or 2 (sold out)");
     sent.number(0..=2_u64).ok().and_then(Status::from_number).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        for (seconds, text) in [
+            (0, "1970-01-01 00:00:00"),
+            (951_782_399, "2000-02-28 23:59:59"),
+            (951_782_400, "2000-02-29 00:00:00"),
+            (951_868_800, "2000-03-01 00:00:00"),
+            (1_709_164_800, "2024-02-29 00:00:00"),
+            (4_107_542_400, "2100-03-01 00:00:00"),
+            (1_800_000_000, "2027-01-15 08:00:00"),
+            (Window::SECONDS_MAX, "9999-12-31 23:59:59"),
+        ] {
+            assert_eq!(date_and_time(seconds), text);
+        }
+    }
 }

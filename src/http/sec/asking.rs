@@ -8,11 +8,12 @@ use actix_web::HttpRequest;
 use actix_web::http::header;
 
 use super::envelope::{SaleCode, SecError};
-use super::kill::Form;
-use super::{Shared, parameters};
+use super::kill_form::Form;
+use super::parameters;
 use crate::auth::{SKEW_SECONDS_MAX, SignedForm, SignedRequest};
 use crate::domain::{Kind, UserId};
-use crate::http::session::session;
+use crate::http::extractors::session;
+use crate::http::state::Shared;
 use crate::redis::{KvError, Link, nonces};
 
 const AUTH_SIGN: &str = "authsign";
@@ -37,12 +38,12 @@ pub async fn asking(request: &HttpRequest, shared: &Shared, link: &Link, form: &
         (Some(signed_form), Some(auth_sign)) if !request.headers().contains_key(header::AUTHORIZATION) => {
             signed(request, shared, link, form, (signed_form, auth_sign)).await
         }
-        _ => with_token(request, shared, form),
+        _ => with_token(request, form),
     }
 }
 
-fn with_token(request: &HttpRequest, shared: &Shared, form: &Form) -> Result<Asking, SecError> {
-    let user = session(request, shared).map_err(|error| SecError::from(error).of_kill())?.user;
+fn with_token(request: &HttpRequest, form: &Form) -> Result<Asking, SecError> {
+    let user = session(request).map_err(|error| SecError::from(error).of_kill())?.user;
     if user.kind != Kind::Customer {
         return Err(SecError::new(SaleCode::NotVerified, "Only customers can buy."));
     }

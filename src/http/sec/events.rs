@@ -9,11 +9,11 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use tokio::time::{Instant, interval_at};
 
-use super::Worker;
 use super::envelope::SecError;
 use super::parameters::Parameters;
 use crate::domain::CouponId;
 use crate::http::error::{ApiError, Code};
+use crate::http::state::Worker;
 use crate::sales::{ProductState, Viewer};
 
 /// Period of comments. A comment keeps proxies and browsers connected, and reveals a closed connection to this service.

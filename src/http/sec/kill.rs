@@ -6,24 +6,14 @@ use utoipa::ToSchema;
 
 use super::asking::asking;
 use super::envelope::{SaleCode, SecError, refused_with, success};
-use super::parameters::{Parameter, Parameters};
-use super::{Shared, Worker};
-use crate::auth::NANCE_BYTES_MAX;
+use super::kill_form::Form;
+use super::parameters::Parameters;
 use crate::base::now_ms;
 use crate::claim::ClaimOutcome;
-use crate::domain::{ActivityId, Claim, CouponId, Nth, Phase, Refusal, Seq, Terms, UserId};
+use crate::domain::{ActivityId, Claim, Nth, Phase, Refusal, Seq};
 use crate::http::error::ApiError;
 use crate::http::peer;
-
-/// The parameters. `time`, `nance` and `auth_code` belong to the signed form.
-pub struct Form {
-    pub product: CouponId,
-    pub user: Option<UserId>,
-    nth: Option<Nth>,
-    pub time: Option<u64>,
-    pub nance: Option<String>,
-    pub auth_code: Option<String>,
-}
+use crate::http::state::{Shared, Worker};
 
 #[derive(Serialize, ToSchema)]
 pub struct Bought {
@@ -68,29 +58,6 @@ pub async fn kill(
         ClaimOutcome::Unavailable => Err(ApiError::unavailable().into()),
         ClaimOutcome::Unknown => Err(ApiError::unknown_outcome().into()),
     }
-}
-
-impl Form {
-    fn parse(sent: &Parameters) -> Result<Self, ApiError> {
-        // Accepted and ignored.
-        sent.optional("src")?;
-        Ok(Self {
-            product: CouponId(sent.required("product_id")?.number(1..=u64::MAX)?),
-            user: sent.optional("user_id")?.map(|sent| sent.number(1..=u64::MAX).map(UserId)).transpose()?,
-            nth: sent.optional("nth")?.map(|sent| sent.number(1..=Terms::BUY_LIMIT_MAX)).transpose()?,
-            time: sent.optional("time")?.map(|sent| sent.number(0..=u64::MAX)).transpose()?,
-            nance: sent.optional("nance")?.map(|sent| parse_nance(&sent)).transpose()?,
-            auth_code: sent.optional("auth_code")?.map(|sent| sent.text()).transpose()?,
-        })
-    }
-}
-
-fn parse_nance(sent: &Parameter<'_>) -> Result<String, ApiError> {
-    let nance = sent.text()?;
-    if (1..=NANCE_BYTES_MAX).contains(&nance.len()) {
-        return Ok(nance);
-    }
-    Err(sent.wrong(format!("it must have 1 to {NANCE_BYTES_MAX} bytes")))
 }
 
 /// The answer for a claim: its token, and the state of its activity at `now_ms` (milliseconds since 1970).

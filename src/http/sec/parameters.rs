@@ -14,8 +14,9 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use crate::http::body::{self, BodyLimits};
+use crate::http::body;
 use crate::http::error::ApiError;
+use crate::http::state::BodyLimits;
 
 /// Parameters by name in lower case.
 pub struct Parameters(HashMap<String, Sent>);

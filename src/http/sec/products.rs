@@ -5,18 +5,20 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::envelope::{SecError, success};
+use super::merchant::Merchant;
+use super::paging::{page, rows};
 use super::parameters::Parameters;
-use super::{Shared, Worker, page, rows, saler};
 use crate::domain::{Amount, Coupon, CouponName, Description, FaceValue};
 use crate::http::error::{ApiError, read_failed};
-use crate::http::session::session;
+use crate::http::extractors::SessionUser;
+use crate::http::state::{Shared, Worker};
 use crate::mysql::coupons::{NewCoupon, newest};
 
 /// The only status of a product.
 const EXISTS: u8 = 1;
 
 #[derive(Serialize, ToSchema)]
-pub struct Made {
+pub struct CreatedProduct {
     product_id: u64,
 }
 
@@ -31,15 +33,14 @@ pub struct Product {
 
 /// `POST /product/create`
 pub async fn create_product(
-    request: HttpRequest,
+    Merchant(saler): Merchant,
     worker: web::Data<Worker>,
     payload: web::Payload,
 ) -> Result<HttpResponse, SecError> {
     let Worker { shared, .. } = &**worker;
-    let saler = saler(&request, shared)?;
     let new = parse(&Parameters::of_body(payload, shared.body).await?)?;
     let id = shared.publishing.create(&saler, &new, shared.saler_coupons_max).await?;
-    Ok(success(Made { product_id: id.0 }))
+    Ok(success(CreatedProduct { product_id: id.0 }))
 }
 
 fn parse(sent: &Parameters) -> Result<NewCoupon, ApiError> {
@@ -64,8 +65,11 @@ fn parse(sent: &Parameters) -> Result<NewCoupon, ApiError> {
 }
 
 /// `GET /product/list?page=`
-pub async fn list_products(request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, SecError> {
-    session(&request, &shared)?;
+pub async fn list_products(
+    _: SessionUser,
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, SecError> {
     let coupons = match rows(page(&request)?) {
         Some((skip, count)) => newest(&shared.db, skip, count).await.map_err(|error| read_failed(&error))?,
         None => Vec::new(),

@@ -3,41 +3,23 @@
 //! Activities are read from memory. The remaining units of all requested activities come from a single Redis script.
 //! Answers are cached for a moment, so many simultaneous requests cause a single call to Redis.
 
-use std::time::Duration;
-
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
-use moka::future::Cache;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::envelope::{SecError, enveloped, success, success_bytes};
+use super::paging::page;
 use super::parameters::Parameters;
-use super::{Shared, Worker, page};
+use super::sale_cache::PAGES_MAX;
 use crate::claim::Doubt;
 use crate::domain::{Activity, ActivityId, CouponId, Phase, Schedule, Status};
 use crate::http::error::{ApiError, read_failed};
+use crate::http::state::{Shared, Worker};
 use crate::redis::{Link, Units};
 
 /// Sales per page, read by a single script.
 const PAGE: usize = 1_000;
-/// Maximum number of pages, all of which fit in the cache.
-const PAGES_MAX: usize = 100;
-
-/// Cached answers.
-pub struct Sales {
-    /// Key: the number of sales skipped.
-    pages: Cache<usize, Bytes>,
-    products: Cache<CouponId, Bytes>,
-}
-
-/// Lifetimes of cached answers, and the maximum number of products cached.
-#[derive(Debug, Clone, Copy)]
-pub struct SalesLimits {
-    pub list_age: Duration,
-    pub product_age: Duration,
-    pub products_max: u64,
-}
 
 /// Redis could not be read. The error is logged already.
 struct Unreadable;
@@ -61,16 +43,6 @@ pub struct Sale<'a, S> {
     /// Amount of the coupon, the upper bound of a claim's `seq`.
     amount: u64,
     buy_limit: u8,
-}
-
-impl Sales {
-    pub fn new(limits: SalesLimits) -> Self {
-        let SalesLimits { list_age, product_age, products_max } = limits;
-        Self {
-            pages: Cache::builder().max_capacity(PAGES_MAX as u64).time_to_live(list_age).build(),
-            products: Cache::builder().max_capacity(products_max).time_to_live(product_age).build(),
-        }
-    }
 }
 
 /// `GET /sec/list?page=`

@@ -1,16 +1,17 @@
 //! Claim tokens after the sale: checks a token, and redeems its claim once.
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpResponse, web};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::envelope::{SecError, success};
+use super::merchant::Merchant;
 use super::parameters::Parameters;
-use super::{Shared, saler};
 use crate::auth::ClaimProof;
 use crate::base::now_ms;
 use crate::domain::{Kind, Nth, Seq};
 use crate::http::error::{ApiError, Code, read_failed};
+use crate::http::state::Shared;
 use crate::mysql::coupons::find_saler;
 use crate::mysql::redemptions::{self, Grant, Redemption, granted};
 
@@ -68,11 +69,10 @@ pub async fn show_token(shared: web::Data<Shared>, payload: web::Payload) -> Res
 
 /// `POST /sec/redeem`
 pub async fn redeem(
-    request: HttpRequest,
+    Merchant(user): Merchant,
     shared: web::Data<Shared>,
     payload: web::Payload,
 ) -> Result<HttpResponse, SecError> {
-    let user = saler(&request, &shared)?;
     let sent = Parameters::of_body(payload, shared.body).await?;
     let token = sent.required("token")?;
     let proof = shared.claim_tokens.verify(&token.text()?).ok_or_else(|| token.wrong("it proves no claim"))?;

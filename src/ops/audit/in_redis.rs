@@ -1,11 +1,10 @@
 //! Compares the claims in Redis with MySQL and the outbox.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use futures_util::TryStreamExt;
 
-use super::look::{Audit, AuditError, Look};
+use super::look::{Audit, AuditError, Look, WAIT};
 use super::sold::Sold;
 use crate::domain::{Claim, CouponId};
 use crate::mysql::DbConnection;
@@ -13,8 +12,6 @@ use crate::mysql::audit::CouponCounts;
 use crate::mysql::claim_rows::{self, Which};
 use crate::redis::audit::{self, UnitCount};
 
-/// Timeout of a call to Redis.
-pub(super) const WAIT: Duration = Duration::from_secs(10);
 /// Maximum coupons, entries, keys or claims per pipeline.
 const BATCH: usize = 1_000;
 

@@ -1,8 +1,13 @@
 //! The audit's sources and results.
 
+use std::time::Duration;
+
 use crate::domain::Claim;
 use crate::mysql::{Db, DbError, QueryError};
 use crate::redis::{Keys, KvError, Pool};
+
+/// Timeout of a call to Redis.
+pub(super) const WAIT: Duration = Duration::from_secs(10);
 
 /// Audits a shard in Redis and MySQL.
 pub struct Audit {

@@ -3,8 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use super::in_redis;
-use super::look::{Audit, AuditError, AuditReport, Finding, Look};
+use super::look::{Audit, AuditError, AuditReport, Finding, Look, WAIT};
 use crate::domain::Claim;
 use crate::mysql::claims::{self, StoreOutcome};
 use crate::mysql::shards;
@@ -72,7 +71,7 @@ impl Audit {
     /// The loading in Redis, if it is the loading recorded in MySQL.
     async fn live(&self) -> Result<Live, AuditError> {
         let row = shards::read(&self.db, self.shard).await?;
-        let value = live_key::read(&*self.calls().await?, &self.keys, in_redis::WAIT).await?;
+        let value = live_key::read(&*self.calls().await?, &self.keys, WAIT).await?;
         let live = Live::new(&self.pool.run_id(), row.epoch);
         let is_loaded = row.is_live && row.run_id == live.run_id && value.as_deref() == Some(live.as_str());
         if is_loaded { Ok(live) } else { Err(AuditError::NotLoaded) }

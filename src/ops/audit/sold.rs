@@ -2,8 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::in_redis::WAIT;
-use super::look::{Audit, AuditError, Look};
+use super::look::{Audit, AuditError, Look, WAIT};
 use crate::domain::ActivityId;
 use crate::mysql::audit as in_mysql;
 use crate::redis::audit as in_redis;

@@ -1,0 +1,86 @@
+//! Who is asking, as a type in a handler's signature.
+//!
+//! The token stands in the `Authorization` header, raw or after `Bearer`. An extractor checks it, then whether it was revoked,
+//! then the kind of its user. A handler that takes an extractor first is never entered without it.
+
+use std::future::{Ready, ready};
+
+use actix_web::dev::Payload;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::{FromRequest, HttpRequest, web};
+
+use super::error::{ApiError, Code};
+use super::state::Shared;
+use crate::auth::{Session, TokenError};
+use crate::base::now_seconds;
+use crate::domain::{Kind, User, UserName};
+
+/// The user of a valid session, of any kind.
+pub struct SessionUser(pub User);
+
+/// The customer of a valid session.
+pub struct Customer(pub User);
+
+/// The name of the admin of a valid session.
+pub struct Admin(pub UserName);
+
+impl SessionUser {
+    /// The user, who must be a saler.
+    ///
+    /// # Errors
+    /// 401 with `message` for a user of another kind.
+    pub fn saler(self, message: &str) -> Result<User, ApiError> {
+        self.of_kind(Kind::Saler, message)
+    }
+
+    fn of_kind(self, kind: Kind, message: &str) -> Result<User, ApiError> {
+        if self.0.kind == kind { Ok(self.0) } else { Err(ApiError::new(Code::WrongKind, message)) }
+    }
+}
+
+/// The session of the request's token.
+///
+/// # Errors
+/// 401, by the token table of the wire contract.
+pub fn session(request: &HttpRequest) -> Result<Session, ApiError> {
+    let shared = request.app_data::<web::Data<Shared>>().expect("every server of the program has the shared state");
+    // Read as bytes, because a check for text would scan them all. A header that is not text fails as a token anyway.
+    let raw = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
+    let raw = raw.strip_prefix(b"Bearer ").unwrap_or(raw).trim_ascii();
+    let session = shared.tokens.verify(raw, now_seconds()).map_err(|error| match error {
+        TokenError::Expired => ApiError::new(Code::TokenExpired, "Authorization has expired."),
+        TokenError::Missing | TokenError::Invalid => ApiError::not_logged_in(),
+    })?;
+    if shared.revocations.is_revoked(&session) { Err(ApiError::not_logged_in()) } else { Ok(session) }
+}
+
+impl FromRequest for SessionUser {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(session(request).map(|session| Self(session.user)))
+    }
+}
+
+impl FromRequest for Customer {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let user = session(request).map(|session| SessionUser(session.user));
+        ready(user.and_then(|user| user.of_kind(Kind::Customer, "Sellers aren't allowed to get coupons.")).map(Self))
+    }
+}
+
+impl FromRequest for Admin {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(session(request).and_then(|session| match session.user.kind {
+            Kind::Admin => Ok(Self(session.user.name)),
+            Kind::Customer | Kind::Saler => Err(ApiError::new(Code::WrongKindForbidden, "Only admins may do this.")),
+        }))
+    }
+}

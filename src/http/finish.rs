@@ -1,0 +1,55 @@
+//! What every answer has in common.
+
+use actix_web::body::{EitherBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::web;
+
+use super::body;
+use super::state::Shared;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const REQUEST_ID_BYTES_MAX: usize = 128;
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
+/// Adds the common parts of all answers:
+///
+/// - header names in Camel-Case, because existing test plans extract headers with a case-sensitive expression,
+/// - `Cache-Control: no-store`, unless the handler has set the header,
+/// - a request id.
+///
+/// Bodies over the limit are refused here, because a handler may ignore its body.
+pub async fn finish<B: MessageBody>(
+    mut request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B>>, actix_web::Error> {
+    let id = request.headers().get(REQUEST_ID).filter(|id| is_request_id(id)).cloned();
+    let id = id.unwrap_or_else(new_request_id);
+    let mut response = match body::check(&mut request).await {
+        Ok(()) => next.call(request).await?.map_into_left_body(),
+        Err(refusal) => request.into_response(refusal).map_into_right_body(),
+    };
+    if let Some(shared) = response.request().app_data::<web::Data<Shared>>() {
+        shared.answers.note(response.status());
+    }
+    let head = response.response_mut().head_mut();
+    head.set_camel_case_headers(true);
+    if !head.headers.contains_key(header::CACHE_CONTROL) {
+        head.headers.insert(header::CACHE_CONTROL, NO_STORE);
+    }
+    head.headers.insert(REQUEST_ID, id);
+    Ok(response)
+}
+
+/// Whether the id is safe to send back and to log.
+fn is_request_id(id: &HeaderValue) -> bool {
+    (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
+}
+
+fn new_request_id() -> HeaderValue {
+    // Bits of one number: formatting it as text would take longer than all the rest of this.
+    let number = rand::random::<u64>();
+    let digits: [u8; 16] = std::array::from_fn(|place| b"0123456789abcdef"[(number >> (4 * place) & 15) as usize]);
+    HeaderValue::from_bytes(&digits).expect("hex digits are visible ASCII")
+}
