@@ -11,7 +11,7 @@ use super::paging::{BAD_PAGE, page, rows};
 use super::parameters::{Parameters, missing};
 use crate::domain::{Amount, Coupon, CouponName, Description, FaceValue};
 use crate::http::error::{ApiError, Code, read_failed};
-use crate::http::extractors::SessionUser;
+use crate::http::extractors::session;
 use crate::http::lists::PageQuery;
 use crate::http::openapi::{change, failures, token};
 use crate::http::state::{Shared, Worker};
@@ -122,11 +122,9 @@ failures!(ListProductsFailures: SecError = [BAD_PAGE, ApiError::unavailable()], 
         ListProductsFailures,
     ),
 )]
-pub async fn list_products(
-    _: SessionUser,
-    request: HttpRequest,
-    shared: web::Data<Shared>,
-) -> Result<HttpResponse, SecError> {
+pub async fn list_products(request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, SecError> {
+    // Not the extractor `SessionUser`, because its refusals have no envelope.
+    session(&request)?;
     let coupons = match rows(page(&request)?) {
         Some((skip, count)) => newest(&shared.db, skip, count).await.map_err(|error| read_failed(&error))?,
         None => Vec::new(),
