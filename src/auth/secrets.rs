@@ -16,7 +16,9 @@ pub struct Secrets(Vec<Vec<u8>>);
 /// Why a setting is refused. The message names the variable and never shows a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SecretsError {
-    #[error("{variable}: every secret must have at least {SECRET_BYTES_MIN} bytes, but secret number {number} has {bytes}")]
+    #[error(
+        "{variable}: every secret must have at least {SECRET_BYTES_MIN} bytes, but secret number {number} has {bytes}"
+    )]
     TooShort { variable: &'static str, number: usize, bytes: usize },
     #[error("{variable}: at most {SECRETS_MAX} secrets are allowed, but {count} are set")]
     TooMany { variable: &'static str, count: usize },

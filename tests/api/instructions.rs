@@ -11,11 +11,13 @@ use crate::helpers::TestApp;
 /// The compiler and the count of the baseline, unoptimized except for dependencies. Valgrind's processor has no SHA-256
 /// instructions, so the two signatures of a claim cost more here than on a real processor.
 ///
-/// The handler takes 143,300, the batcher 15,000 and the batch 62,100. Claims are sequential here, so a batch holds one attempt, and
-/// the attempt carries the whole cost of the batch. Under load many attempts share the cost. Before the `redis` crate, the handler
-/// packed the call, waited for the reply and took 188,700.
+/// The session check and the handler take 259,600, the batcher 15,000 and the batch 62,100. Claims are sequential here, so a batch
+/// holds one attempt, and the attempt carries the whole cost of the batch. Under load many attempts share the cost. Before the
+/// `redis` crate the handler packed the call, waited for the reply and took 188,700. The crate `jsonwebtoken` adds 116,300, because
+/// its generic code and that of `serde` are compiled without optimization here. In a release the crate adds 1.6 us a claim
+/// (`docs/decisions/0002-jsonwebtoken.md`).
 const COUNTED_BY: &str = "rustc 1.95.0";
-const INSTRUCTIONS: u64 = 220_400;
+const INSTRUCTIONS: u64 = 336_700;
 /// The allowed growth, in percent.
 const GROWTH_MAX: u64 = 10;
 const CLAIMS: usize = 300;
