@@ -13,6 +13,8 @@ use syn::{Attribute, Item, UseTree, Visibility};
 /// The name of the library, as used by the binary.
 const LIBRARY: &str = "couponrush";
 /// Maximum length of a chain of aliases. A longer chain is a mistake in this resolver.
+/// The name under which `use module::*` is kept among the imported names of a module. A module has at most one.
+const GLOB: &str = "*";
 const ALIASES_MAX: usize = 16;
 
 type ModulePath = Vec<String>;
@@ -117,7 +119,7 @@ impl ImportGraph {
     }
 }
 
-/// The top module of a file: `redis` for `src/redis/link.rs`, `config` for `src/config.rs`.
+/// The top module of a file: `redis` for `src/redis/link.rs`, `config` for `src/config/mod.rs`.
 pub fn top_module(path: &Path) -> String {
     let below = path.strip_prefix("src").expect("a file below src");
     let first = below.iter().next().expect("a file has a name").to_string_lossy();
@@ -212,7 +214,10 @@ impl Modules {
         match module.aliases.get(first) {
             Some(path) if depth < ALIASES_MAX => self.resolve(at, &[path, &segments[1..]].concat(), depth + 1),
             None if module.includes_items => Target::Item(module.file.clone()),
-            _ => Target::Unresolved,
+            _ => match module.aliases.get(GLOB) {
+                Some(path) if depth < ALIASES_MAX => self.resolve(at, &[path, segments].concat(), depth + 1),
+                _ => Target::Unresolved,
+            },
         }
     }
 }
@@ -275,7 +280,7 @@ fn for_each_leaf(tree: &UseTree, prefix: &mut Vec<String>, leaf: &mut impl FnMut
             leaf(rename.rename.to_string(), path);
         }
         UseTree::Group(group) => group.items.iter().for_each(|tree| for_each_leaf(tree, prefix, leaf)),
-        UseTree::Glob(_) => {}
+        UseTree::Glob(_) => leaf(GLOB.to_owned(), prefix.clone()),
     }
 }
 
