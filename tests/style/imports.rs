@@ -13,9 +13,9 @@ use syn::{Attribute, Item, UseTree, Visibility};
 /// The name of the library, as used by the binary.
 const LIBRARY: &str = "couponrush";
 /// Maximum length of a chain of aliases. A longer chain is a mistake in this resolver.
+const ALIASES_MAX: usize = 16;
 /// The name under which `use module::*` is kept among the imported names of a module. A module has at most one.
 const GLOB: &str = "*";
-const ALIASES_MAX: usize = 16;
 
 type ModulePath = Vec<String>;
 
