@@ -21,7 +21,7 @@ pub(super) const ISSUER: &str = "couponrush";
 const TOKEN_BYTES_MAX: usize = 2_048;
 const ID_LABEL: &[u8] = b"couponrush key id";
 
-/// TokenKeys made of [`Secrets`]. The first key signs, every key verifies.
+/// Keys made of [`Secrets`]. The first key signs, every key verifies.
 pub(super) struct TokenKeys {
     keys: Vec<TokenKey>,
     validation: Validation,

@@ -5,7 +5,7 @@
 //! revocation. Both answer from memory. [`ClaimTokens`] signs proofs of claims. [`SignedForm`] reads the signed
 //! requests of the three-layer system and is off by default.
 //!
-//! HTTP is absent on purpose: headers and status codes belong to `api`.
+//! HTTP is absent on purpose: headers and status codes belong to `http`.
 
 mod claim_token;
 mod keys;

@@ -5,18 +5,24 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::Instant;
 
-/// Logs a warning when an operation begins to fail, and a line when the operation succeeds again.
+/// Logs a warning or an error when an operation begins to fail, and a line when the operation succeeds again.
 ///
 /// Failures in between are not logged, so an outage of an hour costs two lines.
 pub struct Outage {
     operation: &'static str,
+    level: log::Level,
     since: Mutex<Option<Instant>>,
 }
 
 impl Outage {
     /// `operation` is the beginning of both log lines, for example `"settings: reading"`.
     pub const fn new(operation: &'static str) -> Self {
-        Self { operation, since: Mutex::new(None) }
+        Self { operation, level: log::Level::Warn, since: Mutex::new(None) }
+    }
+
+    /// The same for an operation whose outage is logged as an error.
+    pub const fn alarming(operation: &'static str) -> Self {
+        Self { operation, level: log::Level::Error, since: Mutex::new(None) }
     }
 
     /// Notes a result of the operation. Returns the value, or `None` after an error.
@@ -36,7 +42,7 @@ impl Outage {
     /// Notes a failure. Only the first failure of an outage is logged.
     pub fn begin(&self, error: &dyn Error) {
         if self.since().is_none() {
-            log::warn!("{} failed, retrying: {}", self.operation, crate::base::error_chain(error));
+            log::log!(self.level, "{} failed, retrying: {}", self.operation, crate::base::error_chain(error));
             *self.since() = Some(Instant::now());
         }
     }

@@ -74,7 +74,7 @@ impl Persister {
             state: Arc::clone(ledger.state()),
             settings,
             abandon: CancellationToken::new(),
-            outage: Outage::new("ledger: storing claims"),
+            outage: Outage::alarming("ledger: storing claims"),
             connection: None,
             took: Duration::ZERO,
             unfinished: Unfinished::default(),
@@ -283,7 +283,10 @@ impl Persister {
                     self.outage.end();
                     return Ok(true);
                 }
-                Ok(StoreOutcome::Late) => return Ok(false),
+                Ok(StoreOutcome::Late) => {
+                    self.outage.end();
+                    return Ok(false);
+                }
                 Err(error) => {
                     self.connection = None;
                     self.state.failures.fetch_add(1, Ordering::Relaxed);
@@ -321,6 +324,7 @@ impl Persister {
             };
             let Err(error) = result else {
                 self.state.poisoned.fetch_add(1, Ordering::Relaxed);
+                self.outage.end();
                 return Ok(());
             };
             self.outage.begin(&error);

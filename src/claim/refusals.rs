@@ -146,10 +146,12 @@ impl Refusals {
                 _ = interval.tick() => {}
                 () = stop.cancelled() => break,
             }
-            let (Ok(calls), Ok(live)) = (pool.get_within(COUNTS_FOR).await, self.gate.live()) else {
+            let Ok(live) = self.gate.live() else {
                 self.table.store(Arc::default());
                 continue;
             };
+            // Without a connection the table stays. Its last comparison expires by itself.
+            let Ok(calls) = pool.get_within(COUNTS_FOR).await else { continue };
             let learnt = match learning.take() {
                 Some(task) if task.is_finished() => task.await.unwrap_or_default(),
                 unfinished => {

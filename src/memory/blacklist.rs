@@ -221,6 +221,8 @@ impl Blacklist {
         if began - times.last_all >= READ_ALL_EVERY || began - times.last >= SILENCE_MAX {
             self.load(now_seconds).await?;
             times.last_all = began;
+            // Kept also if the cleaning fails, or every step would read all blocks again.
+            *reads.lock().unwrap_or_else(PoisonError::into_inner) = times;
             self.clean(now_seconds).await?;
         } else {
             let lately = self.read(Since::Lately).await?;

@@ -245,7 +245,9 @@ impl Publishing {
     pub async fn repair(self, stop: CancellationToken) {
         let outage = Outage::new("publishing: repairing lagging coupons");
         every(REPAIR_EVERY, &stop, || async {
+            // MySQL gets a new revision only if Redis can get it, too.
             if self.gate.live().is_ok()
+                && self.pool.get().await.is_ok()
                 && let Some(count @ 1..) = outage.note(self.repair_once().await)
             {
                 log::info!("publishing: published {count} lagging coupons");
