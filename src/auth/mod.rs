@@ -1,11 +1,11 @@
-//! Authentication: passwords, session tokens, claim tokens and revocations.
+//! Authentication: passwords, session tokens, claim tokens and the signed form.
 //!
 //! A login checks a password ([`Passwords`]) and issues a session token ([`UserTokens`]). Every later request carries
 //! the token. [`UserTokens::verify`] checks signature and expiry, then `Revocations::is_revoked` looks for a
 //! revocation. Both answer from memory. [`ClaimTokens`] signs proofs of claims. [`SignedForm`] reads the signed
 //! requests of the three-layer system and is off by default.
 //!
-//! HTTP is absent on purpose: headers and status codes belong to `api`.
+//! HTTP is absent on purpose: headers and status codes belong to `http`.
 
 mod claim_token;
 mod keys;
