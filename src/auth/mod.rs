@@ -1,4 +1,4 @@
-//! Authentication: passwords, session tokens, claim tokens and revocations.
+//! Authentication: passwords, session tokens, claim tokens and the signed form.
 //!
 //! A login checks a password ([`Passwords`]) and issues a session token ([`UserTokens`]). Every later request carries
 //! the token. [`UserTokens::verify`] checks signature and expiry, then `Revocations::is_revoked` looks for a

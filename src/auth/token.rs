@@ -1,7 +1,7 @@
 //! Session tokens: JSON Web Tokens (RFC 7519), signed with HS256.
 //!
-//! Checks signature, issuer, audience and times of a token. `memory/revocations.rs` knows the revoked tokens. Callers pass the
-//! time, so no function here reads a clock.
+//! Checks signature, issuer, audience and times of a token. `memory/revocations.rs` knows the revoked tokens. Callers
+//! pass the time, so no function here reads a clock.
 
 use std::borrow::Cow;
 

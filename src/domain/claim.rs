@@ -45,7 +45,8 @@ impl Claim {
     }
 }
 
-/// The script's reason for granting no unit. No state has changed. Asking again is a new attempt.
+/// Why an attempt was granted no unit, decided by the look-up, by memory or by the script. No state has changed. Asking
+/// again is a new attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     /// All units are claimed, or the saler has declared the activity sold out.

@@ -1,4 +1,4 @@
-//! The flash-sale interface: `/product`, `/activity` and `/sec`, part 2 of the wire contract.
+//! The flash-sale interface: `/product`, `/activity` and `/sec`, Part 2 of the wire contract.
 //!
 //! Answers use an [`envelope`] with codes of their own. [`parameters`] arrive as a form or as JSON. A product is a
 //! coupon, and a purchase goes through the same claim path as in the coupon interface.
