@@ -19,6 +19,9 @@ use crate::mysql::claims::{self, StoreOutcome};
 use crate::mysql::{Db, DbConnection, DbError, instances, within};
 use crate::redis::{DoneEntry, Head, KvError, Live, Outbox, OutboxEntry, Pool, broken};
 
+/// Longest wait for a connection to Redis. Storing claims must not wait long for a Redis that does not answer.
+const POOL_WAIT: Duration = Duration::from_millis(200);
+
 /// Bounds of the persister.
 #[derive(Debug, Clone)]
 pub struct PersisterSettings {
@@ -236,7 +239,7 @@ impl Persister {
     }
 
     async fn head(&mut self, live: &Live, below: Option<EntryId>) -> Result<Head, KvError> {
-        let (calls, settings) = (self.pool.get().await?, &self.settings);
+        let (calls, settings) = (self.pool.get_within(POOL_WAIT).await?, &self.settings);
         self.outbox.head(&calls, live.as_str(), live.epoch, settings.sweep_age, below, settings.batch_max).await
     }
 
@@ -355,7 +358,7 @@ impl Persister {
         let live = self.state.live.load_full();
         let Some(live) = live.filter(|live| live.epoch == epoch) else { return };
         let (pool, outbox) = (&self.pool, &self.outbox);
-        let deleted = async { outbox.delete(&*pool.get().await?, live.as_str(), entries).await };
+        let deleted = async { outbox.delete(&*pool.get_within(POOL_WAIT).await?, live.as_str(), entries).await };
         if let Err(error) = deleted.await {
             log::debug!("ledger: {} outbox entries left to the sweep: {error}", entries.len());
         }

@@ -48,7 +48,9 @@ impl LinkConfig {
             _ => return Err("TLS is not supported".to_owned()),
         };
         let tcp_settings = info.tcp_settings().clone().set_nodelay(true);
-        let redis_settings = info.redis_settings().clone().set_skip_set_lib_name();
+        // Replies are read in the forms of RESP2, whatever protocol the URL names.
+        let redis_settings =
+            info.redis_settings().clone().set_skip_set_lib_name().set_protocol(redis::ProtocolVersion::RESP2);
         let info = info.set_tcp_settings(tcp_settings).set_redis_settings(redis_settings);
         Ok(Self { place, info, times: Arc::new(Histogram::of_times()) })
     }

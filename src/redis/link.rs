@@ -92,9 +92,13 @@ async fn watch(connection: &Connection, stop: &CancellationToken) {
     loop {
         tokio::select! {
             () = tokio::time::sleep(PROBE_EVERY) => {
-                if let Err(error) = connection.measure_clock().await {
-                    log::warn!("redis: connection closed after a failed probe: {error}");
-                    return;
+                match connection.measure_clock().await {
+                    // A full connection is busy, not broken: a later probe finds a free place.
+                    Ok(()) | Err(KvError::Full) => {}
+                    Err(error) => {
+                        log::warn!("redis: connection closed after a failed probe: {error}");
+                        return;
+                    }
                 }
             }
             () = connection.ended() => {

@@ -14,7 +14,7 @@ use crate::auth::{SKEW_SECONDS_MAX, SignedForm, SignedRequest};
 use crate::domain::{Kind, UserId};
 use crate::http::extractors::session;
 use crate::http::state::Shared;
-use crate::redis::{KvError, Link, nonces};
+use crate::redis::{Connection, Link, nonces};
 
 pub const ONLY_CUSTOMERS: SecError = SecError::new(SaleCode::NotVerified, "Only customers can buy.");
 const AUTH_SIGN: &str = "authsign";
@@ -94,17 +94,13 @@ impl Asking {
     ///
     /// # Errors
     /// 1003 for a repeated request, 1009 if Redis cannot be asked.
-    pub async fn once(&self, shared: &Shared) -> Result<(), SecError> {
+    pub async fn once(&self, shared: &Shared, connection: &Connection) -> Result<(), SecError> {
         let Some(nonce) = self.nonce else { return Ok(()) };
         let (keys, wait) = (shared.claiming.stock.keys(), shared.claiming.wait);
-        let noted = async {
-            let calls = shared.pool.get_within(wait).await?;
-            nonces::take(&calls, keys, self.customer, nonce, NONCE_SECONDS, wait).await
-        };
-        match noted.await {
+        match nonces::take(connection, keys, self.customer, nonce, NONCE_SECONDS, wait).await {
             Ok(true) => Ok(()),
             Ok(false) => Err(SecError::new(SaleCode::NotVerified, "nance: it has been used before.")),
-            Err::<_, KvError>(error) => {
+            Err(error) => {
                 log::warn!("a signed request could not be noted: {}", crate::base::error_chain(&error));
                 Err(SecError::new(SaleCode::Unavailable, "Not available at the moment. Nothing was bought; sign anew."))
             }

@@ -112,7 +112,7 @@ pub async fn kill(
     let admitted = shared.admission.claim(asking.customer, || peer::address(&request, shared), now_ms());
     admitted.map_err(ApiError::from)?;
     let connection = link.connection().map_err(|_| ApiError::unavailable())?;
-    asking.once(shared).await?;
+    asking.once(shared, &connection).await?;
     if !shared.directory.has_coupon(known, &connection, form.product).await? {
         return Err(refusal(Refusal::NoSuchCoupon));
     }
