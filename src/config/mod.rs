@@ -1,4 +1,4 @@
-//! The settings of the program with units, defaults and ranges. [`bounds`] has the fixed limits.
+//! The settings of the program with units, defaults and ranges. `bounds.rs` has the fixed limits.
 //!
 //! Only `main`, `cli` and `app` read this module. They hand the values on. A flag overrides its environment variable.
 
