@@ -18,7 +18,7 @@ use crate::redis::{Keys, Live, Script};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A batcher, and the server's end of its connection.
+/// A batcher, and the server's end of the connection.
 struct Rig {
     attempts: mpsc::Sender<WaitingAttempt>,
     ended: CancellationToken,
@@ -44,14 +44,14 @@ impl Rig {
         Self { attempts, ended, server, tasks }
     }
 
-    /// Sends an attempt of that user.
+    /// Puts an attempt into the channel. Returns the receiver of the answer.
     fn attempt(&self, arguments: ClaimArguments) -> oneshot::Receiver<Result<String, KvError>> {
         let (answer, answered) = oneshot::channel();
         self.attempts.try_send(WaitingAttempt { arguments, answer }).expect("there is room");
         answered
     }
 
-    /// The next call, as its arguments.
+    /// Reads the arguments of the next call.
     async fn receive(&mut self) -> Vec<String> {
         let count = self.read_number(b'*').await;
         let mut arguments = Vec::new();
@@ -87,7 +87,7 @@ async fn answer(answered: oneshot::Receiver<Result<String, KvError>>) -> Result<
     soon(answered).await.expect("every attempt gets an answer")
 }
 
-/// An attempt of a user at a coupon, under a loading.
+/// An attempt of `user` at a coupon, under a loading of the shard.
 fn arguments(coupon: u64, user: u64, epoch: u32) -> ClaimArguments {
     ClaimArguments {
         keys: Keys::new("cr:"),
@@ -112,7 +112,7 @@ async fn attempts_of_one_moment_are_one_call_that_writes_each_question_once() {
     assert_eq!(call[3..13], keys);
     let questions = ["7", "0", "0", "0", "8", "0", "0", "0"];
     assert_eq!(call[13..], [&["run:2", "2", "1000", "91", "2", "ABA"], &questions[..], &["1", "2", "3"]].concat());
-    // Each has a reply of its own; an error is one attempt's alone.
+    // Every attempt has a separate reply. An error belongs to a single attempt.
     rig.reply("*3\r\n$4\r\nnone\r\n-OOM no memory\r\n$3\r\none\r\n").await;
     let [first, second, third] = waiting;
     assert_eq!(answer(first).await.ok().as_deref(), Some("none"));
@@ -151,7 +151,7 @@ async fn an_attempt_whose_caller_has_gone_is_not_sent_and_leaves_its_reply_to_no
     assert!(!call.contains(&"cr:{s0}:holder:1".to_owned()));
     rig.reply("*1\r\n$4\r\nmine\r\n").await;
     assert_eq!(answer(stays).await.ok().as_deref(), Some("mine"));
-    // One who goes after his attempt was sent.
+    // This caller gives up after the batch was sent.
     let (gone, stays) = (rig.attempt(arguments(7, 1, 2)), rig.attempt(arguments(7, 2, 2)));
     rig.receive().await;
     drop(gone);
@@ -162,7 +162,7 @@ async fn an_attempt_whose_caller_has_gone_is_not_sent_and_leaves_its_reply_to_no
 #[tokio::test]
 async fn a_full_channel_takes_no_attempt() {
     let mut rig = Rig::start().await;
-    // The batcher has had no turn yet.
+    // The batcher has not run yet.
     let waiting: Vec<_> = (0..ATTEMPTS_WAITING_MAX).map(|_| rig.attempt(arguments(7, 1, 2))).collect();
     let (sender, _) = oneshot::channel();
     let refused = rig.attempts.try_send(WaitingAttempt { arguments: arguments(7, 1, 2), answer: sender });
@@ -244,7 +244,7 @@ async fn a_reply_that_is_read_after_its_deadline_does_not_count() {
     let wait = Duration::from_millis(20);
     let late = in_time(std::time::Instant::now() + wait, async {
         let reply = answer(answered).await;
-        // The worker is held up.
+        // Blocks the worker thread past the deadline.
         std::thread::sleep(wait * 2);
         reply
     });
