@@ -14,7 +14,9 @@ use crate::auth::{ClaimTokens, Passwords, SignedForm, UserTokens};
 use crate::claim::{Claiming, Directory, Gate, Handed, Ledger, Persister, PersisterSettings, Refusals};
 use crate::config::{self, ServeArgs};
 use crate::etcd::Etcd;
-use crate::http::{Answers, BodyLimits, ListCache, SaleCache, SaleCacheLimits, Shared};
+use crate::http::{
+    Accounts, Answers, BodyLimits, Edge, ListCache, Offering, Operating, SaleCache, SaleCacheLimits, Selling, Shared,
+};
 use crate::memory::{Activities, Revocations, Settings};
 use crate::mysql::Db;
 use crate::ops::{Health, HealthSources};
@@ -24,7 +26,8 @@ use crate::sales::{EventLimits, Events, MirrorState, Mirroring, Publishing, Sche
 
 /// The program, connected and bound, but not accepting connections yet.
 pub struct Application {
-    pub(super) shared: web::Data<Shared>,
+    pub(super) shared: Shared,
+    pub(super) pool: Pool,
     pub(super) link: Arc<Link>,
     pub(super) redis: LinkConfig,
     pub(super) recovery: Recovery,
@@ -85,8 +88,8 @@ impl Application {
         self.ops_listener.local_addr()
     }
 
-    /// The state shared by all handlers.
-    pub fn shared(&self) -> web::Data<Shared> {
+    /// The parts that all handlers share.
+    pub fn shared(&self) -> Shared {
         self.shared.clone()
     }
 }
@@ -115,37 +118,52 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
     let scheduling = Scheduling::new(publishing.clone(), Arc::clone(&common.activities));
     let mirroring =
         ground.etcd.map(|etcd| common.mirroring(etcd, scheduling.clone(), Arc::clone(&ground.admission.settings)));
-    let shared = Shared {
-        claiming: common.claiming(),
-        scheduling,
-        publishing,
+    let edge = Edge {
+        admission: ground.admission,
+        trusted_proxies: args.admission.trusted_proxies.clone(),
+        body: BodyLimits { bytes_max: config::BODY_BYTES_MAX, wait: config::BODY_WAIT },
+        answers: Answers::default(),
+    };
+    let accounts = Accounts {
         directory: common.directory(),
-        db: common.db.clone(),
         passwords: ground.passwords,
         tokens: ground.tokens,
         claim_tokens: ground.claim_tokens,
         signed_form: ground.signed_form,
         revocations: Arc::new(ground.revocations),
-        health: Arc::new(common.health(mirroring.is_some().then_some(&common.mirror), ground.warnings)),
-        body: BodyLimits { bytes_max: config::BODY_BYTES_MAX, wait: config::BODY_WAIT },
-        pool: common.pool.clone(),
+    };
+    let selling = Selling {
+        claiming: common.claiming(),
         kv_wait: config::KV_WAIT,
-        saler_coupons_max: args.saler_coupons_max,
         sales: SaleCache::new(sales_limits()),
-        events: Arc::new(common.events(args.viewers_max, Arc::clone(&ground.admission.settings))),
-        exports: Arc::new(Semaphore::new(config::EXPORTS_MAX)),
-        admission: ground.admission,
-        trusted_proxies: args.admission.trusted_proxies.clone(),
         lists: ListCache::new(config::LISTS_CACHED_BYTES_MAX, config::LISTS_CACHED_AGE),
-        answers: Answers::default(),
+        events: Arc::new(common.events(args.viewers_max, Arc::clone(&edge.admission.settings))),
+    };
+    let operating = Operating {
+        health: Arc::new(common.health(mirroring.is_some().then_some(&common.mirror), ground.warnings)),
         instance: common.instance.clone(),
     };
+    let offering = Offering {
+        publishing,
+        scheduling,
+        saler_coupons_max: args.saler_coupons_max,
+        exports: Arc::new(Semaphore::new(config::EXPORTS_MAX)),
+    };
+    let shared = Shared {
+        edge: web::Data::new(edge),
+        accounts: web::Data::new(accounts),
+        selling: web::Data::new(selling),
+        offering: web::Data::new(offering),
+        operating: web::Data::new(operating),
+        db: web::Data::new(common.db.clone()),
+    };
     Application {
-        shared: web::Data::new(shared),
+        shared,
         recovery: common.recovery(&ground.redis),
         mirroring,
         persister: common.persister(),
         link: common.link,
+        pool: common.pool,
         redis: ground.redis,
         channel,
         instance: (common.instance, common.process),

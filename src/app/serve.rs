@@ -40,21 +40,21 @@ impl Application {
         if let Some(mirroring) = self.mirroring {
             tasks.spawn(mirroring.run(all_over.clone()));
         }
-        tasks.spawn(self.shared.publishing.clone().repair(all_over.clone()));
-        let refusals = Arc::clone(&self.shared.claiming.refusals);
-        tasks.spawn(refusals.watch(self.shared.pool.clone(), all_over.clone()));
+        tasks.spawn(self.shared.offering.publishing.clone().repair(all_over.clone()));
+        let refusals = Arc::clone(&self.shared.selling.claiming.refusals);
+        tasks.spawn(refusals.watch(self.pool.clone(), all_over.clone()));
         // The viewers' streams end before the open requests are waited for.
-        let events = Arc::clone(&self.shared.events);
-        tasks.spawn(events.watch(self.shared.pool.clone(), stop.clone(), all_over.clone()));
-        tasks.spawn(Arc::clone(&self.shared.claiming.activities).watch(all_over.clone()));
-        tasks.spawn(Arc::clone(&self.shared.health).watch(all_over.clone()));
-        tasks.spawn(Arc::clone(&self.shared.revocations).watch(all_over.clone()));
-        tasks.spawn(Arc::clone(&self.shared.admission.settings).watch(all_over.clone()));
-        tasks.spawn(Arc::clone(&self.shared.admission.blacklist).watch(all_over.clone()));
+        let events = Arc::clone(&self.shared.selling.events);
+        tasks.spawn(events.watch(self.pool.clone(), stop.clone(), all_over.clone()));
+        tasks.spawn(Arc::clone(&self.shared.selling.claiming.activities).watch(all_over.clone()));
+        tasks.spawn(Arc::clone(&self.shared.operating.health).watch(all_over.clone()));
+        tasks.spawn(Arc::clone(&self.shared.accounts.revocations).watch(all_over.clone()));
+        tasks.spawn(Arc::clone(&self.shared.edge.admission.settings).watch(all_over.clone()));
+        tasks.spawn(Arc::clone(&self.shared.edge.admission.blacklist).watch(all_over.clone()));
 
         let ops = serve_ops(self.ops_listener, self.shared.clone(), all_over.clone()).map_err(RunError::Serve)?;
         let ops = tokio::spawn(ops);
-        let gate = Arc::clone(&self.shared.claiming.gate);
+        let gate = Arc::clone(&self.shared.selling.claiming.gate);
         let served = async {
             until_open(&gate, &stop).await;
             let address = self.listener.local_addr().map_err(RunError::Serve)?;
@@ -71,7 +71,7 @@ impl Application {
         };
         log::info!("stopping: storing the claims of the ledger");
         intake_over.cancel();
-        drain(persister, &abandon, &self.shared).await.map_err(RunError::Task)?;
+        drain(persister, &abandon, &self.shared.selling.claiming, &self.pool).await.map_err(RunError::Task)?;
 
         gate.close(ClosedReason::Stopping);
         let (instance, process) = &self.instance;

@@ -44,7 +44,7 @@ pub(super) async fn until_open(gate: &Gate, stop: &CancellationToken) {
 /// Serves users until `stop`. The workers keep their connections to Redis until `over`.
 pub(super) fn serve(
     listener: TcpListener,
-    shared: web::Data<Shared>,
+    shared: Shared,
     redis: LinkConfig,
     workers: usize,
     stop: CancellationToken,
@@ -58,10 +58,10 @@ pub(super) fn serve(
         actix_web::rt::spawn(async move { kept.keep(over).await });
         let first = Arc::clone(&link);
         let (known, reads) = (KnownCoupons::default(), SharedReads::default());
-        let worker = Worker { shared: shared.clone(), link, known, reads };
+        let (worker, shared) = (Worker { link, known, reads }, shared.clone());
         App::new()
             .data_factory(move || connected(Arc::clone(&first)))
-            .app_data(shared.clone())
+            .configure(|config| shared.register(config))
             .app_data(web::Data::new(worker))
             .configure(http::routes)
             .wrap(from_fn(http::finish))
@@ -90,11 +90,11 @@ async fn connected(link: Arc<Link>) -> Result<(), Infallible> {
 /// Serves operators until `stop`.
 pub(super) fn serve_ops(
     listener: TcpListener,
-    shared: web::Data<Shared>,
+    shared: Shared,
     stop: CancellationToken,
 ) -> io::Result<actix_web::dev::Server> {
     let server = HttpServer::new(move || {
-        App::new().app_data(shared.clone()).configure(http::ops_routes).wrap(from_fn(http::finish))
+        App::new().configure(|config| shared.register(config)).configure(http::ops_routes).wrap(from_fn(http::finish))
     });
     Ok(server
         .workers(1)

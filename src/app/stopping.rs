@@ -3,9 +3,9 @@
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
+use crate::claim::Claiming;
 use crate::config;
-use crate::http::Shared;
-use crate::redis::live_key;
+use crate::redis::{Pool, live_key};
 
 /// Waits for the ledger.
 ///
@@ -14,7 +14,8 @@ use crate::redis::live_key;
 pub(super) async fn drain(
     persister: JoinHandle<usize>,
     abandon: &CancellationToken,
-    shared: &Shared,
+    claiming: &Claiming,
+    pool: &Pool,
 ) -> Result<(), JoinError> {
     tokio::pin!(persister);
     loop {
@@ -27,12 +28,12 @@ pub(super) async fn drain(
                 return Ok(());
             }
             () = tokio::time::sleep(config::STOP_LEDGER_WAIT) => {
-                if outbox_holds_them(shared).await {
+                if outbox_holds_them(claiming, pool).await {
                     abandon.cancel();
                 } else {
                     log::warn!(
                         "stopping: Redis has lost the outbox, waiting for MySQL to store {} claims",
-                        shared.claiming.ledger.unsettled()
+                        claiming.ledger.unsettled()
                     );
                 }
             }
@@ -42,9 +43,9 @@ pub(super) async fn drain(
 
 /// Whether Redis still holds the loading in which the remaining claims were granted. An unreachable Redis counts as a
 /// loss.
-async fn outbox_holds_them(shared: &Shared) -> bool {
-    let Ok(live) = shared.claiming.gate.live() else { return false };
-    let Ok(calls) = shared.pool.get().await else { return false };
-    let value = live_key::read(&calls, shared.claiming.stock.keys(), config::KV_WAIT).await;
+async fn outbox_holds_them(claiming: &Claiming, pool: &Pool) -> bool {
+    let Ok(live) = claiming.gate.live() else { return false };
+    let Ok(calls) = pool.get().await else { return false };
+    let value = live_key::read(&calls, claiming.stock.keys(), config::KV_WAIT).await;
     value.is_ok_and(|value| value.as_deref() == Some(live.as_str()))
 }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::error::ApiError;
 use super::extractors::Admin;
 use super::openapi::{admins, change, failures};
-use super::state::Shared;
+use super::state::Edge;
 use super::{answer, body};
 use crate::domain::UserName;
 use crate::memory::{BadSetting, Limits, Switches};
@@ -34,8 +34,8 @@ fn bad_switch() -> BadSetting {
         ShowSettingFailures,
     ),
 )]
-pub async fn show_limits(_: Admin, shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
-    Ok(limits(&shared))
+pub async fn show_limits(_: Admin, edge: web::Data<Edge>) -> Result<HttpResponse, ApiError> {
+    Ok(limits(&edge))
 }
 
 /// Replaces the limits.
@@ -51,11 +51,11 @@ pub async fn show_limits(_: Admin, shared: web::Data<Shared>) -> Result<HttpResp
 )]
 pub async fn change_limits(
     Admin(admin): Admin,
-    shared: web::Data<Shared>,
+    edge: web::Data<Edge>,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    put(&admin, &shared, payload, SettingName::Limits).await?;
-    Ok(limits(&shared))
+    put(&admin, &edge, payload, SettingName::Limits).await?;
+    Ok(limits(&edge))
 }
 
 /// Returns the switches in force.
@@ -66,8 +66,8 @@ pub async fn change_limits(
         ShowSettingFailures,
     ),
 )]
-pub async fn show_switches(_: Admin, shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
-    Ok(switches(&shared))
+pub async fn show_switches(_: Admin, edge: web::Data<Edge>) -> Result<HttpResponse, ApiError> {
+    Ok(switches(&edge))
 }
 
 /// Replaces the switches.
@@ -84,25 +84,25 @@ pub async fn show_switches(_: Admin, shared: web::Data<Shared>) -> Result<HttpRe
 )]
 pub async fn change_switches(
     Admin(admin): Admin,
-    shared: web::Data<Shared>,
+    edge: web::Data<Edge>,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    put(&admin, &shared, payload, SettingName::Switches).await?;
-    Ok(switches(&shared))
+    put(&admin, &edge, payload, SettingName::Switches).await?;
+    Ok(switches(&edge))
 }
 
-async fn put(admin: &UserName, shared: &Shared, payload: web::Payload, name: SettingName) -> Result<(), ApiError> {
-    let object: Map<String, Value> = body::json(payload, shared.body, ApiError::not_json).await?;
-    let settings = &shared.admission.settings;
+async fn put(admin: &UserName, edge: &Edge, payload: web::Payload, name: SettingName) -> Result<(), ApiError> {
+    let object: Map<String, Value> = body::json(payload, edge.body, ApiError::not_json).await?;
+    let settings = &edge.admission.settings;
     let setting = settings.parse(name, &object)?;
     settings.change(&setting, admin.as_str()).await?;
     Ok(())
 }
 
-fn limits(shared: &Shared) -> HttpResponse {
-    answer::json(HttpResponse::Ok(), &**shared.admission.settings.limits())
+fn limits(edge: &Edge) -> HttpResponse {
+    answer::json(HttpResponse::Ok(), &**edge.admission.settings.limits())
 }
 
-fn switches(shared: &Shared) -> HttpResponse {
-    answer::json(HttpResponse::Ok(), &**shared.admission.settings.switches())
+fn switches(edge: &Edge) -> HttpResponse {
+    answer::json(HttpResponse::Ok(), &**edge.admission.settings.switches())
 }

@@ -10,12 +10,12 @@ use super::error::{ApiError, Code, read_failed};
 use super::extractors::Admin;
 use super::lists::{BAD_PAGE, PageQuery, page_of};
 use super::openapi::{admins, change, failures};
-use super::state::Shared;
+use super::state::{BodyLimits, Edge};
 use super::{answer, body, path};
 use crate::base::now_seconds;
 use crate::domain::{Block, BlockReason, Subject, Until, UserName};
 use crate::mysql::blocks::{Listed, Whom};
-use crate::mysql::users;
+use crate::mysql::{Db, users};
 
 /// Longest block with an end, in seconds: ten years.
 const SECONDS_MAX: u64 = 315_360_000;
@@ -96,9 +96,9 @@ failures!(ListBlocksFailures: ApiError = [BAD_PAGE, ApiError::unavailable()], ad
         ListBlocksFailures,
     ),
 )]
-pub async fn list_blocks(_: Admin, request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
+pub async fn list_blocks(_: Admin, request: HttpRequest, edge: web::Data<Edge>) -> Result<HttpResponse, ApiError> {
     let skipped = page_of(&request)?.offset(PAGE);
-    let blocks = shared.admission.blacklist.list(now_seconds(), skipped, PAGE).await;
+    let blocks = edge.admission.blacklist.list(now_seconds(), skipped, PAGE).await;
     let blocks = blocks.map_err(|error| read_failed(&error))?;
     Ok(answer::list(&blocks.iter().map(listed).collect::<Vec<_>>()))
 }
@@ -115,9 +115,14 @@ failures!(ShowBlockFailures: ApiError = [NO_ADDRESS, NO_SUCH_USER, NOT_BLOCKED, 
         ShowBlockFailures,
     ),
 )]
-pub async fn show_block(_: Admin, request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
-    let subject = subject(&request, &shared).await?;
-    let block = shared.admission.blacklist.find(subject, now_seconds()).await.map_err(|error| read_failed(&error))?;
+pub async fn show_block(
+    _: Admin,
+    request: HttpRequest,
+    edge: web::Data<Edge>,
+    db: web::Data<Db>,
+) -> Result<HttpResponse, ApiError> {
+    let subject = subject(&request, &db).await?;
+    let block = edge.admission.blacklist.find(subject, now_seconds()).await.map_err(|error| read_failed(&error))?;
     Ok(shown(&block.ok_or(NOT_BLOCKED)?))
 }
 
@@ -138,14 +143,15 @@ failures!(PutBlockFailures: ApiError = [ApiError::not_json(), bad_seconds(), NO_
 pub async fn put_block(
     Admin(admin): Admin,
     request: HttpRequest,
-    shared: web::Data<Shared>,
+    edge: web::Data<Edge>,
+    db: web::Data<Db>,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
     let now = now_seconds();
-    let until = until(payload, &shared, now).await?;
-    let subject = subject(&request, &shared).await?;
+    let until = until(payload, edge.body, now).await?;
+    let subject = subject(&request, &db).await?;
     let block = Block { until, since: now, by: admin.as_str().to_owned(), reason: BlockReason::Admin };
-    shared.admission.blacklist.block(subject, &block).await?;
+    edge.admission.blacklist.block(subject, &block).await?;
     log::info!("blacklist: {admin} blocked {subject} until {:?}", block.until.0);
     Ok(shown(&block))
 }
@@ -164,10 +170,11 @@ failures!(DeleteBlockFailures: ApiError = [NO_ADDRESS, NO_SUCH_USER, NOT_BLOCKED
 pub async fn delete_block(
     Admin(admin): Admin,
     request: HttpRequest,
-    shared: web::Data<Shared>,
+    edge: web::Data<Edge>,
+    db: web::Data<Db>,
 ) -> Result<HttpResponse, ApiError> {
-    let subject = subject(&request, &shared).await?;
-    if !shared.admission.blacklist.unblock(subject, now_seconds()).await? {
+    let subject = subject(&request, &db).await?;
+    if !edge.admission.blacklist.unblock(subject, now_seconds()).await? {
         return Err(NOT_BLOCKED);
     }
     log::info!("blacklist: {admin} let {subject} in again");
@@ -175,19 +182,19 @@ pub async fn delete_block(
 }
 
 /// The user or address named by the path.
-async fn subject(request: &HttpRequest, shared: &Shared) -> Result<Subject, ApiError> {
+async fn subject(request: &HttpRequest, db: &Db) -> Result<Subject, ApiError> {
     let value = path::segment(request, 3).unwrap_or_default();
     if path::segment(request, 2).as_deref() == Some("ips") {
         return value.parse().map(Subject::Address).map_err(|_| NO_ADDRESS);
     }
     let name = UserName::parse(value.into_owned()).map_err(|_| NO_SUCH_USER)?;
-    let account = users::find_by_name(&shared.db, &name).await.map_err(|error| read_failed(&error))?;
+    let account = users::find_by_name(db, &name).await.map_err(|error| read_failed(&error))?;
     Ok(Subject::User(account.ok_or(NO_SUCH_USER)?.user.id))
 }
 
 /// The end of the block by the body. No end without a body, or without `seconds` in the body.
-async fn until(payload: web::Payload, shared: &Shared, now_seconds: u64) -> Result<Until, ApiError> {
-    let object: Map<String, Value> = body::json_or_default(payload, shared.body, ApiError::not_json).await?;
+async fn until(payload: web::Payload, limits: BodyLimits, now_seconds: u64) -> Result<Until, ApiError> {
+    let object: Map<String, Value> = body::json_or_default(payload, limits, ApiError::not_json).await?;
     let Some(seconds) = object.get("seconds") else { return Ok(Until(None)) };
     let seconds = seconds.as_u64().filter(|seconds| (1..=SECONDS_MAX).contains(seconds));
     Ok(Until(Some(now_seconds + seconds.ok_or_else(bad_seconds)?)))

@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 
 use super::error::ApiError;
 use super::refuse::refuse;
-use super::state::{BodyLimits, Shared};
+use super::state::{BodyLimits, Edge};
 
 /// Reads the body as a JSON object with the fields of `T`. Unknown fields are ignored.
 ///
@@ -75,7 +75,7 @@ fn misfit<T: DeserializeOwned>(object: Map<String, Value>) -> Option<String> {
 /// # Errors
 /// The answer. The connection closes after the answer.
 pub async fn check(request: &mut ServiceRequest) -> Result<(), HttpResponse> {
-    let Some(limits) = request.app_data::<web::Data<Shared>>().map(|shared| shared.body) else { return Ok(()) };
+    let Some(limits) = request.app_data::<web::Data<Edge>>().map(|edge| edge.body) else { return Ok(()) };
     if announces_too_much(request, limits.bytes_max) {
         return Err(refusal(request, ApiError::too_large(limits.bytes_max)));
     }

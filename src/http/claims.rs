@@ -14,8 +14,9 @@ use super::extractors::{Customer, SALERS_CANNOT_CLAIM, session};
 use super::lists::{BAD_PAGE, PageQuery, page_of};
 use super::openapi::{admission, failures, token};
 use super::path::CouponPath;
-use super::state::{Shared, Worker};
+use super::state::{Accounts, Edge, Offering, Selling, Worker};
 use super::{answer, path, peer};
+use crate::auth::ClaimTokens;
 use crate::base::now_ms;
 use crate::claim::ClaimOutcome;
 use crate::domain::{Claim, CouponId, Nth, Refusal, Seq, Terms};
@@ -80,25 +81,27 @@ failures!(ClaimFailures: ApiError = [
 pub async fn claim_coupon(
     Customer(customer): Customer,
     request: HttpRequest,
+    edge: web::Data<Edge>,
+    accounts: web::Data<Accounts>,
+    selling: web::Data<Selling>,
     worker: web::Data<Worker>,
 ) -> Result<HttpResponse, ApiError> {
-    let Worker { shared, known, link, .. } = &**worker;
-    shared.admission.claim(customer.id, || peer::address(&request, shared), now_ms())?;
+    edge.admission.claim(customer.id, || peer::address(&request, &edge), now_ms())?;
     let Some(path) = path::coupon(&request) else { return Ok(refused(Refusal::NoSuchCoupon)) };
-    let connection = link.connection().map_err(|_| ApiError::unavailable())?;
-    let Some(coupon) = shared.directory.coupon(known, &connection, &path).await? else {
+    let connection = worker.connection()?;
+    let Some(coupon) = accounts.directory.coupon(&worker.known, &connection, &path).await? else {
         return Ok(refused(Refusal::NoSuchCoupon));
     };
     let nth = wanted_nth(&request)?;
-    match shared.claiming.claim(&connection, coupon, customer.id, nth).await {
+    match selling.claiming.claim(&connection, coupon, customer.id, nth).await {
         ClaimOutcome::Claimed(claim) => {
             let mut builder = HttpResponse::Created();
-            prove(&mut builder, shared, &claim, "claimed");
+            prove(&mut builder, &accounts.claim_tokens, &claim, "claimed");
             Ok(answer::done(builder))
         }
         ClaimOutcome::Already(claim) => {
             let mut builder = HttpResponse::NoContent();
-            prove(&mut builder, shared, &claim, "already-claimed");
+            prove(&mut builder, &accounts.claim_tokens, &claim, "already-claimed");
             Ok(builder.finish())
         }
         ClaimOutcome::Refused(refusal) => Ok(refused(refusal)),
@@ -121,8 +124,8 @@ fn bad_nth() -> ApiError {
     ApiError::formatted(Code::BadRequest, message).with_field("Claim-Nth")
 }
 
-fn prove(builder: &mut HttpResponseBuilder, shared: &Shared, claim: &Claim, result: &'static str) {
-    let token = HeaderValue::try_from(shared.claim_tokens.sign(claim)).expect("a JWT is visible ASCII");
+fn prove(builder: &mut HttpResponseBuilder, tokens: &ClaimTokens, claim: &Claim, result: &'static str) {
+    let token = HeaderValue::try_from(tokens.sign(claim)).expect("a JWT is visible ASCII");
     builder.insert_header((CLAIM_RESULT, HeaderValue::from_static(result)));
     builder.insert_header((CLAIM_TOKEN, token));
 }
@@ -175,12 +178,16 @@ failures!(ListClaimsFailures: ApiError = [
         ListClaimsFailures,
     ),
 )]
-pub async fn list_claims(request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
+pub async fn list_claims(
+    request: HttpRequest,
+    accounts: web::Data<Accounts>,
+    db: web::Data<Db>,
+) -> Result<HttpResponse, ApiError> {
     let page = page_of(&request)?;
-    let coupon = readable_coupon(&session(&request)?.user, &request, &shared).await?;
+    let coupon = readable_coupon(&session(&request)?.user, &request, &accounts.directory, &db).await?;
     // Seqs are dense except for holes. So a page begins at a seq, and earlier rows need not be counted.
     let skipped = page.offset(PAGE);
-    let rows = holdings_page(&shared.db, coupon, skipped).await.map_err(|error| read_failed(&error))?;
+    let rows = holdings_page(&db, coupon, skipped).await.map_err(|error| read_failed(&error))?;
     let holders: Vec<Holder> = rows.into_iter().map(holder).collect();
     Ok(answer::list(&holders))
 }
@@ -226,10 +233,14 @@ failures!(ExportClaimsFailures: ApiError = [
         ExportClaimsFailures,
     ),
 )]
-pub async fn export_claims(request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
-    let coupon = readable_coupon(&session(&request)?.user, &request, &shared).await?;
-    let permit = std::sync::Arc::clone(&shared.exports).try_acquire_owned().map_err(|_| ApiError::overloaded())?;
-    let db = shared.db.clone();
+pub async fn export_claims(
+    request: HttpRequest,
+    accounts: web::Data<Accounts>,
+    offering: web::Data<Offering>,
+    db: web::Data<Db>,
+) -> Result<HttpResponse, ApiError> {
+    let coupon = readable_coupon(&session(&request)?.user, &request, &accounts.directory, &db).await?;
+    let permit = std::sync::Arc::clone(&offering.exports).try_acquire_owned().map_err(|_| ApiError::overloaded())?;
     // The state is the last seq written. `Some(None)` writes the header line first, and `None` ends the stream.
     let rows = stream::try_unfold((permit, db, Some(None)), move |(permit, db, after)| async move {
         let Some(after) = after else { return Ok::<_, DbError>(None) };

@@ -9,9 +9,11 @@ use super::error::{ApiError, Code};
 use super::extractors::SessionUser;
 use super::openapi::{change, failures, token};
 use super::path::CouponPath;
-use super::state::{Shared, Worker};
+use super::state::{Edge, Offering};
 use super::{answer, body, path};
+use crate::claim::Directory;
 use crate::domain::{Amount, CouponId, CouponName, Description, FaceValue, Kind, User};
+use crate::mysql::Db;
 use crate::mysql::coupons::NewCoupon;
 use crate::sales::{CouponChange, PublishError};
 
@@ -74,12 +76,12 @@ failures!(CreateCouponFailures: ApiError = [
 pub async fn create_coupon(
     user: SessionUser,
     request: HttpRequest,
-    worker: web::Data<Worker>,
+    edge: web::Data<Edge>,
+    offering: web::Data<Offering>,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let Worker { shared, .. } = &**worker;
     let saler = user.saler(ONLY_SALERS_CREATE)?;
-    let form: Creation = body::json(payload, shared.body, ApiError::not_json).await?;
+    let form: Creation = body::json(payload, edge.body, ApiError::not_json).await?;
     if path::user(&request).as_ref() != Some(&saler.name) {
         return Err(NOT_YOUR_USER);
     }
@@ -88,7 +90,7 @@ pub async fn create_coupon(
     let amount = parse_amount(form.amount)?;
     let face_value = form.stock.and_then(FaceValue::new).ok_or(BAD_STOCK)?;
     let new = NewCoupon { name, amount, face_value, description, scheduled: form.scheduled };
-    shared.publishing.create(&saler, &new, shared.saler_coupons_max).await?;
+    offering.publishing.create(&saler, &new, offering.saler_coupons_max).await?;
     Ok(answer::done(HttpResponse::Created()))
 }
 
@@ -127,12 +129,13 @@ failures!(ChangeCouponFailures: ApiError = [
 pub async fn change_coupon(
     user: SessionUser,
     request: HttpRequest,
-    worker: web::Data<Worker>,
+    edge: web::Data<Edge>,
+    offering: web::Data<Offering>,
+    db: web::Data<Db>,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let Worker { shared, .. } = &**worker;
     let saler = user.saler(ONLY_SALERS_CHANGE)?;
-    let form: Changes = body::json(payload, shared.body, ApiError::not_json).await?;
+    let form: Changes = body::json(payload, edge.body, ApiError::not_json).await?;
     let change = CouponChange {
         amount: form.amount.map(parse_amount).transpose()?,
         scheduled: form.scheduled,
@@ -141,32 +144,37 @@ pub async fn change_coupon(
     if change == CouponChange::default() {
         return Err(NOTHING_TO_CHANGE);
     }
-    let coupon = own_coupon(&request, shared, &saler).await?;
-    shared.publishing.change(coupon, &change).await?;
+    let coupon = own_coupon(&request, &db, &saler).await?;
+    offering.publishing.change(coupon, &change).await?;
     Ok(answer::done(HttpResponse::Ok()))
 }
 
 /// Finds the saler's coupon named by the path, in MySQL.
-async fn own_coupon(request: &HttpRequest, shared: &Shared, saler: &User) -> Result<CouponId, ApiError> {
+async fn own_coupon(request: &HttpRequest, db: &Db, saler: &User) -> Result<CouponId, ApiError> {
     if path::user(request).as_ref() != Some(&saler.name) {
         return Err(NOT_YOUR_COUPON);
     }
     let name = path::coupon_name(request).ok_or_else(ApiError::no_such_coupon)?;
-    let found = crate::mysql::coupons::find_id(&shared.db, saler.id, &name).await;
+    let found = crate::mysql::coupons::find_id(db, saler.id, &name).await;
     found.map_err(|error| crate::http::error::read_failed(&error))?.ok_or_else(ApiError::no_such_coupon)
 }
 
 /// Finds the coupon named by the path, for its saler or an admin. Admins may only read.
-pub async fn readable_coupon(user: &User, request: &HttpRequest, shared: &Shared) -> Result<CouponId, ApiError> {
+pub async fn readable_coupon(
+    user: &User,
+    request: &HttpRequest,
+    directory: &Directory,
+    db: &Db,
+) -> Result<CouponId, ApiError> {
     match user.kind {
-        Kind::Saler => own_coupon(request, shared, user).await,
+        Kind::Saler => own_coupon(request, db, user).await,
         Kind::Customer => Err(CUSTOMERS_CANNOT_READ),
         Kind::Admin => {
             let saler = match path::user(request) {
-                Some(name) => shared.directory.user(&name).await?,
+                Some(name) => directory.user(&name).await?,
                 None => None,
             };
-            own_coupon(request, shared, &saler.ok_or_else(ApiError::no_such_coupon)?).await
+            own_coupon(request, db, &saler.ok_or_else(ApiError::no_such_coupon)?).await
         }
     }
 }

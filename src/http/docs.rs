@@ -10,7 +10,7 @@ use utoipa_swagger_ui::Config;
 
 use super::error::{ApiError, NO_SUCH_PATH};
 use super::openapi::failures;
-use super::state::Shared;
+use super::state::Edge;
 use super::{answer, path};
 use crate::admission::TurnedAway;
 
@@ -64,11 +64,8 @@ failures!(DocumentFailures: ApiError = [TurnedAway::Off]);
         DocumentFailures,
     ),
 )]
-pub async fn show_document(
-    shared: web::Data<Shared>,
-    document: web::Data<ApiDocument>,
-) -> Result<HttpResponse, ApiError> {
-    shared.admission.part(|switches| switches.docs)?;
+pub async fn show_document(edge: web::Data<Edge>, document: web::Data<ApiDocument>) -> Result<HttpResponse, ApiError> {
+    edge.admission.part(|switches| switches.docs)?;
     Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, answer::JSON)).body(document.0.clone()))
 }
 
@@ -80,8 +77,8 @@ pub async fn show_document(
         DocumentFailures,
     ),
 )]
-pub async fn show_page(shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
-    shared.admission.part(|switches| switches.docs)?;
+pub async fn show_page(edge: web::Data<Edge>) -> Result<HttpResponse, ApiError> {
+    edge.admission.part(|switches| switches.docs)?;
     let mut builder = HttpResponse::Ok();
     builder
         .insert_header((header::CONTENT_TYPE, HTML))
@@ -102,8 +99,8 @@ failures!(DocsFileFailures: ApiError = [TurnedAway::Off, NO_SUCH_PATH]);
         DocsFileFailures,
     ),
 )]
-pub async fn show_file(request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
-    shared.admission.part(|switches| switches.docs)?;
+pub async fn show_file(request: HttpRequest, edge: web::Data<Edge>) -> Result<HttpResponse, ApiError> {
+    edge.admission.part(|switches| switches.docs)?;
     let name = path::segment(&request, 1).unwrap_or_default();
     let (content_type, bytes) = file(&name).ok_or(NO_SUCH_PATH)?;
     let mut builder = HttpResponse::Ok();

@@ -10,7 +10,7 @@ use actix_web::http::header::{self, HeaderValue};
 use actix_web::{FromRequest, HttpRequest, web};
 
 use super::error::{ApiError, Code};
-use super::state::Shared;
+use super::state::Accounts;
 use crate::auth::{Session, TokenError};
 use crate::base::now_seconds;
 use crate::domain::{Kind, User, UserName};
@@ -46,15 +46,15 @@ impl SessionUser {
 /// # Errors
 /// 401, by the token table of the wire contract.
 pub fn session(request: &HttpRequest) -> Result<Session, ApiError> {
-    let shared = request.app_data::<web::Data<Shared>>().expect("every server of the program has the shared state");
+    let accounts = request.app_data::<web::Data<Accounts>>().expect("every server of the program has this part");
     // Read as bytes, because a check for text would scan them all. A header that is not text fails as a token anyway.
     let raw = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
     let raw = raw.strip_prefix(b"Bearer ").unwrap_or(raw).trim_ascii();
-    let session = shared.tokens.verify(raw, now_seconds()).map_err(|error| match error {
+    let session = accounts.tokens.verify(raw, now_seconds()).map_err(|error| match error {
         TokenError::Expired => ApiError::token_expired(),
         TokenError::Missing | TokenError::Invalid => ApiError::not_logged_in(),
     })?;
-    if shared.revocations.is_revoked(&session) { Err(ApiError::not_logged_in()) } else { Ok(session) }
+    if accounts.revocations.is_revoked(&session) { Err(ApiError::not_logged_in()) } else { Ok(session) }
 }
 
 impl FromRequest for SessionUser {

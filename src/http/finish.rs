@@ -7,7 +7,7 @@ use actix_web::middleware::Next;
 use actix_web::web;
 
 use super::body;
-use super::state::Shared;
+use super::state::Edge;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_BYTES_MAX: usize = 128;
@@ -30,8 +30,8 @@ pub async fn finish<B: MessageBody>(
         Ok(()) => next.call(request).await?.map_into_left_body(),
         Err(refusal) => request.into_response(refusal).map_into_right_body(),
     };
-    if let Some(shared) = response.request().app_data::<web::Data<Shared>>() {
-        shared.answers.note(response.status());
+    if let Some(edge) = response.request().app_data::<web::Data<Edge>>() {
+        edge.answers.note(response.status());
     }
     let head = response.response_mut().head_mut();
     head.set_camel_case_headers(true);

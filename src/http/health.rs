@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::answer;
-use super::state::Shared;
+use super::state::Operating;
 use crate::ops::HealthReport;
 
 /// The body of a running process.
@@ -53,8 +53,8 @@ pub fn example(ready: bool) -> Value {
             example = json!(example(false))),
     ),
 )]
-pub async fn readyz(shared: web::Data<Shared>) -> HttpResponse {
-    let report = shared.health.report();
+pub async fn readyz(operating: web::Data<Operating>) -> HttpResponse {
+    let report = operating.health.report();
     let mut builder = if report.ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
     if !report.ready {
         builder.insert_header((header::RETRY_AFTER, "1"));

@@ -10,11 +10,11 @@ use super::answer::ListOf;
 use super::error::{ApiError, Code};
 use super::extractors::SessionUser;
 use super::openapi::{Responses, add_case, add_failure, error_schema, token};
-use super::state::{Shared, Worker};
+use super::state::{Accounts, Edge, Selling, Worker};
 use super::{answer, path};
-use crate::claim::KnownCoupons;
+use crate::claim::Directory;
 use crate::domain::{CouponId, Kind, Page, User};
-use crate::redis::{Facts, Held, KvError, Link, ListWindow, Offered};
+use crate::redis::{Facts, Held, KvError, ListWindow, Offered};
 
 /// Coupons per page.
 const PAGE: u64 = 20;
@@ -91,35 +91,38 @@ impl IntoResponses for ListResponses {
 pub async fn list_coupons(
     SessionUser(asking): SessionUser,
     request: HttpRequest,
+    edge: web::Data<Edge>,
+    accounts: web::Data<Accounts>,
+    selling: web::Data<Selling>,
     worker: web::Data<Worker>,
 ) -> Result<HttpResponse, ApiError> {
-    let Worker { shared, known, link, reads, .. } = &**worker;
     let page = page_of(&request)?;
-    let owner = owner(&request, shared, &asking).await?;
+    let owner = owner(&request, &accounts.directory, &asking).await?;
     if owner.kind == Kind::Customer && owner.id != asking.id && asking.kind != Kind::Admin {
         return Ok(OTHER_CUSTOMER.list_response());
     }
-    let list = read_list(shared, (link, known), &owner, page);
+    let list = read_list(&selling, &accounts.directory, &worker, &owner, page);
     // The checks above have passed, so callers may share the list of this owner.
-    let body = match (shared.admission.settings.switches().list, owner.kind) {
-        (true, Kind::Saler) => reads.get((owner.id, page), list).await?,
+    let body = match (edge.admission.settings.switches().list, owner.kind) {
+        (true, Kind::Saler) => worker.reads.get((owner.id, page), list).await?,
         (true, Kind::Customer | Kind::Admin) => list.await?,
-        (false, _) => shared.lists.get(owner.id, page, list).await?,
+        (false, _) => selling.lists.get(owner.id, page, list).await?,
     };
     Ok(answer::list_of(body))
 }
 
 /// The body of the answer.
 async fn read_list(
-    shared: &Shared,
-    (link, known): (&Link, &KnownCoupons),
+    selling: &Selling,
+    directory: &Directory,
+    worker: &Worker,
     owner: &User,
     page: Page,
 ) -> Result<Bytes, ApiError> {
     let window = ListWindow { skip: page.offset(PAGE), give: PAGE };
     match owner.kind {
-        Kind::Saler => list_offered(shared, link, owner, window).await,
-        Kind::Customer => list_held(shared, (link, known), owner, window).await,
+        Kind::Saler => list_offered(selling, worker, owner, window).await,
+        Kind::Customer => list_held(selling, directory, worker, owner, window).await,
         Kind::Admin => Ok(Bytes::new()),
     }
 }
@@ -132,35 +135,36 @@ pub fn page_of(request: &HttpRequest) -> Result<Page, ApiError> {
     Page::parse(page).ok_or(BAD_PAGE)
 }
 
-async fn owner(request: &HttpRequest, shared: &Shared, asking: &User) -> Result<User, ApiError> {
+async fn owner(request: &HttpRequest, directory: &Directory, asking: &User) -> Result<User, ApiError> {
     let name = path::user(request).ok_or(NO_SUCH_USER)?;
     if name == asking.name {
         return Ok(asking.clone());
     }
-    shared.directory.user(&name).await?.ok_or(NO_SUCH_USER)
+    directory.user(&name).await?.ok_or(NO_SUCH_USER)
 }
 
-async fn list_offered(shared: &Shared, link: &Link, saler: &User, window: ListWindow) -> Result<Bytes, ApiError> {
-    let (connection, live) = shared.reading(link)?;
-    let page = shared.claiming.stock.list_offered(&connection, &live, saler.id, window, shared.kv_wait).await;
+async fn list_offered(selling: &Selling, worker: &Worker, saler: &User, window: ListWindow) -> Result<Bytes, ApiError> {
+    let (connection, live) = selling.reading(worker)?;
+    let page = selling.claiming.stock.list_offered(&connection, &live, saler.id, window, selling.kv_wait).await;
     let item = |offered| {
         let Offered { id, name, face_value: stock, description, scheduled, amount, left } = offered;
         OfferedItem { name, stock, description, amount, left, product_id: id.0, scheduled }
     };
-    Ok(answer::list_body(&read(shared, page)?.into_iter().map(item).collect::<Vec<_>>()))
+    Ok(answer::list_body(&read(selling, page)?.into_iter().map(item).collect::<Vec<_>>()))
 }
 
 async fn list_held(
-    shared: &Shared,
-    (link, known): (&Link, &KnownCoupons),
+    selling: &Selling,
+    directory: &Directory,
+    worker: &Worker,
     customer: &User,
     window: ListWindow,
 ) -> Result<Bytes, ApiError> {
-    let (connection, live) = shared.reading(link)?;
-    let page = shared.claiming.stock.list_held(&connection, &live, customer.id, window, shared.kv_wait).await;
-    let page = read(shared, page)?;
+    let (connection, live) = selling.reading(worker)?;
+    let page = selling.claiming.stock.list_held(&connection, &live, customer.id, window, selling.kv_wait).await;
+    let page = read(selling, page)?;
     let coupons: Vec<CouponId> = page.iter().map(|held| held.coupon).collect();
-    let facts = shared.directory.facts(known, &connection, &coupons).await?;
+    let facts = directory.facts(&worker.known, &connection, &coupons).await?;
     let items: Vec<HeldItem> = page.iter().zip(&facts).map(|(held, facts)| held_item(held, facts)).collect();
     Ok(answer::list_body(&items))
 }
@@ -171,11 +175,11 @@ fn held_item<'a>(held: &Held, facts: &'a Facts) -> HeldItem<'a> {
 }
 
 /// The items of a page. During a recovery the answer is 503, never an empty list.
-fn read<T>(shared: &Shared, page: Result<Option<Vec<T>>, KvError>) -> Result<Vec<T>, ApiError> {
+fn read<T>(selling: &Selling, page: Result<Option<Vec<T>>, KvError>) -> Result<Vec<T>, ApiError> {
     match page {
         Ok(Some(items)) => Ok(items),
         Ok(None) => {
-            shared.claiming.gate.doubt(crate::claim::Doubt::NotLoaded);
+            selling.claiming.gate.doubt(crate::claim::Doubt::NotLoaded);
             Err(ApiError::unavailable())
         }
         Err(error) => Err(crate::http::error::read_failed(&error)),

@@ -6,24 +6,37 @@
 use actix_web::{HttpResponse, web};
 
 use super::exposition::Exposition;
-use super::state::Shared;
-use crate::ops::{EtcdReport, GATE_STATES, HealthReport, LedgerReport, Process};
+use super::state::{Accounts, Edge, Operating, Selling};
+use crate::admission::Admission;
+use crate::claim::{Claiming, LedgerState};
+use crate::mysql::Db;
+use crate::ops::{EtcdReport, GATE_STATES, Health, HealthReport, LedgerReport, OutboxSeen, Process};
+use crate::sales::Events;
 
 /// Returns metrics for Prometheus.
 #[utoipa::path(
     get, path = "/metrics", operation_id = "metrics",
     responses((status = 200, description = "The metrics.", body = String, content_type = "text/plain; version=0.0.4")),
 )]
-pub async fn metrics(shared: web::Data<Shared>) -> HttpResponse {
-    let report = shared.health.report();
+pub async fn metrics(
+    edge: web::Data<Edge>,
+    accounts: web::Data<Accounts>,
+    selling: web::Data<Selling>,
+    operating: web::Data<Operating>,
+    db: web::Data<Db>,
+) -> HttpResponse {
+    let (health, claiming) = (&operating.health, &selling.claiming);
+    let report = health.report();
     let mut page = Exposition::default();
     parts(&mut page, &report);
-    claims(&mut page, &shared, &report);
-    ledger(&mut page, &shared, &report.ledger);
-    stores(&mut page, &shared);
-    admission(&mut page, &shared);
-    memory(&mut page, &shared, &report);
-    viewers(&mut page, &shared);
+    let answers = "answers to users and operators";
+    page.counters(("couponrush_responses_total", "status"), answers, edge.answers.given());
+    claims(&mut page, claiming, &report);
+    ledger(&mut page, claiming.ledger.state(), health.outbox(), &report.ledger);
+    stores(&mut page, health, &db);
+    admission(&mut page, &edge.admission);
+    memory(&mut page, &accounts, &selling, &report);
+    viewers(&mut page, &selling.events);
     etcd(&mut page, &report.etcd);
     process(&mut page, &Process::look());
     HttpResponse::Ok().insert_header(("content-type", "text/plain; version=0.0.4")).body(page.into_text())
@@ -42,24 +55,22 @@ fn parts(page: &mut Exposition, report: &HealthReport<'_>) {
     });
 }
 
-fn claims(page: &mut Exposition, shared: &Shared, report: &HealthReport<'_>) {
-    let (claiming, gate) = (&shared.claiming.figures, &report.gate);
-    page.counters(("couponrush_responses_total", "status"), "answers to users and operators", shared.answers.given());
-    page.counters(("couponrush_attempts_total", "result"), "attempts by result", claiming.results());
+fn claims(page: &mut Exposition, claiming: &Claiming, report: &HealthReport<'_>) {
+    let (figures, gate) = (&claiming.figures, &report.gate);
+    page.counters(("couponrush_attempts_total", "result"), "attempts by result", figures.results());
     let took = "duration of an attempt, from its start to the outcome";
-    page.histogram("couponrush_attempt_duration_seconds", took, &claiming.took);
+    page.histogram("couponrush_attempt_duration_seconds", took, &figures.took);
     let asked = "duration of each Redis call within an attempt";
-    page.histogram("couponrush_attempt_redis_duration_seconds", asked, &claiming.asked);
+    page.histogram("couponrush_attempt_redis_duration_seconds", asked, &figures.asked);
     page.gauge("couponrush_in_flight", "attempts waiting for Redis", gate.in_flight);
     page.gauge("couponrush_in_flight_limit", "current limit of attempts waiting for Redis", gate.in_flight_limit);
-    let (refused, coupons, holders) = shared.claiming.refusals.figures();
+    let (refused, coupons, holders) = claiming.refusals.figures();
     page.counter("couponrush_refused_from_memory_total", "attempts refused from memory", refused);
     page.gauge("couponrush_refusable_coupons", "coupons refusable from memory", coupons);
     page.gauge("couponrush_refusable_holders", "holders of refusable coupons in memory", holders);
 }
 
-fn ledger(page: &mut Exposition, shared: &Shared, report: &LedgerReport) {
-    let state = shared.claiming.ledger.state();
+fn ledger(page: &mut Exposition, state: &LedgerState, outbox: Option<OutboxSeen>, report: &LedgerReport) {
     page.gauge("couponrush_ledger_backlog", "claims in the channel", report.backlog);
     page.gauge("couponrush_ledger_backlog_max", "capacity of the channel in claims", report.backlog_max);
     page.gauge("couponrush_ledger_lag_seconds", "age of the oldest unstored claim", seconds(report.lag_ms));
@@ -68,22 +79,21 @@ fn ledger(page: &mut Exposition, shared: &Shared, report: &LedgerReport) {
     page.counter("couponrush_ledger_failures_total", "transactions that failed and were retried", state.failures());
     page.histogram("couponrush_ledger_batch_claims", "claims in a transaction", &state.batches.claims);
     page.histogram("couponrush_ledger_batch_duration_seconds", "duration of a transaction", &state.batches.times);
-    let outbox = shared.health.outbox();
     let claims = "claims in the outbox, of all instances, possibly not in MySQL yet";
     page.gauge_if_known("couponrush_outbox_claims", claims, outbox.map(|outbox| outbox.claims));
     let age = outbox.map(|outbox| seconds(outbox.oldest_ms));
     page.gauge_if_known("couponrush_outbox_oldest_seconds", "age of the oldest claim in the outbox, 0 if empty", age);
 }
 
-fn stores(page: &mut Exposition, shared: &Shared) {
+fn stores(page: &mut Exposition, health: &Health, db: &Db) {
     let redis = "duration of a Redis call outside attempts, timeouts included";
-    page.histogram("couponrush_redis_call_duration_seconds", redis, shared.health.redis_times());
+    page.histogram("couponrush_redis_call_duration_seconds", redis, health.redis_times());
     let mysql = "duration of a MySQL statement outside the ledger, timeouts included";
-    page.histogram("couponrush_mysql_statement_duration_seconds", mysql, shared.db.times());
+    page.histogram("couponrush_mysql_statement_duration_seconds", mysql, db.times());
 }
 
-fn admission(page: &mut Exposition, shared: &Shared) {
-    let figures = shared.admission.figures();
+fn admission(page: &mut Exposition, admission: &Admission) {
+    let figures = admission.figures();
     page.counter("couponrush_refused_switched_off_total", "requests refused by a switch", figures.refused_off);
     page.counter("couponrush_refused_blocked_total", "requests refused by the blacklist", figures.refused_blocked);
     page.counter("couponrush_refused_rate_total", "requests refused by a rate limit", figures.refused_too_fast);
@@ -94,19 +104,20 @@ fn admission(page: &mut Exposition, shared: &Shared) {
     page.counter("couponrush_rate_uncounted_total", "attempts not counted because a table was full", figures.uncounted);
 }
 
-fn memory(page: &mut Exposition, shared: &Shared, report: &HealthReport<'_>) {
-    page.gauge("couponrush_password_hashes_waiting", "callers waiting for a password hash", shared.passwords.waiting());
+fn memory(page: &mut Exposition, accounts: &Accounts, selling: &Selling, report: &HealthReport<'_>) {
+    let waiting = accounts.passwords.waiting();
+    page.gauge("couponrush_password_hashes_waiting", "callers waiting for a password hash", waiting);
     let lists = "size of cached lists while lists are switched off";
-    page.gauge("couponrush_lists_cached_bytes", lists, shared.lists.bytes());
-    page.gauge("couponrush_revocations", "revoked tokens in memory", shared.revocations.count());
+    page.gauge("couponrush_lists_cached_bytes", lists, selling.lists.bytes());
+    page.gauge("couponrush_revocations", "revoked tokens in memory", accounts.revocations.count());
     page.gauge("couponrush_activities_revision", "highest activity revision of any coupon", report.activities.revision);
     page.gauge("couponrush_scheduled_coupons", "coupons with activities", report.activities.coupons);
     let age = report.activities.age_ms.map(seconds);
     page.gauge_if_known("couponrush_activities_age_seconds", "time since all activities were read", age);
 }
 
-fn viewers(page: &mut Exposition, shared: &Shared) {
-    let events = shared.events.figures();
+fn viewers(page: &mut Exposition, events: &Events) {
+    let events = events.figures();
     page.gauge("couponrush_viewers", "viewers of live units", events.viewers);
     page.gauge("couponrush_viewers_max", "limit of viewers", events.viewers_max);
     page.gauge("couponrush_viewed_products", "products with viewers", events.products);

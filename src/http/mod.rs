@@ -39,4 +39,4 @@ pub use openapi::to_json;
 pub use routes::{document, ops_routes, routes};
 pub use sec::{SaleCache, SaleCacheLimits};
 pub use shared_reads::SharedReads;
-pub use state::{BodyLimits, Shared, Worker};
+pub use state::{Accounts, BodyLimits, Edge, Offering, Operating, Selling, Shared, Worker};

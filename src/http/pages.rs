@@ -15,7 +15,7 @@ use super::assets::{self, Asset, HASH};
 use super::error::NO_SUCH_PATH;
 use super::refuse::refuse;
 use super::route::{get, not_allowed};
-use super::state::Shared;
+use super::state::Edge;
 
 const METHODS: &str = "GET, HEAD";
 /// The page that is sent while pages are switched off.
@@ -40,9 +40,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
     for page in assets::PAGES.iter().filter(|page| page.url != OFF) {
         let slash = if page.url == "/" { None } else { Some(format!("{}/", page.url)) };
         let resource = web::resource(Vec::from_iter([page.url.to_owned()].into_iter().chain(slash)));
-        let route = get().to(move |request: HttpRequest, shared: web::Data<Shared>| async move {
-            show_page(&request, &shared, page)
-        });
+        let route = get()
+            .to(move |request: HttpRequest, edge: web::Data<Edge>| async move { show_page(&request, &edge, page) });
         config.service(resource.route(route).default_service(not_allowed(METHODS.to_owned())));
     }
     let assets = web::resource("/assets/{name:.*}").route(get().to(show_asset));
@@ -50,8 +49,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
 }
 
 /// Answers with a page. While pages are switched off, the answer is 503 with a plain page.
-fn show_page(request: &HttpRequest, shared: &Shared, page: &'static Asset) -> HttpResponse {
-    if page.url != NEVER_OFF && shared.admission.part(|switches| switches.pages).is_err() {
+fn show_page(request: &HttpRequest, edge: &Edge, page: &'static Asset) -> HttpResponse {
+    if page.url != NEVER_OFF && edge.admission.part(|switches| switches.pages).is_err() {
         let mut builder = HttpResponse::build(StatusCode::SERVICE_UNAVAILABLE);
         builder.insert_header((header::RETRY_AFTER, OFF_RETRY_SECONDS));
         builder.insert_header((header::CACHE_CONTROL, "no-store"));

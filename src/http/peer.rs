@@ -9,16 +9,16 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use actix_web::HttpRequest;
 use actix_web::http::header::{HeaderMap, HeaderName};
 
-use super::state::Shared;
+use super::state::Edge;
 use crate::domain::{Address, Networks};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The client's address, as used by limits and blocks.
-pub fn address(request: &HttpRequest, shared: &Shared) -> Address {
+pub fn address(request: &HttpRequest, edge: &Edge) -> Address {
     // Only a test of actix has no peer. A connection always has one.
     let peer = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
-    Address::new(client(peer, request.headers(), &shared.trusted_proxies))
+    Address::new(client(peer, request.headers(), &edge.trusted_proxies))
 }
 
 fn client(peer: IpAddr, headers: &HeaderMap, trusted: &Networks) -> IpAddr {

@@ -1,4 +1,4 @@
-//! What handlers work with: the state that all workers share, and what each worker thread has for itself.
+//! What handlers work with. A handler asks for the parts that it needs, by their types.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,8 +18,28 @@ use crate::domain::Networks;
 use crate::memory::Revocations;
 use crate::mysql::Db;
 use crate::ops::Health;
-use crate::redis::{Connection, Link, Live, Pool};
+use crate::redis::{Connection, Link, Live};
 use crate::sales::{Events, Publishing, Scheduling};
+
+/// The parts that all workers share.
+#[derive(Clone)]
+pub struct Shared {
+    pub edge: web::Data<Edge>,
+    pub accounts: web::Data<Accounts>,
+    pub selling: web::Data<Selling>,
+    pub offering: web::Data<Offering>,
+    pub operating: web::Data<Operating>,
+    pub db: web::Data<Db>,
+}
+
+/// What every request passes.
+pub struct Edge {
+    pub admission: Admission,
+    /// Peers whose `X-Forwarded-For` is trusted.
+    pub trusted_proxies: Networks,
+    pub body: BodyLimits,
+    pub answers: Answers,
+}
 
 /// Limits of a request body.
 #[derive(Debug, Clone, Copy)]
@@ -28,12 +48,8 @@ pub struct BodyLimits {
     pub wait: Duration,
 }
 
-/// The state shared by all workers.
-pub struct Shared {
-    pub db: Db,
-    pub claiming: Claiming,
-    pub publishing: Publishing,
-    pub scheduling: Scheduling,
+/// Users, and what proves who they are and what they hold.
+pub struct Accounts {
     pub directory: Directory,
     pub passwords: Passwords,
     pub tokens: UserTokens,
@@ -41,30 +57,37 @@ pub struct Shared {
     /// The signed form of `/sec/kill`, or `None` without a secret for it.
     pub signed_form: Option<SignedForm>,
     pub revocations: Arc<Revocations>,
-    pub health: Arc<Health>,
-    pub body: BodyLimits,
-    /// Connections to Redis for all work except claims and lists.
-    pub pool: Pool,
+}
+
+/// Claims, and what is read about sales.
+pub struct Selling {
+    pub claiming: Claiming,
     /// Timeout of a read from Redis.
     pub kv_wait: Duration,
-    pub saler_coupons_max: u32,
     pub sales: SaleCache,
-    pub events: Arc<Events>,
-    /// A permit for each simultaneous export.
-    pub exports: Arc<Semaphore>,
-    pub admission: Admission,
-    /// Peers whose `X-Forwarded-For` is trusted.
-    pub trusted_proxies: Networks,
     /// Cached answers of lists, used while lists are switched off.
     pub lists: ListCache,
-    pub answers: Answers,
+    pub events: Arc<Events>,
+}
+
+/// What merchants create, change and export.
+pub struct Offering {
+    pub publishing: Publishing,
+    pub scheduling: Scheduling,
+    pub saler_coupons_max: u32,
+    /// A permit for each simultaneous export.
+    pub exports: Arc<Semaphore>,
+}
+
+/// What operators see of this instance.
+pub struct Operating {
+    pub health: Arc<Health>,
     /// The name of this instance, made of host and address.
     pub instance: String,
 }
 
-/// The state of a worker thread.
+/// What each worker thread has for itself.
 pub struct Worker {
-    pub shared: web::Data<Shared>,
     /// The worker's own connection to Redis.
     pub link: Arc<Link>,
     pub known: KnownCoupons,
@@ -72,17 +95,30 @@ pub struct Worker {
 }
 
 impl Shared {
+    /// Gives the parts to the handlers of an application.
+    pub fn register(&self, config: &mut web::ServiceConfig) {
+        let Self { edge, accounts, selling, offering, operating, db } = self.clone();
+        config.app_data(edge).app_data(accounts).app_data(selling).app_data(offering).app_data(operating).app_data(db);
+    }
+}
+
+impl Selling {
     /// Returns the worker's connection and the `live` value for a read from Redis. Fails with 503 if one of both is
     /// missing.
-    pub fn reading(&self, link: &Link) -> Result<(Arc<Connection>, Arc<Live>), ApiError> {
-        let connection = link.connection().map_err(|_| ApiError::unavailable())?;
+    pub fn reading(&self, worker: &Worker) -> Result<(Arc<Connection>, Arc<Live>), ApiError> {
         let live = self.claiming.gate.live().map_err(|_| ApiError::unavailable())?;
-        Ok((connection, live))
+        Ok((worker.connection()?, live))
+    }
+}
+
+impl Worker {
+    /// The worker's connection to Redis. Fails with 503 while there is none.
+    pub fn connection(&self) -> Result<Arc<Connection>, ApiError> {
+        self.link.connection().map_err(|_| ApiError::unavailable())
     }
 
-    /// The clock of Redis, in ms since 1970. It decides what is on sale.
-    pub fn server_ms(&self, link: &Link) -> Result<u64, ApiError> {
-        let connection = link.connection().map_err(|_| ApiError::unavailable())?;
-        Ok(connection.server_ms())
+    /// The clock of Redis, in ms since 1970. It decides what is on sale. Fails with 503 without a connection.
+    pub fn server_ms(&self) -> Result<u64, ApiError> {
+        Ok(self.connection()?.server_ms())
     }
 }

@@ -15,7 +15,7 @@ use super::error::ApiError;
 use super::extractors::Admin;
 use super::health;
 use super::openapi::{admins, failures};
-use super::state::Shared;
+use super::state::{Edge, Operating, Selling};
 use crate::memory::Switches;
 use crate::ops::{HealthReport, OutboxSeen};
 
@@ -76,21 +76,26 @@ failures!(StatusFailures: ApiError = [], admins());
         StatusFailures,
     ),
 )]
-pub async fn show_status(_: Admin, shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
-    let figures = shared.admission.figures();
+pub async fn show_status(
+    _: Admin,
+    edge: web::Data<Edge>,
+    selling: web::Data<Selling>,
+    operating: web::Data<Operating>,
+) -> Result<HttpResponse, ApiError> {
+    let figures = edge.admission.figures();
     let body = StatusBody {
-        instance: &shared.instance,
-        report: shared.health.report(),
-        outbox: shared.health.outbox(),
-        attempts: shared.claiming.figures.results().collect(),
+        instance: &operating.instance,
+        report: operating.health.report(),
+        outbox: operating.health.outbox(),
+        attempts: selling.claiming.figures.results().collect(),
         turned_away: TurnedAwayCounts {
             rate_limited: figures.refused_too_fast,
             blocked: figures.refused_blocked,
             switched_off: figures.refused_off,
         },
-        responses: shared.answers.given().collect(),
+        responses: edge.answers.given().collect(),
         blocks: figures.blocks,
-        switches: **shared.admission.settings.switches(),
+        switches: **edge.admission.settings.switches(),
     };
     Ok(answer::json(HttpResponse::Ok(), &body))
 }

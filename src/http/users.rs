@@ -9,13 +9,13 @@ use super::answer::Done;
 use super::error::{ApiError, Code, read_failed};
 use super::extractors::{SessionUser, session};
 use super::openapi::{Responses, add_case, admission, change, error_schema, failures, token};
-use super::state::Shared;
+use super::state::{Accounts, Edge};
 use super::{answer, body, path, peer};
 use crate::auth::Verified;
 use crate::base::{now_ms, now_seconds};
 use crate::domain::{Kind, NameError, Password, PasswordError, User, UserName};
-use crate::mysql::DbError;
 use crate::mysql::users::{self, Account};
+use crate::mysql::{Db, DbError};
 
 const AUTH_SIGN: HeaderName = HeaderName::from_static("authsign");
 const USER_ID: HeaderName = HeaderName::from_static("user-id");
@@ -65,11 +65,13 @@ failures!(RegisterFailures: ApiError = [
 )]
 pub async fn register(
     request: HttpRequest,
-    shared: web::Data<Shared>,
+    edge: web::Data<Edge>,
+    accounts: web::Data<Accounts>,
+    db: web::Data<Db>,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    shared.admission.part(|switches| switches.register)?;
-    let form: Registration = body::json(payload, shared.body, ApiError::not_json).await?;
+    edge.admission.part(|switches| switches.register)?;
+    let form: Registration = body::json(payload, edge.body, ApiError::not_json).await?;
     let name = UserName::parse(form.username).map_err(bad_username)?;
     let password = Password::parse(form.password).map_err(|error| bad_password("password", error))?;
     let kind = match (Kind::parse(&form.kind), form.kind.as_str()) {
@@ -80,15 +82,15 @@ pub async fn register(
             return Err(ApiError::formatted(Code::BadRequest, message).with_field("kind"));
         }
     };
-    shared.admission.register(kind, peer::address(&request, &shared), now_ms())?;
+    edge.admission.register(kind, peer::address(&request, &edge), now_ms())?;
     // Most repeated registrations end here, before the hash, which takes 15 ms.
-    if find(&shared, &name).await?.is_some() {
+    if find(&db, &name).await?.is_some() {
         return Err(NAME_TAKEN);
     }
-    let hash = shared.passwords.hash(&password).await?;
-    match users::insert(&shared.db, &name, kind, &hash).await {
+    let hash = accounts.passwords.hash(&password).await?;
+    match users::insert(&db, &name, kind, &hash).await {
         Ok(()) => {
-            shared.directory.welcome(&name);
+            accounts.directory.welcome(&name);
             Ok(answer::done(HttpResponse::Created()))
         }
         Err(DbError::Duplicate { .. }) => Err(NAME_TAKEN),
@@ -160,61 +162,73 @@ impl IntoResponses for LogInFailures {
     ),
     security(()),
 )]
-pub async fn log_in(request: HttpRequest, shared: web::Data<Shared>, payload: web::Payload) -> HttpResponse {
-    log_in_inner(&request, &shared, payload).await.unwrap_or_else(|error| error.login_response())
+pub async fn log_in(
+    request: HttpRequest,
+    edge: web::Data<Edge>,
+    accounts: web::Data<Accounts>,
+    db: web::Data<Db>,
+    payload: web::Payload,
+) -> HttpResponse {
+    log_in_inner(&request, &edge, &accounts, &db, payload).await.unwrap_or_else(|error| error.login_response())
 }
 
-async fn log_in_inner(request: &HttpRequest, shared: &Shared, payload: web::Payload) -> Result<HttpResponse, ApiError> {
-    shared.admission.part(|switches| switches.login)?;
-    let form: Login = body::json(payload, shared.body, || LOGIN_NOT_JSON).await?;
-    let (name, address) = (form.username.clone(), peer::address(request, shared));
-    shared.admission.log_in(&name, address, now_ms())?;
-    let account = verified(shared, form).await?;
+async fn log_in_inner(
+    request: &HttpRequest,
+    edge: &Edge,
+    accounts: &Accounts,
+    db: &Db,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
+    edge.admission.part(|switches| switches.login)?;
+    let form: Login = body::json(payload, edge.body, || LOGIN_NOT_JSON).await?;
+    let (name, address) = (form.username.clone(), peer::address(request, edge));
+    edge.admission.log_in(&name, address, now_ms())?;
+    let account = verified(accounts, db, form).await?;
     // Checked again, because other logins may have failed while this login waited for a hash. Over the limit, the right
     // password is refused, too.
-    shared.admission.log_in(&name, address, now_ms())?;
+    edge.admission.log_in(&name, address, now_ms())?;
     let Some(account) = account else {
-        shared.admission.log_in_failed(&name, address, now_ms())?;
+        edge.admission.log_in_failed(&name, address, now_ms())?;
         return Err(WRONG_LOGIN);
     };
     // Checked after the password, so only the user learns of the block.
-    shared.admission.not_blocked(Some(account.user.id), None, now_ms())?;
-    let token = shared.tokens.issue(&account.user, account.token_generation, now_seconds());
+    edge.admission.not_blocked(Some(account.user.id), None, now_ms())?;
+    let token = accounts.tokens.issue(&account.user, account.token_generation, now_seconds());
     let token = HeaderValue::try_from(token).expect("a JWT is visible ASCII");
     let mut builder = HttpResponse::Ok();
     builder.insert_header((header::AUTHORIZATION, token));
-    sign(&mut builder, shared, &account.user);
+    sign(&mut builder, accounts, &account.user);
     Ok(answer::json(builder, &LoggedIn::as_kind(account.user.kind.as_str())))
 }
 
 /// Finds the account with this name and password. Returns `None` for an unknown user or a wrong password, after the
 /// same time.
-async fn verified(shared: &Shared, form: Login) -> Result<Option<Account>, ApiError> {
+async fn verified(accounts: &Accounts, db: &Db, form: Login) -> Result<Option<Account>, ApiError> {
     let Ok(password) = Password::parse(form.password) else { return Ok(None) };
     let account = match UserName::parse(form.username) {
-        Ok(name) => find(shared, &name).await?,
+        Ok(name) => find(db, &name).await?,
         Err(NameError::Empty) => return Ok(None),
         Err(NameError::TooLong | NameError::NotAllowed) => None,
     };
     let Some(account) = account else {
         // Takes as long as a wrong password.
-        shared.passwords.verify_nobody(&password).await?;
+        accounts.passwords.verify_nobody(&password).await?;
         return Ok(None);
     };
-    match shared.passwords.verify(&password, &account.password_hash).await? {
+    match accounts.passwords.verify(&password, &account.password_hash).await? {
         Verified::No => return Ok(None),
         Verified::Yes => {}
         Verified::YesRehash => {
-            let hash = shared.passwords.hash(&password).await?;
-            users::replace_hash(&shared.db, account.user.id, &account.password_hash, &hash).await?;
+            let hash = accounts.passwords.hash(&password).await?;
+            users::replace_hash(db, account.user.id, &account.password_hash, &hash).await?;
         }
     }
     Ok(Some(account))
 }
 
 /// Adds the headers for the signed form, if the form is enabled.
-fn sign(builder: &mut HttpResponseBuilder, shared: &Shared, user: &User) {
-    if let (Some(signed_form), Kind::Customer) = (&shared.signed_form, user.kind) {
+fn sign(builder: &mut HttpResponseBuilder, accounts: &Accounts, user: &User) {
+    if let (Some(signed_form), Kind::Customer) = (&accounts.signed_form, user.kind) {
         builder.insert_header((AUTH_SIGN, signed_form.auth_sign(user.id)));
         builder.insert_header((USER_ID, user.id.0));
     }
@@ -234,9 +248,9 @@ failures!(LogOutFailures: ApiError = [], change());
     ),
     security((), ("token" = []), ("bearer" = [])),
 )]
-pub async fn log_out(request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
+pub async fn log_out(request: HttpRequest, accounts: web::Data<Accounts>) -> Result<HttpResponse, ApiError> {
     if let Ok(session) = session(&request) {
-        shared.revocations.revoke(&session, now_seconds()).await?;
+        accounts.revocations.revoke(&session, now_seconds()).await?;
     }
     Ok(answer::json(HttpResponse::Ok(), &LoggedOut::default()))
 }
@@ -274,26 +288,28 @@ failures!(ChangePasswordFailures: ApiError = [
 pub async fn change_password(
     SessionUser(user): SessionUser,
     request: HttpRequest,
-    shared: web::Data<Shared>,
+    edge: web::Data<Edge>,
+    accounts: web::Data<Accounts>,
+    db: web::Data<Db>,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
     if path::user(&request).as_ref() != Some(&user.name) {
         return Err(NOT_YOUR_USER);
     }
-    let form: PasswordChange = body::json(payload, shared.body, ApiError::not_json).await?;
+    let form: PasswordChange = body::json(payload, edge.body, ApiError::not_json).await?;
     let new = Password::parse(form.new).map_err(|error| bad_password("new", error))?;
     let old = Password::parse(form.old).map_err(|_| WRONG_PASSWORD)?;
-    let account = find(&shared, &user.name).await?.ok_or_else(ApiError::not_logged_in)?;
-    if shared.passwords.verify(&old, &account.password_hash).await? == Verified::No {
+    let account = find(&db, &user.name).await?.ok_or_else(ApiError::not_logged_in)?;
+    if accounts.passwords.verify(&old, &account.password_hash).await? == Verified::No {
         return Err(WRONG_PASSWORD);
     }
-    let hash = shared.passwords.hash(&new).await?;
-    shared.revocations.change_password(user.id, &hash, now_seconds()).await?;
+    let hash = accounts.passwords.hash(&new).await?;
+    accounts.revocations.change_password(user.id, &hash, now_seconds()).await?;
     Ok(answer::done(HttpResponse::Ok()))
 }
 
-async fn find(shared: &Shared, name: &UserName) -> Result<Option<Account>, ApiError> {
-    users::find_by_name(&shared.db, name).await.map_err(|error| read_failed(&error))
+async fn find(db: &Db, name: &UserName) -> Result<Option<Account>, ApiError> {
+    users::find_by_name(db, name).await.map_err(|error| read_failed(&error))
 }
 
 fn bad_username(error: NameError) -> ApiError {

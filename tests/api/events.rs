@@ -170,7 +170,7 @@ async fn viewers_are_as_many_as_may_be_and_whoever_leaves_makes_room() {
         viewers.push(Viewer::see(app.client(), ten).await);
     }
     assert_full(Viewer::open(app.client(), ten).await);
-    assert_eq!(app.instances[0].shared.events.figures().viewers, 3);
+    assert_eq!(app.instances[0].shared.selling.events.figures().viewers, 3);
     viewers.pop();
     // A closed viewer is noticed by writing: the first write is answered by a reset, and the second one fails.
     for (claimed, customer) in (1..).zip(&customers[..3]) {
@@ -185,7 +185,7 @@ async fn a_busy_gate_lets_no_viewer_in_and_keeps_those_who_are_there() {
     let (app, ten, customers) = selling(10).await;
     let mut viewer = Viewer::see(app.client(), ten).await;
     viewer.wait_until_counts(10, 0).await;
-    let gate = &app.instances[0].shared.claiming.gate;
+    let gate = &app.instances[0].shared.selling.claiming.gate;
     let passes: Vec<_> = (0..gate.in_flight_limit() / 2).map(|_| gate.enter()).collect();
     assert_full(Viewer::open(app.client(), ten).await);
     claim(app.client(), &customers[0]).await;

@@ -17,7 +17,8 @@ use crate::domain::{
 use crate::http::error::{ApiError, Code, read_failed};
 use crate::http::lists::PageQuery;
 use crate::http::openapi::{change, failures, token};
-use crate::http::state::{Shared, Worker};
+use crate::http::state::{Edge, Offering, Worker};
+use crate::mysql::Db;
 use crate::mysql::activities::{find, newest};
 use crate::sales::ScheduleError;
 
@@ -144,12 +145,12 @@ failures!(CreateActivityFailures: SecError = [
 )]
 pub async fn create_activity(
     Merchant(user): Merchant,
-    worker: web::Data<Worker>,
+    edge: web::Data<Edge>,
+    offering: web::Data<Offering>,
     payload: web::Payload,
 ) -> Result<HttpResponse, SecError> {
-    let Worker { shared, .. } = &**worker;
-    let (product, terms) = parse_new(&Parameters::of_body(payload, shared.body).await?)?;
-    let id = shared.scheduling.create(&user, product, &terms).await?;
+    let (product, terms) = parse_new(&Parameters::of_body(payload, edge.body).await?)?;
+    let id = offering.scheduling.create(&user, product, &terms).await?;
     Ok(success(CreatedActivity { activity_id: id.0 }))
 }
 
@@ -219,11 +220,12 @@ failures!(UpdateActivityFailures: SecError = [
 )]
 pub async fn update_activity(
     Merchant(user): Merchant,
-    worker: web::Data<Worker>,
+    edge: web::Data<Edge>,
+    offering: web::Data<Offering>,
+    db: web::Data<Db>,
     payload: web::Payload,
 ) -> Result<HttpResponse, SecError> {
-    let Worker { shared, .. } = &**worker;
-    let sent = Parameters::of_body(payload, shared.body).await?;
+    let sent = Parameters::of_body(payload, edge.body).await?;
     let id = ActivityId(sent.required("activity_id")?.number(1..=u32::MAX)?);
     let product = sent.optional("product_id")?.map(|sent| sent.number(1..=u64::MAX)).transpose()?;
     let status = sent.optional("status")?.map(|sent| parse_status(&sent)).transpose()?;
@@ -232,15 +234,15 @@ pub async fn update_activity(
         return Err(NOTHING_TO_CHANGE.into());
     }
     if let Some(product) = product {
-        stays_with(shared, &user, id, CouponId(product)).await?;
+        stays_with(&db, &user, id, CouponId(product)).await?;
     }
-    shared.scheduling.update(&user, id, |terms| wanted.over(terms).map_err(SecError::from)).await?;
+    offering.scheduling.update(&user, id, |terms| wanted.over(terms).map_err(SecError::from)).await?;
     Ok(success(CreatedActivity { activity_id: id.0 }))
 }
 
 /// Refuses a change of product: an activity's claims count units of its product.
-async fn stays_with(shared: &Shared, user: &User, id: ActivityId, product: CouponId) -> Result<(), ApiError> {
-    let found = find(&shared.db, id).await.map_err(|error| read_failed(&error))?;
+async fn stays_with(db: &Db, user: &User, id: ActivityId, product: CouponId) -> Result<(), ApiError> {
+    let found = find(db, id).await.map_err(|error| read_failed(&error))?;
     let (stored, owner) = found.ok_or(NO_SUCH_ACTIVITY)?;
     if user.kind != Kind::Admin && owner != user.id {
         return Err(ApiError::not_your_product());
@@ -268,15 +270,15 @@ failures!(ListActivitiesFailures: SecError = [BAD_PAGE, ApiError::unavailable(),
 pub async fn list_activities(
     Merchant(user): Merchant,
     request: HttpRequest,
+    db: web::Data<Db>,
     worker: web::Data<Worker>,
 ) -> Result<HttpResponse, SecError> {
-    let Worker { shared, link, .. } = &**worker;
     let owner = (user.kind == Kind::Saler).then_some(user.id);
     let activities = match rows(page(&request)?) {
-        Some((skip, count)) => newest(&shared.db, owner, skip, count).await.map_err(|error| read_failed(&error))?,
+        Some((skip, count)) => newest(&db, owner, skip, count).await.map_err(|error| read_failed(&error))?,
         None => Vec::new(),
     };
-    let now_ms = shared.server_ms(link)?;
+    let now_ms = worker.server_ms()?;
     Ok(success(activities.iter().map(|activity| item(activity, now_ms)).collect::<Vec<_>>()))
 }
 

@@ -10,11 +10,13 @@ use actix_web::http::header;
 use super::envelope::{SaleCode, SecError};
 use super::kill_form::Form;
 use super::parameters;
-use crate::auth::{SKEW_SECONDS_MAX, SignedForm, SignedRequest};
+use crate::auth::{SKEW_SECONDS_MAX, SignedRequest};
+use crate::claim::Claiming;
 use crate::domain::{Kind, UserId};
+use crate::http::error::ApiError;
 use crate::http::extractors::session;
-use crate::http::state::Shared;
-use crate::redis::{Connection, Link, nonces};
+use crate::http::state::{Accounts, Edge, Worker};
+use crate::redis::{Connection, nonces};
 
 pub const ONLY_CUSTOMERS: SecError = SecError::new(SaleCode::NotVerified, "Only customers can buy.");
 const AUTH_SIGN: &str = "authsign";
@@ -33,11 +35,30 @@ pub struct Asking {
 ///
 /// # Errors
 /// 1001 if a signed request lacks a parameter, 1003 if not authenticated, 1009 if a dependency is down.
-pub async fn asking(request: &HttpRequest, shared: &Shared, link: &Link, form: &Form) -> Result<Asking, SecError> {
+pub async fn asking(
+    request: &HttpRequest,
+    edge: &Edge,
+    accounts: &Accounts,
+    worker: &Worker,
+    form: &Form,
+) -> Result<Asking, SecError> {
     let auth_sign = request.headers().get(AUTH_SIGN).and_then(|value| value.to_str().ok());
-    match (&shared.signed_form, auth_sign) {
+    match (&accounts.signed_form, auth_sign) {
         (Some(signed_form), Some(auth_sign)) if !request.headers().contains_key(header::AUTHORIZATION) => {
-            signed(request, shared, link, form, (signed_form, auth_sign)).await
+            let signed = signed(form)?;
+            let now_seconds = worker.server_ms()? / 1_000;
+            let not_verified = |error| SecError::formatted(SaleCode::NotVerified, format!("Not verified: {error}."));
+            signed_form.verify(auth_sign, &signed, now_seconds).map_err(not_verified)?;
+            if !comes_from_an_allowed_page(request, edge) {
+                let message = "Not verified: the page that the request comes from is not allowed.";
+                return Err(SecError::new(SaleCode::NotVerified, message));
+            }
+            // Only holders of a valid sign cause a query to MySQL. The result is cached.
+            let user = accounts.directory.user_by_id(signed.user).await?;
+            if user.is_none_or(|user| user.kind != Kind::Customer) {
+                return Err(ONLY_CUSTOMERS);
+            }
+            Ok(Asking { customer: signed.user, nonce: Some(signed.nance_digest()) })
         }
         _ => with_token(request, form),
     }
@@ -54,39 +75,21 @@ fn with_token(request: &HttpRequest, form: &Form) -> Result<Asking, SecError> {
     Ok(Asking { customer: user.id, nonce: None })
 }
 
-async fn signed(
-    request: &HttpRequest,
-    shared: &Shared,
-    link: &Link,
-    form: &Form,
-    (signed_form, auth_sign): (&SignedForm, &str),
-) -> Result<Asking, SecError> {
-    let signed = SignedRequest {
+/// The signed parameters, all of which a signed request must have.
+fn signed(form: &Form) -> Result<SignedRequest<'_>, ApiError> {
+    Ok(SignedRequest {
         product: form.product,
         user: form.user.ok_or_else(|| parameters::missing("user_id"))?,
         time: form.time.ok_or_else(|| parameters::missing("time"))?,
         nance: form.nance.as_deref().ok_or_else(|| parameters::missing("nance"))?,
         auth_code: form.auth_code.as_deref().ok_or_else(|| parameters::missing("auth_code"))?,
-    };
-    let now_seconds = shared.server_ms(link)? / 1_000;
-    let not_verified = |error| SecError::formatted(SaleCode::NotVerified, format!("Not verified: {error}."));
-    signed_form.verify(auth_sign, &signed, now_seconds).map_err(not_verified)?;
-    if !comes_from_an_allowed_page(request, shared) {
-        let message = "Not verified: the page that the request comes from is not allowed.";
-        return Err(SecError::new(SaleCode::NotVerified, message));
-    }
-    // Only holders of a valid sign cause a query to MySQL. The result is cached.
-    let user = shared.directory.user_by_id(signed.user).await?;
-    if user.is_none_or(|user| user.kind != Kind::Customer) {
-        return Err(ONLY_CUSTOMERS);
-    }
-    Ok(Asking { customer: signed.user, nonce: Some(signed.nance_digest()) })
+    })
 }
 
 /// Whether the host of the `Referer` is on the operators' list. An empty list allows no host.
-fn comes_from_an_allowed_page(request: &HttpRequest, shared: &Shared) -> bool {
+fn comes_from_an_allowed_page(request: &HttpRequest, edge: &Edge) -> bool {
     let referer = request.headers().get(header::REFERER).and_then(|value| value.to_str().ok());
-    referer.is_some_and(|referer| shared.admission.settings.limits().allows_referer(referer))
+    referer.is_some_and(|referer| edge.admission.settings.limits().allows_referer(referer))
 }
 
 impl Asking {
@@ -94,9 +97,9 @@ impl Asking {
     ///
     /// # Errors
     /// 1003 for a repeated request, 1009 if Redis cannot be asked.
-    pub async fn once(&self, shared: &Shared, connection: &Connection) -> Result<(), SecError> {
+    pub async fn once(&self, claiming: &Claiming, connection: &Connection) -> Result<(), SecError> {
         let Some(nonce) = self.nonce else { return Ok(()) };
-        let (keys, wait) = (shared.claiming.stock.keys(), shared.claiming.wait);
+        let (keys, wait) = (claiming.stock.keys(), claiming.wait);
         match nonces::take(connection, keys, self.customer, nonce, NONCE_SECONDS, wait).await {
             Ok(true) => Ok(()),
             Ok(false) => Err(SecError::new(SaleCode::NotVerified, "nance: it has been used before.")),

@@ -16,7 +16,7 @@ use crate::admission::TurnedAway;
 use crate::domain::CouponId;
 use crate::http::error::ApiError;
 use crate::http::openapi::failures;
-use crate::http::state::Worker;
+use crate::http::state::{Edge, Selling, Worker};
 use crate::sales::{ProductState, Viewer};
 
 const EVENT_STREAM: &str = "text/event-stream";
@@ -50,19 +50,23 @@ failures!(ShowEventsFailures: SecError = [
         ShowEventsFailures,
     ),
 )]
-pub async fn show_events(request: HttpRequest, worker: web::Data<Worker>) -> Result<HttpResponse, SecError> {
-    let Worker { shared, link, .. } = &**worker;
-    shared.admission.part(|switches| switches.events).map_err(ApiError::from)?;
+pub async fn show_events(
+    request: HttpRequest,
+    edge: web::Data<Edge>,
+    selling: web::Data<Selling>,
+    worker: web::Data<Worker>,
+) -> Result<HttpResponse, SecError> {
+    edge.admission.part(|switches| switches.events).map_err(ApiError::from)?;
     let query = Parameters::of_query(request.query_string())?;
     let product = CouponId(query.required("product_id")?.number(1..=u64::MAX)?);
-    let mut viewer = shared.events.enter(product).map_err(|_| ApiError::overloaded())?;
-    let first = match viewer.first(shared.kv_wait).await {
+    let mut viewer = selling.events.enter(product).map_err(|_| ApiError::overloaded())?;
+    let first = match viewer.first(selling.kv_wait).await {
         ProductState::Shown(shown) => shown,
         ProductState::Nowhere => return Err(ApiError::no_such_product().into()),
         ProductState::Unknown => return Err(ApiError::unavailable().into()),
     };
     // The latest known units get the current time, because a page sets the clock by the first event.
-    let first = match shared.reading(link) {
+    let first = match selling.reading(&worker) {
         Ok((connection, _)) => first.at(connection.server_ms()),
         Err(_) => first,
     };

@@ -9,13 +9,15 @@ use super::asking::{ONLY_CUSTOMERS, asking};
 use super::envelope::{Envelope, SaleCode, SecError, refused_with, success};
 use super::kill_form::Form;
 use super::parameters::{Parameters, missing};
+use crate::auth::ClaimTokens;
 use crate::base::now_ms;
 use crate::claim::ClaimOutcome;
 use crate::domain::{ActivityId, Claim, Nth, Phase, Refusal, Seq};
 use crate::http::error::ApiError;
 use crate::http::openapi::{JWT, Responses, add_case, add_failure, admission, change};
 use crate::http::peer;
-use crate::http::state::{Shared, Worker};
+use crate::http::state::{Accounts, Edge, Selling, Worker};
+use crate::memory::Activities;
 
 const ALREADY: &str = "You have bought it already.";
 
@@ -103,24 +105,27 @@ impl IntoResponses for KillFailures {
 )]
 pub async fn kill(
     request: HttpRequest,
+    edge: web::Data<Edge>,
+    accounts: web::Data<Accounts>,
+    selling: web::Data<Selling>,
     worker: web::Data<Worker>,
     payload: web::Payload,
 ) -> Result<HttpResponse, SecError> {
-    let Worker { shared, known, link, .. } = &**worker;
-    let form = Form::parse(&Parameters::of_body(payload, shared.body).await?)?;
-    let asking = asking(&request, shared, link, &form).await?;
-    let admitted = shared.admission.claim(asking.customer, || peer::address(&request, shared), now_ms());
+    let form = Form::parse(&Parameters::of_body(payload, edge.body).await?)?;
+    let asking = asking(&request, &edge, &accounts, &worker, &form).await?;
+    let admitted = edge.admission.claim(asking.customer, || peer::address(&request, &edge), now_ms());
     admitted.map_err(ApiError::from)?;
-    let connection = link.connection().map_err(|_| ApiError::unavailable())?;
-    asking.once(shared, &connection).await?;
-    if !shared.directory.has_coupon(known, &connection, form.product).await? {
+    let connection = worker.connection()?;
+    asking.once(&selling.claiming, &connection).await?;
+    if !accounts.directory.has_coupon(&worker.known, &connection, form.product).await? {
         return Err(refusal(Refusal::NoSuchCoupon));
     }
-    match shared.claiming.claim(&connection, form.product, asking.customer, form.nth).await {
-        ClaimOutcome::Claimed(claim) => Ok(success(bought(shared, &claim, claim.claimed_at_ms()))),
+    let bought = |claim: Claim, now_ms| bought(&selling.claiming.activities, &accounts.claim_tokens, &claim, now_ms);
+    match selling.claiming.claim(&connection, form.product, asking.customer, form.nth).await {
+        ClaimOutcome::Claimed(claim) => Ok(success(bought(claim, claim.claimed_at_ms()))),
         ClaimOutcome::Already(claim) => {
-            let bought = bought(shared, &claim, shared.server_ms(link).unwrap_or(claim.claimed_at_ms()));
-            Ok(refused_with(SaleCode::Bought, ALREADY, bought))
+            let now_ms = worker.server_ms().unwrap_or(claim.claimed_at_ms());
+            Ok(refused_with(SaleCode::Bought, ALREADY, bought(claim, now_ms)))
         }
         ClaimOutcome::Refused(refused) => Err(refusal(refused)),
         ClaimOutcome::Overloaded => Err(ApiError::overloaded().into()),
@@ -130,8 +135,8 @@ pub async fn kill(
 }
 
 /// The answer for a claim: its token, and the state of its activity at `now_ms` (milliseconds since 1970).
-fn bought(shared: &Shared, claim: &Claim, now_ms: u64) -> Bought {
-    let schedule = shared.claiming.activities.of(claim.coupon);
+fn bought(activities: &Activities, tokens: &ClaimTokens, claim: &Claim, now_ms: u64) -> Bought {
+    let schedule = activities.of(claim.coupon);
     let activities = schedule.as_ref().map_or(&[][..], |schedule| schedule.activities());
     let activity = activities.iter().find(|activity| activity.id == claim.activity && claim.activity != ActivityId(0));
     // A coupon without activities is always on sale.
@@ -139,7 +144,7 @@ fn bought(shared: &Shared, claim: &Claim, now_ms: u64) -> Bought {
     Bought {
         product_id: claim.coupon.0,
         user_id: claim.user.0,
-        token: shared.claim_tokens.sign(claim),
+        token: tokens.sign(claim),
         token_time: claim.claimed_at_ms() / 1_000,
         seq: claim.seq,
         nth: claim.nth,

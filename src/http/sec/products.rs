@@ -14,7 +14,8 @@ use crate::http::error::{ApiError, Code, read_failed};
 use crate::http::extractors::session;
 use crate::http::lists::PageQuery;
 use crate::http::openapi::{change, failures, token};
-use crate::http::state::{Shared, Worker};
+use crate::http::state::{Edge, Offering};
+use crate::mysql::Db;
 use crate::mysql::coupons::{NewCoupon, newest};
 use crate::sales::PublishError;
 
@@ -74,12 +75,12 @@ failures!(CreateProductFailures: SecError = [
 )]
 pub async fn create_product(
     Merchant(saler): Merchant,
-    worker: web::Data<Worker>,
+    edge: web::Data<Edge>,
+    offering: web::Data<Offering>,
     payload: web::Payload,
 ) -> Result<HttpResponse, SecError> {
-    let Worker { shared, .. } = &**worker;
-    let new = parse(&Parameters::of_body(payload, shared.body).await?)?;
-    let id = shared.publishing.create(&saler, &new, shared.saler_coupons_max).await?;
+    let new = parse(&Parameters::of_body(payload, edge.body).await?)?;
+    let id = offering.publishing.create(&saler, &new, offering.saler_coupons_max).await?;
     Ok(success(CreatedProduct { product_id: id.0 }))
 }
 
@@ -122,11 +123,11 @@ failures!(ListProductsFailures: SecError = [BAD_PAGE, ApiError::unavailable()], 
         ListProductsFailures,
     ),
 )]
-pub async fn list_products(request: HttpRequest, shared: web::Data<Shared>) -> Result<HttpResponse, SecError> {
+pub async fn list_products(request: HttpRequest, db: web::Data<Db>) -> Result<HttpResponse, SecError> {
     // Not the extractor `SessionUser`, because its refusals have no envelope.
     session(&request)?;
     let coupons = match rows(page(&request)?) {
-        Some((skip, count)) => newest(&shared.db, skip, count).await.map_err(|error| read_failed(&error))?,
+        Some((skip, count)) => newest(&db, skip, count).await.map_err(|error| read_failed(&error))?,
         None => Vec::new(),
     };
     let product = |Coupon { id, name, amount, saler, .. }: Coupon| Product {

@@ -18,8 +18,8 @@ use crate::domain::{Activity, ActivityId, CouponId, Phase, Schedule, Status};
 use crate::http::error::{ApiError, read_failed};
 use crate::http::lists::PageQuery;
 use crate::http::openapi::failures;
-use crate::http::state::{Shared, Worker};
-use crate::redis::{Link, Units};
+use crate::http::state::{Selling, Worker};
+use crate::redis::Units;
 
 /// Sales per page, read by a single script.
 const PAGE: usize = 1_000;
@@ -79,13 +79,16 @@ failures!(ListSalesFailures: SecError = [BAD_PAGE, ApiError::unavailable()]);
         ListSalesFailures,
     ),
 )]
-pub async fn list_sales(request: HttpRequest, worker: web::Data<Worker>) -> Result<HttpResponse, SecError> {
-    let Worker { shared, link, .. } = &**worker;
+pub async fn list_sales(
+    request: HttpRequest,
+    selling: web::Data<Selling>,
+    worker: web::Data<Worker>,
+) -> Result<HttpResponse, SecError> {
     let skip = page(&request)?.offset(PAGE as u64);
     let Some(skip) = usize::try_from(skip).ok().filter(|skip| *skip < PAGES_MAX * PAGE) else {
         return Ok(success([(); 0]));
     };
-    let body = shared.sales.pages.try_get_with(skip, read_page(shared, link, skip)).await;
+    let body = selling.sales.pages.try_get_with(skip, read_page(&selling, &worker, skip)).await;
     Ok(success_bytes(body.map_err(|_| ApiError::unavailable())?))
 }
 
@@ -103,21 +106,24 @@ failures!(ShowSaleFailures: SecError = [missing("product_id"), ApiError::unavail
         ShowSaleFailures,
     ),
 )]
-pub async fn show_sale(request: HttpRequest, worker: web::Data<Worker>) -> Result<HttpResponse, SecError> {
-    let Worker { shared, link, .. } = &**worker;
+pub async fn show_sale(
+    request: HttpRequest,
+    selling: web::Data<Selling>,
+    worker: web::Data<Worker>,
+) -> Result<HttpResponse, SecError> {
     let query = Parameters::of_query(request.query_string())?;
     let product = CouponId(query.required("product_id")?.number(1..=u64::MAX)?);
-    let Some(schedule) = shared.claiming.activities.of(product) else {
+    let Some(schedule) = selling.claiming.activities.of(product) else {
         return Ok(success(()));
     };
-    let body = shared.sales.products.try_get_with(product, read_product(shared, link, &schedule)).await;
+    let body = selling.sales.products.try_get_with(product, read_product(&selling, &worker, &schedule)).await;
     Ok(success_bytes(body.map_err(|_| ApiError::unavailable())?))
 }
 
 /// A page of all current and coming activities, by start time.
-async fn read_page(shared: &Shared, link: &Link, skip: usize) -> Result<Bytes, Unreadable> {
-    let now_ms = shared.server_ms(link).map_err(|_| Unreadable)?;
-    let schedules = shared.claiming.activities.all();
+async fn read_page(selling: &Selling, worker: &Worker, skip: usize) -> Result<Bytes, Unreadable> {
+    let now_ms = worker.server_ms().map_err(|_| Unreadable)?;
+    let schedules = selling.claiming.activities.all();
     let coming = |(_, activity): &(&Schedule, &Activity)| {
         activity.terms.status != Status::Disabled && activity.terms.window.phase(now_ms) != Phase::Over
     };
@@ -125,7 +131,7 @@ async fn read_page(shared: &Shared, link: &Link, skip: usize) -> Result<Bytes, U
     let mut all: Vec<_> = schedules.iter().flat_map(|schedule| of(&**schedule)).filter(coming).collect();
     all.sort_by_key(|(_, activity)| (activity.terms.window.start(), activity.id));
     let all: Vec<_> = all.into_iter().skip(skip).take(PAGE).collect();
-    let units = read_units(shared, link, &all).await?;
+    let units = read_units(selling, worker, &all).await?;
     let sales: Vec<Sale<'_, &str>> = all
         .iter()
         .zip(&units)
@@ -138,26 +144,26 @@ async fn read_page(shared: &Shared, link: &Link, skip: usize) -> Result<Bytes, U
 }
 
 /// Reads the current sale of a product, or else the next, or else the last.
-async fn read_product(shared: &Shared, link: &Link, schedule: &Schedule) -> Result<Bytes, Unreadable> {
-    let now_ms = shared.server_ms(link).map_err(|_| Unreadable)?;
+async fn read_product(selling: &Selling, worker: &Worker, schedule: &Schedule) -> Result<Bytes, Unreadable> {
+    let now_ms = worker.server_ms().map_err(|_| Unreadable)?;
     let Some(activity) = schedule.at(now_ms) else { return Ok(enveloped(())) };
-    let units = read_units(shared, link, &[(schedule, activity)]).await?;
+    let units = read_units(selling, worker, &[(schedule, activity)]).await?;
     let number = activity.terms.status.number();
     let units = units.first().copied().flatten();
     Ok(enveloped(units.map(|units| sale(schedule, activity, &units, now_ms, number))))
 }
 
 async fn read_units(
-    shared: &Shared,
-    link: &Link,
+    selling: &Selling,
+    worker: &Worker,
     sales: &[(&Schedule, &Activity)],
 ) -> Result<Vec<Option<Units>>, Unreadable> {
-    let (connection, live) = shared.reading(link).map_err(|_| Unreadable)?;
+    let (connection, live) = selling.reading(worker).map_err(|_| Unreadable)?;
     let asked: Vec<(CouponId, ActivityId)> = sales.iter().map(|(_, activity)| (activity.coupon, activity.id)).collect();
-    match shared.claiming.stock.units(&connection, &live, &asked, shared.kv_wait).await {
+    match selling.claiming.stock.units(&connection, &live, &asked, selling.kv_wait).await {
         Ok(Some(units)) => Ok(units),
         Ok(None) => {
-            shared.claiming.gate.doubt(Doubt::NotLoaded);
+            selling.claiming.gate.doubt(Doubt::NotLoaded);
             Err(Unreadable)
         }
         Err(error) => {

@@ -13,7 +13,8 @@ use crate::base::now_ms;
 use crate::domain::{Kind, Nth, Seq};
 use crate::http::error::{ApiError, read_failed};
 use crate::http::openapi::{JWT, Responses, add_case, add_failure, change, failures, token};
-use crate::http::state::Shared;
+use crate::http::state::{Accounts, Edge};
+use crate::mysql::Db;
 use crate::mysql::coupons::find_saler;
 use crate::mysql::redemptions::{self, Grant, Redemption, granted};
 
@@ -83,11 +84,16 @@ impl IntoResponses for ShowTokenResponses {
     request_body(content = inline(ClaimToken), example = json!({"token": JWT})),
     responses(ShowTokenResponses),
 )]
-pub async fn show_token(shared: web::Data<Shared>, payload: web::Payload) -> Result<HttpResponse, SecError> {
-    let sent = Parameters::of_body(payload, shared.body).await?;
+pub async fn show_token(
+    edge: web::Data<Edge>,
+    accounts: web::Data<Accounts>,
+    db: web::Data<Db>,
+    payload: web::Payload,
+) -> Result<HttpResponse, SecError> {
+    let sent = Parameters::of_body(payload, edge.body).await?;
     let forged = || success(Forged { valid: false });
-    let Some(proof) = shared.claim_tokens.verify(&sent.required("token")?.text()?) else { return Ok(forged()) };
-    let known = granted(&shared.db, &grant(&proof)).await.map_err(|error| read_failed(&error))?;
+    let Some(proof) = accounts.claim_tokens.verify(&sent.required("token")?.text()?) else { return Ok(forged()) };
+    let known = granted(&db, &grant(&proof)).await.map_err(|error| read_failed(&error))?;
     // Signed by a different service with the same secret.
     let Some(known) = known else { return Ok(forged()) };
     Ok(success(Proven {
@@ -126,19 +132,21 @@ failures!(RedeemFailures: SecError = [
 )]
 pub async fn redeem(
     Merchant(user): Merchant,
-    shared: web::Data<Shared>,
+    edge: web::Data<Edge>,
+    accounts: web::Data<Accounts>,
+    db: web::Data<Db>,
     payload: web::Payload,
 ) -> Result<HttpResponse, SecError> {
-    let sent = Parameters::of_body(payload, shared.body).await?;
+    let sent = Parameters::of_body(payload, edge.body).await?;
     let token = sent.required("token")?;
-    let proof = shared.claim_tokens.verify(&token.text()?).ok_or(NO_CLAIM)?;
-    let owner = find_saler(&shared.db, proof.coupon).await.map_err(|error| read_failed(&error))?;
+    let proof = accounts.claim_tokens.verify(&token.text()?).ok_or(NO_CLAIM)?;
+    let owner = find_saler(&db, proof.coupon).await.map_err(|error| read_failed(&error))?;
     let owner = owner.ok_or(ApiError::no_such_product())?;
     if user.kind != Kind::Admin && owner != user.id {
         return Err(ApiError::not_your_product().into());
     }
     let now_ms = now_ms();
-    match redemptions::redeem(&shared.db, &grant(&proof), now_ms).await.map_err(ApiError::from)? {
+    match redemptions::redeem(&db, &grant(&proof), now_ms).await.map_err(ApiError::from)? {
         Redemption::First => Ok(success(Redeemed { redeemed_at: now_ms / 1_000, first: true })),
         Redemption::Before(at_ms) => Ok(success(Redeemed { redeemed_at: at_ms / 1_000, first: false })),
         // The ledger will store the claim in a moment.

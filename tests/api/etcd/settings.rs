@@ -7,7 +7,7 @@ use crate::helpers::eventually;
 
 /// The settings in force on an instance.
 async fn in_force(sale: &Sale, instance: usize, name: &str) -> Value {
-    let settings = &sale.app.instances[instance].shared.admission.settings;
+    let settings = &sale.app.instances[instance].shared.edge.admission.settings;
     match name {
         "limits" => serde_json::to_value(&**settings.limits()),
         _ => serde_json::to_value(**settings.switches()),
@@ -72,7 +72,7 @@ async fn what_an_operator_puts_is_in_force_everywhere_within_a_second_and_stays(
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn what_an_admin_changes_is_put_and_survives_an_etcd_that_forgets() {
     let mut sale = Sale::start().await;
-    let settings = std::sync::Arc::clone(&sale.app.instances[0].shared.admission.settings);
+    let settings = std::sync::Arc::clone(&sale.app.instances[0].shared.edge.admission.settings);
     let wanted = |speed| {
         settings.parse_text(couponrush::mysql::settings::SettingName::Limits, speed).expect("the limits are valid")
     };

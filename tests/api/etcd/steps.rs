@@ -29,8 +29,8 @@ impl ManualMirror {
         sale.app.start_another().await;
         let state = Arc::new(MirrorState::default());
         let watcher = Watcher::new(sale.etcd.etcd().await, Arc::clone(&state.etcd));
-        let scheduling = sale.app.instances[0].shared.scheduling.clone();
-        let settings = Arc::clone(&sale.app.instances[0].shared.admission.settings);
+        let scheduling = sale.app.instances[0].shared.offering.scheduling.clone();
+        let settings = Arc::clone(&sale.app.instances[0].shared.edge.admission.settings);
         let etcd = sale.etcd.etcd().await;
         let mirroring = Mirroring::new(etcd, scheduling, settings, Arc::clone(&state), 1_000);
         let mut manual = Self { sale, mirroring, watcher, state };

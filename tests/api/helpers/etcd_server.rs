@@ -10,7 +10,7 @@ use couponrush::etcd::{Etcd, EtcdConfig};
 use etcd_client::{Client, ConnectOptions};
 
 use super::data_server::DataServer;
-use super::free_address;
+use super::{DEADLINE, free_address};
 
 /// An etcd server with a single member.
 pub struct EtcdServer {
@@ -45,12 +45,12 @@ impl EtcdServer {
         Etcd::new(self.config()).await.expect("the URL is valid")
     }
 
-    /// The address of the server, with small bounds.
+    /// The address of the server, with small bounds. The wait is long: on a busy disk etcd answers after seconds.
     pub fn config(&self) -> EtcdConfig {
         EtcdConfig {
             endpoints: vec![self.url()],
             prefix: Self::PREFIX.to_owned(),
-            wait: Duration::from_secs(2),
+            wait: DEADLINE,
             keys_max: 1_000,
             value_bytes_max: 1_000,
         }
@@ -91,12 +91,12 @@ impl EtcdServer {
     }
 
     async fn client(&self) -> Client {
-        let options = ConnectOptions::new().with_timeout(Duration::from_secs(5));
+        let options = ConnectOptions::new().with_timeout(DEADLINE);
         Client::connect([self.url()], Some(options)).await.expect("the URL is valid")
     }
 
     async fn wait_until_it_answers(&self) {
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + DEADLINE;
         while self.client().await.get("nothing", None).await.is_err() {
             assert!(Instant::now() < deadline, "etcd does not answer on {}", self.url());
             tokio::time::sleep(Duration::from_millis(50)).await;

@@ -15,7 +15,6 @@ mod users;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use actix_web::web;
 use couponrush::app::{Application, SHARD};
 use couponrush::config::{AdmissionArgs, EtcdArgs, MysqlArgs, RedisArgs, ServeArgs, TokenArgs};
 use couponrush::domain::Networks;
@@ -46,7 +45,7 @@ pub struct Instance {
     pub ops: Client,
     pub address: SocketAddr,
     /// The state shared by the handlers.
-    pub shared: web::Data<Shared>,
+    pub shared: Shared,
     stop: CancellationToken,
     running: Option<JoinHandle<()>>,
 }

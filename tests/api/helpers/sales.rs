@@ -24,7 +24,7 @@ pub fn terms(from: i64, to: i64) -> Terms {
 impl Instance {
     /// Creates an activity of a coupon.
     pub async fn schedule(&self, coupon: CouponId, terms: &Terms) -> Result<ActivityId, ScheduleError> {
-        self.shared.scheduling.create(&admin(), coupon, terms).await
+        self.shared.offering.scheduling.create(&admin(), coupon, terms).await
     }
 
     /// Changes an activity.
@@ -34,7 +34,7 @@ impl Instance {
             change(&mut terms);
             Ok::<_, ScheduleError>(terms)
         };
-        self.shared.scheduling.update(&admin(), id, changed).await
+        self.shared.offering.scheduling.update(&admin(), id, changed).await
     }
 }
 
