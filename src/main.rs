@@ -21,24 +21,17 @@ async fn main() -> ExitCode {
         Err(error) => return refuse(&error),
     };
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info,actix_server=warn")).init();
-    match run(cli.command).await {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("couponrush: {}", couponrush::base::error_chain(&*error));
-            ExitCode::FAILURE
-        }
-    }
+    run(cli.command).await.unwrap_or_else(|error| {
+        eprintln!("couponrush: {}", couponrush::base::error_chain(&*error));
+        ExitCode::FAILURE
+    })
 }
 
 /// Reports a missing or malformed setting in one sentence and exits with 1, as for every failed start.
 fn refuse(error: &clap::Error) -> ExitCode {
-    match bad_setting(error) {
-        Some(sentence) => {
-            eprintln!("couponrush: {sentence}");
-            ExitCode::FAILURE
-        }
-        None => error.exit(),
-    }
+    let Some(sentence) = bad_setting(error) else { error.exit() };
+    eprintln!("couponrush: {sentence}");
+    ExitCode::FAILURE
 }
 
 async fn run(command: Command) -> Result<ExitCode, Failure> {
@@ -58,21 +51,18 @@ async fn serve(args: &ServeArgs) -> Result<(), Failure> {
     let stop = CancellationToken::new();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let asked = stop.clone();
-    let building = Application::build(args);
     let application = tokio::select! {
-        application = building => application?,
+        application = Application::build(args) => application?,
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
     };
-    let running = application.run_until_stopped(stop);
-    tokio::pin!(running);
+    let mut running = std::pin::pin!(application.run_until_stopped(stop.clone()));
     tokio::select! {
         result = &mut running => return Ok(result?),
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
     log::info!("stopping: a signal was received");
-    asked.cancel();
+    stop.cancel();
     Ok(running.await?)
 }

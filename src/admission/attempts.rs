@@ -8,14 +8,11 @@ use super::keyed::Keyed;
 use super::pace::Tally;
 use crate::domain::Address;
 
-/// Limits of attempts, fixed at the start. 0 means no limit.
+/// Limits of attempts in a minute, fixed at the start. 0 means no limit.
 #[derive(Debug, Clone, Copy)]
 pub struct AttemptLimits {
-    /// Failed logins of a name in a minute.
     pub failed_logins_of_name: u32,
-    /// Failed logins from an address in a minute.
     pub failed_logins_of_address: u32,
-    /// Registrations from an address in a minute.
     pub registrations_of_address: u32,
     /// Maximum keys of each table: names, addresses, users who claim.
     pub keys_max: usize,
@@ -44,19 +41,17 @@ impl Attempts {
     /// If the name or the address has reached its limit of failures, returns the milliseconds until the next attempt is
     /// allowed. `None` as the address means not counted.
     pub(super) fn log_in_wait(&self, name: &str, address: Option<Address>, now_ms: u64) -> Option<u64> {
-        let AttemptLimits { failed_logins_of_name, failed_logins_of_address, .. } = self.limits;
-        let of_name = exhausted(&self.failed_names, &self.name_key(name), failed_logins_of_name, now_ms);
-        let of_address =
-            address.and_then(|address| exhausted(&self.failed_addresses, &address, failed_logins_of_address, now_ms));
+        let of_name = exhausted(&self.failed_names, &self.name_key(name), self.limits.failed_logins_of_name, now_ms);
+        let max = self.limits.failed_logins_of_address;
+        let of_address = address.and_then(|address| exhausted(&self.failed_addresses, &address, max, now_ms));
         of_name.max(of_address)
     }
 
     /// Counts a failed login. Above the limit, returns the milliseconds until the next attempt is allowed.
     pub(super) fn log_in_failed(&self, name: &str, address: Option<Address>, now_ms: u64) -> Option<u64> {
-        let AttemptLimits { failed_logins_of_name, failed_logins_of_address, .. } = self.limits;
-        let of_name = one_more(&self.failed_names, self.name_key(name), failed_logins_of_name, now_ms);
-        let of_address =
-            address.and_then(|address| one_more(&self.failed_addresses, address, failed_logins_of_address, now_ms));
+        let of_name = one_more(&self.failed_names, self.name_key(name), self.limits.failed_logins_of_name, now_ms);
+        let max = self.limits.failed_logins_of_address;
+        let of_address = address.and_then(|address| one_more(&self.failed_addresses, address, max, now_ms));
         of_name.max(of_address)
     }
 

@@ -1,11 +1,8 @@
 //! A bounded map of counters by user, address or name.
 //!
 //! An expired counter carries no information: a user who paused equals a user never seen. The map drops expired
-//! counters when it is about to grow, so it needs no cleanup task. If all counters are still active and the map is
-//! full, a new key is not counted, and only the number of uncounted keys grows. A rush of strangers must not shut out
-//! everybody.
-//!
-//! The map consists of 64 shards. A shard's lock is held for a single lookup.
+//! counters when it is about to grow, without a cleanup task. If the map is full of active counters, a new key is not
+//! counted, because a rush of strangers must not shut out everybody. A shard's lock is held for a single lookup.
 
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,7 +16,6 @@ const SWEPT_KEYS_MIN: usize = 64;
 /// Minimum time between two sweeps of a full shard.
 const SWEEP_EVERY_MS: u64 = 100;
 
-/// A counter that expires.
 pub(super) trait Passing {
     /// Whether the counter can be dropped without losing information.
     fn is_over(&self, now_ms: u64) -> bool;
@@ -93,8 +89,7 @@ impl<K: Eq + Hash, V: Default + Passing> Keyed<K, V> {
 }
 
 impl<K: Eq + Hash, V: Passing> KeyedShard<K, V> {
-    /// Drops expired counters. The next sweep happens after the shard has grown by half. The cost of a key stays
-    /// bounded, and the table small enough for the processor's cache.
+    /// Drops expired counters. The next sweep follows growth by half, to bound a key's cost and the size of the table.
     fn sweep(&mut self, now_ms: u64) {
         if now_ms.abs_diff(self.swept_ms) >= SWEEP_EVERY_MS {
             self.values.retain(|(_, value)| !value.is_over(now_ms));

@@ -4,9 +4,8 @@
 //! registration is checked against the attempts of the last minute. A user or an address that keeps sending after too
 //! many 429s is blocked for a while.
 //!
-//! Every instance counts only the requests it receives. Coupons and authentication are unknown to this module.
-//!
-//! Invariant: memory is bounded. A key without room goes uncounted and is let through.
+//! Every instance counts only the requests it receives. Coupons and authentication are unknown to this module. Memory
+//! is bounded: a key without room goes uncounted and is let through.
 
 mod attempts;
 mod keyed;
@@ -41,8 +40,7 @@ pub struct Admission {
     pub blacklist: Arc<Blacklist>,
     users: Keyed<UserId, Pace>,
     addresses: Keyed<Address, Pace>,
-    /// Rate refusals of the last minute. Kept apart from the paces: few users have any, so the pace tables stay small
-    /// enough for the processor's cache.
+    /// Rate refusals of the last minute, apart from the paces. Few users have any, so pace tables fit the CPU cache.
     offences: Keyed<Subject, Tally>,
     attempts: Attempts,
     off: AtomicU64,
@@ -90,8 +88,7 @@ impl Admission {
     pub fn claim(&self, user: UserId, address: impl FnOnce() -> Address, now_ms: u64) -> Result<(), TurnedAway> {
         self.part(|switches| switches.claim)?;
         let limits = self.settings.limits();
-        let matters = limits.count_addresses() || self.blacklist.has_addresses();
-        let address = matters.then(address);
+        let address = (limits.count_addresses() || self.blacklist.has_addresses()).then(address);
         self.not_blocked(Some(user), address, now_ms)?;
 
         let rates = Rates { per_second: limits.user_per_second, per_minute: limits.user_per_minute };
@@ -136,8 +133,7 @@ impl Admission {
     /// Counts a failed login.
     ///
     /// # Errors
-    /// [`TurnedAway`] if the limit is exceeded. The caller must then answer with this refusal, not with "wrong
-    /// password".
+    /// [`TurnedAway`] above the limit. The caller must then answer with the refusal, not with "wrong password".
     pub fn log_in_failed(&self, name: &str, address: Address, now_ms: u64) -> Result<(), TurnedAway> {
         self.wait(self.attempts.log_in_failed(name, self.counted(address), now_ms))
     }
@@ -155,17 +151,14 @@ impl Admission {
 
     pub fn figures(&self) -> AdmissionFigures {
         let (offenders, blocks_refused) = self.blacklist.counted();
-        let (attempts, attempts_uncounted) = self.attempts.counted();
+        let (attempts, uncounted) = self.attempts.counted();
         AdmissionFigures {
             refused_off: self.off.load(Ordering::Relaxed),
             refused_blocked: self.blocked.load(Ordering::Relaxed),
             refused_too_fast: self.too_fast.load(Ordering::Relaxed),
             offenders,
             blocks_refused,
-            uncounted: self.users.uncounted()
-                + self.addresses.uncounted()
-                + self.offences.uncounted()
-                + attempts_uncounted,
+            uncounted: uncounted + self.users.uncounted() + self.addresses.uncounted() + self.offences.uncounted(),
             blocks: self.blacklist.count() as u64,
             keys: (self.users.count() + self.addresses.count() + self.offences.count() + attempts) as u64,
         }
@@ -207,7 +200,7 @@ fn too_fast(wait_ms: u64) -> TurnedAway {
 
 /// Takes a unit of the rate of `key`, or returns the milliseconds to wait. An uncounted key is let through.
 fn pace<K: Eq + Hash>(paces: &Keyed<K, Pace>, key: K, rates: Rates, now_ms: u64) -> Result<(), u64> {
-    if rates.is_off() {
+    if rates.per_second == 0 && rates.per_minute == 0 {
         return Ok(());
     }
     paces.change(key, now_ms, |pace| pace.take(rates, now_ms)).unwrap_or(Ok(()))

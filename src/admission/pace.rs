@@ -1,9 +1,8 @@
 //! Rate limits: buckets refilled at a steady rate, and counts of the last minute.
 //!
 //! A bucket is a single number, the time at which it will be full again (generic cell rate algorithm). A rate of n per
-//! window allows a burst of n, then one more every n-th part of the window. A quiet user can send at once, and nobody
-//! exceeds the rate in the long run. A full bucket equals no bucket, so a few thousand users are kept in memory instead
-//! of a million.
+//! window allows a burst of n, then one more every n-th part of the window. A full bucket equals no bucket, so a few
+//! thousand users are kept in memory instead of a million.
 //!
 //! Times come from the system clock. If the clock is set back, nobody waits longer than a full refill takes.
 
@@ -20,10 +19,9 @@ pub(super) struct Rates {
     pub per_minute: u32,
 }
 
-/// The buckets of a user or an address.
+/// Times at which the buckets of a user or an address are full, in microseconds since 1970.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Pace {
-    /// Microseconds since 1970.
     second_full_at: u64,
     minute_full_at: u64,
 }
@@ -31,15 +29,8 @@ pub(super) struct Pace {
 /// A count over the minute that starts with its first event.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Tally {
-    /// Milliseconds since 1970.
     since_ms: u64,
     count: u32,
-}
-
-impl Rates {
-    pub(super) fn is_off(self) -> bool {
-        self.per_second == 0 && self.per_minute == 0
-    }
 }
 
 impl Pace {

@@ -88,13 +88,11 @@ impl Application {
         self.ops_listener.local_addr()
     }
 
-    /// The parts that all handlers share.
     pub fn shared(&self) -> Shared {
         self.shared.clone()
     }
 }
 
-/// Builds all parts of the service.
 pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
     let fits = |number: u32| usize::try_from(number).expect("a u32 fits");
     let (ledger, channel) = Ledger::new(fits(args.backlog_max));
@@ -132,33 +130,24 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
         signed_form: ground.signed_form,
         revocations: Arc::new(ground.revocations),
     };
-    let selling = Selling {
-        claiming: common.claiming(),
-        kv_wait: config::KV_WAIT,
-        sales: SaleCache::new(sales_limits()),
-        lists: ListCache::new(config::LISTS_CACHED_BYTES_MAX, config::LISTS_CACHED_AGE),
-        events: Arc::new(common.events(args.viewers_max, Arc::clone(&edge.admission.settings))),
-    };
-    let operating = Operating {
-        health: Arc::new(common.health(mirroring.is_some().then_some(&common.mirror), ground.warnings)),
-        instance: common.instance.clone(),
-    };
+    let selling = common.selling(args.viewers_max, Arc::clone(&edge.admission.settings));
+    let health = common.health(mirroring.is_some().then_some(&common.mirror), ground.warnings);
+    let operating = Operating { health: Arc::new(health), instance: common.instance.clone() };
     let offering = Offering {
         publishing,
         scheduling,
         saler_coupons_max: args.saler_coupons_max,
         exports: Arc::new(Semaphore::new(config::EXPORTS_MAX)),
     };
-    let shared = Shared {
-        edge: web::Data::new(edge),
-        accounts: web::Data::new(accounts),
-        selling: web::Data::new(selling),
-        offering: web::Data::new(offering),
-        operating: web::Data::new(operating),
-        db: web::Data::new(common.db.clone()),
-    };
     Application {
-        shared,
+        shared: Shared {
+            edge: web::Data::new(edge),
+            accounts: web::Data::new(accounts),
+            selling: web::Data::new(selling),
+            offering: web::Data::new(offering),
+            operating: web::Data::new(operating),
+            db: web::Data::new(common.db.clone()),
+        },
         recovery: common.recovery(&ground.redis),
         mirroring,
         persister: common.persister(),
@@ -189,13 +178,26 @@ impl Common {
     }
 
     fn publishing(&self) -> Publishing {
-        let (db, stock, gate) = (self.db.clone(), self.stock.clone(), Arc::clone(&self.gate));
-        let pool = self.pool.clone();
-        Publishing::new(db, pool, stock, gate, SHARD, config::KV_WAIT)
+        let (db, pool, stock) = (self.db.clone(), self.pool.clone(), self.stock.clone());
+        Publishing::new(db, pool, stock, Arc::clone(&self.gate), SHARD, config::KV_WAIT)
     }
 
     fn directory(&self) -> Directory {
         Directory::new(self.db.clone(), self.stock.clone(), Arc::clone(&self.gate), config::KNOWN_USERS_MAX)
+    }
+
+    fn selling(&self, viewers_max: u32, settings: Arc<Settings>) -> Selling {
+        Selling {
+            claiming: self.claiming(),
+            kv_wait: config::KV_WAIT,
+            sales: SaleCache::new(SaleCacheLimits {
+                list_age: config::SALES_LIST_AGE,
+                product_age: config::SALES_PRODUCT_AGE,
+                products_max: config::SALES_PRODUCTS_MAX,
+            }),
+            lists: ListCache::new(config::LISTS_CACHED_BYTES_MAX, config::LISTS_CACHED_AGE),
+            events: Arc::new(self.events(viewers_max, settings)),
+        }
     }
 
     fn events(&self, viewers_max: u32, settings: Arc<Settings>) -> Events {
@@ -223,17 +225,26 @@ impl Common {
     }
 
     fn mirroring(&self, etcd: Etcd, scheduling: Scheduling, settings: Arc<Settings>) -> Mirroring {
-        let mirror = Arc::clone(&self.mirror);
-        Mirroring::new(etcd, scheduling, settings, mirror, config::ETCD_ACTIVITIES_MAX)
+        Mirroring::new(etcd, scheduling, settings, Arc::clone(&self.mirror), config::ETCD_ACTIVITIES_MAX)
     }
 
     fn persister(&self) -> Persister {
         let (db, pool, outbox) = (self.db.clone(), self.pool.clone(), self.outbox.clone());
-        Persister::new(db, pool, outbox, &self.ledger, ledger_settings(self.instance.clone()))
+        let settings = PersisterSettings {
+            shard: SHARD,
+            instance: self.instance.clone(),
+            batch_max: config::BATCH_CLAIMS_MAX,
+            linger_max: config::BATCH_LINGER_MAX,
+            store_wait: config::STORE_WAIT,
+            pauses: config::STORE_PAUSES,
+            sweep_every: config::SWEEP_EVERY,
+            sweep_age: config::SWEEP_AGE,
+            sweep_batches_max: config::SWEEP_BATCHES_MAX,
+        };
+        Persister::new(db, pool, outbox, &self.ledger, settings)
     }
 
     fn recovery(&self, redis: &LinkConfig) -> Recovery {
-        let (instance, process) = (self.instance.clone(), self.process.clone());
         let redis = RedisParts {
             config: redis.clone(),
             link: Arc::clone(&self.link),
@@ -241,7 +252,7 @@ impl Common {
             stock: self.stock.clone(),
             outbox: self.outbox.clone(),
         };
-        let identity = Identity { shard: SHARD, instance, process };
+        let identity = Identity { shard: SHARD, instance: self.instance.clone(), process: self.process.clone() };
         let (gate, progress) = (Arc::clone(&self.gate), Arc::clone(&self.progress));
         Recovery::new(identity, self.db.clone(), redis, gate, self.ledger.clone(), progress)
     }
@@ -253,26 +264,4 @@ fn instance_name(listener: &TcpListener, asked: SocketAddr) -> String {
     let address = listener.local_addr().unwrap_or(asked);
     let host: String = host.trim().chars().filter(char::is_ascii_graphic).take(200).collect();
     format!("{host}/{address}")
-}
-
-const fn sales_limits() -> SaleCacheLimits {
-    SaleCacheLimits {
-        list_age: config::SALES_LIST_AGE,
-        product_age: config::SALES_PRODUCT_AGE,
-        products_max: config::SALES_PRODUCTS_MAX,
-    }
-}
-
-fn ledger_settings(instance: String) -> PersisterSettings {
-    PersisterSettings {
-        shard: SHARD,
-        instance,
-        batch_max: config::BATCH_CLAIMS_MAX,
-        linger_max: config::BATCH_LINGER_MAX,
-        store_wait: config::STORE_WAIT,
-        pauses: config::STORE_PAUSES,
-        sweep_every: config::SWEEP_EVERY,
-        sweep_age: config::SWEEP_AGE,
-        sweep_batches_max: config::SWEEP_BATCHES_MAX,
-    }
 }

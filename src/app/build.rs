@@ -30,8 +30,7 @@ impl Application {
         let deadline = Instant::now() + Duration::from_secs(args.start_wait.into());
         wait_for("MySQL", deadline, || db.ping()).await.map_err(StartError::Mysql)?;
         let pool = redis_pool(&redis);
-        let redis_answers = wait_for("Redis", deadline, || pool.get());
-        redis_answers.await.map_err(StartError::Redis)?;
+        wait_for("Redis", deadline, || pool.get()).await.map_err(StartError::Redis)?;
         if !args.no_migrate {
             for name in migrate(&db).await.map_err(StartError::Migrate)? {
                 log::info!("migrated: {name}");
@@ -42,11 +41,10 @@ impl Application {
         for warning in &warnings {
             log::warn!("UNSAFE: {warning}");
         }
-        let limits =
-            RevocationLimits { revoked_max: config::REVOKED_MAX, token_seconds: args.tokens.token_seconds.into() };
+        let (revoked_max, token_seconds) = (config::REVOKED_MAX, args.tokens.token_seconds.into());
         let activities = Arc::new(Activities::new(db.clone()));
         activities.load().await.map_err(StartError::Activities)?;
-        let revocations = Revocations::new(db.clone(), limits);
+        let revocations = Revocations::new(db.clone(), RevocationLimits { revoked_max, token_seconds });
         revocations.load(crate::base::now_seconds()).await.map_err(StartError::Revocations)?;
         let passwords = passwords(config::cores())?;
         let admission = parts::admission(&args.admission, &db).await.map_err(StartError::Admission)?;

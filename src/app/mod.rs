@@ -3,9 +3,8 @@
 //! [`Application::build`] binds, connects and migrates. [`Application::run_until_stopped`] starts the background tasks
 //! and the operators' listener. The users' listener follows when the gate has opened for the first time.
 //!
-//! A stop has the reverse order. The listeners finish open requests, the ledger stores claims, and the remaining tasks
-//! end. Requests and ledger have a deadline each. Claims that the ledger could not store remain in the outbox. A stop
-//! never flushes Redis.
+//! A stop has the reverse order. The listeners finish open requests, the ledger stores claims, and the other tasks end.
+//! Requests and ledger have a deadline each. Unstored claims remain in the outbox. A stop never flushes Redis.
 
 mod assembly;
 mod build;

@@ -41,7 +41,6 @@ pub fn signed_form(secret: Option<&str>) -> Result<Option<SignedForm>, SecretsEr
     Ok(secrets.map(SignedForm::new))
 }
 
-/// The pool of connections to Redis for a command or the service.
 pub fn redis_pool(redis: &LinkConfig) -> Pool {
     let limits = PoolLimits {
         connections_max: config::REDIS_CONNECTIONS_MAX,

@@ -51,16 +51,14 @@ pub(super) fn serve(
     over: CancellationToken,
 ) -> io::Result<actix_web::dev::Server> {
     let server = HttpServer::new(move || {
-        // Runs once per worker thread. The worker's connection to Redis is driven by that thread until the last request
-        // is answered.
+        // Runs once per worker thread. The thread drives its connection to Redis until the last request is answered.
         let link = Arc::new(Link::new(redis.clone()));
         let (kept, over) = (Arc::clone(&link), over.clone());
         actix_web::rt::spawn(async move { kept.keep(over).await });
-        let first = Arc::clone(&link);
-        let (known, reads) = (KnownCoupons::default(), SharedReads::default());
-        let (worker, shared) = (Worker { link, known, reads }, shared.clone());
+        let worker = Worker { link: Arc::clone(&link), known: KnownCoupons::default(), reads: SharedReads::default() };
+        let shared = shared.clone();
         App::new()
-            .data_factory(move || connected(Arc::clone(&first)))
+            .data_factory(move || connected(Arc::clone(&link)))
             .configure(|config| shared.register(config))
             .app_data(web::Data::new(worker))
             .configure(http::routes)
@@ -77,8 +75,7 @@ pub(super) fn serve(
         .run())
 }
 
-/// Waits until the worker's connection to Redis is ready, so the first requests can use the connection. If Redis is
-/// away the worker starts after [`config::WORKER_CONNECT_WAIT`].
+/// Waits until the first requests can use the worker's link to Redis, up to [`config::WORKER_CONNECT_WAIT`].
 async fn connected(link: Arc<Link>) -> Result<(), Infallible> {
     let deadline = Instant::now() + config::WORKER_CONNECT_WAIT;
     while link.connection().is_err() && Instant::now() < deadline {

@@ -7,10 +7,8 @@ use crate::claim::Claiming;
 use crate::config;
 use crate::redis::{Pool, live_key};
 
-/// Waits for the ledger.
-///
-/// Claims that are also in the outbox may be left there when the deadline has passed. If Redis has lost the outbox, the
-/// wait continues until MySQL has stored every claim.
+/// Waits for the ledger. Claims that are also in the outbox may be left there when the deadline has passed. If Redis
+/// has lost the outbox, the wait continues until MySQL has stored every claim.
 pub(super) async fn drain(
     persister: JoinHandle<usize>,
     abandon: &CancellationToken,
@@ -41,8 +39,7 @@ pub(super) async fn drain(
     }
 }
 
-/// Whether Redis still holds the loading in which the remaining claims were granted. An unreachable Redis counts as a
-/// loss.
+/// Whether Redis still holds the loading of the remaining claims. An unreachable Redis counts as a loss.
 async fn outbox_holds_them(claiming: &Claiming, pool: &Pool) -> bool {
     let Ok(live) = claiming.gate.live() else { return false };
     let Ok(calls) = pool.get().await else { return false };

@@ -7,7 +7,6 @@ use sha2::Sha256;
 pub(super) struct MacKey(Hmac<Sha256>);
 
 impl MacKey {
-    /// Prepares a secret of any length.
     pub(super) fn new(secret: &[u8]) -> Self {
         Self(Hmac::new_from_slice(secret).expect("a secret may have any length"))
     }
@@ -21,8 +20,6 @@ impl MacKey {
 
     /// Whether `tag` is the tag of `signed`. The comparison takes constant time.
     pub(super) fn has_signed(&self, signed: &[u8], tag: &[u8]) -> bool {
-        let mut mac = self.0.clone();
-        mac.update(signed);
-        mac.verify_slice(tag).is_ok()
+        self.0.clone().chain_update(signed).verify_slice(tag).is_ok()
     }
 }

@@ -1,9 +1,8 @@
 //! Authentication: passwords, session tokens, claim tokens and the signed form.
 //!
-//! A login checks a password ([`Passwords`]) and issues a session token ([`UserTokens`]). Every later request carries
-//! the token. [`UserTokens::verify`] checks signature and expiry, then `Revocations::is_revoked` looks for a
-//! revocation. Both answer from memory. [`ClaimTokens`] signs proofs of claims. [`SignedForm`] reads the signed
-//! requests of the three-layer system and is off by default.
+//! A login checks a password ([`Passwords`]) and issues a session token ([`UserTokens`]). For each later request,
+//! [`UserTokens::verify`] checks signature and expiry, then `Revocations::is_revoked` answers from memory too.
+//! [`ClaimTokens`] signs proofs of claims. [`SignedForm`] reads signed requests and is off by default.
 //!
 //! HTTP is absent on purpose: headers and status codes belong to `http`.
 

@@ -1,7 +1,6 @@
 //! Hashes and verifies passwords with bounded concurrency, and caches verified passwords.
 //!
-//! Hashes run on blocking threads, with a limit on concurrent hashes. Callers wait in a bounded queue, first come first
-//! served, with a timeout. The module does not know the users.
+//! Hashes run on blocking threads. Callers wait in a bounded queue, first come first served, with a timeout.
 //!
 //! The cache holds keyed hashes of (stored form, password), so a copy of the memory reveals no password. A caller looks
 //! into the cache again after waiting. Many simultaneous logins of a user therefore cost only a few hashes. Wrong
@@ -19,7 +18,6 @@ use super::mac::MacKey;
 use super::stored_password::{self, StoredPassword};
 use crate::domain::Password;
 
-/// Limits of hashing and of the cache.
 #[derive(Debug, Clone, Copy)]
 pub struct PasswordLimits {
     /// Most callers waiting for a hash.
@@ -44,17 +42,13 @@ pub enum HashError {
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// The result of a comparison with the stored form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verified {
     No,
     Yes,
-    /// The password is right and the stored form was imported. The caller must store [`Passwords::hash`] of the
-    /// password.
+    /// The password is right, the stored form imported. The caller must store [`Passwords::hash`] of the password.
     YesRehash,
 }
-
-type VerifiedKey = [u8; 16];
 
 /// Hashes and verifies passwords for all workers of a process, on any tokio runtime.
 pub struct Passwords {
@@ -63,7 +57,7 @@ pub struct Passwords {
     cores: Arc<Semaphore>,
     /// One permit for each caller waiting for `cores`.
     places: Semaphore,
-    verified: moka::sync::Cache<VerifiedKey, ()>,
+    verified: moka::sync::Cache<[u8; 16], ()>,
     /// Key of the cache, random at every start.
     key: MacKey,
     /// The stored form of a random password, compared with the passwords of unknown users.
@@ -177,10 +171,8 @@ impl Passwords {
             return Ok(turn);
         }
         let _place = self.places.try_acquire().map_err(|_| HashError::QueueFull)?;
-        match tokio::time::timeout(self.limits.wait, self.cores.clone().acquire_owned()).await {
-            Ok(turn) => Ok(turn.expect("this semaphore is never closed")),
-            Err(_) => Err(HashError::TooLate),
-        }
+        let waited = tokio::time::timeout(self.limits.wait, self.cores.clone().acquire_owned()).await;
+        Ok(waited.map_err(|_| HashError::TooLate)?.expect("this semaphore is never closed"))
     }
 
     /// Computes on a blocking thread. If the caller disconnects, the computation continues and keeps the permit.
@@ -203,7 +195,7 @@ impl Passwords {
         self.verified.get(&self.verified_key(password, stored)).is_some()
     }
 
-    fn verified_key(&self, password: &Password, stored: &str) -> VerifiedKey {
+    fn verified_key(&self, password: &Password, stored: &str) -> [u8; 16] {
         let tag = self.key.sign(&[stored.as_bytes(), &[0], password.as_bytes()]);
         *tag.first_chunk().expect("a tag has 32 bytes")
     }

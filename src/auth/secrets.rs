@@ -5,12 +5,10 @@ use super::mac::MacKey;
 const SECRET_BYTES_MIN: usize = 32;
 /// Bounds the work for a token without `kid`, because all secrets are tried.
 const SECRETS_MAX: usize = 16;
-/// Derives the keys of claim tokens. With separate keys, a claim token can never pass for a session token, or the
-/// reverse.
+/// Derives separate keys for claim tokens. A claim token can never pass for a session token, or the reverse.
 const CLAIM_LABEL: &[u8] = b"couponrush claim tokens";
 
-/// At least one secret. The first secret signs, all secrets verify. Without `Debug` and `Display`, secrets cannot reach
-/// a log.
+/// At least one secret. The first signs, all verify. Without `Debug` and `Display`, secrets cannot reach a log.
 pub struct Secrets(Vec<Vec<u8>>);
 
 /// Why a setting is refused. The message names the variable and never shows a secret.

@@ -23,13 +23,11 @@ pub struct TokenId {
     nonce: u128,
 }
 
-/// The text is not a token id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a token's id")]
 pub struct TokenIdError;
 
 impl TokenId {
-    /// A unique id with a random nonce.
     pub fn random(generation: u32) -> Self {
         Self { generation, nonce: rand::random() }
     }

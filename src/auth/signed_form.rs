@@ -1,13 +1,10 @@
 //! The signed form: clients of the three-layer system sign a purchase request instead of sending a token.
 //!
-//! A login returns an `AuthSign`, and the client signs every request with the `AuthSign`. The form is weaker than a
-//! token: an `AuthSign` has no expiry and no logout. Only a change of the secret ends an `AuthSign`. So the form is off
-//! until the operator sets a secret. MD5 is the hash of that system and not a signature scheme. The secret of at least
-//! 32 bytes comes last in the hashed text, after the user's id. So nobody can extend the text without the secret.
+//! A login returns an `AuthSign`, and the client signs every request with the `AuthSign`. Only a change of the secret
+//! ends an `AuthSign`. The form is weaker than a token, and therefore off until the operator sets a secret. MD5 is the
+//! hash of that system, not a signature scheme. Nobody can extend the hashed text, because the secret comes last.
 //!
 //! The module has no clock and keeps no requests. The caller detects repeated requests.
-
-use std::fmt::Display;
 
 use ctutils::CtEq;
 use md5::{Digest, Md5};
@@ -50,10 +47,8 @@ impl SignedForm {
         Self { secrets }
     }
 
-    /// The `AuthSign` of `user`.
     pub fn auth_sign(&self, user: UserId) -> String {
-        let first = self.secrets.iter().next().expect("Secrets has at least one");
-        auth_sign(user, first)
+        auth_sign(user, self.secrets.iter().next().expect("Secrets has at least one"))
     }
 
     /// Checks that `auth_sign` belongs to the user of `request`, that the signature is right, and that the request is
@@ -73,14 +68,11 @@ impl SignedForm {
             .iter()
             .fold(false, |known, secret| known | is_same(auth_sign, &self::auth_sign(request.user, secret)));
         let SignedRequest { product, user, time, nance, auth_code } = request;
-        let expected = md5_hex(format_args!("{product}:{user}:{time}:{nance}:{auth_sign}"));
+        let expected = md5_hex(format!("{product}:{user}:{time}:{nance}:{auth_sign}"));
         if !(is_users & is_same(auth_code, &expected)) {
             return Err(SignedFormError::Wrong);
         }
-        if request.time.abs_diff(now_seconds) > SKEW_SECONDS_MAX {
-            return Err(SignedFormError::NotOfNow);
-        }
-        Ok(())
+        if request.time.abs_diff(now_seconds) > SKEW_SECONDS_MAX { Err(SignedFormError::NotOfNow) } else { Ok(()) }
     }
 }
 
@@ -92,14 +84,11 @@ impl SignedRequest<'_> {
 }
 
 fn auth_sign(user: UserId, secret: &[u8]) -> String {
-    let mut hash = Md5::new();
-    hash.update(format!("{user}:"));
-    hash.update(secret);
-    format!("{:032x}", u128::from_be_bytes(hash.finalize().into()))
+    md5_hex([format!("{user}:").as_bytes(), secret].concat())
 }
 
-fn md5_hex(text: impl Display) -> String {
-    format!("{:032x}", u128::from_be_bytes(Md5::digest(text.to_string()).into()))
+fn md5_hex(text: impl AsRef<[u8]>) -> String {
+    format!("{:032x}", u128::from_be_bytes(Md5::digest(text).into()))
 }
 
 /// Compares in constant time.

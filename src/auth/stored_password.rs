@@ -15,7 +15,6 @@ use crate::domain::Password;
 
 const MD5_PREFIX: &str = "md5:";
 
-/// A parsed stored form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StoredPassword<'a> {
     /// An empty form, without a login.
@@ -68,8 +67,7 @@ fn argon2id(bytes: &[u8]) -> Result<String, Error> {
 }
 
 fn argon2id_fits(bytes: &[u8], hash: &str) -> Result<bool, Error> {
-    let hash = PasswordHash::new(hash)?;
-    match Argon2::default().verify_password(bytes, &hash) {
+    match Argon2::default().verify_password(bytes, &PasswordHash::new(hash)?) {
         Ok(()) => Ok(true),
         Err(Error::PasswordInvalid) => Ok(false),
         Err(error) => Err(error),

@@ -1,7 +1,6 @@
 //! Session tokens: JSON Web Tokens (RFC 7519), signed with HS256.
 //!
-//! Checks signature, issuer, audience and times of a token. `memory/revocations.rs` knows the revoked tokens. Callers
-//! pass the time, so no function here reads a clock.
+//! Checks signature, issuer, audience and times of a token, but no revocation. Callers pass the time.
 
 use std::borrow::Cow;
 
@@ -12,7 +11,6 @@ use super::secrets::Secrets;
 use super::session::{Session, TokenId};
 use crate::domain::{Kind, User, UserId, UserName};
 
-/// Issues and verifies session tokens.
 pub struct UserTokens {
     keys: TokenKeys,
     lifetime_seconds: u64,
@@ -23,7 +21,6 @@ pub struct UserTokens {
 pub enum TokenError {
     #[error("no token")]
     Missing,
-    /// A valid token after its end.
     #[error("the token has expired")]
     Expired,
     /// A wrong signature, header or payload, or a token before its `nbf`.
@@ -34,21 +31,25 @@ pub enum TokenError {
 /// The payload. All fields but `nbf` are required. A payload that repeats a field is refused.
 #[derive(Serialize, Deserialize)]
 struct SessionPayload<'a> {
+    #[serde(borrow)]
     sub: Cow<'a, str>,
     uid: u64,
+    #[serde(borrow)]
     kind: Cow<'a, str>,
+    #[serde(borrow)]
     jti: Cow<'a, str>,
     iat: u64,
     exp: u64,
     /// Start of validity. Our tokens have no `nbf`; another program that signs with the secret may add the field.
     #[serde(skip_serializing)]
     nbf: Option<u64>,
+    #[serde(borrow)]
     iss: Cow<'a, str>,
+    #[serde(borrow)]
     aud: Cow<'a, str>,
 }
 
 impl UserTokens {
-    /// Issues tokens valid for `lifetime_seconds`.
     pub fn new(secrets: &Secrets, lifetime_seconds: u64) -> Self {
         Self { keys: TokenKeys::new(secrets), lifetime_seconds }
     }
@@ -57,7 +58,7 @@ impl UserTokens {
     /// password during the login then ends the new token too.
     pub fn issue(&self, user: &User, token_generation: u32, now_seconds: u64) -> String {
         let id = TokenId::random(token_generation).to_string();
-        let payload = SessionPayload {
+        self.keys.sign(&SessionPayload {
             sub: user.name.as_str().into(),
             uid: user.id.0,
             kind: user.kind.as_str().into(),
@@ -67,8 +68,7 @@ impl UserTokens {
             nbf: None,
             iss: ISSUER.into(),
             aud: ISSUER.into(),
-        };
-        self.keys.sign(&payload)
+        })
     }
 
     /// The session of the token `raw`, without the word `Bearer`.
@@ -83,14 +83,14 @@ impl UserTokens {
         if raw.is_empty() {
             return Err(TokenError::Missing);
         }
-        let payload: SessionPayload<'_> = self.keys.open(raw).ok_or(TokenError::Invalid)?;
+        let payload = self.keys.open(raw).ok_or(TokenError::Invalid)?;
+        let payload: SessionPayload<'_> = serde_json::from_slice(&payload).map_err(|_| TokenError::Invalid)?;
         if payload.nbf.is_some_and(|not_before| now_seconds < not_before) {
             return Err(TokenError::Invalid);
         }
-        let (issued_at, expires_at) = (payload.iat, payload.exp);
+        let ends_at = payload.exp.min(payload.iat.saturating_add(self.lifetime_seconds));
         let session = session(payload).ok_or(TokenError::Invalid)?;
-        let outlived = now_seconds >= issued_at.saturating_add(self.lifetime_seconds);
-        if now_seconds >= expires_at || outlived { Err(TokenError::Expired) } else { Ok(session) }
+        if now_seconds >= ends_at { Err(TokenError::Expired) } else { Ok(session) }
     }
 }
 

@@ -1,11 +1,8 @@
 //! Named points where a test kills or freezes the program.
 //!
-//! A kill is as abrupt as a power cut: no destructor runs and no buffer is flushed. A frozen program continues at
-//! SIGCONT.
-//!
-//! The points exist only with the feature `crash-points`. Tests enable the feature, releases never do. Without the
-//! feature a point has no effect. `COUPONRUSH_CRASH_AT=NAME:N` aborts the process at the Nth passing of the point NAME.
-//! `COUPONRUSH_STOP_AT=NAME:N` freezes the process instead.
+//! `COUPONRUSH_CRASH_AT=NAME:N` aborts the process at the Nth passing of the point NAME. A kill is as abrupt as a power
+//! cut: no destructor runs and no buffer is flushed. `COUPONRUSH_STOP_AT=NAME:N` freezes the process until SIGCONT.
+//! Without the feature `crash-points` a point has no effect. Tests enable the feature, releases never do.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,8 +31,7 @@ pub fn point(name: &str) {
         log::error!("crash: freezing at {name} by COUPONRUSH_STOP_AT");
         let stop = format!("kill -STOP {}", std::process::id());
         let _ = std::process::Command::new("sh").args(["-c", &stop]).status();
-        // The kernel stops a process only when the signalled thread is next scheduled. Until then the threads keep
-        // running.
+        // The kernel stops a process only when the signalled thread is scheduled. Until then all threads keep running.
         std::thread::sleep(Duration::from_secs(1));
     }
 }

@@ -12,14 +12,11 @@ const TIMES_US: [u64; 12] =
 /// Bucket bounds of batch sizes.
 const SIZES: [u64; 9] = [1, 10, 50, 100, 250, 500, 1_000, 2_000, 4_000];
 
-/// Number of copies of a counter. Workers rarely outnumber the copies. Additional threads share a copy, at a cost in
-/// time only.
+/// Copies of a counter. Workers rarely outnumber the copies. More threads share a copy, at a cost in time only.
 const COPIES: usize = 8;
 
-/// Counters with a copy for each thread.
-///
-/// Two cores pass a cache line back and forth if both update a shared counter. Between distant cores every pass takes a
-/// quarter of a microsecond.
+/// Counters with a copy for each thread. Two cores pass a cache line back and forth if both update a shared counter.
+/// Between distant cores every pass takes a quarter of a microsecond.
 pub struct Apart<T>([Padded<T>; COPIES]);
 
 /// Occupies a separate cache line, and the adjacent line prefetched by the CPU.
@@ -27,7 +24,6 @@ pub struct Apart<T>([Padded<T>; COPIES]);
 struct Padded<T>(T);
 
 impl<T> Apart<T> {
-    /// Creates each copy with `make`.
     pub fn new(make: impl Fn() -> T) -> Self {
         Self(std::array::from_fn(|_| Padded(make())))
     }
@@ -39,13 +35,11 @@ impl<T> Apart<T> {
         &self.0[PLACE.with(|place| *place)].0
     }
 
-    /// The sum of a counter over all copies.
     pub fn sum(&self, counter: impl Fn(&T) -> &AtomicU64) -> u64 {
         self.0.iter().map(|copy| counter(&copy.0).load(Ordering::Relaxed)).sum()
     }
 }
 
-/// A histogram of durations or sizes.
 pub struct Histogram {
     edges: &'static [u64],
     copies: Apart<Sizes>,
@@ -75,7 +69,6 @@ impl Histogram {
         Self::new(&TIMES_US, 1_000_000.0)
     }
 
-    /// A histogram of batch sizes.
     pub fn of_sizes() -> Self {
         Self::new(&SIZES, 1.0)
     }
@@ -84,7 +77,6 @@ impl Histogram {
         Self { edges, copies: Apart::new(Sizes::default), per_unit }
     }
 
-    /// Counts a value.
     pub fn note(&self, size: u64) {
         let place = self.edges.iter().position(|edge| size <= *edge).unwrap_or(self.edges.len());
         let mine = self.copies.mine();
@@ -92,13 +84,11 @@ impl Histogram {
         mine.sum.fetch_add(size, Ordering::Relaxed);
     }
 
-    /// Counts a duration.
     pub fn note_time(&self, took: Duration) {
         self.note(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
     }
 
-    /// The current values. Updates are not atomic as a whole. A value added at the same time may be missing from the
-    /// sum or from the count.
+    /// The current values. A value added at the same time may be missing from the sum or from the count.
     #[expect(clippy::cast_precision_loss, reason = "53 bits are enough for a published figure")]
     pub fn distribution(&self) -> Distribution {
         let mut count = 0;

@@ -1,13 +1,10 @@
 //! Logs an outage of a dependency twice, however often the operation fails in between.
 
 use std::error::Error;
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// Logs a warning or an error when an operation begins to fail, and a line when the operation succeeds again.
-///
-/// Failures in between are not logged, so an outage of an hour costs two lines.
 pub struct Outage {
     operation: &'static str,
     level: log::Level,
@@ -27,16 +24,7 @@ impl Outage {
 
     /// Notes a result of the operation. Returns the value, or `None` after an error.
     pub fn note<T, E: Error>(&self, result: Result<T, E>) -> Option<T> {
-        match result {
-            Ok(value) => {
-                self.end();
-                Some(value)
-            }
-            Err(error) => {
-                self.begin(&error);
-                None
-            }
-        }
+        result.inspect(|_| self.end()).inspect_err(|error| self.begin(error)).ok()
     }
 
     /// Notes a failure. Only the first failure of an outage is logged.
@@ -60,7 +48,7 @@ impl Outage {
     }
 
     /// Ignores poisoning, because the value behind the lock is always complete.
-    fn since(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
+    fn since(&self) -> MutexGuard<'_, Option<Instant>> {
         self.since.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

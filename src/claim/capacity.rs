@@ -10,8 +10,7 @@ use std::time::{Duration, Instant};
 
 /// Latency above which an answer is late. Half of the time an attempt may wait for Redis.
 const LATE: Duration = Duration::from_millis(75);
-/// How long answers are counted before the limit may shrink. Long enough for answers to show the effect of the last
-/// change.
+/// How long answers are counted before the limit may shrink. Answers then show the effect of the last change.
 const COUNTED_FOR: Duration = Duration::from_millis(100);
 /// The limit shrinks if at least 1 of `ONE_IN` answers is late. A worker that loses the processor for a moment makes a
 /// few answers late. An overloaded server makes nearly all late.
@@ -25,8 +24,7 @@ pub struct Capacity {
     limit: AtomicUsize,
     /// Answers in time since the limit last grew.
     in_time: AtomicUsize,
-    /// All answers since `counted_from`, and the late ones among them. `counted_from` is in microseconds after
-    /// `origin`.
+    /// All answers and late answers since `counted_from`, in microseconds after `origin`.
     answers: AtomicUsize,
     late: AtomicUsize,
     counted_from: AtomicU64,
@@ -41,7 +39,6 @@ impl Capacity {
         Self { max, limit, in_time: count(), answers: count(), late: count(), counted_from, origin }
     }
 
-    /// The current limit.
     pub fn limit(&self) -> usize {
         self.limit.load(Ordering::Relaxed)
     }

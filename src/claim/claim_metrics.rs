@@ -22,7 +22,6 @@ const RESULTS: [&str; 11] = [
     "unknown-outcome",
 ];
 
-/// Metrics of attempts since the start.
 pub struct ClaimFigures {
     results: Apart<[AtomicU64; RESULTS.len()]>,
     /// Duration of an attempt, from its start to the outcome.
@@ -38,7 +37,6 @@ impl Default for ClaimFigures {
 }
 
 impl ClaimFigures {
-    /// Records a finished attempt.
     pub fn note(&self, outcome: &ClaimOutcome, took: Duration) {
         self.results.mine()[place(outcome)].fetch_add(1, Ordering::Relaxed);
         self.took.note_time(took);

@@ -1,8 +1,7 @@
 //! The claim path: activity, refusal from memory, gate, ledger slot, script, filled slot.
 //!
-//! Used by handlers, benches and tests. The slot is reserved before the script runs, so a granted claim always has a
-//! place in the ledger. The script also writes the outbox entry, atomically with the grant. A claim survives even if
-//! the handler is dropped half-way.
+//! The slot is reserved before the script runs, so a granted claim always has a place in the ledger. The script also
+//! writes the outbox entry, atomically with the grant. A claim survives even if the handler is dropped half-way.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,11 +13,10 @@ use crate::domain::{Activity, CouponId, Nth, Phase, Refusal, Schedule, UserId};
 use crate::memory::Activities;
 use crate::redis::{Attempt, CLOCK_ERROR_MS, Connection, KvError, Live, Stock, Taken};
 
-/// Maximum calls to Redis for an attempt: the first, and retries with newer activities or with the neighbouring
-/// activity.
+/// Maximum calls to Redis for an attempt: the first, and retries with newer or neighbouring activities.
 const ASKED_MAX: usize = 3;
 
-/// All parts of the claim path. A clone shares the parts.
+/// All parts of the claim path. Clones share the parts.
 #[derive(Clone)]
 pub struct Claiming {
     pub gate: Arc<Gate>,
@@ -173,10 +171,8 @@ fn across_the_edge(schedule: &Schedule, asked: &Activity, refusal: Refusal, now_
         _ => return None,
     };
     let near = then_ms.abs_diff(now_ms) <= CLOCK_ERROR_MS;
-    let other = schedule
-        .at(then_ms)
-        .is_some_and(|other| other.id != asked.id && other.terms.window.phase(then_ms) == Phase::Within);
-    (near && other).then_some(then_ms)
+    let is_other = |other: &Activity| other.id != asked.id && other.terms.window.phase(then_ms) == Phase::Within;
+    (near && schedule.at(then_ms).is_some_and(is_other)).then_some(then_ms)
 }
 
 #[cfg(test)]

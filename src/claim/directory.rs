@@ -53,7 +53,6 @@ pub struct KnownCoupons {
     facts_since: Cell<Instant>,
 }
 
-/// A failed look-up.
 #[derive(Debug, thiserror::Error)]
 pub enum FindError {
     /// Redis is down, or the shard is not loaded.
@@ -140,10 +139,7 @@ impl Directory {
     /// # Errors
     /// [`FindError::Mysql`] if MySQL cannot be read.
     pub async fn user_by_id(&self, id: UserId) -> Result<Option<User>, FindError> {
-        let look_up = async {
-            let user = users::find_by_id(&self.db, id).await.map_err(NoUser::Db)?;
-            user.ok_or(NoUser::Nobody)
-        };
+        let look_up = async { users::find_by_id(&self.db, id).await.map_err(NoUser::Db)?.ok_or(NoUser::Nobody) };
         match Box::pin(self.users_by_id.try_get_with(id, look_up)).await {
             Ok(user) => Ok(Some(user)),
             Err(error) => match &*error {
@@ -158,10 +154,8 @@ impl Directory {
         self.nobodies.invalidate(name.as_str());
     }
 
-    /// Finds the coupon at `path`, which is `saler/name`, or `None`.
-    ///
-    /// Uses the worker's connection to Redis instead of the pool. Misses are not cached, so strangers can cause a
-    /// look-up with every request. In the pool, the look-ups would take all connections.
+    /// Finds the coupon at `path`, which is `saler/name`, or `None`. Misses are not cached, so strangers can cause a
+    /// look-up with every request. Look-ups use the worker's connection, because they would take the whole pool.
     ///
     /// # Errors
     /// [`FindError::Redis`] if Redis cannot be read.

@@ -55,7 +55,6 @@ pub enum Denied {
     Full,
 }
 
-/// The gate of a shard.
 pub struct Gate {
     state: ArcSwap<GateState>,
     in_flight: AtomicUsize,
@@ -91,13 +90,9 @@ impl Gate {
             GateState::Open(live) => Ok(Arc::clone(live)),
             GateState::Closed(reason) => Err(Denied::Closed(*reason)),
         };
-        match result {
-            Ok(live) => Ok(Pass { gate: self, live }),
-            Err(denied) => {
-                self.in_flight.fetch_sub(1, Ordering::SeqCst);
-                Err(denied)
-            }
-        }
+        result.map(|live| Pass { gate: self, live }).inspect_err(|_| {
+            self.in_flight.fetch_sub(1, Ordering::SeqCst);
+        })
     }
 
     /// Admits attempts under `live` from now on.
@@ -147,7 +142,6 @@ impl Gate {
         matches!(&**self.state.load(), GateState::Open(open) if **open == *live)
     }
 
-    /// The current in-flight limit.
     pub fn in_flight_limit(&self) -> usize {
         self.capacity.limit()
     }
@@ -157,7 +151,6 @@ impl Gate {
         2 * self.in_flight() >= self.in_flight_limit().max(2)
     }
 
-    /// Number of attempts in flight.
     pub fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::SeqCst)
     }

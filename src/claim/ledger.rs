@@ -1,9 +1,8 @@
 //! The ledger stores answered claims in MySQL, each exactly once.
 //!
 //! A claim reaches the ledger in two ways. The channel brings claims from handlers. A handler reserves a [`Slot`]
-//! before the call to Redis, so handing a claim over can neither fail nor wait. The outbox in Redis holds every claim
-//! in any case. The sweep reads from the outbox the claims that never entered the channel, from dropped handlers and
-//! dead instances.
+//! before the call to Redis, so handing a claim over can neither fail nor wait. The outbox in Redis holds every claim.
+//! The sweep reads from the outbox the claims of dropped handlers and dead instances, which never entered the channel.
 //!
 //! Every handler writes to the channel. The single persister task reads. The channel is as long as the outbox may grow,
 //! so every claim answered by this process stays in memory until MySQL has stored it. Reserved slots can still be
@@ -28,7 +27,7 @@ const VOUCHED_MAX: u64 = 100_000;
 /// How long a vouched claim is remembered.
 const VOUCHED_AGE: Duration = Duration::from_secs(10);
 
-/// The sending side of the ledger. A clone shares it.
+/// The sending side of the ledger. Clones share the channel.
 #[derive(Clone)]
 pub struct Ledger {
     channel: mpsc::Sender<Handed>,
@@ -60,8 +59,7 @@ pub struct LedgerState {
     /// The process and epoch under which outbox entries may be deleted and swept.
     pub(super) live: ArcSwapOption<Live>,
     pub(super) oldest: Mutex<Option<EntryId>>,
-    /// Claims put into slots. Kept apart from the channel's length, which excludes the batch that the persister is
-    /// storing.
+    /// Claims put into slots. The channel's length would exclude the batch that the persister is storing.
     pub(super) accepted: AtomicU64,
     /// Claims from slots that were stored or poisoned.
     pub(super) settled: AtomicU64,
@@ -69,7 +67,6 @@ pub struct LedgerState {
     pub(super) late: AtomicU64,
     /// The persister may hold claims read from the outbox.
     pub(super) sweeping: AtomicBool,
-    /// The last epoch in which a claim contradicted MySQL, 0 for none.
     pub(super) contradicted: AtomicU32,
     pub(super) stored: AtomicU64,
     pub(super) poisoned: AtomicU64,
@@ -111,7 +108,7 @@ impl Ledger {
         self.state.live.store(live.map(Arc::new));
     }
 
-    /// Claims in the channel, and its capacity.
+    /// Claims in the channel, and the channel's capacity.
     pub fn backlog(&self) -> (usize, usize) {
         let max = self.channel.max_capacity();
         (max - self.channel.capacity(), max)

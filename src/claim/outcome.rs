@@ -2,7 +2,6 @@
 
 use crate::domain::{Claim, Refusal};
 
-/// The result of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClaimOutcome {
     /// A unit was granted. The claim will reach MySQL.
@@ -15,7 +14,6 @@ pub enum ClaimOutcome {
     Overloaded,
     /// Redis is down or being rebuilt. No state has changed.
     Unavailable,
-    /// No reply in time, so the claim may have been granted. The outcome is final within a second, and a retry reveals
-    /// it.
+    /// No reply in time: the claim may have been granted. The outcome is final within a second. A retry reveals it.
     Unknown,
 }

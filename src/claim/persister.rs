@@ -1,8 +1,7 @@
 //! The receiving side of the ledger: a task that stores claims in MySQL and sweeps the outbox.
 //!
-//! The task has one connection to MySQL and one batch at a time. A batch is retried until MySQL has stored it, without
-//! a limit. So an answered claim is kept however long MySQL is down. After any error the connection is closed, which
-//! also rolls back the transaction.
+//! The task has one connection to MySQL and one batch at a time. A batch is retried without a limit, so an answered
+//! claim is kept however long MySQL is down. Any error closes the connection, which rolls back the transaction.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -22,7 +21,6 @@ use crate::redis::{DoneEntry, Head, KvError, Live, Outbox, OutboxEntry, Pool, br
 /// Longest wait for a connection to Redis. Storing claims must not wait long for a Redis that does not answer.
 const POOL_WAIT: Duration = Duration::from_millis(200);
 
-/// Bounds of the persister.
 #[derive(Debug, Clone)]
 pub struct PersisterSettings {
     /// The shard's name in the table `shards`.
@@ -59,8 +57,7 @@ pub struct Persister {
     /// The duration of the last transaction.
     took: Duration,
     unfinished: Unfinished,
-    /// Claims granted before the shard was rebuilt. They wait until the shard is live. Later claims do not wait for
-    /// late claims.
+    /// Claims granted before the shard was rebuilt. They wait until the shard is live. Later claims do not wait.
     late: Vec<Claim>,
 }
 
@@ -68,7 +65,6 @@ pub struct Persister {
 struct Abandoned;
 
 impl Persister {
-    /// Creates a persister without claims.
     pub fn new(db: Db, pool: Pool, outbox: Outbox, ledger: &Ledger, settings: PersisterSettings) -> Self {
         Self {
             db,
@@ -135,17 +131,13 @@ impl Persister {
     }
 
     /// Waits for more claims, because a commit costs the same for ten claims as for a thousand. The wait is as long as
-    /// the last transaction, at most `linger_max`. So MySQL works half of the time while it keeps up. Batches are small
-    /// on a quiet system, so a transaction never occupies the CPU for long. Batches are large in a rush, or with a slow
-    /// disk.
+    /// the last transaction, at most `linger_max`. So MySQL works half of the time while it keeps up. A quiet system
+    /// has small batches, so no transaction occupies the CPU for long. A rush or a slow disk makes large batches.
     async fn linger(&mut self, channel: &mut Receiver<Handed>, batch: &mut Vec<Handed>, close: &CancellationToken) {
         if batch.len() >= self.settings.batch_max || channel.is_closed() {
             return;
         }
-        tokio::select! {
-            () = tokio::time::sleep(self.took.min(self.settings.linger_max)) => {}
-            () = close.cancelled() => {}
-        }
+        close.run_until_cancelled(tokio::time::sleep(self.took.min(self.settings.linger_max))).await;
         while batch.len() < self.settings.batch_max
             && let Ok(claim) = channel.try_recv()
         {
@@ -188,10 +180,8 @@ impl Persister {
                 self.state.late.store(self.late.len() as u64, Ordering::SeqCst);
                 self.state.settled.fetch_add(count as u64, Ordering::SeqCst);
             } else if all {
-                tokio::select! {
-                    () = tokio::time::sleep(self.settings.sweep_every) => {}
-                    () = self.abandon.cancelled() => return Err(Abandoned),
-                }
+                let pause = tokio::time::sleep(self.settings.sweep_every);
+                self.abandon.run_until_cancelled(pause).await.ok_or(Abandoned)?;
             } else {
                 return Ok(());
             }
@@ -266,10 +256,7 @@ impl Persister {
         let mut pause = self.settings.pauses.0;
         let abandon = self.abandon.clone();
         loop {
-            let attempt = tokio::select! {
-                attempt = self.try_store(epoch, claims) => attempt,
-                () = abandon.cancelled() => return Err(Abandoned),
-            };
+            let attempt = abandon.run_until_cancelled(self.try_store(epoch, claims)).await.ok_or(Abandoned)?;
             match attempt {
                 Ok(StoreOutcome::Done(outcome)) => {
                     self.state.stored.fetch_add(outcome.inserted as u64, Ordering::Relaxed);
@@ -296,10 +283,8 @@ impl Persister {
                     self.outage.begin(&error);
                 }
             }
-            tokio::select! {
-                () = tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))) => {}
-                () = self.abandon.cancelled() => return Err(Abandoned),
-            }
+            let jittered = tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0)));
+            abandon.run_until_cancelled(jittered).await.ok_or(Abandoned)?;
             pause = (pause * 2).min(self.settings.pauses.1);
         }
     }
@@ -332,10 +317,7 @@ impl Persister {
             };
             self.outage.begin(&error);
             self.connection = None;
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = self.abandon.cancelled() => return Err(Abandoned),
-            }
+            self.abandon.run_until_cancelled(tokio::time::sleep(pause)).await.ok_or(Abandoned)?;
             pause = (pause * 2).min(self.settings.pauses.1);
         }
     }

@@ -39,7 +39,6 @@ const UNUSED_MAX: u32 = 100;
 /// Timeout for reading the holders of a coupon.
 const HOLDERS_WAIT: Duration = Duration::from_secs(30);
 
-/// Refuses attempts from memory.
 pub struct Refusals {
     db: Db,
     stock: Stock,
@@ -80,16 +79,13 @@ enum CompareError {
 }
 
 impl Refusals {
-    /// An empty table.
     pub fn new(db: Db, stock: Stock, gate: Arc<Gate>, activities: Arc<Activities>) -> Self {
         let (table, noticed, refused) = (ArcSwap::default(), Mutex::default(), Apart::new(AtomicU64::default));
         Self { db, stock, gate, activities, table, noticed, refused }
     }
 
-    /// The reason if an attempt of `user` is certain to be refused, or `None` if only Redis can decide.
-    ///
-    /// `schedule` holds the coupon's activities known to the caller. `now_ms` is the caller's estimate of Redis' clock
-    /// at `now`, in milliseconds since 1970.
+    /// The reason if an attempt of `user` is certain to be refused, or `None` if only Redis can decide. `schedule` has
+    /// the activities known to the caller. `now_ms` is the estimate of Redis' clock at `now`, in ms since 1970.
     pub fn refuse(
         &self,
         coupon: CouponId,

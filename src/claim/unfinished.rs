@@ -12,7 +12,6 @@ use crate::redis::DoneEntry;
 /// Maximum entries remembered. The oldest are dropped and left to the sweep.
 const ENTRIES_MAX: usize = 10_000;
 
-/// Progress of the entries seen by a persister.
 #[derive(Debug, Default)]
 pub struct Unfinished {
     /// Number of unstored claims of each entry.

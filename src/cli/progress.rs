@@ -8,7 +8,6 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 /// Shortest time between two plain lines.
 const LINES_APART: Duration = Duration::from_secs(5);
 
-/// The form of the progress display.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProgressLine {
     Bar,
@@ -16,8 +15,7 @@ pub enum ProgressLine {
     Hidden,
 }
 
-/// A part of a command with a known number of steps. Dropping the stage before [`ImportStage::finish`] leaves the bar
-/// unfinished.
+/// A part of a command with a known number of steps. Without [`ImportStage::finish`] the bar stays unfinished.
 pub struct ImportStage {
     progress: ProgressLine,
     title: &'static str,
@@ -26,12 +24,10 @@ pub struct ImportStage {
 }
 
 impl ProgressLine {
-    /// A bar if standard error is a terminal, otherwise plain lines.
     pub fn on_stderr() -> Self {
         if std::io::stderr().is_terminal() { Self::Bar } else { Self::Lines }
     }
 
-    /// Begins a part of `total` steps.
     pub fn begin(self, title: &'static str, total: u64) -> ImportStage {
         let target = match self {
             Self::Bar => ProgressDrawTarget::stderr(),
@@ -43,15 +39,13 @@ impl ProgressLine {
 
     /// Prints a sentence between two parts.
     pub fn say(self, sentence: &str) {
-        match self {
-            Self::Bar | Self::Lines => write_line(sentence),
-            Self::Hidden => {}
+        if self != Self::Hidden {
+            write_line(sentence);
         }
     }
 }
 
 impl ImportStage {
-    /// Adds `steps` finished steps.
     pub fn advance(&mut self, steps: u64) {
         self.bar.inc(steps);
         if self.progress == ProgressLine::Lines && self.shown_at.elapsed() >= LINES_APART {

@@ -1,9 +1,7 @@
 //! `couponrush seed`: creates salers, coupons and customers for load tests.
 //!
-//! All users share a single password hash, so a million customers take seconds. Names contain a random tag of the run,
-//! and the names of two runs never collide.
+//! All users share a single password hash, so a million customers take seconds. A random tag in names separates runs.
 
-use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::num::NonZeroUsize;
@@ -27,7 +25,6 @@ use crate::redis::{Keys, KvError, LinkConfig, Live, Pool, Published, Stock};
 const BATCH: u32 = 5_000;
 /// Coupons published in a batch.
 const PUBLISHED: i64 = 500;
-/// The password of all seeded users.
 const PASSWORD: &str = "seeded-password";
 
 /// The reason for a failed run. Rows created before the failure stay.
@@ -72,28 +69,25 @@ pub async fn run(args: &SeedArgs) -> Result<(), SeedError> {
 
 async fn seed_coupons(args: &SeedArgs, db: &Db, pool: &Pool, tag: &str, hash: &str) -> Result<(), SeedError> {
     let mut file = create(&args.out, "coupons.txt")?;
+    let failed = |error| SeedError::Write("coupons.txt".to_owned(), error);
     let progress = bar("coupons", u64::from(args.salers) * u64::from(args.coupons));
     let salers = users("saler", tag, 1..args.salers + 1, Kind::Saler);
     let mut last_before = None;
     for batch in salers.chunks(BATCH as usize) {
         for saler in insert_users(db, batch, hash).await? {
-            let mut first = 1;
-            while first <= args.coupons {
+            for first in (1..=args.coupons).step_by(BATCH as usize) {
                 let last = args.coupons.min(first + BATCH - 1);
                 let names: Vec<String> = (first..=last).map(|n| format!("coupon-{n}")).collect();
                 let first_id = insert_coupons(db, saler.id, &names, args.amount).await?;
                 last_before.get_or_insert(CouponId(first_id.0 - 1));
-                let mut lines = String::new();
                 for name in &names {
-                    let _ = writeln!(lines, "{}/{name}", saler.name);
+                    writeln!(file, "{}/{name}", saler.name).map_err(failed)?;
                 }
-                file.write_all(lines.as_bytes()).map_err(|error| SeedError::Write("coupons.txt".to_owned(), error))?;
                 progress.inc(names.len() as u64);
-                first = last + 1;
             }
         }
     }
-    file.flush().map_err(|error| SeedError::Write("coupons.txt".to_owned(), error))?;
+    file.flush().map_err(failed)?;
     progress.finish();
     match last_before {
         Some(after) => publish(args, db, pool, after).await,
@@ -103,7 +97,7 @@ async fn seed_coupons(args: &SeedArgs, db: &Db, pool: &Pool, tag: &str, hash: &s
 
 /// Publishes the coupons after `after` if Redis is loaded. A Redis that was never loaded gets the coupons at the first
 /// start of the service.
-async fn publish(args: &SeedArgs, db: &Db, pool: &Pool, after: CouponId) -> Result<(), SeedError> {
+async fn publish(args: &SeedArgs, db: &Db, pool: &Pool, mut after: CouponId) -> Result<(), SeedError> {
     let row = shards::read(db, SHARD).await?;
     if row.run_id.is_empty() {
         println!("Redis was never loaded. The coupons can be claimed when the service has started.");
@@ -114,7 +108,6 @@ async fn publish(args: &SeedArgs, db: &Db, pool: &Pool, after: CouponId) -> Resu
         return Err(SeedError::Recovering);
     }
     let stock = Stock::new(Keys::new(&args.redis.redis_prefix), 0);
-    let mut after = after;
     loop {
         let page: Vec<StoredCoupon> = coupons::page(db, after, PUBLISHED).await?;
         let Some(last) = page.as_slice().last() else { return Ok(()) };
@@ -140,22 +133,18 @@ async fn publish(args: &SeedArgs, db: &Db, pool: &Pool, after: CouponId) -> Resu
 
 async fn seed_customers(args: &SeedArgs, db: &Db, tokens: &UserTokens, tag: &str, hash: &str) -> Result<(), SeedError> {
     let mut file = create(&args.out, "tokens.txt")?;
+    let failed = |error| SeedError::Write("tokens.txt".to_owned(), error);
     let progress = bar("customers", args.customers.into());
     let now = now_seconds();
-    let mut first = 1;
-    while first <= args.customers {
+    for first in (1..=args.customers).step_by(BATCH as usize) {
         let last = args.customers.min(first + BATCH - 1);
         let batch = users("customer", tag, first..last + 1, Kind::Customer);
-        let mut lines = String::new();
         for customer in insert_users(db, &batch, hash).await? {
-            lines.push_str(&tokens.issue(&customer, 0, now));
-            lines.push('\n');
+            writeln!(file, "{}", tokens.issue(&customer, 0, now)).map_err(failed)?;
         }
-        file.write_all(lines.as_bytes()).map_err(|error| SeedError::Write("tokens.txt".to_owned(), error))?;
         progress.inc(batch.len() as u64);
-        first = last + 1;
     }
-    file.flush().map_err(|error| SeedError::Write("tokens.txt".to_owned(), error))?;
+    file.flush().map_err(failed)?;
     progress.finish();
     Ok(())
 }

@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-/// Largest ledger transaction, in claims. The row of a coupon is updated once a transaction, so large batches are
-/// cheaper.
+/// Largest ledger transaction, in claims. A coupon's row is updated once a transaction, so large batches are cheaper.
 pub const BATCH_CLAIMS_MAX: usize = 4_000;
-/// Longest wait of the ledger for a batch to fill. The ledger waits as long as the last transaction took, up to this
-/// bound.
+/// Longest wait of the ledger for a batch to fill. Below this bound the wait is as long as the last transaction took.
 pub const BATCH_LINGER_MAX: Duration = Duration::from_millis(20);
 /// Open users' connections per worker, and connections in the accept queue of the listener.
 pub const CONNECTIONS_MAX: usize = 100_000;
@@ -44,8 +42,7 @@ pub const DB_STATEMENT_WAIT: Duration = Duration::from_secs(10);
 /// Logins and registrations in the queue for a password hash, and the timeout in that queue.
 pub const HASH_QUEUE_MAX: usize = 4_000;
 pub const HASH_WAIT: Duration = Duration::from_secs(30);
-/// Verified passwords in the cache, and the lifetime of an entry since its hash was last computed. A cached password
-/// needs no hash.
+/// Verified passwords in the cache, which need no hash, and the lifetime of an entry since its hash was computed.
 pub const VERIFIED_PASSWORDS_MAX: u64 = 100_000;
 pub const VERIFIED_PASSWORD_AGE: Duration = Duration::from_secs(600);
 /// Longest configurable lifetime of a session token, in seconds: one year.
@@ -81,8 +78,7 @@ pub const IMPORT_CONNECTION_WAIT: Duration = Duration::from_secs(10);
 pub const IMPORT_STATEMENT_WAIT: Duration = Duration::from_secs(60);
 /// Timeout of connecting to etcd and of each call.
 pub const ETCD_WAIT: Duration = Duration::from_secs(2);
-/// Bounds of etcd: keys below the prefix, and bytes of a value. With more keys etcd is not followed. A longer value is
-/// rejected.
+/// Keys below etcd's prefix, and bytes of a value. With more keys etcd is not followed. A longer value is rejected.
 pub const ETCD_KEYS_MAX: usize = 16_384;
 pub const ETCD_VALUE_BYTES_MAX: usize = 8 * 1024;
 /// Activities that are written to etcd. The distance to [`ETCD_KEYS_MAX`] leaves room for several seconds of new keys.

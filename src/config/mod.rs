@@ -271,14 +271,12 @@ pub struct AuditArgs {
     pub repair: bool,
 }
 
-/// Accepts a text with at least one character.
 fn not_empty(text: &str) -> Result<String, &'static str> {
     if text.is_empty() { Err("must not be empty") } else { Ok(text.to_owned()) }
 }
 
-/// Describes a wrong or missing setting in one sentence, without its value.
-///
-/// Returns `None` if the error is not about a setting, for example for `--help`.
+/// Describes a wrong or missing setting in one sentence, without its value. Returns `None` if the error is not about a
+/// setting, for example for `--help`.
 pub fn bad_setting(error: &clap::Error) -> Option<String> {
     let names = || match error.get(ContextKind::InvalidArg)? {
         ContextValue::String(argument) => variable(argument),

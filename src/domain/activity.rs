@@ -11,7 +11,6 @@ pub struct Window {
     end: u64,
 }
 
-/// The status of an activity, set by its owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
     Normal,
@@ -38,7 +37,6 @@ pub struct Terms {
     pub buy_rate: Rate,
 }
 
-/// A sale of a coupon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Activity {
     pub id: ActivityId,
@@ -100,7 +98,6 @@ impl Window {
 }
 
 impl Status {
-    /// The status with `number` on the wire.
     pub fn from_number(number: u64) -> Option<Self> {
         [Self::Normal, Self::Disabled, Self::SoldOut].into_iter().find(|status| u64::from(status.number()) == number)
     }
@@ -131,9 +128,7 @@ impl Rate {
         f64::from(self.0) / f64::from(Self::WHOLE)
     }
 
-    /// Whether the draw admits an attempt. `random` must be uniformly distributed.
-    ///
-    /// Unbiased to within 2^-32: the draw is scaled, not reduced.
+    /// Whether the draw admits an attempt. `random` must be uniform. Unbiased to within 2^-32, by scaling the draw.
     pub fn lets_through(self, random: u32) -> bool {
         u64::from(random) * u64::from(Self::WHOLE) < u64::from(self.0) << 32
     }

@@ -14,7 +14,6 @@ const IPV6_PREFIX: u8 = 64;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Address(IpAddr);
 
-/// The text is not an address or a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("neither an address nor a network such as 10.0.0.0/8")]
 pub struct AddressError;
@@ -28,7 +27,6 @@ pub struct Network(IpNet);
 pub struct Networks(Vec<Network>);
 
 impl Address {
-    /// The address or /64 of `ip`.
     pub fn new(ip: IpAddr) -> Self {
         match ip.to_canonical() {
             IpAddr::V4(ip) => Self(IpAddr::V4(ip)),
@@ -60,7 +58,6 @@ impl FromStr for Address {
 }
 
 impl Network {
-    /// Whether `ip` lies in the network.
     pub fn contains(&self, ip: IpAddr) -> bool {
         self.0.contains(&ip.to_canonical())
     }
@@ -97,7 +94,6 @@ impl FromStr for Network {
 }
 
 impl Networks {
-    /// Whether `ip` lies in one of the networks.
     pub fn contains(&self, ip: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(ip))
     }

@@ -4,17 +4,14 @@ use std::fmt;
 
 use super::{Address, UserId};
 
-/// The blocked user or address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Subject {
     User(UserId),
     Address(Address),
 }
 
-/// The reason for a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BlockReason {
-    /// An admin set the block.
     Admin,
     /// Too many attempts were refused by rate limits.
     Offender,
@@ -63,7 +60,6 @@ impl BlockReason {
         }
     }
 
-    /// The reason spelt `text`, or `None`.
     pub fn parse(text: &str) -> Option<Self> {
         [Self::Admin, Self::Offender].into_iter().find(|reason| reason.as_str() == text)
     }

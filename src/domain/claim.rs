@@ -18,9 +18,7 @@ pub struct EntryId {
     pub counter: u32,
 }
 
-/// A granted unit.
-///
-/// All fields are integers, so MySQL never refuses a row because of invalid content.
+/// A granted unit. All fields are integers, so MySQL never refuses a row because of invalid content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Claim {
     pub coupon: CouponId,
@@ -43,49 +41,7 @@ impl Claim {
     pub fn is_same_grant(&self, other: &Self) -> bool {
         (self.coupon, self.seq, self.user, self.nth) == (other.coupon, other.seq, other.user, other.nth)
     }
-}
 
-/// Why an attempt was granted no unit, decided by the look-up, by memory or by the script. No state has changed. Asking
-/// again is a new attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
-    /// All units are claimed, or the saler has declared the activity sold out.
-    SoldOut,
-    /// The saler has no coupon of this name.
-    NoSuchCoupon,
-    /// A scheduled coupon without an activity.
-    NotOnSale,
-    /// The activity is disabled.
-    Disabled,
-    /// The activity has not begun.
-    NotStarted,
-    /// The activity is over.
-    Ended,
-    /// The draw was lost, or the quota of the second is used up.
-    TryAgain,
-}
-
-/// The text of an outbox entry or a holder is invalid.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a claim")]
-pub struct ClaimError;
-
-impl fmt::Display for EntryId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.ms, self.counter)
-    }
-}
-
-impl FromStr for EntryId {
-    type Err = ClaimError;
-
-    fn from_str(text: &str) -> Result<Self, ClaimError> {
-        let (ms, counter) = text.split_once('-').ok_or(ClaimError)?;
-        Ok(Self { ms: number(ms)?, counter: number(counter)? })
-    }
-}
-
-impl Claim {
     /// Parses the field of an outbox entry: claims separated by spaces. An invalid part is returned as text.
     pub fn parse_entry(entry: EntryId, text: &str) -> Vec<Result<Self, String>> {
         text.split(' ').map(|part| Self::parse(entry, part).map_err(|_| part.to_owned())).collect()
@@ -116,6 +72,44 @@ impl Claim {
         let complete = parts.next().is_none();
         let counted = claim.coupon.0 > 0 && claim.user.0 > 0 && claim.seq > 0 && claim.nth > 0;
         (complete && counted).then_some(claim).ok_or(ClaimError)
+    }
+}
+
+/// Why an attempt was granted no unit, decided by the look-up, by memory or by the script. No state has changed. Asking
+/// again is a new attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// All units are claimed, or the saler has declared the activity sold out.
+    SoldOut,
+    /// The saler has no coupon of this name.
+    NoSuchCoupon,
+    /// A scheduled coupon without an activity.
+    NotOnSale,
+    /// The activity is disabled.
+    Disabled,
+    NotStarted,
+    Ended,
+    /// The draw was lost, or the quota of the second is used up.
+    TryAgain,
+}
+
+/// The text of an outbox entry or a holder is invalid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a claim")]
+pub struct ClaimError;
+
+impl fmt::Display for EntryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.ms, self.counter)
+    }
+}
+
+impl FromStr for EntryId {
+    type Err = ClaimError;
+
+    fn from_str(text: &str) -> Result<Self, ClaimError> {
+        let (ms, counter) = text.split_once('-').ok_or(ClaimError)?;
+        Ok(Self { ms: number(ms)?, counter: number(counter)? })
     }
 }
 

@@ -72,7 +72,6 @@ pub struct Coupon {
 }
 
 /// Unclaimed units: the units above the highest granted seq, and the holes below the highest seq (I8).
-///
 /// Returns 0 if the amount is below the claims. A change of [`Amount`] never leads to fewer units than claims.
 pub fn left(amount: u64, claimed: u64, holes: u64) -> u64 {
     (amount + holes).saturating_sub(claimed)

@@ -101,10 +101,7 @@ fn check_text(text: &str, chars_max: usize) -> Result<(), NameError> {
         return Err(NameError::TooLong);
     }
     let padded = text.trim() != text;
-    if padded || text.chars().any(char::is_control) {
-        return Err(NameError::NotAllowed);
-    }
-    Ok(())
+    if padded || text.chars().any(char::is_control) { Err(NameError::NotAllowed) } else { Ok(()) }
 }
 
 #[cfg(test)]

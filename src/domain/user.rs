@@ -23,13 +23,11 @@ impl Kind {
         }
     }
 
-    /// The kind with the spelling `text`, or `None`.
     pub fn parse(text: &str) -> Option<Self> {
         [Self::Customer, Self::Saler, Self::Admin].into_iter().find(|kind| kind.as_str() == text)
     }
 }
 
-/// A user with an account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
     pub id: UserId,

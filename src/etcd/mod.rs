@@ -2,9 +2,7 @@
 //!
 //! The rules of a sale and MySQL are not known here. The start never waits for etcd. A client connects at its first
 //! call and reconnects after a lost connection. Every call has a deadline. Sizes are bounded, because anybody may write
-//! to etcd.
-//!
-//! Keys are passed without the prefix.
+//! to etcd. Keys are passed without the prefix.
 
 mod figures;
 mod watcher;
@@ -29,7 +27,6 @@ const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::fro
 const PAGE_KEYS_MAX: i64 = 32;
 const PAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// The addresses of etcd and the bounds of a client.
 #[derive(Debug, Clone)]
 pub struct EtcdConfig {
     /// Members, as `http://host:port`.
@@ -78,7 +75,6 @@ pub enum EtcdError {
     Silent,
 }
 
-/// The value of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value {
     Bytes(Vec<u8>),
@@ -116,10 +112,8 @@ pub enum Notice {
     Changes(Vec<KeyChange>),
 }
 
-/// A client. Clones share the connections.
-///
-/// A single etcd client with several endpoints would also send calls to dead members. Therefore each member has a
-/// client of its own. All calls go to the same member until a call to it fails.
+/// A client. Clones share the connections. All calls go to the same member until a call fails. Each member has a client
+/// of its own, because a single etcd client with several endpoints would also send calls to dead members.
 #[derive(Clone)]
 pub struct Etcd {
     members: Arc<[Client]>,
@@ -147,8 +141,7 @@ impl Etcd {
             members.push(client.map_err(|error| EtcdError::Settings(error.into()))?);
         }
         if members.is_empty() {
-            let error = etcd_client::Error::InvalidArgs("no endpoints".to_owned());
-            return Err(EtcdError::Settings(error.into()));
+            return Err(EtcdError::Settings(etcd_client::Error::InvalidArgs("no endpoints".to_owned()).into()));
         }
         Ok(Self { members: members.into(), current: Arc::default(), config })
     }
@@ -201,7 +194,6 @@ impl Etcd {
     /// # Errors
     /// Returns an [`EtcdError`].
     pub async fn list(&self) -> Result<Listing, EtcdError> {
-        const OPERATION: &str = "list";
         let mut listing = Listing { revision: 0, entries: BTreeMap::new() };
         let mut from = self.config.prefix.clone().into_bytes();
         loop {
@@ -209,12 +201,11 @@ impl Etcd {
                 .with_range(self.end())
                 .with_limit(PAGE_KEYS_MAX)
                 .with_revision(signed(listing.revision));
-            let response = self.call(OPERATION, async |client| kv(client).get(from, Some(page)).await).await?;
+            let response = self.call("list", async |client| kv(client).get(from, Some(page)).await).await?;
             if listing.revision == 0 {
-                listing.revision = revision(OPERATION, response.header())?;
+                listing.revision = revision("list", response.header())?;
             }
-            let entries = response.kvs().iter().map(|kv| (self.short(kv.key()), self.entry(kv)));
-            listing.entries.extend(entries);
+            listing.entries.extend(response.kvs().iter().map(|kv| (self.short(kv.key()), self.entry(kv))));
             if listing.entries.len() > self.config.keys_max {
                 return Err(EtcdError::TooManyKeys(self.config.keys_max));
             }
@@ -263,10 +254,8 @@ impl Etcd {
     }
 
     fn value(&self, kv: &KeyValue) -> Value {
-        match kv.value().len() {
-            length if length > self.config.value_bytes_max => Value::TooLong(length),
-            _ => Value::Bytes(kv.value().to_vec()),
-        }
+        let length = kv.value().len();
+        if length > self.config.value_bytes_max { Value::TooLong(length) } else { Value::Bytes(kv.value().to_vec()) }
     }
 
     fn full(&self, key: &str) -> String {

@@ -13,17 +13,15 @@ use std::time::Duration;
 use etcd_client::{Event, EventType, WatchResponse, WatchStream};
 use tokio::time::Instant;
 
-use super::{Etcd, EtcdError, Figures, KeyChange, Listing, Notice, revision, unsigned};
+use super::{Etcd, EtcdError, Figures, KeyChange, Notice, revision, unsigned};
 use crate::base::{Outage, now_ms};
 
-/// Period of the listings.
 const LIST_EVERY: Duration = Duration::from_secs(30);
 /// Longest silence of a watch before a progress request is sent, and the timeout of that request.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
 /// The first and the longest pause after a failure. Each pause doubles the previous one.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
-/// Follows the keys of one prefix.
 pub struct Watcher {
     etcd: Etcd,
     figures: Arc<Figures>,
@@ -37,12 +35,14 @@ pub struct Watcher {
 
 /// The next step of a [`Watcher`].
 enum WatchStage {
-    /// List all keys.
     List,
     /// Open a watch at the revision after the listing.
     Open,
     /// Read the open watch. `asked` is set while a progress request is unanswered.
-    Read { stream: Box<WatchStream>, asked: bool },
+    Read {
+        stream: Box<WatchStream>,
+        asked: bool,
+    },
 }
 
 impl Watcher {
@@ -82,7 +82,9 @@ impl Watcher {
         match &mut self.stage {
             WatchStage::List => {
                 let listing = self.etcd.list().await?;
-                self.note_listing(&listing);
+                self.list_at = Instant::now() + LIST_EVERY;
+                self.listed = listing.revision;
+                self.figures.note_listing(listing.revision, listing.entries.len(), now_ms());
                 self.stage = WatchStage::Open;
                 Ok(Some(Notice::Listing(listing)))
             }
@@ -146,11 +148,5 @@ impl Watcher {
             EventType::Delete => None,
         };
         Some(KeyChange { key: self.etcd.short(kv.key()), value, revision: unsigned(kv.mod_revision()) })
-    }
-
-    fn note_listing(&mut self, listing: &Listing) {
-        self.list_at = Instant::now() + LIST_EVERY;
-        self.listed = listing.revision;
-        self.figures.note_listing(listing.revision, listing.entries.len(), now_ms());
     }
 }

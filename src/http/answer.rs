@@ -6,11 +6,9 @@ use bytes::Bytes;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// Content type of JSON answers.
 pub const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
-const SERIALIZES: &str = "our own types have string keys and no failing serializers";
+pub const SERIALIZES: &str = "our own types have string keys and no failing serializers";
 
-/// An answer with `body` as JSON.
 pub fn json(mut builder: HttpResponseBuilder, body: &impl Serialize) -> HttpResponse {
     let bytes = serde_json::to_vec(body).expect(SERIALIZES);
     builder.insert_header((header::CONTENT_TYPE, JSON)).body(bytes)
@@ -24,7 +22,6 @@ pub struct Done {
     message: &'static str,
 }
 
-/// A success without data: `{"errMsg":""}`.
 pub fn done(mut builder: HttpResponseBuilder) -> HttpResponse {
     builder.insert_header((header::CONTENT_TYPE, JSON)).body(r#"{"errMsg":""}"#)
 }

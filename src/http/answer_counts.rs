@@ -6,10 +6,8 @@ use actix_web::http::StatusCode;
 
 use crate::base::Apart;
 
-/// Range of HTTP statuses.
 const STATUSES: std::ops::Range<u16> = 100..600;
 
-/// Number of answers by status.
 pub struct Answers(Apart<[AtomicU64; (STATUSES.end - STATUSES.start) as usize]>);
 
 impl Default for Answers {

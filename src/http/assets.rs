@@ -50,7 +50,6 @@ mod tests {
         parts.join("/")
     }
 
-    /// The texts in double quotes that follow `word`.
     fn quoted_after<'a>(text: &'a str, word: &'a str) -> impl Iterator<Item = &'a str> {
         text.split(word).skip(1).filter_map(|rest| rest.trim_start().strip_prefix('"')?.split('"').next())
     }

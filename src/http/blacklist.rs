@@ -181,7 +181,6 @@ pub async fn delete_block(
     Ok(answer::done(HttpResponse::Ok()))
 }
 
-/// The user or address named by the path.
 async fn subject(request: &HttpRequest, db: &Db) -> Result<Subject, ApiError> {
     let value = path::segment(request, 3).unwrap_or_default();
     if path::segment(request, 2).as_deref() == Some("ips") {

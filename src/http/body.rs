@@ -1,5 +1,4 @@
-//! Request bodies. Size and time are bounded. A body is read as JSON with any `Content-Type`, and the case of keys is
-//! ignored.
+//! Request bodies. Size and time are bounded. JSON may have any `Content-Type`, and the case of keys is ignored.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -21,15 +20,13 @@ use super::state::{BodyLimits, Edge};
 /// Reads the body as a JSON object with the fields of `T`. Unknown fields are ignored.
 ///
 /// # Errors
-/// `not_json` for anything but a JSON object of these fields. 413 for a body over the limit, and 400 for a body that
-/// arrives too slowly. After the last two errors the connection is closed.
+/// `not_json` for anything but a JSON object of these fields, and the errors of [`read`].
 pub async fn json<T: DeserializeOwned>(
     payload: web::Payload,
     limits: BodyLimits,
     not_json: impl Fn() -> ApiError,
 ) -> Result<T, ApiError> {
-    let bytes = read(payload, limits).await?;
-    parse(&bytes, not_json)
+    parse(&read(payload, limits).await?, not_json)
 }
 
 /// As [`json`]. An empty body gives the default.
@@ -49,19 +46,15 @@ pub async fn json_or_default<T: DeserializeOwned + Default>(
 fn parse<T: DeserializeOwned>(bytes: &[u8], not_json: impl Fn() -> ApiError) -> Result<T, ApiError> {
     let object: Map<String, Value> = serde_json::from_slice(bytes).map_err(|_| not_json())?;
     // Keys become lower-case; of two equal keys the last one wins. A null counts as absent.
-    let object = object
-        .into_iter()
-        .filter(|(_, value)| !value.is_null())
-        .map(|(key, value)| (key.to_lowercase(), value))
-        .collect::<Map<_, _>>();
+    let present = object.into_iter().filter(|(_, value)| !value.is_null());
+    let object: Map<String, Value> = present.map(|(key, value)| (key.to_lowercase(), value)).collect();
     T::deserialize(&object).map_err(|_| match misfit::<T>(object) {
         Some(field) => not_json().with_field(field),
         None => not_json(),
     })
 }
 
-/// The first field that `T` cannot parse even alone. No request type requires a field, so a missing field is never the
-/// cause.
+/// The first field that `T` cannot parse alone. No request type requires a field, so a missing field is no cause.
 fn misfit<T: DeserializeOwned>(object: Map<String, Value>) -> Option<String> {
     object.into_iter().find_map(|(field, value)| {
         let alone = Map::from_iter([(field.clone(), value)]);
@@ -125,8 +118,7 @@ where
     tokio::time::timeout(limits.wait, reading).await.unwrap_or_else(|_| Err(ApiError::too_slow()))
 }
 
-/// The body of an answer that also holds the unread rest of the request's body. While the rest is held, actix closes
-/// the connection after the answer.
+/// The body of an answer. The unread rest of the request's body makes actix close the connection after the answer.
 struct Closing {
     body: BoxBody,
     _rest: Payload,

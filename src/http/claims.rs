@@ -8,18 +8,18 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::answer::{Done, ListOf};
-use super::coupons::{CUSTOMERS_CANNOT_READ, NOT_YOUR_COUPON, readable_coupon};
+use super::coupons::{readable_coupon, unreadable_coupon};
 use super::error::{ApiError, Code, read_failed};
 use super::extractors::{Customer, SALERS_CANNOT_CLAIM, session};
 use super::lists::{BAD_PAGE, PageQuery, page_of};
-use super::openapi::{admission, failures, token};
+use super::openapi::{admission, change, failures, token};
 use super::path::CouponPath;
 use super::state::{Accounts, Edge, Offering, Selling, Worker};
 use super::{answer, path, peer};
 use crate::auth::ClaimTokens;
 use crate::base::now_ms;
 use crate::claim::ClaimOutcome;
-use crate::domain::{Claim, CouponId, Nth, Refusal, Seq, Terms};
+use crate::domain::{Claim, Nth, Refusal, Seq, Terms};
 use crate::mysql::claim_rows::{Holding, holdings};
 use crate::mysql::{Db, DbError};
 
@@ -50,10 +50,7 @@ enum ClaimResult {
 failures!(ClaimFailures: ApiError = [
     bad_nth(),
     ApiError::new(Code::WrongKind, SALERS_CANNOT_CLAIM),
-    ApiError::overloaded(),
-    ApiError::unavailable(),
-    ApiError::unknown_outcome(),
-], token(), admission());
+], token(), change(), admission());
 
 /// Claims a unit of a coupon.
 ///
@@ -130,7 +127,6 @@ fn prove(builder: &mut HttpResponseBuilder, tokens: &ClaimTokens, claim: &Claim,
     builder.insert_header((CLAIM_TOKEN, token));
 }
 
-/// 204 with the reason.
 fn refused(refusal: Refusal) -> HttpResponse {
     let result = match refusal {
         Refusal::SoldOut => "sold-out",
@@ -156,13 +152,7 @@ pub struct Holder {
     redeemed_at: Option<u64>,
 }
 
-failures!(ListClaimsFailures: ApiError = [
-    CUSTOMERS_CANNOT_READ,
-    NOT_YOUR_COUPON,
-    ApiError::no_such_coupon(),
-    ApiError::unavailable(),
-    BAD_PAGE,
-], token());
+failures!(ListClaimsFailures: ApiError = [BAD_PAGE], unreadable_coupon(), token());
 
 /// Lists the claims of a coupon.
 ///
@@ -187,16 +177,12 @@ pub async fn list_claims(
     let coupon = readable_coupon(&session(&request)?.user, &request, &accounts.directory, &db).await?;
     // Seqs are dense except for holes. So a page begins at a seq, and earlier rows need not be counted.
     let skipped = page.offset(PAGE);
-    let rows = holdings_page(&db, coupon, skipped).await.map_err(|error| read_failed(&error))?;
-    let holders: Vec<Holder> = rows.into_iter().map(holder).collect();
-    Ok(answer::list(&holders))
-}
-
-async fn holdings_page(db: &Db, coupon: CouponId, skipped: u64) -> Result<Vec<Holding>, DbError> {
-    match Seq::try_from(skipped) {
-        Ok(after) => holdings(db, coupon, after, PAGE, Some(skipped + PAGE)).await,
+    let rows = match Seq::try_from(skipped) {
+        Ok(after) => holdings(&db, coupon, after, PAGE, Some(skipped + PAGE)).await,
         Err(_) => Ok(Vec::new()),
-    }
+    };
+    let rows = rows.map_err(|error| read_failed(&error))?;
+    Ok(answer::list(&rows.into_iter().map(holder).collect::<Vec<_>>()))
 }
 
 fn holder(row: Holding) -> Holder {
@@ -212,13 +198,7 @@ fn holder(row: Holding) -> Holder {
     }
 }
 
-failures!(ExportClaimsFailures: ApiError = [
-    CUSTOMERS_CANNOT_READ,
-    NOT_YOUR_COUPON,
-    ApiError::no_such_coupon(),
-    ApiError::unavailable(),
-    ApiError::overloaded(),
-], token());
+failures!(ExportClaimsFailures: ApiError = [], unreadable_coupon(), [ApiError::overloaded()], token());
 
 /// Exports all claims of a coupon as CSV.
 ///

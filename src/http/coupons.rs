@@ -19,8 +19,8 @@ use crate::sales::{CouponChange, PublishError};
 
 const ONLY_SALERS_CREATE: &str = "Only sellers can create coupons.";
 const ONLY_SALERS_CHANGE: &str = "Only sellers can change coupons.";
-pub const CUSTOMERS_CANNOT_READ: ApiError = ApiError::new(Code::WrongKind, "Only sellers can see who holds a coupon.");
-pub const NOT_YOUR_COUPON: ApiError = ApiError::new(Code::NotYours, "Not your coupon.");
+const CUSTOMERS_CANNOT_READ: ApiError = ApiError::new(Code::WrongKind, "Only sellers can see who holds a coupon.");
+const NOT_YOUR_COUPON: ApiError = ApiError::new(Code::NotYours, "Not your coupon.");
 const NOT_YOUR_USER: ApiError = ApiError::new(Code::NotYours, "Cannot create coupons for other users.");
 const BAD_NAME: ApiError = ApiError::bad_field("name", "Coupon name should have 1 to 60 characters and no slash.");
 const BAD_AMOUNT: ApiError = ApiError::bad_field("amount", "Amount field wrong format.");
@@ -80,7 +80,7 @@ pub async fn create_coupon(
     offering: web::Data<Offering>,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let saler = user.saler(ONLY_SALERS_CREATE)?;
+    let saler = user.of_kind(Kind::Saler, ONLY_SALERS_CREATE)?;
     let form: Creation = body::json(payload, edge.body, ApiError::not_json).await?;
     if path::user(&request).as_ref() != Some(&saler.name) {
         return Err(NOT_YOUR_USER);
@@ -134,7 +134,7 @@ pub async fn change_coupon(
     db: web::Data<Db>,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let saler = user.saler(ONLY_SALERS_CHANGE)?;
+    let saler = user.of_kind(Kind::Saler, ONLY_SALERS_CHANGE)?;
     let form: Changes = body::json(payload, edge.body, ApiError::not_json).await?;
     let change = CouponChange {
         amount: form.amount.map(parse_amount).transpose()?,
@@ -159,6 +159,11 @@ async fn own_coupon(request: &HttpRequest, db: &Db, saler: &User) -> Result<Coup
     found.map_err(|error| crate::http::error::read_failed(&error))?.ok_or_else(ApiError::no_such_coupon)
 }
 
+/// The errors of [`readable_coupon`].
+pub fn unreadable_coupon() -> [ApiError; 4] {
+    [CUSTOMERS_CANNOT_READ, NOT_YOUR_COUPON, ApiError::no_such_coupon(), ApiError::unavailable()]
+}
+
 /// Finds the coupon named by the path, for its saler or an admin. Admins may only read.
 pub async fn readable_coupon(
     user: &User,
@@ -170,11 +175,9 @@ pub async fn readable_coupon(
         Kind::Saler => own_coupon(request, db, user).await,
         Kind::Customer => Err(CUSTOMERS_CANNOT_READ),
         Kind::Admin => {
-            let saler = match path::user(request) {
-                Some(name) => directory.user(&name).await?,
-                None => None,
-            };
-            own_coupon(request, db, &saler.ok_or_else(ApiError::no_such_coupon)?).await
+            let name = path::user(request).ok_or_else(ApiError::no_such_coupon)?;
+            let saler = directory.user(&name).await?.ok_or_else(ApiError::no_such_coupon)?;
+            own_coupon(request, db, &saler).await
         }
     }
 }

@@ -1,12 +1,10 @@
 //! All errors of requests, with their codes, statuses and sentences.
 //!
-//! Errors of lower layers become an [`ApiError`] here, by an explicit choice for each error. Their own texts are logged
-//! and never sent to a client.
+//! An error of a lower layer becomes an [`ApiError`] by an explicit choice. Its own text is logged, and never sent.
 
 use std::borrow::Cow;
 
-use actix_web::http::StatusCode;
-use actix_web::http::header;
+use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, HttpResponseBuilder};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -145,7 +143,6 @@ impl ApiError {
         Self { code, message: Cow::Borrowed(message), field: None, closes: false, retry_after: 1 }
     }
 
-    /// An error with a message that is known only now.
     pub fn formatted(code: Code, message: String) -> Self {
         Self { message: message.into(), ..Self::new(code, "") }
     }
@@ -154,18 +151,15 @@ impl ApiError {
         Self::new(Code::BadRequest, message)
     }
 
-    /// A 400 that blames one field.
     pub const fn bad_field(field: &'static str, message: &'static str) -> Self {
         Self::of_field(Code::BadRequest, field, message)
     }
 
-    /// An error that blames one field.
     pub const fn of_field(code: Code, field: &'static str, message: &'static str) -> Self {
         let (message, field) = (Cow::Borrowed(message), Some(Cow::Borrowed(field)));
         Self { code, message, field, closes: false, retry_after: 1 }
     }
 
-    /// Adds the name of the wrong field.
     pub fn with_field(self, field: impl Into<Cow<'static, str>>) -> Self {
         Self { field: Some(field.into()), ..self }
     }
@@ -175,13 +169,11 @@ impl ApiError {
         Self::bad_request("Only receive JSON format.")
     }
 
-    /// The body is over the limit.
     pub fn too_large(bytes_max: usize) -> Self {
         let message = format!("A body may have {bytes_max} bytes.");
         Self { closes: true, ..Self::formatted(Code::BodyTooLarge, message) }
     }
 
-    /// The body arrives too slowly.
     pub fn too_slow() -> Self {
         Self { closes: true, ..Self::bad_request("The body did not arrive in time.") }
     }

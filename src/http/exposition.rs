@@ -4,15 +4,12 @@ use std::fmt::{Display, Write};
 
 use crate::base::Histogram;
 
-/// Message for the `expect` on writes to a String.
 const WRITTEN: &str = "writing to a String cannot fail";
 
-/// A page of metrics.
 #[derive(Default)]
 pub struct Exposition(String);
 
 impl Exposition {
-    /// Writes a gauge, a value that goes up and down.
     pub fn gauge(&mut self, name: &str, help: &str, value: impl Display) {
         self.begin(name, help, "gauge");
         self.line(name, "", value);
@@ -25,7 +22,6 @@ impl Exposition {
         }
     }
 
-    /// Writes a counter, a total since the start.
     pub fn counter(&mut self, name: &str, help: &str, value: impl Display) {
         self.begin(name, help, "counter");
         self.line(name, "", value);

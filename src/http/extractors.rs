@@ -28,15 +28,11 @@ pub struct Customer(pub User);
 pub struct Admin(pub UserName);
 
 impl SessionUser {
-    /// The user, who must be a saler.
+    /// The user, who must be of this kind.
     ///
     /// # Errors
     /// 401 with `message` for a user of another kind.
-    pub fn saler(self, message: &'static str) -> Result<User, ApiError> {
-        self.of_kind(Kind::Saler, message)
-    }
-
-    fn of_kind(self, kind: Kind, message: &'static str) -> Result<User, ApiError> {
+    pub fn of_kind(self, kind: Kind, message: &'static str) -> Result<User, ApiError> {
         if self.0.kind == kind { Ok(self.0) } else { Err(ApiError::new(Code::WrongKind, message)) }
     }
 }

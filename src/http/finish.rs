@@ -13,11 +13,8 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_BYTES_MAX: usize = 128;
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
-/// Adds the common parts of all answers:
-///
-/// - header names in Camel-Case, because existing test plans extract headers with a case-sensitive expression,
-/// - `Cache-Control: no-store`, unless the handler has set the header,
-/// - a request id.
+/// Adds a request id, and `Cache-Control: no-store` unless the handler has set the header. Header names become
+/// Camel-Case, because existing test plans extract headers with a case-sensitive expression.
 ///
 /// Bodies over the limit are refused here, because a handler may ignore its body.
 pub async fn finish<B: MessageBody>(

@@ -27,7 +27,6 @@ pub async fn healthz() -> HttpResponse {
     answer::json(HttpResponse::Ok(), &UP)
 }
 
-/// A report in examples.
 pub fn example(ready: bool) -> Value {
     let gate = if ready { "open" } else { "recovering" };
     let (since, age) = (1_767_265_200, 60);

@@ -1,5 +1,4 @@
-//! Cache of lists for the time while lists are switched off. A list is at most a second old, and read from Redis once
-//! for all callers.
+//! Caches lists while lists are switched off. A list is at most a second old, and read once for all callers.
 //!
 //! Access rules are unknown to the cache. The caller checks them first.
 
@@ -14,7 +13,6 @@ use crate::domain::{Page, UserId};
 /// Memory cost of an entry in addition to its body.
 const ENTRY_BYTES: usize = 128;
 
-/// Bodies of answers by owner and page.
 pub struct ListCache {
     bodies: Cache<(UserId, Page), Bytes>,
 }

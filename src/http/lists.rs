@@ -14,7 +14,7 @@ use super::state::{Accounts, Edge, Selling, Worker};
 use super::{answer, path};
 use crate::claim::Directory;
 use crate::domain::{CouponId, Kind, Page, User};
-use crate::redis::{Facts, Held, KvError, ListWindow, Offered};
+use crate::redis::{Facts, Held, ListWindow, Offered};
 
 /// Coupons per page.
 const PAGE: u64 = 20;
@@ -111,7 +111,6 @@ pub async fn list_coupons(
     Ok(answer::list_of(body))
 }
 
-/// The body of the answer.
 async fn read_list(
     selling: &Selling,
     directory: &Directory,
@@ -150,7 +149,7 @@ async fn list_offered(selling: &Selling, worker: &Worker, saler: &User, window: 
         let Offered { id, name, face_value: stock, description, scheduled, amount, left } = offered;
         OfferedItem { name, stock, description, amount, left, product_id: id.0, scheduled }
     };
-    Ok(answer::list_body(&read(selling, page)?.into_iter().map(item).collect::<Vec<_>>()))
+    Ok(answer::list_body(&selling.loaded(page)?.into_iter().map(item).collect::<Vec<_>>()))
 }
 
 async fn list_held(
@@ -162,7 +161,7 @@ async fn list_held(
 ) -> Result<Bytes, ApiError> {
     let (connection, live) = selling.reading(worker)?;
     let page = selling.claiming.stock.list_held(&connection, &live, customer.id, window, selling.kv_wait).await;
-    let page = read(selling, page)?;
+    let page = selling.loaded(page)?;
     let coupons: Vec<CouponId> = page.iter().map(|held| held.coupon).collect();
     let facts = directory.facts(&worker.known, &connection, &coupons).await?;
     let items: Vec<HeldItem> = page.iter().zip(&facts).map(|(held, facts)| held_item(held, facts)).collect();
@@ -172,16 +171,4 @@ async fn list_held(
 fn held_item<'a>(held: &Held, facts: &'a Facts) -> HeldItem<'a> {
     let Facts { saler, name, face_value, description } = facts;
     HeldItem { name, stock: *face_value, description, saler, count: Some(held.count).filter(|count| *count > 1) }
-}
-
-/// The items of a page. During a recovery the answer is 503, never an empty list.
-fn read<T>(selling: &Selling, page: Result<Option<Vec<T>>, KvError>) -> Result<Vec<T>, ApiError> {
-    match page {
-        Ok(Some(items)) => Ok(items),
-        Ok(None) => {
-            selling.claiming.gate.doubt(crate::claim::Doubt::NotLoaded);
-            Err(ApiError::unavailable())
-        }
-        Err(error) => Err(crate::http::error::read_failed(&error)),
-    }
 }

@@ -1,7 +1,6 @@
 //! `GET /metrics`: everything that an operator may want in a graph or an alert. No data of single users, and no tokens.
 //!
-//! A name ends in the unit if there is one, for example seconds or bytes. A counter ends in `_total`. A test checks
-//! that every name has a row in `docs/OPERATIONS.md`.
+//! A name ends in its unit, if any, and a counter in `_total`. A test checks that `docs/OPERATIONS.md` has every name.
 
 use actix_web::{HttpResponse, web};
 
@@ -50,9 +49,8 @@ fn parts(page: &mut Exposition, report: &HealthReport<'_>) {
     page.gauge("couponrush_gate_open", "1 while the gate is open", u8::from(gate == "open"));
     page.state(("couponrush_gate_state", "state"), "1 for the gate's current state, else 0", &GATE_STATES, gate);
     page.counter("couponrush_rebuilds_total", "rebuilds of Redis by this process", report.gate.rebuilds);
-    page.gauge("couponrush_unsafe_settings", "settings of Redis and MySQL with which claims can be lost", {
-        report.warnings.len()
-    });
+    let unsafe_settings = "settings of Redis and MySQL with which claims can be lost";
+    page.gauge("couponrush_unsafe_settings", unsafe_settings, report.warnings.len());
 }
 
 fn claims(page: &mut Exposition, claiming: &Claiming, report: &HealthReport<'_>) {
@@ -152,7 +150,6 @@ fn process(page: &mut Exposition, process: &Process) {
     }
 }
 
-/// Converts milliseconds.
 #[expect(clippy::cast_precision_loss, reason = "53 bits are precise enough for a metric")]
 fn seconds(ms: u64) -> f64 {
     ms as f64 / 1_000.0

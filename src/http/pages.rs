@@ -35,7 +35,6 @@ const PERMISSIONS_WITH_CAMERA: &str = "camera=(self), microphone=(), geolocation
 /// A year, the longest time that caches understand.
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 
-/// Adds every page and every asset.
 pub fn routes(config: &mut web::ServiceConfig) {
     for page in assets::PAGES.iter().filter(|page| page.url != OFF) {
         let slash = if page.url == "/" { None } else { Some(format!("{}/", page.url)) };
@@ -63,11 +62,8 @@ fn show_page(request: &HttpRequest, edge: &Edge, page: &'static Asset) -> HttpRe
     send(builder, request, page)
 }
 
-/// `GET /assets/...`
 async fn show_asset(request: HttpRequest) -> HttpResponse {
-    let Some(asset) = assets::find(request.path()) else {
-        return refuse(request.path(), NO_SUCH_PATH);
-    };
+    let Some(asset) = assets::find(request.path()) else { return refuse(request.path(), NO_SUCH_PATH) };
     let mut builder = HttpResponse::build(status(&request));
     builder.insert_header((header::CACHE_CONTROL, IMMUTABLE));
     send(builder, &request, asset)

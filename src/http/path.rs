@@ -45,8 +45,7 @@ pub fn user(request: &HttpRequest) -> Option<UserName> {
 /// `saler/name` of `/api/users/{saler}/coupons/{name}`, or `None` if either segment is invalid.
 pub fn coupon(request: &HttpRequest) -> Option<String> {
     let mut segments = segments(request);
-    // A decoded slash would make the key ambiguous, so a name must not contain one. A borrowed name was sent without
-    // escapes and contains none.
+    // A decoded slash would make the key ambiguous, so it is refused. A borrowed name had no escapes, so no slash.
     let name = |segment| decoded(segment).filter(|name| matches!(name, Cow::Borrowed(_)) || !name.contains('/'));
     let (saler, name) = (name(segments.nth(2)?)?, name(segments.nth(1)?)?);
     Some([&saler, "/", &name].concat())

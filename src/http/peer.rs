@@ -1,8 +1,7 @@
 //! The client's address.
 //!
-//! A client can send any `X-Forwarded-For`. Only the entries added by trusted proxies, at its end, are reliable. The
-//! header is therefore read from the right: trusted proxies are skipped, and the first untrusted address is the
-//! client's. An entry that is not an address ends the search, and all entries to the left are ignored.
+//! A client can send any `X-Forwarded-For`. Only the entries at its end, added by trusted proxies, are reliable. From
+//! the right, the first address that is no trusted proxy is the client's. An entry that is no address ends the search.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 

@@ -8,12 +8,10 @@ use super::sec::envelope::SecError;
 /// Paths below these answer in the envelope of the flash-sale interface.
 const ENVELOPED: [&str; 3] = ["/sec/", "/product/", "/activity/"];
 
-/// The answer for an error on `path`.
 pub fn refuse(path: &str, error: ApiError) -> HttpResponse {
     if is_enveloped(path) { SecError::from(error).response() } else { error.response() }
 }
 
-/// Whether answers of `path` have the envelope.
 pub fn is_enveloped(path: &str) -> bool {
     ENVELOPED.iter().any(|start| path.starts_with(start))
 }

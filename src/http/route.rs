@@ -10,7 +10,6 @@ use utoipa::openapi::path::{HttpMethod, Operation};
 use super::error::{ApiError, Code};
 use super::refuse::refuse;
 
-/// A handler with its path and method.
 pub struct Endpoint {
     /// The path of the attribute. A name may carry a regular expression: `{kind:users|ips}`.
     pub template: String,
@@ -19,6 +18,8 @@ pub struct Endpoint {
     /// The group of the operation in the document.
     pub tag: &'static str,
     route: Route,
+    /// The route's methods, for `Allow`.
+    allowed: &'static str,
 }
 
 /// Joins a handler with `path`, the type that `#[utoipa::path]` has made for the handler.
@@ -30,19 +31,18 @@ where
     P: utoipa::Path,
 {
     let method = P::methods().pop().expect("the attribute names a method");
-    let route = match method {
-        HttpMethod::Get => get(),
-        HttpMethod::Post => web::post(),
-        HttpMethod::Put => web::put(),
-        HttpMethod::Patch => web::patch(),
-        HttpMethod::Delete => web::delete(),
+    let (route, allowed) = match method {
+        HttpMethod::Get => (get(), "GET, HEAD"),
+        HttpMethod::Post => (web::post(), "POST"),
+        HttpMethod::Put => (web::put(), "PUT"),
+        HttpMethod::Patch => (web::patch(), "PATCH"),
+        HttpMethod::Delete => (web::delete(), "DELETE"),
         _ => unreachable!("no handler has another method"),
     };
-    Endpoint { template: P::path(), method, operation: P::operation, tag, route: route.to(handler) }
+    Endpoint { template: P::path(), method, operation: P::operation, tag, route: route.to(handler), allowed }
 }
 
-/// One resource for each path, in the order of `endpoints`. A slash at the end of a path is accepted. Other methods get
-/// 405.
+/// One resource for each path, in the order of `endpoints`. Accepts a slash at the end. Another method gets 405.
 pub fn resources(endpoints: Vec<Endpoint>) -> Vec<Resource> {
     let mut paths: Vec<(String, Vec<Endpoint>)> = Vec::new();
     for endpoint in endpoints {
@@ -55,7 +55,7 @@ pub fn resources(endpoints: Vec<Endpoint>) -> Vec<Resource> {
 }
 
 fn resource(template: &str, endpoints: Vec<Endpoint>) -> Resource {
-    let allowed = endpoints.iter().map(|endpoint| allow(&endpoint.method)).collect::<Vec<_>>().join(", ");
+    let allowed = endpoints.iter().map(|endpoint| endpoint.allowed).collect::<Vec<_>>().join(", ");
     let resource = if template.contains('{') {
         web::resource(pattern(template))
     } else {
@@ -65,7 +65,6 @@ fn resource(template: &str, endpoints: Vec<Endpoint>) -> Resource {
     resource.default_service(not_allowed(allowed))
 }
 
-/// GET and HEAD.
 pub fn get() -> Route {
     web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
 }
@@ -81,20 +80,8 @@ pub fn not_allowed(allowed: String) -> Route {
     })
 }
 
-fn allow(method: &HttpMethod) -> &'static str {
-    match method {
-        HttpMethod::Get => "GET, HEAD",
-        HttpMethod::Post => "POST",
-        HttpMethod::Put => "PUT",
-        HttpMethod::Patch => "PATCH",
-        HttpMethod::Delete => "DELETE",
-        _ => unreachable!("no handler has another method"),
-    }
-}
-
-/// The router's expression for a template with names. A single expression covers everything from the first name to the
-/// end. Separate names would each cost a map access per request, and no handler asks the router for the values
-/// (`path.rs` decodes the path).
+/// The router's expression for a template with names. One expression covers the path from the first name to the end,
+/// because each name costs a map access per request. No handler asks the router for values (see `path.rs`).
 fn pattern(template: &str) -> String {
     let mut parts = template.split(['{', '}']);
     let start = parts.next().unwrap_or_default();

@@ -14,7 +14,6 @@ use tokio::sync::Mutex;
 use super::error::ApiError;
 use crate::domain::{Page, UserId};
 
-/// Owner and page of a list.
 type ListKey = (UserId, Page);
 
 /// Reads in progress on a worker, with their waiting callers. Bounded by the number of requests.

@@ -7,18 +7,18 @@ use actix_web::web;
 use tokio::sync::Semaphore;
 
 use super::answer_counts::Answers;
-use super::error::ApiError;
+use super::error::{ApiError, read_failed};
 use super::list_cache::ListCache;
 use super::sec::SaleCache;
 use super::shared_reads::SharedReads;
 use crate::admission::Admission;
 use crate::auth::{ClaimTokens, Passwords, SignedForm, UserTokens};
-use crate::claim::{Claiming, Directory, KnownCoupons};
+use crate::claim::{Claiming, Directory, Doubt, KnownCoupons};
 use crate::domain::Networks;
 use crate::memory::Revocations;
 use crate::mysql::Db;
 use crate::ops::Health;
-use crate::redis::{Connection, Link, Live};
+use crate::redis::{Connection, KvError, Link, Live};
 use crate::sales::{Events, Publishing, Scheduling};
 
 /// The parts that all workers share.
@@ -41,7 +41,6 @@ pub struct Edge {
     pub answers: Answers,
 }
 
-/// Limits of a request body.
 #[derive(Debug, Clone, Copy)]
 pub struct BodyLimits {
     pub bytes_max: usize,
@@ -103,11 +102,22 @@ impl Shared {
 }
 
 impl Selling {
-    /// Returns the worker's connection and the `live` value for a read from Redis. Fails with 503 if one of both is
-    /// missing.
+    /// The worker's connection and the `live` value for a read from Redis. Fails with 503 if one is missing.
     pub fn reading(&self, worker: &Worker) -> Result<(Arc<Connection>, Arc<Live>), ApiError> {
         let live = self.claiming.gate.live().map_err(|_| ApiError::unavailable())?;
         Ok((worker.connection()?, live))
+    }
+
+    /// The value of a read from Redis. During a recovery the error is 503, never an empty list.
+    pub fn loaded<T>(&self, read: Result<Option<T>, KvError>) -> Result<T, ApiError> {
+        match read {
+            Ok(Some(value)) => Ok(value),
+            Ok(None) => {
+                self.claiming.gate.doubt(Doubt::NotLoaded);
+                Err(ApiError::unavailable())
+            }
+            Err(error) => Err(read_failed(&error)),
+        }
     }
 }
 

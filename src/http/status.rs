@@ -1,7 +1,6 @@
 //! `GET /admin/status`: the data of the operators' page, from the instance that answers.
 //!
-//! Counts are totals since the start of the instance. A client computes rates from the difference of two answers.
-//! `instance` tells answers of different instances apart.
+//! Counts are totals since the start of the instance that `instance` names. Clients compute rates from two answers.
 
 use std::collections::BTreeMap;
 

@@ -122,17 +122,7 @@ pub struct LoggedOut {
     message: &'static str,
 }
 
-impl LoggedIn {
-    const fn as_kind(kind: &'static str) -> Self {
-        Self { kind, message: "" }
-    }
-}
-
-impl Default for LoggedOut {
-    fn default() -> Self {
-        Self { message: "log out." }
-    }
-}
+const LOGGED_OUT: LoggedOut = LoggedOut { message: "log out." };
 
 struct LogInFailures;
 
@@ -157,7 +147,7 @@ impl IntoResponses for LogInFailures {
             ("Authorization" = String, description = "The token. Requests send it in the same header."),
             ("Authsign" = String, description = "The customer's secret for the signed form of `/sec/kill`."),
             ("User-Id" = u64, description = "The customer's id for the signed form.")),
-            example = json!(LoggedIn::as_kind("customer"))),
+            example = json!(LoggedIn { kind: "customer", message: "" })),
         LogInFailures,
     ),
     security(()),
@@ -184,8 +174,7 @@ async fn log_in_inner(
     let (name, address) = (form.username.clone(), peer::address(request, edge));
     edge.admission.log_in(&name, address, now_ms())?;
     let account = verified(accounts, db, form).await?;
-    // Checked again, because other logins may have failed while this login waited for a hash. Over the limit, the right
-    // password is refused, too.
+    // Checked again, because logins may have failed during the hash. Over the limit, the right password fails, too.
     edge.admission.log_in(&name, address, now_ms())?;
     let Some(account) = account else {
         edge.admission.log_in_failed(&name, address, now_ms())?;
@@ -198,11 +187,10 @@ async fn log_in_inner(
     let mut builder = HttpResponse::Ok();
     builder.insert_header((header::AUTHORIZATION, token));
     sign(&mut builder, accounts, &account.user);
-    Ok(answer::json(builder, &LoggedIn::as_kind(account.user.kind.as_str())))
+    Ok(answer::json(builder, &LoggedIn { kind: account.user.kind.as_str(), message: "" }))
 }
 
-/// Finds the account with this name and password. Returns `None` for an unknown user or a wrong password, after the
-/// same time.
+/// The account with this name and password. `None` after the same time for an unknown user or a wrong password.
 async fn verified(accounts: &Accounts, db: &Db, form: Login) -> Result<Option<Account>, ApiError> {
     let Ok(password) = Password::parse(form.password) else { return Ok(None) };
     let account = match UserName::parse(form.username) {
@@ -243,7 +231,7 @@ failures!(LogOutFailures: ApiError = [], change());
     post, path = "/api/auth/logout", operation_id = "logOut",
     responses(
         (status = 200, description = "The token does not work any more.", body = inline(LoggedOut),
-            example = json!(LoggedOut::default())),
+            example = json!(LOGGED_OUT)),
         LogOutFailures,
     ),
     security((), ("token" = []), ("bearer" = [])),
@@ -252,7 +240,7 @@ pub async fn log_out(request: HttpRequest, accounts: web::Data<Accounts>) -> Res
     if let Ok(session) = session(&request) {
         accounts.revocations.revoke(&session, now_seconds()).await?;
     }
-    Ok(answer::json(HttpResponse::Ok(), &LoggedOut::default()))
+    Ok(answer::json(HttpResponse::Ok(), &LOGGED_OUT))
 }
 
 #[derive(Deserialize, ToSchema)]

@@ -1,10 +1,8 @@
 //! The activities of all coupons, in this instance's memory.
 //!
 //! The table holds a current or earlier state of MySQL. [`Activities::watch`] polls MySQL for changes every second.
-//! [`Activities::refresh`] reads at once when Redis reports another revision of a coupon's activities. While MySQL is
-//! away, the last table stays in force. The revision of a coupon never goes down, whatever the order of replies.
-//!
-//! Readers never wait. A change, which is rare, replaces the whole table.
+//! [`Activities::refresh`] reads at once when Redis reports another revision of a coupon's activities. The revision of
+//! a coupon never goes down, whatever the order of replies. Readers never wait. A rare change replaces the whole table.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,7 +16,6 @@ use crate::base::{Outage, every};
 use crate::domain::{Activity, CouponId, Schedule};
 use crate::mysql::{Db, DbError, activities};
 
-/// Period of the poll for changes.
 const POLL_EVERY: Duration = Duration::from_secs(1);
 /// Maximum age of an open transaction. The poll reads changes this far back, since one may commit late.
 const COMMIT_WITHIN: Duration = Duration::from_secs(60);
@@ -29,12 +26,10 @@ const FAILED_PAUSE: Duration = Duration::from_millis(200);
 
 type ActivityTable = HashMap<CouponId, Arc<Schedule>>;
 
-/// The table of activities.
 pub struct Activities {
     db: Db,
     table: ArcSwap<ActivityTable>,
-    /// Held during reads from MySQL, so that many stale claims cause a single query. The value is the time of the last
-    /// failure.
+    /// Held during reads from MySQL, so many stale claims cause a single query. The value is the last failure's time.
     reading: Mutex<Option<Instant>>,
     /// Start of the last complete read.
     complete_at: ArcSwap<Option<Instant>>,
@@ -102,21 +97,13 @@ impl Activities {
         if failed_at.is_some_and(|at| at.elapsed() < FAILED_PAUSE) {
             return Err(None);
         }
-        match activities::schedule(&self.db, coupon).await {
-            Ok(schedule) => {
-                *failed_at = None;
-                self.learn(schedule);
-                Ok(())
-            }
-            Err(error) => {
-                *failed_at = Some(Instant::now());
-                Err(Some(error))
-            }
-        }
+        let read = activities::schedule(&self.db, coupon).await;
+        *failed_at = read.is_err().then(Instant::now);
+        self.learn(read.map_err(Some)?);
+        Ok(())
     }
 
-    /// Reads a coupon's activities and replaces any table entry of the same or an earlier revision, including entries
-    /// of [`Activities::hold`].
+    /// Reads a coupon's activities. Replaces an entry of the same or an earlier revision, also of [`Activities::hold`].
     ///
     /// # Errors
     /// [`DbError`]. The table stays.

@@ -1,11 +1,8 @@
 //! Blocked users and addresses, on every instance, for a time or for ever.
 //!
-//! MySQL is authoritative. Every instance answers requests from a copy in memory and reads news twice a second. A
-//! change by an admin goes to MySQL, then to memory, then the admin gets the answer. An offender is blocked in memory
-//! at once, and [`Blacklist::watch`] writes the block to MySQL soon after. While MySQL is away, changes fail and known
-//! blocks stay in force until they end.
-//!
-//! The number of blocks is limited. A block above the limit is refused.
+//! A change by an admin goes to MySQL, then to memory, then the admin gets the answer. An offender is blocked in memory
+//! at once, and [`Blacklist::watch`] writes the block to MySQL soon after. Every instance reads news twice a second.
+//! While MySQL is away, changes fail and known blocks stay in force until they end. A block above the limit is refused.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -31,7 +28,6 @@ const DELETES_PER_CLEANING: u32 = 100;
 /// Offenders written by a statement, twice a second.
 const OFFENDERS_BATCH: usize = 100;
 
-/// Limits of the blacklist.
 #[derive(Debug, Clone, Copy)]
 pub struct BlacklistLimits {
     /// Maximum blocks in force.
@@ -40,7 +36,6 @@ pub struct BlacklistLimits {
     pub offenders_waiting_max: usize,
 }
 
-/// Why a block was not stored.
 #[derive(Debug, thiserror::Error)]
 pub enum BlockError {
     /// The limit of blocks is reached. No state has changed.
@@ -50,13 +45,11 @@ pub enum BlockError {
     Db(#[from] DbError),
 }
 
-/// The blacklist in memory, and its connection to MySQL.
 pub struct Blacklist {
     db: Db,
     limits: BlacklistLimits,
     known: RwLock<Untils>,
-    /// Number of users and of addresses in `known`. Usually both are 0, so requests skip the lock. Written only under
-    /// the write lock of `known`.
+    /// Counts of `known`, usually 0, so requests skip the lock. Written only under the write lock of `known`.
     users: AtomicUsize,
     addresses: AtomicUsize,
     /// Offenders not in MySQL yet. Refused requests add to the list, the watch task removes from it.
@@ -71,8 +64,7 @@ pub struct Blacklist {
 struct Untils {
     of: HashMap<Subject, Until>,
     users: usize,
-    /// Subjects changed on this instance since the last read began, and offenders waiting at its begin. The read may
-    /// return older values for these.
+    /// Subjects changed here since the last read began, and offenders waiting then. The read may return older values.
     changed: HashSet<Subject>,
 }
 
@@ -108,7 +100,6 @@ impl Blacklist {
         self.has_addresses() && self.blocks(Subject::Address(address), now_seconds)
     }
 
-    /// Whether the list contains any address.
     pub fn has_addresses(&self) -> bool {
         self.addresses.load(Ordering::Acquire) > 0
     }
@@ -175,7 +166,6 @@ impl Blacklist {
         log::warn!("blacklist: {subject} kept sending after rate refusals; blocked for {seconds} s");
     }
 
-    /// Number of blocks in memory.
     pub fn count(&self) -> usize {
         self.users.load(Ordering::Acquire) + self.addresses.load(Ordering::Acquire)
     }
@@ -202,8 +192,7 @@ impl Blacklist {
         Ok(())
     }
 
-    /// Reads and writes MySQL twice a second until `stop`. Offenders not written by then are blocked on no other
-    /// instance.
+    /// Reads and writes MySQL twice a second until `stop`. No other instance blocks the offenders not written by then.
     pub async fn watch(self: Arc<Self>, stop: CancellationToken) {
         let now = Instant::now();
         let reads = Mutex::new(Reads { last: now, last_all: now });
@@ -217,19 +206,17 @@ impl Blacklist {
     async fn step(&self, reads: &Mutex<Reads>, now_seconds: u64) -> Result<(), DbError> {
         self.write_offenders().await?;
         let began = Instant::now();
-        let mut times = *reads.lock().unwrap_or_else(PoisonError::into_inner);
+        let times = *reads.lock().unwrap_or_else(PoisonError::into_inner);
         if began - times.last_all >= READ_ALL_EVERY || began - times.last >= SILENCE_MAX {
             self.load(now_seconds).await?;
-            times.last_all = began;
             // Kept also if the cleaning fails, or every step would read all blocks again.
-            *reads.lock().unwrap_or_else(PoisonError::into_inner) = times;
+            reads.lock().unwrap_or_else(PoisonError::into_inner).last_all = began;
             self.clean(now_seconds).await?;
         } else {
             let lately = self.read(Since::Lately).await?;
             self.take_over(&lately);
         }
-        times.last = began;
-        *reads.lock().unwrap_or_else(PoisonError::into_inner) = times;
+        reads.lock().unwrap_or_else(PoisonError::into_inner).last = began;
         Ok(())
     }
 

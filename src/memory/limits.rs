@@ -75,17 +75,13 @@ impl Limits {
         if let Some(value) = object.get("allow_ips") {
             let networks = texts(value, ALLOWED_NETWORKS_MAX)
                 .and_then(|texts| texts.map(|text| text.parse::<Network>().ok().map(Network::of_addresses)).collect());
-            limits.allow_ips = networks.ok_or_else(|| {
-                let wanted = format!("a list of at most {ALLOWED_NETWORKS_MAX} addresses or networks (10.0.0.0/8)");
-                BadSetting::new("allow_ips", wanted)
-            })?;
+            let wanted = || format!("a list of at most {ALLOWED_NETWORKS_MAX} addresses or networks (10.0.0.0/8)");
+            limits.allow_ips = networks.ok_or_else(|| BadSetting::new("allow_ips", wanted()))?;
         }
         if let Some(value) = object.get("allow_referers") {
             let hosts = texts(value, ALLOWED_REFERERS_MAX).and_then(|texts| texts.map(host).collect());
-            limits.allow_referers = hosts.ok_or_else(|| {
-                let wanted = format!("a list of at most {ALLOWED_REFERERS_MAX} hosts (shop.example, without scheme)");
-                BadSetting::new("allow_referers", wanted)
-            })?;
+            let wanted = || format!("a list of at most {ALLOWED_REFERERS_MAX} hosts (shop.example, without scheme)");
+            limits.allow_referers = hosts.ok_or_else(|| BadSetting::new("allow_referers", wanted()))?;
         }
         Ok(limits)
     }

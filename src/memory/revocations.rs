@@ -1,12 +1,10 @@
 //! Revocation of session tokens before their expiry, on every instance, after a logout or a change of password.
 //!
-//! MySQL is authoritative. Every instance answers requests from a copy in memory and reads news twice a second. A
-//! revocation goes to MySQL, then to memory, then the user gets the answer. While MySQL is away, revoking fails and
-//! known revocations stay in force. Redis is not involved.
+//! A revocation goes to MySQL, then to memory, then the user gets the answer. Every instance reads news twice a second.
+//! While MySQL is away, revoking fails and known revocations stay in force. Redis is not involved.
 //!
-//! Single revocations are limited per user. Above the limit, the user gets a new generation, which ends all earlier
-//! tokens. The total is limited too: above the limit a revocation is refused. No revocation is dropped before its token
-//! expires.
+//! Above the limit of single revocations per user, a new generation ends all earlier tokens of the user. Above the
+//! total limit, a revocation is refused. No revocation is dropped before its token expires.
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
@@ -32,7 +30,6 @@ const DELETES_PER_CLEANING: u32 = 100;
 /// Allowed clock difference between instances. A revocation outlives its token by this time.
 const CLOCKS_DIFFER_SECONDS: u64 = 300;
 
-/// Limits of revocations.
 #[derive(Debug, Clone, Copy)]
 pub struct RevocationLimits {
     /// Maximum unexpired revocations of all users.
@@ -51,7 +48,6 @@ pub enum RevokeError {
     Db(#[from] DbError),
 }
 
-/// The revoked tokens in memory, and the connection to MySQL.
 pub struct Revocations {
     db: Db,
     limits: RevocationLimits,
@@ -60,7 +56,6 @@ pub struct Revocations {
     count: AtomicUsize,
     /// Where the next read of MySQL starts.
     read_to: Mutex<ReadPoint>,
-    /// Logs when reads begin to fail and when they work again.
     outage: Outage,
 }
 
@@ -77,12 +72,10 @@ impl Revocations {
         }
     }
 
-    /// Whether the token of `session` is revoked.
     pub fn is_revoked(&self, session: &Session) -> bool {
         self.count.load(Ordering::Acquire) > 0 && self.known().contains(session)
     }
 
-    /// Number of unexpired revocations.
     pub fn count(&self) -> usize {
         self.count.load(Ordering::Acquire)
     }
@@ -107,8 +100,7 @@ impl Revocations {
         Ok(())
     }
 
-    /// Sets the password hash of a user and revokes all tokens of the user, atomically. Returns `false` if the user
-    /// does not exist.
+    /// Atomically sets the password hash and revokes all tokens of a user. Returns `false` if the user does not exist.
     ///
     /// # Errors
     /// [`RevokeError`]. After a database error with unknown outcome, the old or the new password is in force.
@@ -198,8 +190,7 @@ impl Revocations {
     }
 
     /// Adds rows read from MySQL. Most are known already, so known rows are filtered under the read lock. The limit is
-    /// not checked here: a revocation answered by another instance must not be dropped, and that instance checked the
-    /// same limit.
+    /// not checked here. The answering instance checked the same limit, and its revocation must not be dropped.
     fn add_new(&self, rows: &[RevokedToken], now_seconds: u64) {
         let expired = now_seconds.saturating_sub(CLOCKS_DIFFER_SECONDS);
         let rows = rows.iter().filter(|row| row.expires_at > expired).filter_map(Revocation::parse);

@@ -6,20 +6,13 @@ use crate::auth::{Session, TokenId};
 use crate::domain::UserId;
 use crate::mysql::revoked_tokens::RevokedToken;
 
-/// The tokens ended by a revocation.
+/// The tokens ended by a revocation. Times are in seconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Revocation {
-    Token {
-        user: UserId,
-        id: TokenId,
-        expires_at: u64,
-    },
-    /// All tokens of the user below this generation. The last one expires at `expires_at`, in seconds since 1970.
-    Below {
-        user: UserId,
-        generation: u32,
-        expires_at: u64,
-    },
+    /// A single token.
+    Token { user: UserId, id: TokenId, expires_at: u64 },
+    /// All tokens of the user below this generation. The last one expires at `expires_at`.
+    Below { user: UserId, generation: u32, expires_at: u64 },
 }
 
 /// The set of revocations. A user's tokens below a revoked generation are not listed singly.

@@ -1,9 +1,8 @@
 //! The error for a limit or a switch with an invalid value.
 
-use std::fmt;
-
 /// A sentence about the first invalid field. Clients receive it as `errMsg`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field} must be {wanted}.")]
 pub struct BadSetting {
     field: &'static str,
     wanted: String,
@@ -17,11 +16,5 @@ impl BadSetting {
     /// The key of the JSON object whose value is wrong.
     pub const fn field(&self) -> &'static str {
         self.field
-    }
-}
-
-impl fmt::Display for BadSetting {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} must be {}.", self.field, self.wanted)
     }
 }

@@ -1,8 +1,7 @@
 //! Settings changed by operators at run time: limits and switches, equal on all instances.
 //!
-//! MySQL stores the settings. Every instance serves requests from memory and reads MySQL twice a second. A change goes
-//! to MySQL, then to memory, then the operator gets the answer. While MySQL is away, changes fail and the settings in
-//! force stay. An invalid stored value is ignored and logged once.
+//! A change goes to MySQL, then to memory, then the operator gets the answer. Instances read MySQL twice a second.
+//! While MySQL is away, changes fail and the settings in force stay. An invalid value is ignored and logged once.
 //!
 //! [`Settings::parse`] is the only parser of these JSON objects, for request bodies and for values from etcd.
 
@@ -28,15 +27,13 @@ pub enum Setting {
     Switches(Switches),
 }
 
-/// The settings in force on this instance.
 pub struct Settings {
     db: Db,
     /// Values of keys that an operator omits.
     defaults: Limits,
     limits: ArcSwap<Limits>,
     switches: ArcSwap<Switches>,
-    /// The last revision processed for each setting. Locked while a setting is put in force, so an older revision never
-    /// replaces a newer one.
+    /// The last processed revisions. Locked while a setting is put in force, so no older revision replaces a newer one.
     seen: Mutex<SeenRevisions>,
     outage: Outage,
 }
@@ -78,18 +75,15 @@ impl Settings {
         }
     }
 
-    /// The limits in force.
     pub fn limits(&self) -> Guard<Arc<Limits>> {
         self.limits.load()
     }
 
-    /// The switches in force.
     pub fn switches(&self) -> Guard<Arc<Switches>> {
         self.switches.load()
     }
 
-    /// Parses a JSON object with lower-case keys as the setting `name`. A missing key takes its default, and an unknown
-    /// key is ignored.
+    /// Parses an object with lower-case keys as setting `name`. Missing keys take defaults, unknown keys are ignored.
     ///
     /// # Errors
     /// [`BadSetting`] names the first invalid field.
@@ -111,8 +105,7 @@ impl Settings {
         self.parse(name, &object)
     }
 
-    /// Changes a setting in MySQL and then on this instance. Other instances follow within a second. Returns the new
-    /// revision.
+    /// Changes a setting in MySQL, then on this instance. Other instances follow within a second. Returns the revision.
     ///
     /// # Errors
     /// [`DbError`]. With an unknown outcome, all instances converge on the old value or on the new one.

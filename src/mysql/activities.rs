@@ -8,7 +8,7 @@ use diesel::sql_types::{Bigint, Bool, Integer, Unsigned};
 use diesel_async::RunQueryDsl;
 
 use super::schema::{activities, coupons, users};
-use super::{Db, DbError, Transaction};
+use super::{Db, DbConnection, DbError, Transaction, claim_rows};
 use crate::domain::{
     Activity, ActivityId, ActivityName, CouponId, CouponName, Rate, Schedule, Status, Terms, UserId, UserName, Window,
 };
@@ -27,7 +27,6 @@ pub(super) type ActivityRow = (u32, u64, String, u64, u64, u32, u8, u32, u8, f64
 /// An activity with the coupon's saler, name and activity revision.
 type ScheduleRow = (ActivityRow, String, String, u64);
 
-/// The terms of an activity as columns.
 #[derive(Insertable, AsChangeset)]
 #[diesel(table_name = activities)]
 struct ActivityColumns<'a> {
@@ -184,32 +183,30 @@ pub async fn changed(db: &Db, age: Duration) -> Result<Vec<(CouponId, u64)>, DbE
     Ok(rows.into_iter().map(|(coupon, revision)| (CouponId(coupon), revision)).collect())
 }
 
+/// The number of stored claims of an activity.
+#[derive(QueryableByName)]
+pub(super) struct SoldRow {
+    #[diesel(sql_type = Unsigned<Integer>)]
+    pub(super) activity_id: u32,
+    #[diesel(sql_type = Unsigned<Bigint>)]
+    pub(super) claims: u64,
+}
+
 /// The number of stored claims of every activity of the coupons.
 pub(crate) async fn sold(db: &Db, coupons: &[CouponId]) -> Result<Vec<(ActivityId, u64)>, DbError> {
-    #[derive(QueryableByName)]
-    struct Sold {
-        #[diesel(sql_type = Unsigned<Integer>)]
-        activity_id: u32,
-        #[diesel(sql_type = Unsigned<Bigint>)]
-        claims: u64,
-    }
     let mut connection = db.connect().await?;
     let query = diesel::sql_query(format!(
         "SELECT a.id AS activity_id, CAST(COUNT(k.seq) AS UNSIGNED) AS claims \
          FROM activities a LEFT JOIN claims k ON k.coupon_id = a.coupon_id AND k.activity_id = a.id \
          WHERE a.coupon_id IN ({}) GROUP BY a.id",
-        crate::mysql::claim_rows::list(coupons)
+        claim_rows::list(coupons)
     ));
-    let rows: Vec<Sold> = db.within("count activities' claims", query.load(&mut connection)).await?;
+    let rows: Vec<SoldRow> = db.within("count activities' claims", query.load(&mut connection)).await?;
     Ok(rows.into_iter().map(|row| (ActivityId(row.activity_id), row.claims)).collect())
 }
 
 /// Reads activities and revisions in one statement, so they are consistent.
-async fn read_schedules(
-    db: &Db,
-    connection: &mut crate::mysql::DbConnection,
-    ids: &[u64],
-) -> Result<Vec<Schedule>, DbError> {
+async fn read_schedules(db: &Db, connection: &mut DbConnection, ids: &[u64]) -> Result<Vec<Schedule>, DbError> {
     let query = activities::table
         .inner_join(coupons::table.inner_join(users::table))
         .filter(activities::coupon_id.eq_any(ids))

@@ -7,6 +7,7 @@ use diesel::sql_types::{Bigint, Integer, Text, Unsigned};
 use diesel_async::RunQueryDsl;
 
 use super::DbConnection;
+use super::activities::SoldRow;
 use crate::domain::ActivityId;
 
 /// A coupon with the count and the highest seq of its claims.
@@ -28,7 +29,6 @@ pub struct CouponCounts {
     pub published_revision: u64,
 }
 
-/// A kind of rows that must not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ForbiddenRows {
     /// Claims of a coupon that does not exist.
@@ -88,18 +88,11 @@ pub async fn forbidden_rows(connection: &mut DbConnection, kind: ForbiddenRows) 
 /// # Errors
 /// Returns the error of MySQL.
 pub async fn sold(connection: &mut DbConnection) -> QueryResult<HashMap<ActivityId, u64>> {
-    #[derive(QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = Unsigned<Integer>)]
-        activity_id: u32,
-        #[diesel(sql_type = Unsigned<Bigint>)]
-        claims: u64,
-    }
     let query = "SELECT a.id AS activity_id, CAST(COUNT(k.seq) AS UNSIGNED) AS claims FROM activities a \
         LEFT JOIN claims k ON k.coupon_id = a.coupon_id AND k.activity_id = a.id GROUP BY a.id \
         UNION ALL SELECT k.activity_id, CAST(COUNT(*) AS UNSIGNED) FROM claims k \
         LEFT JOIN activities a ON a.id = k.activity_id AND a.coupon_id = k.coupon_id \
         WHERE k.activity_id > 0 AND a.id IS NULL GROUP BY k.activity_id";
-    let rows: Vec<Row> = diesel::sql_query(query).load(connection).await?;
+    let rows: Vec<SoldRow> = diesel::sql_query(query).load(connection).await?;
     Ok(rows.into_iter().map(|row| (ActivityId(row.activity_id), row.claims)).collect())
 }

@@ -93,8 +93,7 @@ pub async fn holders<'a>(
     Ok(rows.map_ok(|row| UserId(row.user_id)))
 }
 
-/// Stored claims with the unit, or with the user, coupon and nth, of any given claim. The caller compares them. A row
-/// may be returned twice.
+/// Stored claims with the unit, or user, coupon and nth, of a given claim. The caller compares. A row may come twice.
 ///
 /// # Errors
 /// Returns the error of MySQL.

@@ -1,8 +1,7 @@
 //! The table `claims`, and the transaction that stores each claim exactly once.
 //!
-//! Statements contain only integers and are written as text. A batch costs one round trip without parameters, and MySQL
-//! cannot refuse a row for its content. `INSERT IGNORE` is never used, because it stores unreadable values as 0 and
-//! reports success.
+//! Statements are texts with integers only. A batch costs one round trip without parameters, and MySQL cannot refuse a
+//! row for its content. `INSERT IGNORE` is never used, because it stores unreadable values as 0 and reports success.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
@@ -16,18 +15,15 @@ use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 use super::{DbConnection, claim_rows};
 use crate::domain::{Claim, CouponId, EntryId, Epoch, Nth, Seq, UserId};
 
-/// The result of storing a batch.
 #[derive(Debug, PartialEq, Eq)]
 pub enum StoreOutcome {
     /// Every claim is in `claims` or in `poisoned_claims`.
     Done(StoredBatch),
-    /// The shard has left the epoch of the claims and is not live yet, or the shard's row is behind that epoch. The
-    /// transaction had no effect. The caller repeats the batch when the shard is live and the rows stored by the
-    /// rebuild are known.
+    /// The shard has left the claims' epoch and is not live yet, or the shard's row is behind that epoch. The
+    /// transaction had no effect. Repeat the batch when the shard is live and the rebuild's stored rows are known.
     Late,
 }
 
-/// The outcome of the claims in a stored batch.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct StoredBatch {
     /// Rows added by this batch.
@@ -50,13 +46,10 @@ pub async fn prepare(connection: &mut DbConnection) -> QueryResult<()> {
 }
 
 /// Stores claims, lowers `left_count` by the number of added rows, and commits. At least one claim is given, and all
-/// were granted in `epoch`.
-///
-/// Repeating a batch is harmless. After a lost reply to `COMMIT` the caller repeats the batch.
+/// were granted in `epoch`. Repeating a batch is harmless. After a lost reply to `COMMIT` the caller repeats the batch.
 ///
 /// # Errors
-/// Returns the error of MySQL. The transaction may be open or committed, so the caller must close the connection and
-/// repeat the batch.
+/// Returns the error of MySQL. The transaction may be open or committed. Close the connection and repeat the batch.
 pub async fn store(
     connection: &mut DbConnection,
     shard: &str,
@@ -143,17 +136,14 @@ async fn shard_row(connection: &mut DbConnection, shard: &str) -> QueryResult<Sh
         .await
 }
 
-/// Inserts the claims. Returns `false` if a row exists already. In this case no row was added.
-///
-/// Parsing is a third of MySQL's cost of a row. If every claim has the default `nth` of 1 and no activity, both columns
-/// are left out and a tenth of the cost is saved.
+/// Inserts the claims. Returns `false` if a row exists already. In this case no row was added. Parsing is a third of
+/// MySQL's cost of a row. If every claim has the default `nth` of 1 and no activity, both columns are left out and a
+/// tenth of the cost is saved.
 async fn insert(connection: &mut DbConnection, claims: &[Claim]) -> QueryResult<bool> {
     let by_default = claims.iter().all(|claim| claim.nth == 1 && claim.activity.0 == 0);
     let further = if by_default { "" } else { ", nth, activity_id" };
-    let mut sql = Vec::with_capacity(96 + claims.len() * 64);
-    sql.extend_from_slice(
-        format!("INSERT INTO claims (coupon_id, seq, user_id, claimed_at{further}) VALUES ").as_bytes(),
-    );
+    let mut sql = format!("INSERT INTO claims (coupon_id, seq, user_id, claimed_at{further}) VALUES ").into_bytes();
+    sql.reserve(claims.len() * 64);
     let mut digits = itoa::Buffer::new();
     for claim in claims {
         let Claim { coupon, seq, user, nth, activity, .. } = *claim;
@@ -207,7 +197,6 @@ async fn classify(
     Ok(new)
 }
 
-/// The number of claims by coupon.
 fn counts(claims: &[Claim]) -> BTreeMap<CouponId, usize> {
     let mut counts = BTreeMap::new();
     for claim in claims {
@@ -216,10 +205,9 @@ fn counts(claims: &[Claim]) -> BTreeMap<CouponId, usize> {
     counts
 }
 
-/// Adds the counts to the coupons' `left_count`, or subtracts the counts, in a single statement.
-///
-/// A batch of many coupons has few claims of each, so a statement per coupon would dominate the cost. `INTERVAL` is a
-/// binary search, and `ELT` an array access.
+/// Adds the counts to the coupons' `left_count`, or subtracts the counts, in a single statement. A batch of many
+/// coupons has few claims of each, so a statement per coupon would dominate the cost. `INTERVAL` is a binary search,
+/// and `ELT` an array access.
 async fn change_left_counts(
     connection: &mut DbConnection,
     sign: char,
@@ -228,7 +216,6 @@ async fn change_left_counts(
     let ids = claim_rows::list(counts.keys());
     let counts = claim_rows::list(counts.values());
     let change = format!("ELT(INTERVAL(id, {ids}), {counts})");
-    connection
-        .batch_execute(&format!("UPDATE coupons SET left_count = left_count {sign} {change} WHERE id IN ({ids})"))
-        .await
+    let update = format!("UPDATE coupons SET left_count = left_count {sign} {change} WHERE id IN ({ids})");
+    connection.batch_execute(&update).await
 }

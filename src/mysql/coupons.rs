@@ -9,7 +9,6 @@ use super::schema::{coupons, users};
 use super::{Db, DbError, Transaction};
 use crate::domain::{Amount, Coupon, CouponId, CouponName, Description, FaceValue, User, UserId, UserName};
 
-/// A new coupon.
 #[derive(Debug, Clone)]
 pub struct NewCoupon {
     pub name: CouponName,
@@ -63,8 +62,7 @@ fn columns() -> _ {
 /// Adds a coupon of `saler`, who may have at most `coupons_max`.
 ///
 /// # Errors
-/// Returns an [`InsertError`]. If a [`DbError`] leaves the outcome unknown, the coupon may exist. The repair then
-/// publishes it.
+/// Returns an [`InsertError`]. If a [`DbError`] leaves the outcome unknown, the repair publishes an inserted coupon.
 pub async fn insert(db: &Db, saler: &User, new: &NewCoupon, coupons_max: u32) -> Result<Coupon, InsertError> {
     let mut tx = db.begin().await?;
     let id = match insert_within(db, &mut tx, saler, new, coupons_max).await {

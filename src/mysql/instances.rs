@@ -70,7 +70,6 @@ pub async fn oldest_entries(db: &Db, instance: &str) -> Result<Vec<EntryId>, DbE
     Ok(rows.iter().filter_map(|row| row.oldest_entry.parse().ok()).collect())
 }
 
-/// A row of the table.
 #[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
 pub struct Instance {
     #[diesel(sql_type = Varchar)]

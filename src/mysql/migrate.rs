@@ -7,7 +7,6 @@ use super::{Db, DbConnection, DbError};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 
-/// The reason for a failed migration.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
     #[error(transparent)]
@@ -17,19 +16,15 @@ pub enum MigrateError {
 }
 
 /// Runs the missing migrations and returns their names, oldest first. Instances that start together take turns. The
-/// wait for a turn is at most a minute.
-///
-/// Needs a multi-threaded tokio runtime, because diesel's migrations block.
+/// wait for a turn is at most a minute. Needs a multi-threaded tokio runtime, because diesel's migrations block.
 ///
 /// # Errors
 /// Returns a [`MigrateError`]. The migrations before the failed migration stay.
 pub async fn migrate(db: &Db) -> Result<Vec<String>, MigrateError> {
     let mut connection = db.connect_alone().await?;
     const LOCK: &str = "DO GET_LOCK(CONCAT(DATABASE(), '.couponrush'), 60); SET SESSION lock_wait_timeout = 60";
-    connection
-        .batch_execute(LOCK)
-        .await
-        .map_err(|source| DbError::Failed { operation: "lock for migrations", source })?;
+    let locked = connection.batch_execute(LOCK).await;
+    locked.map_err(|source| DbError::Failed { operation: "lock for migrations", source })?;
     let mut harness = AsyncMigrationHarness::new(connection);
     let versions = harness.run_pending_migrations(MIGRATIONS).map_err(MigrateError::Migration)?;
     Ok(versions.iter().map(ToString::to_string).collect())

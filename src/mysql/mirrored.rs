@@ -1,8 +1,7 @@
 //! The column `etcd_revision` of the table `activities`: the state of a row in etcd.
 //!
 //! The value is the revision of the etcd write with the current row, or 0 if etcd lacks the current row. Every change
-//! of a row sets the column in the same transaction. This module records writes to etcd, but only if the row is still
-//! unchanged.
+//! of a row sets the column in the same transaction. A write to etcd is recorded only if the row is still unchanged.
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
@@ -72,8 +71,7 @@ pub async fn long_over(db: &Db, ended_before: u64, count: i64) -> Result<Vec<(Ac
     Ok(rows.into_iter().map(|(id, revision)| (ActivityId(id), revision)).collect())
 }
 
-/// Records that the etcd write `etcd_revision` carries the row at `revision`. Has no effect if the row has changed
-/// since.
+/// Records that the etcd write `etcd_revision` carries the row at `revision`, unless the row has changed since.
 ///
 /// # Errors
 /// Returns a [`DbError`]. The next round repeats the update.

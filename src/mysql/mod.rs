@@ -1,7 +1,6 @@
 //! MySQL: the connection pool, its errors, and a file for each table.
 //!
-//! This module has all SQL statements of the program. Redis is unknown to it. Every wait is
-//! bounded, for a connection by [`DbLimits::connection_wait`] and for a statement by [`DbLimits::statement_wait`].
+//! All SQL statements of the program are here. Redis is unknown here. [`DbLimits`] bounds every wait.
 
 pub mod activities;
 pub mod audit;
@@ -67,11 +66,7 @@ pub enum DbError {
     Duplicate { operation: &'static str },
     /// The statement was sent and an error returned. The statement may have taken effect.
     #[error("{operation} failed")]
-    Failed {
-        operation: &'static str,
-        #[source]
-        source: diesel::result::Error,
-    },
+    Failed { operation: &'static str, source: QueryError },
     /// The statement was sent and not answered in time. The statement may have taken effect.
     #[error("{operation}: MySQL did not answer in time")]
     TimedOut { operation: &'static str },
@@ -129,10 +124,8 @@ impl Db {
     /// # Errors
     /// Returns [`DbError::Unreachable`]. Nothing was sent.
     pub async fn connect_alone(&self) -> Result<DbConnection, DbError> {
-        let connecting = establish(&self.url);
-        match tokio::time::timeout(self.limits.connection_wait, connecting).await {
-            Ok(Ok(connection)) => Ok(connection),
-            Ok(Err(error)) => Err(DbError::Unreachable(error.into())),
+        match tokio::time::timeout(self.limits.connection_wait, establish(&self.url)).await {
+            Ok(connection) => connection.map_err(|error| DbError::Unreachable(error.into())),
             Err(elapsed) => Err(DbError::Unreachable(elapsed.into())),
         }
     }
@@ -141,7 +134,7 @@ impl Db {
     pub(crate) async fn within<T>(
         &self,
         operation: &'static str,
-        statement: impl Future<Output = diesel::QueryResult<T>>,
+        statement: impl Future<Output = QueryResult<T>>,
     ) -> Result<T, DbError> {
         let began = Instant::now();
         let result = within(operation, self.limits.statement_wait, statement).await;
@@ -162,14 +155,19 @@ impl Db {
         let mut connection = self.connect().await?;
         self.within("ping", connection.batch_execute("DO 1")).await
     }
+
+    pub(crate) async fn begin(&self) -> Result<Transaction<'_>, DbError> {
+        let mut tx = Transaction { db: self, connection: Some(self.connect().await?) };
+        let begin = AnsiTransactionManager::begin_transaction(tx.connection());
+        self.within("begin", begin).await.map_err(DbError::before_commit)?;
+        Ok(tx)
+    }
 }
 
 impl DbError {
-    pub(crate) fn from_diesel(operation: &'static str, source: diesel::result::Error) -> Self {
+    pub(crate) fn from_diesel(operation: &'static str, source: QueryError) -> Self {
         match source {
-            diesel::result::Error::DatabaseError(DatabaseErrorKind::UniqueViolation, _) => {
-                Self::Duplicate { operation }
-            }
+            QueryError::DatabaseError(DatabaseErrorKind::UniqueViolation, _) => Self::Duplicate { operation },
             source => Self::Failed { operation, source },
         }
     }
@@ -192,7 +190,7 @@ impl DbError {
 pub(crate) async fn within<T>(
     operation: &'static str,
     wait: Duration,
-    statement: impl Future<Output = diesel::QueryResult<T>>,
+    statement: impl Future<Output = QueryResult<T>>,
 ) -> Result<T, DbError> {
     match tokio::time::timeout(wait, statement).await {
         Ok(result) => result.map_err(|source| DbError::from_diesel(operation, source)),
@@ -207,27 +205,15 @@ fn unreachable(error: PoolError) -> DbError {
     }
 }
 
-/// A transaction on a connection of the pool.
-///
-/// An open transaction holds locks and must not return to the pool. Dropping the value before [`Transaction::commit`]
-/// or [`Transaction::roll_back`] closes the connection, and MySQL rolls back.
+/// A transaction on a connection of the pool. An open transaction holds locks and must not return to the pool. Dropping
+/// the value before [`Transaction::commit`] or [`Transaction::roll_back`] closes the connection, and MySQL rolls back.
 pub(crate) struct Transaction<'a> {
     db: &'a Db,
     /// `None` only at the end of the transaction.
     connection: Option<Object<AsyncMysqlConnection>>,
 }
 
-impl Db {
-    pub(crate) async fn begin(&self) -> Result<Transaction<'_>, DbError> {
-        let mut tx = Transaction { db: self, connection: Some(self.connect().await?) };
-        let begin = AnsiTransactionManager::begin_transaction(tx.connection());
-        self.within("begin", begin).await.map_err(DbError::before_commit)?;
-        Ok(tx)
-    }
-}
-
 impl Transaction<'_> {
-    /// The connection for the statements of the transaction.
     pub(crate) fn connection(&mut self) -> &mut AsyncMysqlConnection {
         self.connection.as_mut().expect("the connection is taken only when the transaction is consumed")
     }

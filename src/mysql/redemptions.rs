@@ -69,8 +69,7 @@ pub async fn redeem(db: &Db, grant: &Grant, now_ms: u64) -> Result<Redemption, D
     })
 }
 
-/// Reads the coupon of a claim and the claim's redemption. Returns `None` if the coupon does not exist. A claim without
-/// a row counts as not redeemed.
+/// Reads a claim's coupon and redemption, or `None` without a coupon. A claim without a row counts as not redeemed.
 ///
 /// # Errors
 /// Returns a [`DbError`].

@@ -11,7 +11,6 @@ use super::schema::users;
 use super::{Db, DbError, Transaction, UnsignedBigint};
 use crate::domain::UserId;
 
-/// A row of the table.
 #[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
 pub struct RevokedToken {
     #[diesel(sql_type = UnsignedBigint)]
@@ -139,8 +138,7 @@ pub async fn find_since(
     db.within("read revoked tokens", query.load(&mut connection)).await
 }
 
-/// Deletes up to `rows_max` rows that expired before `before`, in seconds since 1970. Returns the number of deleted
-/// rows.
+/// Deletes up to `rows_max` rows that expired before `before`, in seconds since 1970. Returns the number of rows.
 ///
 /// # Errors
 /// Returns a [`DbError`].

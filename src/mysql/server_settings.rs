@@ -6,7 +6,6 @@ use diesel_async::RunQueryDsl;
 
 use super::{Db, DbError};
 
-/// The values in force.
 #[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
 pub struct MysqlSettings {
     /// `innodb_flush_log_at_trx_commit`.

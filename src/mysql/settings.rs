@@ -10,14 +10,12 @@ use diesel_async::RunQueryDsl;
 use super::schema::settings;
 use super::{Db, DbError, UnsignedBigint};
 
-/// The name of a setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SettingName {
     Limits,
     Switches,
 }
 
-/// A row of the table.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
 #[diesel(table_name = settings)]
 pub struct StoredSetting {
@@ -39,7 +37,6 @@ impl SettingName {
         }
     }
 
-    /// The setting named `text`, or `None`.
     pub fn parse(text: &str) -> Option<Self> {
         [Self::Limits, Self::Switches].into_iter().find(|name| name.as_str() == text)
     }
@@ -107,7 +104,6 @@ pub async fn note_etcd(db: &Db, name: SettingName, revision: u64, etcd_revision:
     db.within("record etcd revision", update.execute(&mut connection)).await.map(|rows| rows > 0)
 }
 
-/// The result of adopting an edit from etcd.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SettingAdoption {
     /// The row now has the edit, at this revision.

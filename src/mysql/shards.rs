@@ -14,7 +14,6 @@ use crate::domain::Epoch;
 
 const LIVE: &str = "live";
 
-/// A row of the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShardRow {
     pub epoch: Epoch,
@@ -26,8 +25,7 @@ pub struct ShardRow {
     pub token: String,
     /// The epoch that the current rebuild will set.
     pub next_epoch: Epoch,
-    /// The value of the key `live` at the start of the current rebuild. Empty if the key was missing, `None` without a
-    /// rebuild.
+    /// The key `live` at the start of the current rebuild. Empty if the key was missing, `None` without a rebuild.
     pub found_live: Option<String>,
 }
 
@@ -78,8 +76,7 @@ pub async fn begin(
     update(db, shard, was, "begin rebuild", set, &[found_live, token, &next.to_string()]).await
 }
 
-/// Raises the epoch. The update waits for batches of the old epoch that are being stored. Later batches of the old
-/// epoch are late.
+/// Raises the epoch. Waits for batches of the old epoch that are being stored. Later batches of that epoch are late.
 ///
 /// # Errors
 /// Returns a [`DbError`]. The change may have happened.
@@ -87,8 +84,7 @@ pub async fn raise_epoch(db: &Db, shard: &str, was: ShardToken<'_>, next: Epoch)
     update(db, shard, was, "raise epoch", "epoch = ?", &[&next.to_string()]).await
 }
 
-/// Clears `found_live` before the shard's keys are deleted. A restarted rebuild must not mistake an emptied Redis for a
-/// complete one.
+/// Clears `found_live` before the keys are deleted. A restarted rebuild must not take an emptied Redis for complete.
 ///
 /// # Errors
 /// Returns a [`DbError`]. The change may have happened.

@@ -18,9 +18,6 @@ pub struct Account {
 }
 
 type UserRow = (u64, String, String, String, u32);
-type UserColumns = (users::id, users::username, users::kind, users::password_hash, users::token_generation);
-
-const COLUMNS: UserColumns = (users::id, users::username, users::kind, users::password_hash, users::token_generation);
 
 /// Adds a user.
 ///
@@ -40,7 +37,7 @@ pub async fn insert(db: &Db, name: &UserName, kind: Kind, password_hash: &str) -
 /// Returns a [`DbError`].
 pub async fn find_by_name(db: &Db, name: &UserName) -> Result<Option<Account>, DbError> {
     let mut connection = db.connect().await?;
-    let query = users::table.filter(users::username.eq(name.as_str())).select(COLUMNS);
+    let query = users::table.filter(users::username.eq(name.as_str())).select(users::all_columns);
     let row: Option<UserRow> = db.within("find user", async { query.first(&mut connection).await.optional() }).await?;
     row.map(account).transpose()
 }
@@ -51,13 +48,12 @@ pub async fn find_by_name(db: &Db, name: &UserName) -> Result<Option<Account>, D
 /// Returns a [`DbError`].
 pub async fn find_by_id(db: &Db, id: UserId) -> Result<Option<User>, DbError> {
     let mut connection = db.connect().await?;
-    let query = users::table.find(id.0).select(COLUMNS);
+    let query = users::table.find(id.0).select(users::all_columns);
     let row: Option<UserRow> = db.within("find user", async { query.first(&mut connection).await.optional() }).await?;
     Ok(row.map(account).transpose()?.map(|account| account.user))
 }
 
-/// Replaces a password hash if the stored hash is still `from`. Returns `false` otherwise. The password and the user's
-/// tokens stay valid.
+/// Replaces the stored hash `from`. Returns `false` if another hash is stored. The password and tokens stay valid.
 ///
 /// # Errors
 /// Returns a [`DbError`].
@@ -68,10 +64,8 @@ pub async fn replace_hash(db: &Db, id: UserId, from: &str, to: &str) -> Result<b
     db.within("replace password hash", update.execute(&mut connection)).await.map(|rows| rows > 0)
 }
 
-/// Sets a password hash and revokes the user's tokens in one transaction.
-///
-/// Returns the generation of the user's future tokens, or `None` if the user does not exist. `expires_at` is the expiry
-/// of the last revoked token.
+/// Sets a password hash and revokes the user's tokens in one transaction. Returns the generation of the user's future
+/// tokens, or `None` if the user does not exist. `expires_at` is the expiry of the last revoked token.
 ///
 /// # Errors
 /// Returns a [`DbError`].
@@ -84,9 +78,7 @@ pub async fn set_hash(db: &Db, id: UserId, to: &str, expires_at: u64) -> Result<
     Ok(generation)
 }
 
-fn account(
-    (id, name, kind, password_hash, token_generation): (u64, String, String, String, u32),
-) -> Result<Account, DbError> {
+fn account((id, name, kind, password_hash, token_generation): UserRow) -> Result<Account, DbError> {
     let unreadable = |what: String| DbError::Unreadable { operation: "find user", what };
     let kind = Kind::parse(&kind).ok_or_else(|| unreadable(format!("user {id}: kind")))?;
     let name = UserName::parse(name).map_err(|error| unreadable(format!("user {id}: {error}")))?;

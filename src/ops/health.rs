@@ -17,7 +17,6 @@ use crate::recovery::RebuildProgress;
 use crate::redis::{Extent, KvError, Link, Outbox, Pool};
 use crate::sales::{MirrorReport, MirrorState};
 
-/// Possible states of the gate.
 pub const GATE_STATES: [&str; 4] = ["open", "starting", "recovering", "stopping"];
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The state of a part before the first check.
@@ -106,7 +105,6 @@ pub struct ActivitiesReport {
     pub coupons: usize,
 }
 
-/// The parts of the program checked by [`Health`].
 pub struct HealthSources {
     pub db: Db,
     pub link: Arc<Link>,
@@ -120,7 +118,6 @@ pub struct HealthSources {
     pub activities: Arc<Activities>,
 }
 
-/// Checks all parts of the program every second and reports their states.
 pub struct Health {
     sources: HealthSources,
     /// Unsafe settings of Redis and MySQL, found at the start.
@@ -160,12 +157,12 @@ impl Health {
         self.sources.link.times()
     }
 
-    /// Checks every second until `stop`.
     pub async fn watch(self: Arc<Self>, stop: CancellationToken) {
         every(LOOK_EVERY, &stop, || async {
             let mysql = if self.sources.db.ping().await.is_ok() { "up" } else { "down" };
             self.note(mysql);
-            self.look_at_outbox().await;
+            let outbox = self.read_outbox().await.ok();
+            *self.outbox.lock().unwrap_or_else(PoisonError::into_inner) = outbox;
         })
         .await;
     }
@@ -173,11 +170,6 @@ impl Health {
     /// The outbox at the last check, or `None` if Redis did not answer.
     pub fn outbox(&self) -> Option<OutboxSeen> {
         *self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    async fn look_at_outbox(&self) {
-        let seen = self.read_outbox().await.ok();
-        *self.outbox.lock().unwrap_or_else(PoisonError::into_inner) = seen;
     }
 
     async fn read_outbox(&self) -> Result<OutboxSeen, KvError> {

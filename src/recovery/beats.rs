@@ -52,8 +52,7 @@ impl Recovery {
 
     async fn bury_once(&self, connection: &Connection) -> Result<(), RecoveryError> {
         for dead in instances::silent_for(&self.db, BURIED_AFTER).await? {
-            let silent = Duration::from_secs(dead.silent_seconds);
-            if self.is_dead(connection, &dead.process, silent).await?
+            if self.is_dead(connection, &dead.process, Duration::from_secs(dead.silent_seconds)).await?
                 && instances::bury(&self.db, &dead, BURIED_AFTER).await?
             {
                 let Instance { instance, silent_seconds, .. } = &dead;

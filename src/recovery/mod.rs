@@ -40,7 +40,6 @@ pub struct Recovery {
     progress: Arc<RebuildProgress>,
 }
 
-/// The names of a running process.
 #[derive(Debug, Clone)]
 pub struct Identity {
     /// The name of the shard in `shards`.
@@ -51,7 +50,6 @@ pub struct Identity {
     pub process: String,
 }
 
-/// The ways to Redis that recovery uses.
 pub struct RedisParts {
     /// The address. Every rebuild opens a connection that never reconnects.
     pub config: LinkConfig,
@@ -84,21 +82,12 @@ pub enum RecoveryError {
     Overtaken,
 }
 
-/// The outcome of a comparison.
-enum Compared {
-    /// Redis holds the recorded loading.
-    Loaded(Live),
-    /// Redis holds another loading or none. `found` is the value of `live`, empty for a missing key.
-    NotLoaded { row: ShardRow, found: String },
-}
-
 impl RebuildProgress {
     /// Coupons and claims loaded by the current or last rebuild.
     pub fn loaded(&self) -> (u64, u64) {
         (self.coupons.load(Ordering::Relaxed), self.claims.load(Ordering::Relaxed))
     }
 
-    /// The acknowledged epoch.
     fn acknowledged(&self) -> Epoch {
         Epoch(self.acknowledged.load(Ordering::SeqCst))
     }
@@ -183,13 +172,13 @@ impl Recovery {
         }
         let (connection, found) = seen?;
         match compare(&row, &found, connection.run_id()) {
-            Compared::Loaded(live) if !self.is_lost(row.epoch) => self.open(live),
-            Compared::Loaded(_) => {
+            Some(live) if !self.is_lost(row.epoch) => self.open(live),
+            Some(_) => {
                 log::error!("recovery: ALARM: Redis has lost a coupon or holds a wrong claim; rebuilding the shard");
                 self.close();
                 self.rebuild(&row, &found).await?;
             }
-            Compared::NotLoaded { row, found } => {
+            None => {
                 self.close();
                 if !found.starts_with(REBUILD) {
                     self.rebuild(&row, &found).await?;
@@ -256,13 +245,10 @@ impl Recovery {
     }
 }
 
-fn compare(row: &ShardRow, found: &str, run_id: &str) -> Compared {
+/// The recorded loading, or `None` if Redis holds another loading or none. `found` is empty for a missing key `live`.
+fn compare(row: &ShardRow, found: &str, run_id: &str) -> Option<Live> {
     let live = Live::new(run_id, row.epoch);
-    if row.is_live && row.run_id == run_id && live.as_str() == found {
-        Compared::Loaded(live)
-    } else {
-        Compared::NotLoaded { row: row.clone(), found: found.to_owned() }
-    }
+    (row.is_live && row.run_id == run_id && live.as_str() == found).then_some(live)
 }
 
 #[cfg(test)]
@@ -276,7 +262,7 @@ mod tests {
 
     #[test]
     fn a_shard_counts_as_loaded_only_in_the_recorded_process_and_epoch() {
-        let loaded = |row: ShardRow, found, run_id| matches!(compare(&row, found, run_id), Compared::Loaded(_));
+        let loaded = |row: ShardRow, found, run_id| compare(&row, found, run_id).is_some();
         assert!(loaded(row("a", 3, true), "a:3", "a"));
         assert!(!loaded(row("a", 3, false), "a:3", "a"), "a rebuild is recorded in the row");
         assert!(!loaded(row("a", 3, true), "a:3", "b"), "Redis has restarted with its data");

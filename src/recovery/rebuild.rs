@@ -27,7 +27,6 @@ const DRAIN_BATCH: usize = 1_000;
 /// Timeout of a transaction of the drain, and of the next row of a streaming read.
 pub(super) const STATEMENT_WAIT: Duration = Duration::from_secs(10);
 
-/// A running rebuild.
 pub(super) struct Rebuild<'a> {
     pub(super) recovery: &'a Recovery,
     pub(super) connection: Connection,
@@ -118,8 +117,7 @@ impl Rebuild<'_> {
         self.check_token(shards::finish(db, shard, held, self.connection.run_id()).await?)?;
         crate::base::crash::point("rebuild-finished");
         let live = format!("{}:{next}", self.connection.run_id());
-        let taken = self.take_live(&self.marker, &live, None).await?;
-        self.check_token(taken)
+        self.check_token(self.take_live(&self.marker, &live, None).await?)
     }
 
     /// Ends this rebuild with an error if another rebuild has replaced the token.
@@ -172,16 +170,10 @@ impl Rebuild<'_> {
     async fn drain_outbox(&self, epoch: Epoch) -> Result<bool, RecoveryError> {
         let mut mysql = self.recovery.db.connect_alone().await?;
         within("drain outbox", claims::prepare(&mut mysql)).await?;
+        let outbox = &self.recovery.redis.outbox;
         let (mut drained, mut contradicted) = (0, false);
         loop {
-            let head = self.recovery.redis.outbox.head(
-                &self.connection,
-                &self.marker,
-                epoch,
-                Duration::ZERO,
-                None,
-                DRAIN_BATCH,
-            );
+            let head = outbox.head(&self.connection, &self.marker, epoch, Duration::ZERO, None, DRAIN_BATCH);
             let entries = match head.await? {
                 Head::Entries { entries, .. } => entries,
                 Head::NotMine => {
@@ -204,7 +196,7 @@ impl Rebuild<'_> {
                 within("drain outbox", claims::poison(&mut mysql, entry, text, "not a claim")).await?;
             }
             let done: Vec<DoneEntry> = entries.iter().map(OutboxEntry::done).collect();
-            self.check_token(self.recovery.redis.outbox.delete(&self.connection, &self.marker, &done).await?)?;
+            self.check_token(outbox.delete(&self.connection, &self.marker, &done).await?)?;
             drained += done.iter().map(|(_, claims)| claims).sum::<usize>();
         }
     }

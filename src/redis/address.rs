@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisError};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::batcher::BATCHES_IN_FLIGHT_MAX;
@@ -24,7 +25,6 @@ pub(super) type Driver = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 pub struct LinkConfig {
     place: ServerAddress,
     info: ConnectionInfo,
-    /// Durations of calls over all connections of this configuration.
     times: Arc<Histogram>,
 }
 
@@ -60,7 +60,6 @@ impl LinkConfig {
         &self.times
     }
 
-    /// Address and credentials in the form of the `redis` crate.
     pub(super) fn info(&self) -> &ConnectionInfo {
         &self.info
     }
@@ -77,17 +76,15 @@ impl LinkConfig {
         }
     }
 
-    async fn greet(&self, socket: impl Socket) -> Result<(MultiplexedConnection, Driver), RedisError> {
+    async fn greet(
+        &self,
+        socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    ) -> Result<(MultiplexedConnection, Driver), RedisError> {
         let settings = self.info.redis_settings();
         let (redis, driver) = MultiplexedConnection::new_with_config(settings, socket, crate_settings()).await?;
         Ok((redis, Box::pin(driver)))
     }
 }
-
-/// A stream for the driver.
-pub(super) trait Socket: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static {}
-
-impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static> Socket for S {}
 
 /// Settings of the crate for every connection. Callers have deadlines, so the crate has no timeout. The crate's
 /// concurrency limit is off, because the limit makes callers wait. Instead, [`CALLS_WAITING_MAX`] refuses the next call

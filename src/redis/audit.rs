@@ -4,14 +4,12 @@ use std::time::Duration;
 
 use redis::{Pipeline, Value};
 
-use super::scripts::parse;
-use super::{Calls, Keys, KvError};
+use super::{Calls, Keys, KvError, parse};
 use crate::domain::{ActivityId, Claim, CouponId, Epoch, UserId};
 
 /// Ids and fields of entries, in the form of `XRANGE`.
 type StreamEntries = Vec<(String, Vec<String>)>;
 
-/// The units of a coupon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnitCount {
     pub amount: u64,
@@ -21,7 +19,6 @@ pub struct UnitCount {
     pub holes: u64,
 }
 
-/// Some entries of the outbox.
 #[derive(Debug)]
 pub struct OutboxPage {
     /// The claims, each with the id of its entry. A part that is not a claim is given as text.
@@ -30,7 +27,6 @@ pub struct OutboxPage {
     pub next: Option<String>,
 }
 
-/// Some keys of holders.
 #[derive(Debug)]
 pub struct HolderPage {
     pub holders: Vec<String>,
@@ -151,8 +147,7 @@ pub async fn held(
     calls.call_all(&pipeline, wait).await?.into_iter().map(parse).collect()
 }
 
-/// Scans the keys of holders from `cursor`, which is 0 at the beginning. `count` is a hint for Redis. A key may be
-/// returned twice.
+/// Scans keys of holders from `cursor`, 0 at first. `count` is a hint for Redis. A key may be returned twice.
 ///
 /// # Errors
 /// [`KvError`].

@@ -1,10 +1,10 @@
 //! Batches of claim attempts: attempts of one moment share a call of the claim script.
 //!
-//! A call costs Redis as much as the attempts in the call, so batching saves half of the work under load. A batch writes a
-//! question once for all attempts with that question, because every argument costs Redis a part of a microsecond.
+//! A call costs Redis as much as the attempts in the call, so batching saves half of the work under load. A batch
+//! writes equal questions once, because every argument costs Redis a part of a microsecond.
 //!
-//! Handlers write to the channel. The connection's batcher reads from the channel, on the same thread. Attempts left in the channel
-//! at the connection's end were not sent. Attempts of a batch without a reply may have been made.
+//! Handlers write to the channel. The connection's batcher reads from the channel, on the same thread. Attempts left in
+//! the channel at the connection's end were not sent. Attempts of a batch without a reply may have been made.
 
 mod arguments;
 
@@ -99,10 +99,10 @@ fn finish(batch: Result<(), JoinError>) {
 
 async fn send_batch(calls: Calls, batch: Vec<WaitingAttempt>) {
     let cmd = arguments::claim_call(&batch);
-    let replies = match calls.send_script(&cmd).await {
+    let replies: Vec<Result<String, KvError>> = match calls.send_script(&cmd).await {
         Ok(Value::Array(replies)) if replies.len() == batch.len() => replies.into_iter().map(read_reply).collect(),
-        Ok(_) => batch.iter().map(|_| Err(KvError::Unreadable)).collect(),
-        Err(error) => same_for_all(&error, batch.len()),
+        Ok(_) => vec![Err(KvError::Unreadable); batch.len()],
+        Err(error) => vec![Err(error); batch.len()],
     };
     for (WaitingAttempt { answer, .. }, reply) in batch.into_iter().zip(replies) {
         // The caller may have given up.
@@ -117,21 +117,6 @@ fn read_reply(reply: Value) -> Result<String, KvError> {
         Value::ServerError(error) => Err(RedisError::from(error).into()),
         _ => Err(KvError::Unreadable),
     }
-}
-
-/// Copies the error of a whole batch for every attempt.
-fn same_for_all(error: &KvError, attempts: usize) -> Vec<Result<String, KvError>> {
-    let copy = || match error {
-        KvError::NotConnected => KvError::NotConnected,
-        KvError::Unreachable(cause) => KvError::Unreachable(cause.clone()),
-        KvError::Full => KvError::Full,
-        KvError::Refused(cause) => KvError::Refused(cause.clone()),
-        KvError::TimedOut => KvError::TimedOut,
-        KvError::Lost => KvError::Lost,
-        KvError::Unknown(cause) => KvError::Unknown(cause.clone()),
-        KvError::Unreadable => KvError::Unreadable,
-    };
-    (0..attempts).map(|_| Err(copy())).collect()
 }
 
 #[cfg(test)]

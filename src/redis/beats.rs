@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use super::scripts::parse;
-use super::{Calls, Keys, KvError};
+use super::{Calls, Keys, KvError, parse};
 use crate::domain::EntryId;
 
 /// The facts in Redis that show whether a process may be alive or may have left claims.

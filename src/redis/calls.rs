@@ -1,6 +1,4 @@
-//! Calls to one Redis process over one connection.
-//!
-//! Every call has a deadline. A reply after the deadline does not count.
+//! Calls to one Redis process. Every call has a deadline. A reply after the deadline does not count.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -11,7 +9,7 @@ use redis::{Cmd, Pipeline, Value};
 use tokio::sync::{Mutex, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use super::{KvError, Script, ScriptReply};
+use super::{KvError, Script, ScriptReply, parse};
 use crate::base::Histogram;
 
 /// Calls of one connection that may wait for a reply, besides attempts. Deadlines bound the waiting.
@@ -78,7 +76,6 @@ impl Calls {
         Self { redis, server, ended }
     }
 
-    /// Whether the connection has ended.
     pub(super) fn have_ended(&self) -> bool {
         self.ended.is_cancelled()
     }
@@ -119,19 +116,13 @@ impl Calls {
         self.within(wait, sent).await
     }
 
-    /// Calls a script. Reloads the scripts if the server has forgotten them.
-    ///
-    /// # Errors
-    /// As [`Calls::call`], and [`KvError::Unreadable`] for an unknown reply.
+    /// Calls a script. Reloads forgotten scripts. An unknown reply is [`KvError::Unreadable`].
     pub(super) async fn eval(&self, cmd: &Cmd, wait: Duration) -> Result<ScriptReply, KvError> {
         ScriptReply::new(self.within(wait, self.send_script(cmd)).await?)
     }
 
-    /// Calls scripts in one pipeline and returns the replies in order. Does not reload forgotten scripts: `NOSCRIPT` is an error,
-    /// and nothing has happened.
-    ///
-    /// # Errors
-    /// As [`Calls::call_all`] and [`Calls::eval`].
+    /// Calls scripts in one pipeline and returns the replies in order. Does not reload forgotten scripts: `NOSCRIPT`
+    /// is an error, and nothing has happened.
     pub(super) async fn eval_all(&self, commands: Vec<Cmd>, wait: Duration) -> Result<Vec<ScriptReply>, KvError> {
         let mut pipeline = Pipeline::with_capacity(commands.len());
         for cmd in commands {
@@ -197,15 +188,12 @@ impl Calls {
     }
 
     /// Measures the server's clock. The answer also proves that the server works.
-    ///
-    /// # Errors
-    /// As [`Calls::call`].
     pub(super) async fn measure_clock(&self) -> Result<(), KvError> {
         let server = &self.server;
         let sent = ms_between(server.origin, Instant::now());
         let reply = self.call(&redis::cmd("TIME"), CONNECT_WAIT).await?;
         let received = ms_between(server.origin, Instant::now());
-        let (seconds, micros): (i64, i64) = redis::from_redis_value(reply).map_err(|_| KvError::Unreadable)?;
+        let (seconds, micros): (i64, i64) = parse(reply)?;
         let middle = i64::midpoint(sent, received);
         server.server_ms_at_origin.store(seconds * 1_000 + micros / 1_000 - middle, Ordering::Relaxed);
         server.measured_ms.store(received, Ordering::Relaxed);
@@ -213,7 +201,6 @@ impl Calls {
     }
 }
 
-/// Waits for `result` until the deadline.
 pub(super) async fn in_time<T>(
     deadline: Instant,
     result: impl Future<Output = Result<T, KvError>>,

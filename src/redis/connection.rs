@@ -1,7 +1,7 @@
 //! One connection to one Redis process.
 //!
-//! A connection never reconnects. It stays bound to one process, whose `run_id` is known, so no claim reaches a process that
-//! recovery has not compared.
+//! A connection never reconnects. The connection stays bound to one process with a known `run_id`, so no claim reaches
+//! a process that recovery has not compared.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -56,13 +56,12 @@ impl Connection {
         Ok(connection)
     }
 
-    /// The `run_id` of the Redis process.
     pub fn run_id(&self) -> &str {
         &self.run_id
     }
 
-    /// Makes an attempt at a unit and waits up to `wait` for the reply of `lua/claim.lua`. Attempts of one moment share a call of
-    /// the script. The duration is not recorded here, because attempts have a histogram of their own.
+    /// Makes an attempt at a unit in a batch, and waits up to `wait` for the reply of `lua/claim.lua`. The duration is
+    /// not recorded here, because attempts have a histogram of their own.
     ///
     /// # Errors
     /// [`KvError`] of this attempt. [`KvError::Full`] and [`KvError::NotConnected`]: the attempt was not sent.

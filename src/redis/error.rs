@@ -3,7 +3,7 @@
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 /// A call to Redis without a usable reply.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum KvError {
     /// No connection exists. Nothing was sent.
     #[error("no connection to Redis")]
@@ -40,7 +40,6 @@ impl KvError {
         }
     }
 
-    /// Whether the server did not know the script.
     pub(super) fn is_no_script(&self) -> bool {
         matches!(self, Self::Refused(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript))
     }

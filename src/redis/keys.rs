@@ -15,7 +15,6 @@ pub struct Keys {
     prefix: Arc<str>,
 }
 
-/// The name of one key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key<'a> {
     prefix: &'a str,
@@ -93,8 +92,7 @@ impl Keys {
         Key { prefix: &self.prefix, word, number }
     }
 
-    /// String with a TTL. Marks a signed request of this user as used. `digest` is a hash of the values that make the
-    /// request unique.
+    /// String with a TTL. Marks a user's signed request as used. `digest` hashes the values that make a request unique.
     pub fn nonce(&self, user: UserId, digest: u128) -> String {
         format!("{}nonce:{user}:{digest:032x}", self.prefix)
     }

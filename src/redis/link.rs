@@ -1,9 +1,7 @@
 //! A connection to Redis that is replaced after it ends.
 //!
 //! A [`Link`] is the place of a [`Connection`]. [`Link::keep`] connects, watches and connects again. Every worker
-//! thread has a link, driven on the thread. Recovery has a link for comparisons and beats.
-//!
-//! Only `keep` writes the place. All tasks read the place without waiting.
+//! thread drives its own link. Only `keep` writes the place. All tasks read the place without waiting.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,7 +20,6 @@ const RECONNECT_PAUSES: (Duration, Duration) = (Duration::from_millis(20), Durat
 /// Interval of checks for the first connection.
 const FIRST_POLL: Duration = Duration::from_millis(5);
 
-/// The place of a connection to Redis.
 pub struct Link {
     config: LinkConfig,
     current: ArcSwapOption<Connection>,
@@ -41,7 +38,6 @@ impl Link {
         self.current.load_full().ok_or(KvError::NotConnected)
     }
 
-    /// Durations of calls over all links and pools of this configuration.
     pub fn times(&self) -> &Histogram {
         self.config.times()
     }
@@ -76,10 +72,7 @@ impl Link {
                         log::warn!("redis: cannot connect: {error}");
                         reported = true;
                     }
-                    tokio::select! {
-                        () = tokio::time::sleep(pause) => {}
-                        () = stop.cancelled() => {}
-                    }
+                    stop.run_until_cancelled(tokio::time::sleep(pause)).await;
                     pause = (pause * 2).min(RECONNECT_PAUSES.1);
                 }
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use redis::Value;
 
 use super::stock::{Loaded, parse_holder_field};
-use super::{Calls, KvError, Live, Script, ScriptReply, Stock, text};
+use super::{Calls, KvError, Live, Script, ScriptReply, Stock, parse, text};
 use crate::domain::{CouponId, EntryId, UserId, left};
 
 /// Maximum number of skipped items. Lua's numbers lose digits far above this bound, and no list is that long.
@@ -111,16 +111,14 @@ impl Stock {
         }
         let Some(replies) = self.read_loaded(calls, live, pipeline, wait).await? else { return Ok(None) };
         let facts = |reply: Value| {
-            let (saler, name, face_value, description) =
-                redis::from_redis_value(reply).map_err(|_| KvError::Unreadable)?;
+            let (saler, name, face_value, description) = parse(reply)?;
             Ok(Facts { saler, name, face_value, description })
         };
         replies.into_iter().map(facts).collect::<Result<_, _>>().map(Some)
     }
 
-    /// Sends read-only commands and returns the replies in order, or `None` if the shard is not loaded as `live` says.
-    /// `live` is read last: an epoch that has ended never comes back, so all earlier replies belong to the expected
-    /// epoch.
+    /// Sends read-only commands and returns the replies in order, or `None` if Redis does not hold `live`. The key is
+    /// read last: an epoch that has ended never comes back, so all earlier replies belong to the expected epoch.
     async fn read_loaded(
         &self,
         calls: &Calls,

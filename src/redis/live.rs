@@ -5,7 +5,6 @@ use std::sync::Arc;
 use crate::domain::Epoch;
 
 /// The Redis process that was loaded, and the epoch of the loading.
-///
 /// Every claim names both, and `lua/claim.lua` compares the key `live`. A restarted, emptied or older Redis has a
 /// different value.
 #[derive(Debug, Clone, PartialEq, Eq)]

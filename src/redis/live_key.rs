@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use super::scripts::parse;
-use super::{Calls, Keys, KvError, Script};
+use super::{Calls, Keys, KvError, Script, parse};
 
 /// Reads the key. Returns `None` if the key is missing.
 ///

@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use redis::Cmd;
 
-use super::scripts::parse;
 use super::stock::published;
-use super::{Calls, Keys, KvError, Presence, Published, Script, Stock};
+use super::{Calls, Keys, KvError, Presence, Published, Script, Stock, parse};
 use crate::domain::{ActivityId, Claim, Coupon, CouponId, Seq};
 
 /// Keys deleted by one script, and the `COUNT` of one `SCAN`.
@@ -27,7 +26,6 @@ pub struct ClaimChunk {
     pub claims: Vec<Claim>,
 }
 
-/// The claims of a coupon in Redis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LoadedCoupon {
     /// The highest seq handed out, 0 for none.
@@ -130,8 +128,7 @@ pub async fn load_activities(
     Ok(calls.eval(&cmd, wait).await?.word() == "loaded")
 }
 
-/// Deletes all keys of the shard except `live`, the outbox, the lock of the sweeper, and beats. `wait` limits each
-/// call.
+/// Deletes all keys of the shard except `live`, the outbox, the sweeper's lock, and beats. `wait` limits each call.
 ///
 /// # Errors
 /// [`KvError`]. Some keys may have been deleted unless [`KvError::nothing_happened`].

@@ -38,6 +38,6 @@ pub use lists::{Facts, Held, ListWindow, Offered};
 pub use live::Live;
 pub use outbox::{DoneEntry, Extent, Head, Outbox, OutboxEntry, broken, claims};
 pub use pool::{Pool, PoolLimits, PooledCalls};
-use scripts::{Script, ScriptReply, text};
+use scripts::{Script, ScriptReply, parse, text};
 pub use stock::{Attempt, CouponLookup, Presence, Published, Stock, Taken};
 pub use units::Units;

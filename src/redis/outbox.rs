@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::{BATCH_ATTEMPTS_MAX, Calls, Keys, KvError, Script, ScriptReply};
+use super::{BATCH_ATTEMPTS_MAX, Calls, Keys, KvError, Script, ScriptReply, parse};
 use crate::domain::{Claim, EntryId, Epoch};
 
 /// How long a process keeps the lock of the sweeper, in ms. Meanwhile no other process sweeps.
@@ -15,7 +15,6 @@ const DELETED_MAX: usize = 1_000;
 /// An entry to delete, and the number of its claims.
 pub type DoneEntry = (EntryId, usize);
 
-/// The outbox of one shard.
 #[derive(Debug, Clone)]
 pub struct Outbox {
     keys: Keys,
@@ -23,7 +22,6 @@ pub struct Outbox {
     wait: Duration,
 }
 
-/// An entry of the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutboxEntry {
     pub id: EntryId,
@@ -105,8 +103,7 @@ impl Outbox {
         }
     }
 
-    /// Deletes entries whose claims MySQL has stored. Returns `false` if the shard is not loaded as `live` says. In
-    /// this case no further entry is deleted.
+    /// Deletes entries whose claims MySQL has stored. Stops and returns `false` if Redis does not hold `live`.
     ///
     /// # Errors
     /// [`KvError`]. The sweep deletes the remaining entries later.
@@ -130,25 +127,12 @@ impl Outbox {
     /// [`KvError`]. A read changes nothing.
     pub async fn extent(&self, calls: &Calls) -> Result<Extent, KvError> {
         let mut pipeline = redis::pipe();
-        let key = self.keys.outbox().to_string();
         pipeline.cmd("GET").arg(self.keys.waiting());
-        pipeline.cmd("XRANGE").arg(&key).arg("-").arg("+").arg("COUNT").arg(1);
-        let unreadable = |_| KvError::Unreadable;
-        let mut replies = calls.call_all(&pipeline, self.wait).await?.into_iter();
-        let mut next = || replies.next().ok_or(KvError::Unreadable);
-        let claims: Option<u64> = redis::from_redis_value(next()?).map_err(unreadable)?;
-        let head: Vec<(String, redis::Value)> = redis::from_redis_value(next()?).map_err(unreadable)?;
+        pipeline.cmd("XRANGE").arg(self.keys.outbox()).arg("-").arg("+").arg("COUNT").arg(1);
+        let replies = redis::Value::Array(calls.call_all(&pipeline, self.wait).await?);
+        let (claims, head): (Option<u64>, Vec<(String, redis::Value)>) = parse(replies)?;
         let oldest = head.first().map(|(id, _)| id.parse().map_err(|_| KvError::Unreadable)).transpose()?;
         Ok(Extent { claims: claims.unwrap_or(0), oldest })
-    }
-
-    /// Whether the key `live` still holds `live`.
-    ///
-    /// # Errors
-    /// [`KvError`]. A read changes nothing.
-    pub async fn is_live(&self, calls: &Calls, live: &str) -> Result<bool, KvError> {
-        let value = calls.call(redis::cmd("GET").arg(self.keys.live()), self.wait).await?;
-        Ok(redis::from_redis_value::<Option<String>>(value).is_ok_and(|value| value.as_deref() == Some(live)))
     }
 }
 

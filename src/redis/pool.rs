@@ -1,8 +1,8 @@
 //! A pool of connections to the Redis process of one shard, for all work but claims, lists and recovery.
 //!
-//! The pool knows the process that the shard was last live at, and hands out no connection to another process. A new connection
-//! is asked for the `run_id`, which costs one round trip. A used connection is compared in memory: a connection older than the last
-//! change of the process is dropped.
+//! The pool knows the process that the shard was last live at, and hands out no connection to another process. A new
+//! connection is asked for the `run_id`, at the cost of a round trip. A used connection is compared in memory. A
+//! connection older than the last change of the process is dropped.
 
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,7 +18,6 @@ use super::{Calls, KvError};
 /// How old the measurement of the server's clock may be.
 const CLOCK_AGE: Duration = Duration::from_secs(1);
 
-/// Bounds of a pool.
 #[derive(Debug, Clone, Copy)]
 pub struct PoolLimits {
     pub connections_max: usize,

@@ -70,10 +70,7 @@ impl Script {
 pub struct ScriptReply(Vec<Value>);
 
 impl ScriptReply {
-    /// Reads a reply.
-    ///
-    /// # Errors
-    /// [`KvError::Unreadable`] unless the reply is a text or an array that begins with a text.
+    /// [`KvError::Unreadable`] unless `value` is a text or an array that begins with a text.
     pub(super) fn new(value: Value) -> Result<Self, KvError> {
         let parts = match value {
             Value::Array(parts) => parts,
@@ -85,7 +82,6 @@ impl ScriptReply {
         }
     }
 
-    /// The word that names the result.
     pub fn word(&self) -> &str {
         self.text(0).unwrap_or_default()
     }
@@ -95,15 +91,12 @@ impl ScriptReply {
         self.0.len() - 1
     }
 
-    /// The part at `index`, counted from 1 behind the word, as text.
-    ///
-    /// # Errors
-    /// [`KvError::Unreadable`] if the part is missing or not UTF-8.
+    /// The part at `index`, counted from 1 behind the word. [`KvError::Unreadable`] if missing or not UTF-8.
     pub fn text(&self, index: usize) -> Result<&str, KvError> {
         self.0.get(index).map_or(Err(KvError::Unreadable), text)
     }
 
-    /// The part at `index`, counted from 1, in a form for logs.
+    /// The part at `index`, in a form for logs.
     pub fn lossy(&self, index: usize) -> String {
         match self.0.get(index) {
             Some(Value::BulkString(bytes)) => String::from_utf8_lossy(bytes).into_owned(),
@@ -111,10 +104,8 @@ impl ScriptReply {
         }
     }
 
-    /// The part at `index`, counted from 1, as a number. Hashes of Redis give numbers as text.
-    ///
-    /// # Errors
-    /// [`KvError::Unreadable`] if the part is missing or not a number of that type.
+    /// The part at `index` as a number. Hashes of Redis give numbers as text. [`KvError::Unreadable`] if the part is
+    /// missing or not a number of that type.
     pub fn number<T: TryFrom<i64> + FromStr>(&self, index: usize) -> Result<T, KvError> {
         match self.0.get(index) {
             Some(Value::Int(number)) => T::try_from(*number).map_err(|_| KvError::Unreadable),
@@ -123,18 +114,12 @@ impl ScriptReply {
     }
 }
 
-/// Converts a reply.
-///
-/// # Errors
-/// [`KvError::Unreadable`] if the reply has another type.
+/// Converts a reply. [`KvError::Unreadable`] if the reply has another type.
 pub(super) fn parse<T: FromRedisValue>(reply: Value) -> Result<T, KvError> {
     redis::from_redis_value(reply).map_err(|_| KvError::Unreadable)
 }
 
-/// Reads a text.
-///
-/// # Errors
-/// [`KvError::Unreadable`] if `value` is not a text or not UTF-8.
+/// Reads a text. [`KvError::Unreadable`] if `value` is not a text or not UTF-8.
 pub(super) fn text(value: &Value) -> Result<&str, KvError> {
     match value {
         Value::BulkString(bytes) => std::str::from_utf8(bytes).map_err(|_| KvError::Unreadable),

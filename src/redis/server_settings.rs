@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use super::scripts::parse;
-use super::{Calls, KvError};
+use super::{Calls, KvError, parse};
 
 /// The values in force, as `CONFIG GET` and `INFO replication` report them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,8 +20,7 @@ pub struct RedisSettings {
 pub async fn read(calls: &Calls, wait: Duration) -> Result<RedisSettings, KvError> {
     let mut settings = RedisSettings::default();
     for name in ["appendonly", "appendfsync", "maxmemory-policy"] {
-        let reply = calls.call(redis::cmd("CONFIG").arg("GET").arg(name), wait).await?;
-        let pair: Vec<String> = parse(reply)?;
+        let pair: Vec<String> = parse(calls.call(redis::cmd("CONFIG").arg("GET").arg(name), wait).await?)?;
         let value = pair.into_iter().nth(1).ok_or(KvError::Unreadable)?;
         match name {
             "appendonly" => settings.appendonly = value,

@@ -33,7 +33,7 @@ pub struct Attempt<'a> {
     /// The n-th claim of this coupon by this user, from 1. A claim that is already held is returned, so retries are
     /// idempotent. `None` asks for one more claim.
     pub nth: Option<Nth>,
-    /// The revision of the activities known to the caller. 0 means that the caller knows none.
+    /// The revision of the activities known to the caller, 0 for none.
     pub activity_revision: u64,
     /// The activity that applies if the coupon is scheduled.
     pub activity: Option<&'a Activity>,
@@ -63,11 +63,9 @@ impl Attempt<'_> {
     }
 }
 
-/// The result of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Taken {
-    /// The script granted a unit. `entry_claims` is the number of claims in the outbox entry. Attempts of the same call
-    /// share an entry.
+    /// A unit was granted. `entry_claims` is the number of claims in the outbox entry, shared by attempts of a call.
     Claimed { claim: Claim, entry_claims: u8 },
     /// The user already holds this claim. `pending` means that the claim is still in the outbox.
     Already { claim: Claim, pending: bool },
@@ -85,7 +83,6 @@ pub enum Taken {
     Stale,
 }
 
-/// The result of publishing a coupon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Published {
     /// Redis has the given revision.
@@ -109,7 +106,6 @@ pub enum Presence {
     MustBeHere,
 }
 
-/// The outcome of a look-up by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CouponLookup {
     Found(CouponId),
@@ -168,10 +164,8 @@ impl Stock {
         })
     }
 
-    /// Writes a coupon's row to Redis, unless Redis has a later revision.
-    ///
-    /// `live` is the expected value of the key. Redis refuses the write once `wait` plus 100 ms has passed. So an
-    /// unknown outcome becomes final.
+    /// Writes a coupon's row to Redis, unless Redis has a later revision. `live` is the expected value of the key.
+    /// Redis refuses the write once `wait` plus 100 ms has passed. So an unknown outcome becomes final.
     ///
     /// # Errors
     /// [`KvError`]. The write may have happened unless [`KvError::nothing_happened`].
@@ -183,8 +177,7 @@ impl Stock {
         presence: Presence,
         wait: Duration,
     ) -> Result<Published, KvError> {
-        let reply = calls.eval(&self.publishing(calls, live, coupon, presence, wait), wait).await?;
-        published(&reply)
+        published(&calls.eval(&self.publishing(calls, live, coupon, presence, wait), wait).await?)
     }
 
     /// The command of [`Stock::publish`], for callers that send many in one pipeline.
@@ -223,10 +216,7 @@ impl Stock {
     }
 }
 
-/// Parses the reply of [`Script::SetCoupon`].
-///
-/// # Errors
-/// [`KvError::Unreadable`] for an unknown reply.
+/// Parses the reply of [`Script::SetCoupon`]. [`KvError::Unreadable`] for an unknown reply.
 pub(super) fn published(reply: &ScriptReply) -> Result<Published, KvError> {
     Ok(match reply.word() {
         "set" => Published::Done,

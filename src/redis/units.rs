@@ -31,8 +31,7 @@ impl Units {
         if total == 0 { self.amount } else { u64::from(total) }
     }
 
-    /// The units that an activity of `total` can still sell: the smaller of the remaining total and the coupon's
-    /// remaining units.
+    /// The units that an activity of `total` can still sell: its remaining total, at most the coupon's left units.
     pub fn left(&self, total: u32) -> u64 {
         let of_coupon = left(self.amount, self.claimed, self.holes);
         if total == 0 { of_coupon } else { of_coupon.min(u64::from(total).saturating_sub(self.sold)) }

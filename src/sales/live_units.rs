@@ -33,11 +33,11 @@ const CROWD: usize = 1_000;
 /// Pause after every read, including reads for new products.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Limits of live units, and the timeout for Redis.
 #[derive(Debug, Clone, Copy)]
 pub struct EventLimits {
     pub viewers_max: usize,
     pub products_max: usize,
+    /// Timeout of a call to Redis.
     pub wait: Duration,
 }
 
@@ -63,7 +63,6 @@ struct Products {
     over: bool,
 }
 
-/// What is known of a product.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProductState {
     /// Not read yet.
@@ -87,7 +86,6 @@ pub struct Shown {
     pub bytes: Bytes,
 }
 
-/// A viewer was refused: the limit is reached or the service is busy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the limit of viewers is reached, or the service is busy")]
 pub struct NoPlace;
@@ -101,7 +99,6 @@ pub struct Viewer {
 /// A place in the count of viewers, freed on drop.
 struct ViewerPlace(Arc<AtomicUsize>);
 
-/// Metrics of live units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EventFigures {
     pub viewers: usize,
@@ -274,7 +271,7 @@ impl Shown {
 }
 
 impl Viewer {
-    /// The current state. Before the first read, waits up to `wait`, and returns [`ProductState::Unknown`] on a timeout.
+    /// The current state. Waits up to `wait` for the first read, and returns [`ProductState::Unknown`] on a timeout.
     pub async fn first(&mut self, wait: Duration) -> ProductState {
         let known = self.states.wait_for(|state| *state != ProductState::Unknown);
         match tokio::time::timeout(wait, known).await {
@@ -334,8 +331,7 @@ mod tests {
     #[tokio::test]
     async fn a_slow_viewer_misses_states_and_gets_the_latest() {
         let (sender, states) = watch::channel(ProductState::Unknown);
-        let place = ViewerPlace(Arc::new(AtomicUsize::new(1)));
-        let mut viewer = Viewer { states, _place: place };
+        let mut viewer = Viewer { states, _place: ViewerPlace(Arc::new(AtomicUsize::new(1))) };
         for claimed in 1..=9 {
             sender.send_if_modified(|state| state.become_later(shown(claimed, 1)));
         }

@@ -10,11 +10,9 @@ use crate::domain::{Activity, ActivityId, Coupon, CouponId, Status, Terms};
 use crate::mysql::activities::StoredActivity;
 use crate::mysql::{DbError, Transaction, activities as rows, coupons, mirrored};
 
-/// The highest id that an operator may choose for a new activity. Without a chosen id, a new activity gets the highest
-/// existing id plus 1.
+/// The highest id that an operator may choose. Without a chosen id, a new activity gets the highest existing id plus 1.
 pub const CHOSEN_ID_MAX: u32 = 1_000_000_000;
 
-/// Why an edit was not stored.
 #[derive(Debug, thiserror::Error)]
 pub enum EditError {
     #[error(transparent)]
@@ -49,8 +47,7 @@ pub enum Adopted {
     Before(u64),
 }
 
-/// The prepared transaction: the coupon before and after the change, or the row's `etcd_revision` if no change is
-/// needed.
+/// The coupon before and after the change, or the row's `etcd_revision` if no change is needed.
 enum Prepared {
     Change(Box<(coupons::StoredCoupon, Coupon)>),
     Nothing(u64),

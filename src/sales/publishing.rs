@@ -20,7 +20,6 @@ use crate::redis::{KvError, Live, Pool, Presence, Published, Stock};
 const REPAIR_EVERY: Duration = Duration::from_secs(1);
 const REPAIR_COUPONS_MAX: i64 = 100;
 
-/// Creates, changes and repairs coupons.
 #[derive(Clone)]
 pub struct Publishing {
     pub(super) db: Db,
@@ -40,7 +39,6 @@ pub struct CouponChange {
     pub description: Option<Description>,
 }
 
-/// The reason why a coupon was not created or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
     #[error("the saler has a coupon with this name already")]
@@ -70,13 +68,6 @@ impl From<DbError> for PublishError {
 /// Proof that Redis has just answered, with the expected `live`. Holds no connection, because MySQL may take long.
 pub struct Reached {
     live: Arc<Live>,
-}
-
-/// The result of sending a coupon to Redis.
-enum SendOutcome {
-    Yes,
-    Refused(Published),
-    Failed(KvError),
 }
 
 impl Publishing {
@@ -188,11 +179,11 @@ impl Publishing {
             return Err(PublishError::Unavailable(None));
         }
         match self.send(live.as_str(), coupon, presence(&stored)).await {
-            SendOutcome::Yes => Ok(stored),
-            SendOutcome::Refused(Published::BelowClaimed) => Err(PublishError::BelowClaimed),
-            SendOutcome::Refused(refused) => Err(self.refused(live, refused)),
-            SendOutcome::Failed(error) if error.nothing_happened() => Err(PublishError::Unavailable(None)),
-            SendOutcome::Failed(error) => Err(PublishError::Unknown(error.into())),
+            Ok(Published::Done) => Ok(stored),
+            Ok(Published::BelowClaimed) => Err(PublishError::BelowClaimed),
+            Ok(refused) => Err(self.refused(live, refused)),
+            Err(error) if error.nothing_happened() => Err(PublishError::Unavailable(None)),
+            Err(error) => Err(PublishError::Unknown(error.into())),
         }
     }
 
@@ -205,25 +196,18 @@ impl Publishing {
     ) -> Result<(), PublishError> {
         match self.send(live.as_str(), coupon, presence).await {
             // Redis has a later change. This change is in force, or was.
-            SendOutcome::Yes | SendOutcome::Refused(Published::Older { .. }) => {
+            Ok(Published::Done | Published::Older { .. }) => {
                 self.note(coupon).await;
                 Ok(())
             }
-            SendOutcome::Refused(refused) => Err(PublishError::Unknown(self.refused(live, refused).into())),
-            SendOutcome::Failed(error) => Err(PublishError::Unknown(error.into())),
+            Ok(refused) => Err(PublishError::Unknown(self.refused(live, refused).into())),
+            Err(error) => Err(PublishError::Unknown(error.into())),
         }
     }
 
-    async fn send(&self, live: &str, coupon: &Coupon, presence: Presence) -> SendOutcome {
-        let published = async {
-            let calls = self.pool.get().await?;
-            self.stock.publish(&calls, live, coupon, presence, self.wait).await
-        };
-        match published.await {
-            Ok(Published::Done) => SendOutcome::Yes,
-            Ok(refused) => SendOutcome::Refused(refused),
-            Err(error) => SendOutcome::Failed(error),
-        }
+    async fn send(&self, live: &str, coupon: &Coupon, presence: Presence) -> Result<Published, KvError> {
+        let calls = self.pool.get().await?;
+        self.stock.publish(&calls, live, coupon, presence, self.wait).await
     }
 
     fn refused(&self, live: &Live, published: Published) -> PublishError {
@@ -290,22 +274,22 @@ impl Publishing {
         coupons::update(&self.db, &mut tx, &stored, &coupon).await?;
         tx.commit().await?;
         match self.send(live.as_str(), &coupon, presence(&stored)).await {
-            SendOutcome::Yes => {
+            Ok(Published::Done) => {
                 self.note(&coupon).await;
                 Ok(())
             }
-            SendOutcome::Refused(Published::Older { revision }) => self.raise_above(id, revision).await,
-            SendOutcome::Refused(Published::BelowClaimed) => {
+            Ok(Published::Older { revision }) => self.raise_above(id, revision).await,
+            Ok(Published::BelowClaimed) => {
                 log::error!(
                     "publishing: coupon {id} cannot be published, its amount is below the number of claimed units"
                 );
                 Err(PublishError::BelowClaimed)
             }
-            SendOutcome::Refused(refused) => {
+            Ok(refused) => {
                 log::error!("publishing: Redis refused coupon {id}: {refused:?}");
                 Err(self.refused(&live, refused))
             }
-            SendOutcome::Failed(error) => Err(PublishError::Unknown(error.into())),
+            Err(error) => Err(PublishError::Unknown(error.into())),
         }
     }
 

@@ -16,14 +16,12 @@ use crate::mysql::{DbError, Transaction, activities as rows, coupons};
 /// Maximum activities of a coupon. A claim searches all of them.
 pub const ACTIVITIES_OF_A_COUPON_MAX: usize = 1_000;
 
-/// Creates and changes activities.
 #[derive(Clone)]
 pub struct Scheduling {
     pub(super) publishing: Publishing,
     pub(super) activities: Arc<Activities>,
 }
 
-/// Why an activity was not created or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum ScheduleError {
     #[error("no such coupon")]
@@ -63,14 +61,7 @@ impl Scheduling {
         let reached = self.publishing.reach().await?;
         let mut tx = self.publishing.db.begin().await?;
         let made = self.create_within(&mut tx, user, coupon, terms).await;
-        let (id, stored, changed) = match made {
-            Ok(made) => made,
-            Err(error) => {
-                tx.roll_back().await;
-                return Err(error);
-            }
-        };
-        tx.commit().await?;
+        let (id, stored, changed) = finish(tx, made).await?;
         self.put_in_force(&reached, &stored, &changed).await?;
         Ok(id)
     }
@@ -91,14 +82,7 @@ impl Scheduling {
         let coupon = found.ok_or(ScheduleError::NoSuchActivity)?.0.activity.coupon;
         let mut tx = self.publishing.db.begin().await.map_err(ScheduleError::from)?;
         let changed = self.update_within(&mut tx, user, coupon, id, change).await;
-        let (stored, changed) = match changed {
-            Ok(changed) => changed,
-            Err(error) => {
-                tx.roll_back().await;
-                return Err(error);
-            }
-        };
-        tx.commit().await.map_err(ScheduleError::from)?;
+        let (stored, changed) = finish(tx, changed).await?;
         Ok(self.put_in_force(&reached, &stored, &changed).await?)
     }
 
@@ -160,6 +144,16 @@ impl Scheduling {
     }
 }
 
+/// Commits the transaction of a successful step, or rolls back.
+async fn finish<T, E: From<ScheduleError>>(tx: Transaction<'_>, step: Result<T, E>) -> Result<T, E> {
+    if step.is_ok() {
+        tx.commit().await.map_err(ScheduleError::from)?;
+    } else {
+        tx.roll_back().await;
+    }
+    step
+}
+
 /// Locks the coupon's row, for its saler or an admin only.
 async fn lock(
     db: &crate::mysql::Db,
@@ -173,9 +167,6 @@ async fn lock(
 }
 
 /// Checks the terms of an activity against the coupon and `others`, the rest of its activities.
-///
-/// # Errors
-/// [`ScheduleError`].
 pub fn check<'a>(
     coupon: &Coupon,
     terms: &Terms,

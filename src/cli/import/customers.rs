@@ -1,7 +1,7 @@
 //! The third pass imports customers' rows. Every row is a claim of a unit.
 
 use super::identity::Owner;
-use super::offers::Offers;
+use super::offers::{Offer, Offers};
 use super::report::{LeftOut, RefusedRow};
 use super::{Import, ImportError};
 use crate::config::IMPORT_BATCH_ROWS;
@@ -69,10 +69,8 @@ fn parse<'a>(row: &SourceCoupon, owner: Owner, offers: &'a Offers) -> Result<New
     };
     match offers.named(row.coupon_name.as_deref().unwrap_or_default()) {
         [] => Err(LeftOut::NoOffer),
-        [offer] => match &offer.coupon {
-            Some(coupon) => Ok(NewClaim { coupon, user }),
-            None => Err(LeftOut::OfferRefused),
-        },
+        [Offer { coupon: Some(coupon), .. }] => Ok(NewClaim { coupon, user }),
+        [_] => Err(LeftOut::OfferRefused),
         [first, second, ..] => Err(LeftOut::SeveralOffers(first.saler.clone(), second.saler.clone())),
     }
 }

@@ -1,15 +1,12 @@
-//! `couponrush import`: imports users and coupons from the Go system's database.
+//! `couponrush import`: imports users and coupons from the Go system's database, without Redis.
 //!
 //! The Go system has a single table for the coupons of salers and of customers. A saler's row is an offered coupon. A
 //! customer's row says that the customer holds a unit of the coupon with the same name. The import makes three passes
-//! in pages: users, salers' rows, customers' rows. The last step wraps the users' MD5 hashes in argon2id and takes
-//! longest.
+//! in pages: users, salers' rows, customers' rows. The last and longest step wraps the users' MD5 hashes in argon2id.
 //!
 //! Memory is bounded by a page and by the salers' coupons, which are kept by name. Every page is a transaction and
 //! skips existing rows. A user is found by the record of imported users, a coupon by saler and name, a claim by
 //! customer and coupon. A killed run can therefore be repeated. Repeating a complete run changes nothing.
-//!
-//! Redis is not used. Rows are stored only while no instance runs, and the next start loads Redis from MySQL.
 
 mod customers;
 mod identity;
@@ -78,8 +75,7 @@ pub async fn run(args: &ImportArgs) -> Result<(), ImportError> {
 /// - `now_ms` becomes the time of the claims, because the Go system stores no time.
 /// - `lines` receives every refused row and every gap.
 ///
-/// If an instance of the service is alive, only passwords are wrapped, provided that an earlier run has imported all
-/// rows.
+/// While an instance of the service is alive, only passwords are wrapped, if an earlier run has imported all rows.
 ///
 /// # Errors
 /// Returns an [`ImportError`]. Rows imported before the failure stay.

@@ -28,7 +28,6 @@ pub(super) struct Offer {
 }
 
 impl Offer {
-    /// A refused row.
     pub(super) fn refused(row: &SourceCoupon) -> Self {
         Self {
             row: row.id(),
@@ -51,7 +50,6 @@ impl Offers {
         self.by_name.get(name).map_or(&[], Vec::as_slice)
     }
 
-    /// The accepted offers with their coupons.
     pub(super) fn accepted(&self) -> impl Iterator<Item = (&Offer, &ImportedCoupon)> {
         self.by_name.values().flatten().filter_map(|offer| Some((offer, offer.coupon.as_ref()?)))
     }

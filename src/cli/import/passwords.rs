@@ -1,7 +1,6 @@
 //! The last step wraps users' MD5 hashes in argon2id, on all cores.
 //!
-//! MySQL knows which users have no password hash yet. A killed run can therefore continue, and the service may run
-//! meanwhile.
+//! MySQL knows the users without a password hash. A killed run can continue, and the service may run meanwhile.
 
 use std::collections::HashMap;
 

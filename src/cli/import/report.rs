@@ -48,7 +48,6 @@ pub enum LeftOut {
     TooMany,
 }
 
-/// A refused row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefusedRow {
     id: SourceId,
@@ -70,7 +69,6 @@ pub struct Gap {
     pub held: u32,
 }
 
-/// Counts of one kind of rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ImportCounts {
     pub taken: u64,
@@ -79,7 +77,6 @@ pub struct ImportCounts {
     pub refused: u64,
 }
 
-/// The result of an import.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ImportReport {
     pub users: ImportCounts,
@@ -162,25 +159,20 @@ impl ImportReport {
 impl fmt::Display for RefusedRow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = |text: &Option<String>| text.as_ref().map_or("no name".to_owned(), |text| format!("{text:?}"));
-        match &self.coupon {
-            None => write!(f, "users {} {}: {}", self.id.0, text(&self.username), self.reason),
-            Some(coupon) => {
-                write!(f, "coupons {} {} of {}: {}", self.id.0, text(coupon), text(&self.username), self.reason)
-            }
+        let Self { id: SourceId(id), username, coupon, reason } = self;
+        match coupon {
+            None => write!(f, "users {id} {}: {reason}", text(username)),
+            Some(coupon) => write!(f, "coupons {id} {} of {}: {reason}", text(coupon), text(username)),
         }
     }
 }
 
 impl fmt::Display for Gap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { row, saler, coupon, stored_amount, amount, held } = self;
+        let Self { row: SourceId(row), saler, coupon, stored_amount, amount, held } = self;
         let stored = stored_amount.map_or("none".to_owned(), |amount| amount.to_string());
         let left = amount.saturating_sub(*held);
-        write!(
-            f,
-            "coupons {} {coupon:?} of {saler:?}: amount {stored} is now {amount}, {held} held and {left} left",
-            row.0
-        )
+        write!(f, "coupons {row} {coupon:?} of {saler:?}: amount {stored} is now {amount}, {held} held and {left} left")
     }
 }
 

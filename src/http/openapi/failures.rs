@@ -1,13 +1,12 @@
 //! Documents the errors of an operation.
 //!
-//! Examples come from the constructors that handlers use. So an example has the status, the headers and the sentence
-//! that the service sends.
+//! Handlers' own constructors make the examples. So status, headers and sentence are those that the service sends.
 
 use std::collections::BTreeMap;
 
-use actix_web::HttpResponse;
 use actix_web::body::MessageBody;
 use actix_web::http::header;
+use actix_web::{HttpResponse, ResponseError};
 use utoipa::openapi::example::ExampleBuilder;
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::schema::{AnyOfBuilder, Schema};
@@ -23,13 +22,11 @@ use crate::http::sec::envelope::SecError;
 pub type Responses = BTreeMap<String, RefOr<Response>>;
 
 /// An error of one of the interfaces.
-pub trait DocumentedError {
+pub trait DocumentedError: ResponseError {
     /// The name of the body's schema.
     const SCHEMA: &'static str;
 
     fn message(&self) -> &str;
-
-    fn response(&self) -> HttpResponse;
 }
 
 impl DocumentedError for ApiError {
@@ -37,10 +34,6 @@ impl DocumentedError for ApiError {
 
     fn message(&self) -> &str {
         self.message()
-    }
-
-    fn response(&self) -> HttpResponse {
-        self.response()
     }
 }
 
@@ -50,14 +43,9 @@ impl DocumentedError for SecError {
     fn message(&self) -> &str {
         self.message()
     }
-
-    fn response(&self) -> HttpResponse {
-        self.response()
-    }
 }
 
-/// Declares the type `$name` for `responses(...)` of a handler's `#[utoipa::path]`. The type documents the listed
-/// errors, and the errors of each group.
+/// Declares the type `$name` for `responses(...)` of `#[utoipa::path]`, with the listed errors and those of each group.
 macro_rules! failures {
     ($name:ident: $error:ty = [$($failure:expr),* $(,)?] $(, $group:expr)* $(,)?) => {
         struct $name;
@@ -86,21 +74,19 @@ pub fn admins() -> [ApiError; 3] {
     [ApiError::not_logged_in(), ApiError::token_expired(), ONLY_ADMINS]
 }
 
-/// Errors of a change in MySQL.
+/// Errors of a change in MySQL or Redis.
 pub fn change() -> [ApiError; 3] {
     [ApiError::overloaded(), ApiError::unavailable(), ApiError::unknown_outcome()]
 }
 
-/// Errors of admission.
 pub fn admission() -> [ApiError; 3] {
     [TurnedAway::Blocked, TurnedAway::TooFast { wait_seconds: 1 }, TurnedAway::Off].map(ApiError::from)
 }
 
 pub fn add_failure<F: DocumentedError>(responses: &mut Responses, failure: &F) {
-    add_case(responses, failure.message(), failure.response(), error_schema::<F>());
+    add_case(responses, failure.message(), failure.error_response(), error_schema::<F>());
 }
 
-/// A reference to the schema of an error.
 pub fn error_schema<F: DocumentedError>() -> RefOr<Schema> {
     Ref::from_schema_name(F::SCHEMA).into()
 }

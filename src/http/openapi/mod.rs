@@ -1,7 +1,6 @@
 //! The OpenAPI document of the interface. The document and the router come from one table of endpoints (`routes.rs`).
 //!
-//! Each handler has its description beside it, in `#[utoipa::path]`. This module adds the parts that all operations
-//! share.
+//! A handler's `#[utoipa::path]` describes the operation. This module adds the parts that all operations share.
 
 mod failures;
 
@@ -47,7 +46,6 @@ Answers of that interface have an envelope.
 - After a 503 with the code `unknown-outcome` (1008 in an envelope), the request may have taken effect. A retry is safe, and \
 returns the outcome. After any other 503, nothing has happened. `Retry-After` says when to retry.";
 
-/// The document of `endpoints`.
 pub fn describe(endpoints: &[Endpoint]) -> OpenApi {
     let paths = endpoints.iter().fold(PathsBuilder::new(), |paths, endpoint| {
         let item = PathItem::new(endpoint.method.clone(), operation(endpoint));
@@ -70,7 +68,6 @@ pub fn describe(endpoints: &[Endpoint]) -> OpenApi {
     OpenApiBuilder::new().info(info).paths(paths).tags(Some(tags)).components(Some(components.build())).build()
 }
 
-/// The document as text.
 pub fn to_json(document: &OpenApi) -> String {
     document.to_json().expect("a document has string keys and no failing serializers")
 }
@@ -162,7 +159,6 @@ mod tests {
         (key.clone(), value.clone())
     }
 
-    /// The examples of a body.
     fn examples(content: &Value) -> impl Iterator<Item = &Value> {
         let named = content["examples"].as_object().into_iter().flatten().map(|(_, example)| &example["value"]);
         named.chain(content.get("example"))

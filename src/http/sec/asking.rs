@@ -1,8 +1,7 @@
 //! Authentication of a purchase: a token as in all interfaces, or the signed form of the three-layer system.
 //!
-//! A signed request is accepted once over all instances. Its nonce is stored in Redis for as long as its time stays
-//! valid. Storing the nonce is the first write of a request, so it comes after all checks in memory. A loss of Redis'
-//! data loses the nonces too. A replayed request is then only another attempt to claim.
+//! A signed request is accepted once over all instances. Redis stores its nonce while its time is valid. This first
+//! write comes after all checks in memory. After a loss of Redis' data, a replay is only another attempt to claim.
 
 use actix_web::HttpRequest;
 use actix_web::http::header;
@@ -30,8 +29,7 @@ pub struct Asking {
     nonce: Option<u128>,
 }
 
-/// Authenticates the customer from memory. The user of a signed request may cost a query to MySQL. A signed request
-/// must then pass [`Asking::once`].
+/// Authenticates the customer, from memory or by one query to MySQL. A signed request must then pass [`Asking::once`].
 ///
 /// # Errors
 /// 1001 if a signed request lacks a parameter, 1003 if not authenticated, 1009 if a dependency is down.

@@ -10,10 +10,8 @@ use bytes::Bytes;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::claim::FindError;
 use crate::http::answer;
 use crate::http::error::{ApiError, Code};
-use crate::sales::{PublishError, ScheduleError};
 
 /// Codes other than HTTP statuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,7 +93,6 @@ pub struct EnvelopedError<'a> {
     data: &'static str,
 }
 
-/// 200 with `data`.
 pub fn success(data: impl Serialize) -> HttpResponse {
     success_bytes(enveloped(data))
 }
@@ -105,14 +102,10 @@ pub fn success_bytes(body: Bytes) -> HttpResponse {
     HttpResponse::Ok().insert_header((header::CONTENT_TYPE, answer::JSON)).body(body)
 }
 
-/// `data` in the envelope of a success.
 pub fn enveloped(data: impl Serialize) -> Bytes {
-    serde_json::to_vec(&Envelope::success(data))
-        .expect("our own types have string keys and no failing serializers")
-        .into()
+    serde_json::to_vec(&Envelope::success(data)).expect(answer::SERIALIZES).into()
 }
 
-/// A refusal with data.
 pub fn refused_with(code: SaleCode, msg: &str, data: impl Serialize) -> HttpResponse {
     answer::json(HttpResponse::build(code.status()), &Envelope { code: code.number(), msg, data })
 }
@@ -130,7 +123,6 @@ impl SecError {
         Self { code: code.number(), status: code.status(), cause: ApiError::bad_request(message) }
     }
 
-    /// An error with a message that is known only now.
     pub fn formatted(code: SaleCode, message: String) -> Self {
         let cause = ApiError::formatted(Code::BadRequest, message);
         Self { code: code.number(), status: code.status(), cause }
@@ -152,8 +144,10 @@ impl SecError {
     }
 }
 
-impl From<ApiError> for SecError {
-    fn from(cause: ApiError) -> Self {
+/// Every error has the [`ApiError`] of the coupon interface as its cause.
+impl<E: Into<ApiError>> From<E> for SecError {
+    fn from(error: E) -> Self {
+        let cause: ApiError = error.into();
         let by_status = |status: StatusCode| (status.as_u16(), status);
         let by_code = |code: SaleCode| (code.number(), code.status());
         let (code, status) = match cause.code() {
@@ -172,24 +166,6 @@ impl From<ApiError> for SecError {
             | Code::BodyTooLarge => by_status(cause.code().status()),
         };
         Self { code, status, cause }
-    }
-}
-
-impl From<PublishError> for SecError {
-    fn from(error: PublishError) -> Self {
-        ApiError::from(error).into()
-    }
-}
-
-impl From<FindError> for SecError {
-    fn from(error: FindError) -> Self {
-        ApiError::from(error).into()
-    }
-}
-
-impl From<ScheduleError> for SecError {
-    fn from(error: ScheduleError) -> Self {
-        ApiError::from(error).into()
     }
 }
 

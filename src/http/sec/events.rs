@@ -23,8 +23,7 @@ const EVENT_STREAM: &str = "text/event-stream";
 /// Comments show proxies, browsers and this service that the connection still works.
 const COMMENT_EVERY: Duration = Duration::from_secs(15);
 const COMMENT: Bytes = Bytes::from_static(b": still here\n\n");
-/// Milliseconds until a browser reconnects after the end of a stream. Random, so that browsers do not return all at
-/// once.
+/// Milliseconds until a browser reconnects after a stream's end. Random, so that browsers do not return all at once.
 const RETRY_MS: std::ops::Range<u32> = 1_000..5_000;
 
 failures!(ShowEventsFailures: SecError = [
@@ -32,7 +31,7 @@ failures!(ShowEventsFailures: SecError = [
     ApiError::no_such_product(),
     ApiError::overloaded(),
     ApiError::unavailable(),
-    ApiError::from(TurnedAway::Off),
+    TurnedAway::Off,
 ]);
 
 /// Streams the units of a product.
@@ -56,7 +55,7 @@ pub async fn show_events(
     selling: web::Data<Selling>,
     worker: web::Data<Worker>,
 ) -> Result<HttpResponse, SecError> {
-    edge.admission.part(|switches| switches.events).map_err(ApiError::from)?;
+    edge.admission.part(|switches| switches.events)?;
     let query = Parameters::of_query(request.query_string())?;
     let product = CouponId(query.required("product_id")?.number(1..=u64::MAX)?);
     let mut viewer = selling.events.enter(product).map_err(|_| ApiError::overloaded())?;

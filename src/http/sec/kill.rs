@@ -113,8 +113,7 @@ pub async fn kill(
 ) -> Result<HttpResponse, SecError> {
     let form = Form::parse(&Parameters::of_body(payload, edge.body).await?)?;
     let asking = asking(&request, &edge, &accounts, &worker, &form).await?;
-    let admitted = edge.admission.claim(asking.customer, || peer::address(&request, &edge), now_ms());
-    admitted.map_err(ApiError::from)?;
+    edge.admission.claim(asking.customer, || peer::address(&request, &edge), now_ms())?;
     let connection = worker.connection()?;
     asking.once(&selling.claiming, &connection).await?;
     if !accounts.directory.has_coupon(&worker.known, &connection, form.product).await? {
@@ -154,7 +153,6 @@ fn bought(activities: &Activities, tokens: &ClaimTokens, claim: &Claim, now_ms: 
     }
 }
 
-/// The code and message of a refusal.
 pub fn refusal(refusal: Refusal) -> SecError {
     let (code, message) = match refusal {
         Refusal::NoSuchCoupon => (SaleCode::NoSuchProduct, "No such product."),

@@ -1,11 +1,10 @@
-//! The parameters of `/sec/kill`.
+//! The parameters of `/sec/kill`. `time`, `nance` and `auth_code` belong to the signed form.
 
 use super::parameters::{Parameter, Parameters};
 use crate::auth::NANCE_BYTES_MAX;
 use crate::domain::{CouponId, Nth, Terms, UserId};
 use crate::http::error::ApiError;
 
-/// The parameters. `time`, `nance` and `auth_code` belong to the signed form.
 pub struct Form {
     pub product: CouponId,
     pub user: Option<UserId>,

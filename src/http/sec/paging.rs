@@ -21,6 +21,5 @@ pub fn page(request: &HttpRequest) -> Result<Page, SecError> {
 
 /// OFFSET and LIMIT of a page in MySQL, or `None` for a page beyond the range of `i64`.
 pub fn rows(page: Page) -> Option<(i64, i64)> {
-    let skip = i64::try_from(page.offset(PAGE)).ok()?;
-    Some((skip, i64::try_from(PAGE).ok()?))
+    Some((i64::try_from(page.offset(PAGE)).ok()?, i64::try_from(PAGE).ok()?))
 }

@@ -1,5 +1,4 @@
-//! Parameters of the flash-sale interface, from a form or a JSON object. The first non-blank byte decides between the
-//! two, not the `Content-Type`.
+//! Parameters of the flash-sale interface. The first non-blank byte tells a form from JSON, not the `Content-Type`.
 //!
 //! Names match without regard to case. Unknown names are ignored. A known parameter sent twice is refused, in a form
 //! and in JSON, because its intended value is unknown. Every refusal names the parameter.
@@ -155,7 +154,6 @@ impl Parameter<'_> {
     }
 }
 
-/// A 400 for a parameter that was not sent.
 pub fn missing(name: &str) -> ApiError {
     wrong(name, "it is missing")
 }

@@ -89,10 +89,7 @@ fn parse(sent: &Parameters) -> Result<NewCoupon, ApiError> {
     let bad_name = || name.wrong("it must have 1 to 60 characters and no slash");
     let total = sent.required("product_total")?.number(1..=Amount::MAX)?;
     let face_value = sent.optional("stock")?.map(|stock| stock.number(0..=FaceValue::MAX)).transpose()?;
-    let description = match sent.optional("description")? {
-        None => String::new(),
-        Some(description) => description.text()?,
-    };
+    let description = sent.optional("description")?.map(|sent| sent.text()).transpose()?.unwrap_or_default();
     let too_long = || {
         let message = format!("description: it may have {} characters.", Description::CHARS_MAX);
         ApiError::formatted(Code::BadRequest, message)

@@ -10,7 +10,6 @@ use crate::domain::CouponId;
 /// Maximum number of pages, all of which fit in the cache.
 pub(super) const PAGES_MAX: usize = 100;
 
-/// Cached answers.
 pub struct SaleCache {
     /// Key: the number of sales skipped.
     pub(super) pages: Cache<usize, Bytes>,

@@ -13,9 +13,8 @@ use super::envelope::{Envelope, SecError, enveloped, success, success_bytes};
 use super::paging::{BAD_PAGE, page};
 use super::parameters::{Parameters, missing};
 use super::sale_cache::PAGES_MAX;
-use crate::claim::Doubt;
 use crate::domain::{Activity, ActivityId, CouponId, Phase, Schedule, Status};
-use crate::http::error::{ApiError, read_failed};
+use crate::http::error::ApiError;
 use crate::http::lists::PageQuery;
 use crate::http::openapi::failures;
 use crate::http::state::{Selling, Worker};
@@ -23,9 +22,6 @@ use crate::redis::Units;
 
 /// Sales per page, read by a single script.
 const PAGE: usize = 1_000;
-
-/// Redis could not be read. The error is logged already.
-struct Unreadable;
 
 /// An activity of a product. `status` is a sentence in the list and a number in the answer for a single product.
 #[derive(Serialize, ToSchema)]
@@ -58,7 +54,6 @@ pub struct ProductQuery {
     product_id: u64,
 }
 
-/// A sale in examples.
 fn example(status: &Value) -> Value {
     json!({"product_id": 1, "activity_id": 1, "activity_name": "noon", "saler": "shop", "name": "ten-off",
         "start_time": 1_767_265_200, "end_time": 1_767_268_800, "start": true, "end": false, "status": status,
@@ -113,16 +108,14 @@ pub async fn show_sale(
 ) -> Result<HttpResponse, SecError> {
     let query = Parameters::of_query(request.query_string())?;
     let product = CouponId(query.required("product_id")?.number(1..=u64::MAX)?);
-    let Some(schedule) = selling.claiming.activities.of(product) else {
-        return Ok(success(()));
-    };
+    let Some(schedule) = selling.claiming.activities.of(product) else { return Ok(success(())) };
     let body = selling.sales.products.try_get_with(product, read_product(&selling, &worker, &schedule)).await;
     Ok(success_bytes(body.map_err(|_| ApiError::unavailable())?))
 }
 
 /// A page of all current and coming activities, by start time.
-async fn read_page(selling: &Selling, worker: &Worker, skip: usize) -> Result<Bytes, Unreadable> {
-    let now_ms = worker.server_ms().map_err(|_| Unreadable)?;
+async fn read_page(selling: &Selling, worker: &Worker, skip: usize) -> Result<Bytes, ApiError> {
+    let now_ms = worker.server_ms()?;
     let schedules = selling.claiming.activities.all();
     let coming = |(_, activity): &(&Schedule, &Activity)| {
         activity.terms.status != Status::Disabled && activity.terms.window.phase(now_ms) != Phase::Over
@@ -132,20 +125,15 @@ async fn read_page(selling: &Selling, worker: &Worker, skip: usize) -> Result<By
     all.sort_by_key(|(_, activity)| (activity.terms.window.start(), activity.id));
     let all: Vec<_> = all.into_iter().skip(skip).take(PAGE).collect();
     let units = read_units(selling, worker, &all).await?;
-    let sales: Vec<Sale<'_, &str>> = all
-        .iter()
-        .zip(&units)
-        .filter_map(|((schedule, activity), units)| {
-            let units = (*units)?;
-            Some(sale(schedule, activity, &units, now_ms, sentence(activity, &units, now_ms)))
-        })
-        .collect();
-    Ok(enveloped(sales))
+    let sales = all.iter().zip(&units).filter_map(|((schedule, activity), units)| {
+        let units = (*units)?;
+        Some(sale(schedule, activity, &units, now_ms, sentence(activity, &units, now_ms)))
+    });
+    Ok(enveloped(sales.collect::<Vec<_>>()))
 }
 
-/// Reads the current sale of a product, or else the next, or else the last.
-async fn read_product(selling: &Selling, worker: &Worker, schedule: &Schedule) -> Result<Bytes, Unreadable> {
-    let now_ms = worker.server_ms().map_err(|_| Unreadable)?;
+async fn read_product(selling: &Selling, worker: &Worker, schedule: &Schedule) -> Result<Bytes, ApiError> {
+    let now_ms = worker.server_ms()?;
     let Some(activity) = schedule.at(now_ms) else { return Ok(enveloped(())) };
     let units = read_units(selling, worker, &[(schedule, activity)]).await?;
     let number = activity.terms.status.number();
@@ -153,24 +141,15 @@ async fn read_product(selling: &Selling, worker: &Worker, schedule: &Schedule) -
     Ok(enveloped(units.map(|units| sale(schedule, activity, &units, now_ms, number))))
 }
 
+/// Logs an error, because a caller who shares the read gets only a 503.
 async fn read_units(
     selling: &Selling,
     worker: &Worker,
     sales: &[(&Schedule, &Activity)],
-) -> Result<Vec<Option<Units>>, Unreadable> {
-    let (connection, live) = selling.reading(worker).map_err(|_| Unreadable)?;
+) -> Result<Vec<Option<Units>>, ApiError> {
+    let (connection, live) = selling.reading(worker)?;
     let asked: Vec<(CouponId, ActivityId)> = sales.iter().map(|(_, activity)| (activity.coupon, activity.id)).collect();
-    match selling.claiming.stock.units(&connection, &live, &asked, selling.kv_wait).await {
-        Ok(Some(units)) => Ok(units),
-        Ok(None) => {
-            selling.claiming.gate.doubt(Doubt::NotLoaded);
-            Err(Unreadable)
-        }
-        Err(error) => {
-            read_failed(&error);
-            Err(Unreadable)
-        }
-    }
+    selling.loaded(selling.claiming.stock.units(&connection, &live, &asked, selling.kv_wait).await)
 }
 
 fn sale<'a, S>(schedule: &'a Schedule, activity: &'a Activity, units: &Units, now_ms: u64, status: S) -> Sale<'a, S> {

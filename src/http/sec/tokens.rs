@@ -146,7 +146,7 @@ pub async fn redeem(
         return Err(ApiError::not_your_product().into());
     }
     let now_ms = now_ms();
-    match redemptions::redeem(&db, &grant(&proof), now_ms).await.map_err(ApiError::from)? {
+    match redemptions::redeem(&db, &grant(&proof), now_ms).await? {
         Redemption::First => Ok(success(Redeemed { redeemed_at: now_ms / 1_000, first: true })),
         Redemption::Before(at_ms) => Ok(success(Redeemed { redeemed_at: at_ms / 1_000, first: false })),
         // The ledger will store the claim in a moment.

@@ -1,8 +1,7 @@
 //! Imported claims: customers' rows of the Go system.
 //!
-//! Each batch raises the amount of a coupon by the number of added claims. The tables are therefore consistent after
-//! every transaction. A partly imported coupon has too few units, but never a unit that a customer of the Go system
-//! holds.
+//! A batch raises the amount of a coupon by the number of added claims, so the tables are consistent after every
+//! transaction. A partly imported coupon has too few units, but never a unit that a customer of the Go system holds.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -10,13 +9,12 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Unsigned};
 use diesel_async::RunQueryDsl;
 
-use super::coupons::{COLUMNS, ImportedCoupon, PresentCoupon, insert, stored};
+use super::coupons::{ImportedCoupon, PresentCoupon, columns, insert, stored};
 use super::{TakeError, Taking, begin};
 use crate::domain::{Amount, CouponId, Nth, Seq, UserId};
 use crate::mysql::schema::{claims, coupons};
 use crate::mysql::{Db, DbConnection, DbError};
 
-/// A customer's claim of a coupon.
 #[derive(Debug, Clone, Copy)]
 pub struct NewClaim<'a> {
     pub coupon: &'a ImportedCoupon,
@@ -38,12 +36,10 @@ pub enum TakenClaim {
 /// The `nth` of every imported claim. A customer of the Go system holds a coupon at most once.
 const NTH: Nth = 1;
 
-/// Stores claims and missing coupons in one transaction. Returns the results in the order of `new`. The claims of a
-/// coupon get ascending seqs in the same order.
+/// Stores claims and missing coupons in one transaction. The results and a coupon's seqs follow the order of `new`.
 ///
 /// # Errors
-/// Returns a [`TakeError`]. After a failed commit the outcome is unknown, otherwise no row is stored.
-/// Repeating the call is safe.
+/// Returns a [`TakeError`]. A failed commit has an unknown outcome, otherwise no row is stored. Repeating is safe.
 pub async fn take(db: &Db, new: &[NewClaim<'_>], now_ms: u64) -> Result<Vec<TakenClaim>, TakeError> {
     if new.is_empty() {
         return Ok(Vec::new());
@@ -55,7 +51,7 @@ pub async fn take(db: &Db, new: &[NewClaim<'_>], now_ms: u64) -> Result<Vec<Take
         taking.forget_redis().await?;
         batch.write(&mut taking, now_ms).await?;
     }
-    taking.commit().await?;
+    taking.transaction.commit().await?;
     Ok(taken)
 }
 
@@ -82,7 +78,7 @@ impl<'a> Batch<'a> {
         let query = coupons::table
             .filter(coupons::id.eq_any(by_id.keys().map(|id| id.0)))
             .order(coupons::id)
-            .select(COLUMNS)
+            .select(columns())
             .for_update();
         let rows: Vec<_> = db.within("lock coupons", query.load(connection)).await?;
         let mut found: HashMap<CouponId, PresentCoupon> =
@@ -139,8 +135,7 @@ struct HolderRow {
     coupon_id: u64,
 }
 
-/// Finds customers with an earlier claim of the same coupon. The query compares pairs, because a customer may hold many
-/// other coupons.
+/// Finds customers with an earlier claim of the coupon. Pairs are compared, because a customer may hold many coupons.
 async fn find_holders(
     db: &Db,
     connection: &mut DbConnection,

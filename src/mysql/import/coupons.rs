@@ -9,7 +9,6 @@ use crate::domain::{CouponId, CouponName, Description, FaceValue, UserId};
 use crate::mysql::schema::coupons;
 use crate::mysql::{Db, DbConnection, DbError};
 
-/// A coupon to import.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImportedCoupon {
     /// The id of the coupon in this service, existing or assigned.
@@ -22,7 +21,6 @@ pub struct ImportedCoupon {
     pub description: Description,
 }
 
-/// The stored columns of a coupon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PresentCoupon {
     pub id: CouponId,
@@ -39,7 +37,7 @@ pub struct PresentCoupon {
 /// # Errors
 /// Returns a [`DbError`].
 pub async fn find_by_saler(db: &Db, saler: UserId) -> Result<Vec<PresentCoupon>, DbError> {
-    let query = coupons::table.filter(coupons::saler_id.eq(saler.0)).select(COLUMNS);
+    let query = coupons::table.filter(coupons::saler_id.eq(saler.0)).select(columns());
     let mut connection = db.connect().await?;
     let rows: Vec<ImportedCouponColumns> = db.within("find coupons of a saler", query.load(&mut connection)).await?;
     Ok(rows.into_iter().map(stored).collect())
@@ -67,29 +65,20 @@ pub async fn take(db: &Db, new: &[ImportedCoupon]) -> Result<(), TakeError> {
     let rows: Vec<_> = new.iter().map(|coupon| (coupon, 0)).collect();
     taking.forget_redis().await?;
     insert(db, taking.connection(), &rows).await?;
-    taking.commit().await?;
+    taking.transaction.commit().await?;
     Ok(())
 }
 
 type ImportedCouponColumns = (u64, String, u32, i32, u64);
 
-pub(super) const COLUMNS: (
-    coupons::id,
-    coupons::name,
-    coupons::amount,
-    coupons::left_count,
-    coupons::published_revision,
-) = (coupons::id, coupons::name, coupons::amount, coupons::left_count, coupons::published_revision);
+#[diesel::dsl::auto_type(no_type_alias)]
+pub(super) fn columns() -> _ {
+    (coupons::id, coupons::name, coupons::amount, coupons::left_count, coupons::published_revision)
+}
 
 pub(super) fn stored((id, name, amount, left, published_revision): ImportedCouponColumns) -> PresentCoupon {
-    let claimed = i64::from(amount) - i64::from(left);
-    PresentCoupon {
-        id: CouponId(id),
-        name,
-        amount,
-        claimed: u32::try_from(claimed).unwrap_or(0),
-        is_published: published_revision > 0,
-    }
+    let claimed = u32::try_from(i64::from(amount) - i64::from(left)).unwrap_or(0);
+    PresentCoupon { id: CouponId(id), name, amount, claimed, is_published: published_revision > 0 }
 }
 
 /// Inserts coupons with the number of claims stored for them in the same transaction.

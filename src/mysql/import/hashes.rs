@@ -46,9 +46,8 @@ pub async fn missing_after(
     Ok(rows.into_iter().map(|(row, user)| (SourceId(row), UserId(user))).collect())
 }
 
-/// Stores password hashes in one transaction, for users still without a hash. Returns the number of stored hashes.
-///
-/// The service may be running. A password set meanwhile is kept.
+/// Stores password hashes in one transaction, for users still without a hash. Returns the number of stored hashes. The
+/// service may be running. A password set meanwhile is kept.
 ///
 /// # Errors
 /// Returns a [`DbError`]. Repeating the call is safe.

@@ -95,10 +95,8 @@ struct Taking<'a> {
     redis_was_loaded: bool,
 }
 
-/// Begins a transaction for storing rows.
-///
-/// A starting service writes a beat before locking `shards`. Either this check finds the beat, or the service reads
-/// MySQL after our commit. Concurrent imports take turns.
+/// Begins a transaction for storing rows. A starting service writes a beat before locking `shards`. Either this check
+/// finds the beat, or the service reads MySQL after our commit. Concurrent imports take turns.
 async fn begin(db: &Db) -> Result<Taking<'_>, TakeError> {
     let mut transaction = db.begin().await?;
     let lock = shards::table.select(shards::run_id).for_update();
@@ -120,8 +118,7 @@ impl Taking<'_> {
         if !self.redis_was_loaded {
             return Ok(());
         }
-        // After this update `shards` no longer tells whether a coupon was in Redis. Therefore all existing coupons are
-        // marked as published.
+        // The update of `shards` hides whether a coupon was in Redis, so all existing coupons are marked as published.
         let published = diesel::update(coupons_table::table.filter(coupons_table::published_revision.eq(0)))
             .set(coupons_table::published_revision.eq(coupons_table::revision));
         let forgotten = diesel::update(shards::table).set((shards::state.eq("recovering"), shards::run_id.eq("")));
@@ -129,11 +126,6 @@ impl Taking<'_> {
         self.db.within("mark coupons as published", published.execute(connection)).await?;
         self.db.within("mark shards for recovery", forgotten.execute(connection)).await?;
         Ok(())
-    }
-
-    /// Commits. After an error the outcome is unknown.
-    async fn commit(self) -> Result<(), DbError> {
-        self.transaction.commit().await
     }
 }
 

@@ -54,7 +54,6 @@ impl SourceCoupon {
     }
 }
 
-/// A table of the Go system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SourceTable {
     Users,
@@ -73,8 +72,7 @@ struct NumberRow {
     number: i64,
 }
 
-/// Returns the name of the database as `host:port/database`, as the server reports it. The name does not depend on the
-/// address of the connection.
+/// Returns the database's name as the server reports it, `host:port/database`, for any address of the connection.
 ///
 /// # Errors
 /// Returns a [`DbError`], as all functions here do.
@@ -126,9 +124,8 @@ pub async fn users_after(from: &Db, after: SourceId, rows_max: u32) -> Result<Ve
     from.within("read users", query.load(&mut connection)).await
 }
 
-/// Up to `rows_max` coupons with an id above `after`, ordered by id.
-///
-/// Numbers are read as `DOUBLE`, for any column type. Numbers without an exact `DOUBLE` are far outside our bounds.
+/// Up to `rows_max` coupons with an id above `after`, ordered by id. Numbers are read as `DOUBLE`, for any column type.
+/// Numbers without an exact `DOUBLE` are far outside our bounds.
 ///
 /// # Errors
 /// Returns a [`DbError`].

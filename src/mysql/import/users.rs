@@ -10,7 +10,6 @@ use crate::domain::{Kind, UserId, UserName};
 use crate::mysql::schema::{imported_users, users};
 use crate::mysql::{Db, DbConnection, DbError};
 
-/// A user to import.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImportedUser {
     pub source_id: SourceId,
@@ -31,8 +30,7 @@ pub enum TakenUser {
 /// Stores users without password hashes in one transaction. Returns the results in the order of `new`.
 ///
 /// # Errors
-/// Returns a [`TakeError`]. After a failed commit the outcome is unknown, otherwise no row is stored.
-/// Repeating the call is safe.
+/// Returns a [`TakeError`]. A failed commit has an unknown outcome, otherwise no row is stored. Repeating is safe.
 pub async fn take(db: &Db, source: ImportSource, new: &[ImportedUser]) -> Result<Vec<TakenUser>, TakeError> {
     if new.is_empty() {
         return Ok(Vec::new());
@@ -54,7 +52,7 @@ pub async fn take(db: &Db, source: ImportSource, new: &[ImportedUser]) -> Result
         });
     }
     insert(db, taking.connection(), source, &missing).await?;
-    taking.commit().await?;
+    taking.transaction.commit().await?;
     Ok(taken)
 }
 

@@ -26,24 +26,22 @@ pub(super) struct Waiting {
 }
 
 impl Audit {
-    /// Reads the unit counts of all coupons in Redis.
     pub(super) async fn read_counts(&self, rows: &[CouponCounts]) -> Result<RedisCounts, AuditError> {
         let mut counts = RedisCounts::new();
         for rows in rows.chunks(BATCH) {
             let coupons: Vec<CouponId> = rows.iter().map(|row| CouponId(row.id)).collect();
-            let found = audit::unit_counts(&*self.calls().await?, &self.keys, &coupons, WAIT).await?;
+            let found = audit::unit_counts(&*self.pool.get().await?, &self.keys, &coupons, WAIT).await?;
             counts.extend(rows.iter().map(|row| row.id).zip(found));
         }
         Ok(counts)
     }
 
-    /// Counts the claims in the outbox.
     pub(super) async fn read_outbox(&self, look: &mut Look) -> Result<Waiting, AuditError> {
         let mut waiting = Waiting::default();
         look.outbox = 0;
         let mut after = None;
         loop {
-            let page = audit::outbox_page(&*self.calls().await?, &self.keys, after.as_deref(), BATCH, WAIT).await?;
+            let page = audit::outbox_page(&*self.pool.get().await?, &self.keys, after.as_deref(), BATCH, WAIT).await?;
             for (entry, claim) in page.claims {
                 look.outbox += 1;
                 match claim {
@@ -118,7 +116,7 @@ impl Audit {
         if batch.is_empty() {
             return Ok(());
         }
-        let held = audit::held(&*self.calls().await?, &self.keys, batch, WAIT).await?;
+        let held = audit::held(&*self.pool.get().await?, &self.keys, batch, WAIT).await?;
         for (held, row) in held.into_iter().zip(batch) {
             let seq = held.as_deref().and_then(|held| held.split(':').next()).and_then(|seq| seq.parse::<u32>().ok());
             if seq != Some(row.seq) {
@@ -134,7 +132,7 @@ impl Audit {
         let mut mysql = self.db.connect_alone().await?;
         let mut cursor = Some(0);
         while let Some(from) = cursor {
-            let page = audit::holder_page(&*self.calls().await?, &self.keys, from, BATCH, WAIT).await?;
+            let page = audit::holder_page(&*self.pool.get().await?, &self.keys, from, BATCH, WAIT).await?;
             let holds = self.read_holds(look, &page.holders).await?;
             for holds in holds.chunks(BATCH) {
                 self.check_holds(look, &mut mysql, holds).await?;
@@ -149,7 +147,7 @@ impl Audit {
             return Ok(Vec::new());
         }
         let mut claims = Vec::new();
-        for hold in audit::holds(&*self.calls().await?, holders, WAIT).await? {
+        for hold in audit::holds(&*self.pool.get().await?, holders, WAIT).await? {
             match hold {
                 Ok(claim) => claims.push(claim),
                 Err(broken) => look.find("I3 no phantom", broken.name, format!("is not a hold: {:?}", broken.value)),
@@ -163,7 +161,7 @@ impl Audit {
         if missing.is_empty() {
             return Ok(());
         }
-        let waiting = audit::entries_of(&*self.calls().await?, &self.keys, &missing, WAIT).await?;
+        let waiting = audit::entries_of(&*self.pool.get().await?, &self.keys, &missing, WAIT).await?;
         let is_gone = |claim: &Claim, entry: &[Claim]| !entry.iter().any(|waiting| waiting.is_same_grant(claim));
         let gone = missing.iter().zip(&waiting).filter(|(claim, entry)| is_gone(claim, entry));
         let gone: Vec<Claim> = gone.map(|(claim, _)| *claim).collect();

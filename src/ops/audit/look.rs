@@ -9,7 +9,6 @@ use crate::redis::{Keys, KvError, Pool};
 /// Timeout of a call to Redis.
 pub(super) const WAIT: Duration = Duration::from_secs(10);
 
-/// Audits a shard in Redis and MySQL.
 pub struct Audit {
     pub(super) db: Db,
     pub(super) pool: Pool,
@@ -28,7 +27,6 @@ pub struct Finding {
     pub what: String,
 }
 
-/// The result of an audit.
 #[derive(Debug, Default)]
 pub struct AuditReport {
     pub coupons: u64,
@@ -40,7 +38,6 @@ pub struct AuditReport {
     pub findings: Vec<Finding>,
 }
 
-/// The reason for an incomplete audit.
 #[derive(Debug, thiserror::Error)]
 pub enum AuditError {
     #[error(transparent)]
@@ -71,7 +68,6 @@ impl Audit {
 
 impl Look {
     pub(super) fn find(&mut self, invariant: &'static str, subject: impl ToString, what: impl ToString) {
-        let (subject, what) = (subject.to_string(), what.to_string());
-        self.findings.push(Finding { invariant, subject, what });
+        self.findings.push(Finding { invariant, subject: subject.to_string(), what: what.to_string() });
     }
 }

@@ -7,11 +7,9 @@ use super::look::{Audit, AuditError, AuditReport, Finding, Look, WAIT};
 use crate::domain::Claim;
 use crate::mysql::claims::{self, StoreOutcome};
 use crate::mysql::shards;
-use crate::redis::{KvError, Live, PooledCalls, live_key};
+use crate::redis::{Live, live_key};
 
-/// Maximum number of looks.
 const LOOKS: u32 = 3;
-/// Pause between two looks.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(3);
 /// Findings named per invariant. Further findings are only counted.
 const NAMED_MAX: usize = 20;
@@ -71,14 +69,10 @@ impl Audit {
     /// The loading in Redis, if it is the loading recorded in MySQL.
     async fn live(&self) -> Result<Live, AuditError> {
         let row = shards::read(&self.db, self.shard).await?;
-        let value = live_key::read(&*self.calls().await?, &self.keys, WAIT).await?;
+        let value = live_key::read(&*self.pool.get().await?, &self.keys, WAIT).await?;
         let live = Live::new(&self.pool.run_id(), row.epoch);
         let is_loaded = row.is_live && row.run_id == live.run_id && value.as_deref() == Some(live.as_str());
         if is_loaded { Ok(live) } else { Err(AuditError::NotLoaded) }
-    }
-
-    pub(super) async fn calls(&self) -> Result<PooledCalls, KvError> {
-        self.pool.get().await
     }
 
     async fn repair(&self, claims: &[Claim]) -> Result<u64, AuditError> {

@@ -23,7 +23,7 @@ impl Audit {
         if before.is_empty() {
             return Ok(());
         }
-        let counts = in_redis::sold(&*self.calls().await?, &self.keys, before.keys().copied(), WAIT).await?;
+        let counts = in_redis::sold(&*self.pool.get().await?, &self.keys, before.keys().copied(), WAIT).await?;
         let after = self.count_sold().await?;
         for (sold, (id, before)) in counts.into_iter().zip(before) {
             let known = |counts: &Sold| counts.get(id).copied().unwrap_or(0);

@@ -20,7 +20,6 @@ const FIRST_LETTER: u8 = b'A';
 const PARTS_OF_ATTEMPT: usize = 4;
 const BYTES_OF_ATTEMPT: usize = 64;
 
-/// Arguments of one attempt.
 #[derive(Debug, Clone)]
 pub struct ClaimArguments {
     pub keys: Keys,
@@ -29,8 +28,8 @@ pub struct ClaimArguments {
     pub epoch: Epoch,
     /// Limit of claims in the outbox.
     pub outbox_max: u32,
-    /// Deadline by the clock of Redis, in ms since 1970. The deadline of the first attempt applies to the whole batch. Later
-    /// attempts have later deadlines, so no claim is granted too late. An attempt may be refused a little too early.
+    /// Deadline by the clock of Redis, in ms since 1970. The deadline of the first attempt applies to the whole batch.
+    /// Later attempts have later deadlines, so no claim is granted too late. A refusal may be a little too early.
     pub not_after: u64,
     pub user: UserId,
     pub question: ClaimQuestion,

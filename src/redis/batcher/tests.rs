@@ -5,9 +5,8 @@ use futures_util::future::join_all;
 use redis::RedisConnectionInfo;
 use redis::aio::MultiplexedConnection;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
-use tokio::time::timeout;
-
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::*;
 use crate::base::Histogram;

@@ -8,7 +8,6 @@ use crate::domain::ActivityId;
 use crate::etcd::{KeyEntry, Listing};
 use crate::mysql::mirrored::Mirrored;
 
-/// The result of a comparison.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Edits by operators. A row with a change still to be put to etcd yields no edit.

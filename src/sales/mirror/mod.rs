@@ -12,8 +12,7 @@
 //! Only a valid edit by an operator can stop or open a sale. An invalid value changes nothing. An etcd restored to an
 //! older state gets the missing keys. While etcd is away, sales go on.
 //!
-//! [`Mirroring::run`] is the loop around two steps, [`Mirroring::take`] and [`Mirroring::repair`]. Tests also call the
-//! steps.
+//! [`Mirroring::run`] loops over two steps, [`Mirroring::take`] and [`Mirroring::repair`]. Tests also call the steps.
 
 mod compare;
 mod edit;
@@ -55,7 +54,6 @@ const PAGE: i64 = 1_000;
 /// Seconds after its end for which an activity should be in etcd. Until then, deleting its key disables the activity.
 const KEPT_SECONDS: u64 = 86_400;
 
-/// Synchronizes MySQL and etcd.
 pub struct Mirroring {
     etcd: Etcd,
     scheduling: Scheduling,
@@ -79,7 +77,6 @@ pub struct Mirroring {
     outage: Outage,
 }
 
-/// A comparison of a listing with the rows of MySQL.
 struct Comparison {
     verdict: Verdict,
     /// The revision of the listing.
@@ -115,10 +112,7 @@ impl Mirroring {
 
     /// Synchronizes until `stop`. Work interrupted by the stop is rolled back, or found complete at the next start.
     pub async fn run(mut self, stop: CancellationToken) {
-        tokio::select! {
-            () = self.follow() => {}
-            () = stop.cancelled() => {}
-        }
+        stop.run_until_cancelled(self.follow()).await;
     }
 
     async fn follow(&mut self) {
@@ -147,7 +141,11 @@ impl Mirroring {
                 // The listing includes all earlier changes.
                 self.edits.clear();
                 self.bad.retain(|key, _| listing.entries.contains_key(key));
-                self.note_bad_keys(listing.entries.iter().map(|(key, entry)| (key.as_str(), entry.revision)));
+                for (key, entry) in &listing.entries {
+                    if let Some(Err(error)) = value::id(key) {
+                        self.refuse(key, entry.revision, &error);
+                    }
+                }
                 self.listing = Some(listing);
             }
             Notice::Changes(changes) => {
@@ -277,14 +275,6 @@ impl Mirroring {
             self.noted.remove(&id);
         }
         Ok(())
-    }
-
-    fn note_bad_keys<'a>(&mut self, keys: impl Iterator<Item = (&'a str, u64)>) {
-        for (key, revision) in keys {
-            if let Some(Err(error)) = value::id(key) {
-                self.refuse(key, revision, &error);
-            }
-        }
     }
 
     /// Logs an invalid key or value, once per revision.

@@ -36,8 +36,7 @@ impl Mirroring {
     /// Puts a row to etcd, replacing any older value of its key.
     async fn put(&mut self, db: &Db, row: &StoredActivity) -> Result<(), MirrorError> {
         let (key, value) = (value::key(row.activity.id), value::write(&row.activity));
-        let there = self.etcd.get(&key).await?;
-        let put_at = match there {
+        let put_at = match self.etcd.get(&key).await? {
             // Another instance was faster, or an earlier round was cut short before noting the put.
             Some(entry) if entry.value == Value::Bytes(value.clone()) => Some(entry.revision),
             entry => self.etcd.put(&key, value, entry.map_or(0, |entry| entry.revision)).await?,

@@ -16,7 +16,6 @@ const NAMES: [SettingName; 2] = [SettingName::Limits, SettingName::Switches];
 /// `changed_by` of a setting changed through etcd.
 const BY: &str = "etcd";
 
-/// Synchronizes the two settings.
 pub struct SettingsMirror {
     db: Db,
     etcd: Etcd,
@@ -81,13 +80,10 @@ impl SettingsMirror {
     pub(super) async fn repair(&self) -> Result<(), MirrorError> {
         for row in settings::lagging(&self.db).await? {
             let Some(name) = SettingName::parse(&row.name) else { continue };
-            let there = self.etcd.get(name.as_str()).await?;
-            let put_at = match there {
-                Some(entry) if entry.value == Value::Bytes(row.value.clone().into_bytes()) => Some(entry.revision),
-                entry => {
-                    let over = entry.map_or(0, |entry| entry.revision);
-                    self.etcd.put(name.as_str(), row.value.clone().into_bytes(), over).await?
-                }
+            let value = row.value.into_bytes();
+            let put_at = match self.etcd.get(name.as_str()).await? {
+                Some(entry) if entry.value == Value::Bytes(value.clone()) => Some(entry.revision),
+                entry => self.etcd.put(name.as_str(), value, entry.map_or(0, |entry| entry.revision)).await?,
             };
             if let Some(put_at) = put_at {
                 settings::note_etcd(&self.db, name, row.revision, put_at).await?;

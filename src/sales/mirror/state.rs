@@ -20,7 +20,6 @@ pub struct MirrorState {
     went_back: AtomicU64,
 }
 
-/// A snapshot of the state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct MirrorReport {
     /// Milliseconds since the last message from etcd, `None` before the first.

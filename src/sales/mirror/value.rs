@@ -43,10 +43,7 @@ pub fn key(id: ActivityId) -> String {
     format!("{FOLDER}{id}")
 }
 
-/// The activity named by a key, or `None` for any other key.
-///
-/// # Errors
-/// [`ValueError::Key`] for a key in the folder with an invalid id.
+/// The activity named by a key, or `None` for a key outside the folder. [`ValueError::Key`] for an invalid id.
 pub fn id(key: &str) -> Option<Result<ActivityId, ValueError>> {
     let id = key.strip_prefix(FOLDER)?;
     // `+1` and `01` parse as numbers but are not valid spellings of an id.
@@ -54,7 +51,6 @@ pub fn id(key: &str) -> Option<Result<ActivityId, ValueError>> {
     Some(id.parse().ok().filter(written).ok_or(ValueError::Key))
 }
 
-/// The value of an activity.
 pub fn write(activity: &Activity) -> Vec<u8> {
     let Activity { id, coupon, terms } = activity;
     let fields = Fields {
@@ -73,9 +69,6 @@ pub fn write(activity: &Activity) -> Vec<u8> {
 }
 
 /// Parses the value of activity `id`. All fields are required. Unknown fields are ignored.
-///
-/// # Errors
-/// [`ValueError`].
 pub fn read(id: ActivityId, value: &Value) -> Result<Activity, ValueError> {
     let bytes = match value {
         Value::Bytes(bytes) => bytes,
