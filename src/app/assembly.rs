@@ -17,7 +17,7 @@ use crate::etcd::Etcd;
 use crate::http::{
     Accounts, Answers, BodyLimits, Edge, ListCache, Offering, Operating, SaleCache, SaleCacheLimits, Selling, Shared,
 };
-use crate::memory::{Activities, Revocations, Settings};
+use crate::memory::{Activities, KnownUsers, Revocations, Settings};
 use crate::mysql::Db;
 use crate::ops::{Health, HealthSources};
 use crate::recovery::{Identity, RebuildProgress, Recovery, RedisParts};
@@ -123,7 +123,7 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
         answers: Answers::default(),
     };
     let accounts = Accounts {
-        directory: common.directory(),
+        users: KnownUsers::new(common.db.clone(), config::KNOWN_USERS_MAX),
         passwords: ground.passwords,
         tokens: ground.tokens,
         claim_tokens: ground.claim_tokens,
@@ -182,13 +182,10 @@ impl Common {
         Publishing::new(db, pool, stock, Arc::clone(&self.gate), SHARD, config::KV_WAIT)
     }
 
-    fn directory(&self) -> Directory {
-        Directory::new(self.db.clone(), self.stock.clone(), Arc::clone(&self.gate), config::KNOWN_USERS_MAX)
-    }
-
     fn selling(&self, viewers_max: u32, settings: Arc<Settings>) -> Selling {
         Selling {
             claiming: self.claiming(),
+            directory: Directory::new(self.stock.clone(), Arc::clone(&self.gate)),
             kv_wait: config::KV_WAIT,
             sales: SaleCache::new(SaleCacheLimits {
                 list_age: config::SALES_LIST_AGE,

@@ -16,7 +16,7 @@ mod unfinished;
 
 pub use claim_metrics::ClaimFigures;
 pub use claiming::Claiming;
-pub use directory::{Directory, FindError, KnownCoupons};
+pub use directory::{CouponUnknown, Directory, KnownCoupons};
 pub use gate::{ClosedReason, Denied, Doubt, Gate, Pass};
 pub use ledger::{Batches, Handed, Ledger, LedgerState, NoSlot, Slot};
 pub use outcome::ClaimOutcome;

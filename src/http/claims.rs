@@ -86,7 +86,7 @@ pub async fn claim_coupon(
     edge.admission.claim(customer.id, || peer::address(&request, &edge), now_ms())?;
     let Some(path) = path::coupon(&request) else { return Ok(refused(Refusal::NoSuchCoupon)) };
     let connection = worker.connection()?;
-    let Some(coupon) = accounts.directory.coupon(&worker.known, &connection, &path).await? else {
+    let Some(coupon) = selling.directory.coupon(&worker.known, &connection, &path).await? else {
         return Ok(refused(Refusal::NoSuchCoupon));
     };
     let nth = wanted_nth(&request)?;
@@ -174,7 +174,7 @@ pub async fn list_claims(
     db: web::Data<Db>,
 ) -> Result<HttpResponse, ApiError> {
     let page = page_of(&request)?;
-    let coupon = readable_coupon(&session(&request)?.user, &request, &accounts.directory, &db).await?;
+    let coupon = readable_coupon(&session(&request)?.user, &request, &accounts.users, &db).await?;
     // Seqs are dense except for holes. So a page begins at a seq, and earlier rows need not be counted.
     let skipped = page.offset(PAGE);
     let rows = match Seq::try_from(skipped) {
@@ -219,7 +219,7 @@ pub async fn export_claims(
     offering: web::Data<Offering>,
     db: web::Data<Db>,
 ) -> Result<HttpResponse, ApiError> {
-    let coupon = readable_coupon(&session(&request)?.user, &request, &accounts.directory, &db).await?;
+    let coupon = readable_coupon(&session(&request)?.user, &request, &accounts.users, &db).await?;
     let permit = std::sync::Arc::clone(&offering.exports).try_acquire_owned().map_err(|_| ApiError::overloaded())?;
     // The state is the last seq written. `Some(None)` writes the header line first, and `None` ends the stream.
     let rows = stream::try_unfold((permit, db, Some(None)), move |(permit, db, after)| async move {

@@ -11,8 +11,8 @@ use super::openapi::{change, failures, token};
 use super::path::CouponPath;
 use super::state::{Edge, Offering};
 use super::{answer, body, path};
-use crate::claim::Directory;
 use crate::domain::{Amount, CouponId, CouponName, Description, FaceValue, Kind, User};
+use crate::memory::KnownUsers;
 use crate::mysql::Db;
 use crate::mysql::coupons::NewCoupon;
 use crate::sales::{CouponChange, PublishError};
@@ -168,7 +168,7 @@ pub fn unreadable_coupon() -> [ApiError; 4] {
 pub async fn readable_coupon(
     user: &User,
     request: &HttpRequest,
-    directory: &Directory,
+    users: &KnownUsers,
     db: &Db,
 ) -> Result<CouponId, ApiError> {
     match user.kind {
@@ -176,7 +176,7 @@ pub async fn readable_coupon(
         Kind::Customer => Err(CUSTOMERS_CANNOT_READ),
         Kind::Admin => {
             let name = path::user(request).ok_or_else(ApiError::no_such_coupon)?;
-            let saler = directory.user(&name).await?.ok_or_else(ApiError::no_such_coupon)?;
+            let saler = users.find(&name).await?.ok_or_else(ApiError::no_such_coupon)?;
             own_coupon(request, db, &saler).await
         }
     }

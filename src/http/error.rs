@@ -13,8 +13,8 @@ use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 use super::answer;
 use crate::admission::TurnedAway;
 use crate::auth::HashError;
-use crate::claim::FindError;
-use crate::memory::{BadSetting, BlockError, RevokeError};
+use crate::claim::CouponUnknown;
+use crate::memory::{BadSetting, BlockError, RevokeError, UserUnknown};
 use crate::mysql::DbError;
 use crate::sales::{ACTIVITIES_OF_A_COUPON_MAX, PublishError, ScheduleError};
 
@@ -305,8 +305,15 @@ impl From<RevokeError> for ApiError {
     }
 }
 
-impl From<FindError> for ApiError {
-    fn from(error: FindError) -> Self {
+impl From<CouponUnknown> for ApiError {
+    fn from(error: CouponUnknown) -> Self {
+        log::debug!("{}", crate::base::error_chain(&error));
+        Self::unavailable()
+    }
+}
+
+impl From<UserUnknown> for ApiError {
+    fn from(error: UserUnknown) -> Self {
         log::debug!("{}", crate::base::error_chain(&error));
         Self::unavailable()
     }

@@ -12,8 +12,8 @@ use super::extractors::SessionUser;
 use super::openapi::{Responses, add_case, add_failure, error_schema, token};
 use super::state::{Accounts, Edge, Selling, Worker};
 use super::{answer, path};
-use crate::claim::Directory;
 use crate::domain::{CouponId, Kind, Page, User};
+use crate::memory::KnownUsers;
 use crate::redis::{Facts, Held, ListWindow, Offered};
 
 /// Coupons per page.
@@ -97,11 +97,11 @@ pub async fn list_coupons(
     worker: web::Data<Worker>,
 ) -> Result<HttpResponse, ApiError> {
     let page = page_of(&request)?;
-    let owner = owner(&request, &accounts.directory, &asking).await?;
+    let owner = owner(&request, &accounts.users, &asking).await?;
     if owner.kind == Kind::Customer && owner.id != asking.id && asking.kind != Kind::Admin {
         return Ok(OTHER_CUSTOMER.list_response());
     }
-    let list = read_list(&selling, &accounts.directory, &worker, &owner, page);
+    let list = read_list(&selling, &worker, &owner, page);
     // The checks above have passed, so callers may share the list of this owner.
     let body = match (edge.admission.settings.switches().list, owner.kind) {
         (true, Kind::Saler) => worker.reads.get((owner.id, page), list).await?,
@@ -111,17 +111,11 @@ pub async fn list_coupons(
     Ok(answer::list_of(body))
 }
 
-async fn read_list(
-    selling: &Selling,
-    directory: &Directory,
-    worker: &Worker,
-    owner: &User,
-    page: Page,
-) -> Result<Bytes, ApiError> {
+async fn read_list(selling: &Selling, worker: &Worker, owner: &User, page: Page) -> Result<Bytes, ApiError> {
     let window = ListWindow { skip: page.offset(PAGE), give: PAGE };
     match owner.kind {
         Kind::Saler => list_offered(selling, worker, owner, window).await,
-        Kind::Customer => list_held(selling, directory, worker, owner, window).await,
+        Kind::Customer => list_held(selling, worker, owner, window).await,
         Kind::Admin => Ok(Bytes::new()),
     }
 }
@@ -134,12 +128,12 @@ pub fn page_of(request: &HttpRequest) -> Result<Page, ApiError> {
     Page::parse(page).ok_or(BAD_PAGE)
 }
 
-async fn owner(request: &HttpRequest, directory: &Directory, asking: &User) -> Result<User, ApiError> {
+async fn owner(request: &HttpRequest, users: &KnownUsers, asking: &User) -> Result<User, ApiError> {
     let name = path::user(request).ok_or(NO_SUCH_USER)?;
     if name == asking.name {
         return Ok(asking.clone());
     }
-    directory.user(&name).await?.ok_or(NO_SUCH_USER)
+    users.find(&name).await?.ok_or(NO_SUCH_USER)
 }
 
 async fn list_offered(selling: &Selling, worker: &Worker, saler: &User, window: ListWindow) -> Result<Bytes, ApiError> {
@@ -152,18 +146,12 @@ async fn list_offered(selling: &Selling, worker: &Worker, saler: &User, window: 
     Ok(answer::list_body(&selling.loaded(page)?.into_iter().map(item).collect::<Vec<_>>()))
 }
 
-async fn list_held(
-    selling: &Selling,
-    directory: &Directory,
-    worker: &Worker,
-    customer: &User,
-    window: ListWindow,
-) -> Result<Bytes, ApiError> {
+async fn list_held(selling: &Selling, worker: &Worker, customer: &User, window: ListWindow) -> Result<Bytes, ApiError> {
     let (connection, live) = selling.reading(worker)?;
     let page = selling.claiming.stock.list_held(&connection, &live, customer.id, window, selling.kv_wait).await;
     let page = selling.loaded(page)?;
     let coupons: Vec<CouponId> = page.iter().map(|held| held.coupon).collect();
-    let facts = directory.facts(&worker.known, &connection, &coupons).await?;
+    let facts = selling.directory.facts(&worker.known, &connection, &coupons).await?;
     let items: Vec<HeldItem> = page.iter().zip(&facts).map(|(held, facts)| held_item(held, facts)).collect();
     Ok(answer::list_body(&items))
 }

@@ -15,7 +15,7 @@ use crate::admission::Admission;
 use crate::auth::{ClaimTokens, Passwords, SignedForm, UserTokens};
 use crate::claim::{Claiming, Directory, Doubt, KnownCoupons};
 use crate::domain::Networks;
-use crate::memory::Revocations;
+use crate::memory::{KnownUsers, Revocations};
 use crate::mysql::Db;
 use crate::ops::Health;
 use crate::redis::{Connection, KvError, Link, Live};
@@ -49,7 +49,7 @@ pub struct BodyLimits {
 
 /// Users, and what proves who they are and what they hold.
 pub struct Accounts {
-    pub directory: Directory,
+    pub users: KnownUsers,
     pub passwords: Passwords,
     pub tokens: UserTokens,
     pub claim_tokens: ClaimTokens,
@@ -61,6 +61,7 @@ pub struct Accounts {
 /// Claims, and what is read about sales.
 pub struct Selling {
     pub claiming: Claiming,
+    pub directory: Directory,
     /// Timeout of a read from Redis.
     pub kv_wait: Duration,
     pub sales: SaleCache,

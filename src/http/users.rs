@@ -90,7 +90,7 @@ pub async fn register(
     let hash = accounts.passwords.hash(&password).await?;
     match users::insert(&db, &name, kind, &hash).await {
         Ok(()) => {
-            accounts.directory.welcome(&name);
+            accounts.users.welcome(&name);
             Ok(answer::done(HttpResponse::Created()))
         }
         Err(DbError::Duplicate { .. }) => Err(NAME_TAKEN),

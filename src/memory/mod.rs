@@ -5,6 +5,7 @@
 
 mod activities;
 mod blacklist;
+mod known_users;
 mod limits;
 mod revocations;
 mod revoked_tokens;
@@ -14,6 +15,7 @@ mod switches;
 
 pub use activities::Activities;
 pub use blacklist::{Blacklist, BlacklistLimits, BlockError};
+pub use known_users::{KnownUsers, UserUnknown};
 pub use limits::Limits;
 pub use revocations::{RevocationLimits, Revocations, RevokeError};
 pub use setting_error::BadSetting;

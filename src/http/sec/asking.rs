@@ -52,7 +52,7 @@ pub async fn asking(
                 return Err(SecError::new(SaleCode::NotVerified, message));
             }
             // Only holders of a valid sign cause a query to MySQL. The result is cached.
-            let user = accounts.directory.user_by_id(signed.user).await?;
+            let user = accounts.users.find_by_id(signed.user).await?;
             if user.is_none_or(|user| user.kind != Kind::Customer) {
                 return Err(ONLY_CUSTOMERS);
             }

@@ -116,7 +116,7 @@ pub async fn kill(
     edge.admission.claim(asking.customer, || peer::address(&request, &edge), now_ms())?;
     let connection = worker.connection()?;
     asking.once(&selling.claiming, &connection).await?;
-    if !accounts.directory.has_coupon(&worker.known, &connection, form.product).await? {
+    if !selling.directory.has_coupon(&worker.known, &connection, form.product).await? {
         return Err(refusal(Refusal::NoSuchCoupon));
     }
     let bought = |claim: Claim, now_ms| bought(&selling.claiming.activities, &accounts.claim_tokens, &claim, now_ms);
