@@ -24,7 +24,7 @@ pub struct Capacity {
     limit: AtomicUsize,
     /// Answers in time since the limit last grew.
     in_time: AtomicUsize,
-    /// All answers and late answers since `counted_from`, in microseconds after `origin`.
+    /// All answers since `counted_from`, and the late ones. `counted_from` is in microseconds after `origin`.
     answers: AtomicUsize,
     late: AtomicUsize,
     counted_from: AtomicU64,

@@ -67,6 +67,7 @@ pub struct LedgerState {
     pub(super) late: AtomicU64,
     /// The persister may hold claims read from the outbox.
     pub(super) sweeping: AtomicBool,
+    /// The last epoch in which a claim contradicted MySQL, 0 for none.
     pub(super) contradicted: AtomicU32,
     pub(super) stored: AtomicU64,
     pub(super) poisoned: AtomicU64,

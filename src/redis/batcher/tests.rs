@@ -159,19 +159,6 @@ async fn an_attempt_whose_caller_has_gone_is_not_sent_and_leaves_its_reply_to_no
 }
 
 #[tokio::test]
-async fn a_full_channel_takes_no_attempt() {
-    let mut rig = Rig::start().await;
-    // The batcher has not run yet.
-    let waiting: Vec<_> = (0..ATTEMPTS_WAITING_MAX).map(|_| rig.attempt(arguments(7, 1, 2))).collect();
-    let (sender, _) = oneshot::channel();
-    let refused = rig.attempts.try_send(WaitingAttempt { arguments: arguments(7, 1, 2), answer: sender });
-    assert!(matches!(refused, Err(mpsc::error::TrySendError::Full(_))));
-    drop(waiting);
-    rig.ended.cancel();
-    soon(rig.tasks.join_next()).await;
-}
-
-#[tokio::test]
 async fn a_lost_connection_tells_sent_attempts_from_those_that_wait_for_a_batch() {
     let mut rig = Rig::start().await;
     let mut sent = Vec::new();
