@@ -11,6 +11,7 @@ use tokio::sync::mpsc::Receiver;
 use super::parts::SHARD;
 use crate::admission::Admission;
 use crate::auth::{ClaimTokens, Passwords, SignedForm, UserTokens};
+use crate::base::crash;
 use crate::claim::{Claiming, Directory, Gate, Handed, Ledger, Persister, PersisterSettings, Refusals};
 use crate::config::{self, ServeArgs};
 use crate::etcd::Etcd;
@@ -230,7 +231,7 @@ impl Common {
         let settings = PersisterSettings {
             shard: SHARD,
             instance: self.instance.clone(),
-            batch_max: config::BATCH_CLAIMS_MAX,
+            batch_max: crash::batch_max(config::BATCH_CLAIMS_MAX),
             linger_max: config::BATCH_LINGER_MAX,
             store_wait: config::STORE_WAIT,
             pauses: config::STORE_PAUSES,
