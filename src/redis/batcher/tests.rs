@@ -20,7 +20,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// A batcher, and the server's end of the connection.
 struct Rig {
     attempts: mpsc::Sender<WaitingAttempt>,
-    ended: CancellationToken,
     server: DuplexStream,
     tasks: JoinSet<()>,
 }
@@ -39,8 +38,8 @@ impl Rig {
         });
         let calls = Calls::new(redis, Arc::new(Server::new(&Arc::new(Histogram::of_times()))), ended.clone());
         let (attempts, waiting) = mpsc::channel(ATTEMPTS_WAITING_MAX);
-        tasks.spawn(run_batcher(calls, waiting, ended.clone()));
-        Self { attempts, ended, server, tasks }
+        tasks.spawn(run_batcher(calls, waiting, ended));
+        Self { attempts, server, tasks }
     }
 
     /// Puts an attempt into the channel. Returns the receiver of the answer.
