@@ -113,7 +113,8 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
         instance: instance_name(&ground.listener, args.http_addr),
         process,
     };
-    let publishing = common.publishing();
+    let claiming = common.claiming();
+    let publishing = Publishing::new(common.db.clone(), common.pool.clone(), &claiming, SHARD, config::KV_WAIT);
     let scheduling = Scheduling::new(publishing.clone(), Arc::clone(&common.activities));
     let mirroring =
         ground.etcd.map(|etcd| common.mirroring(etcd, scheduling.clone(), Arc::clone(&ground.admission.settings)));
@@ -131,7 +132,7 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
         signed_form: ground.signed_form,
         revocations: Arc::new(ground.revocations),
     };
-    let selling = common.selling(args.viewers_max, Arc::clone(&edge.admission.settings));
+    let selling = common.selling(claiming, args.viewers_max, Arc::clone(&edge.admission.settings));
     let health = common.health(mirroring.is_some().then_some(&common.mirror), ground.warnings);
     let operating = Operating { health: Arc::new(health), instance: common.instance.clone() };
     let offering = Offering {
@@ -178,14 +179,9 @@ impl Common {
         }
     }
 
-    fn publishing(&self) -> Publishing {
-        let (db, pool, stock) = (self.db.clone(), self.pool.clone(), self.stock.clone());
-        Publishing::new(db, pool, stock, Arc::clone(&self.gate), SHARD, config::KV_WAIT)
-    }
-
-    fn selling(&self, viewers_max: u32, settings: Arc<Settings>) -> Selling {
+    fn selling(&self, claiming: Claiming, viewers_max: u32, settings: Arc<Settings>) -> Selling {
         Selling {
-            claiming: self.claiming(),
+            claiming,
             directory: Directory::new(self.stock.clone(), Arc::clone(&self.gate)),
             kv_wait: config::KV_WAIT,
             sales: SaleCache::new(SaleCacheLimits {

@@ -57,9 +57,10 @@ impl ClaimTokens {
         })
     }
 
-    /// The claim proven by `raw`, or `None` for any other text than a claim token signed here.
+    /// The claim proven by `raw`, or `None` for any other text than a claim token signed here. White space around the
+    /// token is ignored, because scanners and copied texts end in a line break.
     pub fn verify(&self, raw: &str) -> Option<ClaimProof> {
-        let payload = self.keys.open(raw.as_bytes())?;
+        let payload = self.keys.open(raw.trim().as_bytes())?;
         let payload: ClaimPayload<'_> = serde_json::from_slice(&payload).ok()?;
         (payload.iss == ISSUER).then_some(ClaimProof {
             coupon: CouponId(payload.coupon),

@@ -4,14 +4,15 @@
 //! refused at once. The refusal is true: no user can become a holder while the coupon's revision, the revision of its
 //! activities and the number of claims stay equal. [`Refusals::watch`] compares these three values with Redis every 100
 //! ms, once for all requests. A coupon with changed values is dropped. The whole table expires 200 ms after the last
-//! successful comparison was sent. A change in Redis is therefore in force on this instance at most 200 ms later.
+//! successful comparison was sent. A change in Redis is therefore in force on this instance at most 200 ms later. A change
+//! published by this instance is in force at once, because its coupon is dropped before the saler is answered.
 //!
 //! Holders are read from MySQL, and used only if their number equals the number of claims in Redis. A coupon on sale is
 //! never in the table, because the count changes with every claim.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -48,6 +49,9 @@ pub struct Refusals {
     /// Coupons recently refused by Redis. [`Refusals::watch`] takes them out.
     noticed: Mutex<HashSet<CouponId>>,
     refused: Apart<AtomicU64>,
+    /// Coupons forgotten while a comparison is under way, `None` between comparisons. Locked while the table is
+    /// replaced, so a comparison that began before a change of a coupon never brings the coupon back.
+    forgotten: Mutex<Option<HashSet<CouponId>>>,
 }
 
 /// Coupons confirmed by the last comparison. `compared` holds its send time, and the process and epoch asked.
@@ -81,7 +85,7 @@ enum CompareError {
 impl Refusals {
     pub fn new(db: Db, stock: Stock, gate: Arc<Gate>, activities: Arc<Activities>) -> Self {
         let (table, noticed, refused) = (ArcSwap::default(), Mutex::default(), Apart::new(AtomicU64::default));
-        Self { db, stock, gate, activities, table, noticed, refused }
+        Self { db, stock, gate, activities, table, noticed, refused, forgotten: Mutex::default() }
     }
 
     /// The reason if an attempt of `user` is certain to be refused, or `None` if only Redis can decide. `schedule` has
@@ -123,6 +127,25 @@ impl Refusals {
                 }
             }
         }
+    }
+
+    /// Refuses no attempt at `coupon` any more until the next comparison, because this instance has just published a
+    /// change. The saler's answer must not be followed by a refusal under the old amount.
+    pub fn forget(&self, coupon: CouponId) {
+        let mut forgotten = self.forgotten();
+        if let Some(forgotten) = &mut *forgotten {
+            forgotten.insert(coupon);
+        }
+        let table = self.table.load();
+        if table.known.contains_key(&coupon) {
+            let mut known = table.known.clone();
+            known.remove(&coupon);
+            self.table.store(Arc::new(RefusalTable { compared: table.compared.clone(), known }));
+        }
+    }
+
+    fn forgotten(&self) -> MutexGuard<'_, Option<HashSet<CouponId>>> {
+        self.forgotten.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Attempts refused so far, coupons in the table, and holders in the table.
@@ -179,6 +202,7 @@ impl Refusals {
         live: Arc<Live>,
         learnt: Vec<(CouponId, KnownCoupon)>,
     ) -> Result<(), KvError> {
+        *self.forgotten() = Some(HashSet::new());
         let table = self.table.load_full();
         let mut known = table.known.clone();
         known.extend(learnt.into_iter().map(|(coupon, known)| (coupon, Arc::new(known))));
@@ -197,6 +221,10 @@ impl Refusals {
                 Some(kept) => known.insert(coupon, Arc::new(kept)),
                 None => known.remove(&coupon),
             };
+        }
+        let mut forgotten = self.forgotten();
+        for coupon in forgotten.take().unwrap_or_default() {
+            known.remove(&coupon);
         }
         self.table.store(Arc::new(RefusalTable { compared: Some((sent_at, live)), known }));
         Ok(())

@@ -1,5 +1,6 @@
 //! Claiming a coupon, and the list of its holders for its saler.
 
+use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use bytes::Bytes;
@@ -220,6 +221,13 @@ pub async fn export_claims(
     db: web::Data<Db>,
 ) -> Result<HttpResponse, ApiError> {
     let coupon = readable_coupon(&session(&request)?.user, &request, &accounts.users, &db).await?;
+    let mut builder = HttpResponse::Ok();
+    builder.insert_header((header::CONTENT_TYPE, CSV));
+    builder.insert_header((header::CONTENT_DISPOSITION, "attachment; filename=\"claims.csv\""));
+    // actix would read the whole stream and drop every line.
+    if request.method() == Method::HEAD {
+        return Ok(builder.finish());
+    }
     let permit = std::sync::Arc::clone(&offering.exports).try_acquire_owned().map_err(|_| ApiError::overloaded())?;
     // The state is the last seq written. `Some(None)` writes the header line first, and `None` ends the stream.
     let rows = stream::try_unfold((permit, db, Some(None)), move |(permit, db, after)| async move {
@@ -229,9 +237,6 @@ pub async fn export_claims(
         let next = (rows.len() as u64 == EXPORT_ROWS).then(|| rows.last().map(|row| row.seq));
         Ok(Some((csv_lines(rows, after.is_none()), (permit, db, next))))
     });
-    let mut builder = HttpResponse::Ok();
-    builder.insert_header((header::CONTENT_TYPE, CSV));
-    builder.insert_header((header::CONTENT_DISPOSITION, "attachment; filename=\"claims.csv\""));
     Ok(builder.streaming(rows))
 }
 

@@ -1,6 +1,6 @@
 //! Who is asking, as a type in a handler's signature.
 //!
-//! The token stands in the `Authorization` header, raw or after `Bearer`. An extractor checks it, then whether it was
+//! The token stands in the `Authorization` header, raw or after `Bearer` in any case. An extractor checks it, then whether it was
 //! revoked, then the kind of its user. A handler that takes an extractor first is never entered without it.
 
 use std::future::{Ready, ready};
@@ -17,6 +17,9 @@ use crate::domain::{Kind, User, UserName};
 
 pub const SALERS_CANNOT_CLAIM: &str = "Sellers aren't allowed to get coupons.";
 pub const ONLY_ADMINS: ApiError = ApiError::new(Code::WrongKindForbidden, "Only admins may do this.");
+
+/// The scheme of RFC 6750, with the space after it. A scheme is matched in any case (RFC 9110, section 11.1).
+const BEARER: &[u8] = b"Bearer ";
 
 /// The user of a valid session, of any kind.
 pub struct SessionUser(pub User);
@@ -45,7 +48,11 @@ pub fn session(request: &HttpRequest) -> Result<Session, ApiError> {
     let accounts = request.app_data::<web::Data<Accounts>>().expect("every server of the program has this part");
     // Read as bytes, because a check for text would scan them all. A header that is not text fails as a token anyway.
     let raw = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
-    let raw = raw.strip_prefix(b"Bearer ").unwrap_or(raw).trim_ascii();
+    let raw = match raw.split_at_checked(BEARER.len()) {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case(BEARER) => rest,
+        _ => raw,
+    };
+    let raw = raw.trim_ascii();
     let session = accounts.tokens.verify(raw, now_seconds()).map_err(|error| match error {
         TokenError::Expired => ApiError::token_expired(),
         TokenError::Missing | TokenError::Invalid => ApiError::not_logged_in(),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::base::{Outage, every};
-use crate::claim::{Doubt, Gate};
+use crate::claim::{Claiming, Doubt, Gate, Refusals};
 use crate::domain::{Amount, Coupon, CouponId, Description, User};
 use crate::mysql::coupons::{self, InsertError, NewCoupon, StoredCoupon};
 use crate::mysql::{Db, DbError, Transaction};
@@ -26,6 +26,7 @@ pub struct Publishing {
     pool: Pool,
     stock: Stock,
     gate: Arc<Gate>,
+    refusals: Arc<Refusals>,
     shard: &'static str,
     /// Timeout of a call to Redis.
     wait: Duration,
@@ -72,8 +73,10 @@ pub struct Reached {
 
 impl Publishing {
     /// `wait` limits each call to Redis.
-    pub fn new(db: Db, pool: Pool, stock: Stock, gate: Arc<Gate>, shard: &'static str, wait: Duration) -> Self {
-        Self { db, pool, stock, gate, shard, wait }
+    pub fn new(db: Db, pool: Pool, claiming: &Claiming, shard: &'static str, wait: Duration) -> Self {
+        let (stock, gate, refusals) =
+            (claiming.stock.clone(), Arc::clone(&claiming.gate), Arc::clone(&claiming.refusals));
+        Self { db, pool, stock, gate, refusals, shard, wait }
     }
 
     /// Creates a coupon. On return the coupon is in MySQL and can be claimed.
@@ -207,7 +210,9 @@ impl Publishing {
 
     async fn send(&self, live: &str, coupon: &Coupon, presence: Presence) -> Result<Published, KvError> {
         let calls = self.pool.get().await?;
-        self.stock.publish(&calls, live, coupon, presence, self.wait).await
+        let published = self.stock.publish(&calls, live, coupon, presence, self.wait).await;
+        self.refusals.forget(coupon.id);
+        published
     }
 
     fn refused(&self, live: &Live, published: Published) -> PublishError {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use couponrush::config::EXPORTS_MAX;
 use couponrush::domain::Kind;
 use serde_json::json;
 
@@ -133,6 +134,24 @@ async fn the_export_has_every_claim_once_by_seq_and_is_streamed() {
     assert_eq!(lines, app.stores.texts(ROWS).await);
     assert_eq!(lines.len(), CUSTOMERS);
     assert_eq!(client.get(&format!("{CLAIMS}.csv"), &admin).await.text, answer.text, "an admin may read");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_head_of_an_export_reads_no_claim() {
+    let app = TestApp::start().await;
+    let shop = app.user("shop", Kind::Saler).await;
+    app.client().create_coupon("shop", &shop, "ten", 5).await;
+    let path = format!("{CLAIMS}.csv");
+    let get = app.client().get(&path, &shop).await;
+    // While the table is locked, a read of claims does not return, and keeps one of the permits of exports.
+    let _locked = app.stores.lock_table("claims").await;
+    for _ in 0..=EXPORTS_MAX {
+        let head = app.client().send("HEAD", &path, &shop, None).await;
+        assert_eq!((head.status, head.text.as_str()), (200, ""));
+        for name in ["Content-Type", "Content-Disposition"] {
+            assert_eq!(head.header(name), get.header(name), "{name}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -53,15 +53,19 @@ async fn sold_out_is_said_from_memory_to_those_who_hold_nothing_and_holders_get_
         assert_eq!((again.result(), again.header("Claim-Token")), ("already-claimed", token.as_str()));
     }
 
-    // A raised amount can be claimed within 200 ms, or a little later on a busy machine.
-    let raised = instance.client.put("/api/users/shop/coupons/sale", &saler, &json!({"amount": 21})).await;
-    assert_eq!(raised.status, 200, "{raised:?}");
-    let since = Instant::now();
-    while claim(instance, &crowd[30]).await != "claimed" {
-        assert!(since.elapsed() < Duration::from_secs(1), "a raised amount stays closed");
+    // A raised amount can be claimed as soon as it is answered. A busy machine may answer an attempt with 503.
+    for (raise, customer) in crowd[30..40].iter().enumerate() {
+        let amount = json!({"amount": 21 + raise});
+        let raised = instance.client.put("/api/users/shop/coupons/sale", &saler, &amount).await;
+        assert_eq!(raised.status, 200, "{raised:?}");
+        let mut result = claim(instance, customer).await;
+        while result.is_empty() {
+            result = claim(instance, customer).await;
+        }
+        assert!(["claimed", "already-claimed"].contains(&result.as_str()), "{amount}: {result}");
+        wait_for_refusal_from_memory(instance, &crowd[20], "sold-out").await;
+        assert_eq!(claim(instance, customer).await, "already-claimed");
     }
-    wait_for_refusal_from_memory(instance, &crowd[20], "sold-out").await;
-    assert_eq!(claim(instance, &crowd[30]).await, "already-claimed");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

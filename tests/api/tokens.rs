@@ -86,8 +86,9 @@ async fn app_with_ann() -> (TestApp, String) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_counts_raw_and_after_bearer() {
     let (app, token) = app_with_ann().await;
-    for header in [token.clone(), format!("Bearer {token}")] {
-        assert_eq!(app.client().list("ann", &header).await.status, 204);
+    let schemes = ["Bearer ", "bearer ", "BEARER ", "Bearer   "];
+    for header in schemes.map(|scheme| format!("{scheme}{token}")).into_iter().chain([token.clone()]) {
+        assert_eq!(app.client().list("ann", &header).await.status, 204, "{header}");
         assert_eq!(app.client().claim("shop", "none", &header).await.result(), "no-such-coupon");
     }
     let foreign = sign(Algorithm::HS256, SECRET, &payload_of(&token));

@@ -81,6 +81,21 @@ async fn only_the_product_s_saler_and_admins_redeem() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn white_space_around_a_token_is_ignored() {
+    let sale = Sale::start(1).await;
+    let ann = sale.app.user("ann", Kind::Customer).await;
+    let product = sale.product("ten", 5).await;
+    sale.activity(product, json!({})).await;
+    let bought = data(&sale.kill(0, &ann, product).await);
+    sale.app.settle().await;
+    let token = bought["token"].as_str().expect("a token");
+    for (token, first) in [(format!("{token}\n"), true), (format!("\t {token}\r\n"), false)] {
+        assert_eq!(sale.show_token(&json!(token)).await["valid"], true, "{token:?}");
+        assert_eq!(data(&sale.post("/sec/redeem", &sale.shop, &json!({"token": token})).await)["first"], first);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_proves_no_claim_of_this_service_redeems_nothing() {
     let sale = Sale::start(1).await;
     let ann = sale.app.user("ann", Kind::Customer).await;
