@@ -30,7 +30,8 @@ impl Exposition {
     /// Writes a counter by label. Label values must be few and fixed.
     pub fn counters<V: Display>(
         &mut self,
-        (name, label): (&str, &str),
+        name: &str,
+        label: &str,
         help: &str,
         values: impl IntoIterator<Item = (V, u64)>,
     ) {
@@ -41,7 +42,7 @@ impl Exposition {
     }
 
     /// Writes a gauge per state: 1 for the current state, 0 for the rest.
-    pub fn state(&mut self, (name, label): (&str, &str), help: &str, words: &[&str], word: &str) {
+    pub fn state(&mut self, name: &str, label: &str, help: &str, words: &[&str], word: &str) {
         self.begin(name, help, "gauge");
         for other in words {
             self.line(name, &format!("{{{label}=\"{other}\"}}"), u8::from(*other == word));
@@ -81,8 +82,8 @@ mod tests {
         let mut page = Exposition::default();
         page.gauge("a", "what a is", 1.5);
         page.gauge_if_known("b", "what b is", None::<u64>);
-        page.counters(("c_total", "status"), "what c is", [(200, 7), (503, 0)]);
-        page.state(("d", "state"), "what d is", &["open", "closed"], "closed");
+        page.counters("c_total", "status", "what c is", [(200, 7), (503, 0)]);
+        page.state("d", "state", "what d is", &["open", "closed"], "closed");
         let text = "# HELP a what a is\n# TYPE a gauge\na 1.5\n\
                     # HELP c_total what c is\n# TYPE c_total counter\n\
                     c_total{status=\"200\"} 7\nc_total{status=\"503\"} 0\n\

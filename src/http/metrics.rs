@@ -29,7 +29,7 @@ pub async fn metrics(
     let mut page = Exposition::default();
     parts(&mut page, &report);
     let answers = "answers to users and operators";
-    page.counters(("couponrush_responses_total", "status"), answers, edge.answers.given());
+    page.counters("couponrush_responses_total", "status", answers, edge.answers.given());
     claims(&mut page, claiming, &report);
     ledger(&mut page, claiming.ledger.state(), health.outbox(), &report.ledger);
     stores(&mut page, health, &db);
@@ -47,7 +47,7 @@ fn parts(page: &mut Exposition, report: &HealthReport<'_>) {
     page.gauge("couponrush_mysql_up", "1 while MySQL answers", u8::from(report.mysql.state == "up"));
     let gate = report.gate.part.state;
     page.gauge("couponrush_gate_open", "1 while the gate is open", u8::from(gate == "open"));
-    page.state(("couponrush_gate_state", "state"), "1 for the gate's current state, else 0", &GATE_STATES, gate);
+    page.state("couponrush_gate_state", "state", "1 for the gate's current state, else 0", &GATE_STATES, gate);
     page.counter("couponrush_rebuilds_total", "rebuilds of Redis by this process", report.gate.rebuilds);
     let unsafe_settings = "settings of Redis and MySQL with which claims can be lost";
     page.gauge("couponrush_unsafe_settings", unsafe_settings, report.warnings.len());
@@ -55,7 +55,7 @@ fn parts(page: &mut Exposition, report: &HealthReport<'_>) {
 
 fn claims(page: &mut Exposition, claiming: &Claiming, report: &HealthReport<'_>) {
     let (figures, gate) = (&claiming.figures, &report.gate);
-    page.counters(("couponrush_attempts_total", "result"), "attempts by result", figures.results());
+    page.counters("couponrush_attempts_total", "result", "attempts by result", figures.results());
     let took = "duration of an attempt, from its start to the outcome";
     page.histogram("couponrush_attempt_duration_seconds", took, &figures.took);
     let asked = "duration of each Redis call within an attempt";

@@ -61,7 +61,8 @@ pub(crate) async fn insert(
     tx: &mut Transaction<'_>,
     coupon: CouponId,
     terms: &Terms,
-    (id, etcd_revision): (Option<ActivityId>, u64),
+    id: Option<ActivityId>,
+    etcd_revision: u64,
 ) -> Result<ActivityId, DbError> {
     let connection = tx.connection();
     let row = (

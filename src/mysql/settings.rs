@@ -122,7 +122,8 @@ pub async fn adopt(
     name: SettingName,
     value: &str,
     by: &str,
-    (made_at, etcd_revision): (u64, u64),
+    made_at: u64,
+    etcd_revision: u64,
 ) -> Result<SettingAdoption, DbError> {
     let mut tx = db.begin().await?;
     let row = settings::table.find(name.as_str()).select(StoredSetting::as_select()).for_update();

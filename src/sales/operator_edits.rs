@@ -117,7 +117,7 @@ impl Scheduling {
             None => {
                 self.check_new(*id, others.len()).await?;
                 check(&stored.coupon, terms, others.into_iter())?;
-                rows::insert(db, tx, *coupon, terms, (Some(*id), etcd_revision)).await?;
+                rows::insert(db, tx, *coupon, terms, Some(*id), etcd_revision).await?;
             }
         }
         let scheduled = stored.coupon.scheduled || this.is_empty();

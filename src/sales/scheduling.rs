@@ -100,7 +100,7 @@ impl Scheduling {
             return Err(ScheduleError::TooMany);
         }
         check(&stored.coupon, terms, others.iter())?;
-        let id = rows::insert(db, tx, coupon, terms, (None, 0)).await?;
+        let id = rows::insert(db, tx, coupon, terms, None, 0).await?;
         let changed = Coupon { scheduled: true, ..raised(&stored.coupon) };
         coupons::update(db, tx, &stored, &changed).await?;
         Ok((id, stored, changed))

@@ -48,12 +48,18 @@ pub enum LeftOut {
     TooMany,
 }
 
+/// The table of the Go system that has a refused row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum RefusedFrom {
+    Users,
+    Coupons { coupon_name: Option<String> },
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefusedRow {
     id: SourceId,
     username: Option<String>,
-    /// `None` for a row of `users`, otherwise the coupon name of the row, if any.
-    coupon: Option<Option<String>>,
+    from: RefusedFrom,
     pub reason: LeftOut,
 }
 
@@ -108,15 +114,17 @@ impl RefusedRow {
 
     /// A refused user. The row may have been deleted from the Go system.
     pub(super) const fn user_named(id: SourceId, username: Option<String>, reason: LeftOut) -> Self {
-        Self { id, username, coupon: None, reason }
+        Self { id, username, from: RefusedFrom::Users, reason }
     }
 
     pub(super) const fn offer(id: SourceId, saler: String, coupon: String, reason: LeftOut) -> Self {
-        Self { id, username: Some(saler), coupon: Some(Some(coupon)), reason }
+        let from = RefusedFrom::Coupons { coupon_name: Some(coupon) };
+        Self { id, username: Some(saler), from, reason }
     }
 
     pub(super) fn coupon(row: &SourceCoupon, reason: LeftOut) -> Self {
-        Self { id: row.id(), username: row.username.clone(), coupon: Some(row.coupon_name.clone()), reason }
+        let from = RefusedFrom::Coupons { coupon_name: row.coupon_name.clone() };
+        Self { id: row.id(), username: row.username.clone(), from, reason }
     }
 }
 
@@ -159,10 +167,12 @@ impl ImportReport {
 impl fmt::Display for RefusedRow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = |text: &Option<String>| text.as_ref().map_or("no name".to_owned(), |text| format!("{text:?}"));
-        let Self { id: SourceId(id), username, coupon, reason } = self;
-        match coupon {
-            None => write!(f, "users {id} {}: {reason}", text(username)),
-            Some(coupon) => write!(f, "coupons {id} {} of {}: {reason}", text(coupon), text(username)),
+        let Self { id: SourceId(id), username, from, reason } = self;
+        match from {
+            RefusedFrom::Users => write!(f, "users {id} {}: {reason}", text(username)),
+            RefusedFrom::Coupons { coupon_name } => {
+                write!(f, "coupons {id} {} of {}: {reason}", text(coupon_name), text(username))
+            }
         }
     }
 }

@@ -139,7 +139,7 @@ impl SettingsMirror {
 
     async fn adopt(&self, setting: &Setting, revision: u64, etcd_revision: u64) -> Result<(), DbError> {
         let (name, json) = (setting.name(), setting.to_json());
-        match settings::adopt(&self.db, name, &json, BY, (revision, etcd_revision)).await? {
+        match settings::adopt(&self.db, name, &json, BY, revision, etcd_revision).await? {
             SettingAdoption::Now(revision) => {
                 self.settings.put_in_force(setting, revision);
                 self.state.count_adopted();
