@@ -202,7 +202,6 @@ impl Refusals {
         live: Arc<Live>,
         learnt: Vec<(CouponId, KnownCoupon)>,
     ) -> Result<(), KvError> {
-        *self.forgotten() = Some(HashSet::new());
         let table = self.table.load_full();
         let mut known = table.known.clone();
         known.extend(learnt.into_iter().map(|(coupon, known)| (coupon, Arc::new(known))));
@@ -210,8 +209,13 @@ impl Refusals {
             return Ok(());
         }
         let asked: Vec<(CouponId, ActivityId)> = known.iter().map(|(id, known)| (*id, known.activity)).collect();
+        *self.forgotten() = Some(HashSet::new());
         let sent_at = Instant::now();
-        let Some(all) = self.stock.units(calls, &live, &asked, COUNTS_FOR).await? else {
+        let all = self.stock.units(calls, &live, &asked, COUNTS_FOR).await;
+        // Locked until the table is replaced.
+        let mut locked = self.forgotten();
+        let forgotten = locked.take().unwrap_or_default();
+        let Some(all) = all? else {
             self.table.store(Arc::default());
             return Ok(());
         };
@@ -222,8 +226,7 @@ impl Refusals {
                 None => known.remove(&coupon),
             };
         }
-        let mut forgotten = self.forgotten();
-        for coupon in forgotten.take().unwrap_or_default() {
+        for coupon in forgotten {
             known.remove(&coupon);
         }
         self.table.store(Arc::new(RefusalTable { compared: Some((sent_at, live)), known }));

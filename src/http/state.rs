@@ -1,4 +1,4 @@
-//! What handlers work with. A handler asks for the parts that it needs, by their types.
+//! The state of handlers, in parts. A handler names the type of each part in its signature.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::ops::Health;
 use crate::redis::{Connection, KvError, Link, Live};
 use crate::sales::{Events, Publishing, Scheduling};
 
-/// The parts that all workers share.
+/// All parts that are common to the workers of a process.
 #[derive(Clone)]
 pub struct Shared {
     pub edge: web::Data<Edge>,
@@ -32,7 +32,7 @@ pub struct Shared {
     pub db: web::Data<Db>,
 }
 
-/// What every request passes.
+/// Admission, body limits, proxies and counts of answers, for every request.
 pub struct Edge {
     pub admission: Admission,
     /// Peers whose `X-Forwarded-For` is trusted.
@@ -47,7 +47,7 @@ pub struct BodyLimits {
     pub wait: Duration,
 }
 
-/// Users, and what proves who they are and what they hold.
+/// Users, passwords, tokens and revocations.
 pub struct Accounts {
     pub users: KnownUsers,
     pub passwords: Passwords,
@@ -58,7 +58,7 @@ pub struct Accounts {
     pub revocations: Arc<Revocations>,
 }
 
-/// Claims, and what is read about sales.
+/// Claims, and reads of coupons and sales.
 pub struct Selling {
     pub claiming: Claiming,
     pub directory: Directory,
@@ -70,7 +70,7 @@ pub struct Selling {
     pub events: Arc<Events>,
 }
 
-/// What merchants create, change and export.
+/// Creation, change and export of coupons and activities, for merchants.
 pub struct Offering {
     pub publishing: Publishing,
     pub scheduling: Scheduling,
@@ -79,14 +79,14 @@ pub struct Offering {
     pub exports: Arc<Semaphore>,
 }
 
-/// What operators see of this instance.
+/// Health and name of this instance, for operators.
 pub struct Operating {
     pub health: Arc<Health>,
     /// The name of this instance, made of host and address.
     pub instance: String,
 }
 
-/// What each worker thread has for itself.
+/// The state of a single worker thread.
 pub struct Worker {
     /// The worker's own connection to Redis.
     pub link: Arc<Link>,
@@ -95,7 +95,7 @@ pub struct Worker {
 }
 
 impl Shared {
-    /// Gives the parts to the handlers of an application.
+    /// Gives the parts to the handlers of a listener.
     pub fn register(&self, config: &mut web::ServiceConfig) {
         let Self { edge, accounts, selling, offering, operating, db } = self.clone();
         config.app_data(edge).app_data(accounts).app_data(selling).app_data(offering).app_data(operating).app_data(db);
@@ -103,13 +103,13 @@ impl Shared {
 }
 
 impl Selling {
-    /// The worker's connection and the `live` value for a read from Redis. Fails with 503 if one is missing.
+    /// The worker's connection and the `live` value for a read from Redis. 503 if one is missing.
     pub fn reading(&self, worker: &Worker) -> Result<(Arc<Connection>, Arc<Live>), ApiError> {
         let live = self.claiming.gate.live().map_err(|_| ApiError::unavailable())?;
         Ok((worker.connection()?, live))
     }
 
-    /// The value of a read from Redis. During a recovery the error is 503, never an empty list.
+    /// The value of a read from Redis. 503 during a recovery, never an empty list.
     pub fn loaded<T>(&self, read: Result<Option<T>, KvError>) -> Result<T, ApiError> {
         match read {
             Ok(Some(value)) => Ok(value),
@@ -123,12 +123,12 @@ impl Selling {
 }
 
 impl Worker {
-    /// The worker's connection to Redis. Fails with 503 while there is none.
+    /// The worker's connection to Redis. 503 without a connection.
     pub fn connection(&self) -> Result<Arc<Connection>, ApiError> {
         self.link.connection().map_err(|_| ApiError::unavailable())
     }
 
-    /// The clock of Redis, in ms since 1970. It decides what is on sale. Fails with 503 without a connection.
+    /// The clock of Redis, in ms since 1970. The clock decides windows of sales. 503 without a connection.
     pub fn server_ms(&self) -> Result<u64, ApiError> {
         Ok(self.connection()?.server_ms())
     }

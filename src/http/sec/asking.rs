@@ -41,25 +41,24 @@ pub async fn asking(
     form: &Form,
 ) -> Result<Asking, SecError> {
     let auth_sign = request.headers().get(AUTH_SIGN).and_then(|value| value.to_str().ok());
-    match (&accounts.signed_form, auth_sign) {
-        (Some(signed_form), Some(auth_sign)) if !request.headers().contains_key(header::AUTHORIZATION) => {
-            let signed = signed(form)?;
-            let now_seconds = worker.server_ms()? / 1_000;
-            let not_verified = |error| SecError::formatted(SaleCode::NotVerified, format!("Not verified: {error}."));
-            signed_form.verify(auth_sign, &signed, now_seconds).map_err(not_verified)?;
-            if !comes_from_an_allowed_page(request, edge) {
-                let message = "Not verified: the page that the request comes from is not allowed.";
-                return Err(SecError::new(SaleCode::NotVerified, message));
-            }
-            // Only holders of a valid sign cause a query to MySQL. The result is cached.
-            let user = accounts.users.find_by_id(signed.user).await?;
-            if user.is_none_or(|user| user.kind != Kind::Customer) {
-                return Err(ONLY_CUSTOMERS);
-            }
-            Ok(Asking { customer: signed.user, nonce: Some(signed.nance_digest()) })
-        }
-        _ => with_token(request, form),
+    let has_token = request.headers().contains_key(header::AUTHORIZATION);
+    let (Some(signed_form), Some(auth_sign), false) = (&accounts.signed_form, auth_sign, has_token) else {
+        return with_token(request, form);
+    };
+    let signed = signed(form)?;
+    let now_seconds = worker.server_ms()? / 1_000;
+    let not_verified = |error| SecError::formatted(SaleCode::NotVerified, format!("Not verified: {error}."));
+    signed_form.verify(auth_sign, &signed, now_seconds).map_err(not_verified)?;
+    if !comes_from_an_allowed_page(request, edge) {
+        let message = "Not verified: the page that the request comes from is not allowed.";
+        return Err(SecError::new(SaleCode::NotVerified, message));
     }
+    // Only holders of a valid sign cause a query to MySQL. The result is cached.
+    let user = accounts.users.find_by_id(signed.user).await?;
+    if user.is_none_or(|user| user.kind != Kind::Customer) {
+        return Err(ONLY_CUSTOMERS);
+    }
+    Ok(Asking { customer: signed.user, nonce: Some(signed.nance_digest()) })
 }
 
 fn with_token(request: &HttpRequest, form: &Form) -> Result<Asking, SecError> {
