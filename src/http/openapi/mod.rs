@@ -31,7 +31,7 @@ const TAGS: [(&str, &str); 4] = [
 ];
 /// A token in examples.
 pub const JWT: &str = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbm4ifQ.c2lnbmF0dXJl";
-/// The limit of bodies in examples. The limit in force is a setting.
+/// The limit of bodies in examples. Equals the bound of the same name in `config/bounds.rs`.
 const BODY_BYTES_MAX: usize = 4 * 1024;
 const JSON: &str = "application/json; charset=utf-8";
 const FORM: &str = "application/x-www-form-urlencoded";

@@ -36,7 +36,7 @@ struct KillParameters {
     /// For the signed form: seconds since 1970, at most 60 s from the service's clock.
     time: Option<u64>,
     /// For the signed form: a text that the customer has not sent before.
-    #[schema(min_length = 1, max_length = 128)]
+    #[schema(min_length = 1, max_length = 64)]
     nance: Option<String>,
     /// For the signed form: `md5("<product_id>:<user_id>:<time>:<nance>:<AuthSign>")`, in lower-case hex.
     auth_code: Option<String>,

@@ -149,8 +149,10 @@ impl Generator<'_> {
             path.push_str(&match segment {
                 "{user}" => self.segment(|actors| &actors.saler.0),
                 "{name}" => self.segment(|_| "ten"),
-                "{kind:users|ips}" => (*self.random.pick(&["users", "ips", "others"])).to_owned(),
+                "{kind}" => (*self.random.pick(&["users", "ips", "others"])).to_owned(),
                 "{value}" => self.segment(|actors| &actors.customer.0),
+                "{file}" => self.segment(|_| "start.js"),
+                placeholder if placeholder.starts_with('{') => panic!("{template}: nothing fills {placeholder}"),
                 plain => plain.to_owned(),
             });
         }

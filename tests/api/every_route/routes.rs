@@ -4,8 +4,8 @@
 pub struct Route {
     pub methods: &'static [&'static str],
     pub path: &'static str,
-    /// A valid JSON object with placeholders: `$new` is an unused name, `$customer` and `$saler` are names of the
-    /// sender's users, `$now` and `$later` are times, and `$token` is a token. Empty if the route takes no body.
+    /// A valid JSON object with placeholders: `$new` is an unused name, `$customer` is the name of the
+    /// sender's customer, `$now` and `$later` are times, and `$token` is a token. Empty if the route takes no body.
     pub body: &'static str,
     /// Whether the route's changes may make later requests fail.
     pub spoils: bool,
