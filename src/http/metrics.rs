@@ -88,6 +88,8 @@ fn stores(page: &mut Exposition, health: &Health, db: &Db) {
     page.histogram("couponrush_redis_call_duration_seconds", redis, health.redis_times());
     let mysql = "duration of a MySQL statement outside the ledger, timeouts included";
     page.histogram("couponrush_mysql_statement_duration_seconds", mysql, db.times());
+    let unreadable = "rows of coupons and activities that cannot be read";
+    page.gauge("couponrush_unreadable_rows", unreadable, db.unreadable().all().len());
 }
 
 fn admission(page: &mut Exposition, admission: &Admission) {

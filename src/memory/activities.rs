@@ -76,9 +76,9 @@ impl Activities {
         let mut after = CouponId(0);
         loop {
             let page = activities::schedules(&self.db, after, PAGE).await?;
-            let Some(last) = page.last() else { break };
-            after = last.coupon;
-            self.learn(page);
+            let Some(last) = page.last else { break };
+            after = last;
+            self.learn(page.schedules);
         }
         *failed_at = None;
         self.complete_at.store(Arc::new(Some(began)));

@@ -12,6 +12,7 @@ pub mod import;
 pub mod instances;
 pub mod migrate;
 pub mod mirrored;
+pub mod poisoned;
 pub mod redemptions;
 pub mod revoked_tokens;
 pub(crate) mod schema;
@@ -19,6 +20,7 @@ pub mod seed;
 pub mod server_settings;
 pub mod settings;
 pub mod shards;
+pub mod unreadable;
 pub mod users;
 
 use std::future::Future;
@@ -33,6 +35,8 @@ use diesel_async::{
     AnsiTransactionManager, AsyncConnection, AsyncMysqlConnection, SimpleAsyncConnection, TransactionManager,
 };
 use futures_util::FutureExt;
+
+pub use unreadable::{UnreadableRow, UnreadableRows};
 
 use crate::base::Histogram;
 
@@ -76,6 +80,9 @@ pub enum DbError {
     /// A row cannot have been written by this program.
     #[error("{operation}: unreadable row ({what})")]
     Unreadable { operation: &'static str, what: String },
+    /// A row of a coupon or an activity cannot be read. Only a read fails in this way, so nothing has changed.
+    #[error(transparent)]
+    UnreadableRow(#[from] UnreadableRow),
 }
 
 /// The connection pool. Clones share the pool.
@@ -85,6 +92,7 @@ pub struct Db {
     url: String,
     limits: DbLimits,
     times: Arc<Histogram>,
+    unreadable: Arc<UnreadableRows>,
 }
 
 impl Db {
@@ -104,7 +112,13 @@ impl Db {
             .runtime(deadpool::Runtime::Tokio1)
             .build()
             .map_err(|error| DbError::Unreachable(error.into()))?;
-        Ok(Self { pool, url: url.to_owned(), limits, times: Arc::new(Histogram::of_times()) })
+        Ok(Self {
+            pool,
+            url: url.to_owned(),
+            limits,
+            times: Arc::new(Histogram::of_times()),
+            unreadable: Arc::default(),
+        })
     }
 
     /// Takes a live connection from the pool.
@@ -147,6 +161,17 @@ impl Db {
         &self.times
     }
 
+    /// The unreadable rows of coupons and activities found so far.
+    pub fn unreadable(&self) -> &UnreadableRows {
+        &self.unreadable
+    }
+
+    /// The error of a read that needs the row.
+    pub(crate) fn unreadable_error(&self, row: UnreadableRow) -> DbError {
+        self.unreadable.note(row.clone());
+        row.into()
+    }
+
     /// Checks that MySQL answers, with a statement without effect.
     ///
     /// # Errors
@@ -175,8 +200,21 @@ impl DbError {
     /// Whether the statement certainly had no effect.
     pub fn nothing_happened(&self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::Duplicate { .. } | Self::Uncommitted(_) => true,
+            Self::Unreachable(_) | Self::Duplicate { .. } | Self::Uncommitted(_) | Self::UnreadableRow(_) => true,
             Self::Failed { .. } | Self::TimedOut { .. } | Self::Unreadable { .. } => false,
+        }
+    }
+
+    /// Whether a row of a coupon or an activity cannot be read. A retry fails until the row is corrected.
+    pub fn is_unreadable_row(&self) -> bool {
+        match self {
+            Self::UnreadableRow(_) => true,
+            Self::Uncommitted(error) => error.is_unreadable_row(),
+            Self::Unreachable(_)
+            | Self::Duplicate { .. }
+            | Self::Failed { .. }
+            | Self::TimedOut { .. }
+            | Self::Unreadable { .. } => false,
         }
     }
 

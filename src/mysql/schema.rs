@@ -91,6 +91,8 @@ diesel::table! {
         entry -> Varchar,
         claim -> Varchar,
         reason -> Varchar,
+        acknowledged_at -> Nullable<Datetime>,
+        acknowledged_by -> Nullable<Varchar>,
     }
 }
 

@@ -28,7 +28,7 @@ pub use client::{Answer, Client, PASSWORD};
 pub use crowd::{Customer, Got, customers, proof, rush};
 pub use etcd_server::EtcdServer;
 pub use ports::free_address;
-pub use process::{Serving, audit, signal};
+pub use process::{Serving, audit, poisoned, signal};
 pub use raw::{RawAnswer, RawConnection, raw};
 pub use redis_server::RedisServer;
 pub use sales::terms;

@@ -28,6 +28,8 @@ export default {
     "banner.off-register": "Registration is switched off.",
     "banner.off-pages": "The web pages are switched off.",
     "banner.unsafe": "Unsafe settings: claims can be lost",
+    "banner.unreadable": "Rows of MySQL that cannot be read. Their coupons or activities are not sold.",
+    "banner.unreadable-row": "Table {table}, row {id}, column {column}",
 
     "health.ready": "Ready to sell",
     "health.not-ready": "Not ready to sell",

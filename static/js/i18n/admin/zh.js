@@ -28,6 +28,8 @@ export default {
     "banner.off-register": "注册已关闭。",
     "banner.off-pages": "网页已关闭。",
     "banner.unsafe": "不安全的设置：可能丢失领取记录",
+    "banner.unreadable": "MySQL 中有无法读取的行，对应的优惠券或活动不会出售。",
+    "banner.unreadable-row": "表 {table}，行 {id}，列 {column}",
 
     "health.ready": "可以发放",
     "health.not-ready": "无法发放",
