@@ -15,12 +15,13 @@ pub mod mirrored;
 pub mod poisoned;
 pub mod redemptions;
 pub mod revoked_tokens;
+pub mod row_scan;
 pub(crate) mod schema;
 pub mod seed;
 pub mod server_settings;
 pub mod settings;
 pub mod shards;
-pub mod unreadable;
+mod unreadable;
 pub mod users;
 
 use std::future::Future;

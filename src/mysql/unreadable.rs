@@ -6,13 +6,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Db, DbError, activities, coupons};
-use crate::domain::{ActivityId, CouponId};
+use crate::domain::CouponId;
 
 /// Maximum rows remembered. Further unreadable rows are skipped, too, but neither counted nor logged.
 const ROWS_MAX: usize = 1_000;
-/// Rows per page of [`scan`].
-const PAGE: i64 = 1_000;
 
 /// The tables with rows that can be unreadable.
 pub(super) const COUPONS: &str = "coupons";
@@ -30,8 +27,8 @@ pub struct UnreadableRow {
     pub path: Option<String>,
 }
 
-/// The unreadable rows found so far by table and id, at most [`ROWS_MAX`]. [`recheck`] removes rows that can be read
-/// again.
+/// The unreadable rows found so far by table and id, at most [`ROWS_MAX`]. [`recheck`](super::row_scan::recheck) removes
+/// rows that can be read again.
 #[derive(Debug, Default)]
 pub struct UnreadableRows(Mutex<BTreeMap<(&'static str, u64), UnreadableRow>>);
 
@@ -69,7 +66,8 @@ impl UnreadableRows {
         self.rows().values().any(|row| row.path.as_deref() == Some(path))
     }
 
-    fn forget(&self, table: &'static str, id: u64) {
+    /// Forgets a row that can be read again, or is deleted.
+    pub(super) fn forget(&self, table: &'static str, id: u64) {
         if self.rows().remove(&(table, id)).is_some() {
             log::info!("mysql: row {id} of {table} can be read again, or is deleted");
         }
@@ -79,55 +77,6 @@ impl UnreadableRows {
     fn rows(&self) -> MutexGuard<'_, BTreeMap<(&'static str, u64), UnreadableRow>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Reads the remembered rows again, and forgets rows that can be read or do not exist.
-///
-/// # Errors
-/// Returns a [`DbError`]. The rows stay remembered.
-pub async fn recheck(db: &Db) -> Result<(), DbError> {
-    let ids = |table| {
-        let rows = db.unreadable().all().into_iter().filter(move |row| row.table == table);
-        rows.map(|row| row.id).collect::<Vec<_>>()
-    };
-    for (table, ids) in [(COUPONS, ids(COUPONS)), (ACTIVITIES, ids(ACTIVITIES))] {
-        if ids.is_empty() {
-            continue;
-        }
-        let still = if table == COUPONS {
-            coupons::unreadable_of(db, &ids).await?
-        } else {
-            activities::unreadable_of(db, &ids).await?
-        };
-        for id in ids {
-            match still.iter().find(|row| row.id == id) {
-                Some(row) => db.unreadable().note(row.clone()),
-                None => db.unreadable().forget(table, id),
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Reads both tables in pages, and returns all unreadable rows.
-///
-/// # Errors
-/// Returns a [`DbError`].
-pub async fn scan(db: &Db) -> Result<Vec<UnreadableRow>, DbError> {
-    let mut found = Vec::new();
-    let mut after = Some(CouponId(0));
-    while let Some(from) = after {
-        let (rows, last) = coupons::read_page(db, from, PAGE).await?;
-        found.extend(rows.into_iter().filter_map(Result::err));
-        after = last;
-    }
-    let mut after = Some(ActivityId(0));
-    while let Some(from) = after {
-        let (rows, last) = activities::read_page(db, from, PAGE).await?;
-        found.extend(rows.into_iter().filter_map(Result::err));
-        after = last;
-    }
-    Ok(found)
 }
 
 #[cfg(test)]

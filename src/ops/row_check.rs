@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::base::{Outage, every};
 use crate::domain::CouponId;
-use crate::mysql::{Db, DbError, coupons, unreadable};
+use crate::mysql::{Db, DbError, coupons, row_scan};
 
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Coupons per page, and pages in a round. A million coupons take 17 minutes.
@@ -36,7 +36,7 @@ impl RowCheck {
     }
 
     async fn look(&self) -> Result<(), DbError> {
-        unreadable::recheck(&self.db).await?;
+        row_scan::recheck(&self.db).await?;
         for _ in 0..PAGES {
             let page = coupons::page(&self.db, CouponId(self.after.load(Ordering::Relaxed)), PAGE).await?;
             self.after.store(page.last.map_or(0, |last| last.0), Ordering::Relaxed);

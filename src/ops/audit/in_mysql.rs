@@ -2,7 +2,7 @@
 
 use super::look::{Audit, AuditError, Look};
 use crate::mysql::audit::{self, CouponCounts, ForbiddenRows};
-use crate::mysql::{UnreadableRow, unreadable};
+use crate::mysql::{UnreadableRow, row_scan};
 
 /// Each kind of forbidden rows with the violated invariant and the meaning of a row.
 const FORBIDDEN: [(&str, ForbiddenRows, &str); 3] = [
@@ -34,7 +34,7 @@ impl Audit {
             look.claims += u64::try_from(rows_count).unwrap_or(0);
         }
         look.coupons = rows.len() as u64;
-        for UnreadableRow { table, id, column, .. } in unreadable::scan(&self.db).await? {
+        for UnreadableRow { table, id, column, .. } in row_scan::scan(&self.db).await? {
             look.find(
                 "I12 contained",
                 format!("row {id} of {table}"),
