@@ -78,7 +78,7 @@ impl Shop {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_unreadable_coupon_costs_itself_only_and_is_named() {
-    let shop = Shop::open().await;
+    let mut shop = Shop::open().await;
     let admin = shop.app.user("root", Kind::Admin).await;
     shop.app.stores.execute("UPDATE coupons SET amount = 0 WHERE name = 'bad'").await;
     eventually("the row is found before a rebuild needs it", || async { shop.unreadable_rows().await == "1" }).await;
@@ -98,6 +98,13 @@ async fn an_unreadable_coupon_costs_itself_only_and_is_named() {
         let answer = shop.app.client().get(path, token).await;
         assert!(answer.status == 200 && answer.text.contains("good") && !answer.text.contains("\"bad\""), "{answer:?}");
     }
+
+    // An instance that never knew the coupon does not call it unknown.
+    let other = shop.app.start_another().await.client.clone();
+    eventually("the other instance has found the row", || async {
+        other.claim("shop", "bad", &shop.customers[0]).await.status == 503
+    })
+    .await;
 
     shop.app
         .stores
@@ -182,7 +189,12 @@ async fn a_coupon_that_both_stores_lack_is_no_such_coupon() {
     assert!(mine.text.contains("good"), "{mine:?}");
     let (holds, output) = audit(&shop.app.stores, &[]).await;
     assert!(!holds && output.contains("coupon 2: has claims but does not exist"), "{output}");
-    shop.app.stores.execute("DELETE FROM claims WHERE coupon_id = 2").await;
+    // A row inserted again is loaded with its claims, although it was never published.
+    let insert = "INSERT INTO coupons (id, saler_id, name, amount, left_count, face_value, description) \
+        SELECT 2, id, 'bad', 10, 8, 5, '' FROM users WHERE username = 'shop'";
+    shop.app.stores.execute(insert).await;
+    eventually("the coupon is loaded", || async { shop.claim("bad", 0).await == "already-claimed" }).await;
+    assert_eq!(shop.claim("bad", 5).await, "claimed");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
