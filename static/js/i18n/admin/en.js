@@ -22,7 +22,7 @@ export default {
     "banner.gate-recovering": "The gate is closed because Redis is being rebuilt.",
     "banner.gate-stopping": "The gate is closed because the service is stopping.",
     "banner.behind": "Claims in Redis wait for MySQL longer than 10 seconds.",
-    "banner.poisoned": "Some claims could not be stored. Run couponrush poisoned list, and couponrush audit.",
+    "banner.poisoned": "Some claims could not be stored. Type couponrush poisoned list, and acknowledge them afterwards.",
     "banner.off-claim": "Claiming is switched off. Customers get no coupons.",
     "banner.off-login": "Logging in is switched off.",
     "banner.off-register": "Registration is switched off.",
