@@ -36,13 +36,24 @@ pub(super) struct Rebuild<'a> {
 }
 
 impl Recovery {
-    /// Rebuilds the shard, unless another instance has replaced the value `found` of `live`.
-    pub(super) async fn rebuild(&self, row: &ShardRow, found: &str) -> Result<(), RecoveryError> {
+    /// Rebuilds the shard in the process of `compared`, where `live` has the value `found`. Returns `false` without any
+    /// change if another instance has replaced that value, or if the address leads to another process.
+    pub(super) async fn rebuild(
+        &self,
+        row: &ShardRow,
+        compared: &Connection,
+        found: &str,
+    ) -> Result<bool, RecoveryError> {
         let connection = Connection::open(&self.redis.config).await?;
+        if connection.run_id() != compared.run_id() {
+            // A replica or an earlier primary can hold the same `live`, so that process has to be compared first.
+            compared.give_up();
+            return Ok(false);
+        }
         let token = format!("{:032x}", rand::random::<u128>());
         let rebuild = Rebuild { recovery: self, connection, marker: format!("{REBUILD}{token}"), token };
         if !rebuild.take_live(found, &rebuild.marker, Some(TOKEN_TTL)).await? {
-            return Ok(());
+            return Ok(false);
         }
         let started = Instant::now();
         log::warn!(
@@ -68,9 +79,7 @@ impl Recovery {
             "recovery: done in {:.2} s; {coupons} coupons and {claims} claims loaded",
             started.elapsed().as_secs_f64()
         );
-        // Starts the next round at once instead of in a second. That round opens the gate.
-        self.gate.doubt(crate::claim::Doubt::NotLoaded);
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -146,7 +155,7 @@ impl Rebuild<'_> {
     async fn wait_until_drained(&self, next: Epoch) -> Result<(), RecoveryError> {
         let recovery = self.recovery;
         while !recovery.is_drained() {
-            recovery.beat().await?;
+            recovery.beat(Some(&self.connection)).await?;
             tokio::time::sleep(DRAINED_POLL * 4).await;
         }
         recovery.progress.acknowledged.store(next.0, Ordering::SeqCst);
@@ -160,7 +169,7 @@ impl Rebuild<'_> {
                 log::info!("recovery: waiting for what these instances hold: {behind:?}");
                 waiting = behind;
             }
-            recovery.beat().await?;
+            recovery.beat(Some(&self.connection)).await?;
             tokio::time::sleep(DRAINED_POLL * 4).await;
         }
     }
