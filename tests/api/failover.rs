@@ -168,6 +168,7 @@ async fn of_two_primaries_one_is_chosen_and_the_choice_does_not_alternate() {
     pair.replica.command::<()>(&["REPLICAOF", "NO", "ONE"]).await;
     other.set(Mode::Reset);
     other.lead_to(pair.replica.port());
+    tokio::time::sleep(Duration::from_millis(300)).await;
     other.set(Mode::Pass);
     let promoted = process(&pair.replica).await;
     eventually("the promoted replica is loaded", || async { app.stores.live().await.run_id == promoted }).await;

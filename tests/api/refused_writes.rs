@@ -21,15 +21,14 @@ async fn selling(redis: &RedisServer) -> (TestApp, Vec<String>) {
 
 /// Lets Redis refuse writes by `refuse`, and take them again by `heal`. While it refuses, the shard is closed with the
 /// reason `word`, and nothing happens.
-async fn closes_and_opens(redis: &RedisServer, word: &str, refuse: &[&[&str]], heal: &[&[&str]]) {
+async fn closes_and_opens(word: &str, refuse: impl AsyncFnOnce(&RedisServer), heal: impl AsyncFnOnce(&RedisServer)) {
+    let redis = &RedisServer::start().await;
     let (app, tokens) = selling(redis).await;
     assert_eq!(app.client().claim("shop", "few", &tokens[0]).await.status, 201);
     app.settle().await;
     let rebuilds = || async { app.instances[0].ops.get("/readyz", "").await.json()["gate"]["rebuilds"].clone() };
     let before = rebuilds().await;
-    for command in refuse {
-        redis.command::<redis::Value>(command).await;
-    }
+    refuse(redis).await;
     eventually("Redis refuses writes", || async { !redis.takes_writes().await }).await;
     // The first attempt may come before the probe. It is refused and has no effect.
     let answer = app.client().claim("shop", "few", &tokens[1]).await;
@@ -51,46 +50,42 @@ async fn closes_and_opens(redis: &RedisServer, word: &str, refuse: &[&[&str]], h
     assert_eq!(app.client().claim("shop", "few", &tokens[1]).await.error().2, "unavailable");
     assert_eq!(app.stores.number("SELECT COUNT(*) FROM claims").await, 1);
 
-    for command in heal {
-        redis.command::<redis::Value>(command).await;
-    }
+    heal(redis).await;
     eventually("the gate opens", || async { app.client().is_ready().await }).await;
     assert_eq!(rebuilds().await, before, "no data was lost");
     assert_eq!(app.client().claim("shop", "few", &tokens[2]).await.status, 201);
 }
 
+/// The same for a command that makes Redis refuse writes, and another that makes it take writes.
+async fn commands_close_and_open(word: &str, refuse: &[&str], heal: &[&str]) {
+    let command = async |redis: &RedisServer, parts: &[&str]| redis.command::<()>(parts).await;
+    closes_and_opens(word, async |redis| command(redis, refuse).await, async |redis| command(redis, heal).await).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_full_memory_closes_the_shard_until_there_is_room() {
-    let redis = RedisServer::start().await;
-    let (full, room) = (["CONFIG", "SET", "maxmemory", "1"], ["CONFIG", "SET", "maxmemory", "0"]);
-    closes_and_opens(&redis, "out-of-memory", &[&full], &[&room]).await;
+    let limit = |bytes| ["CONFIG", "SET", "maxmemory", bytes];
+    commands_close_and_open("out-of-memory", &limit("1"), &limit("0")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn missing_replicas_close_the_shard_until_they_are_not_required() {
-    let redis = RedisServer::start().await;
     let required = |count| ["CONFIG", "SET", "min-replicas-to-write", count];
-    closes_and_opens(&redis, "no-replicas", &[&required("1")], &[&required("0")]).await;
+    commands_close_and_open("no-replicas", &required("1"), &required("0")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_redis_user_without_rights_closes_the_shard_until_it_has_them() {
-    let redis = RedisServer::start().await;
-    let (without, with) = (["ACL", "SETUSER", "default", "-@write"], ["ACL", "SETUSER", "default", "+@write"]);
-    closes_and_opens(&redis, "no-permission", &[&without], &[&with]).await;
+    let rights = |rights| ["ACL", "SETUSER", "default", rights];
+    commands_close_and_open("no-permission", &rights("-@write"), &rights("+@write")).await;
 }
 
-/// Redis cannot save its snapshot, and stops taking writes.
+/// Synced every second, so that Redis refuses writes. With a sync before every answer, Redis would end itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_file_that_cannot_be_written_closes_the_shard_until_it_can() {
-    let redis = RedisServer::start().await;
-    let folder = redis.folder().display().to_string();
-    let gone = redis.folder().with_extension("gone");
-    std::fs::create_dir(&gone).expect("the temporary folder can be written");
-    let path = gone.display().to_string();
-    let away = ["CONFIG", "SET", "dir", &path];
-    let (save, back) = (["CONFIG", "SET", "save", "3600 1"], ["CONFIG", "SET", "dir", &folder]);
-    redis.command::<()>(&away).await;
-    std::fs::remove_dir(&gone).expect("the folder is empty");
-    closes_and_opens(&redis, "not-persisting", &[&save, &["BGSAVE"]], &[&back, &["BGSAVE"]]).await;
+async fn a_full_disk_closes_the_shard_until_there_is_room() {
+    let fill = async |redis: &RedisServer| {
+        redis.command::<()>(&["CONFIG", "SET", "appendfsync", "everysec"]).await;
+        redis.limit_files(Some(1));
+    };
+    closes_and_opens("not-persisting", fill, async |redis| redis.limit_files(None)).await;
 }

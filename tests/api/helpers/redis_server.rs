@@ -21,7 +21,9 @@ impl RedisServer {
     pub async fn start() -> Self {
         let port = free_address().port();
         let server = DataServer::start("redis", move |folder| {
-            let mut command = Command::new("redis-server");
+            // Without this trap a signal would end Redis at a limit of file sizes.
+            let mut command = Command::new("sh");
+            command.args(["-c", "trap '' XFSZ; exec redis-server \"$@\"", "sh"]);
             command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""]);
             command.args(["--appendonly", "yes", "--appendfsync", "always"]);
             command.arg("--dir").arg(folder).arg("--unixsocket").arg(folder.with_extension("sock"));
