@@ -92,6 +92,15 @@ impl Process {
     pub fn is_running(&mut self) -> bool {
         self.child.as_mut().is_some_and(|child| child.try_wait().expect("the child can be waited for").is_none())
     }
+
+    /// Waits until the process has ended by itself.
+    pub async fn wait_for_end(&mut self) {
+        let deadline = Instant::now() + START_WAIT;
+        while self.is_running() {
+            assert!(Instant::now() < deadline, "the process has not ended within {START_WAIT:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
 }
 
 impl Drop for Process {
@@ -152,7 +161,7 @@ impl Redis {
     pub async fn follow(&self, primary: &Self) {
         self.call::<()>(redis::cmd("REPLICAOF").arg("127.0.0.1").arg(primary.port)).await;
         until("the replica has all data", || async {
-            self.info("replication").await.contains("master_link_status:up")
+            primary.info("replication").await.contains(&format!("port={},state=online", self.port))
         })
         .await;
     }

@@ -340,8 +340,8 @@ impl World {
         let redis_port = Arc::clone(&self.redis_port);
         async move {
             while !stop.is_cancelled() {
-                let url = format!("redis://127.0.0.1:{}/", redis_port.load(Ordering::SeqCst));
-                let client = redis::Client::open(url).expect("the URL is valid");
+                let redis = format!("redis://127.0.0.1:{}/", redis_port.load(Ordering::SeqCst));
+                let client = redis::Client::open(redis).expect("the URL is valid");
                 let mut sample = Sample { mysql: mysql::count(&url).await, ..Sample::default() };
                 let connecting = client.get_multiplexed_async_connection();
                 if let Ok(Ok(mut connection)) = tokio::time::timeout(SAMPLE_EVERY, connecting).await {

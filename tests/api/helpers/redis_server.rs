@@ -63,7 +63,8 @@ impl RedisServer {
     pub async fn follow(&self, primary: &Self) {
         self.command::<()>(&["REPLICAOF", "127.0.0.1", &primary.port.to_string()]).await;
         eventually("the replica has all data", || async {
-            self.command::<String>(&["INFO", "replication"]).await.contains("master_link_status:up")
+            let replicas: String = primary.command(&["INFO", "replication"]).await;
+            replicas.contains(&format!("port={},state=online", self.port))
         })
         .await;
     }

@@ -109,7 +109,7 @@ impl RedisFault {
             }
             Self::FullDiskWhileSyncing => {
                 world.redis.limit_files(Some(1));
-                until("Redis has ended itself", || async { !world.redis.process.is_running() }).await;
+                world.redis.process.wait_for_end().await;
                 tokio::time::sleep(random.millis(0, 1_500)).await;
                 world.redis.restart().await;
             }
