@@ -89,3 +89,19 @@ async fn a_full_disk_closes_the_shard_until_there_is_room() {
     };
     closes_and_opens("not-persisting", fill, async |redis| redis.limit_files(None)).await;
 }
+
+/// The outbox may be what fills the memory. So its claims are stored and deleted while the shard is closed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn while_the_memory_is_full_the_outbox_is_emptied() {
+    let redis = RedisServer::start().await;
+    let (app, tokens) = selling(&redis).await;
+    let lock = app.stores.lock_table("claims").await;
+    assert_eq!(app.client().claim("shop", "few", &tokens[0]).await.status, 201);
+    redis.command::<()>(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    eventually("the shard is closed", || async { !app.client().is_ready().await }).await;
+    drop(lock);
+    app.settle().await;
+    assert!(!app.client().is_ready().await);
+    redis.command::<()>(&["CONFIG", "SET", "maxmemory", "0"]).await;
+    eventually("the gate opens", || async { app.client().is_ready().await }).await;
+}
