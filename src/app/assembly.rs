@@ -20,8 +20,10 @@ use crate::http::{
 };
 use crate::memory::{Activities, KnownUsers, Revocations, Settings};
 use crate::mysql::Db;
+use crate::mysql::instances::DEAD_AFTER;
 use crate::ops::{Health, HealthSources};
 use crate::recovery::{Identity, RebuildProgress, Recovery, RedisParts};
+use crate::redis::beats::Beat;
 use crate::redis::{Keys, Link, LinkConfig, Outbox, Pool, Stock};
 use crate::sales::{EventLimits, Events, MirrorState, Mirroring, Publishing, Scheduling};
 
@@ -99,9 +101,10 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
     let (ledger, channel) = Ledger::new(fits(args.backlog_max));
     let keys = Keys::new(&args.redis.redis_prefix);
     let process = format!("{:032x}", rand::random::<u128>());
+    let redis = ground.redis.with_beat(Beat::new(&keys, &process, DEAD_AFTER));
     let common = Common {
         db: ground.db,
-        link: Arc::new(Link::new(ground.redis.clone())),
+        link: Arc::new(Link::new(redis.clone())),
         pool: ground.pool,
         gate: Arc::new(Gate::new(fits(args.in_flight_max))),
         ledger,
@@ -150,12 +153,12 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
             operating: web::Data::new(operating),
             db: web::Data::new(common.db.clone()),
         },
-        recovery: common.recovery(&ground.redis),
+        recovery: common.recovery(&redis),
         mirroring,
         persister: common.persister(),
         link: common.link,
         pool: common.pool,
-        redis: ground.redis,
+        redis,
         channel,
         instance: (common.instance, common.process),
         listener: ground.listener,

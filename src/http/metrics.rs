@@ -9,7 +9,7 @@ use super::state::{Accounts, Edge, Operating, Selling};
 use crate::admission::Admission;
 use crate::claim::{Claiming, LedgerState};
 use crate::mysql::Db;
-use crate::ops::{EtcdReport, GATE_STATES, Health, HealthReport, LedgerReport, OutboxSeen, Process};
+use crate::ops::{EtcdReport, Health, HealthReport, LedgerReport, OutboxSeen, Process, gate_states};
 use crate::sales::Events;
 
 /// Returns metrics for Prometheus.
@@ -43,11 +43,15 @@ pub async fn metrics(
 
 fn parts(page: &mut Exposition, report: &HealthReport<'_>) {
     page.gauge("couponrush_ready", "1 while a claim could succeed", u8::from(report.ready));
-    page.gauge("couponrush_redis_up", "1 while Redis is connected", u8::from(report.redis.state == "up"));
+    page.gauge(
+        "couponrush_redis_up",
+        "1 while Redis is connected and takes writes",
+        u8::from(report.redis.state == "up"),
+    );
     page.gauge("couponrush_mysql_up", "1 while MySQL answers", u8::from(report.mysql.state == "up"));
     let gate = report.gate.part.state;
     page.gauge("couponrush_gate_open", "1 while the gate is open", u8::from(gate == "open"));
-    page.state("couponrush_gate_state", "state", "1 for the gate's current state, else 0", &GATE_STATES, gate);
+    page.state("couponrush_gate_state", "state", "1 for the gate's current state, else 0", &gate_states(), gate);
     page.counter("couponrush_rebuilds_total", "rebuilds of Redis by this process", report.gate.rebuilds);
     let unsafe_settings = "settings of Redis and MySQL with which claims can be lost";
     page.gauge("couponrush_unsafe_settings", unsafe_settings, report.warnings.len());

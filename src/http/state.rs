@@ -105,8 +105,9 @@ impl Shared {
 impl Selling {
     /// The worker's connection and the `live` value for a read from Redis. 503 if one is missing.
     pub fn reading(&self, worker: &Worker) -> Result<(Arc<Connection>, Arc<Live>), ApiError> {
-        let live = self.claiming.gate.live().map_err(|_| ApiError::unavailable())?;
-        Ok((worker.connection()?, live))
+        let connection = worker.connection()?;
+        let live = self.claiming.gate.live_at(&connection).ok_or_else(ApiError::unavailable)?;
+        Ok((connection, live))
     }
 
     /// The value of a read from Redis. 503 during a recovery, never an empty list.

@@ -1,5 +1,6 @@
 //! The table `instances`: running processes and the state of their ledgers.
 
+use std::fmt;
 use std::time::Duration;
 
 use diesel::prelude::*;
@@ -13,27 +14,35 @@ use crate::domain::{EntryId, Epoch};
 /// An instance without a beat for this time counts as dead.
 pub const DEAD_AFTER: Duration = Duration::from_secs(10);
 
-/// Writes a beat of the instance `instance`, run by `process`, with the state of the ledger.
+/// The state of a process, as its beat says.
+#[derive(Debug, Clone, Copy)]
+pub struct Beat<'a> {
+    pub acknowledged: Epoch,
+    /// The oldest outbox entry in the hands of the ledger.
+    pub oldest: Option<EntryId>,
+    /// The `run_id` and the address of the Redis process that the instance reaches. Empty if it reaches none.
+    pub redis_run_id: &'a str,
+    pub redis_address: &'a str,
+}
+
+/// Writes a beat of the instance `instance`, run by `process`.
 ///
 /// # Errors
 /// Returns a [`DbError`].
-pub async fn beat(
-    db: &Db,
-    instance: &str,
-    process: &str,
-    acknowledged: Epoch,
-    oldest: Option<EntryId>,
-) -> Result<(), DbError> {
+pub async fn beat(db: &Db, instance: &str, process: &str, beat: Beat<'_>) -> Result<(), DbError> {
     let mut connection = db.connect().await?;
     let upsert = diesel::sql_query(
-        "INSERT INTO instances (instance, process, beat_at, acknowledged_epoch, oldest_entry) VALUES (?, ?, NOW(3), ?, ?) \
-         ON DUPLICATE KEY UPDATE process = VALUES(process), beat_at = NOW(3), \
-         acknowledged_epoch = VALUES(acknowledged_epoch), oldest_entry = VALUES(oldest_entry)",
+        "INSERT INTO instances (instance, process, beat_at, acknowledged_epoch, oldest_entry, redis_run_id, redis_address) \
+         VALUES (?, ?, NOW(3), ?, ?, ?, ?) ON DUPLICATE KEY UPDATE process = VALUES(process), beat_at = NOW(3), \
+         acknowledged_epoch = VALUES(acknowledged_epoch), oldest_entry = VALUES(oldest_entry), \
+         redis_run_id = VALUES(redis_run_id), redis_address = VALUES(redis_address)",
     )
     .bind::<Varchar, _>(instance)
     .bind::<Varchar, _>(process)
-    .bind::<Unsigned<Integer>, _>(acknowledged.0)
-    .bind::<Nullable<Varchar>, _>(oldest.map(|id| id.to_string()));
+    .bind::<Unsigned<Integer>, _>(beat.acknowledged.0)
+    .bind::<Nullable<Varchar>, _>(beat.oldest.map(|id| id.to_string()))
+    .bind::<Varchar, _>(beat.redis_run_id)
+    .bind::<Varchar, _>(beat.redis_address);
     db.within("beat", upsert.execute(&mut connection)).await?;
     Ok(())
 }
@@ -91,6 +100,38 @@ pub async fn without_acknowledgement(db: &Db, instance: &str, epoch: Epoch) -> R
         .bind::<Varchar, _>(instance)
         .bind::<Unsigned<Integer>, _>(epoch.0);
     db.within("read acknowledgements", query.load(&mut connection)).await
+}
+
+/// The Redis process that an instance reaches.
+#[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
+pub struct RedisReport {
+    #[diesel(sql_type = Varchar)]
+    pub instance: String,
+    #[diesel(sql_type = Varchar)]
+    pub run_id: String,
+    #[diesel(sql_type = Varchar)]
+    pub address: String,
+}
+
+impl fmt::Display for RedisReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { instance, run_id, address } = self;
+        write!(f, "{instance} reaches {run_id} at {address}")
+    }
+}
+
+/// The Redis processes that living instances reach.
+///
+/// # Errors
+/// Returns a [`DbError`].
+pub async fn redis_reports(db: &Db) -> Result<Vec<RedisReport>, DbError> {
+    let mut connection = db.connect().await?;
+    let query = diesel::sql_query(
+        "SELECT instance, redis_run_id AS run_id, redis_address AS address FROM instances \
+         WHERE redis_run_id <> '' AND beat_at > NOW(3) - INTERVAL ? SECOND ORDER BY instance",
+    )
+    .bind::<Unsigned<Bigint>, _>(DEAD_AFTER.as_secs());
+    db.within("read Redis processes", query.load(&mut connection)).await
 }
 
 /// Instances whose last beat is older than `age`.

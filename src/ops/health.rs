@@ -14,10 +14,11 @@ use crate::claim::{ClosedReason, Gate, Ledger};
 use crate::memory::Activities;
 use crate::mysql::Db;
 use crate::recovery::RebuildProgress;
-use crate::redis::{Extent, KvError, Link, Outbox, Pool};
+use crate::redis::{Extent, KvError, Link, Outbox, Pool, WriteRefusal};
 use crate::sales::{MirrorReport, MirrorState};
 
-pub const GATE_STATES: [&str; 4] = ["open", "starting", "recovering", "stopping"];
+/// The state of an open gate. A closed gate has the word of its [`ClosedReason`].
+const OPEN: &str = "open";
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The state of a part before the first check.
 const UNKNOWN: &str = "unknown";
@@ -144,6 +145,11 @@ struct Parts {
     gate: (&'static str, u64),
 }
 
+/// All states that a gate can report.
+pub fn gate_states() -> Vec<&'static str> {
+    std::iter::once(OPEN).chain(ClosedReason::ALL.map(ClosedReason::word)).collect()
+}
+
 impl Health {
     /// All parts are unknown until [`Health::watch`] has checked them.
     pub fn new(sources: HealthSources, warnings: Vec<String>) -> Self {
@@ -207,7 +213,7 @@ impl Health {
         let (redis, gate) = (self.redis(), self.gate_state());
         let lag_ms = ledger.oldest().map_or(0, |oldest| now_ms().saturating_sub(oldest.ms));
         HealthReport {
-            ready: redis == "up" && gate == "open" && backlog < backlog_max,
+            ready: redis == "up" && gate == OPEN && backlog < backlog_max,
             redis: part(parts.redis, redis),
             mysql: part(parts.mysql, parts.mysql.0),
             etcd: EtcdReport {
@@ -248,15 +254,16 @@ impl Health {
     }
 
     fn redis(&self) -> &'static str {
-        if self.sources.link.connection().is_ok() { "up" } else { "down" }
+        match self.sources.link.connection() {
+            Ok(connection) => connection.write_refusal().map_or("up", WriteRefusal::word),
+            Err(error) => error.write_refusal().map_or("down", WriteRefusal::word),
+        }
     }
 
     fn gate_state(&self) -> &'static str {
         match self.sources.gate.live() {
-            Ok(_) => "open",
-            Err(ClosedReason::Starting) => "starting",
-            Err(ClosedReason::Recovering) => "recovering",
-            Err(ClosedReason::Stopping) => "stopping",
+            Ok(_) => OPEN,
+            Err(reason) => reason.word(),
         }
     }
 }

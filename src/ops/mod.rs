@@ -7,7 +7,7 @@ mod process;
 
 pub use audit::{Audit, AuditError, AuditReport};
 pub use health::{
-    ActivitiesReport, EtcdReport, GATE_STATES, GateReport, Health, HealthReport, HealthSources, LedgerReport,
-    OutboxSeen, PartHealth,
+    ActivitiesReport, EtcdReport, GateReport, Health, HealthReport, HealthSources, LedgerReport, OutboxSeen,
+    PartHealth, gate_states,
 };
 pub use process::Process;

@@ -2,7 +2,8 @@
 //!
 //! An instance may be the only holder of unstored claims. A rebuild must therefore wait for every living instance. An
 //! instance without MySQL still beats in Redis, and an instance without Redis still beats in MySQL. An instance counts
-//! as dead only after silence in both stores, observed for ten seconds by an instance that reaches both.
+//! as dead only after silence in both stores, observed for ten seconds by an instance that reaches both. The links beat
+//! in Redis, and every round of recovery beats in MySQL, so a frozen store does not stop the beats in the other store.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -12,8 +13,6 @@ use crate::domain::Epoch;
 use crate::mysql::instances::{self, DEAD_AFTER, Instance};
 use crate::redis::{Connection, KvError, beats};
 
-/// Pause between two beats in Redis, and the timeout of a beat.
-const BEAT_EVERY: Duration = Duration::from_secs(1);
 /// Pause between two searches for dead instances.
 const BURY_EVERY: Duration = Duration::from_secs(10);
 /// Silence in MySQL after which the row of a dead instance is deleted.
@@ -24,20 +23,6 @@ const BURIED_AFTER: Duration = Duration::from_secs(60);
 pub(super) struct Silence(HashMap<String, Instant>);
 
 impl Recovery {
-    /// Beats in Redis forever. Beats in MySQL are part of every round. The two are separate tasks, so that a frozen
-    /// store does not stop the beats in the other store.
-    pub(super) async fn beat_in_redis(&self) {
-        loop {
-            if let Ok(connection) = self.redis.link.connection()
-                && let Err(error) =
-                    beats::beat(&connection, self.keys(), &self.identity.process, DEAD_AFTER, BEAT_EVERY).await
-            {
-                log::debug!("recovery: beat in Redis failed: {error}");
-            }
-            tokio::time::sleep(BEAT_EVERY).await;
-        }
-    }
-
     /// Deletes the rows of dead instances, forever. A rebuild would wait ten seconds for each of them.
     pub(super) async fn bury_the_dead(&self) {
         loop {

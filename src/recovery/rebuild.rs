@@ -36,14 +36,25 @@ pub(super) struct Rebuild<'a> {
 }
 
 impl Recovery {
-    /// Rebuilds the shard, unless another instance has replaced the value `found` of `live`.
-    pub(super) async fn rebuild(&self, row: &ShardRow, found: &str) -> Result<(), RecoveryError> {
+    /// Rebuilds the shard in the process of `compared`, where `live` has the value `found`. Returns `false` without any
+    /// change if another instance has replaced that value, or if the address leads to another process.
+    pub(super) async fn rebuild(
+        &self,
+        row: &ShardRow,
+        compared: &Connection,
+        found: &str,
+    ) -> Result<bool, RecoveryError> {
         let connection = Connection::open(&self.redis.config).await?;
+        if connection.run_id() != compared.run_id() {
+            // A replica or an earlier primary can hold the same `live`, so that process has to be compared first.
+            compared.give_up();
+            return Ok(false);
+        }
         let token = format!("{:032x}", rand::random::<u128>());
         let rebuild = Rebuild { recovery: self, connection, marker: format!("{REBUILD}{token}"), token };
-        if !rebuild.take_live(found, &rebuild.marker, Some(TOKEN_TTL)).await? {
-            return Ok(());
-        }
+        let Some(origin) = rebuild.take_live(found, &rebuild.marker, Some(TOKEN_TTL)).await? else {
+            return Ok(false);
+        };
         let started = Instant::now();
         log::warn!(
             "recovery: loading Redis from MySQL; `live` was {found:?}, the last loading was {}:{}",
@@ -54,7 +65,7 @@ impl Recovery {
         // rebuild wins over a failed renewal.
         let result = tokio::select! {
             biased;
-            result = rebuild.run(found) => result,
+            result = rebuild.run(found, &origin) => result,
             result = rebuild.renew() => result,
         };
         if let Err(error) = result {
@@ -68,14 +79,13 @@ impl Recovery {
             "recovery: done in {:.2} s; {coupons} coupons and {claims} claims loaded",
             started.elapsed().as_secs_f64()
         );
-        // Starts the next round at once instead of in a second. That round opens the gate.
-        self.gate.doubt(crate::claim::Doubt::NotLoaded);
-        Ok(())
+        Ok(true)
     }
 }
 
 impl Rebuild<'_> {
-    async fn run(&self, found: &str) -> Result<(), RecoveryError> {
+    /// Rebuilds. `found` is the earlier value of `live`, and `origin` the loading before unfinished rebuilds.
+    async fn run(&self, found: &str, origin: &str) -> Result<(), RecoveryError> {
         let recovery = self.recovery;
         let (db, shard) = (&recovery.db, recovery.identity.shard);
         // The row is read again, because the compared row may be older than the token.
@@ -83,8 +93,8 @@ impl Rebuild<'_> {
         let last_live = format!("{}:{}", row.run_id, row.epoch);
         let next = Epoch(row.epoch.0.max(epoch_of(found)) + 1);
         let was = ShardToken { epoch: row.epoch, token: &row.token };
-        // Wrong data is noted as an empty value. A later attempt then does not keep that data.
-        let noted = if recovery.is_lost(row.epoch) { "" } else { found };
+        // Data of another loading and wrong data are noted as an empty value. No later attempt then keeps the data.
+        let noted = if found == last_live && !recovery.is_lost(row.epoch) { found } else { "" };
         self.check_token(shards::begin(db, shard, was, &self.token, next, noted).await?)?;
         let noted = shards::read(db, shard).await?.found_live;
         crate::base::crash::point("rebuild-begun");
@@ -93,19 +103,19 @@ impl Rebuild<'_> {
         // The outbox is drained before the epoch is raised. An instance that counted as dead may wake up with claims.
         // After the new epoch its claims are late. The outbox may be the only other copy, and Redis could lose it
         // meanwhile.
-        let contradicted = self.drain_outbox(row.epoch).await?;
-        crate::base::crash::point("rebuild-drained");
         let held = ShardToken { epoch: row.epoch, token: &self.token };
+        let contradicted = self.drain_outbox(held).await?;
+        crate::base::crash::point("rebuild-drained");
         self.check_token(shards::raise_epoch(db, shard, held, next).await?)?;
         let held = ShardToken { epoch: next, token: &self.token };
         crate::base::crash::point("rebuild-raised");
 
         recovery.progress.coupons.store(0, Ordering::Relaxed);
         recovery.progress.claims.store(0, Ordering::Relaxed);
-        // Whether the data in Redis is a subset of MySQL and may be kept. The data must be of the last loading. With
-        // the drained outbox, MySQL then has all claims of Redis, except poisoned claims.
-        let subset =
-            found == last_live && noted.as_deref() == Some(found) && !contradicted && !recovery.is_lost(row.epoch);
+        // Whether the data in Redis is a subset of MySQL and may be kept. The data must be of the last loading, changed
+        // only by unfinished rebuilds. With the drained outbox, MySQL then has all claims of Redis, except poisoned ones.
+        let of_last_loading = noted.is_some_and(|noted| !noted.is_empty() && noted == origin);
+        let subset = of_last_loading && !contradicted && !recovery.is_lost(row.epoch);
         if !subset {
             self.check_token(shards::forget_found(db, shard, held).await?)?;
             self.check_token(load::forget_keys(&self.connection, recovery.keys(), &self.marker, WAIT).await?)?;
@@ -117,7 +127,7 @@ impl Rebuild<'_> {
         self.check_token(shards::finish(db, shard, held, self.connection.run_id()).await?)?;
         crate::base::crash::point("rebuild-finished");
         let live = format!("{}:{next}", self.connection.run_id());
-        self.check_token(self.take_live(&self.marker, &live, None).await?)
+        self.check_token(self.take_live(&self.marker, &live, None).await?.is_some())
     }
 
     /// Ends this rebuild with an error if another rebuild has replaced the token.
@@ -125,8 +135,9 @@ impl Rebuild<'_> {
         if is_ours { Ok(()) } else { Err(RecoveryError::Overtaken) }
     }
 
-    /// Replaces the value `from` of the key `live`. The new value expires after `ttl`, or never.
-    async fn take_live(&self, from: &str, to: &str, ttl: Option<Duration>) -> Result<bool, RecoveryError> {
+    /// Replaces the value `from` of the key `live`. The new value expires after `ttl`, or never. Returns the loading
+    /// before unfinished rebuilds, or `None` if `live` has another value.
+    async fn take_live(&self, from: &str, to: &str, ttl: Option<Duration>) -> Result<Option<String>, RecoveryError> {
         Ok(live_key::replace(&self.connection, self.recovery.keys(), from, to, ttl, WAIT).await?)
     }
 
@@ -134,7 +145,7 @@ impl Rebuild<'_> {
     async fn renew(&self) -> Result<(), RecoveryError> {
         loop {
             tokio::time::sleep(TOKEN_RENEWED_EVERY).await;
-            if !self.take_live(&self.marker, &self.marker, Some(TOKEN_TTL)).await? {
+            if self.take_live(&self.marker, &self.marker, Some(TOKEN_TTL)).await?.is_none() {
                 return Err(RecoveryError::Overtaken);
             }
             let (coupons, claims) = self.recovery.progress.loaded();
@@ -146,7 +157,7 @@ impl Rebuild<'_> {
     async fn wait_until_drained(&self, next: Epoch) -> Result<(), RecoveryError> {
         let recovery = self.recovery;
         while !recovery.is_drained() {
-            recovery.beat().await?;
+            recovery.beat(Some(&self.connection)).await?;
             tokio::time::sleep(DRAINED_POLL * 4).await;
         }
         recovery.progress.acknowledged.store(next.0, Ordering::SeqCst);
@@ -160,14 +171,14 @@ impl Rebuild<'_> {
                 log::info!("recovery: waiting for what these instances hold: {behind:?}");
                 waiting = behind;
             }
-            recovery.beat().await?;
+            recovery.beat(Some(&self.connection)).await?;
             tokio::time::sleep(DRAINED_POLL * 4).await;
         }
     }
 
-    /// Stores all claims of the outbox under `epoch`, the epoch of the shard's row. Returns whether a claim contradicts
-    /// MySQL.
-    async fn drain_outbox(&self, epoch: Epoch) -> Result<bool, RecoveryError> {
+    /// Stores all claims of the outbox under the epoch of the shard's row. Returns whether a claim contradicts MySQL.
+    async fn drain_outbox(&self, held: ShardToken<'_>) -> Result<bool, RecoveryError> {
+        let epoch = held.epoch;
         let mut mysql = self.recovery.db.connect_alone().await?;
         within("drain outbox", claims::prepare(&mut mysql)).await?;
         let outbox = &self.recovery.redis.outbox;
@@ -190,7 +201,12 @@ impl Rebuild<'_> {
                 return Ok(contradicted);
             }
             let claims = crate::redis::claims(&entries);
-            contradicted |= self.store(&mut mysql, epoch, &claims).await?;
+            if self.store(&mut mysql, epoch, &claims).await? {
+                contradicted = true;
+                // Noted before the entry is deleted. A later attempt would not see the contradiction.
+                let (db, shard) = (&self.recovery.db, self.recovery.identity.shard);
+                self.check_token(shards::forget_found(db, shard, held).await?)?;
+            }
             for (entry, text) in broken(&entries) {
                 log::error!("recovery: ALARM: outbox entry {entry} is not a claim: {text:?}");
                 within("drain outbox", claims::poison(&mut mysql, entry, text, "not a claim")).await?;

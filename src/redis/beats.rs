@@ -15,14 +15,25 @@ pub struct ProcessTraces {
     pub oldest: Option<EntryId>,
 }
 
-/// Writes a beat of `process` that expires after `ttl`.
-///
-/// # Errors
-/// [`KvError`]. The beat may have been written unless [`KvError::nothing_happened`].
-pub async fn beat(calls: &Calls, keys: &Keys, process: &str, ttl: Duration, wait: Duration) -> Result<(), KvError> {
-    let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
-    calls.call(redis::cmd("SET").arg(keys.beat(process)).arg(1).arg("PX").arg(ttl_ms), wait).await?;
-    Ok(())
+/// The beat of this process. Every probe of a link writes it, so that a probe shows whether Redis takes writes.
+#[derive(Debug, Clone)]
+pub struct Beat {
+    key: String,
+    ttl_ms: u64,
+}
+
+impl Beat {
+    /// A beat of `process` that expires after `ttl`.
+    pub fn new(keys: &Keys, process: &str, ttl: Duration) -> Self {
+        let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+        Self { key: keys.beat(process), ttl_ms }
+    }
+
+    pub(super) fn command(&self) -> redis::Cmd {
+        let mut cmd = redis::cmd("SET");
+        cmd.arg(&self.key).arg(1).arg("PX").arg(self.ttl_ms);
+        cmd
+    }
 }
 
 /// Whether `process` has a beat that has not expired.

@@ -13,7 +13,8 @@ pub async fn read(calls: &Calls, keys: &Keys, wait: Duration) -> Result<Option<S
 }
 
 /// Replaces the value `from` by `to`. An empty `from` stands for a missing key. The new value expires after `ttl`, or
-/// never with `None`. Returns `false` if the key holds another value.
+/// never with `None`, which ends a rebuild. Returns the loading in the key before unfinished rebuilds (empty for none),
+/// or `None` if the key holds another value than `from`.
 ///
 /// # Errors
 /// [`KvError`]. The key may have been replaced unless [`KvError::nothing_happened`].
@@ -24,9 +25,10 @@ pub async fn replace(
     to: &str,
     ttl: Option<Duration>,
     wait: Duration,
-) -> Result<bool, KvError> {
+) -> Result<Option<String>, KvError> {
     let ttl_ms = ttl.map_or(0, |ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
-    let mut cmd = Script::TakeLive.call(&[keys.live()]);
+    let mut cmd = Script::TakeLive.call(&[keys.live(), keys.origin()]);
     cmd.arg(from).arg(to).arg(ttl_ms);
-    Ok(calls.eval(&cmd, wait).await?.word() == "taken")
+    let reply = calls.eval(&cmd, wait).await?;
+    if reply.word() == "taken" { Ok(Some(reply.text(1)?.to_owned())) } else { Ok(None) }
 }

@@ -31,7 +31,7 @@ pub use address::LinkConfig;
 pub use batcher::{ActivityArguments, BATCH_ATTEMPTS_MAX, ClaimArguments, ClaimQuestion};
 pub use calls::{CLOCK_ERROR_MS, Calls};
 pub use connection::Connection;
-pub use error::KvError;
+pub use error::{KvError, WriteRefusal};
 pub use keys::{Key, Keys};
 pub use link::Link;
 pub use lists::{Facts, Held, ListWindow, Offered};

@@ -6,6 +6,8 @@ mod data_server;
 mod etcd_server;
 mod ports;
 mod process;
+#[path = "../../faults/proxy.rs"]
+mod proxy;
 mod raw;
 mod redis_server;
 mod sales;
@@ -29,6 +31,7 @@ pub use crowd::{Customer, Got, customers, proof, rush};
 pub use etcd_server::EtcdServer;
 pub use ports::free_address;
 pub use process::{Serving, audit, signal};
+pub use proxy::{Mode, Proxy};
 pub use raw::{RawAnswer, RawConnection, raw};
 pub use redis_server::RedisServer;
 pub use sales::terms;
