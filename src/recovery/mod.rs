@@ -180,7 +180,9 @@ impl Recovery {
             }
             None => {
                 self.close();
-                if !found.starts_with(REBUILD) {
+                if found.starts_with(REBUILD) {
+                    live_key::bound_token(&connection, self.keys(), &found, WAIT).await?;
+                } else {
                     self.rebuild(&row, &found).await?;
                 }
             }

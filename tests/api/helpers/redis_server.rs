@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::data_server::DataServer;
-use super::free_address;
+use super::{Clock, free_address};
 
 /// A Redis server whose append-only file is synced before every answer.
 pub struct RedisServer {
@@ -17,12 +17,20 @@ pub struct RedisServer {
 impl RedisServer {
     /// Starts an empty server on a free port.
     pub async fn start() -> Self {
+        Self::start_by(None).await
+    }
+
+    /// Starts an empty server that runs by `clock`.
+    pub async fn start_by(clock: Option<Clock>) -> Self {
         let port = free_address().port();
         let server = DataServer::start("redis", move |folder| {
             let mut command = Command::new("redis-server");
             command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""]);
             command.args(["--appendonly", "yes", "--appendfsync", "always"]);
             command.arg("--dir").arg(folder).arg("--unixsocket").arg(folder.with_extension("sock"));
+            if let Some(clock) = &clock {
+                clock.govern(&mut command);
+            }
             command
         });
         let server = Self { port, server };
