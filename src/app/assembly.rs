@@ -20,7 +20,6 @@ use crate::http::{
 };
 use crate::memory::{Activities, KnownUsers, Revocations, Settings};
 use crate::mysql::Db;
-use crate::mysql::instances::DEAD_AFTER;
 use crate::ops::{Health, HealthSources};
 use crate::recovery::{Identity, RebuildProgress, Recovery, RedisParts};
 use crate::redis::beats::Beat;
@@ -101,7 +100,7 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
     let (ledger, channel) = Ledger::new(fits(args.backlog_max));
     let keys = Keys::new(&args.redis.redis_prefix);
     let process = format!("{:032x}", rand::random::<u128>());
-    let redis = ground.redis.with_beat(Beat::new(&keys, &process, DEAD_AFTER));
+    let redis = ground.redis.with_beat(Beat::new(&keys, &process));
     let common = Common {
         db: ground.db,
         link: Arc::new(Link::new(redis.clone())),

@@ -147,7 +147,7 @@ async fn insert(connection: &mut DbConnection, claims: &[Claim]) -> QueryResult<
     let mut digits = itoa::Buffer::new();
     for claim in claims {
         let Claim { coupon, seq, user, nth, activity, .. } = *claim;
-        let numbers = [coupon.0, seq.into(), user.0, claim.claimed_at_ms(), nth.into(), activity.0.into()];
+        let numbers = [coupon.0, seq.into(), user.0, claim.claimed_at_ms, nth.into(), activity.0.into()];
         let written = if by_default { &numbers[..4] } else { &numbers[..] };
         for (place, number) in written.iter().enumerate() {
             sql.push(if place == 0 { b'(' } else { b',' });

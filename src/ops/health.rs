@@ -3,18 +3,18 @@
 //! A task checks all parts every second. The results appear in `/readyz`, in the log and in metrics.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
-use crate::base::{Histogram, every, now_ms, now_seconds};
+use crate::base::{Histogram, every, now_seconds};
 use crate::claim::{ClosedReason, Gate, Ledger};
 use crate::memory::Activities;
 use crate::mysql::Db;
 use crate::recovery::RebuildProgress;
-use crate::redis::{Extent, KvError, Link, Outbox, Pool, WriteRefusal};
+use crate::redis::{Extent, KvError, Link, Outbox, Pool, Sightings, WriteRefusal};
 use crate::sales::{MirrorReport, MirrorState};
 
 /// The state of an open gate. A closed gate has the word of its [`ClosedReason`].
@@ -74,7 +74,7 @@ pub struct LedgerReport {
     pub backlog: usize,
     /// Capacity of the channel for unstored claims.
     pub backlog_max: usize,
-    /// Age in milliseconds of the oldest unstored claim, 0 if there is none.
+    /// Age in milliseconds of the oldest unstored claim, 0 if there is none. Counted from when the claim was granted.
     pub lag_ms: u64,
     pub stored: u64,
     pub poisoned: u64,
@@ -125,13 +125,15 @@ pub struct Health {
     warnings: Vec<String>,
     parts: Mutex<Parts>,
     outbox: Mutex<Option<OutboxSeen>>,
+    sightings: Mutex<Sightings>,
 }
 
 /// Claims in Redis that MySQL may not have yet, of all instances.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct OutboxSeen {
     pub claims: u64,
-    /// Age in milliseconds of the oldest claim, 0 for an empty outbox.
+    /// Age in milliseconds of the oldest claim, 0 for an empty outbox. Counted from when this instance first saw it,
+    /// looking once a second.
     pub oldest_ms: u64,
 }
 
@@ -155,7 +157,7 @@ impl Health {
     pub fn new(sources: HealthSources, warnings: Vec<String>) -> Self {
         let unknown = (UNKNOWN, now_seconds());
         let parts = Parts { redis: unknown, mysql: unknown, etcd: unknown, ledger: unknown, gate: unknown };
-        Self { sources, warnings, parts: Mutex::new(parts), outbox: Mutex::default() }
+        Self { sources, warnings, parts: Mutex::new(parts), outbox: Mutex::default(), sightings: Mutex::default() }
     }
 
     /// Durations of calls to Redis over all links.
@@ -180,9 +182,11 @@ impl Health {
 
     async fn read_outbox(&self) -> Result<OutboxSeen, KvError> {
         let calls = self.sources.pool.get().await?;
-        let Extent { claims, oldest } = self.sources.outbox.extent(&calls).await?;
-        let oldest_ms = oldest.map_or(0, |oldest| calls.server_ms().saturating_sub(oldest.ms));
-        Ok(OutboxSeen { claims, oldest_ms })
+        let Extent { live, claims, oldest, last } = self.sources.outbox.extent(&calls).await?;
+        let mut sightings = self.sightings.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        sightings.note(&live, last, now);
+        Ok(OutboxSeen { claims, oldest_ms: oldest.map_or(0, |oldest| ms(sightings.age(oldest, now))) })
     }
 
     fn note(&self, mysql: &'static str) {
@@ -211,14 +215,14 @@ impl Health {
         let ledger = self.sources.ledger.state();
         let (loaded_coupons, loaded_claims) = self.sources.progress.loaded();
         let (redis, gate) = (self.redis(), self.gate_state());
-        let lag_ms = ledger.oldest().map_or(0, |oldest| now_ms().saturating_sub(oldest.ms));
+        let lag_ms = ledger.lag().map_or(0, ms);
         HealthReport {
             ready: redis == "up" && gate == OPEN && backlog < backlog_max,
             redis: part(parts.redis, redis),
             mysql: part(parts.mysql, parts.mysql.0),
             etcd: EtcdReport {
                 part: part(parts.etcd, self.etcd()),
-                mirror: self.sources.mirror.as_ref().map(|mirror| mirror.report(now_ms())),
+                mirror: self.sources.mirror.as_ref().map(|mirror| mirror.report()),
             },
             ledger: LedgerReport {
                 part: part(parts.ledger, parts.ledger.0),
@@ -237,7 +241,7 @@ impl Health {
                 rebuilds: self.sources.progress.rebuilds(),
             },
             activities: ActivitiesReport {
-                age_ms: self.sources.activities.age().map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+                age_ms: self.sources.activities.age().map(ms),
                 revision: self.sources.activities.revision(),
                 coupons: self.sources.activities.count(),
             },
@@ -266,6 +270,10 @@ impl Health {
             Err(reason) => reason.word(),
         }
     }
+}
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn set(name: &str, part: &mut (&'static str, u64), state: &'static str) {

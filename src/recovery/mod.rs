@@ -208,7 +208,11 @@ impl Recovery {
         }
         self.close(ClosedReason::Recovering);
         self.close_for(connection.write_refusal());
-        if connection.write_refusal().is_some() || found.starts_with(REBUILD) {
+        if connection.write_refusal().is_some() {
+            return Ok(Round::Compared);
+        }
+        if found.starts_with(REBUILD) {
+            live_key::bound_token(&connection, self.keys(), &found, WAIT).await?;
             return Ok(Round::Compared);
         }
         let reports = instances::redis_reports(&self.db).await?;

@@ -7,17 +7,17 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::beats::Silence;
 use super::{REBUILD, Recovery, RecoveryError, WAIT};
 use crate::domain::{Claim, Epoch};
 use crate::mysql as db;
 use crate::mysql::DbConnection;
 use crate::mysql::claims::{self, StoreOutcome};
+use crate::mysql::instances::BeatLog;
 use crate::mysql::shards::{self, ShardRow, ShardToken};
-use crate::redis::{Connection, DoneEntry, Head, OutboxEntry, broken, live_key, load};
+use crate::redis::live_key::{self, TOKEN_TTL};
+use crate::redis::{Connection, DoneEntry, Head, OutboxEntry, ReadTo, broken, load};
 
-/// TTL of the token in `live`. The rebuild renews the token.
-const TOKEN_TTL: Duration = Duration::from_secs(10);
+/// How often the rebuild renews its token in `live`.
 const TOKEN_RENEWED_EVERY: Duration = Duration::from_secs(2);
 /// Pause before the outbox is read again while another sweeper holds the lock. Four times as long between two checks of
 /// acknowledgements.
@@ -161,9 +161,9 @@ impl Rebuild<'_> {
             tokio::time::sleep(DRAINED_POLL * 4).await;
         }
         recovery.progress.acknowledged.store(next.0, Ordering::SeqCst);
-        let (mut waiting, mut silence) = (Vec::new(), Silence::default());
+        let (mut waiting, mut log) = (Vec::new(), BeatLog::default());
         loop {
-            let behind = recovery.awaited(&self.connection, &mut silence, next).await?;
+            let behind = recovery.awaited(&self.connection, &mut log, next).await?;
             if behind.is_empty() {
                 return Ok(());
             }
@@ -184,7 +184,7 @@ impl Rebuild<'_> {
         let outbox = &self.recovery.redis.outbox;
         let (mut drained, mut contradicted) = (0, false);
         loop {
-            let head = outbox.head(&self.connection, &self.marker, epoch, Duration::ZERO, None, DRAIN_BATCH);
+            let head = outbox.head(&self.connection, &self.marker, epoch, ReadTo::End, DRAIN_BATCH);
             let entries = match head.await? {
                 Head::Entries { entries, .. } => entries,
                 Head::NotMine => {

@@ -24,6 +24,7 @@ mod live;
 mod outbox;
 mod pool;
 mod scripts;
+mod sightings;
 mod stock;
 mod units;
 
@@ -36,8 +37,9 @@ pub use keys::{Key, Keys};
 pub use link::Link;
 pub use lists::{Facts, Held, ListWindow, Offered};
 pub use live::Live;
-pub use outbox::{DoneEntry, Extent, Head, Outbox, OutboxEntry, broken, claims};
+pub use outbox::{DoneEntry, Extent, Head, Outbox, OutboxEntry, ReadTo, broken, claims};
 pub use pool::{Pool, PoolLimits, PooledCalls};
 use scripts::{Script, ScriptReply, parse, text};
+pub use sightings::Sightings;
 pub use stock::{Attempt, CouponLookup, Presence, Published, Stock, Taken};
 pub use units::Units;

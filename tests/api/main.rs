@@ -9,6 +9,7 @@ mod beats;
 mod blacklist;
 mod changing;
 mod claiming;
+mod clocks;
 mod connecting;
 mod creating;
 mod durability;

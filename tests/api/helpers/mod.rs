@@ -1,6 +1,7 @@
 //! A service with separate stores for every test, and short functions for common steps.
 
 mod client;
+mod clock;
 mod crowd;
 mod data_server;
 mod etcd_server;
@@ -27,6 +28,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use client::{Answer, Client, PASSWORD};
+pub use clock::Clock;
 pub use crowd::{Customer, Got, customers, proof, rush};
 pub use etcd_server::EtcdServer;
 pub use ports::free_address;

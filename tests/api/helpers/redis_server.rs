@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use redis::{AsyncConnectionConfig, FromRedisValue};
 
 use super::data_server::DataServer;
-use super::{DEADLINE, eventually, free_address};
+use super::{Clock, DEADLINE, eventually, free_address};
 
 /// A Redis server whose append-only file is synced before every answer.
 pub struct RedisServer {
@@ -19,6 +19,11 @@ pub struct RedisServer {
 impl RedisServer {
     /// Starts an empty server on a free port.
     pub async fn start() -> Self {
+        Self::start_by(None).await
+    }
+
+    /// Starts an empty server that runs by `clock`.
+    pub async fn start_by(clock: Option<Clock>) -> Self {
         let port = free_address().port();
         let server = DataServer::start("redis", move |folder| {
             // Without this trap a signal would end Redis at a limit of file sizes.
@@ -27,6 +32,9 @@ impl RedisServer {
             command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""]);
             command.args(["--appendonly", "yes", "--appendfsync", "always"]);
             command.arg("--dir").arg(folder).arg("--unixsocket").arg(folder.with_extension("sock"));
+            if let Some(clock) = &clock {
+                clock.govern(&mut command);
+            }
             command
         });
         let server = Self { port, server };
