@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::web;
 use tokio::sync::Semaphore;
@@ -39,6 +40,8 @@ pub struct Application {
     pub(super) listener: TcpListener,
     pub(super) ops_listener: TcpListener,
     pub(super) workers: usize,
+    /// From a stop signal to the closing of the users' listener.
+    pub(super) drain: Duration,
 }
 
 /// The configuration and connections of a checked environment.
@@ -161,6 +164,7 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
         listener: ground.listener,
         ops_listener: ground.ops_listener,
         workers: args.workers.map_or_else(|| config::cores().get(), usize::from),
+        drain: Duration::from_secs(args.drain_seconds.into()),
     }
 }
 

@@ -43,8 +43,13 @@ pub async fn metrics(
 
 fn parts(page: &mut Exposition, report: &HealthReport<'_>) {
     page.gauge("couponrush_ready", "1 while a claim could succeed", u8::from(report.ready));
+    let draining = "1 from a stop signal on, while users are still served";
+    page.gauge("couponrush_draining", draining, u8::from(report.draining));
     page.gauge("couponrush_redis_up", "1 while Redis is connected", u8::from(report.redis.state == "up"));
-    page.gauge("couponrush_mysql_up", "1 while MySQL answers", u8::from(report.mysql.state == "up"));
+    let mysql = report.mysql.part.state;
+    page.gauge("couponrush_mysql_up", "1 while MySQL accepts writes", u8::from(mysql == "up"));
+    let read_only = "1 while MySQL answers and refuses writes";
+    page.gauge("couponrush_mysql_read_only", read_only, u8::from(mysql == "read-only"));
     let gate = report.gate.part.state;
     page.gauge("couponrush_gate_open", "1 while the gate is open", u8::from(gate == "open"));
     page.state("couponrush_gate_state", "state", "1 for the gate's current state, else 0", &GATE_STATES, gate);

@@ -39,6 +39,7 @@ mod passwords;
 mod pooling;
 mod program;
 mod proxies;
+mod read_only;
 mod recovery;
 mod refusals;
 mod registration;

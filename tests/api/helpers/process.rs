@@ -25,7 +25,7 @@ impl Serving {
     pub async fn start_at(stores: &Stores, [http, ops]: [SocketAddr; 2]) -> Self {
         let mut command = command(stores);
         command.arg("serve").args(["--http-addr", &http.to_string(), "--ops-addr", &ops.to_string()]);
-        command.args(["--workers", "2", "--jwt-secret", SECRET, "--start-wait", "10"]);
+        command.args(["--workers", "2", "--jwt-secret", SECRET, "--start-wait", "10", "--drain-seconds", "0"]);
         let log = std::env::temp_dir().join(format!("couponrush-log-{:016x}", rand::random::<u64>()));
         let file = std::fs::File::create(&log).expect("the temporary folder can be written");
         let child = command.stdout(Stdio::null()).stderr(file).spawn().expect("the program is built");
