@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use couponrush::mysql::{Db, DbError, DbLimits, PooledConnection};
 use diesel::sql_types::{Bigint, Unsigned};
-use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
+use diesel_async::SimpleAsyncConnection;
 use serde_json::{Value, json};
 
 use crate::helpers::{Got, MysqlServer, Relay, Stores, TestApp, customers, eventually, rush};
@@ -78,6 +78,7 @@ fn single(url: &str) -> Db {
 }
 
 async fn number(connection: &mut PooledConnection, sql: &str) -> u64 {
+    use diesel_async::RunQueryDsl;
     #[derive(diesel::QueryableByName)]
     struct Row {
         #[diesel(sql_type = Unsigned<Bigint>)]

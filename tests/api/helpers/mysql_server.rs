@@ -44,7 +44,8 @@ impl MysqlServer {
                 }
             }
             let mut command = program("mariadbd");
-            command.arg(format!("--datadir={}", folder.display())).args(["--socket=mysql.sock", "--skip-log-bin"]);
+            command.arg(format!("--datadir={}", folder.display())).arg("--skip-log-bin");
+            command.arg(format!("--socket={}", folder.with_extension("sock").display()));
             command.arg(format!("--init-file={}", init_file(folder).display()));
             command.arg(format!("--port={}", address.port())).args(["--bind-address=127.0.0.1", "--skip-name-resolve"]);
             command.args(["--character-set-server=utf8mb4", "--innodb-buffer-pool-size=64M", "--max-connections=200"]);
