@@ -20,7 +20,7 @@ use crate::http::{
     Accounts, Answers, BodyLimits, Edge, ListCache, Offering, Operating, SaleCache, SaleCacheLimits, Selling, Shared,
 };
 use crate::memory::{Activities, KnownUsers, Revocations, Settings};
-use crate::mysql::Db;
+use crate::mysql::{Db, DbPools};
 use crate::ops::{Health, HealthSources};
 use crate::recovery::{Identity, RebuildProgress, Recovery, RedisParts};
 use crate::redis::{Keys, Link, LinkConfig, Outbox, Pool, Stock};
@@ -48,7 +48,7 @@ pub struct Application {
 pub(super) struct Ground {
     pub(super) redis: LinkConfig,
     pub(super) pool: Pool,
-    pub(super) db: Db,
+    pub(super) dbs: DbPools,
     pub(super) etcd: Option<Etcd>,
     pub(super) listener: TcpListener,
     pub(super) ops_listener: TcpListener,
@@ -58,6 +58,7 @@ pub(super) struct Ground {
     pub(super) activities: Arc<Activities>,
     pub(super) revocations: Revocations,
     pub(super) passwords: Passwords,
+    pub(super) admin_passwords: Passwords,
     pub(super) admission: Admission,
     /// Unsafe settings of Redis and MySQL, a sentence for each.
     pub(super) warnings: Vec<String>,
@@ -65,7 +66,7 @@ pub(super) struct Ground {
 
 /// Parts shared by most others.
 struct Common {
-    db: Db,
+    dbs: DbPools,
     /// Recovery's own; health looks at it.
     link: Arc<Link>,
     pool: Pool,
@@ -103,7 +104,7 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
     let keys = Keys::new(&args.redis.redis_prefix);
     let process = format!("{:032x}", rand::random::<u128>());
     let common = Common {
-        db: ground.db,
+        dbs: ground.dbs,
         link: Arc::new(Link::new(ground.redis.clone())),
         pool: ground.pool,
         gate: Arc::new(Gate::new(fits(args.in_flight_max))),
@@ -117,10 +118,13 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
         process,
     };
     let claiming = common.claiming();
-    let publishing = Publishing::new(common.db.clone(), common.pool.clone(), &claiming, SHARD, config::KV_WAIT);
+    let publishing = common.publishing(&common.dbs.users, &claiming);
     let scheduling = Scheduling::new(publishing.clone(), Arc::clone(&common.activities));
-    let mirroring =
-        ground.etcd.map(|etcd| common.mirroring(etcd, scheduling.clone(), Arc::clone(&ground.admission.settings)));
+    let admins = common.publishing(&common.dbs.control, &claiming);
+    let admin_scheduling = Scheduling::new(admins, Arc::clone(&common.activities));
+    let mirroring = ground
+        .etcd
+        .map(|etcd| common.mirroring(etcd, admin_scheduling.clone(), Arc::clone(&ground.admission.settings)));
     let edge = Edge {
         admission: ground.admission,
         trusted_proxies: args.admission.trusted_proxies.clone(),
@@ -128,8 +132,9 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
         answers: Answers::default(),
     };
     let accounts = Accounts {
-        users: KnownUsers::new(common.db.clone(), config::KNOWN_USERS_MAX),
+        users: KnownUsers::new(common.dbs.users.clone(), config::KNOWN_USERS_MAX),
         passwords: ground.passwords,
+        admin_passwords: ground.admin_passwords,
         tokens: ground.tokens,
         claim_tokens: ground.claim_tokens,
         signed_form: ground.signed_form,
@@ -141,6 +146,7 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
     let offering = Offering {
         publishing,
         scheduling,
+        admin_scheduling,
         saler_coupons_max: args.saler_coupons_max,
         exports: Arc::new(Semaphore::new(config::EXPORTS_MAX)),
     };
@@ -151,7 +157,7 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
             selling: web::Data::new(selling),
             offering: web::Data::new(offering),
             operating: web::Data::new(operating),
-            db: web::Data::new(common.db.clone()),
+            dbs: web::Data::new(common.dbs.clone()),
         },
         recovery: common.recovery(&ground.redis),
         mirroring,
@@ -169,8 +175,12 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
 }
 
 impl Common {
+    fn publishing(&self, db: &Db, claiming: &Claiming) -> Publishing {
+        Publishing::new(db.clone(), self.pool.clone(), claiming, SHARD, config::KV_WAIT)
+    }
+
     fn claiming(&self) -> Claiming {
-        let (db, stock) = (self.db.clone(), self.stock.clone());
+        let (db, stock) = (self.dbs.users.clone(), self.stock.clone());
         let refusals = Refusals::new(db, stock, Arc::clone(&self.gate), Arc::clone(&self.activities));
         Claiming {
             gate: Arc::clone(&self.gate),
@@ -209,7 +219,7 @@ impl Common {
 
     fn health(&self, mirror: Option<&Arc<MirrorState>>, warnings: Vec<String>) -> Health {
         let sources = HealthSources {
-            db: self.db.clone(),
+            db: self.dbs.control.clone(),
             link: Arc::clone(&self.link),
             pool: self.pool.clone(),
             gate: Arc::clone(&self.gate),
@@ -227,7 +237,7 @@ impl Common {
     }
 
     fn persister(&self) -> Persister {
-        let (db, pool, outbox) = (self.db.clone(), self.pool.clone(), self.outbox.clone());
+        let (db, pool, outbox) = (self.dbs.control.clone(), self.pool.clone(), self.outbox.clone());
         let settings = PersisterSettings {
             shard: SHARD,
             instance: self.instance.clone(),
@@ -252,7 +262,7 @@ impl Common {
         };
         let identity = Identity { shard: SHARD, instance: self.instance.clone(), process: self.process.clone() };
         let (gate, progress) = (Arc::clone(&self.gate), Arc::clone(&self.progress));
-        Recovery::new(identity, self.db.clone(), redis, gate, self.ledger.clone(), progress)
+        Recovery::new(identity, self.dbs.control.clone(), redis, gate, self.ledger.clone(), progress)
     }
 }
 

@@ -12,7 +12,7 @@ use crate::base::now_seconds;
 use crate::config::{self, AdmissionArgs, EtcdArgs, TokenArgs};
 use crate::etcd::{Etcd, EtcdConfig};
 use crate::memory::{Blacklist, BlacklistLimits, Limits, Settings};
-use crate::mysql::{Db, DbError, DbLimits};
+use crate::mysql::{Db, DbError, DbLimits, DbPools};
 use crate::redis::{LinkConfig, Pool, PoolLimits};
 
 /// The name of the only shard.
@@ -65,6 +65,16 @@ pub fn open_db(url: &str) -> Result<Db, StartError> {
 /// Returns [`StartError::MysqlUrl`] if `url` is not a URL of a MySQL database.
 pub fn open_db_to_read(url: &str) -> Result<Db, StartError> {
     Db::to_read(named_database(url)?, DB_LIMITS).map_err(|_| StartError::MysqlUrl)
+}
+
+/// The pools of an instance, not connected yet.
+///
+/// # Errors
+/// Returns [`StartError::MysqlUrl`] if `url` is not a URL of a MySQL database.
+pub(super) fn open_pools(url: &str) -> Result<DbPools, StartError> {
+    let users = open_db(url)?;
+    let control = users.beside(config::DB_CONTROL_CONNECTIONS_MAX).map_err(|_| StartError::MysqlUrl)?;
+    Ok(DbPools { users, control })
 }
 
 const DB_LIMITS: DbLimits = DbLimits {

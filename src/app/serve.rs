@@ -81,7 +81,7 @@ impl Application {
 
         gate.close(ClosedReason::Stopping);
         let (instance, process) = &self.instance;
-        if let Err(error) = instances::leave(&self.shared.db, instance, process).await {
+        if let Err(error) = instances::leave(&self.shared.dbs.control, instance, process).await {
             log::warn!("stopping: the row of this instance could not be removed from MySQL: {error}");
         }
         all_over.cancel();

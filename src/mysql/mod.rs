@@ -38,6 +38,7 @@ use diesel_async::{
 use futures_util::FutureExt;
 
 use crate::base::Histogram;
+use crate::domain::Kind;
 
 pub use writable::PooledConnection;
 
@@ -99,6 +100,26 @@ pub struct Db {
     times: Arc<Histogram>,
 }
 
+/// The pools of an instance. Users' load can fill only `users`, so an operator and the instance itself always get a
+/// connection of `control`. Clones share the pools.
+#[derive(Clone)]
+pub struct DbPools {
+    /// For routes of customers and salers, and for publishing.
+    pub users: Db,
+    /// For recovery, beats, revocations, settings, the blacklist, etcd and admins.
+    pub control: Db,
+}
+
+/// The use of a pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolUse {
+    pub connections_max: usize,
+    /// Connections that are in use or being opened.
+    pub busy: usize,
+    /// Callers that wait for a connection.
+    pub waiting: usize,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Access {
     /// Only connections to a server that accepts writes.
@@ -141,6 +162,22 @@ impl Db {
             .build()
             .map_err(|error| DbError::Unreachable(error.into()))?;
         Ok(Self { pool, url: url.to_owned(), access, limits, times: Arc::new(Histogram::of_times()) })
+    }
+
+    /// Creates another pool for the same server, with statistics in common.
+    ///
+    /// # Errors
+    /// Returns [`DbError::Unreachable`] if the pool cannot be built.
+    pub fn beside(&self, connections_max: usize) -> Result<Self, DbError> {
+        let other = Self::with_access(&self.url, DbLimits { connections_max, ..self.limits }, self.access)?;
+        Ok(Self { times: Arc::clone(&self.times), ..other })
+    }
+
+    /// The use of the pool at this moment.
+    pub fn pool_use(&self) -> PoolUse {
+        let status = self.pool.status();
+        let busy = status.size.saturating_sub(status.available);
+        PoolUse { connections_max: status.max_size, busy, waiting: status.waiting }
     }
 
     /// Takes a live connection from the pool.
@@ -197,6 +234,16 @@ impl Db {
         let begin = AnsiTransactionManager::begin_transaction(tx.connection());
         self.within("begin", begin).await.map_err(DbError::before_commit)?;
         Ok(tx)
+    }
+}
+
+impl DbPools {
+    /// The pool for requests of a user of this kind.
+    pub const fn of(&self, kind: Kind) -> &Db {
+        match kind {
+            Kind::Admin => &self.control,
+            Kind::Customer | Kind::Saler => &self.users,
+        }
     }
 }
 

@@ -8,15 +8,14 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use diesel::QueryResult;
 use diesel::connection::InstrumentationEvent;
 use diesel::mysql::Mysql;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::result::DatabaseErrorKind;
+use diesel::result::{DatabaseErrorKind, Error as QueryError};
 use diesel::sql_types::Text;
 use diesel_async::pooled_connection::deadpool::Object;
 use diesel_async::{AsyncConnection, AsyncMysqlConnection};
-
-use super::{QueryError, QueryResult};
 
 /// Reads the names of the settings by which the server refuses writes, separated by commas. The type is a query of its
 /// own, because the driver prepares a query without a type again for every use, at the cost of a round trip.
@@ -35,7 +34,7 @@ impl Query for RefusingSettings {
 }
 
 impl QueryFragment<Mysql> for RefusingSettings {
-    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Mysql>) -> diesel::QueryResult<()> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Mysql>) -> QueryResult<()> {
         out.push_sql(REFUSING_SETTINGS);
         Ok(())
     }
