@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use couponrush::domain::{CouponId, Kind};
+use diesel_async::AsyncMysqlConnection;
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -17,19 +18,31 @@ async fn metric(ops: &Client, name: &str) -> f64 {
     value.unwrap_or_else(|| panic!("{name} in {text}")).parse().expect("a number")
 }
 
-/// Keeps all users' connections of an instance waiting for a locked row, until the set is dropped.
-fn fill(client: &Client, saler: &str) -> JoinSet<()> {
+/// Keeps all users' connections of every instance busy until the returned values are dropped. A saler named `slow`
+/// creates coupons, and the saler's row is locked.
+async fn fill(app: &TestApp) -> (AsyncMysqlConnection, JoinSet<()>) {
+    let slow = app.client().user("slow", "saler").await;
+    let row = app.stores.number("SELECT id FROM users WHERE username = 'slow'").await;
+    let lock = app.stores.lock_row("users", row.try_into().expect("an id")).await;
     let mut tasks = JoinSet::new();
-    for task in 0..30 {
-        let (client, saler) = (client.clone(), saler.to_owned());
+    for (place, task) in app.instances.iter().flat_map(|instance| (0..30).map(move |task| (instance, task))) {
+        let (client, slow) = (place.client.clone(), slow.clone());
         tasks.spawn(async move {
             for n in 0.. {
                 let body = json!({"name": format!("new-{task}-{n}"), "amount": 1, "stock": 1});
-                client.post("/api/users/shop/coupons", &saler, &body).await;
+                client.post("/api/users/slow/coupons", &slow, &body).await;
             }
         });
     }
-    tasks
+    for instance in &app.instances {
+        eventually("users' connections are busy", || async {
+            let pool = |name| format!("couponrush_mysql_connections_{name}{{pool=\"users\"}}");
+            let busy = metric(&instance.ops, &pool("busy")).await;
+            busy == metric(&instance.ops, &pool("max")).await && metric(&instance.ops, &pool("waiting")).await > 0.0
+        })
+        .await;
+    }
+    (lock, tasks)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -44,17 +57,7 @@ async fn with_all_users_connections_busy_an_instance_beats_acknowledges_and_obey
     app.stores.execute("UPDATE users SET kind = 'admin' WHERE username = 'root'").await;
     let admin = app.client().log_in("root", PASSWORD).await.header("Authorization").to_owned();
 
-    let row = app.stores.number("SELECT id FROM users WHERE username = 'shop'").await;
-    let lock = app.stores.lock_row("users", row.try_into().expect("an id")).await;
-    let filling: Vec<_> = app.instances.iter().map(|instance| fill(&instance.client, &saler)).collect();
-    for instance in &app.instances {
-        eventually("users' connections are busy", || async {
-            let pool = |name| format!("couponrush_mysql_connections_{name}{{pool=\"users\"}}");
-            let busy = metric(&instance.ops, &pool("busy")).await;
-            busy == metric(&instance.ops, &pool("max")).await && metric(&instance.ops, &pool("waiting")).await > 0.0
-        })
-        .await;
-    }
+    let filling = fill(&app).await;
     let refused = app.client().register("late", "customer").await;
     assert_eq!((refused.status, refused.error().2.as_str()), (503, "unavailable"));
 
@@ -98,7 +101,7 @@ async fn with_all_users_connections_busy_an_instance_beats_acknowledges_and_obey
     assert_eq!(app.client().claim("shop", "few", &ann).await.result(), "claimed");
     assert!(metric(&app.instances[0].ops, "couponrush_mysql_connections_waiting{pool=\"users\"}").await > 0.0);
 
-    drop((filling, lock));
+    drop(filling);
     let deadline = Instant::now() + DEADLINE;
     while app.client().register("later", "customer").await.status == 503 {
         assert!(Instant::now() < deadline, "users' connections stay busy");
@@ -114,19 +117,13 @@ async fn an_admin_changes_a_sale_while_users_connections_are_busy() {
     let activity = terms(-10, 600);
     let id = app.instances[0].schedule(CouponId(1), &activity).await.expect("a schedule");
     let (ann, admin) = (app.user("ann", Kind::Customer).await, app.user("root", Kind::Admin).await);
-    let row = app.stores.number("SELECT id FROM users WHERE username = 'shop'").await;
-    let lock = app.stores.lock_row("users", row.try_into().expect("an id")).await;
-    let filling = fill(app.client(), &saler);
-    eventually("users' connections are busy", || async {
-        metric(&app.instances[0].ops, "couponrush_mysql_connections_waiting{pool=\"users\"}").await > 0.0
-    })
-    .await;
+    let filling = fill(&app).await;
     let began = Instant::now();
     let stopped = json!({"activity_id": id.0, "status": 1});
     assert_eq!(app.client().post("/activity/update", &admin, &stopped).await.status, 200);
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     assert_eq!(app.client().claim("shop", "sale", &ann).await.result(), "not-on-sale");
-    drop((filling, lock));
+    drop(filling);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
