@@ -118,13 +118,10 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
         process,
     };
     let claiming = common.claiming();
-    let publishing = common.publishing(&common.dbs.users, &claiming);
-    let scheduling = Scheduling::new(publishing.clone(), Arc::clone(&common.activities));
-    let admins = common.publishing(&common.dbs.control, &claiming);
-    let admin_scheduling = Scheduling::new(admins, Arc::clone(&common.activities));
+    let offering = common.offering(&claiming, args.saler_coupons_max);
     let mirroring = ground
         .etcd
-        .map(|etcd| common.mirroring(etcd, admin_scheduling.clone(), Arc::clone(&ground.admission.settings)));
+        .map(|etcd| common.mirroring(etcd, offering.admin_scheduling.clone(), Arc::clone(&ground.admission.settings)));
     let edge = Edge {
         admission: ground.admission,
         trusted_proxies: args.admission.trusted_proxies.clone(),
@@ -143,13 +140,6 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
     let selling = common.selling(claiming, args.viewers_max, Arc::clone(&edge.admission.settings));
     let health = common.health(mirroring.is_some().then_some(&common.mirror), ground.warnings);
     let operating = Operating { health: Arc::new(health), instance: common.instance.clone() };
-    let offering = Offering {
-        publishing,
-        scheduling,
-        admin_scheduling,
-        saler_coupons_max: args.saler_coupons_max,
-        exports: Arc::new(Semaphore::new(config::EXPORTS_MAX)),
-    };
     Application {
         shared: Shared {
             edge: web::Data::new(edge),
@@ -175,8 +165,17 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
 }
 
 impl Common {
-    fn publishing(&self, db: &Db, claiming: &Claiming) -> Publishing {
-        Publishing::new(db.clone(), self.pool.clone(), claiming, SHARD, config::KV_WAIT)
+    fn offering(&self, claiming: &Claiming, saler_coupons_max: u32) -> Offering {
+        let publishing = |db: &Db| Publishing::new(db.clone(), self.pool.clone(), claiming, SHARD, config::KV_WAIT);
+        let scheduling = |publishing| Scheduling::new(publishing, Arc::clone(&self.activities));
+        let (users, control) = (publishing(&self.dbs.users), publishing(&self.dbs.control));
+        Offering {
+            scheduling: scheduling(users.clone()),
+            publishing: users,
+            admin_scheduling: scheduling(control),
+            saler_coupons_max,
+            exports: Arc::new(Semaphore::new(config::EXPORTS_MAX)),
+        }
     }
 
     fn claiming(&self) -> Claiming {
