@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::web;
 use tokio::sync::Semaphore;
@@ -19,7 +20,7 @@ use crate::http::{
     Accounts, Answers, BodyLimits, Edge, ListCache, Offering, Operating, SaleCache, SaleCacheLimits, Selling, Shared,
 };
 use crate::memory::{Activities, KnownUsers, Revocations, Settings};
-use crate::mysql::Db;
+use crate::mysql::{Db, DbPools};
 use crate::ops::{Health, HealthSources};
 use crate::recovery::{Identity, RebuildProgress, Recovery, RedisParts};
 use crate::redis::beats::Beat;
@@ -40,13 +41,15 @@ pub struct Application {
     pub(super) listener: TcpListener,
     pub(super) ops_listener: TcpListener,
     pub(super) workers: usize,
+    /// From a stop signal to the closing of the users' listener.
+    pub(super) drain: Duration,
 }
 
 /// The configuration and connections of a checked environment.
 pub(super) struct Ground {
     pub(super) redis: LinkConfig,
     pub(super) pool: Pool,
-    pub(super) db: Db,
+    pub(super) dbs: DbPools,
     pub(super) etcd: Option<Etcd>,
     pub(super) listener: TcpListener,
     pub(super) ops_listener: TcpListener,
@@ -56,6 +59,7 @@ pub(super) struct Ground {
     pub(super) activities: Arc<Activities>,
     pub(super) revocations: Revocations,
     pub(super) passwords: Passwords,
+    pub(super) admin_passwords: Passwords,
     pub(super) admission: Admission,
     /// Unsafe settings of Redis and MySQL, a sentence for each.
     pub(super) warnings: Vec<String>,
@@ -63,7 +67,7 @@ pub(super) struct Ground {
 
 /// Parts shared by most others.
 struct Common {
-    db: Db,
+    dbs: DbPools,
     /// Recovery's own; health looks at it.
     link: Arc<Link>,
     pool: Pool,
@@ -102,7 +106,7 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
     let process = format!("{:032x}", rand::random::<u128>());
     let redis = ground.redis.with_beat(Beat::new(&keys, &process));
     let common = Common {
-        db: ground.db,
+        dbs: ground.dbs,
         link: Arc::new(Link::new(redis.clone())),
         pool: ground.pool,
         gate: Arc::new(Gate::new(fits(args.in_flight_max))),
@@ -116,10 +120,10 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
         process,
     };
     let claiming = common.claiming();
-    let publishing = Publishing::new(common.db.clone(), common.pool.clone(), &claiming, SHARD, config::KV_WAIT);
-    let scheduling = Scheduling::new(publishing.clone(), Arc::clone(&common.activities));
-    let mirroring =
-        ground.etcd.map(|etcd| common.mirroring(etcd, scheduling.clone(), Arc::clone(&ground.admission.settings)));
+    let offering = common.offering(&claiming, args.saler_coupons_max);
+    let mirroring = ground
+        .etcd
+        .map(|etcd| common.mirroring(etcd, offering.admin_scheduling.clone(), Arc::clone(&ground.admission.settings)));
     let edge = Edge {
         admission: ground.admission,
         trusted_proxies: args.admission.trusted_proxies.clone(),
@@ -127,8 +131,9 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
         answers: Answers::default(),
     };
     let accounts = Accounts {
-        users: KnownUsers::new(common.db.clone(), config::KNOWN_USERS_MAX),
+        users: KnownUsers::new(common.dbs.users.clone(), config::KNOWN_USERS_MAX),
         passwords: ground.passwords,
+        admin_passwords: ground.admin_passwords,
         tokens: ground.tokens,
         claim_tokens: ground.claim_tokens,
         signed_form: ground.signed_form,
@@ -137,12 +142,6 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
     let selling = common.selling(claiming, args.viewers_max, Arc::clone(&edge.admission.settings));
     let health = common.health(mirroring.is_some().then_some(&common.mirror), ground.warnings);
     let operating = Operating { health: Arc::new(health), instance: common.instance.clone() };
-    let offering = Offering {
-        publishing,
-        scheduling,
-        saler_coupons_max: args.saler_coupons_max,
-        exports: Arc::new(Semaphore::new(config::EXPORTS_MAX)),
-    };
     Application {
         shared: Shared {
             edge: web::Data::new(edge),
@@ -150,7 +149,7 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
             selling: web::Data::new(selling),
             offering: web::Data::new(offering),
             operating: web::Data::new(operating),
-            db: web::Data::new(common.db.clone()),
+            dbs: web::Data::new(common.dbs.clone()),
         },
         recovery: common.recovery(&redis),
         mirroring,
@@ -163,12 +162,26 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
         listener: ground.listener,
         ops_listener: ground.ops_listener,
         workers: args.workers.map_or_else(|| config::cores().get(), usize::from),
+        drain: Duration::from_secs(args.drain_seconds.into()),
     }
 }
 
 impl Common {
+    fn offering(&self, claiming: &Claiming, saler_coupons_max: u32) -> Offering {
+        let publishing = |db: &Db| Publishing::new(db.clone(), self.pool.clone(), claiming, SHARD, config::KV_WAIT);
+        let scheduling = |publishing| Scheduling::new(publishing, Arc::clone(&self.activities));
+        let (users, control) = (publishing(&self.dbs.users), publishing(&self.dbs.control));
+        Offering {
+            scheduling: scheduling(users.clone()),
+            publishing: users,
+            admin_scheduling: scheduling(control),
+            saler_coupons_max,
+            exports: Arc::new(Semaphore::new(config::EXPORTS_MAX)),
+        }
+    }
+
     fn claiming(&self) -> Claiming {
-        let (db, stock) = (self.db.clone(), self.stock.clone());
+        let (db, stock) = (self.dbs.users.clone(), self.stock.clone());
         let refusals = Refusals::new(db, stock, Arc::clone(&self.gate), Arc::clone(&self.activities));
         Claiming {
             gate: Arc::clone(&self.gate),
@@ -207,7 +220,7 @@ impl Common {
 
     fn health(&self, mirror: Option<&Arc<MirrorState>>, warnings: Vec<String>) -> Health {
         let sources = HealthSources {
-            db: self.db.clone(),
+            db: self.dbs.control.clone(),
             link: Arc::clone(&self.link),
             pool: self.pool.clone(),
             gate: Arc::clone(&self.gate),
@@ -225,7 +238,7 @@ impl Common {
     }
 
     fn persister(&self) -> Persister {
-        let (db, pool, outbox) = (self.db.clone(), self.pool.clone(), self.outbox.clone());
+        let (db, pool, outbox) = (self.dbs.control.clone(), self.pool.clone(), self.outbox.clone());
         let settings = PersisterSettings {
             shard: SHARD,
             instance: self.instance.clone(),
@@ -250,7 +263,7 @@ impl Common {
         };
         let identity = Identity { shard: SHARD, instance: self.instance.clone(), process: self.process.clone() };
         let (gate, progress) = (Arc::clone(&self.gate), Arc::clone(&self.progress));
-        Recovery::new(identity, self.db.clone(), redis, gate, self.ledger.clone(), progress)
+        Recovery::new(identity, self.dbs.control.clone(), redis, gate, self.ledger.clone(), progress)
     }
 }
 

@@ -12,7 +12,7 @@ use diesel::result::{DatabaseErrorKind, Error};
 use diesel::sql_types::{Integer, Unsigned, Varchar};
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 
-use super::{DbConnection, claim_rows};
+use super::{DbConnection, claim_rows, writable};
 use crate::domain::{Claim, CouponId, EntryId, Epoch, Nth, Seq, UserId};
 
 #[derive(Debug, PartialEq, Eq)]
@@ -56,6 +56,8 @@ pub async fn store(
     epoch: Epoch,
     claims: &[Claim],
 ) -> QueryResult<StoreOutcome> {
+    // This connection stays open for long. A privileged user could still write to a server that has become a replica.
+    writable::check(connection).await?;
     connection.batch_execute("START TRANSACTION").await?;
     let row = shard_row(connection, shard).await?;
     let late = row.epoch != epoch.0;

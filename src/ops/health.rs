@@ -2,7 +2,8 @@
 //!
 //! A task checks all parts every second. The results appear in `/readyz`, in the log and in metrics.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -12,7 +13,7 @@ use utoipa::ToSchema;
 use crate::base::{Histogram, every, now_seconds};
 use crate::claim::{ClosedReason, Gate, Ledger};
 use crate::memory::Activities;
-use crate::mysql::Db;
+use crate::mysql::{Db, DbError};
 use crate::recovery::RebuildProgress;
 use crate::redis::{Extent, KvError, Link, Outbox, Pool, Sightings, WriteRefusal};
 use crate::sales::{MirrorReport, MirrorState};
@@ -38,10 +39,12 @@ pub struct PartHealth {
 pub struct HealthReport<'a> {
     /// Whether a claim could succeed now.
     pub ready: bool,
+    /// Whether the instance is about to stop. It still serves, but is not ready.
+    pub draining: bool,
     #[schema(inline)]
     pub redis: PartHealth,
     #[schema(inline)]
-    pub mysql: PartHealth,
+    pub mysql: MysqlReport,
     #[schema(inline)]
     pub etcd: EtcdReport,
     #[schema(inline)]
@@ -52,6 +55,16 @@ pub struct HealthReport<'a> {
     pub activities: ActivitiesReport,
     /// Settings of Redis and MySQL with which claims can be lost.
     pub warnings: &'a [String],
+}
+
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct MysqlReport {
+    /// `read-only` if MySQL answers and refuses writes.
+    #[serde(flatten)]
+    #[schema(inline)]
+    pub part: PartHealth,
+    /// The settings of MySQL by which it refuses writes. Null if it accepts writes or does not answer.
+    pub refuses_by: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
@@ -126,6 +139,9 @@ pub struct Health {
     parts: Mutex<Parts>,
     outbox: Mutex<Option<OutboxSeen>>,
     sightings: Mutex<Sightings>,
+    /// The settings by which MySQL refused writes at the last check.
+    mysql_refuses_by: Mutex<Option<String>>,
+    draining: AtomicBool,
 }
 
 /// Claims in Redis that MySQL may not have yet, of all instances.
@@ -157,7 +173,24 @@ impl Health {
     pub fn new(sources: HealthSources, warnings: Vec<String>) -> Self {
         let unknown = (UNKNOWN, now_seconds());
         let parts = Parts { redis: unknown, mysql: unknown, etcd: unknown, ledger: unknown, gate: unknown };
-        Self { sources, warnings, parts: Mutex::new(parts), outbox: Mutex::default(), sightings: Mutex::default() }
+        Self {
+            sources,
+            warnings,
+            parts: Mutex::new(parts),
+            outbox: Mutex::default(),
+            sightings: Mutex::default(),
+            mysql_refuses_by: Mutex::default(),
+            draining: AtomicBool::new(false),
+        }
+    }
+
+    /// Reports "not ready" from now on, because the instance is about to stop.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
     }
 
     /// Durations of calls to Redis over all links.
@@ -167,7 +200,15 @@ impl Health {
 
     pub async fn watch(self: Arc<Self>, stop: CancellationToken) {
         every(LOOK_EVERY, &stop, || async {
-            let mysql = if self.sources.db.ping().await.is_ok() { "up" } else { "down" };
+            let (mysql, refuses_by) = match self.sources.db.ping().await {
+                Ok(()) => ("up", None),
+                Err(DbError::ReadOnly { settings }) => ("read-only", Some(settings)),
+                Err(_) => ("down", None),
+            };
+            let known = std::mem::replace(&mut *self.mysql_refuses_by(), refuses_by.clone());
+            if let Some(settings) = refuses_by.filter(|_| known.is_none()) {
+                log::warn!("health: MySQL refuses writes ({settings}), claims wait for a server that accepts them");
+            }
             self.note(mysql);
             let outbox = self.read_outbox().await.ok();
             *self.outbox.lock().unwrap_or_else(PoisonError::into_inner) = outbox;
@@ -178,6 +219,10 @@ impl Health {
     /// The outbox at the last check, or `None` if Redis did not answer.
     pub fn outbox(&self) -> Option<OutboxSeen> {
         *self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn mysql_refuses_by(&self) -> MutexGuard<'_, Option<String>> {
+        self.mysql_refuses_by.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn read_outbox(&self) -> Result<OutboxSeen, KvError> {
@@ -217,9 +262,10 @@ impl Health {
         let (redis, gate) = (self.redis(), self.gate_state());
         let lag_ms = ledger.lag().map_or(0, ms);
         HealthReport {
-            ready: redis == "up" && gate == OPEN && backlog < backlog_max,
+            ready: !self.is_draining() && redis == "up" && gate == OPEN && backlog < backlog_max,
+            draining: self.is_draining(),
             redis: part(parts.redis, redis),
-            mysql: part(parts.mysql, parts.mysql.0),
+            mysql: MysqlReport { part: part(parts.mysql, parts.mysql.0), refuses_by: self.mysql_refuses_by().clone() },
             etcd: EtcdReport {
                 part: part(parts.etcd, self.etcd()),
                 mirror: self.sources.mirror.as_ref().map(|mirror| mirror.report()),

@@ -30,6 +30,7 @@ function findFaults({ status, failed, failedSince }) {
     const parts = PARTS.filter((part) => !GOOD_STATES[part].includes(status[part].state));
     const faults = parts.map((part) => [sentenceOf(part, status[part].state), status[part].since]);
     const oldest = status.outbox?.oldest_ms ?? 0;
+    if (status.draining) faults.push(["banner.draining", 0]);
     if (oldest > OLDEST_MS_MAX) faults.push(["banner.behind", Math.floor(Date.now() / 1_000 - oldest / 1_000)]);
     for (const name of SWITCHES.filter((name) => !status.switches[name])) faults.push([`banner.off-${name}`, 0]);
     if (status.ledger.poisoned > 0) faults.push(["banner.poisoned", 0]);

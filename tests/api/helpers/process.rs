@@ -35,7 +35,7 @@ impl Serving {
 
     async fn run(mut command: Command, [http, ops]: [SocketAddr; 2]) -> Self {
         command.arg("serve").args(["--http-addr", &http.to_string(), "--ops-addr", &ops.to_string()]);
-        command.args(["--workers", "2", "--jwt-secret", SECRET, "--start-wait", "10"]);
+        command.args(["--workers", "2", "--jwt-secret", SECRET, "--start-wait", "10", "--drain-seconds", "0"]);
         let log = std::env::temp_dir().join(format!("couponrush-log-{:016x}", rand::random::<u64>()));
         let file = std::fs::File::create(&log).expect("the temporary folder can be written");
         let child = command.stdout(Stdio::null()).stderr(file).spawn().expect("the program is built");
