@@ -17,10 +17,13 @@ end
 local page = {'page'}
 for _, id in ipairs(call('ZRANGE', KEYS[2], ARGV[4], ARGV[4] + ARGV[5] - 1, 'REV')) do
   local coupon = call('HMGET', ARGV[2] .. id, 'name', 'face_value', 'description', 'scheduled', 'amount', 'claimed')
-  page[#page + 1] = id
-  for part = 1, 6 do
-    page[#page + 1] = coupon[part]
+  -- A coupon that the shard lacks is left out.
+  if coupon[1] then
+    page[#page + 1] = id
+    for part = 1, 6 do
+      page[#page + 1] = coupon[part]
+    end
+    page[#page + 1] = call('LLEN', ARGV[3] .. id)
   end
-  page[#page + 1] = call('LLEN', ARGV[3] .. id)
 end
 return page

@@ -13,7 +13,7 @@ use super::parts::SHARD;
 use crate::admission::Admission;
 use crate::auth::{ClaimTokens, Passwords, SignedForm, UserTokens};
 use crate::base::crash;
-use crate::claim::{Claiming, Directory, Gate, Handed, Ledger, Persister, PersisterSettings, Refusals};
+use crate::claim::{Claiming, Directory, Gate, Handed, Ledger, MissingCoupons, Persister, PersisterSettings, Refusals};
 use crate::config::{self, ServeArgs};
 use crate::etcd::Etcd;
 use crate::http::{
@@ -187,6 +187,7 @@ impl Common {
             gate: Arc::clone(&self.gate),
             activities: Arc::clone(&self.activities),
             refusals: Arc::new(refusals),
+            missing: Arc::new(MissingCoupons::new(self.dbs.control.clone(), Arc::clone(&self.gate))),
             ledger: self.ledger.clone(),
             stock: self.stock.clone(),
             figures: Arc::default(),
@@ -197,7 +198,7 @@ impl Common {
     fn selling(&self, claiming: Claiming, viewers_max: u32, settings: Arc<Settings>) -> Selling {
         Selling {
             claiming,
-            directory: Directory::new(self.stock.clone(), Arc::clone(&self.gate)),
+            directory: Directory::new(self.dbs.users.clone(), self.stock.clone(), Arc::clone(&self.gate)),
             kv_wait: config::KV_WAIT,
             sales: SaleCache::new(SaleCacheLimits {
                 list_age: config::SALES_LIST_AGE,

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use super::claim_metrics::ClaimFigures;
 use super::outcome::ClaimOutcome;
-use super::{Denied, Doubt, Gate, Ledger, Pass, Refusals, Slot};
+use super::{Denied, Doubt, Gate, Ledger, Missing, MissingCoupons, Pass, Refusals, Slot};
 use crate::domain::{Activity, CouponId, Nth, Phase, Refusal, Schedule, UserId};
 use crate::memory::Activities;
-use crate::redis::{Attempt, CLOCK_ERROR_MS, Connection, KvError, Live, Stock, Taken};
+use crate::redis::{Attempt, CLOCK_ERROR_MS, Connection, KvError, Stock, Taken};
 
 /// Maximum calls to Redis for an attempt: the first, and retries with newer or neighbouring activities.
 const ASKED_MAX: usize = 3;
@@ -22,6 +22,7 @@ pub struct Claiming {
     pub gate: Arc<Gate>,
     pub activities: Arc<Activities>,
     pub refusals: Arc<Refusals>,
+    pub missing: Arc<MissingCoupons>,
     pub ledger: Ledger,
     pub stock: Stock,
     pub figures: Arc<ClaimFigures>,
@@ -71,7 +72,16 @@ impl Claiming {
         let Ok(slot) = self.ledger.reserve() else { return ClaimOutcome::Overloaded };
         let attempt = Attempt { nth, ..Attempt::new(coupon, user) };
         match self.ask(connection, &pass, attempt, schedule, now_ms).await {
-            Ok(taken) => self.conclude(slot, pass.live(), coupon, taken),
+            Ok(Taken::Missing) => {
+                let epoch = pass.live().epoch;
+                // Given back first, because MySQL may take long.
+                drop((slot, pass));
+                match Box::pin(self.missing.look_up(coupon, epoch)).await {
+                    Missing::Deleted => ClaimOutcome::Refused(Refusal::NoSuchCoupon),
+                    Missing::Closed => ClaimOutcome::Unavailable,
+                }
+            }
+            Ok(taken) => self.conclude(slot, coupon, taken),
             Err(KvError::Full) => ClaimOutcome::Overloaded,
             Err(error) if error.nothing_happened() => {
                 if error.write_refusal().is_some() {
@@ -133,7 +143,7 @@ impl Claiming {
         matches!(refreshed, Ok(Ok(())))
     }
 
-    fn conclude(&self, slot: Slot<'_>, live: &Live, coupon: CouponId, taken: Taken) -> ClaimOutcome {
+    fn conclude(&self, slot: Slot<'_>, coupon: CouponId, taken: Taken) -> ClaimOutcome {
         match taken {
             Taken::Claimed { claim, entry_claims } => {
                 crate::base::crash::point("after-script");
@@ -154,12 +164,9 @@ impl Claiming {
             Taken::Backlog | Taken::TooLate => ClaimOutcome::Overloaded,
             // MySQL has newer activities but did not answer in time. Selling by the old ones would be wrong.
             Taken::Stale => ClaimOutcome::Unavailable,
-            Taken::NotLoaded => {
+            // A missing coupon was looked up before.
+            Taken::NotLoaded | Taken::Missing => {
                 self.gate.doubt(Doubt::NotLoaded);
-                ClaimOutcome::Unavailable
-            }
-            Taken::Missing => {
-                self.gate.doubt(Doubt::Lost(live.epoch));
                 ClaimOutcome::Unavailable
             }
         }

@@ -1,6 +1,7 @@
 //! Look-ups of coupons by path or id. Bounded caches stand in front of Redis.
 //!
-//! Coupons are never renamed and never deleted, so cached entries stay true.
+//! Coupons are never renamed, so cached entries stay true. A coupon deleted by hand is forgotten when a claim finds that
+//! both stores lack it.
 
 use std::cell::{Cell, RefCell};
 use std::hash::{BuildHasher, Hash, RandomState};
@@ -12,6 +13,7 @@ use hashbrown::HashMap;
 
 use super::Gate;
 use crate::domain::{ActivityId, CouponId};
+use crate::mysql::Db;
 use crate::redis::{Connection, CouponLookup, Facts, KvError, Stock};
 
 /// Timeout of a look-up in Redis.
@@ -24,6 +26,8 @@ const FACTS_MAX: usize = 10_000;
 const COUPONS_MAX: usize = 100_000;
 
 pub struct Directory {
+    /// Knows unreadable coupons. They exist, although Redis lacks them.
+    db: Db,
     stock: Stock,
     gate: Arc<Gate>,
 }
@@ -40,7 +44,8 @@ pub struct KnownCoupons {
     facts_since: Cell<Instant>,
 }
 
-/// Redis is down, or the shard is not loaded at the connection's process (`None`).
+/// Redis is down, the shard is not loaded at the connection's process (`None`), or the coupon's row in MySQL cannot be
+/// read (`None`).
 #[derive(Debug, thiserror::Error)]
 #[error("looking up a coupon in Redis failed")]
 pub struct CouponUnknown(#[source] Option<KvError>);
@@ -53,6 +58,12 @@ impl Default for KnownCoupons {
 }
 
 impl KnownCoupons {
+    /// Forgets a coupon that neither Redis nor MySQL has.
+    pub fn forget(&self, coupon: CouponId) {
+        self.by_path.borrow_mut().retain(|_, id| *id != coupon);
+        self.here.borrow_mut().remove(&coupon);
+    }
+
     fn facts(&self, coupon: CouponId) -> Option<Rc<Facts>> {
         if self.facts_since.get().elapsed() > FACTS_AGE {
             self.facts.borrow_mut().clear();
@@ -72,8 +83,8 @@ fn remember<K: Eq + Hash, V, S: BuildHasher>(map: &RefCell<HashMap<K, V, S>>, ma
 }
 
 impl Directory {
-    pub fn new(stock: Stock, gate: Arc<Gate>) -> Self {
-        Self { stock, gate }
+    pub fn new(db: Db, stock: Stock, gate: Arc<Gate>) -> Self {
+        Self { db, stock, gate }
     }
 
     /// Finds the coupon at `path`, which is `saler/name`, or `None`. Misses are not cached, so strangers can cause a
@@ -98,21 +109,22 @@ impl Directory {
                 remember(&known.by_path, COUPONS_MAX, path.to_owned(), id);
                 Ok(Some(id))
             }
+            CouponLookup::NoSuchCoupon if self.db.unreadable().has_path(path) => Err(CouponUnknown(None)),
             CouponLookup::NoSuchCoupon => Ok(None),
             CouponLookup::NotLoaded => Err(CouponUnknown(None)),
         }
     }
 
-    /// The descriptions of existing coupons, in order. A description may be 1 s old.
+    /// The descriptions of coupons, in order. A description may be 1 s old. `None` for a coupon that Redis lacks.
     ///
     /// # Errors
-    /// [`CouponUnknown`] if Redis cannot be read or lacks a coupon.
+    /// [`CouponUnknown`] if Redis cannot be read.
     pub async fn facts(
         &self,
         known: &KnownCoupons,
         connection: &Connection,
         coupons: &[CouponId],
-    ) -> Result<Vec<Rc<Facts>>, CouponUnknown> {
+    ) -> Result<Vec<Option<Rc<Facts>>>, CouponUnknown> {
         let mut facts: Vec<Option<Rc<Facts>>> = coupons.iter().map(|id| known.facts(*id)).collect();
         let missing: Vec<usize> = (0..coupons.len()).filter(|place| facts[*place].is_none()).collect();
         if !missing.is_empty() {
@@ -121,12 +133,12 @@ impl Directory {
             let found = self.stock.facts(connection, &live, &ids, FIND_WAIT).await;
             let found = found.map_err(|error| CouponUnknown(Some(error)))?.ok_or(CouponUnknown(None))?;
             for (place, found) in missing.into_iter().zip(found) {
-                let found = Rc::new(found);
+                let Some(found) = found.map(Rc::new) else { continue };
                 remember(&known.facts, FACTS_MAX, coupons[place], Rc::clone(&found));
                 facts[place] = Some(found);
             }
         }
-        Ok(facts.into_iter().flatten().collect())
+        Ok(facts)
     }
 
     /// Whether a coupon with this id exists.
@@ -148,6 +160,8 @@ impl Directory {
         let is_here = found.iter().any(Option::is_some);
         if is_here {
             remember(&known.here, COUPONS_MAX, id, ());
+        } else if self.db.unreadable().has_coupon(id) {
+            return Err(CouponUnknown(None));
         }
         Ok(is_here)
     }

@@ -176,9 +176,14 @@ impl LedgerState {
         self.stored.load(Ordering::Relaxed)
     }
 
-    /// Claims and entries that could not be stored, since the start.
+    /// Claims and entries that could not be stored, since the start, by the ledger or by a rebuild of this process.
     pub fn poisoned(&self) -> u64 {
         self.poisoned.load(Ordering::Relaxed)
+    }
+
+    /// Counts claims and entries that could not be stored, by the ledger or by a rebuild.
+    pub fn count_poisoned(&self, count: usize) {
+        self.poisoned.fetch_add(count as u64, Ordering::Relaxed);
     }
 
     /// Transactions that failed and were retried, since the start.

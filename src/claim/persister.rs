@@ -49,12 +49,12 @@ pub struct Persister {
     db: Db,
     pool: Pool,
     outbox: Outbox,
-    state: Arc<LedgerState>,
-    settings: PersisterSettings,
-    abandon: CancellationToken,
-    outage: Outage,
+    pub(super) state: Arc<LedgerState>,
+    pub(super) settings: PersisterSettings,
+    pub(super) abandon: CancellationToken,
+    pub(super) outage: Outage,
     /// The connection, and the time of its last use.
-    connection: Option<(DbConnection, Instant)>,
+    pub(super) connection: Option<(DbConnection, Instant)>,
     /// The duration of the last transaction.
     took: Duration,
     /// Beats of other instances, to leave alone what is in the hands of the living.
@@ -67,7 +67,7 @@ pub struct Persister {
 }
 
 /// A stop gave up a batch. Its claims are in the outbox.
-struct Abandoned;
+pub(super) struct Abandoned;
 
 impl Persister {
     pub fn new(db: Db, pool: Pool, outbox: Outbox, ledger: &Ledger, settings: PersisterSettings) -> Self {
@@ -264,53 +264,16 @@ impl Persister {
             return Ok(());
         }
         for (entry, text) in broken(entries) {
-            self.poison(entry, text).await?;
+            log::error!("ledger: ALARM: outbox entry {entry} is not a claim: {text:?}");
+            self.poison(entry, text, "not a claim").await?;
         }
         let done: Vec<DoneEntry> = entries.iter().map(OutboxEntry::done).collect();
         self.delete(epoch, &done).await;
         Ok(())
     }
 
-    /// Retries the transaction until it is committed. Returns `false` for late claims, which cannot be stored before
-    /// the shard is live.
-    async fn store(&mut self, epoch: Epoch, claims: &[Claim]) -> Result<bool, Abandoned> {
-        let mut pause = self.settings.pauses.0;
-        let abandon = self.abandon.clone();
-        loop {
-            let attempt = abandon.run_until_cancelled(self.try_store(epoch, claims)).await.ok_or(Abandoned)?;
-            match attempt {
-                Ok(StoreOutcome::Done(outcome)) => {
-                    self.state.stored.fetch_add(outcome.inserted as u64, Ordering::Relaxed);
-                    self.state.poisoned.fetch_add(outcome.poisoned.len() as u64, Ordering::Relaxed);
-                    if !outcome.poisoned.is_empty() {
-                        self.state.contradicted.fetch_max(epoch.0, Ordering::SeqCst);
-                    }
-                    for claim in &outcome.poisoned {
-                        log::error!(
-                            "ledger: ALARM: claim {} poisoned, see poisoned_claims for the reason: {claim:?}",
-                            claim.entry
-                        );
-                    }
-                    self.outage.end();
-                    return Ok(true);
-                }
-                Ok(StoreOutcome::Late) => {
-                    self.outage.end();
-                    return Ok(false);
-                }
-                Err(error) => {
-                    self.connection = None;
-                    self.state.failures.fetch_add(1, Ordering::Relaxed);
-                    self.outage.begin(&error);
-                }
-            }
-            let jittered = tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0)));
-            abandon.run_until_cancelled(jittered).await.ok_or(Abandoned)?;
-            pause = (pause * 2).min(self.settings.pauses.1);
-        }
-    }
-
-    async fn try_store(&mut self, epoch: Epoch, claims: &[Claim]) -> Result<StoreOutcome, DbError> {
+    /// Runs the transaction once.
+    pub(super) async fn try_store(&mut self, epoch: Epoch, claims: &[Claim]) -> Result<StoreOutcome, DbError> {
         let (shard, wait) = (self.settings.shard, self.settings.store_wait);
         let began = Instant::now();
         let connection = self.connect().await?;
@@ -321,29 +284,7 @@ impl Persister {
         Ok(stored)
     }
 
-    /// Stores an entry that is not a claim in `poisoned_claims`, so later entries do not wait.
-    async fn poison(&mut self, entry: EntryId, text: &str) -> Result<(), Abandoned> {
-        log::error!("ledger: ALARM: outbox entry {entry} is not a claim: {text:?}");
-        let mut pause = self.settings.pauses.0;
-        loop {
-            let wait = self.settings.store_wait;
-            let result = match self.connect().await {
-                Ok(connection) => within("poison", wait, claims::poison(connection, entry, text, "not a claim")).await,
-                Err(error) => Err(error),
-            };
-            let Err(error) = result else {
-                self.state.poisoned.fetch_add(1, Ordering::Relaxed);
-                self.outage.end();
-                return Ok(());
-            };
-            self.outage.begin(&error);
-            self.connection = None;
-            self.abandon.run_until_cancelled(tokio::time::sleep(pause)).await.ok_or(Abandoned)?;
-            pause = (pause * 2).min(self.settings.pauses.1);
-        }
-    }
-
-    async fn connect(&mut self) -> Result<&mut DbConnection, DbError> {
+    pub(super) async fn connect(&mut self) -> Result<&mut DbConnection, DbError> {
         // MySQL closes a connection that is idle for longer. A closed idle connection is not a failure.
         self.connection.take_if(|(_, used)| used.elapsed() > claims::IDLE_WAIT / 2);
         if self.connection.is_none() {

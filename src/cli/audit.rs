@@ -30,6 +30,9 @@ pub async fn run(args: &AuditArgs) -> Result<ExitCode, CommandError> {
     let audit = Audit::new(db, pool, Keys::new(&args.redis.redis_prefix), SHARD);
     let report = audit.run(args.repair).await?;
     println!("{} coupons, {} claims in MySQL, {} waiting in the outbox", report.coupons, report.claims, report.outbox);
+    if report.acknowledged > 0 {
+        println!("{} poisoned claims are acknowledged", report.acknowledged);
+    }
     if report.repaired > 0 {
         println!("{} claims that only Redis had were written to MySQL", report.repaired);
     }

@@ -15,7 +15,7 @@ use crate::auth::UserTokens;
 use crate::base::now_seconds;
 use crate::config::{self, SeedArgs};
 use crate::domain::{CouponId, Kind, Password, UserName};
-use crate::mysql::coupons::{self, StoredCoupon};
+use crate::mysql::coupons::{self, CouponPage, StoredCoupon};
 use crate::mysql::migrate::migrate;
 use crate::mysql::seed::{SeedUser, insert_coupons, insert_users};
 use crate::mysql::{Db, DbError, shards};
@@ -109,9 +109,9 @@ async fn publish(args: &SeedArgs, db: &Db, pool: &Pool, mut after: CouponId) -> 
     }
     let stock = Stock::new(Keys::new(&args.redis.redis_prefix), 0);
     loop {
-        let page: Vec<StoredCoupon> = coupons::page(db, after, PUBLISHED).await?;
-        let Some(last) = page.as_slice().last() else { return Ok(()) };
-        after = last.coupon.id;
+        let CouponPage { coupons: page, last } = coupons::page(db, after, PUBLISHED).await?;
+        let Some(last) = last else { return Ok(()) };
+        after = last;
         let wait = config::KV_WAIT * 5;
         let unpublished: Vec<&StoredCoupon> = page.iter().filter(|stored| stored.published_revision == 0).collect();
         if unpublished.is_empty() {

@@ -56,6 +56,9 @@ pub enum Command {
     Import(ImportArgs),
     /// Check the invariants over Redis and MySQL, and print the violations. Exits with 0 only if every invariant holds.
     Audit(AuditArgs),
+    /// List the claims that could not be stored, or acknowledge them. An acknowledged claim is no violation any more.
+    #[command(subcommand)]
+    Poisoned(PoisonedCommand),
     /// Print the OpenAPI document of the HTTP interface, as `GET /openapi.json` returns it.
     Openapi,
 }
@@ -222,6 +225,29 @@ pub enum AdminCommand {
     Password {
         /// Name of the user.
         name: String,
+        #[command(flatten)]
+        mysql: MysqlArgs,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum PoisonedCommand {
+    /// List the poisoned claims that nobody has acknowledged, oldest first.
+    List {
+        /// List acknowledged claims, too.
+        #[arg(long)]
+        all: bool,
+        #[command(flatten)]
+        mysql: MysqlArgs,
+    },
+    /// Acknowledge poisoned claims after their customers were dealt with.
+    Acknowledge {
+        /// Ids of the list, or `all`.
+        #[arg(required = true, value_name = "ID|all")]
+        claims: Vec<String>,
+        /// Name of the operator, up to 64 characters.
+        #[arg(long, value_name = "NAME")]
+        by: String,
         #[command(flatten)]
         mysql: MysqlArgs,
     },

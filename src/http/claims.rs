@@ -102,7 +102,12 @@ pub async fn claim_coupon(
             prove(&mut builder, &accounts.claim_tokens, &claim, "already-claimed");
             Ok(builder.finish())
         }
-        ClaimOutcome::Refused(refusal) => Ok(refused(refusal)),
+        ClaimOutcome::Refused(refusal) => {
+            if refusal == Refusal::NoSuchCoupon {
+                worker.known.forget(coupon);
+            }
+            Ok(refused(refusal))
+        }
         ClaimOutcome::Overloaded => Err(ApiError::overloaded()),
         ClaimOutcome::Unavailable => Err(ApiError::unavailable()),
         ClaimOutcome::Unknown => Err(ApiError::unknown_outcome()),

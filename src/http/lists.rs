@@ -152,7 +152,9 @@ async fn list_held(selling: &Selling, worker: &Worker, customer: &User, window: 
     let page = selling.loaded(page)?;
     let coupons: Vec<CouponId> = page.iter().map(|held| held.coupon).collect();
     let facts = selling.directory.facts(&worker.known, &connection, &coupons).await?;
-    let items: Vec<HeldItem> = page.iter().zip(&facts).map(|(held, facts)| held_item(held, facts)).collect();
+    // A coupon that Redis lacks is left out, so that it does not cost the rest of the list.
+    let held = page.iter().zip(&facts);
+    let items: Vec<HeldItem> = held.filter_map(|(held, facts)| Some(held_item(held, facts.as_ref()?))).collect();
     Ok(answer::list_body(&items))
 }
 

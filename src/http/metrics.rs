@@ -102,6 +102,8 @@ fn stores(page: &mut Exposition, health: &Health, dbs: &DbPools) {
     page.gauges("couponrush_mysql_connections_busy", "pool", busy, of_pools(|pool| pool.busy));
     let waiting = "callers that wait for a connection of a pool";
     page.gauges("couponrush_mysql_connections_waiting", "pool", waiting, of_pools(|pool| pool.waiting));
+    let unreadable = "rows of coupons and activities that cannot be read";
+    page.gauge("couponrush_unreadable_rows", unreadable, dbs.control.unreadable().all().len());
 }
 
 fn admission(page: &mut Exposition, admission: &Admission) {

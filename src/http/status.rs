@@ -16,7 +16,11 @@ use super::health;
 use super::openapi::{admins, failures};
 use super::state::{Edge, Operating, Selling};
 use crate::memory::Switches;
+use crate::mysql::{Db, UnreadableRow};
 use crate::ops::{HealthReport, OutboxSeen};
+
+/// Maximum unreadable rows in an answer.
+const UNREADABLE_ROWS_MAX: usize = 20;
 
 /// The state of an instance and counts of its answers.
 #[derive(Serialize, ToSchema)]
@@ -40,6 +44,24 @@ pub struct StatusBody<'a> {
     pub blocks: u64,
     #[schema(inline)]
     pub switches: Switches,
+    /// Rows of MySQL that cannot be read, at most 20. Each row stops its own coupon or activity.
+    #[schema(inline)]
+    pub unreadable_rows: Vec<UnreadableRowBody>,
+}
+
+/// A row that cannot be read, and the first column with an invalid value.
+#[derive(Serialize, ToSchema)]
+pub struct UnreadableRowBody {
+    /// `coupons` or `activities`.
+    pub table: &'static str,
+    pub id: u64,
+    pub column: &'static str,
+}
+
+impl From<UnreadableRow> for UnreadableRowBody {
+    fn from(UnreadableRow { table, id, column, .. }: UnreadableRow) -> Self {
+        Self { table, id, column }
+    }
 }
 
 /// Requests refused by admission.
@@ -59,6 +81,7 @@ fn example() -> Value {
     example["responses"] = json!({"201": 57, "204": 1_210});
     example["blocks"] = json!(1);
     example["switches"] = json!(Switches::default());
+    example["unreadable_rows"] = json!([UnreadableRowBody { table: "coupons", id: 7, column: "amount" }]);
     example
 }
 
@@ -80,6 +103,7 @@ pub async fn show_status(
     edge: web::Data<Edge>,
     selling: web::Data<Selling>,
     operating: web::Data<Operating>,
+    db: web::Data<Db>,
 ) -> Result<HttpResponse, ApiError> {
     let figures = edge.admission.figures();
     let body = StatusBody {
@@ -95,6 +119,7 @@ pub async fn show_status(
         responses: edge.answers.given().collect(),
         blocks: figures.blocks,
         switches: **edge.admission.settings.switches(),
+        unreadable_rows: db.unreadable().all().into_iter().take(UNREADABLE_ROWS_MAX).map(Into::into).collect(),
     };
     Ok(answer::json(HttpResponse::Ok(), &body))
 }

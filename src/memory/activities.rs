@@ -103,14 +103,14 @@ impl Activities {
         let (mut after, mut found) = (CouponId(0), HashSet::new());
         loop {
             let page = activities::schedules(&self.dbs.control, after, PAGE).await?;
-            let Some(last) = page.last() else { break };
-            after = last.coupon;
-            found.extend(page.iter().map(|schedule| schedule.coupon));
+            let Some(last) = page.last else { break };
+            after = last;
+            found.extend(page.schedules.iter().map(|schedule| schedule.coupon));
             let is_outdone = |known: &Known, read: &Schedule| match known.is_held {
                 true => known.schedule.revision < read.revision,
                 false => known.schedule.revision <= read.revision,
             };
-            self.replace(page, is_outdone);
+            self.replace(page.schedules, is_outdone);
         }
         self.empty_missing(&before, &found);
         self.complete_at.store(Arc::new(Some(began)));

@@ -8,7 +8,8 @@ use diesel::sql_types::{Bigint, Bool, Integer, Unsigned};
 use diesel_async::RunQueryDsl;
 
 use super::schema::{activities, coupons, users};
-use super::{Db, DbConnection, DbError, Transaction, claim_rows};
+use super::unreadable::{ACTIVITIES, COUPONS};
+use super::{Db, DbConnection, DbError, Transaction, UnreadableRow, claim_rows};
 use crate::domain::{
     Activity, ActivityId, ActivityName, CouponId, CouponName, Rate, Schedule, Status, Terms, UserId, UserName, Window,
 };
@@ -25,7 +26,16 @@ pub struct StoredActivity {
 pub(super) type ActivityRow = (u32, u64, String, u64, u64, u32, u8, u32, u8, f64, u64, u64);
 
 /// An activity with the coupon's saler, name and activity revision.
-type ScheduleRow = (ActivityRow, String, String, u64);
+type ScheduleRow = (ActivityRow, Option<String>, String, u64);
+
+/// Schedules of consecutive coupons by id.
+#[derive(Debug, Clone)]
+pub struct SchedulePage {
+    /// The schedules of the coupons that can be read.
+    pub schedules: Vec<Schedule>,
+    /// The last coupon of the page, readable or not. `None` after the last page.
+    pub last: Option<CouponId>,
+}
 
 #[derive(Insertable, AsChangeset)]
 #[diesel(table_name = activities)]
@@ -75,7 +85,8 @@ pub(crate) async fn insert(
     db.within("insert activity", insert.execute(connection)).await.map_err(DbError::before_commit)?;
     let last = diesel::select(sql::<Unsigned<Bigint>>("LAST_INSERT_ID()"));
     let last: u64 = db.within("read id", last.first(connection)).await.map_err(DbError::before_commit)?;
-    let made = u32::try_from(last).map_err(|_| unreadable(last, "id")).map_err(DbError::before_commit)?;
+    let too_large = |_| DbError::Unreadable { operation: "read id", what: last.to_string() };
+    let made = u32::try_from(last).map_err(too_large).map_err(DbError::before_commit)?;
     Ok(id.unwrap_or(ActivityId(made)))
 }
 
@@ -99,7 +110,8 @@ pub(crate) async fn update(
     Ok(())
 }
 
-/// The activities of a coupon whose row is locked.
+/// The activities of a coupon whose row is locked. An unreadable activity is skipped. It is not in force, so it
+/// excludes no other activity.
 pub(crate) async fn of_coupon(
     db: &Db,
     tx: &mut Transaction<'_>,
@@ -108,7 +120,7 @@ pub(crate) async fn of_coupon(
     let query = activities::table.filter(activities::coupon_id.eq(coupon.0)).order(activities::id);
     let rows = db.within("read activities", query.load(tx.connection())).await;
     let rows: Vec<ActivityRow> = rows.map_err(DbError::before_commit)?;
-    rows.into_iter().map(stored).collect::<Result<_, _>>().map_err(DbError::before_commit)
+    Ok(db.unreadable().skip(rows.into_iter().map(stored)))
 }
 
 /// The activity with this id and the saler of its coupon, or `None`.
@@ -123,10 +135,38 @@ pub async fn find(db: &Db, id: ActivityId) -> Result<Option<(StoredActivity, Use
         .select((activities::all_columns, coupons::saler_id));
     let row: Option<(ActivityRow, u64)> =
         db.within("find activity", async { query.first(&mut connection).await.optional() }).await?;
-    row.map(|(row, saler)| Ok((stored(row)?, UserId(saler)))).transpose()
+    let found = row.map(|(row, saler)| Ok((stored(row)?, UserId(saler)))).transpose();
+    found.map_err(|row| db.unreadable_error(row))
 }
 
-/// Up to `count` activities after `skip`, newest first. With `saler`, only activities of the saler's coupons.
+/// Up to `count` activities ordered by id, after the activity `after`, and the last id.
+pub(super) async fn read_page(
+    db: &Db,
+    after: ActivityId,
+    count: i64,
+) -> Result<(Vec<Result<StoredActivity, UnreadableRow>>, Option<ActivityId>), DbError> {
+    let mut connection = db.connect().await?;
+    let query = activities::table
+        .filter(activities::id.gt(after.0))
+        .order(activities::id)
+        .limit(count)
+        .select(activities::all_columns);
+    let rows: Vec<ActivityRow> = db.within("read activities", query.load(&mut connection)).await?;
+    let last = rows.last().map(|row| ActivityId(row.0));
+    Ok((rows.into_iter().map(stored).collect(), last))
+}
+
+/// The rows of `ids` that cannot be read. `ids` are ids of activities, so each fits in a u32.
+pub(super) async fn unreadable_of(db: &Db, ids: &[u64]) -> Result<Vec<UnreadableRow>, DbError> {
+    let ids = ids.iter().filter_map(|id| u32::try_from(*id).ok());
+    let mut connection = db.connect().await?;
+    let query = activities::table.filter(activities::id.eq_any(ids)).select(activities::all_columns);
+    let rows: Vec<ActivityRow> = db.within("read activities", query.load(&mut connection)).await?;
+    Ok(rows.into_iter().filter_map(|row| stored(row).err()).collect())
+}
+
+/// Up to `count` activities after `skip`, newest first. With `saler`, only activities of the saler's coupons. Unreadable
+/// rows are skipped, so a page may have fewer activities.
 ///
 /// # Errors
 /// Returns a [`DbError`].
@@ -138,14 +178,14 @@ pub async fn newest(db: &Db, saler: Option<UserId>, skip: i64, count: i64) -> Re
     }
     let query = query.order(activities::id.desc()).limit(count).offset(skip);
     let rows: Vec<ActivityRow> = db.within("list activities", query.load(&mut connection)).await?;
-    rows.into_iter().map(|row| Ok(stored(row)?.activity)).collect()
+    Ok(db.unreadable().skip(rows.into_iter().map(|row| Ok(stored(row)?.activity))))
 }
 
 /// The schedules of up to `count` coupons with activities, ordered by coupon id, after the coupon `after`.
 ///
 /// # Errors
 /// Returns a [`DbError`].
-pub async fn schedules(db: &Db, after: CouponId, count: i64) -> Result<Vec<Schedule>, DbError> {
+pub async fn schedules(db: &Db, after: CouponId, count: i64) -> Result<SchedulePage, DbError> {
     let mut connection = db.connect().await?;
     let ids = activities::table
         .filter(activities::coupon_id.gt(after.0))
@@ -154,10 +194,11 @@ pub async fn schedules(db: &Db, after: CouponId, count: i64) -> Result<Vec<Sched
         .order(activities::coupon_id)
         .limit(count);
     let ids: Vec<u64> = db.within("find scheduled coupons", ids.load(&mut connection)).await?;
-    read_schedules(db, &mut connection, &ids).await
+    let schedules = read_schedules(db, &mut connection, &ids).await?;
+    Ok(SchedulePage { schedules, last: ids.last().copied().map(CouponId) })
 }
 
-/// The schedule of a coupon, or `None` if the coupon has no activity.
+/// The schedule of a coupon, or `None` if the coupon has no activity or cannot be read.
 ///
 /// # Errors
 /// Returns a [`DbError`].
@@ -206,42 +247,42 @@ pub(crate) async fn sold(db: &Db, coupons: &[CouponId]) -> Result<Vec<(ActivityI
     Ok(rows.into_iter().map(|row| (ActivityId(row.activity_id), row.claims)).collect())
 }
 
-/// Reads activities and revisions in one statement, so they are consistent.
+/// Reads activities and revisions in one statement, so they are consistent. A coupon with an unreadable name has no
+/// schedule, and is not sold inside activities.
 async fn read_schedules(db: &Db, connection: &mut DbConnection, ids: &[u64]) -> Result<Vec<Schedule>, DbError> {
     let query = activities::table
-        .inner_join(coupons::table.inner_join(users::table))
+        .inner_join(coupons::table.left_join(users::table))
         .filter(activities::coupon_id.eq_any(ids))
         .order(activities::coupon_id)
-        .select((activities::all_columns, users::username, coupons::name, coupons::activity_revision));
+        .select((activities::all_columns, users::username.nullable(), coupons::name, coupons::activity_revision));
     let rows: Vec<ScheduleRow> = db.within("read schedules", query.load(connection)).await?;
     let same_coupon = |first: &ScheduleRow, second: &ScheduleRow| first.0.1 == second.0.1;
-    rows.chunk_by(same_coupon).map(schedule_of).collect()
+    Ok(db.unreadable().skip(rows.chunk_by(same_coupon).map(|rows| schedule_of(db, rows))))
 }
 
-fn schedule_of(rows: &[ScheduleRow]) -> Result<Schedule, DbError> {
+/// The schedule of a coupon from its rows. An unreadable activity is not in force, and the others are.
+fn schedule_of(db: &Db, rows: &[ScheduleRow]) -> Result<Schedule, UnreadableRow> {
     let ((_, coupon, ..), saler, name, revision) = &rows[0];
-    let saler = UserName::parse(saler.clone()).map_err(|_| unreadable(*coupon, "saler"))?;
-    let name = CouponName::parse(name.clone()).map_err(|_| unreadable(*coupon, "coupon's name"))?;
-    let activities = rows.iter().map(|(row, ..)| Ok(stored(row.clone())?.activity)).collect::<Result<_, DbError>>()?;
+    let unreadable = |column| UnreadableRow { table: COUPONS, id: *coupon, column, path: None };
+    let saler = UserName::parse(saler.clone().unwrap_or_default()).map_err(|_| unreadable("saler"))?;
+    let name = CouponName::parse(name.clone()).map_err(|_| unreadable("name"))?;
+    let activities = db.unreadable().skip(rows.iter().map(|(row, ..)| Ok(stored(row.clone())?.activity)));
     Ok(Schedule::new(CouponId(*coupon), saler, name, *revision, activities))
 }
 
-pub(super) fn stored(row: ActivityRow) -> Result<StoredActivity, DbError> {
+pub(super) fn stored(row: ActivityRow) -> Result<StoredActivity, UnreadableRow> {
     let (id, coupon, name, start, end, total, status, speed, buy_limit, buy_rate, revision, etcd_revision) = row;
-    let unreadable = |what| unreadable(id.into(), what);
+    let unreadable = |column| UnreadableRow { table: ACTIVITIES, id: id.into(), column, path: None };
+    let may_buy = (1..=Terms::BUY_LIMIT_MAX).contains(&buy_limit);
     let terms = Terms {
         name: ActivityName::parse(name).map_err(|_| unreadable("name"))?,
-        window: Window::new(start, end).ok_or_else(|| unreadable("window"))?,
+        window: Window::new(start, end).ok_or_else(|| unreadable("end_time"))?,
         total,
         status: Status::from_number(status.into()).ok_or_else(|| unreadable("status"))?,
         speed,
-        buy_limit,
-        buy_rate: Rate::new(buy_rate).ok_or_else(|| unreadable("rate"))?,
+        buy_limit: may_buy.then_some(buy_limit).ok_or_else(|| unreadable("buy_limit"))?,
+        buy_rate: Rate::new(buy_rate).ok_or_else(|| unreadable("buy_rate"))?,
     };
     let activity = Activity { id: ActivityId(id), coupon: CouponId(coupon), terms };
     Ok(StoredActivity { activity, revision, etcd_revision })
-}
-
-fn unreadable(id: u64, what: &str) -> DbError {
-    DbError::Unreadable { operation: "read activity", what: format!("{id}: {what}") }
 }

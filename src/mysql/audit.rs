@@ -33,6 +33,7 @@ pub struct CouponCounts {
 pub enum ForbiddenRows {
     /// Claims of a coupon that does not exist.
     ClaimsWithoutCoupon,
+    /// Poisoned claims that nobody has acknowledged.
     PoisonedClaims,
     /// Later claims of a user outside activities.
     LaterClaimsWithoutActivity,
@@ -47,7 +48,8 @@ impl ForbiddenRows {
                  LEFT JOIN coupons c ON c.id = k.coupon_id WHERE c.id IS NULL GROUP BY k.coupon_id"
             }
             Self::PoisonedClaims => {
-                "SELECT CONCAT('entry ', entry, ' (', claim, '): ', reason) AS subject FROM poisoned_claims"
+                "SELECT CONCAT('entry ', entry, ' (', claim, '): ', reason) AS subject FROM poisoned_claims \
+                 WHERE acknowledged_at IS NULL"
             }
             Self::LaterClaimsWithoutActivity => {
                 "SELECT CONCAT('user ', user_id, ' of coupon ', coupon_id) AS subject FROM claims \

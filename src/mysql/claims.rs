@@ -1,7 +1,7 @@
 //! The table `claims`, and the transaction that stores each claim exactly once.
 //!
-//! Statements are texts with integers only. A batch costs one round trip without parameters, and MySQL cannot refuse a
-//! row for its content. `INSERT IGNORE` is never used, because it stores unreadable values as 0 and reports success.
+//! Statements are texts with integers only, so a batch costs one round trip without parameters. MySQL refuses a row for its
+//! content only if somebody has changed the tables, for example by a foreign key or a trigger. `INSERT IGNORE` is never used, because it stores unreadable values as 0 and reports success.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use diesel::QueryResult;
 use diesel::prelude::QueryableByName;
 use diesel::result::{DatabaseErrorKind, Error};
-use diesel::sql_types::{Integer, Unsigned, Varchar};
+use diesel::sql_types::{Bigint, Integer, Text, Unsigned, Varchar};
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 
 use super::{DbConnection, claim_rows, writable};
@@ -22,6 +22,9 @@ pub enum StoreOutcome {
     /// The shard has left the claims' epoch and is not live yet, or the shard's row is behind that epoch. The
     /// transaction had no effect. Repeat the batch when the shard is live and the rebuild's stored rows are known.
     Late,
+    /// MySQL refuses a claim of the batch because of its data, for this reason. The transaction had no effect. Halve the
+    /// batch until the claim is alone, and poison it.
+    Refused(String),
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -34,6 +37,8 @@ pub struct StoredBatch {
     pub poisoned: Vec<Claim>,
 }
 
+/// Conditions of a failed statement that are searched for its error.
+const CONDITIONS_MAX: usize = 8;
 /// MySQL closes an idle connection of [`store`] after this time.
 pub const IDLE_WAIT: Duration = Duration::from_secs(10);
 
@@ -58,6 +63,22 @@ pub async fn store(
 ) -> QueryResult<StoreOutcome> {
     // This connection stays open for long. A privileged user could still write to a server that has become a replica.
     writable::check(connection).await?;
+    let stored = store_within(connection, shard, epoch, claims).await;
+    if let Err(error) = &stored
+        && let Some(reason) = refusal_of_data(connection, error).await
+    {
+        connection.batch_execute("ROLLBACK").await?;
+        return Ok(StoreOutcome::Refused(reason));
+    }
+    stored
+}
+
+async fn store_within(
+    connection: &mut DbConnection,
+    shard: &str,
+    epoch: Epoch,
+    claims: &[Claim],
+) -> QueryResult<StoreOutcome> {
     connection.batch_execute("START TRANSACTION").await?;
     let row = shard_row(connection, shard).await?;
     let late = row.epoch != epoch.0;
@@ -82,7 +103,8 @@ pub async fn store(
         let (new, stale) = if late { (Vec::new(), sorted) } else { (sorted, Vec::new()) };
         outcome.poisoned.extend(stale);
         if !new.is_empty() && !insert(connection, &new).await? {
-            // The coupons are locked, so no other transaction can have added a row meanwhile.
+            // The coupons are locked, so no other transaction can have added a row meanwhile. Somebody has added a
+            // unique key to the table.
             return Err(Error::RollbackTransaction);
         }
         new
@@ -120,6 +142,56 @@ pub async fn poison(connection: &mut DbConnection, entry: EntryId, claim: &str, 
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// The reason if MySQL has refused the last statement because of its data, or `None` if a retry may succeed. The driver
+/// hides the number of the error, so the connection is asked for it. A lost connection does not answer.
+async fn refusal_of_data(connection: &mut DbConnection, error: &Error) -> Option<String> {
+    #[derive(QueryableByName)]
+    struct Condition {
+        #[diesel(sql_type = Unsigned<Bigint>)]
+        number: u64,
+        #[diesel(sql_type = Text)]
+        state: String,
+        #[diesel(sql_type = Text)]
+        message: String,
+    }
+    let message = match error {
+        Error::RollbackTransaction => return Some("a unique key refuses the claim".to_owned()),
+        Error::DatabaseError(_, information) => information.message(),
+        _ => return None,
+    };
+    // Warnings may stand before the error, and the place in a trigger behind it. All conditions are read into variables
+    // first, because any other statement forgets them. A number above the last condition is an error.
+    let mut conditions = 0;
+    while conditions < CONDITIONS_MAX {
+        let n = conditions + 1;
+        let read = format!(
+            "GET DIAGNOSTICS CONDITION {n} @number{n} = MYSQL_ERRNO, @state{n} = RETURNED_SQLSTATE, \
+             @message{n} = MESSAGE_TEXT"
+        );
+        if connection.batch_execute(&read).await.is_err() {
+            break;
+        }
+        conditions = n;
+    }
+    for n in 1..=conditions {
+        let query =
+            format!("SELECT CAST(@number{n} AS UNSIGNED) AS number, @state{n} AS state, @message{n} AS message");
+        let found: Condition = diesel::sql_query(query).get_result(connection).await.ok()?;
+        if found.message == message {
+            let is_of_data = is_of_data(found.number, &found.state);
+            return is_of_data.then(|| format!("MySQL refuses it: error {}: {message}", found.number));
+        }
+    }
+    None
+}
+
+/// Whether an error blames the values of a row. Errors of the server, of locks and of the connection do not.
+fn is_of_data(number: u64, state: &str) -> bool {
+    // Classes of SQLSTATE: data exception (such as out of range), integrity constraint, and signal of a trigger. Some
+    // errors of values have a general state: truncated, incorrect value, no partition, and a check constraint of MySQL.
+    ["22", "23", "45"].iter().any(|class| state.starts_with(class)) || matches!(number, 1265 | 1366 | 1526 | 3819)
 }
 
 #[derive(QueryableByName)]
@@ -220,4 +292,34 @@ async fn change_left_counts(
     let change = format!("ELT(INTERVAL(id, {ids}), {counts})");
     let update = format!("UPDATE coupons SET left_count = left_count {sign} {change} WHERE id IN ({ids})");
     connection.batch_execute(&update).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_errors_of_values_blame_the_data() {
+        // Out of range, foreign key, check (MariaDB and MySQL), signal, incorrect value.
+        for (number, state) in
+            [(1264, "22003"), (1452, "23000"), (4025, "23000"), (3819, "HY000"), (1644, "45000"), (1366, "HY000")]
+        {
+            assert!(is_of_data(number, state), "{number}");
+        }
+        // Lock wait, deadlock, read-only, no default value, disk full, killed, server gone, shutdown, unknown command.
+        for (number, state) in [
+            (1205, "HY000"),
+            (1213, "40001"),
+            (1290, "HY000"),
+            (1792, "25006"),
+            (1364, "HY000"),
+            (1021, "HY000"),
+            (1317, "70100"),
+            (2006, "HY000"),
+            (1053, "08S01"),
+            (1047, "08S01"),
+        ] {
+            assert!(!is_of_data(number, state), "{number}");
+        }
+    }
 }

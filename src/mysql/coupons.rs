@@ -6,7 +6,8 @@ use diesel::sql_types::{Bigint, Bool, Integer, Text, Unsigned};
 use diesel_async::RunQueryDsl;
 
 use super::schema::{coupons, users};
-use super::{Db, DbError, Transaction};
+use super::unreadable::COUPONS;
+use super::{Db, DbError, Transaction, UnreadableRow};
 use crate::domain::{Amount, Coupon, CouponId, CouponName, Description, FaceValue, User, UserId, UserName};
 
 #[derive(Debug, Clone)]
@@ -28,6 +29,15 @@ pub struct StoredCoupon {
     pub published_revision: u64,
 }
 
+/// Consecutive coupons by id.
+#[derive(Debug, Clone)]
+pub struct CouponPage {
+    /// The readable coupons of the page.
+    pub coupons: Vec<StoredCoupon>,
+    /// The last coupon of the page, readable or not. `None` after the last page.
+    pub last: Option<CouponId>,
+}
+
 /// The reason for not creating a coupon. Nothing has happened, unless the [`DbError`] leaves the outcome unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum InsertError {
@@ -39,14 +49,15 @@ pub enum InsertError {
     Db(#[from] DbError),
 }
 
-type CouponRow = (u64, u64, String, String, u32, i32, u32, String, bool, u64, u64, u64);
+type CouponRow = (u64, u64, Option<String>, String, u32, i32, u32, String, bool, u64, u64, u64);
 
+/// The user is joined from the left, so that a coupon without its user is found, and is unreadable.
 #[diesel::dsl::auto_type(no_type_alias)]
 fn columns() -> _ {
     (
         coupons::id,
         coupons::saler_id,
-        users::username,
+        users::username.nullable(),
         coupons::name,
         coupons::amount,
         coupons::left_count,
@@ -143,10 +154,10 @@ pub async fn find_id(db: &Db, saler: UserId, name: &CouponName) -> Result<Option
 
 /// Reads a coupon and locks its row until the end of the transaction.
 pub(crate) async fn lock(db: &Db, tx: &mut Transaction<'_>, id: CouponId) -> Result<Option<StoredCoupon>, DbError> {
-    let query = coupons::table.inner_join(users::table).filter(coupons::id.eq(id.0)).select(columns()).for_update();
+    let query = coupons::table.left_join(users::table).filter(coupons::id.eq(id.0)).select(columns()).for_update();
     let row = db.within("lock coupon", async { query.first(tx.connection()).await.optional() }).await;
     let row: Option<CouponRow> = row.map_err(DbError::before_commit)?;
-    row.map(stored).transpose()
+    row.map(stored).transpose().map_err(|row| db.unreadable_error(row).before_commit())
 }
 
 /// Locks the shard's row shared, as the ledger does. A rebuild and this transaction exclude each other.
@@ -186,45 +197,78 @@ pub async fn set_published(db: &Db, id: CouponId, revision: u64) -> Result<(), D
     Ok(())
 }
 
-/// Up to `count` coupons with changes that Redis may lack for more than a second.
+/// Up to `count` coupons with changes that Redis may lack for more than a second, ordered by id, after the coupon
+/// `after`.
 ///
 /// # Errors
 /// Returns a [`DbError`].
-pub async fn lagging(db: &Db, count: i64) -> Result<Vec<CouponId>, DbError> {
+pub async fn lagging(db: &Db, after: CouponId, count: i64) -> Result<Vec<CouponId>, DbError> {
     let mut connection = db.connect().await?;
     // A change in the future: MySQL's clock was set back since.
     let late = sql::<Bool>("lags AND (changed_at < NOW(3) - INTERVAL 1 SECOND OR changed_at > NOW(3))");
-    let query = coupons::table.filter(late).select(coupons::id).limit(count);
+    let query =
+        coupons::table.filter(late).filter(coupons::id.gt(after.0)).order(coupons::id).select(coupons::id).limit(count);
     let ids: Vec<u64> = db.within("find lagging coupons", query.load(&mut connection)).await?;
     Ok(ids.into_iter().map(CouponId).collect())
 }
 
-/// Up to `count` coupons ordered by id, after the coupon `after`.
+/// Up to `count` coupons ordered by id, after the coupon `after`. Unreadable rows are skipped.
 ///
 /// # Errors
 /// Returns a [`DbError`].
-pub async fn page(db: &Db, after: CouponId, count: i64) -> Result<Vec<StoredCoupon>, DbError> {
+pub async fn page(db: &Db, after: CouponId, count: i64) -> Result<CouponPage, DbError> {
+    let (rows, last) = read_page(db, after, count).await?;
+    Ok(CouponPage { coupons: db.unreadable().skip(rows), last })
+}
+
+/// The rows of [`page`], and the last id.
+pub(super) async fn read_page(
+    db: &Db,
+    after: CouponId,
+    count: i64,
+) -> Result<(Vec<Result<StoredCoupon, UnreadableRow>>, Option<CouponId>), DbError> {
     let mut connection = db.connect().await?;
     let query = coupons::table
-        .inner_join(users::table)
+        .left_join(users::table)
         .filter(coupons::id.gt(after.0))
         .order(coupons::id)
         .limit(count)
         .select(columns());
     let rows: Vec<CouponRow> = db.within("read coupons", query.load(&mut connection)).await?;
-    rows.into_iter().map(stored).collect()
+    let last = rows.last().map(|row| CouponId(row.0));
+    Ok((rows.into_iter().map(stored).collect(), last))
 }
 
-/// Up to `count` coupons after `skip`, newest first.
+/// The coupon with this id, or `None`.
+///
+/// # Errors
+/// Returns a [`DbError`]. [`DbError::UnreadableRow`] if the coupon exists and its row cannot be read.
+pub async fn find(db: &Db, id: CouponId) -> Result<Option<StoredCoupon>, DbError> {
+    let mut connection = db.connect().await?;
+    let query = coupons::table.left_join(users::table).filter(coupons::id.eq(id.0)).select(columns());
+    let row: Option<CouponRow> =
+        db.within("find coupon", async { query.first(&mut connection).await.optional() }).await?;
+    row.map(stored).transpose().map_err(|row| db.unreadable_error(row))
+}
+
+/// The rows of `ids` that cannot be read.
+pub(super) async fn unreadable_of(db: &Db, ids: &[u64]) -> Result<Vec<UnreadableRow>, DbError> {
+    let mut connection = db.connect().await?;
+    let query = coupons::table.left_join(users::table).filter(coupons::id.eq_any(ids)).select(columns());
+    let rows: Vec<CouponRow> = db.within("read coupons", query.load(&mut connection)).await?;
+    Ok(rows.into_iter().filter_map(|row| stored(row).err()).collect())
+}
+
+/// Up to `count` coupons after `skip`, newest first. Unreadable rows are skipped, so a page may have fewer coupons.
 ///
 /// # Errors
 /// Returns a [`DbError`].
 pub async fn newest(db: &Db, skip: i64, count: i64) -> Result<Vec<Coupon>, DbError> {
     let mut connection = db.connect().await?;
     let query =
-        coupons::table.inner_join(users::table).order(coupons::id.desc()).limit(count).offset(skip).select(columns());
+        coupons::table.left_join(users::table).order(coupons::id.desc()).limit(count).offset(skip).select(columns());
     let rows: Vec<CouponRow> = db.within("list coupons", query.load(&mut connection)).await?;
-    rows.into_iter().map(|row| Ok(stored(row)?.coupon)).collect()
+    Ok(db.unreadable().skip(rows.into_iter().map(|row| Ok(stored(row)?.coupon))))
 }
 
 /// The saler of a coupon, or `None` if the coupon does not exist.
@@ -264,18 +308,19 @@ fn left_count(amount: Amount) -> i32 {
     i32::try_from(amount.get()).expect("an amount is at most 10,000,000")
 }
 
-fn stored(row: CouponRow) -> Result<StoredCoupon, DbError> {
+fn stored(row: CouponRow) -> Result<StoredCoupon, UnreadableRow> {
     let (id, saler_id, saler, name, amount, left_count, face_value, description, scheduled, revision, published, of) =
         row;
-    let unreadable = |what| DbError::Unreadable { operation: "read coupon", what: format!("coupon {id}: {what}") };
+    let path = saler.as_ref().map(|saler| format!("{saler}/{name}"));
+    let unreadable = |column| UnreadableRow { table: COUPONS, id, column, path: path.clone() };
     Ok(StoredCoupon {
         coupon: Coupon {
             id: CouponId(id),
             saler_id: UserId(saler_id),
-            saler: UserName::parse(saler).map_err(|_| unreadable("saler"))?,
+            saler: UserName::parse(saler.unwrap_or_default()).map_err(|_| unreadable("saler"))?,
             name: CouponName::parse(name).map_err(|_| unreadable("name"))?,
             amount: Amount::new(amount.into()).ok_or_else(|| unreadable("amount"))?,
-            face_value: FaceValue::new(face_value.into()).ok_or_else(|| unreadable("face value"))?,
+            face_value: FaceValue::new(face_value.into()).ok_or_else(|| unreadable("face_value"))?,
             description: Description::new(description).ok_or_else(|| unreadable("description"))?,
             scheduled,
             revision,

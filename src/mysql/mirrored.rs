@@ -41,19 +41,28 @@ pub async fn page(db: &Db, ended_after: u64, after: ActivityId, count: i64) -> R
     Ok(rows.into_iter().map(mirrored).collect())
 }
 
-/// Up to `count` activities that end after `ended_after` and have a change that etcd lacks.
+/// Up to `count` activities that end after `ended_after` and have a change that etcd lacks, ordered by id, after the
+/// activity `after`. Unreadable rows are skipped. The second value is the last id, readable or not, or `None` at the end.
 ///
 /// # Errors
 /// Returns a [`DbError`].
-pub async fn lacking(db: &Db, ended_after: u64, count: i64) -> Result<Vec<StoredActivity>, DbError> {
+pub async fn lacking(
+    db: &Db,
+    ended_after: u64,
+    after: ActivityId,
+    count: i64,
+) -> Result<(Vec<StoredActivity>, Option<ActivityId>), DbError> {
     let mut connection = db.connect().await?;
     let query = activities::table
         .filter(activities::etcd_revision.eq(0))
         .filter(activities::end_time.gt(ended_after))
+        .filter(activities::id.gt(after.0))
+        .order(activities::id)
         .limit(count)
         .select(activities::all_columns);
     let rows: Vec<ActivityRow> = db.within("find activities missing in etcd", query.load(&mut connection)).await?;
-    rows.into_iter().map(stored).collect()
+    let last = rows.last().map(|row| ActivityId(row.0));
+    Ok((db.unreadable().skip(rows.into_iter().map(stored)), last))
 }
 
 /// Up to `count` activities that ended before `ended_before` and are still in etcd, with their `etcd_revision`.

@@ -12,13 +12,16 @@ pub mod import;
 pub mod instances;
 pub mod migrate;
 pub mod mirrored;
+pub mod poisoned;
 pub mod redemptions;
 pub mod revoked_tokens;
+pub mod row_scan;
 pub(crate) mod schema;
 pub mod seed;
 pub mod server_settings;
 pub mod settings;
 pub mod shards;
+mod unreadable;
 pub mod users;
 mod writable;
 
@@ -36,6 +39,8 @@ use diesel_async::{
     AnsiTransactionManager, AsyncConnection, AsyncMysqlConnection, SimpleAsyncConnection, TransactionManager,
 };
 use futures_util::FutureExt;
+
+pub use unreadable::{UnreadableRow, UnreadableRows};
 
 use crate::base::Histogram;
 use crate::domain::Kind;
@@ -88,6 +93,9 @@ pub enum DbError {
     /// A row cannot have been written by this program.
     #[error("{operation}: unreadable row ({what})")]
     Unreadable { operation: &'static str, what: String },
+    /// A row of a coupon or an activity cannot be read. Only a read fails in this way, so nothing has changed.
+    #[error(transparent)]
+    UnreadableRow(#[from] UnreadableRow),
 }
 
 /// The connection pool. Clones share the pool.
@@ -98,6 +106,7 @@ pub struct Db {
     access: Access,
     limits: DbLimits,
     times: Arc<Histogram>,
+    unreadable: Arc<UnreadableRows>,
 }
 
 /// The pools of an instance. Users' load can fill only `users`, so an operator and the instance itself always get a
@@ -161,7 +170,14 @@ impl Db {
             .runtime(deadpool::Runtime::Tokio1)
             .build()
             .map_err(|error| DbError::Unreachable(error.into()))?;
-        Ok(Self { pool, url: url.to_owned(), access, limits, times: Arc::new(Histogram::of_times()) })
+        Ok(Self {
+            pool,
+            url: url.to_owned(),
+            access,
+            limits,
+            times: Arc::new(Histogram::of_times()),
+            unreadable: Arc::default(),
+        })
     }
 
     /// Creates another pool for the same server, with statistics in common.
@@ -170,7 +186,7 @@ impl Db {
     /// Returns [`DbError::Unreachable`] if the pool cannot be built.
     pub fn beside(&self, connections_max: usize) -> Result<Self, DbError> {
         let other = Self::with_access(&self.url, DbLimits { connections_max, ..self.limits }, self.access)?;
-        Ok(Self { times: Arc::clone(&self.times), ..other })
+        Ok(Self { times: Arc::clone(&self.times), unreadable: Arc::clone(&self.unreadable), ..other })
     }
 
     /// The use of the pool at this moment.
@@ -220,6 +236,17 @@ impl Db {
         &self.times
     }
 
+    /// The unreadable rows of coupons and activities found so far.
+    pub fn unreadable(&self) -> &UnreadableRows {
+        &self.unreadable
+    }
+
+    /// The error of a read that needs the row.
+    pub(crate) fn unreadable_error(&self, row: UnreadableRow) -> DbError {
+        self.unreadable.note(row.clone());
+        row.into()
+    }
+
     /// Checks that MySQL answers and accepts writes, with a statement without effect.
     ///
     /// # Errors
@@ -258,8 +285,26 @@ impl DbError {
     /// Whether the statement certainly had no effect.
     pub fn nothing_happened(&self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::ReadOnly { .. } | Self::Duplicate { .. } | Self::Uncommitted(_) => true,
+            Self::Unreachable(_)
+            | Self::ReadOnly { .. }
+            | Self::Duplicate { .. }
+            | Self::Uncommitted(_)
+            | Self::UnreadableRow(_) => true,
             Self::Failed { .. } | Self::TimedOut { .. } | Self::Unreadable { .. } => false,
+        }
+    }
+
+    /// Whether a row of a coupon or an activity cannot be read. A retry fails until the row is corrected.
+    pub fn is_unreadable_row(&self) -> bool {
+        match self {
+            Self::UnreadableRow(_) => true,
+            Self::Uncommitted(error) => error.is_unreadable_row(),
+            Self::Unreachable(_)
+            | Self::ReadOnly { .. }
+            | Self::Duplicate { .. }
+            | Self::Failed { .. }
+            | Self::TimedOut { .. }
+            | Self::Unreadable { .. } => false,
         }
     }
 

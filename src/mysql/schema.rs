@@ -94,6 +94,8 @@ diesel::table! {
         entry -> Varchar,
         claim -> Varchar,
         reason -> Varchar,
+        acknowledged_at -> Nullable<Datetime>,
+        acknowledged_by -> Nullable<Varchar>,
     }
 }
 

@@ -1,9 +1,11 @@
-//! What operators need to know: the health of each part, unsafe settings of the stores, and the audit of all data.
+//! What operators need to know: the health of each part, unsafe settings of the stores, unreadable rows, and the audit of
+//! all data.
 
 pub mod audit;
 pub mod durability;
 mod health;
 mod process;
+mod row_check;
 
 pub use audit::{Audit, AuditError, AuditReport};
 pub use health::{
@@ -11,3 +13,4 @@ pub use health::{
     PartHealth, gate_states,
 };
 pub use process::Process;
+pub use row_check::RowCheck;

@@ -13,7 +13,7 @@ use super::{RecoveryError, WAIT};
 use crate::domain::{CouponId, Seq};
 use crate::mysql::activities;
 use crate::mysql::claim_rows::{self, Which};
-use crate::mysql::coupons::{self, StoredCoupon};
+use crate::mysql::coupons::{self, CouponPage, StoredCoupon};
 use crate::redis::Published;
 use crate::redis::load::{self, ClaimChunk, LoadedCoupon};
 
@@ -29,12 +29,12 @@ const PIPELINE: usize = 50;
 const PIPELINE_WAIT: Duration = Duration::from_secs(8);
 
 impl Rebuild<'_> {
-    /// Publishes all coupons and loads all claims missing in Redis.
+    /// Publishes all coupons and loads all claims missing in Redis. A coupon with an unreadable row is left out, with its
+    /// claims, and the other coupons are sold.
     pub(super) async fn load(&self) -> Result<(), RecoveryError> {
         let pages = stream::try_unfold(CouponId(0), async |after| {
-            let page = coupons::page(&self.recovery.db, after, PAGE).await?;
-            let last = page.last().map(|stored| stored.coupon.id);
-            Ok::<_, RecoveryError>(last.map(|last| (page, last)))
+            let CouponPage { coupons, last } = coupons::page(&self.recovery.db, after, PAGE).await?;
+            Ok::<_, RecoveryError>(last.map(|last| (coupons, last)))
         });
         pages.try_for_each_concurrent(PAGES_AT_ONCE, |page| self.load_page(page)).await
     }
@@ -48,6 +48,9 @@ impl Rebuild<'_> {
     }
 
     async fn publish(&self, page: &[StoredCoupon]) -> Result<(), RecoveryError> {
+        if page.is_empty() {
+            return Ok(());
+        }
         let stock = &self.recovery.redis.stock;
         let coupons = page.iter().map(|stored| &stored.coupon);
         let published =

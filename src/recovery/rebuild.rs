@@ -8,11 +8,12 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::{REBUILD, Recovery, RecoveryError, WAIT};
-use crate::domain::{Claim, Epoch};
+use crate::domain::{Claim, EntryId, Epoch};
 use crate::mysql as db;
 use crate::mysql::DbConnection;
 use crate::mysql::claims::{self, StoreOutcome};
 use crate::mysql::instances::BeatLog;
+use crate::mysql::poisoned;
 use crate::mysql::shards::{self, ShardRow, ShardToken};
 use crate::redis::live_key::{self, TOKEN_TTL};
 use crate::redis::{Connection, DoneEntry, Head, OutboxEntry, ReadTo, broken, load};
@@ -103,21 +104,28 @@ impl Rebuild<'_> {
         // The outbox is drained before the epoch is raised. An instance that counted as dead may wake up with claims.
         // After the new epoch its claims are late. The outbox may be the only other copy, and Redis could lose it
         // meanwhile.
-        let held = ShardToken { epoch: row.epoch, token: &self.token };
-        let contradicted = self.drain_outbox(held).await?;
+        let any_poisoned = self.drain_outbox(row.epoch).await?;
         crate::base::crash::point("rebuild-drained");
+        // Whether the data in Redis is a subset of MySQL and may be kept. The data must be of the last loading, changed
+        // only by unfinished rebuilds. With the drained outbox, MySQL then has all claims of Redis, except poisoned ones.
+        // The unit of a poisoned claim would become a hole and be sold again, while Redis still had its holder.
+        let of_last_loading = noted.is_some_and(|noted| !noted.is_empty() && noted == origin);
+        let subset = of_last_loading
+            && !any_poisoned
+            && !recovery.is_lost(row.epoch)
+            && !poisoned::has_claim_of(db, row.epoch).await?;
+        let held = ShardToken { epoch: row.epoch, token: &self.token };
+        if !subset {
+            // Before the epoch is raised, because a later attempt looks only for poisoned claims of its own epoch.
+            self.check_token(shards::forget_found(db, shard, held).await?)?;
+        }
         self.check_token(shards::raise_epoch(db, shard, held, next).await?)?;
         let held = ShardToken { epoch: next, token: &self.token };
         crate::base::crash::point("rebuild-raised");
 
         recovery.progress.coupons.store(0, Ordering::Relaxed);
         recovery.progress.claims.store(0, Ordering::Relaxed);
-        // Whether the data in Redis is a subset of MySQL and may be kept. The data must be of the last loading, changed
-        // only by unfinished rebuilds. With the drained outbox, MySQL then has all claims of Redis, except poisoned ones.
-        let of_last_loading = noted.is_some_and(|noted| !noted.is_empty() && noted == origin);
-        let subset = of_last_loading && !contradicted && !recovery.is_lost(row.epoch);
         if !subset {
-            self.check_token(shards::forget_found(db, shard, held).await?)?;
             self.check_token(load::forget_keys(&self.connection, recovery.keys(), &self.marker, WAIT).await?)?;
             crate::base::crash::point("rebuild-forgotten");
         }
@@ -176,13 +184,12 @@ impl Rebuild<'_> {
         }
     }
 
-    /// Stores all claims of the outbox under the epoch of the shard's row. Returns whether a claim contradicts MySQL.
-    async fn drain_outbox(&self, held: ShardToken<'_>) -> Result<bool, RecoveryError> {
-        let epoch = held.epoch;
-        let mut mysql = self.recovery.db.connect_alone().await?;
-        within("drain outbox", claims::prepare(&mut mysql)).await?;
+    /// Stores all claims of the outbox under `epoch`, the epoch of the shard's row. Returns whether a claim was poisoned,
+    /// so that Redis has a claim that MySQL lacks.
+    async fn drain_outbox(&self, epoch: Epoch) -> Result<bool, RecoveryError> {
+        let mut mysql = self.connect().await?;
         let outbox = &self.recovery.redis.outbox;
-        let (mut drained, mut contradicted) = (0, false);
+        let (mut drained, mut any_poisoned) = (0, false);
         loop {
             let head = outbox.head(&self.connection, &self.marker, epoch, ReadTo::End, DRAIN_BATCH);
             let entries = match head.await? {
@@ -198,18 +205,13 @@ impl Rebuild<'_> {
                 if drained > 0 {
                     log::info!("recovery: {drained} claims stored from the outbox");
                 }
-                return Ok(contradicted);
+                return Ok(any_poisoned);
             }
             let claims = crate::redis::claims(&entries);
-            if self.store(&mut mysql, epoch, &claims).await? {
-                contradicted = true;
-                // Noted before the entry is deleted. A later attempt would not see the contradiction.
-                let (db, shard) = (&self.recovery.db, self.recovery.identity.shard);
-                self.check_token(shards::forget_found(db, shard, held).await?)?;
-            }
+            any_poisoned |= self.store(&mut mysql, epoch, &claims).await?;
             for (entry, text) in broken(&entries) {
                 log::error!("recovery: ALARM: outbox entry {entry} is not a claim: {text:?}");
-                within("drain outbox", claims::poison(&mut mysql, entry, text, "not a claim")).await?;
+                self.poison(&mut mysql, entry, text, "not a claim").await?;
             }
             let done: Vec<DoneEntry> = entries.iter().map(OutboxEntry::done).collect();
             self.check_token(outbox.delete(&self.connection, &self.marker, &done).await?)?;
@@ -217,19 +219,58 @@ impl Rebuild<'_> {
         }
     }
 
+    /// Stores claims in parts, as the ledger does: a refused part, or one that timed out, is halved. Returns whether a
+    /// claim was poisoned.
     async fn store(&self, mysql: &mut DbConnection, epoch: Epoch, claims: &[Claim]) -> Result<bool, RecoveryError> {
-        if claims.is_empty() {
-            return Ok(false);
-        }
-        match within("drain outbox", claims::store(mysql, self.recovery.identity.shard, epoch, claims)).await? {
-            StoreOutcome::Done(outcome) => {
-                for claim in &outcome.poisoned {
-                    log::error!("recovery: ALARM: claim {} poisoned, poisoned_claims says why: {claim:?}", claim.entry);
+        let (mut parts, mut any_poisoned) = (vec![claims], false);
+        while let Some(part) = parts.pop().filter(|part| !part.is_empty()) {
+            let shard = self.recovery.identity.shard;
+            match within("drain outbox", claims::store(mysql, shard, epoch, part)).await {
+                Ok(StoreOutcome::Done(outcome)) => {
+                    for claim in &outcome.poisoned {
+                        let entry = claim.entry;
+                        log::error!("recovery: ALARM: claim {entry} poisoned, poisoned_claims says why: {claim:?}");
+                    }
+                    self.recovery.ledger.state().count_poisoned(outcome.poisoned.len());
+                    any_poisoned |= !outcome.poisoned.is_empty();
+                    continue;
                 }
-                Ok(!outcome.poisoned.is_empty())
+                Ok(StoreOutcome::Late) => return Err(RecoveryError::Overtaken),
+                Ok(StoreOutcome::Refused(reason)) => {
+                    if let [claim] = part {
+                        log::error!("recovery: ALARM: claim {} poisoned, {reason}: {claim:?}", claim.entry);
+                        self.poison(mysql, claim.entry, &claim.to_text(), &reason).await?;
+                        any_poisoned = true;
+                        continue;
+                    }
+                }
+                Err(RecoveryError::Db(db::DbError::TimedOut { .. })) if part.len() > 1 => {
+                    *mysql = self.connect().await?;
+                }
+                Err(error) => return Err(error),
             }
-            StoreOutcome::Late => Err(RecoveryError::Overtaken),
+            let (first, second) = part.split_at(part.len() / 2);
+            parts.extend([second, first]);
         }
+        Ok(any_poisoned)
+    }
+
+    async fn poison(
+        &self,
+        mysql: &mut DbConnection,
+        entry: EntryId,
+        text: &str,
+        reason: &str,
+    ) -> Result<(), RecoveryError> {
+        within("drain outbox", claims::poison(mysql, entry, text, reason)).await?;
+        self.recovery.ledger.state().count_poisoned(1);
+        Ok(())
+    }
+
+    async fn connect(&self) -> Result<DbConnection, RecoveryError> {
+        let mut mysql = self.recovery.db.connect_alone().await?;
+        within("drain outbox", claims::prepare(&mut mysql)).await?;
+        Ok(mysql)
     }
 }
 

@@ -99,11 +99,18 @@ impl Stock {
         Ok(Some(held.skip(count(window.skip)).take(count(window.give)).collect()))
     }
 
-    /// The descriptions of coupons, in order. Returns `None` if the shard is not loaded.
+    /// The descriptions of coupons, in order, `None` for a coupon that Redis lacks. Returns `None` if the shard is not
+    /// loaded.
     ///
     /// # Errors
-    /// [`KvError`]. A read changes nothing. [`KvError::Unreadable`] if Redis lacks a coupon.
-    pub async fn facts(&self, calls: &Calls, live: &Live, coupons: &[CouponId], wait: Duration) -> Loaded<Vec<Facts>> {
+    /// [`KvError`]. A read changes nothing.
+    pub async fn facts(
+        &self,
+        calls: &Calls,
+        live: &Live,
+        coupons: &[CouponId],
+        wait: Duration,
+    ) -> Loaded<Vec<Option<Facts>>> {
         let mut pipeline = redis::Pipeline::with_capacity(coupons.len() + 1);
         for coupon in coupons {
             let fields = ["saler", "name", "face_value", "description"];
@@ -111,8 +118,9 @@ impl Stock {
         }
         let Some(replies) = self.read_loaded(calls, live, pipeline, wait).await? else { return Ok(None) };
         let facts = |reply: Value| {
-            let (saler, name, face_value, description) = parse(reply)?;
-            Ok(Facts { saler, name, face_value, description })
+            let values: (Option<String>, Option<String>, Option<u32>, Option<String>) = parse(reply)?;
+            let (Some(saler), Some(name), Some(face_value), Some(description)) = values else { return Ok(None) };
+            Ok(Some(Facts { saler, name, face_value, description }))
         };
         replies.into_iter().map(facts).collect::<Result<_, _>>().map(Some)
     }

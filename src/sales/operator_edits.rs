@@ -5,7 +5,7 @@
 //! change is later than the value the operator saw, and replaces the operator's value.
 
 use super::scheduling::{check, raised};
-use super::{ACTIVITIES_OF_A_COUPON_MAX, ScheduleError, Scheduling};
+use super::{ACTIVITIES_OF_A_COUPON_MAX, PublishError, ScheduleError, Scheduling};
 use crate::domain::{Activity, ActivityId, Coupon, CouponId, Status, Terms};
 use crate::mysql::activities::StoredActivity;
 use crate::mysql::{DbError, Transaction, activities as rows, coupons, mirrored};
@@ -27,8 +27,14 @@ pub enum EditError {
 
 impl EditError {
     /// Whether the edit itself is invalid. Otherwise a dependency failed, and a retry may succeed.
+    ///
+    /// An edit of an unreadable row is refused, too. Later edits of other activities must not wait for the row.
     pub fn is_refusal(&self) -> bool {
-        !matches!(self, Self::Schedule(ScheduleError::Publish(_)))
+        match self {
+            Self::Schedule(ScheduleError::Publish(PublishError::Unavailable(Some(error)))) => error.is_unreadable_row(),
+            Self::Schedule(ScheduleError::Publish(_)) => false,
+            Self::Schedule(_) | Self::OtherCoupon(_) | Self::LongOver | Self::IdOutOfRange => true,
+        }
     }
 }
 

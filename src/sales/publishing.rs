@@ -5,12 +5,13 @@
 //! how many units are claimed.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use crate::base::{Outage, every};
-use crate::claim::{Claiming, Doubt, Gate, Refusals};
+use crate::claim::{Claiming, Doubt, Gate, MissingCoupons, Refusals};
 use crate::domain::{Amount, Coupon, CouponId, Description, User};
 use crate::mysql::coupons::{self, InsertError, NewCoupon, StoredCoupon};
 use crate::mysql::{Db, DbError, Transaction};
@@ -27,9 +28,12 @@ pub struct Publishing {
     stock: Stock,
     gate: Arc<Gate>,
     refusals: Arc<Refusals>,
+    missing: Arc<MissingCoupons>,
     shard: &'static str,
     /// Timeout of a call to Redis.
     wait: Duration,
+    /// The last coupon that the repair has tried. The next round begins behind it.
+    repaired: Arc<AtomicU64>,
 }
 
 /// A change requested by a saler. `None` keeps the current value.
@@ -66,6 +70,17 @@ impl From<DbError> for PublishError {
     }
 }
 
+impl PublishError {
+    /// Whether the row of the coupon is to blame. Publishing fails until the row is corrected.
+    fn blames_row(&self) -> bool {
+        match self {
+            Self::BelowClaimed => true,
+            Self::Unavailable(error) => error.as_ref().is_some_and(DbError::is_unreadable_row),
+            Self::NameTaken | Self::TooMany | Self::NoSuchCoupon | Self::Unknown(_) => false,
+        }
+    }
+}
+
 /// Proof that Redis has just answered, with the expected `live`. Holds no connection, because MySQL may take long.
 pub struct Reached {
     live: Arc<Live>,
@@ -74,9 +89,8 @@ pub struct Reached {
 impl Publishing {
     /// `wait` limits each call to Redis.
     pub fn new(db: Db, pool: Pool, claiming: &Claiming, shard: &'static str, wait: Duration) -> Self {
-        let (stock, gate, refusals) =
-            (claiming.stock.clone(), Arc::clone(&claiming.gate), Arc::clone(&claiming.refusals));
-        Self { db, pool, stock, gate, refusals, shard, wait }
+        let Claiming { stock, gate, refusals, missing, .. } = claiming.clone();
+        Self { db, pool, stock, gate, refusals, missing, shard, wait, repaired: Arc::default() }
     }
 
     /// Creates a coupon. On return the coupon is in MySQL and can be claimed.
@@ -184,7 +198,7 @@ impl Publishing {
         match self.send(live.as_str(), coupon, presence(&stored)).await {
             Ok(Published::Done) => Ok(stored),
             Ok(Published::BelowClaimed) => Err(PublishError::BelowClaimed),
-            Ok(refused) => Err(self.refused(live, refused)),
+            Ok(refused) => Err(self.refused(live, coupon.id, refused)),
             Err(error) if error.nothing_happened() => Err(PublishError::Unavailable(None)),
             Err(error) => Err(PublishError::Unknown(error.into())),
         }
@@ -203,7 +217,7 @@ impl Publishing {
                 self.note(coupon).await;
                 Ok(())
             }
-            Ok(refused) => Err(PublishError::Unknown(self.refused(live, refused).into())),
+            Ok(refused) => Err(PublishError::Unknown(self.refused(live, coupon.id, refused).into())),
             Err(error) => Err(PublishError::Unknown(error.into())),
         }
     }
@@ -215,9 +229,9 @@ impl Publishing {
         published
     }
 
-    fn refused(&self, live: &Live, published: Published) -> PublishError {
+    fn refused(&self, live: &Live, coupon: CouponId, published: Published) -> PublishError {
         match published {
-            Published::Missing => self.gate.doubt(Doubt::Lost(live.epoch)),
+            Published::Missing => self.missing.request_rebuild(coupon, live.epoch),
             Published::NotLoaded => self.gate.doubt(Doubt::NotLoaded),
             Published::Done | Published::Older { .. } | Published::BelowClaimed | Published::TooLate => {}
         }
@@ -245,21 +259,31 @@ impl Publishing {
         .await;
     }
 
-    /// One round of the repair. Returns the number of published coupons.
+    /// One round of the repair, over up to a hundred lagging coupons in the order of their ids. Returns the number of
+    /// published coupons.
+    ///
+    /// A coupon that cannot be published must not keep the repair from the others. After an error of the row itself the
+    /// round goes on. Any other error ends the round, because MySQL or Redis may be away. The next round begins behind
+    /// the coupon that failed, so no coupon is tried twice before all others were tried.
     ///
     /// # Errors
-    /// [`PublishError`] of the first coupon that could not be published. The next round tries again.
+    /// [`PublishError`] of a coupon that could not be published.
     pub async fn repair_once(&self) -> Result<usize, PublishError> {
-        let ids = coupons::lagging(&self.db, REPAIR_COUPONS_MAX).await?;
+        let after = CouponId(self.repaired.load(Ordering::Relaxed));
+        let ids = coupons::lagging(&self.db, after, REPAIR_COUPONS_MAX).await?;
+        let is_last = i64::try_from(ids.len()).is_ok_and(|count| count < REPAIR_COUPONS_MAX);
         let mut published = 0;
         let mut refused = None;
-        for id in &ids {
-            match self.repair_coupon(*id).await {
+        for id in ids {
+            self.repaired.store(id.0, Ordering::Relaxed);
+            match self.repair_coupon(id).await {
                 Ok(()) => published += 1,
-                // An impossible amount was written into the row by hand. Later coupons must not wait for this row.
-                Err(error @ PublishError::BelowClaimed) => refused = Some(error),
+                Err(error) if error.blames_row() => refused = Some(error),
                 Err(error) => return Err(error),
             }
+        }
+        if is_last {
+            self.repaired.store(0, Ordering::Relaxed);
         }
         refused.map_or(Ok(published), Err)
     }
@@ -292,7 +316,7 @@ impl Publishing {
             }
             Ok(refused) => {
                 log::error!("publishing: Redis refused coupon {id}: {refused:?}");
-                Err(self.refused(&live, refused))
+                Err(self.refused(&live, id, refused))
             }
             Err(error) => Err(PublishError::Unknown(error.into())),
         }
@@ -326,7 +350,8 @@ fn apply(coupon: &Coupon, change: &CouponChange) -> Coupon {
     }
 }
 
-/// A coupon that was published before must be in Redis. It is never published again without its claims.
+/// A coupon that was published before, or has claims, must be in Redis. It is never published again without its claims.
 fn presence(stored: &StoredCoupon) -> Presence {
-    if stored.published_revision == 0 { Presence::MayBeNew } else { Presence::MustBeHere }
+    let has_claims = stored.left_count < i64::from(stored.coupon.amount.get());
+    if stored.published_revision == 0 && !has_claims { Presence::MayBeNew } else { Presence::MustBeHere }
 }

@@ -5,8 +5,7 @@ use std::time::Duration;
 use redis::Value;
 
 use crate::helpers::{
-    Client, Customer, Got, Instance, Mode, Proxy, RedisServer, Stores, TestApp, customers, eventually, rush,
-    without_rates,
+    Client, Customer, Got, Instance, RedisServer, Relay, Stores, TestApp, customers, eventually, rush, without_rates,
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -16,14 +15,14 @@ const UNITS: u32 = 2_000;
 struct Pair {
     primary: RedisServer,
     replica: RedisServer,
-    address: Proxy,
+    address: Relay,
 }
 
 impl Pair {
     async fn start() -> Self {
         let (primary, replica) = (RedisServer::start().await, RedisServer::start().await);
         replica.follow(&primary).await;
-        let address = Proxy::start(primary.port()).await;
+        let address = Relay::start(&[primary.address()]).await;
         Self { primary, replica, address }
     }
 
@@ -31,16 +30,16 @@ impl Pair {
     /// to it.
     async fn promote_without_demoting(&self) {
         self.replica.command::<()>(&["REPLICAOF", "NO", "ONE"]).await;
-        self.address.lead_to(self.replica.port());
+        self.address.lead_to(&[self.replica.address()]);
     }
 }
 
-fn url(address: &Proxy) -> String {
-    format!("redis://127.0.0.1:{}/", address.port)
+fn url(address: &Relay) -> String {
+    format!("redis://{}/", address.address)
 }
 
 /// A service behind `address`, with a coupon `shop/rush`, and a crowd of 200 more customers than units.
-async fn selling(address: &Proxy) -> (TestApp, Vec<Customer>) {
+async fn selling(address: &Relay) -> (TestApp, Vec<Customer>) {
     let app = TestApp::start_on(Stores::create(Some(url(address))).await, without_rates).await;
     let saler = app.client().user("shop", "saler").await;
     app.client().create_coupon("shop", &saler, "rush", UNITS).await;
@@ -81,14 +80,14 @@ async fn a_failover_under_load_is_followed_and_loses_nothing() {
     let running = tokio::spawn(async move { sell(&clients, &crowd).await });
     eventually("some claims are stored", || async { rows(&app).await > 300 }).await;
 
-    let replica = pair.replica.port().to_string();
+    let replica = pair.replica.address().port().to_string();
     pair.primary.command::<()>(&["FAILOVER", "TO", "127.0.0.1", &replica]).await;
     eventually("the primary is a replica", || async {
         let Value::Array(role) = pair.primary.command(&["ROLE"]).await else { panic!("a role is an array") };
         role[0] == Value::BulkString(b"slave".to_vec())
     })
     .await;
-    pair.address.lead_to(pair.replica.port());
+    pair.address.lead_to(&[pair.replica.address()]);
 
     let got = running.await.expect("the crowd does not panic");
     assert_eq!(got.iter().filter(|got| got.has_unit()).count(), UNITS as usize);
@@ -158,7 +157,7 @@ async fn connections_of_workers_follow_to_the_process_that_was_compared() {
 async fn of_two_primaries_one_is_chosen_and_the_choice_does_not_alternate() {
     let pair = Pair::start().await;
     let (mut app, crowd) = selling(&pair.address).await;
-    let other = Proxy::start(pair.primary.port()).await;
+    let other = Relay::start(&[pair.primary.address()]).await;
     app.args.redis.redis_url = url(&other);
     app.start_another().await;
     let clients = [app.instances[0].client.clone(), app.instances[1].client.clone()];
@@ -166,10 +165,9 @@ async fn of_two_primaries_one_is_chosen_and_the_choice_does_not_alternate() {
     app.settle().await;
 
     pair.replica.command::<()>(&["REPLICAOF", "NO", "ONE"]).await;
-    other.set(Mode::Reset);
-    other.lead_to(pair.replica.port());
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    other.set(Mode::Pass);
+    other.lead_to(&[pair.replica.address()]);
+    // Both instances connect again, the first to the earlier primary.
+    pair.primary.command::<u32>(&["CLIENT", "KILL", "TYPE", "normal"]).await;
     let promoted = process(&pair.replica).await;
     eventually("the promoted replica is loaded", || async { app.stores.live().await.run_id == promoted }).await;
     eventually("its instance sells", || is_open(&app.instances[1])).await;
@@ -184,7 +182,7 @@ async fn of_two_primaries_one_is_chosen_and_the_choice_does_not_alternate() {
     let got = sell(&[app.instances[1].client.clone()], &crowd[100..200]).await;
     assert!(got.iter().all(Got::has_unit));
 
-    pair.address.lead_to(pair.replica.port());
+    pair.address.lead_to(&[pair.replica.address()]);
     eventually("the other instance follows", || is_open(&app.instances[0])).await;
     let got = sell(&clients, &crowd[200..300]).await;
     assert!(got.iter().all(Got::has_unit));

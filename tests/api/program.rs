@@ -108,7 +108,7 @@ fn its_help_names_every_command() {
         let output = run(&[argument], &[]);
         assert_eq!(output.status.code(), Some(0));
         let help = text(&output.stdout);
-        for command in ["serve", "migrate", "admin", "seed", "import", "audit"] {
+        for command in ["serve", "migrate", "admin", "seed", "import", "audit", "poisoned"] {
             assert!(help.lines().any(|line| line.trim().starts_with(&format!("{command} "))), "{command} in {help}");
         }
     }

@@ -135,6 +135,53 @@ async fn a_row_that_cannot_be_published_does_not_keep_the_repair_from_others() {
     wait_until_published(&app).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn more_unreadable_rows_than_a_round_takes_do_not_keep_the_repair_from_others() {
+    let app = TestApp::start().await;
+    app.user("shop", Kind::Saler).await;
+    let ann = app.user("ann", Kind::Customer).await;
+    let columns = "(saler_id, name, amount, left_count, face_value, description, changed_at)";
+    let row = |name: &str, amount: u32| {
+        format!(
+            "((SELECT id FROM users WHERE username = 'shop'), '{name}', {amount}, {amount}, 1, '', NOW(3) - INTERVAL 1 HOUR)"
+        )
+    };
+    let mut rows: Vec<String> = (0..150).map(|n| row(&format!("bad-{n}"), 0)).collect();
+    rows.push(row("good", 5));
+    app.stores.execute(&format!("INSERT INTO coupons {columns} VALUES {}", rows.join(","))).await;
+    eventually("the coupon behind the rows is sold", || async {
+        app.client().claim("shop", "good", &ann).await.result() == "claimed"
+    })
+    .await;
+    app.stores.execute("DELETE FROM coupons WHERE amount = 0").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_coupon_that_redis_refuses_does_not_keep_the_repair_from_others() {
+    let app = TestApp::start().await;
+    let shop = app.user("shop", Kind::Saler).await;
+    let ann = app.user("ann", Kind::Customer).await;
+    for name in ["broken", "good"] {
+        app.client().create_coupon("shop", &shop, name, 5).await;
+    }
+    wait_until_published(&app).await;
+    // Somebody has replaced the coupon's key by a text, so every script that reads it fails.
+    let key = app.stores.keys().coupon(CouponId(1)).to_string();
+    app.stores.redis::<()>(redis::cmd("SET").arg(&key).arg("x")).await;
+    let lag =
+        "UPDATE coupons SET description = 'changed', revision = revision + 1, changed_at = NOW(3) - INTERVAL 1 HOUR";
+    app.stores.execute(lag).await;
+    let published = "SELECT COUNT(*) FROM coupons WHERE name = 'good' AND published_revision = revision";
+    eventually("the other coupon is published", || async { app.stores.number(published).await == 1 }).await;
+    assert_eq!(app.client().claim("shop", "good", &ann).await.result(), "claimed");
+    app.stores.redis::<()>(redis::cmd("DEL").arg(&key)).await;
+    eventually("the broken coupon is loaded again", || async {
+        app.client().claim("shop", "broken", &ann).await.result() == "claimed"
+    })
+    .await;
+    wait_until_published(&app).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn while_redis_is_down_nothing_is_created_or_changed_and_what_is_said_is_true() {
     let mut redis = RedisServer::start().await;

@@ -216,6 +216,54 @@ async fn the_same_claims_from_many_connections_at_once_are_stored_exactly_once()
     assert_eq!(tables.poisoned().await, [""; 0]);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_mysql_refuses_for_its_data_has_no_effect_and_the_reason_is_named() {
+    for (change, refused, number) in [
+        ("ADD CONSTRAINT small CHECK (seq < 5)", claim(1, 9, 10), "4025"),
+        ("ADD FOREIGN KEY (coupon_id) REFERENCES coupons (id)", claim(99, 1, 10), "1452"),
+        ("MODIFY seq TINYINT UNSIGNED NOT NULL", claim(1, 300, 10), "1264"),
+        ("ADD UNIQUE KEY one_a_user (user_id)", claim(2, 1, 20), "a unique key"),
+    ] {
+        let tables = Tables::create().await;
+        assert_eq!(tables.store(3, &[claim(1, 1, 20)]).await, done(1, 0, vec![]));
+        tables.stores.execute(&format!("ALTER TABLE claims {change}")).await;
+        let outcome = tables.store(3, &[claim(1, 2, 30), refused]).await;
+        assert!(matches!(&outcome, StoreOutcome::Refused(reason) if reason.contains(number)), "{change}: {outcome:?}");
+        assert_eq!((tables.rows().await.len(), tables.left(1).await), (1, 999), "{change}: nothing was stored");
+        assert_eq!(
+            tables.store(3, &[claim(1, 2, 30)]).await,
+            done(1, 0, vec![]),
+            "{change}: the other claim is stored"
+        );
+    }
+    let tables = Tables::create().await;
+    let signal = "CREATE TRIGGER refusing BEFORE INSERT ON claims FOR EACH ROW \
+        BEGIN IF NEW.user_id = 10 THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'not him'; END IF; END";
+    tables.stores.execute(signal).await;
+    let outcome = tables.store(3, &[claim(1, 1, 10), claim(1, 2, 20)]).await;
+    assert!(matches!(&outcome, StoreOutcome::Refused(reason) if reason.contains("1644: not him")), "{outcome:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_that_passes_blames_no_claim() {
+    let tables = Tables::create().await;
+    let mut connection = tables.stores.db.connect_alone().await.expect("MySQL answers");
+    hold(&mut connection, "SET SESSION innodb_lock_wait_timeout = 1").await;
+    let lock = tables.stores.lock_row("coupons", 1).await;
+    let waited = claims::store(&mut connection, SHARD, Epoch(3), &[claim(1, 1, 10)]).await;
+    assert!(waited.is_err(), "a lock is waited for in vain: {waited:?}");
+    drop(lock);
+    let mut connection = tables.stores.db.connect_alone().await.expect("MySQL answers");
+    hold(&mut connection, "SET SESSION TRANSACTION READ ONLY").await;
+    let read_only = claims::store(&mut connection, SHARD, Epoch(3), &[claim(1, 1, 10)]).await;
+    assert!(read_only.is_err(), "the session is read-only: {read_only:?}");
+    let mut connection = tables.stores.db.connect_alone().await.expect("MySQL answers");
+    tables.stores.kill_connections().await;
+    let lost = claims::store(&mut connection, SHARD, Epoch(3), &[claim(1, 1, 10)]).await;
+    assert!(lost.is_err(), "the connection is closed: {lost:?}");
+    assert_eq!(tables.store(3, &[claim(1, 1, 10)]).await, done(1, 0, vec![]));
+}
+
 /// Stores a batch like the ledger: repeated on a new connection after every error.
 async fn repeat(db: &couponrush::mysql::Db, batch: &[Claim], repeated: &mut u32) -> usize {
     loop {
@@ -225,7 +273,7 @@ async fn repeat(db: &couponrush::mysql::Db, batch: &[Claim], repeated: &mut u32)
                 assert_eq!(outcome.poisoned, []);
                 return outcome.inserted;
             }
-            Ok(StoreOutcome::Late) => panic!("the epoch has not changed"),
+            Ok(other) => panic!("the epoch has not changed: {other:?}"),
             Err(_) => *repeated += 1,
         }
     }

@@ -126,7 +126,12 @@ pub async fn kill(
             let now_ms = worker.server_ms().unwrap_or(claim.claimed_at_ms);
             Ok(refused_with(SaleCode::Bought, ALREADY, bought(claim, now_ms)))
         }
-        ClaimOutcome::Refused(refused) => Err(refusal(refused)),
+        ClaimOutcome::Refused(refused) => {
+            if refused == Refusal::NoSuchCoupon {
+                worker.known.forget(form.product);
+            }
+            Err(refusal(refused))
+        }
         ClaimOutcome::Overloaded => Err(ApiError::overloaded().into()),
         ClaimOutcome::Unavailable => Err(ApiError::unavailable().into()),
         ClaimOutcome::Unknown => Err(ApiError::unknown_outcome().into()),

@@ -2,6 +2,7 @@
 
 use super::look::{Audit, AuditError, Look};
 use crate::mysql::audit::{self, CouponCounts, ForbiddenRows};
+use crate::mysql::{UnreadableRow, row_scan};
 
 /// Each kind of forbidden rows with the violated invariant and the meaning of a row.
 const FORBIDDEN: [(&str, ForbiddenRows, &str); 3] = [
@@ -33,6 +34,13 @@ impl Audit {
             look.claims += u64::try_from(rows_count).unwrap_or(0);
         }
         look.coupons = rows.len() as u64;
+        for UnreadableRow { table, id, column, .. } in row_scan::scan(&self.db).await? {
+            look.find(
+                "I12 contained",
+                format!("row {id} of {table}"),
+                format!("cannot be read: {column} is out of range"),
+            );
+        }
         for (invariant, kind, what) in FORBIDDEN {
             let mut connection = self.db.connect_alone().await?;
             for subject in audit::forbidden_rows(&mut connection, kind).await.map_err(AuditError::Read)? {

@@ -33,6 +33,8 @@ pub struct AuditReport {
     pub claims: u64,
     /// Claims in the outbox, which MySQL may not have stored yet.
     pub outbox: u64,
+    /// Poisoned claims that an operator has acknowledged. They are no findings.
+    pub acknowledged: u64,
     /// Claims found only in Redis and stored in MySQL.
     pub repaired: u64,
     pub findings: Vec<Finding>,

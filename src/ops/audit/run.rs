@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::look::{Audit, AuditError, AuditReport, Finding, Look, WAIT};
 use crate::domain::Claim;
 use crate::mysql::claims::{self, StoreOutcome};
-use crate::mysql::shards;
+use crate::mysql::{poisoned, shards};
 use crate::redis::{Live, live_key};
 
 const LOOKS: u32 = 3;
@@ -44,7 +44,8 @@ impl Audit {
         }
         let Look { coupons, claims, outbox, mut findings, .. } = look;
         findings.sort();
-        Ok(AuditReport { coupons, claims, outbox, repaired, findings })
+        let (acknowledged, _) = poisoned::counts(&self.db).await?;
+        Ok(AuditReport { coupons, claims, outbox, acknowledged, repaired, findings })
     }
 
     async fn look(&self) -> Result<Look, AuditError> {
@@ -80,9 +81,19 @@ impl Audit {
         let mut connection = self.db.connect_alone().await?;
         let mut repaired = 0;
         for claims in claims.chunks(1_000) {
-            match claims::store(&mut connection, self.shard, live.epoch, claims).await.map_err(AuditError::Read)? {
-                StoreOutcome::Done(outcome) => repaired += outcome.inserted as u64,
-                StoreOutcome::Late => return Err(AuditError::NotLoaded),
+            let mut parts = vec![claims];
+            while let Some(part) = parts.pop() {
+                let stored = claims::store(&mut connection, self.shard, live.epoch, part).await;
+                match stored.map_err(AuditError::Read)? {
+                    StoreOutcome::Done(outcome) => repaired += outcome.inserted as u64,
+                    StoreOutcome::Late => return Err(AuditError::NotLoaded),
+                    // A claim that is refused alone remains a finding.
+                    StoreOutcome::Refused(_) if part.len() > 1 => {
+                        let (first, second) = part.split_at(part.len() / 2);
+                        parts.extend([second, first]);
+                    }
+                    StoreOutcome::Refused(_) => {}
+                }
             }
         }
         Ok(repaired)

@@ -2,6 +2,7 @@
 
 use super::edit::MirrorError;
 use super::{KEPT_SECONDS, Mirroring, value};
+use crate::domain::ActivityId;
 use crate::etcd::Value;
 use crate::mysql::activities::StoredActivity;
 use crate::mysql::{Db, mirrored};
@@ -23,12 +24,18 @@ impl Mirroring {
                 mirrored::forget(&db, id, etcd_revision).await?;
             }
         }
-        for row in mirrored::lacking(&db, now.saturating_sub(KEPT_SECONDS), ROWS_MAX).await? {
-            // With more keys, etcd could no longer be followed.
-            if self.state.etcd.keys() >= self.activities_max as u64 {
-                return Err(MirrorError::Full(self.activities_max));
+        // A page of unreadable rows must not hide the rows behind it, so the first page with a readable row is put.
+        let mut after = Some(ActivityId(0));
+        while let Some(from) = after {
+            let (rows, last) = mirrored::lacking(&db, now.saturating_sub(KEPT_SECONDS), from, ROWS_MAX).await?;
+            after = last.filter(|_| rows.is_empty());
+            for row in rows {
+                // With more keys, etcd could no longer be followed.
+                if self.state.etcd.keys() >= self.activities_max as u64 {
+                    return Err(MirrorError::Full(self.activities_max));
+                }
+                self.put(&db, &row).await?;
             }
-            self.put(&db, &row).await?;
         }
         Ok(())
     }

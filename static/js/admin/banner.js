@@ -50,7 +50,10 @@ export function Banner(props) {
         </div>
         ${status?.warnings.length > 0 && html`
             <div class="banner banner-warn"><strong>${t("banner.unsafe")}</strong>
-                <ul>${status.warnings.map((warning) => html`<li lang="en">${warning}</li>`)}</ul></div>`}`;
+                <ul>${status.warnings.map((warning) => html`<li lang="en">${warning}</li>`)}</ul></div>`}
+        ${status?.unreadable_rows.length > 0 && html`
+            <div class="banner banner-warn"><strong>${t("banner.unreadable")}</strong>
+                <ul>${status.unreadable_rows.map((row) => html`<li key=${row.table + row.id}>${t("banner.unreadable-row", row)}</li>`)}</ul></div>`}`;
 }
 
 /** A start time; without the day if less than 12 hours ago. */

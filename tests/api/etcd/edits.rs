@@ -150,3 +150,23 @@ async fn what_ended_long_ago_is_taken_away_and_what_ended_a_day_ago_is_not_put()
         (0, vec!["ended".to_owned(), "ended".to_owned()])
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_edit_of_an_unreadable_row_keeps_no_other_edit_from_mysql() {
+    let sale = Sale::start().await;
+    let bad = sale.schedule(&terms(-10, 600)).await;
+    let good = sale.schedule(&terms(1_000, 2_000)).await;
+    sale.app.stores.execute(&format!("UPDATE activities SET buy_rate = 9 WHERE id = {bad}")).await;
+    sale.edit(bad, &json!({"total": 5})).await;
+    let revision = sale.edit(good, &json!({"total": 6})).await;
+    eventually("MySQL has the other edit", || async { sale.etcd_revision(good).await == revision }).await;
+    sale.every_instance_reports("bad", &json!(1)).await;
+    // A row that etcd lacks and nobody can read hides no other such row.
+    sale.app.stores.execute(&format!("UPDATE activities SET etcd_revision = 0 WHERE id = {bad}")).await;
+    sale.schedule(&terms(3_000, 4_000)).await;
+    sale.app.stores.execute(&format!("UPDATE activities SET buy_rate = 1, total = 0 WHERE id = {bad}")).await;
+    eventually("the corrected row is in etcd again", || sale.is_recorded(bad)).await;
+    sale.edit(bad, &json!({"total": 7})).await;
+    eventually("the corrected row takes an edit", || async { sale.column(bad, "total").await == 7 }).await;
+    sale.every_instance_reports("bad", &json!(0)).await;
+}

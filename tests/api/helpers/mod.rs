@@ -8,8 +8,6 @@ mod etcd_server;
 mod mysql_server;
 mod ports;
 mod process;
-#[path = "../../faults/proxy.rs"]
-mod proxy;
 mod raw;
 mod redis_server;
 mod relay;
@@ -34,8 +32,7 @@ pub use crowd::{Customer, Got, customers, proof, rush};
 pub use etcd_server::EtcdServer;
 pub use mysql_server::MysqlServer;
 pub use ports::free_address;
-pub use process::{Serving, audit, signal};
-pub use proxy::{Mode, Proxy};
+pub use process::{Serving, audit, poisoned, signal};
 pub use raw::{RawAnswer, RawConnection, raw};
 pub use redis_server::RedisServer;
 pub use relay::Relay;

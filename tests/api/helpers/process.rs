@@ -75,8 +75,17 @@ impl Drop for Serving {
 
 /// Runs `couponrush audit`. Returns whether the exit code was 0, and the output.
 pub async fn audit(stores: &Stores, arguments: &[&str]) -> (bool, String) {
+    run(stores, "audit", arguments).await
+}
+
+/// Runs `couponrush poisoned`. Returns whether the exit code was 0, and the output.
+pub async fn poisoned(stores: &Stores, arguments: &[&str]) -> (bool, String) {
+    run(stores, "poisoned", arguments).await
+}
+
+async fn run(stores: &Stores, name: &str, arguments: &[&str]) -> (bool, String) {
     let mut command = command(stores);
-    command.arg("audit").args(arguments);
+    command.arg(name).args(arguments);
     let output = tokio::task::spawn_blocking(move || command.output()).await;
     let output = output.expect("the task does not panic").expect("the program is built");
     let printed = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

@@ -1,0 +1,1 @@
+ALTER TABLE poisoned_claims DROP COLUMN acknowledged_by, DROP COLUMN acknowledged_at;
