@@ -34,6 +34,7 @@ fn tokens(criterion: &mut Criterion) {
         activity: ActivityId(3),
         epoch: Epoch(1),
         nth: 1,
+        claimed_at_ms: NOW * 1_000,
     };
     let proof = claims.sign(&claim);
     assert!(claims.verify(&proof).is_some());

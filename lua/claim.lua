@@ -9,7 +9,8 @@
 --         holes     list     seqs up to `claimed` that no claim has
 --         activity  hash     claims sold, and sold in the latest second; only if the question names an activity
 -- then per attempt:
---         holder    hash     the user's claims: coupon id (`:nth` added from the second on) -> `seq:entry:activity`
+--         holder    hash     the user's claims: coupon id (`:nth` added from the second on) -> `seq:entry:activity`,
+--                            or `seq:entry@time:activity` if the entry's id is in another second than the grant
 --
 -- ARGV[1] expected value of `live`
 -- ARGV[2] epoch in `live`
@@ -34,7 +35,7 @@
 --         user id
 --
 -- Replies: a string per attempt, in order. Only `claimed` has changed data.
---   claimed:seq:entry:activity:nth:n   a new claim, in an entry of n claims
+--   claimed:seq:entry:activity:nth:n   a new claim, in an entry of n claims; `entry@time` for `entry` as in the holder
 --   already:seq:entry:activity:nth:n   a held claim; n is 1 while the outbox has its entry, else 0
 --   seq:entry:activity                 the user's first claim, after MySQL has stored it: the holder's field, unchanged
 --   sold-out  not-on-sale  disabled  not-started  ended  try-again
@@ -44,6 +45,9 @@
 --   too-late     the deadline has passed
 --   backlog      the outbox is full
 --   an error     the attempt failed; after `OOM` no data has changed
+--
+-- Time: TIME is the only clock. It is read once, so all decisions of a call belong to one second. The id of an outbox
+-- entry is not a time. Ids only grow, so a single id from the future keeps all later ids there.
 --
 -- Speed: every argument and every element of a reply costs part of a microsecond, and converting numbers to strings is
 -- slow. So numbers that arrive as strings stay strings. Local variables are faster than globals and table fields.
@@ -107,9 +111,12 @@ local function activity_counts(name)
   if not counts then
     local values = call('HMGET', name, 'sold', 'second', 'in_second')
     local last = tonumber(values[2] or 0)
+    -- A clock that was set back leaves a second in the future. One second is kept, because clocks are adjusted in small
+    -- steps. A later second says nothing about the current second and must not stop the sale.
+    local counts_on = last == second or last == second + 1
     counts = {
       sold = tonumber(values[1] or 0), granted = 0,
-      second = math.max(last, second), in_second = last >= second and tonumber(values[3]) or 0,
+      second = counts_on and last or second, in_second = counts_on and tonumber(values[3]) or 0,
     }
     activities[name] = counts
   end
@@ -121,7 +128,7 @@ local function already(held, nth)
   entries = entries or call('XLEN', KEYS[2])
   local waiting = 0
   if entries > 0 then
-    local entry = string.match(held, ':(.-):')
+    local entry = string.match(held, ':(%d+%-%d+)')
     waiting = #call('XRANGE', KEYS[2], entry, entry)
   end
   if waiting == 0 and nth == '1' then
@@ -256,7 +263,7 @@ local function error_of(problem)
 end
 
 -- Writes the coupons' highest seqs, removes the holes used, and writes the activities' counts.
-local function write_counts(entry)
+local function write_counts()
   for coupon, seq in pairs(new_claimed) do
     call('HSET', coupon, 'claimed', seq)
   end
@@ -266,15 +273,22 @@ local function write_counts(entry)
   end
   for name, counts in pairs(activities) do
     if counts.granted > 0 then
-      -- The quota counts in the second of the entry's id: the clock has gone on since TIME.
-      local entry_second = math.floor(tonumber(string.match(entry, '^%d+')) / 1000)
-      if entry_second > counts.second then
-        counts.second, counts.in_second = entry_second, counts.granted
-      end
       call('HSET', name, 'sold', counts.sold, 'second', counts.second, 'in_second', counts.in_second)
       counts.granted = 0
     end
   end
+end
+
+-- Adds the granted claims to the outbox. Returns the entry's id, and `@time` if the id is in another second than TIME.
+-- Then every claim carries the time, in ms. The id is known only after XADD, so that rare entry is written again.
+local function add_entry()
+  local entry = call('XADD', KEYS[2], '*', 'c', table.concat(texts, ' '))
+  if string.match(entry, '^(%d+)%d%d%d%-') == time[1] then
+    return entry, ''
+  end
+  local ms = format('%s%03d', time[1], time[2] / 1000)
+  call('XDEL', KEYS[2], entry)
+  return call('XADD', KEYS[2], '*', 'c', table.concat(texts, ':' .. ms .. ' ') .. ':' .. ms), '@' .. ms
 end
 
 -- Writes the granted claims and sets their replies. XADD comes first, because a memory limit refuses XADD before any
@@ -283,7 +297,7 @@ local function write()
   if granted == 0 then
     return
   end
-  local done, entry = pcall(call, 'XADD', KEYS[2], '*', 'c', table.concat(texts, ' '))
+  local done, entry, at_time = pcall(add_entry)
   if not done then
     for at = 1, granted do
       replies[attempt_of[at]] = error_of(entry)
@@ -295,11 +309,11 @@ local function write()
   call('INCRBY', KEYS[3], granted)
   local claims_of_entry = format(':%d', granted)
   for at = 1, granted do
-    local held = seqs[at] .. ':' .. entry .. ':' .. activity_ids[at]
+    local held = seqs[at] .. ':' .. entry .. at_time .. ':' .. activity_ids[at]
     call('HSET', holders[at], fields[at], held)
     replies[attempt_of[at]] = 'claimed:' .. held .. ':' .. nths[at] .. claims_of_entry
   end
-  write_counts(entry)
+  write_counts()
   room, entries, granted = room - granted, nil, 0
 end
 

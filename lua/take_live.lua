@@ -1,11 +1,13 @@
 -- Compares and sets the key `live`: takes the shard for a rebuild, renews the rebuild, or declares the shard loaded.
 --
--- KEYS[1] live   string   `run_id:epoch`, or `rebuild:<token>`
+-- KEYS[1] live     string   `run_id:epoch`, or `rebuild:<token>`
+-- KEYS[2] origin   string   the loading in `live` before unfinished rebuilds; until one is finished, only rebuilds
+--                           have written data after that loading
 -- ARGV[1] expected value; empty: the key must not exist
 -- ARGV[2] new value
 -- ARGV[3] ms after which the key expires; 0: never
 --
--- Replies: {'taken'}  {'other', the value found}
+-- Replies: {'taken', the value of `origin`; empty: none}  {'other', the value found}
 local held = redis.call('GET', KEYS[1]) or ''
 if held ~= ARGV[1] then
   return {'other', held}
@@ -16,7 +18,11 @@ if ARGV[1] == ARGV[2] and held ~= '' then
   redis.call('PEXPIRE', KEYS[1], ARGV[3])
 elseif ARGV[3] == '0' then
   redis.call('SET', KEYS[1], ARGV[2])
+  redis.call('DEL', KEYS[2])
 else
   redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+  if held ~= '' then
+    redis.call('SET', KEYS[2], held)
+  end
 end
-return {'taken'}
+return {'taken', redis.call('GET', KEYS[2]) or ''}

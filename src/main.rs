@@ -3,11 +3,10 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use couponrush::app::Application;
+use couponrush::app::{Application, Stop};
 use couponrush::cli as commands;
 use couponrush::config::{Cli, Command, ServeArgs, bad_setting};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -49,7 +48,7 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
 }
 
 async fn serve(args: &ServeArgs) -> Result<(), Failure> {
-    let stop = CancellationToken::new();
+    let stop = Stop::default();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let application = tokio::select! {
@@ -58,12 +57,13 @@ async fn serve(args: &ServeArgs) -> Result<(), Failure> {
         _ = interrupt.recv() => return Ok(()),
     };
     let mut running = std::pin::pin!(application.run_until_stopped(stop.clone()));
-    tokio::select! {
-        result = &mut running => return Ok(result?),
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    loop {
+        tokio::select! {
+            result = &mut running => return Ok(result?),
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        log::info!("stopping: a signal was received");
+        stop.signal();
     }
-    log::info!("stopping: a signal was received");
-    stop.cancel();
-    Ok(running.await?)
 }

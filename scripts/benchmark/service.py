@@ -47,7 +47,7 @@ class Service:
         self.variables = dict(os.environ, **dict(servers), RUST_LOG="warn",
                               COUPONRUSH_HTTP_ADDR=f"127.0.0.1:{self.port}",
                               COUPONRUSH_OPS_ADDR=f"127.0.0.1:{self.ops_port}",
-                              COUPONRUSH_REGISTRATIONS_PER_MINUTE="0")
+                              COUPONRUSH_REGISTRATIONS_PER_MINUTE="0", COUPONRUSH_DRAIN_SECONDS="0")
         # Tokens of all customers, and requests with these tokens.
         self.tokens, self.everybody = [], None
         self.coupons_used = 0

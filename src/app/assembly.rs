@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::web;
 use tokio::sync::Semaphore;
@@ -19,9 +20,10 @@ use crate::http::{
     Accounts, Answers, BodyLimits, Edge, ListCache, Offering, Operating, SaleCache, SaleCacheLimits, Selling, Shared,
 };
 use crate::memory::{Activities, KnownUsers, Revocations, Settings};
-use crate::mysql::Db;
+use crate::mysql::{Db, DbPools};
 use crate::ops::{Health, HealthSources, RowCheck};
 use crate::recovery::{Identity, RebuildProgress, Recovery, RedisParts};
+use crate::redis::beats::Beat;
 use crate::redis::{Keys, Link, LinkConfig, Outbox, Pool, Stock};
 use crate::sales::{EventLimits, Events, MirrorState, Mirroring, Publishing, Scheduling};
 
@@ -39,13 +41,15 @@ pub struct Application {
     pub(super) listener: TcpListener,
     pub(super) ops_listener: TcpListener,
     pub(super) workers: usize,
+    /// From a stop signal to the closing of the users' listener.
+    pub(super) drain: Duration,
 }
 
 /// The configuration and connections of a checked environment.
 pub(super) struct Ground {
     pub(super) redis: LinkConfig,
     pub(super) pool: Pool,
-    pub(super) db: Db,
+    pub(super) dbs: DbPools,
     pub(super) etcd: Option<Etcd>,
     pub(super) listener: TcpListener,
     pub(super) ops_listener: TcpListener,
@@ -55,6 +59,7 @@ pub(super) struct Ground {
     pub(super) activities: Arc<Activities>,
     pub(super) revocations: Revocations,
     pub(super) passwords: Passwords,
+    pub(super) admin_passwords: Passwords,
     pub(super) admission: Admission,
     /// Unsafe settings of Redis and MySQL, a sentence for each.
     pub(super) warnings: Vec<String>,
@@ -62,7 +67,7 @@ pub(super) struct Ground {
 
 /// Parts shared by most others.
 struct Common {
-    db: Db,
+    dbs: DbPools,
     /// Recovery's own; health looks at it.
     link: Arc<Link>,
     pool: Pool,
@@ -99,9 +104,10 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
     let (ledger, channel) = Ledger::new(fits(args.backlog_max));
     let keys = Keys::new(&args.redis.redis_prefix);
     let process = format!("{:032x}", rand::random::<u128>());
+    let redis = ground.redis.with_beat(Beat::new(&keys, &process));
     let common = Common {
-        db: ground.db,
-        link: Arc::new(Link::new(ground.redis.clone())),
+        dbs: ground.dbs,
+        link: Arc::new(Link::new(redis.clone())),
         pool: ground.pool,
         gate: Arc::new(Gate::new(fits(args.in_flight_max))),
         ledger,
@@ -114,10 +120,10 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
         process,
     };
     let claiming = common.claiming();
-    let publishing = Publishing::new(common.db.clone(), common.pool.clone(), &claiming, SHARD, config::KV_WAIT);
-    let scheduling = Scheduling::new(publishing.clone(), Arc::clone(&common.activities));
-    let mirroring =
-        ground.etcd.map(|etcd| common.mirroring(etcd, scheduling.clone(), Arc::clone(&ground.admission.settings)));
+    let offering = common.offering(&claiming, args.saler_coupons_max);
+    let mirroring = ground
+        .etcd
+        .map(|etcd| common.mirroring(etcd, offering.admin_scheduling.clone(), Arc::clone(&ground.admission.settings)));
     let edge = Edge {
         admission: ground.admission,
         trusted_proxies: args.admission.trusted_proxies.clone(),
@@ -125,8 +131,9 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
         answers: Answers::default(),
     };
     let accounts = Accounts {
-        users: KnownUsers::new(common.db.clone(), config::KNOWN_USERS_MAX),
+        users: KnownUsers::new(common.dbs.users.clone(), config::KNOWN_USERS_MAX),
         passwords: ground.passwords,
+        admin_passwords: ground.admin_passwords,
         tokens: ground.tokens,
         claim_tokens: ground.claim_tokens,
         signed_form: ground.signed_form,
@@ -134,14 +141,8 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
     };
     let selling = common.selling(claiming, args.viewers_max, Arc::clone(&edge.admission.settings));
     let health = common.health(mirroring.is_some().then_some(&common.mirror), ground.warnings);
-    let rows = Arc::new(RowCheck::new(common.db.clone()));
+    let rows = Arc::new(RowCheck::new(common.dbs.control.clone()));
     let operating = Operating { health: Arc::new(health), rows, instance: common.instance.clone() };
-    let offering = Offering {
-        publishing,
-        scheduling,
-        saler_coupons_max: args.saler_coupons_max,
-        exports: Arc::new(Semaphore::new(config::EXPORTS_MAX)),
-    };
     Application {
         shared: Shared {
             edge: web::Data::new(edge),
@@ -149,31 +150,45 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
             selling: web::Data::new(selling),
             offering: web::Data::new(offering),
             operating: web::Data::new(operating),
-            db: web::Data::new(common.db.clone()),
+            dbs: web::Data::new(common.dbs.clone()),
         },
-        recovery: common.recovery(&ground.redis),
+        recovery: common.recovery(&redis),
         mirroring,
         persister: common.persister(),
         link: common.link,
         pool: common.pool,
-        redis: ground.redis,
+        redis,
         channel,
         instance: (common.instance, common.process),
         listener: ground.listener,
         ops_listener: ground.ops_listener,
         workers: args.workers.map_or_else(|| config::cores().get(), usize::from),
+        drain: Duration::from_secs(args.drain_seconds.into()),
     }
 }
 
 impl Common {
+    fn offering(&self, claiming: &Claiming, saler_coupons_max: u32) -> Offering {
+        let publishing = |db: &Db| Publishing::new(db.clone(), self.pool.clone(), claiming, SHARD, config::KV_WAIT);
+        let scheduling = |publishing| Scheduling::new(publishing, Arc::clone(&self.activities));
+        let (users, control) = (publishing(&self.dbs.users), publishing(&self.dbs.control));
+        Offering {
+            scheduling: scheduling(users.clone()),
+            publishing: users,
+            admin_scheduling: scheduling(control),
+            saler_coupons_max,
+            exports: Arc::new(Semaphore::new(config::EXPORTS_MAX)),
+        }
+    }
+
     fn claiming(&self) -> Claiming {
-        let (db, stock) = (self.db.clone(), self.stock.clone());
+        let (db, stock) = (self.dbs.users.clone(), self.stock.clone());
         let refusals = Refusals::new(db, stock, Arc::clone(&self.gate), Arc::clone(&self.activities));
         Claiming {
             gate: Arc::clone(&self.gate),
             activities: Arc::clone(&self.activities),
             refusals: Arc::new(refusals),
-            missing: Arc::new(MissingCoupons::new(self.db.clone(), Arc::clone(&self.gate))),
+            missing: Arc::new(MissingCoupons::new(self.dbs.control.clone(), Arc::clone(&self.gate))),
             ledger: self.ledger.clone(),
             stock: self.stock.clone(),
             figures: Arc::default(),
@@ -184,7 +199,7 @@ impl Common {
     fn selling(&self, claiming: Claiming, viewers_max: u32, settings: Arc<Settings>) -> Selling {
         Selling {
             claiming,
-            directory: Directory::new(self.db.clone(), self.stock.clone(), Arc::clone(&self.gate)),
+            directory: Directory::new(self.dbs.users.clone(), self.stock.clone(), Arc::clone(&self.gate)),
             kv_wait: config::KV_WAIT,
             sales: SaleCache::new(SaleCacheLimits {
                 list_age: config::SALES_LIST_AGE,
@@ -207,7 +222,7 @@ impl Common {
 
     fn health(&self, mirror: Option<&Arc<MirrorState>>, warnings: Vec<String>) -> Health {
         let sources = HealthSources {
-            db: self.db.clone(),
+            db: self.dbs.control.clone(),
             link: Arc::clone(&self.link),
             pool: self.pool.clone(),
             gate: Arc::clone(&self.gate),
@@ -225,7 +240,7 @@ impl Common {
     }
 
     fn persister(&self) -> Persister {
-        let (db, pool, outbox) = (self.db.clone(), self.pool.clone(), self.outbox.clone());
+        let (db, pool, outbox) = (self.dbs.control.clone(), self.pool.clone(), self.outbox.clone());
         let settings = PersisterSettings {
             shard: SHARD,
             instance: self.instance.clone(),
@@ -250,7 +265,7 @@ impl Common {
         };
         let identity = Identity { shard: SHARD, instance: self.instance.clone(), process: self.process.clone() };
         let (gate, progress) = (Arc::clone(&self.gate), Arc::clone(&self.progress));
-        Recovery::new(identity, self.db.clone(), redis, gate, self.ledger.clone(), progress)
+        Recovery::new(identity, self.dbs.control.clone(), redis, gate, self.ledger.clone(), progress)
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::assembly::{self, Application, Ground};
-use super::parts::{self, open_db, open_etcd, passwords, redis_pool, signers};
+use super::parts::{self, open_etcd, open_pools, passwords, redis_pool, signers};
 use super::servers::bind;
 use super::start_error::StartError;
 use crate::config::{self, ServeArgs};
@@ -22,7 +22,8 @@ impl Application {
         let (tokens, claim_tokens) = signers(&args.tokens)?;
         let signed_form = parts::signed_form(args.sign_secret.as_deref())?;
         let redis = LinkConfig::new(&args.redis.redis_url).map_err(StartError::RedisUrl)?;
-        let db = open_db(&args.mysql.mysql_url)?;
+        let dbs = open_pools(&args.mysql.mysql_url)?;
+        let db = &dbs.control;
         let etcd = open_etcd(&args.etcd).await?;
         let listener = bind("COUPONRUSH_HTTP_ADDR", args.http_addr)?;
         let ops_listener = bind("COUPONRUSH_OPS_ADDR", args.ops_addr)?;
@@ -32,26 +33,27 @@ impl Application {
         let pool = redis_pool(&redis);
         wait_for("Redis", deadline, || pool.get()).await.map_err(StartError::Redis)?;
         if !args.no_migrate {
-            for name in migrate(&db).await.map_err(StartError::Migrate)? {
+            for name in migrate(db).await.map_err(StartError::Migrate)? {
                 log::info!("migrated: {name}");
             }
         }
 
-        let warnings = durability::check(&pool, &db).await;
+        let warnings = durability::check(&pool, db).await;
         for warning in &warnings {
             log::warn!("UNSAFE: {warning}");
         }
         let (revoked_max, token_seconds) = (config::REVOKED_MAX, args.tokens.token_seconds.into());
-        let activities = Arc::new(Activities::new(db.clone()));
+        let activities = Arc::new(Activities::new(dbs.clone()));
         activities.load().await.map_err(StartError::Activities)?;
-        let revocations = Revocations::new(db.clone(), RevocationLimits { revoked_max, token_seconds });
+        let revocations = Revocations::new(dbs.clone(), RevocationLimits { revoked_max, token_seconds });
         revocations.load(crate::base::now_seconds()).await.map_err(StartError::Revocations)?;
+        let admin_passwords = passwords(config::ADMIN_HASHES_MAX)?;
         let passwords = passwords(config::cores())?;
-        let admission = parts::admission(&args.admission, &db).await.map_err(StartError::Admission)?;
+        let admission = parts::admission(&args.admission, db).await.map_err(StartError::Admission)?;
         let ground = Ground {
             redis,
             pool,
-            db,
+            dbs,
             etcd,
             listener,
             ops_listener,
@@ -61,6 +63,7 @@ impl Application {
             activities,
             revocations,
             passwords,
+            admin_passwords,
             admission,
             warnings,
         };

@@ -12,7 +12,7 @@ use crate::base::now_seconds;
 use crate::config::{self, AdmissionArgs, EtcdArgs, TokenArgs};
 use crate::etcd::{Etcd, EtcdConfig};
 use crate::memory::{Blacklist, BlacklistLimits, Limits, Settings};
-use crate::mysql::{Db, DbError, DbLimits};
+use crate::mysql::{Db, DbError, DbLimits, DbPools};
 use crate::redis::{LinkConfig, Pool, PoolLimits};
 
 /// The name of the only shard.
@@ -51,28 +51,45 @@ pub fn redis_pool(redis: &LinkConfig) -> Pool {
     Pool::new(redis, limits)
 }
 
-/// The connection pool to MySQL, not connected yet.
+/// The connection pool to a MySQL that accepts writes, not connected yet.
 ///
 /// # Errors
 /// Returns [`StartError::MysqlUrl`] if `url` is not a URL of a MySQL database.
 pub fn open_db(url: &str) -> Result<Db, StartError> {
-    let limits = DbLimits {
-        connections_max: config::DB_CONNECTIONS_MAX,
-        connection_wait: config::DB_CONNECTION_WAIT,
-        statement_wait: config::DB_STATEMENT_WAIT,
-    };
-    if !names_a_database(url) {
-        return Err(StartError::MysqlUrl);
-    }
-    Db::new(url, limits).map_err(|_| StartError::MysqlUrl)
+    Db::new(named_database(url)?, DB_LIMITS).map_err(|_| StartError::MysqlUrl)
 }
 
+/// Like [`open_db`], for commands that only read. MySQL may be read-only.
+///
+/// # Errors
+/// Returns [`StartError::MysqlUrl`] if `url` is not a URL of a MySQL database.
+pub fn open_db_to_read(url: &str) -> Result<Db, StartError> {
+    Db::to_read(named_database(url)?, DB_LIMITS).map_err(|_| StartError::MysqlUrl)
+}
+
+/// The pools of an instance, not connected yet.
+///
+/// # Errors
+/// Returns [`StartError::MysqlUrl`] if `url` is not a URL of a MySQL database.
+pub(super) fn open_pools(url: &str) -> Result<DbPools, StartError> {
+    let users = open_db(url)?;
+    let control = users.beside(config::DB_CONTROL_CONNECTIONS_MAX).map_err(|_| StartError::MysqlUrl)?;
+    Ok(DbPools { users, control })
+}
+
+const DB_LIMITS: DbLimits = DbLimits {
+    connections_max: config::DB_CONNECTIONS_MAX,
+    connection_wait: config::DB_CONNECTION_WAIT,
+    statement_wait: config::DB_STATEMENT_WAIT,
+};
+
 /// Rejects URLs that the driver would reject only when connecting. A start would retry such a URL until the deadline.
-fn names_a_database(url: &str) -> bool {
-    Url::parse(url).is_ok_and(|url| {
+fn named_database(url: &str) -> Result<&str, StartError> {
+    let names_a_database = Url::parse(url).is_ok_and(|url| {
         let names_server = url.host_str().is_some_and(|host| !host.is_empty());
         url.scheme() == "mysql" && names_server && url.path().len() > 1
-    })
+    });
+    if names_a_database { Ok(url) } else { Err(StartError::MysqlUrl) }
 }
 
 /// A password hasher that computes `parallel` hashes at the same time.

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::assembly::Application;
 use super::servers::{serve, serve_ops, until_open};
-use super::stopping::drain;
+use super::stopping::{Stop, drain};
 use crate::claim::ClosedReason;
 use crate::mysql::instances;
 
@@ -22,14 +22,14 @@ pub enum RunError {
 }
 
 impl Application {
-    /// Serves until `stop` is cancelled, then stops in order.
+    /// Serves until `stop` is signalled, then stops in order.
     ///
     /// # Errors
     /// Returns a [`RunError`] if the program ended without a stop signal.
-    pub async fn run_until_stopped(self, stop: CancellationToken) -> Result<(), RunError> {
-        // `intake_over` is cancelled when no more claims can reach the ledger. `all_over` is cancelled when the claims
-        // are stored, too.
-        let (intake_over, all_over) = (CancellationToken::new(), CancellationToken::new());
+    pub async fn run_until_stopped(self, stop: Stop) -> Result<(), RunError> {
+        // `closing` is cancelled when the users' listener closes, `intake_over` when no more claims can reach the
+        // ledger, and `all_over` when the claims are stored, too.
+        let [closing, intake_over, all_over] = std::array::from_fn(|_| CancellationToken::new());
         let abandon = self.persister.abandon().clone();
         let mut persister = tokio::spawn(self.persister.run(self.channel, intake_over.clone()));
 
@@ -45,7 +45,7 @@ impl Application {
         tasks.spawn(refusals.watch(self.pool.clone(), all_over.clone()));
         // The viewers' streams end before the open requests are waited for.
         let events = Arc::clone(&self.shared.selling.events);
-        tasks.spawn(events.watch(self.pool.clone(), stop.clone(), all_over.clone()));
+        tasks.spawn(events.watch(self.pool.clone(), closing.clone(), all_over.clone()));
         tasks.spawn(Arc::clone(&self.shared.selling.claiming.activities).watch(all_over.clone()));
         tasks.spawn(Arc::clone(&self.shared.operating.health).watch(all_over.clone()));
         tasks.spawn(Arc::clone(&self.shared.operating.rows).watch(all_over.clone()));
@@ -57,11 +57,16 @@ impl Application {
         let ops = tokio::spawn(ops);
         let gate = Arc::clone(&self.shared.selling.claiming.gate);
         let served = async {
-            until_open(&gate, &stop).await;
+            until_open(&gate, stop.asked()).await;
+            if stop.asked().is_cancelled() {
+                return Ok(());
+            }
             let address = self.listener.local_addr().map_err(RunError::Serve)?;
             log::info!("serving users on http://{address}");
+            let health = Arc::clone(&self.shared.operating.health);
+            let drained = stop.clone().drained(health, self.drain, closing.clone());
             let (shared, over) = (self.shared.clone(), all_over.clone());
-            let server = serve(self.listener, shared, self.redis, self.workers, stop.clone(), over);
+            let server = serve(self.listener, shared, self.redis, self.workers, drained, over);
             server.map_err(RunError::Serve)?.await.map_err(RunError::Serve)
         };
         let result = tokio::select! {
@@ -71,12 +76,13 @@ impl Application {
             ended = &mut persister => return Err(ended.err().map_or_else(unexpected_end, RunError::Task)),
         };
         log::info!("stopping: storing the claims of the ledger");
+        closing.cancel();
         intake_over.cancel();
         drain(persister, &abandon, &self.shared.selling.claiming, &self.pool).await.map_err(RunError::Task)?;
 
         gate.close(ClosedReason::Stopping);
         let (instance, process) = &self.instance;
-        if let Err(error) = instances::leave(&self.shared.db, instance, process).await {
+        if let Err(error) = instances::leave(&self.shared.dbs.control, instance, process).await {
             log::warn!("stopping: the row of this instance could not be removed from MySQL: {error}");
         }
         all_over.cancel();

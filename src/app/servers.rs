@@ -41,13 +41,13 @@ pub(super) async fn until_open(gate: &Gate, stop: &CancellationToken) {
     }
 }
 
-/// Serves users until `stop`. The workers keep their connections to Redis until `over`.
+/// Serves users until `drained` completes. The workers keep their connections to Redis until `over`.
 pub(super) fn serve(
     listener: TcpListener,
     shared: Shared,
     redis: LinkConfig,
     workers: usize,
-    stop: CancellationToken,
+    drained: impl Future<Output = ()> + Send + 'static,
     over: CancellationToken,
 ) -> io::Result<actix_web::dev::Server> {
     let server = HttpServer::new(move || {
@@ -70,7 +70,7 @@ pub(super) fn serve(
         .keep_alive(config::KEEP_ALIVE)
         .client_request_timeout(config::BODY_WAIT)
         .shutdown_timeout(config::STOP_REQUESTS_WAIT.as_secs())
-        .shutdown_signal(stop.cancelled_owned())
+        .shutdown_signal(drained)
         .listen(listener)?
         .run())
 }

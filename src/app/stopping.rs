@@ -1,11 +1,50 @@
-//! At the end of a stop, waits until the ledger has stored its claims.
+//! The stop signal, and two waits of a stop: for load balancers to look elsewhere, and for the ledger to store its claims.
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::claim::Claiming;
 use crate::config;
+use crate::ops::Health;
 use crate::redis::{Pool, live_key};
+
+/// The stop of a running program, signalled once or twice. Clones share the state.
+#[derive(Debug, Clone, Default)]
+pub struct Stop {
+    asked: CancellationToken,
+    hurried: CancellationToken,
+}
+
+impl Stop {
+    /// Asks the program to stop. A second call ends the drain time.
+    pub fn signal(&self) {
+        if self.asked.is_cancelled() {
+            self.hurried.cancel();
+        } else {
+            self.asked.cancel();
+        }
+    }
+
+    /// Cancelled by the first signal.
+    pub(super) fn asked(&self) -> &CancellationToken {
+        &self.asked
+    }
+
+    /// Completes when the users' listener shall close. From the first signal on, `/readyz` fails. The listener stays
+    /// open for the time `drain`, because a load balancer needs a moment to notice. A second signal ends the wait.
+    pub(super) async fn drained(self, health: Arc<Health>, drain: Duration, closing: CancellationToken) {
+        self.asked.cancelled().await;
+        health.drain();
+        if !drain.is_zero() {
+            log::info!("stopping: /readyz fails, users are served for another {} s", drain.as_secs());
+        }
+        self.hurried.run_until_cancelled(tokio::time::sleep(drain)).await;
+        closing.cancel();
+    }
+}
 
 /// Waits for the ledger. Claims that are also in the outbox may be left there when the deadline has passed. If Redis
 /// has lost the outbox, the wait continues until MySQL has stored every claim.

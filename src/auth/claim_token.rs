@@ -53,7 +53,7 @@ impl ClaimTokens {
             activity: claim.activity.0,
             seq: claim.seq,
             nth: claim.nth,
-            claimed_at: claim.claimed_at_ms(),
+            claimed_at: claim.claimed_at_ms,
         })
     }
 
@@ -89,6 +89,7 @@ mod tests {
             activity: ActivityId(0),
             epoch: Epoch(1),
             nth: u8::MAX,
+            claimed_at_ms: 1_800_000_000_123,
         }
     }
 

@@ -65,7 +65,7 @@ impl Claiming {
             Err(Denied::Full) => return ClaimOutcome::Overloaded,
             Err(Denied::Closed(_)) => return ClaimOutcome::Unavailable,
         };
-        if connection.run_id() != pass.live().run_id {
+        if !connection.leads_to(pass.live()) {
             self.gate.doubt(Doubt::NotLoaded);
             return ClaimOutcome::Unavailable;
         }
@@ -83,7 +83,12 @@ impl Claiming {
             }
             Ok(taken) => self.conclude(slot, coupon, taken),
             Err(KvError::Full) => ClaimOutcome::Overloaded,
-            Err(error) if error.nothing_happened() => ClaimOutcome::Unavailable,
+            Err(error) if error.nothing_happened() => {
+                if error.write_refusal().is_some() {
+                    self.gate.doubt(Doubt::NotLoaded);
+                }
+                ClaimOutcome::Unavailable
+            }
             Err(_) => ClaimOutcome::Unknown,
         }
     }

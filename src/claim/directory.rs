@@ -44,7 +44,8 @@ pub struct KnownCoupons {
     facts_since: Cell<Instant>,
 }
 
-/// Redis is down, the shard is not loaded (`None`), or the coupon's row in MySQL cannot be read (`None`).
+/// Redis is down, the shard is not loaded at the connection's process (`None`), or the coupon's row in MySQL cannot be
+/// read (`None`).
 #[derive(Debug, thiserror::Error)]
 #[error("looking up a coupon in Redis failed")]
 pub struct CouponUnknown(#[source] Option<KvError>);
@@ -100,7 +101,7 @@ impl Directory {
         if let Some(id) = known.by_path.borrow().get(path) {
             return Ok(Some(*id));
         }
-        let live = self.gate.live().map_err(|_| CouponUnknown(None))?;
+        let live = self.gate.live_at(connection).ok_or(CouponUnknown(None))?;
         // Boxed, to keep the future of every request small.
         let found = Box::pin(self.stock.find(connection, &live, path, FIND_WAIT)).await;
         match found.map_err(|error| CouponUnknown(Some(error)))? {
@@ -128,7 +129,7 @@ impl Directory {
         let missing: Vec<usize> = (0..coupons.len()).filter(|place| facts[*place].is_none()).collect();
         if !missing.is_empty() {
             let ids: Vec<CouponId> = missing.iter().map(|place| coupons[*place]).collect();
-            let live = self.gate.live().map_err(|_| CouponUnknown(None))?;
+            let live = self.gate.live_at(connection).ok_or(CouponUnknown(None))?;
             let found = self.stock.facts(connection, &live, &ids, FIND_WAIT).await;
             let found = found.map_err(|error| CouponUnknown(Some(error)))?.ok_or(CouponUnknown(None))?;
             for (place, found) in missing.into_iter().zip(found) {
@@ -153,7 +154,7 @@ impl Directory {
         if known.here.borrow().contains_key(&id) {
             return Ok(true);
         }
-        let live = self.gate.live().map_err(|_| CouponUnknown(None))?;
+        let live = self.gate.live_at(connection).ok_or(CouponUnknown(None))?;
         let found = Box::pin(self.stock.units(connection, &live, &[(id, ActivityId(0))], FIND_WAIT)).await;
         let found = found.map_err(|error| CouponUnknown(Some(error)))?.ok_or(CouponUnknown(None))?;
         let is_here = found.iter().any(Option::is_some);

@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 
 use super::capacity::Capacity;
 use crate::domain::Epoch;
-use crate::redis::Live;
+use crate::redis::{Connection, Live, WriteRefusal};
 
 /// Why the gate is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,14 +28,44 @@ pub enum ClosedReason {
     Starting,
     /// Redis was replaced or lost data, and a rebuild is in progress.
     Recovering,
+    /// Redis holds the shard's data but refuses writes.
+    Refusing(WriteRefusal),
+    /// Instances reach different Redis processes, and another process than this instance's has the shard.
+    TwoPrimaries,
     /// The process is stopping.
     Stopping,
+}
+
+impl ClosedReason {
+    pub const ALL: [Self; 10] = [
+        Self::Starting,
+        Self::Recovering,
+        Self::Refusing(WriteRefusal::ReadOnly),
+        Self::Refusing(WriteRefusal::OutOfMemory),
+        Self::Refusing(WriteRefusal::NotPersisting),
+        Self::Refusing(WriteRefusal::NoReplicas),
+        Self::Refusing(WriteRefusal::NoPermission),
+        Self::Refusing(WriteRefusal::Elsewhere),
+        Self::TwoPrimaries,
+        Self::Stopping,
+    ];
+
+    /// The reason in one word, for `/readyz`, metrics and logs.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Recovering => "recovering",
+            Self::Refusing(refusal) => refusal.word(),
+            Self::TwoPrimaries => "two-primaries",
+            Self::Stopping => "stopping",
+        }
+    }
 }
 
 /// An observation that makes recovery check Redis early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Doubt {
-    /// Redis may be another process, or may hold another epoch.
+    /// Redis may be another process, may hold another epoch, or may refuse writes.
     NotLoaded,
     /// Redis holds this epoch but lacks data written before.
     Lost(Epoch),
@@ -135,6 +165,17 @@ impl Gate {
             GateState::Open(live) => Ok(Arc::clone(live)),
             GateState::Closed(reason) => Err(*reason),
         }
+    }
+
+    /// What [`Gate::live`] returns, if `connection` leads to the same process. A replica or an earlier primary can hold
+    /// the same key `live`. Otherwise `None`, and recovery and the connection's link are told.
+    pub fn live_at(&self, connection: &Connection) -> Option<Arc<Live>> {
+        let live = self.live().ok()?;
+        let leads_there = connection.leads_to(&live);
+        if !leads_there {
+            self.doubt(Doubt::NotLoaded);
+        }
+        leads_there.then_some(live)
     }
 
     /// Whether the gate is open for exactly `live`. Cheaper than [`Gate::live`], which clones an `Arc`.

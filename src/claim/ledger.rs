@@ -12,7 +12,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use moka::sync::Cache;
@@ -40,6 +40,8 @@ pub struct Ledger {
 pub struct Handed {
     pub(super) claim: Claim,
     pub(super) entry_claims: u8,
+    /// When the claim was handed over.
+    pub(super) at: Instant,
 }
 
 /// A reserved place in the channel, held until filled or dropped.
@@ -58,7 +60,8 @@ pub struct NoSlot;
 pub struct LedgerState {
     /// The process and epoch under which outbox entries may be deleted and swept.
     pub(super) live: ArcSwapOption<Live>,
-    pub(super) oldest: Mutex<Option<EntryId>>,
+    /// The lowest entry held by the persister, and when the first of its claims was handed over.
+    pub(super) oldest: Mutex<Option<(EntryId, Instant)>>,
     /// Claims put into slots. The channel's length would exclude the batch that the persister is storing.
     pub(super) accepted: AtomicU64,
     /// Claims from slots that were stored or poisoned.
@@ -138,7 +141,7 @@ impl Slot<'_> {
     /// 0 if the entry is left to the sweep.
     pub fn put(self, claim: Claim, entry_claims: u8) {
         self.state.accepted.fetch_add(1, Ordering::SeqCst);
-        self.permit.send(Handed { claim, entry_claims });
+        self.permit.send(Handed { claim, entry_claims, at: Instant::now() });
     }
 }
 
@@ -151,10 +154,15 @@ impl Default for Batches {
 impl LedgerState {
     /// The oldest entry held by the persister, or `None` while it is idle.
     pub fn oldest(&self) -> Option<EntryId> {
-        *self.oldest.lock().unwrap_or_else(PoisonError::into_inner)
+        self.oldest.lock().unwrap_or_else(PoisonError::into_inner).map(|(entry, _)| entry)
     }
 
-    pub(super) fn set_oldest(&self, oldest: Option<EntryId>) {
+    /// The time since the oldest claim held by the persister was handed over, or `None` while it is idle.
+    pub fn lag(&self) -> Option<Duration> {
+        self.oldest.lock().unwrap_or_else(PoisonError::into_inner).map(|(_, at)| at.elapsed())
+    }
+
+    pub(super) fn set_oldest(&self, oldest: Option<(EntryId, Instant)>) {
         *self.oldest.lock().unwrap_or_else(PoisonError::into_inner) = oldest;
     }
 
@@ -191,7 +199,12 @@ mod tests {
 
     fn claim(seq: Seq) -> Claim {
         let entry = EntryId { ms: 1, counter: 0 };
-        Claim { coupon: CouponId(1), user: UserId(1), entry, seq, activity: ActivityId(0), epoch: Epoch(1), nth: 1 }
+        let (coupon, user, activity, epoch) = (CouponId(1), UserId(1), ActivityId(0), Epoch(1));
+        Claim { coupon, user, entry, seq, activity, epoch, nth: 1, claimed_at_ms: 1 }
+    }
+
+    fn received(receiver: &mut mpsc::Receiver<Handed>) -> Option<(Claim, u8)> {
+        receiver.blocking_recv().map(|handed| (handed.claim, handed.entry_claims))
     }
 
     #[test]
@@ -210,8 +223,8 @@ mod tests {
         receiver.close();
         assert_eq!(ledger.reserve().err(), Some(NoSlot));
         slot.put(claim(1), 2);
-        assert_eq!(receiver.blocking_recv(), Some(Handed { claim: claim(1), entry_claims: 2 }));
-        assert_eq!(receiver.blocking_recv(), None);
+        assert_eq!(received(&mut receiver), Some((claim(1), 2)));
+        assert_eq!(received(&mut receiver), None);
     }
 
     #[test]
@@ -222,8 +235,8 @@ mod tests {
         }
         receiver.close();
         for seq in [1, 2] {
-            assert_eq!(receiver.blocking_recv(), Some(Handed { claim: claim(seq), entry_claims: 0 }));
+            assert_eq!(received(&mut receiver), Some((claim(seq), 0)));
         }
-        assert_eq!(receiver.blocking_recv(), None);
+        assert_eq!(received(&mut receiver), None);
     }
 }

@@ -15,8 +15,9 @@ use super::{Handed, Ledger, LedgerState};
 use crate::base::Outage;
 use crate::domain::{Claim, EntryId, Epoch};
 use crate::mysql::claims::{self, StoreOutcome};
-use crate::mysql::{Db, DbConnection, DbError, instances, within};
-use crate::redis::{DoneEntry, Head, KvError, Live, Outbox, OutboxEntry, Pool, broken};
+use crate::mysql::instances::{self, BeatLog};
+use crate::mysql::{Db, DbConnection, DbError, within};
+use crate::redis::{DoneEntry, Head, KvError, Live, Outbox, OutboxEntry, Pool, ReadTo, Sightings, broken};
 
 /// Longest wait for a connection to Redis. Storing claims must not wait long for a Redis that does not answer.
 const POOL_WAIT: Duration = Duration::from_millis(200);
@@ -37,7 +38,7 @@ pub struct PersisterSettings {
     pub pauses: (Duration, Duration),
     /// Interval of sweeps.
     pub sweep_every: Duration,
-    /// Minimum age of a swept entry.
+    /// How long this process has seen an entry before it is swept.
     pub sweep_age: Duration,
     /// Maximum batches of a sweep, so the channel is served in between.
     pub sweep_batches_max: usize,
@@ -56,6 +57,10 @@ pub struct Persister {
     pub(super) connection: Option<(DbConnection, Instant)>,
     /// The duration of the last transaction.
     took: Duration,
+    /// Beats of other instances, to leave alone what is in the hands of the living.
+    beats: BeatLog,
+    /// How long entries have been in the outbox.
+    sightings: Sightings,
     unfinished: Unfinished,
     /// Claims granted before the shard was rebuilt. They wait until the shard is live. Later claims do not wait.
     late: Vec<Claim>,
@@ -76,6 +81,8 @@ impl Persister {
             outage: Outage::alarming("ledger: storing claims"),
             connection: None,
             took: Duration::ZERO,
+            beats: BeatLog::default(),
+            sightings: Sightings::default(),
             unfinished: Unfinished::default(),
             late: Vec::new(),
         }
@@ -201,8 +208,12 @@ impl Persister {
 
     async fn sweep_head(&mut self) -> Result<(), Abandoned> {
         let Some(live) = self.state.live.load_full() else { return Ok(()) };
-        let below = match instances::oldest_entries(&self.db, &self.settings.instance).await {
-            Ok(others) => others.into_iter().chain(self.state.oldest()).min(),
+        let below = match instances::others(&self.db, &self.settings.instance).await {
+            Ok(others) => {
+                let now = Instant::now();
+                self.beats.read(&others, now);
+                self.beats.oldest_held(&others, now).into_iter().chain(self.state.oldest()).min()
+            }
             Err(error) => {
                 log::debug!("ledger: sweep skipped: {error}");
                 return Ok(());
@@ -210,7 +221,7 @@ impl Persister {
         };
         for _ in 0..self.settings.sweep_batches_max {
             let (entries, more) = match self.head(&live, below).await {
-                Ok(Head::Entries { entries, more }) => (entries, more),
+                Ok(Head::Entries { entries, more, .. }) => (entries, more),
                 Ok(Head::NotMine | Head::NotLoaded) => return Ok(()),
                 Err(error) => {
                     log::debug!("ledger: sweep skipped: {error}");
@@ -230,7 +241,17 @@ impl Persister {
 
     async fn head(&mut self, live: &Live, below: Option<EntryId>) -> Result<Head, KvError> {
         let (calls, settings) = (self.pool.get_within(POOL_WAIT).await?, &self.settings);
-        self.outbox.head(&calls, live.as_str(), live.epoch, settings.sweep_age, below, settings.batch_max).await
+        // Without an old entry the read finds none, but tells where the outbox ends.
+        let old = self.sightings.seen_for(live.as_str(), settings.sweep_age, Instant::now()).unwrap_or_default();
+        let to = match below {
+            Some(below) if below <= old => ReadTo::Before(below),
+            _ => ReadTo::Through(old),
+        };
+        let head = self.outbox.head(&calls, live.as_str(), live.epoch, to, settings.batch_max).await?;
+        if let Head::Entries { last, .. } = &head {
+            self.sightings.note(live.as_str(), *last, Instant::now());
+        }
+        Ok(head)
     }
 
     async fn store_entries(&mut self, epoch: Epoch, entries: &[OutboxEntry]) -> Result<(), Abandoned> {
@@ -288,8 +309,9 @@ impl Persister {
     }
 }
 
-fn oldest(batch: &[Handed]) -> Option<EntryId> {
-    batch.iter().map(|handed| handed.claim.entry).min()
+/// The lowest entry of a batch, and when the first claim of the batch was handed over.
+fn oldest(batch: &[Handed]) -> Option<(EntryId, Instant)> {
+    batch.iter().map(|handed| handed.claim.entry).min().zip(batch.iter().map(|handed| handed.at).min())
 }
 
 fn claims_of(batch: &[Handed]) -> Vec<Claim> {

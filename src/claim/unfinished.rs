@@ -22,7 +22,7 @@ impl Unfinished {
     /// Records stored claims and returns the entries that are now complete.
     pub(super) fn note(&mut self, stored: &[Handed]) -> Vec<DoneEntry> {
         let mut done = Vec::new();
-        for Handed { claim, entry_claims } in stored.iter().filter(|handed| handed.entry_claims > 0) {
+        for Handed { claim, entry_claims, .. } in stored.iter().filter(|handed| handed.entry_claims > 0) {
             let left = self.left.entry((claim.epoch, claim.entry)).or_insert(*entry_claims);
             *left -= 1;
             if *left == 0 {
@@ -45,8 +45,8 @@ mod tests {
     fn handed(epoch: u32, ms: u64, entry_claims: u8) -> Handed {
         let (coupon, user, activity) = (CouponId(1), UserId(1), ActivityId(0));
         let entry = EntryId { ms, counter: 0 };
-        let claim = Claim { coupon, user, entry, seq: 1, activity, epoch: Epoch(epoch), nth: 1 };
-        Handed { claim, entry_claims }
+        let claim = Claim { coupon, user, entry, seq: 1, activity, epoch: Epoch(epoch), nth: 1, claimed_at_ms: ms };
+        Handed { claim, entry_claims, at: std::time::Instant::now() }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::app::{SHARD, StartError, open_db, redis_pool};
+use crate::app::{SHARD, StartError, open_db, open_db_to_read, redis_pool};
 use crate::config::AuditArgs;
 use crate::ops::{Audit, AuditError};
 use crate::redis::{Keys, LinkConfig};
@@ -22,7 +22,8 @@ pub enum CommandError {
 /// Returns a [`CommandError`] if the audit could not be completed.
 pub async fn run(args: &AuditArgs) -> Result<ExitCode, CommandError> {
     let redis = LinkConfig::new(&args.redis.redis_url).map_err(StartError::RedisUrl)?;
-    let db = open_db(&args.mysql.mysql_url)?;
+    let open = if args.repair { open_db } else { open_db_to_read };
+    let db = open(&args.mysql.mysql_url)?;
     db.ping().await.map_err(StartError::Mysql)?;
     let pool = redis_pool(&redis);
     pool.get().await.map_err(StartError::Redis)?;

@@ -1,5 +1,6 @@
 //! Fixed limits of queues, batches, caches, waits and bodies. A limit that only one file needs may stand in that file.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 /// Largest ledger transaction, in claims. A coupon's row is updated once a transaction, so large batches are cheaper.
@@ -34,13 +35,17 @@ pub const REDIS_CREATE_WAIT: Duration = Duration::from_secs(1);
 pub const REDIS_RECYCLE_WAIT: Duration = Duration::from_millis(250);
 /// Longest wait of a worker for its first connection to Redis. Then the worker accepts users without a connection.
 pub const WORKER_CONNECT_WAIT: Duration = Duration::from_secs(2);
-/// Size of the connection pool to MySQL. The ledger and streaming reads use separate connections.
+/// Sizes of the connection pools to MySQL, for users and for the control plane (recovery, beats, settings, admins). The
+/// ledger and streaming reads use separate connections.
 pub const DB_CONNECTIONS_MAX: usize = 16;
+pub const DB_CONTROL_CONNECTIONS_MAX: usize = 4;
 /// Timeouts of a request: for a connection of the pool, and for a statement.
 pub const DB_CONNECTION_WAIT: Duration = Duration::from_secs(2);
 pub const DB_STATEMENT_WAIT: Duration = Duration::from_secs(10);
 /// Logins and registrations in the queue for a password hash, and the timeout in that queue.
 pub const HASH_QUEUE_MAX: usize = 4_000;
+/// Password hashes of admins that are computed at the same time, on top of one for each core for users.
+pub const ADMIN_HASHES_MAX: NonZeroUsize = NonZeroUsize::MIN;
 pub const HASH_WAIT: Duration = Duration::from_secs(30);
 /// Verified passwords in the cache, which need no hash, and the lifetime of an entry since its hash was computed.
 pub const VERIFIED_PASSWORDS_MAX: u64 = 100_000;

@@ -152,6 +152,11 @@ pub struct ServeArgs {
     #[arg(long, env = "COUPONRUSH_START_WAIT", default_value_t = 30, value_name = "SECONDS",
           value_parser = clap::value_parser!(u32).range(0..=3_600))]
     pub start_wait: u32,
+    /// Seconds from a stop signal to the closing of the port for users, 0 to 300. Meanwhile /readyz answers 503, so that
+    /// a load balancer sends no more users, and the port still serves. A second signal ends the wait.
+    #[arg(long, env = "COUPONRUSH_DRAIN_SECONDS", default_value_t = 5, value_name = "SECONDS",
+          value_parser = clap::value_parser!(u32).range(0..=300))]
+    pub drain_seconds: u32,
     /// Threads that serve requests, 1 to 256. Default: one per core.
     #[arg(long, env = "COUPONRUSH_WORKERS", value_name = "THREADS", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub workers: Option<u16>,

@@ -10,12 +10,14 @@ pub type Seq = u32;
 /// Number of a claim among the claims of a user and coupon: 1..=limit.
 pub type Nth = u8;
 
-/// Id of an outbox entry, given by Redis: milliseconds of Redis' clock and a counter within the millisecond. Claims of
-/// one batch share an entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// Id of an outbox entry, given by Redis. Claims of one batch share an entry. Ids only grow.
+///
+/// The id is not a time. Its milliseconds are from Redis' clock, unless the clock was set back or somebody has added an
+/// entry from the future. Then only the counter grows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EntryId {
     pub ms: u64,
-    pub counter: u32,
+    pub counter: u64,
 }
 
 /// A granted unit. All fields are integers, so MySQL never refuses a row because of invalid content.
@@ -28,14 +30,11 @@ pub struct Claim {
     pub activity: ActivityId,
     pub epoch: Epoch,
     pub nth: Nth,
+    /// Time of the grant, in milliseconds since 1970 by Redis' clock.
+    pub claimed_at_ms: u64,
 }
 
 impl Claim {
-    /// Time of the grant, in milliseconds since 1970 by Redis' clock.
-    pub const fn claimed_at_ms(&self) -> u64 {
-        self.entry.ms
-    }
-
     /// Whether two claims are one grant. Entry and epoch may differ, because a claim loaded again after a loss of Redis
     /// gets a new entry and a new epoch.
     pub fn is_same_grant(&self, other: &Self) -> bool {
@@ -49,18 +48,20 @@ impl Claim {
 
     /// The text in an outbox entry, in the format of [`Claim::parse`].
     pub fn to_text(&self) -> String {
-        let Self { coupon, user, seq, nth, activity, epoch, .. } = self;
-        format!("{coupon}:{user}:{seq}:{nth}:{activity}:{epoch}")
+        let Self { coupon, user, seq, nth, activity, epoch, claimed_at_ms, .. } = self;
+        let time = if *claimed_at_ms == self.entry.ms { String::new() } else { format!(":{claimed_at_ms}") };
+        format!("{coupon}:{user}:{seq}:{nth}:{activity}:{epoch}{time}")
     }
 
-    /// Parses one claim of an outbox entry, `coupon:user:seq:nth:activity:epoch`, as `lua/claim.lua` writes it.
+    /// Parses one claim of an outbox entry, as `lua/claim.lua` writes it: `coupon:user:seq:nth:activity:epoch`, and
+    /// `:time` in milliseconds if the entry's id is in another second.
     ///
     /// # Errors
     /// [`ClaimError`] if a part is missing, is not a number of the right type, or is an invalid 0.
     pub fn parse(entry: EntryId, text: &str) -> Result<Self, ClaimError> {
         let mut parts = text.split(':');
         let mut next = || parts.next().ok_or(ClaimError);
-        let claim = Self {
+        let mut claim = Self {
             coupon: CouponId(number(next()?)?),
             user: UserId(number(next()?)?),
             seq: number(next()?)?,
@@ -68,7 +69,11 @@ impl Claim {
             activity: ActivityId(number(next()?)?),
             epoch: Epoch(number(next()?)?),
             entry,
+            claimed_at_ms: entry.ms,
         };
+        if let Some(time) = parts.next() {
+            claim.claimed_at_ms = number(time)?;
+        }
         let complete = parts.next().is_none();
         let counted = claim.coupon.0 > 0 && claim.user.0 > 0 && claim.seq > 0 && claim.nth > 0;
         (complete && counted).then_some(claim).ok_or(ClaimError)
@@ -131,7 +136,8 @@ mod tests {
         #[test]
         fn an_entry_reads_back_as_it_was_written(
             (coupon, user, seq, nth) in (1..u64::MAX, 1..u64::MAX, 1..u32::MAX, 1..=100_u8),
-            (activity, epoch, ms, counter) in any::<(u32, u32, u64, u32)>(),
+            (activity, epoch, ms, counter) in any::<(u32, u32, u64, u64)>(),
+            time in any::<u64>(),
         ) {
             let entry = EntryId { ms, counter };
             prop_assert_eq!(entry.to_string().parse(), Ok(entry));
@@ -139,8 +145,12 @@ mod tests {
             let claim = Claim::parse(entry, &text);
             prop_assert_eq!(claim, Ok(Claim {
                 coupon: CouponId(coupon), user: UserId(user), entry, seq,
-                activity: ActivityId(activity), epoch: Epoch(epoch), nth,
+                activity: ActivityId(activity), epoch: Epoch(epoch), nth, claimed_at_ms: ms,
             }));
+            prop_assert_eq!(claim.map(|claim| claim.to_text()), Ok(text.clone()));
+            let text = if time == ms { text } else { format!("{text}:{time}") };
+            let claim = Claim::parse(entry, &text);
+            prop_assert_eq!(claim.map(|claim| claim.claimed_at_ms), Ok(time));
             prop_assert_eq!(claim.map(|claim| claim.to_text()), Ok(text));
         }
 
@@ -172,7 +182,9 @@ mod tests {
             "",
             "1",
             "1:2:3:1:0",
-            "1:2:3:1:0:1:1",
+            "1:2:3:1:0:1:",
+            "1:2:3:1:0:1:x",
+            "1:2:3:1:0:1:1:1",
             "+1:2:3:1:0:1",
             "0:2:3:1:0:1",
             "1:2:0:1:0:1",

@@ -14,7 +14,7 @@ use etcd_client::{Event, EventType, WatchResponse, WatchStream};
 use tokio::time::Instant;
 
 use super::{Etcd, EtcdError, Figures, KeyChange, Notice, revision, unsigned};
-use crate::base::{Outage, now_ms};
+use crate::base::Outage;
 
 const LIST_EVERY: Duration = Duration::from_secs(30);
 /// Longest silence of a watch before a progress request is sent, and the timeout of that request.
@@ -84,7 +84,7 @@ impl Watcher {
                 let listing = self.etcd.list().await?;
                 self.list_at = Instant::now() + LIST_EVERY;
                 self.listed = listing.revision;
-                self.figures.note_listing(listing.revision, listing.entries.len(), now_ms());
+                self.figures.note_listing(listing.revision, listing.entries.len());
                 self.stage = WatchStage::Open;
                 Ok(Some(Notice::Listing(listing)))
             }
@@ -131,7 +131,7 @@ impl Watcher {
         if revision < self.listed {
             return Err(EtcdError::WentBack { from: self.listed, to: revision });
         }
-        self.figures.note_heard(revision, now_ms());
+        self.figures.note_heard(revision);
         if message.created() {
             self.outage.end();
         } else {

@@ -15,7 +15,7 @@ use super::{answer, body, path};
 use crate::base::now_seconds;
 use crate::domain::{Block, BlockReason, Subject, Until, UserName};
 use crate::mysql::blocks::{Listed, Whom};
-use crate::mysql::{Db, users};
+use crate::mysql::{Db, DbPools, users};
 
 /// Longest block with an end, in seconds: ten years.
 const SECONDS_MAX: u64 = 315_360_000;
@@ -119,9 +119,9 @@ pub async fn show_block(
     _: Admin,
     request: HttpRequest,
     edge: web::Data<Edge>,
-    db: web::Data<Db>,
+    dbs: web::Data<DbPools>,
 ) -> Result<HttpResponse, ApiError> {
-    let subject = subject(&request, &db).await?;
+    let subject = subject(&request, &dbs.control).await?;
     let block = edge.admission.blacklist.find(subject, now_seconds()).await.map_err(|error| read_failed(&error))?;
     Ok(shown(&block.ok_or(NOT_BLOCKED)?))
 }
@@ -144,12 +144,12 @@ pub async fn put_block(
     Admin(admin): Admin,
     request: HttpRequest,
     edge: web::Data<Edge>,
-    db: web::Data<Db>,
+    dbs: web::Data<DbPools>,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
     let now = now_seconds();
     let until = until(payload, edge.body, now).await?;
-    let subject = subject(&request, &db).await?;
+    let subject = subject(&request, &dbs.control).await?;
     let block = Block { until, since: now, by: admin.as_str().to_owned(), reason: BlockReason::Admin };
     edge.admission.blacklist.block(subject, &block).await?;
     log::info!("blacklist: {admin} blocked {subject} until {:?}", block.until.0);
@@ -171,9 +171,9 @@ pub async fn delete_block(
     Admin(admin): Admin,
     request: HttpRequest,
     edge: web::Data<Edge>,
-    db: web::Data<Db>,
+    dbs: web::Data<DbPools>,
 ) -> Result<HttpResponse, ApiError> {
-    let subject = subject(&request, &db).await?;
+    let subject = subject(&request, &dbs.control).await?;
     if !edge.admission.blacklist.unblock(subject, now_seconds()).await? {
         return Err(NOT_BLOCKED);
     }

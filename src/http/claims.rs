@@ -22,7 +22,7 @@ use crate::base::now_ms;
 use crate::claim::ClaimOutcome;
 use crate::domain::{Claim, Nth, Refusal, Seq, Terms};
 use crate::mysql::claim_rows::{Holding, holdings};
-use crate::mysql::{Db, DbError};
+use crate::mysql::{DbError, DbPools};
 
 const CLAIM_RESULT: HeaderName = HeaderName::from_static("claim-result");
 const CLAIM_NTH: HeaderName = HeaderName::from_static("claim-nth");
@@ -177,14 +177,16 @@ failures!(ListClaimsFailures: ApiError = [BAD_PAGE], unreadable_coupon(), token(
 pub async fn list_claims(
     request: HttpRequest,
     accounts: web::Data<Accounts>,
-    db: web::Data<Db>,
+    dbs: web::Data<DbPools>,
 ) -> Result<HttpResponse, ApiError> {
     let page = page_of(&request)?;
-    let coupon = readable_coupon(&session(&request)?.user, &request, &accounts.users, &db).await?;
+    let user = session(&request)?.user;
+    let db = dbs.of(user.kind);
+    let coupon = readable_coupon(&user, &request, &accounts.users, db).await?;
     // Seqs are dense except for holes. So a page begins at a seq, and earlier rows need not be counted.
     let skipped = page.offset(PAGE);
     let rows = match Seq::try_from(skipped) {
-        Ok(after) => holdings(&db, coupon, after, PAGE, Some(skipped + PAGE)).await,
+        Ok(after) => holdings(db, coupon, after, PAGE, Some(skipped + PAGE)).await,
         Err(_) => Ok(Vec::new()),
     };
     let rows = rows.map_err(|error| read_failed(&error))?;
@@ -223,9 +225,11 @@ pub async fn export_claims(
     request: HttpRequest,
     accounts: web::Data<Accounts>,
     offering: web::Data<Offering>,
-    db: web::Data<Db>,
+    dbs: web::Data<DbPools>,
 ) -> Result<HttpResponse, ApiError> {
-    let coupon = readable_coupon(&session(&request)?.user, &request, &accounts.users, &db).await?;
+    let user = session(&request)?.user;
+    let db = dbs.of(user.kind).clone();
+    let coupon = readable_coupon(&user, &request, &accounts.users, &db).await?;
     let mut builder = HttpResponse::Ok();
     builder.insert_header((header::CONTENT_TYPE, CSV));
     builder.insert_header((header::CONTENT_DISPOSITION, "attachment; filename=\"claims.csv\""));

@@ -13,8 +13,8 @@ use super::state::{Edge, Offering};
 use super::{answer, body, path};
 use crate::domain::{Amount, CouponId, CouponName, Description, FaceValue, Kind, User};
 use crate::memory::KnownUsers;
-use crate::mysql::Db;
 use crate::mysql::coupons::NewCoupon;
+use crate::mysql::{Db, DbPools};
 use crate::sales::{CouponChange, PublishError};
 
 const ONLY_SALERS_CREATE: &str = "Only sellers can create coupons.";
@@ -131,7 +131,7 @@ pub async fn change_coupon(
     request: HttpRequest,
     edge: web::Data<Edge>,
     offering: web::Data<Offering>,
-    db: web::Data<Db>,
+    dbs: web::Data<DbPools>,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
     let saler = user.of_kind(Kind::Saler, ONLY_SALERS_CHANGE)?;
@@ -144,7 +144,7 @@ pub async fn change_coupon(
     if change == CouponChange::default() {
         return Err(NOTHING_TO_CHANGE);
     }
-    let coupon = own_coupon(&request, &db, &saler).await?;
+    let coupon = own_coupon(&request, &dbs.users, &saler).await?;
     offering.publishing.change(coupon, &change).await?;
     Ok(answer::done(HttpResponse::Ok()))
 }

@@ -41,6 +41,20 @@ impl Exposition {
         }
     }
 
+    /// Writes a gauge by label. Label values must be few and fixed.
+    pub fn gauges<V: Display>(
+        &mut self,
+        name: &str,
+        label: &str,
+        help: &str,
+        values: impl IntoIterator<Item = (V, usize)>,
+    ) {
+        self.begin(name, help, "gauge");
+        for (value, count) in values {
+            self.line(name, &format!("{{{label}=\"{value}\"}}"), count);
+        }
+    }
+
     /// Writes a gauge per state: 1 for the current state, 0 for the rest.
     pub fn state(&mut self, name: &str, label: &str, help: &str, words: &[&str], word: &str) {
         self.begin(name, help, "gauge");

@@ -2,12 +2,13 @@
 
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::ConnectionType;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::web;
 
 use super::body;
-use super::state::Edge;
+use super::state::{Edge, Operating};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_BYTES_MAX: usize = 128;
@@ -15,6 +16,9 @@ const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// Adds a request id, and `Cache-Control: no-store` unless the handler has set the header. Header names become
 /// Camel-Case, because existing test plans extract headers with a case-sensitive expression.
+///
+/// An instance that is about to stop closes the connection after the answer. The client connects again, and the load
+/// balancer chooses another instance.
 ///
 /// Bodies over the limit are refused here, because a handler may ignore its body.
 pub async fn finish<B: MessageBody>(
@@ -30,7 +34,12 @@ pub async fn finish<B: MessageBody>(
     if let Some(edge) = response.request().app_data::<web::Data<Edge>>() {
         edge.answers.note(response.status());
     }
+    let operating = response.request().app_data::<web::Data<Operating>>();
+    let is_draining = operating.is_some_and(|operating| operating.health.is_draining());
     let head = response.response_mut().head_mut();
+    if is_draining {
+        head.set_connection_type(ConnectionType::Close);
+    }
     head.set_camel_case_headers(true);
     if !head.headers.contains_key(header::CACHE_CONTROL) {
         head.headers.insert(header::CACHE_CONTROL, NO_STORE);

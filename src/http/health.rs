@@ -31,8 +31,10 @@ pub fn example(ready: bool) -> Value {
     let gate = if ready { "open" } else { "recovering" };
     let (since, age) = (1_767_265_200, 60);
     let part = |state| json!({"state": state, "since": since, "age": age});
+    let mut mysql = part("up");
+    mysql["refuses_by"] = Value::Null;
     json!({
-        "ready": ready, "redis": part("up"), "mysql": part("up"), "etcd": part("off"),
+        "ready": ready, "draining": false, "redis": part("up"), "mysql": mysql, "etcd": part("off"),
         "ledger": {"state": "storing", "since": since, "age": age, "backlog": 40, "backlog_max": 1_000_000, "lag_ms": 25,
             "stored": 57, "poisoned": 0},
         "gate": {"state": gate, "since": since, "age": age, "in_flight": 12, "in_flight_limit": 20_000,

@@ -8,8 +8,8 @@ use super::exposition::Exposition;
 use super::state::{Accounts, Edge, Operating, Selling};
 use crate::admission::Admission;
 use crate::claim::{Claiming, LedgerState};
-use crate::mysql::Db;
-use crate::ops::{EtcdReport, GATE_STATES, Health, HealthReport, LedgerReport, OutboxSeen, Process};
+use crate::mysql::{DbPools, PoolUse};
+use crate::ops::{EtcdReport, Health, HealthReport, LedgerReport, OutboxSeen, Process, gate_states};
 use crate::sales::Events;
 
 /// Returns metrics for Prometheus.
@@ -22,7 +22,7 @@ pub async fn metrics(
     accounts: web::Data<Accounts>,
     selling: web::Data<Selling>,
     operating: web::Data<Operating>,
-    db: web::Data<Db>,
+    dbs: web::Data<DbPools>,
 ) -> HttpResponse {
     let (health, claiming) = (&operating.health, &selling.claiming);
     let report = health.report();
@@ -34,7 +34,7 @@ pub async fn metrics(
     ledger(&mut page, claiming.ledger.state(), health.outbox(), &report.ledger);
     let open = "claims of all instances that could not be stored, and that nobody has acknowledged";
     page.gauge_if_known("couponrush_poisoned_claims", open, operating.rows.poisoned());
-    stores(&mut page, health, &db);
+    stores(&mut page, health, &dbs);
     admission(&mut page, &edge.admission);
     memory(&mut page, &accounts, &selling, &report);
     viewers(&mut page, &selling.events);
@@ -45,11 +45,17 @@ pub async fn metrics(
 
 fn parts(page: &mut Exposition, report: &HealthReport<'_>) {
     page.gauge("couponrush_ready", "1 while a claim could succeed", u8::from(report.ready));
-    page.gauge("couponrush_redis_up", "1 while Redis is connected", u8::from(report.redis.state == "up"));
-    page.gauge("couponrush_mysql_up", "1 while MySQL answers", u8::from(report.mysql.state == "up"));
+    let draining = "1 from a stop signal on, while users are still served";
+    page.gauge("couponrush_draining", draining, u8::from(report.draining));
+    let redis = "1 while Redis is connected and takes writes";
+    page.gauge("couponrush_redis_up", redis, u8::from(report.redis.state == "up"));
+    let mysql = report.mysql.part.state;
+    page.gauge("couponrush_mysql_up", "1 while MySQL accepts writes", u8::from(mysql == "up"));
+    let read_only = "1 while MySQL answers and refuses writes";
+    page.gauge("couponrush_mysql_read_only", read_only, u8::from(mysql == "read-only"));
     let gate = report.gate.part.state;
     page.gauge("couponrush_gate_open", "1 while the gate is open", u8::from(gate == "open"));
-    page.state("couponrush_gate_state", "state", "1 for the gate's current state, else 0", &GATE_STATES, gate);
+    page.state("couponrush_gate_state", "state", "1 for the gate's current state, else 0", &gate_states(), gate);
     page.counter("couponrush_rebuilds_total", "rebuilds of Redis by this process", report.gate.rebuilds);
     let unsafe_settings = "settings of Redis and MySQL with which claims can be lost";
     page.gauge("couponrush_unsafe_settings", unsafe_settings, report.warnings.len());
@@ -85,13 +91,21 @@ fn ledger(page: &mut Exposition, state: &LedgerState, outbox: Option<OutboxSeen>
     page.gauge_if_known("couponrush_outbox_oldest_seconds", "age of the oldest claim in the outbox, 0 if empty", age);
 }
 
-fn stores(page: &mut Exposition, health: &Health, db: &Db) {
+fn stores(page: &mut Exposition, health: &Health, dbs: &DbPools) {
     let redis = "duration of a Redis call outside attempts, timeouts included";
     page.histogram("couponrush_redis_call_duration_seconds", redis, health.redis_times());
     let mysql = "duration of a MySQL statement outside the ledger, timeouts included";
-    page.histogram("couponrush_mysql_statement_duration_seconds", mysql, db.times());
+    page.histogram("couponrush_mysql_statement_duration_seconds", mysql, dbs.users.times());
+    let pools = [("users", dbs.users.pool_use()), ("control", dbs.control.pool_use())];
+    let of_pools = |value: fn(&PoolUse) -> usize| pools.map(|(name, pool)| (name, value(&pool)));
+    let max = "size of a pool of connections to MySQL";
+    page.gauges("couponrush_mysql_connections_max", "pool", max, of_pools(|pool| pool.connections_max));
+    let busy = "connections of a pool that are in use";
+    page.gauges("couponrush_mysql_connections_busy", "pool", busy, of_pools(|pool| pool.busy));
+    let waiting = "callers that wait for a connection of a pool";
+    page.gauges("couponrush_mysql_connections_waiting", "pool", waiting, of_pools(|pool| pool.waiting));
     let unreadable = "rows of coupons and activities that cannot be read";
-    page.gauge("couponrush_unreadable_rows", unreadable, db.unreadable().all().len());
+    page.gauge("couponrush_unreadable_rows", unreadable, dbs.control.unreadable().all().len());
 }
 
 fn admission(page: &mut Exposition, admission: &Admission) {
@@ -107,7 +121,7 @@ fn admission(page: &mut Exposition, admission: &Admission) {
 }
 
 fn memory(page: &mut Exposition, accounts: &Accounts, selling: &Selling, report: &HealthReport<'_>) {
-    let waiting = accounts.passwords.waiting();
+    let waiting = accounts.passwords.waiting() + accounts.admin_passwords.waiting();
     page.gauge("couponrush_password_hashes_waiting", "callers waiting for a password hash", waiting);
     let lists = "size of cached lists while lists are switched off";
     page.gauge("couponrush_lists_cached_bytes", lists, selling.lists.bytes());

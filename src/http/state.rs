@@ -14,9 +14,9 @@ use super::shared_reads::SharedReads;
 use crate::admission::Admission;
 use crate::auth::{ClaimTokens, Passwords, SignedForm, UserTokens};
 use crate::claim::{Claiming, Directory, Doubt, KnownCoupons};
-use crate::domain::Networks;
+use crate::domain::{Kind, Networks};
 use crate::memory::{KnownUsers, Revocations};
-use crate::mysql::Db;
+use crate::mysql::DbPools;
 use crate::ops::{Health, RowCheck};
 use crate::redis::{Connection, KvError, Link, Live};
 use crate::sales::{Events, Publishing, Scheduling};
@@ -29,7 +29,7 @@ pub struct Shared {
     pub selling: web::Data<Selling>,
     pub offering: web::Data<Offering>,
     pub operating: web::Data<Operating>,
-    pub db: web::Data<Db>,
+    pub dbs: web::Data<DbPools>,
 }
 
 /// Admission, body limits, proxies and counts of answers, for every request.
@@ -51,6 +51,8 @@ pub struct BodyLimits {
 pub struct Accounts {
     pub users: KnownUsers,
     pub passwords: Passwords,
+    /// Hashes admins' passwords, however many users wait for a hash.
+    pub admin_passwords: Passwords,
     pub tokens: UserTokens,
     pub claim_tokens: ClaimTokens,
     /// The signed form of `/sec/kill`, or `None` without a secret for it.
@@ -74,6 +76,8 @@ pub struct Selling {
 pub struct Offering {
     pub publishing: Publishing,
     pub scheduling: Scheduling,
+    /// The same with connections of the control plane.
+    pub admin_scheduling: Scheduling,
     pub saler_coupons_max: u32,
     /// A permit for each simultaneous export.
     pub exports: Arc<Semaphore>,
@@ -98,16 +102,37 @@ pub struct Worker {
 impl Shared {
     /// Gives the parts to the handlers of a listener.
     pub fn register(&self, config: &mut web::ServiceConfig) {
-        let Self { edge, accounts, selling, offering, operating, db } = self.clone();
-        config.app_data(edge).app_data(accounts).app_data(selling).app_data(offering).app_data(operating).app_data(db);
+        let Self { edge, accounts, selling, offering, operating, dbs } = self.clone();
+        config.app_data(edge).app_data(accounts).app_data(selling).app_data(offering).app_data(operating).app_data(dbs);
+    }
+}
+
+impl Accounts {
+    /// The hasher for a user of this kind.
+    pub const fn passwords_of(&self, kind: Kind) -> &Passwords {
+        match kind {
+            Kind::Admin => &self.admin_passwords,
+            Kind::Customer | Kind::Saler => &self.passwords,
+        }
+    }
+}
+
+impl Offering {
+    /// Scheduling for a user of this kind.
+    pub const fn scheduling_of(&self, kind: Kind) -> &Scheduling {
+        match kind {
+            Kind::Admin => &self.admin_scheduling,
+            Kind::Customer | Kind::Saler => &self.scheduling,
+        }
     }
 }
 
 impl Selling {
     /// The worker's connection and the `live` value for a read from Redis. 503 if one is missing.
     pub fn reading(&self, worker: &Worker) -> Result<(Arc<Connection>, Arc<Live>), ApiError> {
-        let live = self.claiming.gate.live().map_err(|_| ApiError::unavailable())?;
-        Ok((worker.connection()?, live))
+        let connection = worker.connection()?;
+        let live = self.claiming.gate.live_at(&connection).ok_or_else(ApiError::unavailable)?;
+        Ok((connection, live))
     }
 
     /// The value of a read from Redis. 503 during a recovery, never an empty list.

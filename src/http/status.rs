@@ -16,7 +16,7 @@ use super::health;
 use super::openapi::{admins, failures};
 use super::state::{Edge, Operating, Selling};
 use crate::memory::Switches;
-use crate::mysql::{Db, UnreadableRow};
+use crate::mysql::{DbPools, UnreadableRow};
 use crate::ops::{HealthReport, OutboxSeen};
 
 /// Maximum unreadable rows in an answer.
@@ -107,7 +107,7 @@ pub async fn show_status(
     edge: web::Data<Edge>,
     selling: web::Data<Selling>,
     operating: web::Data<Operating>,
-    db: web::Data<Db>,
+    dbs: web::Data<DbPools>,
 ) -> Result<HttpResponse, ApiError> {
     let figures = edge.admission.figures();
     let body = StatusBody {
@@ -124,7 +124,7 @@ pub async fn show_status(
         blocks: figures.blocks,
         switches: **edge.admission.settings.switches(),
         poisoned_claims: operating.rows.poisoned(),
-        unreadable_rows: db.unreadable().all().into_iter().take(UNREADABLE_ROWS_MAX).map(Into::into).collect(),
+        unreadable_rows: dbs.control.unreadable().all().into_iter().take(UNREADABLE_ROWS_MAX).map(Into::into).collect(),
     };
     Ok(answer::json(HttpResponse::Ok(), &body))
 }

@@ -15,7 +15,7 @@ use crate::auth::Verified;
 use crate::base::{now_ms, now_seconds};
 use crate::domain::{Kind, NameError, Password, PasswordError, User, UserName};
 use crate::mysql::users::{self, Account};
-use crate::mysql::{Db, DbError};
+use crate::mysql::{Db, DbError, DbPools};
 
 const AUTH_SIGN: HeaderName = HeaderName::from_static("authsign");
 const USER_ID: HeaderName = HeaderName::from_static("user-id");
@@ -67,7 +67,7 @@ pub async fn register(
     request: HttpRequest,
     edge: web::Data<Edge>,
     accounts: web::Data<Accounts>,
-    db: web::Data<Db>,
+    dbs: web::Data<DbPools>,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
     edge.admission.part(|switches| switches.register)?;
@@ -84,11 +84,11 @@ pub async fn register(
     };
     edge.admission.register(kind, peer::address(&request, &edge), now_ms())?;
     // Most repeated registrations end here, before the hash, which takes 15 ms.
-    if find(&db, &name).await?.is_some() {
+    if find(&dbs.users, &name).await?.is_some() {
         return Err(NAME_TAKEN);
     }
     let hash = accounts.passwords.hash(&password).await?;
-    match users::insert(&db, &name, kind, &hash).await {
+    match users::insert(&dbs.users, &name, kind, &hash).await {
         Ok(()) => {
             accounts.users.welcome(&name);
             Ok(answer::done(HttpResponse::Created()))
@@ -156,24 +156,24 @@ pub async fn log_in(
     request: HttpRequest,
     edge: web::Data<Edge>,
     accounts: web::Data<Accounts>,
-    db: web::Data<Db>,
+    dbs: web::Data<DbPools>,
     payload: web::Payload,
 ) -> HttpResponse {
-    log_in_inner(&request, &edge, &accounts, &db, payload).await.unwrap_or_else(|error| error.login_response())
+    log_in_inner(&request, &edge, &accounts, &dbs, payload).await.unwrap_or_else(|error| error.login_response())
 }
 
 async fn log_in_inner(
     request: &HttpRequest,
     edge: &Edge,
     accounts: &Accounts,
-    db: &Db,
+    dbs: &DbPools,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
     edge.admission.part(|switches| switches.login)?;
     let form: Login = body::json(payload, edge.body, || LOGIN_NOT_JSON).await?;
     let (name, address) = (form.username.clone(), peer::address(request, edge));
     edge.admission.log_in(&name, address, now_ms())?;
-    let account = verified(accounts, db, form).await?;
+    let account = verified(accounts, dbs, form).await?;
     // Checked again, because logins may have failed during the hash. Over the limit, the right password fails, too.
     edge.admission.log_in(&name, address, now_ms())?;
     let Some(account) = account else {
@@ -191,8 +191,9 @@ async fn log_in_inner(
 }
 
 /// The account with this name and password. `None` after the same time for an unknown user or a wrong password.
-async fn verified(accounts: &Accounts, db: &Db, form: Login) -> Result<Option<Account>, ApiError> {
+async fn verified(accounts: &Accounts, dbs: &DbPools, form: Login) -> Result<Option<Account>, ApiError> {
     let Ok(password) = Password::parse(form.password) else { return Ok(None) };
+    let db = if accounts.users.is_admin(&form.username).await { &dbs.control } else { &dbs.users };
     let account = match UserName::parse(form.username) {
         Ok(name) => find(db, &name).await?,
         Err(NameError::Empty) => return Ok(None),
@@ -203,13 +204,17 @@ async fn verified(accounts: &Accounts, db: &Db, form: Login) -> Result<Option<Ac
         accounts.passwords.verify_nobody(&password).await?;
         return Ok(None);
     };
-    match accounts.passwords.verify(&password, &account.password_hash).await? {
+    let passwords = accounts.passwords_of(account.user.kind);
+    match passwords.verify(&password, &account.password_hash).await? {
         Verified::No => return Ok(None),
         Verified::Yes => {}
         Verified::YesRehash => {
-            let hash = accounts.passwords.hash(&password).await?;
+            let hash = passwords.hash(&password).await?;
             users::replace_hash(db, account.user.id, &account.password_hash, &hash).await?;
         }
+    }
+    if account.user.kind == Kind::Admin {
+        accounts.users.remember(&account.user).await;
     }
     Ok(Some(account))
 }
@@ -278,7 +283,7 @@ pub async fn change_password(
     request: HttpRequest,
     edge: web::Data<Edge>,
     accounts: web::Data<Accounts>,
-    db: web::Data<Db>,
+    dbs: web::Data<DbPools>,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
     if path::user(&request).as_ref() != Some(&user.name) {
@@ -287,12 +292,13 @@ pub async fn change_password(
     let form: PasswordChange = body::json(payload, edge.body, ApiError::not_json).await?;
     let new = Password::parse(form.new).map_err(|error| bad_password("new", error))?;
     let old = Password::parse(form.old).map_err(|_| WRONG_PASSWORD)?;
-    let account = find(&db, &user.name).await?.ok_or_else(ApiError::not_logged_in)?;
-    if accounts.passwords.verify(&old, &account.password_hash).await? == Verified::No {
+    let account = find(dbs.of(user.kind), &user.name).await?.ok_or_else(ApiError::not_logged_in)?;
+    let passwords = accounts.passwords_of(user.kind);
+    if passwords.verify(&old, &account.password_hash).await? == Verified::No {
         return Err(WRONG_PASSWORD);
     }
-    let hash = accounts.passwords.hash(&new).await?;
-    accounts.revocations.change_password(user.id, &hash, now_seconds()).await?;
+    let hash = passwords.hash(&new).await?;
+    accounts.revocations.change_password(&user, &hash, now_seconds()).await?;
     Ok(answer::done(HttpResponse::Ok()))
 }
 

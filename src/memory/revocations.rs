@@ -15,9 +15,9 @@ use tokio_util::sync::CancellationToken;
 use super::revoked_tokens::{Revocation, RevokedTokens};
 use crate::auth::Session;
 use crate::base::{Outage, every, now_seconds};
-use crate::domain::UserId;
+use crate::domain::{User, UserId};
 use crate::mysql::revoked_tokens::{self, ReadPoint, RevokedToken};
-use crate::mysql::{Db, DbError, users};
+use crate::mysql::{Db, DbError, DbPools, users};
 
 /// Maximum single revocations of a user. The next revocation ends all tokens of the user.
 const TOKENS_OF_USER_MAX: usize = 32;
@@ -49,7 +49,7 @@ pub enum RevokeError {
 }
 
 pub struct Revocations {
-    db: Db,
+    dbs: DbPools,
     limits: RevocationLimits,
     revoked: RwLock<RevokedTokens>,
     /// Size of `revoked`. Usually 0, so requests skip the lock. Written only under the write lock.
@@ -61,9 +61,9 @@ pub struct Revocations {
 
 impl Revocations {
     /// Empty until [`Revocations::load`].
-    pub fn new(db: Db, limits: RevocationLimits) -> Self {
+    pub fn new(dbs: DbPools, limits: RevocationLimits) -> Self {
         Self {
-            db,
+            dbs,
             limits,
             revoked: RwLock::default(),
             count: AtomicUsize::new(0),
@@ -88,14 +88,14 @@ impl Revocations {
         if self.is_revoked(session) {
             return Ok(());
         }
-        let user = session.user.id;
+        let (user, db) = (session.user.id, self.dbs.of(session.user.kind));
         let tokens = self.known().tokens_of(user);
-        if tokens >= TOKENS_OF_USER_MAX && self.revoke_all(user, now_seconds).await? {
+        if tokens >= TOKENS_OF_USER_MAX && self.revoke_all(db, user, now_seconds).await? {
             return Ok(());
         }
         self.check_room()?;
         let (id, expires_at) = (session.token_id, session.expires_at);
-        revoked_tokens::insert(&self.db, user, &id.to_string(), expires_at).await?;
+        revoked_tokens::insert(db, user, &id.to_string(), expires_at).await?;
         self.add(&[Revocation::Token { user, id, expires_at }]);
         Ok(())
     }
@@ -104,11 +104,11 @@ impl Revocations {
     ///
     /// # Errors
     /// [`RevokeError`]. After a database error with unknown outcome, the old or the new password is in force.
-    pub async fn change_password(&self, user: UserId, hash: &str, now_seconds: u64) -> Result<bool, RevokeError> {
+    pub async fn change_password(&self, user: &User, hash: &str, now_seconds: u64) -> Result<bool, RevokeError> {
         self.check_room()?;
         let expires_at = self.last_expiry(now_seconds);
-        let generation = users::set_hash(&self.db, user, hash, expires_at).await?;
-        Ok(self.add_below(user, generation, expires_at))
+        let generation = users::set_hash(self.dbs.of(user.kind), user.id, hash, expires_at).await?;
+        Ok(self.add_below(user.id, generation, expires_at))
     }
 
     /// Reads all revocations since the last read. Must succeed before the instance serves requests.
@@ -117,10 +117,10 @@ impl Revocations {
     /// [`DbError`]. The revocations in memory stay.
     pub async fn load(&self, now_seconds: u64) -> Result<(), DbError> {
         let since = self.read_to.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let read_to = revoked_tokens::read_point(&self.db).await?;
+        let read_to = revoked_tokens::read_point(&self.dbs.control).await?;
         let mut after: Option<RevokedToken> = None;
         loop {
-            let rows = revoked_tokens::find_since(&self.db, &since, after.as_ref(), READ_ROWS_MAX).await?;
+            let rows = revoked_tokens::find_since(&self.dbs.control, &since, after.as_ref(), READ_ROWS_MAX).await?;
             self.add_new(&rows, now_seconds);
             if rows.len() < READ_ROWS_MAX as usize {
                 break;
@@ -144,7 +144,7 @@ impl Revocations {
         let before = now_seconds.saturating_sub(CLOCKS_DIFFER_SECONDS);
         self.change(|revoked| revoked.forget_expired(before));
         for _ in 0..DELETES_PER_CLEANING {
-            let rows = revoked_tokens::delete_expired(&self.db, before, DELETE_ROWS_MAX).await?;
+            let rows = revoked_tokens::delete_expired(&self.dbs.control, before, DELETE_ROWS_MAX).await?;
             if rows < DELETE_ROWS_MAX as usize {
                 break;
             }
@@ -168,9 +168,9 @@ impl Revocations {
     }
 
     /// Returns `false` if the user does not exist.
-    async fn revoke_all(&self, user: UserId, now_seconds: u64) -> Result<bool, DbError> {
+    async fn revoke_all(&self, db: &Db, user: UserId, now_seconds: u64) -> Result<bool, DbError> {
         let expires_at = self.last_expiry(now_seconds);
-        let generation = revoked_tokens::revoke_all(&self.db, user, expires_at).await?;
+        let generation = revoked_tokens::revoke_all(db, user, expires_at).await?;
         Ok(self.add_below(user, generation, expires_at))
     }
 

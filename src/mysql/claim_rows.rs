@@ -52,6 +52,7 @@ impl From<ClaimRow> for Claim {
             activity: ActivityId(row.activity_id),
             epoch: Epoch(0),
             nth: row.nth,
+            claimed_at_ms: row.claimed_at,
         }
     }
 }

@@ -12,7 +12,7 @@ use diesel::result::{DatabaseErrorKind, Error};
 use diesel::sql_types::{Bigint, Integer, Text, Unsigned, Varchar};
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 
-use super::{DbConnection, claim_rows};
+use super::{DbConnection, claim_rows, writable};
 use crate::domain::{Claim, CouponId, EntryId, Epoch, Nth, Seq, UserId};
 
 #[derive(Debug, PartialEq, Eq)]
@@ -61,6 +61,8 @@ pub async fn store(
     epoch: Epoch,
     claims: &[Claim],
 ) -> QueryResult<StoreOutcome> {
+    // This connection stays open for long. A privileged user could still write to a server that has become a replica.
+    writable::check(connection).await?;
     let stored = store_within(connection, shard, epoch, claims).await;
     if let Err(error) = &stored
         && let Some(reason) = refusal_of_data(connection, error).await
@@ -220,7 +222,7 @@ async fn insert(connection: &mut DbConnection, claims: &[Claim]) -> QueryResult<
     let mut digits = itoa::Buffer::new();
     for claim in claims {
         let Claim { coupon, seq, user, nth, activity, .. } = *claim;
-        let numbers = [coupon.0, seq.into(), user.0, claim.claimed_at_ms(), nth.into(), activity.0.into()];
+        let numbers = [coupon.0, seq.into(), user.0, claim.claimed_at_ms, nth.into(), activity.0.into()];
         let written = if by_default { &numbers[..4] } else { &numbers[..] };
         for (place, number) in written.iter().enumerate() {
             sql.push(if place == 0 { b'(' } else { b',' });

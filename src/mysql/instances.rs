@@ -1,6 +1,8 @@
 //! The table `instances`: running processes and the state of their ledgers.
 
-use std::time::Duration;
+use std::collections::HashMap;
+use std::fmt;
+use std::time::{Duration, Instant};
 
 use diesel::prelude::*;
 use diesel::sql_types::{Bigint, Integer, Nullable, Unsigned, Varchar};
@@ -13,27 +15,35 @@ use crate::domain::{EntryId, Epoch};
 /// An instance without a beat for this time counts as dead.
 pub const DEAD_AFTER: Duration = Duration::from_secs(10);
 
-/// Writes a beat of the instance `instance`, run by `process`, with the state of the ledger.
+/// The state of a process, as its beat says.
+#[derive(Debug, Clone, Copy)]
+pub struct Beat<'a> {
+    pub acknowledged: Epoch,
+    /// The oldest outbox entry in the hands of the ledger.
+    pub oldest: Option<EntryId>,
+    /// The `run_id` and the address of the Redis process that the instance reaches. Empty if it reaches none.
+    pub redis_run_id: &'a str,
+    pub redis_address: &'a str,
+}
+
+/// Writes a beat of the instance `instance`, run by `process`.
 ///
 /// # Errors
 /// Returns a [`DbError`].
-pub async fn beat(
-    db: &Db,
-    instance: &str,
-    process: &str,
-    acknowledged: Epoch,
-    oldest: Option<EntryId>,
-) -> Result<(), DbError> {
+pub async fn beat(db: &Db, instance: &str, process: &str, beat: Beat<'_>) -> Result<(), DbError> {
     let mut connection = db.connect().await?;
     let upsert = diesel::sql_query(
-        "INSERT INTO instances (instance, process, beat_at, acknowledged_epoch, oldest_entry) VALUES (?, ?, NOW(3), ?, ?) \
-         ON DUPLICATE KEY UPDATE process = VALUES(process), beat_at = NOW(3), \
-         acknowledged_epoch = VALUES(acknowledged_epoch), oldest_entry = VALUES(oldest_entry)",
+        "INSERT INTO instances (instance, process, beat_at, acknowledged_epoch, oldest_entry, redis_run_id, redis_address) \
+         VALUES (?, ?, NOW(3), ?, ?, ?, ?) ON DUPLICATE KEY UPDATE process = VALUES(process), beat_at = NOW(3), \
+         acknowledged_epoch = VALUES(acknowledged_epoch), oldest_entry = VALUES(oldest_entry), \
+         redis_run_id = VALUES(redis_run_id), redis_address = VALUES(redis_address)",
     )
     .bind::<Varchar, _>(instance)
     .bind::<Varchar, _>(process)
-    .bind::<Unsigned<Integer>, _>(acknowledged.0)
-    .bind::<Nullable<Varchar>, _>(oldest.map(|id| id.to_string()));
+    .bind::<Unsigned<Integer>, _>(beat.acknowledged.0)
+    .bind::<Nullable<Varchar>, _>(beat.oldest.map(|id| id.to_string()))
+    .bind::<Varchar, _>(beat.redis_run_id)
+    .bind::<Varchar, _>(beat.redis_address);
     db.within("beat", upsert.execute(&mut connection)).await?;
     Ok(())
 }
@@ -49,36 +59,64 @@ pub async fn leave(db: &Db, instance: &str, process: &str) -> Result<(), DbError
     Ok(())
 }
 
-/// The oldest unstored outbox entries of living instances other than `instance`.
-///
-/// # Errors
-/// Returns a [`DbError`].
-pub async fn oldest_entries(db: &Db, instance: &str) -> Result<Vec<EntryId>, DbError> {
-    #[derive(QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = Varchar)]
-        oldest_entry: String,
-    }
-    let mut connection = db.connect().await?;
-    let query = diesel::sql_query(
-        "SELECT oldest_entry FROM instances WHERE instance <> ? AND oldest_entry IS NOT NULL \
-         AND beat_at > NOW(3) - INTERVAL ? SECOND",
-    )
-    .bind::<Varchar, _>(instance)
-    .bind::<Unsigned<Bigint>, _>(DEAD_AFTER.as_secs());
-    let rows: Vec<Row> = db.within("read oldest entries", query.load(&mut connection)).await?;
-    Ok(rows.iter().filter_map(|row| row.oldest_entry.parse().ok()).collect())
-}
-
 #[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
 pub struct Instance {
     #[diesel(sql_type = Varchar)]
     pub instance: String,
     #[diesel(sql_type = Varchar)]
     pub process: String,
-    /// Seconds since the last beat, by MySQL's clock.
-    #[diesel(sql_type = Unsigned<Bigint>)]
-    pub silent_seconds: u64,
+    /// The last beat. The text differs from beat to beat, and is not compared with any clock.
+    #[diesel(sql_type = Varchar)]
+    pub beat_at: String,
+    /// The oldest unstored outbox entry in the hands of the process.
+    #[diesel(sql_type = Nullable<Varchar>)]
+    pub oldest_entry: Option<String>,
+}
+
+/// The last beats of processes, each with the time of its first reading by the monotonic clock of this process. A
+/// stepped clock of MySQL can therefore neither make a process silent nor keep a dead process alive.
+#[derive(Debug, Default)]
+pub struct BeatLog(HashMap<String, (String, Instant)>);
+
+impl BeatLog {
+    /// Records the rows of one reading, and forgets all other processes.
+    pub fn read(&mut self, rows: &[Instance], now: Instant) {
+        self.0.retain(|process, _| rows.iter().any(|row| row.process == *process));
+        for Instance { process, beat_at, .. } in rows {
+            let (beat, since) = self.0.entry(process.clone()).or_insert_with(|| (beat_at.clone(), now));
+            if beat != beat_at {
+                (*beat, *since) = (beat_at.clone(), now);
+            }
+        }
+    }
+
+    /// Records a sign of life of `process` in another place.
+    pub fn heard(&mut self, process: &str, now: Instant) {
+        if let Some((_, since)) = self.0.get_mut(process) {
+            *since = now;
+        }
+    }
+
+    /// The lowest entry in the hands of a living process, by the rows of the last reading.
+    pub fn oldest_held(&self, rows: &[Instance], now: Instant) -> Option<EntryId> {
+        let living = rows.iter().filter(|row| self.silence(&row.process, now) < DEAD_AFTER);
+        living.filter_map(|row| row.oldest_entry.as_deref()?.parse().ok()).min()
+    }
+
+    /// Time since the last sign of life of `process`, or since its first reading. Zero for an unknown process.
+    pub fn silence(&self, process: &str, now: Instant) -> Duration {
+        self.0.get(process).map_or(Duration::ZERO, |(_, since)| now.saturating_duration_since(*since))
+    }
+}
+
+/// All instances other than `instance`.
+///
+/// # Errors
+/// Returns a [`DbError`].
+pub async fn others(db: &Db, instance: &str) -> Result<Vec<Instance>, DbError> {
+    let mut connection = db.connect().await?;
+    let query = diesel::sql_query(format!("{INSTANCES} WHERE instance <> ?")).bind::<Varchar, _>(instance);
+    db.within("read instances", query.load(&mut connection)).await
 }
 
 /// Instances other than `instance` that have not acknowledged `epoch`.
@@ -93,31 +131,80 @@ pub async fn without_acknowledgement(db: &Db, instance: &str, epoch: Epoch) -> R
     db.within("read acknowledgements", query.load(&mut connection)).await
 }
 
-/// Instances whose last beat is older than `age`.
-///
-/// # Errors
-/// Returns a [`DbError`].
-pub async fn silent_for(db: &Db, age: Duration) -> Result<Vec<Instance>, DbError> {
-    let mut connection = db.connect().await?;
-    let query = diesel::sql_query(format!("{INSTANCES} WHERE beat_at < NOW(3) - INTERVAL ? SECOND"))
-        .bind::<Unsigned<Bigint>, _>(age.as_secs());
-    db.within("find silent instances", query.load(&mut connection)).await
+/// The Redis process that an instance reaches.
+#[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
+pub struct RedisReport {
+    #[diesel(sql_type = Varchar)]
+    pub instance: String,
+    #[diesel(sql_type = Varchar)]
+    pub run_id: String,
+    #[diesel(sql_type = Varchar)]
+    pub address: String,
 }
 
-/// Deletes the row of a process whose last beat is still older than `age`. Returns whether the row was deleted.
+impl fmt::Display for RedisReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { instance, run_id, address } = self;
+        write!(f, "{instance} reaches {run_id} at {address}")
+    }
+}
+
+/// A report counts for this time. Instances beat every second.
+const REPORT_AGE: Duration = Duration::from_secs(3);
+
+/// The Redis processes that instances reach, as of the last seconds by MySQL's clock.
 ///
 /// # Errors
 /// Returns a [`DbError`].
-pub async fn bury(db: &Db, dead: &Instance, age: Duration) -> Result<bool, DbError> {
+pub async fn redis_reports(db: &Db) -> Result<Vec<RedisReport>, DbError> {
     let mut connection = db.connect().await?;
-    let delete = diesel::sql_query(
-        "DELETE FROM instances WHERE instance = ? AND process = ? AND beat_at < NOW(3) - INTERVAL ? SECOND",
+    let query = diesel::sql_query(
+        "SELECT instance, redis_run_id AS run_id, redis_address AS address FROM instances \
+         WHERE redis_run_id <> '' AND beat_at > NOW(3) - INTERVAL ? SECOND ORDER BY instance",
     )
-    .bind::<Varchar, _>(&dead.instance)
-    .bind::<Varchar, _>(&dead.process)
-    .bind::<Unsigned<Bigint>, _>(age.as_secs());
+    .bind::<Unsigned<Bigint>, _>(REPORT_AGE.as_secs());
+    db.within("read Redis processes", query.load(&mut connection)).await
+}
+
+/// Deletes the row of a process that has not beaten since `dead` was read. Returns whether the row was deleted.
+///
+/// # Errors
+/// Returns a [`DbError`].
+pub async fn bury(db: &Db, dead: &Instance) -> Result<bool, DbError> {
+    let mut connection = db.connect().await?;
+    let delete = diesel::sql_query("DELETE FROM instances WHERE instance = ? AND process = ? AND beat_at = ?")
+        .bind::<Varchar, _>(&dead.instance)
+        .bind::<Varchar, _>(&dead.process)
+        .bind::<Varchar, _>(&dead.beat_at);
     Ok(db.within("delete dead instance", delete.execute(&mut connection)).await? > 0)
 }
 
-const INSTANCES: &str = "SELECT instance, process, \
-    CAST(GREATEST(TIMESTAMPDIFF(SECOND, beat_at, NOW(3)), 0) AS UNSIGNED) AS silent_seconds FROM instances";
+const INSTANCES: &str = "SELECT instance, process, CAST(beat_at AS CHAR) AS beat_at, oldest_entry FROM instances";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silence_lasts_from_the_first_reading_of_a_beat_whatever_time_the_beat_says() {
+        let (mut log, began) = (BeatLog::default(), Instant::now());
+        let at = |seconds| began + Duration::from_secs(seconds);
+        let row = |beat_at: &str| Instance {
+            instance: "a".to_owned(),
+            process: "p".to_owned(),
+            beat_at: beat_at.to_owned(),
+            oldest_entry: None,
+        };
+        assert_eq!(log.silence("p", at(9)), Duration::ZERO, "nothing was read");
+        for (second, beat) in
+            [(0, "2026-11-29 02:00:00.000"), (1, "2026-11-29 01:00:01.000"), (5, "2026-11-29 01:00:01.000")]
+        {
+            log.read(&[row(beat)], at(second));
+        }
+        assert_eq!(log.silence("p", at(9)), Duration::from_secs(8));
+        log.heard("p", at(8));
+        assert_eq!(log.silence("p", at(9)), Duration::from_secs(1));
+        log.read(&[], at(9));
+        assert_eq!(log.silence("p", at(99)), Duration::ZERO, "the row is deleted");
+    }
+}

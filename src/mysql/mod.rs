@@ -23,6 +23,7 @@ pub mod settings;
 pub mod shards;
 mod unreadable;
 pub mod users;
+mod writable;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -30,8 +31,10 @@ use std::time::{Duration, Instant};
 
 use diesel::result::DatabaseErrorKind;
 use diesel::{ConnectionError, ConnectionResult};
-use diesel_async::pooled_connection::deadpool::{Object, Pool, PoolError};
-use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, PoolError as ManagerError};
+use diesel_async::pooled_connection::deadpool::{Pool, PoolError};
+use diesel_async::pooled_connection::{
+    AsyncDieselConnectionManager, ManagerConfig, PoolError as ManagerError, RecyclingMethod,
+};
 use diesel_async::{
     AnsiTransactionManager, AsyncConnection, AsyncMysqlConnection, SimpleAsyncConnection, TransactionManager,
 };
@@ -40,6 +43,9 @@ use futures_util::FutureExt;
 pub use unreadable::{UnreadableRow, UnreadableRows};
 
 use crate::base::Histogram;
+use crate::domain::Kind;
+
+pub use writable::PooledConnection;
 
 /// The SQL type of ids and of counters.
 type UnsignedBigint = diesel::sql_types::Unsigned<diesel::sql_types::Bigint>;
@@ -66,6 +72,12 @@ pub enum DbError {
     /// No connection was available. The statement was not sent, so it had no effect.
     #[error("no connection to MySQL")]
     Unreachable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The server refuses writes, as a replica does. The statement was not sent, so it had no effect.
+    #[error("MySQL refuses writes ({settings})")]
+    ReadOnly {
+        /// The names of the server's settings by which it refuses.
+        settings: String,
+    },
     /// A unique key exists already. The statement had no effect.
     #[error("{operation}: the row exists already")]
     Duplicate { operation: &'static str },
@@ -91,19 +103,64 @@ pub enum DbError {
 pub struct Db {
     pool: Pool<AsyncMysqlConnection>,
     url: String,
+    access: Access,
     limits: DbLimits,
     times: Arc<Histogram>,
     unreadable: Arc<UnreadableRows>,
 }
 
+/// The pools of an instance. Users' load can fill only `users`, so an operator and the instance itself always get a
+/// connection of `control`. Clones share the pools.
+#[derive(Clone)]
+pub struct DbPools {
+    /// For routes of customers and salers, and for publishing.
+    pub users: Db,
+    /// For recovery, beats, revocations, settings, the blacklist, etcd and admins.
+    pub control: Db,
+}
+
+/// The use of a pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolUse {
+    pub connections_max: usize,
+    /// Connections that are in use or being opened.
+    pub busy: usize,
+    /// Callers that wait for a connection.
+    pub waiting: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    /// Only connections to a server that accepts writes.
+    Write,
+    /// Connections to any server.
+    Read,
+}
+
 impl Db {
-    /// Creates the pool without connecting.
+    /// Creates the pool without connecting. Every connection leads to a server that accepts writes.
     ///
     /// # Errors
     /// Returns [`DbError::Unreachable`] if the pool cannot be built.
     pub fn new(url: &str, limits: DbLimits) -> Result<Self, DbError> {
+        Self::with_access(url, limits, Access::Write)
+    }
+
+    /// Like [`Db::new`], for work that only reads. The server may be a replica.
+    ///
+    /// # Errors
+    /// Returns [`DbError::Unreachable`] if the pool cannot be built.
+    pub fn to_read(url: &str, limits: DbLimits) -> Result<Self, DbError> {
+        Self::with_access(url, limits, Access::Read)
+    }
+
+    fn with_access(url: &str, limits: DbLimits, access: Access) -> Result<Self, DbError> {
         let mut config = ManagerConfig::default();
-        config.custom_setup = Box::new(|url| establish(url).boxed());
+        config.custom_setup = Box::new(move |url| establish(url, access).boxed());
+        // The check of a used connection is a statement in any case. So this check costs no further round trip.
+        if access == Access::Write {
+            config.recycling_method = RecyclingMethod::CustomFunction(Box::new(|used| writable::check(used).boxed()));
+        }
         let manager = AsyncDieselConnectionManager::<AsyncMysqlConnection>::new_with_config(url, config);
         let pool = Pool::builder(manager)
             .max_size(limits.connections_max)
@@ -116,20 +173,37 @@ impl Db {
         Ok(Self {
             pool,
             url: url.to_owned(),
+            access,
             limits,
             times: Arc::new(Histogram::of_times()),
             unreadable: Arc::default(),
         })
     }
 
+    /// Creates another pool for the same server, with statistics in common.
+    ///
+    /// # Errors
+    /// Returns [`DbError::Unreachable`] if the pool cannot be built.
+    pub fn beside(&self, connections_max: usize) -> Result<Self, DbError> {
+        let other = Self::with_access(&self.url, DbLimits { connections_max, ..self.limits }, self.access)?;
+        Ok(Self { times: Arc::clone(&self.times), unreadable: Arc::clone(&self.unreadable), ..other })
+    }
+
+    /// The use of the pool at this moment.
+    pub fn pool_use(&self) -> PoolUse {
+        let status = self.pool.status();
+        let busy = status.size.saturating_sub(status.available);
+        PoolUse { connections_max: status.max_size, busy, waiting: status.waiting }
+    }
+
     /// Takes a live connection from the pool.
     ///
     /// # Errors
-    /// Returns [`DbError::Unreachable`]. Nothing was sent.
-    pub async fn connect(&self) -> Result<Object<AsyncMysqlConnection>, DbError> {
+    /// Returns [`DbError::Unreachable`] or [`DbError::ReadOnly`]. Nothing was sent.
+    pub async fn connect(&self) -> Result<PooledConnection, DbError> {
         // The timeout covers the whole call. If MySQL is frozen, every idle connection would cost a separate timeout.
         match tokio::time::timeout(self.limits.connection_wait, self.pool.get()).await {
-            Ok(connection) => connection.map_err(unreachable),
+            Ok(connection) => connection.map(PooledConnection::new).map_err(not_connected),
             Err(elapsed) => Err(DbError::Unreachable(elapsed.into())),
         }
     }
@@ -137,10 +211,10 @@ impl Db {
     /// Opens a connection outside the pool, for work that holds the connection long.
     ///
     /// # Errors
-    /// Returns [`DbError::Unreachable`]. Nothing was sent.
+    /// Returns [`DbError::Unreachable`] or [`DbError::ReadOnly`]. Nothing was sent.
     pub async fn connect_alone(&self) -> Result<DbConnection, DbError> {
-        match tokio::time::timeout(self.limits.connection_wait, establish(&self.url)).await {
-            Ok(connection) => connection.map_err(|error| DbError::Unreachable(error.into())),
+        match tokio::time::timeout(self.limits.connection_wait, establish(&self.url, self.access)).await {
+            Ok(connection) => connection.map_err(not_established),
             Err(elapsed) => Err(DbError::Unreachable(elapsed.into())),
         }
     }
@@ -173,7 +247,7 @@ impl Db {
         row.into()
     }
 
-    /// Checks that MySQL answers, with a statement without effect.
+    /// Checks that MySQL answers and accepts writes, with a statement without effect.
     ///
     /// # Errors
     /// Returns a [`DbError`].
@@ -190,6 +264,16 @@ impl Db {
     }
 }
 
+impl DbPools {
+    /// The pool for requests of a user of this kind.
+    pub const fn of(&self, kind: Kind) -> &Db {
+        match kind {
+            Kind::Admin => &self.control,
+            Kind::Customer | Kind::Saler => &self.users,
+        }
+    }
+}
+
 impl DbError {
     pub(crate) fn from_diesel(operation: &'static str, source: QueryError) -> Self {
         match source {
@@ -201,7 +285,11 @@ impl DbError {
     /// Whether the statement certainly had no effect.
     pub fn nothing_happened(&self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::Duplicate { .. } | Self::Uncommitted(_) | Self::UnreadableRow(_) => true,
+            Self::Unreachable(_)
+            | Self::ReadOnly { .. }
+            | Self::Duplicate { .. }
+            | Self::Uncommitted(_)
+            | Self::UnreadableRow(_) => true,
             Self::Failed { .. } | Self::TimedOut { .. } | Self::Unreadable { .. } => false,
         }
     }
@@ -212,6 +300,7 @@ impl DbError {
             Self::UnreadableRow(_) => true,
             Self::Uncommitted(error) => error.is_unreadable_row(),
             Self::Unreachable(_)
+            | Self::ReadOnly { .. }
             | Self::Duplicate { .. }
             | Self::Failed { .. }
             | Self::TimedOut { .. }
@@ -237,9 +326,19 @@ pub(crate) async fn within<T>(
     }
 }
 
-fn unreachable(error: PoolError) -> DbError {
+fn not_connected(error: PoolError) -> DbError {
     match error {
-        PoolError::Backend(ManagerError::ConnectionError(error)) => DbError::Unreachable(error.into()),
+        PoolError::Backend(ManagerError::ConnectionError(error)) => not_established(error),
+        error => DbError::Unreachable(error.into()),
+    }
+}
+
+fn not_established(error: ConnectionError) -> DbError {
+    match error {
+        ConnectionError::CouldntSetupConfiguration(QueryError::DatabaseError(
+            DatabaseErrorKind::ReadOnlyTransaction,
+            refused,
+        )) => DbError::ReadOnly { settings: refused.message().to_owned() },
         error => DbError::Unreachable(error.into()),
     }
 }
@@ -249,7 +348,7 @@ fn unreachable(error: PoolError) -> DbError {
 pub(crate) struct Transaction<'a> {
     db: &'a Db,
     /// `None` only at the end of the transaction.
-    connection: Option<Object<AsyncMysqlConnection>>,
+    connection: Option<PooledConnection>,
 }
 
 impl Transaction<'_> {
@@ -278,7 +377,7 @@ impl Transaction<'_> {
 impl Drop for Transaction<'_> {
     fn drop(&mut self) {
         if let Some(connection) = self.connection.take() {
-            drop(Object::take(connection));
+            connection.close();
         }
     }
 }
@@ -289,8 +388,11 @@ const SESSION: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; \
     SET SESSION innodb_lock_wait_timeout = 5; \
     SET SESSION wait_timeout = 30";
 
-async fn establish(url: &str) -> ConnectionResult<AsyncMysqlConnection> {
+async fn establish(url: &str, access: Access) -> ConnectionResult<AsyncMysqlConnection> {
     let mut connection = AsyncMysqlConnection::establish(url).await?;
     connection.batch_execute(SESSION).await.map_err(ConnectionError::CouldntSetupConfiguration)?;
+    if access == Access::Write {
+        writable::check(&mut connection).await.map_err(ConnectionError::CouldntSetupConfiguration)?;
+    }
     Ok(connection)
 }

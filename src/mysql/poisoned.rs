@@ -103,7 +103,9 @@ pub async fn has_claim_of(db: &Db, epoch: Epoch) -> Result<bool, DbError> {
         found: i64,
     }
     let mut connection = db.connect().await?;
-    let query = "SELECT EXISTS (SELECT 1 FROM poisoned_claims WHERE claim LIKE CONCAT('%:', ?)) AS found";
+    // The epoch is the sixth part of a claim's text. A time may follow.
+    let query = "SELECT EXISTS (SELECT 1 FROM poisoned_claims \
+                 WHERE SUBSTRING_INDEX(SUBSTRING_INDEX(claim, ':', 6), ':', -1) = ?) AS found";
     let query = diesel::sql_query(query).bind::<Text, _>(epoch.to_string());
     let found: Found = db.within("find poisoned claims", query.get_result(&mut connection)).await?;
     Ok(found.found > 0)

@@ -64,6 +64,7 @@ diesel::table! {
         token -> Varchar,
         next_epoch -> Unsigned<Integer>,
         found_live -> Nullable<Varchar>,
+        previous_run_id -> Varchar,
     }
 }
 
@@ -73,6 +74,8 @@ diesel::table! {
         process -> Varchar,
         acknowledged_epoch -> Unsigned<Integer>,
         oldest_entry -> Nullable<Varchar>,
+        redis_run_id -> Varchar,
+        redis_address -> Varchar,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Settings of the MySQL server that decide whether commits survive.
 
 use diesel::QueryableByName;
-use diesel::sql_types::{Bigint, Text};
+use diesel::sql_types::Bigint;
 use diesel_async::RunQueryDsl;
 
 use super::{Db, DbError};
@@ -15,15 +15,10 @@ pub struct MysqlSettings {
     pub log_bin: i64,
     #[diesel(sql_type = Bigint)]
     pub sync_binlog: i64,
-    #[diesel(sql_type = Bigint)]
-    pub read_only: i64,
-    #[diesel(sql_type = Text)]
-    pub version: String,
 }
 
 const SETTINGS: &str = "SELECT CAST(@@innodb_flush_log_at_trx_commit AS SIGNED) AS flush_at_commit, \
-    CAST(@@log_bin AS SIGNED) AS log_bin, CAST(@@sync_binlog AS SIGNED) AS sync_binlog, \
-    CAST(@@read_only AS SIGNED) AS read_only, @@version AS version";
+    CAST(@@log_bin AS SIGNED) AS log_bin, CAST(@@sync_binlog AS SIGNED) AS sync_binlog";
 
 /// Reads the settings.
 ///

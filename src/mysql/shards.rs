@@ -19,6 +19,8 @@ pub struct ShardRow {
     pub epoch: Epoch,
     /// The `run_id` of the Redis process that was loaded last. Empty if none was ever loaded.
     pub run_id: String,
+    /// The `run_id` of the process that was loaded before. Empty if none.
+    pub previous_run_id: String,
     /// Whether no rebuild is under way.
     pub is_live: bool,
     /// The token of the current or the last rebuild.
@@ -49,12 +51,13 @@ pub async fn read(db: &Db, shard: &str) -> Result<ShardRow, DbError> {
         shards::token,
         shards::next_epoch,
         shards::found_live,
+        shards::previous_run_id,
     ));
-    let row: (u32, String, String, String, u32, Option<String>) =
+    let row: (u32, String, String, String, u32, Option<String>, String) =
         db.within("read shard", query.first(&mut connection)).await?;
-    let (epoch, run_id, state, token, next_epoch, found_live) = row;
+    let (epoch, run_id, state, token, next_epoch, found_live, previous_run_id) = row;
     let (epoch, next_epoch) = (Epoch(epoch), Epoch(next_epoch));
-    Ok(ShardRow { epoch, run_id, is_live: state == LIVE, token, next_epoch, found_live })
+    Ok(ShardRow { epoch, run_id, previous_run_id, is_live: state == LIVE, token, next_epoch, found_live })
 }
 
 /// Begins a rebuild under `token` that will raise the epoch to `next`. Stores the value found in `live`, unless an
@@ -97,8 +100,10 @@ pub async fn forget_found(db: &Db, shard: &str, was: ShardToken<'_>) -> Result<b
 /// # Errors
 /// Returns a [`DbError`]. The change may have happened.
 pub async fn finish(db: &Db, shard: &str, was: ShardToken<'_>, run_id: &str) -> Result<bool, DbError> {
-    let set = "run_id = ?, state = 'live', found_live = NULL";
-    update(db, shard, was, "finish rebuild", set, &[run_id]).await
+    // MySQL assigns from left to right. `previous_run_id` depends on the old `run_id` and is therefore assigned first.
+    let set =
+        "previous_run_id = IF(run_id = ?, previous_run_id, run_id), run_id = ?, state = 'live', found_live = NULL";
+    update(db, shard, was, "finish rebuild", set, &[run_id, run_id]).await
 }
 
 /// Updates the row if epoch and token equal `was`. Every step changes a column, so a matched row is a changed row.

@@ -75,9 +75,6 @@ fn mysql_warnings(settings: &MysqlSettings) -> Vec<String> {
             settings.sync_binlog
         ));
     }
-    if settings.read_only != 0 {
-        warnings.push(format!("MySQL {} is read-only and stores no claims", settings.version));
-    }
     warnings
 }
 
@@ -96,8 +93,7 @@ mod tests {
         for appendfsync in ["everysec", "always"] {
             assert_eq!(redis("yes", appendfsync, "noeviction", "master"), [] as [String; 0]);
         }
-        let (version, read_only) = ("10.11".to_owned(), 0);
-        let mut settings = MysqlSettings { flush_at_commit: 1, log_bin: 0, sync_binlog: 0, read_only, version };
+        let mut settings = MysqlSettings { flush_at_commit: 1, log_bin: 0, sync_binlog: 0 };
         assert_eq!(mysql_warnings(&settings), [] as [String; 0]);
         (settings.log_bin, settings.sync_binlog) = (1, 1);
         assert_eq!(mysql_warnings(&settings), [] as [String; 0]);
@@ -113,10 +109,9 @@ mod tests {
         ] {
             assert!(warnings.len() == 1 && warnings[0].contains(named), "{named}: {warnings:?}");
         }
-        let version = "8.4".to_owned();
-        let unsafe_settings = MysqlSettings { flush_at_commit: 2, log_bin: 1, sync_binlog: 0, read_only: 1, version };
+        let unsafe_settings = MysqlSettings { flush_at_commit: 2, log_bin: 1, sync_binlog: 0 };
         let warnings = mysql_warnings(&unsafe_settings).join("\n");
-        for named in ["innodb_flush_log_at_trx_commit 2", "sync_binlog 0", "read-only"] {
+        for named in ["innodb_flush_log_at_trx_commit 2", "sync_binlog 0"] {
             assert!(warnings.contains(named), "{named}: {warnings}");
         }
     }

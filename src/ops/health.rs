@@ -2,22 +2,24 @@
 //!
 //! A task checks all parts every second. The results appear in `/readyz`, in the log and in metrics.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
-use crate::base::{Histogram, every, now_ms, now_seconds};
+use crate::base::{Histogram, every, now_seconds};
 use crate::claim::{ClosedReason, Gate, Ledger};
 use crate::memory::Activities;
-use crate::mysql::Db;
+use crate::mysql::{Db, DbError};
 use crate::recovery::RebuildProgress;
-use crate::redis::{Extent, KvError, Link, Outbox, Pool};
+use crate::redis::{Extent, KvError, Link, Outbox, Pool, Sightings, WriteRefusal};
 use crate::sales::{MirrorReport, MirrorState};
 
-pub const GATE_STATES: [&str; 4] = ["open", "starting", "recovering", "stopping"];
+/// The state of an open gate. A closed gate has the word of its [`ClosedReason`].
+const OPEN: &str = "open";
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The state of a part before the first check.
 const UNKNOWN: &str = "unknown";
@@ -37,10 +39,12 @@ pub struct PartHealth {
 pub struct HealthReport<'a> {
     /// Whether a claim could succeed now.
     pub ready: bool,
+    /// Whether the instance is about to stop. It still serves, but is not ready.
+    pub draining: bool,
     #[schema(inline)]
     pub redis: PartHealth,
     #[schema(inline)]
-    pub mysql: PartHealth,
+    pub mysql: MysqlReport,
     #[schema(inline)]
     pub etcd: EtcdReport,
     #[schema(inline)]
@@ -51,6 +55,16 @@ pub struct HealthReport<'a> {
     pub activities: ActivitiesReport,
     /// Settings of Redis and MySQL with which claims can be lost.
     pub warnings: &'a [String],
+}
+
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct MysqlReport {
+    /// `read-only` if MySQL answers and refuses writes.
+    #[serde(flatten)]
+    #[schema(inline)]
+    pub part: PartHealth,
+    /// The settings of MySQL by which it refuses writes. Null if it accepts writes or does not answer.
+    pub refuses_by: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
@@ -73,7 +87,7 @@ pub struct LedgerReport {
     pub backlog: usize,
     /// Capacity of the channel for unstored claims.
     pub backlog_max: usize,
-    /// Age in milliseconds of the oldest unstored claim, 0 if there is none.
+    /// Age in milliseconds of the oldest unstored claim, 0 if there is none. Counted from when the claim was granted.
     pub lag_ms: u64,
     pub stored: u64,
     pub poisoned: u64,
@@ -124,13 +138,18 @@ pub struct Health {
     warnings: Vec<String>,
     parts: Mutex<Parts>,
     outbox: Mutex<Option<OutboxSeen>>,
+    sightings: Mutex<Sightings>,
+    /// The settings by which MySQL refused writes at the last check.
+    mysql_refuses_by: Mutex<Option<String>>,
+    draining: AtomicBool,
 }
 
 /// Claims in Redis that MySQL may not have yet, of all instances.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct OutboxSeen {
     pub claims: u64,
-    /// Age in milliseconds of the oldest claim, 0 for an empty outbox.
+    /// Age in milliseconds of the oldest claim, 0 for an empty outbox. Counted from when this instance first saw it,
+    /// looking once a second.
     pub oldest_ms: u64,
 }
 
@@ -144,12 +163,34 @@ struct Parts {
     gate: (&'static str, u64),
 }
 
+/// All states that a gate can report.
+pub fn gate_states() -> Vec<&'static str> {
+    std::iter::once(OPEN).chain(ClosedReason::ALL.map(ClosedReason::word)).collect()
+}
+
 impl Health {
     /// All parts are unknown until [`Health::watch`] has checked them.
     pub fn new(sources: HealthSources, warnings: Vec<String>) -> Self {
         let unknown = (UNKNOWN, now_seconds());
         let parts = Parts { redis: unknown, mysql: unknown, etcd: unknown, ledger: unknown, gate: unknown };
-        Self { sources, warnings, parts: Mutex::new(parts), outbox: Mutex::default() }
+        Self {
+            sources,
+            warnings,
+            parts: Mutex::new(parts),
+            outbox: Mutex::default(),
+            sightings: Mutex::default(),
+            mysql_refuses_by: Mutex::default(),
+            draining: AtomicBool::new(false),
+        }
+    }
+
+    /// Reports "not ready" from now on, because the instance is about to stop.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
     }
 
     /// Durations of calls to Redis over all links.
@@ -159,7 +200,15 @@ impl Health {
 
     pub async fn watch(self: Arc<Self>, stop: CancellationToken) {
         every(LOOK_EVERY, &stop, || async {
-            let mysql = if self.sources.db.ping().await.is_ok() { "up" } else { "down" };
+            let (mysql, refuses_by) = match self.sources.db.ping().await {
+                Ok(()) => ("up", None),
+                Err(DbError::ReadOnly { settings }) => ("read-only", Some(settings)),
+                Err(_) => ("down", None),
+            };
+            let known = std::mem::replace(&mut *self.mysql_refuses_by(), refuses_by.clone());
+            if let Some(settings) = refuses_by.filter(|_| known.is_none()) {
+                log::warn!("health: MySQL refuses writes ({settings}), claims wait for a server that accepts them");
+            }
             self.note(mysql);
             let outbox = self.read_outbox().await.ok();
             *self.outbox.lock().unwrap_or_else(PoisonError::into_inner) = outbox;
@@ -172,11 +221,17 @@ impl Health {
         *self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn mysql_refuses_by(&self) -> MutexGuard<'_, Option<String>> {
+        self.mysql_refuses_by.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn read_outbox(&self) -> Result<OutboxSeen, KvError> {
         let calls = self.sources.pool.get().await?;
-        let Extent { claims, oldest } = self.sources.outbox.extent(&calls).await?;
-        let oldest_ms = oldest.map_or(0, |oldest| calls.server_ms().saturating_sub(oldest.ms));
-        Ok(OutboxSeen { claims, oldest_ms })
+        let Extent { live, claims, oldest, last } = self.sources.outbox.extent(&calls).await?;
+        let mut sightings = self.sightings.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        sightings.note(&live, last, now);
+        Ok(OutboxSeen { claims, oldest_ms: oldest.map_or(0, |oldest| ms(sightings.age(oldest, now))) })
     }
 
     fn note(&self, mysql: &'static str) {
@@ -205,14 +260,15 @@ impl Health {
         let ledger = self.sources.ledger.state();
         let (loaded_coupons, loaded_claims) = self.sources.progress.loaded();
         let (redis, gate) = (self.redis(), self.gate_state());
-        let lag_ms = ledger.oldest().map_or(0, |oldest| now_ms().saturating_sub(oldest.ms));
+        let lag_ms = ledger.lag().map_or(0, ms);
         HealthReport {
-            ready: redis == "up" && gate == "open" && backlog < backlog_max,
+            ready: !self.is_draining() && redis == "up" && gate == OPEN && backlog < backlog_max,
+            draining: self.is_draining(),
             redis: part(parts.redis, redis),
-            mysql: part(parts.mysql, parts.mysql.0),
+            mysql: MysqlReport { part: part(parts.mysql, parts.mysql.0), refuses_by: self.mysql_refuses_by().clone() },
             etcd: EtcdReport {
                 part: part(parts.etcd, self.etcd()),
-                mirror: self.sources.mirror.as_ref().map(|mirror| mirror.report(now_ms())),
+                mirror: self.sources.mirror.as_ref().map(|mirror| mirror.report()),
             },
             ledger: LedgerReport {
                 part: part(parts.ledger, parts.ledger.0),
@@ -231,7 +287,7 @@ impl Health {
                 rebuilds: self.sources.progress.rebuilds(),
             },
             activities: ActivitiesReport {
-                age_ms: self.sources.activities.age().map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+                age_ms: self.sources.activities.age().map(ms),
                 revision: self.sources.activities.revision(),
                 coupons: self.sources.activities.count(),
             },
@@ -248,17 +304,22 @@ impl Health {
     }
 
     fn redis(&self) -> &'static str {
-        if self.sources.link.connection().is_ok() { "up" } else { "down" }
+        match self.sources.link.connection() {
+            Ok(connection) => connection.write_refusal().map_or("up", WriteRefusal::word),
+            Err(error) => error.write_refusal().map_or("down", WriteRefusal::word),
+        }
     }
 
     fn gate_state(&self) -> &'static str {
         match self.sources.gate.live() {
-            Ok(_) => "open",
-            Err(ClosedReason::Starting) => "starting",
-            Err(ClosedReason::Recovering) => "recovering",
-            Err(ClosedReason::Stopping) => "stopping",
+            Ok(_) => OPEN,
+            Err(reason) => reason.word(),
         }
     }
+}
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn set(name: &str, part: &mut (&'static str, u64), state: &'static str) {

@@ -9,8 +9,8 @@ mod row_check;
 
 pub use audit::{Audit, AuditError, AuditReport};
 pub use health::{
-    ActivitiesReport, EtcdReport, GATE_STATES, GateReport, Health, HealthReport, HealthSources, LedgerReport,
-    OutboxSeen, PartHealth,
+    ActivitiesReport, EtcdReport, GateReport, Health, HealthReport, HealthSources, LedgerReport, OutboxSeen,
+    PartHealth, gate_states,
 };
 pub use process::Process;
 pub use row_check::RowCheck;

@@ -2,92 +2,81 @@
 //!
 //! An instance may be the only holder of unstored claims. A rebuild must therefore wait for every living instance. An
 //! instance without MySQL still beats in Redis, and an instance without Redis still beats in MySQL. An instance counts
-//! as dead only after silence in both stores, observed for ten seconds by an instance that reaches both.
+//! as dead only after silence in both stores, observed for ten seconds by an instance that reaches both. The links beat
+//! in Redis, and every round of recovery beats in MySQL, so a frozen store does not stop the beats in the other store.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::{Recovery, RecoveryError, WAIT};
-use crate::domain::Epoch;
-use crate::mysql::instances::{self, DEAD_AFTER, Instance};
-use crate::redis::{Connection, KvError, beats};
+use crate::domain::{EntryId, Epoch};
+use crate::mysql::instances::{self, BeatLog, DEAD_AFTER, Instance};
+use crate::redis::Connection;
+use crate::redis::beats::{self, ProcessTraces};
 
-/// Pause between two beats in Redis, and the timeout of a beat.
-const BEAT_EVERY: Duration = Duration::from_secs(1);
 /// Pause between two searches for dead instances.
-const BURY_EVERY: Duration = Duration::from_secs(10);
-/// Silence in MySQL after which the row of a dead instance is deleted.
-const BURIED_AFTER: Duration = Duration::from_secs(60);
+const BURY_EVERY: Duration = Duration::from_secs(5);
 
-/// For each silent process, the time when this rebuild first found silence in both stores.
+/// Silent processes, as seen by the searches for dead instances.
 #[derive(Default)]
-pub(super) struct Silence(HashMap<String, Instant>);
+struct DeathWatch {
+    log: BeatLog,
+    /// For each process silent for [`DEAD_AFTER`], the last entry of the outbox at that time, 0-0 for an empty outbox.
+    outbox_ends: HashMap<String, EntryId>,
+}
 
 impl Recovery {
-    /// Beats in Redis forever. Beats in MySQL are part of every round. The two are separate tasks, so that a frozen
-    /// store does not stop the beats in the other store.
-    pub(super) async fn beat_in_redis(&self) {
-        loop {
-            if let Ok(connection) = self.redis.link.connection()
-                && let Err(error) =
-                    beats::beat(&connection, self.keys(), &self.identity.process, DEAD_AFTER, BEAT_EVERY).await
-            {
-                log::debug!("recovery: beat in Redis failed: {error}");
-            }
-            tokio::time::sleep(BEAT_EVERY).await;
-        }
-    }
-
     /// Deletes the rows of dead instances, forever. A rebuild would wait ten seconds for each of them.
     pub(super) async fn bury_the_dead(&self) {
+        let mut watch = DeathWatch::default();
         loop {
             tokio::time::sleep(BURY_EVERY).await;
             if let Ok(connection) = self.redis.link.connection()
-                && let Err(error) = self.bury_once(&connection).await
+                && let Err(error) = self.bury_once(&connection, &mut watch).await
             {
                 log::debug!("recovery: deleting rows of dead instances failed: {error}");
             }
         }
     }
 
-    async fn bury_once(&self, connection: &Connection) -> Result<(), RecoveryError> {
-        for dead in instances::silent_for(&self.db, BURIED_AFTER).await? {
-            if self.is_dead(connection, &dead.process, Duration::from_secs(dead.silent_seconds)).await?
-                && instances::bury(&self.db, &dead, BURIED_AFTER).await?
+    async fn bury_once(&self, connection: &Connection, watch: &mut DeathWatch) -> Result<(), RecoveryError> {
+        let others = instances::others(&self.db, &self.identity.instance).await?;
+        watch.log.read(&others, Instant::now());
+        watch.outbox_ends.retain(|process, _| others.iter().any(|other| other.process == *process));
+        for other in &others {
+            let traces = beats::traces(connection, self.keys(), &other.process, WAIT).await?;
+            // Another loading may have lost the beat.
+            let is_loaded = self.gate.live().is_ok_and(|live| traces.live.as_deref() == Some(live.as_str()));
+            if watch.is_dead(&other.process, &traces, Instant::now())
+                && is_loaded
+                && instances::bury(&self.db, other).await?
             {
-                let Instance { instance, silent_seconds, .. } = &dead;
-                log::info!("recovery: instance {instance} is dead, silent for {silent_seconds} s; row deleted");
+                log::info!(
+                    "recovery: instance {} is dead, its last beat was {}; row deleted",
+                    other.instance,
+                    other.beat_at
+                );
             }
         }
         Ok(())
     }
 
-    /// Whether a process silent in MySQL for `silent` is dead and has left no claim in the outbox.
-    ///
-    /// The process must have no beat in Redis, and Redis must hold the loading of the open gate, because another
-    /// loading may have lost the beat. All outbox entries must be younger than the last beat in MySQL, by ten seconds
-    /// or more. An older entry may belong to the process and must be swept first.
-    async fn is_dead(&self, connection: &Connection, process: &str, silent: Duration) -> Result<bool, KvError> {
-        let Ok(live) = self.gate.live() else { return Ok(false) };
-        let traces = beats::traces(connection, self.keys(), process, WAIT).await?;
-        let age = traces.oldest.map(|id| Duration::from_millis(connection.server_ms().saturating_sub(id.ms)));
-        let has_left_claims = age.is_some_and(|age| age + DEAD_AFTER > silent);
-        Ok(traces.live.as_deref() == Some(live.as_str()) && !traces.is_beating && !has_left_claims)
-    }
-
-    /// Living instances other than this one that have not acknowledged `epoch`.
+    /// Living instances other than this one that have not acknowledged `epoch`. `log` holds the beats read by the
+    /// rebuild so far.
     pub(super) async fn awaited(
         &self,
         connection: &Connection,
-        silence: &mut Silence,
+        log: &mut BeatLog,
         epoch: Epoch,
     ) -> Result<Vec<String>, RecoveryError> {
         let mut awaited = Vec::new();
-        for other in instances::without_acknowledgement(&self.db, &self.identity.instance, epoch).await? {
-            let Instance { instance, process, silent_seconds } = other;
-            let beats = silent_seconds < DEAD_AFTER.as_secs()
-                || beats::is_beating(connection, self.keys(), &process, WAIT).await?;
-            if silence.note(&process, beats) < DEAD_AFTER {
+        let others = instances::without_acknowledgement(&self.db, &self.identity.instance, epoch).await?;
+        log.read(&others, Instant::now());
+        for Instance { instance, process, .. } in others {
+            if beats::is_beating(connection, self.keys(), &process, WAIT).await? {
+                log.heard(&process, Instant::now());
+            }
+            if log.silence(&process, Instant::now()) < DEAD_AFTER {
                 awaited.push(instance);
             }
         }
@@ -95,13 +84,20 @@ impl Recovery {
     }
 }
 
-impl Silence {
-    /// Notes whether `process` beats now. Returns the duration of the observed silence.
-    fn note(&mut self, process: &str, beats: bool) -> Duration {
-        if beats {
-            self.0.remove(process);
-            return Duration::ZERO;
+impl DeathWatch {
+    /// Whether a process is dead and has left no claim in the outbox. `traces` are of this moment.
+    ///
+    /// The process must have been silent in both stores for ten seconds. All entries that the outbox had at that time
+    /// must be stored since, because any of them may belong to the process.
+    fn is_dead(&mut self, process: &str, traces: &ProcessTraces, now: Instant) -> bool {
+        if traces.is_beating {
+            self.log.heard(process, now);
         }
-        self.0.entry(process.to_owned()).or_insert_with(Instant::now).elapsed()
+        if self.log.silence(process, now) < DEAD_AFTER {
+            self.outbox_ends.remove(process);
+            return false;
+        }
+        let end = self.outbox_ends.entry(process.to_owned()).or_insert(traces.last.unwrap_or_default());
+        traces.oldest.is_none_or(|oldest| oldest > *end)
     }
 }

@@ -8,12 +8,13 @@
 //! Recovery controls the gate and the ledger. Neither knows recovery.
 
 mod beats;
+mod choice;
 mod load;
 mod rebuild;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
@@ -21,12 +22,15 @@ use crate::claim::{ClosedReason, Gate, Ledger};
 use crate::domain::Epoch;
 use crate::mysql::shards::{self, ShardRow};
 use crate::mysql::{Db, DbError, instances};
-use crate::redis::{Connection, Keys, KvError, Link, LinkConfig, Live, Outbox, Pool, Stock, live_key};
+use crate::redis::{Connection, Keys, KvError, Link, LinkConfig, Live, Outbox, Pool, Stock, WriteRefusal, live_key};
+use choice::{Choice, Dispute};
 
 /// Pause between two rounds without a doubt.
 const COMPARE_EVERY: Duration = Duration::from_secs(1);
 /// Timeout of a call to Redis.
 const WAIT: Duration = Duration::from_secs(2);
+/// Longest wait of a round for a connection that is being replaced.
+const RECONNECT_WAIT: Duration = Duration::from_millis(100);
 /// Prefix of the value of `live` during a rebuild.
 const REBUILD: &str = "rebuild:";
 
@@ -38,6 +42,7 @@ pub struct Recovery {
     gate: Arc<Gate>,
     ledger: Ledger,
     progress: Arc<RebuildProgress>,
+    dispute: Dispute,
 }
 
 #[derive(Debug, Clone)]
@@ -69,6 +74,14 @@ pub struct RebuildProgress {
     rebuilds: AtomicU64,
     /// The acknowledged epoch. This process holds no attempt and no unstored claim of an earlier epoch.
     acknowledged: AtomicU32,
+}
+
+/// What a round has done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Round {
+    Compared,
+    /// The shard was rebuilt, and has to be compared at once.
+    Rebuilt,
 }
 
 /// The reason for a failed round. The next round starts within a second.
@@ -107,14 +120,13 @@ impl Recovery {
         ledger: Ledger,
         progress: Arc<RebuildProgress>,
     ) -> Self {
-        Self { identity, db, redis, gate, ledger, progress }
+        Self { identity, db, redis, gate, ledger, progress, dispute: Dispute::default() }
     }
 
-    /// Runs rounds, beats in Redis, and deletes rows of dead instances until `stop`. Closes the gate at the end.
+    /// Runs rounds, and deletes rows of dead instances until `stop`. Closes the gate at the end.
     pub async fn run(self, stop: CancellationToken) {
         tokio::select! {
             () = self.rounds(stop) => {}
-            () = self.beat_in_redis() => {}
             () = self.bury_the_dead() => {}
         }
         self.gate.close(ClosedReason::Stopping);
@@ -124,10 +136,13 @@ impl Recovery {
         // At a start the link is still connecting. A round without a connection would cost a second.
         self.redis.link.connected(WAIT).await;
         let mut failing = String::new();
+        let mut doubt_heard = Instant::now();
         loop {
             tokio::select! {
                 result = self.round() => match result {
-                    Ok(()) => failing.clear(),
+                    // The next round opens the gate.
+                    Ok(Round::Rebuilt) => continue,
+                    Ok(Round::Compared) => failing.clear(),
                     Err(error) => {
                         let text = error.to_string();
                         if text != failing {
@@ -140,7 +155,8 @@ impl Recovery {
             }
             tokio::select! {
                 () = tokio::time::sleep(COMPARE_EVERY) => {}
-                () = self.gate.doubted() => {}
+                // Every attempt can report a doubt, so at most one round a second starts for a doubt.
+                () = self.gate.doubted(), if doubt_heard.elapsed() >= COMPARE_EVERY => doubt_heard = Instant::now(),
                 () = stop.cancelled() => break,
             }
         }
@@ -149,43 +165,68 @@ impl Recovery {
     /// Compares once, then opens the gate, or closes the gate and rebuilds.
     ///
     /// # Errors
-    /// [`RecoveryError`]. The gate is closed if Redis holds another loading, if Redis is unreachable during a rebuild,
-    /// or if the rebuild of this round failed. Otherwise the gate is unchanged.
-    pub async fn round(&self) -> Result<(), RecoveryError> {
+    /// [`RecoveryError`]. The gate is closed if Redis holds another loading or refuses writes, if Redis is unreachable
+    /// during a rebuild, or if the rebuild of this round failed. Otherwise the gate is unchanged.
+    async fn round(&self) -> Result<Round, RecoveryError> {
         let seen = self.look().await;
-        if let (Ok((connection, found)), Ok(known)) = (&seen, self.gate.live())
-            && (known.as_str() != found || known.run_id != connection.run_id())
-        {
-            // Closed before the query to MySQL. MySQL may be unreachable, and nothing may be sold meanwhile.
-            self.close();
+        // Closed before the query to MySQL. MySQL may be unreachable, and nothing may be sold meanwhile.
+        match (&seen, self.gate.live()) {
+            (Ok((connection, found)), Ok(known)) if known.as_str() != found || known.run_id != connection.run_id() => {
+                self.close(ClosedReason::Recovering);
+            }
+            (Ok((connection, _)), Ok(_)) => self.close_for(connection.write_refusal()),
+            (Err(error), _) => self.close_for(error.write_refusal()),
+            (Ok(_), Err(_)) => {}
         }
         // The beat comes before the read. A process that changes the row only while no instance is alive either sees
         // this beat, or has committed before the read. The beat does not depend on Redis: an instance without Redis is
         // alive and may hold claims.
-        self.beat().await?;
+        let reached = seen.as_ref().ok().map(|(connection, _)| Arc::clone(connection));
+        self.beat(reached.as_deref()).await?;
         let row = shards::read(&self.db, self.identity.shard).await?;
         if seen.is_err() && !row.is_live {
-            self.close();
+            self.close(ClosedReason::Recovering);
         }
         if self.acknowledge(&row) {
-            self.beat().await?;
+            self.beat(reached.as_deref()).await?;
         }
         let (connection, found) = seen?;
-        match compare(&row, &found, connection.run_id()) {
-            Some(live) if !self.is_lost(row.epoch) => self.open(live),
+        let live = compare(&row, &found, connection.run_id());
+        match live {
+            Some(live) if !self.is_lost(row.epoch) => {
+                self.trust(&live);
+                match connection.write_refusal() {
+                    None => self.open(live),
+                    refusal => self.close_for(refusal),
+                }
+                return Ok(Round::Compared);
+            }
             Some(_) => {
                 log::error!("recovery: ALARM: Redis has lost a coupon or holds a wrong claim; rebuilding the shard");
-                self.close();
-                self.rebuild(&row, &found).await?;
             }
-            None => {
-                self.close();
-                if !found.starts_with(REBUILD) {
-                    self.rebuild(&row, &found).await?;
-                }
+            None => {}
+        }
+        self.close(ClosedReason::Recovering);
+        self.close_for(connection.write_refusal());
+        if connection.write_refusal().is_some() {
+            return Ok(Round::Compared);
+        }
+        if found.starts_with(REBUILD) {
+            live_key::bound_token(&connection, self.keys(), &found, WAIT).await?;
+            return Ok(Round::Compared);
+        }
+        let reports = instances::redis_reports(&self.db).await?;
+        match self.dispute.choose(&reports, &row, connection.run_id()) {
+            Choice::Ours if self.rebuild(&row, &connection, &found).await? => return Ok(Round::Rebuilt),
+            Choice::Ours => {}
+            // The address may lead to the other process by now.
+            Choice::Open => connection.give_up(),
+            Choice::Theirs => {
+                connection.give_up();
+                self.close(ClosedReason::TwoPrimaries);
             }
         }
-        Ok(())
+        Ok(Round::Compared)
     }
 
     fn open(&self, live: Live) {
@@ -193,22 +234,47 @@ impl Recovery {
             return;
         }
         log::info!("recovery: selling under epoch {} in Redis process {}", live.epoch, live.run_id);
-        self.redis.pool.follow(&live.run_id);
-        self.ledger.trust(Some(live.clone()));
         self.gate.open(live);
     }
 
-    fn close(&self) {
+    /// Lets the ledger and the pool work with the data of `live`.
+    fn trust(&self, live: &Live) {
+        self.redis.pool.follow(&live.run_id);
+        self.ledger.trust(Some(live.clone()));
+    }
+
+    /// Closes the gate because Redis is another process or has other data. Outbox entries stay until the next loading.
+    fn close(&self, reason: ClosedReason) {
         if self.gate.live().is_ok() {
             log::warn!("recovery: Redis is not the one we knew; selling stops until it is loaded");
         }
-        self.gate.close(ClosedReason::Recovering);
+        self.gate.close(reason);
         self.ledger.trust(None);
     }
 
-    async fn beat(&self) -> Result<(), DbError> {
-        let (acknowledged, oldest) = (self.progress.acknowledged(), self.ledger.state().oldest());
-        instances::beat(&self.db, &self.identity.instance, &self.identity.process, acknowledged, oldest).await
+    /// Closes the gate because Redis refuses writes, if it does. The data is still right, so the ledger keeps storing
+    /// claims and deleting entries, which may free the memory that Redis lacks.
+    fn close_for(&self, refusal: Option<WriteRefusal>) {
+        let Some(refusal) = refusal else { return };
+        let reason = ClosedReason::Refusing(refusal);
+        if self.gate.live().err() != Some(reason) {
+            log::error!(
+                "recovery: ALARM: Redis refuses writes ({}); selling stops until it takes them",
+                refusal.word()
+            );
+        }
+        self.gate.close(reason);
+    }
+
+    /// Beats in MySQL. `reached` is the connection to the Redis process that answers.
+    async fn beat(&self, reached: Option<&Connection>) -> Result<(), DbError> {
+        let beat = instances::Beat {
+            acknowledged: self.progress.acknowledged(),
+            oldest: self.ledger.state().oldest(),
+            redis_run_id: reached.map_or("", Connection::run_id),
+            redis_address: reached.map_or("", Connection::peer),
+        };
+        instances::beat(&self.db, &self.identity.instance, &self.identity.process, beat).await
     }
 
     /// Acknowledges an epoch once this process has no attempt in flight and no unstored claim of earlier epochs.
@@ -237,9 +303,12 @@ impl Recovery {
         self.redis.stock.keys()
     }
 
-    /// The connection to Redis and the value of `live`, empty for a missing key.
+    /// The connection to Redis, just probed, and the value of `live`, empty for a missing key.
     async fn look(&self) -> Result<(Arc<Connection>, String), KvError> {
+        // The link may be replacing its connection.
+        self.redis.link.connected(RECONNECT_WAIT).await;
         let connection = self.redis.link.connection()?;
+        connection.probe().await?;
         let found = live_key::read(&connection, self.keys(), WAIT).await?;
         Ok((connection, found.unwrap_or_default()))
     }
@@ -257,7 +326,15 @@ mod tests {
 
     fn row(run_id: &str, epoch: u32, is_live: bool) -> ShardRow {
         let (run_id, epoch) = (run_id.to_owned(), Epoch(epoch));
-        ShardRow { epoch, run_id, is_live, token: String::new(), next_epoch: epoch, found_live: None }
+        ShardRow {
+            epoch,
+            run_id,
+            previous_run_id: String::new(),
+            is_live,
+            token: String::new(),
+            next_epoch: epoch,
+            found_live: None,
+        }
     }
 
     #[test]

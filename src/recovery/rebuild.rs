@@ -7,18 +7,18 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::beats::Silence;
 use super::{REBUILD, Recovery, RecoveryError, WAIT};
 use crate::domain::{Claim, EntryId, Epoch};
 use crate::mysql as db;
 use crate::mysql::DbConnection;
 use crate::mysql::claims::{self, StoreOutcome};
+use crate::mysql::instances::BeatLog;
 use crate::mysql::poisoned;
 use crate::mysql::shards::{self, ShardRow, ShardToken};
-use crate::redis::{Connection, DoneEntry, Head, OutboxEntry, broken, live_key, load};
+use crate::redis::live_key::{self, TOKEN_TTL};
+use crate::redis::{Connection, DoneEntry, Head, OutboxEntry, ReadTo, broken, load};
 
-/// TTL of the token in `live`. The rebuild renews the token.
-const TOKEN_TTL: Duration = Duration::from_secs(10);
+/// How often the rebuild renews its token in `live`.
 const TOKEN_RENEWED_EVERY: Duration = Duration::from_secs(2);
 /// Pause before the outbox is read again while another sweeper holds the lock. Four times as long between two checks of
 /// acknowledgements.
@@ -37,14 +37,25 @@ pub(super) struct Rebuild<'a> {
 }
 
 impl Recovery {
-    /// Rebuilds the shard, unless another instance has replaced the value `found` of `live`.
-    pub(super) async fn rebuild(&self, row: &ShardRow, found: &str) -> Result<(), RecoveryError> {
+    /// Rebuilds the shard in the process of `compared`, where `live` has the value `found`. Returns `false` without any
+    /// change if another instance has replaced that value, or if the address leads to another process.
+    pub(super) async fn rebuild(
+        &self,
+        row: &ShardRow,
+        compared: &Connection,
+        found: &str,
+    ) -> Result<bool, RecoveryError> {
         let connection = Connection::open(&self.redis.config).await?;
+        if connection.run_id() != compared.run_id() {
+            // A replica or an earlier primary can hold the same `live`, so that process has to be compared first.
+            compared.give_up();
+            return Ok(false);
+        }
         let token = format!("{:032x}", rand::random::<u128>());
         let rebuild = Rebuild { recovery: self, connection, marker: format!("{REBUILD}{token}"), token };
-        if !rebuild.take_live(found, &rebuild.marker, Some(TOKEN_TTL)).await? {
-            return Ok(());
-        }
+        let Some(origin) = rebuild.take_live(found, &rebuild.marker, Some(TOKEN_TTL)).await? else {
+            return Ok(false);
+        };
         let started = Instant::now();
         log::warn!(
             "recovery: loading Redis from MySQL; `live` was {found:?}, the last loading was {}:{}",
@@ -55,7 +66,7 @@ impl Recovery {
         // rebuild wins over a failed renewal.
         let result = tokio::select! {
             biased;
-            result = rebuild.run(found) => result,
+            result = rebuild.run(found, &origin) => result,
             result = rebuild.renew() => result,
         };
         if let Err(error) = result {
@@ -69,14 +80,13 @@ impl Recovery {
             "recovery: done in {:.2} s; {coupons} coupons and {claims} claims loaded",
             started.elapsed().as_secs_f64()
         );
-        // Starts the next round at once instead of in a second. That round opens the gate.
-        self.gate.doubt(crate::claim::Doubt::NotLoaded);
-        Ok(())
+        Ok(true)
     }
 }
 
 impl Rebuild<'_> {
-    async fn run(&self, found: &str) -> Result<(), RecoveryError> {
+    /// Rebuilds. `found` is the earlier value of `live`, and `origin` the loading before unfinished rebuilds.
+    async fn run(&self, found: &str, origin: &str) -> Result<(), RecoveryError> {
         let recovery = self.recovery;
         let (db, shard) = (&recovery.db, recovery.identity.shard);
         // The row is read again, because the compared row may be older than the token.
@@ -84,8 +94,8 @@ impl Rebuild<'_> {
         let last_live = format!("{}:{}", row.run_id, row.epoch);
         let next = Epoch(row.epoch.0.max(epoch_of(found)) + 1);
         let was = ShardToken { epoch: row.epoch, token: &row.token };
-        // Wrong data is noted as an empty value. A later attempt then does not keep that data.
-        let noted = if recovery.is_lost(row.epoch) { "" } else { found };
+        // Data of another loading and wrong data are noted as an empty value. No later attempt then keeps the data.
+        let noted = if found == last_live && !recovery.is_lost(row.epoch) { found } else { "" };
         self.check_token(shards::begin(db, shard, was, &self.token, next, noted).await?)?;
         let noted = shards::read(db, shard).await?.found_live;
         crate::base::crash::point("rebuild-begun");
@@ -96,23 +106,26 @@ impl Rebuild<'_> {
         // meanwhile.
         let any_poisoned = self.drain_outbox(row.epoch).await?;
         crate::base::crash::point("rebuild-drained");
+        // Whether the data in Redis is a subset of MySQL and may be kept. The data must be of the last loading, changed
+        // only by unfinished rebuilds. With the drained outbox, MySQL then has all claims of Redis, except poisoned ones.
+        // The unit of a poisoned claim would become a hole and be sold again, while Redis still had its holder.
+        let of_last_loading = noted.is_some_and(|noted| !noted.is_empty() && noted == origin);
+        let subset = of_last_loading
+            && !any_poisoned
+            && !recovery.is_lost(row.epoch)
+            && !poisoned::has_claim_of(db, row.epoch).await?;
         let held = ShardToken { epoch: row.epoch, token: &self.token };
+        if !subset {
+            // Before the epoch is raised, because a later attempt looks only for poisoned claims of its own epoch.
+            self.check_token(shards::forget_found(db, shard, held).await?)?;
+        }
         self.check_token(shards::raise_epoch(db, shard, held, next).await?)?;
         let held = ShardToken { epoch: next, token: &self.token };
         crate::base::crash::point("rebuild-raised");
 
         recovery.progress.coupons.store(0, Ordering::Relaxed);
         recovery.progress.claims.store(0, Ordering::Relaxed);
-        // Whether the data in Redis is a subset of MySQL and may be kept. The data must be of the last loading. With
-        // the drained outbox, MySQL then has all claims of Redis, except poisoned claims. The unit of a poisoned claim
-        // would become a hole and be sold again, while Redis still had its holder.
-        let subset = found == last_live
-            && noted.as_deref() == Some(found)
-            && !any_poisoned
-            && !recovery.is_lost(row.epoch)
-            && !poisoned::has_claim_of(db, row.epoch).await?;
         if !subset {
-            self.check_token(shards::forget_found(db, shard, held).await?)?;
             self.check_token(load::forget_keys(&self.connection, recovery.keys(), &self.marker, WAIT).await?)?;
             crate::base::crash::point("rebuild-forgotten");
         }
@@ -122,7 +135,7 @@ impl Rebuild<'_> {
         self.check_token(shards::finish(db, shard, held, self.connection.run_id()).await?)?;
         crate::base::crash::point("rebuild-finished");
         let live = format!("{}:{next}", self.connection.run_id());
-        self.check_token(self.take_live(&self.marker, &live, None).await?)
+        self.check_token(self.take_live(&self.marker, &live, None).await?.is_some())
     }
 
     /// Ends this rebuild with an error if another rebuild has replaced the token.
@@ -130,8 +143,9 @@ impl Rebuild<'_> {
         if is_ours { Ok(()) } else { Err(RecoveryError::Overtaken) }
     }
 
-    /// Replaces the value `from` of the key `live`. The new value expires after `ttl`, or never.
-    async fn take_live(&self, from: &str, to: &str, ttl: Option<Duration>) -> Result<bool, RecoveryError> {
+    /// Replaces the value `from` of the key `live`. The new value expires after `ttl`, or never. Returns the loading
+    /// before unfinished rebuilds, or `None` if `live` has another value.
+    async fn take_live(&self, from: &str, to: &str, ttl: Option<Duration>) -> Result<Option<String>, RecoveryError> {
         Ok(live_key::replace(&self.connection, self.recovery.keys(), from, to, ttl, WAIT).await?)
     }
 
@@ -139,7 +153,7 @@ impl Rebuild<'_> {
     async fn renew(&self) -> Result<(), RecoveryError> {
         loop {
             tokio::time::sleep(TOKEN_RENEWED_EVERY).await;
-            if !self.take_live(&self.marker, &self.marker, Some(TOKEN_TTL)).await? {
+            if self.take_live(&self.marker, &self.marker, Some(TOKEN_TTL)).await?.is_none() {
                 return Err(RecoveryError::Overtaken);
             }
             let (coupons, claims) = self.recovery.progress.loaded();
@@ -151,13 +165,13 @@ impl Rebuild<'_> {
     async fn wait_until_drained(&self, next: Epoch) -> Result<(), RecoveryError> {
         let recovery = self.recovery;
         while !recovery.is_drained() {
-            recovery.beat().await?;
+            recovery.beat(Some(&self.connection)).await?;
             tokio::time::sleep(DRAINED_POLL * 4).await;
         }
         recovery.progress.acknowledged.store(next.0, Ordering::SeqCst);
-        let (mut waiting, mut silence) = (Vec::new(), Silence::default());
+        let (mut waiting, mut log) = (Vec::new(), BeatLog::default());
         loop {
-            let behind = recovery.awaited(&self.connection, &mut silence, next).await?;
+            let behind = recovery.awaited(&self.connection, &mut log, next).await?;
             if behind.is_empty() {
                 return Ok(());
             }
@@ -165,7 +179,7 @@ impl Rebuild<'_> {
                 log::info!("recovery: waiting for what these instances hold: {behind:?}");
                 waiting = behind;
             }
-            recovery.beat().await?;
+            recovery.beat(Some(&self.connection)).await?;
             tokio::time::sleep(DRAINED_POLL * 4).await;
         }
     }
@@ -177,7 +191,7 @@ impl Rebuild<'_> {
         let outbox = &self.recovery.redis.outbox;
         let (mut drained, mut any_poisoned) = (0, false);
         loop {
-            let head = outbox.head(&self.connection, &self.marker, epoch, Duration::ZERO, None, DRAIN_BATCH);
+            let head = outbox.head(&self.connection, &self.marker, epoch, ReadTo::End, DRAIN_BATCH);
             let entries = match head.await? {
                 Head::Entries { entries, .. } => entries,
                 Head::NotMine => {

@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::batcher::BATCHES_IN_FLIGHT_MAX;
+use super::beats::Beat;
 use super::calls::CALLS_WAITING_MAX;
 use crate::base::Histogram;
 
@@ -20,12 +21,21 @@ const WRITE_BUFFER_BYTES: usize = 64 << 10;
 /// Future that drives the socket until the connection ends.
 pub(super) type Driver = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
+/// A socket to a Redis server that has answered.
+pub(super) struct Socket {
+    pub(super) redis: MultiplexedConnection,
+    pub(super) driver: Driver,
+    /// The address of the server: IP and port, or the path of a Unix socket.
+    pub(super) peer: String,
+}
+
 /// Address and credentials of a Redis server.
 #[derive(Clone)]
 pub struct LinkConfig {
     place: ServerAddress,
     info: ConnectionInfo,
     times: Arc<Histogram>,
+    beat: Option<Beat>,
 }
 
 #[derive(Clone)]
@@ -52,7 +62,13 @@ impl LinkConfig {
         let redis_settings =
             info.redis_settings().clone().set_skip_set_lib_name().set_protocol(redis::ProtocolVersion::RESP2);
         let info = info.set_tcp_settings(tcp_settings).set_redis_settings(redis_settings);
-        Ok(Self { place, info, times: Arc::new(Histogram::of_times()) })
+        Ok(Self { place, info, times: Arc::new(Histogram::of_times()), beat: None })
+    }
+
+    /// Connections write `beat` with every probe.
+    #[must_use]
+    pub fn with_beat(self, beat: Beat) -> Self {
+        Self { beat: Some(beat), ..self }
     }
 
     /// Durations of calls over all connections of this configuration and of clones.
@@ -60,29 +76,36 @@ impl LinkConfig {
         &self.times
     }
 
+    pub(super) fn beat(&self) -> Option<&Beat> {
+        self.beat.as_ref()
+    }
+
     pub(super) fn info(&self) -> &ConnectionInfo {
         &self.info
     }
 
-    /// Connects, authenticates and selects the database. The caller must run the driver.
-    pub(super) async fn connect(&self) -> Result<(MultiplexedConnection, Driver), RedisError> {
+    /// Connects, authenticates and selects the database. The caller must run the driver. A host name is resolved for
+    /// each connection.
+    pub(super) async fn connect(&self) -> Result<Socket, RedisError> {
         match &self.place {
             ServerAddress::Tcp(host, port) => {
                 let socket = TcpStream::connect((host.as_str(), *port)).await?;
                 socket.set_nodelay(true)?;
-                self.greet(socket).await
+                let peer = socket.peer_addr()?.to_string();
+                self.greet(socket, peer).await
             }
-            ServerAddress::Unix(path) => self.greet(UnixStream::connect(path).await?).await,
+            ServerAddress::Unix(path) => self.greet(UnixStream::connect(path).await?, path.display().to_string()).await,
         }
     }
 
     async fn greet(
         &self,
         socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    ) -> Result<(MultiplexedConnection, Driver), RedisError> {
+        peer: String,
+    ) -> Result<Socket, RedisError> {
         let settings = self.info.redis_settings();
         let (redis, driver) = MultiplexedConnection::new_with_config(settings, socket, crate_settings()).await?;
-        Ok((redis, Box::pin(driver)))
+        Ok(Socket { redis, driver: Box::pin(driver), peer })
     }
 }
 

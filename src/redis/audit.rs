@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use redis::{Pipeline, Value};
 
+use super::stock::HolderField;
 use super::{Calls, Keys, KvError, parse};
 use crate::domain::{ActivityId, Claim, CouponId, Epoch, UserId};
 
@@ -197,19 +198,14 @@ fn claims_of_entry(id: &str, fields: &[String]) -> Vec<Result<Claim, String>> {
     }
 }
 
-/// Parses a field of a holder, `coupon` or `coupon:nth`, with the value `seq:entry:activity`.
+/// Parses a field of a holder, `coupon` or `coupon:nth`, with its value.
 fn parse_hold(user: UserId, field: &str, value: &str) -> Option<Claim> {
     let (coupon, nth) = field.split_once(':').unwrap_or((field, "1"));
-    let mut parts = value.splitn(3, ':');
-    Some(Claim {
-        coupon: CouponId(coupon.parse().ok()?),
-        user,
-        seq: parts.next()?.parse().ok()?,
-        entry: parts.next()?.parse().ok()?,
-        activity: ActivityId(parts.next()?.parse().ok()?),
-        nth: nth.parse().ok()?,
-        epoch: Epoch(0),
-    })
+    let mut parts = value.split(':');
+    let HolderField { seq, entry, claimed_at_ms, activity } = HolderField::parse(&mut parts).ok()?;
+    let is_complete = parts.next().is_none();
+    let (coupon, nth) = (CouponId(coupon.parse().ok()?), nth.parse().ok()?);
+    is_complete.then_some(Claim { coupon, user, entry, seq, activity, epoch: Epoch(0), nth, claimed_at_ms })
 }
 
 fn parse_next<T: redis::FromRedisValue>(replies: &mut impl Iterator<Item = Value>) -> Result<T, KvError> {

@@ -110,11 +110,12 @@ async fn send_batch(calls: Calls, batch: Vec<WaitingAttempt>) {
     }
 }
 
-/// Reads the reply to one attempt. An error in the array concerns only that attempt.
+/// Reads the reply to one attempt. An error in the array concerns only that attempt, which has changed nothing: the
+/// script reports errors of decisions and of its first write by attempt, and fails as a whole after that write.
 fn read_reply(reply: Value) -> Result<String, KvError> {
     match reply {
         Value::BulkString(bytes) => String::from_utf8(bytes).map_err(|_| KvError::Unreadable),
-        Value::ServerError(error) => Err(RedisError::from(error).into()),
+        Value::ServerError(error) => Err(KvError::Refused(RedisError::from(error))),
         _ => Err(KvError::Unreadable),
     }
 }

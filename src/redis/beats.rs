@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::outbox::{EntryReply, ends, id_of};
 use super::{Calls, Keys, KvError, parse};
 use crate::domain::EntryId;
 
@@ -11,18 +12,38 @@ pub struct ProcessTraces {
     /// The value of the key `live`, `None` if missing.
     pub live: Option<String>,
     pub is_beating: bool,
-    /// The oldest outbox entry of the shard, from any process.
+    /// The oldest and the last outbox entry of the shard, from any process.
     pub oldest: Option<EntryId>,
+    pub last: Option<EntryId>,
 }
 
-/// Writes a beat of `process` that expires after `ttl`.
-///
-/// # Errors
-/// [`KvError`]. The beat may have been written unless [`KvError::nothing_happened`].
-pub async fn beat(calls: &Calls, keys: &Keys, process: &str, ttl: Duration, wait: Duration) -> Result<(), KvError> {
-    let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
-    calls.call(redis::cmd("SET").arg(keys.beat(process)).arg(1).arg("PX").arg(ttl_ms), wait).await?;
-    Ok(())
+/// TTL of a beat, in ms.
+const BEAT_MS: i64 = 10_000;
+
+/// The beat of this process, which expires after 10 s. Every probe of a link writes it, so that a probe shows whether
+/// Redis takes writes.
+#[derive(Debug, Clone)]
+pub struct Beat {
+    key: String,
+}
+
+impl Beat {
+    pub fn new(keys: &Keys, process: &str) -> Self {
+        Self { key: keys.beat(process) }
+    }
+
+    pub(super) fn command(&self) -> redis::Cmd {
+        let mut cmd = redis::cmd("SET");
+        cmd.arg(&self.key).arg(1).arg("PX").arg(BEAT_MS);
+        cmd
+    }
+}
+
+/// Whether the reply of `PTTL` is of a beat that counts. Redis keeps the moment of expiry. If the clock was set back,
+/// a longer TTL than that of any beat is left, and the process must beat again to count as alive.
+fn is_beat(ttl_ms: i64) -> bool {
+    const MISSING: i64 = -2;
+    ttl_ms != MISSING && ttl_ms <= BEAT_MS
 }
 
 /// Whether `process` has a beat that has not expired.
@@ -30,7 +51,7 @@ pub async fn beat(calls: &Calls, keys: &Keys, process: &str, ttl: Duration, wait
 /// # Errors
 /// [`KvError`]. Reading changes nothing.
 pub async fn is_beating(calls: &Calls, keys: &Keys, process: &str, wait: Duration) -> Result<bool, KvError> {
-    parse(calls.call(redis::cmd("EXISTS").arg(keys.beat(process)), wait).await?)
+    Ok(is_beat(parse(calls.call(redis::cmd("PTTL").arg(keys.beat(process)), wait).await?)?))
 }
 
 /// Reads all traces of `process` in one pipeline.
@@ -40,10 +61,9 @@ pub async fn is_beating(calls: &Calls, keys: &Keys, process: &str, wait: Duratio
 pub async fn traces(calls: &Calls, keys: &Keys, process: &str, wait: Duration) -> Result<ProcessTraces, KvError> {
     let mut pipeline = redis::pipe();
     pipeline.cmd("GET").arg(keys.live());
-    pipeline.cmd("EXISTS").arg(keys.beat(process));
-    pipeline.cmd("XRANGE").arg(keys.outbox()).arg("-").arg("+").arg("COUNT").arg(1);
+    pipeline.cmd("PTTL").arg(keys.beat(process));
+    ends(&mut pipeline, keys);
     let replies = redis::Value::Array(calls.call_all(&pipeline, wait).await?);
-    let (live, is_beating, head): (_, _, Vec<(String, Vec<String>)>) = parse(replies)?;
-    let oldest = head.first().and_then(|(id, _)| id.parse().ok());
-    Ok(ProcessTraces { live, is_beating, oldest })
+    let (live, ttl_ms, oldest, last): (_, _, EntryReply, EntryReply) = parse(replies)?;
+    Ok(ProcessTraces { live, is_beating: is_beat(ttl_ms), oldest: id_of(&oldest)?, last: id_of(&last)? })
 }

@@ -9,7 +9,8 @@ use redis::{Cmd, Pipeline, Value};
 use tokio::sync::{Mutex, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use super::{KvError, Script, ScriptReply, parse};
+use super::beats::Beat;
+use super::{KvError, Script, ScriptReply, WriteRefusal, parse};
 use crate::base::Histogram;
 
 /// Calls of one connection that may wait for a reply, besides attempts. Deadlines bound the waiting.
@@ -63,6 +64,16 @@ impl Server {
         let measured = self.measured_ms.load(Ordering::Relaxed);
         let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
         measured != NEVER && ms_between(self.origin, Instant::now()) - measured < age
+    }
+
+    /// Notes the reply to `TIME`, which was sent at `sent` and has just arrived.
+    fn note_clock(&self, sent: Instant, reply: Value) -> Result<(), KvError> {
+        let (sent, received) = (ms_between(self.origin, sent), ms_between(self.origin, Instant::now()));
+        let (seconds, micros): (i64, i64) = parse(reply)?;
+        let middle = i64::midpoint(sent, received);
+        self.server_ms_at_origin.store(seconds * 1_000 + micros / 1_000 - middle, Ordering::Relaxed);
+        self.measured_ms.store(received, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Forgets the measurement, because another process answers from now on.
@@ -187,18 +198,47 @@ impl Calls {
         Ok(())
     }
 
-    /// Measures the server's clock. The answer also proves that the server works.
+    /// Measures the server's clock.
     pub(super) async fn measure_clock(&self) -> Result<(), KvError> {
-        let server = &self.server;
-        let sent = ms_between(server.origin, Instant::now());
+        let sent = Instant::now();
         let reply = self.call(&redis::cmd("TIME"), CONNECT_WAIT).await?;
-        let received = ms_between(server.origin, Instant::now());
-        let (seconds, micros): (i64, i64) = parse(reply)?;
-        let middle = i64::midpoint(sent, received);
-        server.server_ms_at_origin.store(seconds * 1_000 + micros / 1_000 - middle, Ordering::Relaxed);
-        server.measured_ms.store(received, Ordering::Relaxed);
-        Ok(())
+        self.server.note_clock(sent, reply)
     }
+
+    /// Measures the server's clock, and checks that the server is a primary. With a `beat`, also writes it. Returns why
+    /// the server refuses the write, or `None`.
+    ///
+    /// # Errors
+    /// [`KvError::Replica`], or any error of a call.
+    pub(super) async fn probe(&self, beat: Option<&Beat>) -> Result<Option<WriteRefusal>, KvError> {
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("TIME").cmd("ROLE");
+        if let Some(beat) = beat {
+            pipeline.add_command(beat.command());
+        }
+        let sent = Instant::now();
+        let replies = async {
+            // A refused write is one reply among several, so each reply is looked at by itself.
+            Ok(self.redis.clone().send_packed_commands(&pipeline, 0, pipeline.len()).await?)
+        };
+        let mut replies = self.within(CONNECT_WAIT, replies).await?.into_iter();
+        let mut next = || replies.next().ok_or(KvError::Unreadable);
+        self.server.note_clock(sent, next()?.extract_error()?)?;
+        if is_replica(&next()?) {
+            return Err(KvError::Replica);
+        }
+        let written = beat.map(|_| Ok::<_, KvError>(next()?.extract_error()?));
+        match written.transpose() {
+            Ok(_) => Ok(None),
+            Err(error) => error.write_refusal().map(Some).ok_or(error),
+        }
+    }
+}
+
+/// Whether the reply to `ROLE` is that of a replica. A user without the right to ask counts as connected to a primary.
+fn is_replica(role: &Value) -> bool {
+    let Value::Array(parts) = role else { return false };
+    matches!(parts.first(), Some(Value::BulkString(role)) if role != b"master")
 }
 
 pub(super) async fn in_time<T>(

@@ -4,22 +4,30 @@
 //! a process that recovery has not compared.
 
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::address::LinkConfig;
+use super::address::{LinkConfig, Socket};
 use super::batcher::{ATTEMPTS_WAITING_MAX, WaitingAttempt, run_batcher};
+use super::beats::Beat;
 use super::calls::{CONNECT_WAIT, Server, in_time, run_id};
-use super::{Calls, ClaimArguments, KvError};
+use super::{Calls, ClaimArguments, KvError, Live, WriteRefusal};
 
 /// A connection to one Redis process. Offers all [`Calls`], and batches attempts.
 pub struct Connection {
     calls: Calls,
     run_id: String,
+    peer: String,
+    beat: Option<Beat>,
+    /// The result of the last probe.
+    refusal: SyncMutex<Option<WriteRefusal>>,
+    /// Set when another process has the shard. The link then replaces this connection.
+    is_given_up: AtomicBool,
     /// Attempts on the way to the batcher. The batcher closes the channel at the end of the connection.
     attempts: mpsc::Sender<WaitingAttempt>,
     ended: CancellationToken,
@@ -30,13 +38,14 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects, loads the scripts, and asks for the `run_id` and the time.
+    /// Connects, asks for the `run_id`, loads the scripts, and probes the server.
     ///
     /// # Errors
-    /// [`KvError`]. Only the server's script cache may have changed.
+    /// [`KvError`], also for a replica. Only the server's script cache and the beat may have changed.
     pub async fn open(config: &LinkConfig) -> Result<Self, KvError> {
         let connecting = tokio::time::timeout(CONNECT_WAIT, config.connect()).await;
-        let (redis, socket) = connecting.map_err(|_| KvError::TimedOut)?.map_err(KvError::Unreachable)?;
+        let Socket { redis, driver: socket, peer } =
+            connecting.map_err(|_| KvError::TimedOut)?.map_err(KvError::Unreachable)?;
         let ended = CancellationToken::new();
         let calls = Calls::new(redis, Arc::new(Server::new(config.times())), ended.clone());
         let (attempts, waiting) = mpsc::channel(ATTEMPTS_WAITING_MAX);
@@ -47,13 +56,62 @@ impl Connection {
             socket.await;
         });
         batcher.spawn(run_batcher(calls.clone(), waiting, ended.clone()));
-        let (driver, batcher) = (Mutex::new(driver), Mutex::new(batcher));
-        let mut connection = Self { calls, run_id: String::new(), attempts, ended, driver, batcher };
-        let info = connection.call(redis::cmd("INFO").arg("server"), CONNECT_WAIT).await?;
-        connection.run_id = run_id(&info).ok_or(KvError::Unreadable)?;
-        connection.load_scripts().await?;
-        connection.measure_clock().await?;
-        Ok(connection)
+        let info = calls.call(redis::cmd("INFO").arg("server"), CONNECT_WAIT).await?;
+        let run_id = run_id(&info).ok_or(KvError::Unreadable)?;
+        calls.load_scripts().await?;
+        let refusal = calls.probe(config.beat()).await?;
+        Ok(Self {
+            calls,
+            run_id,
+            peer,
+            beat: config.beat().cloned(),
+            refusal: SyncMutex::new(refusal),
+            is_given_up: AtomicBool::new(false),
+            attempts,
+            ended,
+            driver: Mutex::new(driver),
+            batcher: Mutex::new(batcher),
+        })
+    }
+
+    /// Checks that the server is a primary that takes writes, and measures its clock.
+    ///
+    /// # Errors
+    /// [`KvError`]: the server is a replica or has not answered. A refused write is no error, see
+    /// [`Connection::write_refusal`].
+    pub async fn probe(&self) -> Result<(), KvError> {
+        let refusal = self.calls.probe(self.beat.as_ref()).await?;
+        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = refusal;
+        Ok(())
+    }
+
+    /// Why the server refused the write of the last probe, or `None`.
+    pub fn write_refusal(&self) -> Option<WriteRefusal> {
+        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether this connection leads to the process of `live`. If not, the link replaces the connection within a
+    /// second, because the address may lead to that process by now.
+    pub fn leads_to(&self, live: &Live) -> bool {
+        let is_same = self.run_id == live.run_id;
+        if !is_same {
+            self.give_up();
+        }
+        is_same
+    }
+
+    /// Lets the link replace this connection within a second.
+    pub fn give_up(&self) {
+        self.is_given_up.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_given_up(&self) -> bool {
+        self.is_given_up.load(Ordering::Relaxed)
+    }
+
+    /// The address of the server: IP and port, or the path of a Unix socket.
+    pub fn peer(&self) -> &str {
+        &self.peer
     }
 
     pub fn run_id(&self) -> &str {

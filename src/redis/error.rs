@@ -29,14 +29,66 @@ pub enum KvError {
     /// A reply in an unknown form. The command may have run.
     #[error("Redis replied in an unknown form")]
     Unreadable,
+    /// The server is a replica. Nothing was sent but questions.
+    #[error("the server is a replica and takes no writes")]
+    Replica,
+}
+
+/// Why a Redis server that answers refuses writes. The names in brackets are the server's error codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WriteRefusal {
+    /// The server is a replica (`READONLY`).
+    ReadOnly,
+    /// The limit `maxmemory` is reached (`OOM`).
+    OutOfMemory,
+    /// A file cannot be written, usually because the disk is full (`MISCONF`).
+    NotPersisting,
+    /// Fewer replicas follow than `min-replicas-to-write` (`NOREPLICAS`).
+    NoReplicas,
+    /// The Redis user lacks a right (`NOPERM`).
+    NoPermission,
+    /// The server belongs to a cluster, and another member has the keys (`MOVED`) or nobody has them (`CLUSTERDOWN`).
+    Elsewhere,
+}
+
+impl WriteRefusal {
+    /// The reason in one word, for `/readyz`, metrics and logs.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::ReadOnly => "read-only",
+            Self::OutOfMemory => "out-of-memory",
+            Self::NotPersisting => "not-persisting",
+            Self::NoReplicas => "no-replicas",
+            Self::NoPermission => "no-permission",
+            Self::Elsewhere => "elsewhere",
+        }
+    }
 }
 
 impl KvError {
     /// Whether the command has certainly changed nothing.
     pub fn nothing_happened(&self) -> bool {
         match self {
-            Self::NotConnected | Self::Unreachable(_) | Self::Full | Self::Refused(_) => true,
+            Self::NotConnected | Self::Unreachable(_) | Self::Full | Self::Refused(_) | Self::Replica => true,
             Self::TimedOut | Self::Lost | Self::Unknown(_) | Self::Unreadable => false,
+        }
+    }
+
+    /// Why the server refuses writes, or `None` for any other error.
+    pub fn write_refusal(&self) -> Option<WriteRefusal> {
+        let error = match self {
+            Self::Replica => return Some(WriteRefusal::ReadOnly),
+            Self::Refused(error) => error,
+            _ => return None,
+        };
+        match error.code()? {
+            "READONLY" => Some(WriteRefusal::ReadOnly),
+            "OOM" => Some(WriteRefusal::OutOfMemory),
+            "MISCONF" => Some(WriteRefusal::NotPersisting),
+            "NOREPLICAS" => Some(WriteRefusal::NoReplicas),
+            "NOPERM" => Some(WriteRefusal::NoPermission),
+            "MOVED" | "CLUSTERDOWN" => Some(WriteRefusal::Elsewhere),
+            _ => None,
         }
     }
 
@@ -62,7 +114,7 @@ impl From<RedisError> for KvError {
 /// writes of the script stay.
 fn was_refused(error: &RedisError) -> bool {
     let ErrorKind::Server(kind) = error.kind() else {
-        return matches!(error.code(), Some("OOM" | "BUSY" | "MISCONF" | "NOAUTH" | "WRONGPASS"));
+        return matches!(error.code(), Some("OOM" | "BUSY" | "MISCONF" | "NOREPLICAS" | "NOAUTH" | "WRONGPASS"));
     };
     matches!(
         kind,

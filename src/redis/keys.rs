@@ -58,6 +58,11 @@ impl Keys {
         self.key("names", None)
     }
 
+    /// String. The loading in `live` before unfinished rebuilds.
+    pub fn origin(&self) -> Key<'_> {
+        self.key("origin", None)
+    }
+
     /// Hash. A coupon.
     pub fn coupon(&self, id: CouponId) -> Key<'_> {
         self.key("coupon:", Some(id.0))

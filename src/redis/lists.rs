@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use redis::Value;
 
-use super::stock::{Loaded, parse_holder_field};
+use super::stock::{HolderField, Loaded};
 use super::{Calls, KvError, Live, Script, ScriptReply, Stock, parse, text};
 use crate::domain::{CouponId, EntryId, UserId, left};
 
@@ -141,23 +141,27 @@ impl Stock {
     }
 }
 
+/// Time of the grant in milliseconds, and the outbox entry.
+type ClaimOrder = (u64, EntryId);
+
 /// Parses all fields of a holder. Returns a coupon per item with its latest claim, newest first.
-fn held_by(holder: &Value) -> Result<Vec<(EntryId, Held)>, KvError> {
+fn held_by(holder: &Value) -> Result<Vec<(ClaimOrder, Held)>, KvError> {
     let Value::Array(fields) = holder else { return Err(KvError::Unreadable) };
     let mut claims = Vec::with_capacity(fields.len() / 2);
     for field_and_value in fields.chunks_exact(2) {
         let (field, value) = (text(&field_and_value[0])?, text(&field_and_value[1])?);
         let id = field.split_once(':').map_or(field, |(id, _)| id);
         let coupon = CouponId(id.parse().map_err(|_| KvError::Unreadable)?);
-        claims.push((coupon, parse_holder_field(&mut value.split(':'))?.1));
+        let HolderField { claimed_at_ms, entry, .. } = HolderField::parse(&mut value.split(':'))?;
+        claims.push((coupon, (claimed_at_ms, entry)));
     }
     claims.sort_unstable();
-    let latest = |of_one: &[(CouponId, EntryId)]| {
-        let (coupon, entry) = of_one[of_one.len() - 1];
-        (entry, Held { coupon, count: u8::try_from(of_one.len()).unwrap_or(u8::MAX) })
+    let latest = |of_one: &[(CouponId, ClaimOrder)]| {
+        let (coupon, order) = of_one[of_one.len() - 1];
+        (order, Held { coupon, count: u8::try_from(of_one.len()).unwrap_or(u8::MAX) })
     };
     let mut held: Vec<_> = claims.chunk_by(|a, b| a.0 == b.0).map(latest).collect();
-    held.sort_unstable_by_key(|(entry, held)| std::cmp::Reverse((*entry, held.coupon)));
+    held.sort_unstable_by_key(|(order, held)| std::cmp::Reverse((*order, held.coupon)));
     Ok(held)
 }
 

@@ -100,7 +100,7 @@ fn loading(keys: &Keys, marker: &str, chunk: &ClaimChunk) -> Cmd {
     cmd.arg(marker).arg(chunk.highest).arg(u8::from(chunk.is_first)).arg(chunk.holes.len()).arg(&chunk.holes);
     for claim in &chunk.claims {
         // MySQL has the time of a claim but not its outbox entry. The entry with that time and counter 0 stands for it.
-        // All entries in the outbox are younger.
+        // If the outbox ever has an entry of that id, the claim is stored once more, without effect.
         let Claim { seq, entry, activity, .. } = claim;
         cmd.arg(Keys::held_field(coupon, claim.nth)).arg(format!("{seq}:{entry}:{activity}"));
     }

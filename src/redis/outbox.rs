@@ -48,18 +48,33 @@ pub fn broken(entries: &[OutboxEntry]) -> impl Iterator<Item = (EntryId, &str)> 
 }
 
 /// The size of the outbox.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Extent {
+    /// The value of the key `live`, empty for a missing key.
+    pub live: String,
     pub claims: u64,
-    /// Id of the oldest entry, or `None` for an empty outbox.
+    /// Ids of the oldest and the last entry, or `None` for an empty outbox.
     pub oldest: Option<EntryId>,
+    pub last: Option<EntryId>,
+}
+
+/// Where a read at the head of the outbox ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadTo {
+    /// At the end of the outbox.
+    End,
+    /// Behind this entry.
+    Through(EntryId),
+    /// In front of this entry.
+    Before(EntryId),
 }
 
 /// The result of a read at the head of the outbox.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Head {
-    /// Entries, oldest first. `more` means that further entries may follow.
-    Entries { entries: Vec<OutboxEntry>, more: bool },
+    /// Entries, oldest first. `more` means that further entries may follow. `last` is the last entry of the whole
+    /// outbox, `None` for an empty outbox.
+    Entries { entries: Vec<OutboxEntry>, more: bool, last: Option<EntryId> },
     /// Another process holds the lock of the sweeper.
     NotMine,
     /// The value of `live` differs from the expected value.
@@ -72,7 +87,7 @@ impl Outbox {
         Self { keys, process, wait }
     }
 
-    /// Reads the head of the outbox: entries that are at least `age` old and below `below`, with up to `count` claims.
+    /// Reads the head of the outbox, with up to `count` claims.
     ///
     /// # Errors
     /// [`KvError`]. A read may renew the lock of the sweeper, and changes nothing else.
@@ -81,21 +96,21 @@ impl Outbox {
         calls: &Calls,
         live: &str,
         epoch: Epoch,
-        age: Duration,
-        below: Option<EntryId>,
+        to: ReadTo,
         count: usize,
     ) -> Result<Head, KvError> {
         let mut cmd = Script::ReadOutbox.call(&[self.keys.live(), self.keys.outbox(), self.keys.sweeper()]);
         cmd.arg(live).arg(&self.process).arg(SWEEPER_MS);
-        cmd.arg(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
-        cmd.arg(below.map_or("+".to_owned(), |id| id.to_string())).arg(count);
+        cmd.arg(to.to_string()).arg(count);
         let reply = calls.eval(&cmd, self.wait).await?;
         match reply.word() {
             "entries" => {
-                let entries = (0..reply.parts() / 2).map(|n| entry(&reply, 1 + n * 2, epoch));
+                let last = Some(reply.text(1)?).filter(|id| !id.is_empty());
+                let last = last.map(|id| id.parse().map_err(|_| KvError::Unreadable)).transpose()?;
+                let entries = (0..(reply.parts() - 1) / 2).map(|n| entry(&reply, 2 + n * 2, epoch));
                 let entries: Vec<OutboxEntry> = entries.collect::<Result<_, _>>()?;
                 let claims: usize = entries.iter().map(|entry| entry.claims.len()).sum();
-                Ok(Head::Entries { entries, more: claims + BATCH_ATTEMPTS_MAX > count })
+                Ok(Head::Entries { entries, more: claims + BATCH_ATTEMPTS_MAX > count, last })
             }
             "not-mine" => Ok(Head::NotMine),
             "not-loaded" => Ok(Head::NotLoaded),
@@ -121,18 +136,42 @@ impl Outbox {
         Ok(true)
     }
 
-    /// Reads the number of waiting claims and the oldest entry.
+    /// Reads the number of waiting claims, and the oldest and the last entry.
     ///
     /// # Errors
     /// [`KvError`]. A read changes nothing.
     pub async fn extent(&self, calls: &Calls) -> Result<Extent, KvError> {
         let mut pipeline = redis::pipe();
-        pipeline.cmd("GET").arg(self.keys.waiting());
-        pipeline.cmd("XRANGE").arg(self.keys.outbox()).arg("-").arg("+").arg("COUNT").arg(1);
+        pipeline.cmd("GET").arg(self.keys.live()).cmd("GET").arg(self.keys.waiting());
+        ends(&mut pipeline, &self.keys);
         let replies = redis::Value::Array(calls.call_all(&pipeline, self.wait).await?);
-        let (claims, head): (Option<u64>, Vec<(String, redis::Value)>) = parse(replies)?;
-        let oldest = head.first().map(|(id, _)| id.parse().map_err(|_| KvError::Unreadable)).transpose()?;
-        Ok(Extent { claims: claims.unwrap_or(0), oldest })
+        let (live, claims, oldest, last): (Option<String>, Option<u64>, EntryReply, EntryReply) = parse(replies)?;
+        let (live, claims) = (live.unwrap_or_default(), claims.unwrap_or(0));
+        Ok(Extent { live, claims, oldest: id_of(&oldest)?, last: id_of(&last)? })
+    }
+}
+
+/// An entry, or none, in the form of `XRANGE`.
+pub(super) type EntryReply = Vec<(String, redis::Value)>;
+
+/// Adds two commands: for the oldest and for the last entry of the outbox.
+pub(super) fn ends(pipeline: &mut redis::Pipeline, keys: &Keys) {
+    pipeline.cmd("XRANGE").arg(keys.outbox()).arg("-").arg("+").arg("COUNT").arg(1);
+    pipeline.cmd("XREVRANGE").arg(keys.outbox()).arg("+").arg("-").arg("COUNT").arg(1);
+}
+
+pub(super) fn id_of(reply: &EntryReply) -> Result<Option<EntryId>, KvError> {
+    reply.first().map(|(id, _)| id.parse().map_err(|_| KvError::Unreadable)).transpose()
+}
+
+impl std::fmt::Display for ReadTo {
+    /// The end of a range, as `XRANGE` takes it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::End => f.write_str("+"),
+            Self::Through(id) => write!(f, "{id}"),
+            Self::Before(id) => write!(f, "({id}"),
+        }
     }
 }
 

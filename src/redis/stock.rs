@@ -243,9 +243,9 @@ fn granted_or_held(text: &str, attempt: &Attempt<'_>, epoch: Epoch) -> Result<Ta
         _ => ("held", text),
     };
     let mut parts = rest.split(':');
-    let (seq, entry, activity) = parse_holder_field(&mut parts)?;
+    let HolderField { seq, entry, claimed_at_ms, activity } = HolderField::parse(&mut parts)?;
     let nth = if said == "held" { 1 } else { part(&mut parts)? };
-    let claim = Claim { coupon: attempt.coupon, user: attempt.user, entry, seq, activity, epoch, nth };
+    let claim = Claim { coupon: attempt.coupon, user: attempt.user, entry, seq, activity, epoch, nth, claimed_at_ms };
     Ok(match said {
         "claimed" => Taken::Claimed { claim, entry_claims: part(&mut parts)? },
         "already" => Taken::Already { claim, pending: part::<u8>(&mut parts)? > 0 },
@@ -253,11 +253,25 @@ fn granted_or_held(text: &str, attempt: &Attempt<'_>, epoch: Epoch) -> Result<Ta
     })
 }
 
-/// Parses the value of a holder's field: `seq:entry:activity`.
-pub(super) fn parse_holder_field<'a>(
-    parts: &mut impl Iterator<Item = &'a str>,
-) -> Result<(Seq, EntryId, ActivityId), KvError> {
-    Ok((part(parts)?, part(parts)?, part(parts)?))
+/// The value of a holder's field: `seq:entry:activity`, or `seq:entry@time:activity` if the entry's id is in another
+/// second than the grant. Without `time`, the milliseconds of the id are the time of the grant.
+pub(super) struct HolderField {
+    pub(super) seq: Seq,
+    pub(super) entry: EntryId,
+    pub(super) claimed_at_ms: u64,
+    pub(super) activity: ActivityId,
+}
+
+impl HolderField {
+    /// Parses the first parts between colons.
+    pub(super) fn parse<'a>(parts: &mut impl Iterator<Item = &'a str>) -> Result<Self, KvError> {
+        let seq = part(parts)?;
+        let text = parts.next().ok_or(KvError::Unreadable)?;
+        let (id, time) = text.split_once('@').map_or((text, None), |(id, time)| (id, Some(time)));
+        let entry: EntryId = id.parse().map_err(|_| KvError::Unreadable)?;
+        let claimed_at_ms = time.map_or(Ok(entry.ms), str::parse).map_err(|_| KvError::Unreadable)?;
+        Ok(Self { seq, entry, claimed_at_ms, activity: part(parts)? })
+    }
 }
 
 fn part<'a, T: FromStr>(parts: &mut impl Iterator<Item = &'a str>) -> Result<T, KvError> {
@@ -272,15 +286,32 @@ mod tests {
     fn a_claim_is_read_as_granted_as_held_and_as_the_field_alone() {
         let attempt = Attempt::new(CouponId(7), UserId(8));
         let read = |text| granted_or_held(text, &attempt, Epoch(2));
-        let claim = |nth| {
+        let claim_at = |nth, claimed_at_ms| {
             let (entry, activity) = (EntryId { ms: 90, counter: 1 }, ActivityId(4));
-            Claim { coupon: CouponId(7), user: UserId(8), entry, seq: 5, activity, epoch: Epoch(2), nth }
+            Claim { coupon: CouponId(7), user: UserId(8), entry, seq: 5, activity, epoch: Epoch(2), nth, claimed_at_ms }
         };
+        let claim = |nth| claim_at(nth, 90);
         assert_eq!(read("claimed:5:90-1:4:3:16").ok(), Some(Taken::Claimed { claim: claim(3), entry_claims: 16 }));
         assert_eq!(read("already:5:90-1:4:3:1").ok(), Some(Taken::Already { claim: claim(3), pending: true }));
         assert_eq!(read("already:5:90-1:4:2:0").ok(), Some(Taken::Already { claim: claim(2), pending: false }));
         assert_eq!(read("5:90-1:4").ok(), Some(Taken::Already { claim: claim(1), pending: false }));
-        for text in ["", "claimed", "claimed:5:90-1:4", "already:5:90-1:4:1", "5", "5:90-1", "5:90:4", "x:90-1:4"] {
+        let late = claim_at(3, 2_000);
+        assert_eq!(read("claimed:5:90-1@2000:4:3:1").ok(), Some(Taken::Claimed { claim: late, entry_claims: 1 }));
+        assert_eq!(read("already:5:90-1@2000:4:3:0").ok(), Some(Taken::Already { claim: late, pending: false }));
+        assert_eq!(read("5:90-1@80:4").ok(), Some(Taken::Already { claim: claim_at(1, 80), pending: false }));
+        for text in [
+            "5:90-1@:4",
+            "5:90-1@x:4",
+            "5:@90:4",
+            "",
+            "claimed",
+            "claimed:5:90-1:4",
+            "already:5:90-1:4:1",
+            "5",
+            "5:90-1",
+            "5:90:4",
+            "x:90-1:4",
+        ] {
             assert!(matches!(read(text), Err(KvError::Unreadable)), "{text:?}");
         }
     }

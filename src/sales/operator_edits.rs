@@ -195,7 +195,7 @@ impl Scheduling {
                 return Err(error);
             }
         };
-        self.activities.reload(coupon).await?;
+        self.activities.reload(&self.publishing.db, coupon).await?;
         Ok(adopted)
     }
 }

@@ -137,8 +137,8 @@ impl Scheduling {
     ) -> Result<(), ScheduleError> {
         crate::base::crash::point("schedule-committed");
         self.publishing.publish_change(reached, before, changed).await?;
-        if let Err(Some(error)) = self.activities.refresh(changed.id, changed.activity_revision - 1).await {
-            log::debug!("scheduling: refresh failed, left to the next poll: {}", crate::base::error_chain(&error));
+        if let Err(error) = self.activities.reload(&self.publishing.db, changed.id).await {
+            log::debug!("scheduling: read failed, left to the next poll: {}", crate::base::error_chain(&error));
         }
         Ok(())
     }

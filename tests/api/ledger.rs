@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use couponrush::domain::{CouponId, Epoch};
 use couponrush::mysql::claims::{self, StoreOutcome};
 use couponrush::redis::OutboxEntry;
-use couponrush::redis::{Attempt, Head, Outbox, Taken};
+use couponrush::redis::{Attempt, Head, Outbox, ReadTo, Taken};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -158,7 +158,7 @@ async fn sweep_everything(stores: Stores, name: String, stop: CancellationToken)
     let mut swept = 0;
     while !stop.is_cancelled() {
         stores.redis::<u64>(redis::cmd("DEL").arg(stores.keys().sweeper())).await;
-        let head = outbox.head(&connection, live.as_str(), live.epoch, Duration::ZERO, None, 200).await;
+        let head = outbox.head(&connection, live.as_str(), live.epoch, ReadTo::End, 200).await;
         let Ok(Head::Entries { entries, .. }) = head else { continue };
         let claims = couponrush::redis::claims(&entries);
         if claims.is_empty() {

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use couponrush::claim::Doubt;
 use couponrush::domain::{CouponId, Epoch};
 use couponrush::redis::{Attempt, Live, Taken};
 use tokio::task::JoinHandle;
@@ -319,4 +320,24 @@ async fn a_lost_coupon_and_a_contradicting_claim_start_a_recovery() {
     assert_eq!(proof(got[30].answer.as_ref().expect("answered")).seq, 31);
     assert_eq!(app.stores.texts("SELECT claim AS value FROM poisoned_claims").await.len(), 1);
     app.stores.execute("DELETE FROM poisoned_claims").await;
+}
+
+/// Every attempt can report a doubt. Comparisons must not depend on the number of attempts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn any_number_of_doubts_causes_one_comparison_a_second_more() {
+    let redis = RedisServer::start().await;
+    let app = TestApp::start_on(Stores::create(Some(redis.url())).await, without_rates).await;
+    // Every probe asks for the role: once a second by three links, by the rounds of recovery, and by rounds for doubts.
+    let probes = || async {
+        let stats: String = redis.command(&["INFO", "commandstats"]).await;
+        let calls = stats.lines().find_map(|line| line.strip_prefix("cmdstat_role:calls=")?.split(',').next());
+        calls.map_or(0, |calls| calls.parse::<u32>().expect("a number"))
+    };
+    let (before, began) = (probes().await, Instant::now());
+    while began.elapsed() < Duration::from_secs(4) {
+        app.instances[0].shared.selling.claiming.gate.doubt(Doubt::NotLoaded);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let probed = probes().await - before;
+    assert!((12..=25).contains(&probed), "{probed} probes in 4 s");
 }

@@ -145,7 +145,7 @@ async fn a_batch_that_times_out_is_stored_in_halves() {
     for seq in 1..=CLAIMS {
         let entry = EntryId { ms: u64::from(seq), counter: 0 };
         let (coupon, user, activity) = (CouponId(1), UserId(seq.into()), ActivityId(0));
-        let claim = Claim { coupon, user, entry, seq, activity, epoch: Epoch(3), nth: 1 };
+        let claim = Claim { coupon, user, entry, seq, activity, epoch: Epoch(3), nth: 1, claimed_at_ms: entry.ms };
         ledger.reserve().expect("there is room").put(claim, 1);
     }
     let settings = PersisterSettings {

@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::helpers::{Client, PASSWORD, SECRET, Stores, eventually, signal};
 
 /// Every setting of `serve`.
-const SETTINGS: [&str; 25] = [
+const SETTINGS: [&str; 26] = [
     "COUPONRUSH_HTTP_ADDR",
     "COUPONRUSH_OPS_ADDR",
     "COUPONRUSH_REDIS_URL",
@@ -28,6 +28,7 @@ const SETTINGS: [&str; 25] = [
     "COUPONRUSH_IN_FLIGHT_MAX",
     "COUPONRUSH_VIEWERS_MAX",
     "COUPONRUSH_START_WAIT",
+    "COUPONRUSH_DRAIN_SECONDS",
     "COUPONRUSH_WORKERS",
     "COUPONRUSH_USER_PER_SECOND",
     "COUPONRUSH_USER_PER_MINUTE",
@@ -180,6 +181,7 @@ fn a_malformed_setting_is_named_and_not_shown() {
         ("COUPONRUSH_TOKEN_SECONDS", "59", "60..=31536000"),
         ("COUPONRUSH_TOKEN_SECONDS", "a day", "digit"),
         ("COUPONRUSH_BACKLOG_MAX", "-1", "1000..=10000000"),
+        ("COUPONRUSH_DRAIN_SECONDS", "301", "0..=300"),
         ("COUPONRUSH_WORKERS", "0", "1..=256"),
         ("COUPONRUSH_WORKERS", "", "empty"),
         ("COUPONRUSH_USER_PER_SECOND", "-1", "0..=1000000"),
@@ -240,7 +242,7 @@ async fn an_unreachable_redis_is_named() {
 async fn it_serves_until_sigterm_or_sigint_and_ends_with_0() {
     let stores = Stores::create(None).await;
     for signal in ["TERM", "INT"] {
-        let (program, mut log) = serve(&stores);
+        let (program, mut log) = serve(&stores, "0");
         let client = Client::new(address_in(&mut log));
         let user = json!({"username": signal, "password": PASSWORD, "kind": "customer"});
         assert_eq!(client.post("/api/users", "", &user).await.status, 201);
@@ -293,8 +295,8 @@ impl Drop for Running {
     }
 }
 
-/// Starts `serve` on the stores and on free ports.
-fn serve(stores: &Stores) -> (Running, BufReader<ChildStderr>) {
+/// Starts `serve` on the stores and on free ports, with this drain time.
+fn serve(stores: &Stores, drain_seconds: &str) -> (Running, BufReader<ChildStderr>) {
     let settings = [
         ("COUPONRUSH_HTTP_ADDR", "127.0.0.1:0"),
         ("COUPONRUSH_OPS_ADDR", "127.0.0.1:0"),
@@ -303,6 +305,7 @@ fn serve(stores: &Stores) -> (Running, BufReader<ChildStderr>) {
         ("COUPONRUSH_MYSQL_URL", &stores.mysql_url),
         ("COUPONRUSH_JWT_SECRET", SECRET),
         ("COUPONRUSH_WORKERS", "1"),
+        ("COUPONRUSH_DRAIN_SECONDS", drain_seconds),
     ];
     Running::serve(&settings)
 }

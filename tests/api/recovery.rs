@@ -7,7 +7,7 @@ use couponrush::base::now_seconds;
 use couponrush::domain::CouponId;
 use serde_json::json;
 
-use crate::helpers::{Client, Customer, Got, RedisServer, Stores, TestApp, customers, proof, rush};
+use crate::helpers::{Client, Customer, Got, RedisServer, Stores, TestApp, customers, eventually, proof, rush};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -282,4 +282,30 @@ async fn a_redis_with_a_claim_that_mysql_refuses_is_loaded_from_nothing() {
     assert_same(app.client(), &crowd, &first).await;
     assert_eq!(app.stores.texts("SELECT claim AS value FROM poisoned_claims").await.len(), 1);
     app.stores.execute("DELETE FROM poisoned_claims").await;
+}
+
+/// The first rebuild loses its connections after it has raised the epoch. The second must still find that Redis has
+/// all data of the last loading.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_lost_connection_during_a_restart_without_loss_does_not_load_everything_again() {
+    let mut redis = RedisServer::start().await;
+    let app = selling(&redis).await;
+    let crowd = customers(&app.stores, "crowd", 60).await;
+    let first = claim_all(app.client(), &crowd[..50]).await;
+    app.settle().await;
+    let before = app.stores.live().await;
+    // The rebuild waits for this lock when it loads the claims.
+    let lock = app.stores.lock_table("claims").await;
+    redis.kill();
+    redis.restart().await;
+    eventually("the epoch is raised", || async { app.stores.live().await.epoch > before.epoch }).await;
+    redis.command::<u32>(&["CLIENT", "KILL", "TYPE", "normal"]).await;
+    drop(lock);
+    eventually("the gate opens", || async { app.client().is_ready().await }).await;
+    assert!(app.stores.live().await.epoch.0 >= before.epoch.0 + 2, "there were two rebuilds");
+    assert_eq!(rebuilds(&app).await.2, 0, "no claim is loaded again");
+    assert_same(app.client(), &crowd[..50], &first).await;
+    let rest = claim_all(app.client(), &crowd[50..]).await;
+    assert!(rest.iter().all(Got::has_unit));
+    app.settle().await;
 }

@@ -1,9 +1,14 @@
-//! Stops and kills in the middle of a rush. Answered claims must survive.
+//! Stops and kills in the middle of a rush. Answered claims must survive, and a load balancer must be able to look
+//! elsewhere in time.
 
 use std::collections::HashSet;
-use std::time::Duration;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-use crate::helpers::{Client, Customer, Got, Serving, Stores, TestApp, customers, free_address, proof, rush};
+use crate::helpers::{
+    Client, Customer, Got, Relay, Serving, Stores, TestApp, customers, eventually, free_address, proof, rush,
+};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const UNITS: u32 = 600;
@@ -117,4 +122,86 @@ async fn a_stop_without_mysql_says_how_many_claims_it_leaves_and_the_next_start_
     app.start_another().await;
     app.settle().await;
     assert_kept(&app.stores, &app.instances[0].client.clone(), &crowd, &got).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopping_instance_is_not_ready_and_serves_on_until_a_second_signal() {
+    let mut app = TestApp::start_with(|args| args.drain_seconds = 300).await;
+    let saler = app.client().user("shop", "saler").await;
+    app.client().create_coupon("shop", &saler, "few", 2).await;
+    let ann = app.client().user("ann", "customer").await;
+    let instance = &app.instances[0];
+    assert_eq!(instance.ops.get("/readyz", "").await.json()["draining"], false);
+    assert_eq!(instance.client.get("/healthz", "").await.header("Connection"), "");
+
+    let began = Instant::now();
+    instance.signal();
+    for client in [&instance.client, &instance.ops] {
+        eventually("the instance is not ready", || async { !client.is_ready().await }).await;
+        let ready = client.get("/readyz", "").await;
+        assert_eq!((ready.status, &ready.json()["draining"]), (503, &true.into()));
+    }
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    let metrics = instance.ops.get("/metrics", "").await.text;
+    assert!(metrics.contains("couponrush_draining 1\n") && metrics.contains("couponrush_ready 0\n"), "{metrics}");
+    let claimed = instance.client.claim("shop", "few", &ann).await;
+    assert_eq!((claimed.status, claimed.header("Connection")), (201, "close"));
+
+    app.stop().await;
+    assert!(began.elapsed() < Duration::from_secs(15), "the second signal did not end the wait");
+}
+
+/// Leads `relay` to the instances that are ready, as a load balancer does. Looks every 200 ms.
+async fn balance(relay: &Relay, instances: &Mutex<Vec<(Client, SocketAddr)>>) {
+    loop {
+        let known = instances.lock().expect("no thread panicked").clone();
+        let mut ready = Vec::new();
+        for (client, address) in &known {
+            if client.is_ready().await {
+                ready.push(*address);
+            }
+        }
+        relay.lead_to(&ready);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_rolling_restart_behind_a_load_balancer_fails_no_claim() {
+    let mut app = TestApp::start_with(|args| args.drain_seconds = 1).await;
+    let saler = app.client().user("shop", "saler").await;
+    app.client().create_coupon("shop", &saler, "many", 1_000_000).await;
+    app.start_another().await;
+    let known = |app: &TestApp| -> Vec<_> {
+        app.instances.iter().map(|instance| (instance.client.clone(), instance.address)).collect()
+    };
+    let instances = Arc::new(Mutex::new(known(&app)));
+    let relay = Arc::new(Relay::start(&[app.instances[0].address, app.instances[1].address]).await);
+    let (balanced, watched) = (Arc::clone(&relay), Arc::clone(&instances));
+    let balancing = tokio::spawn(async move { balance(&balanced, &watched).await });
+    let (stores, client) = (app.stores.clone(), Client::new(relay.address));
+    let (over, mut is_over) = tokio::sync::oneshot::channel::<()>();
+    let rushing = tokio::spawn(async move {
+        let mut got = Vec::new();
+        while is_over.try_recv().is_err() {
+            let crowd = customers(&stores, &format!("crowd-{}", got.len()), 100).await;
+            got.extend(rush(std::slice::from_ref(&client), &crowd, ("shop", "many"), 8, Duration::ZERO).await);
+        }
+        got
+    });
+    for _ in 0..2 {
+        let mut old = app.instances.remove(0);
+        app.start_another().await;
+        *instances.lock().expect("no thread panicked") = known(&app);
+        instances.lock().expect("no thread panicked").push((old.client.clone(), old.address));
+        old.stop().await;
+        *instances.lock().expect("no thread panicked") = known(&app);
+    }
+    over.send(()).expect("the rush goes on until it is over");
+    let got = rushing.await.expect("the rush does not panic");
+    balancing.abort();
+    let failed: Vec<&Got> = got.iter().filter(|got| got.result() != "claimed").collect();
+    assert!(failed.is_empty(), "{} of {} claims failed, for example {:?}", failed.len(), got.len(), failed[0]);
+    assert_eq!(relay.refused(), 0, "refused connections");
+    assert!(got.len() >= 500, "only {} claims", got.len());
 }

@@ -62,7 +62,7 @@ impl Drop for Tables {
 fn claim(coupon: u64, seq: u32, user: u64) -> Claim {
     let entry = EntryId { ms: 1_700_000_000_000 + u64::from(seq), counter: 0 };
     let (coupon, user, activity) = (CouponId(coupon), UserId(user), ActivityId(0));
-    Claim { coupon, user, entry, seq, activity, epoch: Epoch(3), nth: 1 }
+    Claim { coupon, user, entry, seq, activity, epoch: Epoch(3), nth: 1, claimed_at_ms: entry.ms }
 }
 
 fn done(inserted: usize, known: usize, poisoned: Vec<Claim>) -> StoreOutcome {

@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU16, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -42,6 +42,7 @@ pub enum Side {
 /// A proxy that runs until it is dropped.
 pub struct Proxy {
     pub port: u16,
+    to: Arc<AtomicU16>,
     mode: watch::Sender<Mode>,
     bytes_left: Arc<AtomicI64>,
     accepting: JoinHandle<()>,
@@ -58,15 +59,22 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let port = listener.local_addr().expect("the listener is bound").port();
         let (mode, receiver) = watch::channel(Mode::Pass);
-        let bytes_left = Arc::new(AtomicI64::new(0));
+        let (to, bytes_left) = (Arc::new(AtomicU16::new(to)), Arc::new(AtomicI64::new(0)));
+        let target = Arc::clone(&to);
         let relay = Relay { mode: receiver, bytes_left: Arc::clone(&bytes_left) };
         let accepting = tokio::spawn(async move {
             // A connection ends with its sockets, or with the mode of the dropped proxy.
             while let Ok((client, _)) = listener.accept().await {
+                let to = target.load(Ordering::SeqCst);
                 tokio::spawn(relay.clone().run(client, SocketAddr::from(([127, 0, 0, 1], to))));
             }
         });
-        Self { port, mode, bytes_left, accepting }
+        Self { port, to, mode, bytes_left, accepting }
+    }
+
+    /// Leads new connections to another server. Open connections stay, as behind an address that moves.
+    pub fn lead_to(&self, port: u16) {
+        self.to.store(port, Ordering::SeqCst);
     }
 
     pub fn set(&self, mode: Mode) {

@@ -40,7 +40,7 @@ const fn short(name: &'static str, instances: usize, faults: &'static [Fault]) -
     Scenario { name, instances, faults, short: true }
 }
 
-pub const SCENARIOS: [Scenario; 22] = [
+pub const SCENARIOS: [Scenario; 24] = [
     scenario("calm", 2, &[]),
     short(
         "kills",
@@ -203,6 +203,25 @@ pub const SCENARIOS: [Scenario; 22] = [
             Fault::Change(SalerChange::Lower),
         ],
     ),
+    short(
+        "failover",
+        2,
+        &[
+            Fault::Redis(RedisFault::Failover),
+            Fault::Redis(RedisFault::Promotion),
+            Fault::Redis(RedisFault::Failover),
+            Fault::Redis(RedisFault::Promotion),
+        ],
+    ),
+    scenario(
+        "refused",
+        2,
+        &[
+            Fault::Redis(RedisFault::NoReplicas),
+            Fault::Redis(RedisFault::FullDisk),
+            Fault::Redis(RedisFault::FullDiskWhileSyncing),
+        ],
+    ),
     scenario(
         "two-at-once",
         2,
@@ -231,7 +250,7 @@ impl Scenario {
 }
 
 /// Faults drawn alone in a random run. Faults of half a minute are left to the scenarios.
-const RANDOM: [Fault; 27] = [
+const RANDOM: [Fault; 32] = [
     Fault::App(AppFault::Kill),
     Fault::App(AppFault::KillAll),
     Fault::App(AppFault::KillEverything),
@@ -245,6 +264,11 @@ const RANDOM: [Fault; 27] = [
     Fault::Redis(RedisFault::Freeze),
     Fault::Redis(RedisFault::ForgetScripts),
     Fault::Redis(RedisFault::OutOfMemory),
+    Fault::Redis(RedisFault::NoReplicas),
+    Fault::Redis(RedisFault::FullDisk),
+    Fault::Redis(RedisFault::FullDiskWhileSyncing),
+    Fault::Redis(RedisFault::Failover),
+    Fault::Redis(RedisFault::Promotion),
     Fault::Redis(RedisFault::FlushTwice),
     Fault::Redis(RedisFault::FlushAndRunOut),
     Fault::Redis(RedisFault::FlushAndFreezeApp),

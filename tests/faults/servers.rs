@@ -76,6 +76,12 @@ impl Process {
         assert!(Command::new("sh").args(["-c", &kill]).status().expect("there is a shell").success(), "{kill}");
     }
 
+    fn prlimit(&self, limit: &str) {
+        let child = self.child.as_ref().expect("the process was started");
+        let limited = Command::new("prlimit").args(["--pid", &child.id().to_string(), limit]).status();
+        assert!(limited.expect("prlimit of util-linux is installed").success(), "{limit}");
+    }
+
     /// Whether the process is stopped, as after [`Process::freeze`].
     pub fn is_frozen(&self) -> bool {
         let child = self.child.as_ref().expect("the process was started");
@@ -86,6 +92,15 @@ impl Process {
     pub fn is_running(&mut self) -> bool {
         self.child.as_mut().is_some_and(|child| child.try_wait().expect("the child can be waited for").is_none())
     }
+
+    /// Waits until the process has ended by itself.
+    pub async fn wait_for_end(&mut self) {
+        let deadline = Instant::now() + START_WAIT;
+        while self.is_running() {
+            assert!(Instant::now() < deadline, "the process has not ended within {START_WAIT:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
 }
 
 impl Drop for Process {
@@ -95,12 +110,15 @@ impl Drop for Process {
 }
 
 impl Redis {
-    pub async fn start(folder: &Path) -> Self {
-        let (port, data) = (free_address().port(), folder.join("redis"));
+    /// Starts an empty Redis with data and log in `folder`, under `name`.
+    pub async fn start(folder: &Path, name: &str) -> Self {
+        let (port, data) = (free_address().port(), folder.join(name));
         fs::create_dir_all(&data).expect("the run's folder can be written");
         let folder = data.clone();
         let process = Process::new(data.with_extension("log"), move || {
-            let mut command = Command::new("redis-server");
+            // Redis then gets an error beyond a limit of file sizes, as on a full disk. Otherwise a signal would end it.
+            let mut command = Command::new("sh");
+            command.args(["-c", "trap '' XFSZ; exec redis-server \"$@\"", "sh"]);
             command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--dir"]).arg(&folder);
             command.args(["--appendonly", "yes", "--appendfsync", "always", "--stream-node-max-entries", "20"]);
             command
@@ -137,6 +155,29 @@ impl Redis {
     pub async fn call<T: redis::FromRedisValue>(&self, cmd: &redis::Cmd) -> T {
         let mut connection = self.connect(START_WAIT).await.expect("Redis answers");
         cmd.query_async(&mut connection).await.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Makes this server a replica of `primary`, and waits until it has all data.
+    pub async fn follow(&self, primary: &Self) {
+        self.call::<()>(redis::cmd("REPLICAOF").arg("127.0.0.1").arg(primary.port)).await;
+        until("the replica has all data", || async {
+            primary.info("replication").await.contains(&format!("port={},state=online", self.port))
+        })
+        .await;
+    }
+
+    pub async fn is_primary(&self) -> bool {
+        self.info("replication").await.contains("role:master")
+    }
+
+    pub async fn info(&self, section: &str) -> String {
+        self.call(redis::cmd("INFO").arg(section)).await
+    }
+
+    /// Limits the size of files that the process writes, in bytes. `None` removes the limit.
+    pub fn limit_files(&self, bytes: Option<u64>) {
+        let limit = bytes.map_or("unlimited".to_owned(), |bytes| bytes.to_string());
+        self.process.prlimit(&format!("--fsize={limit}:unlimited"));
     }
 
     /// Copies the data folder, as a backup does.

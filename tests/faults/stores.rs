@@ -112,13 +112,14 @@ pub async fn read_all(mut connection: MultiplexedConnection, coupons: &[Coupon])
     InRedis { counts, rows, sold }
 }
 
-/// Parses a holder's field: `coupon` or `coupon:nth`, with the value `seq:entry:activity`.
+/// Parses a holder's field: `coupon` or `coupon:nth`, with the value `seq:entry:activity` or `seq:entry@time:activity`.
 fn row(user: User, field: &str, value: &str) -> Row {
     let number = |text: &str| text.parse::<u64>().unwrap_or_else(|_| panic!("{field}: {value} is no claim"));
     let (coupon, nth) = field.split_once(':').unwrap_or((field, "1"));
     let parts: Vec<&str> = value.split(':').collect();
     let [seq, entry, activity] = parts[..] else { panic!("{field}: {value} is no claim") };
-    let claimed_at_ms = number(entry.split('-').next().unwrap_or_default());
+    let (id, time) = entry.split_once('@').map_or((entry, None), |(id, time)| (id, Some(time)));
+    let claimed_at_ms = number(time.or_else(|| id.split('-').next()).unwrap_or_default());
     let small = |text| u32::try_from(number(text)).expect("a seq or an activity");
     let nth = u8::try_from(number(nth)).expect("a limit is at most 100");
     Row {

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use couponrush::auth::{Secrets, UserTokens};
@@ -56,6 +57,10 @@ enum Sent {
 
 pub struct World {
     pub redis: Redis,
+    /// The primary before the last failover, and the port of the present one for [`World::sample_until`].
+    former_redis: Option<Redis>,
+    redis_port: Arc<AtomicU16>,
+    folder: PathBuf,
     pub mariadb: MariaDb,
     pub instances: Vec<Instance>,
     pub recorder: Arc<Recorder>,
@@ -74,10 +79,11 @@ pub struct World {
 impl World {
     pub async fn start(folder: &Path, instances: usize) -> Self {
         let recorder = Arc::new(Recorder::new(&folder.join("history.jsonl")));
-        let (redis, mariadb) = (Redis::start(folder).await, MariaDb::start(folder).await);
+        let (redis, mariadb) = (Redis::start(folder, "redis").await, MariaDb::start(folder).await);
+        let (folder, redis_port) = (folder.to_owned(), Arc::new(AtomicU16::new(redis.port)));
         let mut all = Vec::new();
         for number in 0..instances {
-            all.push(Instance::start(folder, number, &redis, &mariadb).await);
+            all.push(Instance::start(&folder, number, &redis, &mariadb).await);
         }
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build();
         let http = http.expect("an HTTP client can be built");
@@ -88,6 +94,9 @@ impl World {
         let sale = Sale { start: now - 10, end: now + 3_600, total: TOTAL, speed: SPEED, buy_limit: 1 };
         let mut world = Self {
             redis,
+            former_redis: None,
+            redis_port,
+            folder,
             mariadb,
             instances: all,
             recorder,
@@ -172,6 +181,27 @@ impl World {
 
     pub fn note_fault_ends(&self, fault: Number) {
         self.recorder.note(EventKind::FaultEnds { fault });
+    }
+
+    /// Starts a replica of Redis, with all data.
+    pub async fn start_replica(&self) -> Redis {
+        let replica = Redis::start(&self.folder, &format!("redis-{}", self.faults)).await;
+        replica.follow(&self.redis).await;
+        replica
+    }
+
+    /// Leads every instance's address to `promoted`. Open connections to the former primary survive.
+    pub fn move_redis_to(&mut self, promoted: Redis) -> &Redis {
+        for instance in &self.instances {
+            instance.redis.lead_to(promoted.port);
+        }
+        self.redis_port.store(promoted.port, Ordering::SeqCst);
+        self.former_redis.insert(std::mem::replace(&mut self.redis, promoted))
+    }
+
+    /// Kills the primary before the last failover.
+    pub fn end_former_redis(&mut self) {
+        self.former_redis = None;
     }
 
     /// `kill -9`.
@@ -307,9 +337,11 @@ impl World {
     pub fn sample_until(&self, stop: CancellationToken) -> impl Future<Output = ()> + Send + 'static {
         let (recorder, http, url) = (Arc::clone(&self.recorder), self.http.clone(), self.mariadb.root_url());
         let ops: Vec<SocketAddr> = self.instances.iter().map(|instance| instance.ops).collect();
-        let client = redis::Client::open(self.redis.url(self.redis.port)).expect("the URL is valid");
+        let redis_port = Arc::clone(&self.redis_port);
         async move {
             while !stop.is_cancelled() {
+                let redis = format!("redis://127.0.0.1:{}/", redis_port.load(Ordering::SeqCst));
+                let client = redis::Client::open(redis).expect("the URL is valid");
                 let mut sample = Sample { mysql: mysql::count(&url).await, ..Sample::default() };
                 let connecting = client.get_multiplexed_async_connection();
                 if let Ok(Ok(mut connection)) = tokio::time::timeout(SAMPLE_EVERY, connecting).await {

@@ -99,6 +99,7 @@ pub fn step(
         Action::Finish(_) => finish(state, rebuild),
         Action::PutLive(_) => {
             state.redis.data.live = Live::Loaded(Loading { run: rebuild.run, epoch: next });
+            state.redis.data.origin = Live::Nothing;
             return Progress::Ends;
         }
         _ => return Progress::Ends,
@@ -109,7 +110,9 @@ pub fn step(
 fn begin(protocol: &Protocol, state: &mut State, instance: Instance, rebuild: &mut Rebuild) -> Stage {
     let epoch = state.mysql.loading.epoch;
     let found_epoch = if let Live::Loaded(loading) = rebuild.found { loading.epoch } else { 0 };
-    let recorded = if has_contradiction(state, instance, epoch) { Live::Nothing } else { rebuild.found };
+    let is_last = rebuild.found == Live::Loaded(state.mysql.loading) || !protocol.has(Guard::FoundCompared);
+    let keeps = is_last && !has_contradiction(state, instance, epoch);
+    let recorded = if keeps { rebuild.found } else { Live::Nothing };
     let row = &mut state.mysql;
     rebuild.last = row.loading;
     rebuild.row_epoch = epoch;
@@ -140,7 +143,10 @@ fn read(protocol: &Protocol, state: &State, epoch: u8) -> Stage {
 
 fn stored(state: &mut State, rebuild: &mut Rebuild) -> Stage {
     let Stage::Read(claims) = std::mem::replace(&mut rebuild.stage, Stage::Drained) else { return Stage::Drained };
-    rebuild.contradicted |= store_drained(state, &claims);
+    if store_drained(state, &claims) {
+        rebuild.contradicted = true;
+        state.mysql.found = Some(Live::Nothing);
+    }
     Stage::Stored(claims)
 }
 
@@ -154,7 +160,8 @@ fn delete(state: &mut State, rebuild: &Rebuild) -> Stage {
 
 /// Whether the data in Redis is a subset of MySQL, once the outbox is drained.
 fn is_subset(protocol: &Protocol, state: &State, instance: Instance, rebuild: &Rebuild) -> bool {
-    let found = Live::Loaded(rebuild.last) == rebuild.found && rebuild.recorded == Some(rebuild.found);
+    let recorded = rebuild.recorded.filter(|recorded| *recorded != Live::Nothing);
+    let found = recorded == Some(state.redis.data.origin);
     let contradicted = rebuild.contradicted && protocol.has(Guard::ContradictionForgets);
     (found || !protocol.has(Guard::FoundCompared))
         && !contradicted

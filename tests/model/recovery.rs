@@ -101,6 +101,9 @@ pub fn step(protocol: &Protocol, state: &mut State, action: Action) {
 fn take_token(state: &mut State, instance: Instance) {
     state.last_token += 1;
     let found = std::mem::replace(&mut state.redis.data.live, Live::Rebuild(state.last_token));
+    if matches!(found, Live::Loaded(_)) {
+        state.redis.data.origin = found;
+    }
     state.processes[instance].rebuild = Some(Rebuild {
         token: state.last_token,
         run: state.redis.run,

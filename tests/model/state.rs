@@ -47,6 +47,8 @@ pub enum Live {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Data {
     pub live: Live,
+    /// The key `origin`: the loading in `live` before unfinished rebuilds.
+    pub origin: Live,
     /// Whether Redis has the coupon's hash.
     pub published: bool,
     pub claimed: Seq,
@@ -229,6 +231,7 @@ impl Data {
     pub fn empty() -> Self {
         Self {
             live: Live::Nothing,
+            origin: Live::Nothing,
             published: false,
             claimed: 0,
             holes: Vec::new(),

@@ -52,7 +52,7 @@ pub async fn run(args: &ImportArgs) -> Result<(), ImportError> {
         statement_wait: config::IMPORT_STATEMENT_WAIT,
     };
     let db = Db::new(&args.mysql.mysql_url, limits).map_err(ImportError::Target)?;
-    let from = Db::new(&args.from, limits).map_err(ImportError::Source)?;
+    let from = Db::to_read(&args.from, limits).map_err(ImportError::Source)?;
     if source::is_go_system(&db).await.map_err(ImportError::Target)? {
         return Err(ImportError::SameDatabase);
     }

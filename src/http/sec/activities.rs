@@ -18,8 +18,8 @@ use crate::http::error::{ApiError, Code, read_failed};
 use crate::http::lists::PageQuery;
 use crate::http::openapi::{change, failures, token};
 use crate::http::state::{Edge, Offering, Worker};
-use crate::mysql::Db;
 use crate::mysql::activities::{find, newest};
+use crate::mysql::{Db, DbPools};
 use crate::sales::ScheduleError;
 
 const END_BEFORE_START: ApiError = ApiError::bad_request("end_time: it must be after start_time.");
@@ -150,7 +150,7 @@ pub async fn create_activity(
     payload: web::Payload,
 ) -> Result<HttpResponse, SecError> {
     let (product, terms) = parse_new(&Parameters::of_body(payload, edge.body).await?)?;
-    let id = offering.scheduling.create(&user, product, &terms).await?;
+    let id = offering.scheduling_of(user.kind).create(&user, product, &terms).await?;
     Ok(success(CreatedActivity { activity_id: id.0 }))
 }
 
@@ -222,7 +222,7 @@ pub async fn update_activity(
     Merchant(user): Merchant,
     edge: web::Data<Edge>,
     offering: web::Data<Offering>,
-    db: web::Data<Db>,
+    dbs: web::Data<DbPools>,
     payload: web::Payload,
 ) -> Result<HttpResponse, SecError> {
     let sent = Parameters::of_body(payload, edge.body).await?;
@@ -234,9 +234,10 @@ pub async fn update_activity(
         return Err(NOTHING_TO_CHANGE.into());
     }
     if let Some(product) = product {
-        stays_with(&db, &user, id, CouponId(product)).await?;
+        stays_with(dbs.of(user.kind), &user, id, CouponId(product)).await?;
     }
-    offering.scheduling.update(&user, id, |terms| wanted.over(terms).map_err(SecError::from)).await?;
+    let scheduling = offering.scheduling_of(user.kind);
+    scheduling.update(&user, id, |terms| wanted.over(terms).map_err(SecError::from)).await?;
     Ok(success(CreatedActivity { activity_id: id.0 }))
 }
 
@@ -270,12 +271,14 @@ failures!(ListActivitiesFailures: SecError = [BAD_PAGE, ApiError::unavailable(),
 pub async fn list_activities(
     Merchant(user): Merchant,
     request: HttpRequest,
-    db: web::Data<Db>,
+    dbs: web::Data<DbPools>,
     worker: web::Data<Worker>,
 ) -> Result<HttpResponse, SecError> {
     let owner = (user.kind == Kind::Saler).then_some(user.id);
     let activities = match rows(page(&request)?) {
-        Some((skip, count)) => newest(&db, owner, skip, count).await.map_err(|error| read_failed(&error))?,
+        Some((skip, count)) => {
+            newest(dbs.of(user.kind), owner, skip, count).await.map_err(|error| read_failed(&error))?
+        }
         None => Vec::new(),
     };
     let now_ms = worker.server_ms()?;

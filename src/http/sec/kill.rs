@@ -121,9 +121,9 @@ pub async fn kill(
     }
     let bought = |claim: Claim, now_ms| bought(&selling.claiming.activities, &accounts.claim_tokens, &claim, now_ms);
     match selling.claiming.claim(&connection, form.product, asking.customer, form.nth).await {
-        ClaimOutcome::Claimed(claim) => Ok(success(bought(claim, claim.claimed_at_ms()))),
+        ClaimOutcome::Claimed(claim) => Ok(success(bought(claim, claim.claimed_at_ms))),
         ClaimOutcome::Already(claim) => {
-            let now_ms = worker.server_ms().unwrap_or(claim.claimed_at_ms());
+            let now_ms = worker.server_ms().unwrap_or(claim.claimed_at_ms);
             Ok(refused_with(SaleCode::Bought, ALREADY, bought(claim, now_ms)))
         }
         ClaimOutcome::Refused(refused) => {
@@ -149,7 +149,7 @@ fn bought(activities: &Activities, tokens: &ClaimTokens, claim: &Claim, now_ms: 
         product_id: claim.coupon.0,
         user_id: claim.user.0,
         token: tokens.sign(claim),
-        token_time: claim.claimed_at_ms() / 1_000,
+        token_time: claim.claimed_at_ms / 1_000,
         seq: claim.seq,
         nth: claim.nth,
         start: phase == Phase::Within,

@@ -15,7 +15,7 @@ use crate::http::extractors::session;
 use crate::http::lists::PageQuery;
 use crate::http::openapi::{change, failures, token};
 use crate::http::state::{Edge, Offering};
-use crate::mysql::Db;
+use crate::mysql::DbPools;
 use crate::mysql::coupons::{NewCoupon, newest};
 use crate::sales::PublishError;
 
@@ -120,11 +120,11 @@ failures!(ListProductsFailures: SecError = [BAD_PAGE, ApiError::unavailable()], 
         ListProductsFailures,
     ),
 )]
-pub async fn list_products(request: HttpRequest, db: web::Data<Db>) -> Result<HttpResponse, SecError> {
+pub async fn list_products(request: HttpRequest, dbs: web::Data<DbPools>) -> Result<HttpResponse, SecError> {
     // Not the extractor `SessionUser`, because its refusals have no envelope.
-    session(&request)?;
+    let kind = session(&request)?.user.kind;
     let coupons = match rows(page(&request)?) {
-        Some((skip, count)) => newest(&db, skip, count).await.map_err(|error| read_failed(&error))?,
+        Some((skip, count)) => newest(dbs.of(kind), skip, count).await.map_err(|error| read_failed(&error))?,
         None => Vec::new(),
     };
     let product = |Coupon { id, name, amount, saler, .. }: Coupon| Product {

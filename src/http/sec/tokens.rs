@@ -14,7 +14,7 @@ use crate::domain::{Kind, Nth, Seq};
 use crate::http::error::{ApiError, read_failed};
 use crate::http::openapi::{JWT, Responses, add_case, add_failure, change, failures, token};
 use crate::http::state::{Accounts, Edge};
-use crate::mysql::Db;
+use crate::mysql::DbPools;
 use crate::mysql::coupons::find_saler;
 use crate::mysql::redemptions::{self, Grant, Redemption, granted};
 
@@ -87,13 +87,13 @@ impl IntoResponses for ShowTokenResponses {
 pub async fn show_token(
     edge: web::Data<Edge>,
     accounts: web::Data<Accounts>,
-    db: web::Data<Db>,
+    dbs: web::Data<DbPools>,
     payload: web::Payload,
 ) -> Result<HttpResponse, SecError> {
     let sent = Parameters::of_body(payload, edge.body).await?;
     let forged = || success(Forged { valid: false });
     let Some(proof) = accounts.claim_tokens.verify(&sent.required("token")?.text()?) else { return Ok(forged()) };
-    let known = granted(&db, &grant(&proof)).await.map_err(|error| read_failed(&error))?;
+    let known = granted(&dbs.users, &grant(&proof)).await.map_err(|error| read_failed(&error))?;
     // Signed by a different service with the same secret.
     let Some(known) = known else { return Ok(forged()) };
     Ok(success(Proven {
@@ -134,19 +134,20 @@ pub async fn redeem(
     Merchant(user): Merchant,
     edge: web::Data<Edge>,
     accounts: web::Data<Accounts>,
-    db: web::Data<Db>,
+    dbs: web::Data<DbPools>,
     payload: web::Payload,
 ) -> Result<HttpResponse, SecError> {
     let sent = Parameters::of_body(payload, edge.body).await?;
     let token = sent.required("token")?;
     let proof = accounts.claim_tokens.verify(&token.text()?).ok_or(NO_CLAIM)?;
-    let owner = find_saler(&db, proof.coupon).await.map_err(|error| read_failed(&error))?;
+    let db = dbs.of(user.kind);
+    let owner = find_saler(db, proof.coupon).await.map_err(|error| read_failed(&error))?;
     let owner = owner.ok_or(ApiError::no_such_product())?;
     if user.kind != Kind::Admin && owner != user.id {
         return Err(ApiError::not_your_product().into());
     }
     let now_ms = now_ms();
-    match redemptions::redeem(&db, &grant(&proof), now_ms).await? {
+    match redemptions::redeem(db, &grant(&proof), now_ms).await? {
         Redemption::First => Ok(success(Redeemed { redeemed_at: now_ms / 1_000, first: true })),
         Redemption::Before(at_ms) => Ok(success(Redeemed { redeemed_at: at_ms / 1_000, first: false })),
         // The ledger will store the claim in a moment.

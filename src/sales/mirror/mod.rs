@@ -209,7 +209,7 @@ impl Mirroring {
             self.edits.remove(&id);
         }
         while let Some(coupon) = self.held.first().copied() {
-            self.scheduling.activities.reload(coupon).await?;
+            self.scheduling.activities.reload(&self.scheduling.publishing.db, coupon).await?;
             self.held.remove(&coupon);
         }
         Ok(())

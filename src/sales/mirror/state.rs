@@ -47,12 +47,12 @@ pub struct MirrorReport {
 }
 
 impl MirrorState {
-    /// A snapshot at `now_ms`, in milliseconds since 1970.
-    pub fn report(&self, now_ms: u64) -> MirrorReport {
+    /// A snapshot of this moment.
+    pub fn report(&self) -> MirrorReport {
         let read = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
         MirrorReport {
-            lag_ms: self.etcd.silent_ms(now_ms),
-            listing_age_ms: self.etcd.listing_age_ms(now_ms),
+            lag_ms: self.etcd.silent_ms(),
+            listing_age_ms: self.etcd.listing_age_ms(),
             revision: self.etcd.revision(),
             keys: self.etcd.keys(),
             failures: self.etcd.failures(),

@@ -17,13 +17,20 @@ const SWITCHES = ["claim", "login", "register", "pages"];
 /** Whether customers can claim coupons now. */
 export const canSell = (status) => status.ready && status.switches.claim;
 
+/** Reasons why Redis refuses writes. The gate is closed for the same reason. */
+const WRITE_REFUSALS = ["read-only", "out-of-memory", "not-persisting", "no-replicas", "no-permission", "elsewhere"];
+
+const sentenceOf = (part, state) =>
+    part === "gate" && WRITE_REFUSALS.includes(state) ? "banner.gate-refused" : `banner.${part}-${state}`;
+
 /** All faults as [key of the sentence, start in seconds since 1970 or 0 if unknown], and whether they are severe. */
 function findFaults({ status, failed, failedSince }) {
     if (failed) return { isSevere: true, faults: [["banner.silent", failedSince]] };
     if (!status) return { isSevere: false, faults: [] };
     const parts = PARTS.filter((part) => !GOOD_STATES[part].includes(status[part].state));
-    const faults = parts.map((part) => [`banner.${part}-${status[part].state}`, status[part].since]);
+    const faults = parts.map((part) => [sentenceOf(part, status[part].state), status[part].since]);
     const oldest = status.outbox?.oldest_ms ?? 0;
+    if (status.draining) faults.push(["banner.draining", 0]);
     if (oldest > OLDEST_MS_MAX) faults.push(["banner.behind", Math.floor(Date.now() / 1_000 - oldest / 1_000)]);
     for (const name of SWITCHES.filter((name) => !status.switches[name])) faults.push([`banner.off-${name}`, 0]);
     if (status.poisoned_claims > 0) faults.push(["banner.poisoned", 0]);

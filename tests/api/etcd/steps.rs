@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use couponrush::base::{now_ms, now_seconds};
+use couponrush::base::now_seconds;
 use couponrush::domain::{ActivityId, Status};
 use couponrush::etcd::{Notice, Watcher};
 use couponrush::sales::{MirrorReport, MirrorState, Mirroring};
@@ -62,7 +62,7 @@ impl ManualMirror {
     }
 
     fn report(&self) -> MirrorReport {
-        self.state.report(now_ms())
+        self.state.report()
     }
 }
 

@@ -41,6 +41,15 @@ impl DataServer {
         signal(&self.child, "CONT");
     }
 
+    /// Limits the size of files that the process writes, in bytes. `None` removes the limit. A process that ignores the
+    /// signal `XFSZ` gets an error beyond the limit, as on a full disk.
+    pub fn limit_files(&self, bytes: Option<u64>) {
+        let limit = bytes.map_or("unlimited".to_owned(), |bytes| bytes.to_string());
+        let (process, limit) = (self.child.id().to_string(), format!("--fsize={limit}:unlimited"));
+        let limited = Command::new("prlimit").args(["--pid", &process, &limit]).status();
+        assert!(limited.expect("prlimit of util-linux is installed").success(), "{limit}");
+    }
+
     /// Starts the process again with its stored data. The process must be stopped.
     pub fn start_again(&mut self) {
         self.child = spawn((self.command)(&self.folder));

@@ -1,13 +1,16 @@
 //! A service with separate stores for every test, and short functions for common steps.
 
 mod client;
+mod clock;
 mod crowd;
 mod data_server;
 mod etcd_server;
+mod mysql_server;
 mod ports;
 mod process;
 mod raw;
 mod redis_server;
+mod relay;
 mod sales;
 mod stores;
 mod users;
@@ -15,22 +18,24 @@ mod users;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use couponrush::app::{Application, SHARD};
+use couponrush::app::{Application, SHARD, Stop};
 use couponrush::config::{AdmissionArgs, EtcdArgs, MysqlArgs, RedisArgs, ServeArgs, TokenArgs};
 use couponrush::domain::Networks;
 use couponrush::http::Shared;
 use couponrush::ops::{Audit, AuditReport};
 use couponrush::redis::Keys;
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
 pub use client::{Answer, Client, PASSWORD};
+pub use clock::Clock;
 pub use crowd::{Customer, Got, customers, proof, rush};
 pub use etcd_server::EtcdServer;
+pub use mysql_server::MysqlServer;
 pub use ports::free_address;
 pub use process::{Serving, audit, poisoned, signal};
 pub use raw::{RawAnswer, RawConnection, raw};
 pub use redis_server::RedisServer;
+pub use relay::Relay;
 pub use sales::terms;
 pub use stores::Stores;
 
@@ -46,7 +51,7 @@ pub struct Instance {
     pub address: SocketAddr,
     /// The state shared by the handlers.
     pub shared: Shared,
-    stop: CancellationToken,
+    stop: Stop,
     running: Option<JoinHandle<()>>,
 }
 
@@ -149,7 +154,7 @@ impl Instance {
         let application = Application::build(args).await.expect("the service starts");
         let address = application.address().expect("the listener is bound");
         let ops_address = application.ops_address().expect("the listener is bound");
-        let (shared, stop) = (application.shared(), CancellationToken::new());
+        let (shared, stop) = (application.shared(), Stop::default());
         let running = application.run_until_stopped(stop.clone());
         let running = tokio::spawn(async move { running.await.expect("the service runs until it is stopped") });
         let (client, ops) = (Client::new(address), Client::new(ops_address));
@@ -157,9 +162,14 @@ impl Instance {
         Self { client, ops, address, shared, stop, running: Some(running) }
     }
 
+    /// Signals the stop, as SIGTERM does, and does not wait for the end.
+    pub fn signal(&self) {
+        self.stop.signal();
+    }
+
     /// Stops the instance, as SIGTERM does.
     pub async fn stop(&mut self) {
-        self.stop.cancel();
+        self.stop.signal();
         if let Some(running) = self.running.take() {
             running.await.expect("the service stops without panicking");
         }
@@ -182,6 +192,7 @@ pub fn arguments(stores: &Stores) -> ServeArgs {
         saler_coupons_max: 100,
         viewers_max: 1_000,
         start_wait: 10,
+        drain_seconds: 0,
         workers: Some(2),
         admission: AdmissionArgs {
             user_per_second: 20,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::{Client, SECRET, Stores, eventually, free_address};
+use super::{Client, Clock, SECRET, Stores, eventually, free_address};
 
 /// `couponrush serve` as a child process. Dropping the value kills it.
 pub struct Serving {
@@ -22,10 +22,20 @@ impl Serving {
     }
 
     /// Starts the program on these addresses, for users and for operators.
-    pub async fn start_at(stores: &Stores, [http, ops]: [SocketAddr; 2]) -> Self {
+    pub async fn start_at(stores: &Stores, addresses: [SocketAddr; 2]) -> Self {
+        Self::run(command(stores), addresses).await
+    }
+
+    /// Starts the program on free ports, by `clock`.
+    pub async fn start_by(stores: &Stores, clock: &Clock) -> Self {
         let mut command = command(stores);
+        clock.govern(&mut command);
+        Self::run(command, [free_address(), free_address()]).await
+    }
+
+    async fn run(mut command: Command, [http, ops]: [SocketAddr; 2]) -> Self {
         command.arg("serve").args(["--http-addr", &http.to_string(), "--ops-addr", &ops.to_string()]);
-        command.args(["--workers", "2", "--jwt-secret", SECRET, "--start-wait", "10"]);
+        command.args(["--workers", "2", "--jwt-secret", SECRET, "--start-wait", "10", "--drain-seconds", "0"]);
         let log = std::env::temp_dir().join(format!("couponrush-log-{:016x}", rand::random::<u64>()));
         let file = std::fs::File::create(&log).expect("the temporary folder can be written");
         let child = command.stdout(Stdio::null()).stderr(file).spawn().expect("the program is built");

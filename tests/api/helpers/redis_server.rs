@@ -1,12 +1,15 @@
 //! A Redis server for a single test, to be restarted or emptied.
 
+use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use redis::{AsyncConnectionConfig, FromRedisValue};
+
 use super::data_server::DataServer;
-use super::free_address;
+use super::{Clock, DEADLINE, eventually, free_address};
 
 /// A Redis server whose append-only file is synced before every answer.
 pub struct RedisServer {
@@ -17,12 +20,22 @@ pub struct RedisServer {
 impl RedisServer {
     /// Starts an empty server on a free port.
     pub async fn start() -> Self {
+        Self::start_by(None).await
+    }
+
+    /// Starts an empty server that runs by `clock`.
+    pub async fn start_by(clock: Option<Clock>) -> Self {
         let port = free_address().port();
         let server = DataServer::start("redis", move |folder| {
-            let mut command = Command::new("redis-server");
+            // Without this trap a signal would end Redis at a limit of file sizes.
+            let mut command = Command::new("sh");
+            command.args(["-c", "trap '' XFSZ; exec redis-server \"$@\"", "sh"]);
             command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""]);
             command.args(["--appendonly", "yes", "--appendfsync", "always"]);
             command.arg("--dir").arg(folder).arg("--unixsocket").arg(folder.with_extension("sock"));
+            if let Some(clock) = &clock {
+                clock.govern(&mut command);
+            }
             command
         });
         let server = Self { port, server };
@@ -30,8 +43,39 @@ impl RedisServer {
         server
     }
 
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/", self.port)
+    }
+
+    /// The reply to a command over a connection of its own.
+    pub async fn command<T: FromRedisValue>(&self, parts: &[&str]) -> T {
+        let client = redis::Client::open(self.url()).expect("the URL is valid");
+        let config = AsyncConnectionConfig::new().set_response_timeout(Some(DEADLINE));
+        let connecting = client.get_multiplexed_async_connection_with_config(&config);
+        let mut connection = connecting.await.expect("Redis answers");
+        let mut command = redis::Cmd::new();
+        command.arg(parts).query_async(&mut connection).await.unwrap_or_else(|error| panic!("{parts:?}: {error}"))
+    }
+
+    /// Whether the server takes a write.
+    pub async fn takes_writes(&self) -> bool {
+        let client = redis::Client::open(self.url()).expect("the URL is valid");
+        let mut connection = client.get_multiplexed_async_connection().await.expect("Redis answers");
+        redis::cmd("SET").arg("of a test").arg(1).query_async::<()>(&mut connection).await.is_ok()
+    }
+
+    /// Makes this server a replica of `primary` and waits until it has all data.
+    pub async fn follow(&self, primary: &Self) {
+        self.command::<()>(&["REPLICAOF", "127.0.0.1", &primary.port.to_string()]).await;
+        eventually("the replica has all data", || async {
+            let replicas: String = primary.command(&["INFO", "replication"]).await;
+            replicas.contains(&format!("port={},state=online", self.port))
+        })
+        .await;
     }
 
     /// The path of the Unix socket, beside the data folder.

@@ -1,5 +1,6 @@
 //! A database and a Redis key prefix for a single test.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use couponrush::app::{SHARD, redis_pool};
@@ -25,17 +26,29 @@ pub struct Stores {
 impl Stores {
     /// Creates a database and a key prefix, on `redis_url` or on the Redis server shared by all tests.
     pub async fn create(redis_url: Option<String>) -> Self {
-        let server_url = setting("COUPONRUSH_MYSQL_URL");
+        Self::create_on(&setting("COUPONRUSH_MYSQL_URL"), redis_url).await
+    }
+
+    /// The same on the MySQL server of `server_url`, which names any database.
+    pub async fn create_on(server_url: &str, redis_url: Option<String>) -> Self {
+        let server_url = server_url.to_owned();
         let tag = format!("{:016x}", rand::random::<u64>());
         let database = format!("couponrush_test_{tag}");
         execute(&server_url, &format!("CREATE DATABASE {database}")).await;
         let (server, _) = server_url.rsplit_once('/').expect("a MySQL URL names a database");
         let mysql_url = format!("{server}/{database}");
-        let wait = Duration::from_secs(10);
-        let limits = DbLimits { connections_max: 4, connection_wait: wait, statement_wait: wait };
-        let db = Db::new(&mysql_url, limits).expect("the URL is valid");
+        let db = open(&mysql_url);
         let redis_url = redis_url.unwrap_or_else(|| setting("COUPONRUSH_REDIS_URL"));
         Self { mysql_url, redis_url, prefix: format!("test-{tag}:"), db, database, server_url }
+    }
+
+    /// The same stores, with MySQL reached at another address.
+    pub fn at(&self, address: SocketAddr) -> Self {
+        let mut url = url::Url::parse(&self.mysql_url).expect("the URL is valid");
+        url.set_host(Some(&address.ip().to_string())).expect("the URL has a host");
+        url.set_port(Some(address.port())).expect("the URL has a port");
+        let mysql_url = String::from(url);
+        Self { db: open(&mysql_url), mysql_url, ..self.clone() }
     }
 
     /// Deletes the database and the keys.
@@ -153,6 +166,12 @@ impl Stores {
         let config = config.set_connection_timeout(Some(DEADLINE)).set_response_timeout(Some(DEADLINE));
         redis::Client::open(self.redis_url.as_str())?.get_multiplexed_async_connection_with_config(&config).await
     }
+}
+
+fn open(mysql_url: &str) -> Db {
+    let wait = Duration::from_secs(10);
+    let limits = DbLimits { connections_max: 4, connection_wait: wait, statement_wait: wait };
+    Db::new(mysql_url, limits).expect("the URL is valid")
 }
 
 fn setting(name: &str) -> String {

@@ -18,6 +18,7 @@ fn sign(product: u64, user: u64, seq: u32, nth: u8) -> String {
         activity: ActivityId(0),
         epoch: Epoch(1),
         nth,
+        claimed_at_ms: 1_800_000_000_123,
     };
     ClaimTokens::new(&secrets.for_claims()).sign(&claim)
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::mysql;
 use crate::proxy::Mode;
 use crate::random::Random;
+use crate::servers::until;
 use crate::world::{PLAIN, SEVERAL, World};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +15,17 @@ pub enum RedisFault {
     Freeze,
     ForgetScripts,
     OutOfMemory,
+    /// Too few replicas for its settings.
+    NoReplicas,
+    /// The disk is full while the file is synced every second. Redis refuses writes.
+    FullDisk,
+    /// The disk is full while every answer is synced. Redis ends itself, and is started again with a free disk.
+    FullDiskWhileSyncing,
+    /// A replica takes over in agreement with the primary, which becomes a replica. Open connections survive.
+    Failover,
+    /// A replica is promoted while the primary still takes writes. A little later the primary becomes a replica of the
+    /// promoted one, or dies. Open connections survive until then.
+    Promotion,
     Flush,
     /// Restarted without its append-only file.
     Empty,
@@ -40,7 +52,17 @@ pub enum RedisFault {
 impl RedisFault {
     /// Whether Redis loses data that MySQL may not have yet.
     pub fn loses_memory(self) -> bool {
-        !matches!(self, Self::Restart | Self::Freeze | Self::ForgetScripts | Self::OutOfMemory)
+        !matches!(
+            self,
+            Self::Restart
+                | Self::Freeze
+                | Self::ForgetScripts
+                | Self::OutOfMemory
+                | Self::NoReplicas
+                | Self::FullDisk
+                | Self::FullDiskWhileSyncing
+                | Self::Failover
+        )
     }
 
     pub async fn strike(self, world: &mut World, random: &mut Random, target: usize) {
@@ -68,6 +90,49 @@ impl RedisFault {
                 }
             }
             Self::OutOfMemory => run_out(world, random).await,
+            Self::NoReplicas => {
+                configure(world, "min-replicas-to-write", "1").await;
+                tokio::time::sleep(random.millis(500, 4_000)).await;
+                configure(world, "min-replicas-to-write", "0").await;
+            }
+            Self::FullDisk => {
+                configure(world, "appendfsync", "everysec").await;
+                world.redis.limit_files(Some(1));
+                tokio::time::sleep(random.millis(1_000, 5_000)).await;
+                world.redis.limit_files(None);
+                // Before Redis syncs every answer again, it must have written what it could not write.
+                until("Redis writes its file", || async {
+                    world.redis.info("persistence").await.contains("aof_last_write_status:ok")
+                })
+                .await;
+                configure(world, "appendfsync", "always").await;
+            }
+            Self::FullDiskWhileSyncing => {
+                world.redis.limit_files(Some(1));
+                world.redis.process.wait_for_end().await;
+                tokio::time::sleep(random.millis(0, 1_500)).await;
+                world.redis.restart().await;
+            }
+            Self::Failover => {
+                let replica = world.start_replica().await;
+                let mut failover = redis::cmd("FAILOVER");
+                world.redis.call::<()>(failover.arg("TO").arg("127.0.0.1").arg(replica.port)).await;
+                until("the replica has taken over", || async { replica.is_primary().await }).await;
+                tokio::time::sleep(random.millis(0, 1_500)).await;
+                world.move_redis_to(replica);
+            }
+            Self::Promotion => {
+                let replica = world.start_replica().await;
+                replica.call::<()>(redis::cmd("REPLICAOF").arg("NO").arg("ONE")).await;
+                let port = replica.port;
+                let former = world.move_redis_to(replica);
+                tokio::time::sleep(random.millis(0, 2_000)).await;
+                if random.below(2) == 0 {
+                    former.call::<()>(redis::cmd("REPLICAOF").arg("127.0.0.1").arg(port)).await;
+                } else {
+                    world.end_former_redis();
+                }
+            }
             _ => self.flush(world, random, target).await,
         }
     }
@@ -123,11 +188,14 @@ pub async fn flush(world: &World) {
     world.redis.call::<()>(&redis::cmd("FLUSHALL")).await;
 }
 
+async fn configure(world: &World, setting: &str, value: &str) {
+    world.redis.call::<()>(redis::cmd("CONFIG").arg("SET").arg(setting).arg(value)).await;
+}
+
 async fn run_out(world: &World, random: &mut Random) {
-    let limit = |limit| redis::cmd("CONFIG").arg("SET").arg("maxmemory").arg(limit).clone();
-    world.redis.call::<()>(&limit("1mb")).await;
+    configure(world, "maxmemory", "1mb").await;
     tokio::time::sleep(random.millis(500, 3_000)).await;
-    world.redis.call::<()>(&limit("0")).await;
+    configure(world, "maxmemory", "0").await;
 }
 
 async fn restart(world: &mut World, random: &mut Random, meanwhile: impl FnOnce(&mut World)) {

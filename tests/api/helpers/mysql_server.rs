@@ -1,0 +1,126 @@
+//! A MariaDB server for a single test, to be made read-only, copied or frozen.
+
+use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use diesel_async::{AsyncConnection, AsyncMysqlConnection, SimpleAsyncConnection};
+
+use super::data_server::DataServer;
+use super::free_address;
+
+const PASSWORD: &str = "of-the-tests";
+
+/// A MariaDB server that flushes at every commit. Its user has all privileges, so `read_only` alone stops no write.
+pub struct MysqlServer {
+    pub address: SocketAddr,
+    server: DataServer,
+}
+
+impl MysqlServer {
+    /// Starts an empty server on a free port.
+    pub async fn start() -> Self {
+        Self::start_with(None).await
+    }
+
+    /// Starts another server with a copy of the data. This server is killed and started again.
+    pub async fn copy(&mut self) -> Self {
+        self.server.kill();
+        let copy = self.server.save();
+        self.server.start_again();
+        self.wait_until_it_answers().await;
+        Self::start_with(Some(copy)).await
+    }
+
+    async fn start_with(data: Option<PathBuf>) -> Self {
+        let address = free_address();
+        let server = DataServer::start("mysql", move |folder| {
+            if !folder.join("mysql").exists() {
+                match &data {
+                    Some(data) => run(Command::new("cp").arg("-aT").arg(data).arg(folder)),
+                    None => install(folder),
+                }
+            }
+            let mut command = program("mariadbd");
+            command.arg(format!("--datadir={}", folder.display())).arg("--skip-log-bin");
+            command.arg(format!("--socket={}", folder.with_extension("sock").display()));
+            command.arg(format!("--init-file={}", init_file(folder).display()));
+            command.arg(format!("--port={}", address.port())).args(["--bind-address=127.0.0.1", "--skip-name-resolve"]);
+            command.args(["--character-set-server=utf8mb4", "--innodb-buffer-pool-size=64M", "--max-connections=200"]);
+            command.args(["--innodb-log-file-size=8M", "--innodb-flush-log-at-trx-commit=1"]);
+            command
+        });
+        let server = Self { address, server };
+        server.wait_until_it_answers().await;
+        server
+    }
+
+    /// The URL of the database `mysql`.
+    pub fn url(&self) -> String {
+        format!("mysql://tests:{PASSWORD}@{}/mysql", self.address)
+    }
+
+    pub async fn execute(&self, sql: &str) {
+        let mut connection = AsyncMysqlConnection::establish(&self.url()).await.expect("MariaDB answers");
+        connection.batch_execute(sql).await.expect("MariaDB executes the statement");
+    }
+
+    async fn wait_until_it_answers(&self) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while AsyncMysqlConnection::establish(&self.url()).await.is_err() {
+            assert!(Instant::now() < deadline, "MariaDB does not answer at {}", self.address);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+impl Deref for MysqlServer {
+    type Target = DataServer;
+
+    fn deref(&self) -> &DataServer {
+        &self.server
+    }
+}
+
+impl DerefMut for MysqlServer {
+    fn deref_mut(&mut self) -> &mut DataServer {
+        &mut self.server
+    }
+}
+
+/// Makes the data of an empty server.
+fn install(folder: &Path) {
+    let mut command = program("mariadb-install-db");
+    command.arg(format!("--datadir={}", folder.display())).args(["--skip-test-db", "--skip-name-resolve"]);
+    run(command.args(["--auth-root-authentication-method=socket", "--innodb-log-file-size=8M"]));
+}
+
+/// Statements that the server executes at every start. The file stands beside the data folder.
+fn init_file(folder: &Path) -> PathBuf {
+    let file = folder.with_extension("sql");
+    let statements = format!(
+        "CREATE USER IF NOT EXISTS tests@'127.0.0.1' IDENTIFIED BY '{PASSWORD}';\n\
+         GRANT ALL ON *.* TO tests@'127.0.0.1';\n"
+    );
+    std::fs::write(&file, statements).expect("the temporary folder can be written");
+    file
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stdout));
+}
+
+/// `mariadbd` is in sbin, often missing from an ordinary user's PATH. As root, it starts only with `--user=root`.
+fn program(name: &str) -> Command {
+    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
+    let mut command = Command::new("env");
+    command.env("PATH", path).args([name, "--no-defaults"]);
+    let is_root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
+    if is_root {
+        command.arg("--user=root");
+    }
+    command
+}
