@@ -23,8 +23,7 @@ use crate::memory::{Activities, KnownUsers, Revocations, Settings};
 use crate::mysql::{Db, DbPools};
 use crate::ops::{Health, HealthSources, RowCheck};
 use crate::recovery::{Identity, RebuildProgress, Recovery, RedisParts};
-use crate::redis::beats::Beat;
-use crate::redis::{Keys, Link, LinkConfig, Outbox, Pool, Stock};
+use crate::redis::{Keys, Link, LinkConfig, Outbox, Pool, Stock, beats};
 use crate::sales::{EventLimits, Events, MirrorState, Mirroring, Publishing, Scheduling};
 
 /// The program, connected and bound, but not accepting connections yet.
@@ -104,7 +103,7 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
     let (ledger, channel) = Ledger::new(fits(args.backlog_max));
     let keys = Keys::new(&args.redis.redis_prefix);
     let process = format!("{:032x}", rand::random::<u128>());
-    let redis = ground.redis.with_beat(Beat::new(&keys, &process));
+    let redis = ground.redis.with_beat(beats::beat(&keys, &process));
     let common = Common {
         dbs: ground.dbs,
         link: Arc::new(Link::new(redis.clone())),

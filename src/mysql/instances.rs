@@ -15,9 +15,9 @@ use crate::domain::{EntryId, Epoch};
 /// An instance without a beat for this time counts as dead.
 pub const DEAD_AFTER: Duration = Duration::from_secs(10);
 
-/// The state of a process, as its beat says.
+/// The state of an instance, as its beat says.
 #[derive(Debug, Clone, Copy)]
-pub struct Beat<'a> {
+pub struct InstanceState<'a> {
     pub acknowledged: Epoch,
     /// The oldest outbox entry in the hands of the ledger.
     pub oldest: Option<EntryId>,
@@ -30,7 +30,7 @@ pub struct Beat<'a> {
 ///
 /// # Errors
 /// Returns a [`DbError`].
-pub async fn beat(db: &Db, instance: &str, process: &str, beat: Beat<'_>) -> Result<(), DbError> {
+pub async fn beat(db: &Db, instance: &str, process: &str, state: InstanceState<'_>) -> Result<(), DbError> {
     let mut connection = db.connect().await?;
     let upsert = diesel::sql_query(
         "INSERT INTO instances (instance, process, beat_at, acknowledged_epoch, oldest_entry, redis_run_id, redis_address) \
@@ -40,10 +40,10 @@ pub async fn beat(db: &Db, instance: &str, process: &str, beat: Beat<'_>) -> Res
     )
     .bind::<Varchar, _>(instance)
     .bind::<Varchar, _>(process)
-    .bind::<Unsigned<Integer>, _>(beat.acknowledged.0)
-    .bind::<Nullable<Varchar>, _>(beat.oldest.map(|id| id.to_string()))
-    .bind::<Varchar, _>(beat.redis_run_id)
-    .bind::<Varchar, _>(beat.redis_address);
+    .bind::<Unsigned<Integer>, _>(state.acknowledged.0)
+    .bind::<Nullable<Varchar>, _>(state.oldest.map(|id| id.to_string()))
+    .bind::<Varchar, _>(state.redis_run_id)
+    .bind::<Varchar, _>(state.redis_address);
     db.within("beat", upsert.execute(&mut connection)).await?;
     Ok(())
 }

@@ -268,13 +268,13 @@ impl Recovery {
 
     /// Beats in MySQL. `reached` is the connection to the Redis process that answers.
     async fn beat(&self, reached: Option<&Connection>) -> Result<(), DbError> {
-        let beat = instances::Beat {
+        let state = instances::InstanceState {
             acknowledged: self.progress.acknowledged(),
             oldest: self.ledger.state().oldest(),
             redis_run_id: reached.map_or("", Connection::run_id),
             redis_address: reached.map_or("", Connection::peer),
         };
-        instances::beat(&self.db, &self.identity.instance, &self.identity.process, beat).await
+        instances::beat(&self.db, &self.identity.instance, &self.identity.process, state).await
     }
 
     /// Acknowledges an epoch once this process has no attempt in flight and no unstored claim of earlier epochs.

@@ -4,12 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisError};
+use redis::{AsyncConnectionConfig, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisError};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::batcher::BATCHES_IN_FLIGHT_MAX;
-use super::beats::Beat;
 use super::calls::CALLS_WAITING_MAX;
 use crate::base::Histogram;
 
@@ -35,7 +34,8 @@ pub struct LinkConfig {
     place: ServerAddress,
     info: ConnectionInfo,
     times: Arc<Histogram>,
-    beat: Option<Beat>,
+    /// Sent with every probe.
+    beat: Option<Cmd>,
 }
 
 #[derive(Clone)]
@@ -65,9 +65,9 @@ impl LinkConfig {
         Ok(Self { place, info, times: Arc::new(Histogram::of_times()), beat: None })
     }
 
-    /// Connections write `beat` with every probe.
+    /// Connections send the command `beat` with every probe.
     #[must_use]
-    pub fn with_beat(self, beat: Beat) -> Self {
+    pub fn with_beat(self, beat: Cmd) -> Self {
         Self { beat: Some(beat), ..self }
     }
 
@@ -76,7 +76,7 @@ impl LinkConfig {
         &self.times
     }
 
-    pub(super) fn beat(&self) -> Option<&Beat> {
+    pub(super) fn beat(&self) -> Option<&Cmd> {
         self.beat.as_ref()
     }
 

@@ -20,23 +20,12 @@ pub struct ProcessTraces {
 /// TTL of a beat, in ms.
 const BEAT_MS: i64 = 10_000;
 
-/// The beat of this process, which expires after 10 s. Every probe of a link writes it, so that a probe shows whether
-/// Redis takes writes.
-#[derive(Debug, Clone)]
-pub struct Beat {
-    key: String,
-}
-
-impl Beat {
-    pub fn new(keys: &Keys, process: &str) -> Self {
-        Self { key: keys.beat(process) }
-    }
-
-    pub(super) fn command(&self) -> redis::Cmd {
-        let mut cmd = redis::cmd("SET");
-        cmd.arg(&self.key).arg(1).arg("PX").arg(BEAT_MS);
-        cmd
-    }
+/// A beat of `process`, which expires after 10 s. Every probe of a link writes the beat of its process, so that a probe
+/// shows whether Redis takes writes.
+pub fn beat(keys: &Keys, process: &str) -> redis::Cmd {
+    let mut cmd = redis::cmd("SET");
+    cmd.arg(keys.beat(process)).arg(1).arg("PX").arg(BEAT_MS);
+    cmd
 }
 
 /// Whether the reply of `PTTL` is of a beat that counts. Redis keeps the moment of expiry. If the clock was set back,

@@ -9,7 +9,6 @@ use redis::{Cmd, Pipeline, Value};
 use tokio::sync::{Mutex, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use super::beats::Beat;
 use super::{KvError, Script, ScriptReply, WriteRefusal, parse};
 use crate::base::Histogram;
 
@@ -205,16 +204,16 @@ impl Calls {
         self.server.note_clock(sent, reply)
     }
 
-    /// Measures the server's clock, and checks that the server is a primary. With a `beat`, also writes it. Returns why
-    /// the server refuses the write, or `None`.
+    /// Measures the server's clock, and checks that the server is a primary. Also sends `write`, if given. Returns why
+    /// the server refuses that write, or `None`.
     ///
     /// # Errors
     /// [`KvError::Replica`], or any error of a call.
-    pub(super) async fn probe(&self, beat: Option<&Beat>) -> Result<Option<WriteRefusal>, KvError> {
+    pub(super) async fn probe(&self, write: Option<&Cmd>) -> Result<Option<WriteRefusal>, KvError> {
         let mut pipeline = redis::pipe();
         pipeline.cmd("TIME").cmd("ROLE");
-        if let Some(beat) = beat {
-            pipeline.add_command(beat.command());
+        if let Some(write) = write {
+            pipeline.add_command(write.clone());
         }
         let sent = Instant::now();
         let replies = async {
@@ -227,7 +226,7 @@ impl Calls {
         if is_replica(&next()?) {
             return Err(KvError::Replica);
         }
-        let written = beat.map(|_| Ok::<_, KvError>(next()?.extract_error()?));
+        let written = write.map(|_| Ok::<_, KvError>(next()?.extract_error()?));
         match written.transpose() {
             Ok(_) => Ok(None),
             Err(error) => error.write_refusal().map(Some).ok_or(error),

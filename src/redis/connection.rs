@@ -8,13 +8,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use redis::Cmd;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::address::{LinkConfig, Socket};
 use super::batcher::{ATTEMPTS_WAITING_MAX, WaitingAttempt, run_batcher};
-use super::beats::Beat;
 use super::calls::{CONNECT_WAIT, Server, in_time, run_id};
 use super::{Calls, ClaimArguments, KvError, Live, WriteRefusal};
 
@@ -23,7 +23,7 @@ pub struct Connection {
     calls: Calls,
     run_id: String,
     peer: String,
-    beat: Option<Beat>,
+    beat: Option<Cmd>,
     /// The result of the last probe.
     refusal: SyncMutex<Option<WriteRefusal>>,
     /// Set when another process has the shard. The link then replaces this connection.

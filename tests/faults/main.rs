@@ -8,6 +8,7 @@
 mod checker;
 mod clients;
 mod history;
+mod instance;
 mod mysql;
 mod nemesis;
 #[path = "../api/helpers/ports.rs"]

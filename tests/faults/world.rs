@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
@@ -15,11 +14,11 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::clients::{Crowd, Customer, Offer};
-use crate::history::{Backlog, Change, Coupon, EventKind, Number, Outcome, Recorder, Sale, Sample};
+use crate::history::{Change, Coupon, EventKind, Number, Outcome, Recorder, Sale, Sample};
+use crate::instance::{Instance, backlog, is_ready, readiness};
 use crate::mysql;
-use crate::ports::free_address;
-use crate::proxy::{Mode, Proxy};
-use crate::servers::{MariaDb, Process, Redis, SECRET, START_WAIT, until};
+use crate::proxy::Mode;
+use crate::servers::{MariaDb, Redis, SECRET, START_WAIT, until};
 use crate::stores::{self, Settled};
 
 const CUSTOMERS: usize = 2_000;
@@ -39,15 +38,6 @@ const AMOUNTS: [u32; 4] = [1_800, 3_000, 1_500, 200];
 /// The total of [`QUOTA`], and its claims a second.
 const TOTAL: u32 = 1_400;
 const SPEED: u32 = 40;
-
-/// An instance of the program, with proxies to Redis and MySQL.
-pub struct Instance {
-    pub http: SocketAddr,
-    pub ops: SocketAddr,
-    pub redis: Proxy,
-    pub mysql: Proxy,
-    pub process: Process,
-}
 
 /// Whether a request without an answer was sent.
 enum Sent {
@@ -355,43 +345,6 @@ impl World {
             }
         }
     }
-}
-
-impl Instance {
-    async fn start(folder: &Path, number: usize, redis: &Redis, mariadb: &MariaDb) -> Self {
-        let (http, ops) = (free_address(), free_address());
-        let (redis_proxy, mysql_proxy) = (Proxy::start(redis.port).await, Proxy::start(mariadb.port).await);
-        let (redis_url, mysql_url) = (redis.url(redis_proxy.port), mariadb.url(mysql_proxy.port));
-        let program = std::env::var_os("COUPONRUSH_FAULTS_PROGRAM").map(PathBuf::from);
-        let program = program.unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_couponrush")));
-        let mut process = Process::new(folder.join(format!("instance-{number}.log")), move || {
-            let mut command = Command::new(&program);
-            for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("COUPONRUSH_")) {
-                command.env_remove(name);
-            }
-            command.arg("serve").args(["--http-addr", &http.to_string(), "--ops-addr", &ops.to_string()]);
-            command.args(["--redis-url", &redis_url, "--mysql-url", &mysql_url, "--jwt-secret", SECRET]);
-            command.args(["--workers", "2", "--start-wait", "60", "--backlog-max", "20000"]);
-            command
-        });
-        process.start(&[]);
-        Self { http, ops, redis: redis_proxy, mysql: mysql_proxy, process }
-    }
-}
-
-async fn is_ready(http: &reqwest::Client, ops: SocketAddr) -> bool {
-    let request = http.get(format!("http://{ops}/readyz")).timeout(Duration::from_secs(1));
-    request.send().await.is_ok_and(|response| response.status() == 200)
-}
-
-async fn readiness(http: &reqwest::Client, ops: SocketAddr) -> Option<Value> {
-    let request = http.get(format!("http://{ops}/readyz")).timeout(SAMPLE_EVERY);
-    request.send().await.ok()?.json().await.ok()
-}
-
-async fn backlog(http: &reqwest::Client, ops: SocketAddr) -> Option<Backlog> {
-    let report = readiness(http, ops).await?;
-    Some(Backlog { waiting: report["ledger"]["backlog"].as_u64()?, max: report["ledger"]["backlog_max"].as_u64()? })
 }
 
 async fn customers(mariadb: &MariaDb) -> Vec<Customer> {

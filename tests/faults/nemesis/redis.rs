@@ -90,6 +90,14 @@ impl RedisFault {
                 }
             }
             Self::OutOfMemory => run_out(world, random).await,
+            Self::NoReplicas | Self::FullDisk | Self::FullDiskWhileSyncing => self.refuse_writes(world, random).await,
+            Self::Failover | Self::Promotion => self.fail_over(world, random).await,
+            _ => self.flush(world, random, target).await,
+        }
+    }
+
+    async fn refuse_writes(self, world: &mut World, random: &mut Random) {
+        match self {
             Self::NoReplicas => {
                 configure(world, "min-replicas-to-write", "1").await;
                 tokio::time::sleep(random.millis(500, 4_000)).await;
@@ -113,27 +121,28 @@ impl RedisFault {
                 tokio::time::sleep(random.millis(0, 1_500)).await;
                 world.redis.restart().await;
             }
-            Self::Failover => {
-                let replica = world.start_replica().await;
-                let mut failover = redis::cmd("FAILOVER");
-                world.redis.call::<()>(failover.arg("TO").arg("127.0.0.1").arg(replica.port)).await;
-                until("the replica has taken over", || async { replica.is_primary().await }).await;
-                tokio::time::sleep(random.millis(0, 1_500)).await;
-                world.move_redis_to(replica);
-            }
-            Self::Promotion => {
-                let replica = world.start_replica().await;
-                replica.call::<()>(redis::cmd("REPLICAOF").arg("NO").arg("ONE")).await;
-                let port = replica.port;
-                let former = world.move_redis_to(replica);
-                tokio::time::sleep(random.millis(0, 2_000)).await;
-                if random.below(2) == 0 {
-                    former.call::<()>(redis::cmd("REPLICAOF").arg("127.0.0.1").arg(port)).await;
-                } else {
-                    world.end_former_redis();
-                }
-            }
-            _ => self.flush(world, random, target).await,
+            _ => {}
+        }
+    }
+
+    async fn fail_over(self, world: &mut World, random: &mut Random) {
+        let replica = world.start_replica().await;
+        if self == Self::Failover {
+            let mut failover = redis::cmd("FAILOVER");
+            world.redis.call::<()>(failover.arg("TO").arg("127.0.0.1").arg(replica.port)).await;
+            until("the replica has taken over", || async { replica.is_primary().await }).await;
+            tokio::time::sleep(random.millis(0, 1_500)).await;
+            world.move_redis_to(replica);
+            return;
+        }
+        replica.call::<()>(redis::cmd("REPLICAOF").arg("NO").arg("ONE")).await;
+        let port = replica.port;
+        let former = world.move_redis_to(replica);
+        tokio::time::sleep(random.millis(0, 2_000)).await;
+        if random.below(2) == 0 {
+            former.call::<()>(redis::cmd("REPLICAOF").arg("127.0.0.1").arg(port)).await;
+        } else {
+            world.end_former_redis();
         }
     }
 

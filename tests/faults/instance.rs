@@ -1,0 +1,65 @@
+//! An instance of the program under test, and its reports about itself.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::history::Backlog;
+use crate::ports::free_address;
+use crate::proxy::Proxy;
+use crate::servers::{MariaDb, Process, Redis, SECRET};
+
+/// Timeout of a report.
+const REPORT_WAIT: Duration = Duration::from_secs(1);
+
+/// An instance of the program, with proxies to Redis and MySQL.
+pub struct Instance {
+    pub http: SocketAddr,
+    pub ops: SocketAddr,
+    pub redis: Proxy,
+    pub mysql: Proxy,
+    pub process: Process,
+}
+
+impl Instance {
+    pub async fn start(folder: &Path, number: usize, redis: &Redis, mariadb: &MariaDb) -> Self {
+        let (http, ops) = (free_address(), free_address());
+        let (redis_proxy, mysql_proxy) = (Proxy::start(redis.port).await, Proxy::start(mariadb.port).await);
+        let (redis_url, mysql_url) = (redis.url(redis_proxy.port), mariadb.url(mysql_proxy.port));
+        let program = std::env::var_os("COUPONRUSH_FAULTS_PROGRAM").map(PathBuf::from);
+        let program = program.unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_couponrush")));
+        let mut process = Process::new(folder.join(format!("instance-{number}.log")), move || {
+            let mut command = Command::new(&program);
+            for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("COUPONRUSH_")) {
+                command.env_remove(name);
+            }
+            command.arg("serve").args(["--http-addr", &http.to_string(), "--ops-addr", &ops.to_string()]);
+            command.args(["--redis-url", &redis_url, "--mysql-url", &mysql_url, "--jwt-secret", SECRET]);
+            command.args(["--workers", "2", "--start-wait", "60", "--backlog-max", "20000"]);
+            command
+        });
+        process.start(&[]);
+        Self { http, ops, redis: redis_proxy, mysql: mysql_proxy, process }
+    }
+}
+
+/// Whether the instance can sell.
+pub async fn is_ready(http: &reqwest::Client, ops: SocketAddr) -> bool {
+    let request = http.get(format!("http://{ops}/readyz")).timeout(REPORT_WAIT);
+    request.send().await.is_ok_and(|response| response.status() == 200)
+}
+
+/// The report of `/readyz`. `None` without an answer in time.
+pub async fn readiness(http: &reqwest::Client, ops: SocketAddr) -> Option<Value> {
+    let request = http.get(format!("http://{ops}/readyz")).timeout(REPORT_WAIT);
+    request.send().await.ok()?.json().await.ok()
+}
+
+/// The claims in the ledger's channel.
+pub async fn backlog(http: &reqwest::Client, ops: SocketAddr) -> Option<Backlog> {
+    let report = readiness(http, ops).await?;
+    Some(Backlog { waiting: report["ledger"]["backlog"].as_u64()?, max: report["ledger"]["backlog_max"].as_u64()? })
+}
