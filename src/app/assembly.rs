@@ -21,7 +21,7 @@ use crate::http::{
 };
 use crate::memory::{Activities, KnownUsers, Revocations, Settings};
 use crate::mysql::{Db, DbPools};
-use crate::ops::{Health, HealthSources};
+use crate::ops::{Health, HealthSources, RowCheck};
 use crate::recovery::{Identity, RebuildProgress, Recovery, RedisParts};
 use crate::redis::{Keys, Link, LinkConfig, Outbox, Pool, Stock, beats};
 use crate::sales::{EventLimits, Events, MirrorState, Mirroring, Publishing, Scheduling};
@@ -140,7 +140,8 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
     };
     let selling = common.selling(claiming, args.viewers_max, Arc::clone(&edge.admission.settings));
     let health = common.health(mirroring.is_some().then_some(&common.mirror), ground.warnings);
-    let operating = Operating { health: Arc::new(health), instance: common.instance.clone() };
+    let rows = Arc::new(RowCheck::new(common.dbs.control.clone()));
+    let operating = Operating { health: Arc::new(health), rows, instance: common.instance.clone() };
     Application {
         shared: Shared {
             edge: web::Data::new(edge),

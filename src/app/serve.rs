@@ -11,7 +11,6 @@ use super::servers::{serve, serve_ops, until_open};
 use super::stopping::{Stop, drain};
 use crate::claim::ClosedReason;
 use crate::mysql::instances;
-use crate::ops::RowCheck;
 
 /// The reason for an end without a stop signal.
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +48,7 @@ impl Application {
         tasks.spawn(events.watch(self.pool.clone(), closing.clone(), all_over.clone()));
         tasks.spawn(Arc::clone(&self.shared.selling.claiming.activities).watch(all_over.clone()));
         tasks.spawn(Arc::clone(&self.shared.operating.health).watch(all_over.clone()));
-        tasks.spawn(RowCheck::new(self.shared.dbs.control.clone()).watch(all_over.clone()));
+        tasks.spawn(Arc::clone(&self.shared.operating.rows).watch(all_over.clone()));
         tasks.spawn(Arc::clone(&self.shared.accounts.revocations).watch(all_over.clone()));
         tasks.spawn(Arc::clone(&self.shared.edge.admission.settings).watch(all_over.clone()));
         tasks.spawn(Arc::clone(&self.shared.edge.admission.blacklist).watch(all_over.clone()));

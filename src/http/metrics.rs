@@ -32,6 +32,8 @@ pub async fn metrics(
     page.counters("couponrush_responses_total", "status", answers, edge.answers.given());
     claims(&mut page, claiming, &report);
     ledger(&mut page, claiming.ledger.state(), health.outbox(), &report.ledger);
+    let open = "claims of all instances that could not be stored, and that nobody has acknowledged";
+    page.gauge_if_known("couponrush_poisoned_claims", open, operating.rows.poisoned());
     stores(&mut page, health, &dbs);
     admission(&mut page, &edge.admission);
     memory(&mut page, &accounts, &selling, &report);

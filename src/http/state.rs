@@ -17,7 +17,7 @@ use crate::claim::{Claiming, Directory, Doubt, KnownCoupons};
 use crate::domain::{Kind, Networks};
 use crate::memory::{KnownUsers, Revocations};
 use crate::mysql::DbPools;
-use crate::ops::Health;
+use crate::ops::{Health, RowCheck};
 use crate::redis::{Connection, KvError, Link, Live};
 use crate::sales::{Events, Publishing, Scheduling};
 
@@ -83,9 +83,10 @@ pub struct Offering {
     pub exports: Arc<Semaphore>,
 }
 
-/// Health and name of this instance, for operators.
+/// Health and name of this instance, and rows that need an operator.
 pub struct Operating {
     pub health: Arc<Health>,
+    pub rows: Arc<RowCheck>,
     /// The name of this instance, made of host and address.
     pub instance: String,
 }

@@ -16,7 +16,7 @@ use super::health;
 use super::openapi::{admins, failures};
 use super::state::{Edge, Operating, Selling};
 use crate::memory::Switches;
-use crate::mysql::{Db, UnreadableRow};
+use crate::mysql::{DbPools, UnreadableRow};
 use crate::ops::{HealthReport, OutboxSeen};
 
 /// Maximum unreadable rows in an answer.
@@ -44,6 +44,9 @@ pub struct StatusBody<'a> {
     pub blocks: u64,
     #[schema(inline)]
     pub switches: Switches,
+    /// Claims of all instances that could not be stored, and that nobody has acknowledged. Null before the first read.
+    #[schema(required)]
+    pub poisoned_claims: Option<u64>,
     /// Rows of MySQL that cannot be read, at most 20. Each row stops its own coupon or activity.
     #[schema(inline)]
     pub unreadable_rows: Vec<UnreadableRowBody>,
@@ -81,6 +84,7 @@ fn example() -> Value {
     example["responses"] = json!({"201": 57, "204": 1_210});
     example["blocks"] = json!(1);
     example["switches"] = json!(Switches::default());
+    example["poisoned_claims"] = json!(0);
     example["unreadable_rows"] = json!([UnreadableRowBody { table: "coupons", id: 7, column: "amount" }]);
     example
 }
@@ -103,7 +107,7 @@ pub async fn show_status(
     edge: web::Data<Edge>,
     selling: web::Data<Selling>,
     operating: web::Data<Operating>,
-    db: web::Data<Db>,
+    dbs: web::Data<DbPools>,
 ) -> Result<HttpResponse, ApiError> {
     let figures = edge.admission.figures();
     let body = StatusBody {
@@ -119,7 +123,8 @@ pub async fn show_status(
         responses: edge.answers.given().collect(),
         blocks: figures.blocks,
         switches: **edge.admission.settings.switches(),
-        unreadable_rows: db.unreadable().all().into_iter().take(UNREADABLE_ROWS_MAX).map(Into::into).collect(),
+        poisoned_claims: operating.rows.poisoned(),
+        unreadable_rows: dbs.control.unreadable().all().into_iter().take(UNREADABLE_ROWS_MAX).map(Into::into).collect(),
     };
     Ok(answer::json(HttpResponse::Ok(), &body))
 }

@@ -132,13 +132,14 @@ async fn store_within(
 /// # Errors
 /// Returns the error of MySQL.
 pub async fn poison(connection: &mut DbConnection, entry: EntryId, claim: &str, reason: &str) -> QueryResult<()> {
-    let claim: String = claim.chars().filter(|c| !c.is_control()).take(255).collect();
+    // Cut to the length of the columns. A row that does not fit would be refused forever.
+    let cut = |text: &str| text.chars().filter(|c| !c.is_control()).take(255).collect::<String>();
     diesel::sql_query(
         "INSERT INTO poisoned_claims (entry, claim, reason) VALUES (?, ?, ?) ON DUPLICATE KEY UPDATE id = id",
     )
     .bind::<Varchar, _>(entry.to_string())
-    .bind::<Varchar, _>(claim)
-    .bind::<Varchar, _>(reason)
+    .bind::<Varchar, _>(cut(claim))
+    .bind::<Varchar, _>(cut(reason))
     .execute(connection)
     .await?;
     Ok(())

@@ -65,7 +65,12 @@ async fn with_everything() -> (TestApp, EtcdServer) {
         args.etcd.etcd_endpoints = url;
     })
     .await;
-    let names = ["couponrush_etcd_lag_seconds", "couponrush_etcd_listing_age_seconds", "couponrush_outbox_claims"];
+    let names = [
+        "couponrush_etcd_lag_seconds",
+        "couponrush_etcd_listing_age_seconds",
+        "couponrush_outbox_claims",
+        "couponrush_poisoned_claims",
+    ];
     eventually("every metric is shown", || async {
         let page = Page::read(&app.instances[0]).await;
         names.iter().all(|name| page.values.contains_key(*name))

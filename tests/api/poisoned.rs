@@ -38,6 +38,13 @@ async fn poisoned_count(app: &TestApp) -> u64 {
     ready["ledger"]["poisoned"].as_u64().expect("the report has the number")
 }
 
+/// The value of `couponrush_poisoned_claims`.
+async fn open_claims(app: &TestApp) -> String {
+    let page = app.instances[0].ops.get("/metrics", "").await.text;
+    let value = page.lines().find_map(|line| line.strip_prefix("couponrush_poisoned_claims "));
+    value.unwrap_or_default().to_owned()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_claim_that_mysql_refuses_is_poisoned_alone_and_acknowledged() {
     let redis = RedisServer::start().await;
@@ -51,6 +58,7 @@ async fn a_claim_that_mysql_refuses_is_poisoned_alone_and_acknowledged() {
     let reasons = app.stores.texts("SELECT reason AS value FROM poisoned_claims").await;
     assert!(matches!(&reasons[..], [reason] if reason.contains("refused")), "{reasons:?}");
     assert_eq!(poisoned_count(&app).await, 1);
+    eventually("the metric counts the claim", || async { open_claims(&app).await == "1" }).await;
     let again = claim_all(&app, &crowd[7..8]).await;
     assert_eq!(again[0].result(), "already-claimed", "the customer gets the same answer");
 
@@ -70,6 +78,7 @@ async fn a_claim_that_mysql_refuses_is_poisoned_alone_and_acknowledged() {
     assert!(list.starts_with("0 poisoned claims to acknowledge, 1 acknowledged"), "{list}");
     let (_, list) = poisoned(&app.stores, &["list", "--all"]).await;
     assert!(list.contains("acknowledged by ann"), "{list}");
+    eventually("the metric counts no acknowledged claim", || async { open_claims(&app).await == "0" }).await;
     let (holds, output) = audit(&app.stores, &[]).await;
     assert!(holds && output.contains("1 poisoned claims are acknowledged"), "{output}");
 }

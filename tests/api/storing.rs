@@ -242,6 +242,10 @@ async fn a_batch_that_mysql_refuses_for_its_data_has_no_effect_and_the_reason_is
     tables.stores.execute(signal).await;
     let outcome = tables.store(3, &[claim(1, 1, 10), claim(1, 2, 20)]).await;
     assert!(matches!(&outcome, StoreOutcome::Refused(reason) if reason.contains("1644: not him")), "{outcome:?}");
+    // The reason of MySQL may be longer than the column.
+    let mut connection = tables.stores.db.connect_alone().await.expect("MySQL answers");
+    let poisoned = claims::poison(&mut connection, claim(1, 1, 10).entry, "c", &"r".repeat(400)).await;
+    assert!(poisoned.is_ok() && tables.poisoned().await.len() == 1, "{poisoned:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

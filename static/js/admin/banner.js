@@ -33,8 +33,8 @@ function findFaults({ status, failed, failedSince }) {
     if (status.draining) faults.push(["banner.draining", 0]);
     if (oldest > OLDEST_MS_MAX) faults.push(["banner.behind", Math.floor(Date.now() / 1_000 - oldest / 1_000)]);
     for (const name of SWITCHES.filter((name) => !status.switches[name])) faults.push([`banner.off-${name}`, 0]);
-    if (status.ledger.poisoned > 0) faults.push(["banner.poisoned", 0]);
-    return { isSevere: !canSell(status) || status.ledger.poisoned > 0, faults };
+    if (status.poisoned_claims > 0) faults.push(["banner.poisoned", 0]);
+    return { isSevere: !canSell(status) || status.poisoned_claims > 0, faults };
 }
 
 /** Screen readers announce each change of the banner, so the banner holds no counters. */

@@ -32,7 +32,7 @@ export default {
     "banner.gate-stopping": "The gate is closed because the service is stopping.",
     "banner.draining": "The service is about to stop, and serves its last users.",
     "banner.behind": "Claims in Redis wait for MySQL longer than 10 seconds.",
-    "banner.poisoned": "Some claims could not be stored. Run couponrush poisoned list, and couponrush audit.",
+    "banner.poisoned": "Some claims could not be stored. Type couponrush poisoned list, and acknowledge them afterwards.",
     "banner.off-claim": "Claiming is switched off. Customers get no coupons.",
     "banner.off-login": "Logging in is switched off.",
     "banner.off-register": "Registration is switched off.",

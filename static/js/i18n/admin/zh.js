@@ -32,7 +32,7 @@ export default {
     "banner.gate-stopping": "入口关闭，服务正在停止。",
     "banner.draining": "服务即将停止，正在处理最后的请求。",
     "banner.behind": "Redis 中的领取记录等待写入 MySQL 已超过 10 秒。",
-    "banner.poisoned": "有领取记录无法保存。请运行 couponrush poisoned list 和 couponrush audit。",
+    "banner.poisoned": "有领取记录无法保存。请运行 couponrush poisoned list，处理后再确认。",
     "banner.off-claim": "领取已关闭，顾客无法领取。",
     "banner.off-login": "登录已关闭。",
     "banner.off-register": "注册已关闭。",
