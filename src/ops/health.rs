@@ -57,9 +57,9 @@ pub struct HealthReport<'a> {
     pub warnings: &'a [String],
 }
 
+/// `state` is `read-only` if MySQL answers and refuses writes.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct MysqlReport {
-    /// `read-only` if MySQL answers and refuses writes.
     #[serde(flatten)]
     #[schema(inline)]
     pub part: PartHealth,

@@ -1,6 +1,6 @@
 //! MySQL servers that refuse writes: after a switchover, the open connections lead to a replica.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use couponrush::mysql::{Db, DbError, DbLimits, PooledConnection};
 use diesel::sql_types::{Bigint, Unsigned};
@@ -27,7 +27,7 @@ async fn a_switchover_with_standing_connections_is_followed_without_a_restart() 
     let mut app = TestApp::start_on(stores, |_| {}).await;
     let saler = app.client().user("shop", "saler").await;
     app.client().create_coupon("shop", &saler, "few", 100).await;
-    let crowd = customers(&app.stores, "crowd", 30).await;
+    let crowd = customers(&app.stores, "crowd", 40).await;
     let claim = async |app: &TestApp, place: usize| {
         let clients = [app.client().clone()];
         let got = rush(&clients, &crowd[place..place + 10], ("shop", "few"), 4, PATIENCE).await;
@@ -63,12 +63,18 @@ async fn a_switchover_with_standing_connections_is_followed_without_a_restart() 
     assert_eq!(app.client().register("late", "customer").await.status, 201);
     assert_eq!(app.stores.at(new.address).number(names).await, 1);
 
-    // A server that accepts writes again needs no new connection.
+    // The connection that stores claims is in use, and its user may still write. Nothing is stored all the same. A server
+    // that accepts writes again needs no new connection.
     new.execute("SET GLOBAL read_only = 1").await;
+    claim(&app, 30).await;
     until_state(&app, "read-only").await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(app.stores.at(new.address).number(rows).await, 30);
     new.execute("SET GLOBAL read_only = 0").await;
     until_state(&app, "up").await;
     assert_eq!(app.client().register("later", "customer").await.status, 201);
+    app.settle().await;
+    assert_eq!(app.stores.at(new.address).number(rows).await, 40);
     // The checks at the end need the server.
     drop(app);
 }
@@ -115,7 +121,9 @@ async fn an_error_of_the_server_closes_the_connection_and_an_error_of_the_data_d
     let waited = tokio::time::timeout(Duration::from_millis(50), connection.batch_execute("DO SLEEP(5)")).await;
     waited.expect_err("the statement takes longer");
     drop(connection);
+    let began = Instant::now();
     assert_ne!(id().await, third, "the reply to the statement would be read as a reply to the next");
+    assert!(began.elapsed() < Duration::from_secs(3), "the next caller waited for the statement");
     stores.remove().await;
 }
 
