@@ -66,7 +66,7 @@ impl Claiming {
             Err(Denied::Closed(_)) => return ClaimOutcome::Unavailable,
         };
         if !connection.leads_to(pass.live()) {
-            self.gate.doubt(Doubt::NotLoaded);
+            self.gate.doubt(Doubt::OtherProcess);
             return ClaimOutcome::Unavailable;
         }
         let Ok(slot) = self.ledger.reserve() else { return ClaimOutcome::Overloaded };

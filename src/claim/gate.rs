@@ -11,7 +11,7 @@
 //! ordering. After a close and a count of 0, no attempt of the old epoch is running in this process.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -67,6 +67,8 @@ impl ClosedReason {
 pub enum Doubt {
     /// Redis may be another process, may hold another epoch, or may refuse writes.
     NotLoaded,
+    /// A worker's connection leads to another process than that of the open gate.
+    OtherProcess,
     /// Redis holds this epoch but lacks data written before.
     Lost(Epoch),
 }
@@ -91,6 +93,8 @@ pub struct Gate {
     capacity: Capacity,
     /// Notified by [`Gate::doubt`], awaited by recovery.
     doubted: Notify,
+    /// [`Doubt::OtherProcess`] since the last call of [`Gate::take_other_process`].
+    other_process: AtomicBool,
     /// The last epoch seen to lack data, 0 for none. Never reset: the next rebuild raises the epoch above it.
     lost: AtomicU32,
 }
@@ -106,7 +110,8 @@ impl Gate {
     pub fn new(in_flight_max: usize) -> Self {
         let state = ArcSwap::from_pointee(GateState::Closed(ClosedReason::Starting));
         let (in_flight, lost, capacity) = (AtomicUsize::new(0), AtomicU32::new(0), Capacity::new(in_flight_max));
-        Self { state, in_flight, capacity, doubted: Notify::new(), lost }
+        let (doubted, other_process) = (Notify::new(), AtomicBool::new(false));
+        Self { state, in_flight, capacity, doubted, other_process, lost }
     }
 
     /// Admits an attempt.
@@ -140,10 +145,19 @@ impl Gate {
 
     /// Wakes recovery.
     pub fn doubt(&self, doubt: Doubt) {
-        if let Doubt::Lost(epoch) = doubt {
-            self.lost.fetch_max(epoch.0, Ordering::SeqCst);
+        match doubt {
+            Doubt::Lost(epoch) => {
+                self.lost.fetch_max(epoch.0, Ordering::SeqCst);
+            }
+            Doubt::OtherProcess => self.other_process.store(true, Ordering::SeqCst),
+            Doubt::NotLoaded => {}
         }
         self.doubted.notify_one();
+    }
+
+    /// Whether [`Doubt::OtherProcess`] was reported since the last call.
+    pub fn take_other_process(&self) -> bool {
+        self.other_process.swap(false, Ordering::SeqCst)
     }
 
     /// Waits for a call of [`Gate::doubt`].
@@ -173,7 +187,7 @@ impl Gate {
         let live = self.live().ok()?;
         let leads_there = connection.leads_to(&live);
         if !leads_there {
-            self.doubt(Doubt::NotLoaded);
+            self.doubt(Doubt::OtherProcess);
         }
         leads_there.then_some(live)
     }

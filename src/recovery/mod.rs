@@ -169,6 +169,10 @@ impl Recovery {
     /// during a rebuild, or if the rebuild of this round failed. Otherwise the gate is unchanged.
     async fn round(&self) -> Result<Round, RecoveryError> {
         let seen = self.look().await;
+        // The address may lead to the process of that worker by now, while this connection survives at the earlier one.
+        if let (true, Ok((connection, _))) = (self.gate.take_other_process(), &seen) {
+            connection.give_up();
+        }
         // Closed before the query to MySQL. MySQL may be unreachable, and nothing may be sold meanwhile.
         match (&seen, self.gate.live()) {
             (Ok((connection, found)), Ok(known)) if known.as_str() != found || known.run_id != connection.run_id() => {

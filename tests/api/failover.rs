@@ -152,6 +152,32 @@ async fn connections_of_workers_follow_to_the_process_that_was_compared() {
     assert_eq!(app.client().list("crowd-0", &crowd[0].token).await.status, 200);
 }
 
+/// Only connections of workers move to the promoted replica. Recovery's connection still leads to the earlier primary,
+/// where all comparisons agree.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn recovery_follows_the_connections_of_workers() {
+    let pair = Pair::start().await;
+    let (app, crowd) = selling(&pair.address).await;
+    sell(&[app.client().clone()], &crowd[..50]).await;
+    app.settle().await;
+    pair.promote_without_demoting().await;
+    let customers = std::cell::Cell::new(50);
+    eventually("the replica is loaded", || async {
+        customers.set(customers.get() + 1);
+        app.client().claim("shop", "rush", &crowd[customers.get()].token).await;
+        // Recovery's connection never ends with a script.
+        let clients: String = pair.primary.command(&["CLIENT", "LIST"]).await;
+        let ids = clients.lines().filter(|client| client.contains(" cmd=evalsha "));
+        for id in ids.filter_map(|client| client.strip_prefix("id=")?.split(' ').next()) {
+            pair.primary.command::<u32>(&["CLIENT", "KILL", "ID", id]).await;
+        }
+        app.stores.live().await.run_id == process(&pair.replica).await && is_open(&app.instances[0]).await
+    })
+    .await;
+    let got = sell(&[app.client().clone()], &crowd[1_000..1_050]).await;
+    assert!(got.iter().all(Got::has_unit));
+}
+
 /// The network separates two instances, and each reaches another primary.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_two_primaries_one_is_chosen_and_the_choice_does_not_alternate() {
