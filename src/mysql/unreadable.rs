@@ -27,7 +27,7 @@ pub struct UnreadableRow {
     pub path: Option<String>,
 }
 
-/// The unreadable rows found so far by table and id, at most [`ROWS_MAX`]. [`recheck`](super::row_scan::recheck) removes
+/// The unreadable rows found so far by table and id, at most `ROWS_MAX`. [`recheck`](super::row_scan::recheck) removes
 /// rows that can be read again.
 #[derive(Debug, Default)]
 pub struct UnreadableRows(Mutex<BTreeMap<(&'static str, u64), UnreadableRow>>);

@@ -149,7 +149,8 @@ pub fn fault_actions(protocol: &FenceProtocol, state: &State, actions: &mut Vec<
     for (instance, process) in state.processes.iter().enumerate() {
         let holds = process.unstored_claims().any(|claim| !state.mysql.claims[claim.user]);
         // A stop would lose the claims known only to this instance and Redis.
-        let may_stop = !(state.memory_lost && holds) && !process.frozen;
+        let holds_the_last_copy = state.memory_lost && holds;
+        let may_stop = !holds_the_last_copy && !process.frozen;
         if may_stop && had.crashes < allowed.crashes {
             actions.push(Action::Crash(instance));
         }
