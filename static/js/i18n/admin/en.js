@@ -60,7 +60,6 @@ export default {
     "state.open": "Open",
     "state.starting": "Starting",
     "state.recovering": "Recovering",
-    "state.read-only": "Read-only",
     "state.out-of-memory": "Out of memory",
     "state.not-persisting": "Cannot save",
     "state.no-replicas": "No replicas",

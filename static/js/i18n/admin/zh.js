@@ -60,7 +60,6 @@ export default {
     "state.open": "开放",
     "state.starting": "启动中",
     "state.recovering": "恢复中",
-    "state.read-only": "只读",
     "state.out-of-memory": "内存已满",
     "state.not-persisting": "无法落盘",
     "state.no-replicas": "缺少副本",
