@@ -279,10 +279,9 @@ local function write_counts()
   end
 end
 
--- Adds the granted claims to the outbox. Returns the entry's id, and `@time` if the id is in another second than TIME.
--- Then every claim carries the time, in ms. The id is known only after XADD, so that rare entry is written again.
-local function add_entry()
-  local entry = call('XADD', KEYS[2], '*', 'c', table.concat(texts, ' '))
+-- Returns the id of the claims' entry, and `@time` if the id is in another second than TIME. Then every claim carries
+-- the time, in ms. The id is known only after XADD, so that rare entry is written again. An error ends the script.
+local function with_time(entry)
   if string.match(entry, '^(%d+)%d%d%d%-') == time[1] then
     return entry, ''
   end
@@ -297,7 +296,7 @@ local function write()
   if granted == 0 then
     return
   end
-  local done, entry, at_time = pcall(add_entry)
+  local done, entry = pcall(call, 'XADD', KEYS[2], '*', 'c', table.concat(texts, ' '))
   if not done then
     for at = 1, granted do
       replies[attempt_of[at]] = error_of(entry)
@@ -306,6 +305,8 @@ local function write()
     granted = 0
     return
   end
+  local at_time
+  entry, at_time = with_time(entry)
   call('INCRBY', KEYS[3], granted)
   local claims_of_entry = format(':%d', granted)
   for at = 1, granted do

@@ -1,9 +1,9 @@
 //! The choice among Redis processes, when instances reach different ones.
 //!
 //! After a failover some instances may still reach the earlier primary, or the network may separate two primaries. Both
-//! primaries take writes, and a rebuild at one closes the other. Without a choice, each instance would rebuild its own
-//! process again and again. So every instance reports the process that it reaches, with its beat in MySQL. All
-//! instances make the same choice from these reports.
+//! primaries take writes, and a rebuild at one primary closes the other. Without a choice, two instances would rebuild by
+//! turns for ever. The beat of an instance in MySQL names the Redis process that the instance reaches. All instances
+//! make the same choice from the beats.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -13,21 +13,21 @@ use std::time::{Duration, Instant};
 use crate::mysql::instances::RedisReport;
 use crate::mysql::shards::ShardRow;
 
-/// How long living instances must report different processes before one is chosen. A failover is over by then.
+/// How long living instances must report different processes before a choice. A failover takes less time.
 const DISPUTED_FOR: Duration = Duration::from_secs(10);
 
 /// What an instance may do with the process that it reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Choice {
-    /// This process has the shard, and may be rebuilt.
+    /// The process has the shard. The instance may rebuild the shard in the process.
     Ours,
     /// Another process has the shard.
     Theirs,
-    /// The instances have not disagreed for long enough.
+    /// The instances have not disagreed for [`DISPUTED_FOR`] yet.
     Open,
 }
 
-/// The processes that living instances report, while there are several.
+/// The processes that living instances report, while the reports differ.
 #[derive(Debug, Default)]
 pub(super) struct Dispute(Mutex<Option<Disputed>>);
 
@@ -39,8 +39,8 @@ struct Disputed {
 }
 
 impl Dispute {
-    /// Chooses by the reports of all living instances, this one included. `ours` is the process that this instance
-    /// reaches. Logs a choice among several processes once.
+    /// Chooses by the reports of all living instances, the calling instance included. `ours` is the process that the
+    /// calling instance reaches. Logs a choice among several processes once.
     pub(super) fn choose(&self, reports: &[RedisReport], row: &ShardRow, ours: &str) -> Choice {
         let mut disputed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let run_ids: Vec<String> = counts(reports).into_keys().map(str::to_owned).collect();
@@ -76,8 +76,8 @@ fn counts(reports: &[RedisReport]) -> BTreeMap<&str, usize> {
     counts
 }
 
-/// The process that most instances report. In a tie, a process that the shard's row does not name, because the row
-/// names the process before the failover. The process before that comes last, so that the choice does not alternate.
+/// The process that most instances report. A tie chooses a process that the shard's row does not name, because the row
+/// names the primary before the failover. `previous_run_id` comes last in a tie. So the choice does not alternate.
 fn chosen<'a>(reports: &'a [RedisReport], row: &ShardRow) -> &'a str {
     let rank = |run_id: &str| (run_id != row.previous_run_id, run_id != row.run_id);
     let most = counts(reports).into_iter().max_by_key(|(run_id, count)| (*count, rank(run_id), Reverse(*run_id)));

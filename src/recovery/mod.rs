@@ -195,24 +195,21 @@ impl Recovery {
             self.beat(reached.as_deref()).await?;
         }
         let (connection, found) = seen?;
-        let live = compare(&row, &found, connection.run_id());
-        match live {
-            Some(live) if !self.is_lost(row.epoch) => {
+        let refusal = connection.write_refusal();
+        if let Some(live) = compare(&row, &found, connection.run_id()) {
+            if !self.is_lost(row.epoch) {
                 self.trust(&live);
-                match connection.write_refusal() {
+                match refusal {
                     None => self.open(live),
                     refusal => self.close_for(refusal),
                 }
                 return Ok(Round::Compared);
             }
-            Some(_) => {
-                log::error!("recovery: ALARM: Redis has lost a coupon or holds a wrong claim; rebuilding the shard");
-            }
-            None => {}
+            log::error!("recovery: ALARM: Redis has lost a coupon or holds a wrong claim; rebuilding the shard");
         }
         self.close(ClosedReason::Recovering);
-        self.close_for(connection.write_refusal());
-        if connection.write_refusal().is_some() {
+        self.close_for(refusal);
+        if refusal.is_some() {
             return Ok(Round::Compared);
         }
         if found.starts_with(REBUILD) {

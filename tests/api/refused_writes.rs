@@ -19,8 +19,8 @@ async fn selling(redis: &RedisServer) -> (TestApp, Vec<String>) {
     (app, tokens)
 }
 
-/// Lets Redis refuse writes by `refuse`, and take them again by `heal`. While it refuses, the shard is closed with the
-/// reason `word`, and nothing happens.
+/// Lets Redis refuse writes by `refuse`, and take writes again by `heal`. Meanwhile the shard is closed with the reason
+/// `word`, and attempts have no effect.
 async fn closes_and_opens(word: &str, refuse: impl AsyncFnOnce(&RedisServer), heal: impl AsyncFnOnce(&RedisServer)) {
     let redis = &RedisServer::start().await;
     let (app, tokens) = selling(redis).await;
@@ -30,7 +30,7 @@ async fn closes_and_opens(word: &str, refuse: impl AsyncFnOnce(&RedisServer), he
     let before = rebuilds().await;
     refuse(redis).await;
     eventually("Redis refuses writes", || async { !redis.takes_writes().await }).await;
-    // The first attempt may come before the probe. It is refused and has no effect.
+    // The first attempt may come before the probe. Redis refuses the attempt.
     let answer = app.client().claim("shop", "few", &tokens[1]).await;
     assert_eq!((answer.status, answer.error().2.as_str()), (503, "unavailable"), "{word}: {answer:?}");
     tokio::time::timeout(NOTICED, async {
@@ -56,7 +56,7 @@ async fn closes_and_opens(word: &str, refuse: impl AsyncFnOnce(&RedisServer), he
     assert_eq!(app.client().claim("shop", "few", &tokens[2]).await.status, 201);
 }
 
-/// The same for a command that makes Redis refuse writes, and another that makes it take writes.
+/// [`closes_and_opens`] with a command that makes Redis refuse writes, and a command that ends the refusal.
 async fn commands_close_and_open(word: &str, refuse: &[&str], heal: &[&str]) {
     let command = async |redis: &RedisServer, parts: &[&str]| redis.command::<()>(parts).await;
     closes_and_opens(word, async |redis| command(redis, refuse).await, async |redis| command(redis, heal).await).await;

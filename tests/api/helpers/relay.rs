@@ -1,4 +1,4 @@
-//! A TCP relay whose targets can be changed, like an address that leads to another server after a failover.
+//! A TCP relay with changeable targets, like an address that leads to another server after a failover.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,7 +8,7 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-/// A relay that runs until it is dropped. Open connections keep their target.
+/// A running relay. Dropping the value ends the relay. Open connections keep their target.
 pub struct Relay {
     pub address: SocketAddr,
     targets: Arc<Targets>,
@@ -23,14 +23,14 @@ struct Targets {
 }
 
 impl Relay {
-    /// Starts a relay that leads new connections to each of `targets` in turn.
+    /// Starts a relay. New connections lead to each of `targets` in turn.
     pub async fn start(targets: &[SocketAddr]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let address = listener.local_addr().expect("the listener is bound");
         let shared = Arc::new(Targets::default());
         let relay = Arc::clone(&shared);
         let accepting = tokio::spawn(async move {
-            // A connection ends with its sockets.
+            // A connection ends with the sockets of both sides.
             while let Ok((client, _)) = listener.accept().await {
                 tokio::spawn(Arc::clone(&relay).run(client));
             }
@@ -40,12 +40,12 @@ impl Relay {
         relay
     }
 
-    /// Leads new connections to these targets.
+    /// Leads new connections to `targets`.
     pub fn lead_to(&self, targets: &[SocketAddr]) {
         *self.targets.addresses.lock().expect("no thread panicked") = targets.to_vec();
     }
 
-    /// The number of connections that found no target, or that the target refused.
+    /// The number of connections without a target or refused by the target.
     pub fn refused(&self) -> usize {
         self.targets.refused.load(Ordering::SeqCst)
     }
