@@ -189,6 +189,7 @@ async fn of_two_primaries_one_is_chosen_and_the_choice_does_not_alternate() {
     let clients = [app.instances[0].client.clone(), app.instances[1].client.clone()];
     sell(&clients, &crowd[..100]).await;
     app.settle().await;
+    let before = app.stores.live().await.epoch;
 
     pair.replica.command::<()>(&["REPLICAOF", "NO", "ONE"]).await;
     other.lead_to(&[pair.replica.address()]);
@@ -198,6 +199,8 @@ async fn of_two_primaries_one_is_chosen_and_the_choice_does_not_alternate() {
     eventually("the promoted replica is loaded", || async { app.stores.live().await.run_id == promoted }).await;
     eventually("its instance sells", || is_open(&app.instances[1])).await;
     let epoch = app.stores.live().await.epoch;
+    // One rebuild, or a second attempt at it.
+    assert!(epoch.0 <= before.0 + 2, "from epoch {before} to {epoch}: the instances rebuilt by turns");
     eventually("the other instance says why it does not", || async {
         states(&app.instances[0]).await.0 == "two-primaries"
     })
