@@ -88,10 +88,11 @@ async fn a_failover_under_load_is_followed_and_loses_nothing() {
     })
     .await;
     pair.address.lead_to(&[pair.replica.address()]);
+    let promoted = process(&pair.replica).await;
+    eventually("the promoted replica is loaded", || async { app.stores.live().await.run_id == promoted }).await;
 
     let got = running.await.expect("the crowd does not panic");
     assert_eq!(got.iter().filter(|got| got.has_unit()).count(), UNITS as usize);
-    assert_eq!(app.stores.live().await.run_id, process(&pair.replica).await);
     app.settle().await;
     assert_eq!(rows(&app).await, i64::from(UNITS));
     assert_eq!(app.stores.number("SELECT COUNT(*) FROM poisoned_claims").await, 0);
