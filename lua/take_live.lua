@@ -1,11 +1,13 @@
 -- Compares and sets the key `live`: takes the shard for a rebuild, renews the rebuild, or declares the shard loaded.
 --
--- KEYS[1] live     string   `run_id:epoch`, or `rebuild:<token>`
--- KEYS[2] origin   string   the loading in `live` before unfinished rebuilds; until one is finished, only rebuilds
---                           have written data after that loading
+-- KEYS[1] live       string   `run_id:epoch`, or `rebuild:<token>`
+-- KEYS[2] origin     string   the loading in `live` before unfinished rebuilds; until one is finished, only rebuilds
+--                             have written data after that loading
+-- KEYS[3] counters   hash   process -> number of its last committed batch; `epoch` -> the epoch of these numbers
 -- ARGV[1] expected value; empty: the key must not exist
 -- ARGV[2] new value
--- ARGV[3] ms after which the key expires; 0: never
+-- ARGV[3] ms after which the key expires; 0: never, the shard is loaded
+-- ARGV[4...] fields and values of `counters` for a loaded shard
 --
 -- Replies: {'taken', the value of `origin`; empty: none}  {'other', the value found}
 local held = redis.call('GET', KEYS[1]) or ''
@@ -18,7 +20,10 @@ if ARGV[1] == ARGV[2] and held ~= '' then
   redis.call('PEXPIRE', KEYS[1], ARGV[3])
 elseif ARGV[3] == '0' then
   redis.call('SET', KEYS[1], ARGV[2])
-  redis.call('DEL', KEYS[2])
+  redis.call('DEL', KEYS[2], KEYS[3])
+  for at = 4, #ARGV, 2 do
+    redis.call('HSET', KEYS[3], ARGV[at], ARGV[at + 1])
+  end
 else
   redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
   if held ~= '' then

@@ -20,6 +20,7 @@ use crate::http::{
     Accounts, Answers, BodyLimits, Edge, ListCache, Offering, Operating, SaleCache, SaleCacheLimits, Selling, Shared,
 };
 use crate::memory::{Activities, KnownUsers, Revocations, Settings};
+use crate::mysql::ledgers::Fence;
 use crate::mysql::{Db, DbPools};
 use crate::ops::{Health, HealthSources, RowCheck};
 use crate::recovery::{Identity, RebuildProgress, Recovery, RedisParts};
@@ -75,6 +76,7 @@ struct Common {
     stock: Stock,
     activities: Arc<Activities>,
     outbox: Outbox,
+    fence: Arc<Fence>,
     progress: Arc<RebuildProgress>,
     mirror: Arc<MirrorState>,
     /// The name of the instance in `instances`, and the random id of the process.
@@ -113,6 +115,7 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
         stock: Stock::new(keys.clone(), args.backlog_max),
         activities: ground.activities,
         outbox: Outbox::new(keys, process.clone(), config::KV_WAIT),
+        fence: Arc::new(Fence::new(SHARD, process.clone())),
         progress: Arc::default(),
         mirror: Arc::default(),
         instance: instance_name(&ground.listener, args.http_addr),
@@ -241,7 +244,6 @@ impl Common {
     fn persister(&self) -> Persister {
         let (db, pool, outbox) = (self.dbs.control.clone(), self.pool.clone(), self.outbox.clone());
         let settings = PersisterSettings {
-            shard: SHARD,
             instance: self.instance.clone(),
             batch_max: crash::batch_max(config::BATCH_CLAIMS_MAX),
             linger_max: config::BATCH_LINGER_MAX,
@@ -251,7 +253,7 @@ impl Common {
             sweep_age: config::SWEEP_AGE,
             sweep_batches_max: config::SWEEP_BATCHES_MAX,
         };
-        Persister::new(db, pool, outbox, &self.ledger, settings)
+        Persister::new(db, pool, outbox, Arc::clone(&self.fence), &self.ledger, settings)
     }
 
     fn recovery(&self, redis: &LinkConfig) -> Recovery {
@@ -264,7 +266,8 @@ impl Common {
         };
         let identity = Identity { shard: SHARD, instance: self.instance.clone(), process: self.process.clone() };
         let (gate, progress) = (Arc::clone(&self.gate), Arc::clone(&self.progress));
-        Recovery::new(identity, self.dbs.control.clone(), redis, gate, self.ledger.clone(), progress)
+        let (db, fence) = (self.dbs.control.clone(), Arc::clone(&self.fence));
+        Recovery::new(identity, db, redis, gate, self.ledger.clone(), fence, progress)
     }
 }
 

@@ -32,12 +32,14 @@ pub enum ClosedReason {
     Refusing(WriteRefusal),
     /// Instances reach different Redis processes, and another process than this instance's has the shard.
     TwoPrimaries,
+    /// MySQL lacks commits that Redis or a process knows, and an operator has to repair it.
+    MysqlWentBack,
     /// The process is stopping.
     Stopping,
 }
 
 impl ClosedReason {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Starting,
         Self::Recovering,
         Self::Refusing(WriteRefusal::ReadOnly),
@@ -47,6 +49,7 @@ impl ClosedReason {
         Self::Refusing(WriteRefusal::NoPermission),
         Self::Refusing(WriteRefusal::Elsewhere),
         Self::TwoPrimaries,
+        Self::MysqlWentBack,
         Self::Stopping,
     ];
 
@@ -57,6 +60,7 @@ impl ClosedReason {
             Self::Recovering => "recovering",
             Self::Refusing(refusal) => refusal.word(),
             Self::TwoPrimaries => "two-primaries",
+            Self::MysqlWentBack => "mysql-went-back",
             Self::Stopping => "stopping",
         }
     }

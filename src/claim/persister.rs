@@ -16,6 +16,7 @@ use crate::base::Outage;
 use crate::domain::{Claim, EntryId, Epoch};
 use crate::mysql::claims::{self, StoreOutcome};
 use crate::mysql::instances::{self, BeatLog};
+use crate::mysql::ledgers::Fence;
 use crate::mysql::{Db, DbConnection, DbError, within};
 use crate::redis::{DoneEntry, Head, KvError, Live, Outbox, OutboxEntry, Pool, ReadTo, Sightings, broken};
 
@@ -24,8 +25,6 @@ const POOL_WAIT: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Clone)]
 pub struct PersisterSettings {
-    /// The shard's name in the table `shards`.
-    pub shard: &'static str,
     /// The name of this instance in the table `instances`.
     pub instance: String,
     /// Maximum claims of a transaction.
@@ -49,6 +48,7 @@ pub struct Persister {
     db: Db,
     pool: Pool,
     outbox: Outbox,
+    fence: Arc<Fence>,
     pub(super) state: Arc<LedgerState>,
     pub(super) settings: PersisterSettings,
     pub(super) abandon: CancellationToken,
@@ -70,11 +70,19 @@ pub struct Persister {
 pub(super) struct Abandoned;
 
 impl Persister {
-    pub fn new(db: Db, pool: Pool, outbox: Outbox, ledger: &Ledger, settings: PersisterSettings) -> Self {
+    pub fn new(
+        db: Db,
+        pool: Pool,
+        outbox: Outbox,
+        fence: Arc<Fence>,
+        ledger: &Ledger,
+        settings: PersisterSettings,
+    ) -> Self {
         Self {
             db,
             pool,
             outbox,
+            fence,
             state: Arc::clone(ledger.state()),
             settings,
             abandon: CancellationToken::new(),
@@ -274,10 +282,10 @@ impl Persister {
 
     /// Runs the transaction once.
     pub(super) async fn try_store(&mut self, epoch: Epoch, claims: &[Claim]) -> Result<StoreOutcome, DbError> {
-        let (shard, wait) = (self.settings.shard, self.settings.store_wait);
+        let (fence, wait) = (Arc::clone(&self.fence), self.settings.store_wait);
         let began = Instant::now();
         let connection = self.connect().await?;
-        let stored = within("store claims", wait, claims::store(connection, shard, epoch, claims)).await?;
+        let stored = within("store claims", wait, claims::store(connection, &fence, epoch, claims)).await?;
         self.took = began.elapsed();
         self.state.batches.claims.note(claims.len() as u64);
         self.state.batches.times.note_time(self.took);
@@ -301,8 +309,9 @@ impl Persister {
     async fn delete(&mut self, epoch: Epoch, entries: &[DoneEntry]) {
         let live = self.state.live.load_full();
         let Some(live) = live.filter(|live| live.epoch == epoch) else { return };
-        let (pool, outbox) = (&self.pool, &self.outbox);
-        let deleted = async { outbox.delete(&*pool.get_within(POOL_WAIT).await?, live.as_str(), entries).await };
+        let (pool, outbox, committed) = (&self.pool, &self.outbox, self.fence.committed());
+        let deleted =
+            async { outbox.delete(&*pool.get_within(POOL_WAIT).await?, live.as_str(), committed, entries).await };
         if let Err(error) = deleted.await {
             log::debug!("ledger: {} outbox entries left to the sweep: {error}", entries.len());
         }

@@ -64,6 +64,7 @@ impl Persister {
                     self.outage.end();
                     return Ok(PartOutcome::Late);
                 }
+                Ok(StoreOutcome::Unfenced(refusal)) => self.outage.begin(&refusal),
                 Ok(StoreOutcome::Refused(reason)) => match claims {
                     [claim] => {
                         log::error!("ledger: ALARM: claim {} poisoned, {reason}: {claim:?}", claim.entry);

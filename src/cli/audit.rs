@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use crate::app::{SHARD, StartError, open_db, open_db_to_read, redis_pool};
 use crate::config::AuditArgs;
-use crate::ops::{Audit, AuditError};
+use crate::ops::{Audit, AuditError, Repair, Repaired};
 use crate::redis::{Keys, LinkConfig};
 
 /// The reason for an incomplete audit.
@@ -28,13 +28,26 @@ pub async fn run(args: &AuditArgs) -> Result<ExitCode, CommandError> {
     let pool = redis_pool(&redis);
     pool.get().await.map_err(StartError::Redis)?;
     let audit = Audit::new(db, pool, Keys::new(&args.redis.redis_prefix), SHARD);
-    let report = audit.run(args.repair).await?;
+    let report = audit
+        .run(match (args.repair, args.accept_losses) {
+            (false, _) => Repair::None,
+            (true, false) => Repair::All,
+            (true, true) => Repair::AcceptLosses,
+        })
+        .await?;
     println!("{} coupons, {} claims in MySQL, {} waiting in the outbox", report.coupons, report.claims, report.outbox);
     if report.acknowledged > 0 {
         println!("{} poisoned claims are acknowledged", report.acknowledged);
     }
-    if report.repaired > 0 {
-        println!("{} claims that only Redis had were written to MySQL", report.repaired);
+    let Repaired { coupons, claims, refused } = report.repaired;
+    if coupons > 0 {
+        println!("{coupons} coupons were written to MySQL as Redis had them");
+    }
+    if claims > 0 {
+        println!("{claims} claims that only Redis had were written to MySQL");
+    }
+    if refused > 0 {
+        println!("{refused} coupons or claims of Redis were not written, because MySQL cannot take them");
     }
     if report.findings.is_empty() {
         println!("every invariant holds");

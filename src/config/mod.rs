@@ -297,9 +297,12 @@ pub struct AuditArgs {
     pub redis: RedisArgs,
     #[command(flatten)]
     pub mysql: MysqlArgs,
-    /// Write claims to MySQL that only Redis has.
+    /// Write coupons and claims to MySQL that only Redis has. After a MySQL that went back in time, this opens the sale again.
     #[arg(long)]
     pub repair: bool,
+    /// With --repair: open the sale even if MySQL refuses some of them, which are then lost.
+    #[arg(long, requires = "repair")]
+    pub accept_losses: bool,
 }
 
 fn not_empty(text: &str) -> Result<String, &'static str> {

@@ -9,10 +9,11 @@ use std::time::Duration;
 use diesel::QueryResult;
 use diesel::prelude::QueryableByName;
 use diesel::result::{DatabaseErrorKind, Error};
-use diesel::sql_types::{Bigint, Integer, Text, Unsigned, Varchar};
+use diesel::sql_types::{Bigint, Text, Unsigned, Varchar};
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 
-use super::{DbConnection, claim_rows, writable};
+use super::ledgers::{Fence, FenceRefusal, Fenced};
+use super::{DbConnection, claim_rows};
 use crate::domain::{Claim, CouponId, EntryId, Epoch, Nth, Seq, UserId};
 
 #[derive(Debug, PartialEq, Eq)]
@@ -22,6 +23,9 @@ pub enum StoreOutcome {
     /// The shard has left the claims' epoch and is not live yet, or the shard's row is behind that epoch. The
     /// transaction had no effect. Repeat the batch when the shard is live and the rebuild's stored rows are known.
     Late,
+    /// MySQL lacks the row of this process in `ledgers`, or commits of this process. The transaction had no effect. Repeat
+    /// the batch when recovery has compared MySQL with Redis, or when an operator has repaired MySQL.
+    Unfenced(FenceRefusal),
     /// MySQL refuses a claim of the batch because of its data, for this reason. The transaction had no effect. Halve the
     /// batch until the claim is alone, and poison it.
     Refused(String),
@@ -52,38 +56,47 @@ pub async fn prepare(connection: &mut DbConnection) -> QueryResult<()> {
 
 /// Stores claims, lowers `left_count` by the number of added rows, and commits. At least one claim is given, and all
 /// were granted in `epoch`. Repeating a batch is harmless. After a lost reply to `COMMIT` the caller repeats the batch.
+/// Waits while another batch of this process is stored.
 ///
 /// # Errors
 /// Returns the error of MySQL. The transaction may be open or committed. Close the connection and repeat the batch.
 pub async fn store(
     connection: &mut DbConnection,
-    shard: &str,
+    fence: &Fence,
     epoch: Epoch,
     claims: &[Claim],
 ) -> QueryResult<StoreOutcome> {
-    // This connection stays open for long. A privileged user could still write to a server that has become a replica.
-    writable::check(connection).await?;
-    let stored = store_within(connection, shard, epoch, claims).await;
+    let mut numbers = fence.lock().await;
+    let stored = match fence.begin(&mut numbers, connection, epoch).await? {
+        Fenced::Passed { epoch: current, state } => {
+            store_within(connection, Epoch(current), &state, epoch, claims).await
+        }
+        Fenced::Refused(refusal) => Ok(StoreOutcome::Unfenced(refusal)),
+    };
     if let Err(error) = &stored
         && let Some(reason) = refusal_of_data(connection, error).await
     {
         connection.batch_execute("ROLLBACK").await?;
         return Ok(StoreOutcome::Refused(reason));
     }
+    match &stored {
+        Ok(StoreOutcome::Done(_)) => fence.commit(&mut numbers),
+        Ok(_) => connection.batch_execute("ROLLBACK").await?,
+        Err(_) => {}
+    }
     stored
 }
 
+/// Stores claims of `epoch` and commits. `current` and `state` are of the shard's row, which is locked.
 async fn store_within(
     connection: &mut DbConnection,
-    shard: &str,
+    current: Epoch,
+    state: &str,
     epoch: Epoch,
     claims: &[Claim],
 ) -> QueryResult<StoreOutcome> {
-    connection.batch_execute("START TRANSACTION").await?;
-    let row = shard_row(connection, shard).await?;
-    let late = row.epoch != epoch.0;
-    if late && (row.state != "live" || row.epoch < epoch.0) {
-        connection.batch_execute("ROLLBACK").await?;
+    let late = current != epoch;
+    if late && (state != "live" || current < epoch) {
         return Ok(StoreOutcome::Late);
     }
 
@@ -193,22 +206,6 @@ fn is_of_data(number: u64, state: &str) -> bool {
     // Classes of SQLSTATE: data exception (such as out of range), integrity constraint, and signal of a trigger. Some
     // errors of values have a general state: truncated, incorrect value, no partition, and a check constraint of MySQL.
     ["22", "23", "45"].iter().any(|class| state.starts_with(class)) || matches!(number, 1265 | 1366 | 1526 | 3819)
-}
-
-#[derive(QueryableByName)]
-struct ShardEpoch {
-    #[diesel(sql_type = Unsigned<Integer>)]
-    epoch: u32,
-    #[diesel(sql_type = Varchar)]
-    state: String,
-}
-
-/// Reads the shard's row under a shared lock. A rebuild that raises the epoch waits for this transaction.
-async fn shard_row(connection: &mut DbConnection, shard: &str) -> QueryResult<ShardEpoch> {
-    diesel::sql_query("SELECT epoch, state FROM shards WHERE shard = ? LOCK IN SHARE MODE")
-        .bind::<Varchar, _>(shard)
-        .get_result(connection)
-        .await
 }
 
 /// Inserts the claims. Returns `false` if a row exists already. In this case no row was added. Parsing is a third of

@@ -65,6 +65,16 @@ diesel::table! {
         next_epoch -> Unsigned<Integer>,
         found_live -> Nullable<Varchar>,
         previous_run_id -> Varchar,
+        joined -> Unsigned<Integer>,
+    }
+}
+
+diesel::table! {
+    ledgers (shard, process) {
+        shard -> Varchar,
+        process -> Varchar,
+        epoch -> Unsigned<Integer>,
+        counter -> Unsigned<Bigint>,
     }
 }
 

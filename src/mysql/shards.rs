@@ -5,12 +5,12 @@
 
 use diesel::mysql::Mysql;
 use diesel::prelude::*;
-use diesel::sql_types::Varchar;
+use diesel::sql_types::{Integer, Unsigned, Varchar};
 use diesel_async::RunQueryDsl;
 
 use super::schema::shards;
-use super::{Db, DbError};
-use crate::domain::Epoch;
+use super::{Db, DbError, ledgers};
+use crate::domain::{Commits, Epoch};
 
 const LIVE: &str = "live";
 
@@ -79,12 +79,56 @@ pub async fn begin(
     update(db, shard, was, "begin rebuild", set, &[found_live, token, &next.to_string()]).await
 }
 
-/// Raises the epoch. Waits for batches of the old epoch that are being stored. Later batches of that epoch are late.
+/// The result of [`raise_epoch`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Raised {
+    /// The epoch is raised. These are the commits that MySQL has.
+    Done(Commits),
+    /// Another rebuild has the shard. Nothing has changed.
+    Overtaken,
+    /// MySQL lacks commits that Redis knows. Nothing has changed.
+    WentBack,
+}
+
+/// Raises the epoch in `shards` and in all rows of `ledgers`, and deletes the rows of processes that have left or are
+/// dead. Waits for batches of the old epoch that are being stored. Later batches of that epoch are late. `redis` are the
+/// commits that Redis knows, read while no other process can raise them.
 ///
 /// # Errors
 /// Returns a [`DbError`]. The change may have happened.
-pub async fn raise_epoch(db: &Db, shard: &str, was: ShardToken<'_>, next: Epoch) -> Result<bool, DbError> {
-    update(db, shard, was, "raise epoch", "epoch = ?", &[&next.to_string()]).await
+pub async fn raise_epoch(
+    db: &Db,
+    shard: &str,
+    was: ShardToken<'_>,
+    next: Epoch,
+    redis: &Commits,
+) -> Result<Raised, DbError> {
+    let mut tx = db.begin().await?;
+    let rows = diesel::sql_query("UPDATE ledgers SET epoch = ? WHERE shard = ?")
+        .bind::<Unsigned<Integer>, _>(next.0)
+        .bind::<Varchar, _>(shard);
+    db.within("raise epoch", rows.execute(tx.connection())).await?;
+    let held = db.within("read ledgers", ledgers::commits(tx.connection(), shard)).await?;
+    if redis.are_ahead_of(&held) {
+        tx.roll_back().await;
+        return Ok(Raised::WentBack);
+    }
+    let epoch = diesel::sql_query("UPDATE shards SET epoch = ? WHERE shard = ? AND epoch = ? AND token = ?")
+        .bind::<Unsigned<Integer>, _>(next.0)
+        .bind::<Varchar, _>(shard)
+        .bind::<Unsigned<Integer>, _>(was.epoch.0)
+        .bind::<Varchar, _>(was.token);
+    if db.within("raise epoch", epoch.execute(tx.connection())).await? != 1 {
+        tx.roll_back().await;
+        return Ok(Raised::Overtaken);
+    }
+    let dead =
+        diesel::sql_query("DELETE FROM ledgers WHERE shard = ? AND process NOT IN (SELECT process FROM instances)")
+            .bind::<Varchar, _>(shard);
+    db.within("raise epoch", dead.execute(tx.connection())).await?;
+    let left = db.within("read ledgers", ledgers::commits(tx.connection(), shard)).await?;
+    tx.commit().await?;
+    Ok(Raised::Done(left))
 }
 
 /// Clears `found_live` before the keys are deleted. A restarted rebuild must not take an emptied Redis for complete.

@@ -22,14 +22,24 @@ use diesel_async::{AsyncConnection, AsyncMysqlConnection};
 #[derive(Debug, Clone, Copy, QueryId)]
 struct RefusingSettings;
 
+/// An expression for the names of the settings by which the server refuses writes, separated by commas.
+///
 /// MySQL executes the comment `/*!80000 */`, MariaDB the comment `/*M! */`. Neither has all variables of the other.
-/// `super_read_only` is not read, because it sets `read_only`, too. A Galera node outside of its cluster (`wsrep_ready` is
-/// off) still executes a SELECT without a table, but refuses one with a derived table (error 1047).
-const REFUSING_SETTINGS: &str = "SELECT settings FROM (SELECT CONCAT_WS(', ', \
-    IF(CONCAT(@@GLOBAL.read_only) IN ('0', 'OFF'), NULL, 'read_only'), \
-    IF(@@GLOBAL.innodb_read_only, 'innodb_read_only', NULL), \
-    IF(/*!80000 @@SESSION.transaction_read_only */ /*M! @@SESSION.tx_read_only */, 'transaction_read_only', NULL)) \
-    AS settings) AS refusing";
+/// `super_read_only` is not read, because it sets `read_only`, too.
+macro_rules! refusing_settings {
+    () => {
+        "CONCAT_WS(', ', \
+         IF(CONCAT(@@GLOBAL.read_only) IN ('0', 'OFF'), NULL, 'read_only'), \
+         IF(@@GLOBAL.innodb_read_only, 'innodb_read_only', NULL), \
+         IF(/*!80000 @@SESSION.transaction_read_only */ /*M! @@SESSION.tx_read_only */, 'transaction_read_only', NULL))"
+    };
+}
+pub(super) use refusing_settings;
+
+/// A Galera node outside of its cluster (`wsrep_ready` is off) still executes a SELECT without a table, but refuses one
+/// with a derived table (error 1047).
+const REFUSING_SETTINGS: &str =
+    concat!("SELECT settings FROM (SELECT ", refusing_settings!(), " AS settings) AS refusing");
 
 impl Query for RefusingSettings {
     type SqlType = Text;

@@ -7,7 +7,7 @@ mod health;
 mod process;
 mod row_check;
 
-pub use audit::{Audit, AuditError, AuditReport};
+pub use audit::{Audit, AuditError, AuditReport, Repair, Repaired};
 pub use health::{
     ActivitiesReport, EtcdReport, GateReport, Health, HealthReport, HealthSources, LedgerReport, OutboxSeen,
     PartHealth, gate_states,

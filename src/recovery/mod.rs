@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::claim::{ClosedReason, Gate, Ledger};
 use crate::domain::Epoch;
+use crate::mysql::ledgers::{self, Fence, FenceRefusal};
 use crate::mysql::shards::{self, ShardRow};
 use crate::mysql::{Db, DbError, instances};
 use crate::redis::{Connection, Keys, KvError, Link, LinkConfig, Live, Outbox, Pool, Stock, WriteRefusal, live_key};
@@ -41,6 +42,7 @@ pub struct Recovery {
     redis: RedisParts,
     gate: Arc<Gate>,
     ledger: Ledger,
+    fence: Arc<Fence>,
     progress: Arc<RebuildProgress>,
     dispute: Dispute,
 }
@@ -93,6 +95,10 @@ pub enum RecoveryError {
     Kv(#[from] KvError),
     #[error("another instance has taken over the rebuild")]
     Overtaken,
+    #[error("the outbox is not stored: {0}")]
+    Unfenced(FenceRefusal),
+    #[error("MySQL lacks commits that Redis knows")]
+    MysqlWentBack,
 }
 
 impl RebuildProgress {
@@ -118,9 +124,10 @@ impl Recovery {
         redis: RedisParts,
         gate: Arc<Gate>,
         ledger: Ledger,
+        fence: Arc<Fence>,
         progress: Arc<RebuildProgress>,
     ) -> Self {
-        Self { identity, db, redis, gate, ledger, progress, dispute: Dispute::default() }
+        Self { identity, db, redis, gate, ledger, fence, progress, dispute: Dispute::default() }
     }
 
     /// Runs rounds, and deletes rows of dead instances until `stop`. Closes the gate at the end.
@@ -195,6 +202,10 @@ impl Recovery {
             self.beat(reached.as_deref()).await?;
         }
         let (connection, found) = seen?;
+        if self.mysql_went_back(&connection).await? {
+            self.close_for_mysql();
+            return Ok(Round::Compared);
+        }
         let refusal = connection.write_refusal();
         if let Some(live) = compare(&row, &found, connection.run_id()) {
             if !self.is_lost(row.epoch) {
@@ -265,6 +276,36 @@ impl Recovery {
             );
         }
         self.gate.close(reason);
+    }
+
+    /// Closes the gate because MySQL has lost commits. Nothing is rebuilt, swept or deleted, because Redis may be the only
+    /// place that has the claims.
+    fn close_for_mysql(&self) {
+        if self.gate.live().err() != Some(ClosedReason::MysqlWentBack) {
+            log::error!(
+                "recovery: ALARM: MySQL lacks commits that Redis knows; selling stops until `couponrush audit --repair` \
+                 has written the claims back"
+            );
+        }
+        self.close(ClosedReason::MysqlWentBack);
+    }
+
+    /// Whether MySQL lacks a commit that Redis or this process knows. Otherwise a process whose row was deleted may add it
+    /// again.
+    async fn mysql_went_back(&self, connection: &Connection) -> Result<bool, RecoveryError> {
+        let refusal = self.fence.refusal();
+        if refusal == Some(FenceRefusal::RowBehind) {
+            // Every other instance sees the counter.
+            let (process, committed) = (self.fence.process(), self.fence.committed());
+            live_key::raise_counter(connection, self.keys(), process, committed, WAIT).await?;
+        }
+        // Redis is read first, because its counters follow the rows.
+        let redis = live_key::commits(connection, self.keys(), WAIT).await?;
+        let went_back = redis.are_ahead_of(&ledgers::read(&self.db, self.identity.shard).await?);
+        if !went_back && refusal == Some(FenceRefusal::RowMissing) {
+            self.fence.may_join().await;
+        }
+        Ok(went_back)
     }
 
     /// Beats in MySQL. `reached` is the connection to the Redis process that answers.

@@ -14,7 +14,7 @@ use crate::mysql::DbConnection;
 use crate::mysql::claims::{self, StoreOutcome};
 use crate::mysql::instances::BeatLog;
 use crate::mysql::poisoned;
-use crate::mysql::shards::{self, ShardRow, ShardToken};
+use crate::mysql::shards::{self, Raised, ShardRow, ShardToken};
 use crate::redis::live_key::{self, TOKEN_TTL};
 use crate::redis::{Connection, DoneEntry, Head, OutboxEntry, ReadTo, broken, load};
 
@@ -53,7 +53,7 @@ impl Recovery {
         }
         let token = format!("{:032x}", rand::random::<u128>());
         let rebuild = Rebuild { recovery: self, connection, marker: format!("{REBUILD}{token}"), token };
-        let Some(origin) = rebuild.take_live(found, &rebuild.marker, Some(TOKEN_TTL)).await? else {
+        let Some(origin) = rebuild.take_live(found, TOKEN_TTL).await? else {
             return Ok(false);
         };
         let started = Instant::now();
@@ -71,7 +71,7 @@ impl Recovery {
         };
         if let Err(error) = result {
             // Expires the token at once. The next attempt would otherwise wait for the TTL.
-            let _ = rebuild.take_live(&rebuild.marker, &rebuild.marker, Some(Duration::from_millis(1))).await;
+            let _ = rebuild.take_live(&rebuild.marker, Duration::from_millis(1)).await;
             return Err(error);
         }
         let (coupons, claims) = self.progress.loaded();
@@ -119,7 +119,13 @@ impl Rebuild<'_> {
             // Before the epoch is raised, because a later attempt looks only for poisoned claims of its own epoch.
             self.check_token(shards::forget_found(db, shard, held).await?)?;
         }
-        self.check_token(shards::raise_epoch(db, shard, held, next).await?)?;
+        // With the token in `live`, only this rebuild raises counters in Redis.
+        let commits = live_key::commits(&self.connection, recovery.keys(), WAIT).await?;
+        let commits = match shards::raise_epoch(db, shard, held, next, &commits).await? {
+            Raised::Done(commits) => commits,
+            Raised::Overtaken => return Err(RecoveryError::Overtaken),
+            Raised::WentBack => return Err(RecoveryError::MysqlWentBack),
+        };
         let held = ShardToken { epoch: next, token: &self.token };
         crate::base::crash::point("rebuild-raised");
 
@@ -135,7 +141,8 @@ impl Rebuild<'_> {
         self.check_token(shards::finish(db, shard, held, self.connection.run_id()).await?)?;
         crate::base::crash::point("rebuild-finished");
         let live = format!("{}:{next}", self.connection.run_id());
-        self.check_token(self.take_live(&self.marker, &live, None).await?.is_some())
+        let keys = recovery.keys();
+        self.check_token(live_key::finish(&self.connection, keys, &self.marker, &live, &commits, WAIT).await?)
     }
 
     /// Ends this rebuild with an error if another rebuild has replaced the token.
@@ -143,17 +150,17 @@ impl Rebuild<'_> {
         if is_ours { Ok(()) } else { Err(RecoveryError::Overtaken) }
     }
 
-    /// Replaces the value `from` of the key `live`. The new value expires after `ttl`, or never. Returns the loading
-    /// before unfinished rebuilds, or `None` if `live` has another value.
-    async fn take_live(&self, from: &str, to: &str, ttl: Option<Duration>) -> Result<Option<String>, RecoveryError> {
-        Ok(live_key::replace(&self.connection, self.recovery.keys(), from, to, ttl, WAIT).await?)
+    /// Replaces the value `from` of the key `live` by the token of this rebuild. Returns the loading before unfinished
+    /// rebuilds, or `None` if `live` has another value.
+    async fn take_live(&self, from: &str, ttl: Duration) -> Result<Option<String>, RecoveryError> {
+        Ok(live_key::replace(&self.connection, self.recovery.keys(), from, &self.marker, ttl, WAIT).await?)
     }
 
     /// Renews the token before its TTL ends. Returns only with an error.
     async fn renew(&self) -> Result<(), RecoveryError> {
         loop {
             tokio::time::sleep(TOKEN_RENEWED_EVERY).await;
-            if self.take_live(&self.marker, &self.marker, Some(TOKEN_TTL)).await?.is_none() {
+            if self.take_live(&self.marker, TOKEN_TTL).await?.is_none() {
                 return Err(RecoveryError::Overtaken);
             }
             let (coupons, claims) = self.recovery.progress.loaded();
@@ -165,6 +172,7 @@ impl Rebuild<'_> {
     async fn wait_until_drained(&self, next: Epoch) -> Result<(), RecoveryError> {
         let recovery = self.recovery;
         while !recovery.is_drained() {
+            self.check_mysql().await?;
             recovery.beat(Some(&self.connection)).await?;
             tokio::time::sleep(DRAINED_POLL * 4).await;
         }
@@ -175,6 +183,7 @@ impl Rebuild<'_> {
             if behind.is_empty() {
                 return Ok(());
             }
+            self.check_mysql().await?;
             if behind != waiting {
                 log::info!("recovery: waiting for what these instances hold: {behind:?}");
                 waiting = behind;
@@ -182,6 +191,12 @@ impl Rebuild<'_> {
             recovery.beat(Some(&self.connection)).await?;
             tokio::time::sleep(DRAINED_POLL * 4).await;
         }
+    }
+
+    /// Ends a rebuild that waits for claims which MySQL does not take, because it has gone back in time.
+    async fn check_mysql(&self) -> Result<(), RecoveryError> {
+        let went_back = self.recovery.mysql_went_back(&self.connection).await?;
+        if went_back { Err(RecoveryError::MysqlWentBack) } else { Ok(()) }
     }
 
     /// Stores all claims of the outbox under `epoch`, the epoch of the shard's row. Returns whether a claim was poisoned,
@@ -214,7 +229,8 @@ impl Rebuild<'_> {
                 self.poison(&mut mysql, entry, text, "not a claim").await?;
             }
             let done: Vec<DoneEntry> = entries.iter().map(OutboxEntry::done).collect();
-            self.check_token(outbox.delete(&self.connection, &self.marker, &done).await?)?;
+            let committed = self.recovery.fence.committed();
+            self.check_token(outbox.delete(&self.connection, &self.marker, committed, &done).await?)?;
             drained += done.iter().map(|(_, claims)| claims).sum::<usize>();
         }
     }
@@ -224,8 +240,8 @@ impl Rebuild<'_> {
     async fn store(&self, mysql: &mut DbConnection, epoch: Epoch, claims: &[Claim]) -> Result<bool, RecoveryError> {
         let (mut parts, mut any_poisoned) = (vec![claims], false);
         while let Some(part) = parts.pop().filter(|part| !part.is_empty()) {
-            let shard = self.recovery.identity.shard;
-            match within("drain outbox", claims::store(mysql, shard, epoch, part)).await {
+            let fence = &self.recovery.fence;
+            match within("drain outbox", claims::store(mysql, fence, epoch, part)).await {
                 Ok(StoreOutcome::Done(outcome)) => {
                     for claim in &outcome.poisoned {
                         let entry = claim.entry;
@@ -236,6 +252,7 @@ impl Rebuild<'_> {
                     continue;
                 }
                 Ok(StoreOutcome::Late) => return Err(RecoveryError::Overtaken),
+                Ok(StoreOutcome::Unfenced(refusal)) => return Err(RecoveryError::Unfenced(refusal)),
                 Ok(StoreOutcome::Refused(reason)) => {
                     if let [claim] = part {
                         log::error!("recovery: ALARM: claim {} poisoned, {reason}: {claim:?}", claim.entry);

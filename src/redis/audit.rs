@@ -43,6 +43,74 @@ pub struct BrokenHold {
     pub value: String,
 }
 
+/// A coupon as the script `set_coupon.lua` has stored it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublishedCoupon {
+    pub id: CouponId,
+    pub revision: u64,
+    /// The saler's name.
+    pub saler: String,
+    pub name: String,
+    pub amount: u32,
+    pub face_value: u32,
+    pub description: String,
+    pub scheduled: bool,
+}
+
+#[derive(Debug)]
+pub struct CouponPage {
+    /// The coupons. The key stands for a coupon that cannot be read.
+    pub coupons: Vec<Result<PublishedCoupon, String>>,
+    /// The cursor of the next page, `None` at the end.
+    pub next: Option<u64>,
+}
+
+/// Scans coupons from `cursor`, 0 at first. `count` is a hint for Redis. A coupon may be returned twice.
+///
+/// # Errors
+/// [`KvError`].
+pub async fn coupon_page(
+    calls: &Calls,
+    keys: &Keys,
+    cursor: u64,
+    count: usize,
+    wait: Duration,
+) -> Result<CouponPage, KvError> {
+    let (found, next) = scan(calls, cursor, keys.coupon_pattern(), count, wait).await?;
+    if found.is_empty() {
+        return Ok(CouponPage { coupons: Vec::new(), next });
+    }
+    let mut pipeline = redis::pipe();
+    for key in &found {
+        let fields = ["revision", "saler", "name", "amount", "face_value", "description", "scheduled"];
+        pipeline.cmd("HMGET").arg(key).arg(&fields);
+    }
+    let replies = calls.call_all(&pipeline, wait).await?;
+    let coupons = found.into_iter().zip(replies).map(|(key, fields)| published_coupon(&key, fields).ok_or(key));
+    Ok(CouponPage { coupons: coupons.collect(), next })
+}
+
+fn published_coupon(key: &str, fields: Value) -> Option<PublishedCoupon> {
+    let (revision, saler, name, amount, face_value, description, scheduled): (u64, _, _, _, _, _, u8) =
+        parse(fields).ok()?;
+    let (id, scheduled) = (key.rsplit(':').next()?.parse().ok()?, scheduled == 1);
+    Some(PublishedCoupon { id, revision, saler, name, amount, face_value, description, scheduled })
+}
+
+/// A page of the keys with `pattern`, and the cursor of the next page.
+async fn scan(
+    calls: &Calls,
+    cursor: u64,
+    pattern: String,
+    count: usize,
+    wait: Duration,
+) -> Result<(Vec<String>, Option<u64>), KvError> {
+    let mut scan = redis::cmd("SCAN");
+    scan.arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(count);
+    let (next, found): (u64, _) = parse(calls.call(&scan, wait).await?)?;
+    Ok((found, (next != 0).then_some(next)))
+}
+
 /// Counts the units of each coupon, in order. Returns `None` for a coupon that is not in Redis.
 ///
 /// # Errors
@@ -159,10 +227,8 @@ pub async fn holder_page(
     count: usize,
     wait: Duration,
 ) -> Result<HolderPage, KvError> {
-    let mut scan = redis::cmd("SCAN");
-    scan.arg(cursor).arg("MATCH").arg(keys.holder_pattern()).arg("COUNT").arg(count);
-    let (next, holders): (u64, _) = parse(calls.call(&scan, wait).await?)?;
-    Ok(HolderPage { holders, next: (next != 0).then_some(next) })
+    let (holders, next) = scan(calls, cursor, keys.holder_pattern(), count, wait).await?;
+    Ok(HolderPage { holders, next })
 }
 
 /// Reads all claims of the holders with these keys. The epoch of a claim is 0.

@@ -63,6 +63,11 @@ impl Keys {
         self.key("origin", None)
     }
 
+    /// Hash. The number of the last committed batch of each process, and the epoch of these numbers.
+    pub fn counters(&self) -> Key<'_> {
+        self.key("counters", None)
+    }
+
     /// Hash. A coupon.
     pub fn coupon(&self, id: CouponId) -> Key<'_> {
         self.key("coupon:", Some(id.0))
@@ -110,6 +115,11 @@ impl Keys {
     /// The common prefix of hole lists, for scripts that read several coupons.
     pub fn holes_prefix(&self) -> String {
         format!("{}holes:", self.prefix)
+    }
+
+    /// Pattern of all coupon keys, for `SCAN`.
+    pub fn coupon_pattern(&self) -> String {
+        format!("{}coupon:*", escape_glob(&self.prefix))
     }
 
     /// Pattern of all holder keys, for `SCAN`.

@@ -118,14 +118,22 @@ impl Outbox {
         }
     }
 
-    /// Deletes entries whose claims MySQL has stored. Stops and returns `false` if Redis does not hold `live`.
+    /// Deletes entries whose claims MySQL has stored. Stops and returns `false` if Redis does not hold `live`. `committed` is
+    /// the number of a committed batch of this process, not older than the batch with the claims.
     ///
     /// # Errors
     /// [`KvError`]. The sweep deletes the remaining entries later.
-    pub async fn delete(&self, calls: &Calls, live: &str, entries: &[DoneEntry]) -> Result<bool, KvError> {
+    pub async fn delete(
+        &self,
+        calls: &Calls,
+        live: &str,
+        committed: u64,
+        entries: &[DoneEntry],
+    ) -> Result<bool, KvError> {
         for entries in entries.chunks(DELETED_MAX) {
-            let mut cmd = Script::DeleteEntries.call(&[self.keys.live(), self.keys.outbox(), self.keys.waiting()]);
-            cmd.arg(live);
+            let keys = &self.keys;
+            let mut cmd = Script::DeleteEntries.call(&[keys.live(), keys.outbox(), keys.waiting(), keys.counters()]);
+            cmd.arg(live).arg(&self.process).arg(committed);
             for (id, claims) in entries {
                 cmd.arg(id.to_string()).arg(*claims);
             }

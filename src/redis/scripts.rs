@@ -18,6 +18,7 @@ pub enum Script {
     ListOffered,
     ReadOutbox,
     DeleteEntries,
+    RaiseCounter,
     TakeLive,
     LoadClaims,
     LoadActivities,
@@ -26,7 +27,7 @@ pub enum Script {
 }
 
 /// Sources and hashes of the scripts, in the order of [`Script`].
-static SCRIPTS: LazyLock<[(&str, String); 11]> = LazyLock::new(|| {
+static SCRIPTS: LazyLock<[(&str, String); 12]> = LazyLock::new(|| {
     [
         include_str!("../../lua/claim.lua"),
         include_str!("../../lua/set_coupon.lua"),
@@ -34,6 +35,7 @@ static SCRIPTS: LazyLock<[(&str, String); 11]> = LazyLock::new(|| {
         include_str!("../../lua/list_offered.lua"),
         include_str!("../../lua/read_outbox.lua"),
         include_str!("../../lua/delete_entries.lua"),
+        include_str!("../../lua/raise_counter.lua"),
         include_str!("../../lua/take_live.lua"),
         include_str!("../../lua/load_claims.lua"),
         include_str!("../../lua/load_activities.lua"),

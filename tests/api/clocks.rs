@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use couponrush::app::SHARD;
 use couponrush::base::now_ms;
 use couponrush::domain::{ActivityId, CouponId, Refusal};
-use couponrush::ops::Audit;
+use couponrush::ops::{Audit, Repair};
 use couponrush::redis::{Attempt, Taken};
 use serde_json::json;
 
@@ -146,7 +146,7 @@ async fn a_claim_of_an_outbox_that_is_ahead_keeps_its_time_while_it_waits() {
     app.stores.execute("DELETE FROM claims; UPDATE coupons SET left_count = amount").await;
     let pool = app.stores.pool();
     let audit = Audit::new(app.stores.db.clone(), pool, app.stores.keys(), SHARD);
-    audit.run(true).await.expect("the stores can be audited");
+    audit.run(Repair::All).await.expect("the stores can be audited");
     assert_eq!(app.stores.texts(rows).await, times);
 }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use couponrush::domain::{CouponId, Epoch};
 use couponrush::mysql::claims::{self, StoreOutcome};
+use couponrush::mysql::ledgers::Fence;
 use couponrush::redis::OutboxEntry;
 use couponrush::redis::{Attempt, Head, Outbox, ReadTo, Taken};
 use tokio::task::JoinSet;
@@ -153,6 +154,7 @@ async fn channel_and_sweep_may_store_the_same_claims_at_once() {
 /// Sweeps all entries of any age, even those held by a running process. The channels bring the same claims.
 async fn sweep_everything(stores: Stores, name: String, stop: CancellationToken) -> usize {
     let (connection, live) = (stores.connection().await, stores.live().await);
+    let fence = Fence::new("s0", name.clone());
     let outbox = Outbox::new(stores.keys(), name, Duration::from_secs(5));
     let mut mysql = stores.db.connect_alone().await.expect("MySQL answers");
     let mut swept = 0;
@@ -164,9 +166,12 @@ async fn sweep_everything(stores: Stores, name: String, stop: CancellationToken)
         if claims.is_empty() {
             continue;
         }
-        if let Ok(StoreOutcome::Done(outcome)) = claims::store(&mut mysql, "s0", Epoch(live.epoch.0), &claims).await {
+        if let Ok(StoreOutcome::Done(outcome)) = claims::store(&mut mysql, &fence, Epoch(live.epoch.0), &claims).await {
             let done: Vec<_> = entries.iter().map(OutboxEntry::done).collect();
-            outbox.delete(&connection, live.as_str(), &done).await.expect("Redis executes the command");
+            outbox
+                .delete(&connection, live.as_str(), fence.committed(), &done)
+                .await
+                .expect("Redis executes the command");
             swept += outcome.inserted;
         } else {
             mysql = stores.db.connect_alone().await.expect("MySQL answers");

@@ -62,3 +62,4 @@ mod storing;
 mod switches;
 mod together;
 mod tokens;
+mod went_back;

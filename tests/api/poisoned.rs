@@ -1,9 +1,11 @@
 //! Claims that MySQL refuses: each is poisoned alone, counted, listed and acknowledged, and the others are stored.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use couponrush::claim::{Ledger, Persister, PersisterSettings};
 use couponrush::domain::{ActivityId, Claim, CouponId, EntryId, Epoch, UserId};
+use couponrush::mysql::ledgers::Fence;
 use couponrush::mysql::migrate::migrate;
 use couponrush::redis::Outbox;
 use tokio_util::sync::CancellationToken;
@@ -149,7 +151,6 @@ async fn a_batch_that_times_out_is_stored_in_halves() {
         ledger.reserve().expect("there is room").put(claim, 1);
     }
     let settings = PersisterSettings {
-        shard: "s0",
         instance: "test".to_owned(),
         batch_max: 1_000,
         linger_max: Duration::ZERO,
@@ -160,7 +161,8 @@ async fn a_batch_that_times_out_is_stored_in_halves() {
         sweep_batches_max: 1,
     };
     let outbox = Outbox::new(stores.keys(), "test".to_owned(), Duration::from_secs(1));
-    let persister = Persister::new(stores.db.clone(), stores.pool(), outbox, &ledger, settings);
+    let fence = Arc::new(Fence::new("s0", "test".to_owned()));
+    let persister = Persister::new(stores.db.clone(), stores.pool(), outbox, fence, &ledger, settings);
     let close = CancellationToken::new();
     let running = tokio::spawn(persister.run(channel, close.clone()));
     eventually("every claim is stored", || async { ledger.unsettled() == 0 }).await;

@@ -1,8 +1,10 @@
 //! The ledger's transaction alone: every claim is stored exactly once, in every situation.
 
-use couponrush::domain::{ActivityId, Claim, CouponId, EntryId, Epoch, UserId};
+use couponrush::domain::{ActivityId, Claim, Commits, CouponId, EntryId, Epoch, UserId};
 use couponrush::mysql::claims::{self, StoreOutcome, StoredBatch};
+use couponrush::mysql::ledgers::{Fence, FenceRefusal};
 use couponrush::mysql::migrate::migrate;
+use couponrush::mysql::shards::{self, Raised, ShardToken};
 use tokio::task::JoinSet;
 
 use crate::helpers::Stores;
@@ -32,7 +34,7 @@ impl Tables {
 
     async fn store(&self, epoch: u32, claims: &[Claim]) -> StoreOutcome {
         let mut connection = self.stores.db.connect_alone().await.expect("MySQL answers");
-        claims::store(&mut connection, SHARD, Epoch(epoch), claims).await.expect("MySQL executes the statement")
+        claims::store(&mut connection, &fence(), Epoch(epoch), claims).await.expect("MySQL executes the statement")
     }
 
     /// Rows as `coupon:seq:user:nth`.
@@ -180,8 +182,8 @@ async fn late_claims_wait_for_the_rebuild_and_then_only_what_it_stored_is_done()
     assert_eq!(tables.left(1).await, 998);
     let late = "1700000000002-0 1:20:2:1:0:3 late: made before the shard was rebuilt";
     assert_eq!(tables.poisoned().await, [late]);
-    // Claims of a later epoch than the row's are never stored.
-    assert_eq!(tables.store(5, &[claim(1, 4, 40)]).await, StoreOutcome::Late);
+    // Claims of a later epoch than the row's are never stored. MySQL has lost that epoch.
+    assert_eq!(tables.store(5, &[claim(1, 4, 40)]).await, StoreOutcome::Unfenced(FenceRefusal::RowBehind));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -254,16 +256,16 @@ async fn an_error_that_passes_blames_no_claim() {
     let mut connection = tables.stores.db.connect_alone().await.expect("MySQL answers");
     hold(&mut connection, "SET SESSION innodb_lock_wait_timeout = 1").await;
     let lock = tables.stores.lock_row("coupons", 1).await;
-    let waited = claims::store(&mut connection, SHARD, Epoch(3), &[claim(1, 1, 10)]).await;
+    let waited = claims::store(&mut connection, &fence(), Epoch(3), &[claim(1, 1, 10)]).await;
     assert!(waited.is_err(), "a lock is waited for in vain: {waited:?}");
     drop(lock);
     let mut connection = tables.stores.db.connect_alone().await.expect("MySQL answers");
     hold(&mut connection, "SET SESSION TRANSACTION READ ONLY").await;
-    let read_only = claims::store(&mut connection, SHARD, Epoch(3), &[claim(1, 1, 10)]).await;
+    let read_only = claims::store(&mut connection, &fence(), Epoch(3), &[claim(1, 1, 10)]).await;
     assert!(read_only.is_err(), "the session is read-only: {read_only:?}");
     let mut connection = tables.stores.db.connect_alone().await.expect("MySQL answers");
     tables.stores.kill_connections().await;
-    let lost = claims::store(&mut connection, SHARD, Epoch(3), &[claim(1, 1, 10)]).await;
+    let lost = claims::store(&mut connection, &fence(), Epoch(3), &[claim(1, 1, 10)]).await;
     assert!(lost.is_err(), "the connection is closed: {lost:?}");
     assert_eq!(tables.store(3, &[claim(1, 1, 10)]).await, done(1, 0, vec![]));
 }
@@ -272,7 +274,7 @@ async fn an_error_that_passes_blames_no_claim() {
 async fn repeat(db: &couponrush::mysql::Db, batch: &[Claim], repeated: &mut u32) -> usize {
     loop {
         let mut connection = db.connect_alone().await.expect("MySQL answers");
-        match claims::store(&mut connection, SHARD, Epoch(3), batch).await {
+        match claims::store(&mut connection, &fence(), Epoch(3), batch).await {
             Ok(StoreOutcome::Done(outcome)) => {
                 assert_eq!(outcome.poisoned, []);
                 return outcome.inserted;
@@ -286,4 +288,78 @@ async fn repeat(db: &couponrush::mysql::Db, batch: &[Claim], repeated: &mut u32)
 async fn hold(connection: &mut couponrush::mysql::DbConnection, sql: &str) {
     use diesel_async::SimpleAsyncConnection;
     connection.batch_execute(sql).await.expect("MySQL executes the statement");
+}
+
+/// The fence of a process that has stored nothing yet.
+fn fence() -> Fence {
+    Fence::new(SHARD, format!("{:032x}", rand::random::<u128>()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_needs_the_row_of_its_process_with_all_committed_numbers() {
+    let tables = Tables::create().await;
+    let stores = &tables.stores;
+    let fence = Fence::new(SHARD, "p".to_owned());
+    let store = async |claims: &[Claim]| {
+        let mut connection = stores.db.connect_alone().await.expect("MySQL answers");
+        claims::store(&mut connection, &fence, Epoch(3), claims).await.expect("MySQL executes the statement")
+    };
+    assert_eq!(store(&[claim(1, 1, 10)]).await, done(1, 0, vec![]));
+    assert_eq!(store(&[claim(1, 2, 20)]).await, done(1, 0, vec![]));
+    let counter = "SELECT CAST(counter AS SIGNED) FROM ledgers WHERE process = 'p' AND epoch = 3";
+    let committed = i64::try_from(fence.committed()).expect("the numbers are small");
+    assert_eq!(stores.number(counter).await, committed);
+    assert_eq!(stores.number("SELECT CAST(joined AS SIGNED) FROM shards").await, 1);
+
+    stores.execute("UPDATE ledgers SET counter = counter - 1").await;
+    assert_eq!(store(&[claim(1, 3, 30)]).await, StoreOutcome::Unfenced(FenceRefusal::RowBehind));
+    assert_eq!(fence.refusal(), Some(FenceRefusal::RowBehind));
+    assert_eq!((tables.rows().await.len(), stores.number(counter).await), (2, committed - 1), "nothing was written");
+    stores.execute("UPDATE ledgers SET counter = counter + 1").await;
+    assert_eq!(store(&[claim(1, 3, 30)]).await, done(1, 0, vec![]));
+    assert_eq!(fence.refusal(), None);
+
+    // A row of an earlier epoch, and one of a shard whose epoch was raised without it.
+    stores.execute("UPDATE ledgers SET epoch = 2; UPDATE shards SET epoch = 2").await;
+    assert_eq!(store(&[claim(1, 4, 40)]).await, StoreOutcome::Unfenced(FenceRefusal::RowBehind));
+    stores.execute("UPDATE shards SET epoch = 3").await;
+    assert_eq!(store(&[claim(1, 4, 40)]).await, StoreOutcome::Unfenced(FenceRefusal::RowMissing));
+    fence.may_join().await;
+    assert_eq!(store(&[claim(1, 4, 40)]).await, done(1, 0, vec![]));
+
+    stores.execute("DELETE FROM ledgers").await;
+    assert_eq!(store(&[claim(1, 5, 50)]).await, StoreOutcome::Unfenced(FenceRefusal::RowMissing));
+    assert_eq!(fence.refusal(), Some(FenceRefusal::RowMissing));
+    let committed = fence.committed();
+    fence.may_join().await;
+    assert_eq!(store(&[claim(1, 5, 50)]).await, done(1, 0, vec![]));
+    assert!(fence.committed() > committed, "numbers are used once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_raises_the_epoch_of_all_rows_and_deletes_those_of_the_dead() {
+    let tables = Tables::create().await;
+    let stores = &tables.stores;
+    stores
+        .execute(
+            "UPDATE shards SET token = 't', state = 'recovering'; \
+             INSERT INTO ledgers VALUES ('s0', 'alive', 3, 7), ('s0', 'dead', 3, 9); \
+             INSERT INTO instances (instance, process, beat_at) VALUES ('i', 'alive', NOW(3))",
+        )
+        .await;
+    let was = ShardToken { epoch: Epoch(3), token: "t" };
+    let commits = |epoch: u32, counters: &[(&str, u64)]| Commits {
+        epoch: Epoch(epoch),
+        counters: counters.iter().map(|(process, counter)| ((*process).to_owned(), *counter)).collect(),
+    };
+    let raise = async |redis: Commits| {
+        shards::raise_epoch(&stores.db, SHARD, was, Epoch(4), &redis).await.expect("MySQL answers")
+    };
+    assert_eq!(raise(commits(3, &[("dead", 10)])).await, Raised::WentBack);
+    assert_eq!(raise(commits(4, &[])).await, Raised::WentBack);
+    assert_eq!(stores.number("SELECT CAST(SUM(epoch) AS SIGNED) FROM ledgers").await, 6, "nothing has changed");
+    assert_eq!(raise(commits(3, &[("dead", 9), ("alive", 7)])).await, Raised::Done(commits(4, &[("alive", 7)])));
+    assert_eq!(raise(Commits::default()).await, Raised::Overtaken);
+    let rows = "SELECT CONCAT(process, ' ', epoch, ' ', counter) AS value FROM ledgers";
+    assert_eq!(stores.texts(rows).await, ["alive 4 7"]);
 }

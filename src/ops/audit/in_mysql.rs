@@ -1,13 +1,13 @@
 //! Checks the invariants that concern only the tables of MySQL.
 
-use super::look::{Audit, AuditError, Look};
+use super::look::{Audit, AuditError, Look, NOTHING_LOST};
 use crate::mysql::audit::{self, CouponCounts, ForbiddenRows};
 use crate::mysql::{UnreadableRow, row_scan};
 
 /// Each kind of forbidden rows with the violated invariant and the meaning of a row.
 const FORBIDDEN: [(&str, ForbiddenRows, &str); 3] = [
     ("I3 no phantom", ForbiddenRows::ClaimsWithoutCoupon, "has claims but does not exist"),
-    ("I2 nothing lost", ForbiddenRows::PoisonedClaims, "was poisoned"),
+    (NOTHING_LOST, ForbiddenRows::PoisonedClaims, "was poisoned"),
     ("I4 limits", ForbiddenRows::LaterClaimsWithoutActivity, "holds more than one"),
 ];
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use futures_util::TryStreamExt;
 
-use super::look::{Audit, AuditError, Look, WAIT};
+use super::look::{Audit, AuditError, Look, NOTHING_LOST, WAIT};
 use super::sold::Sold;
 use crate::domain::{Claim, CouponId};
 use crate::mysql::DbConnection;
@@ -51,7 +51,7 @@ impl Audit {
                     }
                     Err(text) => {
                         let what = format!("{text:?} is not a claim");
-                        look.find("I2 nothing lost", format!("outbox entry {entry}"), what);
+                        look.find(NOTHING_LOST, format!("outbox entry {entry}"), what);
                     }
                 }
             }
@@ -92,7 +92,7 @@ impl Audit {
             let stored = after.get(&row.id).copied().unwrap_or(0);
             if handed_out > stored + waiting {
                 let what = format!("{handed_out} claims in Redis, {waiting} of them in the outbox, {stored} in MySQL");
-                look.find("I2 nothing lost", &subject, what);
+                look.find(NOTHING_LOST, &subject, what);
             }
         }
     }
@@ -142,7 +142,7 @@ impl Audit {
         Ok(())
     }
 
-    async fn read_holds(&self, look: &mut Look, holders: &[String]) -> Result<Vec<Claim>, AuditError> {
+    pub(super) async fn read_holds(&self, look: &mut Look, holders: &[String]) -> Result<Vec<Claim>, AuditError> {
         if holders.is_empty() {
             return Ok(Vec::new());
         }
@@ -157,21 +157,29 @@ impl Audit {
     }
 
     async fn check_holds(&self, look: &mut Look, mysql: &mut DbConnection, holds: &[Claim]) -> Result<(), AuditError> {
+        for claim in self.only_in_redis(mysql, holds).await? {
+            let subject = format!("user {} of coupon {}", claim.user, claim.coupon);
+            look.find(NOTHING_LOST, subject, format!("holds seq {} in Redis only", claim.seq));
+        }
+        Ok(())
+    }
+
+    /// The claims that are neither a row nor in the outbox.
+    pub(super) async fn only_in_redis(
+        &self,
+        mysql: &mut DbConnection,
+        holds: &[Claim],
+    ) -> Result<Vec<Claim>, AuditError> {
         let missing = not_rows(mysql, holds).await?;
         if missing.is_empty() {
-            return Ok(());
+            return Ok(missing);
         }
         let waiting = audit::entries_of(&*self.pool.get().await?, &self.keys, &missing, WAIT).await?;
         let is_gone = |claim: &Claim, entry: &[Claim]| !entry.iter().any(|waiting| waiting.is_same_grant(claim));
         let gone = missing.iter().zip(&waiting).filter(|(claim, entry)| is_gone(claim, entry));
         let gone: Vec<Claim> = gone.map(|(claim, _)| *claim).collect();
         // A claim may have moved from the outbox to MySQL since the first query.
-        for claim in not_rows(mysql, &gone).await? {
-            let subject = format!("user {} of coupon {}", claim.user, claim.coupon);
-            look.find("I2 nothing lost", subject, format!("holds seq {} in Redis only", claim.seq));
-            look.only_in_redis.push(claim);
-        }
-        Ok(())
+        not_rows(mysql, &gone).await
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::domain::Claim;
+use super::restore::Repaired;
 use crate::mysql::{Db, DbError, QueryError};
 use crate::redis::{Keys, KvError, Pool};
 
@@ -15,6 +15,9 @@ pub struct Audit {
     pub(super) keys: Keys,
     pub(super) shard: &'static str,
 }
+
+/// The name of the invariant in findings.
+pub(super) const NOTHING_LOST: &str = "I2 nothing lost";
 
 /// A violation of an invariant.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,8 +38,7 @@ pub struct AuditReport {
     pub outbox: u64,
     /// Poisoned claims that an operator has acknowledged. They are no findings.
     pub acknowledged: u64,
-    /// Claims found only in Redis and stored in MySQL.
-    pub repaired: u64,
+    pub repaired: Repaired,
     pub findings: Vec<Finding>,
 }
 
@@ -50,16 +52,25 @@ pub enum AuditError {
     Read(#[source] QueryError),
     #[error("Redis is not loaded: start the service, or wait until it has recovered")]
     NotLoaded,
+    #[error(
+        "MySQL lacks commits that Redis knows, and selling is stopped: `couponrush audit --repair` writes them back"
+    )]
+    WentBack,
+    #[error(
+        "{} coupons or claims of Redis cannot be written to MySQL, as the lines above say, and selling stays stopped: \
+         repair MySQL and type the command again, or give them up by `couponrush audit --repair --accept-losses`",
+        .0.refused
+    )]
+    NotRestored(Repaired),
 }
 
-/// The counts and findings of a look at all data, and the claims found only in Redis.
+/// The counts and findings of a look at all data.
 #[derive(Debug, Default)]
 pub(super) struct Look {
     pub(super) coupons: u64,
     pub(super) claims: u64,
     pub(super) outbox: u64,
     pub(super) findings: Vec<Finding>,
-    pub(super) only_in_redis: Vec<Claim>,
 }
 
 impl Audit {

@@ -9,7 +9,10 @@
 mod in_mysql;
 mod in_redis;
 mod look;
+mod restore;
 mod run;
 mod sold;
 
 pub use look::{Audit, AuditError, AuditReport, Finding};
+pub use restore::Repaired;
+pub use run::Repair;

@@ -22,7 +22,7 @@ use couponrush::app::{Application, SHARD, Stop};
 use couponrush::config::{AdmissionArgs, EtcdArgs, MysqlArgs, RedisArgs, ServeArgs, TokenArgs};
 use couponrush::domain::Networks;
 use couponrush::http::Shared;
-use couponrush::ops::{Audit, AuditReport};
+use couponrush::ops::{Audit, AuditReport, Repair};
 use couponrush::redis::Keys;
 use tokio::task::JoinHandle;
 
@@ -121,7 +121,7 @@ impl TestApp {
     pub async fn audit(&self) -> AuditReport {
         let pool = self.stores.pool();
         let audit = Audit::new(self.stores.db.clone(), pool, self.stores.keys(), SHARD);
-        audit.run(false).await.expect("the stores can be audited")
+        audit.run(Repair::None).await.expect("the stores can be audited")
     }
 }
 

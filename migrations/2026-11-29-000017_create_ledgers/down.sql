@@ -1,0 +1,2 @@
+ALTER TABLE shards DROP joined;
+DROP TABLE ledgers;
