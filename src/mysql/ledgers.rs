@@ -47,8 +47,7 @@ pub(super) struct Numbers {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[repr(u8)]
 pub enum FenceRefusal {
-    /// The process has no row, or a row that the last rebuild did not know. A rebuild took the process for dead, or MySQL
-    /// has gone back in time.
+    /// The process has no row. A rebuild took the process for dead, or MySQL has gone back in time.
     #[error("MySQL has no row of this process in ledgers")]
     RowMissing = 1,
     /// The row is behind the process. MySQL has gone back in time.
@@ -153,8 +152,9 @@ impl Fence {
         Ok(match (row_epoch, counter) {
             // Every number is used once, so the row has it only from the statement above.
             (Some(_), Some(counter)) if counter == used => Fenced::Passed { epoch: shard_epoch, state },
-            // The epoch was raised by a version that does not know this table.
+            // A version that does not know this table has raised the epoch. A loss of commits changes both rows alike.
             (Some(row_epoch), Some(counter)) if counter >= committed && row_epoch < shard_epoch => {
+                numbers.has_joined = false;
                 Fenced::Refused(FenceRefusal::RowMissing)
             }
             (Some(_), Some(_)) => Fenced::Refused(FenceRefusal::RowBehind),

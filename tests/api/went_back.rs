@@ -139,6 +139,7 @@ async fn a_loss_stops_rebuilds_until_the_claims_are_written_back() {
     with.until_gate("open").await;
     assert!(commits(&with.app.stores).await.epoch > loaded, "Redis is loaded again");
     with.claim(&crowd[50..], "rush").await;
+    with.app.settle().await;
     assert_eq!(with.app.stores.number("SELECT COUNT(*) FROM claims").await, 60);
     drop(with.app);
 }
