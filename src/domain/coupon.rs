@@ -71,6 +71,20 @@ pub struct Coupon {
     pub activity_revision: u64,
 }
 
+/// A coupon as Redis has it. The values were checked when the coupon was published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublishedCoupon {
+    pub id: CouponId,
+    pub revision: u64,
+    /// The saler's name.
+    pub saler: String,
+    pub name: String,
+    pub amount: u32,
+    pub face_value: u32,
+    pub description: String,
+    pub scheduled: bool,
+}
+
 /// Unclaimed units: the units above the highest granted seq, and the holes below the highest seq (I8).
 /// Returns 0 if the amount is below the claims. A change of [`Amount`] never leads to fewer units than claims.
 pub fn left(amount: u64, claimed: u64, holes: u64) -> u64 {

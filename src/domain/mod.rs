@@ -19,7 +19,7 @@ pub use address::{Address, AddressError, Network, Networks};
 pub use block::{Block, BlockReason, Subject, Until};
 pub use claim::{Claim, ClaimError, EntryId, Nth, Refusal, Seq};
 pub use commits::Commits;
-pub use coupon::{Amount, Coupon, Description, FaceValue, left};
+pub use coupon::{Amount, Coupon, Description, FaceValue, PublishedCoupon, left};
 pub use id::{ActivityId, CouponId, Epoch, UserId};
 pub use name::{ActivityName, CouponName, NameError, UserName};
 pub use page::Page;

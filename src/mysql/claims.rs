@@ -41,6 +41,28 @@ pub struct StoredBatch {
     pub poisoned: Vec<Claim>,
 }
 
+/// The parts of a batch that are not stored yet. A part that MySQL refuses because of its data is halved, until the refused
+/// claim is alone.
+pub struct Parts<'a>(Vec<&'a [Claim]>);
+
+impl<'a> Parts<'a> {
+    /// The whole batch as a single part. No part for an empty batch.
+    pub fn of(claims: &'a [Claim]) -> Self {
+        Self(if claims.is_empty() { Vec::new() } else { vec![claims] })
+    }
+
+    /// Takes the next part. Parts come in the order of their claims, and are never empty.
+    pub fn take(&mut self) -> Option<&'a [Claim]> {
+        self.0.pop()
+    }
+
+    /// Puts the halves of a part of at least two claims in its place.
+    pub fn halve(&mut self, part: &'a [Claim]) {
+        let (first, second) = part.split_at(part.len() / 2);
+        self.0.extend([second, first]);
+    }
+}
+
 /// Conditions of a failed statement that are searched for its error.
 const CONDITIONS_MAX: usize = 8;
 /// MySQL closes an idle connection of [`store`] after this time.

@@ -58,7 +58,7 @@ pub enum FenceRefusal {
 /// What the rows say at the beginning of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fenced {
-    /// The number is written. The epoch and the state of the shard's row cannot change before the end of the transaction.
+    /// The number is written. The epoch and the state of the shard cannot change before the end of the transaction.
     Passed {
         epoch: u32,
         state: String,
@@ -151,7 +151,9 @@ impl Fence {
         }
         Ok(match (row_epoch, counter) {
             // Every number is used once, so the row has it only from the statement above.
-            (Some(_), Some(counter)) if counter == used => Fenced::Passed { epoch: shard_epoch, state },
+            (Some(row_epoch), Some(counter)) if counter == used => {
+                Fenced::Passed { epoch: shard_epoch.max(row_epoch), state }
+            }
             // A version that does not know this table has raised the epoch. A loss of commits changes both rows alike.
             (Some(row_epoch), Some(counter)) if counter >= committed && row_epoch < shard_epoch => {
                 numbers.has_joined = false;

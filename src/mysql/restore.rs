@@ -6,21 +6,7 @@ use diesel_async::RunQueryDsl;
 
 use super::schema::{coupons, users};
 use super::{Db, DbError, Transaction};
-use crate::domain::{Commits, CouponId};
-
-/// A coupon as Redis has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CouponCopy {
-    pub id: CouponId,
-    pub revision: u64,
-    /// The saler's name.
-    pub saler: String,
-    pub name: String,
-    pub amount: u32,
-    pub face_value: u32,
-    pub description: String,
-    pub scheduled: bool,
-}
+use crate::domain::{Commits, PublishedCoupon};
 
 /// What [`coupon`] has done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +24,7 @@ pub enum RestoredCoupon {
 ///
 /// # Errors
 /// Returns a [`DbError`]. The row may be restored. A unique key refuses a coupon whose name was given to another one.
-pub async fn coupon(db: &Db, copy: &CouponCopy) -> Result<RestoredCoupon, DbError> {
+pub async fn coupon(db: &Db, copy: &PublishedCoupon) -> Result<RestoredCoupon, DbError> {
     let mut tx = db.begin().await?;
     let restored = coupon_within(db, &mut tx, copy).await;
     match restored {
@@ -48,7 +34,7 @@ pub async fn coupon(db: &Db, copy: &CouponCopy) -> Result<RestoredCoupon, DbErro
     restored
 }
 
-async fn coupon_within(db: &Db, tx: &mut Transaction<'_>, copy: &CouponCopy) -> Result<RestoredCoupon, DbError> {
+async fn coupon_within(db: &Db, tx: &mut Transaction<'_>, copy: &PublishedCoupon) -> Result<RestoredCoupon, DbError> {
     let connection = tx.connection();
     let revision = coupons::table.find(copy.id.0).select(coupons::revision).for_update();
     let revision: Option<u64> = db.within("lock coupon", async { revision.first(connection).await.optional() }).await?;

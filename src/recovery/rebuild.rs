@@ -11,7 +11,7 @@ use super::{REBUILD, Recovery, RecoveryError, WAIT};
 use crate::domain::{Claim, EntryId, Epoch};
 use crate::mysql as db;
 use crate::mysql::DbConnection;
-use crate::mysql::claims::{self, StoreOutcome};
+use crate::mysql::claims::{self, Parts, StoreOutcome};
 use crate::mysql::instances::BeatLog;
 use crate::mysql::poisoned;
 use crate::mysql::shards::{self, Raised, ShardRow, ShardToken};
@@ -238,8 +238,8 @@ impl Rebuild<'_> {
     /// Stores claims in parts, as the ledger does: a refused part, or one that timed out, is halved. Returns whether a
     /// claim was poisoned.
     async fn store(&self, mysql: &mut DbConnection, epoch: Epoch, claims: &[Claim]) -> Result<bool, RecoveryError> {
-        let (mut parts, mut any_poisoned) = (vec![claims], false);
-        while let Some(part) = parts.pop().filter(|part| !part.is_empty()) {
+        let (mut parts, mut any_poisoned) = (Parts::of(claims), false);
+        while let Some(part) = parts.take() {
             let fence = &self.recovery.fence;
             match within("drain outbox", claims::store(mysql, fence, epoch, part)).await {
                 Ok(StoreOutcome::Done(outcome)) => {
@@ -266,8 +266,7 @@ impl Rebuild<'_> {
                 }
                 Err(error) => return Err(error),
             }
-            let (first, second) = part.split_at(part.len() / 2);
-            parts.extend([second, first]);
+            parts.halve(part);
         }
         Ok(any_poisoned)
     }

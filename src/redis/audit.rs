@@ -6,7 +6,7 @@ use redis::{Pipeline, Value};
 
 use super::stock::HolderField;
 use super::{Calls, Keys, KvError, parse};
-use crate::domain::{ActivityId, Claim, CouponId, Epoch, UserId};
+use crate::domain::{ActivityId, Claim, CouponId, Epoch, PublishedCoupon, UserId};
 
 /// Ids and fields of entries, in the form of `XRANGE`.
 type StreamEntries = Vec<(String, Vec<String>)>;
@@ -41,20 +41,6 @@ pub struct BrokenHold {
     /// The key of the holder and the name of the field.
     pub name: String,
     pub value: String,
-}
-
-/// A coupon as the script `set_coupon.lua` has stored it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PublishedCoupon {
-    pub id: CouponId,
-    pub revision: u64,
-    /// The saler's name.
-    pub saler: String,
-    pub name: String,
-    pub amount: u32,
-    pub face_value: u32,
-    pub description: String,
-    pub scheduled: bool,
 }
 
 #[derive(Debug)]

@@ -134,10 +134,10 @@ async fn connections_of_workers_follow_to_the_process_that_was_compared() {
     sell(&[app.client().clone()], &crowd[..50]).await;
     app.settle().await;
     pair.promote_without_demoting().await;
-    // The last command of recovery's connection is the read of `live`, until the next probe.
+    // The last command of recovery's connection is the read of the counters, until the next probe.
     eventually("recovery's connection is found", || async {
         let clients: String = pair.primary.command(&["CLIENT", "LIST"]).await;
-        let recovery = clients.lines().find(|client| client.contains(" cmd=get "));
+        let recovery = clients.lines().find(|client| client.contains(" cmd=hgetall "));
         let id = recovery.and_then(|client| client.strip_prefix("id=")?.split(' ').next());
         let Some(id) = id else { return false };
         pair.primary.command::<u32>(&["CLIENT", "KILL", "ID", id]).await == 1

@@ -325,6 +325,11 @@ async fn a_batch_needs_the_row_of_its_process_with_all_committed_numbers() {
     stores.execute("UPDATE shards SET epoch = 3").await;
     assert_eq!(store(&[claim(1, 4, 40)]).await, done(1, 0, vec![]));
 
+    // The row of the process alone makes a batch late.
+    stores.execute("UPDATE ledgers SET epoch = 4").await;
+    assert_eq!(store(&[claim(1, 5, 50)]).await, done(0, 0, vec![claim(1, 5, 50)]));
+    stores.execute("UPDATE ledgers SET epoch = 3").await;
+
     stores.execute("DELETE FROM ledgers").await;
     assert_eq!(store(&[claim(1, 5, 50)]).await, StoreOutcome::Unfenced(FenceRefusal::RowMissing));
     assert_eq!(fence.refusal(), Some(FenceRefusal::RowMissing));

@@ -29,8 +29,7 @@ impl Instance {
         let (http, ops) = (free_address(), free_address());
         let (redis_proxy, mysql_proxy) = (Proxy::start(redis.port).await, Proxy::start(mariadb.port).await);
         let (redis_url, mysql_url) = (redis.url(redis_proxy.port), mariadb.url(mysql_proxy.port));
-        let program = std::env::var_os("COUPONRUSH_FAULTS_PROGRAM").map(PathBuf::from);
-        let program = program.unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_couponrush")));
+        let program = program();
         let mut process = Process::new(folder.join(format!("instance-{number}.log")), move || {
             let mut command = Command::new(&program);
             for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("COUPONRUSH_")) {
@@ -44,6 +43,12 @@ impl Instance {
         process.start(&[]);
         Self { http, ops, redis: redis_proxy, mysql: mysql_proxy, process }
     }
+}
+
+/// The program under test.
+pub fn program() -> PathBuf {
+    let program = std::env::var_os("COUPONRUSH_FAULTS_PROGRAM").map(PathBuf::from);
+    program.unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_couponrush")))
 }
 
 /// Whether the instance can sell.

@@ -40,7 +40,7 @@ const fn short(name: &'static str, instances: usize, faults: &'static [Fault]) -
     Scenario { name, instances, faults, short: true }
 }
 
-pub const SCENARIOS: [Scenario; 24] = [
+pub const SCENARIOS: [Scenario; 25] = [
     scenario("calm", 2, &[]),
     short(
         "kills",
@@ -145,6 +145,7 @@ pub const SCENARIOS: [Scenario; 24] = [
             Fault::Overtaken("rebuild-loaded", "rebuild-begun"),
         ],
     ),
+    scenario("went-back", 2, &[Fault::WentBack, Fault::WentBack]),
     scenario("woken", 2, &[Fault::Woken("rebuild-loaded"), Fault::Woken("rebuild-finished")]),
     scenario("unpromised", 2, &[Fault::Unpromised(Frozen::Claiming), Fault::Unpromised(Frozen::Claiming)]),
     scenario("swept", 2, &[Fault::Unpromised(Frozen::Sweeping)]),

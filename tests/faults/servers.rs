@@ -34,6 +34,7 @@ pub struct Redis {
 /// A MariaDB that syncs every commit before its answer.
 pub struct MariaDb {
     pub port: u16,
+    data: PathBuf,
     pub process: Process,
 }
 
@@ -234,7 +235,7 @@ impl MariaDb {
             command.arg("--innodb-flush-log-at-trx-commit=1");
             command
         });
-        let mut mariadb = Self { port, process };
+        let mut mariadb = Self { port, data, process };
         mariadb.restart().await;
         mariadb
     }
@@ -247,6 +248,20 @@ impl MariaDb {
     /// The URL with all privileges, past the proxies.
     pub fn root_url(&self) -> String {
         format!("mysql://faults:{PASSWORD}@127.0.0.1:{}/{DATABASE}", self.port)
+    }
+
+    /// Copies the data folder. MariaDB must be stopped.
+    pub fn copy(&self) -> PathBuf {
+        let copy = self.data.with_extension("copy");
+        let _ = fs::remove_dir_all(&copy);
+        copy_folder(&self.data, &copy);
+        copy
+    }
+
+    /// Replaces the data with a copy. MariaDB must be stopped.
+    pub fn replace_data(&self, copy: &Path) {
+        fs::remove_dir_all(&self.data).expect("MariaDB has a data folder");
+        copy_folder(copy, &self.data);
     }
 
     pub async fn restart(&mut self) {

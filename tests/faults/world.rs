@@ -261,6 +261,17 @@ impl World {
         }
     }
 
+    /// Whether every instance reports this state of its gate.
+    pub async fn have_gate(&self, state: &str) -> bool {
+        for instance in &self.instances {
+            let report = readiness(&self.http, instance.ops).await;
+            if report.is_none_or(|report| report["gate"]["state"] != state) {
+                return false;
+            }
+        }
+        true
+    }
+
     /// Claims stored by an instance since its start. 0 if the instance does not answer.
     pub async fn stored(&self, instance: usize) -> u64 {
         let stored = readiness(&self.http, self.instances[instance].ops).await;

@@ -1,13 +1,14 @@
 //! Repairs MySQL from Redis: writes back claims that only Redis has, and ends the alarm of a MySQL that went back in time.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use super::look::{Audit, AuditError, Look, WAIT};
-use crate::domain::{Claim, Commits, Epoch};
-use crate::mysql::claims::{self, StoreOutcome};
+use crate::domain::{Claim, Epoch};
+use crate::mysql::DbConnection;
+use crate::mysql::claims::{self, Parts, StoreOutcome};
 use crate::mysql::ledgers::{self, Fence};
 use crate::mysql::restore::{self, RestoredCoupon};
-use crate::mysql::{DbConnection, QueryError};
 use crate::redis::{Live, audit, live_key};
 
 /// Maximum coupons of a page, and keys of holders.
@@ -28,16 +29,15 @@ pub struct Repaired {
 }
 
 impl Audit {
-    /// The commits that Redis knows, if MySQL lacks one of them.
-    pub(super) async fn lost_commits(&self) -> Result<Option<Commits>, AuditError> {
+    /// Whether MySQL lacks a commit that Redis knows.
+    pub(super) async fn mysql_went_back(&self) -> Result<bool, AuditError> {
         let redis = live_key::commits(&*self.pool.get().await?, &self.keys, WAIT).await?;
-        let mysql = ledgers::read(&self.db, self.shard).await?;
-        Ok(redis.are_ahead_of(&mysql).then_some(redis))
+        Ok(redis.are_ahead_of(&ledgers::read(&self.db, self.shard).await?))
     }
 
-    /// Writes back coupons and claims to a MySQL that lacks `lost`, then ends the alarm. Without `accept_losses`, the alarm
-    /// stays while MySQL refuses a coupon or a claim. Waits until the shard is loaded.
-    pub(super) async fn restore(&self, lost: &Commits, accept_losses: bool) -> Result<Repaired, AuditError> {
+    /// Writes back coupons and claims to a MySQL that went back, then ends the alarm. Without `accept_losses`, the alarm stays
+    /// while MySQL refuses a coupon or a claim. Waits until the shard is loaded.
+    pub(super) async fn restore(&self, accept_losses: bool) -> Result<Repaired, AuditError> {
         let mut repaired = self.restore_coupons().await?;
         let epoch = ledgers::read(&self.db, self.shard).await?.epoch;
         let (written, refused) = self.write_back(epoch).await?;
@@ -46,10 +46,13 @@ impl Audit {
         if repaired.refused > 0 && !accept_losses {
             return Err(AuditError::NotRestored(repaired));
         }
-        let run_id = self.pool.run_id();
-        let value = live_key::read(&*self.pool.get().await?, &self.keys, WAIT).await?;
+        let (run_id, redis) = (self.pool.run_id(), self.pool.get().await?);
+        let value = live_key::read(&redis, &self.keys, WAIT).await?;
+        // Read again, because a process may have found its own row behind since.
+        let lost = live_key::commits(&redis, &self.keys, WAIT).await?;
+        drop(redis);
         let is_loaded = value.as_deref() == Some(Live::new(&run_id, lost.epoch).as_str());
-        restore::ledgers(&self.db, self.shard, lost, is_loaded.then_some(run_id.as_str())).await?;
+        restore::ledgers(&self.db, self.shard, &lost, is_loaded.then_some(run_id.as_str())).await?;
         let loaded = async {
             while self.live().await.is_err() {
                 tokio::time::sleep(LOADED_POLL).await;
@@ -67,16 +70,6 @@ impl Audit {
                 let Ok(copy) = copy.inspect_err(|key| log::error!("audit: {key} cannot be read")) else {
                     repaired.refused += 1;
                     continue;
-                };
-                let copy = restore::CouponCopy {
-                    id: copy.id,
-                    revision: copy.revision,
-                    saler: copy.saler,
-                    name: copy.name,
-                    amount: copy.amount,
-                    face_value: copy.face_value,
-                    description: copy.description,
-                    scheduled: copy.scheduled,
                 };
                 match restore::coupon(&self.db, &copy).await {
                     Ok(RestoredCoupon::Known) => {}
@@ -121,7 +114,7 @@ impl Audit {
 }
 
 /// The claims with a coupon and a seq within its amount, and the number of all others, which must not become rows.
-fn split_by_amount(claims: Vec<Claim>, amounts: &std::collections::HashMap<u64, u32>) -> (Vec<Claim>, usize) {
+fn split_by_amount(claims: Vec<Claim>, amounts: &HashMap<u64, u32>) -> (Vec<Claim>, usize) {
     let all = claims.len();
     let is_sold = |claim: &Claim| amounts.get(&claim.coupon.0).is_some_and(|amount| claim.seq <= *amount);
     let sold: Vec<Claim> = claims.into_iter().filter(is_sold).collect();
@@ -136,20 +129,14 @@ async fn store_parts(
     epoch: Epoch,
     claims: &[Claim],
 ) -> Result<u64, AuditError> {
-    let (mut parts, mut stored) = (vec![claims], 0);
-    while let Some(part) = parts.pop().filter(|part| !part.is_empty()) {
+    let (mut parts, mut stored) = (Parts::of(claims), 0);
+    while let Some(part) = parts.take() {
         match claims::store(mysql, fence, epoch, part).await.map_err(AuditError::Read)? {
             StoreOutcome::Done(outcome) => stored += (part.len() - outcome.poisoned.len()) as u64,
             StoreOutcome::Late | StoreOutcome::Unfenced(_) => return Err(AuditError::NotLoaded),
-            StoreOutcome::Refused(_) if part.len() > 1 => {
-                let (first, second) = part.split_at(part.len() / 2);
-                parts.extend([second, first]);
-            }
+            StoreOutcome::Refused(_) if part.len() > 1 => parts.halve(part),
             // A claim that is refused alone remains a finding.
-            StoreOutcome::Refused(reason) => {
-                let error = QueryError::QueryBuilderError(reason.into());
-                log::error!("audit: {:?} cannot be written back: {error}", part[0]);
-            }
+            StoreOutcome::Refused(reason) => log::error!("audit: {:?} cannot be written back: {reason}", part[0]),
         }
     }
     Ok(stored)

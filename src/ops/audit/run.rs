@@ -31,13 +31,11 @@ impl Audit {
     /// [`AuditError`] if the audit could not be completed.
     pub async fn run(&self, repair: Repair) -> Result<AuditReport, AuditError> {
         let mut repaired = Repaired::default();
-        if let Some(lost) = self.lost_commits().await? {
-            match repair {
-                Repair::None => return Err(AuditError::WentBack),
-                Repair::All | Repair::AcceptLosses => {
-                    repaired = self.restore(&lost, repair == Repair::AcceptLosses).await?;
-                }
+        if self.mysql_went_back().await? {
+            if repair == Repair::None {
+                return Err(AuditError::WentBack);
             }
+            repaired = self.restore(repair == Repair::AcceptLosses).await?;
         }
         let mut look = self.look().await?;
         for _ in 1..LOOKS {

@@ -12,6 +12,7 @@ mod network;
 mod rebuild;
 mod redis;
 mod unpromised;
+mod went_back;
 
 use crate::random::Random;
 use crate::world::World;
@@ -43,6 +44,8 @@ pub enum Fault {
     /// Redis loses its memory while an instance with unstored claims is frozen and taken for dead. Claims known only to
     /// Redis and to the frozen instance may be lost. All other promises hold.
     Unpromised(Frozen),
+    /// MySQL goes back to an earlier state, and an operator repairs it from Redis.
+    WentBack,
     /// Runs the fault while the first condition lasts.
     During(Lasting, &'static Fault),
 }
@@ -79,6 +82,7 @@ impl Fault {
             Self::Overtaken(first, second) => rebuild::overtake(world, first, second).await,
             Self::Woken(point) => rebuild::wake_into(world, point).await,
             Self::Unpromised(frozen) => frozen.strike(world, random).await,
+            Self::WentBack => went_back::strike(world, random).await,
             Self::During(lasting, fault) => {
                 let held = lasting.begin(world, random, target).await;
                 Box::pin(fault.break_and_mend(world, random)).await;
