@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use super::persister::{Abandoned, Persister};
 use crate::domain::{Claim, EntryId, Epoch};
-use crate::mysql::claims::{self, Parts, StoreOutcome};
+use crate::mysql::claims::{self, BatchParts, StoreOutcome};
 use crate::mysql::{DbError, within};
 
 /// The result of storing a part of a batch.
@@ -23,11 +23,11 @@ enum PartOutcome {
 impl Persister {
     /// Stores or poisons every claim. Returns `false` for late claims, which cannot be stored before the shard is live.
     pub(super) async fn store(&mut self, epoch: Epoch, claims: &[Claim]) -> Result<bool, Abandoned> {
-        let mut parts = Parts::of(claims);
+        let mut parts = BatchParts::of(claims);
         while let Some(part) = parts.take() {
             match self.store_part(epoch, part).await? {
                 PartOutcome::Settled => {}
-                // Parts that are stored already are known at the repetition.
+                // BatchParts that are stored already are known at the repetition.
                 PartOutcome::Late => return Ok(false),
                 PartOutcome::Halve => parts.halve(part),
             }

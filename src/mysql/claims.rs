@@ -43,15 +43,15 @@ pub struct StoredBatch {
 
 /// The parts of a batch that are not stored yet. A part that MySQL refuses because of its data is halved, until the refused
 /// claim is alone.
-pub struct Parts<'a>(Vec<&'a [Claim]>);
+pub struct BatchParts<'a>(Vec<&'a [Claim]>);
 
-impl<'a> Parts<'a> {
+impl<'a> BatchParts<'a> {
     /// The whole batch as a single part. No part for an empty batch.
     pub fn of(claims: &'a [Claim]) -> Self {
         Self(if claims.is_empty() { Vec::new() } else { vec![claims] })
     }
 
-    /// Takes the next part. Parts come in the order of their claims, and are never empty.
+    /// Takes the next part. BatchParts come in the order of their claims, and are never empty.
     pub fn take(&mut self) -> Option<&'a [Claim]> {
         self.0.pop()
     }

@@ -11,7 +11,7 @@ use super::{REBUILD, Recovery, RecoveryError, WAIT};
 use crate::domain::{Claim, EntryId, Epoch};
 use crate::mysql as db;
 use crate::mysql::DbConnection;
-use crate::mysql::claims::{self, Parts, StoreOutcome};
+use crate::mysql::claims::{self, BatchParts, StoreOutcome};
 use crate::mysql::instances::BeatLog;
 use crate::mysql::poisoned;
 use crate::mysql::shards::{self, Raised, ShardRow, ShardToken};
@@ -238,7 +238,7 @@ impl Rebuild<'_> {
     /// Stores claims in parts, as the ledger does: a refused part, or one that timed out, is halved. Returns whether a
     /// claim was poisoned.
     async fn store(&self, mysql: &mut DbConnection, epoch: Epoch, claims: &[Claim]) -> Result<bool, RecoveryError> {
-        let (mut parts, mut any_poisoned) = (Parts::of(claims), false);
+        let (mut parts, mut any_poisoned) = (BatchParts::of(claims), false);
         while let Some(part) = parts.take() {
             let fence = &self.recovery.fence;
             match within("drain outbox", claims::store(mysql, fence, epoch, part)).await {

@@ -44,7 +44,7 @@ pub struct BrokenHold {
 }
 
 #[derive(Debug)]
-pub struct CouponPage {
+pub struct PublishedPage {
     /// The coupons. The key stands for a coupon that cannot be read.
     pub coupons: Vec<Result<PublishedCoupon, String>>,
     /// The cursor of the next page, `None` at the end.
@@ -61,10 +61,10 @@ pub async fn coupon_page(
     cursor: u64,
     count: usize,
     wait: Duration,
-) -> Result<CouponPage, KvError> {
+) -> Result<PublishedPage, KvError> {
     let (found, next) = scan(calls, cursor, keys.coupon_pattern(), count, wait).await?;
     if found.is_empty() {
-        return Ok(CouponPage { coupons: Vec::new(), next });
+        return Ok(PublishedPage { coupons: Vec::new(), next });
     }
     let mut pipeline = redis::pipe();
     for key in &found {
@@ -73,7 +73,7 @@ pub async fn coupon_page(
     }
     let replies = calls.call_all(&pipeline, wait).await?;
     let coupons = found.into_iter().zip(replies).map(|(key, fields)| published_coupon(&key, fields).ok_or(key));
-    Ok(CouponPage { coupons: coupons.collect(), next })
+    Ok(PublishedPage { coupons: coupons.collect(), next })
 }
 
 fn published_coupon(key: &str, fields: Value) -> Option<PublishedCoupon> {

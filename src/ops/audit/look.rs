@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::restore::Repaired;
 use crate::mysql::{Db, DbError, QueryError};
 use crate::redis::{Keys, KvError, Pool};
 
@@ -40,6 +39,17 @@ pub struct AuditReport {
     pub acknowledged: u64,
     pub repaired: Repaired,
     pub findings: Vec<Finding>,
+}
+
+/// What a repair has done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Repaired {
+    /// Coupons added to MySQL or brought up to the copy in Redis.
+    pub coupons: u64,
+    /// Claims that only Redis had.
+    pub claims: u64,
+    /// Coupons and claims that MySQL cannot take.
+    pub refused: u64,
 }
 
 #[derive(Debug, thiserror::Error)]

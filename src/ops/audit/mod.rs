@@ -13,6 +13,5 @@ mod restore;
 mod run;
 mod sold;
 
-pub use look::{Audit, AuditError, AuditReport, Finding};
-pub use restore::Repaired;
+pub use look::{Audit, AuditError, AuditReport, Finding, Repaired};
 pub use run::Repair;

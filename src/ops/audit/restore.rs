@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::look::{Audit, AuditError, Look, WAIT};
+use super::look::{Audit, AuditError, Look, Repaired, WAIT};
 use crate::domain::{Claim, Epoch};
 use crate::mysql::DbConnection;
-use crate::mysql::claims::{self, Parts, StoreOutcome};
+use crate::mysql::claims::{self, BatchParts, StoreOutcome};
 use crate::mysql::ledgers::{self, Fence};
 use crate::mysql::restore::{self, RestoredCoupon};
 use crate::redis::{Live, audit, live_key};
@@ -16,17 +16,6 @@ const PAGE: usize = 1_000;
 /// How long a repaired shard may take to be loaded. The instances may have to load Redis again.
 const LOADED_WITHIN: Duration = Duration::from_secs(60);
 const LOADED_POLL: Duration = Duration::from_millis(200);
-
-/// What a repair has done.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Repaired {
-    /// Coupons added to MySQL or brought up to the copy in Redis.
-    pub coupons: u64,
-    /// Claims that only Redis had.
-    pub claims: u64,
-    /// Coupons and claims that MySQL cannot take.
-    pub refused: u64,
-}
 
 impl Audit {
     /// Whether MySQL lacks a commit that Redis knows.
@@ -129,7 +118,7 @@ async fn store_parts(
     epoch: Epoch,
     claims: &[Claim],
 ) -> Result<u64, AuditError> {
-    let (mut parts, mut stored) = (Parts::of(claims), 0);
+    let (mut parts, mut stored) = (BatchParts::of(claims), 0);
     while let Some(part) = parts.take() {
         match claims::store(mysql, fence, epoch, part).await.map_err(AuditError::Read)? {
             StoreOutcome::Done(outcome) => stored += (part.len() - outcome.poisoned.len()) as u64,

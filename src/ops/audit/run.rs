@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::look::{Audit, AuditError, AuditReport, Finding, Look, NOTHING_LOST, WAIT};
-use super::restore::Repaired;
+use super::look::{Audit, AuditError, AuditReport, Finding, Look, NOTHING_LOST, Repaired, WAIT};
 use crate::mysql::{poisoned, shards};
 use crate::redis::{Live, live_key};
 
