@@ -48,7 +48,7 @@ impl Stores {
         url.set_host(Some(&address.ip().to_string())).expect("the URL has a host");
         url.set_port(Some(address.port())).expect("the URL has a port");
         let mysql_url = String::from(url);
-        Self { db: open(&mysql_url), mysql_url, ..self.clone() }
+        Self { db: open(&mysql_url), server_url: mysql_url.clone(), mysql_url, ..self.clone() }
     }
 
     /// Deletes the database and the keys.
