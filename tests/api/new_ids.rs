@@ -138,3 +138,22 @@ async fn ids_stay_moved_on_after_a_crash_of_the_server() {
         assert_eq!(id, 1 + 10 * DISTANCE + 1, "{table}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ids_are_not_moved_on_beyond_half_of_their_range() {
+    let stores = Stores::create(None).await;
+    migrate(&stores.db).await.expect("an empty database can be migrated");
+    let half = i64::from(u32::MAX / 2);
+    stores
+        .execute(&format!(
+            "INSERT INTO activities (id, coupon_id, name, start_time, end_time) VALUES ({}, 1, 'a', 1, 2)",
+            half - 10 * DISTANCE
+        ))
+        .await;
+    move_on(&stores.db, "a test").await.expect("MySQL answers");
+    stores.execute("INSERT INTO activities (coupon_id, name, start_time, end_time) VALUES (1, 'b', 1, 2)").await;
+    assert_eq!(stores.number("SELECT MAX(id) FROM activities").await, half - 10 * DISTANCE + 2);
+    stores.execute("INSERT INTO users (username, kind, password_hash) VALUES ('a', 'customer', '')").await;
+    assert_eq!(stores.number("SELECT id FROM users").await, 1 + 10 * DISTANCE + 1, "other tables are moved on");
+    stores.remove().await;
+}
