@@ -104,6 +104,8 @@ fn stores(page: &mut Exposition, health: &Health, dbs: &DbPools) {
     page.gauges("couponrush_mysql_connections_busy", "pool", busy, of_pools(|pool| pool.busy));
     let waiting = "callers that wait for a connection of a pool";
     page.gauges("couponrush_mysql_connections_waiting", "pool", waiting, of_pools(|pool| pool.waiting));
+    let moved = "times that new ids were moved on, because MySQL may lack the last rows";
+    page.counter("couponrush_ids_moved_on_total", moved, dbs.users.last_server().moved());
     let unreadable = "rows of coupons and activities that cannot be read";
     page.gauge("couponrush_unreadable_rows", unreadable, dbs.control.unreadable().all().len());
 }

@@ -65,7 +65,9 @@ impl<'a> ActivityColumns<'a> {
     }
 }
 
-/// Adds an activity to a coupon whose row is locked. The activity gets `id` if given, otherwise the next id.
+/// Adds an activity to a coupon whose row is locked. Without an `id`, MySQL issues the next id, so the transaction must
+/// come from [`new_ids::begin`](super::new_ids::begin). An `id` comes from etcd, where it names the same activity for
+/// ever. It may even be the id of an activity that MySQL has lost.
 pub(crate) async fn insert(
     db: &Db,
     tx: &mut Transaction<'_>,

@@ -7,7 +7,7 @@ use diesel_async::RunQueryDsl;
 
 use super::schema::{coupons, users};
 use super::unreadable::COUPONS;
-use super::{Db, DbError, Transaction, UnreadableRow};
+use super::{Db, DbError, Transaction, UnreadableRow, new_ids};
 use crate::domain::{Amount, Coupon, CouponId, CouponName, Description, FaceValue, User, UserId, UserName};
 
 #[derive(Debug, Clone)]
@@ -75,7 +75,7 @@ fn columns() -> _ {
 /// # Errors
 /// Returns an [`InsertError`]. If a [`DbError`] leaves the outcome unknown, the repair publishes an inserted coupon.
 pub async fn insert(db: &Db, saler: &User, new: &NewCoupon, coupons_max: u32) -> Result<Coupon, InsertError> {
-    let mut tx = db.begin().await?;
+    let mut tx = new_ids::begin(db).await?;
     let id = match insert_within(db, &mut tx, saler, new, coupons_max).await {
         Ok(id) => id,
         Err(error) => {

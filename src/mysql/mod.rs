@@ -8,11 +8,14 @@ pub mod blocks;
 pub mod claim_rows;
 pub mod claims;
 pub mod coupons;
+mod error;
 pub mod import;
 pub mod instances;
+mod last_server;
 pub mod ledgers;
 pub mod migrate;
 pub mod mirrored;
+pub mod new_ids;
 pub mod poisoned;
 pub mod redemptions;
 pub mod restore;
@@ -42,6 +45,8 @@ use diesel_async::{
 };
 use futures_util::FutureExt;
 
+pub use error::DbError;
+pub use last_server::LastServer;
 pub use unreadable::{UnreadableRow, UnreadableRows};
 
 use crate::base::Histogram;
@@ -68,38 +73,6 @@ pub struct DbLimits {
     pub statement_wait: Duration,
 }
 
-/// A failure of MySQL. The variant tells whether the statement may have happened.
-#[derive(Debug, thiserror::Error)]
-pub enum DbError {
-    /// No connection was available. The statement was not sent, so it had no effect.
-    #[error("no connection to MySQL")]
-    Unreachable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The server refuses writes, as a replica does. The statement was not sent, so it had no effect.
-    #[error("MySQL refuses writes ({settings})")]
-    ReadOnly {
-        /// The names of the server's settings by which it refuses.
-        settings: String,
-    },
-    /// A unique key exists already. The statement had no effect.
-    #[error("{operation}: the row exists already")]
-    Duplicate { operation: &'static str },
-    /// The statement was sent and an error returned. The statement may have taken effect.
-    #[error("{operation} failed")]
-    Failed { operation: &'static str, source: QueryError },
-    /// The statement was sent and not answered in time. The statement may have taken effect.
-    #[error("{operation}: MySQL did not answer in time")]
-    TimedOut { operation: &'static str },
-    /// A statement failed before the commit of the transaction. The transaction had no effect.
-    #[error(transparent)]
-    Uncommitted(Box<DbError>),
-    /// A row cannot have been written by this program.
-    #[error("{operation}: unreadable row ({what})")]
-    Unreadable { operation: &'static str, what: String },
-    /// A row of a coupon or an activity cannot be read. Only a read fails in this way, so nothing has changed.
-    #[error(transparent)]
-    UnreadableRow(#[from] UnreadableRow),
-}
-
 /// The connection pool. Clones share the pool.
 #[derive(Clone)]
 pub struct Db {
@@ -109,6 +82,7 @@ pub struct Db {
     limits: DbLimits,
     times: Arc<Histogram>,
     unreadable: Arc<UnreadableRows>,
+    last_server: Arc<LastServer>,
 }
 
 /// The pools of an instance. Users' load can fill only `users`, so an operator and the instance itself always get a
@@ -179,16 +153,18 @@ impl Db {
             limits,
             times: Arc::new(Histogram::of_times()),
             unreadable: Arc::default(),
+            last_server: Arc::default(),
         })
     }
 
-    /// Creates another pool for the same server, with statistics in common.
+    /// Creates another pool for the same server, with statistics and the last server in common.
     ///
     /// # Errors
     /// Returns [`DbError::Unreachable`] if the pool cannot be built.
     pub fn beside(&self, connections_max: usize) -> Result<Self, DbError> {
         let other = Self::with_access(&self.url, DbLimits { connections_max, ..self.limits }, self.access)?;
-        Ok(Self { times: Arc::clone(&self.times), unreadable: Arc::clone(&self.unreadable), ..other })
+        let (times, unreadable) = (Arc::clone(&self.times), Arc::clone(&self.unreadable));
+        Ok(Self { times, unreadable, last_server: Arc::clone(&self.last_server), ..other })
     }
 
     /// The use of the pool at this moment.
@@ -243,6 +219,11 @@ impl Db {
         &self.unreadable
     }
 
+    /// The server that this process last issued an id through.
+    pub fn last_server(&self) -> &LastServer {
+        &self.last_server
+    }
+
     /// The error of a read that needs the row.
     pub(crate) fn unreadable_error(&self, row: UnreadableRow) -> DbError {
         self.unreadable.note(row.clone());
@@ -259,7 +240,13 @@ impl Db {
     }
 
     pub(crate) async fn begin(&self) -> Result<Transaction<'_>, DbError> {
-        let mut tx = Transaction { db: self, connection: Some(self.connect().await?) };
+        let connection = self.connect().await?;
+        self.begin_on(connection).await
+    }
+
+    /// Begins a transaction on a connection of this pool.
+    pub(crate) async fn begin_on(&self, connection: PooledConnection) -> Result<Transaction<'_>, DbError> {
+        let mut tx = Transaction { db: self, connection: Some(connection) };
         let begin = AnsiTransactionManager::begin_transaction(tx.connection());
         self.within("begin", begin).await.map_err(DbError::before_commit)?;
         Ok(tx)
@@ -273,46 +260,6 @@ impl DbPools {
             Kind::Admin => &self.control,
             Kind::Customer | Kind::Saler => &self.users,
         }
-    }
-}
-
-impl DbError {
-    pub(crate) fn from_diesel(operation: &'static str, source: QueryError) -> Self {
-        match source {
-            QueryError::DatabaseError(DatabaseErrorKind::UniqueViolation, _) => Self::Duplicate { operation },
-            source => Self::Failed { operation, source },
-        }
-    }
-
-    /// Whether the statement certainly had no effect.
-    pub fn nothing_happened(&self) -> bool {
-        match self {
-            Self::Unreachable(_)
-            | Self::ReadOnly { .. }
-            | Self::Duplicate { .. }
-            | Self::Uncommitted(_)
-            | Self::UnreadableRow(_) => true,
-            Self::Failed { .. } | Self::TimedOut { .. } | Self::Unreadable { .. } => false,
-        }
-    }
-
-    /// Whether a row of a coupon or an activity cannot be read. A retry fails until the row is corrected.
-    pub fn is_unreadable_row(&self) -> bool {
-        match self {
-            Self::UnreadableRow(_) => true,
-            Self::Uncommitted(error) => error.is_unreadable_row(),
-            Self::Unreachable(_)
-            | Self::ReadOnly { .. }
-            | Self::Duplicate { .. }
-            | Self::Failed { .. }
-            | Self::TimedOut { .. }
-            | Self::Unreadable { .. } => false,
-        }
-    }
-
-    /// Marks an error from before `COMMIT` was sent. The transaction had no effect.
-    pub(crate) fn before_commit(self) -> Self {
-        if self.nothing_happened() { self } else { Self::Uncommitted(Box::new(self)) }
     }
 }
 
@@ -359,11 +306,15 @@ impl Transaction<'_> {
     }
 
     /// Commits. After an error the outcome is unknown.
-    pub(crate) async fn commit(mut self) -> Result<(), DbError> {
+    pub(crate) async fn commit(self) -> Result<(), DbError> {
+        self.commit_and_keep().await.map(drop)
+    }
+
+    /// Like [`Transaction::commit`]. Returns the connection, for the caller's next statement on the same server.
+    pub(crate) async fn commit_and_keep(mut self) -> Result<PooledConnection, DbError> {
         let db = self.db;
         db.within("commit", AnsiTransactionManager::commit_transaction(self.connection())).await?;
-        self.connection = None;
-        Ok(())
+        Ok(self.connection.take().expect("the connection is taken only when the transaction is consumed"))
     }
 
     /// Rolls back and returns the connection to the pool.

@@ -146,6 +146,14 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    installation (id) {
+        id -> Unsigned<TinyInt>,
+        mysql_server -> Varchar,
+        id_moves -> Unsigned<Integer>,
+    }
+}
+
 diesel::joinable!(coupons -> users (saler_id));
 diesel::joinable!(claims -> users (user_id));
 diesel::joinable!(activities -> coupons (coupon_id));

@@ -8,7 +8,7 @@ use diesel::sql_types::{Bigint, Unsigned};
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 
 use super::schema::{coupons, users};
-use super::{Db, DbError};
+use super::{Db, DbError, new_ids};
 use crate::domain::{CouponId, Kind, User, UserId, UserName};
 
 /// A new user. The name must need no quoting in SQL. Seeded names are letters, digits and hyphens.
@@ -23,7 +23,7 @@ pub struct SeedUser {
 /// # Errors
 /// Returns a [`DbError`]. Either the whole batch is stored, or no row.
 pub async fn insert_users(db: &Db, batch: &[SeedUser], hash: &str) -> Result<Vec<User>, DbError> {
-    let mut connection = db.connect().await?;
+    let mut connection = new_ids::connect(db).await?;
     let rows: Vec<_> = batch
         .iter()
         .map(|new| {
@@ -48,7 +48,7 @@ pub async fn insert_users(db: &Db, batch: &[SeedUser], hash: &str) -> Result<Vec
 /// # Errors
 /// Returns a [`DbError`]. Either the whole batch is stored, or no row.
 pub async fn insert_coupons(db: &Db, saler: UserId, names: &[String], amount: u32) -> Result<CouponId, DbError> {
-    let mut connection = db.connect().await?;
+    let mut connection = new_ids::connect(db).await?;
     let left = i32::try_from(amount).unwrap_or(i32::MAX);
     let rows: Vec<_> = names
         .iter()

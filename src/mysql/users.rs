@@ -4,7 +4,7 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 
 use super::schema::users;
-use super::{Db, DbError, revoked_tokens};
+use super::{Db, DbError, new_ids, revoked_tokens};
 use crate::domain::{Kind, User, UserId, UserName};
 
 /// A user with the data needed for a login.
@@ -24,7 +24,7 @@ type UserRow = (u64, String, String, String, u32);
 /// # Errors
 /// Returns [`DbError::Duplicate`] if the name is taken.
 pub async fn insert(db: &Db, name: &UserName, kind: Kind, password_hash: &str) -> Result<(), DbError> {
-    let mut connection = db.connect().await?;
+    let mut connection = new_ids::connect(db).await?;
     let row =
         (users::username.eq(name.as_str()), users::kind.eq(kind.as_str()), users::password_hash.eq(password_hash));
     db.within("insert user", diesel::insert_into(users::table).values(row).execute(&mut connection)).await?;

@@ -22,7 +22,7 @@ use crate::claim::{ClosedReason, Gate, Ledger};
 use crate::domain::Epoch;
 use crate::mysql::ledgers::{self, Fence, FenceRefusal};
 use crate::mysql::shards::{self, ShardRow};
-use crate::mysql::{Db, DbError, instances};
+use crate::mysql::{Db, DbError, instances, new_ids};
 use crate::redis::{Connection, Keys, KvError, Link, LinkConfig, Live, Outbox, Pool, Stock, WriteRefusal, live_key};
 use choice::{Choice, Dispute};
 
@@ -203,7 +203,7 @@ impl Recovery {
         }
         let (connection, found) = seen?;
         if self.mysql_went_back(&connection).await? {
-            self.close_for_mysql();
+            self.close_for_mysql().await?;
             return Ok(Round::Compared);
         }
         let refusal = connection.write_refusal();
@@ -280,14 +280,18 @@ impl Recovery {
 
     /// Closes the gate because MySQL has lost commits. Nothing is rebuilt, swept or deleted, because Redis may be the only
     /// place that has the claims.
-    fn close_for_mysql(&self) {
-        if self.gate.live().err() != Some(ClosedReason::MysqlWentBack) {
-            log::error!(
-                "recovery: ALARM: MySQL lacks commits that Redis knows; selling stops until `couponrush audit --repair` \
-                 has written the claims back"
-            );
-        }
+    async fn close_for_mysql(&self) -> Result<(), DbError> {
+        let is_known = self.gate.live().err() == Some(ClosedReason::MysqlWentBack);
         self.close(ClosedReason::MysqlWentBack);
+        if is_known {
+            return Ok(());
+        }
+        log::error!(
+            "recovery: ALARM: MySQL lacks commits that Redis knows; selling stops until `couponrush audit --repair` has \
+             written the claims back"
+        );
+        // Users who register before the repair must not get ids of lost users. The repair moves the ids on once more.
+        new_ids::move_on(&self.db, "MySQL lacks commits that Redis knows").await
     }
 
     /// Whether MySQL lacks a commit that Redis or this process knows. Otherwise a process whose row was deleted may add it

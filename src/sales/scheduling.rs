@@ -11,7 +11,7 @@ use super::{PublishError, Publishing};
 use crate::domain::{Activity, ActivityId, Coupon, CouponId, Kind, Terms, User};
 use crate::memory::Activities;
 use crate::mysql::activities::StoredActivity;
-use crate::mysql::{DbError, Transaction, activities as rows, coupons};
+use crate::mysql::{DbError, Transaction, activities as rows, coupons, new_ids};
 
 /// Maximum activities of a coupon. A claim searches all of them.
 pub const ACTIVITIES_OF_A_COUPON_MAX: usize = 1_000;
@@ -59,7 +59,7 @@ impl Scheduling {
     /// [`ScheduleError`].
     pub async fn create(&self, user: &User, coupon: CouponId, terms: &Terms) -> Result<ActivityId, ScheduleError> {
         let reached = self.publishing.reach().await?;
-        let mut tx = self.publishing.db.begin().await?;
+        let mut tx = new_ids::begin(&self.publishing.db).await?;
         let made = self.create_within(&mut tx, user, coupon, terms).await;
         let (id, stored, changed) = finish(tx, made).await?;
         self.put_in_force(&reached, &stored, &changed).await?;

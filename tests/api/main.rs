@@ -38,6 +38,7 @@ mod losses;
 mod metrics;
 mod migrations;
 mod names;
+mod new_ids;
 mod openapi;
 mod pages;
 mod passwords;

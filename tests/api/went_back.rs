@@ -75,6 +75,8 @@ async fn lost_commits_stop_the_sale_until_a_repair_has_written_them_back() {
     let raised = with.app.client().put("/api/users/shop/coupons/old", &saler, &json!({ "amount": 150 })).await;
     assert_eq!(raised.status, 200, "{raised:?}");
     with.app.client().create_coupon("shop", &saler, "new", 30).await;
+    with.app.client().user("lost", "customer").await;
+    let lost = with.app.stores.number("SELECT CAST(MAX(id) AS SIGNED) FROM users").await;
     with.claim(&crowd[..10], "new").await;
     let told = proof(&with.app.client().claim("shop", "new", &crowd[0].token).await);
     with.go_back(&copy).await;
@@ -87,6 +89,9 @@ async fn lost_commits_stop_the_sale_until_a_repair_has_written_them_back() {
     assert_eq!((refused.status, refused.error().2.as_str()), (503, "unavailable"));
     let metrics = with.app.instances[0].ops.get("/metrics", "").await.text;
     assert!(metrics.contains("couponrush_gate_state{state=\"mysql-went-back\"} 1\n"), "{metrics}");
+    with.app.client().user("early", "customer").await;
+    let early = "SELECT CAST(id AS SIGNED) FROM users WHERE username = 'early'";
+    assert!(with.app.stores.number(early).await > lost, "no id is issued twice");
     let (holds, output) = audit(&with.app.stores, &[]).await;
     assert!(!holds && output.contains("`couponrush audit --repair` writes them back"), "{output}");
     assert_eq!(with.gate().await, "mysql-went-back");

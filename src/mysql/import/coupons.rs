@@ -1,13 +1,12 @@
 //! Imported coupons.
 
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Unsigned};
 use diesel_async::RunQueryDsl;
 
 use super::{TakeError, begin};
 use crate::domain::{CouponId, CouponName, Description, FaceValue, UserId};
 use crate::mysql::schema::coupons;
-use crate::mysql::{Db, DbConnection, DbError};
+use crate::mysql::{Db, DbConnection, DbError, new_ids};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImportedCoupon {
@@ -43,14 +42,16 @@ pub async fn find_by_saler(db: &Db, saler: UserId) -> Result<Vec<PresentCoupon>,
     Ok(rows.into_iter().map(stored).collect())
 }
 
-/// The smallest id above all coupons' ids.
+/// The first of the ids that MySQL has not issued to a coupon yet. The highest id in the table can be lower, because
+/// MySQL skips ids after a failover.
 ///
 /// # Errors
 /// Returns a [`DbError`].
 pub async fn next_id(db: &Db) -> Result<CouponId, DbError> {
-    let query = coupons::table.select(diesel::dsl::sql::<Unsigned<BigInt>>("COALESCE(MAX(id), 0) + 1"));
-    let mut connection = db.connect().await?;
-    db.within("find the highest coupon", query.first(&mut connection)).await.map(CouponId)
+    let mut tx = new_ids::begin(db).await?;
+    let next = new_ids::next_coupon(db, &mut tx).await?;
+    tx.roll_back().await;
+    Ok(CouponId(next))
 }
 
 /// Stores coupons without claims in one transaction. The amount of a coupon is `left`, at least 1.

@@ -21,7 +21,7 @@ use diesel_async::RunQueryDsl;
 
 use crate::mysql::instances::DEAD_AFTER;
 use crate::mysql::schema::{coupons as coupons_table, import_sources, instances, shards};
-use crate::mysql::{Db, DbConnection, DbError, Transaction};
+use crate::mysql::{Db, DbConnection, DbError, Transaction, new_ids};
 
 /// The `id` of a row in the Go system's tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -98,7 +98,7 @@ struct Taking<'a> {
 /// Begins a transaction for storing rows. A starting service writes a beat before locking `shards`. Either this check
 /// finds the beat, or the service reads MySQL after our commit. Concurrent imports take turns.
 async fn begin(db: &Db) -> Result<Taking<'_>, TakeError> {
-    let mut transaction = db.begin().await?;
+    let mut transaction = new_ids::begin(db).await?;
     let lock = shards::table.select(shards::run_id).for_update();
     let run_ids: Vec<String> = db.within("lock shards", lock.load(transaction.connection())).await?;
     match alive_on(db, transaction.connection()).await? {

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::look::{Audit, AuditError, Look, Repaired, WAIT};
 use crate::domain::{Claim, Epoch};
-use crate::mysql::DbConnection;
 use crate::mysql::claims::{self, BatchParts, StoreOutcome};
 use crate::mysql::ledgers::{self, Fence};
 use crate::mysql::restore::{self, RestoredCoupon};
+use crate::mysql::{DbConnection, new_ids};
 use crate::redis::{Live, audit, live_key};
 
 /// Maximum coupons of a page, and keys of holders.
@@ -27,6 +27,7 @@ impl Audit {
     /// Writes back coupons and claims to a MySQL that went back, then ends the alarm. Without `accept_losses`, the alarm stays
     /// while MySQL refuses a coupon or a claim. Waits until the shard is loaded.
     pub(super) async fn restore(&self, accept_losses: bool) -> Result<Repaired, AuditError> {
+        new_ids::move_on(&self.db, "MySQL went back in time, and is repaired").await?;
         let mut repaired = self.restore_coupons().await?;
         let epoch = ledgers::read(&self.db, self.shard).await?.epoch;
         let (written, refused) = self.write_back(epoch).await?;

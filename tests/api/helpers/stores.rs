@@ -48,12 +48,14 @@ impl Stores {
         url.set_host(Some(&address.ip().to_string())).expect("the URL has a host");
         url.set_port(Some(address.port())).expect("the URL has a port");
         let mysql_url = String::from(url);
-        Self { db: open(&mysql_url), mysql_url, ..self.clone() }
+        Self { db: open(&mysql_url), server_url: mysql_url.clone(), mysql_url, ..self.clone() }
     }
 
-    /// Deletes the database and the keys.
+    /// Deletes the database and the keys, on servers that still run.
     pub async fn remove(&self) {
-        execute(&self.server_url, &format!("DROP DATABASE IF EXISTS {}", self.database)).await;
+        if let Ok(mut connection) = AsyncMysqlConnection::establish(&self.server_url).await {
+            let _ = connection.batch_execute(&format!("DROP DATABASE IF EXISTS {}", self.database)).await;
+        }
         let Ok(mut connection) = self.patient_redis_connection().await else { return };
         let mut cursor = 0_u64;
         loop {

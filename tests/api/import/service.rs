@@ -7,6 +7,7 @@ use couponrush::config::cores;
 use couponrush::domain::{Kind, UserName};
 use couponrush::mysql::import::users::{self, ImportedUser};
 use couponrush::mysql::import::{SourceId, TakeError, open_source};
+use couponrush::mysql::new_ids::move_on;
 use serde_json::json;
 
 use super::{Databases, NOW_MS, USERS, counts, import_at};
@@ -134,5 +135,22 @@ async fn what_was_stored_is_not_taken_for_known_to_redis_and_what_redis_knows_is
 
     let (last, _) = databases.import().await;
     assert_eq!(last.claims, counts(0, 2, 1), "a later run refuses the row again");
+    databases.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ids_that_were_moved_on_are_not_given_to_imported_coupons() {
+    let databases = Databases::create(&[
+        USERS,
+        "INSERT INTO coupons VALUES (1, 'sara', 'left', 2, 2, 1, ''), (2, 'sara', 'sold', 1, 0, 1, ''),
+            (3, 'alice', 'sold', 1, 1, 1, '')",
+    ])
+    .await;
+    move_on(&databases.ours.db, "a test").await.expect("MySQL answers");
+    databases.import().await;
+    for table in ["users", "coupons"] {
+        let lowest = databases.ours.number(&format!("SELECT MIN(id) FROM {table}")).await;
+        assert!(lowest > 1_000_000, "{table}: {lowest}");
+    }
     databases.remove().await;
 }
