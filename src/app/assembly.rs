@@ -126,11 +126,13 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
     let mirroring = ground
         .etcd
         .map(|etcd| common.mirroring(etcd, offering.admin_scheduling.clone(), Arc::clone(&ground.admission.settings)));
+    let health = Arc::new(common.health(mirroring.is_some().then_some(&common.mirror), ground.warnings));
     let edge = Edge {
         admission: ground.admission,
         trusted_proxies: args.admission.trusted_proxies.clone(),
         body: BodyLimits { bytes_max: config::BODY_BYTES_MAX, wait: config::BODY_WAIT },
         answers: Answers::default(),
+        health: Arc::clone(&health),
     };
     let accounts = Accounts {
         users: KnownUsers::new(common.dbs.users.clone(), config::KNOWN_USERS_MAX),
@@ -142,9 +144,8 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
         revocations: Arc::new(ground.revocations),
     };
     let selling = common.selling(claiming, args.viewers_max, Arc::clone(&edge.admission.settings));
-    let health = common.health(mirroring.is_some().then_some(&common.mirror), ground.warnings);
     let rows = Arc::new(RowCheck::new(common.dbs.control.clone()));
-    let operating = Operating { health: Arc::new(health), rows, instance: common.instance.clone() };
+    let operating = Operating { health, rows, instance: common.instance.clone() };
     Application {
         shared: Shared {
             edge: web::Data::new(edge),

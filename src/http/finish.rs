@@ -8,7 +8,7 @@ use actix_web::middleware::Next;
 use actix_web::web;
 
 use super::body;
-use super::state::{Edge, Operating};
+use super::state::Edge;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_BYTES_MAX: usize = 128;
@@ -31,11 +31,9 @@ pub async fn finish<B: MessageBody>(
         Ok(()) => next.call(request).await?.map_into_left_body(),
         Err(refusal) => request.into_response(refusal).map_into_right_body(),
     };
-    if let Some(edge) = response.request().app_data::<web::Data<Edge>>() {
-        edge.answers.note(response.status());
-    }
-    let operating = response.request().app_data::<web::Data<Operating>>();
-    let is_draining = operating.is_some_and(|operating| operating.health.is_draining());
+    let edge = response.request().app_data::<web::Data<Edge>>();
+    edge.inspect(|edge| edge.answers.note(response.status()));
+    let is_draining = edge.is_some_and(|edge| edge.health.is_draining());
     let head = response.response_mut().head_mut();
     if is_draining {
         head.set_connection_type(ConnectionType::Close);

@@ -39,6 +39,8 @@ pub struct Edge {
     pub trusted_proxies: Networks,
     pub body: BodyLimits,
     pub answers: Answers,
+    /// Every answer of a service that is about to stop closes its connection.
+    pub health: Arc<Health>,
 }
 
 #[derive(Debug, Clone, Copy)]
