@@ -7,6 +7,7 @@
 
 mod checker;
 mod clients;
+mod drawn;
 mod history;
 mod instance;
 mod mysql;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::checker::{self, Verdict};
+use crate::drawn;
 use crate::nemesis::{
     AppFault, Fault, Frozen, Lasting, MysqlFault, NetworkFault, RedisFault, SalerChange, Server, Trigger,
 };
@@ -20,8 +21,6 @@ use crate::world::World;
 const PAUSE_MS: (u64, u64) = (300, 2_000);
 /// Time for an instance to notice missing data in Redis and to report itself as not ready.
 const NOTICED: Duration = Duration::from_millis(500);
-/// Faults in a random run. More faults would strike after all units are sold.
-const RANDOM_FAULTS: usize = 6;
 
 #[derive(Debug)]
 pub struct Scenario {
@@ -40,7 +39,7 @@ const fn short(name: &'static str, instances: usize, faults: &'static [Fault]) -
     Scenario { name, instances, faults, short: true }
 }
 
-pub const SCENARIOS: [Scenario; 24] = [
+pub const SCENARIOS: [Scenario; 25] = [
     scenario("calm", 2, &[]),
     short(
         "kills",
@@ -171,6 +170,16 @@ pub const SCENARIOS: [Scenario; 24] = [
             Fault::Mysql(MysqlFault::HangUp),
         ],
     ),
+    scenario(
+        "switchover",
+        2,
+        &[
+            Fault::Mysql(MysqlFault::Switchover),
+            Fault::Mysql(MysqlFault::SwitchoverAndFlush),
+            Fault::Mysql(MysqlFault::SwitchoverAndFlush),
+            Fault::Mysql(MysqlFault::Switchover),
+        ],
+    ),
     short(
         "network",
         2,
@@ -249,68 +258,6 @@ impl Scenario {
     }
 }
 
-/// Faults drawn alone in a random run. Faults of half a minute are left to the scenarios.
-const RANDOM: [Fault; 32] = [
-    Fault::App(AppFault::Kill),
-    Fault::App(AppFault::KillAll),
-    Fault::App(AppFault::KillEverything),
-    Fault::App(AppFault::CrashAt("after-script")),
-    Fault::App(AppFault::CrashAt("before-commit")),
-    Fault::App(AppFault::CrashAt("after-commit")),
-    Fault::App(AppFault::Freeze),
-    Fault::Change(SalerChange::RaiseAndCrashAt("change-committed")),
-    Fault::Change(SalerChange::LowerAndCrashAt("lowered-in-redis")),
-    Fault::Change(SalerChange::Window),
-    Fault::Redis(RedisFault::Freeze),
-    Fault::Redis(RedisFault::ForgetScripts),
-    Fault::Redis(RedisFault::OutOfMemory),
-    Fault::Redis(RedisFault::NoReplicas),
-    Fault::Redis(RedisFault::FullDisk),
-    Fault::Redis(RedisFault::FullDiskWhileSyncing),
-    Fault::Redis(RedisFault::Failover),
-    Fault::Redis(RedisFault::Promotion),
-    Fault::Redis(RedisFault::FlushTwice),
-    Fault::Redis(RedisFault::FlushAndRunOut),
-    Fault::Redis(RedisFault::FlushAndFreezeApp),
-    Fault::Redis(RedisFault::FlushAndLockCoupon),
-    Fault::Mysql(MysqlFault::HangUpInTransactions),
-    Fault::Mysql(MysqlFault::Restart),
-    Fault::Mysql(MysqlFault::ReadOnly),
-    Fault::Mysql(MysqlFault::Deadlocks),
-    Fault::Network(Server::Redis, NetworkFault::Resets),
-    Fault::Network(Server::Redis, NetworkFault::BlackHole),
-    Fault::Network(Server::Redis, NetworkFault::CutRequests),
-    Fault::Network(Server::Redis, NetworkFault::CutAnswers),
-    Fault::Network(Server::Mysql, NetworkFault::CutAnswers),
-    Fault::Network(Server::Both, NetworkFault::Delays),
-];
-/// Faults drawn alone in a random run, or together with a condition of [`LASTING`].
-const DURING: [Fault; 7] = [
-    Fault::App(AppFault::Kill),
-    Fault::App(AppFault::Freeze),
-    Fault::Redis(RedisFault::Restart),
-    Fault::Redis(RedisFault::Flush),
-    Fault::Redis(RedisFault::Empty),
-    Fault::Redis(RedisFault::Older),
-    Fault::Redis(RedisFault::Truncated),
-];
-const LASTING: [Lasting; 6] = [
-    Lasting::MysqlAway,
-    Lasting::MysqlLocked,
-    Lasting::CouponsLocked,
-    Lasting::CutOffFromMysql,
-    Lasting::CutOffFromRedis,
-    Lasting::Slow,
-];
-
-fn draw(random: &mut Random) -> Fault {
-    match random.below(3) {
-        0 => *random.pick(&RANDOM),
-        1 => *random.pick(&DURING),
-        _ => Fault::During(*random.pick(&LASTING), random.pick(&DURING)),
-    }
-}
-
 /// Runs a scenario and judges it. Returns the verdict and the folder with the history.
 pub async fn run(scenario: &Scenario, seed: u64) -> (Verdict, PathBuf) {
     run_faults(scenario.name, scenario.instances, scenario.faults, seed).await
@@ -320,8 +267,7 @@ pub async fn run(scenario: &Scenario, seed: u64) -> (Verdict, PathBuf) {
 pub async fn run_random(seed: u64) -> (Verdict, PathBuf) {
     let mut random = Random::new(seed);
     let instances = 1 + random.index(2);
-    let faults: Vec<Fault> = (0..RANDOM_FAULTS).map(|_| draw(&mut random)).collect();
-    run_faults("random", instances, &faults, seed).await
+    run_faults("random", instances, &drawn::faults(&mut random), seed).await
 }
 
 async fn run_faults(name: &str, instances: usize, faults: &[Fault], seed: u64) -> (Verdict, PathBuf) {

@@ -1,10 +1,11 @@
 //! A run: servers, instances with a proxy before every server, customers, changes, and the history.
 
+mod standbys;
+
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use couponrush::auth::{Secrets, UserTokens};
@@ -20,6 +21,7 @@ use crate::mysql;
 use crate::proxy::Mode;
 use crate::servers::{MariaDb, Redis, SECRET, START_WAIT, until};
 use crate::stores::{self, Settled};
+use standbys::Standbys;
 
 const CUSTOMERS: usize = 2_000;
 const PASSWORD: &str = "of a saler";
@@ -47,11 +49,9 @@ enum Sent {
 
 pub struct World {
     pub redis: Redis,
-    /// The primary before the last failover, and the port of the present one for [`World::sample_until`].
-    former_redis: Option<Redis>,
-    redis_port: Arc<AtomicU16>,
-    folder: PathBuf,
     pub mariadb: MariaDb,
+    standbys: Standbys,
+    folder: PathBuf,
     pub instances: Vec<Instance>,
     pub recorder: Arc<Recorder>,
     pub crowd: Arc<Crowd>,
@@ -69,11 +69,10 @@ pub struct World {
 impl World {
     pub async fn start(folder: &Path, instances: usize) -> Self {
         let recorder = Arc::new(Recorder::new(&folder.join("history.jsonl")));
-        let (redis, mariadb) = (Redis::start(folder, "redis").await, MariaDb::start(folder).await);
-        let (folder, redis_port) = (folder.to_owned(), Arc::new(AtomicU16::new(redis.port)));
+        let (redis, mariadb) = (Redis::start(folder, "redis").await, MariaDb::start(folder, "mariadb").await);
         let mut all = Vec::new();
         for number in 0..instances {
-            all.push(Instance::start(&folder, number, &redis, &mariadb).await);
+            all.push(Instance::start(folder, number, &redis, &mariadb).await);
         }
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build();
         let http = http.expect("an HTTP client can be built");
@@ -83,11 +82,10 @@ impl World {
         let now = now_seconds();
         let sale = Sale { start: now - 10, end: now + 3_600, total: TOTAL, speed: SPEED, buy_limit: 1 };
         let mut world = Self {
+            standbys: Standbys::new(&redis, &mariadb),
             redis,
-            former_redis: None,
-            redis_port,
-            folder,
             mariadb,
+            folder: folder.to_owned(),
             instances: all,
             recorder,
             crowd: Arc::new(crowd),
@@ -171,27 +169,6 @@ impl World {
 
     pub fn note_fault_ends(&self, fault: Number) {
         self.recorder.note(EventKind::FaultEnds { fault });
-    }
-
-    /// Starts a replica of Redis, with all data.
-    pub async fn start_replica(&self) -> Redis {
-        let replica = Redis::start(&self.folder, &format!("redis-{}", self.faults)).await;
-        replica.follow(&self.redis).await;
-        replica
-    }
-
-    /// Leads every instance's address to `promoted`. Open connections to the former primary survive.
-    pub fn move_redis_to(&mut self, promoted: Redis) -> &Redis {
-        for instance in &self.instances {
-            instance.redis.lead_to(promoted.port);
-        }
-        self.redis_port.store(promoted.port, Ordering::SeqCst);
-        self.former_redis.insert(std::mem::replace(&mut self.redis, promoted))
-    }
-
-    /// Kills the primary before the last failover.
-    pub fn end_former_redis(&mut self) {
-        self.former_redis = None;
     }
 
     /// `kill -9`.
@@ -325,14 +302,14 @@ impl World {
 
     /// Samples the stores in any state, until `stop`.
     pub fn sample_until(&self, stop: CancellationToken) -> impl Future<Output = ()> + Send + 'static {
-        let (recorder, http, url) = (Arc::clone(&self.recorder), self.http.clone(), self.mariadb.root_url());
+        let (recorder, http) = (Arc::clone(&self.recorder), self.http.clone());
         let ops: Vec<SocketAddr> = self.instances.iter().map(|instance| instance.ops).collect();
-        let redis_port = Arc::clone(&self.redis_port);
+        let urls = self.standbys.urls();
         async move {
             while !stop.is_cancelled() {
-                let redis = format!("redis://127.0.0.1:{}/", redis_port.load(Ordering::SeqCst));
+                let (redis, mysql) = urls();
                 let client = redis::Client::open(redis).expect("the URL is valid");
-                let mut sample = Sample { mysql: mysql::count(&url).await, ..Sample::default() };
+                let mut sample = Sample { mysql: mysql::count(&mysql).await, ..Sample::default() };
                 let connecting = client.get_multiplexed_async_connection();
                 if let Ok(Ok(mut connection)) = tokio::time::timeout(SAMPLE_EVERY, connecting).await {
                     sample.redis = stores::count(&mut connection, &COUPONS).await;

@@ -60,6 +60,7 @@ impl Fault {
         let struck = if let Self::During(_, inner) = self { *inner } else { self };
         match struck {
             Self::Redis(fault) if fault.loses_memory() => world.wait_until_loss_is_covered().await,
+            Self::Mysql(MysqlFault::SwitchoverAndFlush) => world.wait_until_loss_is_covered().await,
             Self::Rebuild(point, _) => rebuild::arm(world, point).await,
             Self::Unpromised(frozen) => frozen.prepare(world).await,
             _ => {}
