@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::checker::{self, Verdict};
+use crate::clocks::Clocks;
 use crate::drawn;
 use crate::nemesis::{
-    AppFault, Fault, Frozen, Lasting, MysqlFault, NetworkFault, RedisFault, SalerChange, Server, Trigger,
+    AppFault, ClockFault, Fault, Frozen, Lasting, MysqlFault, NetworkFault, RedisFault, SalerChange, Server, Trigger,
 };
 use crate::random::Random;
 use crate::servers::runs_folder;
@@ -39,7 +40,7 @@ const fn short(name: &'static str, instances: usize, faults: &'static [Fault]) -
     Scenario { name, instances, faults, short: true }
 }
 
-pub const SCENARIOS: [Scenario; 25] = [
+pub const SCENARIOS: [Scenario; 27] = [
     scenario("calm", 2, &[]),
     short(
         "kills",
@@ -180,6 +181,27 @@ pub const SCENARIOS: [Scenario; 25] = [
             Fault::Mysql(MysqlFault::Switchover),
         ],
     ),
+    scenario(
+        "clocks",
+        2,
+        &[
+            Fault::Clock(ClockFault::Redis(10)),
+            Fault::Clock(ClockFault::App(3_600)),
+            Fault::Clock(ClockFault::Redis(-3_600)),
+            Fault::Clock(ClockFault::App(-10)),
+            Fault::Clock(ClockFault::Redis(-10)),
+        ],
+    ),
+    scenario(
+        "frozen-clocks",
+        2,
+        &[
+            Fault::Clock(ClockFault::FrozenRedis(10)),
+            Fault::Clock(ClockFault::FrozenApp(-10)),
+            Fault::Clock(ClockFault::FrozenRedis(-3_600)),
+            Fault::Clock(ClockFault::FrozenApp(3_600)),
+        ],
+    ),
     short(
         "network",
         2,
@@ -275,7 +297,8 @@ async fn run_faults(name: &str, instances: usize, faults: &[Fault], seed: u64) -
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder).expect("target can be written");
     let (began, mut random) = (Instant::now(), Random::new(seed));
-    let mut world = World::start(&folder, instances).await;
+    let has_clocks = faults.iter().any(|fault| matches!(fault, Fault::Clock(_)));
+    let mut world = World::start(&folder, instances, has_clocks.then(|| Clocks::new(instances))).await;
     let (stop_claiming, stop_sampling) = (CancellationToken::new(), CancellationToken::new());
     let claiming = tokio::spawn(Arc::clone(&world.crowd).claim_until(random.split(), stop_claiming.clone()));
     let sampling = tokio::spawn(world.sample_until(stop_sampling.clone()));

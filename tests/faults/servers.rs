@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use crate::clock::Clock;
 use crate::ports::free_address;
 
 /// How long a server may take to start or to stop.
@@ -110,17 +111,20 @@ impl Drop for Process {
 }
 
 impl Redis {
-    /// Starts an empty Redis with data and log in `folder`, under `name`.
-    pub async fn start(folder: &Path, name: &str) -> Self {
+    /// Starts an empty Redis with data and log in `folder`, under `name`, by the machine's clock or by `clock`.
+    pub async fn start(folder: &Path, name: &str, clock: Option<&Clock>) -> Self {
         let (port, data) = (free_address().port(), folder.join(name));
         fs::create_dir_all(&data).expect("the run's folder can be written");
-        let folder = data.clone();
+        let (folder, clock) = (data.clone(), clock.cloned());
         let process = Process::new(data.with_extension("log"), move || {
             // Redis then gets an error beyond a limit of file sizes, as on a full disk. Otherwise a signal would end it.
             let mut command = Command::new("sh");
             command.args(["-c", "trap '' XFSZ; exec redis-server \"$@\"", "sh"]);
             command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--dir"]).arg(&folder);
             command.args(["--appendonly", "yes", "--appendfsync", "always", "--stream-node-max-entries", "20"]);
+            if let Some(clock) = &clock {
+                clock.govern(&mut command);
+            }
             command
         });
         let mut redis = Self { port, data, process };

@@ -9,12 +9,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use couponrush::auth::{Secrets, UserTokens};
-use couponrush::base::{now_ms, now_seconds};
-use couponrush::domain::{Kind, User, UserId, UserName};
+use couponrush::base::now_seconds;
+use couponrush::domain::{EntryId, Kind, User, UserId, UserName};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::clients::{Crowd, Customer, Offer};
+use crate::clocks::Clocks;
 use crate::history::{Change, Coupon, EventKind, Number, Outcome, Recorder, Sale, Sample};
 use crate::instance::{Instance, backlog, is_ready, readiness};
 use crate::mysql;
@@ -52,6 +53,8 @@ pub struct World {
     pub mariadb: MariaDb,
     standbys: Standbys,
     folder: PathBuf,
+    /// `None` if all processes run by the machine's clock.
+    pub clocks: Option<Clocks>,
     pub instances: Vec<Instance>,
     pub recorder: Arc<Recorder>,
     pub crowd: Arc<Crowd>,
@@ -62,17 +65,18 @@ pub struct World {
     saler: String,
     changes: Number,
     faults: Number,
-    /// When an instance died last, in ms by the machine's clock. 0 without deaths.
-    died_ms: u64,
 }
 
 impl World {
-    pub async fn start(folder: &Path, instances: usize) -> Self {
+    /// Starts everything, by the machine's clock or by `clocks`.
+    pub async fn start(folder: &Path, instances: usize, clocks: Option<Clocks>) -> Self {
         let recorder = Arc::new(Recorder::new(&folder.join("history.jsonl")));
-        let (redis, mariadb) = (Redis::start(folder, "redis").await, MariaDb::start(folder, "mariadb").await);
+        let redis = Redis::start(folder, "redis", clocks.as_ref().map(|clocks| &clocks.redis)).await;
+        let mariadb = MariaDb::start(folder, "mariadb").await;
         let mut all = Vec::new();
         for number in 0..instances {
-            all.push(Instance::start(folder, number, &redis, &mariadb).await);
+            let clock = clocks.as_ref().map(|clocks| &clocks.instances[number]);
+            all.push(Instance::start(folder, number, (&redis, &mariadb), clock).await);
         }
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build();
         let http = http.expect("an HTTP client can be built");
@@ -86,6 +90,7 @@ impl World {
             redis,
             mariadb,
             folder: folder.to_owned(),
+            clocks,
             instances: all,
             recorder,
             crowd: Arc::new(crowd),
@@ -95,7 +100,6 @@ impl World {
             saler: String::new(),
             changes: 0,
             faults: 0,
-            died_ms: 0,
         };
         world.make_coupons().await;
         world.wait_until_ready().await;
@@ -171,10 +175,19 @@ impl World {
         self.recorder.note(EventKind::FaultEnds { fault });
     }
 
+    /// Records that the clock of Redis is about to step to `ahead_s` seconds ahead of the machine's clock.
+    pub fn note_clock_steps(&self, ahead_s: i64) {
+        self.recorder.note(EventKind::ClockSteps { ahead_ms: ahead_s * 1_000 });
+    }
+
+    /// Records that the clock of Redis has stepped, and that all frozen processes are thawed.
+    pub fn note_clock_stepped(&self) {
+        self.recorder.note(EventKind::ClockStepped);
+    }
+
     /// `kill -9`.
     pub fn kill(&mut self, instance: usize) {
         self.instances[instance].process.kill();
-        self.died_ms = now_ms();
     }
 
     /// Starts a dead instance, optionally with a crash point.
@@ -206,14 +219,12 @@ impl World {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        self.died_ms = now_ms();
         true
     }
 
     /// Freezes an instance until the others have taken it for dead and have stored its claims.
     pub async fn freeze_for_long(&mut self, instance: usize) {
         self.instances[instance].process.freeze();
-        self.died_ms = now_ms();
         tokio::time::sleep(TAKEN_FOR_DEAD).await;
         self.wait_until_claims_of_dead_instances_are_stored().await;
     }
@@ -256,14 +267,18 @@ impl World {
         self.wait_until_claims_of_dead_instances_are_stored().await;
     }
 
+    /// Waits until MySQL has all claims that are in the outbox now, among them those of dead instances. Ids are compared
+    /// with ids alone, because after a step of Redis' clock they are no times.
     async fn wait_until_claims_of_dead_instances_are_stored(&self) {
-        let (died_ms, redis) = (self.died_ms, &self.redis);
+        let end = async |command: &str, from: &str, to: &str| {
+            let mut range = redis::cmd(command);
+            range.arg(stores::keys().outbox()).arg(from).arg(to).arg("COUNT").arg(1);
+            let entries: Vec<(String, Vec<String>)> = self.redis.call(&range).await;
+            entries.first().map(|(id, _)| id.parse::<EntryId>().expect("an id of an entry"))
+        };
+        let Some(last) = end("XREVRANGE", "+", "-").await else { return };
         until("the claims of dead instances are stored", || async {
-            let mut first = redis::cmd("XRANGE");
-            first.arg(stores::keys().outbox()).arg("-").arg("+").arg("COUNT").arg(1);
-            let entries: Vec<(String, Vec<String>)> = redis.call(&first).await;
-            let oldest = entries.first().and_then(|(id, _)| id.split('-').next()?.parse::<u64>().ok());
-            oldest.is_none_or(|ms| ms > died_ms)
+            end("XRANGE", "-", "+").await.is_none_or(|first| first > last)
         })
         .await;
     }
@@ -337,7 +352,8 @@ async fn customers(mariadb: &MariaDb) -> Vec<Customer> {
         let (id, name) = row.split_once(' ').expect("two columns");
         let (id, name) = (id.parse().expect("an id"), UserName::parse(name.to_owned()).expect("a name"));
         let user = User { id: UserId(id), name, kind: Kind::Customer };
-        Customer { user: id, token: tokens.issue(&user, 0, now_seconds()) }
+        // Issued in the past: an instance's clock may be behind.
+        Customer { user: id, token: tokens.issue(&user, 0, now_seconds() - 7_200) }
     };
     rows.iter().map(customer).collect()
 }

@@ -6,6 +6,7 @@
 
 mod app;
 mod change;
+mod clock;
 mod lasting;
 mod mysql;
 mod network;
@@ -18,6 +19,7 @@ use crate::world::World;
 
 pub use app::AppFault;
 pub use change::SalerChange;
+pub use clock::ClockFault;
 pub use lasting::Lasting;
 pub use mysql::MysqlFault;
 pub use network::{NetworkFault, Server};
@@ -33,6 +35,7 @@ pub enum Fault {
     /// Breaks the network between an instance and a server.
     Network(Server, NetworkFault),
     Change(SalerChange),
+    Clock(ClockFault),
     /// The rebuilding instance dies at the crash point.
     Rebuild(&'static str, Trigger),
     /// The rebuilding instance stops at the first crash point and is overtaken. It goes on when the overtaking instance
@@ -75,6 +78,7 @@ impl Fault {
             Self::Redis(fault) => fault.strike(world, random, target).await,
             Self::Mysql(fault) => fault.strike(world, random).await,
             Self::Network(server, fault) => fault.strike(world, random, (target, server)).await,
+            Self::Clock(fault) => fault.strike(world, random, target).await,
             Self::Change(change) => change.strike(world, random, target).await,
             Self::Rebuild(point, trigger) => trigger.strike(world, point).await,
             Self::Overtaken(first, second) => rebuild::overtake(world, first, second).await,

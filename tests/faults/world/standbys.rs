@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use super::World;
+use crate::clock::Clock;
 use crate::mysql;
 use crate::servers::{MariaDb, Redis};
 
@@ -34,9 +35,13 @@ impl Standbys {
 }
 
 impl World {
+    fn redis_clock(&self) -> Option<&Clock> {
+        self.clocks.as_ref().map(|clocks| &clocks.redis)
+    }
+
     /// Starts a replica of Redis, with all data.
     pub async fn start_replica(&self) -> Redis {
-        let replica = Redis::start(&self.folder, &format!("redis-{}", self.faults)).await;
+        let replica = Redis::start(&self.folder, &format!("redis-{}", self.faults), self.redis_clock()).await;
         replica.follow(&self.redis).await;
         replica
     }
