@@ -187,19 +187,23 @@ pub const SCENARIOS: [Scenario; 27] = [
         &[
             Fault::Clock(ClockFault::Redis(10)),
             Fault::Clock(ClockFault::App(3_600)),
+            Fault::Clock(ClockFault::Redis(0)),
             Fault::Clock(ClockFault::Redis(-3_600)),
             Fault::Clock(ClockFault::App(-10)),
-            Fault::Clock(ClockFault::Redis(-10)),
+            Fault::Clock(ClockFault::Redis(0)),
+            Fault::Clock(ClockFault::App(-3_600)),
         ],
     ),
     scenario(
-        "frozen-clocks",
+        "clocks-of-frozen",
         2,
         &[
-            Fault::Clock(ClockFault::FrozenRedis(10)),
-            Fault::Clock(ClockFault::FrozenApp(-10)),
-            Fault::Clock(ClockFault::FrozenRedis(-3_600)),
+            Fault::Clock(ClockFault::FrozenRedis(-10)),
+            Fault::Clock(ClockFault::FrozenApp(10)),
+            Fault::Clock(ClockFault::FrozenRedis(0)),
             Fault::Clock(ClockFault::FrozenApp(3_600)),
+            Fault::Clock(ClockFault::FrozenRedis(-3_600)),
+            Fault::Clock(ClockFault::FrozenApp(0)),
         ],
     ),
     short(

@@ -1,6 +1,7 @@
 //! A run: servers, instances with a proxy before every server, customers, changes, and the history.
 
 mod standbys;
+mod times;
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -54,7 +55,7 @@ pub struct World {
     standbys: Standbys,
     folder: PathBuf,
     /// `None` if all processes run by the machine's clock.
-    pub clocks: Option<Clocks>,
+    clocks: Option<Clocks>,
     pub instances: Vec<Instance>,
     pub recorder: Arc<Recorder>,
     pub crowd: Arc<Crowd>,
@@ -175,16 +176,6 @@ impl World {
         self.recorder.note(EventKind::FaultEnds { fault });
     }
 
-    /// Records that the clock of Redis is about to step to `ahead_s` seconds ahead of the machine's clock.
-    pub fn note_clock_steps(&self, ahead_s: i64) {
-        self.recorder.note(EventKind::ClockSteps { ahead_ms: ahead_s * 1_000 });
-    }
-
-    /// Records that the clock of Redis has stepped, and that all frozen processes are thawed.
-    pub fn note_clock_stepped(&self) {
-        self.recorder.note(EventKind::ClockStepped);
-    }
-
     /// `kill -9`.
     pub fn kill(&mut self, instance: usize) {
         self.instances[instance].process.kill();
@@ -289,6 +280,7 @@ impl World {
             instance.redis.set(Mode::Pass);
             instance.mysql.set(Mode::Pass);
         }
+        self.set_clocks_right();
         self.wait_until_ready().await;
         // No attempts yet: the claims in the outbox must be stored without being asked for again.
         self.wait_until_outbox_is_empty().await;

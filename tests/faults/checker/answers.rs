@@ -28,6 +28,8 @@ pub fn check(run: &Run, rows: &[Row], found: &mut Findings) {
     }
     let mut rows_of: BTreeMap<Holder, Vec<Row>> = BTreeMap::new();
     for row in rows {
+        let shown = !run.clock.moments(row.claim.claimed_at_ms).is_empty();
+        found.require("I3", shown, || format!("{row:?} has a time that the clock of Redis has not shown"));
         rows_of.entry((row.user, row.coupon)).or_default().push(*row);
     }
     for (holder, rows) in &rows_of {

@@ -37,16 +37,13 @@ impl RedisClock {
         }
     }
 
-    /// When the clock may have shown a time, by the machine's clock, ascending. If never, the time itself.
+    /// When the clock may have shown a time, by the machine's clock, ascending. Empty if never.
     pub fn moments(&self, shown_ms: u64) -> Vec<u64> {
         let moment = |ahead: &Ahead| {
             let at = shown_ms.checked_add_signed(-ahead.by_ms)?;
             (ahead.from_ms <= at + SLACK_MS && at <= ahead.until_ms.saturating_add(SLACK_MS)).then_some(at)
         };
         let mut moments: Vec<u64> = self.all.iter().filter_map(moment).collect();
-        if moments.is_empty() {
-            moments.push(shown_ms);
-        }
         moments.sort_unstable();
         moments.dedup();
         moments
@@ -86,7 +83,7 @@ mod tests {
         assert_eq!(clock.moments(99_000), [99_000]);
         assert_eq!(clock.moments(112_000), [102_000, 112_000]);
         assert_eq!(clock.moments(117_000), [117_000]);
-        assert_eq!(clock.moments(102_000), [102_000], "never shown: the time itself");
+        assert_eq!(clock.moments(102_000), [0; 0], "never shown");
         let known = |from, to| clock.known_between(from, to).collect::<Vec<_>>();
         assert_eq!((known(100_500, 100_600), known(102_000, 102_100)), (vec![0, 10_000], vec![10_000]));
         assert_eq!(known(104_900, 105_100), [10_000, 0]);

@@ -214,7 +214,8 @@ impl Run {
     }
 
     /// When the claim may have been granted by the machine's clock, ascending and not empty. There are several moments if
-    /// the clock of Redis has shown the claim's time more than once, and no user was told of the grant.
+    /// the clock of Redis has shown the claim's time more than once, and no user was told of the grant. If it never has,
+    /// the claim's time itself.
     pub fn granted_ms(&self, row: &Row) -> Vec<u64> {
         let mut moments = self.clock.moments(row.claim.claimed_at_ms);
         if let Some((from, to)) = self.told_ms.get(row)
@@ -222,7 +223,7 @@ impl Run {
         {
             moments = vec![*told];
         }
-        moments
+        if moments.is_empty() { vec![row.claim.claimed_at_ms] } else { moments }
     }
 
     /// The highest limit of claims a user at any time of the run.

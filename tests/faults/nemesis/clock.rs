@@ -1,11 +1,9 @@
-//! Clocks that step forward or back by seconds, and later step back to the time of the machine.
+//! Clocks that step. A clock stays wrong until its next step, or until the end of the faults.
 
 use crate::random::Random;
 use crate::world::World;
 
-/// How long a clock is wrong, in ms.
-const WRONG_MS: (u64, u64) = (1_500, 4_000);
-
+/// The number is by how many seconds the clock is ahead of the machine's clock after the step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClockFault {
     Redis(i64),
@@ -19,7 +17,6 @@ pub enum ClockFault {
 
 impl ClockFault {
     pub async fn strike(self, world: &World, random: &mut Random, target: usize) {
-        let clocks = world.clocks.as_ref().expect("a run with this fault has clocks");
         let frozen = match self {
             Self::Redis(_) | Self::App(_) => None,
             Self::FrozenRedis(_) => Some(&world.redis.process),
@@ -30,21 +27,15 @@ impl ClockFault {
             tokio::time::sleep(random.millis(0, 500)).await;
         }
         if let Self::App(ahead_s) | Self::FrozenApp(ahead_s) = self {
-            clocks.instances[target].set(ahead_s);
+            world.step_clock_of(target, ahead_s);
         }
         if let Self::Redis(ahead_s) | Self::FrozenRedis(ahead_s) | Self::FrozenApp(ahead_s) = self {
-            world.note_clock_steps(ahead_s);
-            clocks.redis.set(ahead_s);
+            world.step_clock_of_redis(ahead_s);
         }
         if let Some(process) = frozen {
             tokio::time::sleep(random.millis(300, 3_000)).await;
             process.thaw();
         }
-        world.note_clock_stepped();
-        tokio::time::sleep(random.millis(WRONG_MS.0, WRONG_MS.1)).await;
-        world.note_clock_steps(0);
-        clocks.instances[target].set(0);
-        clocks.redis.set(0);
         world.note_clock_stepped();
     }
 }
