@@ -1,12 +1,12 @@
 //! The faults of random runs, drawn from a seed.
 
-use crate::nemesis::{AppFault, Fault, Lasting, MysqlFault, NetworkFault, RedisFault, SalerChange, Server};
+use crate::nemesis::{AppFault, ClockFault, Fault, Lasting, MysqlFault, NetworkFault, RedisFault, SalerChange, Server};
 use crate::random::Random;
 
 /// Faults in a random run. More faults would strike after all units are sold.
 const FAULTS: usize = 6;
 /// Faults drawn alone in a random run. Faults of half a minute are left to the scenarios.
-const RANDOM: [Fault; 32] = [
+const RANDOM: [Fault; 39] = [
     Fault::App(AppFault::Kill),
     Fault::App(AppFault::KillAll),
     Fault::App(AppFault::KillEverything),
@@ -33,6 +33,13 @@ const RANDOM: [Fault; 32] = [
     Fault::Mysql(MysqlFault::Restart),
     Fault::Mysql(MysqlFault::ReadOnly),
     Fault::Mysql(MysqlFault::Deadlocks),
+    Fault::Mysql(MysqlFault::Switchover),
+    Fault::Mysql(MysqlFault::SwitchoverAndFlush),
+    Fault::Clock(ClockFault::Redis(10)),
+    Fault::Clock(ClockFault::Redis(-10)),
+    Fault::Clock(ClockFault::App(3_600)),
+    Fault::Clock(ClockFault::App(-3_600)),
+    Fault::Clock(ClockFault::FrozenApp(10)),
     Fault::Network(Server::Redis, NetworkFault::Resets),
     Fault::Network(Server::Redis, NetworkFault::BlackHole),
     Fault::Network(Server::Redis, NetworkFault::CutRequests),

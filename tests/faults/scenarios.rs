@@ -12,7 +12,8 @@ use crate::checker::{self, Verdict};
 use crate::clocks::Clocks;
 use crate::drawn;
 use crate::nemesis::{
-    AppFault, ClockFault, Fault, Frozen, Lasting, MysqlFault, NetworkFault, RedisFault, SalerChange, Server, Trigger,
+    AppFault, ClockFault, Fault, Frozen, Lasting, MysqlFault, NetworkFault, RedisFault, RowFault, SalerChange, Server,
+    Trigger,
 };
 use crate::random::Random;
 use crate::servers::runs_folder;
@@ -40,7 +41,7 @@ const fn short(name: &'static str, instances: usize, faults: &'static [Fault]) -
     Scenario { name, instances, faults, short: true }
 }
 
-pub const SCENARIOS: [Scenario; 27] = [
+pub const SCENARIOS: [Scenario; 28] = [
     scenario("calm", 2, &[]),
     short(
         "kills",
@@ -179,6 +180,18 @@ pub const SCENARIOS: [Scenario; 27] = [
             Fault::Mysql(MysqlFault::SwitchoverAndFlush),
             Fault::Mysql(MysqlFault::SwitchoverAndFlush),
             Fault::Mysql(MysqlFault::Switchover),
+        ],
+    ),
+    scenario(
+        "edited-rows",
+        2,
+        &[
+            Fault::Rows(RowFault::Edit),
+            Fault::Redis(RedisFault::Flush),
+            Fault::Change(SalerChange::Raise),
+            Fault::Redis(RedisFault::Empty),
+            Fault::Rows(RowFault::Mend),
+            Fault::Redis(RedisFault::Flush),
         ],
     ),
     scenario(

@@ -1,5 +1,6 @@
 //! A run: servers, instances with a proxy before every server, customers, changes, and the history.
 
+mod edits;
 mod standbys;
 mod times;
 
@@ -64,6 +65,8 @@ pub struct World {
     pub sale: Sale,
     http: reqwest::Client,
     saler: String,
+    /// The tokens of the claims made by [`World::edit_rows`].
+    tokens_of_edited: Vec<String>,
     changes: Number,
     faults: Number,
 }
@@ -99,6 +102,7 @@ impl World {
             sale,
             http,
             saler: String::new(),
+            tokens_of_edited: Vec::new(),
             changes: 0,
             faults: 0,
         };

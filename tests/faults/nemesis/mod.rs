@@ -12,6 +12,7 @@ mod mysql;
 mod network;
 mod rebuild;
 mod redis;
+mod rows;
 mod unpromised;
 
 use crate::random::Random;
@@ -25,6 +26,7 @@ pub use mysql::MysqlFault;
 pub use network::{NetworkFault, Server};
 pub use rebuild::Trigger;
 pub use redis::RedisFault;
+pub use rows::RowFault;
 pub use unpromised::Frozen;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +38,7 @@ pub enum Fault {
     Network(Server, NetworkFault),
     Change(SalerChange),
     Clock(ClockFault),
+    Rows(RowFault),
     /// The rebuilding instance dies at the crash point.
     Rebuild(&'static str, Trigger),
     /// The rebuilding instance stops at the first crash point and is overtaken. It goes on when the overtaking instance
@@ -78,6 +81,7 @@ impl Fault {
             Self::Redis(fault) => fault.strike(world, random, target).await,
             Self::Mysql(fault) => fault.strike(world, random).await,
             Self::Network(server, fault) => fault.strike(world, random, (target, server)).await,
+            Self::Rows(fault) => fault.strike(world).await,
             Self::Clock(fault) => fault.strike(world, random, target).await,
             Self::Change(change) => change.strike(world, random, target).await,
             Self::Rebuild(point, trigger) => trigger.strike(world, point).await,
