@@ -73,13 +73,11 @@ impl World {
         );
         mysql::execute(&self.mariadb.root_url(), &sql).await;
         self.write_edited_sale(6).await;
-        let tokens: Vec<&[String]> = self.tokens_of_edited.chunks(HOLDERS).collect();
         for (instance, Edit { coupon, name, .. }) in self.at_every_instance() {
-            let (first, tokens) = (EDITS[0].coupon, &tokens);
-            let place = usize::try_from(coupon - first).expect("few coupons");
-            for customer in 0..HOLDERS {
+            let place = usize::try_from(coupon - EDITS[0].coupon).expect("few coupons");
+            for (customer, token) in self.tokens_of_edited[HOLDERS * place..][..HOLDERS].iter().enumerate() {
                 let what = format!("customer {customer} is told of the same claim of {name}");
-                let held = ("already-claimed".to_owned(), tokens[place][customer].clone());
+                let held = ("already-claimed".to_owned(), token.clone());
                 until(&what, || async { self.claim(instance, name, customer).await == held }).await;
             }
             let what = format!("{name} is sold");
