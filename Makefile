@@ -31,7 +31,7 @@ compare: ## measure this build against an older binary; BEFORE=path, ONLY="claim
 faults: ## kill, empty, freeze and cut off servers under load; SEED=7, SECONDS=120 or COUNT=60 (random faults), RUN="kills losses"
 	@scripts/faults $(if $(SEED),--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(COUNT),--count $(COUNT)) $(RUN)
 
-faults-prove: ## remove one guard of the program at a time, and check that the fault suite finds it; RUN="MUTANT..."
+faults-prove: ## remove one guard of the program at a time, and check that the tests find it; RUN="MUTANT..."
 	@scripts/faults-mutants $(RUN)
 
 pressure: ## measure overload, and stores that do not answer

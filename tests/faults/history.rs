@@ -93,6 +93,12 @@ pub enum EventKind {
     FaultEnds {
         fault: Number,
     },
+    /// From now on the clock of Redis may be ahead of the machine's clock by this, in ms.
+    ClockSteps {
+        ahead_ms: i64,
+    },
+    /// The clock has stepped. Instances know it a second later.
+    ClockStepped,
     /// All faults are healed. From now on customers ask for more units than are left.
     Healed,
     Sample(Sample),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::clock::Clock;
 use crate::history::Backlog;
 use crate::ports::free_address;
 use crate::proxy::Proxy;
@@ -25,7 +26,14 @@ pub struct Instance {
 }
 
 impl Instance {
-    pub async fn start(folder: &Path, number: usize, redis: &Redis, mariadb: &MariaDb) -> Self {
+    /// Starts an instance by the machine's clock or by `clock`.
+    pub async fn start(
+        folder: &Path,
+        number: usize,
+        (redis, mariadb): (&Redis, &MariaDb),
+        clock: Option<&Clock>,
+    ) -> Self {
+        let clock = clock.cloned();
         let (http, ops) = (free_address(), free_address());
         let (redis_proxy, mysql_proxy) = (Proxy::start(redis.port).await, Proxy::start(mariadb.port).await);
         let (redis_url, mysql_url) = (redis.url(redis_proxy.port), mariadb.url(mysql_proxy.port));
@@ -38,6 +46,9 @@ impl Instance {
             command.arg("serve").args(["--http-addr", &http.to_string(), "--ops-addr", &ops.to_string()]);
             command.args(["--redis-url", &redis_url, "--mysql-url", &mysql_url, "--jwt-secret", SECRET]);
             command.args(["--workers", "2", "--start-wait", "60", "--backlog-max", "20000"]);
+            if let Some(clock) = &clock {
+                clock.govern(&mut command);
+            }
             command
         });
         process.start(&[]);

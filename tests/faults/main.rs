@@ -7,6 +7,10 @@
 
 mod checker;
 mod clients;
+#[path = "../api/helpers/clock.rs"]
+mod clock;
+mod clocks;
+mod drawn;
 mod history;
 mod instance;
 mod mysql;

@@ -8,8 +8,11 @@ use diesel_async::{AsyncConnection, AsyncMysqlConnection, RunQueryDsl, SimpleAsy
 
 use crate::history::{Claim, Coupon, CouponInMysql, MysqlCounts, Sale};
 use crate::stores::{InMysql, Row};
+use crate::world::COUPONS;
 
 const WAIT: Duration = Duration::from_secs(2);
+/// The checker judges the coupons up to this id. Rows of others are edited by hand.
+const JUDGED: usize = COUPONS.len();
 
 #[derive(QueryableByName)]
 struct NumberRow {
@@ -62,23 +65,27 @@ fn in_range<T: TryFrom<i64>>(number: i64) -> T {
     T::try_from(number).unwrap_or_else(|_| panic!("{number} is out of its range"))
 }
 
-/// Counts at a single moment. `None` if MySQL does not answer in time.
+/// Counts of judged coupons at a single moment. `None` if MySQL does not answer in time.
 pub async fn count(url: &str) -> Option<MysqlCounts> {
     let mut connection = connect(url).await?;
     let begin = connection.batch_execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY");
     tokio::time::timeout(WAIT, begin).await.ok()?.ok()?;
-    let coupons = "SELECT CONCAT_WS(' ', c.id, c.amount, c.left_count, COUNT(r.seq), COALESCE(MAX(r.seq), 0)) AS value \
-                   FROM coupons c LEFT JOIN claims r ON r.coupon_id = c.id GROUP BY c.id";
-    let most = "SELECT CONCAT_WS(' ', coupon_id, MAX(held)) AS value FROM \
-                (SELECT coupon_id, COUNT(*) AS held FROM claims GROUP BY coupon_id, user_id) AS h GROUP BY coupon_id";
+    let coupons = format!(
+        "SELECT CONCAT_WS(' ', c.id, c.amount, c.left_count, COUNT(r.seq), COALESCE(MAX(r.seq), 0)) AS value \
+                   FROM coupons c LEFT JOIN claims r ON r.coupon_id = c.id WHERE c.id <= {JUDGED} GROUP BY c.id"
+    );
+    let most = format!(
+        "SELECT CONCAT_WS(' ', coupon_id, MAX(held)) AS value FROM \
+                (SELECT coupon_id, COUNT(*) AS held FROM claims WHERE coupon_id <= {JUDGED} GROUP BY coupon_id, user_id) AS h GROUP BY coupon_id"
+    );
     let mut counts = MysqlCounts::default();
-    for line in query_texts(&mut connection, coupons).await? {
+    for line in query_texts(&mut connection, &coupons).await? {
         let row = numbers(&line);
         let (amount, left) = (in_range(row[1]), row[2]);
         let (rows, highest) = (in_range(row[3]), in_range(row[4]));
         counts.coupons.insert(in_range(row[0]), CouponInMysql { amount, left, rows, highest, most_held: 0 });
     }
-    for line in query_texts(&mut connection, most).await? {
+    for line in query_texts(&mut connection, &most).await? {
         let row = numbers(&line);
         counts.coupons.entry(in_range(row[0])).or_default().most_held = in_range(row[1]);
     }
@@ -86,12 +93,15 @@ pub async fn count(url: &str) -> Option<MysqlCounts> {
     Some(counts)
 }
 
-/// All claims in MySQL. MySQL must be available.
+/// All claims of judged coupons in MySQL. MySQL must be available.
 pub async fn read_all(url: &str) -> InMysql {
     let counts = count(url).await.expect("MySQL answers");
     let mut connection = connect(url).await.expect("MySQL answers");
-    let claims = "SELECT CONCAT_WS(' ', coupon_id, user_id, seq, nth, activity_id, claimed_at) AS value FROM claims";
-    let rows = query_texts(&mut connection, claims).await.expect("MySQL answers");
+    let claims = format!(
+        "SELECT CONCAT_WS(' ', coupon_id, user_id, seq, nth, activity_id, claimed_at) AS value \
+                  FROM claims WHERE coupon_id <= {JUDGED}"
+    );
+    let rows = query_texts(&mut connection, &claims).await.expect("MySQL answers");
     let rows = rows.iter().map(|line| {
         let row = numbers(line);
         let (seq, nth, activity) = (in_range(row[2]), in_range(row[3]), in_range(row[4]));
@@ -121,6 +131,13 @@ pub async fn write_sale(url: &str, coupon: Coupon, sale: &Sale) {
          COMMIT"
     );
     execute(url, &sql).await;
+}
+
+/// Whether MySQL has this number of claims of a coupon.
+pub async fn has_claims(url: &str, coupon: Coupon, count: usize) -> bool {
+    let Some(mut connection) = connect(url).await else { return false };
+    let sql = format!("SELECT COUNT(*) = {count} FROM claims WHERE coupon_id = {coupon}");
+    query_number(&mut connection, &sql).await == Some(1)
 }
 
 /// Whether MySQL records that Redis has every change of the coupon.

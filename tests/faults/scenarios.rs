@@ -9,8 +9,11 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::checker::{self, Verdict};
+use crate::clocks::Clocks;
+use crate::drawn;
 use crate::nemesis::{
-    AppFault, Fault, Frozen, Lasting, MysqlFault, NetworkFault, RedisFault, SalerChange, Server, Trigger,
+    AppFault, ClockFault, Fault, Frozen, Lasting, MysqlFault, NetworkFault, RedisFault, RowFault, SalerChange, Server,
+    Trigger,
 };
 use crate::random::Random;
 use crate::servers::runs_folder;
@@ -20,8 +23,6 @@ use crate::world::World;
 const PAUSE_MS: (u64, u64) = (300, 2_000);
 /// Time for an instance to notice missing data in Redis and to report itself as not ready.
 const NOTICED: Duration = Duration::from_millis(500);
-/// Faults in a random run. More faults would strike after all units are sold.
-const RANDOM_FAULTS: usize = 6;
 
 #[derive(Debug)]
 pub struct Scenario {
@@ -40,7 +41,7 @@ const fn short(name: &'static str, instances: usize, faults: &'static [Fault]) -
     Scenario { name, instances, faults, short: true }
 }
 
-pub const SCENARIOS: [Scenario; 25] = [
+pub const SCENARIOS: [Scenario; 29] = [
     scenario("calm", 2, &[]),
     short(
         "kills",
@@ -172,6 +173,53 @@ pub const SCENARIOS: [Scenario; 25] = [
             Fault::Mysql(MysqlFault::HangUp),
         ],
     ),
+    scenario(
+        "switchover",
+        2,
+        &[
+            Fault::Mysql(MysqlFault::Switchover),
+            Fault::Mysql(MysqlFault::SwitchoverAndFlush),
+            Fault::Mysql(MysqlFault::SwitchoverAndFlush),
+            Fault::Mysql(MysqlFault::Switchover),
+        ],
+    ),
+    scenario(
+        "edited-rows",
+        2,
+        &[
+            Fault::Rows(RowFault::Edit),
+            Fault::Redis(RedisFault::Flush),
+            Fault::Change(SalerChange::Raise),
+            Fault::Redis(RedisFault::Empty),
+            Fault::Rows(RowFault::Mend),
+            Fault::Redis(RedisFault::Flush),
+        ],
+    ),
+    scenario(
+        "clocks",
+        2,
+        &[
+            Fault::Clock(ClockFault::Redis(10)),
+            Fault::Clock(ClockFault::App(3_600)),
+            Fault::Clock(ClockFault::Redis(0)),
+            Fault::Clock(ClockFault::Redis(-3_600)),
+            Fault::Clock(ClockFault::App(-10)),
+            Fault::Clock(ClockFault::Redis(0)),
+            Fault::Clock(ClockFault::App(-3_600)),
+        ],
+    ),
+    scenario(
+        "clocks-of-frozen",
+        2,
+        &[
+            Fault::Clock(ClockFault::FrozenRedis(-10)),
+            Fault::Clock(ClockFault::FrozenApp(10)),
+            Fault::Clock(ClockFault::FrozenRedis(0)),
+            Fault::Clock(ClockFault::FrozenApp(3_600)),
+            Fault::Clock(ClockFault::FrozenRedis(-3_600)),
+            Fault::Clock(ClockFault::FrozenApp(0)),
+        ],
+    ),
     short(
         "network",
         2,
@@ -250,68 +298,6 @@ impl Scenario {
     }
 }
 
-/// Faults drawn alone in a random run. Faults of half a minute are left to the scenarios.
-const RANDOM: [Fault; 32] = [
-    Fault::App(AppFault::Kill),
-    Fault::App(AppFault::KillAll),
-    Fault::App(AppFault::KillEverything),
-    Fault::App(AppFault::CrashAt("after-script")),
-    Fault::App(AppFault::CrashAt("before-commit")),
-    Fault::App(AppFault::CrashAt("after-commit")),
-    Fault::App(AppFault::Freeze),
-    Fault::Change(SalerChange::RaiseAndCrashAt("change-committed")),
-    Fault::Change(SalerChange::LowerAndCrashAt("lowered-in-redis")),
-    Fault::Change(SalerChange::Window),
-    Fault::Redis(RedisFault::Freeze),
-    Fault::Redis(RedisFault::ForgetScripts),
-    Fault::Redis(RedisFault::OutOfMemory),
-    Fault::Redis(RedisFault::NoReplicas),
-    Fault::Redis(RedisFault::FullDisk),
-    Fault::Redis(RedisFault::FullDiskWhileSyncing),
-    Fault::Redis(RedisFault::Failover),
-    Fault::Redis(RedisFault::Promotion),
-    Fault::Redis(RedisFault::FlushTwice),
-    Fault::Redis(RedisFault::FlushAndRunOut),
-    Fault::Redis(RedisFault::FlushAndFreezeApp),
-    Fault::Redis(RedisFault::FlushAndLockCoupon),
-    Fault::Mysql(MysqlFault::HangUpInTransactions),
-    Fault::Mysql(MysqlFault::Restart),
-    Fault::Mysql(MysqlFault::ReadOnly),
-    Fault::Mysql(MysqlFault::Deadlocks),
-    Fault::Network(Server::Redis, NetworkFault::Resets),
-    Fault::Network(Server::Redis, NetworkFault::BlackHole),
-    Fault::Network(Server::Redis, NetworkFault::CutRequests),
-    Fault::Network(Server::Redis, NetworkFault::CutAnswers),
-    Fault::Network(Server::Mysql, NetworkFault::CutAnswers),
-    Fault::Network(Server::Both, NetworkFault::Delays),
-];
-/// Faults drawn alone in a random run, or together with a condition of [`LASTING`].
-const DURING: [Fault; 7] = [
-    Fault::App(AppFault::Kill),
-    Fault::App(AppFault::Freeze),
-    Fault::Redis(RedisFault::Restart),
-    Fault::Redis(RedisFault::Flush),
-    Fault::Redis(RedisFault::Empty),
-    Fault::Redis(RedisFault::Older),
-    Fault::Redis(RedisFault::Truncated),
-];
-const LASTING: [Lasting; 6] = [
-    Lasting::MysqlAway,
-    Lasting::MysqlLocked,
-    Lasting::CouponsLocked,
-    Lasting::CutOffFromMysql,
-    Lasting::CutOffFromRedis,
-    Lasting::Slow,
-];
-
-fn draw(random: &mut Random) -> Fault {
-    match random.below(3) {
-        0 => *random.pick(&RANDOM),
-        1 => *random.pick(&DURING),
-        _ => Fault::During(*random.pick(&LASTING), random.pick(&DURING)),
-    }
-}
-
 /// Runs a scenario and judges it. Returns the verdict and the folder with the history.
 pub async fn run(scenario: &Scenario, seed: u64) -> (Verdict, PathBuf) {
     run_faults(scenario.name, scenario.instances, scenario.faults, seed).await
@@ -321,8 +307,7 @@ pub async fn run(scenario: &Scenario, seed: u64) -> (Verdict, PathBuf) {
 pub async fn run_random(seed: u64) -> (Verdict, PathBuf) {
     let mut random = Random::new(seed);
     let instances = 1 + random.index(2);
-    let faults: Vec<Fault> = (0..RANDOM_FAULTS).map(|_| draw(&mut random)).collect();
-    run_faults("random", instances, &faults, seed).await
+    run_faults("random", instances, &drawn::faults(&mut random), seed).await
 }
 
 async fn run_faults(name: &str, instances: usize, faults: &[Fault], seed: u64) -> (Verdict, PathBuf) {
@@ -330,7 +315,8 @@ async fn run_faults(name: &str, instances: usize, faults: &[Fault], seed: u64) -
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder).expect("target can be written");
     let (began, mut random) = (Instant::now(), Random::new(seed));
-    let mut world = World::start(&folder, instances).await;
+    let has_clocks = faults.iter().any(|fault| matches!(fault, Fault::Clock(_)));
+    let mut world = World::start(&folder, instances, has_clocks.then(|| Clocks::new(instances))).await;
     let (stop_claiming, stop_sampling) = (CancellationToken::new(), CancellationToken::new());
     let claiming = tokio::spawn(Arc::clone(&world.crowd).claim_until(random.split(), stop_claiming.clone()));
     let sampling = tokio::spawn(world.sample_until(stop_sampling.clone()));

@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use crate::clock::Clock;
 use crate::ports::free_address;
 
 /// How long a server may take to start or to stop.
@@ -31,7 +32,7 @@ pub struct Redis {
     pub process: Process,
 }
 
-/// A MariaDB that syncs every commit before its answer.
+/// A MariaDB that syncs every commit before its answer. It logs changes for replicas.
 pub struct MariaDb {
     pub port: u16,
     data: PathBuf,
@@ -111,17 +112,20 @@ impl Drop for Process {
 }
 
 impl Redis {
-    /// Starts an empty Redis with data and log in `folder`, under `name`.
-    pub async fn start(folder: &Path, name: &str) -> Self {
+    /// Starts an empty Redis with data and log in `folder`, under `name`, by the machine's clock or by `clock`.
+    pub async fn start(folder: &Path, name: &str, clock: Option<&Clock>) -> Self {
         let (port, data) = (free_address().port(), folder.join(name));
         fs::create_dir_all(&data).expect("the run's folder can be written");
-        let folder = data.clone();
+        let (folder, clock) = (data.clone(), clock.cloned());
         let process = Process::new(data.with_extension("log"), move || {
             // Redis then gets an error beyond a limit of file sizes, as on a full disk. Otherwise a signal would end it.
             let mut command = Command::new("sh");
             command.args(["-c", "trap '' XFSZ; exec redis-server \"$@\"", "sh"]);
             command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--dir"]).arg(&folder);
             command.args(["--appendonly", "yes", "--appendfsync", "always", "--stream-node-max-entries", "20"]);
+            if let Some(clock) = &clock {
+                clock.govern(&mut command);
+            }
             command
         });
         let mut redis = Self { port, data, process };
@@ -212,11 +216,14 @@ impl Redis {
 }
 
 impl MariaDb {
-    pub async fn start(folder: &Path) -> Self {
-        let (port, data) = (free_address().port(), folder.join("mariadb"));
-        let init = folder.join("init.sql");
+    /// Starts a MariaDB with an empty database, with data and log in `folder`, under `name`.
+    pub async fn start(folder: &Path, name: &str) -> Self {
+        let (port, data) = (free_address().port(), folder.join(name));
+        let init = data.with_extension("sql");
+        // Every server makes its own users, so a replica need not repeat these statements.
         let users = format!(
-            "CREATE DATABASE IF NOT EXISTS {DATABASE};\n\
+            "SET SESSION sql_log_bin = 0;\n\
+             CREATE DATABASE IF NOT EXISTS {DATABASE};\n\
              CREATE USER IF NOT EXISTS service@'127.0.0.1' IDENTIFIED BY '{PASSWORD}';\n\
              GRANT ALL ON {DATABASE}.* TO service@'127.0.0.1';\n\
              CREATE USER IF NOT EXISTS faults@'127.0.0.1' IDENTIFIED BY '{PASSWORD}';\n\
@@ -228,11 +235,12 @@ impl MariaDb {
         let folder = data.clone();
         let process = Process::new(data.with_extension("log"), move || {
             let mut command = mariadb_program("mariadbd");
-            command.arg(format!("--datadir={}", folder.display())).args(["--socket=mysql.sock", "--skip-log-bin"]);
+            command.arg(format!("--datadir={}", folder.display())).arg("--socket=mysql.sock");
             command.arg(format!("--init-file={}", init.display())).arg(format!("--port={port}"));
             command.args(["--bind-address=127.0.0.1", "--skip-name-resolve", "--character-set-server=utf8mb4"]);
             command.args(["--innodb-log-file-size=8M", "--innodb-buffer-pool-size=64M", "--max-connections=500"]);
-            command.arg("--innodb-flush-log-at-trx-commit=1");
+            command.args(["--innodb-flush-log-at-trx-commit=1", "--log-bin=binlog", "--binlog-format=ROW"]);
+            command.args(["--log-slave-updates", "--skip-slave-start"]).arg(format!("--server-id={port}"));
             command
         });
         let mut mariadb = Self { port, data, process };
@@ -245,9 +253,47 @@ impl MariaDb {
         format!("mysql://service:{PASSWORD}@127.0.0.1:{port}/{DATABASE}")
     }
 
-    /// The URL with all privileges, past the proxies.
+    /// The URL with all privileges, past the proxies. Only this user may write while the server is read-only.
     pub fn root_url(&self) -> String {
-        format!("mysql://faults:{PASSWORD}@127.0.0.1:{}/{DATABASE}", self.port)
+        Self::root_url_at(self.port)
+    }
+
+    pub fn root_url_at(port: u16) -> String {
+        format!("mysql://faults:{PASSWORD}@127.0.0.1:{port}/{DATABASE}")
+    }
+
+    /// Makes this server a read-only replica of `primary`. The data here must be a part of the primary's.
+    pub async fn follow(&self, primary: &Self) {
+        let sql = format!(
+            "SET GLOBAL read_only = 1; CHANGE MASTER TO MASTER_HOST = '127.0.0.1', MASTER_PORT = {}, \
+             MASTER_USER = 'faults', MASTER_PASSWORD = '{PASSWORD}', MASTER_USE_GTID = current_pos; START SLAVE",
+            primary.port
+        );
+        crate::mysql::execute(&self.root_url(), &sql).await;
+        self.wait_for_all_of(primary).await;
+    }
+
+    /// Waits until this replica has everything that `primary` has now.
+    pub async fn wait_for_all_of(&self, primary: &Self) {
+        let position = primary.position("gtid_binlog_pos").await;
+        let number = |position: &str| position.rsplit('-').next().and_then(|number| number.parse::<u64>().ok());
+        until("the replica has all data", || async {
+            number(&self.position("gtid_slave_pos").await) >= number(&position)
+        })
+        .await;
+    }
+
+    /// Makes this replica a primary.
+    pub async fn promote(&self) {
+        crate::mysql::execute(&self.root_url(), "STOP SLAVE; RESET SLAVE ALL; SET GLOBAL read_only = 0").await;
+    }
+
+    /// The value of a variable with a transaction id: domain, server and number.
+    async fn position(&self, variable: &str) -> String {
+        let mut connection = crate::mysql::connect(&self.root_url()).await.expect("MariaDB answers");
+        let sql = format!("SELECT CONCAT(@@GLOBAL.{variable}) AS value");
+        let values = crate::mysql::query_texts(&mut connection, &sql).await.expect("MariaDB answers");
+        values.into_iter().next().expect("a variable has a value")
     }
 
     /// Copies the data folder. MariaDB must be stopped.

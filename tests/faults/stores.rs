@@ -74,7 +74,7 @@ pub async fn count(connection: &mut MultiplexedConnection, coupons: &[Coupon]) -
     Some(counts)
 }
 
-/// All claims in Redis. Redis must be available.
+/// All claims of `coupons` in Redis. Redis must be available.
 pub async fn read_all(mut connection: MultiplexedConnection, coupons: &[Coupon]) -> InRedis {
     let counts = count(&mut connection, coupons).await.expect("Redis answers");
     let (mut rows, mut cursor) = (Vec::new(), 0_u64);
@@ -98,6 +98,7 @@ pub async fn read_all(mut connection: MultiplexedConnection, coupons: &[Coupon])
         }
         cursor = next;
     }
+    rows.retain(|row: &Row| coupons.contains(&row.coupon));
     rows.sort_unstable();
     rows.dedup();
     let mut sold = BTreeMap::new();

@@ -1,25 +1,30 @@
 //! A run: servers, instances with a proxy before every server, customers, changes, and the history.
 
+mod edits;
+mod standbys;
+mod times;
+
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use couponrush::auth::{Secrets, UserTokens};
-use couponrush::base::{now_ms, now_seconds};
-use couponrush::domain::{Kind, User, UserId, UserName};
+use couponrush::base::now_seconds;
+use couponrush::domain::{EntryId, Kind, User, UserId, UserName};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::clients::{Crowd, Customer, Offer};
+use crate::clocks::Clocks;
 use crate::history::{Change, Coupon, EventKind, Number, Outcome, Recorder, Sale, Sample};
 use crate::instance::{Instance, backlog, is_ready, readiness};
 use crate::mysql;
 use crate::proxy::Mode;
 use crate::servers::{MariaDb, Redis, SECRET, START_WAIT, until};
 use crate::stores::{self, Settled};
+use standbys::Standbys;
 
 const CUSTOMERS: usize = 2_000;
 const PASSWORD: &str = "of a saler";
@@ -47,11 +52,11 @@ enum Sent {
 
 pub struct World {
     pub redis: Redis,
-    /// The primary before the last failover, and the port of the present one for [`World::sample_until`].
-    former_redis: Option<Redis>,
-    redis_port: Arc<AtomicU16>,
-    folder: PathBuf,
     pub mariadb: MariaDb,
+    standbys: Standbys,
+    folder: PathBuf,
+    /// `None` if all processes run by the machine's clock.
+    clocks: Option<Clocks>,
     pub instances: Vec<Instance>,
     pub recorder: Arc<Recorder>,
     pub crowd: Arc<Crowd>,
@@ -60,20 +65,22 @@ pub struct World {
     pub sale: Sale,
     http: reqwest::Client,
     saler: String,
+    /// The tokens of the claims made by [`World::edit_rows`].
+    tokens_of_edited: Vec<String>,
     changes: Number,
     faults: Number,
-    /// When an instance died last, in ms by the machine's clock. 0 without deaths.
-    died_ms: u64,
 }
 
 impl World {
-    pub async fn start(folder: &Path, instances: usize) -> Self {
+    /// Starts everything, by the machine's clock or by `clocks`.
+    pub async fn start(folder: &Path, instances: usize, clocks: Option<Clocks>) -> Self {
         let recorder = Arc::new(Recorder::new(&folder.join("history.jsonl")));
-        let (redis, mariadb) = (Redis::start(folder, "redis").await, MariaDb::start(folder).await);
-        let (folder, redis_port) = (folder.to_owned(), Arc::new(AtomicU16::new(redis.port)));
+        let redis = Redis::start(folder, "redis", clocks.as_ref().map(|clocks| &clocks.redis)).await;
+        let mariadb = MariaDb::start(folder, "mariadb").await;
         let mut all = Vec::new();
         for number in 0..instances {
-            all.push(Instance::start(&folder, number, &redis, &mariadb).await);
+            let clock = clocks.as_ref().map(|clocks| &clocks.instances[number]);
+            all.push(Instance::start(folder, number, (&redis, &mariadb), clock).await);
         }
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build();
         let http = http.expect("an HTTP client can be built");
@@ -83,11 +90,11 @@ impl World {
         let now = now_seconds();
         let sale = Sale { start: now - 10, end: now + 3_600, total: TOTAL, speed: SPEED, buy_limit: 1 };
         let mut world = Self {
+            standbys: Standbys::new(&redis, &mariadb),
             redis,
-            former_redis: None,
-            redis_port,
-            folder,
             mariadb,
+            folder: folder.to_owned(),
+            clocks,
             instances: all,
             recorder,
             crowd: Arc::new(crowd),
@@ -95,9 +102,9 @@ impl World {
             sale,
             http,
             saler: String::new(),
+            tokens_of_edited: Vec::new(),
             changes: 0,
             faults: 0,
-            died_ms: 0,
         };
         world.make_coupons().await;
         world.wait_until_ready().await;
@@ -173,31 +180,9 @@ impl World {
         self.recorder.note(EventKind::FaultEnds { fault });
     }
 
-    /// Starts a replica of Redis, with all data.
-    pub async fn start_replica(&self) -> Redis {
-        let replica = Redis::start(&self.folder, &format!("redis-{}", self.faults)).await;
-        replica.follow(&self.redis).await;
-        replica
-    }
-
-    /// Leads every instance's address to `promoted`. Open connections to the former primary survive.
-    pub fn move_redis_to(&mut self, promoted: Redis) -> &Redis {
-        for instance in &self.instances {
-            instance.redis.lead_to(promoted.port);
-        }
-        self.redis_port.store(promoted.port, Ordering::SeqCst);
-        self.former_redis.insert(std::mem::replace(&mut self.redis, promoted))
-    }
-
-    /// Kills the primary before the last failover.
-    pub fn end_former_redis(&mut self) {
-        self.former_redis = None;
-    }
-
     /// `kill -9`.
     pub fn kill(&mut self, instance: usize) {
         self.instances[instance].process.kill();
-        self.died_ms = now_ms();
     }
 
     /// Starts a dead instance, optionally with a crash point.
@@ -229,14 +214,12 @@ impl World {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        self.died_ms = now_ms();
         true
     }
 
     /// Freezes an instance until the others have taken it for dead and have stored its claims.
     pub async fn freeze_for_long(&mut self, instance: usize) {
         self.instances[instance].process.freeze();
-        self.died_ms = now_ms();
         tokio::time::sleep(TAKEN_FOR_DEAD).await;
         self.wait_until_claims_of_dead_instances_are_stored().await;
     }
@@ -290,14 +273,18 @@ impl World {
         self.wait_until_claims_of_dead_instances_are_stored().await;
     }
 
+    /// Waits until MySQL has all claims that are in the outbox now, among them those of dead instances. Ids are compared
+    /// with ids alone, because after a step of Redis' clock they are no times.
     async fn wait_until_claims_of_dead_instances_are_stored(&self) {
-        let (died_ms, redis) = (self.died_ms, &self.redis);
+        let end = async |command: &str, from: &str, to: &str| {
+            let mut range = redis::cmd(command);
+            range.arg(stores::keys().outbox()).arg(from).arg(to).arg("COUNT").arg(1);
+            let entries: Vec<(String, Vec<String>)> = self.redis.call(&range).await;
+            entries.first().map(|(id, _)| id.parse::<EntryId>().expect("an id of an entry"))
+        };
+        let Some(last) = end("XREVRANGE", "+", "-").await else { return };
         until("the claims of dead instances are stored", || async {
-            let mut first = redis::cmd("XRANGE");
-            first.arg(stores::keys().outbox()).arg("-").arg("+").arg("COUNT").arg(1);
-            let entries: Vec<(String, Vec<String>)> = redis.call(&first).await;
-            let oldest = entries.first().and_then(|(id, _)| id.split('-').next()?.parse::<u64>().ok());
-            oldest.is_none_or(|ms| ms > died_ms)
+            end("XRANGE", "-", "+").await.is_none_or(|first| first > last)
         })
         .await;
     }
@@ -308,6 +295,7 @@ impl World {
             instance.redis.set(Mode::Pass);
             instance.mysql.set(Mode::Pass);
         }
+        self.set_clocks_right();
         self.wait_until_ready().await;
         // No attempts yet: the claims in the outbox must be stored without being asked for again.
         self.wait_until_outbox_is_empty().await;
@@ -336,14 +324,14 @@ impl World {
 
     /// Samples the stores in any state, until `stop`.
     pub fn sample_until(&self, stop: CancellationToken) -> impl Future<Output = ()> + Send + 'static {
-        let (recorder, http, url) = (Arc::clone(&self.recorder), self.http.clone(), self.mariadb.root_url());
+        let (recorder, http) = (Arc::clone(&self.recorder), self.http.clone());
         let ops: Vec<SocketAddr> = self.instances.iter().map(|instance| instance.ops).collect();
-        let redis_port = Arc::clone(&self.redis_port);
+        let urls = self.standbys.urls();
         async move {
             while !stop.is_cancelled() {
-                let redis = format!("redis://127.0.0.1:{}/", redis_port.load(Ordering::SeqCst));
+                let (redis, mysql) = urls();
                 let client = redis::Client::open(redis).expect("the URL is valid");
-                let mut sample = Sample { mysql: mysql::count(&url).await, ..Sample::default() };
+                let mut sample = Sample { mysql: mysql::count(&mysql).await, ..Sample::default() };
                 let connecting = client.get_multiplexed_async_connection();
                 if let Ok(Ok(mut connection)) = tokio::time::timeout(SAMPLE_EVERY, connecting).await {
                     sample.redis = stores::count(&mut connection, &COUPONS).await;
@@ -371,7 +359,8 @@ async fn customers(mariadb: &MariaDb) -> Vec<Customer> {
         let (id, name) = row.split_once(' ').expect("two columns");
         let (id, name) = (id.parse().expect("an id"), UserName::parse(name.to_owned()).expect("a name"));
         let user = User { id: UserId(id), name, kind: Kind::Customer };
-        Customer { user: id, token: tokens.issue(&user, 0, now_seconds()) }
+        // Issued in the past: an instance's clock may be behind.
+        Customer { user: id, token: tokens.issue(&user, 0, now_seconds() - 7_200) }
     };
     rows.iter().map(customer).collect()
 }

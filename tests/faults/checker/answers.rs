@@ -28,11 +28,13 @@ pub fn check(run: &Run, rows: &[Row], found: &mut Findings) {
     }
     let mut rows_of: BTreeMap<Holder, Vec<Row>> = BTreeMap::new();
     for row in rows {
+        let shown = !run.clock.moments(row.claim.claimed_at_ms).is_empty();
+        found.require("I3", shown, || format!("{row:?} has a time that the clock of Redis has not shown"));
         rows_of.entry((row.user, row.coupon)).or_default().push(*row);
     }
     for (holder, rows) in &rows_of {
         let attempts = by_holder.get(holder).map_or(&[][..], Vec::as_slice);
-        check_origins(rows, attempts, found);
+        check_origins(run, rows, attempts, found);
     }
     for attempts in by_holder.values() {
         check_stability(attempts, run.limit(attempts[0].coupon), found);
@@ -54,7 +56,7 @@ fn check_units_told(run: &Run, found: &mut Findings) {
 }
 
 /// Rows come from granted attempts, or from attempts of unknown outcome in progress at the time of the claim.
-fn check_origins(rows: &[Row], attempts: &[&Attempt], found: &mut Findings) {
+fn check_origins(run: &Run, rows: &[Row], attempts: &[&Attempt], found: &mut Findings) {
     let granted: HashSet<Claim> = attempts
         .iter()
         .filter_map(|attempt| match attempt.answer {
@@ -66,14 +68,15 @@ fn check_origins(rows: &[Row], attempts: &[&Attempt], found: &mut Findings) {
     // Rows, by time, are matched with the possible attempt that becomes final first. If a complete matching exists,
     // this order finds it.
     unknown.sort_unstable_by_key(|attempt| attempt.final_ms);
-    let mut rest: Vec<&Row> = rows.iter().filter(|row| !granted.contains(&row.claim)).collect();
-    rest.sort_unstable_by_key(|row| row.claim.claimed_at_ms);
-    for row in rest {
-        if let Some(place) = unknown.iter().position(|attempt| may_have_made(attempt, row.claim.claimed_at_ms)) {
+    let rest = rows.iter().filter(|row| !granted.contains(&row.claim));
+    let mut rest: Vec<(Vec<u64>, &Row)> = rest.map(|row| (run.granted_ms(row), row)).collect();
+    rest.sort_unstable_by_key(|(moments, _)| moments.last().copied());
+    for (moments, row) in rest {
+        if let Some(place) = unknown.iter().position(|attempt| may_have_made(attempt, &moments)) {
             unknown.remove(place);
             continue;
         }
-        let at = row.claim.claimed_at_ms;
+        let at = moments[0];
         if let Some(late) = unknown.iter().find(|attempt| attempt.began.wall_ms <= at) {
             found.note(
                 "I7",
@@ -102,9 +105,9 @@ fn covers(attempt: &Attempt, at: u64) -> bool {
     attempt.began.wall_ms <= at + SLACK_MS && at <= attempt.ended.wall_ms + SLACK_MS
 }
 
-/// Whether an attempt of unknown outcome may have made a claim at this time.
-pub fn may_have_made(attempt: &Attempt, at: u64) -> bool {
-    attempt.began.wall_ms <= at + SLACK_MS && at <= attempt.final_ms + SLACK_MS
+/// Whether an attempt of unknown outcome may have made a claim at one of these times.
+pub fn may_have_made(attempt: &Attempt, moments: &[u64]) -> bool {
+    moments.iter().any(|at| attempt.began.wall_ms <= at + SLACK_MS && *at <= attempt.final_ms + SLACK_MS)
 }
 
 /// A user's attempts at one coupon: the answers must never change.

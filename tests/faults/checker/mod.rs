@@ -4,6 +4,7 @@
 //! or during a change, every possible state is allowed.
 
 mod answers;
+mod clock;
 mod excused;
 mod refusals;
 mod run;

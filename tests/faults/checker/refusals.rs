@@ -37,8 +37,9 @@ pub fn check(run: &Run, mysql: &InMysql, found: &mut Findings) {
         }
     }
     for coupon in run.amounts.keys() {
-        let mut rows: Vec<&Row> = mysql.rows.iter().filter(|row| row.coupon == *coupon).collect();
-        rows.sort_unstable_by_key(|row| row.claim.claimed_at_ms);
+        let rows = mysql.rows.iter().filter(|row| row.coupon == *coupon);
+        let mut rows: Vec<(Vec<u64>, &Row)> = rows.map(|row| (run.granted_ms(row), row)).collect();
+        rows.sort_unstable_by_key(|(moments, _)| moments.last().copied());
         check_terms(run, *coupon, &rows, found);
     }
 }
@@ -47,12 +48,13 @@ fn units(run: &Run, mysql: &InMysql) -> BTreeMap<Coupon, Units> {
     let mut units: BTreeMap<Coupon, Units> = BTreeMap::new();
     let mut of_user: BTreeMap<_, Vec<u64>> = BTreeMap::new();
     for row in &mysql.rows {
-        units.entry(row.coupon).or_default().claimed_ms.push(row.claim.claimed_at_ms);
-        of_user.entry((row.user, row.coupon)).or_default().push(row.claim.claimed_at_ms);
+        let moments = run.granted_ms(row);
+        units.entry(row.coupon).or_default().claimed_ms.push(moments[0]);
+        of_user.entry((row.user, row.coupon)).or_default().extend(moments);
     }
     for attempt in run.attempts.iter().filter(|attempt| is_unknown(attempt)) {
         let rows = of_user.get(&(attempt.user, attempt.coupon)).map_or(&[][..], Vec::as_slice);
-        if !rows.iter().any(|at| may_have_made(attempt, *at)) {
+        if !may_have_made(attempt, rows) {
             units.entry(attempt.coupon).or_default().possibly_lost_ms.push(attempt.began.wall_ms);
         }
     }
@@ -76,8 +78,15 @@ fn is_true(run: &Run, attempt: &Attempt, reason: &str, units: Option<&Units>) ->
             amounts.possible_between(from, to).any(reached)
                 || sales.flatten().any(|sale| sale.total > 0 && reached(sale.total))
         }
-        "not-started" => sales.flatten().any(|sale| from < sale.start * 1_000 + SLACK_MS),
-        "ended" => sales.flatten().any(|sale| to + SLACK_MS >= sale.end * 1_000),
+        // Windows follow the clock of Redis.
+        "not-started" => {
+            let shown = from.saturating_add_signed(run.clock.known_between(from, to).min().unwrap_or(0));
+            sales.flatten().any(|sale| shown < sale.start * 1_000 + SLACK_MS)
+        }
+        "ended" => {
+            let shown = to.saturating_add_signed(run.clock.known_between(from, to).max().unwrap_or(0));
+            sales.flatten().any(|sale| shown + SLACK_MS >= sale.end * 1_000)
+        }
         // The suite has quotas and no draws.
         "try-again" => sales.flatten().any(|sale| sale.speed > 0),
         // True only while the coupon's first activity is being published. The suite never disables an activity.
@@ -88,24 +97,32 @@ fn is_true(run: &Run, attempt: &Attempt, reason: &str, units: Option<&Units>) ->
     }
 }
 
-/// Checks claims against the terms that may have been in force at the time of the claim.
-fn check_terms(run: &Run, coupon: Coupon, rows: &[&Row], found: &mut Findings) {
+/// Checks claims against the terms that may have been in force at the time of the claim. `rows` are with the moments at
+/// which they may have been granted, sorted by the last moment.
+fn check_terms(run: &Run, coupon: Coupon, rows: &[(Vec<u64>, &Row)], found: &mut Findings) {
     let (amounts, sales) = (&run.amounts[&coupon], &run.sales[&coupon]);
     let (mut in_second, mut of_activity) = (BTreeMap::new(), 0);
-    for (before, row) in rows.iter().enumerate() {
-        let at = row.claim.claimed_at_ms;
-        let amount = amounts.possible_between(at, at).max().unwrap_or(0);
+    for (place, (moments, row)) in rows.iter().enumerate() {
+        // A row counts as earlier only if it certainly is.
+        let before = place.min(rows.partition_point(|(other, _)| other.last() <= moments.first()));
+        let amount = moments.iter().flat_map(|at| amounts.possible_between(*at, *at)).max().unwrap_or(0);
         found.require("I1", before < amount as usize, || {
             format!("{row:?} is claim {} of coupon {coupon}, which had {amount} units at that time", before + 1)
         });
+        let mut possible = moments.iter().flat_map(|at| sales.possible_between(*at, *at));
         if row.claim.activity == 0 {
-            let plain = sales.possible_between(at, at).any(|sale| sale.is_none());
+            let plain = possible.any(|sale| sale.is_none());
             found.require("I7", plain, || format!("{row:?} was claimed outside the sale of its coupon"));
             continue;
         }
-        let second = in_second.entry(at / 1_000).or_insert(0);
+        let possible: Vec<Sale> = possible.flatten().collect();
+        // Windows and quotas follow the clock of Redis. If it shows a second again, the second has its quota again.
+        let at = row.claim.claimed_at_ms;
+        let second = match moments[..] {
+            [moment] => in_second.entry((at / 1_000, at.wrapping_sub(moment))).or_insert(0),
+            _ => &mut 0,
+        };
         (*second, of_activity) = (*second + 1, of_activity + 1);
-        let possible: Vec<Sale> = sales.possible_between(at, at).flatten().collect();
         let within = |sale: &Sale| sale.start * 1_000 <= at && at < sale.end * 1_000;
         found.require("I7", possible.iter().any(within), || {
             format!("{row:?} was claimed outside the window: {possible:?}")

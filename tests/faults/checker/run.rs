@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::clock::RedisClock;
 use super::{MEMORY_MS, SLACK_MS, UNKNOWN_FINAL_MS};
 use crate::history::{Change, Claim, Coupon, Event, EventKind, NO_ANSWER, Number, Outcome, Sale, User};
+use crate::stores::Row;
 
 /// A moment by both clocks of the history.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +55,9 @@ pub struct Run {
     pub amounts: BTreeMap<Coupon, Timeline<u32>>,
     /// `None`: the coupon is claimed without an activity.
     pub sales: BTreeMap<Coupon, Timeline<Option<Sale>>>,
+    pub clock: RedisClock,
+    /// When attempts were granted their claims, as far as users were told.
+    told_ms: HashMap<Row, (u64, u64)>,
     pub faults: Vec<Fault>,
     pub healed: Option<Moment>,
     pub ended_us: u64,
@@ -153,6 +158,8 @@ impl Run {
                     run.faults.push(Fault { name: name.clone(), began: now, ended: None });
                 }
                 EventKind::FaultEnds { fault } => run.faults[fault_places[fault]].ended = Some(now),
+                EventKind::ClockSteps { ahead_ms } => run.clock.begin_step(*ahead_ms, now.wall_ms),
+                EventKind::ClockStepped => run.clock.end_step(now.wall_ms),
                 EventKind::Healed => run.healed = Some(now),
                 EventKind::Sample(_) => {}
                 answer => {
@@ -167,11 +174,18 @@ impl Run {
             run.apply(coupon, to, from, (Outcome::Unknown, last.wall_ms));
         }
         run.set_final_times();
+        for attempt in &run.attempts {
+            if let Answer::Claimed(claim) = attempt.answer {
+                let row = Row { coupon: attempt.coupon, user: attempt.user, claim };
+                run.told_ms.insert(row, (attempt.began.wall_ms, attempt.ended.wall_ms));
+            }
+        }
         run
     }
 
     /// Sets when outcomes are final: a second after the attempt. After a customer hung up, a second after the next
-    /// answer of the instance, because a frozen or starting instance cannot know that the customer no longer waits.
+    /// answer of the instance, because a frozen or starting instance cannot know that the customer no longer waits. The
+    /// deadline is a time by the clock of Redis, so it is later by a step back in the meantime.
     fn set_final_times(&mut self) {
         let mut answers: BTreeMap<usize, Vec<(u64, u64)>> = BTreeMap::new();
         for attempt in self.attempts.iter().filter(|attempt| attempt.answer.is_decided()) {
@@ -182,6 +196,7 @@ impl Run {
             let later = answers.get(&attempt.instance).filter(|_| hung_up);
             let next = later.and_then(|all| all.get(all.partition_point(|(began, _)| *began < attempt.ended.at_us)));
             attempt.final_ms = next.map_or(0, |(_, ended)| *ended).max(attempt.ended.wall_ms) + UNKNOWN_FINAL_MS;
+            attempt.final_ms += self.clock.set_back_between(attempt.began.wall_ms, attempt.final_ms);
         }
     }
 
@@ -196,6 +211,19 @@ impl Run {
             Change::Amount(amount) => self.amounts.get_mut(&coupon).expect(unknown).change(amount, from, done),
             Change::Sale(sale) => self.sales.get_mut(&coupon).expect(unknown).change(Some(sale), from, done),
         }
+    }
+
+    /// When the claim may have been granted by the machine's clock, ascending and not empty. There are several moments if
+    /// the clock of Redis has shown the claim's time more than once, and no user was told of the grant. If it never has,
+    /// the claim's time itself.
+    pub fn granted_ms(&self, row: &Row) -> Vec<u64> {
+        let mut moments = self.clock.moments(row.claim.claimed_at_ms);
+        if let Some((from, to)) = self.told_ms.get(row)
+            && let Some(told) = moments.iter().find(|at| *from <= **at + SLACK_MS && **at <= *to + SLACK_MS)
+        {
+            moments = vec![*told];
+        }
+        if moments.is_empty() { vec![row.claim.claimed_at_ms] } else { moments }
     }
 
     /// The highest limit of claims a user at any time of the run.

@@ -1,6 +1,7 @@
 //! Tests of the checker with hand-made histories: a good history has no violation, and every kind of violation is
 //! reported.
 
+mod clocks;
 mod lost;
 
 use std::collections::BTreeSet;

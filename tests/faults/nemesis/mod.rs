@@ -6,11 +6,13 @@
 
 mod app;
 mod change;
+mod clock;
 mod lasting;
 mod mysql;
 mod network;
 mod rebuild;
 mod redis;
+mod rows;
 mod unpromised;
 mod went_back;
 
@@ -19,11 +21,13 @@ use crate::world::World;
 
 pub use app::AppFault;
 pub use change::SalerChange;
+pub use clock::ClockFault;
 pub use lasting::Lasting;
 pub use mysql::MysqlFault;
 pub use network::{NetworkFault, Server};
 pub use rebuild::Trigger;
 pub use redis::RedisFault;
+pub use rows::RowFault;
 pub use unpromised::Frozen;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +38,8 @@ pub enum Fault {
     /// Breaks the network between an instance and a server.
     Network(Server, NetworkFault),
     Change(SalerChange),
+    Clock(ClockFault),
+    Rows(RowFault),
     /// The rebuilding instance dies at the crash point.
     Rebuild(&'static str, Trigger),
     /// The rebuilding instance stops at the first crash point and is overtaken. It goes on when the overtaking instance
@@ -63,6 +69,7 @@ impl Fault {
         let struck = if let Self::During(_, inner) = self { *inner } else { self };
         match struck {
             Self::Redis(fault) if fault.loses_memory() => world.wait_until_loss_is_covered().await,
+            Self::Mysql(MysqlFault::SwitchoverAndFlush) => world.wait_until_loss_is_covered().await,
             Self::Rebuild(point, _) => rebuild::arm(world, point).await,
             Self::Unpromised(frozen) => frozen.prepare(world).await,
             _ => {}
@@ -77,6 +84,8 @@ impl Fault {
             Self::Redis(fault) => fault.strike(world, random, target).await,
             Self::Mysql(fault) => fault.strike(world, random).await,
             Self::Network(server, fault) => fault.strike(world, random, (target, server)).await,
+            Self::Rows(fault) => fault.strike(world).await,
+            Self::Clock(fault) => fault.strike(world, random, target).await,
             Self::Change(change) => change.strike(world, random, target).await,
             Self::Rebuild(point, trigger) => trigger.strike(world, point).await,
             Self::Overtaken(first, second) => rebuild::overtake(world, first, second).await,

@@ -1,5 +1,6 @@
 //! MySQL dead, locked, read-only, or hanging up in the middle of transactions.
 
+use super::redis::flush;
 use crate::mysql;
 use crate::random::Random;
 use crate::world::{COUPONS, PLAIN, World};
@@ -16,6 +17,10 @@ pub enum MysqlFault {
     /// Locks a row that every batch needs, sometimes for longer than a batch waits.
     LockCoupon,
     Deadlocks,
+    /// A replica takes over behind the same address. Open connections to the earlier primary survive, which is read-only.
+    Switchover,
+    /// Redis is flushed as soon as the address leads to the new primary. So Redis is loaded from MySQL.
+    SwitchoverAndFlush,
 }
 
 impl MysqlFault {
@@ -49,6 +54,11 @@ impl MysqlFault {
                 let lock = mysql::hold_lock(&url, &sql).await;
                 tokio::time::sleep(random.millis(1_000, 12_000)).await;
                 drop(lock);
+            }
+            Self::Switchover => world.switch_mysql(random.millis(0, 1_500)).await,
+            Self::SwitchoverAndFlush => {
+                world.switch_mysql(random.millis(0, 1_500)).await;
+                flush(world).await;
             }
             Self::Deadlocks => {
                 for _ in 0..10 {
