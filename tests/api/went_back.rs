@@ -149,6 +149,39 @@ async fn a_loss_stops_rebuilds_until_the_claims_are_written_back() {
     drop(with.app);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_process_that_left_raises_no_alarm_and_one_whose_row_was_deleted_adds_it_again() {
+    let mut app = TestApp::start().await;
+    app.start_another().await;
+    let saler = app.client().user("shop", "saler").await;
+    app.client().create_coupon("shop", &saler, "rush", 100).await;
+    let crowd = customers(&app.stores, "crowd", 60).await;
+    let claim = async |app: &TestApp, instance: usize, crowd: &[Customer]| {
+        let got = rush(&[app.instances[instance].client.clone()], crowd, ("shop", "rush"), 4, PATIENCE).await;
+        assert!(got.iter().all(Got::has_unit));
+        app.settle().await;
+    };
+    claim(&app, 0, &crowd[..20]).await;
+    claim(&app, 1, &crowd[20..40]).await;
+    assert_eq!(commits(&app.stores).await.counters.len(), 2);
+    app.instances[1].stop().await;
+    app.instances.pop();
+    let mut delete = redis::cmd("DEL");
+    app.stores.redis::<u64>(delete.arg(app.stores.keys().live())).await;
+    eventually("the shard is loaded again", || async { commits(&app.stores).await.epoch.0 == 2 }).await;
+    eventually("the service is ready", || app.instances[0].ops.is_ready()).await;
+    assert_eq!(app.stores.number("SELECT COUNT(*) FROM ledgers WHERE epoch = 2").await, 1);
+    claim(&app, 0, &crowd[40..50]).await;
+
+    // As after a rebuild that took the process for dead.
+    app.stores.execute("DELETE FROM ledgers").await;
+    let mut delete = redis::cmd("HDEL");
+    let process = commits(&app.stores).await.counters.into_keys().next().expect("a process has stored claims");
+    app.stores.redis::<u64>(delete.arg(app.stores.keys().counters()).arg(process)).await;
+    claim(&app, 0, &crowd[50..]).await;
+    assert_eq!(app.stores.number("SELECT COUNT(*) FROM claims").await, 60);
+}
+
 /// The commits that Redis knows.
 async fn commits(stores: &Stores) -> couponrush::domain::Commits {
     let connection = stores.connection().await;
