@@ -20,6 +20,9 @@ const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 /// An instance that is about to stop closes the connection after the answer. The client connects again, and the load
 /// balancer chooses another instance.
 ///
+/// An offer of another protocol is not taken up. actix closes the connection after the answer, so the answer says so. Java's
+/// HTTP client offers h2c by default.
+///
 /// Bodies over the limit are refused here, because a handler may ignore its body.
 pub async fn finish<B: MessageBody>(
     mut request: ServiceRequest,
@@ -34,8 +37,9 @@ pub async fn finish<B: MessageBody>(
     let edge = response.request().app_data::<web::Data<Edge>>();
     edge.inspect(|edge| edge.answers.note(response.status()));
     let is_draining = edge.is_some_and(|edge| edge.health.is_draining());
+    let offers_upgrade = response.request().head().connection_type() == ConnectionType::Upgrade;
     let head = response.response_mut().head_mut();
-    if is_draining {
+    if is_draining || offers_upgrade {
         head.set_connection_type(ConnectionType::Close);
     }
     head.set_camel_case_headers(true);

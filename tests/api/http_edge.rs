@@ -305,3 +305,19 @@ async fn clients_that_reset_in_the_middle_of_a_request_harm_nobody() {
     app.client().user("ann", "customer").await;
     assert!(app.stores.number("SELECT COUNT(*) FROM users WHERE username = 'half'").await <= 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_offer_of_http_2_is_answered_and_the_answer_says_that_the_connection_ends() {
+    let app = TestApp::start().await;
+    let offer = "Host: test\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__";
+    let body = r#"{"username": "ann"}"#;
+    let post = format!("POST /api/users HTTP/1.1\r\n{offer}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let get = format!("GET /healthz HTTP/1.1\r\n{offer}\r\n\r\n");
+    for (request, status) in [(get, 200), (post, 400)] {
+        let mut connection = RawConnection::open(app.instances[0].address);
+        assert!(connection.send(&request));
+        let answer = connection.read_for(Duration::from_secs(3));
+        assert!(answer.closed, "{request}");
+        assert_eq!((answer.status(), answer.header("Connection")), (status, Some("close")), "{request}");
+    }
+}
