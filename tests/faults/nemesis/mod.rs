@@ -1,8 +1,9 @@
 //! The faults. A fault breaks a part of the system and mends it again.
 //!
 //! When `strike` returns, the fault is over and all parts are mended. From then on the program must recover without
-//! help. Faults stay within the promises of docs/RELIABILITY.md: Redis loses its memory only after MySQL has stored the
-//! claims of dead instances. [`Fault::Unpromised`] is the only exception. The checker excuses the claims lost by it.
+//! help. Only wrong clocks and edited rows stay, and sales must go on with them. Faults stay within the promises of
+//! docs/RELIABILITY.md: Redis loses its memory only after MySQL has stored the claims of dead instances.
+//! [`Fault::Unpromised`] is the only exception. The checker excuses the claims lost by it.
 
 mod app;
 mod change;

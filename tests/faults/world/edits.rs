@@ -44,7 +44,7 @@ struct Edit {
 impl World {
     /// Makes the coupons, lets customers claim them, and edits the rows behind the back of the instances.
     pub async fn edit_rows(&mut self) {
-        for Edit { coupon, name, sql, .. } in EDITS {
+        for Edit { coupon, name, .. } in EDITS {
             let body = json!({"name": name, "amount": AMOUNT, "stock": 1, "description": ""});
             assert!(matches!(self.send(0, "POST", "/api/users/shop/coupons", &body).await, Ok((201, _))));
             self.write_edited_sale(coupon).await;
@@ -55,7 +55,9 @@ impl World {
             }
             let url = self.mariadb.root_url();
             until("the claims are stored", || mysql::has_claims(&url, coupon, HOLDERS)).await;
-            mysql::execute(&url, sql).await;
+        }
+        for Edit { sql, .. } in EDITS {
+            mysql::execute(&self.mariadb.root_url(), sql).await;
         }
     }
 
