@@ -4,7 +4,8 @@
 //! window allows a burst of n, then one more every n-th part of the window. A full bucket equals no bucket, so a few
 //! thousand users are kept in memory instead of a million.
 //!
-//! Times come from the system clock. If the clock is set back, nobody waits longer than a full refill takes.
+//! Times come from the system clock. If the clock is set back by more than the window of a bucket, the bucket is full. After a
+//! smaller step nobody waits longer than a full refill takes.
 
 use super::keyed::Passing;
 
@@ -60,7 +61,10 @@ fn full_after_one(full_at: &mut u64, units: u32, window_us: u64, now: u64) -> Re
     }
     let interval = window_us / u64::from(units);
     let empty = interval * u64::from(units);
-    // After a clock step back or a raised rate, the bucket may look emptier than empty.
+    // No bucket takes longer than its window to fill. So the clock was set back, and the bucket counts as full.
+    if *full_at > now.saturating_add(window_us) {
+        *full_at = now;
+    }
     *full_at = (*full_at).clamp(now, now.saturating_add(empty));
     let after = full_at.saturating_add(interval);
     match after.saturating_sub(now).checked_sub(empty) {
@@ -139,13 +143,15 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_set_back_costs_no_more_than_a_full_bucket() {
+    fn a_clock_that_is_set_back_fills_the_bucket_or_costs_no_more_than_a_refill() {
         let rates = Rates { per_second: 0, per_minute: 3 };
         let mut pace = Pace::default();
         assert_eq!(taken(&mut pace, rates, NOW, 10), 3);
         let back = NOW - 3_600_000;
-        assert_eq!(pace.take(rates, back), Err(20_000));
-        assert_eq!(taken(&mut pace, rates, back + 20_000, 10), 1);
+        assert_eq!(taken(&mut pace, rates, back, 10), 3);
+        let mut pace = Pace::default();
+        assert_eq!(taken(&mut pace, rates, NOW, 1), 1);
+        assert_eq!(pace.take(rates, NOW - 30_000), Err(10_000));
         let mut tally = Tally::default();
         assert_eq!((tally.add(NOW), tally.add(NOW), tally.add(back)), (1, 2, 1));
     }
