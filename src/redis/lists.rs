@@ -152,8 +152,7 @@ fn held_by(holder: &Value) -> Result<Vec<(ClaimOrder, Held)>, KvError> {
         let (field, value) = (text(&field_and_value[0])?, text(&field_and_value[1])?);
         let id = field.split_once(':').map_or(field, |(id, _)| id);
         let coupon = CouponId(id.parse().map_err(|_| KvError::Unreadable)?);
-        let HolderField { claimed_at_ms, entry, .. } = HolderField::parse(&mut value.split(':'))?;
-        claims.push((coupon, (claimed_at_ms, entry)));
+        claims.push((coupon, grant(value)?));
     }
     claims.sort_unstable();
     let latest = |of_one: &[(CouponId, ClaimOrder)]| {
@@ -163,6 +162,13 @@ fn held_by(holder: &Value) -> Result<Vec<(ClaimOrder, Held)>, KvError> {
     let mut held: Vec<_> = claims.chunk_by(|a, b| a.0 == b.0).map(latest).collect();
     held.sort_unstable_by_key(|(order, held)| std::cmp::Reverse((*order, held.coupon)));
     Ok(held)
+}
+
+/// The time and the entry of a claim, from the value of a holder's field. The rest of the value is not read.
+fn grant(value: &str) -> Result<ClaimOrder, KvError> {
+    let entry = value.split_once(':').and_then(|(_seq, rest)| rest.split_once(':'));
+    let (entry, _activity) = entry.ok_or(KvError::Unreadable)?;
+    HolderField::parse_entry(entry)
 }
 
 fn page<T>(

@@ -266,11 +266,15 @@ impl HolderField {
     /// Parses the first parts between colons.
     pub(super) fn parse<'a>(parts: &mut impl Iterator<Item = &'a str>) -> Result<Self, KvError> {
         let seq = part(parts)?;
-        let text = parts.next().ok_or(KvError::Unreadable)?;
+        let (claimed_at_ms, entry) = Self::parse_entry(parts.next().ok_or(KvError::Unreadable)?)?;
+        Ok(Self { seq, entry, claimed_at_ms, activity: part(parts)? })
+    }
+
+    /// Parses `entry` or `entry@time`. Returns the time of the grant and the entry.
+    pub(super) fn parse_entry(text: &str) -> Result<(u64, EntryId), KvError> {
         let (id, time) = text.split_once('@').map_or((text, None), |(id, time)| (id, Some(time)));
         let entry: EntryId = id.parse().map_err(|_| KvError::Unreadable)?;
-        let claimed_at_ms = time.map_or(Ok(entry.ms), str::parse).map_err(|_| KvError::Unreadable)?;
-        Ok(Self { seq, entry, claimed_at_ms, activity: part(parts)? })
+        Ok((time.map_or(Ok(entry.ms), str::parse).map_err(|_| KvError::Unreadable)?, entry))
     }
 }
 
