@@ -98,7 +98,10 @@ async fn while_the_memory_is_full_the_outbox_is_emptied() {
     let lock = app.stores.lock_table("claims").await;
     assert_eq!(app.client().claim("shop", "few", &tokens[0]).await.status, 201);
     redis.command::<()>(&["CONFIG", "SET", "maxmemory", "1"]).await;
-    eventually("the shard is closed", || async { !app.client().is_ready().await }).await;
+    eventually("the gate is closed", || async {
+        app.instances[0].ops.get("/readyz", "").await.json()["gate"]["state"] == "out-of-memory"
+    })
+    .await;
     drop(lock);
     app.settle().await;
     assert!(!app.client().is_ready().await);
