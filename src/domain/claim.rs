@@ -118,9 +118,9 @@ impl FromStr for EntryId {
     }
 }
 
-/// Parses digits only. `str::parse` would accept a sign too.
+/// Parses an unsigned number, digits only. `str::parse` would also accept a plus sign.
 fn number<T: FromStr>(text: &str) -> Result<T, ClaimError> {
-    if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+    if text.starts_with('+') {
         return Err(ClaimError);
     }
     text.parse().map_err(|_| ClaimError)
