@@ -272,9 +272,13 @@ impl HolderField {
 
     /// Parses `entry` or `entry@time`. Returns the time of the grant and the entry.
     pub(super) fn parse_entry(text: &str) -> Result<(u64, EntryId), KvError> {
-        let (id, time) = text.split_once('@').map_or((text, None), |(id, time)| (id, Some(time)));
-        let entry: EntryId = id.parse().map_err(|_| KvError::Unreadable)?;
-        Ok((time.map_or(Ok(entry.ms), str::parse).map_err(|_| KvError::Unreadable)?, entry))
+        // A time is rare, so it is looked for only in what is no id.
+        if let Ok(entry) = text.parse::<EntryId>() {
+            return Ok((entry.ms, entry));
+        }
+        let (id, time) = text.split_once('@').ok_or(KvError::Unreadable)?;
+        let time = time.parse().map_err(|_| KvError::Unreadable)?;
+        Ok((time, id.parse().map_err(|_| KvError::Unreadable)?))
     }
 }
 
