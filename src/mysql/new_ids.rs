@@ -2,7 +2,7 @@
 //!
 //! The row of `installation` names the server that last issued an id. Every insertion takes its connection or its
 //! transaction from here. If the connection leads to another server, AUTO_INCREMENT of the three tables is first moved
-//! on by [`DISTANCE`]. So a server may lack up to that many rows of each table.
+//! on by `DISTANCE`. So a server may lack up to that many rows of each table.
 
 use diesel::mysql::Mysql;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
