@@ -185,7 +185,8 @@ impl Fence {
 }
 
 /// Reads the row of the shard and the row of the process under a shared lock, and the settings by which the server
-/// refuses writes. The lock on the row of the shard makes a rebuild wait that does not know `ledgers`. The type is a query of its own, because the driver prepares other texts again for every use.
+/// refuses writes. The lock on the row of the shard makes a rebuild wait that does not know `ledgers`. The type is a query
+/// of its own, because the driver prepares other texts again for every use.
 #[derive(Debug, Clone, Copy)]
 struct LockedRows<'a> {
     shard: &'a str,
