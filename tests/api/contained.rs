@@ -1,6 +1,6 @@
 //! Rows edited or deleted by hand, and keys lost by Redis. Each harms only its own coupon or activity.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use couponrush::domain::{CouponId, Kind};
 use serde_json::json;
@@ -227,7 +227,9 @@ async fn while_mysql_is_away_a_missing_coupon_is_closed_alone() {
     let key = shop.app.stores.keys().coupon(CouponId(2)).to_string();
     shop.app.stores.redis::<u32>(redis::cmd("DEL").arg(&key)).await;
     for customer in 1..4 {
+        let asked = Instant::now();
         assert_eq!(shop.claim("bad", customer).await, "unavailable");
+        assert!(asked.elapsed() < Duration::from_secs(1), "the customer waits {:?} for MySQL", asked.elapsed());
         assert_eq!(shop.claim("good", customer).await, "claimed");
     }
     assert_eq!(shop.rebuilds().await, rebuilds);
