@@ -1,7 +1,9 @@
--- Raises the counter of a process that has found its row in MySQL behind it, so that every process notices.
+-- Raises the counter of a process after MySQL has lost a batch of the process. Every instance compares the counters, so
+-- every instance notices the loss.
 --
--- KEYS[1] counters   hash   process -> number of its last batch that MySQL has committed, as far as Redis knows
--- ARGV[1] process   ARGV[2] number of its last committed batch
+-- KEYS[1] counters   hash   process -> number of the last batch that MySQL has committed, as far as Redis knows
+-- ARGV[1] process
+-- ARGV[2] number of the last batch of the process that MySQL had committed
 --
 -- Replies: {'raised'}
 if tonumber(ARGV[2]) > tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or 0) then

@@ -27,7 +27,7 @@ impl Persister {
         while let Some(part) = parts.take() {
             match self.store_part(epoch, part).await? {
                 PartOutcome::Settled => {}
-                // BatchParts that are stored already are known at the repetition.
+                // Parts that are stored already are known at the repetition.
                 PartOutcome::Late => return Ok(false),
                 PartOutcome::Halve => parts.halve(part),
             }
