@@ -51,7 +51,7 @@ impl<'a> BatchParts<'a> {
         Self(if claims.is_empty() { Vec::new() } else { vec![claims] })
     }
 
-    /// Takes the next part. BatchParts come in the order of their claims, and are never empty.
+    /// Takes the next part. Parts come in the order of their claims, and are never empty.
     pub fn take(&mut self) -> Option<&'a [Claim]> {
         self.0.pop()
     }

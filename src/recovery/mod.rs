@@ -300,16 +300,25 @@ impl Recovery {
         let refusal = self.fence.refusal();
         if refusal == Some(FenceRefusal::RowBehind) {
             // Every other instance sees the counter.
-            let (process, committed) = (self.fence.process(), self.fence.committed());
-            live_key::raise_counter(connection, self.keys(), process, committed, WAIT).await?;
+            self.raise_counter(connection).await?;
         }
         // Redis is read first, because its counters follow the rows.
         let redis = live_key::commits(connection, self.keys(), WAIT).await?;
         let went_back = redis.are_ahead_of(&ledgers::read(&self.db, self.identity.shard).await?);
+        if went_back {
+            // A batch without an entry to delete has not told Redis its number. A repair must restore that number, too.
+            self.raise_counter(connection).await?;
+        }
         if !went_back && refusal == Some(FenceRefusal::RowMissing) {
             self.fence.may_join().await;
         }
         Ok(went_back)
+    }
+
+    /// Tells Redis the number of the last batch that this process has committed.
+    async fn raise_counter(&self, connection: &Connection) -> Result<(), KvError> {
+        let (process, committed) = (self.fence.process(), self.fence.committed());
+        live_key::raise_counter(connection, self.keys(), process, committed, WAIT).await
     }
 
     /// Beats in MySQL. `reached` is the connection to the Redis process that answers.
