@@ -11,6 +11,7 @@ mod beats;
 mod choice;
 mod load;
 mod rebuild;
+mod went_back;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -20,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::claim::{ClosedReason, Gate, Ledger};
 use crate::domain::Epoch;
-use crate::mysql::ledgers::{self, Fence, FenceRefusal};
+use crate::mysql::ledgers::{Fence, FenceRefusal};
 use crate::mysql::shards::{self, ShardRow};
 use crate::mysql::{Db, DbError, instances, new_ids};
 use crate::redis::{Connection, Keys, KvError, Link, LinkConfig, Live, Outbox, Pool, Stock, WriteRefusal, live_key};
@@ -292,33 +293,6 @@ impl Recovery {
         );
         // Users who register before the repair must not get ids of lost users. The repair moves the ids on once more.
         new_ids::move_on(&self.db, "MySQL lacks commits that Redis knows").await
-    }
-
-    /// Whether MySQL lacks a commit that Redis or this process knows. Otherwise a process whose row was deleted may add it
-    /// again.
-    async fn mysql_went_back(&self, connection: &Connection) -> Result<bool, RecoveryError> {
-        let refusal = self.fence.refusal();
-        if refusal == Some(FenceRefusal::RowBehind) {
-            // Every other instance sees the counter.
-            self.raise_counter(connection).await?;
-        }
-        // Redis is read first, because its counters follow the rows.
-        let redis = live_key::commits(connection, self.keys(), WAIT).await?;
-        let went_back = redis.are_ahead_of(&ledgers::read(&self.db, self.identity.shard).await?);
-        if went_back {
-            // A batch without an entry to delete has not told Redis its number. A repair must restore that number, too.
-            self.raise_counter(connection).await?;
-        }
-        if !went_back && refusal == Some(FenceRefusal::RowMissing) {
-            self.fence.may_join().await;
-        }
-        Ok(went_back)
-    }
-
-    /// Tells Redis the number of the last batch that this process has committed.
-    async fn raise_counter(&self, connection: &Connection) -> Result<(), KvError> {
-        let (process, committed) = (self.fence.process(), self.fence.committed());
-        live_key::raise_counter(connection, self.keys(), process, committed, WAIT).await
     }
 
     /// Beats in MySQL. `reached` is the connection to the Redis process that answers.
