@@ -32,6 +32,18 @@ impl Pair {
         self.replica.command::<()>(&["REPLICAOF", "NO", "ONE"]).await;
         self.address.lead_to(&[self.replica.address()]);
     }
+
+    async fn kill_connection_of_recovery(&self) {
+        // The last command of this connection is the read of the counters, until the next probe.
+        eventually("recovery's connection is found", || async {
+            let clients: String = self.primary.command(&["CLIENT", "LIST"]).await;
+            let recovery = clients.lines().find(|client| client.contains(" cmd=hgetall "));
+            let id = recovery.and_then(|client| client.strip_prefix("id=")?.split(' ').next());
+            let Some(id) = id else { return false };
+            self.primary.command::<u32>(&["CLIENT", "KILL", "ID", id]).await == 1
+        })
+        .await;
+    }
 }
 
 fn url(address: &Relay) -> String {
@@ -134,15 +146,7 @@ async fn connections_of_workers_follow_to_the_process_that_was_compared() {
     sell(&[app.client().clone()], &crowd[..50]).await;
     app.settle().await;
     pair.promote_without_demoting().await;
-    // The last command of recovery's connection is the read of the counters, until the next probe.
-    eventually("recovery's connection is found", || async {
-        let clients: String = pair.primary.command(&["CLIENT", "LIST"]).await;
-        let recovery = clients.lines().find(|client| client.contains(" cmd=hgetall "));
-        let id = recovery.and_then(|client| client.strip_prefix("id=")?.split(' ').next());
-        let Some(id) = id else { return false };
-        pair.primary.command::<u32>(&["CLIENT", "KILL", "ID", id]).await == 1
-    })
-    .await;
+    pair.kill_connection_of_recovery().await;
     eventually("the replica is loaded", || async {
         app.stores.live().await.run_id == process(&pair.replica).await && is_open(&app.instances[0]).await
     })
@@ -177,6 +181,27 @@ async fn recovery_follows_the_connections_of_workers() {
     .await;
     let got = sell(&[app.client().clone()], &crowd[1_000..1_050]).await;
     assert!(got.iter().all(Got::has_unit));
+}
+
+/// The address leads to the promoted replica for one connection, the one that recovery compares, and then back to the
+/// loaded primary. Both hold the same `live`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_rebuild_stays_in_the_process_that_was_compared() {
+    let pair = Pair::start().await;
+    let (app, crowd) = selling(&pair.address).await;
+    sell(&[app.client().clone()], &crowd[..20]).await;
+    app.settle().await;
+    let before = app.stores.live().await;
+    pair.promote_without_demoting().await;
+    pair.address.lead_to(&[pair.replica.address(), pair.primary.address(), pair.primary.address()]);
+    pair.kill_connection_of_recovery().await;
+    eventually("recovery, its rebuild and recovery again have connected", || async {
+        pair.address.accepted() == 3
+    })
+    .await;
+    eventually("the gate opens", || is_open(&app.instances[0])).await;
+    assert_eq!(app.stores.live().await, before, "nothing was rebuilt");
+    assert_eq!(app.client().claim("shop", "rush", &crowd[20].token).await.status, 201);
 }
 
 /// The network separates two instances, and each reaches another primary.

@@ -40,9 +40,16 @@ impl Relay {
         relay
     }
 
-    /// Leads new connections to `targets`.
+    /// Leads new connections to each of `targets` in turn, the next one to the first.
     pub fn lead_to(&self, targets: &[SocketAddr]) {
-        *self.targets.addresses.lock().expect("no thread panicked") = targets.to_vec();
+        let mut addresses = self.targets.addresses.lock().expect("no thread panicked");
+        *addresses = targets.to_vec();
+        self.targets.next.store(0, Ordering::Relaxed);
+    }
+
+    /// The number of connections since the targets were set.
+    pub fn accepted(&self) -> usize {
+        self.targets.next.load(Ordering::Relaxed)
     }
 
     /// The number of connections without a target or refused by the target.
