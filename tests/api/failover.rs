@@ -195,10 +195,8 @@ async fn a_rebuild_stays_in_the_process_that_was_compared() {
     pair.promote_without_demoting().await;
     pair.address.lead_to(&[pair.replica.address(), pair.primary.address(), pair.primary.address()]);
     pair.kill_connection_of_recovery().await;
-    eventually("recovery, its rebuild and recovery again have connected", || async {
-        pair.address.accepted() == 3
-    })
-    .await;
+    eventually("recovery, its rebuild and recovery again have connected", || async { pair.address.accepted() == 3 })
+        .await;
     eventually("the gate opens", || is_open(&app.instances[0])).await;
     assert_eq!(app.stores.live().await, before, "nothing was rebuilt");
     assert_eq!(app.client().claim("shop", "rush", &crowd[20].token).await.status, 201);

@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use couponrush::redis::live_key;
+use couponrush::redis::{Attempt, Taken, live_key};
 use serde_json::json;
 
 use crate::helpers::{Customer, Got, MysqlServer, Stores, TestApp, audit, customers, eventually, proof, rush};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const WAIT: Duration = Duration::from_secs(5);
+const CLAIMS: &str = "SELECT COUNT(*) FROM claims";
 
 /// A service whose MySQL is a server of its own.
 struct Restored {
@@ -35,7 +36,6 @@ impl Restored {
 
     /// Replaces the data of MySQL by a copy.
     async fn go_back(&mut self, copy: &Path) {
-        self.app.settle().await;
         self.mysql.kill();
         self.mysql.bring_back(copy);
         self.start_mysql().await;
@@ -78,8 +78,17 @@ async fn lost_commits_stop_the_sale_until_a_repair_has_written_them_back() {
     with.app.client().user("lost", "customer").await;
     let lost = with.app.stores.number("SELECT CAST(MAX(id) AS SIGNED) FROM users").await;
     with.claim(&crowd[..10], "new").await;
-    // The last batch may have only this claim, whose entry an earlier batch has deleted.
     let told = proof(&with.app.client().claim("shop", "new", &crowd[0].token).await);
+    with.app.settle().await;
+    // The handler of this claim was dropped. Asking again stores the claim, and leaves its entry to the sweep, so Redis
+    // does not learn the number of the batch.
+    let (connection, live) = (with.app.stores.connection().await, with.app.stores.live().await);
+    let attempt = Attempt::new(told.coupon, crowd[10].user.id);
+    let taken = with.app.stores.stock().take(&connection, &live, &attempt, WAIT).await;
+    assert!(matches!(taken, Ok(Taken::Claimed { .. })), "{taken:?}");
+    let again = with.app.client().claim("shop", "new", &crowd[10].token).await;
+    assert_eq!(again.result(), "already-claimed");
+    eventually("the claim is stored", || async { with.app.stores.number(CLAIMS).await == 51 }).await;
     with.go_back(&copy).await;
 
     // Nobody claims, and the loss is noticed all the same.
@@ -106,8 +115,7 @@ async fn lost_commits_stop_the_sale_until_a_repair_has_written_them_back() {
     assert_eq!((again.coupon, again.seq), (told.coupon, told.seq), "the answer is the same");
     with.claim(&crowd[40..], "old").await;
     with.app.settle().await;
-    let rows = "SELECT COUNT(*) FROM claims";
-    assert_eq!(with.app.stores.number(rows).await, 70);
+    assert_eq!(with.app.stores.number(CLAIMS).await, 71);
     assert_eq!(with.app.stores.number("SELECT CAST(amount AS SIGNED) FROM coupons WHERE name = 'old'").await, 150);
     drop(with.app);
 }
@@ -133,6 +141,7 @@ async fn a_loss_stops_rebuilds_until_the_claims_are_written_back() {
     eventually("the shard is loaded again", || async { commits(&stores).await.epoch.0 == 2 }).await;
     with.until_gate("open").await;
     with.claim(&crowd[40..50], "rush").await;
+    with.app.settle().await;
     let loaded = commits(&with.app.stores).await.epoch;
     with.go_back(&copy).await;
     with.until_gate("mysql-went-back").await;
@@ -146,7 +155,7 @@ async fn a_loss_stops_rebuilds_until_the_claims_are_written_back() {
     assert!(commits(&with.app.stores).await.epoch > loaded, "Redis is loaded again");
     with.claim(&crowd[50..], "rush").await;
     with.app.settle().await;
-    assert_eq!(with.app.stores.number("SELECT COUNT(*) FROM claims").await, 60);
+    assert_eq!(with.app.stores.number(CLAIMS).await, 60);
     drop(with.app);
 }
 
@@ -180,7 +189,7 @@ async fn a_process_that_left_raises_no_alarm_and_one_whose_row_was_deleted_adds_
     let process = commits(&app.stores).await.counters.into_keys().next().expect("a process has stored claims");
     app.stores.redis::<u64>(delete.arg(app.stores.keys().counters()).arg(process)).await;
     claim(&app, 0, &crowd[50..]).await;
-    assert_eq!(app.stores.number("SELECT COUNT(*) FROM claims").await, 60);
+    assert_eq!(app.stores.number(CLAIMS).await, 60);
 }
 
 /// The commits that Redis knows.

@@ -2,7 +2,7 @@
 //! match AND counter >= :committed`. If no row matches, the row is read.
 
 use super::protocol::{FenceProtocol, Guard};
-use super::state::{Epoch, Instance, LedgerRow, State};
+use super::state::{Epoch, INSTANCES, Instance, LedgerRow, State};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fence {
@@ -60,4 +60,14 @@ pub fn raise_in_redis(protocol: &FenceProtocol, state: &mut State, instance: Ins
 pub fn raise_alarm(protocol: &FenceProtocol, state: &mut State, instance: Instance) {
     raise_in_redis(protocol, state, instance, state.processes[instance].committed);
     state.alarm = true;
+}
+
+/// Every living process tells Redis its last number, within a second of the alarm. An operator needs longer than that
+/// to type the repair.
+pub fn all_tell(protocol: &FenceProtocol, state: &mut State) {
+    if protocol.has(Guard::EveryProcessTells) {
+        for instance in (0..INSTANCES).filter(|instance| !state.processes[*instance].frozen).collect::<Vec<_>>() {
+            raise_in_redis(protocol, state, instance, state.processes[instance].committed);
+        }
+    }
 }

@@ -36,7 +36,7 @@ const SEARCHED: [Bounds; 7] =
     [BACK, BACK_AND_CRASH, BACK_AND_RESTART, BACK_AND_FREEZE, FREEZE_AND_RESTART, CRASH_AND_RESTART, BACK_AND_LOSS];
 
 /// The guards, and the property that fails without them.
-const NEEDED: [(Guard, Bounds, &str); 11] = [
+const NEEDED: [(Guard, Bounds, &str); 12] = [
     (Guard::CounterCompared, BACK, NOTHING_LOST),
     (Guard::EpochCompared, FREEZE_AND_RESTART, NO_SECOND_EPOCH),
     (Guard::RowsRaised, FREEZE_AND_RESTART, NO_SECOND_EPOCH),
@@ -47,6 +47,7 @@ const NEEDED: [(Guard, Bounds, &str); 11] = [
     (Guard::ComparedBeforeRebuild, BACK_AND_RESTART, NOTHING_LOST),
     (Guard::EpochKept, BACK_AND_RESTART, HEALS),
     (Guard::CountersReset, CRASH_AND_RESTART, TRUE_ALARM),
+    (Guard::EveryProcessTells, BACK, REPAIRED),
     (Guard::RepairWritesBack, BACK, REPAIRED),
 ];
 

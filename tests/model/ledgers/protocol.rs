@@ -51,6 +51,9 @@ pub enum Guard {
     EpochKept,
     /// The step that writes `live` replaces the counters of the earlier epoch by those of the rows.
     CountersReset,
+    /// At the alarm every process tells Redis its last number. Otherwise a repair leaves rows behind that raise the
+    /// alarm again.
+    EveryProcessTells,
     /// A repair writes the claims of Redis into MySQL.
     RepairWritesBack,
 }
@@ -64,7 +67,7 @@ pub struct FenceProtocol {
 
 pub const NOTHING_LOST: &str = "I2 nothing lost without the alarm";
 pub const NO_SECOND_EPOCH: &str = "no claim stored under a second epoch";
-pub const REPAIRED: &str = "I2 nothing lost after a repair";
+pub const REPAIRED: &str = "I2, I10 a repair restores all claims and numbers";
 pub const TRUE_ALARM: &str = "no false alarm";
 pub const HEALS: &str = "I9, I10 heals and stores all";
 /// Not an invariant. Shows that the search reaches the interesting states.

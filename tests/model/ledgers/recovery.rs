@@ -218,6 +218,7 @@ fn end(state: &mut State, instance: Instance) {
 /// Writes the claims of Redis into MySQL, brings the rows of `ledgers` up to the counters and the epoch of Redis, and
 /// ends the alarm.
 fn repair(protocol: &FenceProtocol, state: &mut State) {
+    fence::all_tell(protocol, state);
     for user in 0..USERS {
         let is_known = state.redis.holders[user] || state.redis.outbox[user];
         state.mysql.claims[user] |= is_known && protocol.has(Guard::RepairWritesBack);
@@ -231,4 +232,7 @@ fn repair(protocol: &FenceProtocol, state: &mut State) {
     state.mysql.is_live = true;
     state.alarm = false;
     state.unrepaired |= (0..USERS).any(|user| state.is_lost(user));
+    let mut living = state.processes.iter().filter(|process| !process.frozen && process.joined == Joined::Yes);
+    state.unrepaired |=
+        living.any(|process| state.mysql.ledgers[process.id].is_some_and(|row| row.counter < process.committed));
 }

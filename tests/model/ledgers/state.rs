@@ -145,7 +145,7 @@ pub struct State {
     pub memory_lost: bool,
     /// Whether a claim was stored by a batch of another epoch than the shard's.
     pub second_epoch: bool,
-    /// Whether a claim was missing after a repair.
+    /// Whether a claim or the last number of a living process was missing after a repair.
     pub unrepaired: bool,
 }
 
