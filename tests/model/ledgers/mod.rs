@@ -36,11 +36,12 @@ const SEARCHED: [Bounds; 7] =
     [BACK, BACK_AND_CRASH, BACK_AND_RESTART, BACK_AND_FREEZE, FREEZE_AND_RESTART, CRASH_AND_RESTART, BACK_AND_LOSS];
 
 /// The guards, and the property that fails without them.
-const NEEDED: [(Guard, Bounds, &str); 12] = [
+const NEEDED: [(Guard, Bounds, &str); 13] = [
     (Guard::CounterCompared, BACK, NOTHING_LOST),
     (Guard::EpochCompared, FREEZE_AND_RESTART, NO_SECOND_EPOCH),
     (Guard::RowsRaised, FREEZE_AND_RESTART, NO_SECOND_EPOCH),
     (Guard::RaiseWaits, FREEZE_AND_RESTART, NO_SECOND_EPOCH),
+    (Guard::JoinChangesShard, FREEZE_AND_RESTART, NO_SECOND_EPOCH),
     (Guard::CounterRaisedByScript, BACK, NOTHING_LOST),
     (Guard::ComparedEachSecond, BACK, HEALS),
     (Guard::CountersReadFirst, BACK, TRUE_ALARM),

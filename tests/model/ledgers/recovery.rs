@@ -10,9 +10,6 @@ use super::steps::delete_entries;
 
 pub fn actions(protocol: &FenceProtocol, state: &State, instance: Instance, actions: &mut Vec<Action>) {
     let process = &state.processes[instance];
-    if process.joined != Joined::Yes {
-        return;
-    }
     if let Some(rebuild) = &process.rebuild {
         rebuild_actions(protocol, state, instance, rebuild, actions);
         return;
@@ -50,7 +47,10 @@ fn rebuild_actions(
     let is_locked = protocol.has(Guard::RaiseWaits) && state.processes.iter().any(|process| process.batch.is_some());
     match rebuild.stage {
         Stage::Draining if awaited() => {}
-        Stage::Draining if state.redis.outbox.contains(&true) => actions.push(Action::Drain(instance)),
+        Stage::Draining if state.redis.outbox.contains(&true) => {
+            let is_joined = state.processes[instance].joined == Joined::Yes;
+            actions.push(if is_joined { Action::Drain(instance) } else { Action::Join(instance) });
+        }
         Stage::Draining if is_locked => {}
         Stage::Draining => actions.push(Action::Raise(instance)),
         Stage::Stored(_) => actions.push(Action::DeleteDrained(instance)),
@@ -74,7 +74,7 @@ pub fn shared_actions(protocol: &FenceProtocol, state: &State, actions: &mut Vec
             actions.push(Action::Judge);
         }
     } else if protocol.has(Guard::ComparedEachSecond) && !state.alarm {
-        let looks = state.processes.iter().position(|process| !process.frozen && process.joined == Joined::Yes);
+        let looks = state.processes.iter().position(|process| !process.frozen);
         actions.extend(looks.map(Action::Look));
     }
     let is_idle = state.processes.iter().all(|process| {
@@ -153,7 +153,7 @@ fn drain(protocol: &FenceProtocol, state: &mut State, instance: Instance) {
         }
         Fence::Unknown => {
             state.processes[instance].joined = Joined::No;
-            return end(state, instance);
+            return;
         }
     }
     let number = fence::next_number(state, instance);

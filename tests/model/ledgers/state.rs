@@ -178,10 +178,9 @@ impl Process {
 }
 
 impl State {
-    /// A loaded shard with two open instances.
+    /// A loaded shard with two open instances. Neither has stored a claim, so neither has a row.
     pub fn new() -> Self {
-        let row = LedgerRow { epoch: 1, counter: 1 };
-        let process = |id| Process { joined: Joined::Yes, gate: Some(1), committed: 1, used: 1, ..Process::new(id) };
+        let process = |id| Process { gate: Some(1), ..Process::new(id) };
         let redis = Redis {
             live: Live::Loaded(1),
             holders: [false; USERS],
@@ -189,7 +188,7 @@ impl State {
             counters: [None; PROCESSES],
             epoch: 1,
         };
-        let ledgers = [Some(row), Some(row), None];
+        let ledgers = [None; PROCESSES];
         Self {
             redis,
             mysql: MySql { claims: [false; USERS], ledgers, epoch: 1, is_live: true, token: 0 },
@@ -229,6 +228,8 @@ impl State {
 /// Whether the epoch or a counter of Redis is above MySQL's. Counters of an earlier epoch do not count, because a rebuild
 /// has compared them already.
 pub fn is_ahead(redis: (Epoch, &[Option<Number>]), mysql: (Epoch, &[Option<LedgerRow>])) -> bool {
-    let is_above = |(counter, row): (&Option<Number>, &Option<LedgerRow>)| *counter > row.map(|row| row.counter);
+    let is_above = |(counter, row): (&Option<Number>, &Option<LedgerRow>)| {
+        counter.unwrap_or(0) > row.map_or(0, |row| row.counter)
+    };
     redis.0 > mysql.0 || (redis.0 == mysql.0 && redis.1.iter().zip(mysql.1).any(is_above))
 }

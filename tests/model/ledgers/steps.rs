@@ -27,16 +27,17 @@ pub fn attempts(protocol: &FenceProtocol, state: &State, actions: &mut Vec<Actio
 
 pub fn ledger_actions(protocol: &FenceProtocol, state: &State, instance: Instance, actions: &mut Vec<Action>) {
     let process = &state.processes[instance];
-    if process.joined != Joined::Yes {
-        actions.push(Action::Join(instance));
-        return;
-    }
     if process.batch.is_some() {
         actions.push(Action::Commit(instance));
     } else if process.stored.is_some() {
         actions.push(Action::Delete(instance));
     } else {
-        if let Some(claim) = next_claim(protocol, state, instance) {
+        if process.joined != Joined::Yes {
+            // The row is added before the first batch.
+            if !process.pending.is_empty() {
+                actions.push(Action::Join(instance));
+            }
+        } else if let Some(claim) = next_claim(protocol, state, instance) {
             let is_known = state.alarm && state.redis.counters[process.id] >= Some(process.committed);
             if fence::check(protocol, state, instance, claim.epoch) != Fence::WentBack || !is_known {
                 actions.push(Action::Begin(instance));
@@ -104,8 +105,6 @@ fn join(protocol: &FenceProtocol, state: &mut State, instance: Instance) {
         Joined::No | Joined::Yes => state.mysql.epoch,
     };
     process.joined = Joined::Yes;
-    process.used = process.used.max(1);
-    process.committed = process.committed.max(1);
     state.mysql.ledgers[process.id] = Some(LedgerRow { epoch, counter: process.committed });
 }
 
@@ -122,7 +121,7 @@ fn begin(protocol: &FenceProtocol, state: &mut State, instance: Instance) {
         // A late claim is in MySQL, or is poisoned.
         Fence::Late => state.processes[instance].pending.retain(|claim| claim.epoch != first.epoch),
         Fence::WentBack => fence::raise_alarm(protocol, state, instance),
-        Fence::Unknown => join(protocol, state, instance),
+        Fence::Unknown => state.processes[instance].joined = Joined::No,
     }
 }
 
