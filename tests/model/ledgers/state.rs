@@ -228,8 +228,7 @@ impl State {
 /// Whether the epoch or a counter of Redis is above MySQL's. Counters of an earlier epoch do not count, because a rebuild
 /// has compared them already.
 pub fn is_ahead(redis: (Epoch, &[Option<Number>]), mysql: (Epoch, &[Option<LedgerRow>])) -> bool {
-    let is_above = |(counter, row): (&Option<Number>, &Option<LedgerRow>)| {
-        counter.unwrap_or(0) > row.map_or(0, |row| row.counter)
-    };
+    let is_above =
+        |(counter, row): (&Option<Number>, &Option<LedgerRow>)| counter.unwrap_or(0) > row.map_or(0, |row| row.counter);
     redis.0 > mysql.0 || (redis.0 == mysql.0 && redis.1.iter().zip(mysql.1).any(is_above))
 }
