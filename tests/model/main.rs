@@ -2,8 +2,8 @@
 //! tries every order of steps, with faults between any two steps. The invariants must hold in every state. A second
 //! test removes the guards, one after the other, and requires a counter-example for every guard.
 //!
-//! Two smaller models stand beside it: [`promoted`], a replica that is promoted behind one address, and [`ledgers`], the
-//! fence of the ledger and a MySQL that goes back in time.
+//! Smaller models stand beside it: [`promoted`], a replica that is promoted behind one address; [`ledgers`], the fence of
+//! the ledger and a MySQL that goes back in time; and [`formats`], two releases side by side.
 //!
 //! The model has two instances, one shard, one coupon, and two or three users. A step is atomic in the real system as
 //! well: a Redis script, a MySQL statement or `COMMIT`, or work of a process without waiting. The model has no time: a
@@ -19,6 +19,7 @@ mod action;
 mod bounds;
 mod claiming;
 mod faults;
+mod formats;
 mod guard;
 mod healing;
 mod ledger;
