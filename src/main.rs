@@ -41,7 +41,9 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Seed(args) => commands::seed::run(&args).await?,
         Command::Import(args) => commands::import::run(&args).await?,
         Command::Openapi => println!("{}", couponrush::http::to_json(&couponrush::http::document())),
+        Command::RaiseFormat(mysql) => commands::raise_format::run(&mysql).await?,
         Command::Poisoned(command) => commands::poisoned::run(command).await?,
+        Command::Unread(command) => commands::unread::run(command).await?,
         Command::Audit(args) => return Ok(commands::audit::run(&args).await?),
     }
     Ok(ExitCode::SUCCESS)

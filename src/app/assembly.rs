@@ -15,6 +15,7 @@ use crate::auth::{ClaimTokens, Passwords, SignedForm, UserTokens};
 use crate::base::crash;
 use crate::claim::{Claiming, Directory, Gate, Handed, Ledger, MissingCoupons, Persister, PersisterSettings, Refusals};
 use crate::config::{self, ServeArgs};
+use crate::domain::Format;
 use crate::etcd::Etcd;
 use crate::http::{
     Accounts, Answers, BodyLimits, Edge, ListCache, Offering, Operating, SaleCache, SaleCacheLimits, Selling, Shared,
@@ -82,6 +83,8 @@ struct Common {
     /// The name of the instance in `instances`, and the random id of the process.
     instance: String,
     process: String,
+    /// The highest format that this process knows.
+    format: Format,
 }
 
 impl Application {
@@ -120,6 +123,7 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
         mirror: Arc::default(),
         instance: instance_name(&ground.listener, args.http_addr),
         process,
+        format: args.known_format(),
     };
     let claiming = common.claiming();
     let offering = common.offering(&claiming, args.saler_coupons_max);
@@ -265,7 +269,12 @@ impl Common {
             stock: self.stock.clone(),
             outbox: self.outbox.clone(),
         };
-        let identity = Identity { shard: SHARD, instance: self.instance.clone(), process: self.process.clone() };
+        let identity = Identity {
+            shard: SHARD,
+            instance: self.instance.clone(),
+            process: self.process.clone(),
+            format: self.format,
+        };
         let (gate, progress) = (Arc::clone(&self.gate), Arc::clone(&self.progress));
         let (db, fence) = (self.dbs.control.clone(), Arc::clone(&self.fence));
         Recovery::new(identity, db, redis, gate, self.ledger.clone(), fence, progress)

@@ -9,7 +9,8 @@ use super::servers::bind;
 use super::start_error::StartError;
 use crate::config::{self, ServeArgs};
 use crate::memory::{Activities, RevocationLimits, Revocations};
-use crate::mysql::migrate::migrate;
+use crate::mysql::formats::{self, ShardFormats};
+use crate::mysql::migrate::migrate_for;
 use crate::ops::durability;
 use crate::redis::LinkConfig;
 
@@ -33,9 +34,13 @@ impl Application {
         let pool = redis_pool(&redis);
         wait_for("Redis", deadline, || pool.get()).await.map_err(StartError::Redis)?;
         if !args.no_migrate {
-            for name in migrate(db).await.map_err(StartError::Migrate)? {
+            for name in migrate_for(db, args.known_format()).await.map_err(StartError::Migrate)? {
                 log::info!("migrated: {name}");
             }
+        }
+        let ShardFormats { format, wanted } = formats::read(db, parts::SHARD).await.map_err(StartError::Formats)?;
+        if format.max(wanted) > args.known_format() {
+            return Err(StartError::Format { raised: format.max(wanted), known: args.known_format() });
         }
 
         let warnings = durability::check(&pool, db).await;

@@ -10,7 +10,7 @@
 //!
 //! The gate is unknown to this module. [`Ledger::trust`] sets the epoch under which entries are swept and deleted.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ use moka::sync::Cache;
 use tokio::sync::mpsc;
 
 use crate::base::Histogram;
-use crate::domain::{Claim, CouponId, EntryId, Epoch, Seq};
+use crate::domain::{Claim, CouponId, EntryId, Epoch, Format, Seq};
 use crate::redis::Live;
 
 /// Maximum vouched claims remembered, so that repeated requests do not fill the channel.
@@ -60,6 +60,7 @@ pub struct NoSlot;
 pub struct LedgerState {
     /// The process and epoch under which outbox entries may be deleted and swept.
     pub(super) live: ArcSwapOption<Live>,
+    pub(super) format: AtomicU8,
     /// The lowest entry held by the persister, and when the first of its claims was handed over.
     pub(super) oldest: Mutex<Option<(EntryId, Instant)>>,
     /// Claims put into slots. The channel's length would exclude the batch that the persister is storing.
@@ -107,8 +108,10 @@ impl Ledger {
         }
     }
 
-    /// Outbox entries are swept and deleted under `live` from now on, or not at all for `None`.
-    pub fn trust(&self, live: Option<Live>) {
+    /// Outbox entries are swept and deleted under `live` from now on, or not at all for `None`. `format` is that of the
+    /// shard.
+    pub fn trust(&self, live: Option<Live>, format: Format) {
+        self.state.format.store(format.0, Ordering::SeqCst);
         self.state.live.store(live.map(Arc::new));
     }
 
@@ -177,6 +180,12 @@ impl LedgerState {
     }
 
     /// Claims and entries that could not be stored, since the start, by the ledger or by a rebuild of this process.
+    /// Whether entries that cannot be read are moved to the stream `unread`. In format 1 they are poisoned, because a
+    /// rebuild of the previous release deletes the stream.
+    pub fn keeps_unread(&self) -> bool {
+        self.format.load(Ordering::SeqCst) >= Format::NEWEST.0
+    }
+
     pub fn poisoned(&self) -> u64 {
         self.poisoned.load(Ordering::Relaxed)
     }

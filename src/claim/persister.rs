@@ -18,7 +18,9 @@ use crate::mysql::claims::{self, StoreOutcome};
 use crate::mysql::instances::{self, BeatLog};
 use crate::mysql::ledgers::Fence;
 use crate::mysql::{Db, DbConnection, DbError, within};
-use crate::redis::{DoneEntry, Head, KvError, Live, Outbox, OutboxEntry, Pool, ReadTo, Sightings, broken};
+use crate::redis::{
+    DoneEntry, Head, KvError, Live, Outbox, OutboxEntry, Pool, ReadTo, Sightings, broken, split_unreadable,
+};
 
 /// Longest wait for a connection to Redis. Storing claims must not wait long for a Redis that does not answer.
 const POOL_WAIT: Duration = Duration::from_millis(200);
@@ -271,11 +273,17 @@ impl Persister {
             self.set_aside(&claims, 0);
             return Ok(());
         }
+        let (mut unread, mut done) = split_unreadable(entries);
         for (entry, text) in broken(entries) {
-            log::error!("ledger: ALARM: outbox entry {entry} is not a claim: {text:?}");
-            self.poison(entry, text, "not a claim").await?;
+            log::error!("ledger: ALARM: outbox entry {entry} cannot be read: {text:?}");
+            if !self.state.keeps_unread() {
+                self.poison(entry, text, "not a claim").await?;
+            }
         }
-        let done: Vec<DoneEntry> = entries.iter().map(OutboxEntry::done).collect();
+        if !self.state.keeps_unread() {
+            done.append(&mut unread);
+        }
+        self.move_unread(epoch, &unread).await;
         self.delete(epoch, &done).await;
         Ok(())
     }
@@ -303,6 +311,18 @@ impl Persister {
         let (connection, used) = self.connection.as_mut().expect("connected above");
         *used = Instant::now();
         Ok(connection)
+    }
+
+    /// Moves entries that cannot be read to the stream `unread`. After an error the next sweep moves them.
+    async fn move_unread(&mut self, epoch: Epoch, entries: &[DoneEntry]) {
+        let live = self.state.live.load_full();
+        let Some(live) = live.filter(|live| live.epoch == epoch && !entries.is_empty()) else { return };
+        let (pool, outbox) = (&self.pool, &self.outbox);
+        let moved =
+            async { outbox.move_unread(&*pool.get_within(POOL_WAIT).await?, live.as_str(), epoch, entries).await };
+        if let Err(error) = moved.await {
+            log::debug!("ledger: {} entries that cannot be read are left to the next sweep: {error}", entries.len());
+        }
     }
 
     /// Deletes entries that MySQL has. After an error the sweep deletes the entries.

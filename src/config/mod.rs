@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
-use crate::domain::Networks;
+use crate::domain::{Format, Networks};
 
 pub use bounds::*;
 
@@ -59,6 +59,12 @@ pub enum Command {
     /// List the claims that could not be stored, or acknowledge them. An acknowledged claim is no violation any more.
     #[command(subcommand)]
     Poisoned(PoisonedCommand),
+    /// List the entries of the outbox that could not be read, or drop them.
+    #[command(subcommand)]
+    Unread(UnreadCommand),
+    /// Raise the format of the data in Redis to the newest that this release knows, after every instance was upgraded.
+    /// Afterwards the previous release does not start any more. The shard is loaded again, which takes seconds.
+    RaiseFormat(MysqlArgs),
     /// Print the OpenAPI document of the HTTP interface, as `GET /openapi.json` returns it.
     Openapi,
 }
@@ -165,6 +171,26 @@ pub struct ServeArgs {
     /// Do not migrate the database at the start. The database must already have the version of this program.
     #[arg(long)]
     pub no_migrate: bool,
+    /// Formats of the data in Redis that this process knows. With `previous`, it works like the release before, and
+    /// refuses a database with a raised format. For rehearsing an upgrade.
+    #[arg(long, value_enum, default_value_t = KnownFormat::Newest)]
+    pub format: KnownFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum KnownFormat {
+    Newest,
+    Previous,
+}
+
+impl ServeArgs {
+    /// The highest format that the process knows.
+    pub const fn known_format(&self) -> Format {
+        match self.format {
+            KnownFormat::Newest => Format::NEWEST,
+            KnownFormat::Previous => Format::PREVIOUS,
+        }
+    }
 }
 
 #[derive(Debug, Args, Clone)]
@@ -250,6 +276,23 @@ pub enum PoisonedCommand {
         by: String,
         #[command(flatten)]
         mysql: MysqlArgs,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum UnreadCommand {
+    /// List the entries, oldest first.
+    List {
+        #[command(flatten)]
+        redis: RedisArgs,
+    },
+    /// Drop entries. Claims in them are lost unless they were stored in another way.
+    Drop {
+        /// Ids of the list, or `all`.
+        #[arg(required = true, value_name = "ID|all")]
+        entries: Vec<String>,
+        #[command(flatten)]
+        redis: RedisArgs,
     },
 }
 

@@ -89,6 +89,8 @@ fn ledger(page: &mut Exposition, state: &LedgerState, outbox: Option<OutboxSeen>
     page.gauge_if_known("couponrush_outbox_claims", claims, outbox.map(|outbox| outbox.claims));
     let age = outbox.map(|outbox| seconds(outbox.oldest_ms));
     page.gauge_if_known("couponrush_outbox_oldest_seconds", "age of the oldest claim in the outbox, 0 if empty", age);
+    let unread = "entries of the outbox that could not be read, of all instances";
+    page.gauge_if_known("couponrush_unread_entries", unread, outbox.map(|outbox| outbox.unread));
 }
 
 fn stores(page: &mut Exposition, health: &Health, dbs: &DbPools) {

@@ -78,7 +78,7 @@ pub struct TurnedAwayCounts {
 fn example() -> Value {
     let mut example = health::example(true);
     example["instance"] = json!("shop-1 10.0.0.5:20080");
-    example["outbox"] = json!(OutboxSeen { claims: 40, oldest_ms: 25 });
+    example["outbox"] = json!(OutboxSeen { claims: 40, oldest_ms: 25, unread: 0 });
     example["attempts"] = json!({"claimed": 57, "sold-out": 1_210});
     example["turned_away"] = json!(TurnedAwayCounts { rate_limited: 12, blocked: 3, switched_off: 0 });
     example["responses"] = json!({"201": 57, "204": 1_210});

@@ -5,12 +5,12 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use diesel::prelude::*;
-use diesel::sql_types::{Bigint, Integer, Nullable, Unsigned, Varchar};
+use diesel::sql_types::{Bigint, Integer, Nullable, TinyInt, Unsigned, Varchar};
 use diesel_async::RunQueryDsl;
 
 use super::schema::instances;
 use super::{Db, DbError};
-use crate::domain::{EntryId, Epoch};
+use crate::domain::{EntryId, Epoch, Format};
 
 /// An instance without a beat for this time counts as dead.
 pub const DEAD_AFTER: Duration = Duration::from_secs(10);
@@ -24,6 +24,8 @@ pub struct InstanceState<'a> {
     /// The `run_id` and the address of the Redis process that the instance reaches. Empty if it reaches none.
     pub redis_run_id: &'a str,
     pub redis_address: &'a str,
+    /// The highest format that the instance knows.
+    pub format: Format,
 }
 
 /// Writes a beat of the instance `instance`, run by `process`.
@@ -33,17 +35,19 @@ pub struct InstanceState<'a> {
 pub async fn beat(db: &Db, instance: &str, process: &str, state: InstanceState<'_>) -> Result<(), DbError> {
     let mut connection = db.connect().await?;
     let upsert = diesel::sql_query(
-        "INSERT INTO instances (instance, process, beat_at, acknowledged_epoch, oldest_entry, redis_run_id, redis_address) \
-         VALUES (?, ?, NOW(3), ?, ?, ?, ?) ON DUPLICATE KEY UPDATE process = VALUES(process), beat_at = NOW(3), \
+        "INSERT INTO instances (instance, process, beat_at, acknowledged_epoch, oldest_entry, redis_run_id, redis_address, \
+         format) VALUES (?, ?, NOW(3), ?, ?, ?, ?, ?) ON DUPLICATE KEY UPDATE process = VALUES(process), beat_at = NOW(3), \
          acknowledged_epoch = VALUES(acknowledged_epoch), oldest_entry = VALUES(oldest_entry), \
-         redis_run_id = VALUES(redis_run_id), redis_address = VALUES(redis_address)",
+         redis_run_id = VALUES(redis_run_id), redis_address = VALUES(redis_address), \
+         format = VALUES(format)",
     )
     .bind::<Varchar, _>(instance)
     .bind::<Varchar, _>(process)
     .bind::<Unsigned<Integer>, _>(state.acknowledged.0)
     .bind::<Nullable<Varchar>, _>(state.oldest.map(|id| id.to_string()))
     .bind::<Varchar, _>(state.redis_run_id)
-    .bind::<Varchar, _>(state.redis_address);
+    .bind::<Varchar, _>(state.redis_address)
+    .bind::<Unsigned<TinyInt>, _>(state.format.0);
     db.within("beat", upsert.execute(&mut connection)).await?;
     Ok(())
 }

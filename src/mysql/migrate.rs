@@ -3,7 +3,8 @@
 use diesel_async::{AsyncMigrationHarness, SimpleAsyncConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
-use super::{Db, DbConnection, DbError};
+use super::{Db, DbConnection, DbError, formats};
+use crate::domain::Format;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 
@@ -21,14 +22,26 @@ pub enum MigrateError {
 /// # Errors
 /// Returns a [`MigrateError`]. The migrations before the failed migration stay.
 pub async fn migrate(db: &Db) -> Result<Vec<String>, MigrateError> {
+    migrate_for(db, Format::NEWEST).await
+}
+
+/// Does the same for a process that knows the formats up to `known`. A new database starts at the highest format, and a
+/// migrated database stays at its format.
+///
+/// # Errors
+/// Returns a [`MigrateError`], as [`migrate`] does.
+pub async fn migrate_for(db: &Db, known: Format) -> Result<Vec<String>, MigrateError> {
     let mut connection = db.connect_alone().await?;
     const LOCK: &str = "DO GET_LOCK(CONCAT(DATABASE(), '.couponrush'), 60); SET SESSION lock_wait_timeout = 60";
     let locked = connection.batch_execute(LOCK).await;
     locked.map_err(|source| DbError::Failed { operation: "lock for migrations", source })?;
     let mut harness = AsyncMigrationHarness::new(connection);
     let versions = harness.run_pending_migrations(MIGRATIONS).map_err(MigrateError::Migration)?;
+    if known == Format::NEWEST {
+        formats::start_at_newest(db).await?;
+    }
     Ok(versions.iter().map(ToString::to_string).collect())
-    // Closing the connection releases the lock.
+    // Closing the connection of `harness` releases the lock.
 }
 
 /// Reverts every migration, newest first. All tables and rows are deleted.

@@ -9,6 +9,7 @@ pub mod claim_rows;
 pub mod claims;
 pub mod coupons;
 mod error;
+pub mod formats;
 pub mod import;
 pub mod instances;
 mod last_server;

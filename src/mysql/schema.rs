@@ -66,6 +66,8 @@ diesel::table! {
         found_live -> Nullable<Varchar>,
         previous_run_id -> Varchar,
         joined -> Unsigned<Integer>,
+        format -> Unsigned<TinyInt>,
+        wanted_format -> Unsigned<TinyInt>,
     }
 }
 
@@ -86,6 +88,7 @@ diesel::table! {
         oldest_entry -> Nullable<Varchar>,
         redis_run_id -> Varchar,
         redis_address -> Varchar,
+        format -> Unsigned<TinyInt>,
     }
 }
 

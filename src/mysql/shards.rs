@@ -10,7 +10,7 @@ use diesel_async::RunQueryDsl;
 
 use super::schema::shards;
 use super::{Db, DbError, ledgers};
-use crate::domain::{Commits, Epoch};
+use crate::domain::{Commits, Epoch, Format};
 
 const LIVE: &str = "live";
 
@@ -29,6 +29,10 @@ pub struct ShardRow {
     pub next_epoch: Epoch,
     /// The key `live` at the start of the current rebuild. Empty if the key was missing, `None` without a rebuild.
     pub found_live: Option<String>,
+    /// Of the data in Redis.
+    pub format: Format,
+    /// The format that the next rebuild raises `format` to.
+    pub wanted_format: Format,
 }
 
 /// The epoch and the token expected by a step of a rebuild.
@@ -52,12 +56,14 @@ pub async fn read(db: &Db, shard: &str) -> Result<ShardRow, DbError> {
         shards::next_epoch,
         shards::found_live,
         shards::previous_run_id,
+        (shards::format, shards::wanted_format),
     ));
-    let row: (u32, String, String, String, u32, Option<String>, String) =
+    let row: (u32, String, String, String, u32, Option<String>, String, (u8, u8)) =
         db.within("read shard", query.first(&mut connection)).await?;
-    let (epoch, run_id, state, token, next_epoch, found_live, previous_run_id) = row;
+    let (epoch, run_id, state, token, next_epoch, found_live, previous_run_id, (format, wanted)) = row;
     let (epoch, next_epoch) = (Epoch(epoch), Epoch(next_epoch));
-    Ok(ShardRow { epoch, run_id, previous_run_id, is_live: state == LIVE, token, next_epoch, found_live })
+    let (is_live, format, wanted_format) = (state == LIVE, Format(format), Format(wanted));
+    Ok(ShardRow { epoch, run_id, previous_run_id, is_live, token, next_epoch, found_live, format, wanted_format })
 }
 
 /// Begins a rebuild under `token` that will raise the epoch to `next`. Stores the value found in `live`, unless an
@@ -90,7 +96,7 @@ pub enum Raised {
     WentBack,
 }
 
-/// Raises the epoch in `shards` and in all rows of `ledgers`, and deletes the rows of processes that have left or are
+/// Raises the epoch in `shards` and in all rows of `ledgers`, raises the format if a higher one is wanted, and deletes the rows of processes that have left or are
 /// dead. Waits for batches of the old epoch that are being stored. Later batches of that epoch are late. `redis` are the
 /// commits that Redis knows, read while no other process can raise them.
 ///
@@ -113,11 +119,13 @@ pub async fn raise_epoch(
         tx.roll_back().await;
         return Ok(Raised::WentBack);
     }
-    let epoch = diesel::sql_query("UPDATE shards SET epoch = ? WHERE shard = ? AND epoch = ? AND token = ?")
-        .bind::<Unsigned<Integer>, _>(next.0)
-        .bind::<Varchar, _>(shard)
-        .bind::<Unsigned<Integer>, _>(was.epoch.0)
-        .bind::<Varchar, _>(was.token);
+    let epoch = diesel::sql_query(
+        "UPDATE shards SET epoch = ?, format = wanted_format WHERE shard = ? AND epoch = ? AND token = ?",
+    )
+    .bind::<Unsigned<Integer>, _>(next.0)
+    .bind::<Varchar, _>(shard)
+    .bind::<Unsigned<Integer>, _>(was.epoch.0)
+    .bind::<Varchar, _>(was.token);
     if db.within("raise epoch", epoch.execute(tx.connection())).await? != 1 {
         tx.roll_back().await;
         return Ok(Raised::Overtaken);

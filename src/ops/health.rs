@@ -151,6 +151,8 @@ pub struct OutboxSeen {
     /// Age in milliseconds of the oldest claim, 0 for an empty outbox. Counted from when this instance first saw it,
     /// looking once a second.
     pub oldest_ms: u64,
+    /// Entries that could not be read, in a stream of their own.
+    pub unread: u64,
 }
 
 /// State and time of its last change, for each part.
@@ -227,11 +229,11 @@ impl Health {
 
     async fn read_outbox(&self) -> Result<OutboxSeen, KvError> {
         let calls = self.sources.pool.get().await?;
-        let Extent { live, claims, oldest, last } = self.sources.outbox.extent(&calls).await?;
+        let Extent { live, claims, unread, oldest, last } = self.sources.outbox.extent(&calls).await?;
         let mut sightings = self.sightings.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         sightings.note(&live, last, now);
-        Ok(OutboxSeen { claims, oldest_ms: oldest.map_or(0, |oldest| ms(sightings.age(oldest, now))) })
+        Ok(OutboxSeen { claims, oldest_ms: oldest.map_or(0, |oldest| ms(sightings.age(oldest, now))), unread })
     }
 
     fn note(&self, mysql: &'static str) {

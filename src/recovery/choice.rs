@@ -87,7 +87,7 @@ fn chosen<'a>(reports: &'a [RedisReport], row: &ShardRow) -> &'a str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::Epoch;
+    use crate::domain::{Epoch, Format};
 
     fn reports(run_ids: &[&str]) -> Vec<RedisReport> {
         let report = |run_id: &&str| RedisReport {
@@ -107,6 +107,8 @@ mod tests {
             token: String::new(),
             next_epoch: Epoch(1),
             found_live: None,
+            format: Format::NEWEST,
+            wanted_format: Format::NEWEST,
         }
     }
 

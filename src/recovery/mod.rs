@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::claim::{ClosedReason, Gate, Ledger};
-use crate::domain::Epoch;
+use crate::domain::{Epoch, Format};
 use crate::mysql::ledgers::{Fence, FenceRefusal};
 use crate::mysql::shards::{self, ShardRow};
 use crate::mysql::{Db, DbError, instances, new_ids};
@@ -56,6 +56,8 @@ pub struct Identity {
     pub instance: String,
     /// The random id of the process. A restart has another id.
     pub process: String,
+    /// The highest format that the process knows.
+    pub format: Format,
 }
 
 pub struct RedisParts {
@@ -210,7 +212,7 @@ impl Recovery {
         let refusal = connection.write_refusal();
         if let Some(live) = compare(&row, &found, connection.run_id()) {
             if !self.is_lost(row.epoch) {
-                self.trust(&live);
+                self.trust(&live, row.format);
                 match refusal {
                     None => self.open(live),
                     refusal => self.close_for(refusal),
@@ -251,9 +253,9 @@ impl Recovery {
     }
 
     /// Lets the ledger and the pool work with the data of `live`.
-    fn trust(&self, live: &Live) {
+    fn trust(&self, live: &Live, format: Format) {
         self.redis.pool.follow(&live.run_id);
-        self.ledger.trust(Some(live.clone()));
+        self.ledger.trust(Some(live.clone()), format);
     }
 
     /// Closes the gate because Redis is another process or has other data. Outbox entries stay until the next loading.
@@ -262,7 +264,7 @@ impl Recovery {
             log::warn!("recovery: Redis is not the one we knew; selling stops until it is loaded");
         }
         self.gate.close(reason);
-        self.ledger.trust(None);
+        self.ledger.trust(None, Format::PREVIOUS);
     }
 
     /// Closes the gate because Redis refuses writes, if it does. The data is still right, so the ledger keeps storing
@@ -302,6 +304,7 @@ impl Recovery {
             oldest: self.ledger.state().oldest(),
             redis_run_id: reached.map_or("", Connection::run_id),
             redis_address: reached.map_or("", Connection::peer),
+            format: self.identity.format,
         };
         instances::beat(&self.db, &self.identity.instance, &self.identity.process, state).await
     }
@@ -346,7 +349,9 @@ impl Recovery {
 /// The recorded loading, or `None` if Redis holds another loading or none. `found` is empty for a missing key `live`.
 fn compare(row: &ShardRow, found: &str, run_id: &str) -> Option<Live> {
     let live = Live::new(run_id, row.epoch);
-    (row.is_live && row.run_id == run_id && live.as_str() == found).then_some(live)
+    // A rebuild raises the format.
+    let has_format = row.format == row.wanted_format;
+    (row.is_live && has_format && row.run_id == run_id && live.as_str() == found).then_some(live)
 }
 
 #[cfg(test)]
@@ -363,6 +368,8 @@ mod tests {
             token: String::new(),
             next_epoch: epoch,
             found_live: None,
+            format: Format::PREVIOUS,
+            wanted_format: Format::PREVIOUS,
         }
     }
 
@@ -377,5 +384,7 @@ mod tests {
         assert!(!loaded(row("a", 4, true), "a:3", "a"), "another rebuild has raised the epoch");
         assert!(!loaded(row("a", 3, true), "rebuild:x", "a"), "a rebuild has written its token");
         assert!(!loaded(row("", 0, false), "", "a"), "Redis was never loaded");
+        let raised = ShardRow { wanted_format: Format::NEWEST, ..row("a", 3, true) };
+        assert!(!loaded(raised, "a:3", "a"), "an operator has asked for another format");
     }
 }

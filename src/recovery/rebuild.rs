@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::{REBUILD, Recovery, RecoveryError, WAIT};
-use crate::domain::{Claim, EntryId, Epoch};
+use crate::domain::{Claim, EntryId, Epoch, Format};
 use crate::mysql as db;
 use crate::mysql::DbConnection;
 use crate::mysql::claims::{self, BatchParts, StoreOutcome};
@@ -16,7 +16,7 @@ use crate::mysql::instances::BeatLog;
 use crate::mysql::poisoned;
 use crate::mysql::shards::{self, Raised, ShardRow, ShardToken};
 use crate::redis::live_key::{self, TOKEN_TTL};
-use crate::redis::{Connection, DoneEntry, Head, OutboxEntry, ReadTo, broken, load};
+use crate::redis::{Connection, Head, ReadTo, broken, load, split_unreadable, unread};
 
 /// How often the rebuild renews its token in `live`.
 const TOKEN_RENEWED_EVERY: Duration = Duration::from_secs(2);
@@ -104,16 +104,18 @@ impl Rebuild<'_> {
         // The outbox is drained before the epoch is raised. An instance that counted as dead may wake up with claims.
         // After the new epoch its claims are late. The outbox may be the only other copy, and Redis could lose it
         // meanwhile.
-        let any_poisoned = self.drain_outbox(row.epoch).await?;
+        let any_poisoned = self.drain_outbox(row.epoch, row.format).await?;
         crate::base::crash::point("rebuild-drained");
         // Whether the data in Redis is a subset of MySQL and may be kept. The data must be of the last loading, changed
-        // only by unfinished rebuilds. With the drained outbox, MySQL then has all claims of Redis, except poisoned ones.
-        // The unit of a poisoned claim would become a hole and be sold again, while Redis still had its holder.
+        // only by unfinished rebuilds. With the drained outbox, MySQL then has all claims of Redis, except poisoned ones
+        // and those in entries that cannot be read. The unit of such a claim would become a hole and be sold again, while
+        // Redis still had its holder.
         let of_last_loading = noted.is_some_and(|noted| !noted.is_empty() && noted == origin);
         let subset = of_last_loading
             && !any_poisoned
             && !recovery.is_lost(row.epoch)
-            && !poisoned::has_claim_of(db, row.epoch).await?;
+            && !poisoned::has_claim_of(db, row.epoch).await?
+            && !unread::has_entry_of(&self.connection, recovery.keys(), row.epoch, WAIT).await?;
         let held = ShardToken { epoch: row.epoch, token: &self.token };
         if !subset {
             // Before the epoch is raised, because a later attempt looks only for poisoned claims of its own epoch.
@@ -201,7 +203,7 @@ impl Rebuild<'_> {
 
     /// Stores all claims of the outbox under `epoch`, the epoch of the shard's row. Returns whether a claim was poisoned,
     /// so that Redis has a claim that MySQL lacks.
-    async fn drain_outbox(&self, epoch: Epoch) -> Result<bool, RecoveryError> {
+    async fn drain_outbox(&self, epoch: Epoch, format: Format) -> Result<bool, RecoveryError> {
         let mut mysql = self.connect().await?;
         let outbox = &self.recovery.redis.outbox;
         let (mut drained, mut any_poisoned) = (0, false);
@@ -224,14 +226,20 @@ impl Rebuild<'_> {
             }
             let claims = crate::redis::claims(&entries);
             any_poisoned |= self.store(&mut mysql, epoch, &claims).await?;
+            let (mut unread, mut done) = split_unreadable(&entries);
             for (entry, text) in broken(&entries) {
-                log::error!("recovery: ALARM: outbox entry {entry} is not a claim: {text:?}");
-                self.poison(&mut mysql, entry, text, "not a claim").await?;
+                log::error!("recovery: ALARM: outbox entry {entry} cannot be read: {text:?}");
+                if format < Format::NEWEST {
+                    self.poison(&mut mysql, entry, text, "not a claim").await?;
+                }
             }
-            let done: Vec<DoneEntry> = entries.iter().map(OutboxEntry::done).collect();
+            if format < Format::NEWEST {
+                done.append(&mut unread);
+            }
+            self.check_token(outbox.move_unread(&self.connection, &self.marker, epoch, &unread).await?)?;
             let committed = self.recovery.fence.committed();
             self.check_token(outbox.delete(&self.connection, &self.marker, committed, &done).await?)?;
-            drained += done.iter().map(|(_, claims)| claims).sum::<usize>();
+            drained += claims.len();
         }
     }
 

@@ -38,6 +38,11 @@ impl Keys {
         self.key("outbox", None)
     }
 
+    /// Stream. Entries of the outbox that could not be read.
+    pub fn unread(&self) -> Key<'_> {
+        self.key("unread", None)
+    }
+
     /// String. The number of claims in the outbox.
     pub fn waiting(&self) -> Key<'_> {
         self.key("waiting", None)

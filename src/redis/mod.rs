@@ -27,6 +27,7 @@ mod scripts;
 mod sightings;
 mod stock;
 mod units;
+pub mod unread;
 
 pub use address::LinkConfig;
 pub use batcher::{ActivityArguments, BATCH_ATTEMPTS_MAX, ClaimArguments, ClaimQuestion};
@@ -37,7 +38,7 @@ pub use keys::{Key, Keys};
 pub use link::Link;
 pub use lists::{Facts, Held, ListWindow, Offered};
 pub use live::Live;
-pub use outbox::{DoneEntry, Extent, Head, Outbox, OutboxEntry, ReadTo, broken, claims};
+pub use outbox::{DoneEntry, Extent, Head, Outbox, OutboxEntry, ReadTo, broken, claims, split_unreadable};
 pub use pool::{Pool, PoolLimits, PooledCalls};
 use scripts::{Script, ScriptReply, parse, text};
 pub use sightings::Sightings;

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::{BATCH_ATTEMPTS_MAX, Calls, Keys, KvError, Script, ScriptReply, parse};
+use super::{BATCH_ATTEMPTS_MAX, Calls, Keys, KvError, Script, ScriptReply, parse, unread};
 use crate::domain::{Claim, EntryId, Epoch};
 
 /// How long a process keeps the lock of the sweeper, in ms. Meanwhile no other process sweeps.
@@ -41,6 +41,13 @@ pub fn claims(entries: &[OutboxEntry]) -> Vec<Claim> {
     entries.iter().flat_map(|entry| &entry.claims).filter_map(|claim| claim.as_ref().ok().copied()).collect()
 }
 
+/// The entries with a part that is not a claim, and all others.
+pub fn split_unreadable(entries: &[OutboxEntry]) -> (Vec<DoneEntry>, Vec<DoneEntry>) {
+    let (whole, broken): (Vec<_>, Vec<_>) = entries.iter().partition(|entry| entry.claims.iter().all(Result::is_ok));
+    let done = |entries: Vec<&OutboxEntry>| entries.into_iter().map(OutboxEntry::done).collect();
+    (done(broken), done(whole))
+}
+
 /// The parts of entries that are not claims, with the ids of the entries.
 pub fn broken(entries: &[OutboxEntry]) -> impl Iterator<Item = (EntryId, &str)> {
     let parts = entries.iter().flat_map(|entry| entry.claims.iter().map(|claim| (entry.id, claim)));
@@ -53,6 +60,8 @@ pub struct Extent {
     /// The value of the key `live`, empty for a missing key.
     pub live: String,
     pub claims: u64,
+    /// Entries that could not be read.
+    pub unread: u64,
     /// Ids of the oldest and the last entry, or `None` for an empty outbox.
     pub oldest: Option<EntryId>,
     pub last: Option<EntryId>,
@@ -144,6 +153,20 @@ impl Outbox {
         Ok(true)
     }
 
+    /// Moves entries that cannot be read to the stream `unread`. Stops and returns `false` if Redis does not hold `live`.
+    ///
+    /// # Errors
+    /// [`KvError`]. The next sweep moves the remaining entries.
+    pub async fn move_unread(
+        &self,
+        calls: &Calls,
+        live: &str,
+        epoch: Epoch,
+        entries: &[DoneEntry],
+    ) -> Result<bool, KvError> {
+        unread::move_entries(calls, &self.keys, live, epoch, entries, self.wait).await
+    }
+
     /// Reads the number of waiting claims, and the oldest and the last entry.
     ///
     /// # Errors
@@ -151,11 +174,13 @@ impl Outbox {
     pub async fn extent(&self, calls: &Calls) -> Result<Extent, KvError> {
         let mut pipeline = redis::pipe();
         pipeline.cmd("GET").arg(self.keys.live()).cmd("GET").arg(self.keys.waiting());
+        pipeline.cmd("XLEN").arg(self.keys.unread());
         ends(&mut pipeline, &self.keys);
         let replies = redis::Value::Array(calls.call_all(&pipeline, self.wait).await?);
-        let (live, claims, oldest, last): (Option<String>, Option<u64>, EntryReply, EntryReply) = parse(replies)?;
+        type Replies = (Option<String>, Option<u64>, u64, EntryReply, EntryReply);
+        let (live, claims, unread, oldest, last): Replies = parse(replies)?;
         let (live, claims) = (live.unwrap_or_default(), claims.unwrap_or(0));
-        Ok(Extent { live, claims, oldest: id_of(&oldest)?, last: id_of(&last)? })
+        Ok(Extent { live, claims, unread, oldest: id_of(&oldest)?, last: id_of(&last)? })
     }
 }
 

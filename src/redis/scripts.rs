@@ -18,6 +18,7 @@ pub enum Script {
     ListOffered,
     ReadOutbox,
     DeleteEntries,
+    MoveUnread,
     RaiseCounter,
     TakeLive,
     LoadClaims,
@@ -27,7 +28,7 @@ pub enum Script {
 }
 
 /// Sources and hashes of the scripts, in the order of [`Script`].
-static SCRIPTS: LazyLock<[(&str, String); 12]> = LazyLock::new(|| {
+static SCRIPTS: LazyLock<[(&str, String); 13]> = LazyLock::new(|| {
     [
         include_str!("../../lua/claim.lua"),
         include_str!("../../lua/set_coupon.lua"),
@@ -35,6 +36,7 @@ static SCRIPTS: LazyLock<[(&str, String); 12]> = LazyLock::new(|| {
         include_str!("../../lua/list_offered.lua"),
         include_str!("../../lua/read_outbox.lua"),
         include_str!("../../lua/delete_entries.lua"),
+        include_str!("../../lua/move_unread.lua"),
         include_str!("../../lua/raise_counter.lua"),
         include_str!("../../lua/take_live.lua"),
         include_str!("../../lua/load_claims.lua"),

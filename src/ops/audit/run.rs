@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::look::{Audit, AuditError, AuditReport, Finding, Look, NOTHING_LOST, Repaired, WAIT};
 use crate::mysql::{poisoned, shards};
-use crate::redis::{Live, live_key};
+use crate::redis::{Live, live_key, unread};
 
 /// Whether the audit changes MySQL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +73,11 @@ impl Audit {
         let mut holds = Look::default();
         tokio::try_join!(self.check_rows_are_held(&mut look), self.check_holds_are_known(&mut holds))?;
         look.findings.append(&mut holds.findings);
+        let unread = unread::count(&*self.pool.get().await?, &self.keys, WAIT).await?;
+        if unread > 0 {
+            let what = format!("has {unread} entries of the outbox, `couponrush unread list` shows them");
+            look.find(NOTHING_LOST, "the stream unread", what);
+        }
         self.live().await?;
         Ok(look)
     }

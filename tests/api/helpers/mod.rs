@@ -205,6 +205,7 @@ pub fn arguments(stores: &Stores) -> ServeArgs {
             trusted_proxies: Networks::default(),
         },
         no_migrate: false,
+        format: couponrush::config::KnownFormat::Newest,
     }
 }
 
