@@ -21,6 +21,7 @@ use crate::http::{
     Accounts, Answers, BodyLimits, Edge, ListCache, Offering, Operating, SaleCache, SaleCacheLimits, Selling, Shared,
 };
 use crate::memory::{Activities, KnownUsers, Revocations, Settings};
+use crate::mysql::instances::Process;
 use crate::mysql::ledgers::Fence;
 use crate::mysql::{Db, DbPools};
 use crate::ops::{Health, HealthSources, RowCheck};
@@ -38,7 +39,7 @@ pub struct Application {
     pub(super) mirroring: Option<Mirroring>,
     pub(super) persister: Persister,
     pub(super) channel: Receiver<Handed>,
-    pub(super) instance: (String, String),
+    pub(super) process: Process,
     pub(super) listener: TcpListener,
     pub(super) ops_listener: TcpListener,
     pub(super) workers: usize,
@@ -80,9 +81,7 @@ struct Common {
     fence: Arc<Fence>,
     progress: Arc<RebuildProgress>,
     mirror: Arc<MirrorState>,
-    /// The name of the instance in `instances`, and the random id of the process.
-    instance: String,
-    process: String,
+    process: Process,
     /// The highest format that this process knows.
     format: Format,
 }
@@ -107,8 +106,9 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
     let fits = |number: u32| usize::try_from(number).expect("a u32 fits");
     let (ledger, channel) = Ledger::new(fits(args.backlog_max));
     let keys = Keys::new(&args.redis.redis_prefix);
-    let process = format!("{:032x}", rand::random::<u128>());
-    let redis = ground.redis.with_beat(beats::beat(&keys, &process));
+    let id = format!("{:032x}", rand::random::<u128>());
+    let process = Process { id, label: label(&ground.listener, args.http_addr) };
+    let redis = ground.redis.with_beat(beats::beat(&keys, &process.id));
     let common = Common {
         dbs: ground.dbs,
         link: Arc::new(Link::new(redis.clone())),
@@ -117,11 +117,10 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
         ledger,
         stock: Stock::new(keys.clone(), args.backlog_max),
         activities: ground.activities,
-        outbox: Outbox::new(keys, process.clone(), config::KV_WAIT),
-        fence: Arc::new(Fence::new(SHARD, process.clone())),
+        outbox: Outbox::new(keys, process.id.clone(), config::KV_WAIT),
+        fence: Arc::new(Fence::new(SHARD, process.id.clone())),
         progress: Arc::default(),
         mirror: Arc::default(),
-        instance: instance_name(&ground.listener, args.http_addr),
         process,
         format: args.known_format(),
     };
@@ -149,7 +148,7 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
     };
     let selling = common.selling(claiming, args.viewers_max, Arc::clone(&edge.admission.settings));
     let rows = Arc::new(RowCheck::new(common.dbs.control.clone()));
-    let operating = Operating { health, rows, instance: common.instance.clone() };
+    let operating = Operating { health, rows, instance: common.process.label.clone() };
     Application {
         shared: Shared {
             edge: web::Data::new(edge),
@@ -166,7 +165,7 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
         pool: common.pool,
         redis,
         channel,
-        instance: (common.instance, common.process),
+        process: common.process,
         listener: ground.listener,
         ops_listener: ground.ops_listener,
         workers: args.workers.map_or_else(|| config::cores().get(), usize::from),
@@ -249,7 +248,7 @@ impl Common {
     fn persister(&self) -> Persister {
         let (db, pool, outbox) = (self.dbs.control.clone(), self.pool.clone(), self.outbox.clone());
         let settings = PersisterSettings {
-            instance: self.instance.clone(),
+            process: self.process.id.clone(),
             batch_max: crash::batch_max(config::BATCH_CLAIMS_MAX),
             linger_max: config::BATCH_LINGER_MAX,
             store_wait: config::STORE_WAIT,
@@ -269,20 +268,15 @@ impl Common {
             stock: self.stock.clone(),
             outbox: self.outbox.clone(),
         };
-        let identity = Identity {
-            shard: SHARD,
-            instance: self.instance.clone(),
-            process: self.process.clone(),
-            format: self.format,
-        };
+        let identity = Identity { shard: SHARD, process: self.process.clone(), format: self.format };
         let (gate, progress) = (Arc::clone(&self.gate), Arc::clone(&self.progress));
         let (db, fence) = (self.dbs.control.clone(), Arc::clone(&self.fence));
         Recovery::new(identity, db, redis, gate, self.ledger.clone(), fence, progress)
     }
 }
 
-/// The name of this process in `instances`, made of host name and bound address.
-fn instance_name(listener: &TcpListener, asked: SocketAddr) -> String {
+/// Host name and bound address of this process.
+fn label(listener: &TcpListener, asked: SocketAddr) -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let address = listener.local_addr().unwrap_or(asked);
     let host: String = host.trim().chars().filter(char::is_ascii_graphic).take(200).collect();

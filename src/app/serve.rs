@@ -81,8 +81,7 @@ impl Application {
         drain(persister, &abandon, &self.shared.selling.claiming, &self.pool).await.map_err(RunError::Task)?;
 
         gate.close(ClosedReason::Stopping);
-        let (instance, process) = &self.instance;
-        if let Err(error) = instances::leave(&self.shared.dbs.control, instance, process).await {
+        if let Err(error) = instances::leave(&self.shared.dbs.control, &self.process).await {
             log::warn!("stopping: the row of this instance could not be removed from MySQL: {error}");
         }
         all_over.cancel();

@@ -27,8 +27,8 @@ const POOL_WAIT: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Clone)]
 pub struct PersisterSettings {
-    /// The name of this instance in the table `instances`.
-    pub instance: String,
+    /// The random id of this process.
+    pub process: String,
     /// Maximum claims of a transaction.
     pub batch_max: usize,
     /// Maximum time to wait for more claims before storing a batch.
@@ -218,7 +218,7 @@ impl Persister {
 
     async fn sweep_head(&mut self) -> Result<(), Abandoned> {
         let Some(live) = self.state.live.load_full() else { return Ok(()) };
-        let below = match instances::others(&self.db, &self.settings.instance).await {
+        let below = match instances::others(&self.db, &self.settings.process).await {
             Ok(others) => {
                 let now = Instant::now();
                 self.beats.read(&others, now);

@@ -5,7 +5,7 @@
 //! can neither read nor replace data of the format.
 
 use diesel::prelude::*;
-use diesel::sql_types::Bigint;
+use diesel::sql_types::{Bigint, Varchar};
 use diesel_async::RunQueryDsl;
 
 use super::schema::{instances, shards};
@@ -93,7 +93,8 @@ async fn refuse_others(db: &Db, connection: &mut DbConnection) -> Result<Vec<Str
         // MySQL refuses the constraint while a row violates it.
         db.within(REFUSING, diesel::sql_query(REFUSE_OTHERS).execute(connection)).await.map(drop)
     };
-    let without = instances::table.filter(instances::format.lt(Format::NEWEST.0)).select(instances::instance);
+    let label = diesel::dsl::sql::<Varchar>("IF(label = '', instance, label)");
+    let without = instances::table.filter(instances::format.lt(Format::NEWEST.0)).select(label);
     let names: Vec<String> = db.within("read instances", without.load(connection)).await?;
     if names.is_empty() {
         set?;

@@ -1,4 +1,7 @@
 //! The table `instances`: running processes and the state of their ledgers.
+//!
+//! The key of a row is the random id of the process. Host and address are a label, because cloned machines can have the
+//! same ones. A program that does not know the column `label` has host and address as the key.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -15,6 +18,15 @@ use crate::domain::{EntryId, Epoch, Format};
 /// An instance without a beat for this time counts as dead.
 pub const DEAD_AFTER: Duration = Duration::from_secs(10);
 
+/// A running process of the program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Process {
+    /// A random id. A restart has another id.
+    pub id: String,
+    /// Host and listen address, for logs and pages. Several processes may have the same label.
+    pub label: String,
+}
+
 /// The state of an instance, as its beat says.
 #[derive(Debug, Clone, Copy)]
 pub struct InstanceState<'a> {
@@ -28,21 +40,22 @@ pub struct InstanceState<'a> {
     pub format: Format,
 }
 
-/// Writes a beat of the instance `instance`, run by `process`.
+/// Writes a beat of `process`.
 ///
 /// # Errors
 /// Returns a [`DbError`].
-pub async fn beat(db: &Db, instance: &str, process: &str, state: InstanceState<'_>) -> Result<(), DbError> {
+pub async fn beat(db: &Db, process: &Process, state: InstanceState<'_>) -> Result<(), DbError> {
     let mut connection = db.connect().await?;
     let upsert = diesel::sql_query(
-        "INSERT INTO instances (instance, process, beat_at, acknowledged_epoch, oldest_entry, redis_run_id, redis_address, \
-         format) VALUES (?, ?, NOW(3), ?, ?, ?, ?, ?) ON DUPLICATE KEY UPDATE process = VALUES(process), beat_at = NOW(3), \
+        "INSERT INTO instances (instance, process, label, beat_at, acknowledged_epoch, oldest_entry, redis_run_id, \
+         redis_address, format) VALUES (?, ?, ?, NOW(3), ?, ?, ?, ?, ?) ON DUPLICATE KEY UPDATE beat_at = NOW(3), \
          acknowledged_epoch = VALUES(acknowledged_epoch), oldest_entry = VALUES(oldest_entry), \
          redis_run_id = VALUES(redis_run_id), redis_address = VALUES(redis_address), \
          format = VALUES(format)",
     )
-    .bind::<Varchar, _>(instance)
-    .bind::<Varchar, _>(process)
+    .bind::<Varchar, _>(&process.id)
+    .bind::<Varchar, _>(&process.id)
+    .bind::<Varchar, _>(&process.label)
     .bind::<Unsigned<Integer>, _>(state.acknowledged.0)
     .bind::<Nullable<Varchar>, _>(state.oldest.map(|id| id.to_string()))
     .bind::<Varchar, _>(state.redis_run_id)
@@ -56,9 +69,9 @@ pub async fn beat(db: &Db, instance: &str, process: &str, state: InstanceState<'
 ///
 /// # Errors
 /// Returns a [`DbError`].
-pub async fn leave(db: &Db, instance: &str, process: &str) -> Result<(), DbError> {
+pub async fn leave(db: &Db, process: &Process) -> Result<(), DbError> {
     let mut connection = db.connect().await?;
-    let row = instances::table.filter(instances::instance.eq(instance)).filter(instances::process.eq(process));
+    let row = instances::table.find(&process.id);
     db.within("leave", diesel::delete(row).execute(&mut connection)).await?;
     Ok(())
 }
@@ -66,7 +79,7 @@ pub async fn leave(db: &Db, instance: &str, process: &str) -> Result<(), DbError
 #[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
 pub struct Instance {
     #[diesel(sql_type = Varchar)]
-    pub instance: String,
+    pub label: String,
     #[diesel(sql_type = Varchar)]
     pub process: String,
     /// The last beat. The text differs from beat to beat, and is not compared with any clock.
@@ -113,24 +126,24 @@ impl BeatLog {
     }
 }
 
-/// All instances other than `instance`.
+/// All instances but that of `process`.
 ///
 /// # Errors
 /// Returns a [`DbError`].
-pub async fn others(db: &Db, instance: &str) -> Result<Vec<Instance>, DbError> {
+pub async fn others(db: &Db, process: &str) -> Result<Vec<Instance>, DbError> {
     let mut connection = db.connect().await?;
-    let query = diesel::sql_query(format!("{INSTANCES} WHERE instance <> ?")).bind::<Varchar, _>(instance);
+    let query = diesel::sql_query(format!("{INSTANCES} WHERE process <> ?")).bind::<Varchar, _>(process);
     db.within("read instances", query.load(&mut connection)).await
 }
 
-/// Instances other than `instance` that have not acknowledged `epoch`.
+/// Instances, but not that of `process`, that have not acknowledged `epoch`.
 ///
 /// # Errors
 /// Returns a [`DbError`].
-pub async fn without_acknowledgement(db: &Db, instance: &str, epoch: Epoch) -> Result<Vec<Instance>, DbError> {
+pub async fn without_acknowledgement(db: &Db, process: &str, epoch: Epoch) -> Result<Vec<Instance>, DbError> {
     let mut connection = db.connect().await?;
-    let query = diesel::sql_query(format!("{INSTANCES} WHERE instance <> ? AND acknowledged_epoch < ?"))
-        .bind::<Varchar, _>(instance)
+    let query = diesel::sql_query(format!("{INSTANCES} WHERE process <> ? AND acknowledged_epoch < ?"))
+        .bind::<Varchar, _>(process)
         .bind::<Unsigned<Integer>, _>(epoch.0);
     db.within("read acknowledgements", query.load(&mut connection)).await
 }
@@ -139,7 +152,7 @@ pub async fn without_acknowledgement(db: &Db, instance: &str, epoch: Epoch) -> R
 #[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
 pub struct RedisReport {
     #[diesel(sql_type = Varchar)]
-    pub instance: String,
+    pub label: String,
     #[diesel(sql_type = Varchar)]
     pub run_id: String,
     #[diesel(sql_type = Varchar)]
@@ -148,8 +161,8 @@ pub struct RedisReport {
 
 impl fmt::Display for RedisReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { instance, run_id, address } = self;
-        write!(f, "{instance} reaches {run_id} at {address}")
+        let Self { label, run_id, address } = self;
+        write!(f, "{label} reaches {run_id} at {address}")
     }
 }
 
@@ -163,8 +176,8 @@ const REPORT_AGE: Duration = Duration::from_secs(3);
 pub async fn redis_reports(db: &Db) -> Result<Vec<RedisReport>, DbError> {
     let mut connection = db.connect().await?;
     let query = diesel::sql_query(
-        "SELECT instance, redis_run_id AS run_id, redis_address AS address FROM instances \
-         WHERE redis_run_id <> '' AND beat_at > NOW(3) - INTERVAL ? SECOND ORDER BY instance",
+        "SELECT IF(label = '', instance, label) AS label, redis_run_id AS run_id, redis_address AS address \
+         FROM instances WHERE redis_run_id <> '' AND beat_at > NOW(3) - INTERVAL ? SECOND ORDER BY label, instance",
     )
     .bind::<Unsigned<Bigint>, _>(REPORT_AGE.as_secs());
     db.within("read Redis processes", query.load(&mut connection)).await
@@ -176,14 +189,14 @@ pub async fn redis_reports(db: &Db) -> Result<Vec<RedisReport>, DbError> {
 /// Returns a [`DbError`].
 pub async fn bury(db: &Db, dead: &Instance) -> Result<bool, DbError> {
     let mut connection = db.connect().await?;
-    let delete = diesel::sql_query("DELETE FROM instances WHERE instance = ? AND process = ? AND beat_at = ?")
-        .bind::<Varchar, _>(&dead.instance)
+    let delete = diesel::sql_query("DELETE FROM instances WHERE process = ? AND beat_at = ?")
         .bind::<Varchar, _>(&dead.process)
         .bind::<Varchar, _>(&dead.beat_at);
     Ok(db.within("delete dead instance", delete.execute(&mut connection)).await? > 0)
 }
 
-const INSTANCES: &str = "SELECT instance, process, CAST(beat_at AS CHAR) AS beat_at, oldest_entry FROM instances";
+const INSTANCES: &str = "SELECT IF(label = '', instance, label) AS label, process, CAST(beat_at AS CHAR) AS beat_at, \
+    oldest_entry FROM instances";
 
 #[cfg(test)]
 mod tests {
@@ -194,7 +207,7 @@ mod tests {
         let (mut log, began) = (BeatLog::default(), Instant::now());
         let at = |seconds| began + Duration::from_secs(seconds);
         let row = |beat_at: &str| Instance {
-            instance: "a".to_owned(),
+            label: "a".to_owned(),
             process: "p".to_owned(),
             beat_at: beat_at.to_owned(),
             oldest_entry: None,

@@ -66,6 +66,7 @@ diesel::table! {
         found_live -> Nullable<Varchar>,
         previous_run_id -> Varchar,
         joined -> Unsigned<Integer>,
+        redis_address -> Varchar,
         format -> Unsigned<TinyInt>,
         wanted_format -> Unsigned<TinyInt>,
     }
@@ -88,6 +89,8 @@ diesel::table! {
         oldest_entry -> Nullable<Varchar>,
         redis_run_id -> Varchar,
         redis_address -> Varchar,
+        label -> Varchar,
+        beat_number -> Unsigned<Bigint>,
         format -> Unsigned<TinyInt>,
     }
 }
@@ -154,6 +157,7 @@ diesel::table! {
         id -> Unsigned<TinyInt>,
         mysql_server -> Varchar,
         id_moves -> Unsigned<Integer>,
+        installation_id -> Varchar,
     }
 }
 

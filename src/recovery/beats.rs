@@ -40,7 +40,7 @@ impl Recovery {
     }
 
     async fn bury_once(&self, connection: &Connection, watch: &mut DeathWatch) -> Result<(), RecoveryError> {
-        let others = instances::others(&self.db, &self.identity.instance).await?;
+        let others = instances::others(&self.db, &self.identity.process.id).await?;
         watch.log.read(&others, Instant::now());
         watch.outbox_ends.retain(|process, _| others.iter().any(|other| other.process == *process));
         for other in &others {
@@ -53,7 +53,7 @@ impl Recovery {
             {
                 log::info!(
                     "recovery: instance {} is dead, its last beat was {}; row deleted",
-                    other.instance,
+                    other.label,
                     other.beat_at
                 );
             }
@@ -70,14 +70,14 @@ impl Recovery {
         epoch: Epoch,
     ) -> Result<Vec<String>, RecoveryError> {
         let mut awaited = Vec::new();
-        let others = instances::without_acknowledgement(&self.db, &self.identity.instance, epoch).await?;
+        let others = instances::without_acknowledgement(&self.db, &self.identity.process.id, epoch).await?;
         log.read(&others, Instant::now());
-        for Instance { instance, process, .. } in others {
+        for Instance { label, process, .. } in others {
             if beats::is_beating(connection, self.keys(), &process, WAIT).await? {
                 log.heard(&process, Instant::now());
             }
             if log.silence(&process, Instant::now()) < DEAD_AFTER {
-                awaited.push(instance);
+                awaited.push(label);
             }
         }
         Ok(awaited)

@@ -91,7 +91,7 @@ mod tests {
 
     fn reports(run_ids: &[&str]) -> Vec<RedisReport> {
         let report = |run_id: &&str| RedisReport {
-            instance: "host/127.0.0.1:1".to_owned(),
+            label: "host/127.0.0.1:1".to_owned(),
             run_id: (*run_id).to_owned(),
             address: "127.0.0.1:2".to_owned(),
         };

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::claim::{ClosedReason, Gate, Ledger};
 use crate::domain::{Epoch, Format};
+use crate::mysql::instances::Process;
 use crate::mysql::ledgers::{Fence, FenceRefusal};
 use crate::mysql::shards::{self, ShardRow};
 use crate::mysql::{Db, DbError, instances, new_ids};
@@ -52,10 +53,7 @@ pub struct Recovery {
 pub struct Identity {
     /// The name of the shard in `shards`.
     pub shard: &'static str,
-    /// The name of the instance in `instances`.
-    pub instance: String,
-    /// The random id of the process. A restart has another id.
-    pub process: String,
+    pub process: Process,
     /// The highest format that the process knows.
     pub format: Format,
 }
@@ -306,7 +304,7 @@ impl Recovery {
             redis_address: reached.map_or("", Connection::peer),
             format: self.identity.format,
         };
-        instances::beat(&self.db, &self.identity.instance, &self.identity.process, state).await
+        instances::beat(&self.db, &self.identity.process, state).await
     }
 
     /// Acknowledges an epoch once this process has no attempt in flight and no unstored claim of earlier epochs.

@@ -181,8 +181,8 @@ async fn after_a_step_back_the_dead_hold_up_neither_the_sweep_nor_a_rebuild() {
     let (stores, keys) = (&app.stores, app.stores.keys());
     stores
         .execute(
-            "INSERT INTO instances (instance, process, beat_at, oldest_entry) \
-             VALUES ('elsewhere/10.0.0.1:1', 'feed', NOW(3) + INTERVAL 1 HOUR, '1-1')",
+            "INSERT INTO instances (instance, process, beat_at, oldest_entry, format) \
+             VALUES ('elsewhere/10.0.0.1:1', 'feed', NOW(3) + INTERVAL 1 HOUR, '1-1', 2)",
         )
         .await;
     let set = |key: &str, value: &str| {

@@ -47,32 +47,6 @@ async fn assert_stored(stores: &Stores, crowd: &[Customer], got: &[Got]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_entry_that_is_no_claim_is_poisoned_and_nothing_behind_it_waits() {
-    let (app, coupon) = selling(10, 100_000).await;
-    let crowd = customers(&app.stores, "one", 1).await;
-    for text in ["nonsense", "1:2:3", "0:1:1:1:0:1"] {
-        let mut add = redis::cmd("XADD");
-        add.arg(app.stores.keys().outbox()).arg("*").arg("c").arg(text);
-        app.stores.redis::<String>(&add).await;
-    }
-    let connection = app.stores.connection().await;
-    let (live, user) = (app.stores.live().await, crowd[0].user.id);
-    let taken = app.stores.stock().take(&connection, &live, &Attempt::new(coupon, user), Duration::from_secs(5)).await;
-    assert!(matches!(taken, Ok(Taken::Claimed { .. })), "{taken:?}");
-
-    eventually("the claim after the bad entries is stored", || async { rows(&app.stores).await == 1 }).await;
-    app.settle().await;
-    let poisoned = app.stores.texts("SELECT claim AS value FROM poisoned_claims ORDER BY id").await;
-    assert_eq!(poisoned, ["nonsense", "1:2:3", "0:1:1:1:0:1"]);
-    let ready = app.instances[0].ops.get("/readyz", "").await.json();
-    assert_eq!(ready["ledger"]["poisoned"], 3, "{ready}");
-    let findings = app.audit().await.findings;
-    assert_eq!(findings.len(), 3, "{findings:?}");
-    assert!(findings.iter().all(|finding| finding.what == "was poisoned"), "{findings:?}");
-    app.stores.execute("DELETE FROM poisoned_claims").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn claims_whose_handlers_vanished_are_swept_within_seconds() {
     let (app, coupon) = selling(300, 100_000).await;
     let crowd = customers(&app.stores, "gone", 300).await;

@@ -151,7 +151,7 @@ async fn a_batch_that_times_out_is_stored_in_halves() {
         ledger.reserve().expect("there is room").put(claim, 1);
     }
     let settings = PersisterSettings {
-        instance: "test".to_owned(),
+        process: "test".to_owned(),
         batch_max: 1_000,
         linger_max: Duration::ZERO,
         store_wait: Duration::from_secs(1),

@@ -347,7 +347,7 @@ async fn a_rebuild_raises_the_epoch_of_all_rows_and_deletes_those_of_the_dead() 
         .execute(
             "UPDATE shards SET token = 't', state = 'recovering'; \
              INSERT INTO ledgers VALUES ('s0', 'alive', 3, 7), ('s0', 'dead', 3, 9); \
-             INSERT INTO instances (instance, process, beat_at) VALUES ('i', 'alive', NOW(3))",
+             INSERT INTO instances (instance, process, beat_at, format) VALUES ('i', 'alive', NOW(3), 2)",
         )
         .await;
     let was = ShardToken { epoch: Epoch(3), token: "t" };

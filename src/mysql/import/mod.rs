@@ -16,7 +16,7 @@ pub mod source;
 pub mod users;
 
 use diesel::prelude::*;
-use diesel::sql_types::Bool;
+use diesel::sql_types::{Bool, Varchar};
 use diesel_async::RunQueryDsl;
 
 use crate::mysql::instances::DEAD_AFTER;
@@ -132,6 +132,7 @@ impl Taking<'_> {
 async fn alive_on(db: &Db, connection: &mut DbConnection) -> Result<Option<String>, DbError> {
     let seconds = DEAD_AFTER.as_secs();
     let beats = diesel::dsl::sql::<Bool>(&format!("beat_at > NOW(3) - INTERVAL {seconds} SECOND"));
-    let query = instances::table.filter(beats).select(instances::instance);
+    let label = diesel::dsl::sql::<Varchar>("IF(label = '', instance, label)");
+    let query = instances::table.filter(beats).select(label);
     db.within("find instances", async { query.first(connection).await.optional() }).await
 }

@@ -32,7 +32,7 @@ pub use crowd::{Customer, Got, customers, proof, rush};
 pub use etcd_server::EtcdServer;
 pub use mysql_server::MysqlServer;
 pub use ports::free_address;
-pub use process::{Serving, audit, poisoned, signal};
+pub use process::{Serving, audit, poisoned, raise_format, signal, unread};
 pub use raw::{RawAnswer, RawConnection, raw};
 pub use redis_server::RedisServer;
 pub use relay::Relay;

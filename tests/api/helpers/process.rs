@@ -83,6 +83,16 @@ pub async fn poisoned(stores: &Stores, arguments: &[&str]) -> (bool, String) {
     run(stores, "poisoned", arguments).await
 }
 
+/// Runs `couponrush unread`. Returns whether the exit code was 0, and the output.
+pub async fn unread(stores: &Stores, arguments: &[&str]) -> (bool, String) {
+    run(stores, "unread", arguments).await
+}
+
+/// Runs `couponrush raise-format`. Returns whether the exit code was 0, and the output.
+pub async fn raise_format(stores: &Stores) -> (bool, String) {
+    run(stores, "raise-format", &[]).await
+}
+
 async fn run(stores: &Stores, name: &str, arguments: &[&str]) -> (bool, String) {
     let mut command = command(stores);
     command.arg(name).args(arguments);

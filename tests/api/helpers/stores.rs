@@ -77,6 +77,11 @@ impl Stores {
         execute(&self.mysql_url, sql).await;
     }
 
+    /// Runs a statement that MySQL may refuse. Returns the message of the refusal.
+    pub async fn try_execute(&self, sql: &str) -> Result<(), String> {
+        connect(&self.mysql_url).await.batch_execute(sql).await.map_err(|error| error.to_string())
+    }
+
     /// The result of a query for a single number.
     pub async fn number(&self, sql: &str) -> i64 {
         #[derive(diesel::QueryableByName)]

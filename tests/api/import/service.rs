@@ -65,7 +65,7 @@ async fn imported_users_log_in_hold_what_they_held_and_claim_what_is_left() {
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_service_runs_rows_are_refused_and_passwords_go_on() {
     let databases = Databases::create(&[USERS, "INSERT INTO coupons VALUES (1, 'sara', 'c', 1, 1, 1, '')"]).await;
-    let beat = "REPLACE INTO instances (instance, process, beat_at) VALUES ('here', 'p', NOW(3))";
+    let beat = "REPLACE INTO instances (instance, process, beat_at, format) VALUES ('here', 'p', NOW(3), 2)";
     databases.ours.execute(beat).await;
     let refused = import_at(&databases.go.db, &databases.ours.db, NOW_MS).await;
     assert!(matches!(refused, Err(ImportError::ServiceAlive { instance }) if instance == "here"));
@@ -87,7 +87,10 @@ async fn a_service_that_starts_during_an_import_stops_it_at_the_next_transaction
     let source = open_source(db, "somewhere").await.expect("the source can be registered");
     let name = UserName::parse("ann".to_owned()).expect("a name");
     let new = [ImportedUser { source_id: SourceId(1), name, kind: Kind::Customer }];
-    databases.ours.execute("INSERT INTO instances (instance, process, beat_at) VALUES ('here', 'p', NOW(3))").await;
+    databases
+        .ours
+        .execute("INSERT INTO instances (instance, process, beat_at, format) VALUES ('here', 'p', NOW(3), 2)")
+        .await;
     let taken = users::take(db, source, &new).await;
     assert!(matches!(taken, Err(TakeError::ServiceAlive { instance }) if instance == "here"));
     assert_eq!(databases.stored().await, [""; 0]);
