@@ -15,7 +15,6 @@ use crate::auth::{ClaimTokens, Passwords, SignedForm, UserTokens};
 use crate::base::crash;
 use crate::claim::{Claiming, Directory, Gate, Handed, Ledger, MissingCoupons, Persister, PersisterSettings, Refusals};
 use crate::config::{self, ServeArgs};
-use crate::domain::Format;
 use crate::etcd::Etcd;
 use crate::http::{
     Accounts, Answers, BodyLimits, Edge, ListCache, Offering, Operating, SaleCache, SaleCacheLimits, Selling, Shared,
@@ -82,8 +81,6 @@ struct Common {
     progress: Arc<RebuildProgress>,
     mirror: Arc<MirrorState>,
     process: Process,
-    /// The highest format that this process knows.
-    format: Format,
 }
 
 impl Application {
@@ -107,7 +104,7 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
     let (ledger, channel) = Ledger::new(fits(args.backlog_max));
     let keys = Keys::new(&args.redis.redis_prefix);
     let id = format!("{:032x}", rand::random::<u128>());
-    let process = Process { id, label: label(&ground.listener, args.http_addr) };
+    let process = Process { id, label: label(&ground.listener, args.http_addr), format: args.known_format() };
     let redis = ground.redis.with_beat(beats::beat(&keys, &process.id));
     let common = Common {
         dbs: ground.dbs,
@@ -122,7 +119,6 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
         progress: Arc::default(),
         mirror: Arc::default(),
         process,
-        format: args.known_format(),
     };
     let claiming = common.claiming();
     let offering = common.offering(&claiming, args.saler_coupons_max);
@@ -268,7 +264,7 @@ impl Common {
             stock: self.stock.clone(),
             outbox: self.outbox.clone(),
         };
-        let identity = Identity { shard: SHARD, process: self.process.clone(), format: self.format };
+        let identity = Identity { shard: SHARD, process: self.process.clone() };
         let (gate, progress) = (Arc::clone(&self.gate), Arc::clone(&self.progress));
         let (db, fence) = (self.dbs.control.clone(), Arc::clone(&self.fence));
         Recovery::new(identity, db, redis, gate, self.ledger.clone(), fence, progress)

@@ -9,7 +9,7 @@ use super::servers::bind;
 use super::start_error::StartError;
 use crate::config::{self, ServeArgs};
 use crate::memory::{Activities, RevocationLimits, Revocations};
-use crate::mysql::formats::{self, ShardFormats};
+use crate::mysql::formats;
 use crate::mysql::migrate::migrate_for;
 use crate::ops::durability;
 use crate::redis::LinkConfig;
@@ -38,10 +38,7 @@ impl Application {
                 log::info!("migrated: {name}");
             }
         }
-        let ShardFormats { format, wanted } = formats::read(db, parts::SHARD).await.map_err(StartError::Formats)?;
-        if format.max(wanted) > args.known_format() {
-            return Err(StartError::Format { raised: format.max(wanted), known: args.known_format() });
-        }
+        formats::check_known(db, parts::SHARD, args.known_format()).await?;
 
         let warnings = durability::check(&pool, db).await;
         for warning in &warnings {

@@ -4,8 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 
 use crate::auth::{HashError, SecretsError};
-use crate::domain::Format;
 use crate::mysql::DbError;
+use crate::mysql::formats::FormatError;
 use crate::mysql::migrate::MigrateError;
 use crate::redis::KvError;
 
@@ -28,13 +28,8 @@ pub enum StartError {
     Redis(#[source] KvError),
     #[error("the database could not be migrated to the version of this program")]
     Migrate(#[source] MigrateError),
-    #[error("the format of the data could not be read from MySQL")]
-    Formats(#[source] DbError),
-    #[error(
-        "this release knows data up to format {known}, but `couponrush raise-format` has raised the database to format \
-         {raised}: start a release that knows it"
-    )]
-    Format { raised: Format, known: Format },
+    #[error(transparent)]
+    Format(#[from] FormatError),
     #[error("activities could not be read from MySQL")]
     Activities(#[source] DbError),
     #[error("revoked tokens could not be read from MySQL")]

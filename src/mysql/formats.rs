@@ -39,6 +39,28 @@ pub enum RaiseOutcome {
     Refused(Vec<String>),
 }
 
+/// The reason why a process must not work with a shard.
+#[derive(Debug, thiserror::Error)]
+pub enum FormatError {
+    #[error("the format of the data could not be read from MySQL")]
+    Db(#[source] DbError),
+    #[error(
+        "this release knows data up to format {known}, but `couponrush raise-format` has raised the database to format \
+         {raised}: start a release that knows it"
+    )]
+    Unknown { raised: Format, known: Format },
+}
+
+/// Checks that a process that knows formats up to `known` may work with a shard.
+///
+/// # Errors
+/// Returns a [`FormatError`].
+pub async fn check_known(db: &Db, shard: &str, known: Format) -> Result<(), FormatError> {
+    let ShardFormats { format, wanted } = read(db, shard).await.map_err(FormatError::Db)?;
+    let raised = format.max(wanted);
+    if raised > known { Err(FormatError::Unknown { raised, known }) } else { Ok(()) }
+}
+
 /// Reads the formats of a shard.
 ///
 /// # Errors

@@ -25,6 +25,8 @@ pub struct Process {
     pub id: String,
     /// Host and listen address, for logs and pages. Several processes may have the same label.
     pub label: String,
+    /// The highest format that the process knows.
+    pub format: Format,
 }
 
 /// The state of an instance, as its beat says.
@@ -36,8 +38,6 @@ pub struct InstanceState<'a> {
     /// The `run_id` and the address of the Redis process that the instance reaches. Empty if it reaches none.
     pub redis_run_id: &'a str,
     pub redis_address: &'a str,
-    /// The highest format that the instance knows.
-    pub format: Format,
 }
 
 /// Writes a beat of `process`.
@@ -60,7 +60,7 @@ pub async fn beat(db: &Db, process: &Process, state: InstanceState<'_>) -> Resul
     .bind::<Nullable<Varchar>, _>(state.oldest.map(|id| id.to_string()))
     .bind::<Varchar, _>(state.redis_run_id)
     .bind::<Varchar, _>(state.redis_address)
-    .bind::<Unsigned<TinyInt>, _>(state.format.0);
+    .bind::<Unsigned<TinyInt>, _>(process.format.0);
     db.within("beat", upsert.execute(&mut connection)).await?;
     Ok(())
 }

@@ -54,8 +54,6 @@ pub struct Identity {
     /// The name of the shard in `shards`.
     pub shard: &'static str,
     pub process: Process,
-    /// The highest format that the process knows.
-    pub format: Format,
 }
 
 pub struct RedisParts {
@@ -302,7 +300,6 @@ impl Recovery {
             oldest: self.ledger.state().oldest(),
             redis_run_id: reached.map_or("", Connection::run_id),
             redis_address: reached.map_or("", Connection::peer),
-            format: self.identity.format,
         };
         instances::beat(&self.db, &self.identity.process, state).await
     }

@@ -4,12 +4,12 @@
 
 use std::time::Duration;
 
-use super::{BATCH_ATTEMPTS_MAX, Calls, Keys, KvError, Script, ScriptReply, parse, unread};
+use super::{BATCH_ATTEMPTS_MAX, Calls, Keys, KvError, Script, ScriptReply, parse};
 use crate::domain::{Claim, EntryId, Epoch};
 
 /// How long a process keeps the lock of the sweeper, in ms. Meanwhile no other process sweeps.
 const SWEEPER_MS: u64 = 3_000;
-/// Maximum number of entries deleted by a single script.
+/// Maximum number of entries deleted or moved by a single script.
 const DELETED_MAX: usize = 1_000;
 
 /// An entry to delete, and the number of its claims.
@@ -164,7 +164,18 @@ impl Outbox {
         epoch: Epoch,
         entries: &[DoneEntry],
     ) -> Result<bool, KvError> {
-        unread::move_entries(calls, &self.keys, live, epoch, entries, self.wait).await
+        for entries in entries.chunks(DELETED_MAX) {
+            let keys = &self.keys;
+            let mut cmd = Script::MoveUnread.call(&[keys.live(), keys.outbox(), keys.waiting(), keys.unread()]);
+            cmd.arg(live).arg(epoch.0);
+            for (id, claims) in entries {
+                cmd.arg(id.to_string()).arg(*claims);
+            }
+            if calls.eval(&cmd, self.wait).await?.word() != "moved" {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Reads the number of waiting claims, and the oldest and the last entry.

@@ -4,15 +4,11 @@ use std::time::Duration;
 
 use redis::Cmd;
 
-use super::outbox::DoneEntry;
-use super::{Calls, Keys, KvError, Script, parse};
+use super::{Calls, Keys, KvError, parse};
 use crate::domain::Epoch;
 
-/// Entries of one script call.
-const MOVED_MAX: usize = 100;
-
 /// Ids and fields of entries, in the form of `XRANGE`.
-type StreamEntries = Vec<(String, Vec<Vec<u8>>)>;
+type RawEntries = Vec<(String, Vec<Vec<u8>>)>;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnreadEntry {
@@ -24,31 +20,6 @@ pub struct UnreadEntry {
     pub epoch: String,
     /// The names and values of the entry's fields. Bytes that are not UTF-8 are replaced.
     pub fields: Vec<String>,
-}
-
-/// Moves entries from the outbox to `unread`. Stops and returns `false` if Redis does not hold `live`.
-///
-/// # Errors
-/// [`KvError`]. Some entries may have been moved. Repeating the call is safe.
-pub async fn move_entries(
-    calls: &Calls,
-    keys: &Keys,
-    live: &str,
-    epoch: Epoch,
-    entries: &[DoneEntry],
-    wait: Duration,
-) -> Result<bool, KvError> {
-    for entries in entries.chunks(MOVED_MAX) {
-        let mut cmd = Script::MoveUnread.call(&[keys.live(), keys.outbox(), keys.waiting(), keys.unread()]);
-        cmd.arg(live).arg(epoch.0);
-        for (id, claims) in entries {
-            cmd.arg(id.to_string()).arg(*claims);
-        }
-        if calls.eval(&cmd, wait).await?.word() != "moved" {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }
 
 /// Whether the last entry was read in `epoch`. Redis may then have a claim that MySQL lacks.
@@ -98,7 +69,7 @@ pub async fn count(calls: &Calls, keys: &Keys, wait: Duration) -> Result<u64, Kv
 }
 
 async fn read(calls: &Calls, cmd: &Cmd, wait: Duration) -> Result<Vec<UnreadEntry>, KvError> {
-    let entries: StreamEntries = parse(calls.call(cmd, wait).await?)?;
+    let entries: RawEntries = parse(calls.call(cmd, wait).await?)?;
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     let fields = |fields: Vec<_>| fields.into_iter().map(text).collect();
     Ok(entries.into_iter().map(|(id, read)| unread(id, fields(read))).collect())

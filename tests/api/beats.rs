@@ -63,14 +63,17 @@ async fn the_row_of_a_dead_instance_stays_while_the_outbox_has_what_may_be_its()
 async fn a_rebuild_waits_for_both_of_two_instances_with_the_same_name() {
     let app = TestApp::start().await;
     let stores = &app.stores;
-    let twins = ["a1", "b2"].map(|id| Process { id: id.to_owned(), label: "clone/10.0.0.1:80".to_owned() });
+    let twins = ["a1", "b2"].map(|id| Process {
+        id: id.to_owned(),
+        label: "clone/10.0.0.1:80".to_owned(),
+        format: Format::NEWEST,
+    });
     let beat = async |twin: &Process, acknowledged| {
         let state = InstanceState {
             acknowledged: Epoch(acknowledged),
             oldest: None,
             redis_run_id: "",
             redis_address: "",
-            format: Format::NEWEST,
         };
         instances::beat(&stores.db, twin, state).await.expect("MySQL takes the beat");
     };
