@@ -81,6 +81,7 @@ impl Watcher {
     async fn step(&mut self) -> Result<Option<Notice>, EtcdError> {
         match &mut self.stage {
             WatchStage::List => {
+                self.etcd.check_version().await?;
                 let listing = self.etcd.list().await?;
                 self.list_at = Instant::now() + LIST_EVERY;
                 self.listed = listing.revision;

@@ -63,4 +63,5 @@ mod storing;
 mod switches;
 mod together;
 mod tokens;
+mod versions;
 mod went_back;
