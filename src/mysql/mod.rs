@@ -339,9 +339,11 @@ impl Drop for Transaction<'_> {
 }
 
 /// READ COMMITTED, because the ledger and changes of coupons lock the rows they read. The timeouts are short, because a
-/// client frozen before `COMMIT` would otherwise hold a hot row for hours.
+/// client frozen before `COMMIT` would otherwise hold a hot row for hours. A statement that waits for a whole table would
+/// hold rows, too: MySQL does not notice that its client has hung up meanwhile.
 const SESSION: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; \
     SET SESSION innodb_lock_wait_timeout = 5; \
+    SET SESSION lock_wait_timeout = 5; \
     SET SESSION wait_timeout = 30";
 
 async fn establish(url: &str, access: Access) -> ConnectionResult<AsyncMysqlConnection> {
