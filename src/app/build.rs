@@ -30,9 +30,12 @@ impl Application {
         let ops_listener = bind("COUPONRUSH_OPS_ADDR", args.ops_addr)?;
 
         let deadline = Instant::now() + Duration::from_secs(args.start_wait.into());
-        wait_for("MySQL", deadline, || db.ping()).await.map_err(StartError::Mysql)?;
+        if let Some(etcd) = &etcd {
+            etcd.refuse_old(config::ETCD_START_WAIT).await?;
+        }
+        wait_for("MySQL", deadline, async || db.ping().await.map_err(StartError::no_mysql)).await?;
         let pool = redis_pool(&redis);
-        wait_for("Redis", deadline, || pool.get()).await.map_err(StartError::Redis)?;
+        wait_for("Redis", deadline, async || pool.get().await.map_err(StartError::no_redis)).await?;
         if !args.no_migrate {
             for name in migrate_for(db, args.known_format()).await.map_err(StartError::Migrate)? {
                 log::info!("migrated: {name}");
@@ -73,17 +76,17 @@ impl Application {
     }
 }
 
-/// Retries `attempt` every 250 ms until success or the deadline. Logs the first failure.
-async fn wait_for<T, E: std::error::Error + 'static, F: Future<Output = Result<T, E>>>(
+/// Retries `attempt` every 250 ms until success, a final error or the deadline. Logs the first failure.
+async fn wait_for<T>(
     what: &str,
     deadline: Instant,
-    attempt: impl Fn() -> F,
-) -> Result<T, E> {
+    attempt: impl AsyncFn() -> Result<T, StartError>,
+) -> Result<T, StartError> {
     let mut said = false;
     loop {
         match attempt().await {
             Ok(value) => return Ok(value),
-            Err(error) if Instant::now() >= deadline => return Err(error),
+            Err(error) if error.is_final() || Instant::now() >= deadline => return Err(error),
             Err(error) if !said => {
                 log::warn!("waiting for {what}: {}", crate::base::error_chain(&error));
                 said = true;

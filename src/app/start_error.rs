@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use crate::auth::{HashError, SecretsError};
+use crate::base::TooOld;
 use crate::mysql::DbError;
 use crate::mysql::formats::FormatError;
 use crate::mysql::migrate::MigrateError;
@@ -22,6 +23,8 @@ pub enum StartError {
     EtcdEndpoints,
     #[error("cannot listen on {1} ({0})")]
     Bind(&'static str, SocketAddr, #[source] io::Error),
+    #[error(transparent)]
+    TooOld(#[from] TooOld),
     #[error("MySQL could not be reached at COUPONRUSH_MYSQL_URL")]
     Mysql(#[source] DbError),
     #[error("Redis could not be reached at COUPONRUSH_REDIS_URL")]
@@ -38,4 +41,27 @@ pub enum StartError {
     Admission(#[source] DbError),
     #[error("passwords could not be hashed")]
     Passwords(#[source] HashError),
+}
+
+impl StartError {
+    /// The reason of a MySQL that gave no connection.
+    pub(super) fn no_mysql(error: DbError) -> Self {
+        match error {
+            DbError::TooOld(too_old) => Self::TooOld(too_old),
+            error => Self::Mysql(error),
+        }
+    }
+
+    /// The reason of a Redis that gave no connection.
+    pub(super) fn no_redis(error: KvError) -> Self {
+        match error {
+            KvError::TooOld(too_old) => Self::TooOld(too_old),
+            error => Self::Redis(error),
+        }
+    }
+
+    /// Whether waiting for the store cannot help.
+    pub(super) fn is_final(&self) -> bool {
+        matches!(self, Self::TooOld(_))
+    }
 }

@@ -6,9 +6,11 @@ mod error_chain;
 mod metrics;
 mod outage;
 mod periodic;
+mod version;
 
 pub use clock::{now_ms, now_seconds};
 pub use error_chain::error_chain;
 pub use metrics::{Apart, Distribution, Histogram};
 pub use outage::Outage;
 pub use periodic::every;
+pub use version::{TooOld, check_version};

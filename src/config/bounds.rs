@@ -83,6 +83,8 @@ pub const IMPORT_CONNECTION_WAIT: Duration = Duration::from_secs(10);
 pub const IMPORT_STATEMENT_WAIT: Duration = Duration::from_secs(60);
 /// Timeout of connecting to etcd and of each call.
 pub const ETCD_WAIT: Duration = Duration::from_secs(2);
+/// How long the start waits for the version of etcd. An etcd that is away does not stop a start.
+pub const ETCD_START_WAIT: Duration = Duration::from_secs(1);
 /// Keys below etcd's prefix, and bytes of a value. With more keys etcd is not followed. A longer value is rejected.
 pub const ETCD_KEYS_MAX: usize = 16_384;
 pub const ETCD_VALUE_BYTES_MAX: usize = 8 * 1024;

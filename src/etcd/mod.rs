@@ -17,6 +17,8 @@ use etcd_client::{
     WatchOptions, WatchStream,
 };
 
+use crate::base::{TooOld, check_version};
+
 pub use figures::Figures;
 pub use watcher::Watcher;
 
@@ -26,6 +28,8 @@ const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::fro
 /// Keys in a page of a listing, and the largest size of a page. etcd accepts values of up to 1.5 MiB.
 const PAGE_KEYS_MAX: i64 = 32;
 const PAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// The gRPC codes of members that do not tell their version: permission denied, unimplemented, unauthenticated.
+const HIDES_VERSION: [i32; 3] = [7, 12, 16];
 
 #[derive(Debug, Clone)]
 pub struct EtcdConfig {
@@ -73,6 +77,8 @@ pub enum EtcdError {
     Ended,
     #[error("the watch is silent and does not answer a progress request")]
     Silent,
+    #[error(transparent)]
+    TooOld(#[from] TooOld),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,6 +150,34 @@ impl Etcd {
             return Err(EtcdError::Settings(etcd_client::Error::InvalidArgs("no endpoints".to_owned()).into()));
         }
         Ok(Self { members: members.into(), current: Arc::default(), config })
+    }
+
+    /// Asks every member for its version, for up to `wait` in total.
+    ///
+    /// # Errors
+    /// Returns [`TooOld`] of the first member that is too old. A member that does not answer passes.
+    pub async fn refuse_old(&self, wait: Duration) -> Result<(), TooOld> {
+        let asking = async {
+            for member in &*self.members {
+                match member_version(member).await {
+                    Ok(version) => check(&version)?,
+                    Err(error) => log::info!("etcd: a member does not tell its version: {error}"),
+                }
+            }
+            Ok(())
+        };
+        tokio::time::timeout(wait, asking).await.unwrap_or(Ok(()))
+    }
+
+    /// Checks the version of the current member. If it is too old, the next call goes to the next member.
+    ///
+    /// # Errors
+    /// Returns [`EtcdError::TooOld`], or the error of the call. A member that answers without its version passes.
+    async fn check_version(&self) -> Result<(), EtcdError> {
+        let member = self.current.load(Ordering::Relaxed);
+        let version = self.call("status", async |client| member_version(client).await).await?;
+        check(&version).inspect_err(|_| self.leave(member))?;
+        Ok(())
     }
 
     /// The entry at `key`, or `None` if the key does not exist.
@@ -243,10 +277,14 @@ impl Etcd {
             Ok(Err(source)) => EtcdError::Failed { operation, source: source.into() },
             Err(_) => EtcdError::TimedOut { operation },
         };
-        let next = (member + 1) % self.members.len();
-        // A concurrent call that has already switched has met the same failure.
-        let _ = self.current.compare_exchange(member, next, Ordering::Relaxed, Ordering::Relaxed);
+        self.leave(member);
         Err(error)
+    }
+
+    /// Switches to the next member. A concurrent call that has already switched has met the same failure.
+    fn leave(&self, member: usize) {
+        let next = (member + 1) % self.members.len();
+        let _ = self.current.compare_exchange(member, next, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     fn entry(&self, kv: &KeyValue) -> KeyEntry {
@@ -277,6 +315,21 @@ impl Etcd {
         }
         end
     }
+}
+
+/// The version of a member. Empty if the member has no such call or refuses it, as a proxy or a managed service may.
+async fn member_version(client: &Client) -> Result<String, etcd_client::Error> {
+    match client.maintenance_client().status().await {
+        Ok(status) => Ok(status.version().to_owned()),
+        Err(etcd_client::Error::GRpcStatus(status)) if HIDES_VERSION.contains(&i32::from(status.code())) => {
+            Ok(String::new())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn check(version: &str) -> Result<(), TooOld> {
+    check_version("etcd", version, [3, 4])
 }
 
 fn kv(client: &Client) -> KvClient {

@@ -2,7 +2,7 @@
 //!
 //! A watch alone is unreliable. A broken connection ends the watch. A compaction cancels the watch if changes were not
 //! delivered yet. etcd 3.4 may even lose changes around a compaction without an error. Therefore all keys are listed
-//! again every [`LIST_EVERY`], and after any failure or silence. A new watch begins after the revision of the listing.
+//! again every [`LIST_EVERY`], and after any failure or silence. A new watch begins at the revision of the listing.
 //! While etcd answers, the owner's view is at most [`LIST_EVERY`] old.
 //!
 //! The owner asks for one notice at a time. Between calls nothing is read, so nothing is queued here.
@@ -36,7 +36,7 @@ pub struct Watcher {
 /// The next step of a [`Watcher`].
 enum WatchStage {
     List,
-    /// Open a watch at the revision after the listing.
+    /// Open a watch at the revision of the listing.
     Open,
     /// Read the open watch. `asked` is set while a progress request is unanswered.
     Read {
@@ -81,6 +81,7 @@ impl Watcher {
     async fn step(&mut self) -> Result<Option<Notice>, EtcdError> {
         match &mut self.stage {
             WatchStage::List => {
+                self.etcd.check_version().await?;
                 let listing = self.etcd.list().await?;
                 self.list_at = Instant::now() + LIST_EVERY;
                 self.listed = listing.revision;
@@ -89,7 +90,9 @@ impl Watcher {
                 Ok(Some(Notice::Listing(listing)))
             }
             WatchStage::Open => {
-                let stream = Box::new(self.etcd.watch(self.listed + 1).await?);
+                // Not from the next revision on: etcd from 3.5.19 on answers no progress request for a watch that begins
+                // at a later revision than the present one. The listing has the changes of its own revision.
+                let stream = Box::new(self.etcd.watch(self.listed).await?);
                 self.stage = WatchStage::Read { stream, asked: false };
                 Ok(None)
             }
@@ -141,8 +144,9 @@ impl Watcher {
         Ok((!changes.is_empty()).then_some(Notice::Changes(changes)))
     }
 
+    /// The change of an event. `None` if the listing has the change.
     fn change(&self, event: &Event) -> Option<KeyChange> {
-        let kv = event.kv()?;
+        let kv = event.kv().filter(|kv| unsigned(kv.mod_revision()) > self.listed)?;
         let value = match event.event_type() {
             EventType::Put => Some(self.etcd.value(kv)),
             EventType::Delete => None,

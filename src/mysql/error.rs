@@ -3,6 +3,7 @@
 use diesel::result::{DatabaseErrorKind, Error as QueryError};
 
 use super::unreadable::UnreadableRow;
+use crate::base::TooOld;
 
 /// A failure of MySQL. The variant tells whether the statement may have happened.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +17,9 @@ pub enum DbError {
         /// The names of the server's settings by which it refuses.
         settings: String,
     },
+    /// The server is too old. The statement was not sent, so it had no effect.
+    #[error(transparent)]
+    TooOld(#[from] TooOld),
     /// A unique key exists already. The statement had no effect.
     #[error("{operation}: the row exists already")]
     Duplicate { operation: &'static str },
@@ -49,6 +53,7 @@ impl DbError {
         match self {
             Self::Unreachable(_)
             | Self::ReadOnly { .. }
+            | Self::TooOld(_)
             | Self::Duplicate { .. }
             | Self::Uncommitted(_)
             | Self::UnreadableRow(_) => true,
@@ -63,6 +68,7 @@ impl DbError {
             Self::Uncommitted(error) => error.is_unreadable_row(),
             Self::Unreachable(_)
             | Self::ReadOnly { .. }
+            | Self::TooOld(_)
             | Self::Duplicate { .. }
             | Self::Failed { .. }
             | Self::TimedOut { .. }

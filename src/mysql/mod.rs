@@ -25,6 +25,7 @@ pub mod row_scan;
 pub(crate) mod schema;
 pub mod seed;
 pub mod server_settings;
+mod server_version;
 pub mod settings;
 pub mod shards;
 mod unreadable;
@@ -135,9 +136,8 @@ impl Db {
         let mut config = ManagerConfig::default();
         config.custom_setup = Box::new(move |url| establish(url, access).boxed());
         // The check of a used connection is a statement in any case. So this check costs no further round trip.
-        if access == Access::Write {
-            config.recycling_method = RecyclingMethod::CustomFunction(Box::new(|used| writable::check(used).boxed()));
-        }
+        config.recycling_method =
+            RecyclingMethod::CustomFunction(Box::new(move |used| writable::check(used, access).boxed()));
         let manager = AsyncDieselConnectionManager::<AsyncMysqlConnection>::new_with_config(url, config);
         let pool = Pool::builder(manager)
             .max_size(limits.connections_max)
@@ -178,7 +178,7 @@ impl Db {
     /// Takes a live connection from the pool.
     ///
     /// # Errors
-    /// Returns [`DbError::Unreachable`] or [`DbError::ReadOnly`]. Nothing was sent.
+    /// Returns [`DbError::Unreachable`], [`DbError::ReadOnly`] or [`DbError::TooOld`]. Nothing was sent.
     pub async fn connect(&self) -> Result<PooledConnection, DbError> {
         // The timeout covers the whole call. If MySQL is frozen, every idle connection would cost a separate timeout.
         match tokio::time::timeout(self.limits.connection_wait, self.pool.get()).await {
@@ -190,7 +190,7 @@ impl Db {
     /// Opens a connection outside the pool, for work that holds the connection long.
     ///
     /// # Errors
-    /// Returns [`DbError::Unreachable`] or [`DbError::ReadOnly`]. Nothing was sent.
+    /// As [`Db::connect`].
     pub async fn connect_alone(&self) -> Result<DbConnection, DbError> {
         match tokio::time::timeout(self.limits.connection_wait, establish(&self.url, self.access)).await {
             Ok(connection) => connection.map_err(not_established),
@@ -289,6 +289,9 @@ fn not_established(error: ConnectionError) -> DbError {
             DatabaseErrorKind::ReadOnlyTransaction,
             refused,
         )) => DbError::ReadOnly { settings: refused.message().to_owned() },
+        ConnectionError::CouldntSetupConfiguration(QueryError::QueryBuilderError(refused)) => {
+            refused.downcast().map_or_else(DbError::Unreachable, |too_old| DbError::TooOld(*too_old))
+        }
         error => DbError::Unreachable(error.into()),
     }
 }
@@ -337,16 +340,16 @@ impl Drop for Transaction<'_> {
 }
 
 /// READ COMMITTED, because the ledger and changes of coupons lock the rows they read. The timeouts are short, because a
-/// client frozen before `COMMIT` would otherwise hold a hot row for hours.
+/// client frozen before `COMMIT` would otherwise hold a hot row for hours. A statement that waits for a whole table would
+/// hold rows, too: MySQL does not notice that its client has hung up meanwhile.
 const SESSION: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; \
     SET SESSION innodb_lock_wait_timeout = 5; \
+    SET SESSION lock_wait_timeout = 5; \
     SET SESSION wait_timeout = 30";
 
 async fn establish(url: &str, access: Access) -> ConnectionResult<AsyncMysqlConnection> {
     let mut connection = AsyncMysqlConnection::establish(url).await?;
     connection.batch_execute(SESSION).await.map_err(ConnectionError::CouldntSetupConfiguration)?;
-    if access == Access::Write {
-        writable::check(&mut connection).await.map_err(ConnectionError::CouldntSetupConfiguration)?;
-    }
+    writable::check(&mut connection, access).await.map_err(ConnectionError::CouldntSetupConfiguration)?;
     Ok(connection)
 }

@@ -1,4 +1,4 @@
-//! Whether a MySQL server accepts writes.
+//! Whether a MySQL server is new enough and accepts writes.
 //!
 //! A switchover makes the old primary read-only, but leaves the connections to it open. So every connection is checked
 //! before it is used, and a connection is closed after an error that is not about the statement's data. The next
@@ -17,50 +17,57 @@ use diesel::sql_types::Text;
 use diesel_async::pooled_connection::deadpool::Object;
 use diesel_async::{AsyncConnection, AsyncMysqlConnection};
 
-/// Reads the names of the settings by which the server refuses writes, separated by commas. The type is a query of its
-/// own, because the driver prepares a query without a type again for every use, at the cost of a round trip.
+use super::{Access, server_version};
+
+/// Reads the names of the settings by which the server refuses writes, separated by commas, and the server's version.
+/// The type is a query of its own, because the driver prepares a query without a type again for every use, at the cost
+/// of a round trip.
 #[derive(Debug, Clone, Copy, QueryId)]
-struct RefusingSettings;
+struct SettingsAndVersion;
 
 /// An expression for the names of the settings by which the server refuses writes, separated by commas.
 ///
-/// MySQL executes the comment `/*!80000 */`, MariaDB the comment `/*M! */`. Neither has all variables of the other.
+/// MySQL executes the comment `/*!80000 */`, MariaDB the comment `/*M! */`. Neither has all variables of the other. MySQL
+/// before version 8.0 executes neither comment.
 /// `super_read_only` is not read, because it sets `read_only`, too.
 macro_rules! refusing_settings {
     () => {
         "CONCAT_WS(', ', \
          IF(CONCAT(@@GLOBAL.read_only) IN ('0', 'OFF'), NULL, 'read_only'), \
          IF(@@GLOBAL.innodb_read_only, 'innodb_read_only', NULL), \
-         IF(/*!80000 @@SESSION.transaction_read_only */ /*M! @@SESSION.tx_read_only */, 'transaction_read_only', NULL))"
+         IF(/*!80000 @@SESSION.transaction_read_only OR */ /*M! @@SESSION.tx_read_only OR */ FALSE, \
+         'transaction_read_only', NULL))"
     };
 }
 pub(super) use refusing_settings;
 
 /// A Galera node outside of its cluster (`wsrep_ready` is off) still executes a SELECT without a table, but refuses one
 /// with a derived table (error 1047).
-const REFUSING_SETTINGS: &str =
-    concat!("SELECT settings FROM (SELECT ", refusing_settings!(), " AS settings) AS refusing");
+const SETTINGS_AND_VERSION: &str =
+    concat!("SELECT settings, @@version FROM (SELECT ", refusing_settings!(), " AS settings) AS refusing");
 
-impl Query for RefusingSettings {
-    type SqlType = Text;
+impl Query for SettingsAndVersion {
+    type SqlType = (Text, Text);
 }
 
-impl QueryFragment<Mysql> for RefusingSettings {
+impl QueryFragment<Mysql> for SettingsAndVersion {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Mysql>) -> QueryResult<()> {
-        out.push_sql(REFUSING_SETTINGS);
+        out.push_sql(SETTINGS_AND_VERSION);
         Ok(())
     }
 }
 
-/// Checks in a single round trip that the connection leads to a server that accepts writes.
+/// Checks in a single round trip that the connection leads to a server that is new enough and allows `access`.
 ///
 /// # Errors
-/// Returns an error of the kind `ReadOnlyTransaction` if the server refuses writes. The message names the settings.
-pub(super) async fn check(connection: &mut AsyncMysqlConnection) -> QueryResult<()> {
+/// Returns an error of the kind `ReadOnlyTransaction` if the server refuses writes that are wanted. The message names the
+/// settings. Returns a [`QueryError::QueryBuilderError`] with [`TooOld`](crate::base::TooOld) if the server is too old.
+pub(super) async fn check(connection: &mut AsyncMysqlConnection, access: Access) -> QueryResult<()> {
     // Imported here only: its methods hide those of atomics.
     use diesel_async::RunQueryDsl;
-    let refusing: String = RefusingSettings.get_result(connection).await?;
-    if refusing.is_empty() {
+    let (refusing, version): (String, String) = SettingsAndVersion.get_result(connection).await?;
+    server_version::check(&version).map_err(|too_old| QueryError::QueryBuilderError(Box::new(too_old)))?;
+    if refusing.is_empty() || access == Access::Read {
         return Ok(());
     }
     Err(QueryError::DatabaseError(DatabaseErrorKind::ReadOnlyTransaction, Box::new(refusing)))

@@ -9,7 +9,7 @@ use redis::{Cmd, Pipeline, Value};
 use tokio::sync::{Mutex, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use super::{KvError, Script, ScriptReply, WriteRefusal, parse};
+use super::{KvError, Script, ScriptReply, WriteRefusal, parse, server_version};
 use crate::base::Histogram;
 
 /// Calls of one connection that may wait for a reply, besides attempts. Deadlines bound the waiting.
@@ -254,8 +254,7 @@ pub(super) async fn in_time<T>(
 
 /// The `run_id` in the reply to `INFO server`.
 pub(super) fn run_id(info: &Value) -> Option<String> {
-    let info: String = redis::from_redis_value_ref(info).ok()?;
-    info.lines().find_map(|line| line.strip_prefix("run_id:")).map(|id| id.trim().to_owned())
+    server_version::field(info, "run_id")
 }
 
 fn ms_between(earlier: Instant, later: Instant) -> i64 {

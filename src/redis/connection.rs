@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::address::{LinkConfig, Socket};
 use super::batcher::{ATTEMPTS_WAITING_MAX, WaitingAttempt, run_batcher};
 use super::calls::{CONNECT_WAIT, Server, in_time, run_id};
-use super::{Calls, ClaimArguments, KvError, Live, WriteRefusal};
+use super::{Calls, ClaimArguments, KvError, Live, WriteRefusal, server_version};
 
 /// A connection to one Redis process. Offers all [`Calls`], and batches attempts.
 pub struct Connection {
@@ -38,10 +38,10 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects, asks for the `run_id`, loads the scripts, and probes the server.
+    /// Connects, asks for version and `run_id`, loads the scripts, and probes the server.
     ///
     /// # Errors
-    /// [`KvError`], also for a replica. Only the server's script cache and the beat may have changed.
+    /// [`KvError`], also for a replica and for a server that is too old. Only the server's script cache and the beat may have changed.
     pub async fn open(config: &LinkConfig) -> Result<Self, KvError> {
         let connecting = tokio::time::timeout(CONNECT_WAIT, config.connect()).await;
         let Socket { redis, driver: socket, peer } =
@@ -57,6 +57,7 @@ impl Connection {
         });
         batcher.spawn(run_batcher(calls.clone(), waiting, ended.clone()));
         let info = calls.call(redis::cmd("INFO").arg("server"), CONNECT_WAIT).await?;
+        server_version::check(&info)?;
         let run_id = run_id(&info).ok_or(KvError::Unreadable)?;
         calls.load_scripts().await?;
         let refusal = calls.probe(config.beat()).await?;

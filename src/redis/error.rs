@@ -2,6 +2,8 @@
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
+use crate::base::TooOld;
+
 /// A call to Redis without a usable reply.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum KvError {
@@ -32,6 +34,9 @@ pub enum KvError {
     /// The server is a replica. Nothing was sent but questions.
     #[error("the server is a replica and takes no writes")]
     Replica,
+    /// The server is too old. Nothing was sent but questions.
+    #[error(transparent)]
+    TooOld(#[from] TooOld),
 }
 
 /// Why a Redis server that answers refuses writes. The names in brackets are the server's error codes.
@@ -69,7 +74,12 @@ impl KvError {
     /// Whether the command has certainly changed nothing.
     pub fn nothing_happened(&self) -> bool {
         match self {
-            Self::NotConnected | Self::Unreachable(_) | Self::Full | Self::Refused(_) | Self::Replica => true,
+            Self::NotConnected
+            | Self::Unreachable(_)
+            | Self::Full
+            | Self::Refused(_)
+            | Self::Replica
+            | Self::TooOld(_) => true,
             Self::TimedOut | Self::Lost | Self::Unknown(_) | Self::Unreadable => false,
         }
     }

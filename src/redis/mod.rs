@@ -11,6 +11,7 @@ pub mod live_key;
 pub mod load;
 pub mod nonces;
 pub mod server_settings;
+mod server_version;
 
 mod address;
 mod batcher;

@@ -13,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::address::{LinkConfig, crate_settings};
 use super::calls::{Server, run_id};
-use super::{Calls, KvError};
+use super::{Calls, KvError, server_version};
+use crate::base::TooOld;
 
 /// How old the measurement of the server's clock may be.
 const CLOCK_AGE: Duration = Duration::from_secs(1);
@@ -51,11 +52,14 @@ struct KnownProcess {
     run_id: String,
     /// Older connections lead to an earlier process.
     since: Instant,
+    /// Why the last new connection was refused, if the server was too old.
+    too_old: Option<TooOld>,
 }
 
 impl Pool {
     pub fn new(config: &LinkConfig, limits: PoolLimits) -> Self {
-        let process = Arc::new(Mutex::new(KnownProcess { run_id: String::new(), since: Instant::now() }));
+        let process =
+            Arc::new(Mutex::new(KnownProcess { run_id: String::new(), since: Instant::now(), too_old: None }));
         let manager = Manager::new_with_config(config.info().clone(), crate_settings());
         let timeouts =
             Timeouts { wait: Some(limits.wait), create: Some(limits.create_wait), recycle: Some(limits.recycle_wait) };
@@ -93,6 +97,9 @@ impl Pool {
             PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => {
                 KvError::Unreachable(error)
             }
+            PoolError::PostCreateHook(_) => {
+                lock(&self.process).too_old.clone().map_or(KvError::NotConnected, KvError::TooOld)
+            }
             _ => KvError::NotConnected,
         })?;
         let calls = Calls::new((*place).clone(), Arc::clone(&self.server), self.ended.clone());
@@ -106,7 +113,7 @@ impl Pool {
     pub fn follow(&self, run_id: &str) {
         let mut process = lock(&self.process);
         if process.run_id != run_id {
-            *process = KnownProcess { run_id: run_id.to_owned(), since: Instant::now() };
+            *process = KnownProcess { run_id: run_id.to_owned(), since: Instant::now(), too_old: None };
             self.server.forget_the_time();
         }
     }
@@ -135,6 +142,10 @@ fn compare_new(process: &Arc<Mutex<KnownProcess>>) -> Hook {
             let unreadable = || HookError::message("the server does not say which process it is");
             let run_id = run_id(&info).ok_or_else(unreadable)?;
             let mut process = lock(&process);
+            process.too_old = server_version::check(&info).err();
+            if process.too_old.is_some() {
+                return Err(HookError::message("the server is too old"));
+            }
             if process.run_id.is_empty() {
                 process.run_id = run_id;
             } else if process.run_id != run_id {
@@ -154,7 +165,7 @@ fn compare_used(process: &Arc<Mutex<KnownProcess>>) -> Hook {
     })
 }
 
-/// Ignores poisoning, because every write replaces the whole value.
+/// Ignores poisoning, because every write replaces whole values.
 fn lock(process: &Mutex<KnownProcess>) -> MutexGuard<'_, KnownProcess> {
     process.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -65,4 +65,5 @@ mod switches;
 mod together;
 mod tokens;
 mod unread;
+mod versions;
 mod went_back;

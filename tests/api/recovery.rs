@@ -244,7 +244,7 @@ async fn the_outbox_is_drained_before_the_epoch_is_raised_and_before_anything_is
     app.stores
         .execute(
             "CREATE TRIGGER raising AFTER UPDATE ON shards FOR EACH ROW INSERT INTO raised \
-             SELECT stored FROM (SELECT COUNT(*) AS stored FROM claims) AS counted WHERE NEW.epoch <> OLD.epoch",
+             SELECT rows_found FROM (SELECT COUNT(*) AS rows_found FROM claims) AS counted WHERE NEW.epoch <> OLD.epoch",
         )
         .await;
 

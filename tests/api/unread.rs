@@ -98,6 +98,25 @@ async fn the_drain_of_a_rebuild_keeps_an_entry_whole_and_stores_its_claims() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_claim_that_cannot_be_read_is_sold_again_after_a_rebuild() {
+    let (app, coupon, _) = selling(KnownFormat::Newest).await;
+    let crowd = customers(&app.stores, "crowd", 11).await;
+    fill(&app, coupon, &crowd[10], &[]).await;
+    let outbox = app.stores.keys().outbox().to_string();
+    app.stores.redis::<u64>(redis::cmd("DEL").arg(&outbox)).await;
+    app.stores.redis::<String>(redis::cmd("XADD").arg(&outbox).arg("*").arg("c").arg("9:9:9:9:9:9:9:9")).await;
+    app.stores.redis::<u64>(redis::cmd("DEL").arg(app.stores.keys().live())).await;
+    eventually("the shard is loaded again", || async { app.stores.live().await.epoch.0 == 2 }).await;
+    eventually("the service is ready", || app.instances[0].ops.is_ready()).await;
+    for customer in &crowd[..10] {
+        assert_eq!(app.client().claim("shop", "rush", &customer.token).await.status, 201);
+    }
+    app.settle().await;
+    assert_eq!((kept(&app).await, rows(&app).await), (1, 10));
+    unread(&app.stores, &["drop", "all"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn in_format_1_such_an_entry_is_poisoned() {
     let (app, coupon, crowd) = selling(KnownFormat::Previous).await;
     fill(&app, coupon, &crowd[0], &BAD).await;

@@ -2,7 +2,7 @@
 //! checker compares the customers' answers and the stored data with the invariants. docs/FAULTS.md explains how to run
 //! the suite and to read its results.
 //!
-//! The suite needs redis-server and mariadbd, and the program built with the feature `crash-points`. It starts its own
+//! The suite needs redis-server, and mariadbd or mysqld, and the program built with the feature `crash-points`. It starts its own
 //! servers.
 
 mod checker;
@@ -22,6 +22,8 @@ mod proxy;
 mod random;
 mod scenarios;
 mod servers;
+#[path = "../api/helpers/sql_program.rs"]
+mod sql_program;
 mod stores;
 mod world;
 

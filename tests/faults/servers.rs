@@ -1,4 +1,4 @@
-//! Redis, MariaDB and the program as child processes, to be killed, frozen and started again.
+//! Redis, an SQL server and the program as child processes, to be killed, frozen and started again.
 //!
 //! A process has its data and its log in the run's folder. Dropping a process kills it.
 
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::clock::Clock;
 use crate::ports::free_address;
+use crate::sql_program::{SqlServer, suite};
 
 /// How long a server may take to start or to stop.
 pub const START_WAIT: Duration = Duration::from_secs(60);
@@ -32,7 +33,7 @@ pub struct Redis {
     pub process: Process,
 }
 
-/// A MariaDB that syncs every commit before its answer. It logs changes for replicas.
+/// A MariaDB, or a MySQL, that syncs every commit before its answer. It logs changes for replicas.
 pub struct MariaDb {
     pub port: u16,
     data: PathBuf,
@@ -216,7 +217,7 @@ impl Redis {
 }
 
 impl MariaDb {
-    /// Starts a MariaDB with an empty database, with data and log in `folder`, under `name`.
+    /// Starts a server with an empty database, with data and log in `folder`, under `name`.
     pub async fn start(folder: &Path, name: &str) -> Self {
         let (port, data) = (free_address().port(), folder.join(name));
         let init = data.with_extension("sql");
@@ -234,13 +235,15 @@ impl MariaDb {
         copy_folder(&template, &data);
         let folder = data.clone();
         let process = Process::new(data.with_extension("log"), move || {
-            let mut command = mariadb_program("mariadbd");
-            command.arg(format!("--datadir={}", folder.display())).arg("--socket=mysql.sock");
+            let server = SqlServer::of_suite();
+            let mut command = server.command(&folder);
+            command.arg("--socket=mysql.sock").arg("--max-connections=500");
             command.arg(format!("--init-file={}", init.display())).arg(format!("--port={port}"));
-            command.args(["--bind-address=127.0.0.1", "--skip-name-resolve", "--character-set-server=utf8mb4"]);
-            command.args(["--innodb-log-file-size=8M", "--innodb-buffer-pool-size=64M", "--max-connections=500"]);
-            command.args(["--innodb-flush-log-at-trx-commit=1", "--log-bin=binlog", "--binlog-format=ROW"]);
-            command.args(["--log-slave-updates", "--skip-slave-start"]).arg(format!("--server-id={port}"));
+            command.args(["--log-bin=binlog", "--sync-binlog=1"]).arg(format!("--server-id={port}"));
+            command.args(match server {
+                SqlServer::MariaDb => ["--binlog-format=ROW", "--log-slave-updates", "--skip-slave-start"],
+                SqlServer::MySql => ["--gtid-mode=ON", "--enforce-gtid-consistency=ON", "--skip-replica-start"],
+            });
             command
         });
         let mut mariadb = Self { port, data, process };
@@ -264,39 +267,57 @@ impl MariaDb {
 
     /// Makes this server a read-only replica of `primary`. The data here must be a part of the primary's.
     pub async fn follow(&self, primary: &Self) {
-        let sql = format!(
-            "SET GLOBAL read_only = 1; CHANGE MASTER TO MASTER_HOST = '127.0.0.1', MASTER_PORT = {}, \
-             MASTER_USER = 'faults', MASTER_PASSWORD = '{PASSWORD}', MASTER_USE_GTID = current_pos; START SLAVE",
-            primary.port
-        );
-        crate::mysql::execute(&self.root_url(), &sql).await;
+        let port = primary.port;
+        let sql = match SqlServer::of_suite() {
+            SqlServer::MariaDb => format!(
+                "CHANGE MASTER TO MASTER_HOST = '127.0.0.1', MASTER_PORT = {port}, MASTER_USER = 'faults', \
+                 MASTER_PASSWORD = '{PASSWORD}', MASTER_USE_GTID = current_pos; START SLAVE"
+            ),
+            SqlServer::MySql => format!(
+                "CHANGE REPLICATION SOURCE TO SOURCE_HOST = '127.0.0.1', SOURCE_PORT = {port}, SOURCE_USER = 'faults', \
+                 SOURCE_PASSWORD = '{PASSWORD}', SOURCE_AUTO_POSITION = 1, GET_SOURCE_PUBLIC_KEY = 1; START REPLICA"
+            ),
+        };
+        crate::mysql::execute(&self.root_url(), &format!("SET GLOBAL read_only = 1; {sql}")).await;
         self.wait_for_all_of(primary).await;
     }
 
     /// Waits until this replica has everything that `primary` has now.
     pub async fn wait_for_all_of(&self, primary: &Self) {
-        let position = primary.position("gtid_binlog_pos").await;
         let number = |position: &str| position.rsplit('-').next().and_then(|number| number.parse::<u64>().ok());
+        let server = SqlServer::of_suite();
+        let position = match server {
+            SqlServer::MariaDb => primary.text("CONCAT(@@GLOBAL.gtid_binlog_pos)").await,
+            SqlServer::MySql => primary.text("@@GLOBAL.gtid_executed").await,
+        };
+        let has_all = format!("CONCAT(GTID_SUBSET('{position}', @@GLOBAL.gtid_executed))");
         until("the replica has all data", || async {
-            number(&self.position("gtid_slave_pos").await) >= number(&position)
+            match server {
+                SqlServer::MariaDb => number(&self.text("CONCAT(@@GLOBAL.gtid_slave_pos)").await) >= number(&position),
+                SqlServer::MySql => self.text(&has_all).await == "1",
+            }
         })
         .await;
     }
 
     /// Makes this replica a primary.
     pub async fn promote(&self) {
-        crate::mysql::execute(&self.root_url(), "STOP SLAVE; RESET SLAVE ALL; SET GLOBAL read_only = 0").await;
+        let stop = match SqlServer::of_suite() {
+            SqlServer::MariaDb => "STOP SLAVE; RESET SLAVE ALL",
+            SqlServer::MySql => "STOP REPLICA; RESET REPLICA ALL",
+        };
+        crate::mysql::execute(&self.root_url(), &format!("{stop}; SET GLOBAL read_only = 0")).await;
     }
 
-    /// The value of a variable with a transaction id: domain, server and number.
-    async fn position(&self, variable: &str) -> String {
-        let mut connection = crate::mysql::connect(&self.root_url()).await.expect("MariaDB answers");
-        let sql = format!("SELECT CONCAT(@@GLOBAL.{variable}) AS value");
-        let values = crate::mysql::query_texts(&mut connection, &sql).await.expect("MariaDB answers");
-        values.into_iter().next().expect("a variable has a value")
+    /// The value of an expression.
+    async fn text(&self, expression: &str) -> String {
+        let mut connection = crate::mysql::connect(&self.root_url()).await.expect("the SQL server answers");
+        let sql = format!("SELECT {expression} AS value");
+        let values = crate::mysql::query_texts(&mut connection, &sql).await.expect("the SQL server answers");
+        values.into_iter().next().expect("an expression has a value")
     }
 
-    /// Copies the data folder. MariaDB must be stopped.
+    /// Copies the data folder. The server must be stopped.
     pub fn copy(&self) -> PathBuf {
         let copy = self.data.with_extension("copy");
         let _ = fs::remove_dir_all(&copy);
@@ -304,50 +325,33 @@ impl MariaDb {
         copy
     }
 
-    /// Replaces the data with a copy. MariaDB must be stopped.
+    /// Replaces the data with a copy. The server must be stopped.
     pub fn replace_data(&self, copy: &Path) {
-        fs::remove_dir_all(&self.data).expect("MariaDB has a data folder");
+        fs::remove_dir_all(&self.data).expect("the server has a data folder");
         copy_folder(copy, &self.data);
     }
 
     pub async fn restart(&mut self) {
         self.process.start(&[]);
-        until("MariaDB answers", || async { crate::mysql::connect(&self.root_url()).await.is_some() }).await;
+        until("the SQL server answers", || async { crate::mysql::connect(&self.root_url()).await.is_some() }).await;
     }
 }
 
-/// The data of an empty MariaDB. The first caller makes it.
+/// The data of an empty SQL server of the suite. The first caller makes it.
 fn template() -> PathBuf {
     static LOCK: Mutex<()> = Mutex::new(());
     let _guard = LOCK.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let template = runs_folder().join("mariadb-template");
+    let template = runs_folder().join(format!("sql-template{}", suite()));
     if !template.exists() {
         // Made in a temporary folder and renamed when complete: an interrupted installation must not be taken for a database.
-        let new = runs_folder().join(format!("mariadb-template-{}", std::process::id()));
+        let new = runs_folder().join(format!("sql-template-{}", std::process::id()));
         let _ = fs::remove_dir_all(&new);
-        let mut command = mariadb_program("mariadb-install-db");
-        command.arg(format!("--datadir={}", new.display())).args(["--skip-test-db", "--skip-name-resolve"]);
-        command.args(["--auth-root-authentication-method=socket", "--innodb-log-file-size=8M"]);
-        let output = command.output().expect("mariadb-install-db is installed");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        SqlServer::of_suite().install(&new);
         if fs::rename(&new, &template).is_err() {
             let _ = fs::remove_dir_all(&new);
         }
     }
     template
-}
-
-fn mariadb_program(name: &str) -> Command {
-    // `mariadbd` is in sbin, often missing from an ordinary user's PATH. As root, mariadbd starts only with
-    // `--user=root`.
-    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
-    let mut command = Command::new("env");
-    command.env("PATH", path).args([name, "--no-defaults"]);
-    let is_root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
-    if is_root {
-        command.arg("--user=root");
-    }
-    command
 }
 
 /// The folder for histories, logs and data of runs.

@@ -76,6 +76,12 @@ impl EtcdServer {
         Some((kv.value_str().expect("tests put text").to_owned(), put_at))
     }
 
+    /// The version of the server.
+    pub async fn version(&self) -> String {
+        let status = self.client().await.maintenance_client().status().await;
+        status.expect("etcd answers").version().to_owned()
+    }
+
     /// Compacts the history before the present revision.
     pub async fn compact(&self) {
         let mut client = self.client().await;

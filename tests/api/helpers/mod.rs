@@ -12,6 +12,7 @@ mod raw;
 mod redis_server;
 mod relay;
 mod sales;
+mod sql_program;
 mod stores;
 mod users;
 

@@ -1,4 +1,4 @@
-//! A MariaDB server for a single test, to be made read-only, copied or frozen.
+//! A MariaDB or MySQL server for a single test, to be made read-only, copied or frozen.
 
 use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
@@ -10,10 +10,11 @@ use diesel_async::{AsyncConnection, AsyncMysqlConnection, SimpleAsyncConnection}
 
 use super::data_server::DataServer;
 use super::free_address;
+use super::sql_program::SqlServer;
 
 const PASSWORD: &str = "of-the-tests";
 
-/// A MariaDB server that flushes at every commit. Its user has all privileges, so `read_only` alone stops no write.
+/// A server that flushes at every commit. Its user has all privileges, so `read_only` alone stops no write.
 pub struct MysqlServer {
     pub address: SocketAddr,
     server: DataServer,
@@ -40,16 +41,14 @@ impl MysqlServer {
             if !folder.join("mysql").exists() {
                 match &data {
                     Some(data) => run(Command::new("cp").arg("-aT").arg(data).arg(folder)),
-                    None => install(folder),
+                    None => SqlServer::of_suite().install(folder),
                 }
+                SqlServer::forget_identity(folder);
             }
-            let mut command = program("mariadbd");
-            command.arg(format!("--datadir={}", folder.display())).arg("--skip-log-bin");
+            let mut command = SqlServer::of_suite().command(folder);
             command.arg(format!("--socket={}", folder.with_extension("sock").display()));
             command.arg(format!("--init-file={}", init_file(folder).display()));
-            command.arg(format!("--port={}", address.port())).args(["--bind-address=127.0.0.1", "--skip-name-resolve"]);
-            command.args(["--character-set-server=utf8mb4", "--innodb-buffer-pool-size=64M", "--max-connections=200"]);
-            command.args(["--innodb-log-file-size=8M", "--innodb-flush-log-at-trx-commit=1"]);
+            command.arg(format!("--port={}", address.port())).args(["--skip-log-bin", "--max-connections=200"]);
             command
         });
         let server = Self { address, server };
@@ -63,14 +62,14 @@ impl MysqlServer {
     }
 
     pub async fn execute(&self, sql: &str) {
-        let mut connection = AsyncMysqlConnection::establish(&self.url()).await.expect("MariaDB answers");
-        connection.batch_execute(sql).await.expect("MariaDB executes the statement");
+        let mut connection = AsyncMysqlConnection::establish(&self.url()).await.expect("the server answers");
+        connection.batch_execute(sql).await.expect("the server executes the statement");
     }
 
     async fn wait_until_it_answers(&self) {
         let deadline = Instant::now() + Duration::from_secs(60);
         while AsyncMysqlConnection::establish(&self.url()).await.is_err() {
-            assert!(Instant::now() < deadline, "MariaDB does not answer at {}", self.address);
+            assert!(Instant::now() < deadline, "the SQL server does not answer at {}", self.address);
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -90,13 +89,6 @@ impl DerefMut for MysqlServer {
     }
 }
 
-/// Makes the data of an empty server.
-fn install(folder: &Path) {
-    let mut command = program("mariadb-install-db");
-    command.arg(format!("--datadir={}", folder.display())).args(["--skip-test-db", "--skip-name-resolve"]);
-    run(command.args(["--auth-root-authentication-method=socket", "--innodb-log-file-size=8M"]));
-}
-
 /// Statements that the server executes at every start. The file stands beside the data folder.
 fn init_file(folder: &Path) -> PathBuf {
     let file = folder.with_extension("sql");
@@ -111,16 +103,4 @@ fn init_file(folder: &Path) -> PathBuf {
 fn run(command: &mut Command) {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stdout));
-}
-
-/// `mariadbd` is in sbin, often missing from an ordinary user's PATH. As root, it starts only with `--user=root`.
-fn program(name: &str) -> Command {
-    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
-    let mut command = Command::new("env");
-    command.env("PATH", path).args([name, "--no-defaults"]);
-    let is_root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
-    if is_root {
-        command.arg("--user=root");
-    }
-    command
 }

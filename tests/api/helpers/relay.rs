@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
@@ -20,6 +21,8 @@ struct Targets {
     addresses: Mutex<Vec<SocketAddr>>,
     next: AtomicUsize,
     refused: AtomicUsize,
+    /// Bytes of the targets, and the bytes of the same length that clients get instead.
+    disguise: Mutex<Option<(Vec<u8>, Vec<u8>)>>,
 }
 
 impl Relay {
@@ -47,6 +50,18 @@ impl Relay {
         self.targets.next.store(0, Ordering::Relaxed);
     }
 
+    /// Shows clients zeros in the place of the digits of `text`, wherever the targets send `text` at once, on open
+    /// connections, too. A server then seems to have an old version.
+    pub fn hide_digits_of(&self, text: &str) {
+        let shown = text.chars().map(|char| if char.is_ascii_digit() { '0' } else { char }).collect::<String>();
+        *self.targets.disguise() = Some((text.as_bytes().to_vec(), shown.into_bytes()));
+    }
+
+    /// Shows clients again what the targets send.
+    pub fn hide_nothing(&self) {
+        *self.targets.disguise() = None;
+    }
+
     /// The number of connections since the targets were set.
     pub fn accepted(&self) -> usize {
         self.targets.next.load(Ordering::Relaxed)
@@ -65,17 +80,46 @@ impl Drop for Relay {
 }
 
 impl Targets {
-    async fn run(self: Arc<Self>, mut client: TcpStream) {
+    async fn run(self: Arc<Self>, client: TcpStream) {
         let server = match self.next() {
             Some(target) => TcpStream::connect(target).await.ok(),
             None => None,
         };
-        let Some(mut server) = server else {
+        let Some(server) = server else {
             self.refused.fetch_add(1, Ordering::SeqCst);
             return;
         };
         let _ = (client.set_nodelay(true), server.set_nodelay(true));
-        let _ = copy_bidirectional(&mut client, &mut server).await;
+        let ((mut client_in, client_out), (server_in, mut server_out)) = (client.into_split(), server.into_split());
+        let asking = async {
+            let _ = copy(&mut client_in, &mut server_out).await;
+            let _ = server_out.shutdown().await;
+        };
+        tokio::join!(asking, self.pass_answers(server_in, client_out));
+    }
+
+    async fn pass_answers(&self, mut from: OwnedReadHalf, mut to: OwnedWriteHalf) {
+        let mut bytes = vec![0; 64 * 1024];
+        while let Ok(count @ 1..) = from.read(&mut bytes).await {
+            self.disguise_in(&mut bytes[..count]);
+            if to.write_all(&bytes[..count]).await.is_err() {
+                break;
+            }
+        }
+        let _ = to.shutdown().await;
+    }
+
+    fn disguise_in(&self, bytes: &mut [u8]) {
+        let Some((hidden, shown)) = &*self.disguise() else { return };
+        for start in 0..=bytes.len().saturating_sub(hidden.len()) {
+            if bytes[start..].starts_with(hidden) {
+                bytes[start..start + shown.len()].copy_from_slice(shown);
+            }
+        }
+    }
+
+    fn disguise(&self) -> MutexGuard<'_, Option<(Vec<u8>, Vec<u8>)>> {
+        self.disguise.lock().expect("no thread panicked")
     }
 
     fn next(&self) -> Option<SocketAddr> {

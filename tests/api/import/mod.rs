@@ -10,6 +10,7 @@ use couponrush::cli::import::{ImportCounts, ImportError, ImportReport, import};
 use couponrush::cli::progress::ProgressLine;
 use couponrush::mysql::Db;
 use couponrush::mysql::migrate::migrate;
+use md5::{Digest, Md5};
 
 use crate::helpers::Stores;
 
@@ -41,7 +42,7 @@ impl Databases {
         migrate(&databases.ours.db).await.expect("an empty database can be migrated");
         databases.go.execute(TABLES).await;
         for rows in rows {
-            databases.go.execute(rows).await;
+            databases.go.execute(&with_hashes(rows)).await;
         }
         databases
     }
@@ -90,6 +91,17 @@ impl Databases {
         self.go.remove().await;
         self.ours.remove().await;
     }
+}
+
+/// Replaces each `MD5('...')` by its value, because MySQL 9.7 has no such function.
+fn with_hashes(sql: &str) -> String {
+    let mut parts = sql.split("MD5('");
+    let mut replaced = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (text, rest) = part.split_once("')").expect("the text ends");
+        replaced.push_str(&format!("'{:032x}'{rest}", u128::from_be_bytes(Md5::digest(text).into())));
+    }
+    replaced
 }
 
 /// Runs an import with a fake password hash that shows its input.
