@@ -5,9 +5,11 @@
 //! asserts the invariants over the stored data, so every test checks them.
 
 mod audit;
+mod backup;
 mod beats;
 mod blacklist;
 mod changing;
+mod claim_wait;
 mod claiming;
 mod clocks;
 mod connecting;
