@@ -162,6 +162,7 @@ impl LedgerState {
     fn new(waiting_max: usize) -> Self {
         Self {
             live: ArcSwapOption::default(),
+            format: AtomicU8::default(),
             oldest: Mutex::default(),
             accepted: AtomicU64::default(),
             settled: AtomicU64::default(),
