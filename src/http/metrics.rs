@@ -9,7 +9,7 @@ use super::state::{Accounts, Edge, Operating, Selling};
 use crate::admission::Admission;
 use crate::claim::{Claiming, LedgerState};
 use crate::mysql::{DbPools, PoolUse};
-use crate::ops::{EtcdReport, Health, HealthReport, LedgerReport, OutboxSeen, Process, gate_states};
+use crate::ops::{EtcdReport, Health, HealthReport, LedgerReport, OutboxSeen, ProcessFigures, gate_states};
 use crate::sales::Events;
 
 /// Returns metrics for Prometheus.
@@ -39,7 +39,7 @@ pub async fn metrics(
     memory(&mut page, &accounts, &selling, &report);
     viewers(&mut page, &selling.events);
     etcd(&mut page, &report.etcd);
-    process(&mut page, &Process::look());
+    process(&mut page, &ProcessFigures::look());
     HttpResponse::Ok().insert_header(("content-type", "text/plain; version=0.0.4")).body(page.into_text())
 }
 
@@ -169,7 +169,7 @@ fn etcd(page: &mut Exposition, report: &EtcdReport) {
 }
 
 /// Metrics with the names used by Prometheus' client libraries.
-fn process(page: &mut Exposition, process: &Process) {
+fn process(page: &mut Exposition, process: &ProcessFigures) {
     page.gauge_if_known("process_resident_memory_bytes", "memory in use", process.resident_bytes);
     page.gauge_if_known("process_open_fds", "open files and connections", process.open_files);
     page.gauge_if_known("process_max_fds", "limit of open files and connections", process.open_files_max);

@@ -12,5 +12,5 @@ pub use health::{
     ActivitiesReport, EtcdReport, GateReport, Health, HealthReport, HealthSources, LedgerReport, OutboxSeen,
     PartHealth, gate_states,
 };
-pub use process::Process;
+pub use process::ProcessFigures;
 pub use row_check::RowCheck;

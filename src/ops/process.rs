@@ -7,7 +7,7 @@ const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Current usage. Values that cannot be read, for example on another system, are absent.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Process {
+pub struct ProcessFigures {
     pub resident_bytes: Option<u64>,
     /// Open files and connections.
     pub open_files: Option<u64>,
@@ -16,7 +16,7 @@ pub struct Process {
     pub cpu_seconds: Option<f64>,
 }
 
-impl Process {
+impl ProcessFigures {
     pub fn look() -> Self {
         let read = |name: &str| fs::read_to_string(format!("/proc/self/{name}")).unwrap_or_default();
         Self {
@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn this_process_uses_something() {
-        let Process { resident_bytes, open_files, open_files_max, cpu_seconds } = Process::look();
+        let ProcessFigures { resident_bytes, open_files, open_files_max, cpu_seconds } = ProcessFigures::look();
         assert!(resident_bytes.is_some_and(|bytes| bytes > 100_000));
         assert!(open_files.zip(open_files_max).is_some_and(|(open, max)| 0 < open && open < max));
         assert!(cpu_seconds.is_some());

@@ -189,7 +189,7 @@ impl Storing {
         stores.execute(&format!("INSERT INTO coupons ({columns}) VALUES (1, 1, 'c', 100, 100, 5, '')")).await;
         let (ledger, channel) = Ledger::new(1_000, 100);
         let settings = PersisterSettings {
-            instance: "test".to_owned(),
+            process: "test".to_owned(),
             batch_max: 1_000,
             linger_max: Duration::ZERO,
             store_wait: Duration::from_secs(10),
