@@ -53,6 +53,7 @@ pub use unreadable::{UnreadableRow, UnreadableRows};
 use crate::base::Histogram;
 use crate::domain::Kind;
 
+use writable::Access;
 pub use writable::PooledConnection;
 
 /// The SQL type of ids and of counters.
@@ -104,14 +105,6 @@ pub struct PoolUse {
     pub busy: usize,
     /// Callers that wait for a connection.
     pub waiting: usize,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Access {
-    /// Only connections to a server that accepts writes.
-    Write,
-    /// Connections to any server.
-    Read,
 }
 
 impl Db {

@@ -17,7 +17,16 @@ use diesel::sql_types::Text;
 use diesel_async::pooled_connection::deadpool::Object;
 use diesel_async::{AsyncConnection, AsyncMysqlConnection};
 
-use super::{Access, server_version};
+use super::server_version;
+
+/// What the connections of a pool are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    /// Only connections to a server that accepts writes.
+    Write,
+    /// Connections to any server.
+    Read,
+}
 
 /// Reads the names of the settings by which the server refuses writes, separated by commas, and the server's version.
 /// The type is a query of its own, because the driver prepares a query without a type again for every use, at the cost
