@@ -1,5 +1,5 @@
 # Each target runs a script in scripts/. Every script explains itself with --help.
-.PHONY: help run test test-long check load bench bench-long compare faults faults-prove pressure stop clean-stack
+.PHONY: help run test test-long test-stores check load bench bench-long compare faults faults-prove pressure stop clean-stack
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -10,8 +10,11 @@ run: ## install missing packages, start private servers, build, serve a demo; Ct
 test: ## install missing packages, then run every check and test on private servers
 	@scripts/test
 
-test-long: ## the same with the slow tests, which take longer than 25 minutes
+test-long: ## the same with the slow tests, which take longer than 25 minutes; make test-stores is not part of it
 	@scripts/test --long
+
+test-stores: ## the API tests and short fault scenarios on the newest MySQL, MariaDB, Redis, Valkey and etcd; SUITE=mysql-valkey
+	@scripts/test-stores $(SUITE)
 
 check: ## formatting, clippy, documentation, shell scripts, alerts
 	@scripts/check

@@ -19,6 +19,7 @@ use diesel_async::{AsyncConnection, AsyncMysqlConnection};
 
 use super::server_version;
 
+/// What the connections of a pool are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
     /// Only connections to a server that accepts writes.

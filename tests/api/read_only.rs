@@ -7,7 +7,7 @@ use diesel::sql_types::{Bigint, Unsigned};
 use diesel_async::SimpleAsyncConnection;
 use serde_json::{Value, json};
 
-use crate::helpers::{Got, MysqlServer, Relay, Stores, TestApp, customers, eventually, rush};
+use crate::helpers::{Got, MysqlServer, Relay, SqlServer, Stores, TestApp, customers, eventually, rush};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -131,14 +131,20 @@ async fn an_error_of_the_server_closes_the_connection_and_an_error_of_the_data_d
 async fn a_used_connection_is_checked_by_a_single_statement() {
     let stores = Stores::create(None).await;
     let db = single(&stores.mysql_url);
-    let sent = "SELECT SUM(VARIABLE_VALUE) FROM information_schema.SESSION_STATUS \
-                WHERE VARIABLE_NAME IN ('COM_STMT_PREPARE', 'COM_STMT_EXECUTE', 'COM_SELECT', 'COM_SET_OPTION')";
+    let schema = match SqlServer::of_suite() {
+        SqlServer::MariaDb => "information_schema",
+        SqlServer::MySql => "performance_schema",
+    };
+    let sent = format!(
+        "SELECT SUM(VARIABLE_VALUE) FROM {schema}.session_status \
+         WHERE VARIABLE_NAME IN ('COM_STMT_PREPARE', 'COM_STMT_EXECUTE', 'COM_SELECT', 'COM_SET_OPTION')"
+    );
     let mut counts = Vec::new();
     for checkouts in [1, 1, 3] {
         for _ in 1..checkouts {
             drop(db.connect().await.expect("MySQL answers"));
         }
-        counts.push(number(&mut db.connect().await.expect("MySQL answers"), sent).await);
+        counts.push(number(&mut db.connect().await.expect("MySQL answers"), &sent).await);
     }
     let [first, second, third] = counts[..] else { unreachable!("three counts were taken") };
     let check = 2; // a statement is counted twice: as sent, and as executed
