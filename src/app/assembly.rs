@@ -101,7 +101,7 @@ impl Application {
 
 pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
     let fits = |number: u32| usize::try_from(number).expect("a u32 fits");
-    let (ledger, channel) = Ledger::new(fits(args.backlog_max));
+    let (ledger, channel) = Ledger::new(fits(args.backlog_max), fits(args.waiting_max));
     let keys = Keys::new(&args.redis.redis_prefix);
     let id = format!("{:032x}", rand::random::<u128>());
     let process = Process { id, label: label(&ground.listener, args.http_addr), format: args.known_format() };
@@ -142,7 +142,7 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
         signed_form: ground.signed_form,
         revocations: Arc::new(ground.revocations),
     };
-    let selling = common.selling(claiming, args.viewers_max, Arc::clone(&edge.admission.settings));
+    let selling = common.selling(claiming, args, Arc::clone(&edge.admission.settings));
     let rows = Arc::new(RowCheck::new(common.dbs.control.clone()));
     let operating = Operating { health, rows, instance: common.process.label.clone() };
     Application {
@@ -194,13 +194,15 @@ impl Common {
             ledger: self.ledger.clone(),
             stock: self.stock.clone(),
             figures: Arc::default(),
+            db: self.dbs.users.clone(),
             wait: config::CLAIM_WAIT,
         }
     }
 
-    fn selling(&self, claiming: Claiming, viewers_max: u32, settings: Arc<Settings>) -> Selling {
+    fn selling(&self, claiming: Claiming, args: &ServeArgs, settings: Arc<Settings>) -> Selling {
         Selling {
             claiming,
+            answer_when: args.answer_when,
             directory: Directory::new(self.dbs.users.clone(), self.stock.clone(), Arc::clone(&self.gate)),
             kv_wait: config::KV_WAIT,
             sales: SaleCache::new(SaleCacheLimits {
@@ -209,7 +211,7 @@ impl Common {
                 products_max: config::SALES_PRODUCTS_MAX,
             }),
             lists: ListCache::new(config::LISTS_CACHED_BYTES_MAX, config::LISTS_CACHED_AGE),
-            events: Arc::new(self.events(viewers_max, settings)),
+            events: Arc::new(self.events(args.viewers_max, settings)),
         }
     }
 

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use super::claim_metrics::ClaimFigures;
 use super::outcome::ClaimOutcome;
-use super::{Denied, Doubt, Gate, Ledger, Missing, MissingCoupons, Pass, Refusals, Slot};
-use crate::domain::{Activity, CouponId, Nth, Phase, Refusal, Schedule, UserId};
+use super::{Denied, Doubt, Gate, Ledger, Missing, MissingCoupons, Pass, Place, Refusals, Slot, Teller, Told, Waiter};
+use crate::domain::{Activity, CouponId, Durability, Nth, Phase, Refusal, Schedule, UserId};
 use crate::memory::Activities;
+use crate::mysql::Db;
 use crate::redis::{Attempt, CLOCK_ERROR_MS, Connection, KvError, Stock, Taken};
 
 /// Maximum calls to Redis for an attempt: the first, and retries with newer or neighbouring activities.
@@ -26,22 +27,52 @@ pub struct Claiming {
     pub ledger: Ledger,
     pub stock: Stock,
     pub figures: Arc<ClaimFigures>,
+    /// For reading the rows of claims that have left the outbox.
+    pub db: Db,
     /// Timeout for a reply from Redis.
     pub wait: Duration,
 }
 
+/// What a caller wants of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wish {
+    /// Asks for the n-th claim of the coupon by the user. A claim that is already held is returned, so retries are
+    /// idempotent. `None` asks for the next claim.
+    pub nth: Option<Nth>,
+    /// What must be certain before a claim is returned.
+    pub durability: Durability,
+}
+
+/// The outcome of an attempt, and its handler if the handler has to wait for the commit.
+struct Attempted<'a> {
+    outcome: ClaimOutcome,
+    waiting: Option<(Waiter<'a>, Teller)>,
+}
+
+impl From<ClaimOutcome> for Attempted<'_> {
+    fn from(outcome: ClaimOutcome) -> Self {
+        Self { outcome, waiting: None }
+    }
+}
+
 impl Claiming {
-    /// Tries to claim a unit of `coupon` for `user` over this thread's `connection`. `nth` asks for the n-th claim of
-    /// the coupon by the user. A claim that is already held is returned, so retries are idempotent.
+    /// Tries to claim a unit of `coupon` for `user` over this thread's `connection`. With [`Durability::Stored`], a
+    /// claim is returned only after MySQL has committed it, and the outcome is unknown without a commit in time.
     pub async fn claim(
         &self,
         connection: &Connection,
         coupon: CouponId,
         user: UserId,
-        nth: Option<Nth>,
+        wish: Wish,
     ) -> ClaimOutcome {
         let began = Instant::now();
-        let outcome = self.attempt(began, connection, coupon, user, nth).await;
+        let Attempted { mut outcome, waiting } = self.attempt(began, connection, coupon, user, wish).await;
+        // The attempt has left the gate, so waiting handlers take no in-flight places.
+        if let Some((waiter, teller)) = waiting
+            && Box::pin(waiter.told(teller, &self.db)).await != Some(Told::Stored)
+        {
+            outcome = ClaimOutcome::Unknown;
+        }
         self.figures.note(&outcome, began.elapsed());
         outcome
     }
@@ -52,36 +83,37 @@ impl Claiming {
         connection: &Connection,
         coupon: CouponId,
         user: UserId,
-        nth: Option<Nth>,
-    ) -> ClaimOutcome {
+        wish: Wish,
+    ) -> Attempted<'_> {
         let now_ms = connection.server_ms_at(began);
         let schedule = self.activities.of(coupon);
         // Checked before the gate, so that attempts decided in memory take no in-flight place.
         if let Some(refusal) = self.refusals.refuse(coupon, user, schedule.as_deref(), began, now_ms) {
-            return ClaimOutcome::Refused(refusal);
+            return ClaimOutcome::Refused(refusal).into();
         }
+        let Ok(place) = self.place(wish.durability) else { return ClaimOutcome::Overloaded.into() };
         let pass = match self.gate.enter() {
             Ok(pass) => pass,
-            Err(Denied::Full) => return ClaimOutcome::Overloaded,
-            Err(Denied::Closed(_)) => return ClaimOutcome::Unavailable,
+            Err(Denied::Full) => return ClaimOutcome::Overloaded.into(),
+            Err(Denied::Closed(_)) => return ClaimOutcome::Unavailable.into(),
         };
         if !connection.leads_to(pass.live()) {
             self.gate.doubt(Doubt::OtherProcess);
-            return ClaimOutcome::Unavailable;
+            return ClaimOutcome::Unavailable.into();
         }
-        let Ok(slot) = self.ledger.reserve() else { return ClaimOutcome::Overloaded };
-        let attempt = Attempt { nth, ..Attempt::new(coupon, user) };
-        match self.ask(connection, &pass, attempt, schedule, now_ms).await {
+        let Ok(slot) = self.ledger.reserve() else { return ClaimOutcome::Overloaded.into() };
+        let attempt = Attempt { nth: wish.nth, ..Attempt::new(coupon, user) };
+        let outcome = match self.ask(connection, &pass, attempt, schedule, now_ms).await {
             Ok(Taken::Missing) => {
                 let epoch = pass.live().epoch;
                 // Given back first, because MySQL may take long.
-                drop((slot, pass));
+                drop((slot, pass, place));
                 match Box::pin(self.missing.look_up(coupon, epoch)).await {
                     Missing::Deleted => ClaimOutcome::Refused(Refusal::NoSuchCoupon),
                     Missing::Closed => ClaimOutcome::Unavailable,
                 }
             }
-            Ok(taken) => self.conclude(slot, coupon, taken),
+            Ok(taken) => return self.conclude(slot, place, coupon, taken),
             Err(KvError::Full) => ClaimOutcome::Overloaded,
             Err(error) if error.nothing_happened() => {
                 if error.write_refusal().is_some() {
@@ -90,6 +122,15 @@ impl Claiming {
                 ClaimOutcome::Unavailable
             }
             Err(_) => ClaimOutcome::Unknown,
+        };
+        outcome.into()
+    }
+
+    /// A place to wait for the commit, if the caller wants to. The error means that all places are taken.
+    fn place(&self, durability: Durability) -> Result<Option<Place<'_>>, ()> {
+        match durability {
+            Durability::Granted => Ok(None),
+            Durability::Stored => self.ledger.state().waiters.place().map(Some).ok_or(()),
         }
     }
 
@@ -143,19 +184,31 @@ impl Claiming {
         matches!(refreshed, Ok(Ok(())))
     }
 
-    fn conclude(&self, slot: Slot<'_>, coupon: CouponId, taken: Taken) -> ClaimOutcome {
-        match taken {
+    fn conclude<'a>(
+        &'a self,
+        slot: Slot<'_>,
+        place: Option<Place<'a>>,
+        coupon: CouponId,
+        taken: Taken,
+    ) -> Attempted<'a> {
+        let outcome = match taken {
             Taken::Claimed { claim, entry_claims } => {
                 crate::base::crash::point("after-script");
+                // Registered first, because MySQL may have the claim soon after it is handed over.
+                let waiting = place.map(|place| (place.register(claim), Teller::Ledger));
                 slot.put(claim, entry_claims);
-                ClaimOutcome::Claimed(claim)
+                return Attempted { outcome: ClaimOutcome::Claimed(claim), waiting };
             }
             Taken::Already { claim, pending } => {
-                if pending {
-                    // The claim gets a signed token, so it must reach MySQL even if Redis loses the outbox.
-                    self.ledger.vouch(slot, claim);
-                }
-                ClaimOutcome::Already(claim)
+                let waiter = place.map(|place| place.register(claim));
+                // The claim gets a signed token, so it must reach MySQL even if Redis loses the outbox.
+                let teller = match pending {
+                    true if self.ledger.vouch(slot, claim) => Teller::Ledger,
+                    true => Teller::LedgerOrMysql,
+                    false => Teller::Mysql,
+                };
+                let waiting = waiter.map(|waiter| (waiter, teller));
+                return Attempted { outcome: ClaimOutcome::Already(claim), waiting };
             }
             Taken::Refused(refusal) => {
                 self.refusals.notice(coupon, refusal);
@@ -169,7 +222,8 @@ impl Claiming {
                 self.gate.doubt(Doubt::NotLoaded);
                 ClaimOutcome::Unavailable
             }
-        }
+        };
+        outcome.into()
     }
 }
 

@@ -18,6 +18,7 @@ use arc_swap::ArcSwapOption;
 use moka::sync::Cache;
 use tokio::sync::mpsc;
 
+use super::Waiters;
 use crate::base::Histogram;
 use crate::domain::{Claim, CouponId, EntryId, Epoch, Format, Seq};
 use crate::redis::Live;
@@ -56,7 +57,6 @@ pub struct Slot<'a> {
 pub struct NoSlot;
 
 /// The state shared by both sides of the ledger.
-#[derive(Default)]
 pub struct LedgerState {
     /// The process and epoch under which outbox entries may be deleted and swept.
     pub(super) live: ArcSwapOption<Live>,
@@ -76,6 +76,7 @@ pub struct LedgerState {
     pub(super) stored: AtomicU64,
     pub(super) poisoned: AtomicU64,
     pub(super) failures: AtomicU64,
+    pub waiters: Waiters,
     pub batches: Batches,
 }
 
@@ -86,11 +87,11 @@ pub struct Batches {
 }
 
 impl Ledger {
-    /// A channel for `claims_max` claims, and its receiving side.
-    pub fn new(claims_max: usize) -> (Self, mpsc::Receiver<Handed>) {
+    /// A channel for `claims_max` claims, and its receiving side. Up to `waiting_max` handlers may wait for a commit.
+    pub fn new(claims_max: usize, waiting_max: usize) -> (Self, mpsc::Receiver<Handed>) {
         let (channel, receiver) = mpsc::channel(claims_max);
         let vouched = Cache::builder().max_capacity(VOUCHED_MAX).time_to_live(VOUCHED_AGE).build();
-        (Self { channel, vouched, state: Arc::default() }, receiver)
+        (Self { channel, vouched, state: Arc::new(LedgerState::new(waiting_max)) }, receiver)
     }
 
     /// Reserves a place for a claim before the attempt is made.
@@ -101,11 +102,14 @@ impl Ledger {
         self.channel.try_reserve().map(|permit| Slot { permit, state: &self.state }).map_err(|_| NoSlot)
     }
 
-    /// Hands over an earlier claim that is still in the outbox. Repeated calls within 10 s have no effect.
-    pub fn vouch(&self, slot: Slot<'_>, claim: Claim) {
-        if self.vouched.entry((claim.coupon, claim.seq)).or_insert(()).is_fresh() {
+    /// Hands over an earlier claim that is still in the outbox. Repeated calls within 10 s have no effect and return
+    /// `false`. The claim may be stored already then.
+    pub fn vouch(&self, slot: Slot<'_>, claim: Claim) -> bool {
+        let is_fresh = self.vouched.entry((claim.coupon, claim.seq)).or_insert(()).is_fresh();
+        if is_fresh {
             slot.put(claim, 0);
         }
+        is_fresh
     }
 
     /// Outbox entries are swept and deleted under `live` from now on, or not at all for `None`. `format` is that of the
@@ -155,6 +159,23 @@ impl Default for Batches {
 }
 
 impl LedgerState {
+    fn new(waiting_max: usize) -> Self {
+        Self {
+            live: ArcSwapOption::default(),
+            oldest: Mutex::default(),
+            accepted: AtomicU64::default(),
+            settled: AtomicU64::default(),
+            late: AtomicU64::default(),
+            sweeping: AtomicBool::default(),
+            contradicted: AtomicU32::default(),
+            stored: AtomicU64::default(),
+            poisoned: AtomicU64::default(),
+            failures: AtomicU64::default(),
+            waiters: Waiters::new(waiting_max),
+            batches: Batches::default(),
+        }
+    }
+
     /// The oldest entry held by the persister, or `None` while it is idle.
     pub fn oldest(&self) -> Option<EntryId> {
         self.oldest.lock().unwrap_or_else(PoisonError::into_inner).map(|(entry, _)| entry)
@@ -218,7 +239,7 @@ mod tests {
 
     #[test]
     fn a_reserved_slot_counts_and_a_dropped_one_is_free_again() {
-        let (ledger, _receiver) = Ledger::new(1);
+        let (ledger, _receiver) = Ledger::new(1, 0);
         let slot = ledger.reserve().expect("one is free");
         assert_eq!(ledger.reserve().err(), Some(NoSlot));
         drop(slot);
@@ -227,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_reserved_slot_can_be_filled_after_the_channel_was_closed() {
-        let (ledger, mut receiver) = Ledger::new(4);
+        let (ledger, mut receiver) = Ledger::new(4, 0);
         let slot = ledger.reserve().expect("one is free");
         receiver.close();
         assert_eq!(ledger.reserve().err(), Some(NoSlot));
@@ -238,7 +259,7 @@ mod tests {
 
     #[test]
     fn a_claim_is_vouched_for_once() {
-        let (ledger, mut receiver) = Ledger::new(4);
+        let (ledger, mut receiver) = Ledger::new(4, 0);
         for seq in [1, 1, 2] {
             ledger.vouch(ledger.reserve().expect("one is free"), claim(seq));
         }

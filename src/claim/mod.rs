@@ -15,9 +15,10 @@ mod persister;
 mod refusals;
 mod storing;
 mod unfinished;
+mod waiters;
 
 pub use claim_metrics::ClaimFigures;
-pub use claiming::Claiming;
+pub use claiming::{Claiming, Wish};
 pub use directory::{CouponUnknown, Directory, KnownCoupons};
 pub use gate::{ClosedReason, Denied, Doubt, Gate, Pass};
 pub use ledger::{Batches, Handed, Ledger, LedgerState, NoSlot, Slot};
@@ -26,3 +27,4 @@ pub use outcome::ClaimOutcome;
 pub use persister::{Persister, PersisterSettings};
 pub use refusals::{KNOWN_COUPONS_MAX, KNOWN_HOLDERS_MAX, Refusals};
 pub use unfinished::Unfinished;
+pub use waiters::{COMMIT_WAIT, Place, Teller, Told, Waiter, Waiters};

@@ -181,6 +181,7 @@ impl Persister {
     /// Sets late claims aside until the shard is live. `counted` is the number of claims already counted as accepted.
     fn set_aside(&mut self, claims: &[Claim], counted: u64) {
         log::warn!("ledger: {} claims of an earlier epoch wait until the rebuild is complete", claims.len());
+        self.state.waiters.tell_not_stored(claims);
         self.late.extend_from_slice(claims);
         self.state.accepted.fetch_add(claims.len() as u64 - counted, Ordering::SeqCst);
         self.state.late.store(self.late.len() as u64, Ordering::SeqCst);

@@ -43,6 +43,7 @@ impl Persister {
             let attempt = abandon.run_until_cancelled(self.try_store(epoch, claims)).await.ok_or(Abandoned)?;
             match attempt {
                 Ok(StoreOutcome::Done(outcome)) => {
+                    self.state.waiters.tell_stored(claims, &outcome.poisoned);
                     self.state.stored.fetch_add(outcome.inserted as u64, Ordering::Relaxed);
                     self.state.count_poisoned(outcome.poisoned.len());
                     if !outcome.poisoned.is_empty() {
@@ -65,6 +66,7 @@ impl Persister {
                 Ok(StoreOutcome::Refused(reason)) => match claims {
                     [claim] => {
                         log::error!("ledger: ALARM: claim {} poisoned, {reason}: {claim:?}", claim.entry);
+                        self.state.waiters.tell_not_stored(claims);
                         self.poison(claim.entry, &claim.to_text(), &reason).await?;
                         return Ok(PartOutcome::Settled);
                     }

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
-use crate::domain::{Format, Networks};
+use crate::domain::{Durability, Format, Networks};
 
 pub use bounds::*;
 
@@ -145,6 +145,15 @@ pub struct ServeArgs {
     #[arg(long, env = "COUPONRUSH_IN_FLIGHT_MAX", default_value_t = 20_000, value_name = "ATTEMPTS",
           value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub in_flight_max: u32,
+    /// When a claim is answered: `granted`, as soon as Redis has granted it, or `stored`, after MySQL has committed it. A
+    /// request may ask for `stored` by the header `Claim-Wait: stored`.
+    #[arg(long, env = "COUPONRUSH_ANSWER_WHEN", default_value = "granted", value_name = "granted|stored")]
+    pub answer_when: Durability,
+    /// Attempts that may wait for MySQL's commit at the same time, 1 to 100000. Above the limit an attempt that wants to
+    /// wait is answered 503 and nothing happens. About 4 kB of memory each.
+    #[arg(long, env = "COUPONRUSH_WAITING_MAX", default_value_t = 20_000, value_name = "ATTEMPTS",
+          value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub waiting_max: u32,
     /// Coupons of one saler, 1 to 1000000.
     #[arg(long, env = "COUPONRUSH_SALER_COUPONS_MAX", default_value_t = 10_000, value_name = "COUPONS",
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]

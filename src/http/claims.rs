@@ -9,6 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::answer::{Done, ListOf};
+use super::claim_wait::{ClaimDurability, ClaimWait, bad_wait, durability_header, wanted_durability};
 use super::coupons::{readable_coupon, unreadable_coupon};
 use super::error::{ApiError, Code, read_failed};
 use super::extractors::{Customer, SALERS_CANNOT_CLAIM, session};
@@ -19,8 +20,8 @@ use super::state::{Accounts, Edge, Offering, Selling, Worker};
 use super::{answer, path, peer};
 use crate::auth::ClaimTokens;
 use crate::base::now_ms;
-use crate::claim::ClaimOutcome;
-use crate::domain::{Claim, Nth, Refusal, Seq, Terms};
+use crate::claim::{ClaimOutcome, Wish};
+use crate::domain::{Claim, Durability, Nth, Refusal, Seq, Terms};
 use crate::mysql::claim_rows::{Holding, holdings};
 use crate::mysql::{DbError, DbPools};
 
@@ -50,6 +51,7 @@ enum ClaimResult {
 
 failures!(ClaimFailures: ApiError = [
     bad_nth(),
+    bad_wait(),
     ApiError::new(Code::WrongKind, SALERS_CANNOT_CLAIM),
 ], token(), change(), admission());
 
@@ -63,15 +65,20 @@ failures!(ClaimFailures: ApiError = [
         CouponPath,
         ("Claim-Nth" = inline(Option<u8>), Header, nullable = false, minimum = 1, maximum = 100, example = 1,
             description = "The number of units that the customer wants to hold after this claim."),
+        ("Claim-Wait" = inline(Option<ClaimWait>), Header, nullable = false, description = "`stored`: a claim is answered \
+            after the database has committed it. Without a commit in 2 s the answer is 503 `unknown-outcome`."),
     ),
     responses(
         (status = 201, description = "A unit was claimed.", body = inline(Done), headers(
             ("Claim-Result" = inline(ClaimResult), description = "`claimed`."),
+            ("Claim-Durability" = inline(ClaimDurability), description = "What is certain about the claim."),
             ("Claim-Token" = String, description = "A signed proof of the claim, as a JWT.")),
             example = json!({"errMsg": ""})),
         (status = 204, description = "`already-claimed`: the customer holds a unit, and the answer proves the claim again. \
                 Otherwise nothing was claimed, and `Claim-Result` names the reason.", headers(
             ("Claim-Result" = inline(ClaimResult), description = "The outcome of the attempt."),
+            ("Claim-Durability" = inline(ClaimDurability), description = "With `already-claimed`: what is certain about \
+                the claim."),
             ("Claim-Token" = String, description = "With `already-claimed`: the proof of the claim that the customer holds."))),
         ClaimFailures,
     ),
@@ -90,16 +97,16 @@ pub async fn claim_coupon(
     let Some(coupon) = selling.directory.coupon(&worker.known, &connection, &path).await? else {
         return Ok(refused(Refusal::NoSuchCoupon));
     };
-    let nth = wanted_nth(&request)?;
-    match selling.claiming.claim(&connection, coupon, customer.id, nth).await {
+    let (nth, durability) = (wanted_nth(&request)?, wanted_durability(&request, &selling)?);
+    match selling.claiming.claim(&connection, coupon, customer.id, Wish { nth, durability }).await {
         ClaimOutcome::Claimed(claim) => {
             let mut builder = HttpResponse::Created();
-            prove(&mut builder, &accounts.claim_tokens, &claim, "claimed");
+            prove(&mut builder, &accounts.claim_tokens, &claim, "claimed", durability);
             Ok(answer::done(builder))
         }
         ClaimOutcome::Already(claim) => {
             let mut builder = HttpResponse::NoContent();
-            prove(&mut builder, &accounts.claim_tokens, &claim, "already-claimed");
+            prove(&mut builder, &accounts.claim_tokens, &claim, "already-claimed", durability);
             Ok(builder.finish())
         }
         ClaimOutcome::Refused(refusal) => {
@@ -127,9 +134,16 @@ fn bad_nth() -> ApiError {
     ApiError::formatted(Code::BadRequest, message).with_field("Claim-Nth")
 }
 
-fn prove(builder: &mut HttpResponseBuilder, tokens: &ClaimTokens, claim: &Claim, result: &'static str) {
+fn prove(
+    builder: &mut HttpResponseBuilder,
+    tokens: &ClaimTokens,
+    claim: &Claim,
+    result: &'static str,
+    durability: Durability,
+) {
     let token = HeaderValue::try_from(tokens.sign(claim)).expect("a JWT is visible ASCII");
     builder.insert_header((CLAIM_RESULT, HeaderValue::from_static(result)));
+    builder.insert_header(durability_header(durability));
     builder.insert_header((CLAIM_TOKEN, token));
 }
 

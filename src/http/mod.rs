@@ -8,6 +8,7 @@ mod answer_counts;
 mod assets;
 mod blacklist;
 mod body;
+mod claim_wait;
 mod claims;
 mod coupons;
 mod docs;

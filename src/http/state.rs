@@ -14,7 +14,7 @@ use super::shared_reads::SharedReads;
 use crate::admission::Admission;
 use crate::auth::{ClaimTokens, Passwords, SignedForm, UserTokens};
 use crate::claim::{Claiming, Directory, Doubt, KnownCoupons};
-use crate::domain::{Kind, Networks};
+use crate::domain::{Durability, Kind, Networks};
 use crate::memory::{KnownUsers, Revocations};
 use crate::mysql::DbPools;
 use crate::ops::{Health, RowCheck};
@@ -65,6 +65,8 @@ pub struct Accounts {
 /// Claims, and reads of coupons and sales.
 pub struct Selling {
     pub claiming: Claiming,
+    /// What is certain when a claim is answered, unless the request asks for more.
+    pub answer_when: Durability,
     pub directory: Directory,
     /// Timeout of a read from Redis.
     pub kv_wait: Duration,

@@ -120,6 +120,16 @@ pub async fn of_units(connection: &mut DbConnection, claims: &[Claim]) -> QueryR
     Ok(found)
 }
 
+/// The stored claim with the unit of `claim`, or `None` if the unit is not stored.
+///
+/// # Errors
+/// Returns a [`DbError`].
+pub async fn of_unit(db: &Db, claim: Claim) -> Result<Option<Claim>, DbError> {
+    let mut connection = db.connect().await?;
+    let rows = db.within("read a claim", of_units(&mut connection, &[claim])).await?;
+    Ok(rows.into_iter().next())
+}
+
 fn by_unit(claims: &[Claim]) -> String {
     let units = claims.iter().map(|claim| format!("({},{})", claim.coupon, claim.seq));
     format!("SELECT {COLUMNS} FROM claims WHERE (coupon_id, seq) IN ({})", list(units))

@@ -11,8 +11,9 @@ use super::kill_form::Form;
 use super::parameters::{Parameters, missing};
 use crate::auth::ClaimTokens;
 use crate::base::now_ms;
-use crate::claim::ClaimOutcome;
-use crate::domain::{ActivityId, Claim, Nth, Phase, Refusal, Seq};
+use crate::claim::{ClaimOutcome, Wish};
+use crate::domain::{ActivityId, Claim, Durability, Nth, Phase, Refusal, Seq};
+use crate::http::claim_wait::{ClaimDurability, ClaimWait, bad_wait, durability_header, wanted_durability};
 use crate::http::error::ApiError;
 use crate::http::openapi::{JWT, Responses, add_case, add_failure, admission, change};
 use crate::http::peer;
@@ -76,7 +77,7 @@ impl IntoResponses for KillFailures {
             Refusal::SoldOut,
             Refusal::TryAgain,
         ];
-        let failures = [missing("product_id")].into_iter().chain(admission()).chain(change()).map(SecError::from);
+        let failures = [missing("product_id"), bad_wait()].into_iter().chain(admission()).chain(change()).map(SecError::from);
         let not_verified = [SecError::from(ApiError::not_logged_in()).of_kill(), ONLY_CUSTOMERS];
         let mut responses = Responses::new();
         for failure in refusals.map(refusal).into_iter().chain(failures).chain(not_verified) {
@@ -95,9 +96,15 @@ impl IntoResponses for KillFailures {
 /// `nance` and `auth_code`. A logout does not end the signed form.
 #[utoipa::path(
     post, path = "/sec/kill", operation_id = "buy",
+    params(
+        ("Claim-Wait" = inline(Option<ClaimWait>), Header, nullable = false, description = "`stored`: a purchase is answered \
+            after the database has committed it. Without a commit in 2 s the answer is 503 with code 1008."),
+    ),
     request_body(content = inline(KillParameters), example = json!({"product_id": 1})),
     responses(
         (status = 200, description = "A unit was claimed.", body = inline(Envelope<Bought>),
+            headers(("Claim-Durability" = inline(ClaimDurability), description = "What is certain about the claim. Also with \
+                code 1010.")),
             example = json!(Envelope::success(example()))),
         KillFailures,
     ),
@@ -112,6 +119,7 @@ pub async fn kill(
     payload: web::Payload,
 ) -> Result<HttpResponse, SecError> {
     let form = Form::parse(&Parameters::of_body(payload, edge.body).await?)?;
+    let durability = wanted_durability(&request, &selling)?;
     let asking = asking(&request, &edge, &accounts, &worker, &form).await?;
     edge.admission.claim(asking.customer, || peer::address(&request, &edge), now_ms())?;
     let connection = worker.connection()?;
@@ -119,12 +127,13 @@ pub async fn kill(
     if !selling.directory.has_coupon(&worker.known, &connection, form.product).await? {
         return Err(refusal(Refusal::NoSuchCoupon));
     }
+    let wish = Wish { nth: form.nth, durability };
     let bought = |claim: Claim, now_ms| bought(&selling.claiming.activities, &accounts.claim_tokens, &claim, now_ms);
-    match selling.claiming.claim(&connection, form.product, asking.customer, form.nth).await {
-        ClaimOutcome::Claimed(claim) => Ok(success(bought(claim, claim.claimed_at_ms))),
+    match selling.claiming.claim(&connection, form.product, asking.customer, wish).await {
+        ClaimOutcome::Claimed(claim) => Ok(with_durability(success(bought(claim, claim.claimed_at_ms)), durability)),
         ClaimOutcome::Already(claim) => {
             let now_ms = worker.server_ms().unwrap_or(claim.claimed_at_ms);
-            Ok(refused_with(SaleCode::Bought, ALREADY, bought(claim, now_ms)))
+            Ok(with_durability(refused_with(SaleCode::Bought, ALREADY, bought(claim, now_ms)), durability))
         }
         ClaimOutcome::Refused(refused) => {
             if refused == Refusal::NoSuchCoupon {
@@ -136,6 +145,12 @@ pub async fn kill(
         ClaimOutcome::Unavailable => Err(ApiError::unavailable().into()),
         ClaimOutcome::Unknown => Err(ApiError::unknown_outcome().into()),
     }
+}
+
+fn with_durability(mut answer: HttpResponse, durability: Durability) -> HttpResponse {
+    let (name, value) = durability_header(durability);
+    answer.headers_mut().insert(name, value);
+    answer
 }
 
 /// The answer for a claim: its token, and the state of its activity at `now_ms` (milliseconds since 1970).

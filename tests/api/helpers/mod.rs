@@ -21,7 +21,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use couponrush::app::{Application, SHARD, Stop};
 use couponrush::config::{AdmissionArgs, EtcdArgs, MysqlArgs, RedisArgs, ServeArgs, TokenArgs};
-use couponrush::domain::Networks;
+use couponrush::domain::{Durability, Networks};
 use couponrush::http::Shared;
 use couponrush::ops::{Audit, AuditReport, Repair};
 use couponrush::redis::Keys;
@@ -190,6 +190,8 @@ pub fn arguments(stores: &Stores) -> ServeArgs {
         sign_secret: None,
         backlog_max: 100_000,
         in_flight_max: 20_000,
+        answer_when: Durability::Granted,
+        waiting_max: 20_000,
         saler_coupons_max: 100,
         viewers_max: 1_000,
         start_wait: 10,
