@@ -58,13 +58,7 @@ impl From<ClaimOutcome> for Attempted<'_> {
 impl Claiming {
     /// Tries to claim a unit of `coupon` for `user` over this thread's `connection`. With [`Durability::Stored`], a
     /// claim is returned only after MySQL has committed it, and the outcome is unknown without a commit in time.
-    pub async fn claim(
-        &self,
-        connection: &Connection,
-        coupon: CouponId,
-        user: UserId,
-        wish: Wish,
-    ) -> ClaimOutcome {
+    pub async fn claim(&self, connection: &Connection, coupon: CouponId, user: UserId, wish: Wish) -> ClaimOutcome {
         let began = Instant::now();
         let Attempted { mut outcome, waiting } = self.attempt(began, connection, coupon, user, wish).await;
         // The attempt has left the gate, so waiting handlers take no in-flight places.

@@ -70,11 +70,12 @@ fn claims(page: &mut Exposition, claiming: &Claiming, report: &HealthReport<'_>)
     page.histogram("couponrush_attempt_redis_duration_seconds", asked, &figures.asked);
     page.gauge("couponrush_in_flight", "attempts waiting for Redis", gate.in_flight);
     page.gauge("couponrush_in_flight_limit", "current limit of attempts waiting for Redis", gate.in_flight_limit);
-    let (waiters, waited) = (&claiming.ledger.state().waiters, "duration of a wait for MySQL's commit, timeouts included");
-    page.histogram("couponrush_commit_wait_seconds", waited, &waiters.waited);
+    let (waiters, waited) =
+        (&claiming.ledger.state().waiters, "duration of a wait for MySQL's commit, timeouts included");
+    page.histogram("couponrush_commit_wait_duration_seconds", waited, &waiters.waited);
     let (waiting, waiting_max) = waiters.places();
-    page.gauge("couponrush_waiting", "attempts that wait, or will wait, for MySQL's commit", waiting);
-    page.gauge("couponrush_waiting_max", "limit of these attempts", waiting_max);
+    page.gauge("couponrush_commit_waiting", "attempts that wait, or will wait, for MySQL's commit", waiting);
+    page.gauge("couponrush_commit_waiting_max", "limit of these attempts", waiting_max);
     let (refused, coupons, holders) = claiming.refusals.figures();
     page.counter("couponrush_refused_from_memory_total", "attempts refused from memory", refused);
     page.gauge("couponrush_refusable_coupons", "coupons refusable from memory", coupons);

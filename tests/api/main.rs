@@ -8,6 +8,7 @@ mod audit;
 mod beats;
 mod blacklist;
 mod changing;
+mod claim_wait;
 mod claiming;
 mod clocks;
 mod connecting;

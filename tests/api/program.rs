@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::helpers::{Client, PASSWORD, SECRET, Stores, eventually, signal};
 
 /// Every setting of `serve`.
-const SETTINGS: [&str; 26] = [
+const SETTINGS: [&str; 28] = [
     "COUPONRUSH_HTTP_ADDR",
     "COUPONRUSH_OPS_ADDR",
     "COUPONRUSH_REDIS_URL",
@@ -24,6 +24,8 @@ const SETTINGS: [&str; 26] = [
     "COUPONRUSH_SIGN_SECRET",
     "COUPONRUSH_TOKEN_SECONDS",
     "COUPONRUSH_BACKLOG_MAX",
+    "COUPONRUSH_ANSWER_WHEN",
+    "COUPONRUSH_WAITING_MAX",
     "COUPONRUSH_SALER_COUPONS_MAX",
     "COUPONRUSH_IN_FLIGHT_MAX",
     "COUPONRUSH_VIEWERS_MAX",
@@ -181,6 +183,8 @@ fn a_malformed_setting_is_named_and_not_shown() {
         ("COUPONRUSH_TOKEN_SECONDS", "59", "60..=31536000"),
         ("COUPONRUSH_TOKEN_SECONDS", "a day", "digit"),
         ("COUPONRUSH_BACKLOG_MAX", "-1", "1000..=10000000"),
+        ("COUPONRUSH_ANSWER_WHEN", "later", "granted or stored"),
+        ("COUPONRUSH_WAITING_MAX", "0", "1..=100000"),
         ("COUPONRUSH_DRAIN_SECONDS", "301", "0..=300"),
         ("COUPONRUSH_WORKERS", "0", "1..=256"),
         ("COUPONRUSH_WORKERS", "", "empty"),

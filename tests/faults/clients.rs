@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::history::{Claim, Coupon, EventKind, NO_ANSWER, Number, Recorder, User};
+use crate::mysql;
 use crate::random::Random;
 use crate::servers::SECRET;
 
@@ -19,6 +20,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const IMPATIENCE_MS: u64 = 4;
 /// Impatient customers send an attempt in this many.
 const IMPATIENT: u64 = 40;
+/// Attempts that ask for an answer after the commit, one in this many, and how much longer their customers wait.
+const WAITING: u64 = 40;
+const COMMIT_PATIENCE: Duration = Duration::from_secs(1);
 /// Customers claiming at the same time, and the pause of a customer between two attempts.
 const LANES: usize = 12;
 const PAUSE_MS: (u64, u64) = (10, 50);
@@ -54,6 +58,10 @@ pub struct Crowd {
     http: reqwest::Client,
     tokens: ClaimTokens,
     attempts: AtomicU64,
+    /// One attempt in this many asks for an answer after the commit.
+    waiting: AtomicU64,
+    /// Gives the URL of the present primary of MySQL, past the proxies.
+    mysql_url: Box<dyn Fn() -> String + Send + Sync>,
 }
 
 /// The content of an attempt.
@@ -70,11 +78,19 @@ impl Crowd {
         offers: Vec<Offer>,
         instances: Vec<SocketAddr>,
         recorder: Arc<Recorder>,
+        mysql_url: impl Fn() -> String + Send + Sync + 'static,
     ) -> Self {
         let http = reqwest::Client::builder().no_proxy().build().expect("an HTTP client can be built");
         let secrets = Secrets::parse("the suite's secret", SECRET).expect("the secret is long enough");
         let tokens = ClaimTokens::new(&secrets.for_claims());
-        Self { customers, offers, instances, recorder, http, tokens, attempts: AtomicU64::new(0) }
+        let (attempts, waiting) = (AtomicU64::new(0), AtomicU64::new(WAITING));
+        let mysql_url = Box::new(mysql_url);
+        Self { customers, offers, instances, recorder, http, tokens, attempts, waiting, mysql_url }
+    }
+
+    /// From now on one attempt in two, or the usual share, asks for an answer after the commit.
+    pub fn let_many_wait(&self, many: bool) {
+        self.waiting.store(if many { 2 } else { WAITING }, Ordering::Relaxed);
     }
 
     /// Claims at random until `stop`.
@@ -153,17 +169,32 @@ impl Crowd {
         self.recorder.note(EventKind::Invoke { attempt, instance, user, coupon, nth });
         let url = format!("http://{}{}", self.instances[instance], offer.path);
         let mut request = self.http.patch(url).header("Authorization", &customer.token).timeout(patience);
+        // Chosen by the number, because a further random number would change all later ones of the seed.
+        if attempt.is_multiple_of(self.waiting.load(Ordering::Relaxed)) {
+            let patience = if patience == PATIENCE { patience + COMMIT_PATIENCE } else { patience };
+            request = request.header("Claim-Wait", "stored").timeout(patience);
+        }
         if let Some(nth) = nth {
             request = request.header("Claim-Nth", nth.to_string());
         }
+        let mut is_stored = false;
         let answer = match request.send().await {
-            Ok(response) => self.read(attempt, response).await,
+            Ok(response) => {
+                is_stored = response.headers().get("claim-durability").is_some_and(|value| value == "stored");
+                self.read(attempt, response).await
+            }
             Err(error) if error.is_connect() => EventKind::Nothing { attempt, code: "not-connected".to_owned() },
             Err(error) => {
                 EventKind::Unknown { attempt, why: if error.is_timeout() { NO_ANSWER } else { "broken" }.to_owned() }
             }
         };
         self.recorder.note(answer.clone());
+        if let EventKind::Claimed { claim, .. } | EventKind::Already { claim, .. } = &answer
+            && is_stored
+        {
+            let found = mysql::has_claim(&(self.mysql_url)(), coupon, user, claim).await;
+            self.recorder.note(EventKind::Stored { attempt, found });
+        }
         answer
     }
 

@@ -59,6 +59,12 @@ pub enum EventKind {
         attempt: Number,
         claim: Claim,
     },
+    /// The answer promised that MySQL has the attempt's claim. `found` tells whether MySQL had the row right afterwards.
+    /// `None` if MySQL did not answer.
+    Stored {
+        attempt: Number,
+        found: Option<bool>,
+    },
     /// The attempt is refused.
     Refused {
         attempt: Number,

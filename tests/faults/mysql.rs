@@ -6,7 +6,7 @@ use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Text};
 use diesel_async::{AsyncConnection, AsyncMysqlConnection, RunQueryDsl, SimpleAsyncConnection};
 
-use crate::history::{Claim, Coupon, CouponInMysql, MysqlCounts, Sale};
+use crate::history::{Claim, Coupon, CouponInMysql, MysqlCounts, Sale, User};
 use crate::stores::{InMysql, Row};
 use crate::world::COUPONS;
 
@@ -138,6 +138,17 @@ pub async fn has_claims(url: &str, coupon: Coupon, count: usize) -> bool {
     let Some(mut connection) = connect(url).await else { return false };
     let sql = format!("SELECT COUNT(*) = {count} FROM claims WHERE coupon_id = {coupon}");
     query_number(&mut connection, &sql).await == Some(1)
+}
+
+/// Whether MySQL has a user's claim. `None` if MySQL does not answer.
+pub async fn has_claim(url: &str, coupon: Coupon, user: User, claim: &Claim) -> Option<bool> {
+    let mut connection = connect(url).await?;
+    let Claim { seq, nth, activity, claimed_at_ms } = claim;
+    let sql = format!(
+        "SELECT COUNT(*) FROM claims WHERE coupon_id = {coupon} AND seq = {seq} AND user_id = {user} AND nth = {nth} \
+         AND activity_id = {activity} AND claimed_at = {claimed_at_ms}"
+    );
+    query_number(&mut connection, &sql).await.map(|rows| rows == 1)
 }
 
 /// Whether MySQL records that Redis has every change of the coupon.

@@ -41,7 +41,7 @@ const fn short(name: &'static str, instances: usize, faults: &'static [Fault]) -
     Scenario { name, instances, faults, short: true }
 }
 
-pub const SCENARIOS: [Scenario; 29] = [
+pub const SCENARIOS: [Scenario; 30] = [
     scenario("calm", 2, &[]),
     short(
         "kills",
@@ -149,6 +149,7 @@ pub const SCENARIOS: [Scenario; 29] = [
     scenario("went-back", 2, &[Fault::WentBack, Fault::WentBack]),
     scenario("woken", 2, &[Fault::Woken("rebuild-loaded"), Fault::Woken("rebuild-finished")]),
     scenario("unpromised", 2, &[Fault::Unpromised(Frozen::Claiming), Fault::Unpromised(Frozen::Claiming)]),
+    scenario("everything-lost", 2, &[Fault::EverythingLost, Fault::EverythingLost, Fault::EverythingLost]),
     scenario("swept", 2, &[Fault::Unpromised(Frozen::Sweeping)]),
     scenario(
         "frozen",

@@ -86,11 +86,14 @@ impl World {
         let http = http.expect("an HTTP client can be built");
         let addresses: Vec<SocketAddr> = all.iter().map(|instance| instance.http).collect();
         until("the program is ready", || async { is_ready(&http, all[0].ops).await }).await;
-        let crowd = Crowd::new(customers(&mariadb).await, offers(), addresses, Arc::clone(&recorder));
+        let standbys = Standbys::new(&redis, &mariadb);
+        let urls = standbys.urls();
+        let mysql_url = move || urls().1;
+        let crowd = Crowd::new(customers(&mariadb).await, offers(), addresses, Arc::clone(&recorder), mysql_url);
         let now = now_seconds();
         let sale = Sale { start: now - 10, end: now + 3_600, total: TOTAL, speed: SPEED, buy_limit: 1 };
         let mut world = Self {
-            standbys: Standbys::new(&redis, &mariadb),
+            standbys,
             redis,
             mariadb,
             folder: folder.to_owned(),

@@ -77,7 +77,8 @@ impl IntoResponses for KillFailures {
             Refusal::SoldOut,
             Refusal::TryAgain,
         ];
-        let failures = [missing("product_id"), bad_wait()].into_iter().chain(admission()).chain(change()).map(SecError::from);
+        let failures =
+            [missing("product_id"), bad_wait()].into_iter().chain(admission()).chain(change()).map(SecError::from);
         let not_verified = [SecError::from(ApiError::not_logged_in()).of_kill(), ONLY_CUSTOMERS];
         let mut responses = Responses::new();
         for failure in refusals.map(refusal).into_iter().chain(failures).chain(not_verified) {

@@ -194,6 +194,8 @@ impl Generator<'_> {
             "Claim-Nth: 0",
             "Claim-Nth: x",
             "Claim-Nth: 99999999999999999999",
+            "Claim-Wait: stored",
+            "Claim-Wait: x",
             "X-Request-Id: abc",
             "X-Request-Id: \u{e9}",
             "X-Forwarded-For: 1.2.3.4, x",

@@ -9,6 +9,7 @@ mod excused;
 mod refusals;
 mod run;
 mod settled;
+mod stored;
 #[cfg(test)]
 mod tests;
 mod total;
@@ -56,7 +57,7 @@ pub struct Verdict {
 
 /// Checks all invariants.
 pub fn check(history: &[Event], settled: &Settled) -> Verdict {
-    let (history, excused) = &excused::without_excused_claims(history, &settled.mysql.poisoned);
+    let (history, excused) = &excused::without_excused_claims(history, &settled.mysql);
     let run = Run::new(history);
     let mut verdict =
         Verdict { rows: settled.mysql.rows.len(), poisoned: settled.mysql.poisoned.len(), ..Verdict::default() };
@@ -67,6 +68,7 @@ pub fn check(history: &[Event], settled: &Settled) -> Verdict {
     verdict.faults = history.iter().filter(|event| matches!(event.kind, EventKind::FaultBegins { .. })).count() as u64;
     let mut found = Findings::default();
     answers::check(&run, &settled.mysql.rows, &mut found);
+    stored::check(&run, history, &mut found);
     refusals::check(&run, &settled.mysql, &mut found);
     settled::check(&run, settled, &mut found);
     settled::check_poisoned(history, settled, &mut found);

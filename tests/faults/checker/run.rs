@@ -161,7 +161,7 @@ impl Run {
                 EventKind::ClockSteps { ahead_ms } => run.clock.begin_step(*ahead_ms, now.wall_ms),
                 EventKind::ClockStepped => run.clock.end_step(now.wall_ms),
                 EventKind::Healed => run.healed = Some(now),
-                EventKind::Sample(_) => {}
+                EventKind::Sample(_) | EventKind::Stored { .. } => {}
                 answer => {
                     if let Some((attempt, answer)) = answered(answer) {
                         let attempt: &mut Attempt = &mut run.attempts[places[&attempt]];

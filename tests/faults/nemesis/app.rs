@@ -66,13 +66,13 @@ impl AppFault {
     }
 }
 
-fn kill_all(world: &mut World) {
+pub fn kill_all(world: &mut World) {
     for instance in 0..world.instances.len() {
         world.kill(instance);
     }
 }
 
-fn revive_all(world: &mut World) {
+pub fn revive_all(world: &mut World) {
     for instance in 0..world.instances.len() {
         world.revive(instance, None);
     }

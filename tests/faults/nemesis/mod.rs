@@ -3,7 +3,7 @@
 //! When `strike` returns, the fault is over and all parts are mended. From then on the program must recover without
 //! help. Only wrong clocks and edited rows stay, and sales must go on with them. Faults stay within the promises of
 //! docs/RELIABILITY.md: Redis loses its memory only after MySQL has stored the claims of dead instances.
-//! [`Fault::Unpromised`] is the only exception. The checker excuses the claims lost by it.
+//! [`Fault::Unpromised`] and [`Fault::EverythingLost`] are the only exceptions. The checker excuses the claims lost by them.
 
 mod app;
 mod change;
@@ -51,6 +51,9 @@ pub enum Fault {
     /// Redis loses its memory while an instance with unstored claims is frozen and taken for dead. Claims known only to
     /// Redis and to the frozen instance may be lost. All other promises hold.
     Unpromised(Frozen),
+    /// All instances die and Redis loses its memory while MySQL stores nothing. Claims that MySQL lacks may be lost,
+    /// except those that were answered as stored.
+    EverythingLost,
     /// MySQL goes back to an earlier state, and an operator repairs it from Redis.
     WentBack,
     /// Runs the fault while the first condition lasts.
@@ -73,6 +76,7 @@ impl Fault {
             Self::Mysql(MysqlFault::SwitchoverAndFlush) => world.wait_until_loss_is_covered().await,
             Self::Rebuild(point, _) => rebuild::arm(world, point).await,
             Self::Unpromised(frozen) => frozen.prepare(world).await,
+            Self::EverythingLost => world.wait_until_loss_is_covered().await,
             _ => {}
         }
     }
@@ -92,6 +96,7 @@ impl Fault {
             Self::Overtaken(first, second) => rebuild::overtake(world, first, second).await,
             Self::Woken(point) => rebuild::wake_into(world, point).await,
             Self::Unpromised(frozen) => frozen.strike(world, random).await,
+            Self::EverythingLost => unpromised::lose_everything(world, random).await,
             Self::WentBack => went_back::strike(world, random).await,
             Self::During(lasting, fault) => {
                 let held = lasting.begin(world, random, target).await;

@@ -1,12 +1,15 @@
-//! The only loss beyond the program's promises: Redis loses its memory while an instance is frozen for over 10 s and
-//! taken for dead. Claims known only to Redis and to the frozen instance are lost. All other claims must survive.
+//! The losses beyond the program's promises: Redis loses its memory while an instance is frozen for over 10 s and taken
+//! for dead, or while all instances die. Claims known only to Redis and to these instances are lost. All other claims
+//! must survive, among them all that were answered as stored.
 
 use std::time::Duration;
 
+use super::app::{kill_all, revive_all};
 use super::redis::flush;
+use crate::mysql;
 use crate::random::Random;
 use crate::servers::until;
-use crate::world::World;
+use crate::world::{COUPONS, World};
 
 /// The number of the frozen instance.
 const FROZEN: usize = 0;
@@ -62,4 +65,22 @@ impl Frozen {
             }
         }
     }
+}
+
+/// All instances die and Redis loses its memory at the same moment, while no batch can be stored. Meanwhile many
+/// customers ask for an answer after the commit.
+pub async fn lose_everything(world: &mut World, random: &mut Random) {
+    world.crowd.let_many_wait(true);
+    tokio::time::sleep(random.millis(500, 2_000)).await;
+    let ids = COUPONS.map(|coupon| coupon.to_string()).join(",");
+    let sql = format!("START TRANSACTION; SELECT id FROM coupons WHERE id IN ({ids}) FOR UPDATE");
+    let lock = mysql::hold_lock(&world.mariadb.root_url(), &sql).await;
+    tokio::time::sleep(random.millis(200, 1_500)).await;
+    kill_all(world);
+    world.redis.process.kill();
+    drop(lock);
+    world.redis.replace_data(None);
+    world.redis.restart().await;
+    world.crowd.let_many_wait(false);
+    revive_all(world);
 }

@@ -25,7 +25,7 @@ impl Standbys {
     }
 
     /// Gives the URLs of the present primaries of Redis and MySQL, past the proxies.
-    pub fn urls(&self) -> impl Fn() -> (String, String) + Send + 'static {
+    pub fn urls(&self) -> impl Fn() -> (String, String) + Send + Sync + 'static {
         let ports = Arc::clone(&self.ports);
         move || {
             let (redis, mariadb) = (ports.0.load(Ordering::SeqCst), ports.1.load(Ordering::SeqCst));

@@ -29,3 +29,45 @@ fn i7_sold_out_is_true_where_a_lost_claim_of_unknown_outcome_may_have_had_the_la
     story.sold(12, 900, 1);
     assert_eq!(story.broken(), NONE);
 }
+
+/// Users 10 and 11 were told of claims, the second as stored. Then all instances died while Redis lost its memory.
+/// Returns the violated invariants, and the number of excused claims.
+fn everything_lost(stored: bool, found: Option<bool>, fault: &str) -> (Vec<&'static str>, usize) {
+    let mut story = Story::new(9);
+    story.note(1_000, EventKind::FaultBegins { fault: 1, name: fault.to_owned() });
+    story.claimed(10, 1_100, claim(1, 1_100));
+    story.claimed(11, 1_200, claim(2, 1_200));
+    story.note(1_202, EventKind::Stored { attempt: 2, found });
+    if stored {
+        story.stored(11, claim(2, 1_200));
+    }
+    story.note(2_000, EventKind::FaultEnds { fault: 1 });
+    story.sold(12, 3_000, 1);
+    story.note(4_000, EventKind::Healed);
+    let excused = story.verdict().excused;
+    (story.broken(), excused)
+}
+
+#[test]
+fn i2_a_claim_that_was_answered_as_stored_is_never_excused() {
+    assert_eq!(everything_lost(true, Some(true), "EverythingLost"), (vec![], 1), "the other claim was not promised");
+    assert_eq!(everything_lost(true, None, "EverythingLost"), (vec![], 1), "MySQL did not answer");
+    assert_eq!(everything_lost(false, None, "EverythingLost"), (vec!["I2"], 1));
+    assert!(everything_lost(true, Some(true), "Kill").0.contains(&"I2"), "nothing else excuses a loss");
+}
+
+#[test]
+fn i2_a_row_that_was_missing_after_the_answer_is_named_unless_mysql_went_back() {
+    assert_eq!(everything_lost(true, Some(false), "EverythingLost"), (vec!["I2"], 1));
+    let found_later = |fault: &str| {
+        let mut story = Story::new(9);
+        story.note(50, EventKind::FaultBegins { fault: 1, name: fault.to_owned() });
+        story.sold(10, 100, 1);
+        story.note(102, EventKind::Stored { attempt: 1, found: Some(false) });
+        story.note(150, EventKind::FaultEnds { fault: 1 });
+        story.sold(11, 200, 2);
+        story.note(300, EventKind::Healed);
+        story.broken()
+    };
+    assert_eq!((found_later("Kill"), found_later("WentBack")), (vec!["I2"], vec![]));
+}
