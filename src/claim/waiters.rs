@@ -44,7 +44,7 @@ pub enum Teller {
 
 /// The waiting handlers of a ledger.
 pub struct Waiters {
-    waiting: Mutex<BTreeMap<Key, oneshot::Sender<Told>>>,
+    waiting: Mutex<BTreeMap<HandlerKey, oneshot::Sender<Told>>>,
     places: Semaphore,
     places_max: usize,
     reads: Semaphore,
@@ -55,8 +55,8 @@ pub struct Waiters {
 }
 
 /// A grant as [`Claim::is_same_grant`] compares it, and the number of the handler.
-type Key = (Grant, u64);
-type Grant = (CouponId, Seq, UserId, Nth);
+type HandlerKey = (GrantKey, u64);
+type GrantKey = (CouponId, Seq, UserId, Nth);
 
 /// Permission to wait, held from before the attempt until the answer.
 pub struct Place<'a> {
@@ -68,7 +68,7 @@ pub struct Place<'a> {
 pub struct Waiter<'a> {
     place: Place<'a>,
     claim: Claim,
-    key: Key,
+    key: HandlerKey,
     told: oneshot::Receiver<Told>,
 }
 
@@ -127,7 +127,7 @@ impl Waiters {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, oneshot::Sender<Told>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<HandlerKey, oneshot::Sender<Told>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -187,7 +187,7 @@ async fn read(reads: &Semaphore, db: &Db, claim: Claim) -> Result<Option<Claim>,
     claim_rows::of_unit(db, claim).await
 }
 
-fn grant_of(claim: &Claim) -> Grant {
+fn grant_of(claim: &Claim) -> GrantKey {
     (claim.coupon, claim.seq, claim.user, claim.nth)
 }
 

@@ -5,6 +5,7 @@
 //! asserts the invariants over the stored data, so every test checks them.
 
 mod audit;
+mod backup;
 mod beats;
 mod blacklist;
 mod changing;
