@@ -14,7 +14,7 @@ from .load import Load
 from .machine import elapsed, first_line, say
 from .report import PROGRAMS, machine_line, shown
 from .service import Service
-from .settings import PROGRAM, ROOT, attempts, responses
+from .settings import CONNECTIONS, PROGRAM, ROOT, attempts, responses
 from .shop import BAD_TOKEN_PATH, claimed_lists, customers_list_load, damaged, salers_list_load, sold_out_coupon
 from .turns import ratios_by_pairs
 
@@ -83,8 +83,8 @@ PARTS = {
 class Comparison:
     """Two services with the same data, and the results of the parts so far."""
 
-    def __init__(self, old, new, turns):
-        self.old, self.new = Service(OLD_STACK, PORTS[0], old), Service(NEW_STACK, PORTS[1], new)
+    def __init__(self, old, new, turns, settings):
+        self.old, self.new = Service(OLD_STACK, PORTS[0], old), Service(NEW_STACK, PORTS[1], new, settings)
         self.turns, self.results = turns, []
 
     def both(self, step):
@@ -141,10 +141,17 @@ def markdown(results, facts):
         cpu = (f"{each['old_cpu_us'][name]:.1f}, {each['new_cpu_us'][name]:.1f}" for name in PROGRAMS)
         cpu_lines.append(f"| {each['what']} | " + " | ".join(cpu) + " |")
     method = (f"{facts['turns']} turns of {TURN_SECONDS} s per build, in the order AB, BA; a ratio compares two "
-              "neighbouring turns. The builds have separate servers, data and loads, and the load of one is paused "
-              "during the turn of the other. By CPU: CPU per answer of all programs, old divided by new; other work on "
+              f"neighbouring turns. {facts['connections']} connections ask. The builds have separate servers, data and "
+              "loads, and the load of one is paused during the turn of the other. By CPU: CPU per answer of all programs, old divided by new; other work on "
               f"the machine disturbs this ratio less. Old: {facts['old']}. New: {facts['new']}.")
     return "\n".join([*lines, "", *cpu_lines, "", method, "", machine_line(facts), ""])
+
+
+def setting(text):
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError("a setting is NAME=VALUE")
+    return name, value
 
 
 def arguments_of(description):
@@ -152,6 +159,7 @@ def arguments_of(description):
     parser.add_argument("-h", "--help", action="store_true")
     parser.add_argument("old", nargs="?", type=Path)
     parser.add_argument("--new", type=Path, default=PROGRAM)
+    parser.add_argument("--with", dest="settings", nargs="+", metavar="NAME=VALUE", type=setting, default=[])
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--turns", type=int, default=TURNS)
     parser.add_argument("--out", type=Path, default=ROOT / "docs/benchmarks")
@@ -172,9 +180,10 @@ def main(description):
     launcher.ensure_inside_stacks([OLD_STACK, NEW_STACK], [], ["--bins"] if arguments.new == PROGRAM else [])
     machine.raise_file_limit()
     facts = machine.facts(arguments.new)
-    comparison = Comparison(arguments.old.resolve(), arguments.new.resolve(), arguments.turns)
+    comparison = Comparison(arguments.old.resolve(), arguments.new.resolve(), arguments.turns, arguments.settings)
     comparison.run(arguments.only)
-    facts |= {"old": build_facts(arguments.old), "new": build_facts(arguments.new), "turns": arguments.turns,
+    new = ", ".join([build_facts(arguments.new), *(f"{name}={value}" for name, value in arguments.settings)])
+    facts |= {"old": build_facts(arguments.old), "new": new, "turns": arguments.turns, "connections": CONNECTIONS,
               "turn_seconds": TURN_SECONDS, "took": elapsed()}
     arguments.out.mkdir(parents=True, exist_ok=True)
     result = {"facts": facts, "results": comparison.results}

@@ -39,7 +39,7 @@ def free_ports(port):
 class Service:
     """One program with one stack of servers, and the customers and coupons that it was seeded with."""
 
-    def __init__(self, stack, port, program=PROGRAM):
+    def __init__(self, stack, port, program=PROGRAM, settings=()):
         self.program, self.stack, self.port = program, STACKS / stack, free_ports(port)
         self.ops_port = self.port + 1
         self.url, self.folder, self.process = f"http://127.0.0.1:{self.port}", self.stack / "seed", None
@@ -47,7 +47,8 @@ class Service:
         self.variables = dict(os.environ, **dict(servers), RUST_LOG="warn",
                               COUPONRUSH_HTTP_ADDR=f"127.0.0.1:{self.port}",
                               COUPONRUSH_OPS_ADDR=f"127.0.0.1:{self.ops_port}",
-                              COUPONRUSH_REGISTRATIONS_PER_MINUTE="0", COUPONRUSH_DRAIN_SECONDS="0")
+                              COUPONRUSH_REGISTRATIONS_PER_MINUTE="0", COUPONRUSH_DRAIN_SECONDS="0",
+                              **dict(settings))
         # Tokens of all customers, and requests with these tokens.
         self.tokens, self.everybody = [], None
         self.coupons_used = 0

@@ -9,7 +9,7 @@ PROGRAM = RELEASE / "couponrush"
 STACKS = ROOT / ".stack"
 
 CUSTOMERS = 1_000_000
-CONNECTIONS = 256
+CONNECTIONS = int(os.environ.get("BENCH_CONNECTIONS", "256"))
 # Processes of wrk per load, with one thread each.
 WRK_PROCESSES = 2
 # Turns of a load, and seconds of a turn. Every turn begins with a fifth of the time uncounted.
