@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -23,36 +25,50 @@ pub struct Instance {
     pub redis: Proxy,
     pub mysql: Proxy,
     pub process: Process,
+    is_previous: Arc<AtomicBool>,
 }
 
 impl Instance {
-    /// Starts an instance by the machine's clock or by `clock`.
+    /// Starts an instance by the machine's clock or by `clock`, in the previous release if `is_previous`.
     pub async fn start(
         folder: &Path,
         number: usize,
         (redis, mariadb): (&Redis, &MariaDb),
         clock: Option<&Clock>,
+        is_previous: bool,
     ) -> Self {
-        let clock = clock.cloned();
+        let (clock, is_previous) = (clock.cloned(), Arc::new(AtomicBool::new(is_previous)));
+        let starts_previous = Arc::clone(&is_previous);
         let (http, ops) = (free_address(), free_address());
         let (redis_proxy, mysql_proxy) = (Proxy::start(redis.port).await, Proxy::start(mariadb.port).await);
         let (redis_url, mysql_url) = (redis.url(redis_proxy.port), mariadb.url(mysql_proxy.port));
-        let program = program();
         let mut process = Process::new(folder.join(format!("instance-{number}.log")), move || {
-            let mut command = Command::new(&program);
+            let previous = starts_previous.load(Ordering::SeqCst);
+            let binary = std::env::var_os("COUPONRUSH_FAULTS_PREVIOUS").filter(|_| previous).map(PathBuf::from);
+            let imitates = previous && binary.is_none();
+            let mut command = Command::new(binary.unwrap_or_else(program));
             for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("COUPONRUSH_")) {
                 command.env_remove(name);
             }
             command.arg("serve").args(["--http-addr", &http.to_string(), "--ops-addr", &ops.to_string()]);
             command.args(["--redis-url", &redis_url, "--mysql-url", &mysql_url, "--jwt-secret", SECRET]);
             command.args(["--workers", "2", "--start-wait", "60", "--backlog-max", "20000"]);
+            if imitates {
+                command.args(["--format", "previous"]);
+            }
             if let Some(clock) = &clock {
                 clock.govern(&mut command);
             }
             command
         });
         process.start(&[]);
-        Self { http, ops, redis: redis_proxy, mysql: mysql_proxy, process }
+        Self { http, ops, redis: redis_proxy, mysql: mysql_proxy, process, is_previous }
+    }
+
+    /// Whether the next start is of the previous release. That is the program `COUPONRUSH_FAULTS_PREVIOUS`, or otherwise
+    /// the current program with `--format previous`.
+    pub fn set_previous(&self, is_previous: bool) {
+        self.is_previous.store(is_previous, Ordering::SeqCst);
     }
 }
 

@@ -12,8 +12,8 @@ use crate::checker::{self, Verdict};
 use crate::clocks::Clocks;
 use crate::drawn;
 use crate::nemesis::{
-    AppFault, ClockFault, Fault, Frozen, Lasting, MysqlFault, NetworkFault, RedisFault, RowFault, SalerChange, Server,
-    Trigger,
+    AppFault, ClockFault, Fault, Frozen, Lasting, MysqlFault, NetworkFault, RedisFault, ReleaseFault, RowFault,
+    SalerChange, Server, Trigger,
 };
 use crate::random::Random;
 use crate::servers::runs_folder;
@@ -41,7 +41,7 @@ const fn short(name: &'static str, instances: usize, faults: &'static [Fault]) -
     Scenario { name, instances, faults, short: true }
 }
 
-pub const SCENARIOS: [Scenario; 30] = [
+pub const SCENARIOS: [Scenario; 33] = [
     scenario("calm", 2, &[]),
     short(
         "kills",
@@ -144,6 +144,45 @@ pub const SCENARIOS: [Scenario; 30] = [
             Fault::Overtaken("rebuild-drained", "rebuild-raised"),
             Fault::Overtaken("rebuild-raised", "rebuild-loaded"),
             Fault::Overtaken("rebuild-loaded", "rebuild-begun"),
+        ],
+    ),
+    short(
+        "upgrade",
+        2,
+        &[
+            Fault::Release(ReleaseFault::Upgrade(0)),
+            Fault::Release(ReleaseFault::RaiseTooEarly),
+            Fault::Redis(RedisFault::Restart),
+            Fault::Release(ReleaseFault::Upgrade(1)),
+            Fault::Release(ReleaseFault::Raise),
+        ],
+    ),
+    scenario(
+        "upgrade-and-roll-back",
+        2,
+        &[
+            Fault::Release(ReleaseFault::UpgradeAfterDeath(1)),
+            Fault::Redis(RedisFault::Flush),
+            Fault::Release(ReleaseFault::RollBack(1)),
+            Fault::App(AppFault::Kill),
+            Fault::Release(ReleaseFault::Upgrade(1)),
+            Fault::App(AppFault::Freeze),
+            Fault::Release(ReleaseFault::Upgrade(0)),
+            Fault::Redis(RedisFault::Empty),
+            Fault::Release(ReleaseFault::Raise),
+            Fault::Release(ReleaseFault::StartOutdated(0)),
+        ],
+    ),
+    scenario(
+        "three",
+        3,
+        &[
+            Fault::App(AppFault::Kill),
+            Fault::Redis(RedisFault::Flush),
+            Fault::Redis(RedisFault::FlushAndFreezeApp),
+            Fault::Network(Server::Redis, NetworkFault::BlackHole),
+            Fault::Redis(RedisFault::Failover),
+            Fault::App(AppFault::KillEverything),
         ],
     ),
     scenario("went-back", 2, &[Fault::WentBack, Fault::WentBack]),
@@ -317,7 +356,9 @@ async fn run_faults(name: &str, instances: usize, faults: &[Fault], seed: u64) -
     std::fs::create_dir_all(&folder).expect("target can be written");
     let (began, mut random) = (Instant::now(), Random::new(seed));
     let has_clocks = faults.iter().any(|fault| matches!(fault, Fault::Clock(_)));
-    let mut world = World::start(&folder, instances, has_clocks.then(|| Clocks::new(instances))).await;
+    let is_upgraded = faults.iter().any(|fault| matches!(fault, Fault::Release(_)));
+    let clocks = has_clocks.then(|| Clocks::new(instances));
+    let mut world = World::start(&folder, instances, clocks, is_upgraded).await;
     let (stop_claiming, stop_sampling) = (CancellationToken::new(), CancellationToken::new());
     let claiming = tokio::spawn(Arc::clone(&world.crowd).claim_until(random.split(), stop_claiming.clone()));
     let sampling = tokio::spawn(world.sample_until(stop_sampling.clone()));

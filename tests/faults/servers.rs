@@ -63,6 +63,12 @@ impl Process {
         }
     }
 
+    /// Stops the process in order (SIGTERM), and waits for its end.
+    pub async fn terminate(&mut self) {
+        self.signal("TERM");
+        self.wait_for_end().await;
+    }
+
     /// Freezes the process (SIGSTOP). Connections stay open and get no answers.
     pub fn freeze(&self) {
         self.signal("STOP");

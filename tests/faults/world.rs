@@ -72,15 +72,15 @@ pub struct World {
 }
 
 impl World {
-    /// Starts everything, by the machine's clock or by `clocks`.
-    pub async fn start(folder: &Path, instances: usize, clocks: Option<Clocks>) -> Self {
+    /// Starts everything, by the machine's clock or by `clocks`, in the previous release if `is_previous`.
+    pub async fn start(folder: &Path, instances: usize, clocks: Option<Clocks>, is_previous: bool) -> Self {
         let recorder = Arc::new(Recorder::new(&folder.join("history.jsonl")));
         let redis = Redis::start(folder, "redis", clocks.as_ref().map(|clocks| &clocks.redis)).await;
         let mariadb = MariaDb::start(folder, "mariadb").await;
         let mut all = Vec::new();
         for number in 0..instances {
             let clock = clocks.as_ref().map(|clocks| &clocks.instances[number]);
-            all.push(Instance::start(folder, number, (&redis, &mariadb), clock).await);
+            all.push(Instance::start(folder, number, (&redis, &mariadb), clock, is_previous).await);
         }
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build();
         let http = http.expect("an HTTP client can be built");
@@ -256,6 +256,10 @@ impl World {
             }
         }
         true
+    }
+
+    pub async fn is_ready(&self, instance: usize) -> bool {
+        is_ready(&self.http, self.instances[instance].ops).await
     }
 
     /// Claims stored by an instance since its start. 0 if the instance does not answer.

@@ -13,6 +13,7 @@ mod mysql;
 mod network;
 mod rebuild;
 mod redis;
+mod release;
 mod rows;
 mod unpromised;
 mod went_back;
@@ -28,6 +29,7 @@ pub use mysql::MysqlFault;
 pub use network::{NetworkFault, Server};
 pub use rebuild::Trigger;
 pub use redis::RedisFault;
+pub use release::ReleaseFault;
 pub use rows::RowFault;
 pub use unpromised::Frozen;
 
@@ -56,6 +58,8 @@ pub enum Fault {
     EverythingLost,
     /// MySQL goes back to an earlier state, and an operator repairs it from Redis.
     WentBack,
+    /// An upgrade, a roll-back, or raising the format.
+    Release(ReleaseFault),
     /// Runs the fault while the first condition lasts.
     During(Lasting, &'static Fault),
 }
@@ -97,6 +101,7 @@ impl Fault {
             Self::Woken(point) => rebuild::wake_into(world, point).await,
             Self::Unpromised(frozen) => frozen.strike(world, random).await,
             Self::EverythingLost => unpromised::lose_everything(world, random).await,
+            Self::Release(fault) => fault.strike(world, random).await,
             Self::WentBack => went_back::strike(world, random).await,
             Self::During(lasting, fault) => {
                 let held = lasting.begin(world, random, target).await;
