@@ -42,6 +42,8 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Import(args) => commands::import::run(&args).await?,
         Command::Openapi => println!("{}", couponrush::http::to_json(&couponrush::http::document())),
         Command::Poisoned(command) => commands::poisoned::run(command).await?,
+        Command::Adopt(args) => commands::adopt::run(&args).await?,
+        Command::NewInstallation { mysql } => commands::new_installation::run(&mysql).await?,
         Command::Audit(args) => return Ok(commands::audit::run(&args).await?),
     }
     Ok(ExitCode::SUCCESS)

@@ -9,6 +9,7 @@ use super::servers::bind;
 use super::start_error::StartError;
 use crate::config::{self, ServeArgs};
 use crate::memory::{Activities, RevocationLimits, Revocations};
+use crate::mysql::installation;
 use crate::mysql::migrate::migrate;
 use crate::ops::durability;
 use crate::redis::LinkConfig;
@@ -37,6 +38,10 @@ impl Application {
                 log::info!("migrated: {name}");
             }
         }
+        let installation = installation::id(db).await.map_err(StartError::Mysql)?;
+        if installation.is_empty() {
+            return Err(StartError::NoInstallation);
+        }
 
         let warnings = durability::check(&pool, db).await;
         for warning in &warnings {
@@ -54,6 +59,7 @@ impl Application {
             redis,
             pool,
             dbs,
+            installation,
             etcd,
             listener,
             ops_listener,

@@ -27,6 +27,10 @@ pub enum StartError {
     Redis(#[source] KvError),
     #[error("the database could not be migrated to the version of this program")]
     Migrate(#[source] MigrateError),
+    #[error("the database has no installation id yet; type `couponrush migrate`")]
+    NoInstallation,
+    #[error("{0}")]
+    Foreign(String),
     #[error("activities could not be read from MySQL")]
     Activities(#[source] DbError),
     #[error("revoked tokens could not be read from MySQL")]

@@ -3,7 +3,7 @@
 use diesel_async::{AsyncMigrationHarness, SimpleAsyncConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
-use super::{Db, DbConnection, DbError};
+use super::{Db, DbConnection, DbError, installation};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 
@@ -15,7 +15,7 @@ pub enum MigrateError {
     Migration(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Runs the missing migrations and returns their names, oldest first. Instances that start together take turns. The
+/// Runs the missing migrations and returns their names, oldest first. Makes the id of the installation. Instances that start together take turns. The
 /// wait for a turn is at most a minute. Needs a multi-threaded tokio runtime, because diesel's migrations block.
 ///
 /// # Errors
@@ -27,6 +27,7 @@ pub async fn migrate(db: &Db) -> Result<Vec<String>, MigrateError> {
     locked.map_err(|source| DbError::Failed { operation: "lock for migrations", source })?;
     let mut harness = AsyncMigrationHarness::new(connection);
     let versions = harness.run_pending_migrations(MIGRATIONS).map_err(MigrateError::Migration)?;
+    installation::make_id(db).await?;
     Ok(versions.iter().map(ToString::to_string).collect())
     // Closing the connection releases the lock.
 }

@@ -10,6 +10,7 @@ pub mod claims;
 pub mod coupons;
 mod error;
 pub mod import;
+pub mod installation;
 pub mod instances;
 mod last_server;
 pub mod ledgers;

@@ -20,6 +20,8 @@ pub enum Script {
     DeleteEntries,
     RaiseCounter,
     TakeLive,
+    TakeOwner,
+    Adopt,
     LoadClaims,
     LoadActivities,
     ForgetKeys,
@@ -27,7 +29,7 @@ pub enum Script {
 }
 
 /// Sources and hashes of the scripts, in the order of [`Script`].
-static SCRIPTS: LazyLock<[(&str, String); 12]> = LazyLock::new(|| {
+static SCRIPTS: LazyLock<[(&str, String); 14]> = LazyLock::new(|| {
     [
         include_str!("../../lua/claim.lua"),
         include_str!("../../lua/set_coupon.lua"),
@@ -37,6 +39,8 @@ static SCRIPTS: LazyLock<[(&str, String); 12]> = LazyLock::new(|| {
         include_str!("../../lua/delete_entries.lua"),
         include_str!("../../lua/raise_counter.lua"),
         include_str!("../../lua/take_live.lua"),
+        include_str!("../../lua/take_owner.lua"),
+        include_str!("../../lua/adopt.lua"),
         include_str!("../../lua/load_claims.lua"),
         include_str!("../../lua/load_activities.lua"),
         include_str!("../../lua/forget_keys.lua"),

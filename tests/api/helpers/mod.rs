@@ -32,7 +32,7 @@ pub use crowd::{Customer, Got, customers, proof, rush};
 pub use etcd_server::EtcdServer;
 pub use mysql_server::MysqlServer;
 pub use ports::free_address;
-pub use process::{Serving, audit, poisoned, signal};
+pub use process::{Serving, audit, poisoned, refused_start, run as run_command, signal};
 pub use raw::{RawAnswer, RawConnection, raw};
 pub use redis_server::RedisServer;
 pub use relay::Relay;
@@ -81,6 +81,7 @@ impl TestApp {
 
     /// Starts an instance on existing stores.
     pub async fn start_on(stores: Stores, change: impl FnOnce(&mut ServeArgs)) -> Self {
+        stores.own().await;
         let mut args = arguments(&stores);
         change(&mut args);
         let mut app = Self { stores, instances: Vec::new(), args };
