@@ -46,6 +46,8 @@ pub(super) enum Right {
 #[derive(Debug, Default)]
 pub(super) struct OwnerState {
     watch: WatchState,
+    /// The address at which this process has found Redis loaded. Instances may reach one Redis at different addresses.
+    used_at: String,
     /// Since when the prefix was empty, and the `run_id` of the Redis process.
     empty_since: Option<(String, Instant)>,
 }
@@ -118,7 +120,12 @@ impl Recovery {
         let mut state = self.owner.lock().await;
         let ownership = &self.identity.ownership;
         let right = match &seen.owner {
-            Some(owner) if *owner == ownership.installation => Right::Granted,
+            Some(owner) if *owner == ownership.installation => {
+                if row.run_id == connection.run_id() && seen.live == last_live(row) {
+                    connection.peer().clone_into(&mut state.used_at);
+                }
+                Right::Granted
+            }
             Some(owner) => Right::Foreign(ownership.owned_by(owner)),
             None => self.right_without_owner(&mut state, connection, row, seen).await?,
         };
@@ -175,8 +182,7 @@ impl Recovery {
         seen: &LiveAndOwner,
     ) -> Result<Right, RecoveryError> {
         let ownership = &self.identity.ownership;
-        let last_live = format!("{}:{}", row.run_id, row.epoch);
-        if !row.run_id.is_empty() && (row.run_id == connection.run_id() || seen.live == last_live) {
+        if !row.run_id.is_empty() && (row.run_id == connection.run_id() || seen.live == last_live(row)) {
             return Ok(Right::Granted);
         }
         if let Some(token) = seen.live.strip_prefix(REBUILD) {
@@ -186,7 +192,8 @@ impl Recovery {
         if !seen.live.is_empty() {
             return Ok(Right::Foreign(ownership.unowned()));
         }
-        let is_here = !row.run_id.is_empty() && row.redis_address == connection.peer();
+        let is_here =
+            !row.run_id.is_empty() && [&row.redis_address, &state.used_at].iter().any(|at| *at == connection.peer());
         let since = state.empty_since.as_ref().filter(|(run_id, _)| run_id == connection.run_id());
         let waited = since.map(|(_, since)| since.elapsed());
         if is_here || waited.is_none_or(|waited| waited >= EMPTY_FOR) {
@@ -243,4 +250,9 @@ impl Recovery {
         let installation = self.identity.ownership.installation();
         live_key::take_owner(connection, self.keys(), &seen.live, installation, WAIT).await
     }
+}
+
+/// The value of `live` for the last loading in the row.
+fn last_live(row: &ShardRow) -> String {
+    format!("{}:{}", row.run_id, row.epoch)
 }

@@ -11,6 +11,7 @@ mod clock;
 mod lasting;
 mod mysql;
 mod network;
+mod owner;
 mod rebuild;
 mod redis;
 mod rows;
@@ -26,6 +27,7 @@ pub use clock::ClockFault;
 pub use lasting::Lasting;
 pub use mysql::MysqlFault;
 pub use network::{NetworkFault, Server};
+pub use owner::OwnerFault;
 pub use rebuild::Trigger;
 pub use redis::RedisFault;
 pub use rows::RowFault;
@@ -51,6 +53,8 @@ pub enum Fault {
     /// Redis loses its memory while an instance with unstored claims is frozen and taken for dead. Claims known only to
     /// Redis and to the frozen instance may be lost. All other promises hold.
     Unpromised(Frozen),
+    /// An instance that must not use this Redis starts.
+    Owner(OwnerFault),
     /// MySQL goes back to an earlier state, and an operator repairs it from Redis.
     WentBack,
     /// Runs the fault while the first condition lasts.
@@ -70,6 +74,7 @@ impl Fault {
         let struck = if let Self::During(_, inner) = self { *inner } else { self };
         match struck {
             Self::Redis(fault) if fault.loses_memory() => world.wait_until_loss_is_covered().await,
+            Self::Owner(fault) if fault.loses_memory() => world.wait_until_loss_is_covered().await,
             Self::Mysql(MysqlFault::SwitchoverAndFlush) => world.wait_until_loss_is_covered().await,
             Self::Rebuild(point, _) => rebuild::arm(world, point).await,
             Self::Unpromised(frozen) => frozen.prepare(world).await,
@@ -92,6 +97,7 @@ impl Fault {
             Self::Overtaken(first, second) => rebuild::overtake(world, first, second).await,
             Self::Woken(point) => rebuild::wake_into(world, point).await,
             Self::Unpromised(frozen) => frozen.strike(world, random).await,
+            Self::Owner(fault) => fault.strike(world, random).await,
             Self::WentBack => went_back::strike(world, random).await,
             Self::During(lasting, fault) => {
                 let held = lasting.begin(world, random, target).await;
