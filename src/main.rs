@@ -44,6 +44,8 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::RaiseFormat(mysql) => commands::raise_format::run(&mysql).await?,
         Command::Poisoned(command) => commands::poisoned::run(command).await?,
         Command::Unread(command) => commands::unread::run(command).await?,
+        Command::Adopt(args) => commands::adopt::run(&args).await?,
+        Command::NewInstallation { mysql } => commands::new_installation::run(&mysql).await?,
         Command::Audit(args) => return Ok(commands::audit::run(&args).await?),
     }
     Ok(ExitCode::SUCCESS)

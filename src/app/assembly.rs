@@ -24,8 +24,9 @@ use crate::mysql::instances::Process;
 use crate::mysql::ledgers::Fence;
 use crate::mysql::{Db, DbPools};
 use crate::ops::{Health, HealthSources, RowCheck};
-use crate::recovery::{Identity, RebuildProgress, Recovery, RedisParts};
-use crate::redis::{Keys, Link, LinkConfig, Outbox, Pool, Stock, beats};
+use crate::recovery::{Identity, Ownership, RebuildProgress, Recovery, RedisParts};
+use crate::redis::beats::BeatWriter;
+use crate::redis::{Keys, Link, LinkConfig, Outbox, Pool, Stock};
 use crate::sales::{EventLimits, Events, MirrorState, Mirroring, Publishing, Scheduling};
 
 /// The program, connected and bound, but not accepting connections yet.
@@ -39,6 +40,7 @@ pub struct Application {
     pub(super) persister: Persister,
     pub(super) channel: Receiver<Handed>,
     pub(super) process: Process,
+    pub(super) ownership: Arc<Ownership>,
     pub(super) listener: TcpListener,
     pub(super) ops_listener: TcpListener,
     pub(super) workers: usize,
@@ -51,6 +53,8 @@ pub(super) struct Ground {
     pub(super) redis: LinkConfig,
     pub(super) pool: Pool,
     pub(super) dbs: DbPools,
+    /// The id of the installation.
+    pub(super) installation: String,
     pub(super) etcd: Option<Etcd>,
     pub(super) listener: TcpListener,
     pub(super) ops_listener: TcpListener,
@@ -105,7 +109,9 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
     let keys = Keys::new(&args.redis.redis_prefix);
     let id = format!("{:032x}", rand::random::<u128>());
     let process = Process { id, label: label(&ground.listener, args.http_addr), format: args.known_format() };
-    let redis = ground.redis.with_beat(beats::beat(&keys, &process.id));
+    let ownership = Arc::new(Ownership::new(ground.installation, args.redis.redis_prefix.clone()));
+    let beats = BeatWriter::new(&keys, &process.id, ownership.installation());
+    let redis = ground.redis.with_beat(beats.clone());
     let common = Common {
         dbs: ground.dbs,
         link: Arc::new(Link::new(redis.clone())),
@@ -154,7 +160,7 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
             operating: web::Data::new(operating),
             dbs: web::Data::new(common.dbs.clone()),
         },
-        recovery: common.recovery(&redis),
+        recovery: common.recovery(&redis, beats, Arc::clone(&ownership)),
         mirroring,
         persister: common.persister(),
         link: common.link,
@@ -162,6 +168,7 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
         redis,
         channel,
         process: common.process,
+        ownership,
         listener: ground.listener,
         ops_listener: ground.ops_listener,
         workers: args.workers.map_or_else(|| config::cores().get(), usize::from),
@@ -258,15 +265,16 @@ impl Common {
         Persister::new(db, pool, outbox, Arc::clone(&self.fence), &self.ledger, settings)
     }
 
-    fn recovery(&self, redis: &LinkConfig) -> Recovery {
+    fn recovery(&self, redis: &LinkConfig, beats: BeatWriter, ownership: Arc<Ownership>) -> Recovery {
         let redis = RedisParts {
             config: redis.clone(),
+            beats,
             link: Arc::clone(&self.link),
             pool: self.pool.clone(),
             stock: self.stock.clone(),
             outbox: self.outbox.clone(),
         };
-        let identity = Identity { shard: SHARD, process: self.process.clone() };
+        let identity = Identity { shard: SHARD, process: self.process.clone(), ownership };
         let (gate, progress) = (Arc::clone(&self.gate), Arc::clone(&self.progress));
         let (db, fence) = (self.dbs.control.clone(), Arc::clone(&self.fence));
         Recovery::new(identity, db, redis, gate, self.ledger.clone(), fence, progress)

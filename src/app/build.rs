@@ -10,6 +10,7 @@ use super::start_error::StartError;
 use crate::config::{self, ServeArgs};
 use crate::memory::{Activities, RevocationLimits, Revocations};
 use crate::mysql::formats;
+use crate::mysql::installation;
 use crate::mysql::migrate::migrate_for;
 use crate::ops::durability;
 use crate::redis::LinkConfig;
@@ -42,6 +43,10 @@ impl Application {
             }
         }
         formats::check_known(db, parts::SHARD, args.known_format()).await?;
+        let installation = installation::id(db).await.map_err(StartError::Mysql)?;
+        if installation.is_empty() {
+            return Err(StartError::NoInstallation);
+        }
 
         let warnings = durability::check(&pool, db).await;
         for warning in &warnings {
@@ -59,6 +64,7 @@ impl Application {
             redis,
             pool,
             dbs,
+            installation,
             etcd,
             listener,
             ops_listener,

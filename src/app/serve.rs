@@ -10,7 +10,9 @@ use super::assembly::Application;
 use super::servers::{serve, serve_ops, until_open};
 use super::stopping::{Stop, drain};
 use crate::claim::ClosedReason;
+use crate::config;
 use crate::mysql::instances;
+use crate::redis::beats;
 
 /// The reason for an end without a stop signal.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +21,8 @@ pub enum RunError {
     Serve(#[source] io::Error),
     #[error("a background task failed")]
     Task(#[source] JoinError),
+    #[error("{0}")]
+    Foreign(String),
 }
 
 impl Application {
@@ -61,6 +65,9 @@ impl Application {
             if stop.asked().is_cancelled() {
                 return Ok(());
             }
+            if let Some(refusal) = self.ownership.refusal() {
+                return Err(RunError::Foreign(refusal.to_owned()));
+            }
             let address = self.listener.local_addr().map_err(RunError::Serve)?;
             log::info!("serving users on http://{address}");
             let health = Arc::clone(&self.shared.operating.health);
@@ -89,6 +96,11 @@ impl Application {
             ended.map_err(RunError::Task)?;
         }
         let _ = ops.await;
+        // Another process would watch the beat for three seconds. Without it, a restart opens at once.
+        if let Ok(calls) = self.pool.get().await {
+            let keys = self.shared.selling.claiming.stock.keys();
+            let _ = beats::forget(&calls, keys, &self.process.id, config::KV_WAIT).await;
+        }
         log::info!("stopped");
         result
     }

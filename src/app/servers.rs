@@ -11,7 +11,7 @@ use actix_web::{App, HttpServer, web};
 use tokio_util::sync::CancellationToken;
 
 use super::start_error::StartError;
-use crate::claim::{Gate, KnownCoupons};
+use crate::claim::{ClosedReason, Gate, KnownCoupons};
 use crate::http::{Shared, SharedReads, Worker};
 use crate::redis::{Link, LinkConfig};
 use crate::{config, http};
@@ -29,10 +29,12 @@ pub(super) fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpList
     bound().map_err(|error| StartError::Bind(setting, address, error))
 }
 
-/// Waits until the gate has opened for the first time, or until `stop`. Logs the delay every 5 s.
+/// Waits until the gate has opened for the first time, or is closed because Redis belongs to another installation, or
+/// until `stop`. Logs the delay every 5 s.
 pub(super) async fn until_open(gate: &Gate, stop: &CancellationToken) {
     let mut said = Instant::now();
-    while gate.live().is_err() && !stop.is_cancelled() {
+    let is_decided = || matches!(gate.live(), Ok(_) | Err(ClosedReason::Foreign));
+    while !is_decided() && !stop.is_cancelled() {
         tokio::time::sleep(Duration::from_millis(10)).await;
         if said.elapsed() > Duration::from_secs(5) {
             log::info!("not serving users yet: comparing Redis with MySQL");

@@ -33,6 +33,10 @@ pub enum StartError {
     Migrate(#[source] MigrateError),
     #[error(transparent)]
     Format(#[from] FormatError),
+    #[error("the database has no installation id yet; type `couponrush migrate`")]
+    NoInstallation,
+    #[error("{0}")]
+    Foreign(String),
     #[error("activities could not be read from MySQL")]
     Activities(#[source] DbError),
     #[error("revoked tokens could not be read from MySQL")]

@@ -32,6 +32,8 @@ pub enum ClosedReason {
     Refusing(WriteRefusal),
     /// Instances reach different Redis processes, and another process than this instance's has the shard.
     TwoPrimaries,
+    /// Redis belongs to another installation, or another database with the same id uses it. An operator has to decide.
+    Foreign,
     /// MySQL lacks commits that Redis or a process knows, and an operator has to repair it.
     MysqlWentBack,
     /// The process is stopping.
@@ -39,7 +41,7 @@ pub enum ClosedReason {
 }
 
 impl ClosedReason {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Starting,
         Self::Recovering,
         Self::Refusing(WriteRefusal::ReadOnly),
@@ -49,6 +51,7 @@ impl ClosedReason {
         Self::Refusing(WriteRefusal::NoPermission),
         Self::Refusing(WriteRefusal::Elsewhere),
         Self::TwoPrimaries,
+        Self::Foreign,
         Self::MysqlWentBack,
         Self::Stopping,
     ];
@@ -60,6 +63,7 @@ impl ClosedReason {
             Self::Recovering => "recovering",
             Self::Refusing(refusal) => refusal.word(),
             Self::TwoPrimaries => "two-primaries",
+            Self::Foreign => "foreign",
             Self::MysqlWentBack => "mysql-went-back",
             Self::Stopping => "stopping",
         }

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use super::owner::{self, OwnerError};
 use crate::app::{SHARD, StartError, open_db, open_db_to_read, redis_pool};
 use crate::config::AuditArgs;
 use crate::ops::{Audit, AuditError, Repair, Repaired};
@@ -12,6 +13,8 @@ use crate::redis::{Keys, LinkConfig};
 pub enum CommandError {
     #[error(transparent)]
     Start(#[from] StartError),
+    #[error(transparent)]
+    Owner(#[from] OwnerError),
     #[error(transparent)]
     Audit(#[from] AuditError),
 }
@@ -26,7 +29,7 @@ pub async fn run(args: &AuditArgs) -> Result<ExitCode, CommandError> {
     let db = open(&args.mysql.mysql_url)?;
     db.ping().await.map_err(StartError::Mysql)?;
     let pool = redis_pool(&redis);
-    pool.get().await.map_err(StartError::Redis)?;
+    owner::check(&db, &pool, &args.redis.redis_prefix).await?;
     let audit = Audit::new(db, pool, Keys::new(&args.redis.redis_prefix), SHARD);
     let report = audit
         .run(match (args.repair, args.accept_losses) {

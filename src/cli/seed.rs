@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::owner::{self, OwnerError};
 use crate::app::{SHARD, StartError, open_db, passwords, redis_pool, signers};
 use crate::auth::UserTokens;
 use crate::base::now_seconds;
@@ -32,6 +33,8 @@ const PASSWORD: &str = "seeded-password";
 pub enum SeedError {
     #[error(transparent)]
     Start(#[from] StartError),
+    #[error(transparent)]
+    Owner(#[from] OwnerError),
     #[error("the password could not be hashed")]
     Hash(#[from] crate::auth::HashError),
     #[error(transparent)]
@@ -56,6 +59,7 @@ pub async fn run(args: &SeedArgs) -> Result<(), SeedError> {
     let pool = redis_pool(&redis);
     pool.get().await.map_err(StartError::Redis)?;
     migrate(&db).await.map_err(StartError::Migrate)?;
+    owner::check(&db, &pool, &args.redis.redis_prefix).await?;
     std::fs::create_dir_all(&args.out).map_err(|error| SeedError::Write(args.out.display().to_string(), error))?;
 
     let password = Password::parse(PASSWORD.to_owned()).expect("the constant is a valid password");

@@ -65,6 +65,21 @@ pub enum Command {
     /// Raise the format of the data in Redis to the newest that this release knows, after every instance was upgraded.
     /// Afterwards the previous release does not start any more. The shard is loaded again, which takes seconds.
     RaiseFormat(MysqlArgs),
+    /// Give the Redis prefix of another installation to the installation of this database. Forgets all data under the
+    /// prefix, also claims that the MySQL of the other installation does not have yet.
+    ///
+    /// Every start refuses a Redis that was loaded from another database. Type this command if this database shall use
+    /// that Redis from now on. Stop all instances of the other installation first. The command says what it will
+    /// forget, and asks.
+    Adopt(AdoptArgs),
+    /// Give a copied database an installation id of its own. A copy has the id of the original, and must not use its
+    /// Redis.
+    ///
+    /// Stop every instance that uses the copy first. Redis is not changed. The copy needs a Redis or a prefix of its own.
+    NewInstallation {
+        #[command(flatten)]
+        mysql: MysqlArgs,
+    },
     /// Print the OpenAPI document of the HTTP interface, as `GET /openapi.json` returns it.
     Openapi,
 }
@@ -341,6 +356,17 @@ pub struct ImportArgs {
     /// first 20 of each are shown.
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
+}
+
+#[derive(Debug, Args, Clone)]
+pub struct AdoptArgs {
+    #[command(flatten)]
+    pub redis: RedisArgs,
+    #[command(flatten)]
+    pub mysql: MysqlArgs,
+    /// Do not ask.
+    #[arg(long)]
+    pub yes: bool,
 }
 
 #[derive(Debug, Args, Clone)]

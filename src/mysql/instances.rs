@@ -12,7 +12,7 @@ use diesel::sql_types::{Bigint, Integer, Nullable, TinyInt, Unsigned, Varchar};
 use diesel_async::RunQueryDsl;
 
 use super::schema::instances;
-use super::{Db, DbError};
+use super::{Db, DbError, UnsignedBigint};
 use crate::domain::{EntryId, Epoch, Format};
 
 /// An instance without a beat for this time counts as dead.
@@ -32,6 +32,8 @@ pub struct Process {
 /// The state of an instance, as its beat says.
 #[derive(Debug, Clone, Copy)]
 pub struct InstanceState<'a> {
+    /// The number of the beat, above all earlier ones of the process.
+    pub beat_number: u64,
     pub acknowledged: Epoch,
     /// The oldest outbox entry in the hands of the ledger.
     pub oldest: Option<EntryId>,
@@ -47,8 +49,11 @@ pub struct InstanceState<'a> {
 pub async fn beat(db: &Db, process: &Process, state: InstanceState<'_>) -> Result<(), DbError> {
     let mut connection = db.connect().await?;
     let upsert = diesel::sql_query(
-        "INSERT INTO instances (instance, process, label, beat_at, acknowledged_epoch, oldest_entry, redis_run_id, \
-         redis_address, format) VALUES (?, ?, ?, NOW(3), ?, ?, ?, ?, ?) ON DUPLICATE KEY UPDATE beat_at = NOW(3), \
+        "INSERT INTO instances \
+         (instance, process, label, beat_at, beat_number, acknowledged_epoch, oldest_entry, redis_run_id, \
+         redis_address, format) \
+         VALUES (?, ?, ?, NOW(3), ?, ?, ?, ?, ?, ?) ON DUPLICATE KEY UPDATE beat_at = NOW(3), \
+         beat_number = VALUES(beat_number), \
          acknowledged_epoch = VALUES(acknowledged_epoch), oldest_entry = VALUES(oldest_entry), \
          redis_run_id = VALUES(redis_run_id), redis_address = VALUES(redis_address), \
          format = VALUES(format)",
@@ -56,6 +61,7 @@ pub async fn beat(db: &Db, process: &Process, state: InstanceState<'_>) -> Resul
     .bind::<Varchar, _>(&process.id)
     .bind::<Varchar, _>(&process.id)
     .bind::<Varchar, _>(&process.label)
+    .bind::<UnsignedBigint, _>(state.beat_number)
     .bind::<Unsigned<Integer>, _>(state.acknowledged.0)
     .bind::<Nullable<Varchar>, _>(state.oldest.map(|id| id.to_string()))
     .bind::<Varchar, _>(state.redis_run_id)
@@ -181,6 +187,17 @@ pub async fn redis_reports(db: &Db) -> Result<Vec<RedisReport>, DbError> {
     )
     .bind::<Unsigned<Bigint>, _>(REPORT_AGE.as_secs());
     db.within("read Redis processes", query.load(&mut connection)).await
+}
+
+/// The number of the last beat of each process. 0 for a program that does not number its beats.
+///
+/// # Errors
+/// Returns a [`DbError`].
+pub async fn beat_numbers(db: &Db) -> Result<HashMap<String, u64>, DbError> {
+    let mut connection = db.connect().await?;
+    let query = instances::table.select((instances::process, instances::beat_number));
+    let rows: Vec<(String, u64)> = db.within("read beats", query.load(&mut connection)).await?;
+    Ok(rows.into_iter().collect())
 }
 
 /// Deletes the row of a process that has not beaten since `dead` was read. Returns whether the row was deleted.

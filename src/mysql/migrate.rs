@@ -3,7 +3,7 @@
 use diesel_async::{AsyncMigrationHarness, SimpleAsyncConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
-use super::{Db, DbConnection, DbError, formats};
+use super::{Db, DbConnection, DbError, formats, installation};
 use crate::domain::Format;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
@@ -16,7 +16,7 @@ pub enum MigrateError {
     Migration(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Runs the missing migrations and returns their names, oldest first. Instances that start together take turns. The
+/// Runs the missing migrations and returns their names, oldest first. Makes the id of the installation. Instances that start together take turns. The
 /// wait for a turn is at most a minute. Needs a multi-threaded tokio runtime, because diesel's migrations block.
 ///
 /// # Errors
@@ -40,6 +40,7 @@ pub async fn migrate_for(db: &Db, known: Format) -> Result<Vec<String>, MigrateE
     if known == Format::NEWEST {
         formats::start_at_newest(db).await?;
     }
+    installation::make_id(db).await?;
     Ok(versions.iter().map(ToString::to_string).collect())
     // Closing the connection of `harness` releases the lock.
 }

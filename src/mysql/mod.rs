@@ -11,6 +11,7 @@ pub mod coupons;
 mod error;
 pub mod formats;
 pub mod import;
+pub mod installation;
 pub mod instances;
 mod last_server;
 pub mod ledgers;

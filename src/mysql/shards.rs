@@ -21,6 +21,8 @@ pub struct ShardRow {
     pub run_id: String,
     /// The `run_id` of the process that was loaded before. Empty if none.
     pub previous_run_id: String,
+    /// The address of the process that was loaded last, as its loader reached it. Empty if unknown.
+    pub redis_address: String,
     /// Whether no rebuild is under way.
     pub is_live: bool,
     /// The token of the current or the last rebuild.
@@ -56,14 +58,24 @@ pub async fn read(db: &Db, shard: &str) -> Result<ShardRow, DbError> {
         shards::next_epoch,
         shards::found_live,
         shards::previous_run_id,
+        shards::redis_address,
         (shards::format, shards::wanted_format),
     ));
-    let row: (u32, String, String, String, u32, Option<String>, String, (u8, u8)) =
-        db.within("read shard", query.first(&mut connection)).await?;
-    let (epoch, run_id, state, token, next_epoch, found_live, previous_run_id, (format, wanted)) = row;
-    let (epoch, next_epoch) = (Epoch(epoch), Epoch(next_epoch));
-    let (is_live, format, wanted_format) = (state == LIVE, Format(format), Format(wanted));
-    Ok(ShardRow { epoch, run_id, previous_run_id, is_live, token, next_epoch, found_live, format, wanted_format })
+    type Row = (u32, String, String, String, u32, Option<String>, String, String, (u8, u8));
+    let row: Row = db.within("read shard", query.first(&mut connection)).await?;
+    let (epoch, run_id, state, token, next_epoch, found_live, previous_run_id, redis_address, formats) = row;
+    Ok(ShardRow {
+        epoch: Epoch(epoch),
+        run_id,
+        previous_run_id,
+        redis_address,
+        is_live: state == LIVE,
+        token,
+        next_epoch: Epoch(next_epoch),
+        found_live,
+        format: Format(formats.0),
+        wanted_format: Format(formats.1),
+    })
 }
 
 /// Begins a rebuild under `token` that will raise the epoch to `next`. Stores the value found in `live`, unless an
@@ -147,15 +159,15 @@ pub async fn forget_found(db: &Db, shard: &str, was: ShardToken<'_>) -> Result<b
     update(db, shard, was, "clear found live", "found_live = ''", &[]).await
 }
 
-/// Marks the shard as loaded into the Redis process `run_id`.
+/// Marks the shard as loaded into the Redis process `run_id` at `address`.
 ///
 /// # Errors
 /// Returns a [`DbError`]. The change may have happened.
-pub async fn finish(db: &Db, shard: &str, was: ShardToken<'_>, run_id: &str) -> Result<bool, DbError> {
+pub async fn finish(db: &Db, shard: &str, was: ShardToken<'_>, run_id: &str, address: &str) -> Result<bool, DbError> {
     // MySQL assigns from left to right. `previous_run_id` depends on the old `run_id` and is therefore assigned first.
-    let set =
-        "previous_run_id = IF(run_id = ?, previous_run_id, run_id), run_id = ?, state = 'live', found_live = NULL";
-    update(db, shard, was, "finish rebuild", set, &[run_id, run_id]).await
+    let set = "previous_run_id = IF(run_id = ?, previous_run_id, run_id), run_id = ?, redis_address = ?, \
+               state = 'live', found_live = NULL";
+    update(db, shard, was, "finish rebuild", set, &[run_id, run_id, address]).await
 }
 
 /// Updates the row if epoch and token equal `was`. Every step changes a column, so a matched row is a changed row.

@@ -51,6 +51,7 @@ impl Recovery {
                 && is_loaded
                 && instances::bury(&self.db, other).await?
             {
+                beats::forget(connection, self.keys(), &other.process, WAIT).await?;
                 log::info!(
                     "recovery: instance {} is dead, its last beat was {}; row deleted",
                     other.label,

@@ -103,6 +103,7 @@ mod tests {
             epoch: Epoch(1),
             run_id: run_id.to_owned(),
             previous_run_id: previous_run_id.to_owned(),
+            redis_address: String::new(),
             is_live: true,
             token: String::new(),
             next_epoch: Epoch(1),

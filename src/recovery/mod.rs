@@ -10,13 +10,16 @@
 mod beats;
 mod choice;
 mod load;
+mod owner;
 mod rebuild;
+mod watch;
 mod went_back;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::claim::{ClosedReason, Gate, Ledger};
@@ -25,11 +28,18 @@ use crate::mysql::instances::Process;
 use crate::mysql::ledgers::{Fence, FenceRefusal};
 use crate::mysql::shards::{self, ShardRow};
 use crate::mysql::{Db, DbError, instances, new_ids};
+use crate::redis::beats::BeatWriter;
+use crate::redis::live_key::{LiveAndOwner, Taker};
 use crate::redis::{Connection, Keys, KvError, Link, LinkConfig, Live, Outbox, Pool, Stock, WriteRefusal, live_key};
 use choice::{Choice, Dispute};
+use owner::{OwnerState, Right};
+
+pub use owner::Ownership;
 
 /// Pause between two rounds without a doubt.
 const COMPARE_EVERY: Duration = Duration::from_secs(1);
+/// Pause between two rounds before the first use of the shard.
+const WATCH_EVERY: Duration = Duration::from_millis(250);
 /// Timeout of a call to Redis.
 const WAIT: Duration = Duration::from_secs(2);
 /// Longest wait of a round for a connection that is being replaced.
@@ -47,6 +57,9 @@ pub struct Recovery {
     fence: Arc<Fence>,
     progress: Arc<RebuildProgress>,
     dispute: Dispute,
+    owner: Mutex<OwnerState>,
+    /// The number of the last beat that was sent to MySQL.
+    beat_number: AtomicU64,
 }
 
 #[derive(Debug, Clone)]
@@ -54,11 +67,14 @@ pub struct Identity {
     /// The name of the shard in `shards`.
     pub shard: &'static str,
     pub process: Process,
+    pub ownership: Arc<Ownership>,
 }
 
 pub struct RedisParts {
     /// The address. Every rebuild opens a connection that never reconnects.
     pub config: LinkConfig,
+    /// Writes the number of the last beat in MySQL into the beats in Redis.
+    pub beats: BeatWriter,
     /// The connection for comparisons and beats.
     pub link: Arc<Link>,
     /// The connections of all other work. Recovery tells the pool which process to follow.
@@ -83,6 +99,8 @@ enum Round {
     Compared,
     /// The shard was rebuilt, and has to be compared at once.
     Rebuilt,
+    /// Whether Redis may be used is not known yet.
+    Watching,
 }
 
 /// The reason for a failed round. The next round starts within a second.
@@ -126,7 +144,8 @@ impl Recovery {
         fence: Arc<Fence>,
         progress: Arc<RebuildProgress>,
     ) -> Self {
-        Self { identity, db, redis, gate, ledger, fence, progress, dispute: Dispute::default() }
+        let (dispute, owner, beat_number) = (Dispute::default(), Mutex::default(), AtomicU64::new(0));
+        Self { identity, db, redis, gate, ledger, fence, progress, dispute, owner, beat_number }
     }
 
     /// Runs rounds, and deletes rows of dead instances until `stop`. Closes the gate at the end.
@@ -144,11 +163,17 @@ impl Recovery {
         let mut failing = String::new();
         let mut doubt_heard = Instant::now();
         loop {
+            let mut pause = COMPARE_EVERY;
             tokio::select! {
                 result = self.round() => match result {
                     // The next round opens the gate.
                     Ok(Round::Rebuilt) => continue,
-                    Ok(Round::Compared) => failing.clear(),
+                    Ok(round) => {
+                        failing.clear();
+                        if round == Round::Watching {
+                            pause = WATCH_EVERY;
+                        }
+                    }
                     Err(error) => {
                         let text = error.to_string();
                         if text != failing {
@@ -160,7 +185,7 @@ impl Recovery {
                 () = stop.cancelled() => break,
             }
             tokio::select! {
-                () = tokio::time::sleep(COMPARE_EVERY) => {}
+                () = tokio::time::sleep(pause) => {}
                 // Every attempt can report a doubt, so at most one round a second starts for a doubt.
                 () = self.gate.doubted(), if doubt_heard.elapsed() >= COMPARE_EVERY => doubt_heard = Instant::now(),
                 () = stop.cancelled() => break,
@@ -181,7 +206,9 @@ impl Recovery {
         }
         // Closed before the query to MySQL. MySQL may be unreachable, and nothing may be sold meanwhile.
         match (&seen, self.gate.live()) {
-            (Ok((connection, found)), Ok(known)) if known.as_str() != found || known.run_id != connection.run_id() => {
+            (Ok((connection, found)), Ok(known))
+                if known.as_str() != found.live || known.run_id != connection.run_id() =>
+            {
                 self.close(ClosedReason::Recovering);
             }
             (Ok((connection, _)), Ok(_)) => self.close_for(connection.write_refusal()),
@@ -201,13 +228,33 @@ impl Recovery {
             self.beat(reached.as_deref()).await?;
         }
         let (connection, found) = seen?;
-        if self.mysql_went_back(&connection).await? {
+        match self.right(&connection, &row, &found).await? {
+            Right::Granted => self.compare_and_repair(&row, &connection, &found).await,
+            Right::Pending => Ok(Round::Watching),
+            Right::Foreign(sentence) => {
+                self.close_for_foreign(&sentence);
+                Ok(Round::Compared)
+            }
+        }
+    }
+
+    /// The part of a round for a Redis that belongs to this installation.
+    async fn compare_and_repair(
+        &self,
+        row: &ShardRow,
+        connection: &Connection,
+        found: &LiveAndOwner,
+    ) -> Result<Round, RecoveryError> {
+        if self.mysql_went_back(connection).await? {
             self.close_for_mysql().await?;
             return Ok(Round::Compared);
         }
         let refusal = connection.write_refusal();
-        if let Some(live) = compare(&row, &found, connection.run_id()) {
+        if let Some(live) = compare(row, &found.live, connection.run_id()) {
             if !self.is_lost(row.epoch) {
+                if !self.own(connection, found).await? {
+                    return Ok(Round::Watching);
+                }
                 self.trust(&live, row.format);
                 match refusal {
                     None => self.open(live),
@@ -222,13 +269,14 @@ impl Recovery {
         if refusal.is_some() {
             return Ok(Round::Compared);
         }
-        if found.starts_with(REBUILD) {
-            live_key::bound_token(&connection, self.keys(), &found, WAIT).await?;
+        if found.live.starts_with(REBUILD) {
+            let token = Taker { marker: &found.live, installation: self.identity.ownership.installation() };
+            live_key::bound_token(connection, self.keys(), token, WAIT).await?;
             return Ok(Round::Compared);
         }
         let reports = instances::redis_reports(&self.db).await?;
-        match self.dispute.choose(&reports, &row, connection.run_id()) {
-            Choice::Ours if self.rebuild(&row, &connection, &found).await? => return Ok(Round::Rebuilt),
+        match self.dispute.choose(&reports, row, connection.run_id()) {
+            Choice::Ours if self.rebuild(row, connection, &found.live).await? => return Ok(Round::Rebuilt),
             Choice::Ours => {}
             // The address may lead to the other process by now.
             Choice::Open => connection.give_up(),
@@ -295,13 +343,17 @@ impl Recovery {
 
     /// Beats in MySQL. `reached` is the connection to the Redis process that answers.
     async fn beat(&self, reached: Option<&Connection>) -> Result<(), DbError> {
+        let beat_number = 1 + self.beat_number.fetch_add(1, Ordering::SeqCst);
         let state = instances::InstanceState {
+            beat_number,
             acknowledged: self.progress.acknowledged(),
             oldest: self.ledger.state().oldest(),
             redis_run_id: reached.map_or("", Connection::run_id),
             redis_address: reached.map_or("", Connection::peer),
         };
-        instances::beat(&self.db, &self.identity.process, state).await
+        instances::beat(&self.db, &self.identity.process, state).await?;
+        self.redis.beats.note_taken(beat_number);
+        Ok(())
     }
 
     /// Acknowledges an epoch once this process has no attempt in flight and no unstored claim of earlier epochs.
@@ -330,14 +382,14 @@ impl Recovery {
         self.redis.stock.keys()
     }
 
-    /// The connection to Redis, just probed, and the value of `live`, empty for a missing key.
-    async fn look(&self) -> Result<(Arc<Connection>, String), KvError> {
+    /// The connection to Redis, just probed, and the values of `live` and `owner`.
+    async fn look(&self) -> Result<(Arc<Connection>, LiveAndOwner), KvError> {
         // The link may be replacing its connection.
         self.redis.link.connected(RECONNECT_WAIT).await;
         let connection = self.redis.link.connection()?;
         connection.probe().await?;
-        let found = live_key::read(&connection, self.keys(), WAIT).await?;
-        Ok((connection, found.unwrap_or_default()))
+        let found = live_key::read_with_owner(&connection, self.keys(), WAIT).await?;
+        Ok((connection, found))
     }
 }
 
@@ -359,6 +411,7 @@ mod tests {
             epoch,
             run_id,
             previous_run_id: String::new(),
+            redis_address: String::new(),
             is_live,
             token: String::new(),
             next_epoch: epoch,

@@ -15,8 +15,8 @@ use crate::mysql::claims::{self, BatchParts, StoreOutcome};
 use crate::mysql::instances::BeatLog;
 use crate::mysql::poisoned;
 use crate::mysql::shards::{self, Raised, ShardRow, ShardToken};
-use crate::redis::live_key::{self, TOKEN_TTL};
-use crate::redis::{Connection, Head, ReadTo, broken, load, split_unreadable, unread};
+use crate::redis::live_key::{self, TOKEN_TTL, Taker};
+use crate::redis::{Connection, Head, Live, ReadTo, broken, load, split_unreadable, unread};
 
 /// How often the rebuild renews its token in `live`.
 const TOKEN_RENEWED_EVERY: Duration = Duration::from_secs(2);
@@ -92,7 +92,7 @@ impl Rebuild<'_> {
         // The row is read again, because the compared row may be older than the token.
         let row = shards::read(db, shard).await?;
         let last_live = format!("{}:{}", row.run_id, row.epoch);
-        let next = Epoch(row.epoch.0.max(epoch_of(found)) + 1);
+        let next = Epoch(row.epoch.0.max(Live::epoch_of(found)) + 1);
         let was = ShardToken { epoch: row.epoch, token: &row.token };
         // Data of another loading and wrong data are noted as an empty value. No later attempt then keeps the data.
         let noted = if found == last_live && !recovery.is_lost(row.epoch) { found } else { "" };
@@ -140,11 +140,11 @@ impl Rebuild<'_> {
         self.load().await?;
         crate::base::crash::point("rebuild-loaded");
 
-        self.check_token(shards::finish(db, shard, held, self.connection.run_id()).await?)?;
+        self.check_token(shards::finish(db, shard, held, self.connection.run_id(), self.connection.peer()).await?)?;
         crate::base::crash::point("rebuild-finished");
         let live = format!("{}:{next}", self.connection.run_id());
         let keys = recovery.keys();
-        self.check_token(live_key::finish(&self.connection, keys, &self.marker, &live, &commits, WAIT).await?)
+        self.check_token(live_key::finish(&self.connection, keys, self.taker(), &live, &commits, WAIT).await?)
     }
 
     /// Ends this rebuild with an error if another rebuild has replaced the token.
@@ -153,9 +153,13 @@ impl Rebuild<'_> {
     }
 
     /// Replaces the value `from` of the key `live` by the token of this rebuild. Returns the loading before unfinished
-    /// rebuilds, or `None` if `live` has another value.
+    /// rebuilds, or `None` if `live` has another value or Redis another owner.
     async fn take_live(&self, from: &str, ttl: Duration) -> Result<Option<String>, RecoveryError> {
-        Ok(live_key::replace(&self.connection, self.recovery.keys(), from, &self.marker, ttl, WAIT).await?)
+        Ok(live_key::replace(&self.connection, self.recovery.keys(), from, self.taker(), ttl, WAIT).await?)
+    }
+
+    fn taker(&self) -> Taker<'_> {
+        Taker { marker: &self.marker, installation: self.recovery.identity.ownership.installation() }
     }
 
     /// Renews the token before its TTL ends. Returns only with an error.
@@ -305,9 +309,4 @@ pub(super) async fn within<T>(
     statement: impl Future<Output = db::QueryResult<T>>,
 ) -> Result<T, RecoveryError> {
     Ok(db::within(operation, STATEMENT_WAIT, statement).await?)
-}
-
-/// The epoch in a value of `live`, 0 for a value without an epoch.
-fn epoch_of(live: &str) -> u32 {
-    live.rsplit_once(':').and_then(|(_, epoch)| epoch.parse().ok()).unwrap_or(0)
 }

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisError};
+use redis::{AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisError};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::batcher::BATCHES_IN_FLIGHT_MAX;
+use super::beats::BeatWriter;
 use super::calls::CALLS_WAITING_MAX;
 use crate::base::Histogram;
 
@@ -35,7 +36,7 @@ pub struct LinkConfig {
     info: ConnectionInfo,
     times: Arc<Histogram>,
     /// Sent with every probe.
-    beat: Option<Cmd>,
+    beat: Option<BeatWriter>,
 }
 
 #[derive(Clone)]
@@ -65,9 +66,9 @@ impl LinkConfig {
         Ok(Self { place, info, times: Arc::new(Histogram::of_times()), beat: None })
     }
 
-    /// Connections send the command `beat` with every probe.
+    /// Connections write `beat` with every probe.
     #[must_use]
-    pub fn with_beat(self, beat: Cmd) -> Self {
+    pub fn with_beat(self, beat: BeatWriter) -> Self {
         Self { beat: Some(beat), ..self }
     }
 
@@ -76,7 +77,7 @@ impl LinkConfig {
         &self.times
     }
 
-    pub(super) fn beat(&self) -> Option<&Cmd> {
+    pub(super) fn beat(&self) -> Option<&BeatWriter> {
         self.beat.as_ref()
     }
 

@@ -204,15 +204,15 @@ impl Calls {
         self.server.note_clock(sent, reply)
     }
 
-    /// Measures the server's clock, and checks that the server is a primary. Also sends `write`, if given. Returns why
-    /// the server refuses that write, or `None`.
+    /// Measures the server's clock, and checks that the server is a primary. Also sends `writes`. Returns why the server
+    /// refuses one of them, or `None`.
     ///
     /// # Errors
     /// [`KvError::Replica`], or any error of a call.
-    pub(super) async fn probe(&self, write: Option<&Cmd>) -> Result<Option<WriteRefusal>, KvError> {
+    pub(super) async fn probe(&self, writes: &[Cmd]) -> Result<Option<WriteRefusal>, KvError> {
         let mut pipeline = redis::pipe();
         pipeline.cmd("TIME").cmd("ROLE");
-        if let Some(write) = write {
+        for write in writes {
             pipeline.add_command(write.clone());
         }
         let sent = Instant::now();
@@ -226,11 +226,13 @@ impl Calls {
         if is_replica(&next()?) {
             return Err(KvError::Replica);
         }
-        let written = write.map(|_| Ok::<_, KvError>(next()?.extract_error()?));
-        match written.transpose() {
-            Ok(_) => Ok(None),
-            Err(error) => error.write_refusal().map(Some).ok_or(error),
+        for _ in writes {
+            if let Err(error) = next()?.extract_error() {
+                let error = KvError::from(error);
+                return error.write_refusal().map(Some).ok_or(error);
+            }
         }
+        Ok(None)
     }
 }
 
@@ -255,6 +257,12 @@ pub(super) async fn in_time<T>(
 /// The `run_id` in the reply to `INFO server`.
 pub(super) fn run_id(info: &Value) -> Option<String> {
     server_version::field(info, "run_id")
+}
+
+/// For how long the server has run, in the reply to `INFO server`. Zero if the reply does not say.
+pub(super) fn uptime(info: &Value) -> Duration {
+    let seconds = server_version::field(info, "uptime_in_seconds").and_then(|seconds| seconds.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(0))
 }
 
 fn ms_between(earlier: Instant, later: Instant) -> i64 {

@@ -8,14 +8,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use redis::Cmd;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::address::{LinkConfig, Socket};
 use super::batcher::{ATTEMPTS_WAITING_MAX, WaitingAttempt, run_batcher};
-use super::calls::{CONNECT_WAIT, Server, in_time, run_id};
+use super::beats::BeatWriter;
+use super::calls::{CONNECT_WAIT, Server, in_time, run_id, uptime};
 use super::{Calls, ClaimArguments, KvError, Live, WriteRefusal, server_version};
 
 /// A connection to one Redis process. Offers all [`Calls`], and batches attempts.
@@ -23,7 +23,9 @@ pub struct Connection {
     calls: Calls,
     run_id: String,
     peer: String,
-    beat: Option<Cmd>,
+    /// When the process answered, and for how long it had run then.
+    opened: (Instant, Duration),
+    beat: Option<BeatWriter>,
     /// The result of the last probe.
     refusal: SyncMutex<Option<WriteRefusal>>,
     /// Set when another process has the shard. The link then replaces this connection.
@@ -59,12 +61,14 @@ impl Connection {
         let info = calls.call(redis::cmd("INFO").arg("server"), CONNECT_WAIT).await?;
         server_version::check(&info)?;
         let run_id = run_id(&info).ok_or(KvError::Unreadable)?;
+        let opened = (Instant::now(), uptime(&info));
         calls.load_scripts().await?;
-        let refusal = calls.probe(config.beat()).await?;
+        let refusal = calls.probe(&config.beat().map(BeatWriter::commands).unwrap_or_default()).await?;
         Ok(Self {
             calls,
             run_id,
             peer,
+            opened,
             beat: config.beat().cloned(),
             refusal: SyncMutex::new(refusal),
             is_given_up: AtomicBool::new(false),
@@ -81,7 +85,7 @@ impl Connection {
     /// [`KvError`]: the server is a replica or has not answered. A refused write is no error, see
     /// [`Connection::write_refusal`].
     pub async fn probe(&self) -> Result<(), KvError> {
-        let refusal = self.calls.probe(self.beat.as_ref()).await?;
+        let refusal = self.calls.probe(&self.beat.as_ref().map(BeatWriter::commands).unwrap_or_default()).await?;
         *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = refusal;
         Ok(())
     }
@@ -117,6 +121,12 @@ impl Connection {
 
     pub fn run_id(&self) -> &str {
         &self.run_id
+    }
+
+    /// For how long the process has run.
+    pub fn uptime(&self) -> Duration {
+        let (opened, uptime) = self.opened;
+        uptime + opened.elapsed()
     }
 
     /// Makes an attempt at a unit in a batch, and waits up to `wait` for the reply of `lua/claim.lua`. The duration is

@@ -33,6 +33,16 @@ impl Keys {
         self.key("live", None)
     }
 
+    /// String. The id of the installation that the data belongs to.
+    pub fn owner(&self) -> Key<'_> {
+        self.key("owner", None)
+    }
+
+    /// Hash. Maps a process to its installation and to the number of its last beat in MySQL.
+    pub fn beats(&self) -> Key<'_> {
+        self.key("beats", None)
+    }
+
     /// Stream. Claims that MySQL may not have stored yet.
     pub fn outbox(&self) -> Key<'_> {
         self.key("outbox", None)

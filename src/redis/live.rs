@@ -19,6 +19,11 @@ impl Live {
         Self { run_id: run_id.to_owned(), epoch, text: format!("{run_id}:{epoch}").into() }
     }
 
+    /// The epoch in a value of the key, 0 for a value without an epoch.
+    pub fn epoch_of(value: &str) -> u32 {
+        value.rsplit_once(':').and_then(|(_, epoch)| epoch.parse().ok()).unwrap_or(0)
+    }
+
     /// `run_id:epoch`, the value of the key.
     pub fn as_str(&self) -> &str {
         &self.text

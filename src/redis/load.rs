@@ -128,13 +128,14 @@ pub async fn load_activities(
     Ok(calls.eval(&cmd, wait).await?.word() == "loaded")
 }
 
-/// Deletes all keys of the shard except `live`, the outbox, entries that could not be read, the sweeper's lock, the
-/// counters, and beats. `wait` limits each call.
+/// Deletes all keys of the shard except `live`, `owner`, the outbox, entries that could not be read, the sweeper's lock,
+/// the counters, and beats. `wait` limits each call.
 ///
 /// # Errors
 /// [`KvError`]. Some keys may have been deleted unless [`KvError::nothing_happened`].
 pub async fn forget_keys(calls: &Calls, keys: &Keys, marker: &str, wait: Duration) -> Result<bool, KvError> {
-    let keep = [keys.live(), keys.outbox(), keys.sweeper(), keys.counters(), keys.unread()].map(|key| key.to_string());
+    let keep = [keys.live(), keys.owner(), keys.outbox(), keys.sweeper(), keys.counters(), keys.beats(), keys.unread()];
+    let keep = keep.map(|key| key.to_string());
     let (pattern, beats) = (keys.shard_pattern(), keys.beat(""));
     let mut cursor = 0_u64;
     loop {

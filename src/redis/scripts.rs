@@ -21,6 +21,8 @@ pub enum Script {
     MoveUnread,
     RaiseCounter,
     TakeLive,
+    TakeOwner,
+    Adopt,
     LoadClaims,
     LoadActivities,
     ForgetKeys,
@@ -28,7 +30,7 @@ pub enum Script {
 }
 
 /// Sources and hashes of the scripts, in the order of [`Script`].
-static SCRIPTS: LazyLock<[(&str, String); 13]> = LazyLock::new(|| {
+static SCRIPTS: LazyLock<[(&str, String); 15]> = LazyLock::new(|| {
     [
         include_str!("../../lua/claim.lua"),
         include_str!("../../lua/set_coupon.lua"),
@@ -39,6 +41,8 @@ static SCRIPTS: LazyLock<[(&str, String); 13]> = LazyLock::new(|| {
         include_str!("../../lua/move_unread.lua"),
         include_str!("../../lua/raise_counter.lua"),
         include_str!("../../lua/take_live.lua"),
+        include_str!("../../lua/take_owner.lua"),
+        include_str!("../../lua/adopt.lua"),
         include_str!("../../lua/load_claims.lua"),
         include_str!("../../lua/load_activities.lua"),
         include_str!("../../lua/forget_keys.lua"),

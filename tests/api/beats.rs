@@ -69,8 +69,13 @@ async fn a_rebuild_waits_for_both_of_two_instances_with_the_same_name() {
         format: Format::NEWEST,
     });
     let beat = async |twin: &Process, acknowledged| {
-        let state =
-            InstanceState { acknowledged: Epoch(acknowledged), oldest: None, redis_run_id: "", redis_address: "" };
+        let state = InstanceState {
+            beat_number: 0,
+            acknowledged: Epoch(acknowledged),
+            oldest: None,
+            redis_run_id: "",
+            redis_address: "",
+        };
         instances::beat(&stores.db, twin, state).await.expect("MySQL takes the beat");
     };
     let acknowledged = [AtomicU32::new(0), AtomicU32::new(0)];

@@ -43,6 +43,7 @@ mod migrations;
 mod names;
 mod new_ids;
 mod openapi;
+mod owner;
 mod pages;
 mod passwords;
 mod poisoned;

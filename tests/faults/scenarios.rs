@@ -12,8 +12,8 @@ use crate::checker::{self, Verdict};
 use crate::clocks::Clocks;
 use crate::drawn;
 use crate::nemesis::{
-    AppFault, ClockFault, Fault, Frozen, Lasting, MysqlFault, NetworkFault, RedisFault, ReleaseFault, RowFault,
-    SalerChange, Server, Trigger,
+    AppFault, ClockFault, Fault, Frozen, Lasting, MysqlFault, NetworkFault, OwnerFault, RedisFault, ReleaseFault,
+    RowFault, SalerChange, Server, Trigger,
 };
 use crate::random::Random;
 use crate::servers::runs_folder;
@@ -41,7 +41,7 @@ const fn short(name: &'static str, instances: usize, faults: &'static [Fault]) -
     Scenario { name, instances, faults, short: true }
 }
 
-pub const SCENARIOS: [Scenario; 33] = [
+pub const SCENARIOS: [Scenario; 35] = [
     scenario("calm", 2, &[]),
     short(
         "kills",
@@ -185,6 +185,16 @@ pub const SCENARIOS: [Scenario; 33] = [
             Fault::App(AppFault::KillEverything),
         ],
     ),
+    scenario(
+        "foreign",
+        2,
+        &[
+            Fault::Owner(OwnerFault::Foreign),
+            Fault::Owner(OwnerFault::ForeignAndFlush),
+            Fault::Owner(OwnerFault::ForeignAndFlush),
+        ],
+    ),
+    scenario("copied", 2, &[Fault::Owner(OwnerFault::Copy), Fault::Owner(OwnerFault::CopyAndFlush)]),
     scenario("went-back", 2, &[Fault::WentBack, Fault::WentBack]),
     scenario("woken", 2, &[Fault::Woken("rebuild-loaded"), Fault::Woken("rebuild-finished")]),
     scenario("unpromised", 2, &[Fault::Unpromised(Frozen::Claiming), Fault::Unpromised(Frozen::Claiming)]),

@@ -114,6 +114,11 @@ impl World {
         world
     }
 
+    /// The folder of the run.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     async fn make_coupons(&mut self) {
         let user = json!({"username": "shop", "password": PASSWORD, "kind": "saler"});
         assert!(matches!(self.send(0, "POST", "/api/users", &user).await, Ok((201, _))));

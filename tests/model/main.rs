@@ -24,6 +24,7 @@ mod guard;
 mod healing;
 mod ledger;
 mod ledgers;
+mod owner;
 mod promoted;
 mod protocol;
 mod rebuild;

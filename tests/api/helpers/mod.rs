@@ -33,7 +33,7 @@ pub use crowd::{Customer, Got, customers, proof, rush};
 pub use etcd_server::EtcdServer;
 pub use mysql_server::MysqlServer;
 pub use ports::free_address;
-pub use process::{Serving, audit, poisoned, raise_format, signal, unread};
+pub use process::{Serving, audit, poisoned, raise_format, refused_start, run as run_command, signal, unread};
 pub use raw::{RawAnswer, RawConnection, raw};
 pub use redis_server::RedisServer;
 pub use relay::Relay;
@@ -83,6 +83,7 @@ impl TestApp {
 
     /// Starts an instance on existing stores.
     pub async fn start_on(stores: Stores, change: impl FnOnce(&mut ServeArgs)) -> Self {
+        stores.own().await;
         let mut args = arguments(&stores);
         change(&mut args);
         let mut app = Self { stores, instances: Vec::new(), args };

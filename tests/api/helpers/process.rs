@@ -93,7 +93,17 @@ pub async fn raise_format(stores: &Stores) -> (bool, String) {
     run(stores, "raise-format", &[]).await
 }
 
-async fn run(stores: &Stores, name: &str, arguments: &[&str]) -> (bool, String) {
+/// Runs `couponrush serve` on free ports until it ends, for a start that is refused. Returns the exit code and the output.
+pub async fn refused_start(stores: &Stores) -> (Option<i32>, String) {
+    let mut command = command(stores);
+    command.args(["serve", "--http-addr", "127.0.0.1:0", "--ops-addr", "127.0.0.1:0", "--jwt-secret", SECRET]);
+    let output = tokio::task::spawn_blocking(move || command.output()).await;
+    let output = output.expect("the task does not panic").expect("the program is built");
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// Runs a command of the program. Returns whether the exit code was 0, and the output.
+pub async fn run(stores: &Stores, name: &str, arguments: &[&str]) -> (bool, String) {
     let mut command = command(stores);
     command.arg(name).args(arguments);
     let output = tokio::task::spawn_blocking(move || command.output()).await;

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use couponrush::app::{SHARD, redis_pool};
-use couponrush::mysql::{Db, DbLimits, shards};
+use couponrush::mysql::migrate::migrate;
+use couponrush::mysql::{Db, DbLimits, installation, shards};
 use couponrush::redis::{Connection, LinkConfig, Live, Pool, Stock};
 use diesel::sql_types::{Bigint, Text};
 use diesel_async::{AsyncConnection, AsyncMysqlConnection, RunQueryDsl, SimpleAsyncConnection};
@@ -42,6 +43,35 @@ impl Stores {
         Self { mysql_url, redis_url, prefix: format!("test-{tag}:"), db, database, server_url }
     }
 
+    /// Migrates the database, and makes its installation the owner of the prefix. A first start would wait ten seconds
+    /// for beats of other installations.
+    pub async fn own(&self) {
+        migrate(&self.db).await.expect("the database can be migrated");
+        let owner = installation::id(&self.db).await.expect("MySQL answers");
+        self.redis::<()>(redis::cmd("SET").arg(self.keys().owner()).arg(owner).arg("NX")).await;
+    }
+
+    /// A copy of the database, with the same Redis and prefix.
+    pub async fn copy(&self) -> Self {
+        let copy = Self::create_on(&self.server_url, Some(self.redis_url.clone())).await;
+        // A generated column takes no value.
+        let columns = "SELECT CONCAT(table_name, '(', GROUP_CONCAT(column_name ORDER BY ordinal_position), ')') AS value \
+            FROM information_schema.columns WHERE table_schema = DATABASE() AND extra NOT LIKE '%GENERATED%' \
+            GROUP BY table_name";
+        for table in self.texts(columns).await {
+            let (name, columns) = table.trim_end_matches(')').split_once('(').expect("the columns stand in brackets");
+            let from = format!("{}.{name}", self.database);
+            let copied = format!("INSERT INTO {name} ({columns}) SELECT {columns} FROM {from}");
+            execute(&copy.mysql_url, &format!("CREATE TABLE {name} LIKE {from}; {copied}")).await;
+        }
+        Self { prefix: self.prefix.clone(), ..copy }
+    }
+
+    /// The same stores with another prefix in Redis.
+    pub fn with_prefix(self, prefix: &str) -> Self {
+        Self { prefix: prefix.to_owned(), ..self }
+    }
+
     /// The same stores, with MySQL reached at another address.
     pub fn at(&self, address: SocketAddr) -> Self {
         let mut url = url::Url::parse(&self.mysql_url).expect("the URL is valid");
@@ -51,11 +81,16 @@ impl Stores {
         Self { db: open(&mysql_url), server_url: mysql_url.clone(), mysql_url, ..self.clone() }
     }
 
-    /// Deletes the database and the keys, on servers that still run.
-    pub async fn remove(&self) {
+    /// Deletes the database, if the server still runs.
+    pub async fn remove_database(&self) {
         if let Ok(mut connection) = AsyncMysqlConnection::establish(&self.server_url).await {
             let _ = connection.batch_execute(&format!("DROP DATABASE IF EXISTS {}", self.database)).await;
         }
+    }
+
+    /// Deletes the database and the keys, on servers that still run.
+    pub async fn remove(&self) {
+        self.remove_database().await;
         let Ok(mut connection) = self.patient_redis_connection().await else { return };
         let mut cursor = 0_u64;
         loop {

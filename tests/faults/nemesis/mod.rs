@@ -11,6 +11,7 @@ mod clock;
 mod lasting;
 mod mysql;
 mod network;
+mod owner;
 mod rebuild;
 mod redis;
 mod release;
@@ -27,6 +28,7 @@ pub use clock::ClockFault;
 pub use lasting::Lasting;
 pub use mysql::MysqlFault;
 pub use network::{NetworkFault, Server};
+pub use owner::OwnerFault;
 pub use rebuild::Trigger;
 pub use redis::RedisFault;
 pub use release::ReleaseFault;
@@ -56,6 +58,8 @@ pub enum Fault {
     /// All instances die and Redis loses its memory while MySQL stores nothing. Claims that MySQL lacks may be lost,
     /// except those that were answered as stored.
     EverythingLost,
+    /// An instance that must not use this Redis starts.
+    Owner(OwnerFault),
     /// MySQL goes back to an earlier state, and an operator repairs it from Redis.
     WentBack,
     /// An upgrade, a roll-back, or raising the format.
@@ -77,6 +81,7 @@ impl Fault {
         let struck = if let Self::During(_, inner) = self { *inner } else { self };
         match struck {
             Self::Redis(fault) if fault.loses_memory() => world.wait_until_loss_is_covered().await,
+            Self::Owner(fault) if fault.loses_memory() => world.wait_until_loss_is_covered().await,
             Self::Mysql(MysqlFault::SwitchoverAndFlush) => world.wait_until_loss_is_covered().await,
             Self::Rebuild(point, _) => rebuild::arm(world, point).await,
             Self::Unpromised(frozen) => frozen.prepare(world).await,
@@ -102,6 +107,7 @@ impl Fault {
             Self::Unpromised(frozen) => frozen.strike(world, random).await,
             Self::EverythingLost => unpromised::lose_everything(world, random).await,
             Self::Release(fault) => fault.strike(world, random).await,
+            Self::Owner(fault) => fault.strike(world, random).await,
             Self::WentBack => went_back::strike(world, random).await,
             Self::During(lasting, fault) => {
                 let held = lasting.begin(world, random, target).await;

@@ -29,6 +29,7 @@ export default {
     "banner.gate-recovering": "The gate is closed because Redis is being rebuilt.",
     "banner.gate-refused": "The gate is closed because Redis refuses writes.",
     "banner.gate-two-primaries": "The gate is closed because other instances reach another Redis primary, which has the shard.",
+    "banner.gate-foreign": "The gate is closed because Redis belongs to another installation or database. The log says which.",
     "banner.gate-mysql-went-back": "The gate is closed because MySQL lacks commits that Redis knows. Type couponrush audit --repair.",
     "banner.gate-stopping": "The gate is closed because the service is stopping.",
     "banner.draining": "The service is about to stop, and serves its last users.",
@@ -67,6 +68,7 @@ export default {
     "state.no-permission": "No permission",
     "state.elsewhere": "Elsewhere",
     "state.two-primaries": "Two primaries",
+    "state.foreign": "Of another installation",
     "state.mysql-went-back": "MySQL went back",
     "state.stopping": "Stopping",
 

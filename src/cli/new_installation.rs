@@ -1,0 +1,31 @@
+//! `couponrush new-installation`: gives a copied database an id of its own.
+
+use crate::app::{StartError, open_db};
+use crate::config::MysqlArgs;
+use crate::mysql::migrate::migrate;
+use crate::mysql::{DbError, installation};
+
+/// The reason for a failed command. Unless MySQL has not answered, nothing has changed.
+#[derive(Debug, thiserror::Error)]
+pub enum NewInstallationError {
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Db(#[from] DbError),
+    #[error("instance {0} uses this database; stop every instance, wait 10 s, and type the command again")]
+    InUse(String),
+}
+
+/// Migrates the database, gives it another id, and prints both.
+///
+/// # Errors
+/// Returns a [`NewInstallationError`].
+pub async fn run(args: &MysqlArgs) -> Result<(), NewInstallationError> {
+    let db = open_db(&args.mysql_url)?;
+    db.ping().await.map_err(StartError::Mysql)?;
+    migrate(&db).await.map_err(StartError::Migrate)?;
+    let (before, id) = installation::renew(&db).await?.map_err(NewInstallationError::InUse)?;
+    println!("this database was installation {before}, and is installation {id} from now on");
+    println!("Give it a Redis or a prefix of its own. The first start waits 10 s for beats of other installations.");
+    Ok(())
+}
