@@ -57,6 +57,7 @@ pub struct Slot<'a> {
 pub struct NoSlot;
 
 /// The state shared by both sides of the ledger.
+#[derive(Default)]
 pub struct LedgerState {
     /// The process and epoch under which outbox entries may be deleted and swept.
     pub(super) live: ArcSwapOption<Live>,
@@ -91,7 +92,8 @@ impl Ledger {
     pub fn new(claims_max: usize, waiting_max: usize) -> (Self, mpsc::Receiver<Handed>) {
         let (channel, receiver) = mpsc::channel(claims_max);
         let vouched = Cache::builder().max_capacity(VOUCHED_MAX).time_to_live(VOUCHED_AGE).build();
-        (Self { channel, vouched, state: Arc::new(LedgerState::new(waiting_max)) }, receiver)
+        let state = LedgerState { waiters: Waiters::new(waiting_max), ..LedgerState::default() };
+        (Self { channel, vouched, state: Arc::new(state) }, receiver)
     }
 
     /// Reserves a place for a claim before the attempt is made.
@@ -159,24 +161,6 @@ impl Default for Batches {
 }
 
 impl LedgerState {
-    fn new(waiting_max: usize) -> Self {
-        Self {
-            live: ArcSwapOption::default(),
-            format: AtomicU8::default(),
-            oldest: Mutex::default(),
-            accepted: AtomicU64::default(),
-            settled: AtomicU64::default(),
-            late: AtomicU64::default(),
-            sweeping: AtomicBool::default(),
-            contradicted: AtomicU32::default(),
-            stored: AtomicU64::default(),
-            poisoned: AtomicU64::default(),
-            failures: AtomicU64::default(),
-            waiters: Waiters::new(waiting_max),
-            batches: Batches::default(),
-        }
-    }
-
     /// The oldest entry held by the persister, or `None` while it is idle.
     pub fn oldest(&self) -> Option<EntryId> {
         self.oldest.lock().unwrap_or_else(PoisonError::into_inner).map(|(entry, _)| entry)

@@ -132,6 +132,13 @@ impl Waiters {
     }
 }
 
+impl Default for Waiters {
+    /// Without a place to wait.
+    fn default() -> Self {
+        Self::new(0)
+    }
+}
+
 impl<'a> Place<'a> {
     /// Registers the handler of `claim`. Call this before the claim is handed to the ledger.
     pub fn register(self, claim: Claim) -> Waiter<'a> {
