@@ -61,6 +61,7 @@ pub struct NoSlot;
 pub struct LedgerState {
     /// The process and epoch under which outbox entries may be deleted and swept.
     pub(super) live: ArcSwapOption<Live>,
+    /// The format of the shard.
     pub(super) format: AtomicU8,
     /// The lowest entry held by the persister, and when the first of its claims was handed over.
     pub(super) oldest: Mutex<Option<(EntryId, Instant)>>,
@@ -185,13 +186,13 @@ impl LedgerState {
         self.stored.load(Ordering::Relaxed)
     }
 
-    /// Claims and entries that could not be stored, since the start, by the ledger or by a rebuild of this process.
     /// Whether entries that cannot be read are moved to the stream `unread`. In format 1 they are poisoned, because a
     /// rebuild of the previous release deletes the stream.
     pub fn keeps_unread(&self) -> bool {
         self.format.load(Ordering::SeqCst) >= Format::NEWEST.0
     }
 
+    /// Claims and entries that could not be stored, since the start, by the ledger or by a rebuild of this process.
     pub fn poisoned(&self) -> u64 {
         self.poisoned.load(Ordering::Relaxed)
     }
