@@ -3,7 +3,8 @@
 //! test removes the guards, one after the other, and requires a counter-example for every guard.
 //!
 //! Smaller models stand beside it: [`promoted`], a replica that is promoted behind one address; [`ledgers`], the fence of
-//! the ledger and a MySQL that goes back in time; and [`formats`], two releases side by side.
+//! the ledger and a MySQL that goes back in time; [`formats`], two releases side by side; [`owner`], installations and
+//! copied databases; and [`archive`], a coupon that is archived and comes back.
 //!
 //! The model has two instances, one shard, one coupon, and two or three users. A step is atomic in the real system as
 //! well: a Redis script, a MySQL statement or `COMMIT`, or work of a process without waiting. The model has no time: a
@@ -16,6 +17,7 @@
 //! limits above one, refusals from memory, changed amounts, unreadable outbox entries, and a third instance.
 
 mod action;
+mod archive;
 mod bounds;
 mod claiming;
 mod faults;

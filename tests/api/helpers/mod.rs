@@ -82,9 +82,9 @@ impl TestApp {
 
     /// Starts an instance on existing stores.
     pub async fn start_on(stores: Stores, change: impl FnOnce(&mut ServeArgs)) -> Self {
-        stores.own().await;
         let mut args = arguments(&stores);
         change(&mut args);
+        stores.own_with(args.known_format()).await;
         let mut app = Self { stores, instances: Vec::new(), args };
         app.start_another().await;
         app

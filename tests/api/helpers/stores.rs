@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use couponrush::app::{SHARD, redis_pool};
-use couponrush::mysql::migrate::migrate;
+use couponrush::domain::Format;
+use couponrush::mysql::migrate::migrate_for;
 use couponrush::mysql::{Db, DbLimits, installation, shards};
 use couponrush::redis::{Connection, LinkConfig, Live, Pool, Stock};
 use diesel::sql_types::{Bigint, Text};
@@ -46,7 +47,12 @@ impl Stores {
     /// Migrates the database, and makes its installation the owner of the prefix. A first start would wait ten seconds
     /// for beats of other installations.
     pub async fn own(&self) {
-        migrate(&self.db).await.expect("the database can be migrated");
+        self.own_with(Format::NEWEST).await;
+    }
+
+    /// The same for processes that know the formats up to `known`.
+    pub async fn own_with(&self, known: Format) {
+        migrate_for(&self.db, known).await.expect("the database can be migrated");
         let owner = installation::id(&self.db).await.expect("MySQL answers");
         self.redis::<()>(redis::cmd("SET").arg(self.keys().owner()).arg(owner).arg("NX")).await;
     }
