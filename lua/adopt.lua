@@ -2,7 +2,7 @@
 --
 -- KEYS[1] live       string   `run_id:epoch`, or `rebuild:<token>`
 -- KEYS[2] owner      string   the id of the installation that the data belongs to
--- KEYS[3...]         keys to delete: origin, counters, outbox, waiting, sweeper
+-- KEYS[3...]         keys to delete: origin, counters, outbox, waiting, sweeper, unread
 -- ARGV[1] expected owner; empty: none
 -- ARGV[2] id of the installation
 -- ARGV[3] new value of `live`; names the epoch of the last loading, so that the next one has a higher epoch

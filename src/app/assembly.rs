@@ -24,9 +24,9 @@ use crate::mysql::instances::Process;
 use crate::mysql::ledgers::Fence;
 use crate::mysql::{Db, DbPools};
 use crate::ops::{Health, HealthSources, RowCheck};
-use crate::recovery::{Identity, Ownership, RebuildProgress, Recovery, RedisParts};
+use crate::recovery::{Identity, RebuildProgress, Recovery, RedisParts};
 use crate::redis::beats::BeatWriter;
-use crate::redis::{Keys, Link, LinkConfig, Outbox, Pool, Stock};
+use crate::redis::{Keys, Link, LinkConfig, Outbox, Ownership, Pool, Stock};
 use crate::sales::{EventLimits, Events, MirrorState, Mirroring, Publishing, Scheduling};
 
 /// The program, connected and bound, but not accepting connections yet.
@@ -107,8 +107,7 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
     let fits = |number: u32| usize::try_from(number).expect("a u32 fits");
     let (ledger, channel) = Ledger::new(fits(args.backlog_max), fits(args.waiting_max));
     let keys = Keys::new(&args.redis.redis_prefix);
-    let id = format!("{:032x}", rand::random::<u128>());
-    let process = Process { id, label: label(&ground.listener, args.http_addr), format: args.known_format() };
+    let process = process(args, &ground.listener);
     let ownership = Arc::new(Ownership::new(ground.installation, args.redis.redis_prefix.clone()));
     let beats = BeatWriter::new(&keys, &process.id, ownership.installation());
     let redis = ground.redis.with_beat(beats.clone());
@@ -132,13 +131,7 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
         .etcd
         .map(|etcd| common.mirroring(etcd, offering.admin_scheduling.clone(), Arc::clone(&ground.admission.settings)));
     let health = Arc::new(common.health(mirroring.is_some().then_some(&common.mirror), ground.warnings));
-    let edge = Edge {
-        admission: ground.admission,
-        trusted_proxies: args.admission.trusted_proxies.clone(),
-        body: BodyLimits { bytes_max: config::BODY_BYTES_MAX, wait: config::BODY_WAIT },
-        answers: Answers::default(),
-        health: Arc::clone(&health),
-    };
+    let edge = edge(args, ground.admission, Arc::clone(&health));
     let accounts = Accounts {
         users: KnownUsers::new(common.dbs.users.clone(), config::KNOWN_USERS_MAX),
         passwords: ground.passwords,
@@ -279,6 +272,21 @@ impl Common {
         let (db, fence) = (self.dbs.control.clone(), Arc::clone(&self.fence));
         Recovery::new(identity, db, redis, gate, self.ledger.clone(), fence, progress)
     }
+}
+
+fn edge(args: &ServeArgs, admission: Admission, health: Arc<Health>) -> Edge {
+    Edge {
+        admission,
+        trusted_proxies: args.admission.trusted_proxies.clone(),
+        body: BodyLimits { bytes_max: config::BODY_BYTES_MAX, wait: config::BODY_WAIT },
+        answers: Answers::default(),
+        health,
+    }
+}
+
+fn process(args: &ServeArgs, listener: &TcpListener) -> Process {
+    let id = format!("{:032x}", rand::random::<u128>());
+    Process { id, label: label(listener, args.http_addr), format: args.known_format() }
 }
 
 /// Host name and bound address of this process.

@@ -11,8 +11,9 @@ use super::servers::{serve, serve_ops, until_open};
 use super::stopping::{Stop, drain};
 use crate::claim::ClosedReason;
 use crate::config;
-use crate::mysql::instances;
-use crate::redis::beats;
+use crate::mysql::Db;
+use crate::mysql::instances::{self, Process};
+use crate::redis::{Keys, Pool, beats};
 
 /// The reason for an end without a stop signal.
 #[derive(Debug, thiserror::Error)]
@@ -88,21 +89,28 @@ impl Application {
         drain(persister, &abandon, &self.shared.selling.claiming, &self.pool).await.map_err(RunError::Task)?;
 
         gate.close(ClosedReason::Stopping);
-        if let Err(error) = instances::leave(&self.shared.dbs.control, &self.process).await {
-            log::warn!("stopping: the row of this instance could not be removed from MySQL: {error}");
-        }
+        leave(&self.shared.dbs.control, &self.process).await;
         all_over.cancel();
         while let Some(ended) = tasks.join_next().await {
             ended.map_err(RunError::Task)?;
         }
         let _ = ops.await;
-        // Another process would watch the beat for three seconds. Without it, a restart opens at once.
-        if let Ok(calls) = self.pool.get().await {
-            let keys = self.shared.selling.claiming.stock.keys();
-            let _ = beats::forget(&calls, keys, &self.process.id, config::KV_WAIT).await;
-        }
+        forget_beat(&self.pool, self.shared.selling.claiming.stock.keys(), &self.process).await;
         log::info!("stopped");
         result
+    }
+}
+
+async fn leave(db: &Db, process: &Process) {
+    if let Err(error) = instances::leave(db, process).await {
+        log::warn!("stopping: the row of this instance could not be removed from MySQL: {error}");
+    }
+}
+
+/// Deletes the beat in Redis. Another process would watch it for three seconds. Without it, a restart opens at once.
+async fn forget_beat(pool: &Pool, keys: &Keys, process: &Process) {
+    if let Ok(calls) = pool.get().await {
+        let _ = beats::forget(&calls, keys, &process.id, config::KV_WAIT).await;
     }
 }
 

@@ -3,9 +3,8 @@
 use crate::app::StartError;
 use crate::config;
 use crate::mysql::{Db, DbError, installation};
-use crate::recovery::Ownership;
 use crate::redis::live_key;
-use crate::redis::{Keys, KvError, Pool};
+use crate::redis::{Keys, KvError, Ownership, Pool};
 
 /// The reason why a command must not use Redis. Nothing has changed.
 #[derive(Debug, thiserror::Error)]

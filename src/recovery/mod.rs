@@ -12,6 +12,8 @@ mod choice;
 mod load;
 mod owner;
 mod rebuild;
+mod right;
+mod selling;
 mod watch;
 mod went_back;
 
@@ -23,18 +25,16 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::claim::{ClosedReason, Gate, Ledger};
-use crate::domain::{Epoch, Format};
+use crate::domain::Epoch;
 use crate::mysql::instances::Process;
 use crate::mysql::ledgers::{Fence, FenceRefusal};
 use crate::mysql::shards::{self, ShardRow};
-use crate::mysql::{Db, DbError, instances, new_ids};
+use crate::mysql::{Db, DbError, instances};
 use crate::redis::beats::BeatWriter;
 use crate::redis::live_key::{LiveAndOwner, Taker};
-use crate::redis::{Connection, Keys, KvError, Link, LinkConfig, Live, Outbox, Pool, Stock, WriteRefusal, live_key};
+use crate::redis::{Connection, Keys, KvError, Link, LinkConfig, Live, Outbox, Ownership, Pool, Stock, live_key};
 use choice::{Choice, Dispute};
-use owner::{OwnerState, Right};
-
-pub use owner::Ownership;
+use right::{OwnerState, Right};
 
 /// Pause between two rounds without a doubt.
 const COMPARE_EVERY: Duration = Duration::from_secs(1);
@@ -255,11 +255,7 @@ impl Recovery {
                 if !self.own(connection, found).await? {
                     return Ok(Round::Watching);
                 }
-                self.trust(&live, row.format);
-                match refusal {
-                    None => self.open(live),
-                    refusal => self.close_for(refusal),
-                }
+                self.sell(live, row.format, refusal);
                 return Ok(Round::Compared);
             }
             log::error!("recovery: ALARM: Redis has lost a coupon or holds a wrong claim; rebuilding the shard");
@@ -286,59 +282,6 @@ impl Recovery {
             }
         }
         Ok(Round::Compared)
-    }
-
-    fn open(&self, live: Live) {
-        if self.gate.live().is_ok_and(|open| *open == live) {
-            return;
-        }
-        log::info!("recovery: selling under epoch {} in Redis process {}", live.epoch, live.run_id);
-        self.gate.open(live);
-    }
-
-    /// Lets the ledger and the pool work with the data of `live`.
-    fn trust(&self, live: &Live, format: Format) {
-        self.redis.pool.follow(&live.run_id);
-        self.ledger.trust(Some(live.clone()), format);
-    }
-
-    /// Closes the gate because Redis is another process or has other data. Outbox entries stay until the next loading.
-    fn close(&self, reason: ClosedReason) {
-        if self.gate.live().is_ok() {
-            log::warn!("recovery: Redis is not the one we knew; selling stops until it is loaded");
-        }
-        self.gate.close(reason);
-        self.ledger.trust(None, Format::PREVIOUS);
-    }
-
-    /// Closes the gate because Redis refuses writes, if it does. The data is still right, so the ledger keeps storing
-    /// claims and deleting entries, which may free the memory that Redis lacks.
-    fn close_for(&self, refusal: Option<WriteRefusal>) {
-        let Some(refusal) = refusal else { return };
-        let reason = ClosedReason::Refusing(refusal);
-        if self.gate.live().err() != Some(reason) {
-            log::error!(
-                "recovery: ALARM: Redis refuses writes ({}); selling stops until it takes them",
-                refusal.word()
-            );
-        }
-        self.gate.close(reason);
-    }
-
-    /// Closes the gate because MySQL has lost commits. Nothing is rebuilt, swept or deleted, because Redis may be the only
-    /// place that has the claims.
-    async fn close_for_mysql(&self) -> Result<(), DbError> {
-        let is_known = self.gate.live().err() == Some(ClosedReason::MysqlWentBack);
-        self.close(ClosedReason::MysqlWentBack);
-        if is_known {
-            return Ok(());
-        }
-        log::error!(
-            "recovery: ALARM: MySQL lacks commits that Redis knows; selling stops until `couponrush audit --repair` has \
-             written the claims back"
-        );
-        // Users who register before the repair must not get ids of lost users. The repair moves the ids on once more.
-        new_ids::move_on(&self.db, "MySQL lacks commits that Redis knows").await
     }
 
     /// Beats in MySQL. `reached` is the connection to the Redis process that answers.
@@ -404,6 +347,7 @@ fn compare(row: &ShardRow, found: &str, run_id: &str) -> Option<Live> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Format;
 
     fn row(run_id: &str, epoch: u32, is_live: bool) -> ShardRow {
         let (run_id, epoch) = (run_id.to_owned(), Epoch(epoch));

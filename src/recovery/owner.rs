@@ -6,10 +6,10 @@
 //! says which starts need no watch.
 
 use std::collections::HashMap;
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use super::watch::{Watch, Watched};
+use super::right::{OwnerState, Right, WatchState};
+use super::watch::{Watch, WatchVerdict};
 use super::{REBUILD, Recovery, RecoveryError, WAIT};
 use crate::claim::ClosedReason;
 use crate::mysql::instances;
@@ -23,92 +23,6 @@ const EMPTY_FOR: Duration = Duration::from_secs(10);
 /// have waited for Redis.
 const YOUNG: Duration = Duration::from_secs(10);
 
-/// The installation of this process.
-#[derive(Debug)]
-pub struct Ownership {
-    installation: String,
-    prefix: String,
-    /// Why Redis must not be used, as a sentence for people.
-    refusal: OnceLock<String>,
-}
-
-/// Whether this process may use the shard in Redis.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Right {
-    Granted,
-    /// Not known yet. Nothing may be opened, swept or rebuilt.
-    Pending,
-    /// Redis is used by another installation or database. The sentence is for people.
-    Foreign(String),
-}
-
-/// What the rounds remember.
-#[derive(Debug, Default)]
-pub(super) struct OwnerState {
-    watch: WatchState,
-    /// The address at which this process has found Redis loaded. Instances may reach one Redis at different addresses.
-    used_at: String,
-    /// Since when the prefix was empty, and the `run_id` of the Redis process.
-    empty_since: Option<(String, Instant)>,
-}
-
-#[derive(Debug, Default)]
-enum WatchState {
-    #[default]
-    NotBegun,
-    Watching(Watch),
-    Passed,
-}
-
-impl Ownership {
-    /// `installation` is the id in MySQL, and `prefix` the prefix of the keys in Redis.
-    pub fn new(installation: String, prefix: String) -> Self {
-        Self { installation, prefix, refusal: OnceLock::new() }
-    }
-
-    pub fn installation(&self) -> &str {
-        &self.installation
-    }
-
-    /// Why Redis must not be used, if it was ever found to belong to somebody else.
-    pub fn refusal(&self) -> Option<&str> {
-        self.refusal.get().map(String::as_str)
-    }
-
-    /// The refusal of a Redis that belongs to the installation `owner`.
-    pub fn owned_by(&self, owner: &str) -> String {
-        let Self { installation, prefix, .. } = self;
-        format!(
-            "Redis has data of installation {owner} under the prefix {prefix}, and this database is installation \
-             {installation}; use another Redis or prefix, or type `couponrush adopt`"
-        )
-    }
-
-    fn unowned(&self) -> String {
-        let Self { installation, prefix, .. } = self;
-        format!(
-            "Redis has data under the prefix {prefix} that was not loaded from this database, installation \
-             {installation}; use another Redis or prefix, or type `couponrush adopt`"
-        )
-    }
-
-    fn awaited_by(&self, other: &str) -> String {
-        let Self { installation, prefix, .. } = self;
-        format!(
-            "installation {other} uses the empty prefix {prefix} of Redis, too, and this database is installation \
-             {installation}; give each installation a Redis or a prefix of its own"
-        )
-    }
-
-    fn copied(&self, process: &str) -> String {
-        let Self { installation, prefix, .. } = self;
-        format!(
-            "process {process} of installation {installation} uses Redis with the prefix {prefix} and another MySQL \
-             database; if this database is a copy, type `couponrush new-installation`, and use another Redis or prefix"
-        )
-    }
-}
-
 impl Recovery {
     /// Whether this process may use what `seen` shows. `row` was read after `seen`.
     pub(super) async fn right(
@@ -120,7 +34,7 @@ impl Recovery {
         let mut state = self.owner.lock().await;
         let ownership = &self.identity.ownership;
         let right = match &seen.owner {
-            Some(owner) if *owner == ownership.installation => {
+            Some(owner) if owner == ownership.installation() => {
                 if row.run_id == connection.run_id() && seen.live == last_live(row) {
                     connection.peer().clone_into(&mut state.used_at);
                 }
@@ -138,9 +52,9 @@ impl Recovery {
             Right::Granted | Right::Pending => self.watch(&mut state.watch, connection, seen).await?,
         };
         Ok(match watched {
-            Watched::OtherDatabase(process) => Right::Foreign(ownership.copied(&process)),
-            Watched::Pending => Right::Pending,
-            Watched::Passed => right,
+            WatchVerdict::OtherDatabase(process) => Right::Foreign(ownership.copied(&process)),
+            WatchVerdict::Pending => Right::Pending,
+            WatchVerdict::Passed => right,
         })
     }
 
@@ -150,13 +64,13 @@ impl Recovery {
         state: &mut WatchState,
         connection: &Connection,
         seen: &LiveAndOwner,
-    ) -> Result<Watched, RecoveryError> {
+    ) -> Result<WatchVerdict, RecoveryError> {
         let watch = match state {
-            WatchState::Passed => return Ok(Watched::Passed),
+            WatchState::Passed => return Ok(WatchVerdict::Passed),
             WatchState::Watching(watch) => watch,
             WatchState::NotBegun => {
                 *state = WatchState::Watching(Watch::new(Instant::now()));
-                let WatchState::Watching(watch) = state else { return Ok(Watched::Pending) };
+                let WatchState::Watching(watch) = state else { return Ok(WatchVerdict::Pending) };
                 watch
             }
         };
@@ -168,7 +82,7 @@ impl Recovery {
         // Whoever becomes the owner after a loss has beaten before.
         let may_lack_beats = seen.owner.is_none() || connection.uptime() < YOUNG;
         let watched = watch.compare(&beats, &numbers, may_lack_beats, Instant::now());
-        if watched == Watched::Passed {
+        if watched == WatchVerdict::Passed {
             *state = WatchState::Passed;
         }
         Ok(watched)
@@ -213,7 +127,7 @@ impl Recovery {
             }
         }
         let all = beats::all(connection, self.keys(), WAIT).await?;
-        if let Some(other) = all.values().find(|beat| beat.installation != ownership.installation) {
+        if let Some(other) = all.values().find(|beat| beat.installation != ownership.installation()) {
             return Ok(Right::Foreign(ownership.awaited_by(&other.installation)));
         }
         if waited.is_none() {
@@ -234,7 +148,7 @@ impl Recovery {
     /// Closes the gate because Redis belongs to somebody else. Nothing is read, swept, rebuilt or deleted there.
     pub(super) fn close_for_foreign(&self, sentence: &str) {
         // Set first, because the start ends as soon as the gate has this reason.
-        let _ = self.identity.ownership.refusal.set(sentence.to_owned());
+        self.identity.ownership.refuse(sentence);
         let is_known = self.gate.live().err() == Some(ClosedReason::Foreign);
         self.close(ClosedReason::Foreign);
         if !is_known {

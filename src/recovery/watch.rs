@@ -17,7 +17,7 @@ const WATCHED_MAX: Duration = Duration::from_secs(10);
 
 /// What a watch has shown so far.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Watched {
+pub(super) enum WatchVerdict {
     /// Nothing can be said yet.
     Pending,
     /// No other process works with another database, as far as a watch can show.
@@ -58,12 +58,12 @@ impl Watch {
         numbers: &HashMap<String, u64>,
         may_lack_beats: bool,
         now: Instant,
-    ) -> Watched {
+    ) -> WatchVerdict {
         self.is_full |= may_lack_beats;
         for (process, beat) in beats {
             let has = numbers.get(process).copied().unwrap_or(0);
             if self.seen.entry(process.clone()).or_default().is_of_another(beat.number, has) {
-                return Watched::OtherDatabase(process.clone());
+                return WatchVerdict::OtherDatabase(process.clone());
             }
         }
         let watched_for = now.saturating_duration_since(self.began);
@@ -71,7 +71,7 @@ impl Watch {
             || beats.iter().filter(|(_, beat)| beat.age < WATCHED_FOR).map(|(process, _)| &self.seen[process]);
         let is_short = !self.is_full && beating().all(|seen| seen.is_ours);
         let is_long = watched_for >= WATCHED_FOR && !beating().any(|seen| seen.is_lacking);
-        if is_short || is_long || watched_for >= WATCHED_MAX { Watched::Passed } else { Watched::Pending }
+        if is_short || is_long || watched_for >= WATCHED_MAX { WatchVerdict::Passed } else { WatchVerdict::Pending }
     }
 }
 
@@ -114,7 +114,7 @@ mod tests {
         }
 
         /// A look after `ms` at a process with `number` in Redis, `age_ms` old, while MySQL has the number `has`.
-        fn look(&mut self, ms: u64, number: u64, age_ms: u64, has: u64) -> Watched {
+        fn look(&mut self, ms: u64, number: u64, age_ms: u64, has: u64) -> WatchVerdict {
             let beat = Beat { installation: "i".to_owned(), number, age: Duration::from_millis(age_ms) };
             let (beats, numbers) = ([("p".to_owned(), beat)].into(), [("p".to_owned(), has)].into());
             self.watch.compare(&beats, &numbers, false, self.began + Duration::from_millis(ms))
@@ -128,39 +128,39 @@ mod tests {
             let now = began + Duration::from_millis(ms);
             Watch::new(began).compare(&HashMap::new(), &none, may_lack, now)
         };
-        assert_eq!(pass(false, 0), Watched::Passed);
-        assert_eq!(pass(true, 2_999), Watched::Pending);
-        assert_eq!(pass(true, 3_000), Watched::Passed);
+        assert_eq!(pass(false, 0), WatchVerdict::Passed);
+        assert_eq!(pass(true, 2_999), WatchVerdict::Pending);
+        assert_eq!(pass(true, 3_000), WatchVerdict::Passed);
     }
 
     #[test]
     fn a_process_is_of_this_database_once_its_number_advances_here() {
         let mut looks = Looks::begin();
-        assert_eq!(looks.look(0, 7, 100, 7), Watched::Pending, "a copy of this moment would look alike");
-        assert_eq!(looks.look(900, 8, 0, 8), Watched::Passed);
+        assert_eq!(looks.look(0, 7, 100, 7), WatchVerdict::Pending, "a copy of this moment would look alike");
+        assert_eq!(looks.look(900, 8, 0, 8), WatchVerdict::Passed);
     }
 
     #[test]
     fn a_process_whose_numbers_this_database_lacks_is_of_another_one() {
         let mut looks = Looks::begin();
-        assert_eq!(looks.look(0, 7, 0, 5), Watched::Pending);
-        assert_eq!(looks.look(300, 7, 300, 5), Watched::Pending);
-        assert_eq!(looks.look(1_000, 8, 0, 5), Watched::OtherDatabase("p".to_owned()));
+        assert_eq!(looks.look(0, 7, 0, 5), WatchVerdict::Pending);
+        assert_eq!(looks.look(300, 7, 300, 5), WatchVerdict::Pending);
+        assert_eq!(looks.look(1_000, 8, 0, 5), WatchVerdict::OtherDatabase("p".to_owned()));
         let mut looks = Looks::begin();
-        assert_eq!(looks.look(0, 7, 0, 7), Watched::Pending, "the copy is fresh");
-        assert_eq!(looks.look(1_000, 8, 0, 7), Watched::Pending);
-        assert_eq!(looks.look(1_300, 8, 300, 7), Watched::Pending);
-        assert_eq!(looks.look(2_000, 9, 0, 7), Watched::OtherDatabase("p".to_owned()));
+        assert_eq!(looks.look(0, 7, 0, 7), WatchVerdict::Pending, "the copy is fresh");
+        assert_eq!(looks.look(1_000, 8, 0, 7), WatchVerdict::Pending);
+        assert_eq!(looks.look(1_300, 8, 300, 7), WatchVerdict::Pending);
+        assert_eq!(looks.look(2_000, 9, 0, 7), WatchVerdict::OtherDatabase("p".to_owned()));
     }
 
     #[test]
     fn a_number_that_stands_still_proves_nothing() {
         let mut looks = Looks::begin();
-        assert_eq!(looks.look(0, 7, 0, 7), Watched::Pending);
-        assert_eq!(looks.look(900, 8, 0, 0), Watched::Pending, "it has advanced, and then left");
-        assert_eq!(looks.look(2_000, 8, 1_000, 0), Watched::Pending);
-        assert_eq!(looks.look(3_900, 8, 2_900, 0), Watched::Pending, "it may beat again");
-        assert_eq!(looks.look(4_000, 8, 3_000, 0), Watched::Passed);
-        assert_eq!(Looks::begin().look(0, 8, 3_000, 0), Watched::Passed, "Redis has watched it");
+        assert_eq!(looks.look(0, 7, 0, 7), WatchVerdict::Pending);
+        assert_eq!(looks.look(900, 8, 0, 0), WatchVerdict::Pending, "it has advanced, and then left");
+        assert_eq!(looks.look(2_000, 8, 1_000, 0), WatchVerdict::Pending);
+        assert_eq!(looks.look(3_900, 8, 2_900, 0), WatchVerdict::Pending, "it may beat again");
+        assert_eq!(looks.look(4_000, 8, 3_000, 0), WatchVerdict::Passed);
+        assert_eq!(Looks::begin().look(0, 8, 3_000, 0), WatchVerdict::Passed, "Redis has watched it");
     }
 }

@@ -169,6 +169,7 @@ pub async fn adopt(
         keys.outbox(),
         keys.waiting(),
         keys.sweeper(),
+        keys.unread(),
     ]);
     cmd.arg(seen.owner.as_deref().unwrap_or_default()).arg(installation).arg(format!("adopted:{epoch}"));
     Ok(calls.eval(&cmd, wait).await?.word() == "adopted")

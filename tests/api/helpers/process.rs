@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 
 use super::{Client, Clock, SECRET, Stores, eventually, free_address};
 
+/// How long a start may run that must be refused.
+const REFUSED_WITHIN: Duration = Duration::from_secs(30);
+
 /// `couponrush serve` as a child process. Dropping the value kills it.
 pub struct Serving {
     pub client: Client,
@@ -97,8 +100,14 @@ pub async fn raise_format(stores: &Stores) -> (bool, String) {
 pub async fn refused_start(stores: &Stores) -> (Option<i32>, String) {
     let mut command = command(stores);
     command.args(["serve", "--http-addr", "127.0.0.1:0", "--ops-addr", "127.0.0.1:0", "--jwt-secret", SECRET]);
-    let output = tokio::task::spawn_blocking(move || command.output()).await;
-    let output = output.expect("the task does not panic").expect("the program is built");
+    let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+    let mut child = child.expect("the program is built");
+    let deadline = Instant::now() + REFUSED_WITHIN;
+    while child.try_wait().expect("the child can be waited for").is_none() && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let _ = child.kill();
+    let output = child.wait_with_output().expect("a killed child ends");
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 

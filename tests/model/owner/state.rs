@@ -70,13 +70,16 @@ pub struct Sighting {
     pub is_ours: bool,
 }
 
+/// The beats in Redis and in MySQL.
+pub type Look = (Vec<Option<Beat>>, Vec<Option<u8>>);
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Watch {
     /// Redis may have lost beats, so a missing beat proves nothing.
     pub is_full: bool,
     pub seen: Vec<Sighting>,
     /// The beats in Redis and in MySQL at the first half of a look.
-    pub look: Option<(Vec<Option<Beat>>, Vec<Option<u8>>)>,
+    pub look: Option<Look>,
     pub looks: u8,
 }
 

@@ -306,7 +306,7 @@ fn rebuild(protocol: &OwnerProtocol, state: &mut State, action: Action) {
             let MySql { id, loading, .. } = *state.database(process);
             let is_free = state.redis.owner.is_none_or(|owner| owner == id);
             let Some(found) = state.instances[process].found.take() else { return };
-            if state.redis.live != found || !(is_free || !protocol.has(Guard::OwnerComparedByScript)) {
+            if state.redis.live != found || !is_free && protocol.has(Guard::OwnerComparedByScript) {
                 return;
             }
             let found = match found {
