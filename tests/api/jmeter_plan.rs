@@ -2,9 +2,9 @@
 //! customer logs in, lists the held coupons, claims, and lists them again.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 use serde_json::json;
 use tokio::task::JoinSet;
