@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -76,15 +77,16 @@ async fn run_plan(client: &Client, name: &str) -> Vec<String> {
 /// Claims, and repeats the attempt after a 503, as the 503 demands. The flag says whether an earlier attempt may have
 /// been granted.
 async fn claim(client: &Client, coupon: &str, token: &str) -> (Answer, bool) {
-    let mut maybe_granted = false;
+    let (mut maybe_granted, mut last) = (false, String::new());
     for _ in 0..50 {
         let answer = client.claim("shop", coupon, token).await;
         if answer.status != 503 {
             return (answer, maybe_granted);
         }
-        maybe_granted = true;
+        (maybe_granted, last) = (true, answer.text);
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    panic!("the service does not recover from its load");
+    panic!("the service does not recover from its load: {last}");
 }
 
 async fn names_on_first_page(client: &Client, name: &str, token: &str) -> Vec<String> {

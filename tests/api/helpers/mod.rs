@@ -38,6 +38,7 @@ pub use raw::{RawAnswer, RawConnection, raw};
 pub use redis_server::RedisServer;
 pub use relay::Relay;
 pub use sales::terms;
+pub use sql_program::SqlServer;
 pub use stores::Stores;
 
 /// How long to wait for an expected state.

@@ -62,7 +62,7 @@ impl Stores {
         let copy = Self::create_on(&self.server_url, Some(self.redis_url.clone())).await;
         // A generated column takes no value.
         let columns = "SELECT CONCAT(table_name, '(', GROUP_CONCAT(column_name ORDER BY ordinal_position), ')') AS value \
-            FROM information_schema.columns WHERE table_schema = DATABASE() AND extra NOT LIKE '%GENERATED%' \
+            FROM information_schema.columns WHERE table_schema = DATABASE() AND COALESCE(generation_expression, '') = '' \
             GROUP BY table_name";
         for table in self.texts(columns).await {
             let (name, columns) = table.trim_end_matches(')').split_once('(').expect("the columns stand in brackets");
