@@ -189,17 +189,24 @@ async fn a_copy_of_the_database_is_refused_until_it_has_an_id_of_its_own() {
 
 /// After a loss, the beats of living processes are missing as well.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_copy_of_the_database_is_refused_right_after_redis_has_restarted_empty() {
-    let mut redis = RedisServer::start().await;
-    let app = TestApp::start_on(Stores::create(Some(redis.url())).await, |_| {}).await;
-    let copy = app.stores.copy().await;
-    redis.kill();
-    redis.empty();
-    redis.restart().await;
-    let (code, output) = refused_start(&copy).await;
+async fn a_copy_of_the_database_is_refused_right_after_redis_has_lost_all_beats() {
+    let redis = RedisServer::start().await;
+    let stores = Stores::create(Some(redis.url())).await;
+    stores.own().await;
+    let serving = Serving::start(&stores).await;
+    let copy = stores.copy().await;
+    serving.freeze(true);
+    redis.command::<()>(&["FLUSHALL"]).await;
+    let thawed = async {
+        tokio::time::sleep(Duration::from_millis(1_000)).await;
+        serving.freeze(false);
+    };
+    let ((code, output), ()) = tokio::join!(refused_start(&copy), thawed);
     assert!(code == Some(1) && output.contains("couponrush new-installation"), "{output}");
-    eventually("the service is ready again", || async { app.client().is_ready().await }).await;
+    eventually("the service is ready again", || serving.ops.is_ready()).await;
+    drop(serving);
     copy.remove_database().await;
+    stores.remove().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -61,6 +61,11 @@ impl Serving {
         }
     }
 
+    /// Stops the process where it is (SIGSTOP), or lets it go on.
+    pub fn freeze(&self, is_frozen: bool) {
+        signal(&self.child, if is_frozen { "STOP" } else { "CONT" });
+    }
+
     /// `kill -9`.
     pub fn kill(&mut self) {
         self.child.kill().expect("the program runs");
