@@ -15,7 +15,7 @@ struct Row {
     value: String,
 }
 
-/// Reads the id, 32 hexadecimal digits. Empty before [`make_id`].
+/// Reads the id, 32 hexadecimal digits. Empty before the first migration.
 ///
 /// # Errors
 /// Returns a [`DbError`].
