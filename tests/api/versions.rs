@@ -87,8 +87,10 @@ async fn a_redis_that_is_too_old_after_a_failover_gets_no_claims_and_is_named_in
     eventually("the instance is ready again", || serving.ops.is_ready()).await;
     let (_, log) = serving.terminate().await;
     let lines = log.lines().filter(|line| line.contains("redis: cannot connect") && line.contains("is too old"));
-    // The two workers and recovery have a link each, which logs only the first of many failures.
-    assert_eq!(lines.count(), 3, "{log}");
+    // The two workers and recovery have a link each, which logs only the first of many failures. The first one can be
+    // that the connection was lost.
+    let lines = lines.count();
+    assert!((1..=3).contains(&lines), "{lines} lines: {log}");
     stores.remove().await;
 }
 

@@ -29,7 +29,7 @@ export default {
     "banner.gate-recovering": "入口关闭，正在重建 Redis 数据。",
     "banner.gate-refused": "入口关闭，Redis 拒绝写入。",
     "banner.gate-two-primaries": "入口关闭：其他实例连接到另一个 Redis 主节点，数据以它为准。",
-    "banner.gate-foreign": "入口关闭：Redis 属于另一个安装或数据库，详情见日志。",
+    "banner.gate-foreign": "入口关闭：另一个安装或数据库在用 Redis。",
     "banner.gate-mysql-went-back": "入口关闭：MySQL 缺少 Redis 已知的提交。请运行 couponrush audit --repair。",
     "banner.gate-stopping": "入口关闭，服务正在停止。",
     "banner.draining": "服务即将停止，正在处理最后的请求。",

@@ -43,7 +43,6 @@ fn everything_lost(stored: bool, found: Option<bool>, fault: &str) -> (Vec<&'sta
     }
     story.note(2_000, EventKind::FaultEnds { fault: 1 });
     story.sold(12, 3_000, 1);
-    story.note(4_000, EventKind::Healed);
     let excused = story.verdict().excused;
     (story.broken(), excused)
 }
@@ -66,7 +65,6 @@ fn i2_a_row_that_was_missing_after_the_answer_is_named_unless_mysql_went_back() 
         story.note(102, EventKind::Stored { attempt: 1, found: Some(false) });
         story.note(150, EventKind::FaultEnds { fault: 1 });
         story.sold(11, 200, 2);
-        story.note(300, EventKind::Healed);
         story.broken()
     };
     assert_eq!((found_later("Kill"), found_later("WentBack")), (vec!["I2"], vec![]));
