@@ -6,7 +6,7 @@ use couponrush::config::KnownFormat;
 use couponrush::domain::CouponId;
 use couponrush::redis::{Attempt, Taken};
 
-use crate::helpers::{Customer, TestApp, customers, eventually, unread};
+use crate::helpers::{Customer, RedisServer, Stores, TestApp, customers, eventually, unread};
 
 const WAIT: Duration = Duration::from_secs(5);
 /// Not a claim, an entry of too few numbers, a claim with a bad number, and a claim beside something else.
@@ -14,12 +14,17 @@ const BAD: [&str; 3] = ["nonsense", "1:2:3", "0:1:1:1:0:1"];
 
 async fn selling(format: KnownFormat) -> (TestApp, CouponId, Vec<Customer>) {
     let app = TestApp::start_with(|args| args.format = format).await;
+    let coupon = offer(&app).await;
+    let crowd = customers(&app.stores, "one", 4).await;
+    (app, coupon, crowd)
+}
+
+/// Makes the coupon `shop/rush` of ten units.
+async fn offer(app: &TestApp) -> CouponId {
     let saler = app.client().user("shop", "saler").await;
     app.client().create_coupon("shop", &saler, "rush", 10).await;
     let id = app.stores.number("SELECT CAST(id AS SIGNED) FROM coupons").await;
-    let coupon = CouponId(id.try_into().expect("an id is positive"));
-    let crowd = customers(&app.stores, "one", 4).await;
-    (app, coupon, crowd)
+    CouponId(id.try_into().expect("an id is positive"))
 }
 
 /// Puts entries into the outbox that no handler holds: bad ones, and then a claim.
@@ -99,13 +104,17 @@ async fn the_drain_of_a_rebuild_keeps_an_entry_whole_and_stores_its_claims() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_claim_that_cannot_be_read_is_sold_again_after_a_rebuild() {
-    let (app, coupon, _) = selling(KnownFormat::Newest).await;
+    let mut redis = RedisServer::start().await;
+    let app = TestApp::start_on(Stores::create(Some(redis.url())).await, |_| {}).await;
+    let coupon = offer(&app).await;
     let crowd = customers(&app.stores, "crowd", 11).await;
     fill(&app, coupon, &crowd[10], &[]).await;
     let outbox = app.stores.keys().outbox().to_string();
     app.stores.redis::<u64>(redis::cmd("DEL").arg(&outbox)).await;
     app.stores.redis::<String>(redis::cmd("XADD").arg(&outbox).arg("*").arg("c").arg("9:9:9:9:9:9:9:9")).await;
-    app.stores.redis::<u64>(redis::cmd("DEL").arg(app.stores.keys().live())).await;
+    // A restart that keeps the data, so that a rebuild could keep it, too.
+    redis.kill();
+    redis.restart().await;
     eventually("the shard is loaded again", || async { app.stores.live().await.epoch.0 == 2 }).await;
     eventually("the service is ready", || app.instances[0].ops.is_ready()).await;
     for customer in &crowd[..10] {
@@ -114,6 +123,7 @@ async fn a_claim_that_cannot_be_read_is_sold_again_after_a_rebuild() {
     app.settle().await;
     assert_eq!((kept(&app).await, rows(&app).await), (1, 10));
     unread(&app.stores, &["drop", "all"]).await;
+    drop(app);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
