@@ -2,8 +2,9 @@
 
 use crate::app::{StartError, open_db};
 use crate::config::MysqlArgs;
+use crate::mysql::DbError;
+use crate::mysql::installation::{self, Renewal};
 use crate::mysql::migrate::migrate;
-use crate::mysql::{DbError, installation};
 
 /// The reason for a failed command. Unless MySQL has not answered, nothing has changed.
 #[derive(Debug, thiserror::Error)]
@@ -24,8 +25,11 @@ pub async fn run(args: &MysqlArgs) -> Result<(), NewInstallationError> {
     let db = open_db(&args.mysql_url)?;
     db.ping().await.map_err(StartError::Mysql)?;
     migrate(&db).await.map_err(StartError::Migrate)?;
-    let (before, id) = installation::renew(&db).await?.map_err(NewInstallationError::InUse)?;
-    println!("this database was installation {before}, and is installation {id} from now on");
+    let (before, after) = match installation::renew(&db).await? {
+        Renewal::Done { before, after } => (before, after),
+        Renewal::InUse(instance) => return Err(NewInstallationError::InUse(instance)),
+    };
+    println!("this database was installation {before}, and is installation {after} from now on");
     println!("Give it a Redis or a prefix of its own. The first start waits 10 s for beats of other installations.");
     Ok(())
 }

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use crate::app::{SHARD, StartError, open_db};
 use crate::config::MysqlArgs;
 use crate::domain::Format;
-use crate::mysql::DbError;
 use crate::mysql::formats::{self, RaiseOutcome};
+use crate::mysql::{DbError, shards};
 
 /// How long to wait for the rebuild that raises the format.
 const REBUILD_WAIT: Duration = Duration::from_secs(60);
@@ -50,7 +50,7 @@ pub async fn run(args: &MysqlArgs) -> Result<(), RaiseFormatError> {
         RaiseOutcome::Asked => println!("waiting for the instances, which load the shard again"),
     }
     let began = Instant::now();
-    while formats::read(&db, SHARD).await?.format < format {
+    while shards::read(&db, SHARD).await?.format < format {
         if began.elapsed() > REBUILD_WAIT {
             return Err(RaiseFormatError::NotLoaded(format));
         }

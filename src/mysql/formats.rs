@@ -19,15 +19,6 @@ const CONSTRAINTS: &str = "(SELECT COUNT(*) FROM information_schema.table_constr
     WHERE constraint_schema = DATABASE() AND constraint_name = 'this_release_does_not_know_format_2')";
 const REFUSING: &str = "refuse instances without the format";
 
-/// The formats of a shard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ShardFormats {
-    /// The format in use.
-    pub format: Format,
-    /// The format that the next rebuild raises `format` to.
-    pub wanted: Format,
-}
-
 /// The outcome of [`raise`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RaiseOutcome {
@@ -56,20 +47,9 @@ pub enum FormatError {
 /// # Errors
 /// Returns a [`FormatError`].
 pub async fn check_known(db: &Db, shard: &str, known: Format) -> Result<(), FormatError> {
-    let ShardFormats { format, wanted } = read(db, shard).await.map_err(FormatError::Db)?;
-    let raised = format.max(wanted);
+    let row = super::shards::read(db, shard).await.map_err(FormatError::Db)?;
+    let raised = row.format.max(row.wanted_format);
     if raised > known { Err(FormatError::Unknown { raised, known }) } else { Ok(()) }
-}
-
-/// Reads the formats of a shard.
-///
-/// # Errors
-/// Returns a [`DbError`].
-pub async fn read(db: &Db, shard: &str) -> Result<ShardFormats, DbError> {
-    let mut connection = db.connect().await?;
-    let query = shards::table.find(shard).select((shards::format, shards::wanted_format));
-    let (format, wanted): (u8, u8) = db.within("read format", query.first(&mut connection)).await?;
-    Ok(ShardFormats { format: Format(format), wanted: Format(wanted) })
 }
 
 /// Lets the next rebuild raise a shard to [`Format::NEWEST`], unless an instance is registered that does not know it.
@@ -77,7 +57,7 @@ pub async fn read(db: &Db, shard: &str) -> Result<ShardFormats, DbError> {
 /// # Errors
 /// Returns a [`DbError`]. The constraint may be set. Repeating the call is safe, and completes it.
 pub async fn raise(db: &Db, shard: &str) -> Result<RaiseOutcome, DbError> {
-    if read(db, shard).await?.format >= Format::NEWEST {
+    if super::shards::read(db, shard).await?.format >= Format::NEWEST {
         return Ok(RaiseOutcome::Known);
     }
     let mut connection = db.connect().await?;

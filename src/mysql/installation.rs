@@ -25,8 +25,8 @@ pub async fn id(db: &Db) -> Result<String, DbError> {
     Ok(db.within("read installation", query.get_result::<Row>(&mut connection)).await?.value)
 }
 
-/// Makes the id, unless the database has one. The statement has the id as a literal, so that every replica stores the
-/// same id.
+/// Makes the id, unless the database has one. The statement has the id as a literal, so every replica stores the same
+/// id.
 ///
 /// # Errors
 /// Returns a [`DbError`]. Repeating the call is safe.
@@ -40,12 +40,21 @@ pub(super) async fn make_id(db: &Db) -> Result<(), DbError> {
     Ok(())
 }
 
-/// Gives the database another id, and makes it forget which Redis it was loaded into. Returns the earlier and the new
-/// id, or `Err` with the label of an instance that uses this database.
+/// The outcome of [`renew`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Renewal {
+    /// The database has the id `after` instead of `before`.
+    Done { before: String, after: String },
+    /// The instance with this label uses the database. Nothing has changed.
+    InUse(String),
+}
+
+/// Gives the database another id, and deletes the names of the loaded Redis from the shards. Refused while an instance
+/// uses the database.
 ///
 /// # Errors
 /// Returns a [`DbError`]. The change may have happened.
-pub async fn renew(db: &Db) -> Result<Result<(String, String), String>, DbError> {
+pub async fn renew(db: &Db) -> Result<Renewal, DbError> {
     let mut tx = db.begin().await?;
     let lock = sql_query("SELECT installation_id AS value FROM installation WHERE id = 1 FOR UPDATE");
     let before = db.within("lock installation", lock.get_result::<Row>(tx.connection())).await?.value;
@@ -56,10 +65,10 @@ pub async fn renew(db: &Db) -> Result<Result<(String, String), String>, DbError>
     let alive: Vec<Row> = db.within("find instances", alive.load(tx.connection())).await?;
     if let Some(Row { value }) = alive.into_iter().next() {
         tx.roll_back().await;
-        return Ok(Err(value));
+        return Ok(Renewal::InUse(value));
     }
     let id = format!("{:032x}", rand::random::<u128>());
-    // The epoch stays, so that every later loading has a higher one. The rows of processes are of the original.
+    // The epoch stays, so every later loading has a higher epoch. Rows of processes belong to the original database.
     for statement in [
         format!("UPDATE installation SET installation_id = '{id}', mysql_server = '' WHERE id = 1"),
         "DELETE FROM ledgers".to_owned(),
@@ -71,5 +80,5 @@ pub async fn renew(db: &Db) -> Result<Result<(String, String), String>, DbError>
         db.within("renew installation", sql_query(statement).execute(tx.connection())).await?;
     }
     tx.commit().await?;
-    Ok(Ok((before, id)))
+    Ok(Renewal::Done { before, after: id })
 }

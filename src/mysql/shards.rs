@@ -108,8 +108,8 @@ pub enum Raised {
     WentBack,
 }
 
-/// Raises the epoch in `shards` and in all rows of `ledgers`, raises the format if a higher one is wanted, and deletes the rows of processes that have left or are
-/// dead. Waits for batches of the old epoch that are being stored. Later batches of that epoch are late. `redis` are the
+/// Raises the epoch in `shards` and in all rows of `ledgers`, raises the format if a higher one is wanted, and deletes
+/// the rows of processes that have left or are dead. Waits for batches of the old epoch that are being stored. Later batches of that epoch are late. `redis` are the
 /// commits that Redis knows, read while no other process can raise them.
 ///
 /// # Errors

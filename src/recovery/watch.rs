@@ -37,7 +37,7 @@ pub(super) struct Watch {
 #[derive(Debug, Default)]
 struct Sighting {
     last: Option<u64>,
-    /// The number has advanced, and this MySQL had it.
+    /// The number has advanced, and this MySQL had the number.
     is_ours: bool,
     /// This MySQL lacked the last number.
     is_lacking: bool,
@@ -51,7 +51,7 @@ impl Watch {
     }
 
     /// Compares the `beats` of other processes of this installation with the `numbers` that MySQL has. `may_lack_beats`
-    /// says whether Redis may have lost beats a moment ago.
+    /// is set if Redis may have lost beats a moment ago.
     pub(super) fn compare(
         &mut self,
         beats: &HashMap<String, Beat>,

@@ -10,7 +10,7 @@ use crate::domain::{Claim, EntryId, Epoch};
 /// How long a process keeps the lock of the sweeper, in ms. Meanwhile no other process sweeps.
 const SWEEPER_MS: u64 = 3_000;
 /// Maximum number of entries deleted or moved by a single script.
-const DELETED_MAX: usize = 1_000;
+const TAKEN_AWAY_MAX: usize = 1_000;
 
 /// An entry to delete, and the number of its claims.
 pub type DoneEntry = (EntryId, usize);
@@ -139,18 +139,13 @@ impl Outbox {
         committed: u64,
         entries: &[DoneEntry],
     ) -> Result<bool, KvError> {
-        for entries in entries.chunks(DELETED_MAX) {
-            let keys = &self.keys;
-            let mut cmd = Script::DeleteEntries.call(&[keys.live(), keys.outbox(), keys.waiting(), keys.counters()]);
+        let keys = [self.keys.live(), self.keys.outbox(), self.keys.waiting(), self.keys.counters()];
+        let begin = || {
+            let mut cmd = Script::DeleteEntries.call(&keys);
             cmd.arg(live).arg(&self.process).arg(committed);
-            for (id, claims) in entries {
-                cmd.arg(id.to_string()).arg(*claims);
-            }
-            if calls.eval(&cmd, self.wait).await?.word() != "deleted" {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+            cmd
+        };
+        self.take_away(calls, begin, entries, "deleted").await
     }
 
     /// Moves entries that cannot be read to the stream `unread`. Stops and returns `false` if Redis does not hold `live`.
@@ -164,14 +159,29 @@ impl Outbox {
         epoch: Epoch,
         entries: &[DoneEntry],
     ) -> Result<bool, KvError> {
-        for entries in entries.chunks(DELETED_MAX) {
-            let keys = &self.keys;
-            let mut cmd = Script::MoveUnread.call(&[keys.live(), keys.outbox(), keys.waiting(), keys.unread()]);
+        let keys = [self.keys.live(), self.keys.outbox(), self.keys.waiting(), self.keys.unread()];
+        let begin = || {
+            let mut cmd = Script::MoveUnread.call(&keys);
             cmd.arg(live).arg(epoch.0);
+            cmd
+        };
+        self.take_away(calls, begin, entries, "moved").await
+    }
+
+    /// Runs the script of `begin` on all entries, in parts. Stops and returns `false` at another reply than `done`.
+    async fn take_away(
+        &self,
+        calls: &Calls,
+        begin: impl Fn() -> redis::Cmd,
+        entries: &[DoneEntry],
+        done: &str,
+    ) -> Result<bool, KvError> {
+        for entries in entries.chunks(TAKEN_AWAY_MAX) {
+            let mut cmd = begin();
             for (id, claims) in entries {
                 cmd.arg(id.to_string()).arg(*claims);
             }
-            if calls.eval(&cmd, self.wait).await?.word() != "moved" {
+            if calls.eval(&cmd, self.wait).await?.word() != done {
                 return Ok(false);
             }
         }

@@ -1,4 +1,4 @@
-//! `scripts/backup`: a backup that is saved and restored while a sale is open.
+//! `scripts/backup` saves and restores a backup while a sale is open.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -31,7 +31,7 @@ impl Drop for BackupFile {
     }
 }
 
-/// Runs `scripts/backup` on the database of `url`. Returns whether it succeeded, and what it printed.
+/// Runs `scripts/backup` on the database of `url`. Returns whether the exit code was 0, and the output.
 async fn backup(url: &str, arguments: &[&str], file: &Path) -> (bool, String) {
     let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/backup"));
     command.args(arguments).arg(file).env("COUPONRUSH_MYSQL_URL", url);
@@ -41,7 +41,7 @@ async fn backup(url: &str, arguments: &[&str], file: &Path) -> (bool, String) {
     (output.status.success(), printed)
 }
 
-/// Claims of one customer after the other, repeated until each is answered. `asked` counts the customers.
+/// The customers claim one after the other, and repeat until an answer. `asked` counts the customers.
 fn selling(client: &Client, crowd: &[Customer], stop: CancellationToken) -> (JoinHandle<Vec<Got>>, Arc<AtomicUsize>) {
     let (client, crowd, asked) = (client.clone(), crowd.to_vec(), Arc::new(AtomicUsize::new(0)));
     let count = Arc::clone(&asked);
@@ -152,7 +152,7 @@ async fn a_backup_restores_a_lost_database_and_an_incomplete_file_changes_nothin
     let (done, printed) = backup(&app.stores.mysql_url, &["restore"], &file.0).await;
     assert!(!done && printed.contains("another version"), "{printed}");
 
-    // Both stores are lost, and a user of whom the backup does not know.
+    // Both stores are lost. The backup lacks the last user.
     app.client().user("lost", "customer").await;
     let lost = app.stores.number("SELECT CAST(MAX(id) AS SIGNED) FROM users").await;
     app.stop().await;

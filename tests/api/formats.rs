@@ -2,7 +2,7 @@
 
 use couponrush::config::KnownFormat;
 use couponrush::domain::Format;
-use couponrush::mysql::formats::{self, ShardFormats};
+use couponrush::mysql::shards;
 
 use crate::helpers::{Customer, Got, Stores, TestApp, customers, eventually, raise_format, rush, without_rates};
 
@@ -36,8 +36,8 @@ async fn stop(app: &mut TestApp, instance: usize) {
 }
 
 async fn shard(stores: &Stores) -> (u8, u8) {
-    let ShardFormats { format, wanted } = formats::read(&stores.db, "s0").await.expect("MySQL answers");
-    (format.0, wanted.0)
+    let row = shards::read(&stores.db, "s0").await.expect("MySQL answers");
+    (row.format.0, row.wanted_format.0)
 }
 
 /// Customers of `crowd` claim on all instances.

@@ -1,4 +1,4 @@
-//! Entries of the outbox that cannot be read: nothing behind them waits, and only an operator deletes them.
+//! Unreadable entries of the outbox. Later entries do not wait, and only an operator deletes unreadable entries.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use couponrush::redis::{Attempt, Taken};
 use crate::helpers::{Customer, RedisServer, Stores, TestApp, customers, eventually, unread};
 
 const WAIT: Duration = Duration::from_secs(5);
-/// Not a claim, an entry of too few numbers, a claim with a bad number, and a claim beside something else.
+/// Words, too few numbers, and a coupon with the id 0.
 const BAD: [&str; 3] = ["nonsense", "1:2:3", "0:1:1:1:0:1"];
 
 async fn selling(format: KnownFormat) -> (TestApp, CouponId, Vec<Customer>) {
@@ -27,7 +27,7 @@ async fn offer(app: &TestApp) -> CouponId {
     CouponId(id.try_into().expect("an id is positive"))
 }
 
-/// Puts entries into the outbox that no handler holds: bad ones, and then a claim.
+/// Puts the entries `bad` and a claim into the outbox. No handler holds the claim.
 async fn fill(app: &TestApp, coupon: CouponId, customer: &Customer, bad: &[&str]) {
     for text in bad {
         let mut add = redis::cmd("XADD");
@@ -62,7 +62,7 @@ async fn an_entry_that_cannot_be_read_is_kept_until_an_operator_drops_it_and_not
     assert_eq!(findings.len(), 1, "{findings:?}");
     assert!(findings[0].what.contains("has 3 entries"), "{findings:?}");
 
-    // A claim of the loading may be in the entries, so a rebuild keeps nothing but them.
+    // A claim of the loading may be in an unreadable entry, so a rebuild keeps only the unreadable entries.
     let before = app.stores.live().await;
     app.stores.redis::<u64>(redis::cmd("DEL").arg(app.stores.keys().live())).await;
     eventually("the shard is loaded again", || async { app.stores.live().await.epoch > before.epoch }).await;
@@ -86,7 +86,7 @@ async fn an_entry_that_cannot_be_read_is_kept_until_an_operator_drops_it_and_not
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_drain_of_a_rebuild_keeps_an_entry_whole_and_stores_its_claims() {
     let (app, coupon, crowd) = selling(KnownFormat::Newest).await;
-    // A claim and something else in one entry.
+    // One entry with a claim and an unreadable part.
     let mixed = format!("{coupon}:{}:1:1:0:1 {coupon}:future", crowd[3].user.id);
     let mut delete = redis::cmd("DEL");
     delete.arg(app.stores.keys().live());
@@ -112,7 +112,7 @@ async fn a_claim_that_cannot_be_read_is_sold_again_after_a_rebuild() {
     let outbox = app.stores.keys().outbox().to_string();
     app.stores.redis::<u64>(redis::cmd("DEL").arg(&outbox)).await;
     app.stores.redis::<String>(redis::cmd("XADD").arg(&outbox).arg("*").arg("c").arg("9:9:9:9:9:9:9:9")).await;
-    // A restart that keeps the data, so that a rebuild could keep it, too.
+    // Redis restarts with its data. A rebuild without an unreadable entry would keep the data.
     redis.kill();
     redis.restart().await;
     eventually("the shard is loaded again", || async { app.stores.live().await.epoch.0 == 2 }).await;

@@ -1,4 +1,4 @@
-//! Instances that must not use this Redis, and two processes with the same name.
+//! Instances of another database, and of a copied one, start with the Redis of the run.
 
 use std::path::Path;
 use std::process::Command;
@@ -14,11 +14,11 @@ use crate::world::World;
 pub enum OwnerFault {
     /// An instance of another database starts with this Redis.
     Foreign,
-    /// The same, while Redis loses its memory.
+    /// The instance starts while Redis loses its memory.
     ForeignAndFlush,
     /// An instance starts with a copy of the database, made while MySQL was stopped.
     Copy,
-    /// The same, while Redis loses its memory.
+    /// The instance starts while Redis loses its memory.
     CopyAndFlush,
 }
 

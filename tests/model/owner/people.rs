@@ -71,7 +71,7 @@ pub fn step(protocol: &OwnerProtocol, state: &mut State, action: Action) {
             database.id = 3;
             if protocol.has(Guard::NewIdForgets) {
                 (database.loaded_here, database.beats) = (false, vec![None; database.beats.len()]);
-                // The epoch stays, so that every later loading has a higher one.
+                // The epoch stays, so every later loading has a higher epoch.
                 database.loading = database.loading.map(|loading| super::state::Loading { run: 8, ..loading });
             }
         }
@@ -100,7 +100,7 @@ fn start(protocol: &OwnerProtocol, state: &mut State, process: Process) {
     state.spent.starts += 1;
     let (database, id) = (state.instances[process].database, state.database(process).id);
     state.redis.beats[process] = Some(Beat { id, number: 0 });
-    // The id of the process is new, so nobody has seen a beat of it.
+    // The id of the process is new, so nobody has seen a beat of the process.
     state.mysql.iter_mut().for_each(|row| row.beats[process] = None);
     for watch in state.instances.iter_mut().filter_map(|instance| instance.watch.as_mut()) {
         watch.seen[process] = Default::default();
