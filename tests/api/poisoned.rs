@@ -1,13 +1,10 @@
 //! Claims that MySQL refuses: each is poisoned alone, counted, listed and acknowledged, and the others are stored.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use couponrush::claim::{Ledger, Persister, PersisterSettings};
+use couponrush::claim::Ledger;
 use couponrush::domain::{ActivityId, Claim, CouponId, EntryId, Epoch, UserId};
-use couponrush::mysql::ledgers::Fence;
 use couponrush::mysql::migrate::migrate;
-use couponrush::redis::Outbox;
 use tokio_util::sync::CancellationToken;
 
 use crate::helpers::{
@@ -150,19 +147,7 @@ async fn a_batch_that_times_out_is_stored_in_halves() {
         let claim = Claim { coupon, user, entry, seq, activity, epoch: Epoch(3), nth: 1, claimed_at_ms: entry.ms };
         ledger.reserve().expect("there is room").put(claim, 1);
     }
-    let settings = PersisterSettings {
-        process: "test".to_owned(),
-        batch_max: 1_000,
-        linger_max: Duration::ZERO,
-        store_wait: Duration::from_secs(1),
-        pauses: (Duration::from_millis(10), Duration::from_millis(100)),
-        sweep_every: Duration::from_secs(60),
-        sweep_age: Duration::from_secs(60),
-        sweep_batches_max: 1,
-    };
-    let outbox = Outbox::new(stores.keys(), "test".to_owned(), Duration::from_secs(1));
-    let fence = Arc::new(Fence::new("s0", "test".to_owned()));
-    let persister = Persister::new(stores.db.clone(), stores.pool(), outbox, fence, &ledger, settings);
+    let persister = stores.persister(&ledger, Duration::from_secs(1), Duration::from_secs(60));
     let close = CancellationToken::new();
     let running = tokio::spawn(persister.run(channel, close.clone()));
     eventually("every claim is stored", || async { ledger.unsettled() == 0 }).await;

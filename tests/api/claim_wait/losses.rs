@@ -2,14 +2,11 @@
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use couponrush::claim::{COMMIT_WAIT, Ledger, Persister, PersisterSettings, Teller, Told};
+use couponrush::claim::{COMMIT_WAIT, Ledger, Teller, Told};
 use couponrush::domain::{ActivityId, Claim, CouponId, EntryId, Epoch, UserId};
-use couponrush::mysql::ledgers::Fence;
 use couponrush::mysql::migrate::migrate;
-use couponrush::redis::Outbox;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -188,19 +185,7 @@ impl Storing {
         let columns = "id, saler_id, name, amount, left_count, face_value, description";
         stores.execute(&format!("INSERT INTO coupons ({columns}) VALUES (1, 1, 'c', 100, 100, 5, '')")).await;
         let (ledger, channel) = Ledger::new(1_000, 100);
-        let settings = PersisterSettings {
-            process: "test".to_owned(),
-            batch_max: 1_000,
-            linger_max: Duration::ZERO,
-            store_wait: Duration::from_secs(10),
-            pauses: (Duration::from_millis(10), Duration::from_millis(100)),
-            sweep_every: Duration::from_millis(100),
-            sweep_age: Duration::from_secs(60),
-            sweep_batches_max: 1,
-        };
-        let outbox = Outbox::new(stores.keys(), "test".to_owned(), Duration::from_secs(1));
-        let fence = Arc::new(Fence::new("s0", "test".to_owned()));
-        let persister = Persister::new(stores.db.clone(), stores.pool(), outbox, fence, &ledger, settings);
+        let persister = stores.persister(&ledger, Duration::from_secs(10), Duration::from_millis(100));
         let close = CancellationToken::new();
         let running = tokio::spawn(persister.run(channel, close.clone()));
         Self { stores, ledger, close, running }

@@ -1,13 +1,16 @@
 //! A database and a Redis key prefix for a single test.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use couponrush::app::{SHARD, redis_pool};
+use couponrush::claim::{Ledger, Persister, PersisterSettings};
 use couponrush::domain::Format;
+use couponrush::mysql::ledgers::Fence;
 use couponrush::mysql::migrate::migrate_for;
 use couponrush::mysql::{Db, DbLimits, installation, shards};
-use couponrush::redis::{Connection, LinkConfig, Live, Pool, Stock};
+use couponrush::redis::{Connection, LinkConfig, Live, Outbox, Pool, Stock};
 use diesel::sql_types::{Bigint, Text};
 use diesel_async::{AsyncConnection, AsyncMysqlConnection, RunQueryDsl, SimpleAsyncConnection};
 use redis::FromRedisValue;
@@ -184,6 +187,23 @@ impl Stores {
     pub async fn connection(&self) -> Connection {
         let config = LinkConfig::new(&self.redis_url).expect("the URL is valid");
         Connection::open(&config).await.expect("Redis answers")
+    }
+
+    /// The receiving side of a ledger, without a service. A transaction may take `store_wait`.
+    pub fn persister(&self, ledger: &Ledger, store_wait: Duration, sweep_every: Duration) -> Persister {
+        let settings = PersisterSettings {
+            process: "test".to_owned(),
+            batch_max: 1_000,
+            linger_max: Duration::ZERO,
+            store_wait,
+            pauses: (Duration::from_millis(10), Duration::from_millis(100)),
+            sweep_every,
+            sweep_age: Duration::from_secs(60),
+            sweep_batches_max: 1,
+        };
+        let outbox = Outbox::new(self.keys(), "test".to_owned(), Duration::from_secs(1));
+        let fence = Arc::new(Fence::new(SHARD, "test".to_owned()));
+        Persister::new(self.db.clone(), self.pool(), outbox, fence, ledger, settings)
     }
 
     /// A pool of connections to Redis as the service and the commands have one.
