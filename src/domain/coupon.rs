@@ -69,6 +69,8 @@ pub struct Coupon {
     pub revision: u64,
     /// Revision of the last change to an activity of the coupon. 0 means that the coupon never had an activity.
     pub activity_revision: u64,
+    /// Not sold. Redis has a tombstone of the coupon, without its claims.
+    pub archived: bool,
 }
 
 /// A coupon as Redis has it. The values were checked when the coupon was published.

@@ -27,6 +27,8 @@ pub struct StoredCoupon {
     pub left_count: i64,
     /// The highest revision known to be in Redis. 0 if none.
     pub published_revision: u64,
+    /// Redis may lack claims of the coupon: from archiving until all claims are back in Redis.
+    pub unloaded: bool,
 }
 
 /// Consecutive coupons by id.
@@ -49,7 +51,7 @@ pub enum InsertError {
     Db(#[from] DbError),
 }
 
-type CouponRow = (u64, u64, Option<String>, String, u32, i32, u32, String, bool, u64, u64, u64);
+type CouponRow = (u64, u64, Option<String>, String, u32, i32, u32, String, bool, u64, u64, u64, (bool, bool));
 
 /// The user is joined from the left, so that a coupon without its user is found, and is unreadable.
 #[diesel::dsl::auto_type(no_type_alias)]
@@ -67,6 +69,7 @@ fn columns() -> _ {
         coupons::revision,
         coupons::published_revision,
         coupons::activity_revision,
+        (coupons::archived, coupons::unloaded),
     )
 }
 
@@ -97,6 +100,7 @@ pub async fn insert(db: &Db, saler: &User, new: &NewCoupon, coupons_max: u32) ->
         scheduled,
         revision: 1,
         activity_revision: 0,
+        archived: false,
     })
 }
 
@@ -177,10 +181,15 @@ pub(crate) async fn update(db: &Db, tx: &mut Transaction<'_>, from: &StoredCoupo
         coupons::scheduled.eq(to.scheduled),
         coupons::revision.eq(to.revision),
         coupons::activity_revision.eq(to.activity_revision),
+        coupons::archived.eq(to.archived),
+        coupons::unloaded.eq(from.unloaded || to.archived),
     ));
     db.within("update coupon", update.execute(tx.connection())).await.map_err(DbError::before_commit)?;
-    let touch =
-        diesel::sql_query("UPDATE coupons SET changed_at = NOW(3) WHERE id = ?").bind::<Unsigned<Bigint>, _>(to.id.0);
+    let touch = diesel::sql_query(
+        "UPDATE coupons SET changed_at = NOW(3), \
+         first_archived_at = IF(archived, COALESCE(first_archived_at, NOW(3)), first_archived_at) WHERE id = ?",
+    )
+    .bind::<Unsigned<Bigint>, _>(to.id.0);
     db.within("update coupon", touch.execute(tx.connection())).await.map_err(DbError::before_commit)?;
     Ok(())
 }
@@ -309,8 +318,22 @@ fn left_count(amount: Amount) -> i32 {
 }
 
 fn stored(row: CouponRow) -> Result<StoredCoupon, UnreadableRow> {
-    let (id, saler_id, saler, name, amount, left_count, face_value, description, scheduled, revision, published, of) =
-        row;
+    let (
+        id,
+        saler_id,
+        saler,
+        name,
+        amount,
+        left_count,
+        face_value,
+        description,
+        scheduled,
+        revision,
+        published,
+        of,
+        archive,
+    ) = row;
+    let (archived, unloaded) = archive;
     let path = saler.as_ref().map(|saler| format!("{saler}/{name}"));
     let unreadable = |column| UnreadableRow { table: COUPONS, id, column, path: path.clone() };
     Ok(StoredCoupon {
@@ -325,8 +348,10 @@ fn stored(row: CouponRow) -> Result<StoredCoupon, UnreadableRow> {
             scheduled,
             revision,
             activity_revision: of,
+            archived,
         },
         left_count: left_count.into(),
         published_revision: published,
+        unloaded,
     })
 }

@@ -23,6 +23,8 @@ diesel::table! {
         revision -> Unsigned<Bigint>,
         published_revision -> Unsigned<Bigint>,
         activity_revision -> Unsigned<Bigint>,
+        archived -> Bool,
+        unloaded -> Bool,
     }
 }
 

@@ -68,6 +68,11 @@ impl Keys {
         format!("{}beat:{process}", self.prefix)
     }
 
+    /// String. How often a coupon was archived in this loading.
+    pub fn archivings(&self) -> Key<'_> {
+        self.key("archivings", None)
+    }
+
     /// Hash. Maps `saler/name` to the id of the coupon.
     pub fn names(&self) -> Key<'_> {
         self.key("names", None)
