@@ -27,7 +27,7 @@ use crate::ops::{Health, HealthSources, RowCheck};
 use crate::recovery::{Identity, RebuildProgress, Recovery, RedisParts};
 use crate::redis::beats::BeatWriter;
 use crate::redis::{Keys, Link, LinkConfig, Outbox, Ownership, Pool, Stock};
-use crate::sales::{EventLimits, Events, MirrorState, Mirroring, Publishing, Scheduling};
+use crate::sales::{ArchiveFigures, Archiving, EventLimits, Events, MirrorState, Mirroring, Publishing, Scheduling};
 
 /// The program, connected and bound, but not accepting connections yet.
 pub struct Application {
@@ -37,6 +37,7 @@ pub struct Application {
     pub(super) redis: LinkConfig,
     pub(super) recovery: Recovery,
     pub(super) mirroring: Option<Mirroring>,
+    pub(super) archiving: Archiving,
     pub(super) persister: Persister,
     pub(super) channel: Receiver<Handed>,
     pub(super) process: Process,
@@ -130,6 +131,10 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
     let mirroring = ground
         .etcd
         .map(|etcd| common.mirroring(etcd, offering.admin_scheduling.clone(), Arc::clone(&ground.admission.settings)));
+    let archive_figures = Arc::new(ArchiveFigures::default());
+    let age = Duration::from_secs(args.archive_after.into());
+    let (publishing, outbox) = (offering.admin_publishing.clone(), common.outbox.clone());
+    let archiving = Archiving::new(publishing, outbox, age, Arc::clone(&archive_figures));
     let health = Arc::new(common.health(mirroring.is_some().then_some(&common.mirror), ground.warnings));
     let edge = edge(args, ground.admission, Arc::clone(&health));
     let accounts = Accounts {
@@ -143,7 +148,7 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
     };
     let selling = common.selling(claiming, args, Arc::clone(&edge.admission.settings));
     let rows = Arc::new(RowCheck::new(common.dbs.control.clone()));
-    let operating = Operating { health, rows, instance: common.process.label.clone() };
+    let operating = Operating { health, rows, archive: archive_figures, instance: common.process.label.clone() };
     Application {
         shared: Shared {
             edge: web::Data::new(edge),
@@ -155,6 +160,7 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
         },
         recovery: common.recovery(&redis, beats, Arc::clone(&ownership)),
         mirroring,
+        archiving,
         persister: common.persister(),
         link: common.link,
         pool: common.pool,
@@ -171,14 +177,16 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
 
 impl Common {
     fn offering(&self, claiming: &Claiming, saler_coupons_max: u32) -> Offering {
-        let publishing = |db: &Db| Publishing::new(db.clone(), self.pool.clone(), claiming, SHARD, config::KV_WAIT);
+        let publishing = |db: &Db| {
+            Publishing::new(db.clone(), self.pool.clone(), claiming, SHARD, config::KV_WAIT, saler_coupons_max)
+        };
         let scheduling = |publishing| Scheduling::new(publishing, Arc::clone(&self.activities));
         let (users, control) = (publishing(&self.dbs.users), publishing(&self.dbs.control));
         Offering {
             scheduling: scheduling(users.clone()),
             publishing: users,
-            admin_scheduling: scheduling(control),
-            saler_coupons_max,
+            admin_scheduling: scheduling(control.clone()),
+            admin_publishing: control,
             exports: Arc::new(Semaphore::new(config::EXPORTS_MAX)),
         }
     }

@@ -46,6 +46,7 @@ impl Application {
             tasks.spawn(mirroring.run(all_over.clone()));
         }
         tasks.spawn(self.shared.offering.publishing.clone().repair(all_over.clone()));
+        tasks.spawn(self.archiving.run(all_over.clone()));
         let refusals = Arc::clone(&self.shared.selling.claiming.refusals);
         tasks.spawn(refusals.watch(self.pool.clone(), all_over.clone()));
         // The viewers' streams end before the open requests are waited for.

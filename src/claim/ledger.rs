@@ -186,9 +186,9 @@ impl LedgerState {
         self.stored.load(Ordering::Relaxed)
     }
 
-    /// Whether entries that cannot be read are moved to the stream `unread`. In format 1 they are poisoned, because a
-    /// rebuild of the previous release deletes the stream.
-    pub fn keeps_unread(&self) -> bool {
+    /// Whether the shard has the newest format. In format 1 nothing is archived, and entries that cannot be read are
+    /// poisoned, because a rebuild of the previous release deletes the stream `unread`.
+    pub fn has_newest_format(&self) -> bool {
         self.format.load(Ordering::SeqCst) >= Format::NEWEST.0
     }
 

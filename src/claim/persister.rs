@@ -277,11 +277,11 @@ impl Persister {
         let (mut unread, mut done) = split_unreadable(entries);
         for (entry, text) in broken(entries) {
             log::error!("ledger: ALARM: outbox entry {entry} cannot be read: {text:?}");
-            if !self.state.keeps_unread() {
+            if !self.state.has_newest_format() {
                 self.poison(entry, text, "not a claim").await?;
             }
         }
-        if !self.state.keeps_unread() {
+        if !self.state.has_newest_format() {
             done.append(&mut unread);
         }
         self.move_unread(epoch, &unread).await;

@@ -20,7 +20,7 @@ use crate::mysql::coupons::{self, CouponPage, StoredCoupon};
 use crate::mysql::migrate::migrate;
 use crate::mysql::seed::{SeedUser, insert_coupons, insert_users};
 use crate::mysql::{Db, DbError, shards};
-use crate::redis::{Keys, KvError, LinkConfig, Live, Pool, Published, Stock};
+use crate::redis::{Keys, KvError, LinkConfig, Live, Pool, Presence, Published, Stock};
 
 /// Rows in a statement.
 const BATCH: u32 = 5_000;
@@ -122,13 +122,17 @@ async fn publish(args: &SeedArgs, db: &Db, pool: &Pool, mut after: CouponId) -> 
             continue;
         }
         let calls = pool.get().await?;
-        let coupons = unpublished.into_iter().map(|stored| &stored.coupon);
-        for published in stock.publish_all(&calls, live.as_str(), coupons, wait, wait).await? {
+        let coupons = unpublished.into_iter().map(|stored| (&stored.coupon, stored.units()));
+        let presence = Presence::MayBeNew;
+        for published in stock.publish_all(&calls, live.as_str(), coupons, presence, wait, wait).await? {
             match published {
                 Published::Done | Published::Older { .. } => {}
-                Published::NotLoaded | Published::Missing | Published::TooLate | Published::BelowClaimed => {
-                    return Err(SeedError::Recovering);
-                }
+                Published::NotLoaded
+                | Published::Missing
+                | Published::Archived
+                | Published::Unstored
+                | Published::TooLate
+                | Published::BelowClaimed => return Err(SeedError::Recovering),
             }
         }
         crate::mysql::seed::set_published(db, page.iter().map(|stored| stored.coupon.id)).await?;

@@ -26,6 +26,8 @@ pub const REVOKED_MAX: usize = 1_000_000;
 /// Timeout of a claim in Redis. After a timeout the outcome of the claim is unknown.
 pub const CLAIM_WAIT: Duration = Duration::from_millis(150);
 /// Timeout of every other call to Redis.
+/// The highest `COUPONRUSH_ARCHIVE_AFTER` in seconds: ten years.
+pub(super) const ARCHIVE_AFTER_MAX: u32 = 315_360_000;
 pub const KV_WAIT: Duration = Duration::from_secs(1);
 /// Size of the connection pool to Redis, which serves all work except claims, lists and recovery.
 pub const REDIS_CONNECTIONS_MAX: usize = 8;

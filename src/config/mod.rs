@@ -171,10 +171,15 @@ pub struct ServeArgs {
     #[arg(long, env = "COUPONRUSH_WAITING_MAX", default_value_t = 20_000, value_name = "ATTEMPTS",
           value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub waiting_max: u32,
-    /// Coupons of one saler, 1 to 1000000.
+    /// Open coupons of one saler, 1 to 1000000. Archived coupons do not count.
     #[arg(long, env = "COUPONRUSH_SALER_COUPONS_MAX", default_value_t = 10_000, value_name = "COUPONS",
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub saler_coupons_max: u32,
+    /// Seconds after which a coupon that cannot be claimed any more leaves Redis, 60 to 315360000, or 0 for never. A coupon
+    /// cannot be claimed when it is sold out, or when its activities are over or not in force. MySQL keeps it.
+    #[arg(long, env = "COUPONRUSH_ARCHIVE_AFTER", default_value_t = 604_800, value_name = "SECONDS",
+          value_parser = archive_after)]
+    pub archive_after: u32,
     /// Concurrent viewers of live units (`/sec/events`), 0 to 90000. Above the limit a new viewer is answered 503.
     /// About 10 kB of memory each.
     #[arg(long, env = "COUPONRUSH_VIEWERS_MAX", default_value_t = 10_000, value_name = "VIEWERS",
@@ -261,6 +266,11 @@ pub struct AdmissionArgs {
         value_name = "NETWORKS"
     )]
     pub trusted_proxies: Networks,
+}
+
+fn archive_after(text: &str) -> Result<u32, &'static str> {
+    let seconds = text.parse().ok().filter(|seconds| *seconds == 0 || (60..=ARCHIVE_AFTER_MAX).contains(seconds));
+    seconds.ok_or("must be 0, or 60 to 315360000")
 }
 
 fn not_empty(text: &str) -> Result<String, &'static str> {

@@ -73,6 +73,14 @@ pub struct Coupon {
     pub archived: bool,
 }
 
+/// The units of a coupon by the rows of MySQL, which may lag behind Redis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredUnits {
+    /// Units without a claim.
+    pub left: u64,
+    pub claims: u64,
+}
+
 /// A coupon as Redis has it. The values were checked when the coupon was published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublishedCoupon {

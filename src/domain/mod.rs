@@ -21,7 +21,7 @@ pub use address::{Address, AddressError, Network, Networks};
 pub use block::{Block, BlockReason, Subject, Until};
 pub use claim::{Claim, ClaimError, EntryId, Nth, Refusal, Seq};
 pub use commits::Commits;
-pub use coupon::{Amount, Coupon, Description, FaceValue, PublishedCoupon, left};
+pub use coupon::{Amount, Coupon, Description, FaceValue, PublishedCoupon, StoredUnits, left};
 pub use durability::{Durability, DurabilityError};
 pub use format::Format;
 pub use id::{ActivityId, CouponId, Epoch, UserId};

@@ -90,7 +90,7 @@ pub async fn create_coupon(
     let amount = parse_amount(form.amount)?;
     let face_value = form.stock.and_then(FaceValue::new).ok_or(BAD_STOCK)?;
     let new = NewCoupon { name, amount, face_value, description, scheduled: form.scheduled };
-    offering.publishing.create(&saler, &new, offering.saler_coupons_max).await?;
+    offering.publishing.create(&saler, &new).await?;
     Ok(answer::done(HttpResponse::Created()))
 }
 
@@ -101,6 +101,9 @@ pub struct Changes {
     scheduled: Option<bool>,
     #[schema(max_length = 255)]
     description: Option<String>,
+    /// `true` ends the sale for good: the coupon leaves Redis, and customers keep their claims. `false` brings the coupon back,
+    /// as a raised amount or a new activity does.
+    archived: Option<bool>,
 }
 
 failures!(ChangeCouponFailures: ApiError = [
@@ -109,6 +112,8 @@ failures!(ChangeCouponFailures: ApiError = [
     BAD_AMOUNT,
     PublishError::BelowClaimed,
     BAD_DESCRIPTION,
+    PublishError::TooMany,
+    PublishError::OldFormat,
     ApiError::new(Code::WrongKind, ONLY_SALERS_CHANGE),
     NOT_YOUR_COUPON,
     ApiError::no_such_coupon(),
@@ -140,6 +145,7 @@ pub async fn change_coupon(
         amount: form.amount.map(parse_amount).transpose()?,
         scheduled: form.scheduled,
         description: form.description.map(parse_description).transpose()?,
+        archived: form.archived,
     };
     if change == CouponChange::default() {
         return Err(NOTHING_TO_CHANGE);

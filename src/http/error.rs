@@ -327,6 +327,9 @@ impl From<PublishError> for ApiError {
                 Self::of_field(Code::NameTaken, "name", message)
             }
             PublishError::TooMany => Self::bad_request("Too many coupons."),
+            PublishError::OldFormat => {
+                Self::bad_request("Archiving is not possible before the next upgrade is complete.")
+            }
             PublishError::NoSuchCoupon => Self::no_such_coupon(),
             PublishError::BelowClaimed => Self::bad_field("amount", "Amount is below what is claimed already."),
             PublishError::Unavailable(_) => {

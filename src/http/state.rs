@@ -19,7 +19,7 @@ use crate::memory::{KnownUsers, Revocations};
 use crate::mysql::DbPools;
 use crate::ops::{Health, RowCheck};
 use crate::redis::{Connection, KvError, Link, Live};
-use crate::sales::{Events, Publishing, Scheduling};
+use crate::sales::{ArchiveFigures, Events, Publishing, Scheduling};
 
 /// All parts that are common to the workers of a process.
 #[derive(Clone)]
@@ -82,7 +82,7 @@ pub struct Offering {
     pub scheduling: Scheduling,
     /// The same with connections of the control plane.
     pub admin_scheduling: Scheduling,
-    pub saler_coupons_max: u32,
+    pub admin_publishing: Publishing,
     /// A permit for each simultaneous export.
     pub exports: Arc<Semaphore>,
 }
@@ -91,6 +91,7 @@ pub struct Offering {
 pub struct Operating {
     pub health: Arc<Health>,
     pub rows: Arc<RowCheck>,
+    pub archive: Arc<ArchiveFigures>,
     /// The name of this instance, made of host and address.
     pub instance: String,
 }

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::base::{Outage, every};
 use crate::domain::{Activity, CouponId, Schedule};
-use crate::mysql::{Db, DbError, DbPools, activities};
+use crate::mysql::{Db, DbError, DbPools, activities, archive};
 
 const POLL_EVERY: Duration = Duration::from_secs(1);
 /// Maximum age of a read of all rows. An edit by hand takes effect within this time and the duration of a read.
@@ -112,7 +112,7 @@ impl Activities {
             };
             self.replace(page.schedules, is_outdone);
         }
-        self.empty_missing(&before, &found);
+        self.remove_missing(&before, &found).await?;
         self.complete_at.store(Arc::new(Some(began)));
         self.all_read_at.store(Arc::new(Some(began)));
         Ok(())
@@ -240,27 +240,32 @@ impl Activities {
         });
     }
 
-    /// Empties the schedules of coupons that were in the table `before` a read of all rows and were not `found`. Their
-    /// rows were deleted by hand. An entry that has changed since is kept. An entry is never removed, because attempts
-    /// at a scheduled coupon without an entry would ask MySQL.
-    fn empty_missing(&self, before: &ActivityTable, found: &HashSet<CouponId>) {
-        let is_gone = |known: &Known| !known.is_held && !known.schedule.activities().is_empty();
-        let gone = before.iter().filter(|(coupon, known)| !found.contains(*coupon) && is_gone(known));
+    /// Removes the schedules of archived coupons that were in the table `before` a read of all rows and were not `found`.
+    /// Empties those of other coupons: their rows were deleted by hand, and attempts at a scheduled coupon without an entry
+    /// would ask MySQL. An entry that has changed since is kept.
+    async fn remove_missing(&self, before: &ActivityTable, found: &HashSet<CouponId>) -> Result<(), DbError> {
+        let gone = before.iter().filter(|(coupon, known)| !found.contains(*coupon) && !known.is_held);
         let gone: Vec<&Arc<Schedule>> = gone.map(|(_, known)| &known.schedule).collect();
         if gone.is_empty() {
-            return;
+            return Ok(());
         }
+        let ids: Vec<CouponId> = gone.iter().map(|schedule| schedule.coupon).collect();
+        let archived = archive::archived_of(&self.dbs.control, &ids).await?;
+        let archived: HashSet<CouponId> = archived.into_iter().collect();
         self.table.rcu(|table| {
             let mut table = ActivityTable::clone(table);
             for was in &gone {
                 let emptied =
                     || Schedule::new(was.coupon, was.saler.clone(), was.name.clone(), was.revision, Vec::new());
                 let known = table.get_mut(&was.coupon).filter(|known| Arc::ptr_eq(&known.schedule, was));
-                if let Some(known) = known {
+                if archived.contains(&was.coupon) && known.is_some() {
+                    table.remove(&was.coupon);
+                } else if let Some(known) = known {
                     *known = Known { schedule: Arc::new(emptied()), is_held: false };
                 }
             }
             table
         });
+        Ok(())
     }
 }

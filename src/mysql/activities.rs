@@ -183,13 +183,16 @@ pub async fn newest(db: &Db, saler: Option<UserId>, skip: i64, count: i64) -> Re
     Ok(db.unreadable().skip(rows.into_iter().map(|row| Ok(stored(row)?.activity))))
 }
 
-/// The schedules of up to `count` coupons with activities, ordered by coupon id, after the coupon `after`.
+/// The schedules of up to `count` coupons with activities, ordered by coupon id, after the coupon `after`. Without
+/// archived coupons.
 ///
 /// # Errors
 /// Returns a [`DbError`].
 pub async fn schedules(db: &Db, after: CouponId, count: i64) -> Result<SchedulePage, DbError> {
     let mut connection = db.connect().await?;
     let ids = activities::table
+        .inner_join(coupons::table)
+        .filter(coupons::archived.eq(false))
         .filter(activities::coupon_id.gt(after.0))
         .select(activities::coupon_id)
         .distinct()
@@ -209,7 +212,7 @@ pub async fn schedule(db: &Db, coupon: CouponId) -> Result<Option<Schedule>, DbE
     Ok(read_schedules(db, &mut connection, &[coupon.0]).await?.pop())
 }
 
-/// Coupons with an activity changed in the last `age`, and their activity revision.
+/// Coupons with an activity changed in the last `age`, and their activity revision. Without archived coupons.
 ///
 /// # Errors
 /// Returns a [`DbError`].
@@ -221,6 +224,7 @@ pub async fn changed(db: &Db, age: Duration) -> Result<Vec<(CouponId, u64)>, DbE
     let query = activities::table
         .inner_join(coupons::table)
         .filter(recent)
+        .filter(coupons::archived.eq(false))
         .select((coupons::id, coupons::activity_revision))
         .distinct();
     let rows: Vec<(u64, u64)> = db.within("find changed activities", query.load(&mut connection)).await?;

@@ -7,8 +7,10 @@ use diesel_async::RunQueryDsl;
 
 use super::schema::{coupons, users};
 use super::unreadable::COUPONS;
-use super::{Db, DbError, Transaction, UnreadableRow, new_ids};
-use crate::domain::{Amount, Coupon, CouponId, CouponName, Description, FaceValue, User, UserId, UserName};
+use super::{Db, DbError, Transaction, UnreadableRow, archive, new_ids};
+use crate::domain::{
+    Amount, Coupon, CouponId, CouponName, Description, FaceValue, StoredUnits, User, UserId, UserName,
+};
 
 #[derive(Debug, Clone)]
 pub struct NewCoupon {
@@ -31,6 +33,15 @@ pub struct StoredCoupon {
     pub unloaded: bool,
 }
 
+impl StoredCoupon {
+    /// The units by `left_count`. A fault may have made it negative, or larger than the amount.
+    pub fn units(&self) -> StoredUnits {
+        let not_negative = |count: i64| u64::try_from(count).unwrap_or(0);
+        let claims = i64::from(self.coupon.amount.get()) - self.left_count;
+        StoredUnits { left: not_negative(self.left_count), claims: not_negative(claims) }
+    }
+}
+
 /// Consecutive coupons by id.
 #[derive(Debug, Clone)]
 pub struct CouponPage {
@@ -45,7 +56,7 @@ pub struct CouponPage {
 pub enum InsertError {
     #[error("the saler already has a coupon of this name")]
     NameTaken,
-    #[error("the saler has reached the limit of coupons")]
+    #[error("the saler has reached the limit of open coupons")]
     TooMany,
     #[error(transparent)]
     Db(#[from] DbError),
@@ -73,7 +84,7 @@ fn columns() -> _ {
     )
 }
 
-/// Adds a coupon of `saler`, who may have at most `coupons_max`.
+/// Adds a coupon of `saler`, who may have at most `coupons_max` that are not archived.
 ///
 /// # Errors
 /// Returns an [`InsertError`]. If a [`DbError`] leaves the outcome unknown, the repair publishes an inserted coupon.
@@ -111,19 +122,16 @@ async fn insert_within(
     new: &NewCoupon,
     coupons_max: u32,
 ) -> Result<CouponId, InsertError> {
-    let connection = tx.connection();
     // Coupons of a saler are added one at a time, so the limit is exact.
-    let lock = users::table.find(saler.id.0).select(users::id).for_update();
-    let _: u64 = db.within("lock saler", lock.first(connection)).await.map_err(DbError::before_commit)?;
+    let open = archive::lock_open_count(db, tx, saler.id).await?;
+    let connection = tx.connection();
     let of_saler = coupons::table.filter(coupons::saler_id.eq(saler.id.0));
     let same_name = of_saler.filter(coupons::name.eq(new.name.as_str())).select(count_star());
     let same_name: i64 = db.within("find coupon", same_name.first(connection)).await.map_err(DbError::before_commit)?;
     if same_name > 0 {
         return Err(InsertError::NameTaken);
     }
-    let have = db.within("count coupons", of_saler.select(count_star()).first(connection)).await;
-    let have: i64 = have.map_err(DbError::before_commit)?;
-    if have >= i64::from(coupons_max) {
+    if open >= i64::from(coupons_max) {
         return Err(InsertError::TooMany);
     }
     let row = (
@@ -207,7 +215,7 @@ pub async fn set_published(db: &Db, id: CouponId, revision: u64) -> Result<(), D
 }
 
 /// Up to `count` coupons with changes that Redis may lack for more than a second, ordered by id, after the coupon
-/// `after`.
+/// `after`. Without the coupons of [`archive::moving`].
 ///
 /// # Errors
 /// Returns a [`DbError`].
@@ -215,8 +223,13 @@ pub async fn lagging(db: &Db, after: CouponId, count: i64) -> Result<Vec<CouponI
     let mut connection = db.connect().await?;
     // A change in the future: MySQL's clock was set back since.
     let late = sql::<Bool>("lags AND (changed_at < NOW(3) - INTERVAL 1 SECOND OR changed_at > NOW(3))");
-    let query =
-        coupons::table.filter(late).filter(coupons::id.gt(after.0)).order(coupons::id).select(coupons::id).limit(count);
+    let query = coupons::table
+        .filter(late)
+        .filter(coupons::unloaded.eq(false))
+        .filter(coupons::id.gt(after.0))
+        .order(coupons::id)
+        .select(coupons::id)
+        .limit(count);
     let ids: Vec<u64> = db.within("find lagging coupons", query.load(&mut connection)).await?;
     Ok(ids.into_iter().map(CouponId).collect())
 }

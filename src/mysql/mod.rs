@@ -3,6 +3,7 @@
 //! All SQL statements of the program are here. Redis is unknown here. [`DbLimits`] bounds every wait.
 
 pub mod activities;
+pub mod archive;
 pub mod audit;
 pub mod blocks;
 pub mod claim_rows;

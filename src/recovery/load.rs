@@ -3,6 +3,7 @@
 //! Coupons are read in pages and claims as a stream, so the memory used is bounded.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -14,23 +15,23 @@ use crate::domain::{CouponId, Seq};
 use crate::mysql::activities;
 use crate::mysql::claim_rows::{self, Which};
 use crate::mysql::coupons::{self, CouponPage, StoredCoupon};
-use crate::redis::Published;
-use crate::redis::load::{self, ClaimChunk, LoadedCoupon};
+use crate::redis::load::{self, LoadedCoupon};
+use crate::redis::{Presence, Published};
 
 /// Coupons per page.
 const PAGE: i64 = 1_000;
 /// Pages loaded concurrently. MySQL reads one page while Redis writes another.
 const PAGES_AT_ONCE: usize = 3;
-/// Maximum claims and holes per script.
-const CHUNK: usize = 200;
+/// Activities per script.
+const ACTIVITIES: usize = 200;
 /// Scripts per pipeline.
 const PIPELINE: usize = 50;
 /// Timeout of a pipeline, including earlier scripts that still run.
 const PIPELINE_WAIT: Duration = Duration::from_secs(8);
 
 impl Rebuild<'_> {
-    /// Publishes all coupons and loads all claims missing in Redis. A coupon with an unreadable row is left out, with its
-    /// claims, and the other coupons are sold.
+    /// Publishes all coupons and loads all claims missing in Redis. An archived coupon gets its tombstone and no claims. A
+    /// coupon with an unreadable row is left out, with its claims, and the other coupons are sold.
     pub(super) async fn load(&self) -> Result<(), RecoveryError> {
         let pages = stream::try_unfold(CouponId(0), async |after| {
             let CouponPage { coupons, last } = coupons::page(&self.recovery.db, after, PAGE).await?;
@@ -52,16 +53,21 @@ impl Rebuild<'_> {
             return Ok(());
         }
         let stock = &self.recovery.redis.stock;
-        let coupons = page.iter().map(|stored| &stored.coupon);
+        let coupons = page.iter().map(|stored| (&stored.coupon, stored.units()));
+        let (presence, wait) = (Presence::Rebuilding, PIPELINE_WAIT + WAIT);
         let published =
-            stock.publish_all(&self.connection, &self.marker, coupons, PIPELINE_WAIT, PIPELINE_WAIT + WAIT).await?;
+            stock.publish_all(&self.connection, &self.marker, coupons, presence, PIPELINE_WAIT, wait).await?;
         for (published, stored) in published.into_iter().zip(page) {
             match published {
                 Published::Done | Published::Older { .. } => {}
                 Published::BelowClaimed => {
                     log::error!("recovery: ALARM: coupon {} has more claims than units", stored.coupon.id);
                 }
-                Published::Missing | Published::NotLoaded | Published::TooLate => return Err(RecoveryError::Overtaken),
+                Published::Missing
+                | Published::Archived
+                | Published::Unstored
+                | Published::NotLoaded
+                | Published::TooLate => return Err(RecoveryError::Overtaken),
             }
         }
         Ok(())
@@ -70,6 +76,7 @@ impl Rebuild<'_> {
     /// Loads the claims of a page of coupons. A coupon with all claims in Redis is skipped. A coupon that lacks only
     /// its last claims is loaded from there. A coupon with holes, or without claims in Redis, is loaded whole.
     async fn load_claims(&self, page: &[StoredCoupon]) -> Result<(), RecoveryError> {
+        let page: Vec<&StoredCoupon> = page.iter().filter(|stored| !stored.coupon.archived).collect();
         let (Some(first), Some(last)) = (page.first(), page.last()) else { return Ok(()) };
         let (first, last) = (first.coupon.id, last.coupon.id);
         let highest: HashMap<_, _> = coupons::highest_seqs(&self.recovery.db, first, last).await?.into_iter().collect();
@@ -105,7 +112,7 @@ impl Rebuild<'_> {
             return Ok(());
         }
         let keys = self.recovery.keys();
-        for sold in activities::sold(&self.recovery.db, coupons).await?.chunks(CHUNK) {
+        for sold in activities::sold(&self.recovery.db, coupons).await?.chunks(ACTIVITIES) {
             self.check_token(load::load_activities(&self.connection, keys, &self.marker, sold, WAIT).await?)?;
         }
         Ok(())
@@ -115,52 +122,14 @@ impl Rebuild<'_> {
     /// become holes.
     async fn stream(&self, which: Which<'_>, above: Seq) -> Result<(), RecoveryError> {
         let mut mysql = self.recovery.db.connect_alone().await?;
-        let mut claims = within("read claims", claim_rows::stream(&mut mysql, which)).await?;
-        let mut chunk = ClaimChunk::default();
-        let mut full = Vec::new();
-        let mut previous = above;
-        while let Some(claim) = within("read claims", claims.try_next()).await? {
-            if claim.coupon != chunk.coupon {
-                let next = ClaimChunk { coupon: claim.coupon, is_first: above == 0, ..ClaimChunk::default() };
-                full.push(std::mem::replace(&mut chunk, next));
-                previous = above;
-            }
-            for hole in previous + 1..claim.seq {
-                chunk.holes.push(hole);
-                chunk.highest = hole;
-                if chunk.holes.len() >= CHUNK {
-                    full.push(take(&mut chunk));
-                    self.flush_some(&mut full).await?;
-                }
-            }
-            previous = claim.seq;
-            chunk.highest = claim.seq;
-            chunk.claims.push(claim);
-            if chunk.claims.len() + chunk.holes.len() >= CHUNK {
-                full.push(take(&mut chunk));
-            }
-            self.flush_some(&mut full).await?;
+        let claims = within("read claims", claim_rows::stream(&mut mysql, which)).await?;
+        let mut batches = pin!(load::chunks(claims, above).try_chunks(PIPELINE).map_err(|error| error.1));
+        while let Some(chunks) = within("read claims", batches.try_next()).await? {
+            let loaded: usize = chunks.iter().map(|chunk| chunk.claims.len()).sum();
+            let (keys, wait) = (self.recovery.keys(), PIPELINE_WAIT + WAIT);
+            self.check_token(load::load_claims(&self.connection, keys, &self.marker, "", &chunks, wait).await?)?;
+            self.recovery.progress.claims.fetch_add(loaded as u64, Ordering::Relaxed);
         }
-        full.push(chunk);
-        self.flush(&mut full).await
-    }
-
-    async fn flush_some(&self, full: &mut Vec<ClaimChunk>) -> Result<(), RecoveryError> {
-        if full.len() < PIPELINE { Ok(()) } else { self.flush(full).await }
-    }
-
-    async fn flush(&self, full: &mut Vec<ClaimChunk>) -> Result<(), RecoveryError> {
-        let chunks: Vec<ClaimChunk> = full.drain(..).filter(|chunk| chunk.highest > 0).collect();
-        let claims: usize = chunks.iter().map(|chunk| chunk.claims.len()).sum();
-        let (keys, wait) = (self.recovery.keys(), PIPELINE_WAIT + WAIT);
-        self.check_token(load::load_claims(&self.connection, keys, &self.marker, &chunks, wait).await?)?;
-        self.recovery.progress.claims.fetch_add(claims as u64, Ordering::Relaxed);
         Ok(())
     }
-}
-
-/// Takes a filled chunk and leaves an empty chunk of the same coupon.
-fn take(chunk: &mut ClaimChunk) -> ClaimChunk {
-    let next = ClaimChunk { coupon: chunk.coupon, ..ClaimChunk::default() };
-    std::mem::replace(chunk, next)
 }

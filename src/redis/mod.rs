@@ -5,6 +5,7 @@
 //!
 //! Deliberately absent: rules of a sale, and MySQL.
 
+pub mod archive;
 pub mod audit;
 pub mod beats;
 pub mod live_key;

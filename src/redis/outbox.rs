@@ -127,6 +127,15 @@ impl Outbox {
         }
     }
 
+    /// Whether this process has the lock of the sweeper.
+    ///
+    /// # Errors
+    /// [`KvError`]. A read changes nothing.
+    pub async fn is_sweeper(&self, calls: &Calls) -> Result<bool, KvError> {
+        let sweeper: Option<String> = parse(calls.call(redis::cmd("GET").arg(self.keys.sweeper()), self.wait).await?)?;
+        Ok(sweeper.as_ref() == Some(&self.process))
+    }
+
     /// Deletes entries whose claims MySQL has stored. Stops and returns `false` if Redis does not hold `live`. `committed` is
     /// the number of a committed batch of this process, not older than the batch with the claims.
     ///

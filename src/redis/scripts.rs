@@ -14,6 +14,9 @@ use super::KvError;
 pub enum Script {
     Claim,
     SetCoupon,
+    ArchiveCoupon,
+    DeleteArchived,
+    BeginReturn,
     FindCoupon,
     ListOffered,
     ReadOutbox,
@@ -30,10 +33,13 @@ pub enum Script {
 }
 
 /// Sources and hashes of the scripts, in the order of [`Script`].
-static SCRIPTS: LazyLock<[(&str, String); 15]> = LazyLock::new(|| {
+static SCRIPTS: LazyLock<[(&str, String); 18]> = LazyLock::new(|| {
     [
         include_str!("../../lua/claim.lua"),
         include_str!("../../lua/set_coupon.lua"),
+        include_str!("../../lua/archive_coupon.lua"),
+        include_str!("../../lua/delete_archived.lua"),
+        include_str!("../../lua/begin_return.lua"),
         include_str!("../../lua/find_coupon.lua"),
         include_str!("../../lua/list_offered.lua"),
         include_str!("../../lua/read_outbox.lua"),

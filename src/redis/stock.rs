@@ -93,17 +93,24 @@ pub enum Published {
     BelowClaimed,
     /// Redis must have the coupon, and has lost it. Nothing has changed.
     Missing,
+    /// Redis has a tombstone of the coupon, or its claims are being loaded. Nothing has changed.
+    Archived,
+    /// The coupon was not archived, because claims wait in the outbox. Nothing has changed.
+    Unstored,
     /// As [`Taken::NotLoaded`].
     NotLoaded,
     /// As [`Taken::TooLate`].
     TooLate,
 }
 
-/// Whether Redis may create the coupon, with no claims.
+/// What Redis may have of a coupon before a publication. The numbers are arguments of the scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Presence {
-    MayBeNew,
-    MustBeHere,
+    MustBeHere = 0,
+    /// Redis may create the coupon, with no claims.
+    MayBeNew = 1,
+    /// A rebuild loads the claims afterwards.
+    Rebuilding = 2,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -192,10 +199,8 @@ impl Stock {
         let keys = &self.keys;
         let mut cmd =
             Script::SetCoupon.call(&[keys.live(), keys.coupon(coupon.id), keys.names(), keys.saler(coupon.saler_id)]);
-        cmd.arg(live).arg(not_after(calls, wait)).arg(u8::from(presence == Presence::MayBeNew));
-        cmd.arg(coupon.id.0).arg(coupon.revision).arg(coupon.saler.as_str()).arg(coupon.name.as_str());
-        cmd.arg(coupon.amount.get()).arg(coupon.face_value.get()).arg(coupon.description.as_str());
-        cmd.arg(u8::from(coupon.scheduled)).arg(coupon.activity_revision);
+        add_facts(&mut cmd, live, not_after(calls, wait), presence, coupon);
+        cmd.arg("");
         cmd
     }
 
@@ -223,14 +228,24 @@ pub(super) fn published(reply: &ScriptReply) -> Result<Published, KvError> {
         "older" => Published::Older { revision: reply.number(1)? },
         "below-claimed" => Published::BelowClaimed,
         "missing" => Published::Missing,
+        "archived" => Published::Archived,
+        "unstored" => Published::Unstored,
         "not-loaded" => Published::NotLoaded,
         "too-late" => Published::TooLate,
         _ => return Err(KvError::Unreadable),
     })
 }
 
+/// Adds the first twelve arguments of [`Script::SetCoupon`] and [`Script::ArchiveCoupon`].
+pub(super) fn add_facts(cmd: &mut Cmd, live: &str, not_after: u64, presence: Presence, coupon: &Coupon) {
+    cmd.arg(live).arg(not_after).arg(presence as u8);
+    cmd.arg(coupon.id.0).arg(coupon.revision).arg(coupon.saler.as_str()).arg(coupon.name.as_str());
+    cmd.arg(coupon.amount.get()).arg(coupon.face_value.get()).arg(coupon.description.as_str());
+    cmd.arg(u8::from(coupon.scheduled)).arg(coupon.activity_revision);
+}
+
 /// The last moment at which the script may run, in ms since 1970 by Redis' clock.
-fn not_after(calls: &Calls, wait: Duration) -> u64 {
+pub(super) fn not_after(calls: &Calls, wait: Duration) -> u64 {
     calls.server_ms() + u64::try_from(wait.as_millis()).unwrap_or(0) + NOT_AFTER_GRACE_MS
 }
 

@@ -4,7 +4,7 @@
 //! The others find the edit already stored. If the row has a change that etcd lacks, the edit is not stored. MySQL's
 //! change is later than the value the operator saw, and replaces the operator's value.
 
-use super::scheduling::{check, raised};
+use super::scheduling::{check, raised, raised_for};
 use super::{ACTIVITIES_OF_A_COUPON_MAX, PublishError, ScheduleError, Scheduling};
 use crate::domain::{Activity, ActivityId, Coupon, CouponId, Status, Terms};
 use crate::mysql::activities::StoredActivity;
@@ -127,7 +127,7 @@ impl Scheduling {
             }
         }
         let scheduled = stored.coupon.scheduled || this.is_empty();
-        let changed = Coupon { scheduled, ..raised(&stored.coupon) };
+        let changed = Coupon { scheduled, ..raised_for(&stored.coupon, terms) };
         coupons::update(db, tx, &stored, &changed).await?;
         Ok(Prepared::Change(Box::new((stored, changed))))
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::base::{Outage, every};
-use crate::claim::{Claiming, Doubt, Gate, MissingCoupons, Refusals};
+use crate::claim::{Claiming, Doubt, Gate, Ledger, MissingCoupons, Refusals};
 use crate::domain::{Amount, Coupon, CouponId, Description, User};
 use crate::mysql::coupons::{self, InsertError, NewCoupon, StoredCoupon};
 use crate::mysql::{Db, DbError, Transaction};
@@ -24,14 +24,17 @@ const REPAIR_COUPONS_MAX: i64 = 100;
 #[derive(Clone)]
 pub struct Publishing {
     pub(super) db: Db,
-    pool: Pool,
-    stock: Stock,
+    pub(super) pool: Pool,
+    pub(super) stock: Stock,
     gate: Arc<Gate>,
-    refusals: Arc<Refusals>,
+    pub(super) refusals: Arc<Refusals>,
     missing: Arc<MissingCoupons>,
+    pub(super) ledger: Ledger,
     shard: &'static str,
     /// Timeout of a call to Redis.
-    wait: Duration,
+    pub(super) wait: Duration,
+    /// Open coupons of one saler.
+    pub(super) coupons_max: u32,
     /// The last coupon that the repair has tried. The next round begins behind it.
     repaired: Arc<AtomicU64>,
 }
@@ -42,19 +45,24 @@ pub struct CouponChange {
     pub amount: Option<Amount>,
     pub scheduled: Option<bool>,
     pub description: Option<Description>,
+    /// A coupon whose amount is raised is not archived, unless this says otherwise.
+    pub archived: Option<bool>,
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
     #[error("the saler has a coupon with this name already")]
     NameTaken,
-    #[error("the saler has the maximum number of coupons")]
+    #[error("the saler has the maximum number of open coupons")]
     TooMany,
     #[error("no such coupon")]
     NoSuchCoupon,
     /// More units than the new amount are claimed. Nothing has changed.
     #[error("the amount is below the number of claimed units")]
     BelowClaimed,
+    /// Nothing is archived before an operator has raised the format of the data. Nothing has changed.
+    #[error("the format of the data is too old for archiving")]
+    OldFormat,
     /// A dependency is down, or the shard is being loaded. Nothing has changed.
     #[error("MySQL or Redis is unavailable")]
     Unavailable(#[source] Option<DbError>),
@@ -76,30 +84,30 @@ impl PublishError {
         match self {
             Self::BelowClaimed => true,
             Self::Unavailable(error) => error.as_ref().is_some_and(DbError::is_unreadable_row),
-            Self::NameTaken | Self::TooMany | Self::NoSuchCoupon | Self::Unknown(_) => false,
+            Self::NameTaken | Self::TooMany | Self::NoSuchCoupon | Self::OldFormat | Self::Unknown(_) => false,
         }
     }
 }
 
 /// Proof that Redis has just answered, with the expected `live`. Holds no connection, because MySQL may take long.
 pub struct Reached {
-    live: Arc<Live>,
+    pub(super) live: Arc<Live>,
 }
 
 impl Publishing {
-    /// `wait` limits each call to Redis.
-    pub fn new(db: Db, pool: Pool, claiming: &Claiming, shard: &'static str, wait: Duration) -> Self {
-        let Claiming { stock, gate, refusals, missing, .. } = claiming.clone();
-        Self { db, pool, stock, gate, refusals, missing, shard, wait, repaired: Arc::default() }
+    /// `wait` limits each call to Redis. A saler may have `coupons_max` coupons that are not archived.
+    pub fn new(db: Db, pool: Pool, claiming: &Claiming, shard: &'static str, wait: Duration, coupons_max: u32) -> Self {
+        let Claiming { stock, gate, refusals, missing, ledger, .. } = claiming.clone();
+        Self { db, pool, stock, gate, refusals, missing, ledger, shard, wait, coupons_max, repaired: Arc::default() }
     }
 
     /// Creates a coupon. On return the coupon is in MySQL and can be claimed.
     ///
     /// # Errors
     /// [`PublishError`].
-    pub async fn create(&self, saler: &User, new: &NewCoupon, coupons_max: u32) -> Result<CouponId, PublishError> {
+    pub async fn create(&self, saler: &User, new: &NewCoupon) -> Result<CouponId, PublishError> {
         let reached = self.reach().await?;
-        let coupon = coupons::insert(&self.db, saler, new, coupons_max).await.map_err(|error| match error {
+        let coupon = coupons::insert(&self.db, saler, new, self.coupons_max).await.map_err(|error| match error {
             InsertError::NameTaken => PublishError::NameTaken,
             InsertError::TooMany => PublishError::TooMany,
             InsertError::Db(error) => error.into(),
@@ -113,6 +121,13 @@ impl Publishing {
     /// # Errors
     /// [`PublishError`].
     pub async fn change(&self, id: CouponId, change: &CouponChange) -> Result<(), PublishError> {
+        let further = CouponChange { archived: None, ..change.clone() };
+        if change.archived == Some(true) && further != CouponChange::default() {
+            // In two steps, because a lowered amount needs a coupon on sale.
+            Box::pin(self.change(id, &further)).await?;
+            let archived = change.archived;
+            return Box::pin(self.change(id, &CouponChange { archived, ..CouponChange::default() })).await;
+        }
         let reached = self.reach().await?;
         let mut tx = self.db.begin().await?;
         let Some(stored) = coupons::lock(&self.db, &mut tx, id).await? else {
@@ -120,6 +135,9 @@ impl Publishing {
             return Err(PublishError::NoSuchCoupon);
         };
         let wanted = apply(&stored.coupon, change);
+        if stored.unloaded || wanted.archived {
+            return self.change_archived(&reached, tx, &stored, &wanted).await;
+        }
         let lowered = wanted.amount < stored.coupon.amount;
         // A lowered amount is not stored yet. Only the revision is raised, so the row lags until the lowering is
         // complete.
@@ -144,6 +162,9 @@ impl Publishing {
         before: &StoredCoupon,
         to: &Coupon,
     ) -> Result<(), PublishError> {
+        if before.unloaded || to.archived {
+            return self.bring_about(reached, to).await;
+        }
         self.publish(reached, to, presence(before)).await
     }
 
@@ -222,23 +243,28 @@ impl Publishing {
         }
     }
 
-    async fn send(&self, live: &str, coupon: &Coupon, presence: Presence) -> Result<Published, KvError> {
+    pub(super) async fn send(&self, live: &str, coupon: &Coupon, presence: Presence) -> Result<Published, KvError> {
         let calls = self.pool.get().await?;
         let published = self.stock.publish(&calls, live, coupon, presence, self.wait).await;
         self.refusals.forget(coupon.id);
         published
     }
 
-    fn refused(&self, live: &Live, coupon: CouponId, published: Published) -> PublishError {
+    pub(super) fn refused(&self, live: &Live, coupon: CouponId, published: Published) -> PublishError {
         match published {
-            Published::Missing => self.missing.request_rebuild(coupon, live.epoch),
+            // MySQL says that Redis has all claims of the coupon, or its tombstone.
+            Published::Missing | Published::Archived => self.missing.request_rebuild(coupon, live.epoch),
             Published::NotLoaded => self.gate.doubt(Doubt::NotLoaded),
-            Published::Done | Published::Older { .. } | Published::BelowClaimed | Published::TooLate => {}
+            Published::Done
+            | Published::Older { .. }
+            | Published::BelowClaimed
+            | Published::Unstored
+            | Published::TooLate => {}
         }
         PublishError::Unavailable(None)
     }
 
-    async fn note(&self, coupon: &Coupon) {
+    pub(super) async fn note(&self, coupon: &Coupon) {
         if let Err(error) = coupons::set_published(&self.db, coupon.id, coupon.revision).await {
             log::debug!("publishing: coupon {} left to the repair: {error}", coupon.id);
         }
@@ -292,7 +318,8 @@ impl Publishing {
         let mut tx = self.db.begin().await?;
         coupons::share_shard(&self.db, &mut tx, self.shard).await?;
         let stored = coupons::lock(&self.db, &mut tx, id).await?;
-        let Some(stored) = stored.filter(|stored| stored.published_revision < stored.coupon.revision) else {
+        let lags = |stored: &StoredCoupon| stored.published_revision < stored.coupon.revision && !stored.unloaded;
+        let Some(stored) = stored.filter(lags) else {
             tx.roll_back().await;
             return Ok(());
         };
@@ -324,7 +351,7 @@ impl Publishing {
 
     /// Handles a higher revision in Redis. The revision is a later change, or a change that MySQL never committed. In
     /// the second case the row of MySQL wins, with a revision above.
-    async fn raise_above(&self, id: CouponId, revision: u64) -> Result<(), PublishError> {
+    pub(super) async fn raise_above(&self, id: CouponId, revision: u64) -> Result<(), PublishError> {
         let mut tx = self.db.begin().await?;
         let Some(stored) = coupons::lock(&self.db, &mut tx, id).await? else { return Ok(()) };
         if stored.coupon.revision < revision {
@@ -335,14 +362,16 @@ impl Publishing {
         Ok(())
     }
 
-    fn live(&self) -> Result<Arc<Live>, PublishError> {
+    pub(super) fn live(&self) -> Result<Arc<Live>, PublishError> {
         self.gate.live().map_err(|_| PublishError::Unavailable(None))
     }
 }
 
 fn apply(coupon: &Coupon, change: &CouponChange) -> Coupon {
+    let is_raised = change.amount.is_some_and(|amount| amount > coupon.amount);
     Coupon {
         amount: change.amount.unwrap_or(coupon.amount),
+        archived: change.archived.unwrap_or(coupon.archived && !is_raised),
         scheduled: change.scheduled.unwrap_or(coupon.scheduled),
         description: change.description.clone().unwrap_or_else(|| coupon.description.clone()),
         revision: coupon.revision + 1,

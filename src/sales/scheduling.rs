@@ -8,7 +8,8 @@
 use std::sync::Arc;
 
 use super::{PublishError, Publishing};
-use crate::domain::{Activity, ActivityId, Coupon, CouponId, Kind, Terms, User};
+use crate::base::now_ms;
+use crate::domain::{Activity, ActivityId, Coupon, CouponId, Kind, Phase, Terms, User};
 use crate::memory::Activities;
 use crate::mysql::activities::StoredActivity;
 use crate::mysql::{DbError, Transaction, activities as rows, coupons, new_ids};
@@ -101,7 +102,7 @@ impl Scheduling {
         }
         check(&stored.coupon, terms, others.iter())?;
         let id = rows::insert(db, tx, coupon, terms, None, 0).await?;
-        let changed = Coupon { scheduled: true, ..raised(&stored.coupon) };
+        let changed = Coupon { scheduled: true, ..raised_for(&stored.coupon, terms) };
         coupons::update(db, tx, &stored, &changed).await?;
         Ok((id, stored, changed))
     }
@@ -122,7 +123,7 @@ impl Scheduling {
         let terms = change(&this.terms)?;
         check(&stored.coupon, &terms, others.into_iter())?;
         rows::update(db, tx, id, &terms, 0).await.map_err(ScheduleError::from)?;
-        let changed = raised(&stored.coupon);
+        let changed = raised_for(&stored.coupon, &terms);
         coupons::update(db, tx, &stored, &changed).await.map_err(ScheduleError::from)?;
         Ok((stored, changed))
     }
@@ -177,6 +178,12 @@ pub fn check<'a>(
     }
     let overlapping = others.find(|other| other.activity.terms.excludes(terms));
     overlapping.map_or(Ok(()), |other| Err(ScheduleError::Overlaps(other.activity.id)))
+}
+
+/// The same after an activity has got these terms. An archived coupon comes back if the activity is not over.
+pub fn raised_for(coupon: &Coupon, terms: &Terms) -> Coupon {
+    let is_over = terms.window.phase(now_ms()) == Phase::Over;
+    Coupon { archived: coupon.archived && is_over, ..raised(coupon) }
 }
 
 /// The coupon with `revision` raised, and `activity_revision` raised to the same value.

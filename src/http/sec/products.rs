@@ -80,7 +80,7 @@ pub async fn create_product(
     payload: web::Payload,
 ) -> Result<HttpResponse, SecError> {
     let new = parse(&Parameters::of_body(payload, edge.body).await?)?;
-    let id = offering.publishing.create(&saler, &new, offering.saler_coupons_max).await?;
+    let id = offering.publishing.create(&saler, &new).await?;
     Ok(success(CreatedProduct { product_id: id.0 }))
 }
 

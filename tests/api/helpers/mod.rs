@@ -195,6 +195,7 @@ pub fn arguments(stores: &Stores) -> ServeArgs {
         answer_when: Durability::Granted,
         waiting_max: 20_000,
         saler_coupons_max: 100,
+        archive_after: 604_800,
         viewers_max: 1_000,
         start_wait: 10,
         drain_seconds: 0,

@@ -1,0 +1,129 @@
+//! Archived coupons in the table `coupons`.
+//!
+//! Three columns tell the state. `archived`: the coupon is not sold. `unloaded`: Redis may lack its claims.
+//! `first_archived_at`: a customer's list needs its rows in `claims`.
+
+use std::time::Duration;
+
+use diesel::dsl::{count_star, sql};
+use diesel::prelude::*;
+use diesel::sql_types::{Bigint, Bool, Unsigned};
+use diesel_async::RunQueryDsl;
+
+use super::schema::{coupons, users};
+use super::{Db, DbError, Transaction};
+use crate::domain::{CouponId, UserId};
+
+/// A published coupon that is not archived and cannot be claimed any more: sold out, or scheduled with activities that are
+/// all over or not in force. With three numbers of seconds: nothing has changed and nothing was sold for that time. The
+/// time of the last claim is that of the highest seq. A later claim has filled a hole.
+const FINISHED: &str = "archived = FALSE AND published_revision > 0 AND changed_at < NOW(3) - INTERVAL ? SECOND AND (\
+    (left_count <= 0 AND COALESCE((SELECT claimed_at FROM claims WHERE coupon_id = coupons.id ORDER BY seq DESC LIMIT 1), 0) \
+        < (UNIX_TIMESTAMP() - ?) * 1000) \
+    OR (scheduled AND activity_revision > 0 AND NOT EXISTS (SELECT 1 FROM activities WHERE coupon_id = coupons.id \
+        AND status = 0 AND end_time > UNIX_TIMESTAMP() - ?)))";
+
+/// Up to `count` coupons, ordered by id, that cannot be claimed any more since `age`.
+///
+/// # Errors
+/// Returns a [`DbError`].
+pub async fn finished(db: &Db, age: Duration, count: i64) -> Result<Vec<CouponId>, DbError> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Unsigned<Bigint>)]
+        id: u64,
+    }
+    let mut connection = db.connect().await?;
+    let age = age.as_secs();
+    let query = diesel::sql_query(format!("SELECT id FROM coupons WHERE {FINISHED} ORDER BY id LIMIT ?"))
+        .bind::<Unsigned<Bigint>, _>(age)
+        .bind::<Unsigned<Bigint>, _>(age)
+        .bind::<Unsigned<Bigint>, _>(age)
+        .bind::<Bigint, _>(count);
+    let rows: Vec<Row> = db.within("find finished coupons", query.load(&mut connection)).await?;
+    Ok(rows.into_iter().map(|row| CouponId(row.id)).collect())
+}
+
+/// Whether a coupon, whose row is locked, cannot be claimed any more since `age`.
+pub(crate) async fn is_finished(
+    db: &Db,
+    tx: &mut Transaction<'_>,
+    coupon: CouponId,
+    age: Duration,
+) -> Result<bool, DbError> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Bigint)]
+        finished: i64,
+    }
+    let age = age.as_secs();
+    let query = diesel::sql_query(format!("SELECT COUNT(*) AS finished FROM coupons WHERE {FINISHED} AND id = ?"))
+        .bind::<Unsigned<Bigint>, _>(age)
+        .bind::<Unsigned<Bigint>, _>(age)
+        .bind::<Unsigned<Bigint>, _>(age)
+        .bind::<Unsigned<Bigint>, _>(coupon.0);
+    let row: Row = db.within("find finished coupon", query.get_result(tx.connection())).await?;
+    Ok(row.finished > 0)
+}
+
+/// Up to `count` coupons, ordered by id, after the coupon `after`, whose tombstone or claims Redis may lack.
+///
+/// # Errors
+/// Returns a [`DbError`].
+pub async fn moving(db: &Db, after: CouponId, count: i64) -> Result<Vec<CouponId>, DbError> {
+    let mut connection = db.connect().await?;
+    let query = coupons::table
+        .filter(sql::<Bool>("lags"))
+        .filter(coupons::unloaded)
+        .filter(coupons::id.gt(after.0))
+        .order(coupons::id)
+        .select(coupons::id)
+        .limit(count);
+    let ids: Vec<u64> = db.within("find coupons to archive", query.load(&mut connection)).await?;
+    Ok(ids.into_iter().map(CouponId).collect())
+}
+
+/// Records that Redis has all claims of a coupon, at its revision. Does nothing if the coupon has a later revision.
+///
+/// # Errors
+/// Returns a [`DbError`]. The next round of archiving publishes the coupon again.
+pub async fn set_loaded(db: &Db, id: CouponId, revision: u64) -> Result<(), DbError> {
+    let mut connection = db.connect().await?;
+    let row = coupons::table.find(id.0).filter(coupons::revision.eq(revision)).filter(coupons::archived.eq(false));
+    let update = diesel::update(row).set((coupons::published_revision.eq(revision), coupons::unloaded.eq(false)));
+    db.within("note loaded", update.execute(&mut connection)).await?;
+    Ok(())
+}
+
+/// Whether Redis is known to have a revision of a coupon.
+///
+/// # Errors
+/// Returns a [`DbError`].
+pub async fn is_published(db: &Db, id: CouponId, revision: u64) -> Result<bool, DbError> {
+    let mut connection = db.connect().await?;
+    let query = coupons::table.find(id.0).select(coupons::published_revision.ge(revision));
+    let published = db.within("read coupon", async { query.first(&mut connection).await.optional() }).await?;
+    Ok(published.unwrap_or(false))
+}
+
+/// The number of open coupons of a saler: those that are not archived. Locks the saler's row, so that the number does not
+/// change before the end of the transaction.
+pub(crate) async fn lock_open_count(db: &Db, tx: &mut Transaction<'_>, saler: UserId) -> Result<i64, DbError> {
+    let lock = users::table.find(saler.0).select(users::id).for_update();
+    let _: u64 = db.within("lock saler", lock.first(tx.connection())).await.map_err(DbError::before_commit)?;
+    let open = coupons::table.filter(coupons::saler_id.eq(saler.0)).filter(coupons::archived.eq(false));
+    let count = db.within("count coupons", open.select(count_star()).first(tx.connection())).await;
+    count.map_err(DbError::before_commit)
+}
+
+/// Coupons among `ids` that are archived.
+///
+/// # Errors
+/// Returns a [`DbError`].
+pub async fn archived_of(db: &Db, ids: &[CouponId]) -> Result<Vec<CouponId>, DbError> {
+    let mut connection = db.connect().await?;
+    let ids = ids.iter().map(|id| id.0);
+    let query = coupons::table.filter(coupons::id.eq_any(ids)).filter(coupons::archived).select(coupons::id);
+    let ids: Vec<u64> = db.within("find archived coupons", query.load(&mut connection)).await?;
+    Ok(ids.into_iter().map(CouponId).collect())
+}
