@@ -93,6 +93,10 @@ pub struct PublishedCoupon {
     pub face_value: u32,
     pub description: String,
     pub scheduled: bool,
+    /// Redis has a tombstone of the coupon.
+    pub archived: bool,
+    /// Redis lacks claims of the coupon, because it is archived or comes back.
+    pub unloaded: bool,
 }
 
 /// Unclaimed units: the units above the highest granted seq, and the holes below the highest seq (I8).

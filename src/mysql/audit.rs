@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use diesel::prelude::*;
-use diesel::sql_types::{Bigint, Integer, Text, Unsigned};
+use diesel::sql_types::{Bigint, Bool, Integer, Text, Unsigned};
 use diesel_async::RunQueryDsl;
 
 use super::DbConnection;
@@ -27,6 +27,11 @@ pub struct CouponCounts {
     pub revision: u64,
     #[diesel(sql_type = Unsigned<Bigint>)]
     pub published_revision: u64,
+    #[diesel(sql_type = Bool)]
+    pub archived: bool,
+    /// Redis may lack the claims.
+    #[diesel(sql_type = Bool)]
+    pub unloaded: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,9 +70,9 @@ impl ForbiddenRows {
 /// Returns the error of MySQL.
 pub async fn coupon_counts(connection: &mut DbConnection) -> QueryResult<Vec<CouponCounts>> {
     let query = "SELECT c.id, c.amount, c.left_count, COUNT(k.seq) AS rows_count, \
-        CAST(COALESCE(MAX(k.seq), 0) AS UNSIGNED) AS highest, c.revision, c.published_revision \
-        FROM coupons c LEFT JOIN claims k ON k.coupon_id = c.id \
-        GROUP BY c.id, c.amount, c.left_count, c.revision, c.published_revision ORDER BY c.id";
+        CAST(COALESCE(MAX(k.seq), 0) AS UNSIGNED) AS highest, c.revision, c.published_revision, \
+        c.archived, c.unloaded FROM coupons c LEFT JOIN claims k ON k.coupon_id = c.id \
+        GROUP BY c.id, c.amount, c.left_count, c.revision, c.published_revision, c.archived, c.unloaded ORDER BY c.id";
     diesel::sql_query(query).load(connection).await
 }
 
@@ -85,16 +90,18 @@ pub async fn forbidden_rows(connection: &mut DbConnection, kind: ForbiddenRows) 
     Ok(query.load::<Row>(connection).await?.into_iter().map(|row| row.subject).collect())
 }
 
-/// Counts the claims of all activities. Includes activities without claims, and claims of missing activities.
+/// Counts the claims of all activities whose claims Redis must have. Includes activities without claims, and claims of missing activities.
 ///
 /// # Errors
 /// Returns the error of MySQL.
 pub async fn sold(connection: &mut DbConnection) -> QueryResult<HashMap<ActivityId, u64>> {
     let query = "SELECT a.id AS activity_id, CAST(COUNT(k.seq) AS UNSIGNED) AS claims FROM activities a \
-        LEFT JOIN claims k ON k.coupon_id = a.coupon_id AND k.activity_id = a.id GROUP BY a.id \
+        LEFT JOIN claims k ON k.coupon_id = a.coupon_id AND k.activity_id = a.id \
+        WHERE a.coupon_id NOT IN (SELECT id FROM coupons WHERE unloaded) GROUP BY a.id \
         UNION ALL SELECT k.activity_id, CAST(COUNT(*) AS UNSIGNED) FROM claims k \
         LEFT JOIN activities a ON a.id = k.activity_id AND a.coupon_id = k.coupon_id \
-        WHERE k.activity_id > 0 AND a.id IS NULL GROUP BY k.activity_id";
+        WHERE k.activity_id > 0 AND a.id IS NULL AND k.coupon_id NOT IN (SELECT id FROM coupons WHERE unloaded) \
+        GROUP BY k.activity_id";
     let rows: Vec<SoldRow> = diesel::sql_query(query).load(connection).await?;
     Ok(rows.into_iter().map(|row| (ActivityId(row.activity_id), row.claims)).collect())
 }

@@ -12,7 +12,8 @@ use crate::domain::{ActivityId, Claim, CouponId, EntryId, Epoch, Nth, Seq, UserI
 /// The claims to read.
 #[derive(Debug, Clone, Copy)]
 pub enum Which<'a> {
-    All,
+    /// Claims that Redis must have: those of coupons that are neither archived nor coming back.
+    Loaded,
     /// Claims of the given coupons, at least one.
     Of(&'a [CouponId]),
     /// Claims of a coupon with a higher seq.
@@ -66,7 +67,7 @@ pub async fn stream<'a>(
     which: Which<'_>,
 ) -> QueryResult<impl Stream<Item = QueryResult<Claim>> + Unpin + use<'a>> {
     let matching = match which {
-        Which::All => "TRUE".to_owned(),
+        Which::Loaded => "coupon_id NOT IN (SELECT id FROM coupons WHERE unloaded)".to_owned(),
         Which::Of(coupons) => format!("coupon_id IN ({})", list(coupons)),
         Which::Above(coupon, seq) => format!("coupon_id = {coupon} AND seq > {seq}"),
     };

@@ -53,7 +53,9 @@ async fn coupon_within(db: &Db, tx: &mut Transaction<'_>, copy: &PublishedCoupon
     // MySQL assigns from left to right. `left_count` depends on the old amount and is therefore assigned first.
     let update = diesel::sql_query(
         "UPDATE coupons SET left_count = left_count + CAST(? AS SIGNED) - CAST(amount AS SIGNED), amount = ?, \
-         face_value = ?, description = ?, scheduled = ?, revision = ? + 1, changed_at = NOW(3) WHERE id = ?",
+         face_value = ?, description = ?, scheduled = ?, revision = ? + 1, changed_at = NOW(3), archived = ?, \
+         unloaded = ?, first_archived_at = IF(unloaded, COALESCE(first_archived_at, NOW(3)), first_archived_at) \
+         WHERE id = ?",
     )
     .bind::<Unsigned<Integer>, _>(copy.amount)
     .bind::<Unsigned<Integer>, _>(copy.amount)
@@ -61,6 +63,8 @@ async fn coupon_within(db: &Db, tx: &mut Transaction<'_>, copy: &PublishedCoupon
     .bind::<Varchar, _>(&copy.description)
     .bind::<Bool, _>(copy.scheduled)
     .bind::<Unsigned<Bigint>, _>(copy.revision)
+    .bind::<Bool, _>(copy.archived)
+    .bind::<Bool, _>(copy.unloaded)
     .bind::<Unsigned<Bigint>, _>(copy.id.0);
     db.within("restore coupon", update.execute(connection)).await?;
     Ok(RestoredCoupon::Restored)

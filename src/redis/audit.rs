@@ -20,6 +20,14 @@ pub struct UnitCount {
     pub holes: u64,
 }
 
+/// What Redis keeps of an archived coupon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tombstone {
+    pub revision: u64,
+    /// Unclaimed units.
+    pub left: u64,
+}
+
 #[derive(Debug)]
 pub struct OutboxPage {
     /// The claims, each with the id of its entry. A part that is not a claim is given as text.
@@ -68,8 +76,8 @@ pub async fn coupon_page(
     }
     let mut pipeline = redis::pipe();
     for key in &found {
-        let fields = ["revision", "saler", "name", "amount", "face_value", "description", "scheduled"];
-        pipeline.cmd("HMGET").arg(key).arg(&fields);
+        let fields = ["revision", "saler", "name", "face_value", "description", "scheduled"];
+        pipeline.cmd("HMGET").arg(key).arg(&fields).arg(&["amount", "final_amount", "archived"]);
     }
     let replies = calls.call_all(&pipeline, wait).await?;
     let coupons = found.into_iter().zip(replies).map(|(key, fields)| published_coupon(&key, fields).ok_or(key));
@@ -77,10 +85,13 @@ pub async fn coupon_page(
 }
 
 fn published_coupon(key: &str, fields: Value) -> Option<PublishedCoupon> {
-    let (revision, saler, name, amount, face_value, description, scheduled): (u64, _, _, _, _, _, u8) =
+    type Fields = (u64, String, String, u32, String, u8, Option<u32>, Option<u32>, Option<String>);
+    let (revision, saler, name, face_value, description, scheduled, amount, final_amount, tombstone): Fields =
         parse(fields).ok()?;
-    let (id, scheduled) = (key.rsplit(':').next()?.parse().ok()?, scheduled == 1);
-    Some(PublishedCoupon { id, revision, saler, name, amount, face_value, description, scheduled })
+    let (id, amount) = (key.rsplit(':').next()?.parse().ok()?, amount.or(final_amount)?);
+    let archived = tombstone.as_ref().is_some_and(|tombstone| tombstone.parse::<u64>().is_ok());
+    let (scheduled, unloaded) = (scheduled == 1, tombstone.is_some());
+    Some(PublishedCoupon { id, revision, saler, name, amount, face_value, description, scheduled, archived, unloaded })
 }
 
 /// A page of the keys with `pattern`, and the cursor of the next page.
@@ -120,6 +131,29 @@ pub async fn unit_counts(
         counts.push(amount.zip(claimed).map(|(amount, claimed)| UnitCount { amount, claimed, holes }));
     }
     Ok(counts)
+}
+
+/// Reads the tombstone of each coupon, in order. Returns `None` for a coupon without one, and for a coupon on sale.
+///
+/// # Errors
+/// [`KvError`].
+pub async fn tombstones(
+    calls: &Calls,
+    keys: &Keys,
+    coupons: &[CouponId],
+    wait: Duration,
+) -> Result<Vec<Option<Tombstone>>, KvError> {
+    let mut pipeline = redis::pipe();
+    for coupon in coupons {
+        pipeline.cmd("HMGET").arg(keys.coupon(*coupon)).arg(&["archived", "final_left", "amount"]);
+    }
+    let replies = calls.call_all(&pipeline, wait).await?.into_iter();
+    let tombstone = |reply| {
+        let (archived, left, amount): (Option<String>, Option<u64>, Option<u32>) = parse(reply)?;
+        let tombstone = archived.and_then(|archived| Some(Tombstone { revision: archived.parse().ok()?, left: left? }));
+        Ok(tombstone.filter(|_| amount.is_none()))
+    };
+    replies.map(tombstone).collect()
 }
 
 /// Reads the number of claims of each activity, in order.

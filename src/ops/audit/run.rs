@@ -67,6 +67,7 @@ impl Audit {
         let outbox = self.read_outbox(&mut look).await?;
         let rows_after = self.read_rows().await?;
         Self::check_conservation(&mut look, &rows_before, &counts, &outbox.by_coupon, &rows_after);
+        self.check_tombstones(&mut look, &rows_after).await?;
         let outbox = self.read_outbox(&mut look).await?;
         self.check_sold(&mut look, &sold_before, &outbox.by_activity).await?;
         // Concurrent, because both checks mostly wait for Redis or MySQL and do not depend on each other.
