@@ -149,6 +149,7 @@ impl Archiving {
             Published::Older { revision } => return publishing.raise_above(coupon.id, revision).await,
             refused => return Err(publishing.refused(live, coupon.id, refused)),
         }
+        crate::base::crash::point("archive-tombstone");
         // The claims were deleted after an earlier tombstone if Redis is known to have had it.
         let is_deleted = previous.is_some_and(|revision| revision <= stored.published_revision);
         if is_deleted || self.delete_claims(live, coupon).await? {

@@ -6,7 +6,7 @@ use crate::random::Random;
 /// Faults in a random run. More faults would strike after all units are sold.
 const FAULTS: usize = 6;
 /// Faults drawn alone in a random run. Faults of half a minute are left to the scenarios.
-const RANDOM: [Fault; 39] = [
+const RANDOM: [Fault; 42] = [
     Fault::App(AppFault::Kill),
     Fault::App(AppFault::KillAll),
     Fault::App(AppFault::KillEverything),
@@ -17,6 +17,9 @@ const RANDOM: [Fault; 39] = [
     Fault::Change(SalerChange::RaiseAndCrashAt("change-committed")),
     Fault::Change(SalerChange::LowerAndCrashAt("lowered-in-redis")),
     Fault::Change(SalerChange::Window),
+    Fault::Change(SalerChange::Archive),
+    Fault::Change(SalerChange::BringBack),
+    Fault::Change(SalerChange::ArchiveAndCrashAt("archive-committed")),
     Fault::Redis(RedisFault::Freeze),
     Fault::Redis(RedisFault::ForgetScripts),
     Fault::Redis(RedisFault::OutOfMemory),

@@ -125,6 +125,8 @@ pub struct Claim {
 pub enum Change {
     Amount(u32),
     Sale(Sale),
+    /// The coupon leaves Redis, or comes back.
+    Archived(bool),
 }
 
 /// The terms of a coupon's only activity. Times in seconds since 1970.

@@ -41,7 +41,7 @@ const fn short(name: &'static str, instances: usize, faults: &'static [Fault]) -
     Scenario { name, instances, faults, short: true }
 }
 
-pub const SCENARIOS: [Scenario; 35] = [
+pub const SCENARIOS: [Scenario; 36] = [
     scenario("calm", 2, &[]),
     short(
         "kills",
@@ -76,6 +76,20 @@ pub const SCENARIOS: [Scenario; 35] = [
             Fault::Change(SalerChange::LowerTooFar),
             Fault::Change(SalerChange::RaiseAndCrashAt("change-committed")),
             Fault::Change(SalerChange::LowerAndCrashAt("lowered-in-redis")),
+        ],
+    ),
+    short(
+        "archive",
+        2,
+        &[
+            Fault::Change(SalerChange::Archive),
+            Fault::Redis(RedisFault::Flush),
+            Fault::Change(SalerChange::BringBack),
+            Fault::Change(SalerChange::ArchiveAndCrashAt("archive-committed")),
+            Fault::Change(SalerChange::BringBack),
+            Fault::Change(SalerChange::ArchiveAndCrashAt("archive-tombstone")),
+            Fault::Redis(RedisFault::Restart),
+            Fault::Change(SalerChange::BringBack),
         ],
     ),
     scenario(

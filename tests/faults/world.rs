@@ -4,6 +4,7 @@ mod edits;
 mod standbys;
 mod times;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -32,6 +33,9 @@ const PASSWORD: &str = "of a saler";
 const READY_WAIT: Duration = Duration::from_secs(60);
 /// After this time, other instances take a silent instance for dead.
 const TAKEN_FOR_DEAD: Duration = Duration::from_secs(11);
+/// How long a change of `archived` may be refused, and the pause before it is repeated.
+const ARCHIVE_WAIT: Duration = Duration::from_secs(60);
+const ARCHIVE_PAUSE: Duration = Duration::from_millis(200);
 const SAMPLE_EVERY: Duration = Duration::from_millis(250);
 /// The coupons: without limits, with up to three claims a user, with a quota and a total, with few units.
 pub const PLAIN: Coupon = 1;
@@ -63,6 +67,8 @@ pub struct World {
     /// The amount of [`PLAIN`] after the last confirmed change.
     pub amount: u32,
     pub sale: Sale,
+    /// Coupons that may be archived.
+    archived: BTreeSet<Coupon>,
     http: reqwest::Client,
     saler: String,
     /// The tokens of the claims made by [`World::edit_rows`].
@@ -103,6 +109,7 @@ impl World {
             crowd: Arc::new(crowd),
             amount: AMOUNTS[0],
             sale,
+            archived: BTreeSet::new(),
             http,
             saler: String::new(),
             tokens_of_edited: Vec::new(),
@@ -150,20 +157,50 @@ impl World {
 
     /// Changes the amount of [`PLAIN`] through an instance, and records the outcome.
     pub async fn change_amount(&mut self, instance: usize, to: u32) {
+        if self.change(instance, PLAIN, Change::Amount(to), &json!({"amount": to})).await == Outcome::Done {
+            self.amount = to;
+        }
+    }
+
+    /// Archives a coupon or brings it back, through an instance, and records the outcome. Returns whether the change is in
+    /// force.
+    pub async fn archive(&mut self, instance: usize, coupon: Coupon, archived: bool) -> bool {
+        self.archived.insert(coupon);
+        let body = json!({"archived": archived});
+        let is_done = self.change(instance, coupon, Change::Archived(archived), &body).await == Outcome::Done;
+        if is_done && !archived {
+            self.archived.remove(&coupon);
+        }
+        is_done
+    }
+
+    /// Archives coupons or brings them back, and repeats each change until it is in force, by turns through all instances.
+    pub async fn archive_all(&mut self, coupons: &[Coupon], archived: bool) {
+        for coupon in coupons {
+            let deadline = Instant::now() + ARCHIVE_WAIT;
+            for instance in (0..self.instances.len()).cycle() {
+                if self.archive(instance, *coupon, archived).await {
+                    break;
+                }
+                assert!(Instant::now() < deadline, "I10: coupon {coupon} does not become archived: {archived}");
+                tokio::time::sleep(ARCHIVE_PAUSE).await;
+            }
+        }
+    }
+
+    async fn change(&mut self, instance: usize, coupon: Coupon, to: Change, body: &Value) -> Outcome {
         self.changes += 1;
         let change = self.changes;
-        self.recorder.note(EventKind::ChangeBegins { change, coupon: PLAIN, to: Change::Amount(to) });
-        let path = &self.crowd.offers[0].path;
-        let outcome = match self.send(instance, "PUT", path, &json!({"amount": to})).await {
+        self.recorder.note(EventKind::ChangeBegins { change, coupon, to });
+        let offer = self.crowd.offers.iter().find(|offer| offer.coupon == coupon).expect("the coupon is offered");
+        let outcome = match self.send(instance, "PUT", &offer.path, body).await {
             Ok((200, _)) => Outcome::Done,
             Ok((503, body)) if body["code"] == "unknown-outcome" => Outcome::Unknown,
             Ok((400 | 503, _)) | Err(Sent::No) => Outcome::Refused,
             Ok(_) | Err(Sent::Perhaps) => Outcome::Unknown,
         };
         self.recorder.note(EventKind::ChangeEnds { change, outcome });
-        if outcome == Outcome::Done {
-            self.amount = to;
-        }
+        outcome
     }
 
     /// Changes a coupon's sale in MySQL alone, and waits until the repair has published it to Redis.
@@ -313,6 +350,8 @@ impl World {
         self.wait_until_outbox_is_empty().await;
         let open = Sale { start: now_seconds() - 10, speed: 0, ..self.sale };
         self.change_sale(QUOTA, open).await;
+        let archived: Vec<Coupon> = self.archived.iter().copied().collect();
+        self.archive_all(&archived, false).await;
         self.recorder.note(EventKind::Healed);
         Arc::clone(&self.crowd).claim_all().await;
         self.wait_until_outbox_is_empty().await;

@@ -85,7 +85,8 @@ fn is_true(run: &Run, attempt: &Attempt, reason: &str, units: Option<&Units>) ->
         }
         "ended" => {
             let shown = to.saturating_add_signed(run.clock.known_between(from, to).max().unwrap_or(0));
-            sales.flatten().any(|sale| shown + SLACK_MS >= sale.end * 1_000)
+            run.archived[&attempt.coupon].possible_between(from, to).any(|archived| archived)
+                || sales.flatten().any(|sale| shown + SLACK_MS >= sale.end * 1_000)
         }
         // The suite has quotas and no draws.
         "try-again" => sales.flatten().any(|sale| sale.speed > 0),
@@ -108,6 +109,10 @@ fn check_terms(run: &Run, coupon: Coupon, rows: &[(Vec<u64>, &Row)], found: &mut
         let amount = moments.iter().flat_map(|at| amounts.possible_between(*at, *at)).max().unwrap_or(0);
         found.require("I1", before < amount as usize, || {
             format!("{row:?} is claim {} of coupon {coupon}, which had {amount} units at that time", before + 1)
+        });
+        let mut archived = moments.iter().flat_map(|at| run.archived[&coupon].possible_between(*at, *at));
+        found.require("I7", archived.any(|archived| !archived), || {
+            format!("{row:?} was claimed while its coupon was archived")
         });
         let mut possible = moments.iter().flat_map(|at| sales.possible_between(*at, *at));
         if row.claim.activity == 0 {

@@ -55,6 +55,7 @@ pub struct Run {
     pub amounts: BTreeMap<Coupon, Timeline<u32>>,
     /// `None`: the coupon is claimed without an activity.
     pub sales: BTreeMap<Coupon, Timeline<Option<Sale>>>,
+    pub archived: BTreeMap<Coupon, Timeline<bool>>,
     pub clock: RedisClock,
     /// When attempts were granted their claims, as far as users were told.
     told_ms: HashMap<Row, (u64, u64)>,
@@ -128,6 +129,7 @@ impl Run {
                 EventKind::Coupon { coupon, amount } => {
                     run.amounts.insert(*coupon, Timeline::new(*amount, now.wall_ms));
                     run.sales.insert(*coupon, Timeline::new(None, now.wall_ms));
+                    run.archived.insert(*coupon, Timeline::new(false, now.wall_ms));
                 }
                 EventKind::Invoke { attempt, instance, user, coupon, nth } => {
                     places.insert(*attempt, run.attempts.len());
@@ -209,6 +211,9 @@ impl Run {
         let unknown = "a coupon is recorded before its changes";
         match to {
             Change::Amount(amount) => self.amounts.get_mut(&coupon).expect(unknown).change(amount, from, done),
+            Change::Archived(archived) => {
+                self.archived.get_mut(&coupon).expect(unknown).change(archived, from, done);
+            }
             Change::Sale(sale) => self.sales.get_mut(&coupon).expect(unknown).change(Some(sale), from, done),
         }
     }

@@ -3,9 +3,11 @@
 use couponrush::base::now_seconds;
 
 use super::app::CRASH_WAIT;
-use crate::history::Sale;
+use crate::history::{Coupon, Sale};
 use crate::random::Random;
-use crate::world::{QUOTA, World};
+use crate::world::{PLAIN, QUOTA, SEVERAL, World};
+
+const ARCHIVED: [Coupon; 2] = [PLAIN, SEVERAL];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SalerChange {
@@ -18,6 +20,11 @@ pub enum SalerChange {
     /// The instance handling the change dies at the crash point.
     RaiseAndCrashAt(&'static str),
     LowerAndCrashAt(&'static str),
+    /// Archives two coupons during the sale. They stay archived while further faults strike.
+    Archive,
+    BringBack,
+    /// The instance that archives a coupon dies at the crash point.
+    ArchiveAndCrashAt(&'static str),
 }
 
 impl SalerChange {
@@ -30,6 +37,16 @@ impl SalerChange {
             Self::LowerTooFar => world.change_amount(target, 1).await,
             Self::RaiseAndCrashAt(point) => cut_short(world, target, (point, raised)).await,
             Self::LowerAndCrashAt(point) => cut_short(world, target, (point, lowered)).await,
+            Self::Archive => world.archive_all(&ARCHIVED, true).await,
+            Self::BringBack => world.archive_all(&ARCHIVED, false).await,
+            Self::ArchiveAndCrashAt(point) => {
+                world.kill(target);
+                world.revive(target, Some(&format!("{point}:1")));
+                world.wait_until_ready().await;
+                world.archive(target, SEVERAL, true).await;
+                assert!(world.ends_within(target, CRASH_WAIT).await, "instance {target} does not pass {point}");
+                world.revive(target, None);
+            }
             Self::Window => {
                 let (open, now) = (world.sale, now_seconds());
                 for closed in

@@ -1,7 +1,7 @@
 //! The faults. A fault breaks a part of the system and mends it again.
 //!
 //! When `strike` returns, the fault is over and all parts are mended. From then on the program must recover without
-//! help. Only wrong clocks and edited rows stay, and sales must go on with them. Faults stay within the promises of
+//! help. Only wrong clocks, edited rows and archived coupons stay, and sales must go on with them. Faults stay within the promises of
 //! docs/RELIABILITY.md: Redis loses its memory only after MySQL has stored the claims of dead instances.
 //! [`Fault::Unpromised`] and [`Fault::EverythingLost`] are the only exceptions. The checker excuses the claims lost by them.
 
