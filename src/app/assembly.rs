@@ -13,7 +13,9 @@ use super::parts::SHARD;
 use crate::admission::Admission;
 use crate::auth::{ClaimTokens, Passwords, SignedForm, UserTokens};
 use crate::base::crash;
-use crate::claim::{Claiming, Directory, Gate, Handed, Ledger, MissingCoupons, Persister, PersisterSettings, Refusals};
+use crate::claim::{
+    ArchivedCoupons, Claiming, Directory, Gate, Handed, Ledger, MissingCoupons, Persister, PersisterSettings, Refusals,
+};
 use crate::config::{self, ServeArgs};
 use crate::etcd::Etcd;
 use crate::http::{
@@ -191,6 +193,7 @@ impl Common {
             activities: Arc::clone(&self.activities),
             refusals: Arc::new(refusals),
             missing: Arc::new(MissingCoupons::new(self.dbs.control.clone(), Arc::clone(&self.gate))),
+            archived: Arc::new(ArchivedCoupons::new(self.dbs.users.clone())),
             ledger: self.ledger.clone(),
             stock: self.stock.clone(),
             figures: Arc::default(),

@@ -5,6 +5,7 @@
 
 mod activities;
 mod blacklist;
+mod few_reads;
 mod known_users;
 mod limits;
 mod revocations;
@@ -15,6 +16,7 @@ mod switches;
 
 pub use activities::Activities;
 pub use blacklist::{Blacklist, BlacklistLimits, BlockError};
+pub use few_reads::{FewReads, ReadCounts, ReadError, ReadLimits};
 pub use known_users::{KnownUsers, UserUnknown};
 pub use limits::Limits;
 pub use revocations::{RevocationLimits, Revocations, RevokeError};

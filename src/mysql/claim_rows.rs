@@ -130,6 +130,16 @@ pub async fn of_unit(db: &Db, claim: Claim) -> Result<Option<Claim>, DbError> {
     Ok(rows.into_iter().next())
 }
 
+/// The stored claims of a coupon by a user, in the order of nth.
+///
+/// # Errors
+/// Returns a [`DbError`].
+pub async fn of_holder(db: &Db, user: UserId, coupon: CouponId) -> Result<Vec<Claim>, DbError> {
+    let sql = format!("SELECT {COLUMNS} FROM claims WHERE user_id = {user} AND coupon_id = {coupon} ORDER BY nth");
+    let mut connection = db.connect().await?;
+    Ok(db.within("read claims", read(&mut connection, &sql)).await?.collect())
+}
+
 fn by_unit(claims: &[Claim]) -> String {
     let units = claims.iter().map(|claim| format!("({},{})", claim.coupon, claim.seq));
     format!("SELECT {COLUMNS} FROM claims WHERE (coupon_id, seq) IN ({})", list(units))

@@ -45,5 +45,5 @@ pub use ownership::Ownership;
 pub use pool::{Pool, PoolLimits, PooledCalls};
 use scripts::{Script, ScriptReply, parse, text};
 pub use sightings::Sightings;
-pub use stock::{Attempt, CouponLookup, Presence, Published, Stock, Taken};
+pub use stock::{Attempt, CouponLookup, Presence, Published, Stock, Taken, Tombstone};
 pub use units::Units;
