@@ -21,7 +21,7 @@ use crate::etcd::Etcd;
 use crate::http::{
     Accounts, Answers, BodyLimits, Edge, ListCache, Offering, Operating, SaleCache, SaleCacheLimits, Selling, Shared,
 };
-use crate::memory::{Activities, KnownUsers, Revocations, Settings};
+use crate::memory::{Activities, ArchivedClaims, KnownUsers, Revocations, Settings};
 use crate::mysql::instances::Process;
 use crate::mysql::ledgers::Fence;
 use crate::mysql::{Db, DbPools};
@@ -213,6 +213,7 @@ impl Common {
                 product_age: config::SALES_PRODUCT_AGE,
                 products_max: config::SALES_PRODUCTS_MAX,
             }),
+            archived_claims: ArchivedClaims::new(self.dbs.users.clone()),
             lists: ListCache::new(config::LISTS_CACHED_BYTES_MAX, config::LISTS_CACHED_AGE),
             events: Arc::new(self.events(args.viewers_max, settings)),
         }

@@ -38,7 +38,7 @@ pub use connection::Connection;
 pub use error::{KvError, WriteRefusal};
 pub use keys::{Key, Keys};
 pub use link::Link;
-pub use lists::{Facts, Held, ListWindow, Offered};
+pub use lists::{Facts, HeldInRedis, ListWindow, Offered};
 pub use live::Live;
 pub use outbox::{DoneEntry, Extent, Head, Outbox, OutboxEntry, ReadTo, broken, claims, split_unreadable};
 pub use ownership::Ownership;
