@@ -40,6 +40,8 @@
 --   seq:entry:activity                 the user's first claim, after MySQL has stored it: the holder's field, unchanged
 --   sold-out  not-on-sale  disabled  not-started  ended  try-again
 --   stale        the coupon's activities have changed since the caller cached them
+--   archived:revision           the coupon has a tombstone of this revision; MySQL has all its claims
+--   archived:loading:revision   the coupon is coming back at this revision, and is not sold yet
 --   missing      the shard lacks a coupon with a known id: data was lost
 --   not-loaded   `live` has another value
 --   too-late     the deadline has passed
@@ -88,7 +90,7 @@ local function begin_grants()
   granted_to, new_claimed, holes_of = {}, {}, {}
 end
 
--- The coupon's amount; nil if this shard lacks the coupon. The first call for a coupon reads all its values.
+-- The coupon's amount; nil if this shard lacks the coupon or has its tombstone. The first call for a coupon reads all its values.
 local function amount_of(coupon)
   local amount = amounts[coupon]
   if amount == nil then
@@ -199,7 +201,8 @@ local function decide(attempt, holder, question, user)
   local coupon = KEYS[key]
   local amount = amount_of(coupon)
   if not amount then
-    return 'missing'
+    local archived = call('HGET', coupon, 'archived')
+    return archived and 'archived:' .. archived or 'missing'
   end
   local revision, activity = revisions[coupon], '0'
   if revision then

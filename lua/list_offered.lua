@@ -7,23 +7,37 @@
 -- ARGV[4] how many to skip        ARGV[5] how many to give
 --
 -- Replies:
---   {'page', id, name, face value, description, scheduled, amount, claimed, holes, id, ...}
+--   {'page', id, name, face value, description, scheduled, amount, claimed, holes, archived, id, ...}
+--            with `archived` 1 for the tombstone of a coupon, which has no holes
 --   {'not-loaded'}
 local call = redis.call
 if call('GET', KEYS[1]) ~= ARGV[1] then
   return {'not-loaded'}
 end
 
+-- Takes the last amount and claims from a tombstone. Returns whether there is one.
+local function take_final(key, coupon)
+  local final = call('HMGET', key, 'final_amount', 'final_left')
+  if final[1] and final[2] then
+    coupon[5], coupon[6] = final[1], string.format('%d', final[1] - final[2])
+    return true
+  end
+  return false
+end
+
 local page = {'page'}
 for _, id in ipairs(call('ZRANGE', KEYS[2], ARGV[4], ARGV[4] + ARGV[5] - 1, 'REV')) do
-  local coupon = call('HMGET', ARGV[2] .. id, 'name', 'face_value', 'description', 'scheduled', 'amount', 'claimed')
+  local key = ARGV[2] .. id
+  local coupon = call('HMGET', key, 'name', 'face_value', 'description', 'scheduled', 'amount', 'claimed')
+  local archived = coupon[1] and not coupon[5]
   -- A coupon that the shard lacks is left out.
-  if coupon[1] then
+  if coupon[1] and (not archived or take_final(key, coupon)) then
     page[#page + 1] = id
     for part = 1, 6 do
       page[#page + 1] = coupon[part]
     end
-    page[#page + 1] = call('LLEN', ARGV[3] .. id)
+    page[#page + 1] = archived and 0 or call('LLEN', ARGV[3] .. id)
+    page[#page + 1] = archived and 1 or 0
   end
 end
 return page

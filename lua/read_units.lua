@@ -7,6 +7,7 @@
 -- ARGV[1] expected value of `live`
 --
 -- Replies: {'units', amount, claimed, scheduled, revision, activity revision, holes, sold, amount, ...}
+--          with the last amount and claims for the tombstone of a coupon, which has no holes and no activities
 --          with the amount '' for a coupon that the shard lacks
 --          {'not-loaded'}
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
@@ -15,6 +16,12 @@ end
 local units = {'units'}
 for at = 2, #KEYS, 3 do
   local coupon = redis.call('HMGET', KEYS[at], 'amount', 'claimed', 'scheduled', 'revision', 'activity_revision')
+  if not coupon[1] then
+    local final = redis.call('HMGET', KEYS[at], 'final_amount', 'final_left')
+    if final[1] and final[2] then
+      coupon[1], coupon[2] = final[1], string.format('%d', final[1] - final[2])
+    end
+  end
   for part = 1, 5 do
     units[#units + 1] = coupon[part] or (part == 5 and '0' or '')
   end

@@ -13,13 +13,15 @@ use super::parts::SHARD;
 use crate::admission::Admission;
 use crate::auth::{ClaimTokens, Passwords, SignedForm, UserTokens};
 use crate::base::crash;
-use crate::claim::{Claiming, Directory, Gate, Handed, Ledger, MissingCoupons, Persister, PersisterSettings, Refusals};
+use crate::claim::{
+    ArchivedCoupons, Claiming, Directory, Gate, Handed, Ledger, MissingCoupons, Persister, PersisterSettings, Refusals,
+};
 use crate::config::{self, ServeArgs};
 use crate::etcd::Etcd;
 use crate::http::{
     Accounts, Answers, BodyLimits, Edge, ListCache, Offering, Operating, SaleCache, SaleCacheLimits, Selling, Shared,
 };
-use crate::memory::{Activities, KnownUsers, Revocations, Settings};
+use crate::memory::{Activities, ArchivedClaims, KnownUsers, Revocations, Settings};
 use crate::mysql::instances::Process;
 use crate::mysql::ledgers::Fence;
 use crate::mysql::{Db, DbPools};
@@ -199,6 +201,7 @@ impl Common {
             activities: Arc::clone(&self.activities),
             refusals: Arc::new(refusals),
             missing: Arc::new(MissingCoupons::new(self.dbs.control.clone(), Arc::clone(&self.gate))),
+            archived: Arc::new(ArchivedCoupons::new(self.dbs.users.clone())),
             ledger: self.ledger.clone(),
             stock: self.stock.clone(),
             figures: Arc::default(),
@@ -218,6 +221,7 @@ impl Common {
                 product_age: config::SALES_PRODUCT_AGE,
                 products_max: config::SALES_PRODUCTS_MAX,
             }),
+            archived_claims: ArchivedClaims::new(self.dbs.users.clone()),
             lists: ListCache::new(config::LISTS_CACHED_BYTES_MAX, config::LISTS_CACHED_AGE),
             events: Arc::new(self.events(args.viewers_max, settings)),
         }

@@ -8,7 +8,10 @@ use std::time::{Duration, Instant};
 
 use super::claim_metrics::ClaimFigures;
 use super::outcome::ClaimOutcome;
-use super::{Denied, Doubt, Gate, Ledger, Missing, MissingCoupons, Pass, Place, Refusals, Slot, Teller, Told, Waiter};
+use super::{
+    ArchivedCoupons, Denied, Doubt, Gate, Ledger, Missing, MissingCoupons, Pass, Place, Refusals, Slot, Teller, Told,
+    Waiter,
+};
 use crate::domain::{Activity, CouponId, Durability, Nth, Phase, Refusal, Schedule, UserId};
 use crate::memory::Activities;
 use crate::mysql::Db;
@@ -24,6 +27,7 @@ pub struct Claiming {
     pub activities: Arc<Activities>,
     pub refusals: Arc<Refusals>,
     pub missing: Arc<MissingCoupons>,
+    pub archived: Arc<ArchivedCoupons>,
     pub ledger: Ledger,
     pub stock: Stock,
     pub figures: Arc<ClaimFigures>,
@@ -106,6 +110,11 @@ impl Claiming {
                     Missing::Deleted => ClaimOutcome::Refused(Refusal::NoSuchCoupon),
                     Missing::Closed => ClaimOutcome::Unavailable,
                 }
+            }
+            Ok(Taken::Archived(tombstone)) => {
+                // Given back first, as above. A claim of an archived coupon is stored, so no handler waits for a commit.
+                drop((slot, pass, place));
+                Box::pin(self.archived.answer(&attempt, tombstone, connection.server_ms())).await
             }
             Ok(taken) => return self.conclude(slot, place, coupon, taken),
             Err(KvError::Full) => ClaimOutcome::Overloaded,
@@ -211,8 +220,8 @@ impl Claiming {
             Taken::Backlog | Taken::TooLate => ClaimOutcome::Overloaded,
             // MySQL has newer activities but did not answer in time. Selling by the old ones would be wrong.
             Taken::Stale => ClaimOutcome::Unavailable,
-            // A missing coupon was looked up before.
-            Taken::NotLoaded | Taken::Missing => {
+            // A missing or archived coupon was looked up before.
+            Taken::NotLoaded | Taken::Missing | Taken::Archived(_) => {
                 self.gate.doubt(Doubt::NotLoaded);
                 ClaimOutcome::Unavailable
             }

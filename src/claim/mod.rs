@@ -3,6 +3,7 @@
 //! [`Claiming`] has the whole path on one page. The [`Gate`] lets attempts in while a shard is open. [`Refusals`]
 //! answers hopeless attempts from memory. The [`Ledger`] and its [`Persister`] take granted claims to MySQL.
 
+mod archived;
 mod capacity;
 mod claim_metrics;
 mod claiming;
@@ -17,6 +18,7 @@ mod storing;
 mod unfinished;
 mod waiters;
 
+pub use archived::{ARCHIVED_CLAIMS_MAX, ArchivedCoupons, ArchivedFacts, ArchivedFigures};
 pub use claim_metrics::ClaimFigures;
 pub use claiming::{Claiming, Wish};
 pub use directory::{CouponUnknown, Directory, KnownCoupons};

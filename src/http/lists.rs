@@ -1,4 +1,4 @@
-//! Lists of the coupons offered by a saler or held by a customer, read from Redis.
+//! Lists of the coupons offered by a saler or held by a customer. Redis has both, except the claims of archived coupons.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
@@ -12,9 +12,9 @@ use super::extractors::SessionUser;
 use super::openapi::{Responses, add_case, add_failure, error_schema, token};
 use super::state::{Accounts, Edge, Selling, Worker};
 use super::{answer, path};
-use crate::domain::{CouponId, Kind, Page, User};
-use crate::memory::KnownUsers;
-use crate::redis::{Facts, Held, ListWindow, Offered};
+use crate::domain::{CouponId, HeldCoupon, Kind, Page, User, held_coupons};
+use crate::memory::{ArchiveMark, KnownUsers};
+use crate::redis::{Facts, ListWindow, Offered};
 
 /// Coupons per page.
 const PAGE: u64 = 20;
@@ -34,6 +34,9 @@ pub struct OfferedItem {
     product_id: u64,
     /// The coupon is sold only inside an activity.
     scheduled: bool,
+    /// The coupon has ended and was archived. Absent if false.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    archived: bool,
 }
 
 /// A coupon on the list of a customer.
@@ -140,16 +143,22 @@ async fn list_offered(selling: &Selling, worker: &Worker, saler: &User, window: 
     let (connection, live) = selling.reading(worker)?;
     let page = selling.claiming.stock.list_offered(&connection, &live, saler.id, window, selling.kv_wait).await;
     let item = |offered| {
-        let Offered { id, name, face_value: stock, description, scheduled, amount, left } = offered;
-        OfferedItem { name, stock, description, amount, left, product_id: id.0, scheduled }
+        let Offered { id, name, face_value: stock, description, scheduled, amount, left, archived } = offered;
+        OfferedItem { name, stock, description, amount, left, product_id: id.0, scheduled, archived }
     };
     Ok(answer::list_body(&selling.loaded(page)?.into_iter().map(item).collect::<Vec<_>>()))
 }
 
 async fn list_held(selling: &Selling, worker: &Worker, customer: &User, window: ListWindow) -> Result<Bytes, ApiError> {
     let (connection, live) = selling.reading(worker)?;
-    let page = selling.claiming.stock.list_held(&connection, &live, customer.id, window, selling.kv_wait).await;
-    let page = selling.loaded(page)?;
+    let held = selling.claiming.stock.list_held(&connection, &live, customer.id, selling.kv_wait).await;
+    let held = selling.loaded(held)?;
+    let mark = ArchiveMark { live: live.shared_text(), archivings: held.archivings };
+    let archived = Box::pin(selling.archived_claims.of(customer.id, mark)).await;
+    let archived = archived.map_err(|_| ApiError::unavailable())?;
+    let place = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    let held = held_coupons(held.claims, &archived).into_iter();
+    let page: Vec<HeldCoupon> = held.skip(place(window.skip)).take(place(window.give)).collect();
     let coupons: Vec<CouponId> = page.iter().map(|held| held.coupon).collect();
     let facts = selling.directory.facts(&worker.known, &connection, &coupons).await?;
     let mut items = Vec::with_capacity(page.len());
@@ -160,7 +169,7 @@ async fn list_held(selling: &Selling, worker: &Worker, customer: &User, window: 
     Ok(answer::list_body(&items))
 }
 
-fn held_item<'a>(held: &Held, facts: &'a Facts) -> HeldItem<'a> {
+fn held_item<'a>(held: &HeldCoupon, facts: &'a Facts) -> HeldItem<'a> {
     let Facts { saler, name, face_value, description } = facts;
     HeldItem { name, stock: *face_value, description, saler, count: Some(held.count).filter(|count| *count > 1) }
 }

@@ -7,7 +7,8 @@ use actix_web::{HttpResponse, web};
 use super::exposition::Exposition;
 use super::state::{Accounts, Edge, Operating, Selling};
 use crate::admission::Admission;
-use crate::claim::{Claiming, LedgerState};
+use crate::claim::{ARCHIVED_CLAIMS_MAX, Claiming, LedgerState};
+use crate::memory::{LISTED_CLAIMS_MAX, ReadCounts};
 use crate::mysql::{DbPools, PoolUse};
 use crate::ops::{EtcdReport, Health, HealthReport, LedgerReport, OutboxSeen, ProcessFigures, gate_states};
 use crate::sales::Events;
@@ -37,6 +38,7 @@ pub async fn metrics(
     stores(&mut page, health, &dbs);
     admission(&mut page, &edge.admission);
     memory(&mut page, &accounts, &selling, &report);
+    archive(&mut page, &selling);
     viewers(&mut page, &selling.events);
     etcd(&mut page, &report.etcd);
     process(&mut page, &ProcessFigures::look());
@@ -140,6 +142,24 @@ fn memory(page: &mut Exposition, accounts: &Accounts, selling: &Selling, report:
     page.gauge("couponrush_scheduled_coupons", "coupons with activities", report.activities.coupons);
     let age = report.activities.age_ms.map(seconds);
     page.gauge_if_known("couponrush_activities_age_seconds", "time since all activities were read", age);
+}
+
+fn archive(page: &mut Exposition, selling: &Selling) {
+    let figures = selling.claiming.archived.figures();
+    let (listed, lists) = selling.archived_claims.figures();
+    let size = |size: u64| usize::try_from(size).unwrap_or(usize::MAX);
+    let cached = [("attempts", size(figures.claims)), ("lists", size(listed))];
+    page.gauges("couponrush_archive_cached", "cache", "users and claims in a cache of archived claims", cached);
+    let max = [("attempts", size(ARCHIVED_CLAIMS_MAX)), ("lists", size(LISTED_CLAIMS_MAX))];
+    page.gauges("couponrush_archive_cached_max", "cache", "limit of a cache of archived claims", max);
+    let reads = [("attempts", figures.reads), ("counts", figures.counts), ("lists", lists)];
+    let of_reads = |value: fn(&ReadCounts) -> u64| reads.map(|(name, counts)| (name, value(&counts)));
+    let done = "reads of archived coupons from MySQL";
+    page.counters("couponrush_archive_reads_total", "read", done, of_reads(|counts| counts.done));
+    let failed = "reads of archived coupons that failed or took too long";
+    page.counters("couponrush_archive_reads_failed_total", "read", failed, of_reads(|counts| counts.failed));
+    let refused = "reads of archived coupons refused because too many wait";
+    page.counters("couponrush_archive_reads_refused_total", "read", refused, of_reads(|counts| counts.refused));
 }
 
 fn viewers(page: &mut Exposition, events: &Events) {

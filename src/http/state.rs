@@ -15,7 +15,7 @@ use crate::admission::Admission;
 use crate::auth::{ClaimTokens, Passwords, SignedForm, UserTokens};
 use crate::claim::{Claiming, Directory, Doubt, KnownCoupons};
 use crate::domain::{Durability, Kind, Networks};
-use crate::memory::{KnownUsers, Revocations};
+use crate::memory::{ArchivedClaims, KnownUsers, Revocations};
 use crate::mysql::DbPools;
 use crate::ops::{Health, RowCheck};
 use crate::redis::{Connection, KvError, Link, Live};
@@ -73,6 +73,8 @@ pub struct Selling {
     pub sales: SaleCache,
     /// Cached answers of lists, used while lists are switched off.
     pub lists: ListCache,
+    /// Claims on customers' lists that Redis lacks.
+    pub archived_claims: ArchivedClaims,
     pub events: Arc<Events>,
 }
 

@@ -4,7 +4,9 @@
 //! the stop. While MySQL is down, the last copy stays in force.
 
 mod activities;
+mod archived_claims;
 mod blacklist;
+mod few_reads;
 mod known_users;
 mod limits;
 mod revocations;
@@ -14,7 +16,9 @@ mod settings;
 mod switches;
 
 pub use activities::Activities;
+pub use archived_claims::{ArchiveMark, ArchivedClaims, LISTED_CLAIMS_MAX};
 pub use blacklist::{Blacklist, BlacklistLimits, BlockError};
+pub use few_reads::{FewReads, ReadCounts, ReadError, ReadLimits};
 pub use known_users::{KnownUsers, UserUnknown};
 pub use limits::Limits;
 pub use revocations::{RevocationLimits, Revocations, RevokeError};

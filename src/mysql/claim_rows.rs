@@ -7,7 +7,7 @@ use diesel_async::RunQueryDsl;
 use futures_util::{Stream, TryStreamExt};
 
 use super::{Db, DbConnection, DbError};
-use crate::domain::{ActivityId, Claim, CouponId, EntryId, Epoch, Nth, Seq, UserId};
+use crate::domain::{ActivityId, Claim, CouponId, EntryId, Epoch, HeldClaim, Nth, Seq, UserId};
 
 /// The claims to read.
 #[derive(Debug, Clone, Copy)]
@@ -129,6 +129,49 @@ pub async fn of_unit(db: &Db, claim: Claim) -> Result<Option<Claim>, DbError> {
     let mut connection = db.connect().await?;
     let rows = db.within("read a claim", of_units(&mut connection, &[claim])).await?;
     Ok(rows.into_iter().next())
+}
+
+/// The stored claims of a coupon by a user, in the order of nth.
+///
+/// # Errors
+/// Returns a [`DbError`].
+pub async fn of_holder(db: &Db, user: UserId, coupon: CouponId) -> Result<Vec<Claim>, DbError> {
+    let sql = format!("SELECT {COLUMNS} FROM claims WHERE user_id = {user} AND coupon_id = {coupon} ORDER BY nth");
+    let mut connection = db.connect().await?;
+    Ok(db.within("read claims", read(&mut connection, &sql)).await?.collect())
+}
+
+/// A user's stored claims of coupons that were ever archived, the newest first, at most `count`.
+///
+/// # Errors
+/// Returns a [`DbError`].
+pub async fn of_holder_in_archive(db: &Db, user: UserId, count: usize) -> Result<Vec<HeldClaim>, DbError> {
+    let sql = format!(
+        "SELECT claims.{} FROM claims JOIN coupons ON coupons.id = coupon_id \
+         WHERE user_id = {user} AND first_archived_at IS NOT NULL ORDER BY claimed_at DESC LIMIT {count}",
+        COLUMNS.replace(", ", ", claims.")
+    );
+    let mut connection = db.connect().await?;
+    let rows = db.within("read archived claims", read(&mut connection, &sql)).await?;
+    let held = |Claim { coupon, nth, claimed_at_ms, entry, .. }| HeldClaim { coupon, nth, claimed_at_ms, entry };
+    Ok(rows.map(held).collect())
+}
+
+/// Whether a coupon was ever archived.
+///
+/// # Errors
+/// Returns a [`DbError`].
+pub async fn any_in_archive(db: &Db) -> Result<bool, DbError> {
+    #[derive(QueryableByName)]
+    struct Archived {
+        #[diesel(sql_type = Unsigned<Bigint>)]
+        #[expect(dead_code, reason = "only the number of rows counts")]
+        id: u64,
+    }
+    let query = diesel::sql_query("SELECT id FROM coupons WHERE first_archived_at IS NOT NULL LIMIT 1");
+    let mut connection = db.connect().await?;
+    let rows: Vec<Archived> = db.within("look for archived coupons", query.load(&mut connection)).await?;
+    Ok(!rows.is_empty())
 }
 
 fn by_unit(claims: &[Claim]) -> String {

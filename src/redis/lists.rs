@@ -1,12 +1,12 @@
-//! Pages of the coupons offered by a saler, and of the coupons held by a customer.
+//! Pages of the coupons offered by a saler, and the claims held by a customer.
 
 use std::time::Duration;
 
 use redis::Value;
 
 use super::stock::{HolderField, Loaded};
-use super::{Calls, KvError, Live, Script, ScriptReply, Stock, parse, text};
-use crate::domain::{CouponId, EntryId, UserId, left};
+use super::{Calls, KvError, Live, Script, ScriptReply, Stock, Tombstone, parse, text};
+use crate::domain::{CouponId, EntryId, HeldClaim, UserId, left};
 
 /// Maximum number of skipped items. Lua's numbers lose digits far above this bound, and no list is that long.
 const SKIP_MAX: u64 = 1_000_000_000;
@@ -31,13 +31,17 @@ pub struct Offered {
     pub scheduled: bool,
     pub amount: u64,
     pub left: u64,
+    pub archived: bool,
 }
 
-/// A coupon on a customer's list. `count` is the number of claims held.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Held {
-    pub coupon: CouponId,
-    pub count: u8,
+/// The claims of a user in Redis.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldInRedis {
+    /// In no order.
+    pub claims: Vec<HeldClaim>,
+    /// How often a coupon was archived in this loading, read after the claims. The claims of a coupon archived later are
+    /// in `claims`.
+    pub archivings: u64,
 }
 
 /// The description of a coupon, as shown on lists.
@@ -65,7 +69,7 @@ impl Stock {
         let mut cmd = Script::ListOffered.call(&[self.keys.live(), self.keys.saler(saler)]);
         cmd.arg(live.as_str()).arg(self.keys.coupon_prefix()).arg(self.keys.holes_prefix());
         cmd.arg(window.skip.min(SKIP_MAX)).arg(window.give);
-        page(&calls.eval(&cmd, wait).await?, 8, |reply, at| {
+        page(&calls.eval(&cmd, wait).await?, 9, |reply, at| {
             Ok(Offered {
                 id: CouponId(reply.number(at)?),
                 name: reply.text(at + 1)?.to_owned(),
@@ -74,29 +78,43 @@ impl Stock {
                 scheduled: reply.text(at + 4)? == "1",
                 amount: reply.number(at + 5)?,
                 left: left(reply.number(at + 5)?, reply.number(at + 6)?, reply.number(at + 7)?),
+                archived: reply.number::<u8>(at + 8)? == 1,
             })
         })
     }
 
-    /// The coupons held by a user in `window`, newest claim first. A coupon held several times is a single item, at the
-    /// place of its latest claim. Returns `None` if the shard is not loaded.
+    /// The claims of a user. Claims of archived coupons are missing. Returns `None` if the shard is not loaded.
     ///
     /// # Errors
     /// [`KvError`]. A read changes nothing.
-    pub async fn list_held(
+    pub async fn list_held(&self, calls: &Calls, live: &Live, user: UserId, wait: Duration) -> Loaded<HeldInRedis> {
+        let mut pipeline = redis::pipe();
+        // The holder comes first: a counter read before it could miss an archiving that has just deleted claims.
+        pipeline.cmd("HGETALL").arg(self.keys.holder(user));
+        pipeline.cmd("GET").arg(self.keys.archivings());
+        let Some(replies) = self.read_loaded(calls, live, pipeline, wait).await? else { return Ok(None) };
+        let [holder, archivings] = <[Value; 2]>::try_from(replies).map_err(|_| KvError::Unreadable)?;
+        let archivings: Option<u64> = parse(archivings)?;
+        Ok(Some(HeldInRedis { claims: held_by(&holder)?, archivings: archivings.unwrap_or(0) }))
+    }
+
+    /// The tombstone of a coupon, or `None` if the coupon is on sale or missing. Returns `None` if the shard is not
+    /// loaded.
+    ///
+    /// # Errors
+    /// [`KvError`]. A read changes nothing.
+    pub async fn tombstone(
         &self,
         calls: &Calls,
         live: &Live,
-        user: UserId,
-        window: ListWindow,
+        coupon: CouponId,
         wait: Duration,
-    ) -> Loaded<Vec<Held>> {
+    ) -> Loaded<Option<Tombstone>> {
         let mut pipeline = redis::pipe();
-        pipeline.cmd("HGETALL").arg(self.keys.holder(user));
-        let Some(replies) = self.read_loaded(calls, live, pipeline, wait).await? else { return Ok(None) };
-        let held = held_by(&replies[0])?.into_iter().map(|(_, held)| held);
-        let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-        Ok(Some(held.skip(count(window.skip)).take(count(window.give)).collect()))
+        pipeline.cmd("HGET").arg(self.keys.coupon(coupon)).arg("archived");
+        let Some(mut replies) = self.read_loaded(calls, live, pipeline, wait).await? else { return Ok(None) };
+        let archived: Option<String> = parse(replies.pop().ok_or(KvError::Unreadable)?)?;
+        archived.map(|archived| Tombstone::parse(&archived)).transpose().map(Some)
     }
 
     /// The descriptions of coupons, in order, `None` for a coupon that Redis lacks. Returns `None` if the shard is not
@@ -141,31 +159,22 @@ impl Stock {
     }
 }
 
-/// Time of the grant in milliseconds, and the outbox entry.
-type ClaimOrder = (u64, EntryId);
-
-/// Parses all fields of a holder. Returns a coupon per item with its latest claim, newest first.
-fn held_by(holder: &Value) -> Result<Vec<(ClaimOrder, Held)>, KvError> {
+/// Parses all fields of a holder.
+fn held_by(holder: &Value) -> Result<Vec<HeldClaim>, KvError> {
     let Value::Array(fields) = holder else { return Err(KvError::Unreadable) };
-    let mut claims = Vec::with_capacity(fields.len() / 2);
-    for field_and_value in fields.chunks_exact(2) {
+    let claim = |field_and_value: &[Value]| {
         let (field, value) = (text(&field_and_value[0])?, text(&field_and_value[1])?);
-        let id = field.split_once(':').map_or(field, |(id, _)| id);
+        let (id, nth) = field.split_once(':').unwrap_or((field, "1"));
         let coupon = CouponId(id.parse().map_err(|_| KvError::Unreadable)?);
-        claims.push((coupon, grant(value)?));
-    }
-    claims.sort_unstable();
-    let latest = |of_one: &[(CouponId, ClaimOrder)]| {
-        let (coupon, order) = of_one[of_one.len() - 1];
-        (order, Held { coupon, count: u8::try_from(of_one.len()).unwrap_or(u8::MAX) })
+        let nth = nth.parse().map_err(|_| KvError::Unreadable)?;
+        let (claimed_at_ms, entry) = grant(value)?;
+        Ok(HeldClaim { coupon, nth, claimed_at_ms, entry })
     };
-    let mut held: Vec<_> = claims.chunk_by(|a, b| a.0 == b.0).map(latest).collect();
-    held.sort_unstable_by_key(|(order, held)| std::cmp::Reverse((*order, held.coupon)));
-    Ok(held)
+    fields.chunks_exact(2).map(claim).collect()
 }
 
 /// The time and the entry of a claim, from the value of a holder's field. The rest of the value is not read.
-fn grant(value: &str) -> Result<ClaimOrder, KvError> {
+fn grant(value: &str) -> Result<(u64, EntryId), KvError> {
     let entry = value.split_once(':').and_then(|(_seq, rest)| rest.split_once(':'));
     let (entry, _activity) = entry.ok_or(KvError::Unreadable)?;
     HolderField::parse_entry(entry)

@@ -77,10 +77,22 @@ pub enum Taken {
     NotLoaded,
     /// Redis reached the attempt after the caller's deadline. Nothing has changed.
     TooLate,
+    /// Redis has a tombstone of the coupon. Nothing has changed, and MySQL has all claims of the coupon.
+    Archived(Tombstone),
     /// Redis has lost the coupon. Nothing has changed, and a recovery is needed.
     Missing,
     /// The coupon's activities have changed since the caller read them. Nothing has changed.
     Stale,
+}
+
+/// What Redis keeps of an archived coupon. A tombstone is written only when MySQL has all claims of the coupon, and no
+/// claim is granted under a tombstone. So the claims in MySQL do not change while Redis has the tombstone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Tombstone {
+    /// The coupon's revision at which it was archived, or at which it comes back.
+    pub revision: u64,
+    /// The coupon is coming back. Its claims are being loaded into Redis.
+    pub is_loading: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,7 +179,10 @@ impl Stock {
             "not-loaded" => Taken::NotLoaded,
             "too-late" => Taken::TooLate,
             "backlog" => Taken::Backlog,
-            text => granted_or_held(text, attempt, live.epoch)?,
+            text => match text.strip_prefix("archived:") {
+                Some(archived) => Taken::Archived(Tombstone::parse(archived)?),
+                None => granted_or_held(text, attempt, live.epoch)?,
+            },
         })
     }
 
@@ -218,6 +233,15 @@ impl Stock {
             "not-loaded" => Ok(CouponLookup::NotLoaded),
             _ => Err(KvError::Unreadable),
         }
+    }
+}
+
+impl Tombstone {
+    /// Parses the field `archived` of a coupon: `revision` or `loading:revision`.
+    pub(super) fn parse(text: &str) -> Result<Self, KvError> {
+        let loading = text.strip_prefix("loading:");
+        let revision = loading.unwrap_or(text).parse().map_err(|_| KvError::Unreadable)?;
+        Ok(Self { revision, is_loading: loading.is_some() })
     }
 }
 
@@ -304,6 +328,16 @@ fn part<'a, T: FromStr>(parts: &mut impl Iterator<Item = &'a str>) -> Result<T, 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tombstone_names_its_revision_and_whether_the_coupon_comes_back() {
+        let read = |text| Tombstone::parse(text).ok();
+        assert_eq!(read("7"), Some(Tombstone { revision: 7, is_loading: false }));
+        assert_eq!(read("loading:8"), Some(Tombstone { revision: 8, is_loading: true }));
+        for text in ["", "loading:", "x", "7:loading", "loading:loading:8"] {
+            assert_eq!(read(text), None, "{text:?}");
+        }
+    }
 
     #[test]
     fn a_claim_is_read_as_granted_as_held_and_as_the_field_alone() {

@@ -9,16 +9,16 @@ use super::asking::{ONLY_CUSTOMERS, asking};
 use super::envelope::{Envelope, SaleCode, SecError, refused_with, success};
 use super::kill_form::Form;
 use super::parameters::{Parameters, missing};
+use super::sales::archived_sale;
 use crate::auth::ClaimTokens;
 use crate::base::now_ms;
 use crate::claim::{ClaimOutcome, Wish};
-use crate::domain::{ActivityId, Claim, Durability, Nth, Phase, Refusal, Seq};
+use crate::domain::{ActivityId, Claim, Durability, Nth, Phase, Refusal, Schedule, Seq};
 use crate::http::claim_wait::{ClaimDurability, ClaimWait, bad_wait, durability_header, wanted_durability};
 use crate::http::error::ApiError;
 use crate::http::openapi::{JWT, Responses, add_case, add_failure, admission, change};
 use crate::http::peer;
 use crate::http::state::{Accounts, Edge, Selling, Worker};
-use crate::memory::Activities;
 
 const ALREADY: &str = "You have bought it already.";
 
@@ -129,12 +129,24 @@ pub async fn kill(
         return Err(refusal(Refusal::NoSuchCoupon));
     }
     let wish = Wish { nth: form.nth, durability };
-    let bought = |claim: Claim, now_ms| bought(&selling.claiming.activities, &accounts.claim_tokens, &claim, now_ms);
+    let activities = &selling.claiming.activities;
+    let bought =
+        |claim: Claim, schedule: Option<&Schedule>, now_ms| bought(schedule, &accounts.claim_tokens, &claim, now_ms);
     match selling.claiming.claim(&connection, form.product, asking.customer, wish).await {
-        ClaimOutcome::Claimed(claim) => Ok(with_durability(success(bought(claim, claim.claimed_at_ms)), durability)),
+        ClaimOutcome::Claimed(claim) => {
+            let bought = bought(claim, activities.of(claim.coupon).as_deref(), claim.claimed_at_ms);
+            Ok(with_durability(success(bought), durability))
+        }
         ClaimOutcome::Already(claim) => {
             let now_ms = worker.server_ms().unwrap_or(claim.claimed_at_ms);
-            Ok(with_durability(refused_with(SaleCode::Bought, ALREADY, bought(claim, now_ms)), durability))
+            let bought = match activities.of(claim.coupon) {
+                None if claim.activity != ActivityId(0) => {
+                    let archived = Box::pin(archived_sale(&selling, &worker, claim.coupon)).await?;
+                    bought(claim, archived.as_ref().and_then(|archived| archived.facts.schedule()), now_ms)
+                }
+                schedule => bought(claim, schedule.as_deref(), now_ms),
+            };
+            Ok(with_durability(refused_with(SaleCode::Bought, ALREADY, bought), durability))
         }
         ClaimOutcome::Refused(refused) => {
             if refused == Refusal::NoSuchCoupon {
@@ -155,9 +167,8 @@ fn with_durability(mut answer: HttpResponse, durability: Durability) -> HttpResp
 }
 
 /// The answer for a claim: its token, and the state of its activity at `now_ms` (milliseconds since 1970).
-fn bought(activities: &Activities, tokens: &ClaimTokens, claim: &Claim, now_ms: u64) -> Bought {
-    let schedule = activities.of(claim.coupon);
-    let activities = schedule.as_ref().map_or(&[][..], |schedule| schedule.activities());
+fn bought(schedule: Option<&Schedule>, tokens: &ClaimTokens, claim: &Claim, now_ms: u64) -> Bought {
+    let activities = schedule.map_or(&[][..], Schedule::activities);
     let activity = activities.iter().find(|activity| activity.id == claim.activity && claim.activity != ActivityId(0));
     // A coupon without activities is always on sale.
     let phase = activity.map_or(Phase::Within, |activity| activity.terms.window.phase(now_ms));

@@ -1,7 +1,9 @@
 //! Current and coming sales, for everybody and without a token.
 //!
-//! Activities are read from memory. The remaining units of all requested activities come from a single Redis script.
+//! Activities are read from memory, and those of an archived product from MySQL. The remaining units of all requested activities come from a single Redis script.
 //! Answers are cached for a moment, so many simultaneous requests cause a single call to Redis.
+
+use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
@@ -13,12 +15,13 @@ use super::envelope::{Envelope, SecError, enveloped, success, success_bytes};
 use super::paging::{BAD_PAGE, page};
 use super::parameters::{Parameters, missing};
 use super::sale_cache::PAGES_MAX;
+use crate::claim::ArchivedFacts;
 use crate::domain::{Activity, ActivityId, CouponId, Phase, Schedule, Status};
 use crate::http::error::ApiError;
 use crate::http::lists::PageQuery;
 use crate::http::openapi::failures;
 use crate::http::state::{Selling, Worker};
-use crate::redis::Units;
+use crate::redis::{Tombstone, Units};
 
 /// Sales per page, read by a single script.
 const PAGE: usize = 1_000;
@@ -108,8 +111,11 @@ pub async fn show_sale(
 ) -> Result<HttpResponse, SecError> {
     let query = Parameters::of_query(request.query_string())?;
     let product = CouponId(query.required("product_id")?.number(1..=u64::MAX)?);
-    let Some(schedule) = selling.claiming.activities.of(product) else { return Ok(success(())) };
-    let body = selling.sales.products.try_get_with(product, read_product(&selling, &worker, &schedule)).await;
+    let products = &selling.sales.products;
+    let body = match selling.claiming.activities.of(product) {
+        Some(schedule) => products.try_get_with(product, read_product(&selling, &worker, &schedule)).await,
+        None => Box::pin(products.try_get_with(product, read_archived(&selling, &worker, product))).await,
+    };
     Ok(success_bytes(body.map_err(|_| ApiError::unavailable())?))
 }
 
@@ -139,6 +145,48 @@ async fn read_product(selling: &Selling, worker: &Worker, schedule: &Schedule) -
     let number = activity.terms.status.number();
     let units = units.first().copied().flatten();
     Ok(enveloped(units.map(|units| sale(schedule, activity, &units, now_ms, number))))
+}
+
+/// The sale of a product without activities in memory. If the product is archived, MySQL has its activities.
+async fn read_archived(selling: &Selling, worker: &Worker, product: CouponId) -> Result<Bytes, ApiError> {
+    let Some(ArchivedSale { tombstone, facts }) = archived_sale(selling, worker, product).await? else {
+        return Ok(enveloped(()));
+    };
+    let now_ms = worker.server_ms()?;
+    let sale_at = |schedule: &Schedule| schedule.at(now_ms).cloned();
+    let Some((schedule, activity)) = facts.schedule().and_then(|schedule| Some((schedule, sale_at(schedule)?))) else {
+        return Ok(enveloped(()));
+    };
+    let Some(mut units) = read_units(selling, worker, &[(schedule, &activity)]).await?.pop().flatten() else {
+        return Ok(enveloped(()));
+    };
+    // Redis has deleted the counts of activities. They matter only if the activity may have sold less than the coupon.
+    if activity.terms.total > 0 && units.left(0) > 0 {
+        let sold = selling.claiming.archived.sold(product, tombstone, activity.id).await;
+        units.sold = sold.map_err(|_| ApiError::unavailable())?;
+    }
+    let number = activity.terms.status.number();
+    Ok(enveloped(sale(schedule, &activity, &units, now_ms, number)))
+}
+
+/// An archived product. Memory lacks its activities.
+pub(super) struct ArchivedSale {
+    pub(super) tombstone: Tombstone,
+    pub(super) facts: Arc<ArchivedFacts>,
+}
+
+/// The archived product, or `None` if the product is not archived. Redis is asked first, so that only archived products
+/// cause a query to MySQL.
+pub(super) async fn archived_sale(
+    selling: &Selling,
+    worker: &Worker,
+    product: CouponId,
+) -> Result<Option<ArchivedSale>, ApiError> {
+    let (connection, live) = selling.reading(worker)?;
+    let tombstone = selling.claiming.stock.tombstone(&connection, &live, product, selling.kv_wait).await;
+    let Some(tombstone) = selling.loaded(tombstone)? else { return Ok(None) };
+    let facts = selling.claiming.archived.facts(product, tombstone).await.map_err(|_| ApiError::unavailable())?;
+    Ok(Some(ArchivedSale { tombstone, facts }))
 }
 
 /// Logs an error, because a caller who shares the read gets only a 503.
