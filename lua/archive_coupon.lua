@@ -1,5 +1,6 @@
 -- Writes the tombstone of an archived coupon: its hash without `amount` and `claimed`. Claims of the coupon are answered
--- from MySQL from then on, so MySQL must have all of them.
+-- from MySQL from then on, so MySQL must have all of them. A coupon with claims in the outbox is closed first: it loses
+-- only its `amount`, so it grants no claim, and its claims reach MySQL.
 --
 -- KEYS[1] live         string       the shard's `run_id:epoch`, or `rebuild:<token>`
 -- KEYS[2] coupon       hash         the coupon
@@ -14,9 +15,9 @@
 -- ARGV[13] final unclaimed units
 -- ARGV[14] claims that MySQL has. A rebuild has stored all claims, so it compares nothing.
 --
--- Replies; only `set` has changed anything:
+-- Replies; only `set` and `unstored` have changed anything:
 --   {'set', previous}      with the revision of the tombstone that was here, '' for none
---   {'unstored'}           claims wait in the outbox
+--   {'unstored'}           claims wait in the outbox, and the coupon is closed
 --   {'older', revision}    Redis has a higher revision already
 --   {'missing'}            Redis lacks the coupon, and ARGV[3] is '0'
 --   {'not-loaded'}  {'too-late'}
@@ -40,8 +41,12 @@ if here[1] and ARGV[3] ~= '2' then
   if tonumber(here[1]) > tonumber(ARGV[5]) then
     return {'older', tonumber(here[1])}
   end
-  -- A coupon without an amount sells nothing, so MySQL has its claims.
-  if here[2] and tonumber(here[3]) - call('LLEN', KEYS[5]) ~= tonumber(ARGV[14]) then
+  local is_closed = here[4] and string.sub(here[4], 1, 8) == 'closing:'
+  -- MySQL has the claims of a coupon with a tombstone, and of one that comes back.
+  if (here[2] or is_closed) and tonumber(here[3]) - call('LLEN', KEYS[5]) ~= tonumber(ARGV[14]) then
+    call('HDEL', KEYS[2], 'amount')
+    call('HSET', KEYS[2], 'revision', ARGV[5], 'archived', 'closing:' .. ARGV[5], 'final_amount', ARGV[8],
+      'final_left', ARGV[13])
     return {'unstored'}
   end
 end

@@ -9,7 +9,7 @@
 --
 -- Replies; only `loading` has changed anything:
 --   {'loading'}            load the claims
---   {'on-sale'}            the coupon is on sale: publish it
+--   {'on-sale'}            Redis has the claims of the coupon: publish it
 --   {'older', revision}    Redis has a higher revision already
 --   {'missing'}  {'not-loaded'}  {'too-late'}
 local call = redis.call
@@ -27,7 +27,8 @@ end
 if tonumber(here[1]) > tonumber(ARGV[3]) then
   return {'older', tonumber(here[1])}
 end
-if not here[2] then
+-- A closed coupon still has its claims in Redis, also those that MySQL lacks.
+if not here[2] or string.sub(here[2], 1, 8) == 'closing:' then
   return {'on-sale'}
 end
 call('HSET', KEYS[2], 'revision', ARGV[3], 'archived', ARGV[4])

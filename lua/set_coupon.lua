@@ -38,12 +38,13 @@ end
 local here = redis.call('HMGET', KEYS[2], 'revision', 'claimed', 'archived')
 local archived = here[3]
 if archived and ARGV[3] == '2' then
-  redis.call('HDEL', KEYS[2], 'archived', 'final_amount', 'final_left', 'claimed')
+  redis.call('HDEL', KEYS[2], 'claimed')
 elseif here[1] then
   if tonumber(here[1]) > tonumber(ARGV[5]) then
     return {'older', tonumber(here[1])}
   end
-  if archived and archived ~= ARGV[13] then
+  local is_closed = archived and string.sub(archived, 1, 8) == 'closing:'
+  if archived and not is_closed and archived ~= ARGV[13] then
     return {'archived'}
   end
   if tonumber(ARGV[8]) < tonumber(here[2] or 0) then
@@ -59,8 +60,8 @@ if archived and archived == ARGV[13] then
   for at = 5, #KEYS do
     redis.call('HSET', KEYS[at], 'sold', ARGV[at + 9], 'second', second, 'in_second', 4294967295)
   end
-  redis.call('HDEL', KEYS[2], 'archived', 'final_amount', 'final_left')
 end
+redis.call('HDEL', KEYS[2], 'archived', 'final_amount', 'final_left')
 redis.call('HSET', KEYS[2],
   'revision', ARGV[5], 'saler', ARGV[6], 'name', ARGV[7], 'amount', ARGV[8], 'face_value', ARGV[9],
   'description', ARGV[10], 'scheduled', ARGV[11], 'activity_revision', ARGV[12])

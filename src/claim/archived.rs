@@ -113,7 +113,7 @@ impl ArchivedCoupons {
             return Ok(ClaimOutcome::Already(claim));
         }
         Ok(match facts.state {
-            ArchiveState::Archived if !tombstone.is_loading => ClaimOutcome::Refused(facts.refusal(now_ms)),
+            ArchiveState::Archived if !tombstone.is_moving => ClaimOutcome::Refused(facts.refusal(now_ms)),
             ArchiveState::Archived | ArchiveState::Closed => ClaimOutcome::Unavailable,
             ArchiveState::Deleted => ClaimOutcome::Refused(Refusal::NoSuchCoupon),
         })

@@ -1,7 +1,7 @@
 //! Archived coupons: tombstones, and the way back.
 //!
 //! A tombstone is the hash of a coupon without `amount`, so the claim script sells nothing. Its field `archived` has the
-//! revision of the coupon. While the claims of a coupon that comes back are loaded, the field names the loading. Every
+//! revision of the coupon, `closing:` and the revision while MySQL lacks claims, or the loading of a coupon that comes back. Every
 //! script of a step compares the field, so the steps of an earlier revision or loading end.
 
 use std::time::Duration;
@@ -42,7 +42,7 @@ impl Loading {
 }
 
 impl Stock {
-    /// Writes the tombstone of a coupon, unless claims wait in the outbox. The caller has locked the row of the coupon, so
+    /// Writes the tombstone of a coupon, or closes it while claims wait in the outbox. The caller has locked the row of the coupon, so
     /// that MySQL gets no claims meanwhile. Also returns the revision of the tombstone that Redis had, if any.
     ///
     /// # Errors

@@ -22,7 +22,7 @@ pub struct UnitCount {
 
 /// What Redis keeps of an archived coupon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Tombstone {
+pub struct FinalState {
     pub revision: u64,
     /// Unclaimed units.
     pub left: u64,
@@ -142,7 +142,7 @@ pub async fn tombstones(
     keys: &Keys,
     coupons: &[CouponId],
     wait: Duration,
-) -> Result<Vec<Option<Tombstone>>, KvError> {
+) -> Result<Vec<Option<FinalState>>, KvError> {
     let mut pipeline = redis::pipe();
     for coupon in coupons {
         pipeline.cmd("HMGET").arg(keys.coupon(*coupon)).arg(&["archived", "final_left", "amount"]);
@@ -150,7 +150,8 @@ pub async fn tombstones(
     let replies = calls.call_all(&pipeline, wait).await?.into_iter();
     let tombstone = |reply| {
         let (archived, left, amount): (Option<String>, Option<u64>, Option<u32>) = parse(reply)?;
-        let tombstone = archived.and_then(|archived| Some(Tombstone { revision: archived.parse().ok()?, left: left? }));
+        let tombstone =
+            archived.and_then(|archived| Some(FinalState { revision: archived.parse().ok()?, left: left? }));
         Ok(tombstone.filter(|_| amount.is_none()))
     };
     replies.map(tombstone).collect()

@@ -77,7 +77,7 @@ pub enum Taken {
     NotLoaded,
     /// Redis reached the attempt after the caller's deadline. Nothing has changed.
     TooLate,
-    /// Redis has a tombstone of the coupon. Nothing has changed, and MySQL has all claims of the coupon.
+    /// The coupon is archived, or on its way to or from the archive. Nothing has changed.
     Archived(Tombstone),
     /// Redis has lost the coupon. Nothing has changed, and a recovery is needed.
     Missing,
@@ -91,8 +91,8 @@ pub enum Taken {
 pub struct Tombstone {
     /// The coupon's revision at which it was archived, or at which it comes back.
     pub revision: u64,
-    /// The coupon is coming back. Its claims are being loaded into Redis.
-    pub is_loading: bool,
+    /// The coupon is closed until MySQL has all its claims, or it comes back and its claims are loaded.
+    pub is_moving: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,7 +107,7 @@ pub enum Published {
     Missing,
     /// Redis has a tombstone of the coupon, or its claims are being loaded. Nothing has changed.
     Archived,
-    /// The coupon was not archived, because claims wait in the outbox. Nothing has changed.
+    /// The coupon is not archived, because claims wait in the outbox. It grants no claims.
     Unstored,
     /// As [`Taken::NotLoaded`].
     NotLoaded,
@@ -237,11 +237,15 @@ impl Stock {
 }
 
 impl Tombstone {
-    /// Parses the field `archived` of a coupon: `revision` or `loading:revision`.
+    /// Parses the field `archived` of a coupon: `revision`, `closing:revision` or `loading:revision:token`.
     pub(super) fn parse(text: &str) -> Result<Self, KvError> {
-        let loading = text.strip_prefix("loading:");
-        let revision = loading.unwrap_or(text).parse().map_err(|_| KvError::Unreadable)?;
-        Ok(Self { revision, is_loading: loading.is_some() })
+        let (revision, is_moving) = match text.split_once(':') {
+            None => (text, false),
+            Some(("closing", revision)) => (revision, true),
+            Some(("loading", rest)) => (rest.split_once(':').ok_or(KvError::Unreadable)?.0, true),
+            Some(_) => return Err(KvError::Unreadable),
+        };
+        Ok(Self { revision: revision.parse().map_err(|_| KvError::Unreadable)?, is_moving })
     }
 }
 
@@ -332,9 +336,10 @@ mod tests {
     #[test]
     fn a_tombstone_names_its_revision_and_whether_the_coupon_comes_back() {
         let read = |text| Tombstone::parse(text).ok();
-        assert_eq!(read("7"), Some(Tombstone { revision: 7, is_loading: false }));
-        assert_eq!(read("loading:8"), Some(Tombstone { revision: 8, is_loading: true }));
-        for text in ["", "loading:", "x", "7:loading", "loading:loading:8"] {
+        assert_eq!(read("7"), Some(Tombstone { revision: 7, is_moving: false }));
+        assert_eq!(read("loading:8:x"), Some(Tombstone { revision: 8, is_moving: true }));
+        assert_eq!(read("closing:9"), Some(Tombstone { revision: 9, is_moving: true }));
+        for text in ["", "loading:", "loading:8", "x", "7:loading", "loading:loading:8", "closing:8:x"] {
             assert_eq!(read(text), None, "{text:?}");
         }
     }

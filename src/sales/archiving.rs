@@ -1,7 +1,7 @@
 //! Archives coupons that cannot be claimed any more, and brings coupons back.
 //!
-//! MySQL decides, and Redis follows by revision. An archived coupon gets a tombstone in Redis, and its claims and
-//! activities are deleted. A coupon that comes back is marked as loading. Its claims are read afterwards and loaded, and its
+//! MySQL decides, and Redis follows by revision. An archived coupon grants no claims, gets a tombstone in Redis when MySQL
+//! has all its claims, and its claims and activities are deleted. A coupon that comes back is marked as loading. Its claims are read afterwards and loaded, and its
 //! amount is written last. `tests/model/archive/` checks this protocol. A step that was interrupted leaves a lagging row
 //! that is `unloaded`, and the next round repeats the step.
 //!
@@ -144,7 +144,7 @@ impl Archiving {
         let (outcome, previous) = publishing.write_tombstone(live, tx, stored).await?;
         match outcome {
             Published::Done => {}
-            // The claims reach MySQL within a second, or are poisoned, and an alarm says so.
+            // The coupon is closed. Its claims reach MySQL within a second, or are poisoned, and an alarm says so.
             Published::Unstored => return Ok(()),
             Published::Older { revision } => return publishing.raise_above(coupon.id, revision).await,
             refused => return Err(publishing.refused(live, coupon.id, refused)),

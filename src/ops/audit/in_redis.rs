@@ -10,7 +10,7 @@ use crate::domain::{Claim, CouponId};
 use crate::mysql::DbConnection;
 use crate::mysql::audit::CouponCounts;
 use crate::mysql::claim_rows::{self, Which};
-use crate::redis::audit::{self, Tombstone, UnitCount};
+use crate::redis::audit::{self, FinalState, UnitCount};
 
 /// Maximum coupons, entries, keys or claims per pipeline.
 const BATCH: usize = 1_000;
@@ -106,7 +106,7 @@ impl Audit {
             let coupons: Vec<CouponId> = rows.iter().map(|row| CouponId(row.id)).collect();
             let found = audit::tombstones(&*self.pool.get().await?, &self.keys, &coupons, WAIT).await?;
             for (row, found) in rows.iter().zip(found) {
-                let expected = Tombstone { revision: row.revision, left: u64::try_from(row.left_count).unwrap_or(0) };
+                let expected = FinalState { revision: row.revision, left: u64::try_from(row.left_count).unwrap_or(0) };
                 if found != Some(expected) {
                     let what = format!("is archived, and Redis has {found:?} instead of {expected:?}");
                     look.find("I8 conservation", format!("coupon {}", row.id), what);

@@ -23,7 +23,7 @@ pub enum SalerChange {
     /// Archives two coupons during the sale. They stay archived while further faults strike.
     Archive,
     BringBack,
-    /// The instance that archives a coupon dies at the crash point.
+    /// The instance that archives a coupon dies at the crash point, and so do the others.
     ArchiveAndCrashAt(&'static str),
 }
 
@@ -40,12 +40,11 @@ impl SalerChange {
             Self::Archive => world.archive_all(&ARCHIVED, true).await,
             Self::BringBack => world.archive_all(&ARCHIVED, false).await,
             Self::ArchiveAndCrashAt(point) => {
-                world.kill(target);
-                world.revive(target, Some(&format!("{point}:1")));
+                restart_all(world, Some(&format!("{point}:1")));
                 world.wait_until_ready().await;
                 world.archive(target, SEVERAL, true).await;
-                assert!(world.ends_within(target, CRASH_WAIT).await, "instance {target} does not pass {point}");
-                world.revive(target, None);
+                assert!(world.any_ends_within(CRASH_WAIT).await, "no instance passes {point}");
+                restart_all(world, None);
             }
             Self::Window => {
                 let (open, now) = (world.sale, now_seconds());
@@ -58,6 +57,13 @@ impl SalerChange {
                 world.change_sale(QUOTA, open).await;
             }
         }
+    }
+}
+
+fn restart_all(world: &mut World, crash_at: Option<&str>) {
+    for instance in 0..world.instances.len() {
+        world.kill(instance);
+        world.revive(instance, crash_at);
     }
 }
 

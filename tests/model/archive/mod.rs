@@ -18,8 +18,9 @@ const DEATHS: Bounds =
 const LOSSES: Bounds = Bounds { name: "archived and back, Redis is lost twice", changes: 2, crashes: 0, rebuilds: 2 };
 
 /// The guards, and the property that fails without them.
-const NEEDED: [(Guard, Bounds, &str); 6] = [
+const NEEDED: [(Guard, Bounds, &str); 7] = [
     (Guard::ClaimsStored, DEATHS, STABLE),
+    (Guard::ClosingRefusesNobody, DEATHS, STABLE),
     (Guard::DeletionCompares, CHANGES, NOT_TWICE),
     (Guard::LoadingCompares, CHANGES, NOT_TWICE),
     (Guard::ClaimsReadAfterMark, CHANGES, NOT_TWICE),

@@ -19,6 +19,8 @@ pub struct Bounds {
 pub enum Guard {
     /// The script that writes the tombstone compares the claims in Redis with the rows of MySQL.
     ClaimsStored,
+    /// A coupon that waits for its claims to reach MySQL refuses nobody.
+    ClosingRefusesNobody,
     /// The scripts that delete holders stop when the coupon is not archived at their revision any more.
     DeletionCompares,
     /// The scripts that load claims and the amount stop when the coupon does not come back at their revision any more.

@@ -11,6 +11,8 @@ pub type Revision = u8;
 pub enum CouponHash {
     /// On sale, with this amount.
     Live(u8),
+    /// Grants nothing, and waits until MySQL has all claims, to be archived at this revision.
+    Closing(Revision),
     /// Archived at this revision.
     Tombstone(Revision),
     /// Coming back at this revision. The amount is missing.

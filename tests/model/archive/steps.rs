@@ -63,7 +63,7 @@ pub fn disturbances(protocol: &ArchiveProtocol, state: &State, actions: &mut Vec
 
 pub fn step(protocol: &ArchiveProtocol, state: &mut State, action: Action) {
     match action {
-        Action::Ask(user) => ask(state, user),
+        Action::Ask(user) => ask(protocol, state, user),
         Action::Store(user) => (state.mysql.claims[user], state.redis.outbox[user]) = (true, false),
         Action::Archive => change(protocol, state, true),
         Action::Raise => {
@@ -81,10 +81,15 @@ pub fn step(protocol: &ArchiveProtocol, state: &mut State, action: Action) {
 }
 
 /// The claim script, or an answer from MySQL for a coupon without an amount.
-fn ask(state: &mut State, user: User) {
-    let CouponHash::Live(amount) = state.redis.coupon else {
-        state.forgotten |= state.told[user] && !state.mysql.claims[user];
-        return;
+fn ask(protocol: &ArchiveProtocol, state: &mut State, user: User) {
+    let amount = match state.redis.coupon {
+        CouponHash::Live(amount) => amount,
+        // Who has no claim in MySQL is asked to try again.
+        CouponHash::Closing(_) if protocol.has(Guard::ClosingRefusesNobody) => return,
+        _ => {
+            state.forgotten |= state.told[user] && !state.mysql.claims[user];
+            return;
+        }
     };
     if state.redis.held[user] {
         state.told[user] = true;
@@ -143,12 +148,10 @@ fn write_tombstone(protocol: &ArchiveProtocol, state: &mut State, work: &mut Wor
         return None;
     }
     if redis.coupon != CouponHash::Tombstone(work.revision) {
-        let CouponHash::Live(_) = redis.coupon else {
-            // A loading of an earlier revision has no claims that MySQL lacks.
-            (redis.coupon, redis.revision) = (CouponHash::Tombstone(work.revision), work.revision);
-            return Some(Step::DeleteHolder(0));
-        };
-        if !is_stored {
+        // A loading of an earlier revision has no claims that MySQL lacks.
+        let may_lack = matches!(redis.coupon, CouponHash::Live(_) | CouponHash::Closing(_));
+        if may_lack && !is_stored {
+            (redis.coupon, redis.revision) = (CouponHash::Closing(work.revision), work.revision);
             return None;
         }
         (redis.coupon, redis.revision) = (CouponHash::Tombstone(work.revision), work.revision);
@@ -172,7 +175,8 @@ fn begin(protocol: &ArchiveProtocol, state: &mut State, work: &mut Work) -> Opti
     }
     redis.revision = work.revision;
     match redis.coupon {
-        CouponHash::Live(_) => {
+        // Redis has the claims of a closed coupon, also those that MySQL lacks.
+        CouponHash::Live(_) | CouponHash::Closing(_) => {
             redis.coupon = CouponHash::Live(work.amount);
             Some(Step::NotePublished)
         }
