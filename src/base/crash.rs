@@ -36,14 +36,15 @@ pub fn point(name: &str) {
     }
 }
 
-/// The largest batch of the ledger: `max`, or one claim in a process that will crash outside of a rebuild. The crash then
-/// leaves outbox entries with some claims stored and some not. A crash in a rebuild comes late, and a slow ledger would
-/// fall behind until then.
+/// The largest batch of the ledger: `max`, or one claim in a process that will crash outside of a rebuild and of archiving.
+/// The crash then leaves outbox entries with some claims stored and some not. A crash in a rebuild comes late, archiving
+/// waits for all claims, and a slow ledger would fall behind until then.
 pub fn batch_max(max: usize) -> usize {
     if !cfg!(feature = "crash-points") {
         return max;
     }
-    if CRASH.as_ref().is_some_and(|armed| !armed.name.starts_with("rebuild-")) { 1 } else { max }
+    let is_late = |name: &str| name.starts_with("rebuild-") || name.starts_with("archive-");
+    if CRASH.as_ref().is_some_and(|armed| !is_late(&armed.name)) { 1 } else { max }
 }
 
 impl Armed {

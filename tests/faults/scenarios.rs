@@ -41,7 +41,7 @@ const fn short(name: &'static str, instances: usize, faults: &'static [Fault]) -
     Scenario { name, instances, faults, short: true }
 }
 
-pub const SCENARIOS: [Scenario; 36] = [
+pub const SCENARIOS: [Scenario; 37] = [
     scenario("calm", 2, &[]),
     short(
         "kills",
@@ -85,10 +85,20 @@ pub const SCENARIOS: [Scenario; 36] = [
             Fault::Change(SalerChange::Archive),
             Fault::Redis(RedisFault::Flush),
             Fault::Change(SalerChange::BringBack),
+        ],
+    ),
+    scenario(
+        "archive-crashes",
+        2,
+        &[
             Fault::Change(SalerChange::ArchiveAndCrashAt("archive-committed")),
             Fault::Change(SalerChange::BringBack),
             Fault::Change(SalerChange::ArchiveAndCrashAt("archive-tombstone")),
             Fault::Redis(RedisFault::Restart),
+            Fault::Change(SalerChange::BringBack),
+            Fault::Change(SalerChange::Archive),
+            Fault::App(AppFault::KillEverything),
+            Fault::Redis(RedisFault::Older),
             Fault::Change(SalerChange::BringBack),
         ],
     ),
