@@ -11,7 +11,7 @@ use crate::claim::{ARCHIVED_CLAIMS_MAX, Claiming, LedgerState};
 use crate::memory::{LISTED_CLAIMS_MAX, ReadCounts};
 use crate::mysql::{DbPools, PoolUse};
 use crate::ops::{EtcdReport, Health, HealthReport, LedgerReport, OutboxSeen, ProcessFigures, gate_states};
-use crate::sales::Events;
+use crate::sales::{ArchiveFigures, Events};
 
 /// Returns metrics for Prometheus.
 #[utoipa::path(
@@ -38,7 +38,7 @@ pub async fn metrics(
     stores(&mut page, health, &dbs);
     admission(&mut page, &edge.admission);
     memory(&mut page, &accounts, &selling, &report);
-    archive(&mut page, &selling);
+    archive(&mut page, &selling, &operating.archive);
     viewers(&mut page, &selling.events);
     etcd(&mut page, &report.etcd);
     process(&mut page, &ProcessFigures::look());
@@ -144,7 +144,12 @@ fn memory(page: &mut Exposition, accounts: &Accounts, selling: &Selling, report:
     page.gauge_if_known("couponrush_activities_age_seconds", "time since all activities were read", age);
 }
 
-fn archive(page: &mut Exposition, selling: &Selling) {
+fn archive(page: &mut Exposition, selling: &Selling, moves: &ArchiveFigures) {
+    let (archived, returned) = moves.counts();
+    let steps = "coupons that this process archived or brought back";
+    page.counters("couponrush_archive_moves_total", "to", steps, [("archive", archived), ("redis", returned)]);
+    let waiting = "coupons that wait to be archived or to come back";
+    page.gauge("couponrush_archive_waiting", waiting, moves.waiting());
     let figures = selling.claiming.archived.figures();
     let (listed, lists) = selling.archived_claims.figures();
     let size = |size: u64| usize::try_from(size).unwrap_or(usize::MAX);

@@ -10,14 +10,15 @@
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use tokio_util::sync::CancellationToken;
 
 use super::Publishing;
-use super::publishing::{PublishError, Reached};
+use super::archived_change::unknown;
+use super::publishing::PublishError;
 use crate::base::{Outage, every};
 use crate::domain::{Coupon, CouponId};
 use crate::mysql::claim_rows::{self, Which};
@@ -25,7 +26,7 @@ use crate::mysql::coupons::{self, StoredCoupon};
 use crate::mysql::{self as db, DbConnection, DbError, QueryError, Transaction, activities, archive};
 use crate::redis::archive::{Loading, Return};
 use crate::redis::load::{self, ClaimChunk};
-use crate::redis::{KvError, Live, Outbox, PooledCalls, Presence, Published};
+use crate::redis::{Live, Outbox, PooledCalls, Presence, Published};
 
 /// Period of rounds.
 const ROUND_EVERY: Duration = Duration::from_millis(500);
@@ -39,9 +40,6 @@ const AT_ONCE: usize = 4;
 const PIPELINE: usize = 4;
 /// Timeout of the next row of a streaming read.
 const ROW_WAIT: Duration = Duration::from_secs(10);
-/// How long a request waits until its change is in force, and the pause between two looks.
-const IN_FORCE_WAIT: Duration = Duration::from_secs(5);
-const IN_FORCE_POLL: Duration = Duration::from_millis(50);
 
 /// The task that archives coupons and brings them back.
 pub struct Archiving {
@@ -57,12 +55,19 @@ pub struct Archiving {
 pub struct ArchiveFigures {
     archived: AtomicU64,
     returned: AtomicU64,
+    /// Coupons left after the last round of this process.
+    waiting: AtomicUsize,
 }
 
 impl ArchiveFigures {
     /// Coupons that were archived, and coupons that came back, by this process.
     pub fn counts(&self) -> (u64, u64) {
         (self.archived.load(Ordering::Relaxed), self.returned.load(Ordering::Relaxed))
+    }
+
+    /// Coupons that wait to be archived or to come back. 0 in a process that leaves this work to another one.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
     }
 }
 
@@ -84,8 +89,10 @@ impl Archiving {
             }
         });
         let move_coupons = every(ROUND_EVERY, &stop, || async {
-            if self.is_mine().await {
-                moving.note(self.round().await);
+            let is_mine = self.is_mine().await;
+            let waiting = if is_mine { moving.note(self.round().await) } else { Some(0) };
+            if let Some(waiting) = waiting {
+                self.figures.waiting.store(waiting, Ordering::Relaxed);
             }
         });
         tokio::join!(look, move_coupons);
@@ -107,29 +114,33 @@ impl Archiving {
         Ok(())
     }
 
-    async fn round(&self) -> Result<(), PublishError> {
+    /// Brings Redis to the rows of all coupons that lag. Returns the number of coupons that still lag, because claims wait in
+    /// the outbox or because the row has changed.
+    async fn round(&self) -> Result<usize, PublishError> {
         let db = &self.publishing.db;
-        let mut after = CouponId(0);
+        let (mut after, mut waiting) = (CouponId(0), 0);
         loop {
             let coupons = archive::moving(db, after, ROUND_COUPONS_MAX).await?;
-            let Some(last) = coupons.last() else { return Ok(()) };
+            let Some(last) = coupons.last() else { return Ok(waiting) };
             after = *last;
             // A coupon that fails must not keep the others.
             let moves = stream::iter(coupons).map(|coupon| async move { self.bring_about(coupon).await });
-            let results: Vec<Result<(), PublishError>> = moves.buffer_unordered(AT_ONCE).collect().await;
-            results.into_iter().collect::<Result<Vec<()>, _>>()?;
+            let results: Vec<Result<bool, PublishError>> = moves.buffer_unordered(AT_ONCE).collect().await;
+            for is_done in results {
+                waiting += usize::from(!is_done?);
+            }
         }
     }
 
-    /// Brings Redis to the row of a coupon.
-    async fn bring_about(&self, id: CouponId) -> Result<(), PublishError> {
+    /// Brings Redis to the row of a coupon. Returns `false` if the coupon has to wait for another round.
+    async fn bring_about(&self, id: CouponId) -> Result<bool, PublishError> {
         let (live, publishing) = (self.publishing.live()?, &self.publishing);
         let mut tx = publishing.db.begin().await?;
         let stored = coupons::lock(&publishing.db, &mut tx, id).await?;
         let lags = |stored: &StoredCoupon| stored.unloaded && stored.published_revision < stored.coupon.revision;
         let Some(stored) = stored.filter(lags) else {
             tx.roll_back().await;
-            return Ok(());
+            return Ok(true);
         };
         if stored.coupon.archived {
             return self.archive(&live, tx, &stored).await;
@@ -139,27 +150,31 @@ impl Archiving {
     }
 
     /// Writes the tombstone, and deletes claims and activities.
-    async fn archive(&self, live: &Live, tx: Transaction<'_>, stored: &StoredCoupon) -> Result<(), PublishError> {
+    async fn archive(&self, live: &Live, tx: Transaction<'_>, stored: &StoredCoupon) -> Result<bool, PublishError> {
         let (publishing, coupon) = (&self.publishing, &stored.coupon);
         let (outcome, previous) = publishing.write_tombstone(live, tx, stored).await?;
         match outcome {
             Published::Done => {}
             // The coupon is closed. Its claims reach MySQL within a second, or are poisoned, and an alarm says so.
-            Published::Unstored => return Ok(()),
-            Published::Older { revision } => return publishing.raise_above(coupon.id, revision).await,
+            Published::Unstored => return Ok(false),
+            Published::Older { revision } => {
+                publishing.raise_above(coupon.id, revision).await?;
+                return Ok(false);
+            }
             refused => return Err(publishing.refused(live, coupon.id, refused)),
         }
         crate::base::crash::point("archive-tombstone");
         // The claims were deleted after an earlier tombstone if Redis is known to have had it.
         let is_deleted = previous.is_some_and(|revision| revision <= stored.published_revision);
-        if is_deleted || self.delete_claims(live, coupon).await? {
-            publishing.note(coupon).await;
-            if !is_deleted {
-                self.figures.archived.fetch_add(1, Ordering::Relaxed);
-                log::info!("archiving: coupon {} is archived", coupon.id);
+        if !is_deleted {
+            if !self.delete_claims(live, coupon).await? {
+                return Ok(false);
             }
+            self.figures.archived.fetch_add(1, Ordering::Relaxed);
+            log::info!("archiving: coupon {} is archived", coupon.id);
         }
-        Ok(())
+        publishing.note(coupon).await;
+        Ok(true)
     }
 
     /// Returns `false` if the coupon is not archived any more.
@@ -181,8 +196,9 @@ impl Archiving {
         stock.delete_archived(&calls, live.as_str(), coupon, &[], &ids, wait).await.map_err(unknown)
     }
 
-    /// Loads the claims of a coupon that is not archived any more, and puts it on sale.
-    async fn bring_back(&self, live: &Live, coupon: &Coupon) -> Result<(), PublishError> {
+    /// Loads the claims of a coupon that is not archived any more, and puts it on sale. Returns `false` if another loading or
+    /// a tombstone has the coupon.
+    async fn bring_back(&self, live: &Live, coupon: &Coupon) -> Result<bool, PublishError> {
         let publishing = &self.publishing;
         let (stock, wait, loading) = (&publishing.stock, publishing.wait, Loading::new(coupon));
         let began = {
@@ -192,7 +208,7 @@ impl Archiving {
         let published = match began {
             Return::Loading => {
                 if !self.load_claims(live, coupon, &loading).await? {
-                    return Ok(());
+                    return Ok(false);
                 }
                 let sold = activities::sold(&publishing.db, &[coupon.id]).await?;
                 let calls = self.calls().await?;
@@ -209,11 +225,13 @@ impl Archiving {
                     self.figures.returned.fetch_add(1, Ordering::Relaxed);
                     log::info!("archiving: coupon {} came back", coupon.id);
                 }
-                Ok(())
+                Ok(true)
             }
-            Published::Older { revision } => publishing.raise_above(coupon.id, revision).await,
-            // Another loading or a tombstone has the coupon. The next round looks again.
-            Published::Archived => Ok(()),
+            Published::Older { revision } => {
+                publishing.raise_above(coupon.id, revision).await?;
+                Ok(false)
+            }
+            Published::Archived => Ok(false),
             refused => Err(publishing.refused(live, coupon.id, refused)),
         }
     }
@@ -238,144 +256,6 @@ impl Archiving {
     }
 }
 
-impl Publishing {
-    /// Archives a coupon that cannot be claimed any more since `age`. The next round writes the tombstone.
-    async fn archive_finished(&self, id: CouponId, age: Duration) -> Result<(), PublishError> {
-        let mut tx = self.db.begin().await?;
-        let archived = self.archive_finished_within(&mut tx, id, age).await;
-        match archived {
-            Ok(()) => Ok(tx.commit().await?),
-            Err(error) => {
-                tx.roll_back().await;
-                Err(error)
-            }
-        }
-    }
-
-    async fn archive_finished_within(
-        &self,
-        tx: &mut Transaction<'_>,
-        id: CouponId,
-        age: Duration,
-    ) -> Result<(), PublishError> {
-        // Under the lock, because the coupon may have changed since it was found.
-        let stored = coupons::lock(&self.db, tx, id).await?;
-        if let Some(stored) = stored
-            && archive::is_finished(&self.db, tx, id, age).await?
-        {
-            let archived = Coupon { archived: true, revision: stored.coupon.revision + 1, ..stored.coupon.clone() };
-            coupons::update(&self.db, tx, &stored, &archived).await?;
-        }
-        Ok(())
-    }
-
-    /// Commits a change of a coupon that is archived, comes back, or shall be archived. `tx` has locked the row `stored`. On
-    /// return the change is in force.
-    pub(super) async fn change_archived(
-        &self,
-        reached: &Reached,
-        mut tx: Transaction<'_>,
-        stored: &StoredCoupon,
-        wanted: &Coupon,
-    ) -> Result<(), PublishError> {
-        let checked = match self.check_archived(&mut tx, stored, wanted).await {
-            Ok(()) => coupons::update(&self.db, &mut tx, stored, wanted).await.map_err(PublishError::from),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = checked {
-            tx.roll_back().await;
-            return Err(error);
-        }
-        tx.commit().await?;
-        crate::base::crash::point("archive-committed");
-        self.bring_about(reached, wanted).await
-    }
-
-    async fn check_archived(
-        &self,
-        tx: &mut Transaction<'_>,
-        stored: &StoredCoupon,
-        wanted: &Coupon,
-    ) -> Result<(), PublishError> {
-        if !self.ledger.state().has_newest_format() {
-            return Err(PublishError::OldFormat);
-        }
-        if wanted.amount < stored.coupon.amount {
-            // Redis knows the claims of a coupon on sale. MySQL knows those of a coupon with a tombstone.
-            if !stored.coupon.archived || stored.published_revision < stored.coupon.revision {
-                return Err(PublishError::Unavailable(None));
-            }
-            let highest = coupons::highest_seqs(&self.db, stored.coupon.id, stored.coupon.id).await?;
-            if highest.first().is_some_and(|(_, highest)| *highest > wanted.amount.get()) {
-                return Err(PublishError::BelowClaimed);
-            }
-        }
-        if stored.coupon.archived && !wanted.archived {
-            let open = archive::lock_open_count(&self.db, tx, stored.coupon.saler_id).await?;
-            if open >= i64::from(self.coupons_max) {
-                return Err(PublishError::TooMany);
-            }
-        }
-        Ok(())
-    }
-
-    /// Waits until a committed change of such a coupon is in force: its tombstone is written, or all its claims are loaded.
-    pub(super) async fn bring_about(&self, reached: &Reached, to: &Coupon) -> Result<(), PublishError> {
-        let began = Instant::now();
-        loop {
-            let is_done = match to.archived {
-                true => self.try_tombstone(&reached.live, to).await?,
-                false => archive::is_published(&self.db, to.id, to.revision).await?,
-            };
-            if is_done {
-                return Ok(());
-            }
-            if began.elapsed() > IN_FORCE_WAIT {
-                return Err(PublishError::Unknown(
-                    "the change is committed, and takes longer to come into force".into(),
-                ));
-            }
-            tokio::time::sleep(IN_FORCE_POLL).await;
-        }
-    }
-
-    /// Returns whether the tombstone is written, or the coupon has a later revision.
-    async fn try_tombstone(&self, live: &Live, to: &Coupon) -> Result<bool, PublishError> {
-        let mut tx = self.db.begin().await?;
-        let stored = coupons::lock(&self.db, &mut tx, to.id).await?;
-        let Some(stored) = stored.filter(|stored| stored.coupon.revision == to.revision) else {
-            tx.roll_back().await;
-            return Ok(true);
-        };
-        match self.write_tombstone(live, tx, &stored).await?.0 {
-            Published::Done | Published::Older { .. } => Ok(true),
-            Published::Unstored => Ok(false),
-            refused => Err(PublishError::Unknown(self.refused(live, to.id, refused).into())),
-        }
-    }
-
-    /// Writes the tombstone of the row `stored`, which `tx` has locked: the ledger adds no claim between the count of claims
-    /// and the comparison in Redis. Also returns the revision of the tombstone that Redis had.
-    async fn write_tombstone(
-        &self,
-        live: &Live,
-        tx: Transaction<'_>,
-        stored: &StoredCoupon,
-    ) -> Result<(Published, Option<u64>), PublishError> {
-        let coupon = &stored.coupon;
-        let written = match self.pool.get().await {
-            Ok(calls) => {
-                let (units, presence) = (stored.units(), Presence::MustBeHere);
-                self.stock.archive(&calls, live.as_str(), coupon, units, presence, self.wait).await.map_err(unknown)
-            }
-            Err(_) => Err(PublishError::Unavailable(None)),
-        };
-        tx.roll_back().await;
-        self.refusals.forget(coupon.id);
-        written
-    }
-}
-
 /// The claims of a coupon, in pipelines.
 async fn stream_batches(
     connection: &mut DbConnection,
@@ -389,8 +269,4 @@ async fn next_batch(
     batches: &mut Pin<&mut impl Stream<Item = Result<Vec<ClaimChunk>, QueryError>>>,
 ) -> Result<Option<Vec<ClaimChunk>>, DbError> {
     db::within("read claims", ROW_WAIT, batches.try_next()).await
-}
-
-fn unknown(error: KvError) -> PublishError {
-    if error.nothing_happened() { PublishError::Unavailable(None) } else { PublishError::Unknown(error.into()) }
 }

@@ -1,5 +1,6 @@
 //! Publishes coupons and activities of MySQL to Redis, to etcd, and to the viewers of live units.
 
+mod archived_change;
 mod archiving;
 mod live_units;
 pub mod mirror;

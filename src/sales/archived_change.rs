@@ -1,0 +1,160 @@
+//! Changes of coupons that are archived, come back, or shall be archived.
+//!
+//! The request that changes such a coupon commits the change, and waits until Redis follows. It writes a tombstone itself,
+//! because a tombstone is one script. The claims of a coupon that comes back are loaded by [`Archiving`](super::Archiving).
+
+use std::time::{Duration, Instant};
+
+use super::Publishing;
+use super::publishing::{PublishError, Reached};
+use crate::domain::{Coupon, CouponId};
+use crate::mysql::coupons::{self, StoredCoupon};
+use crate::mysql::{Transaction, archive};
+use crate::redis::{KvError, Live, Presence, Published};
+
+/// How long a request waits until its change is in force, and the pause between two looks.
+const IN_FORCE_WAIT: Duration = Duration::from_secs(5);
+const IN_FORCE_POLL: Duration = Duration::from_millis(50);
+
+impl Publishing {
+    /// Archives a coupon that cannot be claimed any more since `age`. The next round writes the tombstone.
+    pub(super) async fn archive_finished(&self, id: CouponId, age: Duration) -> Result<(), PublishError> {
+        let mut tx = self.db.begin().await?;
+        let archived = self.archive_finished_within(&mut tx, id, age).await;
+        match archived {
+            Ok(()) => Ok(tx.commit().await?),
+            Err(error) => {
+                tx.roll_back().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn archive_finished_within(
+        &self,
+        tx: &mut Transaction<'_>,
+        id: CouponId,
+        age: Duration,
+    ) -> Result<(), PublishError> {
+        // Under the lock, because the coupon may have changed since it was found.
+        let stored = coupons::lock(&self.db, tx, id).await?;
+        if let Some(stored) = stored
+            && archive::is_finished(&self.db, tx, id, age).await?
+        {
+            let archived = Coupon { archived: true, revision: stored.coupon.revision + 1, ..stored.coupon.clone() };
+            coupons::update(&self.db, tx, &stored, &archived).await?;
+        }
+        Ok(())
+    }
+
+    /// Commits a change of a coupon that is archived, comes back, or shall be archived. `tx` has locked the row `stored`. On
+    /// return the change is in force.
+    pub(super) async fn change_archived(
+        &self,
+        reached: &Reached,
+        mut tx: Transaction<'_>,
+        stored: &StoredCoupon,
+        wanted: &Coupon,
+    ) -> Result<(), PublishError> {
+        let checked = match self.check_archived(&mut tx, stored, wanted).await {
+            Ok(()) => coupons::update(&self.db, &mut tx, stored, wanted).await.map_err(PublishError::from),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = checked {
+            tx.roll_back().await;
+            return Err(error);
+        }
+        tx.commit().await?;
+        crate::base::crash::point("archive-committed");
+        self.bring_about(reached, wanted).await
+    }
+
+    async fn check_archived(
+        &self,
+        tx: &mut Transaction<'_>,
+        stored: &StoredCoupon,
+        wanted: &Coupon,
+    ) -> Result<(), PublishError> {
+        if !self.ledger.state().has_newest_format() {
+            return Err(PublishError::OldFormat);
+        }
+        if wanted.amount < stored.coupon.amount {
+            // Redis knows the claims of a coupon on sale. MySQL knows those of a coupon with a tombstone.
+            if !stored.coupon.archived || stored.published_revision < stored.coupon.revision {
+                return Err(PublishError::Unavailable(None));
+            }
+            let highest = coupons::highest_seqs(&self.db, stored.coupon.id, stored.coupon.id).await?;
+            if highest.first().is_some_and(|(_, highest)| *highest > wanted.amount.get()) {
+                return Err(PublishError::BelowClaimed);
+            }
+        }
+        if stored.coupon.archived && !wanted.archived {
+            let open = archive::lock_open_count(&self.db, tx, stored.coupon.saler_id).await?;
+            if open >= i64::from(self.coupons_max) {
+                return Err(PublishError::TooMany);
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until a committed change of such a coupon is in force: its tombstone is written, or all its claims are loaded.
+    pub(super) async fn bring_about(&self, reached: &Reached, to: &Coupon) -> Result<(), PublishError> {
+        let began = Instant::now();
+        loop {
+            let is_done = match to.archived {
+                true => self.try_tombstone(&reached.live, to).await?,
+                false => archive::is_published(&self.db, to.id, to.revision).await?,
+            };
+            if is_done {
+                return Ok(());
+            }
+            if began.elapsed() > IN_FORCE_WAIT {
+                return Err(PublishError::Unknown(
+                    "the change is committed, and takes longer to come into force".into(),
+                ));
+            }
+            tokio::time::sleep(IN_FORCE_POLL).await;
+        }
+    }
+
+    /// Returns whether the tombstone is written, or the coupon has a later revision.
+    async fn try_tombstone(&self, live: &Live, to: &Coupon) -> Result<bool, PublishError> {
+        let mut tx = self.db.begin().await?;
+        let stored = coupons::lock(&self.db, &mut tx, to.id).await?;
+        let Some(stored) = stored.filter(|stored| stored.coupon.revision == to.revision) else {
+            tx.roll_back().await;
+            return Ok(true);
+        };
+        match self.write_tombstone(live, tx, &stored).await?.0 {
+            Published::Done | Published::Older { .. } => Ok(true),
+            Published::Unstored => Ok(false),
+            refused => Err(PublishError::Unknown(self.refused(live, to.id, refused).into())),
+        }
+    }
+
+    /// Writes the tombstone of the row `stored`, which `tx` has locked: the ledger adds no claim between the count of claims
+    /// and the comparison in Redis. Also returns the revision of the tombstone that Redis had.
+    pub(super) async fn write_tombstone(
+        &self,
+        live: &Live,
+        tx: Transaction<'_>,
+        stored: &StoredCoupon,
+    ) -> Result<(Published, Option<u64>), PublishError> {
+        let coupon = &stored.coupon;
+        let written = match self.pool.get().await {
+            Ok(calls) => {
+                let (units, presence) = (stored.units(), Presence::MustBeHere);
+                self.stock.archive(&calls, live.as_str(), coupon, units, presence, self.wait).await.map_err(unknown)
+            }
+            Err(_) => Err(PublishError::Unavailable(None)),
+        };
+        tx.roll_back().await;
+        self.refusals.forget(coupon.id);
+        written
+    }
+}
+
+/// The outcome of a call to Redis that failed.
+pub(super) fn unknown(error: KvError) -> PublishError {
+    if error.nothing_happened() { PublishError::Unavailable(None) } else { PublishError::Unknown(error.into()) }
+}
