@@ -156,7 +156,10 @@ impl ArchivedCoupons {
     ) -> Result<u64, Arc<ReadError>> {
         let count = async { activities::sold(&self.db, &[coupon]).await };
         let read = self.counts.read(count);
-        let sold = self.sold.try_get_with((coupon, tombstone), async { Ok(Arc::from(read.await?)) }).await?;
+        let sold: Arc<[_]> = match tombstone.is_moving {
+            true => read.await?.into(),
+            false => self.sold.try_get_with((coupon, tombstone), async { Ok(Arc::from(read.await?)) }).await?,
+        };
         Ok(sold.iter().find(|(id, _)| *id == activity).map_or(0, |(_, claims)| *claims))
     }
 

@@ -81,11 +81,7 @@ pub const SCENARIOS: [Scenario; 37] = [
     short(
         "archive",
         2,
-        &[
-            Fault::Change(SalerChange::Archive),
-            Fault::Redis(RedisFault::Flush),
-            Fault::Change(SalerChange::BringBack),
-        ],
+        &[Fault::Change(SalerChange::Archive), Fault::Redis(RedisFault::Flush), Fault::Change(SalerChange::BringBack)],
     ),
     scenario(
         "archive-crashes",

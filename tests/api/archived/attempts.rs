@@ -41,7 +41,8 @@ async fn holders_and_others_get_the_same_answers_as_before() {
     let declared = sold(&archive, "declared", 9, Some(two_each()), &[0, 0, 1]).await;
     reschedule(&archive, declared, |terms| terms.status = Status::SoldOut).await;
     let all_sold = sold(&archive, "all-sold", 3, Some(Terms { total: 0, ..two_each() }), &[0, 0, 1]).await;
-    let coming = sold(&archive, "coming", 9, Some(terms(300, 600)), &[]).await;
+    let coming = sold(&archive, "coming", 1, Some(terms(-10, 600)), &[0]).await;
+    reschedule(&archive, coming, |terms| terms.window = crate::helpers::terms(300, 600).window).await;
     let without = archive.coupon("without", 9, true).await;
     let coupons = [
         (plain, "plain", "sold-out"),
@@ -53,47 +54,48 @@ async fn holders_and_others_get_the_same_answers_as_before() {
         (without, "without", "not-on-sale"),
     ];
     archive.app.settle().await;
-    let (mut before, mut archived) = (Vec::new(), Vec::new());
+    let mut before = Vec::new();
     for (coupon, name, refusal) in coupons {
         before.push(archive.answers(archive.client(), coupon, name).await);
         archive.claims(name, 2, refusal).await;
     }
-    for (coupon, ..) in coupons {
-        archived.push(archive.archive(coupon).await);
+    for (_, name, _) in coupons {
+        archive.archive(name).await;
     }
     // This instance has refused nobody, so it knows nothing that it could refuse from memory.
     let other = archive.app.start_another().await.client.clone();
     for ((coupon, name, _), before) in coupons.into_iter().zip(before) {
         assert_eq!(archive.answers(&other, coupon, name).await, before, "{name}");
     }
-    assert_eq!(archive.app.stores.number("SELECT COUNT(*) FROM claims").await, 2 + 3 * 4);
-    for hand in archived {
-        hand.undo(&archive.app.stores).await;
-    }
+    assert_eq!(archive.app.stores.number("SELECT COUNT(*) FROM claims").await, 2 + 3 * 4 + 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_closed_coupon_with_units_left_has_ended_for_all_but_its_holders() {
     let archive = Archive::start(2).await;
-    let coupon = sold(&archive, "closed", 5, None, &[]).await;
-    let first = archive.claims("closed", 0, "claimed").await;
-    let hand = archive.archive(coupon).await;
-    let again = archive.claims("closed", 0, "already-claimed").await;
+    sold(&archive, "plain", 5, None, &[]).await;
+    for (name, from) in [("running", -10), ("later", 300)] {
+        sold(&archive, name, 5, Some(terms(from, 600)), &[]).await;
+    }
+    let first = archive.claims("plain", 0, "claimed").await;
+    for name in ["plain", "running", "later"] {
+        archive.archive(name).await;
+        archive.claims(name, 1, "ended").await;
+    }
+    let again = archive.claims("plain", 0, "already-claimed").await;
     assert_eq!(again.header("Claim-Token"), first.header("Claim-Token"));
-    archive.claims("closed", 1, "ended").await;
-    hand.undo(&archive.app.stores).await;
-    archive.claims("closed", 1, "claimed").await;
+    archive.bring_back("plain").await;
+    archive.claims("plain", 1, "claimed").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_claim_that_must_be_stored_is_answered_at_once() {
     let archive = Archive::start(1).await;
-    let coupon = sold(&archive, "plain", 2, None, &[0]).await;
-    let hand = archive.archive(coupon).await;
+    sold(&archive, "plain", 2, None, &[0]).await;
+    archive.archive("plain").await;
     let began = Instant::now();
     let request = archive.client().request("PATCH", "/api/users/shop/coupons/plain").header("Claim-Wait", "stored");
     let answer = Answer::of(request.header("Authorization", &archive.crowd[0].token)).await;
     assert_eq!((answer.status, answer.header("Claim-Durability")), (204, "stored"), "{answer:?}");
     assert!(began.elapsed() < Duration::from_secs(1), "answered after {:?}", began.elapsed());
-    hand.undo(&archive.app.stores).await;
 }

@@ -7,102 +7,9 @@ mod lists;
 mod sales;
 
 use couponrush::domain::CouponId;
-use couponrush::redis::Keys;
 use serde_json::{Value, json};
 
-use crate::helpers::{Answer, Client, Customer, Stores, TestApp, customers, without_rates};
-
-/// A coupon that was archived by hand, with the Redis keys that it had before.
-struct ArchivedByHand {
-    coupon: CouponId,
-    revision: i64,
-    saved: Vec<(String, Vec<u8>)>,
-}
-
-/// Archives a coupon in both stores, as the service does. All its claims are in MySQL.
-async fn archive_by_hand(stores: &Stores, coupon: CouponId) -> ArchivedByHand {
-    let keys = stores.keys();
-    stores
-        .execute(&format!(
-            "UPDATE coupons SET revision = revision + 1, published_revision = revision, archived = TRUE, \
-             unloaded = TRUE, first_archived_at = COALESCE(first_archived_at, NOW(3)) WHERE id = {coupon}"
-        ))
-        .await;
-    let number = async |column: &str| stores.number(&format!("SELECT {column} FROM coupons WHERE id = {coupon}")).await;
-    let (revision, amount, left) = (number("revision").await, number("amount").await, number("left_count").await);
-    let holders = claims_of(stores, coupon).await;
-    let activities = format!("SELECT CAST(id AS CHAR) AS value FROM activities WHERE coupon_id = {coupon}");
-    let activities =
-        stores.texts(&activities).await.into_iter().map(|id| keys.activity(id.parse().expect("an id")).to_string());
-    let deleted: Vec<String> = activities.chain([keys.holes(coupon).to_string()]).collect();
-    let key = keys.coupon(coupon).to_string();
-    let mut saved = Vec::new();
-    for key in deleted.iter().chain([&key]).chain(holders.iter().map(|(holder, _)| holder)) {
-        let dump: Option<Vec<u8>> = stores.redis(redis::cmd("DUMP").arg(key)).await;
-        saved.extend(dump.map(|dump| (key.clone(), dump)));
-    }
-    stores.redis::<()>(redis::cmd("HDEL").arg(&key).arg(&["amount", "claimed"])).await;
-    let mut tombstone = redis::cmd("HSET");
-    tombstone.arg(&key).arg("archived").arg(revision).arg("revision").arg(revision);
-    stores.redis::<()>(tombstone.arg("final_amount").arg(amount).arg("final_left").arg(left)).await;
-    stores.redis::<()>(redis::cmd("INCR").arg(keys.archivings())).await;
-    stores.redis::<()>(redis::cmd("DEL").arg(deleted)).await;
-    for (holder, field) in &holders {
-        stores.redis::<()>(redis::cmd("HDEL").arg(holder).arg(field)).await;
-    }
-    ArchivedByHand { coupon, revision, saved }
-}
-
-/// The holder key and the field of every claim of a coupon.
-async fn claims_of(stores: &Stores, coupon: CouponId) -> Vec<(String, String)> {
-    let sql = format!("SELECT CONCAT(user_id, ':', nth) AS value FROM claims WHERE coupon_id = {coupon}");
-    let claim = |text: &str| {
-        let (user, nth) = text.split_once(':').expect("user and nth");
-        let field = Keys::held_field(coupon, nth.parse().expect("a number"));
-        (stores.keys().holder(user.parse().expect("an id")).to_string(), field)
-    };
-    stores.texts(&sql).await.iter().map(|text| claim(text)).collect()
-}
-
-impl ArchivedByHand {
-    /// Marks the coupon as coming back: in MySQL it is on sale, and Redis loads its claims.
-    async fn begin_to_come_back(&mut self, stores: &Stores) {
-        let coupon = self.coupon;
-        self.sell_in_mysql(stores).await;
-        let loading = format!("loading:{}", self.revision);
-        stores.redis::<()>(redis::cmd("HSET").arg(stores.keys().coupon(coupon)).arg("archived").arg(loading)).await;
-    }
-
-    /// Puts the coupon on sale in MySQL alone.
-    async fn sell_in_mysql(&mut self, stores: &Stores) {
-        let coupon = self.coupon;
-        let sold = "revision = revision + 1, published_revision = revision, archived = FALSE";
-        stores.execute(&format!("UPDATE coupons SET {sold} WHERE id = {coupon}")).await;
-        self.revision = stores.number(&format!("SELECT revision FROM coupons WHERE id = {coupon}")).await;
-    }
-
-    /// Puts the coupon on sale again in both stores, with all its claims.
-    async fn undo(mut self, stores: &Stores) {
-        self.sell_in_mysql(stores).await;
-        let (coupon, revision) = (self.coupon, self.revision);
-        stores.execute(&format!("UPDATE coupons SET unloaded = FALSE WHERE id = {coupon}")).await;
-        let key = stores.keys().coupon(coupon).to_string();
-        for (name, dump) in &self.saved {
-            // A holder may have claims of other coupons meanwhile.
-            let scratch = format!("{}restored", stores.prefix);
-            stores.redis::<()>(redis::cmd("RESTORE").arg(&scratch).arg(0).arg(dump).arg("REPLACE")).await;
-            let kind: String = stores.redis(redis::cmd("TYPE").arg(&scratch)).await;
-            if kind == "hash" && *name != key {
-                let fields: Vec<String> = stores.redis(redis::cmd("HGETALL").arg(&scratch)).await;
-                stores.redis::<()>(redis::cmd("HSET").arg(name).arg(fields)).await;
-                stores.redis::<()>(redis::cmd("DEL").arg(&scratch)).await;
-            } else {
-                stores.redis::<()>(redis::cmd("RENAME").arg(&scratch).arg(name)).await;
-            }
-        }
-        stores.redis::<()>(redis::cmd("HSET").arg(&key).arg("revision").arg(revision)).await;
-    }
-}
+use crate::helpers::{Answer, Client, Customer, Stores, TestApp, customers, eventually, without_rates};
 
 /// A service without rate limits, with the saler `shop` and customers.
 struct Archive {
@@ -149,10 +56,43 @@ impl Archive {
         assert_eq!((answer.status, answer.error().2.as_str()), (503, "unavailable"), "{name}, customer {customer}");
     }
 
-    /// Archives a coupon after all claims are stored.
-    async fn archive(&self, coupon: CouponId) -> ArchivedByHand {
-        self.app.settle().await;
-        archive_by_hand(&self.app.stores, coupon).await
+    /// Archives a coupon. Its claims have left Redis on return.
+    async fn archive(&self, name: &str) {
+        self.change(name, true).await;
+        let is_done = format!("SELECT archived AND published_revision = revision FROM coupons WHERE name = '{name}'");
+        eventually("the coupon is archived", || async { self.app.stores.number(&is_done).await == 1 }).await;
+    }
+
+    /// Brings a coupon back. It is on sale on return.
+    async fn bring_back(&self, name: &str) {
+        self.change(name, false).await;
+    }
+
+    async fn change(&self, name: &str, archived: bool) {
+        let path = format!("/api/users/shop/coupons/{name}");
+        let answer = self.client().put(&path, &self.shop, &json!({"archived": archived})).await;
+        assert_eq!(answer.status, 200, "{name}: {answer:?}");
+    }
+
+    /// Sets the field `archived` of a coupon in Redis.
+    async fn mark(&self, coupon: CouponId, mark: &str) {
+        let mut set = redis::cmd("HSET");
+        set.arg(self.app.stores.keys().coupon(coupon)).arg("archived").arg(mark);
+        self.app.stores.redis::<()>(&set).await;
+    }
+
+    /// Puts an archived coupon on sale in MySQL alone, at a revision that Redis seems to have. Returns the revision.
+    async fn sell_in_mysql(&self, coupon: CouponId) -> i64 {
+        let sold = "revision = revision + 1, published_revision = revision, archived = FALSE";
+        self.app.stores.execute(&format!("UPDATE coupons SET {sold} WHERE id = {coupon}")).await;
+        self.app.stores.number(&format!("SELECT revision FROM coupons WHERE id = {coupon}")).await
+    }
+
+    /// Lets the service bring a coupon back that is on sale in MySQL alone.
+    async fn publish(&self, coupon: CouponId) {
+        self.app.stores.execute(&format!("UPDATE coupons SET published_revision = 1 WHERE id = {coupon}")).await;
+        let is_done = format!("SELECT published_revision = revision FROM coupons WHERE id = {coupon}");
+        eventually("the coupon came back", || async { self.app.stores.number(&is_done).await == 1 }).await;
     }
 
     async fn list(&self, customer: usize) -> Answer {
