@@ -40,8 +40,9 @@
 --   seq:entry:activity                 the user's first claim, after MySQL has stored it: the holder's field, unchanged
 --   sold-out  not-on-sale  disabled  not-started  ended  try-again
 --   stale        the coupon's activities have changed since the caller cached them
---   archived:revision           the coupon has a tombstone of this revision; MySQL has all its claims
---   archived:loading:revision   the coupon is coming back at this revision, and is not sold yet
+--   archived:revision   the coupon has a tombstone of this revision; MySQL has all its claims
+--   archived:closing:revision         the coupon will be archived when MySQL has all its claims
+--   archived:loading:revision:token   the coupon comes back at this revision, and is not sold yet
 --   missing      the shard lacks a coupon with a known id: data was lost
 --   not-loaded   `live` has another value
 --   too-late     the deadline has passed

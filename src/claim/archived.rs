@@ -3,7 +3,9 @@
 //! Redis has a tombstone of an archived coupon, which was written when MySQL had all its claims. No claim is granted
 //! under a tombstone. So the claims of a user do not change while Redis has this tombstone, and are cached with it. Claims
 //! are read after the reply of Redis, never before. The answers equal the answers of `lua/claim.lua` before the coupon
-//! was archived. A coupon that comes back in MySQL refuses nobody, because its next attempt may be granted.
+//! was archived.
+//!
+//! A coupon on its way to or from the archive refuses nobody: MySQL may lack a claim, or the next attempt may be granted.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,7 +63,7 @@ pub struct ArchivedFacts {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ArchiveState {
     Archived,
-    /// The coupon comes back, or its row cannot be read.
+    /// The coupon comes back, or its row cannot be read. A refusal could be false.
     Closed,
     /// The coupon was deleted by hand.
     Deleted,
@@ -126,6 +128,10 @@ impl ArchivedCoupons {
         user: UserId,
     ) -> Result<Arc<[Claim]>, Arc<ReadError>> {
         let read = self.reads.read(claim_rows::of_holder(&self.db, user, coupon));
+        if tombstone.is_moving {
+            // Claims of a coupon that is being closed may still reach MySQL.
+            return Ok(read.await?.into());
+        }
         self.claims.try_get_with((coupon, tombstone, user), async { Ok(read.await?.into()) }).await
     }
 
@@ -150,7 +156,10 @@ impl ArchivedCoupons {
     ) -> Result<u64, Arc<ReadError>> {
         let count = async { activities::sold(&self.db, &[coupon]).await };
         let read = self.counts.read(count);
-        let sold = self.sold.try_get_with((coupon, tombstone), async { Ok(Arc::from(read.await?)) }).await?;
+        let sold: Arc<[_]> = match tombstone.is_moving {
+            true => read.await?.into(),
+            false => self.sold.try_get_with((coupon, tombstone), async { Ok(Arc::from(read.await?)) }).await?,
+        };
         Ok(sold.iter().find(|(id, _)| *id == activity).map_or(0, |(_, claims)| *claims))
     }
 
@@ -214,9 +223,10 @@ impl ArchivedFacts {
         match (activity.terms.status, activity.terms.window.phase(now_ms)) {
             (Status::Disabled, _) => Refusal::Disabled,
             (Status::SoldOut, _) => Refusal::SoldOut,
-            (Status::Normal, Phase::Before) => Refusal::NotStarted,
             (Status::Normal, Phase::Over) => Refusal::Ended,
-            (Status::Normal, Phase::Within) => by_units,
+            (Status::Normal, Phase::Before) if self.left_count <= 0 => Refusal::NotStarted,
+            // A coupon with units left was archived at the saler's word.
+            (Status::Normal, Phase::Before | Phase::Within) => by_units,
         }
     }
 }

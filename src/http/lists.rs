@@ -36,6 +36,7 @@ pub struct OfferedItem {
     scheduled: bool,
     /// The coupon has ended and was archived. Absent if false.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
     archived: bool,
 }
 

@@ -154,9 +154,9 @@ fn archive(page: &mut Exposition, selling: &Selling, moves: &ArchiveFigures) {
     let (listed, lists) = selling.archived_claims.figures();
     let size = |size: u64| usize::try_from(size).unwrap_or(usize::MAX);
     let cached = [("attempts", size(figures.claims)), ("lists", size(listed))];
-    page.gauges("couponrush_archive_cached", "cache", "users and claims in a cache of archived claims", cached);
+    page.gauges("couponrush_archive_cached", "read", "users and claims in a cache of archived claims", cached);
     let max = [("attempts", size(ARCHIVED_CLAIMS_MAX)), ("lists", size(LISTED_CLAIMS_MAX))];
-    page.gauges("couponrush_archive_cached_max", "cache", "limit of a cache of archived claims", max);
+    page.gauges("couponrush_archive_cached_max", "read", "limit of a cache of archived claims", max);
     let reads = [("attempts", figures.reads), ("counts", figures.counts), ("lists", lists)];
     let of_reads = |value: fn(&ReadCounts) -> u64| reads.map(|(name, counts)| (name, value(&counts)));
     let done = "reads of archived coupons from MySQL";

@@ -85,11 +85,11 @@ pub enum Taken {
     Stale,
 }
 
-/// What Redis keeps of an archived coupon. A tombstone is written only when MySQL has all claims of the coupon, and no
-/// claim is granted under a tombstone. So the claims in MySQL do not change while Redis has the tombstone.
+/// What Redis keeps of an archived coupon. No claim is granted under a tombstone. Unless the tombstone moves, MySQL has all
+/// claims of the coupon, and they do not change while Redis has the tombstone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Tombstone {
-    /// The coupon's revision at which it was archived, or at which it comes back.
+    /// The coupon's revision at which it was archived, or at which it comes back. Both have a revision of their own.
     pub revision: u64,
     /// The coupon is closed until MySQL has all its claims, or it comes back and its claims are loaded.
     pub is_moving: bool,
@@ -334,7 +334,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tombstone_names_its_revision_and_whether_the_coupon_comes_back() {
+    fn a_tombstone_names_its_revision_and_whether_it_moves() {
         let read = |text| Tombstone::parse(text).ok();
         assert_eq!(read("7"), Some(Tombstone { revision: 7, is_moving: false }));
         assert_eq!(read("loading:8:x"), Some(Tombstone { revision: 8, is_moving: true }));
