@@ -4,6 +4,7 @@
 //! `COUPONRUSH_REDIS_URL`. `make test` starts private servers. Dropping the [`helpers::TestApp`] stops the service and
 //! asserts the invariants over the stored data, so every test checks them.
 
+mod archive_steps;
 mod archived;
 mod archiving;
 mod audit;
