@@ -390,7 +390,7 @@ async fn run_faults(name: &str, instances: usize, faults: &[Fault], seed: u64) -
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder).expect("target can be written");
     let (began, mut random) = (Instant::now(), Random::new(seed));
-    let mut world = World::start(&folder, instances, Setup::of(faults, instances)).await;
+    let mut world = World::start(&folder, instances, Setup::of(faults, instances, &folder)).await;
     let (stop_claiming, stop_sampling) = (CancellationToken::new(), CancellationToken::new());
     let claiming = tokio::spawn(Arc::clone(&world.crowd).claim_until(random.split(), stop_claiming.clone()));
     let sampling = tokio::spawn(world.sample_until(stop_sampling.clone()));

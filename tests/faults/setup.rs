@@ -5,7 +5,6 @@ use std::process::Command;
 
 use crate::clocks::Clocks;
 use crate::nemesis::Fault;
-use crate::servers::runs_folder;
 
 /// The listen address of every twin, as the twin knows it.
 const TWIN_ADDRESS: &str = "127.0.0.1:80";
@@ -21,13 +20,13 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// The setup that `faults` need.
-    pub fn of(faults: &[Fault], instances: usize) -> Self {
+    /// The setup that `faults` need. `folder` is the run's.
+    pub fn of(faults: &[Fault], instances: usize, folder: &Path) -> Self {
         let any = |is_kind: fn(&Fault) -> bool| faults.iter().any(is_kind);
         Self {
             clocks: any(|fault| matches!(fault, Fault::Clock(_))).then(|| Clocks::new(instances)),
             is_previous: any(|fault| matches!(fault, Fault::Release(_))),
-            one_address: any(|fault| matches!(fault, Fault::Twins)).then(OneAddress::build),
+            one_address: any(|fault| matches!(fault, Fault::Twins)).then(|| OneAddress::build(folder)),
         }
     }
 }
@@ -40,8 +39,8 @@ pub struct OneAddress {
 }
 
 impl OneAddress {
-    fn build() -> Self {
-        let library = runs_folder().join("one_address.so");
+    fn build(folder: &Path) -> Self {
+        let library = folder.join("one_address.so");
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/faults/one_address.c");
         let mut compiler = Command::new("cc");
         compiler.args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source);
