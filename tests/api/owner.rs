@@ -212,13 +212,25 @@ async fn a_copy_of_the_database_is_refused_right_after_redis_has_lost_all_beats(
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_further_instance_opens_as_soon_as_the_beats_of_the_first_have_advanced() {
     let mut app = TestApp::start().await;
-    let began = Instant::now();
+    let mut fastest = Duration::MAX;
+    for _ in 0..3 {
+        let began = Instant::now();
+        app.start_another().await;
+        fastest = fastest.min(began.elapsed());
+    }
+    // A watch to its end takes three seconds. On a busy machine a start may take as long without it, but hardly three do.
+    assert!(fastest < Duration::from_secs(3), "the fastest start took {fastest:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_stop_leaves_no_beat_that_the_next_start_would_watch() {
+    let mut app = TestApp::start().await;
     app.start_another().await;
-    assert!(began.elapsed() < Duration::from_millis(2_800), "{:?}", began.elapsed());
+    let beats = redis::cmd("HLEN").arg(app.stores.keys().beats()).to_owned();
+    eventually("both beat", async || app.stores.redis::<u64>(&beats).await == 2).await;
     app.stop().await;
-    let began = Instant::now();
+    assert_eq!(app.stores.redis::<u64>(&beats).await, 0);
     app.start_another().await;
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::clock::Clock;
 use crate::history::Backlog;
 use crate::ports::free_address;
 use crate::proxy::Proxy;
 use crate::servers::{MariaDb, Process, Redis, SECRET};
+use crate::setup::Setup;
 
 /// Timeout of a report.
 const REPORT_WAIT: Duration = Duration::from_secs(1);
@@ -29,15 +29,11 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// Starts an instance by the machine's clock or by `clock`, in the previous release if `is_previous`.
-    pub async fn start(
-        folder: &Path,
-        number: usize,
-        (redis, mariadb): (&Redis, &MariaDb),
-        clock: Option<&Clock>,
-        is_previous: bool,
-    ) -> Self {
-        let (clock, is_previous) = (clock.cloned(), Arc::new(AtomicBool::new(is_previous)));
+    /// Starts instance `number` of a run with this setup.
+    pub async fn start(folder: &Path, number: usize, (redis, mariadb): (&Redis, &MariaDb), setup: &Setup) -> Self {
+        let clock = setup.clocks.as_ref().map(|clocks| clocks.instances[number].clone());
+        let one_address = setup.one_address.clone();
+        let is_previous = Arc::new(AtomicBool::new(setup.is_previous));
         let starts_previous = Arc::clone(&is_previous);
         let (http, ops) = (free_address(), free_address());
         let (redis_proxy, mysql_proxy) = (Proxy::start(redis.port).await, Proxy::start(mariadb.port).await);
@@ -50,7 +46,9 @@ impl Instance {
             for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("COUPONRUSH_")) {
                 command.env_remove(name);
             }
-            command.arg("serve").args(["--http-addr", &http.to_string(), "--ops-addr", &ops.to_string()]);
+            let told = one_address.as_ref().map(|address| address.govern(&mut command, http.port()).to_owned());
+            command.arg("serve").args(["--http-addr", &told.unwrap_or_else(|| http.to_string())]);
+            command.args(["--ops-addr", &ops.to_string()]);
             command.args(["--redis-url", &redis_url, "--mysql-url", &mysql_url, "--jwt-secret", SECRET]);
             command.args(["--workers", "2", "--start-wait", "60", "--backlog-max", "20000"]);
             if imitates {

@@ -22,6 +22,7 @@ mod proxy;
 mod random;
 mod scenarios;
 mod servers;
+mod setup;
 #[path = "../api/helpers/sql_program.rs"]
 mod sql_program;
 mod stores;

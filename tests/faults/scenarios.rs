@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::checker::{self, Verdict};
-use crate::clocks::Clocks;
 use crate::drawn;
 use crate::nemesis::{
     AppFault, ClockFault, Fault, Frozen, Lasting, MysqlFault, NetworkFault, OwnerFault, RedisFault, ReleaseFault,
@@ -17,6 +16,7 @@ use crate::nemesis::{
 };
 use crate::random::Random;
 use crate::servers::runs_folder;
+use crate::setup::Setup;
 use crate::world::World;
 
 /// The pause before a fault, in ms.
@@ -41,7 +41,7 @@ const fn short(name: &'static str, instances: usize, faults: &'static [Fault]) -
     Scenario { name, instances, faults, short: true }
 }
 
-pub const SCENARIOS: [Scenario; 37] = [
+pub const SCENARIOS: [Scenario; 38] = [
     scenario("calm", 2, &[]),
     short(
         "kills",
@@ -215,6 +215,7 @@ pub const SCENARIOS: [Scenario; 37] = [
         ],
     ),
     scenario("copied", 2, &[Fault::Owner(OwnerFault::Copy), Fault::Owner(OwnerFault::CopyAndFlush)]),
+    scenario("twins", 2, &[Fault::Twins, Fault::Twins]),
     scenario("went-back", 2, &[Fault::WentBack, Fault::WentBack]),
     scenario("woken", 2, &[Fault::Woken("rebuild-loaded"), Fault::Woken("rebuild-finished")]),
     scenario("unpromised", 2, &[Fault::Unpromised(Frozen::Claiming), Fault::Unpromised(Frozen::Claiming)]),
@@ -385,10 +386,7 @@ async fn run_faults(name: &str, instances: usize, faults: &[Fault], seed: u64) -
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder).expect("target can be written");
     let (began, mut random) = (Instant::now(), Random::new(seed));
-    let has_clocks = faults.iter().any(|fault| matches!(fault, Fault::Clock(_)));
-    let is_upgraded = faults.iter().any(|fault| matches!(fault, Fault::Release(_)));
-    let clocks = has_clocks.then(|| Clocks::new(instances));
-    let mut world = World::start(&folder, instances, clocks, is_upgraded).await;
+    let mut world = World::start(&folder, instances, Setup::of(faults, instances, &folder)).await;
     let (stop_claiming, stop_sampling) = (CancellationToken::new(), CancellationToken::new());
     let claiming = tokio::spawn(Arc::clone(&world.crowd).claim_until(random.split(), stop_claiming.clone()));
     let sampling = tokio::spawn(world.sample_until(stop_sampling.clone()));

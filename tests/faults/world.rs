@@ -24,6 +24,7 @@ use crate::instance::{Instance, backlog, is_ready, readiness};
 use crate::mysql;
 use crate::proxy::Mode;
 use crate::servers::{MariaDb, Redis, SECRET, START_WAIT, until};
+use crate::setup::Setup;
 use crate::stores::{self, Settled};
 use standbys::Standbys;
 
@@ -78,15 +79,14 @@ pub struct World {
 }
 
 impl World {
-    /// Starts everything, by the machine's clock or by `clocks`, in the previous release if `is_previous`.
-    pub async fn start(folder: &Path, instances: usize, clocks: Option<Clocks>, is_previous: bool) -> Self {
+    /// Starts everything.
+    pub async fn start(folder: &Path, instances: usize, setup: Setup) -> Self {
         let recorder = Arc::new(Recorder::new(&folder.join("history.jsonl")));
-        let redis = Redis::start(folder, "redis", clocks.as_ref().map(|clocks| &clocks.redis)).await;
+        let redis = Redis::start(folder, "redis", setup.clocks.as_ref().map(|clocks| &clocks.redis)).await;
         let mariadb = MariaDb::start(folder, "mariadb").await;
         let mut all = Vec::new();
         for number in 0..instances {
-            let clock = clocks.as_ref().map(|clocks| &clocks.instances[number]);
-            all.push(Instance::start(folder, number, (&redis, &mariadb), clock, is_previous).await);
+            all.push(Instance::start(folder, number, (&redis, &mariadb), &setup).await);
         }
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build();
         let http = http.expect("an HTTP client can be built");
@@ -103,7 +103,7 @@ impl World {
             redis,
             mariadb,
             folder: folder.to_owned(),
-            clocks,
+            clocks: setup.clocks,
             instances: all,
             recorder,
             crowd: Arc::new(crowd),

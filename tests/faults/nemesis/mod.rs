@@ -16,6 +16,7 @@ mod rebuild;
 mod redis;
 mod release;
 mod rows;
+mod twins;
 mod unpromised;
 mod went_back;
 
@@ -64,6 +65,8 @@ pub enum Fault {
     WentBack,
     /// An upgrade, a roll-back, or raising the format.
     Release(ReleaseFault),
+    /// One of two twins is frozen, and the other dies, while Redis loses its memory.
+    Twins,
     /// Runs the fault while the first condition lasts.
     During(Lasting, &'static Fault),
 }
@@ -85,7 +88,7 @@ impl Fault {
             Self::Mysql(MysqlFault::SwitchoverAndFlush) => world.wait_until_loss_is_covered().await,
             Self::Rebuild(point, _) => rebuild::arm(world, point).await,
             Self::Unpromised(frozen) => frozen.prepare(world).await,
-            Self::EverythingLost => world.wait_until_loss_is_covered().await,
+            Self::EverythingLost | Self::Twins => world.wait_until_loss_is_covered().await,
             _ => {}
         }
     }
@@ -109,6 +112,7 @@ impl Fault {
             Self::Release(fault) => fault.strike(world, random).await,
             Self::Owner(fault) => fault.strike(world, random).await,
             Self::WentBack => went_back::strike(world, random).await,
+            Self::Twins => twins::strike(world, random, target).await,
             Self::During(lasting, fault) => {
                 let held = lasting.begin(world, random, target).await;
                 Box::pin(fault.break_and_mend(world, random)).await;
