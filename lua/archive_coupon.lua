@@ -9,7 +9,10 @@
 -- KEYS[5] holes        list         seqs up to `claimed` that no claim has
 -- KEYS[6] archivings   string       how often a coupon was archived in this loading
 --
--- ARGV[1] to ARGV[7] as of set_coupon.lua
+-- ARGV[1] expected value of `live`
+-- ARGV[2] deadline, ms of this server's clock; 0: none
+-- ARGV[3] '0' if Redis must have the coupon, '1' if it may be new in Redis, '2' in a rebuild
+-- ARGV[4] coupon id      ARGV[5] revision     ARGV[6] saler's name    ARGV[7] name
 -- ARGV[8] final amount   ARGV[9] face value   ARGV[10] description    ARGV[11] scheduled, '1' or '0'
 -- ARGV[12] revision of the latest change of its activities
 -- ARGV[13] final unclaimed units

@@ -29,7 +29,7 @@ use crate::ops::{Health, HealthSources, RowCheck};
 use crate::recovery::{Identity, RebuildProgress, Recovery, RedisParts};
 use crate::redis::beats::BeatWriter;
 use crate::redis::{Keys, Link, LinkConfig, Outbox, Ownership, Pool, Stock};
-use crate::sales::{ArchiveFigures, Archiving, EventLimits, Events, MirrorState, Mirroring, Publishing, Scheduling};
+use crate::sales::{Archiving, EventLimits, Events, MirrorState, Mirroring, Publishing, Scheduling};
 
 /// The program, connected and bound, but not accepting connections yet.
 pub struct Application {
@@ -133,10 +133,8 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
     let mirroring = ground
         .etcd
         .map(|etcd| common.mirroring(etcd, offering.admin_scheduling.clone(), Arc::clone(&ground.admission.settings)));
-    let archive_figures = Arc::new(ArchiveFigures::default());
-    let age = Duration::from_secs(args.archive_after.into());
-    let (publishing, outbox) = (offering.admin_publishing.clone(), common.outbox.clone());
-    let archiving = Archiving::new(publishing, outbox, age, Arc::clone(&archive_figures));
+    let archive_after = Duration::from_secs(args.archive_after.into());
+    let archiving = Archiving::new(&offering.admin_scheduling, common.outbox.clone(), archive_after);
     let health = Arc::new(common.health(mirroring.is_some().then_some(&common.mirror), ground.warnings));
     let edge = edge(args, ground.admission, Arc::clone(&health));
     let accounts = Accounts {
@@ -150,7 +148,7 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
     };
     let selling = common.selling(claiming, args, Arc::clone(&edge.admission.settings));
     let rows = Arc::new(RowCheck::new(common.dbs.control.clone()));
-    let operating = Operating { health, rows, archive: archive_figures, instance: common.process.label.clone() };
+    let operating = Operating { health, rows, archive: archiving.figures(), instance: common.process.label.clone() };
     Application {
         shared: Shared {
             edge: web::Data::new(edge),
@@ -187,8 +185,7 @@ impl Common {
         Offering {
             scheduling: scheduling(users.clone()),
             publishing: users,
-            admin_scheduling: scheduling(control.clone()),
-            admin_publishing: control,
+            admin_scheduling: scheduling(control),
             exports: Arc::new(Semaphore::new(config::EXPORTS_MAX)),
         }
     }

@@ -84,7 +84,6 @@ pub struct Offering {
     pub scheduling: Scheduling,
     /// The same with connections of the control plane.
     pub admin_scheduling: Scheduling,
-    pub admin_publishing: Publishing,
     /// A permit for each simultaneous export.
     pub exports: Arc<Semaphore>,
 }

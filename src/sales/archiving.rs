@@ -16,9 +16,9 @@ use std::time::Duration;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use tokio_util::sync::CancellationToken;
 
-use super::Publishing;
 use super::archived_change::unknown;
 use super::publishing::PublishError;
+use super::{Publishing, Scheduling};
 use crate::base::{Outage, every};
 use crate::domain::{Coupon, CouponId};
 use crate::mysql::claim_rows::{self, Which};
@@ -72,9 +72,15 @@ impl ArchiveFigures {
 }
 
 impl Archiving {
-    /// `age` is the time after which a coupon that cannot be claimed is archived, 0 for never.
-    pub fn new(publishing: Publishing, outbox: Outbox, age: Duration, figures: Arc<ArchiveFigures>) -> Self {
-        Self { publishing, outbox, age: Some(age).filter(|age| !age.is_zero()), figures }
+    /// `age` is the time after which a coupon that cannot be claimed is archived, 0 for never. Works with the connections of
+    /// `scheduling`.
+    pub fn new(scheduling: &Scheduling, outbox: Outbox, age: Duration) -> Self {
+        let (publishing, age) = (scheduling.publishing.clone(), Some(age).filter(|age| !age.is_zero()));
+        Self { publishing, outbox, age, figures: Arc::default() }
+    }
+
+    pub fn figures(&self) -> Arc<ArchiveFigures> {
+        Arc::clone(&self.figures)
     }
 
     /// Works until `stop`.

@@ -20,6 +20,7 @@ mod ports;
 mod pressure;
 mod proxy;
 mod random;
+mod run;
 mod scenarios;
 mod servers;
 mod setup;
@@ -74,12 +75,12 @@ async fn the_invariants_hold_whatever_dies() {
         let seconds = number("FAULTS_SECONDS").unwrap_or(if count == 0 { 60 } else { 0 });
         let until = Instant::now() + Duration::from_secs(seconds);
         while Instant::now() < until || total.faults < count {
-            let (verdict, folder) = scenarios::run_random(seed + total.runs).await;
+            let (verdict, folder) = run::run_random(seed + total.runs).await;
             total.add(&verdict, &folder);
         }
     }
     for scenario in SCENARIOS.iter().filter(|scenario| scenario.is_chosen(&chosen)) {
-        let (verdict, folder) = scenarios::run(scenario, seed).await;
+        let (verdict, folder) = run::run(scenario, seed).await;
         total.add(&verdict, &folder);
     }
     assert!(total.runs > 0, "FAULTS_RUN={chosen:?} names no scenario: {:?}", SCENARIOS.map(|scenario| scenario.name));

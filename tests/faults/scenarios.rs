@@ -2,27 +2,10 @@
 //! last, and the customers' attempts. The kernel and the servers are not deterministic, so two runs with the same seed
 //! differ.
 
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-use tokio_util::sync::CancellationToken;
-
-use crate::checker::{self, Verdict};
-use crate::drawn;
 use crate::nemesis::{
     AppFault, ClockFault, Fault, Frozen, Lasting, MysqlFault, NetworkFault, OwnerFault, RedisFault, ReleaseFault,
     RowFault, SalerChange, Server, Trigger,
 };
-use crate::random::Random;
-use crate::servers::runs_folder;
-use crate::setup::Setup;
-use crate::world::World;
-
-/// The pause before a fault, in ms.
-const PAUSE_MS: (u64, u64) = (300, 2_000);
-/// Time for an instance to notice missing data in Redis and to report itself as not ready.
-const NOTICED: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
 pub struct Scenario {
@@ -367,45 +350,4 @@ impl Scenario {
     pub fn is_chosen(&self, chosen: &str) -> bool {
         chosen == "all" || chosen == "short" && self.short || chosen.split(' ').any(|name| name == self.name)
     }
-}
-
-/// Runs a scenario and judges it. Returns the verdict and the folder with the history.
-pub async fn run(scenario: &Scenario, seed: u64) -> (Verdict, PathBuf) {
-    run_faults(scenario.name, scenario.instances, scenario.faults, seed).await
-}
-
-/// Runs faults drawn from the seed.
-pub async fn run_random(seed: u64) -> (Verdict, PathBuf) {
-    let mut random = Random::new(seed);
-    let instances = 1 + random.index(2);
-    run_faults("random", instances, &drawn::faults(&mut random), seed).await
-}
-
-async fn run_faults(name: &str, instances: usize, faults: &[Fault], seed: u64) -> (Verdict, PathBuf) {
-    let folder = runs_folder().join(format!("{seed}-{name}"));
-    let _ = std::fs::remove_dir_all(&folder);
-    std::fs::create_dir_all(&folder).expect("target can be written");
-    let (began, mut random) = (Instant::now(), Random::new(seed));
-    let mut world = World::start(&folder, instances, Setup::of(faults, instances, &folder)).await;
-    let (stop_claiming, stop_sampling) = (CancellationToken::new(), CancellationToken::new());
-    let claiming = tokio::spawn(Arc::clone(&world.crowd).claim_until(random.split(), stop_claiming.clone()));
-    let sampling = tokio::spawn(world.sample_until(stop_sampling.clone()));
-    for fault in faults {
-        tokio::time::sleep(random.millis(PAUSE_MS.0, PAUSE_MS.1)).await;
-        fault.strike(&mut world, &mut random).await;
-        // An instance notices a loss at its next attempt.
-        tokio::time::sleep(NOTICED).await;
-        world.wait_until_ready().await;
-    }
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    stop_claiming.cancel();
-    claiming.await.expect("customers do not panic");
-    let settled = world.settle().await;
-    stop_sampling.cancel();
-    sampling.await.expect("sampling does not panic");
-    let text = serde_json::to_string(&settled).expect("the stores' contents are JSON");
-    std::fs::write(folder.join("settled.json"), text).expect("the run's folder can be written");
-    let verdict = checker::check(&world.recorder.events(), &settled);
-    eprintln!("faults: {name}, seed {seed}, {:.1} s: {verdict}", began.elapsed().as_secs_f64());
-    (verdict, folder)
 }

@@ -1,5 +1,6 @@
 //! A run: servers, instances with a proxy before every server, customers, changes, and the history.
 
+mod archive;
 mod edits;
 mod standbys;
 mod times;
@@ -34,9 +35,6 @@ const PASSWORD: &str = "of a saler";
 const READY_WAIT: Duration = Duration::from_secs(60);
 /// After this time, other instances take a silent instance for dead.
 const TAKEN_FOR_DEAD: Duration = Duration::from_secs(11);
-/// How long a change of `archived` may be refused, and the pause before it is repeated.
-const ARCHIVE_WAIT: Duration = Duration::from_secs(60);
-const ARCHIVE_PAUSE: Duration = Duration::from_millis(200);
 const SAMPLE_EVERY: Duration = Duration::from_millis(250);
 /// The coupons: without limits, with up to three claims a user, with a quota and a total, with few units.
 pub const PLAIN: Coupon = 1;
@@ -159,32 +157,6 @@ impl World {
     pub async fn change_amount(&mut self, instance: usize, to: u32) {
         if self.change(instance, PLAIN, Change::Amount(to), &json!({"amount": to})).await == Outcome::Done {
             self.amount = to;
-        }
-    }
-
-    /// Archives a coupon or brings it back, through an instance, and records the outcome. Returns whether the change is in
-    /// force.
-    pub async fn archive(&mut self, instance: usize, coupon: Coupon, archived: bool) -> bool {
-        self.archived.insert(coupon);
-        let body = json!({"archived": archived});
-        let is_done = self.change(instance, coupon, Change::Archived(archived), &body).await == Outcome::Done;
-        if is_done && !archived {
-            self.archived.remove(&coupon);
-        }
-        is_done
-    }
-
-    /// Archives coupons or brings them back, and repeats each change until it is in force, by turns through all instances.
-    pub async fn archive_all(&mut self, coupons: &[Coupon], archived: bool) {
-        for coupon in coupons {
-            let deadline = Instant::now() + ARCHIVE_WAIT;
-            for instance in (0..self.instances.len()).cycle() {
-                if self.archive(instance, *coupon, archived).await {
-                    break;
-                }
-                assert!(Instant::now() < deadline, "I10: coupon {coupon} does not become archived: {archived}");
-                tokio::time::sleep(ARCHIVE_PAUSE).await;
-            }
         }
     }
 
