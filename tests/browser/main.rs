@@ -6,6 +6,7 @@
 
 mod accessibility;
 mod admin;
+mod archive;
 mod bad_input;
 mod browser;
 mod driver;

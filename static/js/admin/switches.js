@@ -7,7 +7,7 @@ import { html, useState } from "../shared/view.js";
 import { Badge } from "../staff/page.js";
 import { Stale, usePoll } from "../shared/poll.js";
 import { refusalText } from "../staff/refusal.js";
-import { Confirm } from "./confirm.js";
+import { Confirm } from "../staff/confirm.js";
 
 const REFRESH_MS = 5_000;
 /** In the order for turning off under overload, the most harmful switch last. */

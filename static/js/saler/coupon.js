@@ -7,6 +7,7 @@ import { link } from "../shared/route.js";
 import { session } from "../shared/session.js";
 import { Empty, Notice, Skeleton } from "../shared/shell.js";
 import { html, useState } from "../shared/view.js";
+import { Confirm } from "../staff/confirm.js";
 import { Field, Form, numberFailure, useForm } from "../staff/form.js";
 import { Badge, Facts, LinkButton } from "../staff/page.js";
 import { Stale } from "../shared/poll.js";
@@ -25,7 +26,7 @@ export function Coupon({ product }) {
     const back = html`<p><a href="#">← ${t("saler.coupons")}</a></p>`;
     if (coupon === null) return html`${back}<${Empty} title=${t("sale.gone")} />`;
     if (!coupon) return html`${back}${failed ? html`<${Stale} />` : html`<${Skeleton} lines=${6} />`}`;
-    const { name, description, stock, amount, left, scheduled } = coupon;
+    const { name, description, stock, amount, left, scheduled, archived } = coupon;
     const here = link("coupon", String(product));
     return html`
         ${back}
@@ -35,7 +36,7 @@ export function Coupon({ product }) {
             <${LinkButton} outline=${true} href=${`${here}/claims`}>${t("offer.claims")}<//>
         </div>
         ${description && html`<p class="description" dir="auto">${description}</p>`}
-        <p class="by"><${SaleState} activity=${activities && foremost(activities, now)} scheduled=${scheduled} left=${left} now=${now} /></p>
+        <p class="by"><${SaleState} activity=${activities && foremost(activities, now)} scheduled=${scheduled} archived=${archived} left=${left} now=${now} /></p>
         <${Facts} facts=${[
             [t("offer.amount"), toNumber(amount)],
             ...(stock > 0 ? [[t("offer.value"), toNumber(stock)]] : []),
@@ -47,7 +48,8 @@ export function Coupon({ product }) {
                 <${Sale} key=${activity.activity_id} activity=${activity} amount=${amount} now=${now} here=${here} onChange=${listAgain} />`)}
         </ul>
         ${activities?.length === 0 && html`<p class="none">${t(scheduled ? "sale.none" : "sale.none-open")}</p>`}
-        <${Amount} coupon=${coupon} onChange=${again} />`;
+        <${Amount} coupon=${coupon} onChange=${again} />
+        <${Archive} coupon=${coupon} onChange=${again} />`;
 }
 
 /** Actions open in each state: key of the sentence, and the new status of the activity. */
@@ -98,6 +100,11 @@ function Sale({ activity, amount, now, here, onChange }) {
         </li>`;
 }
 
+function change(name, body) {
+    const path = `/api/users/${part(session.get()?.name ?? "")}/coupons/${part(name)}`;
+    return call("PUT", path, { body, repeatable: true });
+}
+
 /** The form for the amount, which can be raised, or lowered to the number of claimed units. */
 function Amount({ coupon, onChange }) {
     const { name, amount } = coupon;
@@ -106,8 +113,7 @@ function Amount({ coupon, onChange }) {
         setDone("");
         const failure = numberFailure(text, 1, AMOUNT_MAX);
         if (failure) return { amount: failure };
-        const path = `/api/users/${part(session.get()?.name ?? "")}/coupons/${part(name)}`;
-        const answer = await call("PUT", path, { body: { amount: Number(text) }, repeatable: true });
+        const answer = await change(name, { amount: Number(text) });
         onChange();
         if (answer.status !== 200) return refusalAt(answer, ["amount"]);
         setDone(t("amount.done", { amount: Number(text) }));
@@ -120,5 +126,35 @@ function Amount({ coupon, onChange }) {
                 <${Field} name="amount" label=${t("offer.amount")} hint=${t("amount.hint")} failures=${form.failures} inputmode="numeric" autocomplete="off" defaultValue=${String(amount)} />
             <//>
             <div aria-live="polite">${done && html`<${Notice} kind="good">${done}<//>`}</div>
+        </section>`;
+}
+
+/** Archives the coupon after a confirmation, or brings it back. */
+function Archive({ coupon, onChange }) {
+    const { name, archived = false } = coupon;
+    const [asked, setAsked] = useState(false);
+    const [busy, setBusy] = useState(false);
+    const [failure, setFailure] = useState("");
+
+    async function set(to) {
+        setBusy(true);
+        const answer = await change(name, { archived: to });
+        setBusy(false);
+        setFailure(answer.status === 200 ? "" : refusalText(answer));
+        onChange();
+    }
+
+    function answer(yes) {
+        setAsked(false);
+        if (yes) set(true);
+    }
+
+    return html`
+        <section class="card narrow left-aligned" aria-busy=${busy}>
+            <h2>${t("archive.title")}</h2>
+            <p>${t(archived ? "archive.text-archived" : "archive.text")}</p>
+            <button type="button" class="outline" disabled=${busy} onClick=${() => (archived ? set(false) : setAsked(true))}>${t(archived ? "archive.back" : "archive.do")}</button>
+            <div aria-live="assertive">${failure && html`<${Notice} kind="bad">${failure}<//>`}</div>
+            ${asked && html`<${Confirm} title=${t("archive.sure", { name })} text=${t("archive.danger")} action=${t("archive.yes")} onAnswer=${answer} />`}
         </section>`;
 }

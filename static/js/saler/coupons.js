@@ -28,13 +28,13 @@ export function Coupons({ page }) {
 }
 
 function Item({ coupon, activity, now }) {
-    const { product_id, name, amount, left, scheduled } = coupon;
+    const { product_id, name, amount, left, scheduled, archived } = coupon;
     const units = t("saler.left-of", { left, amount });
     return html`
         <li class="card row">
             <div class="row-name">
                 <h2><a href=${link("coupon", String(product_id))}><bdi>${name}</bdi></a></h2>
-                <p class="by"><${SaleState} activity=${activity} scheduled=${scheduled} left=${left} now=${now} /></p>
+                <p class="by"><${SaleState} activity=${activity} scheduled=${scheduled} archived=${archived} left=${left} now=${now} /></p>
             </div>
             <div class="row-units">
                 <${Progress} value=${left} whole=${amount} label=${units} />
@@ -44,7 +44,8 @@ function Item({ coupon, activity, now }) {
 }
 
 /** The state of a coupon's sale, as a badge with the time of the next change. */
-export function SaleState({ activity, scheduled, left, now }) {
+export function SaleState({ activity, scheduled, archived, left, now }) {
+    if (archived) return html`<${Badge}>${t("saler.archived")}<//>`;
     if (!activity) {
         const key = scheduled ? "saler.not-scheduled" : left > 0 ? "saler.open-to-all" : "saler.all-gone";
         return html`<${Badge} kind=${key === "saler.open-to-all" ? "good" : "none"}>${t(key)}<//>`;

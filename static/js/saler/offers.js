@@ -11,7 +11,7 @@ const REFRESH_MS = 5_000;
 
 /**
  * @typedef {{product_id: number, name: string, description: string, stock: number, amount: number, left: number,
- *     scheduled: boolean}} Coupon
+ *     scheduled: boolean, archived?: boolean}} Coupon
  * @typedef {{activity_id: number, activity_name: string, product_id: number, start_time: number, end_time: number,
  *     total: number, status: number, sec_speed: number, buy_limit: number, buy_rate: string}} Activity
  */

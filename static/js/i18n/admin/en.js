@@ -114,7 +114,6 @@ export default {
     "attempts.blocked": "Blocked",
     "attempts.switched-off": "Switched off",
 
-    "confirm.no": "No, leave it",
 
     "switches.how": "A change is in force on every instance within a second. When a sale overloads the machine, turn parts off in this order.",
     "switches.on": "On",

@@ -114,7 +114,6 @@ export default {
     "attempts.blocked": "已封禁",
     "attempts.switched-off": "开关已关闭",
 
-    "confirm.no": "不，保持原样",
 
     "switches.how": "更改在一秒内对所有实例生效。抢购使机器过载时，请按此顺序关闭。",
     "switches.on": "开",

@@ -9,6 +9,7 @@ export default {
     "saler.not-scheduled": "No sale planned",
     "saler.open-to-all": "Open to everybody",
     "saler.all-gone": "All gone",
+    "saler.archived": "Archived",
     "saler.from": "from {time}",
     "saler.until": "until {time}",
 
@@ -81,6 +82,15 @@ export default {
     "amount.hint": "The amount can be raised at any time, and lowered to the number of claimed units.",
     "amount.save": "Change the amount",
     "amount.done": "The coupon has {amount} units now.",
+
+    "archive.title": "Archive",
+    "archive.text": "An archived coupon is not sold any more. Customers keep their coupons and can use them. A coupon that nobody can get any more is archived by itself after some days.",
+    "archive.text-archived": "The coupon is archived: it is not sold. Customers keep their coupons and can use them. A new sale or a raised amount brings the coupon back, too.",
+    "archive.do": "Archive the coupon",
+    "archive.sure": "Archive {name}?",
+    "archive.danger": "Nobody can get the coupon from now on, also if units are left. You can bring the coupon back later.",
+    "archive.yes": "Yes, archive it",
+    "archive.back": "Bring the coupon back",
 
     "claims.count": "{count} claimed",
     "claims.none": "No claims yet",

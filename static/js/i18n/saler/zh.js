@@ -9,6 +9,7 @@ export default {
     "saler.not-scheduled": "未安排抢购",
     "saler.open-to-all": "所有人可领",
     "saler.all-gone": "已领完",
+    "saler.archived": "已归档",
     "saler.from": "{time} 开始",
     "saler.until": "{time} 结束",
 
@@ -81,6 +82,15 @@ export default {
     "amount.hint": "可随时增加；减少不能低于已领数量。",
     "amount.save": "修改总数",
     "amount.done": "现在共 {amount} 份。",
+
+    "archive.title": "归档",
+    "archive.text": "归档后不再发放此券。顾客已领的券保留，仍可使用。无人能再领取的券，会在几天后自动归档。",
+    "archive.text-archived": "此券已归档，不再发放。顾客已领的券保留，仍可使用。安排新活动或增加总数，也会恢复发放。",
+    "archive.do": "归档此券",
+    "archive.sure": "归档 {name}？",
+    "archive.danger": "从现在起无人能再领取，即使还有剩余。以后可以恢复。",
+    "archive.yes": "是，归档",
+    "archive.back": "恢复此券",
 
     "claims.count": "已领 {count} 份",
     "claims.none": "还没有人领取",

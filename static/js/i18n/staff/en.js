@@ -9,6 +9,7 @@ export default {
     "staff.page": "Page {page}",
     "staff.previous": "Previous",
     "staff.next": "Next",
+    "confirm.no": "No, leave it",
     "staff.needed": "A value is required.",
     "staff.too-long": "Too long. Enter at most {max} characters.",
     "staff.whole-number": "Enter a whole number from {min} to {max}.",
@@ -24,5 +25,5 @@ export default {
     "staff.total-above": "The number is above the amount of the coupon. Lower the number, or raise the amount first.",
     "staff.below-claimed": "More units are claimed already. Enter a higher number.",
     "staff.name-taken": "You already have a coupon with this name. Choose a different name.",
-    "staff.too-many-coupons": "You have reached the limit of coupons per merchant. No coupon was created."
+    "staff.too-many-coupons": "You have reached the limit of open coupons per merchant. Archive a coupon first."
 };

@@ -9,6 +9,7 @@ export default {
     "staff.page": "第 {page} 页",
     "staff.previous": "上一页",
     "staff.next": "下一页",
+    "confirm.no": "不，保持原样",
     "staff.needed": "此项必填。",
     "staff.too-long": "内容过长，最多 {max} 个字符。",
     "staff.whole-number": "请填 {min} 到 {max} 之间的整数。",
@@ -24,5 +25,5 @@ export default {
     "staff.total-above": "此数超过优惠券的总数。请减少此数，或先增加总数。",
     "staff.below-claimed": "已领取的数量多于此数，请填更大的数。",
     "staff.name-taken": "您已有同名的优惠券，请换一个名称。",
-    "staff.too-many-coupons": "您的优惠券数量已达上限，没有新建优惠券。"
+    "staff.too-many-coupons": "您的未归档优惠券数量已达上限，请先归档一张。"
 };
