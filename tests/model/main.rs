@@ -4,7 +4,8 @@
 //!
 //! Smaller models stand beside it: [`promoted`], a replica that is promoted behind one address; [`ledgers`], the fence of
 //! the ledger and a MySQL that goes back in time; [`formats`], two releases side by side; [`owner`], installations and
-//! copied databases; and [`archive`], a coupon that is archived and comes back.
+//! copied databases; [`archive`], a coupon that is archived and comes back; and [`archive_list`], a customer's list
+//! meanwhile.
 //!
 //! The model has two instances, one shard, one coupon, and two or three users. A step is atomic in the real system as
 //! well: a Redis script, a MySQL statement or `COMMIT`, or work of a process without waiting. The model has no time: a
@@ -18,6 +19,7 @@
 
 mod action;
 mod archive;
+mod archive_list;
 mod bounds;
 mod claiming;
 mod faults;
