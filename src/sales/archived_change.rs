@@ -69,7 +69,8 @@ impl Publishing {
         self.bring_about(reached, wanted).await
     }
 
-    async fn check_archived(
+    /// Whether a coupon may be changed to `wanted` that is archived or comes back.
+    pub(super) async fn check_archived(
         &self,
         tx: &mut Transaction<'_>,
         stored: &StoredCoupon,
@@ -98,7 +99,16 @@ impl Publishing {
     }
 
     /// Waits until a committed change of such a coupon is in force: its tombstone is written, or all its claims are loaded.
+    /// After an error the next round of archiving brings it about.
     pub(super) async fn bring_about(&self, reached: &Reached, to: &Coupon) -> Result<(), PublishError> {
+        self.try_to_bring_about(reached, to).await.map_err(|error| match error {
+            // The change is committed, so it is wrong that nothing has changed.
+            PublishError::Unavailable(_) => PublishError::Unknown(error.into()),
+            other => other,
+        })
+    }
+
+    async fn try_to_bring_about(&self, reached: &Reached, to: &Coupon) -> Result<(), PublishError> {
         let began = Instant::now();
         loop {
             let is_done = match to.archived {

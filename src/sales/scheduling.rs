@@ -103,6 +103,9 @@ impl Scheduling {
         check(&stored.coupon, terms, others.iter())?;
         let id = rows::insert(db, tx, coupon, terms, None, 0).await?;
         let changed = Coupon { scheduled: true, ..raised_for(&stored.coupon, terms) };
+        if stored.coupon.archived {
+            self.publishing.check_archived(tx, &stored, &changed).await?;
+        }
         coupons::update(db, tx, &stored, &changed).await?;
         Ok((id, stored, changed))
     }
@@ -124,6 +127,9 @@ impl Scheduling {
         check(&stored.coupon, &terms, others.into_iter())?;
         rows::update(db, tx, id, &terms, 0).await.map_err(ScheduleError::from)?;
         let changed = raised_for(&stored.coupon, &terms);
+        if stored.coupon.archived {
+            self.publishing.check_archived(tx, &stored, &changed).await.map_err(ScheduleError::from)?;
+        }
         coupons::update(db, tx, &stored, &changed).await.map_err(ScheduleError::from)?;
         Ok((stored, changed))
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use couponrush::domain::{CouponId, Format, Kind};
+use couponrush::sales::{PublishError, ScheduleError};
 use serde_json::{Value, json};
 
 use crate::helpers::{RedisServer, Stores, TestApp, eventually, terms};
@@ -169,6 +170,9 @@ async fn archived_coupons_do_not_count_against_the_limit_of_a_saler() {
     app.client().create_coupon("shop", &shop, "eleven", 1).await;
     assert_eq!(change(&app, &shop, json!({"amount": 2})).await, (400, "Too many coupons.".to_owned()));
     assert_eq!(change(&app, &shop, json!({"archived": false})).await, (400, "Too many coupons.".to_owned()));
+    let ten = CouponId(app.stores.number("SELECT id FROM coupons WHERE name = 'ten'").await.unsigned_abs());
+    let scheduled = app.instances[0].schedule(ten, &terms(-1, 3_600)).await;
+    assert!(matches!(scheduled, Err(ScheduleError::Publish(PublishError::TooMany))), "{scheduled:?}");
     let eleven = app.client().put("/api/users/shop/coupons/eleven", &shop, &json!({"archived": true})).await;
     assert_eq!(eleven.status, 200, "{eleven:?}");
     changed(&app, &shop, json!({"amount": 2})).await;

@@ -20,7 +20,7 @@ use crate::http::openapi::{change, failures, token};
 use crate::http::state::{Edge, Offering, Worker};
 use crate::mysql::activities::{find, newest};
 use crate::mysql::{Db, DbPools};
-use crate::sales::ScheduleError;
+use crate::sales::{PublishError, ScheduleError};
 
 const END_BEFORE_START: ApiError = ApiError::bad_request("end_time: it must be after start_time.");
 const NOTHING_TO_CHANGE: ApiError = ApiError::bad_request("activity_id: nothing is said that could be changed.");
@@ -127,6 +127,7 @@ failures!(CreateActivityFailures: SecError = [
     END_BEFORE_START,
     ScheduleError::TotalAboveAmount,
     ScheduleError::Overlaps(ActivityId(6)),
+    ScheduleError::Publish(PublishError::TooMany),
     ApiError::no_such_product(),
     ONLY_SALERS,
     ApiError::not_your_product(),
@@ -201,6 +202,7 @@ failures!(UpdateActivityFailures: SecError = [
     END_BEFORE_START,
     ScheduleError::TotalAboveAmount,
     ScheduleError::Overlaps(ActivityId(6)),
+    ScheduleError::Publish(PublishError::TooMany),
     NO_SUCH_ACTIVITY,
     ONLY_SALERS,
     ApiError::not_your_product(),
