@@ -11,7 +11,8 @@ use serde_json::json;
 use crate::helpers::{Client, PASSWORD, SECRET, Stores, eventually, signal};
 
 /// Every setting of `serve`.
-const SETTINGS: [&str; 28] = [
+const SETTINGS: [&str; 29] = [
+    "COUPONRUSH_ARCHIVE_AFTER",
     "COUPONRUSH_HTTP_ADDR",
     "COUPONRUSH_OPS_ADDR",
     "COUPONRUSH_REDIS_URL",

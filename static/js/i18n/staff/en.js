@@ -25,5 +25,5 @@ export default {
     "staff.total-above": "The number is above the amount of the coupon. Lower the number, or raise the amount first.",
     "staff.below-claimed": "More units are claimed already. Enter a higher number.",
     "staff.name-taken": "You already have a coupon with this name. Choose a different name.",
-    "staff.too-many-coupons": "You have reached the limit of open coupons per merchant. Archive a coupon first."
+    "staff.too-many-coupons": "You have reached the limit of open coupons. Archive one first."
 };

@@ -25,5 +25,5 @@ export default {
     "staff.total-above": "此数超过优惠券的总数。请减少此数，或先增加总数。",
     "staff.below-claimed": "已领取的数量多于此数，请填更大的数。",
     "staff.name-taken": "您已有同名的优惠券，请换一个名称。",
-    "staff.too-many-coupons": "您的未归档优惠券数量已达上限，请先归档一张。"
+    "staff.too-many-coupons": "未归档的券已达上限，请先归档一张。"
 };
