@@ -29,7 +29,12 @@ impl Shop {
         let customers = app.customers(6).await;
         for name in ["good", "bad"] {
             app.client().create_coupon("shop", &shop, name, 10).await;
-            assert_eq!(app.client().claim("shop", name, &customers[0]).await.result(), "claimed");
+            // On a busy machine, the first attempt may be shed.
+            eventually("the coupon is claimed", || async {
+                let answer = app.client().claim("shop", name, &customers[0]).await;
+                ["claimed", "already-claimed"].contains(&answer.result())
+            })
+            .await;
         }
         app.settle().await;
         Self { app, shop, customers, _redis: redis }

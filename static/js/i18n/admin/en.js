@@ -79,7 +79,7 @@ export default {
     "rates.failed": "Not served",
     "rates.rate": "{rate}/s",
     "rates.label": "Answers per second in the last ten minutes. Now: {rates}",
-    "rates.hint": "Refused by the rules of the sale. Kept out by a rate limit or the blacklist. Not served because of overload, an outage or a switch.",
+    "rates.hint": "Refused: by the rules of the sale. Kept out: by a rate limit or the blacklist. Not served: overload, outage or switch.",
 
     "backlog.title": "Claims waiting for MySQL",
     "backlog.of": "{count} of {max}",
