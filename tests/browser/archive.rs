@@ -19,6 +19,7 @@ async fn a_merchant_archives_a_coupon_and_brings_it_back() {
         cafe.presses("archive.do").await;
         cafe.sees(&language.says_with("archive.sure", &[("name", "Flat white")])).await;
         cafe.assert_fits().await;
+        cafe.picture(&format!("saler-archive-{}", language.tag())).await;
         cafe.presses("confirm.no").await;
         assert_eq!(claim(0).await, "already-claimed");
         cafe.presses("archive.do").await;
@@ -26,6 +27,8 @@ async fn a_merchant_archives_a_coupon_and_brings_it_back() {
         cafe.reads("archive.text-archived").await;
         cafe.reads("saler.archived").await;
         cafe.assert_fits().await;
+        cafe.script("window.scrollTo(0, document.body.scrollHeight)").await;
+        cafe.picture(&format!("saler-archived-{}", language.tag())).await;
         assert_eq!((claim(0).await, claim(1).await), ("already-claimed".to_owned(), "ended".to_owned()));
         cafe.presses("archive.back").await;
         cafe.reads("archive.text").await;
