@@ -68,7 +68,7 @@ impl Scheduling {
     }
 
     /// Changes an activity for the coupon's saler or an admin. `change` turns the current terms into the new terms. On
-    /// return the new terms are in force on every instance.
+    /// return every instance grants by the new terms. Other instances may refuse from memory by the old ones for 200 ms.
     ///
     /// # Errors
     /// [`ScheduleError`], or the error of `change`.
