@@ -66,17 +66,16 @@ pub(crate) async fn is_finished(
     Ok(row.finished > 0)
 }
 
-/// Up to `count` coupons, ordered by id, after the coupon `after`, whose tombstone or claims Redis may lack.
+/// Up to `count` coupons whose tombstone or claims Redis may lack. Those with an id above `last` come first.
 ///
 /// # Errors
 /// Returns a [`DbError`].
-pub async fn moving(db: &Db, after: CouponId, count: i64) -> Result<Vec<CouponId>, DbError> {
+pub async fn lagging(db: &Db, last: CouponId, count: i64) -> Result<Vec<CouponId>, DbError> {
     let mut connection = db.connect().await?;
     let query = coupons::table
         .filter(sql::<Bool>("lags"))
         .filter(coupons::unloaded)
-        .filter(coupons::id.gt(after.0))
-        .order(coupons::id)
+        .order((coupons::id.le(last.0), coupons::id))
         .select(coupons::id)
         .limit(count);
     let ids: Vec<u64> = db.within("find coupons to archive", query.load(&mut connection)).await?;

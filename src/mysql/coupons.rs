@@ -215,7 +215,7 @@ pub async fn set_published(db: &Db, id: CouponId, revision: u64) -> Result<(), D
 }
 
 /// Up to `count` coupons with changes that Redis may lack for more than a second, ordered by id, after the coupon
-/// `after`. Without the coupons of [`archive::moving`].
+/// `after`. Without the coupons of [`archive::lagging`].
 ///
 /// # Errors
 /// Returns a [`DbError`].

@@ -1,19 +1,22 @@
 //! Archives coupons that cannot be claimed any more, and brings coupons back.
 //!
 //! MySQL decides, and Redis follows by revision. An archived coupon grants no claims, gets a tombstone in Redis when MySQL
-//! has all its claims, and its claims and activities are deleted. A coupon that comes back is marked as loading. Its claims are read afterwards and loaded, and its
-//! amount is written last. `tests/model/archive/` checks this protocol. A step that was interrupted leaves a lagging row
-//! that is `unloaded`, and the next round repeats the step.
+//! has all its claims, and its claims and activities are deleted. A coupon that comes back is marked as loading. Its claims
+//! are read afterwards and loaded, and its amount is written last. `tests/model/archive/` checks this protocol. A step that
+//! was interrupted leaves a lagging row that is `unloaded`, and the next round repeats the step.
 //!
 //! The process that sweeps the outbox does this work for all instances. The lock of the sweeper saves work and protects
 //! nothing: the scripts compare revisions and loadings.
 
+use std::collections::HashSet;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use futures_util::{Stream, StreamExt, TryStreamExt, stream};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{Stream, StreamExt, TryStreamExt};
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::archived_change::unknown;
@@ -33,8 +36,8 @@ const ROUND_EVERY: Duration = Duration::from_millis(500);
 /// Period of looking for finished coupons, and the maximum number of coupons archived then.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 const FINISHED_MAX: i64 = 100;
-/// Coupons in a round, and coupons archived or brought back at the same time.
-const ROUND_COUPONS_MAX: i64 = 100;
+/// Coupons that are read and counted as waiting, and coupons archived or brought back at the same time.
+const WAITING_MAX: i64 = 100;
 const AT_ONCE: usize = 4;
 /// Scripts per pipeline, each with up to 200 claims. Attempts at other coupons wait for a pipeline, a millisecond or two.
 const PIPELINE: usize = 4;
@@ -55,7 +58,7 @@ pub struct Archiving {
 pub struct ArchiveFigures {
     archived: AtomicU64,
     returned: AtomicU64,
-    /// Coupons left after the last round of this process.
+    /// Coupons that lagged in the last round of this process.
     waiting: AtomicUsize,
 }
 
@@ -65,7 +68,7 @@ impl ArchiveFigures {
         (self.archived.load(Ordering::Relaxed), self.returned.load(Ordering::Relaxed))
     }
 
-    /// Coupons that wait to be archived or to come back. 0 in a process that leaves this work to another one.
+    /// Coupons that wait to be archived or to come back, at most 100. 0 in a process that leaves this work to another one.
     pub fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
     }
@@ -85,23 +88,50 @@ impl Archiving {
 
     /// Works until `stop`.
     pub async fn run(self, stop: CancellationToken) {
-        let looking = Outage::new("archiving: looking for finished coupons");
-        let moving = Outage::new("archiving: archiving coupons or bringing them back");
-        let look = every(LOOK_EVERY, &stop, || async {
+        let outage = Outage::new("archiving: looking for finished coupons");
+        let looking = every(LOOK_EVERY, &stop, || async {
             if let Some(age) = self.age
                 && self.is_mine().await
             {
-                looking.note(self.archive_finished(age).await);
+                outage.note(self.archive_finished(age).await);
             }
         });
-        let move_coupons = every(ROUND_EVERY, &stop, || async {
-            let is_mine = self.is_mine().await;
-            let waiting = if is_mine { moving.note(self.round().await) } else { Some(0) };
-            if let Some(waiting) = waiting {
-                self.figures.waiting.store(waiting, Ordering::Relaxed);
+        tokio::join!(looking, stop.run_until_cancelled(self.move_coupons()));
+    }
+
+    /// Brings Redis to the rows that lag, a few at a time. A large coupon takes minutes, and others do not wait for it.
+    async fn move_coupons(&self) {
+        let outage = Outage::new("archiving: archiving coupons or bringing them back");
+        let (mut moves, mut moving, mut last) = (FuturesUnordered::new(), HashSet::new(), CouponId(0));
+        let mut rounds = tokio::time::interval(ROUND_EVERY);
+        rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                Some((coupon, result)) = moves.next() => {
+                    moving.remove(&coupon);
+                    outage.note(result);
+                }
+                _ = rounds.tick() => {
+                    let Some(coupons) = outage.note(self.lagging(last).await) else { continue };
+                    self.figures.waiting.store(coupons.len(), Ordering::Relaxed);
+                    let free = AT_ONCE.saturating_sub(moving.len());
+                    let next: Vec<CouponId> = coupons.into_iter().filter(|id| !moving.contains(id)).take(free).collect();
+                    for coupon in next {
+                        last = coupon;
+                        moving.insert(coupon);
+                        moves.push(async move { (coupon, self.bring_about(coupon).await) });
+                    }
+                }
             }
-        });
-        tokio::join!(look, move_coupons);
+        }
+    }
+
+    /// The coupons to work on, those behind `last` first. So a coupon that fails does not keep the others.
+    async fn lagging(&self, last: CouponId) -> Result<Vec<CouponId>, PublishError> {
+        if !self.is_mine().await {
+            return Ok(Vec::new());
+        }
+        Ok(archive::lagging(&self.publishing.db, last, WAITING_MAX).await?)
     }
 
     /// Whether the shard is loaded with the newest format, and this process sweeps the outbox.
@@ -120,33 +150,15 @@ impl Archiving {
         Ok(())
     }
 
-    /// Brings Redis to the rows of all coupons that lag. Returns the number of coupons that still lag, because claims wait in
-    /// the outbox or because the row has changed.
-    async fn round(&self) -> Result<usize, PublishError> {
-        let db = &self.publishing.db;
-        let (mut after, mut waiting) = (CouponId(0), 0);
-        loop {
-            let coupons = archive::moving(db, after, ROUND_COUPONS_MAX).await?;
-            let Some(last) = coupons.last() else { return Ok(waiting) };
-            after = *last;
-            // A coupon that fails must not keep the others.
-            let moves = stream::iter(coupons).map(|coupon| async move { self.bring_about(coupon).await });
-            let results: Vec<Result<bool, PublishError>> = moves.buffer_unordered(AT_ONCE).collect().await;
-            for is_done in results {
-                waiting += usize::from(!is_done?);
-            }
-        }
-    }
-
-    /// Brings Redis to the row of a coupon. Returns `false` if the coupon has to wait for another round.
-    async fn bring_about(&self, id: CouponId) -> Result<bool, PublishError> {
+    /// Brings Redis to the row of a coupon. The row still lags if claims wait in the outbox, or if it has changed meanwhile.
+    async fn bring_about(&self, id: CouponId) -> Result<(), PublishError> {
         let (live, publishing) = (self.publishing.live()?, &self.publishing);
         let mut tx = publishing.db.begin().await?;
         let stored = coupons::lock(&publishing.db, &mut tx, id).await?;
         let lags = |stored: &StoredCoupon| stored.unloaded && stored.published_revision < stored.coupon.revision;
         let Some(stored) = stored.filter(lags) else {
             tx.roll_back().await;
-            return Ok(true);
+            return Ok(());
         };
         if stored.coupon.archived {
             return self.archive(&live, tx, &stored).await;
@@ -156,17 +168,14 @@ impl Archiving {
     }
 
     /// Writes the tombstone, and deletes claims and activities.
-    async fn archive(&self, live: &Live, tx: Transaction<'_>, stored: &StoredCoupon) -> Result<bool, PublishError> {
+    async fn archive(&self, live: &Live, tx: Transaction<'_>, stored: &StoredCoupon) -> Result<(), PublishError> {
         let (publishing, coupon) = (&self.publishing, &stored.coupon);
         let (outcome, previous) = publishing.write_tombstone(live, tx, stored).await?;
         match outcome {
             Published::Done => {}
             // The coupon is closed. Its claims reach MySQL within a second, or are poisoned, and an alarm says so.
-            Published::Unstored => return Ok(false),
-            Published::Older { revision } => {
-                publishing.raise_above(coupon.id, revision).await?;
-                return Ok(false);
-            }
+            Published::Unstored => return Ok(()),
+            Published::Older { revision } => return publishing.raise_above(coupon.id, revision).await,
             refused => return Err(publishing.refused(live, coupon.id, refused)),
         }
         crate::base::crash::point("archive-tombstone");
@@ -174,13 +183,13 @@ impl Archiving {
         let is_deleted = previous.is_some_and(|revision| revision <= stored.published_revision);
         if !is_deleted {
             if !self.delete_claims(live, coupon).await? {
-                return Ok(false);
+                return Ok(());
             }
             self.figures.archived.fetch_add(1, Ordering::Relaxed);
             log::info!("archiving: coupon {} is archived", coupon.id);
         }
         publishing.note(coupon).await;
-        Ok(true)
+        Ok(())
     }
 
     /// Returns `false` if the coupon is not archived any more.
@@ -202,9 +211,9 @@ impl Archiving {
         stock.delete_archived(&calls, live.as_str(), coupon, &[], &ids, wait).await.map_err(unknown)
     }
 
-    /// Loads the claims of a coupon that is not archived any more, and puts it on sale. Returns `false` if another loading or
-    /// a tombstone has the coupon.
-    async fn bring_back(&self, live: &Live, coupon: &Coupon) -> Result<bool, PublishError> {
+    /// Loads the claims of a coupon that is not archived any more, and puts it on sale. Another loading or a tombstone may
+    /// overtake it.
+    async fn bring_back(&self, live: &Live, coupon: &Coupon) -> Result<(), PublishError> {
         let publishing = &self.publishing;
         let (stock, wait, loading) = (&publishing.stock, publishing.wait, Loading::new(coupon));
         let began = {
@@ -214,7 +223,7 @@ impl Archiving {
         let published = match began {
             Return::Loading => {
                 if !self.load_claims(live, coupon, &loading).await? {
-                    return Ok(false);
+                    return Ok(());
                 }
                 let sold = activities::sold(&publishing.db, &[coupon.id]).await?;
                 let calls = self.calls().await?;
@@ -231,13 +240,10 @@ impl Archiving {
                     self.figures.returned.fetch_add(1, Ordering::Relaxed);
                     log::info!("archiving: coupon {} came back", coupon.id);
                 }
-                Ok(true)
+                Ok(())
             }
-            Published::Older { revision } => {
-                publishing.raise_above(coupon.id, revision).await?;
-                Ok(false)
-            }
-            Published::Archived => Ok(false),
+            Published::Older { revision } => publishing.raise_above(coupon.id, revision).await,
+            Published::Archived => Ok(()),
             refused => Err(publishing.refused(live, coupon.id, refused)),
         }
     }

@@ -1,13 +1,14 @@
 //! The steps of archiving and coming back, at the wrong moment: claims in the outbox, steps of earlier revisions, and two
 //! loadings of one coupon.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use couponrush::domain::{Claim, Coupon, CouponId, Kind, UserId};
 use couponrush::mysql::coupons;
 use couponrush::redis::archive::{Loading, Return};
 use couponrush::redis::load::ClaimChunk;
 use couponrush::redis::{Attempt, Live, Presence, Published, Taken};
+use diesel_async::SimpleAsyncConnection;
 use serde_json::json;
 
 use crate::helpers::{TestApp, eventually};
@@ -154,4 +155,30 @@ async fn a_loading_ends_the_loading_before() {
     assert_eq!(app.client().claim("shop", "ten", &customers[0]).await.result(), "already-claimed");
     let holes: usize = app.stores.redis(redis::cmd("LLEN").arg(app.stores.keys().holes(back.id).to_string())).await;
     assert_eq!(holes, 0, "holes of another loading are gone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_coupon_that_takes_long_holds_up_no_other() {
+    let (app, shop, customers) = selling(1).await;
+    app.client().create_coupon("shop", &shop, "other", 3).await;
+    for name in ["ten", "other"] {
+        let path = format!("/api/users/shop/coupons/{name}");
+        assert_eq!(app.client().put(&path, &shop, &json!({"archived": true})).await.status, 200);
+    }
+    let lagging = "SELECT COUNT(*) FROM coupons WHERE unloaded AND lags";
+    eventually("both are archived", || async { app.stores.number(lagging).await == 0 }).await;
+    let mut lock = app.stores.lock_row("coupons", 1).await;
+    let come_back_and_lock = "UPDATE coupons SET archived = FALSE, revision = revision + 1 WHERE id = 1; COMMIT; \
+        START TRANSACTION; SELECT id FROM coupons WHERE id = 1 FOR UPDATE";
+    lock.batch_execute(come_back_and_lock).await.expect("the row is locked");
+    // Long enough for the next round to find the locked coupon.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let began = Instant::now();
+    let back = app.client().put("/api/users/shop/coupons/other", &shop, &json!({"archived": false})).await;
+    assert_eq!(back.status, 200, "{back:?}");
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    assert_eq!(app.client().claim("shop", "other", &customers[0]).await.result(), "claimed");
+    assert_eq!(app.stores.number(lagging).await, 1, "the other coupon still waits");
+    lock.batch_execute("COMMIT").await.expect("the row is unlocked");
+    eventually("it comes back", || async { app.stores.number(lagging).await == 0 }).await;
 }
