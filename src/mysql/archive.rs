@@ -6,7 +6,9 @@
 use std::time::Duration;
 
 use diesel::dsl::{count_star, sql};
+use diesel::mysql::Mysql;
 use diesel::prelude::*;
+use diesel::query_builder::{BoxedSqlQuery, SqlQuery};
 use diesel::sql_types::{Bigint, Bool, Unsigned};
 use diesel_async::RunQueryDsl;
 
@@ -15,55 +17,61 @@ use super::{Db, DbError, Transaction};
 use crate::domain::{CouponId, UserId};
 
 /// A published coupon that is not archived and cannot be claimed any more: sold out, or scheduled with activities that are
-/// all over or not in force. With three numbers of seconds: nothing has changed and nothing was sold for that time. The
-/// time of the last claim is that of the highest seq. A later claim has filled a hole.
+/// all over or not in force. The time of the last claim is that of the highest seq. A later claim has filled a hole.
+///
+/// Binds the age in seconds, and twice Redis' clock and the age. The earlier of both clocks counts, so a single clock that is
+/// ahead archives nothing during a sale.
 const FINISHED: &str = "archived = FALSE AND published_revision > 0 AND changed_at < NOW(3) - INTERVAL ? SECOND AND (\
     (left_count <= 0 AND COALESCE((SELECT claimed_at FROM claims WHERE coupon_id = coupons.id ORDER BY seq DESC LIMIT 1), 0) \
-        < (UNIX_TIMESTAMP() - ?) * 1000) \
+        < (LEAST(UNIX_TIMESTAMP(), ?) - ?) * 1000) \
     OR (scheduled AND activity_revision > 0 AND NOT EXISTS (SELECT 1 FROM activities WHERE coupon_id = coupons.id \
-        AND status = 0 AND end_time > UNIX_TIMESTAMP() - ?)))";
+        AND status = 0 AND end_time > LEAST(UNIX_TIMESTAMP(), ?) - ?)))";
 
-/// Up to `count` coupons, ordered by id, that cannot be claimed any more since `age`.
+/// For how long a coupon must have been impossible to claim.
+#[derive(Debug, Clone, Copy)]
+pub struct Finished {
+    /// Redis' clock, in seconds since 1970.
+    pub now: u64,
+    pub age: Duration,
+}
+
+/// Up to `count` coupons, ordered by id, that cannot be claimed any more since the age of `finished`.
 ///
 /// # Errors
 /// Returns a [`DbError`].
-pub async fn finished(db: &Db, age: Duration, count: i64) -> Result<Vec<CouponId>, DbError> {
-    #[derive(QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = Unsigned<Bigint>)]
-        id: u64,
-    }
+pub async fn finished(db: &Db, finished: Finished, count: i64) -> Result<Vec<CouponId>, DbError> {
     let mut connection = db.connect().await?;
-    let age = age.as_secs();
-    let query = diesel::sql_query(format!("SELECT id FROM coupons WHERE {FINISHED} ORDER BY id LIMIT ?"))
-        .bind::<Unsigned<Bigint>, _>(age)
-        .bind::<Unsigned<Bigint>, _>(age)
-        .bind::<Unsigned<Bigint>, _>(age)
-        .bind::<Bigint, _>(count);
-    let rows: Vec<Row> = db.within("find finished coupons", query.load(&mut connection)).await?;
+    let query = select_finished("ORDER BY id LIMIT ?", finished).bind::<Bigint, _>(count);
+    let rows: Vec<FinishedRow> = db.within("find finished coupons", query.load(&mut connection)).await?;
     Ok(rows.into_iter().map(|row| CouponId(row.id)).collect())
 }
 
-/// Whether a coupon, whose row is locked, cannot be claimed any more since `age`.
+/// Whether a coupon, whose row is locked, cannot be claimed any more since the age of `finished`.
 pub(crate) async fn is_finished(
     db: &Db,
     tx: &mut Transaction<'_>,
     coupon: CouponId,
-    age: Duration,
+    finished: Finished,
 ) -> Result<bool, DbError> {
-    #[derive(QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = Bigint)]
-        finished: i64,
-    }
+    let query = select_finished("AND id = ?", finished).bind::<Unsigned<Bigint>, _>(coupon.0);
+    let rows: Vec<FinishedRow> = db.within("find finished coupon", query.load(tx.connection())).await?;
+    Ok(!rows.is_empty())
+}
+
+#[derive(QueryableByName)]
+struct FinishedRow {
+    #[diesel(sql_type = Unsigned<Bigint>)]
+    id: u64,
+}
+
+/// The ids of finished coupons, with `rest` at the end of the statement.
+fn select_finished(rest: &str, Finished { now, age }: Finished) -> BoxedSqlQuery<'static, Mysql, SqlQuery> {
     let age = age.as_secs();
-    let query = diesel::sql_query(format!("SELECT COUNT(*) AS finished FROM coupons WHERE {FINISHED} AND id = ?"))
-        .bind::<Unsigned<Bigint>, _>(age)
-        .bind::<Unsigned<Bigint>, _>(age)
-        .bind::<Unsigned<Bigint>, _>(age)
-        .bind::<Unsigned<Bigint>, _>(coupon.0);
-    let row: Row = db.within("find finished coupon", query.get_result(tx.connection())).await?;
-    Ok(row.finished > 0)
+    let mut query = diesel::sql_query(format!("SELECT id FROM coupons WHERE {FINISHED} {rest}")).into_boxed::<Mysql>();
+    for number in [age, now, age, now, age] {
+        query = query.bind::<Unsigned<Bigint>, _>(number);
+    }
+    query
 }
 
 /// Up to `count` coupons whose tombstone or claims Redis may lack. Those with an id above `last` come first.

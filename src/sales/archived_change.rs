@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::Publishing;
 use super::publishing::{PublishError, Reached};
 use crate::domain::{Coupon, CouponId};
+use crate::mysql::archive::Finished;
 use crate::mysql::coupons::{self, StoredCoupon};
 use crate::mysql::{Transaction, archive};
 use crate::redis::{KvError, Live, Presence, Published};
@@ -17,10 +18,10 @@ const IN_FORCE_WAIT: Duration = Duration::from_secs(5);
 const IN_FORCE_POLL: Duration = Duration::from_millis(50);
 
 impl Publishing {
-    /// Archives a coupon that cannot be claimed any more since `age`. The next round writes the tombstone.
-    pub(super) async fn archive_finished(&self, id: CouponId, age: Duration) -> Result<(), PublishError> {
+    /// Archives a coupon that cannot be claimed any more. The next round writes the tombstone.
+    pub(super) async fn archive_finished(&self, id: CouponId, finished: Finished) -> Result<(), PublishError> {
         let mut tx = self.db.begin().await?;
-        let archived = self.archive_finished_within(&mut tx, id, age).await;
+        let archived = self.archive_finished_within(&mut tx, id, finished).await;
         match archived {
             Ok(()) => Ok(tx.commit().await?),
             Err(error) => {
@@ -34,12 +35,12 @@ impl Publishing {
         &self,
         tx: &mut Transaction<'_>,
         id: CouponId,
-        age: Duration,
+        finished: Finished,
     ) -> Result<(), PublishError> {
         // Under the lock, because the coupon may have changed since it was found.
         let stored = coupons::lock(&self.db, tx, id).await?;
         if let Some(stored) = stored
-            && archive::is_finished(&self.db, tx, id, age).await?
+            && archive::is_finished(&self.db, tx, id, finished).await?
         {
             let archived = Coupon { archived: true, revision: stored.coupon.revision + 1, ..stored.coupon.clone() };
             coupons::update(&self.db, tx, &stored, &archived).await?;

@@ -24,6 +24,7 @@ use super::publishing::PublishError;
 use super::{Publishing, Scheduling};
 use crate::base::{Outage, every};
 use crate::domain::{Coupon, CouponId};
+use crate::mysql::archive::Finished;
 use crate::mysql::claim_rows::{self, Which};
 use crate::mysql::coupons::{self, StoredCoupon};
 use crate::mysql::{self as db, DbConnection, DbError, QueryError, Transaction, activities, archive};
@@ -144,8 +145,9 @@ impl Archiving {
     }
 
     async fn archive_finished(&self, age: Duration) -> Result<(), PublishError> {
-        for coupon in archive::finished(&self.publishing.db, age, FINISHED_MAX).await? {
-            self.publishing.archive_finished(coupon, age).await?;
+        let finished = Finished { now: self.calls().await?.server_ms() / 1_000, age };
+        for coupon in archive::finished(&self.publishing.db, finished, FINISHED_MAX).await? {
+            self.publishing.archive_finished(coupon, finished).await?;
         }
         Ok(())
     }

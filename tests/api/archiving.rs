@@ -1,12 +1,14 @@
 //! Coupons leave Redis and come back: at the saler's word, by themselves, and over rebuilds.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use couponrush::domain::{CouponId, Format, Kind};
+use couponrush::mysql::archive::{self, Finished};
 use couponrush::sales::{PublishError, ScheduleError};
 use serde_json::{Value, json};
 
-use crate::helpers::{RedisServer, Stores, TestApp, eventually, terms};
+use crate::helpers::{RedisServer, Stores, TestApp, eventually, now_seconds, terms};
 
 const TEN: &str = "/api/users/shop/coupons/ten";
 const ROW: &str = "SELECT CONCAT_WS('|', amount, left_count, archived, unloaded, first_archived_at IS NOT NULL, \
@@ -152,6 +154,10 @@ async fn finished_coupons_are_archived_by_themselves_and_others_stay() {
     })
     .await;
     assert!(instance.shared.selling.claiming.activities.of(id("later").await).is_some());
+    // With a clock of Redis that is two hours ahead, the running sale would be over.
+    let ahead = Finished { now: now_seconds() + 7_200, age: Duration::from_secs(1) };
+    let found = archive::finished(&app.stores.db, ahead, 100).await.expect("MySQL answers");
+    assert!(!found.contains(&id("running").await), "{found:?}");
     instance.schedule(id("ended").await, &terms(-1, 3_600)).await.expect("a new activity brings the coupon back");
     assert_eq!(app.stores.texts(archived).await, ["disabled,sold"]);
     assert_eq!(client.claim("shop", "ended", &customers[1]).await.result(), "sold-out");
