@@ -88,7 +88,11 @@ pub async fn read_all(mut connection: MultiplexedConnection, coupons: &[Coupon])
         for key in &found {
             pipeline.cmd("HGETALL").arg(key);
         }
-        let held: Vec<BTreeMap<String, String>> = pipeline.query_async(&mut connection).await.expect("Redis answers");
+        // A page of a scan may have no key, and an empty pipeline is an error.
+        let held: Vec<BTreeMap<String, String>> = match found.is_empty() {
+            true => Vec::new(),
+            false => pipeline.query_async(&mut connection).await.expect("Redis answers"),
+        };
         for (key, held) in found.iter().zip(held) {
             let user = key.strip_prefix(begin).and_then(|id| id.parse().ok()).expect("a holder's key names its user");
             rows.extend(held.iter().map(|(field, value)| row(user, field, value)));
