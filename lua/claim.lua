@@ -91,7 +91,8 @@ local function begin_grants()
   granted_to, new_claimed, holes_of = {}, {}, {}
 end
 
--- The coupon's amount; nil if this shard lacks the coupon or has its tombstone. The first call for a coupon reads all its values.
+-- The coupon's amount; nil if this shard lacks the coupon or has a tombstone of the coupon. The first call for a coupon
+-- reads all its values.
 local function amount_of(coupon)
   local amount = amounts[coupon]
   if amount == nil then

@@ -101,8 +101,8 @@ pub struct Changes {
     scheduled: Option<bool>,
     #[schema(max_length = 255)]
     description: Option<String>,
-    /// `true` ends the sale for good: the coupon leaves Redis, and customers keep their claims. `false` brings the coupon back,
-    /// as a raised amount or a new activity does.
+    /// `true` ends the sale, and customers keep their claims. `false` puts the coupon on sale again, as a raised amount or a
+    /// new activity does.
     archived: Option<bool>,
 }
 

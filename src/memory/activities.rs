@@ -245,13 +245,17 @@ impl Activities {
     /// would ask MySQL. An entry that has changed since is kept.
     async fn remove_missing(&self, before: &ActivityTable, found: &HashSet<CouponId>) -> Result<(), DbError> {
         let gone = before.iter().filter(|(coupon, known)| !found.contains(*coupon) && !known.is_held);
-        let gone: Vec<&Arc<Schedule>> = gone.map(|(_, known)| &known.schedule).collect();
+        let mut gone: Vec<&Arc<Schedule>> = gone.map(|(_, known)| &known.schedule).collect();
         if gone.is_empty() {
             return Ok(());
         }
         let ids: Vec<CouponId> = gone.iter().map(|schedule| schedule.coupon).collect();
         let archived = archive::archived_of(&self.dbs.control, &ids).await?;
         let archived: HashSet<CouponId> = archived.into_iter().collect();
+        gone.retain(|was| archived.contains(&was.coupon) || !was.activities().is_empty());
+        if gone.is_empty() {
+            return Ok(());
+        }
         self.table.rcu(|table| {
             let mut table = ActivityTable::clone(table);
             for was in &gone {

@@ -344,9 +344,8 @@ fn stored(row: CouponRow) -> Result<StoredCoupon, UnreadableRow> {
         revision,
         published,
         of,
-        archive,
+        (archived, unloaded),
     ) = row;
-    let (archived, unloaded) = archive;
     let path = saler.as_ref().map(|saler| format!("{saler}/{name}"));
     let unreadable = |column| UnreadableRow { table: COUPONS, id, column, path: path.clone() };
     Ok(StoredCoupon {

@@ -1,8 +1,8 @@
 //! The watch before a process first uses a shard: whether another process of the same installation works with another
 //! database. A copied database has the id of the original, so the key `owner` does not tell them apart.
 //!
-//! A process numbers its beats in MySQL, and its beats in Redis carry the number of the last one that MySQL took. A copy
-//! of the database lacks later numbers. [`Watch::compare`] must get beats that were read from Redis before the numbers were
+//! A process numbers beats in MySQL, and each beat in Redis carries the number of the last beat in MySQL. A copy of the
+//! database lacks later numbers. [`Watch::compare`] must get beats that were read from Redis before the numbers were
 //! read from MySQL. `tests/model/owner` shows why each rule is needed.
 
 use std::collections::HashMap;
@@ -15,10 +15,10 @@ const WATCHED_FOR: Duration = Duration::from_secs(3);
 /// The longest watch, while MySQL lacks the number of a process whose number stands still.
 const WATCHED_MAX: Duration = Duration::from_secs(10);
 
-/// What a watch has shown so far.
+/// The result of a watch so far.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum WatchVerdict {
-    /// Nothing can be said yet.
+    /// The watch must go on.
     Pending,
     /// No other process works with another database, as far as a watch can show.
     Passed,
@@ -41,7 +41,7 @@ struct Sighting {
     is_ours: bool,
     /// This MySQL lacked the last number.
     is_lacking: bool,
-    /// The number in Redis after this MySQL was seen to lack one.
+    /// The number in Redis when this MySQL lacked a number.
     after_lacking: Option<u64>,
 }
 
@@ -77,8 +77,8 @@ impl Watch {
 
 impl Sighting {
     /// Notes the `number` in Redis and the number that MySQL `has`. Returns whether the process works with another
-    /// database: its number advances after MySQL was seen to lack one, and MySQL lacks the later number, too. A number
-    /// that stands still proves nothing, because a process that has left has no row.
+    /// database: MySQL lacked a number, the process has advanced the number since, and MySQL lacks the later number as well. A
+    /// number without an advance proves nothing, because a stopped process has no row.
     fn is_of_another(&mut self, number: u64, has: u64) -> bool {
         let has_advanced = self.last.is_some_and(|last| number > last);
         self.last = Some(number);

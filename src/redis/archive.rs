@@ -1,8 +1,8 @@
 //! Archived coupons: tombstones, and the way back.
 //!
 //! A tombstone is the hash of a coupon without `amount`, so the claim script sells nothing. Its field `archived` has the
-//! revision of the coupon, `closing:` and the revision while MySQL lacks claims, or the loading of a coupon that comes back. Every
-//! script of a step compares the field, so the steps of an earlier revision or loading end.
+//! revision of the coupon, `closing:` and the revision while MySQL lacks claims, or the loading of a coupon that comes back.
+//! Every script of a step compares the field, so the steps of an earlier revision or loading end.
 
 use std::time::Duration;
 
@@ -42,8 +42,9 @@ impl Loading {
 }
 
 impl Stock {
-    /// Writes the tombstone of a coupon, or closes it while claims wait in the outbox. The caller has locked the row of the coupon, so
-    /// that MySQL gets no claims meanwhile. Also returns the revision of the tombstone that Redis had, if any.
+    /// Writes the tombstone of a coupon that Redis must have, or closes the coupon while claims wait in the outbox. The caller
+    /// has locked the row of the coupon, so that MySQL gets no claims meanwhile. Also returns the revision of the tombstone
+    /// that Redis had, if any.
     ///
     /// # Errors
     /// [`KvError`]. The tombstone may be written unless [`KvError::nothing_happened`].
@@ -53,10 +54,10 @@ impl Stock {
         live: &str,
         coupon: &Coupon,
         units: StoredUnits,
-        presence: Presence,
         wait: Duration,
     ) -> Result<(Published, Option<u64>), KvError> {
-        let reply = calls.eval(&self.archiving(calls, live, coupon, units, presence, wait), wait).await?;
+        let command = self.archiving(calls, live, coupon, units, Presence::MustBeHere, wait);
+        let reply = calls.eval(&command, wait).await?;
         let outcome = published(&reply)?;
         let previous = if outcome == Published::Done { reply.text(1)?.parse().ok() } else { None };
         Ok((outcome, previous))

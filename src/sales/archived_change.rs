@@ -11,7 +11,7 @@ use crate::domain::{Coupon, CouponId};
 use crate::mysql::archive::Finished;
 use crate::mysql::coupons::{self, StoredCoupon};
 use crate::mysql::{Transaction, archive};
-use crate::redis::{KvError, Live, Presence, Published};
+use crate::redis::{KvError, Live, Published};
 
 /// How long a request waits until its change is in force, and the pause between two looks.
 const IN_FORCE_WAIT: Duration = Duration::from_secs(5);
@@ -154,8 +154,7 @@ impl Publishing {
         let coupon = &stored.coupon;
         let written = match self.pool.get().await {
             Ok(calls) => {
-                let (units, presence) = (stored.units(), Presence::MustBeHere);
-                self.stock.archive(&calls, live.as_str(), coupon, units, presence, self.wait).await.map_err(unknown)
+                self.stock.archive(&calls, live.as_str(), coupon, stored.units(), self.wait).await.map_err(unknown)
             }
             Err(_) => Err(PublishError::Unavailable(None)),
         };

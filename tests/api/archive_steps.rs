@@ -7,7 +7,7 @@ use couponrush::domain::{Claim, Coupon, CouponId, Kind, UserId};
 use couponrush::mysql::coupons;
 use couponrush::redis::archive::{Loading, Return};
 use couponrush::redis::load::ClaimChunk;
-use couponrush::redis::{Attempt, Live, Presence, Published, Taken};
+use couponrush::redis::{Attempt, Live, Published, Taken};
 use diesel_async::SimpleAsyncConnection;
 use serde_json::json;
 
@@ -121,7 +121,7 @@ async fn steps_of_an_earlier_revision_change_nothing() {
     assert!(matches!(deleted, Ok(false)), "{deleted:?}");
     assert!(holds(&app, holder).await);
     let units = coupons::find(&app.stores.db, archived.id).await.expect("read").expect("it exists").units();
-    let written = stock.archive(&calls, live.as_str(), &archived, units, Presence::MustBeHere, WAIT).await;
+    let written = stock.archive(&calls, live.as_str(), &archived, units, WAIT).await;
     assert!(matches!(written, Ok((Published::Older { .. }, None))), "{written:?}");
     assert_eq!(app.client().claim("shop", "ten", &customers[1]).await.result(), "claimed");
 }

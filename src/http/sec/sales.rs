@@ -1,7 +1,8 @@
 //! Current and coming sales, for everybody and without a token.
 //!
-//! Activities are read from memory, and those of an archived product from MySQL. The remaining units of all requested activities come from a single Redis script.
-//! Answers are cached for a moment, so many simultaneous requests cause a single call to Redis.
+//! Activities are read from memory, and those of an archived product from MySQL. The remaining units of all requested
+//! activities come from a single Redis script. Answers are cached for a moment, so many simultaneous requests cause a
+//! single call to Redis.
 
 use std::sync::Arc;
 
@@ -153,11 +154,11 @@ async fn read_archived(selling: &Selling, worker: &Worker, product: CouponId) ->
         return Ok(enveloped(()));
     };
     let now_ms = worker.server_ms()?;
-    let sale_at = |schedule: &Schedule| schedule.at(now_ms).cloned();
-    let Some((schedule, activity)) = facts.schedule().and_then(|schedule| Some((schedule, sale_at(schedule)?))) else {
+    let of = |schedule| Some((schedule, Schedule::at(schedule, now_ms)?));
+    let Some((schedule, activity)) = facts.schedule().and_then(of) else {
         return Ok(enveloped(()));
     };
-    let Some(mut units) = read_units(selling, worker, &[(schedule, &activity)]).await?.pop().flatten() else {
+    let Some(mut units) = read_units(selling, worker, &[(schedule, activity)]).await?.pop().flatten() else {
         return Ok(enveloped(()));
     };
     // Redis has deleted the counts of activities. They matter only if the activity may have sold less than the coupon.
@@ -166,7 +167,7 @@ async fn read_archived(selling: &Selling, worker: &Worker, product: CouponId) ->
         units.sold = sold.map_err(|_| ApiError::unavailable())?;
     }
     let number = activity.terms.status.number();
-    Ok(enveloped(sale(schedule, &activity, &units, now_ms, number)))
+    Ok(enveloped(sale(schedule, activity, &units, now_ms, number)))
 }
 
 /// An archived product. Memory lacks its activities.

@@ -1,4 +1,4 @@
-//! Attempts at archived coupons get the answers that they got before.
+//! Attempts at archived coupons get the same answers as before the archiving.
 
 use std::time::{Duration, Instant};
 
@@ -62,7 +62,7 @@ async fn holders_and_others_get_the_same_answers_as_before() {
     for (_, name, _) in coupons {
         archive.archive(name).await;
     }
-    // This instance has refused nobody, so it knows nothing that it could refuse from memory.
+    // A new instance has no holders in memory, so MySQL decides.
     let other = archive.app.start_another().await.client.clone();
     for ((coupon, name, _), before) in coupons.into_iter().zip(before) {
         assert_eq!(archive.answers(&other, coupon, name).await, before, "{name}");

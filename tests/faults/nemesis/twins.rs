@@ -7,12 +7,12 @@ use crate::random::Random;
 use crate::servers::until;
 use crate::world::World;
 
-/// A twin sleeps with unstored claims while Redis loses its memory. The other twin stores its own claims, waits for the
-/// sleeper, dies and starts again. The sleeper wakes up before it is taken for dead.
+/// The twin `sleeper` is frozen with unstored claims while Redis is flushed. The other twin stores all own claims, waits for
+/// the sleeper, and is killed and started again. The sleeper goes on before the other twin takes the sleeper for dead.
 pub async fn strike(world: &mut World, random: &mut Random, sleeper: usize) {
     let other = (sleeper + 1) % world.instances.len();
     require_rows(world).await;
-    // The reset connections leave no transaction open. Its locks would keep the other twin from storing claims.
+    // Without connections, the sleeper holds no locks, so the other twin can store claims.
     world.instances[sleeper].mysql.set(Mode::Reset);
     tokio::time::sleep(random.millis(300, 800)).await;
     world.instances[sleeper].process.freeze();
@@ -31,7 +31,7 @@ pub async fn strike(world: &mut World, random: &mut Random, sleeper: usize) {
     world.instances[sleeper].process.thaw();
 }
 
-/// Requires that all rows of `instances` have the same label, and that there is one for each twin.
+/// Requires a row of `instances` for each twin, all with the same label.
 async fn require_rows(world: &World) {
     let labels = number(world, "SELECT COUNT(DISTINCT label) FROM instances").await;
     assert_eq!(labels, 1, "the instances are no twins");
