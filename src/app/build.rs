@@ -8,9 +8,11 @@ use super::parts::{self, open_etcd, open_pools, passwords, redis_pool, signers};
 use super::servers::bind;
 use super::start_error::StartError;
 use crate::config::{self, ServeArgs};
+use crate::domain::ShardId;
 use crate::memory::{Activities, RevocationLimits, Revocations};
 use crate::mysql::formats;
 use crate::mysql::installation;
+use crate::mysql::shards;
 use crate::mysql::migrate::migrate_for;
 use crate::ops::durability;
 use crate::redis::LinkConfig;
@@ -42,7 +44,9 @@ impl Application {
                 log::info!("migrated: {name}");
             }
         }
-        formats::check_known(db, parts::SHARD, args.known_format()).await?;
+        formats::check_known(db, ShardId::FIRST.name(), args.known_format()).await?;
+        shards::start_with(db, args.shards.into()).await.map_err(StartError::Mysql)?;
+        let shards = shards::all(db).await.map_err(StartError::Mysql)?;
         let installation = installation::id(db).await.map_err(StartError::Mysql)?;
         if installation.is_empty() {
             return Err(StartError::NoInstallation);
@@ -62,8 +66,8 @@ impl Application {
         let admission = parts::admission(&args.admission, db).await.map_err(StartError::Admission)?;
         let ground = Ground {
             redis,
-            pool,
             dbs,
+            shards,
             installation,
             etcd,
             listener,

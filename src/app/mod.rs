@@ -12,11 +12,12 @@ mod build;
 mod parts;
 mod serve;
 mod servers;
+mod shards;
 mod start_error;
 mod stopping;
 
 pub use assembly::Application;
-pub use parts::{SHARD, open_db, open_db_to_read, open_etcd, passwords, redis_pool, signers};
+pub use parts::{open_db, open_db_to_read, open_etcd, passwords, redis_pool, signers};
 pub use serve::RunError;
 pub use start_error::StartError;
 pub use stopping::Stop;

@@ -15,9 +15,6 @@ use crate::memory::{Blacklist, BlacklistLimits, Limits, Settings};
 use crate::mysql::{Db, DbError, DbLimits, DbPools};
 use crate::redis::{LinkConfig, Pool, PoolLimits};
 
-/// The name of the only shard.
-pub const SHARD: &str = "s0";
-
 /// The signers of session tokens and of claim tokens.
 ///
 /// # Errors

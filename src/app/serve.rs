@@ -1,16 +1,20 @@
 //! The life of the program after the start: background tasks, both listeners, and the stop in order.
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 
+use futures_util::future::try_join_all;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::assembly::Application;
 use super::servers::{serve, serve_ops, until_open};
+use super::shards::{RunningShards, ShardWork};
 use super::stopping::{Stop, drain};
 use crate::claim::ClosedReason;
 use crate::config;
+use crate::http::Shared;
 use crate::mysql::Db;
 use crate::mysql::instances::{self, Process};
 use crate::redis::{Keys, Pool, beats};
@@ -33,73 +37,95 @@ impl Application {
     /// Returns a [`RunError`] if the program ended without a stop signal.
     pub async fn run_until_stopped(self, stop: Stop) -> Result<(), RunError> {
         // `closing` is cancelled when the users' listener closes, `intake_over` when no more claims can reach the
-        // ledger, and `all_over` when the claims are stored, too.
+        // ledgers, and `all_over` when the claims are stored, too.
         let [closing, intake_over, all_over] = std::array::from_fn(|_| CancellationToken::new());
-        let abandon = self.persister.abandon().clone();
-        let mut persister = tokio::spawn(self.persister.run(self.channel, intake_over.clone()));
-
-        let mut tasks = JoinSet::new();
-        let (link, over) = (Arc::clone(&self.link), all_over.clone());
-        tasks.spawn(async move { link.keep(over).await });
-        tasks.spawn(self.recovery.run(all_over.clone()));
+        let shared = self.shared.clone();
+        let mut running = RunningShards {
+            shards: Arc::clone(&shared.selling.shards),
+            work: ShardWork {
+                publishing: shared.offering.publishing.clone(),
+                admin_scheduling: shared.offering.admin_scheduling.clone(),
+                archive_figures: Arc::clone(&shared.operating.archive),
+            },
+            maker: self.maker,
+            intake_over: intake_over.clone(),
+            all_over: all_over.clone(),
+            tasks: JoinSet::new(),
+            persisters: Vec::new(),
+        };
+        self.new_shards.into_iter().for_each(|new| running.start(new));
+        let mut tasks = background(&shared, &closing, &all_over);
         if let Some(mirroring) = self.mirroring {
             tasks.spawn(mirroring.run(all_over.clone()));
         }
-        tasks.spawn(self.shared.offering.publishing.clone().repair(all_over.clone()));
-        tasks.spawn(self.archiving.run(all_over.clone()));
-        let refusals = Arc::clone(&self.shared.selling.claiming.refusals);
-        tasks.spawn(refusals.watch(self.pool.clone(), all_over.clone()));
-        // The viewers' streams end before the open requests are waited for.
-        let events = Arc::clone(&self.shared.selling.events);
-        tasks.spawn(events.watch(self.pool.clone(), closing.clone(), all_over.clone()));
-        tasks.spawn(Arc::clone(&self.shared.selling.claiming.activities).watch(all_over.clone()));
-        tasks.spawn(Arc::clone(&self.shared.operating.health).watch(all_over.clone()));
-        tasks.spawn(Arc::clone(&self.shared.operating.rows).watch(all_over.clone()));
-        tasks.spawn(Arc::clone(&self.shared.accounts.revocations).watch(all_over.clone()));
-        tasks.spawn(Arc::clone(&self.shared.edge.admission.settings).watch(all_over.clone()));
-        tasks.spawn(Arc::clone(&self.shared.edge.admission.blacklist).watch(all_over.clone()));
-
-        let ops = serve_ops(self.ops_listener, self.shared.clone(), all_over.clone()).map_err(RunError::Serve)?;
+        let ops = serve_ops(self.ops_listener, shared.clone(), all_over.clone()).map_err(RunError::Serve)?;
         let ops = tokio::spawn(ops);
-        let gate = Arc::clone(&self.shared.selling.claiming.gate);
+        let ownership = Arc::clone(&running.maker.ownership);
         let served = async {
-            until_open(&gate, stop.asked()).await;
+            until_open(&shared.selling.shards, stop.asked()).await;
             if stop.asked().is_cancelled() {
                 return Ok(());
             }
-            if let Some(refusal) = self.ownership.refusal() {
+            if let Some(refusal) = ownership.refusal() {
                 return Err(RunError::Foreign(refusal.to_owned()));
             }
             let address = self.listener.local_addr().map_err(RunError::Serve)?;
             log::info!("serving users on http://{address}");
-            let health = Arc::clone(&self.shared.operating.health);
+            let health = Arc::clone(&shared.operating.health);
             let drained = stop.clone().drained(health, self.drain, closing.clone());
-            let (shared, over) = (self.shared.clone(), all_over.clone());
-            let server = serve(self.listener, shared, self.redis, self.workers, drained, over);
+            let server = serve(self.listener, shared.clone(), self.workers, drained, all_over.clone());
             server.map_err(RunError::Serve)?.await.map_err(RunError::Serve)
         };
-        let result = tokio::select! {
-            result = served => result,
-            Some(ended) = tasks.join_next() => Err(ended.err().map_or_else(unexpected_end, RunError::Task)),
-            // Without the persister no claim is stored. Answered claims are safe in the outbox.
-            ended = &mut persister => return Err(ended.err().map_or_else(unexpected_end, RunError::Task)),
+        let mut served = pin!(served);
+        let mut added = running.look_for_added();
+        let result = loop {
+            tokio::select! {
+                result = &mut served => break result,
+                Some(ended) = tasks.join_next() => break Err(ended.err().map_or_else(unexpected_end, RunError::Task)),
+                // Without its persister no claim of a shard is stored. Answered claims are safe in the outbox.
+                ended = running.ended() => return Err(ended.map_or_else(unexpected_end, RunError::Task)),
+                Some(id) = added.recv() => running.start_added(id),
+            }
         };
         log::info!("stopping: storing the claims of the ledger");
         closing.cancel();
         intake_over.cancel();
-        drain(persister, &abandon, &self.shared.selling.claiming, &self.pool).await.map_err(RunError::Task)?;
+        try_join_all(running.persisters.drain(..).map(drain)).await.map_err(RunError::Task)?;
 
-        gate.close(ClosedReason::Stopping);
-        leave(&self.shared.dbs.control, &self.process).await;
+        let shards = running.shards.all();
+        for shard in shards.iter() {
+            shard.claiming.gate.close(ClosedReason::Stopping);
+        }
+        let process = &running.maker.process;
+        leave(&shared.dbs.control, process).await;
         all_over.cancel();
+        while let Some(ended) = running.tasks.join_next().await {
+            ended.map_err(RunError::Task)?;
+        }
         while let Some(ended) = tasks.join_next().await {
             ended.map_err(RunError::Task)?;
         }
         let _ = ops.await;
-        forget_beat(&self.pool, self.shared.selling.claiming.stock.keys(), &self.process).await;
+        for shard in shards.iter() {
+            forget_beat(&shard.pool, shard.claiming.stock.keys(), process).await;
+        }
         log::info!("stopped");
         result
     }
+}
+
+/// Starts the tasks that exist once, whatever the number of shards.
+fn background(shared: &Shared, closing: &CancellationToken, over: &CancellationToken) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    // The viewers' streams end before the open requests are waited for.
+    tasks.spawn(Arc::clone(&shared.selling.events).watch(closing.clone(), over.clone()));
+    tasks.spawn(Arc::clone(&shared.selling.activities).watch(over.clone()));
+    tasks.spawn(Arc::clone(&shared.operating.health).watch(over.clone()));
+    tasks.spawn(Arc::clone(&shared.operating.rows).watch(over.clone()));
+    tasks.spawn(Arc::clone(&shared.accounts.revocations).watch(over.clone()));
+    tasks.spawn(Arc::clone(&shared.edge.admission.settings).watch(over.clone()));
+    tasks.spawn(Arc::clone(&shared.edge.admission.blacklist).watch(over.clone()));
+    tasks
 }
 
 async fn leave(db: &Db, process: &Process) {

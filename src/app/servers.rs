@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,10 +12,12 @@ use actix_web::{App, HttpServer, web};
 use tokio_util::sync::CancellationToken;
 
 use super::start_error::StartError;
-use crate::claim::{ClosedReason, Gate, KnownCoupons};
+use crate::claim::{ClosedReason, KnownCoupons, Links, ShardLink, Shards};
 use crate::http::{Shared, SharedReads, Worker};
-use crate::redis::{Link, LinkConfig};
 use crate::{config, http};
+
+/// How long a start waits for the other shards while some can be claimed from.
+const OTHERS_WAIT: Duration = Duration::from_secs(5);
 
 /// Binds a listening socket. No connection is accepted yet.
 pub(super) fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
@@ -29,11 +32,17 @@ pub(super) fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpList
     bound().map_err(|error| StartError::Bind(setting, address, error))
 }
 
-/// Waits until the gate has opened for the first time, or is closed because Redis belongs to another installation, or
-/// until `stop`. Logs the delay every 5 s.
-pub(super) async fn until_open(gate: &Gate, stop: &CancellationToken) {
-    let mut said = Instant::now();
-    let is_decided = || matches!(gate.live(), Ok(_) | Err(ClosedReason::Foreign));
+/// Waits until all gates have opened, or until a gate is closed because Redis belongs to another installation, or until
+/// `stop`. If some gates are open, the others are waited for up to [`OTHERS_WAIT`]. Logs the delay every 5 s.
+pub(super) async fn until_open(shards: &Shards, stop: &CancellationToken) {
+    let (began, mut said) = (Instant::now(), Instant::now());
+    let is_decided = || {
+        let shards = shards.all();
+        let mut gates = shards.iter().map(|shard| shard.claiming.gate.live());
+        let is_foreign = gates.clone().any(|gate| gate.err() == Some(ClosedReason::Foreign));
+        let is_enough = began.elapsed() > OTHERS_WAIT && gates.clone().any(|gate| gate.is_ok());
+        is_foreign || is_enough || gates.all(|gate| gate.is_ok())
+    };
     while !is_decided() && !stop.is_cancelled() {
         tokio::time::sleep(Duration::from_millis(10)).await;
         if said.elapsed() > Duration::from_secs(5) {
@@ -47,20 +56,18 @@ pub(super) async fn until_open(gate: &Gate, stop: &CancellationToken) {
 pub(super) fn serve(
     listener: TcpListener,
     shared: Shared,
-    redis: LinkConfig,
     workers: usize,
     drained: impl Future<Output = ()> + Send + 'static,
     over: CancellationToken,
 ) -> io::Result<actix_web::dev::Server> {
     let server = HttpServer::new(move || {
-        // Runs once per worker thread. The thread drives its connection to Redis until the last request is answered.
-        let link = Arc::new(Link::new(redis.clone()));
-        let (kept, over) = (Arc::clone(&link), over.clone());
-        actix_web::rt::spawn(async move { kept.keep(over).await });
-        let worker = Worker { link: Arc::clone(&link), known: KnownCoupons::default(), reads: SharedReads::default() };
+        // Runs once per worker thread. The thread drives its connections to Redis until the last request is answered.
+        let links = Links::new(Arc::clone(&shared.selling.shards), over.clone());
+        let all = links.all();
+        let worker = Worker { links, known: KnownCoupons::default(), reads: SharedReads::default() };
         let shared = shared.clone();
         App::new()
-            .data_factory(move || connected(Arc::clone(&link)))
+            .data_factory(move || connected(all.clone()))
             .configure(|config| shared.register(config))
             .app_data(web::Data::new(worker))
             .configure(http::routes)
@@ -77,10 +84,10 @@ pub(super) fn serve(
         .run())
 }
 
-/// Waits until the first requests can use the worker's link to Redis, up to [`config::WORKER_CONNECT_WAIT`].
-async fn connected(link: Arc<Link>) -> Result<(), Infallible> {
+/// Waits until the first requests can use the worker's links to Redis, up to [`config::WORKER_CONNECT_WAIT`].
+async fn connected(links: Vec<Rc<ShardLink>>) -> Result<(), Infallible> {
     let deadline = Instant::now() + config::WORKER_CONNECT_WAIT;
-    while link.connection().is_err() && Instant::now() < deadline {
+    while links.iter().any(|link| link.connection().is_err()) && Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     Ok(())

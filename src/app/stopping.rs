@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::{JoinError, JoinHandle};
+use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
-use crate::claim::Claiming;
+use super::shards::RunningPersister;
+use crate::claim::Shard;
 use crate::config;
 use crate::ops::Health;
-use crate::redis::{Pool, live_key};
+use crate::redis::live_key;
 
 /// The stop of a running program, signalled once or twice. Clones share the state.
 #[derive(Debug, Clone, Default)]
@@ -46,31 +47,28 @@ impl Stop {
     }
 }
 
-/// Waits for the ledger. Claims that are also in the outbox may be left there when the deadline has passed. If Redis
+/// Waits for the ledger of a shard. Claims that are also in the outbox may be left there when the deadline has passed. If Redis
 /// has lost the outbox, the wait continues until MySQL has stored every claim.
 pub(super) async fn drain(
-    persister: JoinHandle<usize>,
-    abandon: &CancellationToken,
-    claiming: &Claiming,
-    pool: &Pool,
+    RunningPersister { shard, task, abandon }: RunningPersister,
 ) -> Result<(), JoinError> {
-    tokio::pin!(persister);
+    tokio::pin!(task);
     loop {
         tokio::select! {
-            left = &mut persister => {
+            left = &mut task => {
                 match left? {
-                    0 => log::info!("stopping: all claims are stored"),
+                    0 => log::info!("stopping: all claims of shard {} are stored", shard.id),
                     left => log::warn!("stopping: {left} claims are left in the outbox, the next sweep or start stores them"),
                 }
                 return Ok(());
             }
             () = tokio::time::sleep(config::STOP_LEDGER_WAIT) => {
-                if outbox_holds_them(claiming, pool).await {
+                if outbox_holds_them(&shard).await {
                     abandon.cancel();
                 } else {
                     log::warn!(
                         "stopping: Redis has lost the outbox, waiting for MySQL to store {} claims",
-                        claiming.ledger.unsettled()
+                        shard.claiming.ledger.unsettled()
                     );
                 }
             }
@@ -79,9 +77,9 @@ pub(super) async fn drain(
 }
 
 /// Whether Redis still holds the loading of the remaining claims. An unreachable Redis counts as a loss.
-async fn outbox_holds_them(claiming: &Claiming, pool: &Pool) -> bool {
-    let Ok(live) = claiming.gate.live() else { return false };
-    let Ok(calls) = pool.get().await else { return false };
-    let value = live_key::read(&calls, claiming.stock.keys(), config::KV_WAIT).await;
+async fn outbox_holds_them(shard: &Shard) -> bool {
+    let Ok(live) = shard.claiming.gate.live() else { return false };
+    let Ok(calls) = shard.pool.get().await else { return false };
+    let value = live_key::read(&calls, shard.claiming.stock.keys(), config::KV_WAIT).await;
     value.is_ok_and(|value| value.as_deref() == Some(live.as_str()))
 }

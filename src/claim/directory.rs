@@ -6,15 +6,15 @@
 use std::cell::{Cell, RefCell};
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use hashbrown::HashMap;
 
-use super::Gate;
-use crate::domain::{ActivityId, CouponId};
+use super::{Links, ShardLink};
+use crate::domain::{ActivityId, CouponId, ShardId};
 use crate::mysql::Db;
-use crate::redis::{Connection, CouponLookup, Facts, KvError, Stock};
+use crate::redis::{CouponLookup, Facts, KvError};
 
 /// Timeout of a look-up in Redis.
 const FIND_WAIT: Duration = Duration::from_millis(500);
@@ -28,17 +28,15 @@ const COUPONS_MAX: usize = 100_000;
 pub struct Directory {
     /// Knows unreadable coupons. They exist, although Redis lacks them.
     db: Db,
-    stock: Stock,
-    gate: Arc<Gate>,
 }
 
 /// The coupons cached by one worker. A look-up in a cache shared by threads costs 1 % of a refusal, and twenty look-ups
 /// cost 10 % of a list. A full map is cleared.
 pub struct KnownCoupons {
     /// Hashed with a random key, because strangers choose the names.
-    by_path: RefCell<HashMap<String, CouponId, RandomState>>,
-    /// Ids of existing coupons.
-    here: RefCell<HashMap<CouponId, ()>>,
+    by_path: RefCell<HashMap<String, (CouponId, ShardId), RandomState>>,
+    /// The shards of existing coupons.
+    here: RefCell<HashMap<CouponId, ShardId>>,
     /// Cleared every second.
     facts: RefCell<HashMap<CouponId, Rc<Facts>>>,
     facts_since: Cell<Instant>,
@@ -60,7 +58,7 @@ impl Default for KnownCoupons {
 impl KnownCoupons {
     /// Forgets a coupon that neither Redis nor MySQL has.
     pub fn forget(&self, coupon: CouponId) {
-        self.by_path.borrow_mut().retain(|_, id| *id != coupon);
+        self.by_path.borrow_mut().retain(|_, (id, _)| *id != coupon);
         self.here.borrow_mut().remove(&coupon);
     }
 
@@ -83,54 +81,74 @@ fn remember<K: Eq + Hash, V, S: BuildHasher>(map: &RefCell<HashMap<K, V, S>>, ma
 }
 
 impl Directory {
-    pub fn new(db: Db, stock: Stock, gate: Arc<Gate>) -> Self {
-        Self { db, stock, gate }
+    pub fn new(db: Db) -> Self {
+        Self { db }
     }
 
-    /// Finds the coupon at `path`, which is `saler/name`, or `None`. Misses are not cached, so strangers can cause a
-    /// look-up with every request. Look-ups use the worker's connection, because they would take the whole pool.
+    /// Finds the coupon at `path`, which is `saler/name`, or `None`. A path that is not cached is asked of all shards.
+    /// Misses are not cached, so strangers can cause a look-up with every request. Look-ups use the worker's connections,
+    /// because they would take the whole pool.
     ///
     /// # Errors
-    /// [`CouponUnknown`] if Redis cannot be read.
+    /// [`CouponUnknown`] if a shard cannot be read, and no other shard has the coupon.
     pub async fn coupon(
         &self,
         known: &KnownCoupons,
-        connection: &Connection,
+        links: &Links,
         path: &str,
-    ) -> Result<Option<CouponId>, CouponUnknown> {
-        if let Some(id) = known.by_path.borrow().get(path) {
-            return Ok(Some(*id));
+    ) -> Result<Option<(CouponId, Rc<ShardLink>)>, CouponUnknown> {
+        if let Some((id, shard)) = known.by_path.borrow().get(path) {
+            return Ok(links.to(*shard).map(|link| (*id, link)));
         }
-        let live = self.gate.live_at(connection).ok_or(CouponUnknown(None))?;
         // Boxed, to keep the future of every request small.
-        let found = Box::pin(self.stock.find(connection, &live, path, FIND_WAIT)).await;
-        match found.map_err(|error| CouponUnknown(Some(error)))? {
-            CouponLookup::Found(id) => {
-                remember(&known.by_path, COUPONS_MAX, path.to_owned(), id);
-                Ok(Some(id))
-            }
-            CouponLookup::NoSuchCoupon if self.db.unreadable().has_path(path) => Err(CouponUnknown(None)),
-            CouponLookup::NoSuchCoupon => Ok(None),
-            CouponLookup::NotLoaded => Err(CouponUnknown(None)),
-        }
+        let found = Box::pin(in_any(links.all(), |link| async move { find(&link, path).await })).await?;
+        let Some((id, link)) = found else {
+            let is_unreadable = self.db.unreadable().has_path(path);
+            return if is_unreadable { Err(CouponUnknown(None)) } else { Ok(None) };
+        };
+        remember(&known.by_path, COUPONS_MAX, path.to_owned(), (id, link.shard.id));
+        Ok(Some((id, link)))
     }
 
-    /// The descriptions of coupons, in order. A description may be 1 s old. `None` for a coupon that Redis lacks.
+    /// Finds the shard of the coupon with this id, or `None` if no such coupon exists.
+    ///
+    /// # Errors
+    /// [`CouponUnknown`] if a shard cannot be read, and no other shard has the coupon.
+    pub async fn shard_of(
+        &self,
+        known: &KnownCoupons,
+        links: &Links,
+        id: CouponId,
+    ) -> Result<Option<Rc<ShardLink>>, CouponUnknown> {
+        if let Some(shard) = known.here.borrow().get(&id) {
+            return Ok(links.to(*shard));
+        }
+        let found = Box::pin(in_any(links.all(), |link| async move { has(&link, id).await })).await?;
+        let Some(((), link)) = found else {
+            let is_unreadable = self.db.unreadable().has_coupon(id);
+            return if is_unreadable { Err(CouponUnknown(None)) } else { Ok(None) };
+        };
+        remember(&known.here, COUPONS_MAX, id, link.shard.id);
+        Ok(Some(link))
+    }
+
+    /// The descriptions of coupons of a shard, in order. A description may be 1 s old. `None` for a coupon that Redis
+    /// lacks.
     ///
     /// # Errors
     /// [`CouponUnknown`] if Redis cannot be read.
     pub async fn facts(
         &self,
         known: &KnownCoupons,
-        connection: &Connection,
+        link: &ShardLink,
         coupons: &[CouponId],
     ) -> Result<Vec<Option<Rc<Facts>>>, CouponUnknown> {
         let mut facts: Vec<Option<Rc<Facts>>> = coupons.iter().map(|id| known.facts(*id)).collect();
         let missing: Vec<usize> = (0..coupons.len()).filter(|place| facts[*place].is_none()).collect();
         if !missing.is_empty() {
             let ids: Vec<CouponId> = missing.iter().map(|place| coupons[*place]).collect();
-            let live = self.gate.live_at(connection).ok_or(CouponUnknown(None))?;
-            let found = self.stock.facts(connection, &live, &ids, FIND_WAIT).await;
+            let (connection, live) = link.reading().ok_or(CouponUnknown(None))?;
+            let found = link.shard.claiming.stock.facts(&connection, &live, &ids, FIND_WAIT).await;
             let found = found.map_err(|error| CouponUnknown(Some(error)))?.ok_or(CouponUnknown(None))?;
             for (place, found) in missing.into_iter().zip(found) {
                 let Some(found) = found.map(Rc::new) else { continue };
@@ -140,29 +158,38 @@ impl Directory {
         }
         Ok(facts)
     }
+}
 
-    /// Whether a coupon with this id exists.
-    ///
-    /// # Errors
-    /// [`CouponUnknown`] if Redis cannot be read.
-    pub async fn has_coupon(
-        &self,
-        known: &KnownCoupons,
-        connection: &Connection,
-        id: CouponId,
-    ) -> Result<bool, CouponUnknown> {
-        if known.here.borrow().contains_key(&id) {
-            return Ok(true);
+/// Asks all shards at once. Returns what a shard has found, or `None` if all shards have answered that they have nothing.
+async fn in_any<T, F: Future<Output = Result<Option<T>, CouponUnknown>>>(
+    links: Vec<Rc<ShardLink>>,
+    ask: impl Fn(Rc<ShardLink>) -> F,
+) -> Result<Option<(T, Rc<ShardLink>)>, CouponUnknown> {
+    let answers = join_all(links.iter().map(|link| ask(Rc::clone(link)))).await;
+    let mut unknown = None;
+    for (answer, link) in answers.into_iter().zip(links) {
+        match answer {
+            Ok(Some(found)) => return Ok(Some((found, link))),
+            Ok(None) => {}
+            Err(error) => unknown = Some(error),
         }
-        let live = self.gate.live_at(connection).ok_or(CouponUnknown(None))?;
-        let found = Box::pin(self.stock.units(connection, &live, &[(id, ActivityId(0))], FIND_WAIT)).await;
-        let found = found.map_err(|error| CouponUnknown(Some(error)))?.ok_or(CouponUnknown(None))?;
-        let is_here = found.iter().any(Option::is_some);
-        if is_here {
-            remember(&known.here, COUPONS_MAX, id, ());
-        } else if self.db.unreadable().has_coupon(id) {
-            return Err(CouponUnknown(None));
-        }
-        Ok(is_here)
     }
+    unknown.map_or(Ok(None), Err)
+}
+
+async fn find(link: &ShardLink, path: &str) -> Result<Option<CouponId>, CouponUnknown> {
+    let (connection, live) = link.reading().ok_or(CouponUnknown(None))?;
+    let found = link.shard.claiming.stock.find(&connection, &live, path, FIND_WAIT).await;
+    match found.map_err(|error| CouponUnknown(Some(error)))? {
+        CouponLookup::Found(id) => Ok(Some(id)),
+        CouponLookup::NoSuchCoupon => Ok(None),
+        CouponLookup::NotLoaded => Err(CouponUnknown(None)),
+    }
+}
+
+async fn has(link: &ShardLink, id: CouponId) -> Result<Option<()>, CouponUnknown> {
+    let (connection, live) = link.reading().ok_or(CouponUnknown(None))?;
+    let found = link.shard.claiming.stock.units(&connection, &live, &[(id, ActivityId(0))], FIND_WAIT).await;
+    let found = found.map_err(|error| CouponUnknown(Some(error)))?.ok_or(CouponUnknown(None))?;
+    Ok(found.iter().any(Option::is_some).then_some(()))
 }

@@ -78,8 +78,10 @@ pub struct LedgerState {
     pub(super) stored: AtomicU64,
     pub(super) poisoned: AtomicU64,
     pub(super) failures: AtomicU64,
-    pub waiters: Waiters,
-    pub batches: Batches,
+    /// Of all shards.
+    pub waiters: Arc<Waiters>,
+    /// Of all shards.
+    pub batches: Arc<Batches>,
 }
 
 /// Sizes and durations of committed transactions.
@@ -89,11 +91,12 @@ pub struct Batches {
 }
 
 impl Ledger {
-    /// A channel for `claims_max` claims, and its receiving side. Up to `waiting_max` handlers may wait for a commit.
-    pub fn new(claims_max: usize, waiting_max: usize) -> (Self, mpsc::Receiver<Handed>) {
+    /// A channel for `claims_max` claims, and its receiving side. `waiters` and `batches` belong to the ledgers of all
+    /// shards.
+    pub fn new(claims_max: usize, waiters: Arc<Waiters>, batches: Arc<Batches>) -> (Self, mpsc::Receiver<Handed>) {
         let (channel, receiver) = mpsc::channel(claims_max);
         let vouched = Cache::builder().max_capacity(VOUCHED_MAX).time_to_live(VOUCHED_AGE).build();
-        let state = LedgerState { waiters: Waiters::new(waiting_max), ..LedgerState::default() };
+        let state = LedgerState { waiters, batches, ..LedgerState::default() };
         (Self { channel, vouched, state: Arc::new(state) }, receiver)
     }
 
@@ -213,6 +216,10 @@ mod tests {
     use super::*;
     use crate::domain::{ActivityId, UserId};
 
+    fn ledger(claims_max: usize) -> (Ledger, mpsc::Receiver<Handed>) {
+        Ledger::new(claims_max, Arc::default(), Arc::default())
+    }
+
     fn claim(seq: Seq) -> Claim {
         let entry = EntryId { ms: 1, counter: 0 };
         let (coupon, user, activity, epoch) = (CouponId(1), UserId(1), ActivityId(0), Epoch(1));
@@ -225,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_reserved_slot_counts_and_a_dropped_one_is_free_again() {
-        let (ledger, _receiver) = Ledger::new(1, 0);
+        let (ledger, _receiver) = ledger(1);
         let slot = ledger.reserve().expect("one is free");
         assert_eq!(ledger.reserve().err(), Some(NoSlot));
         drop(slot);
@@ -234,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_reserved_slot_can_be_filled_after_the_channel_was_closed() {
-        let (ledger, mut receiver) = Ledger::new(4, 0);
+        let (ledger, mut receiver) = ledger(4);
         let slot = ledger.reserve().expect("one is free");
         receiver.close();
         assert_eq!(ledger.reserve().err(), Some(NoSlot));
@@ -245,7 +252,7 @@ mod tests {
 
     #[test]
     fn a_claim_is_vouched_for_once() {
-        let (ledger, mut receiver) = Ledger::new(4, 0);
+        let (ledger, mut receiver) = ledger(4);
         for seq in [1, 1, 2] {
             ledger.vouch(ledger.reserve().expect("one is free"), claim(seq));
         }

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::unfinished::Unfinished;
 use super::{Handed, Ledger, LedgerState};
 use crate::base::Outage;
-use crate::domain::{Claim, EntryId, Epoch};
+use crate::domain::{Claim, EntryId, Epoch, ShardId};
 use crate::mysql::claims::{self, StoreOutcome};
 use crate::mysql::instances::{self, BeatLog};
 use crate::mysql::ledgers::Fence;
@@ -27,6 +27,7 @@ const POOL_WAIT: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Clone)]
 pub struct PersisterSettings {
+    pub shard: ShardId,
     /// The random id of this process.
     pub process: String,
     /// Maximum claims of a transaction.
@@ -219,7 +220,7 @@ impl Persister {
 
     async fn sweep_head(&mut self) -> Result<(), Abandoned> {
         let Some(live) = self.state.live.load_full() else { return Ok(()) };
-        let below = match instances::others(&self.db, &self.settings.process).await {
+        let below = match instances::others(&self.db, self.settings.shard, &self.settings.process).await {
             Ok(others) => {
                 let now = Instant::now();
                 self.beats.read(&others, now);

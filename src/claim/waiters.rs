@@ -73,7 +73,8 @@ pub struct Waiter<'a> {
 }
 
 impl Waiters {
-    pub(super) fn new(places_max: usize) -> Self {
+    /// Up to `places_max` handlers may wait.
+    pub fn new(places_max: usize) -> Self {
         Self {
             waiting: Mutex::default(),
             places: Semaphore::new(places_max),

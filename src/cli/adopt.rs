@@ -5,7 +5,8 @@ use std::io::{IsTerminal, stdin};
 use super::owner::{OwnerError, installation};
 use crate::app::{StartError, open_db, redis_pool};
 use crate::config::{self, AdoptArgs};
-use crate::mysql::{Db, DbError, instances};
+use crate::domain::ShardId;
+use crate::mysql::{Db, DbError, instances, shards};
 use crate::redis::live_key::{self, LiveAndOwner};
 use crate::redis::{Keys, KvError, LinkConfig, Outbox, PooledCalls, beats};
 
@@ -38,31 +39,48 @@ pub async fn run(args: &AdoptArgs) -> Result<(), AdoptError> {
     let redis = LinkConfig::new(&args.redis.redis_url).map_err(StartError::RedisUrl)?;
     let db = open_db(&args.mysql.mysql_url)?;
     let installation = installation(&db).await?;
-    let (keys, prefix) = (Keys::new(&args.redis.redis_prefix), &args.redis.redis_prefix);
+    let prefix = &args.redis.redis_prefix;
     let pool = redis_pool(&redis);
     let calls = pool.get().await.map_err(StartError::Redis)?;
-    let seen = live_key::read_with_owner(&calls, &keys, config::KV_WAIT).await?;
-    if seen.owner.as_ref() == Some(&installation) {
+    let mut foreign = Vec::new();
+    for shard in shards::all(&db).await? {
+        let keys = Keys::new(prefix, shard);
+        let seen = live_key::read_with_owner(&calls, &keys, config::KV_WAIT).await?;
+        if seen.owner.as_ref() != Some(&installation) {
+            foreign.push((shard, keys, seen));
+        }
+    }
+    if foreign.is_empty() {
         println!("the prefix {prefix} of this Redis belongs to installation {installation} already");
         return Ok(());
     }
-    check_unused(&db, &calls, &keys, &installation).await?;
-    describe(&calls, &keys, &seen, prefix, &installation).await?;
+    for (shard, keys, seen) in &foreign {
+        check_unused(&db, &calls, *shard, keys, &installation).await?;
+        describe(&calls, keys, seen, prefix, &installation).await?;
+    }
     if !args.yes && !is_confirmed() {
         return Err(AdoptError::NotConfirmed);
     }
-    check_unused(&db, &calls, &keys, &installation).await?;
-    if !live_key::adopt(&calls, &keys, &seen, &installation, config::KV_WAIT).await? {
-        return Err(AdoptError::Overtaken);
+    for (shard, keys, seen) in &foreign {
+        check_unused(&db, &calls, *shard, keys, &installation).await?;
+        if !live_key::adopt(&calls, keys, seen, &installation, config::KV_WAIT).await? {
+            return Err(AdoptError::Overtaken);
+        }
     }
     println!("adopted; the first start of the service deletes the rest of the old data, and loads Redis from MySQL");
     Ok(())
 }
 
 /// Fails if a process of another installation or database beats.
-async fn check_unused(db: &Db, calls: &PooledCalls, keys: &Keys, installation: &str) -> Result<(), AdoptError> {
+async fn check_unused(
+    db: &Db,
+    calls: &PooledCalls,
+    shard: ShardId,
+    keys: &Keys,
+    installation: &str,
+) -> Result<(), AdoptError> {
     let beats = beats::all(calls, keys, config::KV_WAIT).await?;
-    let numbers = instances::beat_numbers(db).await?;
+    let numbers = instances::beat_numbers(db, shard).await?;
     for (process, beat) in beats {
         let has = numbers.get(&process).copied().unwrap_or(0);
         if beat.installation != installation || beat.number > has {

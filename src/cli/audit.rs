@@ -3,9 +3,10 @@
 use std::process::ExitCode;
 
 use super::owner::{self, OwnerError};
-use crate::app::{SHARD, StartError, open_db, open_db_to_read, redis_pool};
+use crate::app::{StartError, open_db, open_db_to_read, redis_pool};
 use crate::config::AuditArgs;
-use crate::ops::{Audit, AuditError, Repair, Repaired};
+use crate::mysql::shards;
+use crate::ops::{Audit, AuditError, AuditReport, Repair, Repaired};
 use crate::redis::{Keys, LinkConfig};
 
 /// The reason for an incomplete audit.
@@ -30,14 +31,16 @@ pub async fn run(args: &AuditArgs) -> Result<ExitCode, CommandError> {
     db.ping().await.map_err(StartError::Mysql)?;
     let pool = redis_pool(&redis);
     owner::check(&db, &pool, &args.redis.redis_prefix).await?;
-    let audit = Audit::new(db, pool, Keys::new(&args.redis.redis_prefix), SHARD);
-    let report = audit
-        .run(match (args.repair, args.accept_losses) {
-            (false, _) => Repair::None,
-            (true, false) => Repair::All,
-            (true, true) => Repair::AcceptLosses,
-        })
-        .await?;
+    let repair = match (args.repair, args.accept_losses) {
+        (false, _) => Repair::None,
+        (true, false) => Repair::All,
+        (true, true) => Repair::AcceptLosses,
+    };
+    let mut report = AuditReport::default();
+    for shard in shards::all(&db).await.map_err(AuditError::Db)? {
+        let audit = Audit::new(db.clone(), pool.clone(), Keys::new(&args.redis.redis_prefix, shard), shard);
+        report.add(audit.run(repair).await?);
+    }
     println!("{} coupons, {} claims in MySQL, {} waiting in the outbox", report.coupons, report.claims, report.outbox);
     if report.acknowledged > 0 {
         println!("{} poisoned claims are acknowledged", report.acknowledged);

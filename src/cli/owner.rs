@@ -2,7 +2,7 @@
 
 use crate::app::StartError;
 use crate::config;
-use crate::mysql::{Db, DbError, installation};
+use crate::mysql::{Db, DbError, installation, shards};
 use crate::redis::live_key;
 use crate::redis::{Keys, KvError, Ownership, Pool};
 
@@ -35,9 +35,11 @@ pub async fn installation(db: &Db) -> Result<String, OwnerError> {
 pub async fn check(db: &Db, pool: &Pool, prefix: &str) -> Result<(), OwnerError> {
     let ownership = Ownership::new(installation(db).await?, prefix.to_owned());
     let calls = pool.get().await.map_err(StartError::Redis)?;
-    let seen = live_key::read_with_owner(&calls, &Keys::new(prefix), config::KV_WAIT).await?;
-    match seen.owner {
-        Some(owner) if owner != ownership.installation() => Err(OwnerError::Foreign(ownership.owned_by(&owner))),
-        Some(_) | None => Ok(()),
+    for shard in shards::all(db).await? {
+        let seen = live_key::read_with_owner(&calls, &Keys::new(prefix, shard), config::KV_WAIT).await?;
+        if let Some(owner) = seen.owner.filter(|owner| owner != ownership.installation()) {
+            return Err(OwnerError::Foreign(ownership.owned_by(&owner)));
+        }
     }
+    Ok(())
 }

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::app::{SHARD, StartError, open_db};
+use crate::app::{StartError, open_db};
 use crate::config::MysqlArgs;
-use crate::domain::Format;
+use crate::domain::{Format, ShardId};
 use crate::mysql::formats::{self, RaiseOutcome};
 use crate::mysql::{DbError, shards};
 
@@ -39,7 +39,7 @@ pub enum RaiseFormatError {
 /// Returns a [`RaiseFormatError`]. Repeating the command is safe.
 pub async fn run(args: &MysqlArgs) -> Result<(), RaiseFormatError> {
     let (db, format) = (open_db(&args.mysql_url)?, Format::NEWEST);
-    match formats::raise(&db, SHARD).await? {
+    match formats::raise(&db, ShardId::FIRST.name()).await? {
         RaiseOutcome::Known => {
             println!("the data has format {format} already");
             return Ok(());
@@ -50,7 +50,7 @@ pub async fn run(args: &MysqlArgs) -> Result<(), RaiseFormatError> {
         RaiseOutcome::Asked => println!("waiting for the instances, which load the shard again"),
     }
     let began = Instant::now();
-    while shards::read(&db, SHARD).await?.format < format {
+    while shards::read(&db, ShardId::FIRST.name()).await?.format < format {
         if began.elapsed() > REBUILD_WAIT {
             return Err(RaiseFormatError::NotLoaded(format));
         }

@@ -11,11 +11,11 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::owner::{self, OwnerError};
-use crate::app::{SHARD, StartError, open_db, passwords, redis_pool, signers};
+use crate::app::{StartError, open_db, passwords, redis_pool, signers};
 use crate::auth::UserTokens;
 use crate::base::now_seconds;
 use crate::config::{self, SeedArgs};
-use crate::domain::{CouponId, Kind, Password, UserName};
+use crate::domain::{CouponId, Kind, Password, ShardId, UserName};
 use crate::mysql::coupons::{self, CouponPage, StoredCoupon};
 use crate::mysql::migrate::migrate;
 use crate::mysql::seed::{SeedUser, insert_coupons, insert_users};
@@ -76,13 +76,15 @@ async fn seed_coupons(args: &SeedArgs, db: &Db, pool: &Pool, tag: &str, hash: &s
     let failed = |error| SeedError::Write("coupons.txt".to_owned(), error);
     let progress = bar("coupons", u64::from(args.salers) * u64::from(args.coupons));
     let salers = users("saler", tag, 1..args.salers + 1, Kind::Saler);
+    let shards = shards::all(db).await?;
     let mut last_before = None;
     for batch in salers.chunks(BATCH as usize) {
-        for saler in insert_users(db, batch, hash).await? {
+        for (number, saler) in insert_users(db, batch, hash).await?.into_iter().enumerate() {
+            let shard = shards[number % shards.len()];
             for first in (1..=args.coupons).step_by(BATCH as usize) {
                 let last = args.coupons.min(first + BATCH - 1);
                 let names: Vec<String> = (first..=last).map(|n| format!("coupon-{n}")).collect();
-                let first_id = insert_coupons(db, saler.id, &names, args.amount).await?;
+                let first_id = insert_coupons(db, shard, saler.id, &names, args.amount).await?;
                 last_before.get_or_insert(CouponId(first_id.0 - 1));
                 for name in &names {
                     writeln!(file, "{}/{name}", saler.name).map_err(failed)?;
@@ -93,16 +95,24 @@ async fn seed_coupons(args: &SeedArgs, db: &Db, pool: &Pool, tag: &str, hash: &s
     }
     file.flush().map_err(failed)?;
     progress.finish();
-    match last_before {
-        Some(after) => publish(args, db, pool, after).await,
-        None => Ok(()),
+    if let Some(after) = last_before {
+        for shard in shards {
+            publish(args, db, pool, shard, after).await?;
+        }
     }
+    Ok(())
 }
 
-/// Publishes the coupons after `after` if Redis is loaded. A Redis that was never loaded gets the coupons at the first
+/// Publishes the coupons of a shard after `after` if Redis is loaded. A Redis that was never loaded gets the coupons at the first
 /// start of the service.
-async fn publish(args: &SeedArgs, db: &Db, pool: &Pool, mut after: CouponId) -> Result<(), SeedError> {
-    let row = shards::read(db, SHARD).await?;
+async fn publish(
+    args: &SeedArgs,
+    db: &Db,
+    pool: &Pool,
+    shard: ShardId,
+    mut after: CouponId,
+) -> Result<(), SeedError> {
+    let row = shards::read(db, shard.name()).await?;
     if row.run_id.is_empty() {
         println!("Redis was never loaded. The coupons can be claimed when the service has started.");
         return Ok(());
@@ -111,9 +121,9 @@ async fn publish(args: &SeedArgs, db: &Db, pool: &Pool, mut after: CouponId) -> 
     if !row.is_live || row.run_id != live.run_id {
         return Err(SeedError::Recovering);
     }
-    let stock = Stock::new(Keys::new(&args.redis.redis_prefix), 0);
+    let stock = Stock::new(Keys::new(&args.redis.redis_prefix, shard), 0);
     loop {
-        let CouponPage { coupons: page, last } = coupons::page(db, after, PUBLISHED).await?;
+        let CouponPage { coupons: page, last } = coupons::page(db, Some(shard), after, PUBLISHED).await?;
         let Some(last) = last else { return Ok(()) };
         after = last;
         let wait = config::KV_WAIT * 5;

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::app::{StartError, redis_pool};
 use crate::config::UnreadCommand;
-use crate::redis::{Keys, KvError, LinkConfig, unread};
+use crate::domain::ShardId;
+use crate::redis::{Calls, Keys, KvError, LinkConfig, unread};
 
 /// Entries per call.
 const PAGE: usize = 500;
@@ -28,40 +29,59 @@ pub enum UnreadError {
 /// Returns an [`UnreadError`]. Repeating the command is safe.
 pub async fn run(command: UnreadCommand) -> Result<(), UnreadError> {
     let (UnreadCommand::List { redis } | UnreadCommand::Drop { redis, .. }) = &command;
-    let (config, keys) = (LinkConfig::new(&redis.redis_url), Keys::new(&redis.redis_prefix));
-    let pool = redis_pool(&config.map_err(StartError::RedisUrl)?);
+    let config = LinkConfig::new(&redis.redis_url).map_err(StartError::RedisUrl)?;
+    let pool = redis_pool(&config);
     let calls = pool.get().await.map_err(StartError::Redis)?;
-    let (mut dropped, mut after) = (0, None);
-    match command {
-        UnreadCommand::Drop { entries, .. } if !entries.iter().any(|entry| entry == "all") => {
-            if let Some(wrong) = entries.iter().find(|entry| !is_id(entry)) {
+    // The command needs no MySQL, so it looks for all shards that may exist.
+    let shards = (0..ShardId::MAX).filter_map(ShardId::new).map(|shard| Keys::new(&redis.redis_prefix, shard));
+    let mut count = 0;
+    match &command {
+        UnreadCommand::List { .. } => {
+            for keys in shards {
+                list(&calls, &keys).await?;
+                count += unread::count(&calls, &keys, WAIT).await?;
+            }
+            println!("{count} entries could not be read");
+        }
+        UnreadCommand::Drop { entries, .. } => {
+            let is_all = entries.iter().any(|entry| entry == "all");
+            if let Some(wrong) = entries.iter().find(|entry| !is_all && !is_id(entry)) {
                 return Err(UnreadError::Id(wrong.clone()));
             }
-            dropped = unread::delete(&calls, &keys, &entries, WAIT).await?;
-        }
-        UnreadCommand::Drop { .. } => loop {
-            let ids: Vec<String> =
-                unread::page(&calls, &keys, None, PAGE, WAIT).await?.into_iter().map(|entry| entry.id).collect();
-            if ids.is_empty() {
-                break;
+            for keys in shards {
+                count += match is_all {
+                    true => drop_all(&calls, &keys).await?,
+                    false => unread::delete(&calls, &keys, entries, WAIT).await?,
+                };
             }
-            dropped += unread::delete(&calls, &keys, &ids, WAIT).await?;
-        },
-        UnreadCommand::List { .. } => {
-            loop {
-                let page = unread::page(&calls, &keys, after.as_deref(), PAGE, WAIT).await?;
-                let Some(last) = page.last() else { break };
-                after = Some(last.id.clone());
-                for entry in &page {
-                    println!("{}: entry {} of epoch {}: {:?}", entry.id, entry.entry, entry.epoch, entry.fields);
-                }
-            }
-            println!("{} entries could not be read", unread::count(&calls, &keys, WAIT).await?);
-            return Ok(());
+            println!("{count} entries dropped");
         }
     }
-    println!("{dropped} entries dropped");
     Ok(())
+}
+
+async fn list(calls: &Calls, keys: &Keys) -> Result<(), KvError> {
+    let mut after: Option<String> = None;
+    loop {
+        let page = unread::page(calls, keys, after.as_deref(), PAGE, WAIT).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = Some(last.id.clone());
+        for entry in &page {
+            println!("{}: entry {} of epoch {}: {:?}", entry.id, entry.entry, entry.epoch, entry.fields);
+        }
+    }
+}
+
+async fn drop_all(calls: &Calls, keys: &Keys) -> Result<u64, KvError> {
+    let mut dropped = 0;
+    loop {
+        let page = unread::page(calls, keys, None, PAGE, WAIT).await?;
+        let ids: Vec<String> = page.into_iter().map(|entry| entry.id).collect();
+        if ids.is_empty() {
+            return Ok(dropped);
+        }
+        dropped += unread::delete(calls, keys, &ids, WAIT).await?;
+    }
 }
 
 /// Whether a text is the id of a stream entry: two numbers with a dash.

@@ -171,6 +171,11 @@ pub struct ServeArgs {
     #[arg(long, env = "COUPONRUSH_WAITING_MAX", default_value_t = 20_000, value_name = "ATTEMPTS",
           value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub waiting_max: u32,
+    /// Shards of a new database, 1 to 64. A shard is a set of coupons with a Redis primary, an outbox and limits of its own.
+    /// The number of an existing database changes only by `couponrush shards add`.
+    #[arg(long, env = "COUPONRUSH_SHARDS", default_value_t = 1, value_name = "SHARDS",
+          value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub shards: u8,
     /// Open coupons of one saler, 1 to 1000000. Archived coupons do not count.
     #[arg(long, env = "COUPONRUSH_SALER_COUPONS_MAX", default_value_t = 10_000, value_name = "COUPONS",
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]

@@ -15,6 +15,7 @@ mod holding;
 mod id;
 mod name;
 mod page;
+mod shard;
 mod user;
 
 pub use activity::{Activity, Phase, Rate, Schedule, Status, Terms, Window};
@@ -29,4 +30,5 @@ pub use holding::{HeldClaim, HeldCoupon, held_coupons};
 pub use id::{ActivityId, CouponId, Epoch, UserId};
 pub use name::{ActivityName, CouponName, NameError, UserName};
 pub use page::Page;
+pub use shard::ShardId;
 pub use user::{Kind, Password, PasswordError, User};

@@ -93,12 +93,12 @@ pub async fn claim_coupon(
 ) -> Result<HttpResponse, ApiError> {
     edge.admission.claim(customer.id, || peer::address(&request, &edge), now_ms())?;
     let Some(path) = path::coupon(&request) else { return Ok(refused(Refusal::NoSuchCoupon)) };
-    let connection = worker.connection()?;
-    let Some(coupon) = selling.directory.coupon(&worker.known, &connection, &path).await? else {
+    let Some((coupon, link)) = selling.directory.coupon(&worker.known, &worker.links, &path).await? else {
         return Ok(refused(Refusal::NoSuchCoupon));
     };
+    let connection = link.connection().map_err(|_| ApiError::unavailable())?;
     let (nth, durability) = (wanted_nth(&request)?, wanted_durability(&request, &selling)?);
-    match selling.claiming.claim(&connection, coupon, customer.id, Wish { nth, durability }).await {
+    match link.shard.claiming.claim(&connection, coupon, customer.id, Wish { nth, durability }).await {
         ClaimOutcome::Claimed(claim) => {
             let mut builder = HttpResponse::Created();
             prove(&mut builder, &accounts.claim_tokens, &claim, "claimed", durability);

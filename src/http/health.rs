@@ -33,12 +33,14 @@ pub fn example(ready: bool) -> Value {
     let part = |state| json!({"state": state, "since": since, "age": age});
     let mut mysql = part("up");
     mysql["refuses_by"] = Value::Null;
+    let ledger = json!({"state": "storing", "since": since, "age": age, "backlog": 40, "backlog_max": 1_000_000,
+        "lag_ms": 25, "stored": 57, "poisoned": 0});
+    let gate = json!({"state": gate, "since": since, "age": age, "in_flight": 12, "in_flight_limit": 20_000,
+        "loaded_coupons": 3, "loaded_claims": 57, "rebuilds": 1});
     json!({
         "ready": ready, "draining": false, "redis": part("up"), "mysql": mysql, "etcd": part("off"),
-        "ledger": {"state": "storing", "since": since, "age": age, "backlog": 40, "backlog_max": 1_000_000, "lag_ms": 25,
-            "stored": 57, "poisoned": 0},
-        "gate": {"state": gate, "since": since, "age": age, "in_flight": 12, "in_flight_limit": 20_000,
-            "loaded_coupons": 3, "loaded_claims": 57, "rebuilds": 1},
+        "ledger": ledger, "gate": gate,
+        "shards": [{"shard": "s0", "redis": part("up"), "ledger": ledger, "gate": gate}],
         "activities": {"age_ms": 400, "revision": 2, "coupons": 3},
         "warnings": [],
     })

@@ -1,7 +1,11 @@
 //! Lists of the coupons offered by a saler or held by a customer. Redis has both, except the claims of archived coupons.
 
+use std::cmp::Reverse;
+use std::rc::Rc;
+
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
+use futures_util::future::try_join_all;
 use serde::Serialize;
 use serde_json::json;
 use utoipa::{IntoParams, IntoResponses, PartialSchema, ToSchema};
@@ -10,9 +14,10 @@ use super::answer::ListOf;
 use super::error::{ApiError, Code};
 use super::extractors::SessionUser;
 use super::openapi::{Responses, add_case, add_failure, error_schema, token};
-use super::state::{Accounts, Edge, Selling, Worker};
+use super::state::{Accounts, Edge, Selling, Worker, loaded, reading};
 use super::{answer, path};
-use crate::domain::{CouponId, HeldCoupon, Kind, Page, User, held_coupons};
+use crate::claim::ShardLink;
+use crate::domain::{CouponId, HeldClaim, HeldCoupon, Kind, Page, User, held_coupons};
 use crate::memory::{ArchiveMark, KnownUsers};
 use crate::redis::{Facts, ListWindow, Offered};
 
@@ -141,33 +146,78 @@ async fn owner(request: &HttpRequest, users: &KnownUsers, asking: &User) -> Resu
 }
 
 async fn list_offered(selling: &Selling, worker: &Worker, saler: &User, window: ListWindow) -> Result<Bytes, ApiError> {
-    let (connection, live) = selling.reading(worker)?;
-    let page = selling.claiming.stock.list_offered(&connection, &live, saler.id, window, selling.kv_wait).await;
+    let links = worker.links.all();
+    let page = match &links[..] {
+        [link] => offered_by(selling, link, saler, window).await?,
+        _ => {
+            // The coupons of a page may all be in one shard.
+            let first = ListWindow { skip: 0, give: window.skip.saturating_add(window.give) };
+            let parts = try_join_all(links.iter().map(|link| offered_by(selling, link, saler, first))).await?;
+            let mut all: Vec<Offered> = parts.into_iter().flatten().collect();
+            all.sort_by_key(|offered| Reverse(offered.id));
+            all.into_iter().skip(place(window.skip)).take(place(window.give)).collect()
+        }
+    };
     let item = |offered| {
         let Offered { id, name, face_value: stock, description, scheduled, amount, left, archived } = offered;
         OfferedItem { name, stock, description, amount, left, product_id: id.0, scheduled, archived }
     };
-    Ok(answer::list_body(&selling.loaded(page)?.into_iter().map(item).collect::<Vec<_>>()))
+    Ok(answer::list_body(&page.into_iter().map(item).collect::<Vec<_>>()))
 }
 
 async fn list_held(selling: &Selling, worker: &Worker, customer: &User, window: ListWindow) -> Result<Bytes, ApiError> {
-    let (connection, live) = selling.reading(worker)?;
-    let held = selling.claiming.stock.list_held(&connection, &live, customer.id, selling.kv_wait).await;
-    let held = selling.loaded(held)?;
-    let mark = ArchiveMark { live: live.shared_text(), archivings: held.archivings };
+    let links = worker.links.all();
+    let (claims, mark) = held_by(selling, &links, customer).await?;
     let archived = Box::pin(selling.archived_claims.of(customer.id, mark)).await;
     let archived = archived.map_err(|_| ApiError::unavailable())?;
-    let place = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-    let held = held_coupons(held.claims, &archived).into_iter();
+    let held = held_coupons(claims, &archived).into_iter();
     let page: Vec<HeldCoupon> = held.skip(place(window.skip)).take(place(window.give)).collect();
     let coupons: Vec<CouponId> = page.iter().map(|held| held.coupon).collect();
-    let facts = selling.directory.facts(&worker.known, &connection, &coupons).await?;
+    let read = links.iter().map(|link| selling.directory.facts(&worker.known, link, &coupons));
+    let facts = try_join_all(read).await?.into_iter().reduce(|all, more| {
+        all.into_iter().zip(more).map(|(known, found)| known.or(found)).collect()
+    });
+    let facts = facts.unwrap_or_default();
     let mut items = Vec::with_capacity(page.len());
     for (held, facts) in page.iter().zip(&facts) {
         // A coupon that Redis lacks is left out, so that it does not cost the rest of the list.
         items.extend(facts.as_ref().map(|facts| held_item(held, facts)));
     }
     Ok(answer::list_body(&items))
+}
+
+async fn offered_by(
+    selling: &Selling,
+    link: &ShardLink,
+    saler: &User,
+    window: ListWindow,
+) -> Result<Vec<Offered>, ApiError> {
+    let (connection, live) = reading(link)?;
+    let stock = &link.shard.claiming.stock;
+    loaded(link, stock.list_offered(&connection, &live, saler.id, window, selling.kv_wait).await)
+}
+
+/// The customer's claims in all shards, and the mark at which they were read.
+async fn held_by(
+    selling: &Selling,
+    links: &[Rc<ShardLink>],
+    customer: &User,
+) -> Result<(Vec<HeldClaim>, ArchiveMark), ApiError> {
+    let parts = links.iter().map(async |link| {
+        let (connection, live) = reading(link)?;
+        let stock = &link.shard.claiming.stock;
+        let held = loaded(link, stock.list_held(&connection, &live, customer.id, selling.kv_wait).await)?;
+        Ok::<_, ApiError>((held.claims, ArchiveMark { live: live.shared_text(), archivings: held.archivings }))
+    });
+    let all = try_join_all(parts).await?.into_iter().reduce(|(mut claims, mark), (more, other)| {
+        claims.extend(more);
+        (claims, mark.and(&other))
+    });
+    all.ok_or_else(ApiError::unavailable)
+}
+
+fn place(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }
 
 fn held_item<'a>(held: &HeldCoupon, facts: &'a Facts) -> HeldItem<'a> {

@@ -2,15 +2,17 @@
 //!
 //! A name ends in its unit, if any, and a counter in `_total`. A test checks that `docs/OPERATIONS.md` has every name.
 
+use std::sync::Arc;
+
 use actix_web::{HttpResponse, web};
 
 use super::exposition::Exposition;
 use super::state::{Accounts, Edge, Operating, Selling};
 use crate::admission::Admission;
-use crate::claim::{ARCHIVED_CLAIMS_MAX, Claiming, LedgerState};
+use crate::claim::{ARCHIVED_CLAIMS_MAX, ClaimFigures, Shard};
 use crate::memory::{LISTED_CLAIMS_MAX, ReadCounts};
 use crate::mysql::{DbPools, PoolUse};
-use crate::ops::{EtcdReport, Health, HealthReport, LedgerReport, OutboxSeen, ProcessFigures, gate_states};
+use crate::ops::{EtcdReport, HealthReport, LedgerReport, OutboxSeen, ProcessFigures, ShardReport, gate_states};
 use crate::sales::{ArchiveFigures, Events};
 
 /// Returns metrics for Prometheus.
@@ -25,17 +27,18 @@ pub async fn metrics(
     operating: web::Data<Operating>,
     dbs: web::Data<DbPools>,
 ) -> HttpResponse {
-    let (health, claiming) = (&operating.health, &selling.claiming);
+    let (health, shards) = (&operating.health, selling.shards.all());
     let report = health.report();
     let mut page = Exposition::default();
     parts(&mut page, &report);
+    of_shards(&mut page, &report);
     let answers = "answers to users and operators";
     page.counters("couponrush_responses_total", "status", answers, edge.answers.given());
-    claims(&mut page, claiming, &report);
-    ledger(&mut page, claiming.ledger.state(), health.outbox(), &report.ledger);
+    claims(&mut page, &selling.figures, &shards, &report);
+    ledger(&mut page, &shards, health.outbox(), &report.ledger);
     let open = "claims of all instances that could not be stored, and that nobody has acknowledged";
     page.gauge_if_known("couponrush_poisoned_claims", open, operating.rows.poisoned());
-    stores(&mut page, health, &dbs);
+    stores(&mut page, &shards, &dbs);
     admission(&mut page, &edge.admission);
     memory(&mut page, &accounts, &selling, &report);
     archive(&mut page, &selling, &operating.archive);
@@ -63,8 +66,17 @@ fn parts(page: &mut Exposition, report: &HealthReport<'_>) {
     page.gauge("couponrush_unsafe_settings", unsafe_settings, report.warnings.len());
 }
 
-fn claims(page: &mut Exposition, claiming: &Claiming, report: &HealthReport<'_>) {
-    let (figures, gate) = (&claiming.figures, &report.gate);
+/// States of single shards. The other metrics are of all shards.
+fn of_shards(page: &mut Exposition, report: &HealthReport<'_>) {
+    let all = |value: fn(&ShardReport) -> bool| report.shards.iter().map(move |shard| (shard.shard, value(shard).into()));
+    let open = "1 while the gate of the shard is open";
+    page.gauges("couponrush_shard_open", "shard", open, all(|shard| shard.gate.part.state == "open"));
+    let up = "1 while the Redis of the shard is connected and takes writes";
+    page.gauges("couponrush_shard_redis_up", "shard", up, all(|shard| shard.redis.state == "up"));
+}
+
+fn claims(page: &mut Exposition, figures: &ClaimFigures, shards: &[Arc<Shard>], report: &HealthReport<'_>) {
+    let gate = &report.gate;
     page.counters("couponrush_attempts_total", "result", "attempts by result", figures.results());
     let took = "duration of an attempt, from its start to the outcome";
     page.histogram("couponrush_attempt_duration_seconds", took, &figures.took);
@@ -72,27 +84,31 @@ fn claims(page: &mut Exposition, claiming: &Claiming, report: &HealthReport<'_>)
     page.histogram("couponrush_attempt_redis_duration_seconds", asked, &figures.asked);
     page.gauge("couponrush_in_flight", "attempts waiting for Redis", gate.in_flight);
     page.gauge("couponrush_in_flight_limit", "current limit of attempts waiting for Redis", gate.in_flight_limit);
-    let (waiters, waited) =
-        (&claiming.ledger.state().waiters, "duration of a wait for MySQL's commit, timeouts included");
+    let waiters = &shards[0].claiming.ledger.state().waiters;
+    let waited = "duration of a wait for MySQL's commit, timeouts included";
     page.histogram("couponrush_commit_wait_duration_seconds", waited, &waiters.waited);
     let (waiting, waiting_max) = waiters.places();
     page.gauge("couponrush_commit_waiting", "attempts that wait, or will wait, for MySQL's commit", waiting);
     page.gauge("couponrush_commit_waiting_max", "limit of these attempts", waiting_max);
-    let (refused, coupons, holders) = claiming.refusals.figures();
+    let figures = shards.iter().map(|shard| shard.claiming.refusals.figures());
+    let (refused, coupons, holders) =
+        figures.fold((0, 0, 0), |all, one| (all.0 + one.0, all.1 + one.1, all.2 + one.2));
     page.counter("couponrush_refused_from_memory_total", "attempts refused from memory", refused);
     page.gauge("couponrush_refusable_coupons", "coupons refusable from memory", coupons);
     page.gauge("couponrush_refusable_holders", "holders of refusable coupons in memory", holders);
 }
 
-fn ledger(page: &mut Exposition, state: &LedgerState, outbox: Option<OutboxSeen>, report: &LedgerReport) {
+fn ledger(page: &mut Exposition, shards: &[Arc<Shard>], outbox: Option<OutboxSeen>, report: &LedgerReport) {
+    let failures = shards.iter().map(|shard| shard.claiming.ledger.state().failures()).sum::<u64>();
+    let batches = &shards[0].claiming.ledger.state().batches;
     page.gauge("couponrush_ledger_backlog", "claims in the channel", report.backlog);
     page.gauge("couponrush_ledger_backlog_max", "capacity of the channel in claims", report.backlog_max);
     page.gauge("couponrush_ledger_lag_seconds", "age of the oldest unstored claim", seconds(report.lag_ms));
     page.counter("couponrush_ledger_stored_total", "rows inserted into the table claims", report.stored);
     page.counter("couponrush_ledger_poisoned_total", "claims that could not be stored", report.poisoned);
-    page.counter("couponrush_ledger_failures_total", "transactions that failed and were retried", state.failures());
-    page.histogram("couponrush_ledger_batch_claims", "claims in a transaction", &state.batches.claims);
-    page.histogram("couponrush_ledger_batch_duration_seconds", "duration of a transaction", &state.batches.times);
+    page.counter("couponrush_ledger_failures_total", "transactions that failed and were retried", failures);
+    page.histogram("couponrush_ledger_batch_claims", "claims in a transaction", &batches.claims);
+    page.histogram("couponrush_ledger_batch_duration_seconds", "duration of a transaction", &batches.times);
     let claims = "claims in the outbox, of all instances, possibly not in MySQL yet";
     page.gauge_if_known("couponrush_outbox_claims", claims, outbox.map(|outbox| outbox.claims));
     let age = outbox.map(|outbox| seconds(outbox.oldest_ms));
@@ -101,9 +117,9 @@ fn ledger(page: &mut Exposition, state: &LedgerState, outbox: Option<OutboxSeen>
     page.gauge_if_known("couponrush_unread_entries", unread, outbox.map(|outbox| outbox.unread));
 }
 
-fn stores(page: &mut Exposition, health: &Health, dbs: &DbPools) {
+fn stores(page: &mut Exposition, shards: &[Arc<Shard>], dbs: &DbPools) {
     let redis = "duration of a Redis call outside attempts, timeouts included";
-    page.histogram("couponrush_redis_call_duration_seconds", redis, health.redis_times());
+    page.histogram("couponrush_redis_call_duration_seconds", redis, shards[0].redis.times());
     let mysql = "duration of a MySQL statement outside the ledger, timeouts included";
     page.histogram("couponrush_mysql_statement_duration_seconds", mysql, dbs.users.times());
     let pools = [("users", dbs.users.pool_use()), ("control", dbs.control.pool_use())];
@@ -150,7 +166,7 @@ fn archive(page: &mut Exposition, selling: &Selling, moves: &ArchiveFigures) {
     page.counters("couponrush_archive_moves_total", "to", steps, [("archive", archived), ("redis", returned)]);
     let waiting = "coupons that wait to be archived or to come back";
     page.gauge("couponrush_archive_waiting", waiting, moves.waiting());
-    let figures = selling.claiming.archived.figures();
+    let figures = selling.archived.figures();
     let (listed, lists) = selling.archived_claims.figures();
     let size = |size: u64| usize::try_from(size).unwrap_or(usize::MAX);
     let cached = [("attempts", size(figures.claims)), ("lists", size(listed))];

@@ -1,5 +1,6 @@
 //! The state of handlers, in parts. A handler names the type of each part in its signature.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,12 +14,12 @@ use super::sec::SaleCache;
 use super::shared_reads::SharedReads;
 use crate::admission::Admission;
 use crate::auth::{ClaimTokens, Passwords, SignedForm, UserTokens};
-use crate::claim::{Claiming, Directory, Doubt, KnownCoupons};
-use crate::domain::{Durability, Kind, Networks};
-use crate::memory::{ArchivedClaims, KnownUsers, Revocations};
+use crate::claim::{ArchivedCoupons, ClaimFigures, Directory, Doubt, KnownCoupons, Links, ShardLink, Shards};
+use crate::domain::{CouponId, Durability, Kind, Networks};
+use crate::memory::{Activities, ArchivedClaims, KnownUsers, Revocations};
 use crate::mysql::DbPools;
 use crate::ops::{Health, RowCheck};
-use crate::redis::{Connection, KvError, Link, Live};
+use crate::redis::{Connection, KvError, Live};
 use crate::sales::{ArchiveFigures, Events, Publishing, Scheduling};
 
 /// All parts that are common to the workers of a process.
@@ -64,7 +65,11 @@ pub struct Accounts {
 
 /// Claims, and reads of coupons and sales.
 pub struct Selling {
-    pub claiming: Claiming,
+    pub shards: Arc<Shards>,
+    pub activities: Arc<Activities>,
+    pub archived: Arc<ArchivedCoupons>,
+    /// Counts of attempts at all shards.
+    pub figures: Arc<ClaimFigures>,
     /// What is certain when a claim is answered, unless the request asks for more.
     pub answer_when: Durability,
     pub directory: Directory,
@@ -99,8 +104,8 @@ pub struct Operating {
 
 /// The state of a single worker thread.
 pub struct Worker {
-    /// The worker's own connection to Redis.
-    pub link: Arc<Link>,
+    /// The worker's own connections to Redis.
+    pub links: Links,
     pub known: KnownCoupons,
     pub reads: SharedReads,
 }
@@ -134,34 +139,32 @@ impl Offering {
 }
 
 impl Selling {
-    /// The worker's connection and the `live` value for a read from Redis. 503 if one is missing.
-    pub fn reading(&self, worker: &Worker) -> Result<(Arc<Connection>, Arc<Live>), ApiError> {
-        let connection = worker.connection()?;
-        let live = self.claiming.gate.live_at(&connection).ok_or_else(ApiError::unavailable)?;
-        Ok((connection, live))
+    /// The shard of a product, or `None` if no such product exists. 503 if a shard that may have the product is closed.
+    pub async fn shard_of(&self, worker: &Worker, product: CouponId) -> Result<Option<Rc<ShardLink>>, ApiError> {
+        Ok(self.directory.shard_of(&worker.known, &worker.links, product).await?)
     }
+}
 
-    /// The value of a read from Redis. 503 during a recovery, never an empty list.
-    pub fn loaded<T>(&self, read: Result<Option<T>, KvError>) -> Result<T, ApiError> {
-        match read {
-            Ok(Some(value)) => Ok(value),
-            Ok(None) => {
-                self.claiming.gate.doubt(Doubt::NotLoaded);
-                Err(ApiError::unavailable())
-            }
-            Err(error) => Err(read_failed(&error)),
+/// The connection and the `live` value for a read of a shard. 503 if one is missing.
+pub fn reading(link: &ShardLink) -> Result<(Arc<Connection>, Arc<Live>), ApiError> {
+    link.reading().ok_or_else(ApiError::unavailable)
+}
+
+/// The value of a read of a shard. 503 during a recovery, never an empty list.
+pub fn loaded<T>(link: &ShardLink, read: Result<Option<T>, KvError>) -> Result<T, ApiError> {
+    match read {
+        Ok(Some(value)) => Ok(value),
+        Ok(None) => {
+            link.shard.claiming.gate.doubt(Doubt::NotLoaded);
+            Err(ApiError::unavailable())
         }
+        Err(error) => Err(read_failed(&error)),
     }
 }
 
 impl Worker {
-    /// The worker's connection to Redis. 503 without a connection.
-    pub fn connection(&self) -> Result<Arc<Connection>, ApiError> {
-        self.link.connection().map_err(|_| ApiError::unavailable())
-    }
-
     /// The clock of Redis, in ms since 1970. The clock decides windows of sales. 503 without a connection.
     pub fn server_ms(&self) -> Result<u64, ApiError> {
-        Ok(self.connection()?.server_ms())
+        self.links.server_ms().map_err(|_| ApiError::unavailable())
     }
 }

@@ -114,7 +114,7 @@ pub async fn show_status(
         instance: &operating.instance,
         report: operating.health.report(),
         outbox: operating.health.outbox(),
-        attempts: selling.claiming.figures.results().collect(),
+        attempts: selling.figures.results().collect(),
         turned_away: TurnedAwayCounts {
             rate_limited: figures.refused_too_fast,
             blocked: figures.refused_blocked,

@@ -34,6 +34,15 @@ pub struct ArchiveMark {
     pub archivings: u64,
 }
 
+impl ArchiveMark {
+    /// The mark of two shards. Each counter only grows within a loading, so equal marks have equal counters.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        let live = format!("{} {}", self.live, other.live).into();
+        Self { live, archivings: self.archivings + other.archivings }
+    }
+}
+
 pub struct ArchivedClaims {
     db: Db,
     known: Cache<UserId, KnownClaims>,

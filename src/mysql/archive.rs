@@ -9,12 +9,12 @@ use diesel::dsl::{count_star, sql};
 use diesel::mysql::Mysql;
 use diesel::prelude::*;
 use diesel::query_builder::{BoxedSqlQuery, SqlQuery};
-use diesel::sql_types::{Bigint, Bool, Unsigned};
+use diesel::sql_types::{Bigint, Bool, Unsigned, Varchar};
 use diesel_async::RunQueryDsl;
 
 use super::schema::{coupons, users};
 use super::{Db, DbError, Transaction};
-use crate::domain::{CouponId, UserId};
+use crate::domain::{CouponId, ShardId, UserId};
 
 /// A published coupon that is not archived and cannot be claimed any more: sold out, or scheduled with activities that are
 /// all over or not in force. The time of the last claim is that of the highest seq. A later claim has filled a hole.
@@ -35,13 +35,15 @@ pub struct Finished {
     pub age: Duration,
 }
 
-/// Up to `count` coupons, ordered by id, that cannot be claimed any more since the age of `finished`.
+/// Up to `count` coupons of a shard, ordered by id, that cannot be claimed any more since the age of `finished`.
 ///
 /// # Errors
 /// Returns a [`DbError`].
-pub async fn finished(db: &Db, finished: Finished, count: i64) -> Result<Vec<CouponId>, DbError> {
+pub async fn finished(db: &Db, shard: ShardId, finished: Finished, count: i64) -> Result<Vec<CouponId>, DbError> {
     let mut connection = db.connect().await?;
-    let query = select_finished("ORDER BY id LIMIT ?", finished).bind::<Bigint, _>(count);
+    let query = select_finished("AND shard = ? ORDER BY id LIMIT ?", finished)
+        .bind::<Varchar, _>(shard.name())
+        .bind::<Bigint, _>(count);
     let rows: Vec<FinishedRow> = db.within("find finished coupons", query.load(&mut connection)).await?;
     Ok(rows.into_iter().map(|row| CouponId(row.id)).collect())
 }
@@ -74,15 +76,16 @@ fn select_finished(rest: &str, Finished { now, age }: Finished) -> BoxedSqlQuery
     query
 }
 
-/// Up to `count` coupons whose tombstone or claims Redis may lack. Those with an id above `last` come first.
+/// Up to `count` coupons of a shard whose tombstone or claims Redis may lack. Those with an id above `last` come first.
 ///
 /// # Errors
 /// Returns a [`DbError`].
-pub async fn lagging(db: &Db, last: CouponId, count: i64) -> Result<Vec<CouponId>, DbError> {
+pub async fn lagging(db: &Db, shard: ShardId, last: CouponId, count: i64) -> Result<Vec<CouponId>, DbError> {
     let mut connection = db.connect().await?;
     let query = coupons::table
         .filter(sql::<Bool>("lags"))
         .filter(coupons::unloaded)
+        .filter(coupons::shard.eq(shard.name()))
         .order((coupons::id.le(last.0), coupons::id))
         .select(coupons::id)
         .limit(count);

@@ -8,7 +8,7 @@ use diesel_async::RunQueryDsl;
 
 use super::DbConnection;
 use super::activities::SoldRow;
-use crate::domain::ActivityId;
+use crate::domain::{ActivityId, ShardId};
 
 /// A coupon with the count and the highest seq of its claims.
 #[derive(Debug, Clone, QueryableByName)]
@@ -68,12 +68,12 @@ impl ForbiddenRows {
 ///
 /// # Errors
 /// Returns the error of MySQL.
-pub async fn coupon_counts(connection: &mut DbConnection) -> QueryResult<Vec<CouponCounts>> {
+pub async fn coupon_counts(connection: &mut DbConnection, shard: ShardId) -> QueryResult<Vec<CouponCounts>> {
     let query = "SELECT c.id, c.amount, c.left_count, COUNT(k.seq) AS rows_count, \
         CAST(COALESCE(MAX(k.seq), 0) AS UNSIGNED) AS highest, c.revision, c.published_revision, \
         c.archived, c.unloaded FROM coupons c LEFT JOIN claims k ON k.coupon_id = c.id \
-        GROUP BY c.id, c.amount, c.left_count, c.revision, c.published_revision, c.archived, c.unloaded ORDER BY c.id";
-    diesel::sql_query(query).load(connection).await
+        WHERE c.shard = ? GROUP BY c.id, c.amount, c.left_count, c.revision, c.published_revision, c.archived, c.unloaded ORDER BY c.id";
+    diesel::sql_query(query).bind::<Text, _>(shard.name()).load(connection).await
 }
 
 /// Names up to 1,000 forbidden rows of a kind.
@@ -94,14 +94,15 @@ pub async fn forbidden_rows(connection: &mut DbConnection, kind: ForbiddenRows) 
 ///
 /// # Errors
 /// Returns the error of MySQL.
-pub async fn sold(connection: &mut DbConnection) -> QueryResult<HashMap<ActivityId, u64>> {
+pub async fn sold(connection: &mut DbConnection, shard: ShardId) -> QueryResult<HashMap<ActivityId, u64>> {
     let query = "SELECT a.id AS activity_id, CAST(COUNT(k.seq) AS UNSIGNED) AS claims FROM activities a \
         LEFT JOIN claims k ON k.coupon_id = a.coupon_id AND k.activity_id = a.id \
-        WHERE a.coupon_id NOT IN (SELECT id FROM coupons WHERE unloaded) GROUP BY a.id \
+        WHERE a.coupon_id IN (SELECT id FROM coupons WHERE unloaded = FALSE AND shard = ?) GROUP BY a.id \
         UNION ALL SELECT k.activity_id, CAST(COUNT(*) AS UNSIGNED) FROM claims k \
         LEFT JOIN activities a ON a.id = k.activity_id AND a.coupon_id = k.coupon_id \
-        WHERE k.activity_id > 0 AND a.id IS NULL AND k.coupon_id NOT IN (SELECT id FROM coupons WHERE unloaded) \
+        WHERE k.activity_id > 0 AND a.id IS NULL AND k.coupon_id IN (SELECT id FROM coupons WHERE unloaded = FALSE AND shard = ?) \
         GROUP BY k.activity_id";
-    let rows: Vec<SoldRow> = diesel::sql_query(query).load(connection).await?;
+    let query = diesel::sql_query(query).bind::<Text, _>(shard.name()).bind::<Text, _>(shard.name());
+    let rows: Vec<SoldRow> = query.load(connection).await?;
     Ok(rows.into_iter().map(|row| (ActivityId(row.activity_id), row.claims)).collect())
 }

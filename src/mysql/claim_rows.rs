@@ -7,13 +7,13 @@ use diesel_async::RunQueryDsl;
 use futures_util::{Stream, TryStreamExt};
 
 use super::{Db, DbConnection, DbError};
-use crate::domain::{ActivityId, Claim, CouponId, EntryId, Epoch, HeldClaim, Nth, Seq, UserId};
+use crate::domain::{ActivityId, Claim, CouponId, EntryId, Epoch, HeldClaim, Nth, Seq, ShardId, UserId};
 
 /// The claims to read.
 #[derive(Debug, Clone, Copy)]
 pub enum Which<'a> {
     /// Claims that Redis must have: those of coupons that are neither archived nor coming back.
-    Loaded,
+    LoadedIn(ShardId),
     /// Claims of the given coupons, at least one.
     Of(&'a [CouponId]),
     /// Claims of a coupon with a higher seq.
@@ -67,7 +67,9 @@ pub async fn stream<'a>(
     which: Which<'_>,
 ) -> QueryResult<impl Stream<Item = QueryResult<Claim>> + Unpin + use<'a>> {
     let matching = match which {
-        Which::Loaded => "coupon_id NOT IN (SELECT id FROM coupons WHERE unloaded)".to_owned(),
+        Which::LoadedIn(shard) => {
+            format!("coupon_id IN (SELECT id FROM coupons WHERE unloaded = FALSE AND shard = '{shard}')")
+        }
         Which::Of(coupons) => format!("coupon_id IN ({})", list(coupons)),
         Which::Above(coupon, seq) => format!("coupon_id = {coupon} AND seq > {seq}"),
     };

@@ -9,7 +9,7 @@ use super::schema::{coupons, users};
 use super::unreadable::COUPONS;
 use super::{Db, DbError, Transaction, UnreadableRow, archive, new_ids};
 use crate::domain::{
-    Amount, Coupon, CouponId, CouponName, Description, FaceValue, StoredUnits, User, UserId, UserName,
+    Amount, Coupon, CouponId, CouponName, Description, FaceValue, ShardId, StoredUnits, User, UserId, UserName,
 };
 
 #[derive(Debug, Clone)]
@@ -84,13 +84,19 @@ fn columns() -> _ {
     )
 }
 
-/// Adds a coupon of `saler`, who may have at most `coupons_max` that are not archived.
+/// Adds a coupon of `saler` to a shard. The saler may have at most `coupons_max` that are not archived.
 ///
 /// # Errors
 /// Returns an [`InsertError`]. If a [`DbError`] leaves the outcome unknown, the repair publishes an inserted coupon.
-pub async fn insert(db: &Db, saler: &User, new: &NewCoupon, coupons_max: u32) -> Result<Coupon, InsertError> {
+pub async fn insert(
+    db: &Db,
+    shard: ShardId,
+    saler: &User,
+    new: &NewCoupon,
+    coupons_max: u32,
+) -> Result<Coupon, InsertError> {
     let mut tx = new_ids::begin(db).await?;
-    let id = match insert_within(db, &mut tx, saler, new, coupons_max).await {
+    let id = match insert_within(db, &mut tx, shard, saler, new, coupons_max).await {
         Ok(id) => id,
         Err(error) => {
             tx.roll_back().await;
@@ -118,6 +124,7 @@ pub async fn insert(db: &Db, saler: &User, new: &NewCoupon, coupons_max: u32) ->
 async fn insert_within(
     db: &Db,
     tx: &mut Transaction<'_>,
+    shard: ShardId,
     saler: &User,
     new: &NewCoupon,
     coupons_max: u32,
@@ -142,6 +149,7 @@ async fn insert_within(
         coupons::face_value.eq(new.face_value.get()),
         coupons::description.eq(new.description.as_str()),
         coupons::scheduled.eq(new.scheduled),
+        coupons::shard.eq(shard.name()),
     );
     let insert = diesel::insert_into(coupons::table).values(row);
     db.within("insert coupon", insert.execute(connection)).await.map_err(DbError::before_commit)?;
@@ -214,18 +222,19 @@ pub async fn set_published(db: &Db, id: CouponId, revision: u64) -> Result<(), D
     Ok(())
 }
 
-/// Up to `count` coupons with changes that Redis may lack for more than a second, ordered by id, after the coupon
-/// `after`. Without the coupons of [`archive::lagging`].
+/// Up to `count` coupons of a shard with changes that Redis may lack for more than a second, ordered by id, after the
+/// coupon `after`. Without the coupons of [`archive::lagging`].
 ///
 /// # Errors
 /// Returns a [`DbError`].
-pub async fn lagging(db: &Db, after: CouponId, count: i64) -> Result<Vec<CouponId>, DbError> {
+pub async fn lagging(db: &Db, shard: ShardId, after: CouponId, count: i64) -> Result<Vec<CouponId>, DbError> {
     let mut connection = db.connect().await?;
     // A change in the future: MySQL's clock was set back since.
     let late = sql::<Bool>("lags AND (changed_at < NOW(3) - INTERVAL 1 SECOND OR changed_at > NOW(3))");
     let query = coupons::table
         .filter(late)
         .filter(coupons::unloaded.eq(false))
+        .filter(coupons::shard.eq(shard.name()))
         .filter(coupons::id.gt(after.0))
         .order(coupons::id)
         .select(coupons::id)
@@ -234,28 +243,34 @@ pub async fn lagging(db: &Db, after: CouponId, count: i64) -> Result<Vec<CouponI
     Ok(ids.into_iter().map(CouponId).collect())
 }
 
-/// Up to `count` coupons ordered by id, after the coupon `after`. Unreadable rows are skipped.
+/// Up to `count` coupons of a shard, or of all shards for `None`, ordered by id, after the coupon `after`. Unreadable rows
+/// are skipped.
 ///
 /// # Errors
 /// Returns a [`DbError`].
-pub async fn page(db: &Db, after: CouponId, count: i64) -> Result<CouponPage, DbError> {
-    let (rows, last) = read_page(db, after, count).await?;
+pub async fn page(db: &Db, shard: Option<ShardId>, after: CouponId, count: i64) -> Result<CouponPage, DbError> {
+    let (rows, last) = read_page(db, shard, after, count).await?;
     Ok(CouponPage { coupons: db.unreadable().skip(rows), last })
 }
 
 /// The rows of [`page`], and the last id.
 pub(super) async fn read_page(
     db: &Db,
+    shard: Option<ShardId>,
     after: CouponId,
     count: i64,
 ) -> Result<(Vec<Result<StoredCoupon, UnreadableRow>>, Option<CouponId>), DbError> {
     let mut connection = db.connect().await?;
-    let query = coupons::table
+    let mut query = coupons::table
         .left_join(users::table)
         .filter(coupons::id.gt(after.0))
         .order(coupons::id)
         .limit(count)
-        .select(columns());
+        .select(columns())
+        .into_boxed();
+    if let Some(shard) = shard {
+        query = query.filter(coupons::shard.eq(shard.name()));
+    }
     let rows: Vec<CouponRow> = db.within("read coupons", query.load(&mut connection)).await?;
     let last = rows.last().map(|row| CouponId(row.0));
     Ok((rows.into_iter().map(stored).collect(), last))
@@ -291,6 +306,18 @@ pub async fn newest(db: &Db, skip: i64, count: i64) -> Result<Vec<Coupon>, DbErr
         coupons::table.left_join(users::table).order(coupons::id.desc()).limit(count).offset(skip).select(columns());
     let rows: Vec<CouponRow> = db.within("list coupons", query.load(&mut connection)).await?;
     Ok(db.unreadable().skip(rows.into_iter().map(|row| Ok(stored(row)?.coupon))))
+}
+
+/// The shard of a coupon, or `None` if the coupon does not exist. A coupon keeps its shard.
+///
+/// # Errors
+/// Returns a [`DbError`]. [`DbError::Unreadable`] if the row names a shard that no program makes.
+pub async fn find_shard(db: &Db, id: CouponId) -> Result<Option<ShardId>, DbError> {
+    let mut connection = db.connect().await?;
+    let query = coupons::table.find(id.0).select(coupons::shard);
+    let name: Option<String> = db.within("find shard", async { query.first(&mut connection).await.optional() }).await?;
+    let unreadable = |name| DbError::Unreadable { operation: "find shard", what: name };
+    name.map(|name| ShardId::parse(&name).ok_or_else(|| unreadable(name))).transpose()
 }
 
 /// The saler of a coupon, or `None` if the coupon does not exist.

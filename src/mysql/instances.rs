@@ -1,6 +1,6 @@
 //! The table `instances`: running processes and the state of their ledgers.
 //!
-//! The key of a row is the random id of the process. Host and address are a label, because cloned machines can have the
+//! A process has a row for each shard. The key is the random id of the process, and the shard. Host and address are a label, because cloned machines can have the
 //! same ones. A program that does not know the column `label` has host and address as the key.
 
 use std::collections::HashMap;
@@ -13,7 +13,7 @@ use diesel_async::RunQueryDsl;
 
 use super::schema::instances;
 use super::{Db, DbError, UnsignedBigint};
-use crate::domain::{EntryId, Epoch, Format};
+use crate::domain::{EntryId, Epoch, Format, ShardId};
 
 /// An instance without a beat for this time counts as dead.
 pub const DEAD_AFTER: Duration = Duration::from_secs(10);
@@ -42,17 +42,17 @@ pub struct InstanceState<'a> {
     pub redis_address: &'a str,
 }
 
-/// Writes a beat of `process`.
+/// Writes a beat of `process` for a shard.
 ///
 /// # Errors
 /// Returns a [`DbError`].
-pub async fn beat(db: &Db, process: &Process, state: InstanceState<'_>) -> Result<(), DbError> {
+pub async fn beat(db: &Db, shard: ShardId, process: &Process, state: InstanceState<'_>) -> Result<(), DbError> {
     let mut connection = db.connect().await?;
     let upsert = diesel::sql_query(
         "INSERT INTO instances \
          (instance, process, label, beat_at, beat_number, acknowledged_epoch, oldest_entry, redis_run_id, \
-         redis_address, format) \
-         VALUES (?, ?, ?, NOW(3), ?, ?, ?, ?, ?, ?) ON DUPLICATE KEY UPDATE beat_at = NOW(3), \
+         redis_address, format, shard) \
+         VALUES (?, ?, ?, NOW(3), ?, ?, ?, ?, ?, ?, ?) ON DUPLICATE KEY UPDATE beat_at = NOW(3), \
          beat_number = VALUES(beat_number), \
          acknowledged_epoch = VALUES(acknowledged_epoch), oldest_entry = VALUES(oldest_entry), \
          redis_run_id = VALUES(redis_run_id), redis_address = VALUES(redis_address), \
@@ -66,19 +66,20 @@ pub async fn beat(db: &Db, process: &Process, state: InstanceState<'_>) -> Resul
     .bind::<Nullable<Varchar>, _>(state.oldest.map(|id| id.to_string()))
     .bind::<Varchar, _>(state.redis_run_id)
     .bind::<Varchar, _>(state.redis_address)
-    .bind::<Unsigned<TinyInt>, _>(process.format.0);
+    .bind::<Unsigned<TinyInt>, _>(process.format.0)
+    .bind::<Varchar, _>(shard.name());
     db.within("beat", upsert.execute(&mut connection)).await?;
     Ok(())
 }
 
-/// Deletes the row of a process that stops.
+/// Deletes the rows of a process that stops.
 ///
 /// # Errors
 /// Returns a [`DbError`].
 pub async fn leave(db: &Db, process: &Process) -> Result<(), DbError> {
     let mut connection = db.connect().await?;
-    let row = instances::table.find(&process.id);
-    db.within("leave", diesel::delete(row).execute(&mut connection)).await?;
+    let rows = instances::table.filter(instances::instance.eq(&process.id));
+    db.within("leave", diesel::delete(rows).execute(&mut connection)).await?;
     Ok(())
 }
 
@@ -132,23 +133,31 @@ impl BeatLog {
     }
 }
 
-/// All instances but that of `process`.
+/// All instances of a shard but that of `process`.
 ///
 /// # Errors
 /// Returns a [`DbError`].
-pub async fn others(db: &Db, process: &str) -> Result<Vec<Instance>, DbError> {
+pub async fn others(db: &Db, shard: ShardId, process: &str) -> Result<Vec<Instance>, DbError> {
     let mut connection = db.connect().await?;
-    let query = diesel::sql_query(format!("{INSTANCES} WHERE process <> ?")).bind::<Varchar, _>(process);
+    let query = diesel::sql_query(format!("{INSTANCES} WHERE shard = ? AND process <> ?"))
+        .bind::<Varchar, _>(shard.name())
+        .bind::<Varchar, _>(process);
     db.within("read instances", query.load(&mut connection)).await
 }
 
-/// Instances, but not that of `process`, that have not acknowledged `epoch`.
+/// Instances, but not that of `process`, that have not acknowledged `epoch` of a shard.
 ///
 /// # Errors
 /// Returns a [`DbError`].
-pub async fn without_acknowledgement(db: &Db, process: &str, epoch: Epoch) -> Result<Vec<Instance>, DbError> {
+pub async fn without_acknowledgement(
+    db: &Db,
+    shard: ShardId,
+    process: &str,
+    epoch: Epoch,
+) -> Result<Vec<Instance>, DbError> {
     let mut connection = db.connect().await?;
-    let query = diesel::sql_query(format!("{INSTANCES} WHERE process <> ? AND acknowledged_epoch < ?"))
+    let query = diesel::sql_query(format!("{INSTANCES} WHERE shard = ? AND process <> ? AND acknowledged_epoch < ?"))
+        .bind::<Varchar, _>(shard.name())
         .bind::<Varchar, _>(process)
         .bind::<Unsigned<Integer>, _>(epoch.0);
     db.within("read acknowledgements", query.load(&mut connection)).await
@@ -175,38 +184,43 @@ impl fmt::Display for RedisReport {
 /// A report counts for this time. Instances beat every second.
 const REPORT_AGE: Duration = Duration::from_secs(3);
 
-/// The Redis processes that instances reach, as of the last seconds by MySQL's clock.
+/// The Redis processes that instances reach for a shard, as of the last seconds by MySQL's clock.
 ///
 /// # Errors
 /// Returns a [`DbError`].
-pub async fn redis_reports(db: &Db) -> Result<Vec<RedisReport>, DbError> {
+pub async fn redis_reports(db: &Db, shard: ShardId) -> Result<Vec<RedisReport>, DbError> {
     let mut connection = db.connect().await?;
     let query = diesel::sql_query(
         "SELECT IF(label = '', instance, label) AS label, redis_run_id AS run_id, redis_address AS address \
-         FROM instances WHERE redis_run_id <> '' AND beat_at > NOW(3) - INTERVAL ? SECOND ORDER BY label, instance",
+         FROM instances WHERE redis_run_id <> '' AND beat_at > NOW(3) - INTERVAL ? SECOND AND shard = ? \
+         ORDER BY label, instance",
     )
-    .bind::<Unsigned<Bigint>, _>(REPORT_AGE.as_secs());
+    .bind::<Unsigned<Bigint>, _>(REPORT_AGE.as_secs())
+    .bind::<Varchar, _>(shard.name());
     db.within("read Redis processes", query.load(&mut connection)).await
 }
 
-/// The number of the last beat of each process. 0 for a program that does not number its beats.
+/// The number of the last beat of each process for a shard. 0 for a program that does not number its beats.
 ///
 /// # Errors
 /// Returns a [`DbError`].
-pub async fn beat_numbers(db: &Db) -> Result<HashMap<String, u64>, DbError> {
+pub async fn beat_numbers(db: &Db, shard: ShardId) -> Result<HashMap<String, u64>, DbError> {
     let mut connection = db.connect().await?;
-    let query = instances::table.select((instances::process, instances::beat_number));
+    let of_shard = instances::table.filter(instances::shard.eq(shard.name()));
+    let query = of_shard.select((instances::process, instances::beat_number));
     let rows: Vec<(String, u64)> = db.within("read beats", query.load(&mut connection)).await?;
     Ok(rows.into_iter().collect())
 }
 
-/// Deletes the row of a process that has not beaten since `dead` was read. Returns whether the row was deleted.
+/// Deletes the row of a process for a shard, if the process has not beaten since `dead` was read. Returns whether the row
+/// was deleted.
 ///
 /// # Errors
 /// Returns a [`DbError`].
-pub async fn bury(db: &Db, dead: &Instance) -> Result<bool, DbError> {
+pub async fn bury(db: &Db, shard: ShardId, dead: &Instance) -> Result<bool, DbError> {
     let mut connection = db.connect().await?;
-    let delete = diesel::sql_query("DELETE FROM instances WHERE process = ? AND beat_at = ?")
+    let delete = diesel::sql_query("DELETE FROM instances WHERE shard = ? AND process = ? AND beat_at = ?")
+        .bind::<Varchar, _>(shard.name())
         .bind::<Varchar, _>(&dead.process)
         .bind::<Varchar, _>(&dead.beat_at);
     Ok(db.within("delete dead instance", delete.execute(&mut connection)).await? > 0)

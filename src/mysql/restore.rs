@@ -6,7 +6,7 @@ use diesel_async::RunQueryDsl;
 
 use super::schema::{coupons, users};
 use super::{Db, DbError, Transaction};
-use crate::domain::{Commits, PublishedCoupon};
+use crate::domain::{Commits, PublishedCoupon, ShardId};
 
 /// What [`coupon`] has done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,14 +19,14 @@ pub enum RestoredCoupon {
     NoSaler,
 }
 
-/// Adds or updates the row of a coupon whose revision in Redis is above that of MySQL. The row gets the next revision, so
+/// Adds or updates the row of a coupon of a shard whose revision in Redis is above that of MySQL. The row gets the next revision, so
 /// that MySQL publishes it with the activities that MySQL has.
 ///
 /// # Errors
 /// Returns a [`DbError`]. The row may be restored. A unique key refuses a coupon whose name was given to another one.
-pub async fn coupon(db: &Db, copy: &PublishedCoupon) -> Result<RestoredCoupon, DbError> {
+pub async fn coupon(db: &Db, shard: ShardId, copy: &PublishedCoupon) -> Result<RestoredCoupon, DbError> {
     let mut tx = db.begin().await?;
-    let restored = coupon_within(db, &mut tx, copy).await;
+    let restored = coupon_within(db, &mut tx, shard, copy).await;
     match restored {
         Ok(RestoredCoupon::Restored) => tx.commit().await?,
         _ => tx.roll_back().await,
@@ -34,7 +34,12 @@ pub async fn coupon(db: &Db, copy: &PublishedCoupon) -> Result<RestoredCoupon, D
     restored
 }
 
-async fn coupon_within(db: &Db, tx: &mut Transaction<'_>, copy: &PublishedCoupon) -> Result<RestoredCoupon, DbError> {
+async fn coupon_within(
+    db: &Db,
+    tx: &mut Transaction<'_>,
+    shard: ShardId,
+    copy: &PublishedCoupon,
+) -> Result<RestoredCoupon, DbError> {
     let connection = tx.connection();
     let revision = coupons::table.find(copy.id.0).select(coupons::revision).for_update();
     let revision: Option<u64> = db.within("lock coupon", async { revision.first(connection).await.optional() }).await?;
@@ -47,7 +52,7 @@ async fn coupon_within(db: &Db, tx: &mut Transaction<'_>, copy: &PublishedCoupon
         let Some(saler) = saler else { return Ok(RestoredCoupon::NoSaler) };
         let row = (coupons::id.eq(copy.id.0), coupons::saler_id.eq(saler), coupons::name.eq(&copy.name));
         let empty = (coupons::amount.eq(0), coupons::left_count.eq(0), coupons::face_value.eq(0));
-        let insert = diesel::insert_into(coupons::table).values((row, empty, coupons::description.eq("")));
+        let insert = diesel::insert_into(coupons::table).values((row, empty, coupons::description.eq(""), coupons::shard.eq(shard.name())));
         db.within("restore coupon", insert.execute(connection)).await?;
     }
     // MySQL assigns from left to right. `left_count` depends on the old amount and is therefore assigned first.

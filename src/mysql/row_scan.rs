@@ -43,7 +43,7 @@ pub async fn scan(db: &Db) -> Result<Vec<UnreadableRow>, DbError> {
     let mut found = Vec::new();
     let mut after = Some(CouponId(0));
     while let Some(from) = after {
-        let (rows, last) = coupons::read_page(db, from, PAGE).await?;
+        let (rows, last) = coupons::read_page(db, None, from, PAGE).await?;
         found.extend(rows.into_iter().filter_map(Result::err));
         after = last;
     }

@@ -25,6 +25,7 @@ diesel::table! {
         activity_revision -> Unsigned<Bigint>,
         archived -> Bool,
         unloaded -> Bool,
+        shard -> Varchar,
     }
 }
 
@@ -84,7 +85,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    instances (instance) {
+    instances (instance, shard) {
         instance -> Varchar,
         process -> Varchar,
         acknowledged_epoch -> Unsigned<Integer>,
@@ -94,6 +95,7 @@ diesel::table! {
         label -> Varchar,
         beat_number -> Unsigned<Bigint>,
         format -> Unsigned<TinyInt>,
+        shard -> Varchar,
     }
 }
 

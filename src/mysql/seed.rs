@@ -9,7 +9,7 @@ use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 
 use super::schema::{coupons, users};
 use super::{Db, DbError, new_ids};
-use crate::domain::{CouponId, Kind, User, UserId, UserName};
+use crate::domain::{CouponId, Kind, ShardId, User, UserId, UserName};
 
 /// A new user. The name must need no quoting in SQL. Seeded names are letters, digits and hyphens.
 #[derive(Debug, Clone)]
@@ -43,11 +43,17 @@ pub async fn insert_users(db: &Db, batch: &[SeedUser], hash: &str) -> Result<Vec
     batch.iter().map(user).collect()
 }
 
-/// Adds coupons of a saler in a single statement. Returns the id of the first coupon.
+/// Adds coupons of a saler to a shard in a single statement. Returns the id of the first coupon.
 ///
 /// # Errors
 /// Returns a [`DbError`]. Either the whole batch is stored, or no row.
-pub async fn insert_coupons(db: &Db, saler: UserId, names: &[String], amount: u32) -> Result<CouponId, DbError> {
+pub async fn insert_coupons(
+    db: &Db,
+    shard: ShardId,
+    saler: UserId,
+    names: &[String],
+    amount: u32,
+) -> Result<CouponId, DbError> {
     let mut connection = new_ids::connect(db).await?;
     let left = i32::try_from(amount).unwrap_or(i32::MAX);
     let rows: Vec<_> = names
@@ -60,6 +66,7 @@ pub async fn insert_coupons(db: &Db, saler: UserId, names: &[String], amount: u3
                 coupons::left_count.eq(left),
                 coupons::face_value.eq(10),
                 coupons::description.eq("seeded"),
+                coupons::shard.eq(shard.name()),
             )
         })
         .collect();

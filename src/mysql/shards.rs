@@ -5,12 +5,12 @@
 
 use diesel::mysql::Mysql;
 use diesel::prelude::*;
-use diesel::sql_types::{Integer, Unsigned, Varchar};
+use diesel::sql_types::{Bigint, Integer, Unsigned, Varchar};
 use diesel_async::RunQueryDsl;
 
 use super::schema::shards;
 use super::{Db, DbError, ledgers};
-use crate::domain::{Commits, Epoch, Format};
+use crate::domain::{Commits, Epoch, Format, ShardId};
 
 const LIVE: &str = "live";
 
@@ -78,6 +78,95 @@ pub async fn read(db: &Db, shard: &str) -> Result<ShardRow, DbError> {
     })
 }
 
+/// All shards of the database, in the order of their numbers. There is at least one, and the numbers have no gaps.
+///
+/// # Errors
+/// Returns a [`DbError`]. [`DbError::Unreadable`] if a row has a name that no program makes, or if a number is missing.
+pub async fn all(db: &Db) -> Result<Vec<ShardId>, DbError> {
+    let mut connection = db.connect().await?;
+    let names: Vec<String> = db.within("read shards", shards::table.select(shards::shard).load(&mut connection)).await?;
+    let unreadable = || DbError::Unreadable { operation: "read shards", what: names.join(", ") };
+    let mut ids = names.iter().map(|name| ShardId::parse(name)).collect::<Option<Vec<_>>>().ok_or_else(unreadable)?;
+    ids.sort_unstable();
+    let is_dense = ids.iter().enumerate().all(|(place, id)| id.number() == place) && !ids.is_empty();
+    is_dense.then_some(ids).ok_or_else(unreadable)
+}
+
+/// The outcome of [`add`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Added {
+    /// The database has these shards more. Instances load them within seconds.
+    Done { first: ShardId, last: ShardId },
+    /// The first shard has an older format, and releases that know only one shard may run. Nothing has changed.
+    OldFormat,
+    /// The database would have more than [`ShardId::MAX`] shards. Nothing has changed.
+    TooMany,
+}
+
+/// Adds `count` shards, at least one.
+///
+/// # Errors
+/// Returns a [`DbError`]. The change may have happened.
+pub async fn add(db: &Db, count: usize) -> Result<Added, DbError> {
+    let mut tx = db.begin().await?;
+    let lock = shards::table.select((shards::format, shards::wanted_format)).order(shards::shard).for_update();
+    let formats: Vec<(u8, u8)> = db.within("lock shards", lock.load(tx.connection())).await?;
+    let (first, last) = (ShardId::new(formats.len()), ShardId::new(formats.len() + count.max(1) - 1));
+    let outcome = match (first, last) {
+        (Some(first), Some(last)) if formats.iter().all(|(format, _)| *format == Format::NEWEST.0) => {
+            Added::Done { first, last }
+        }
+        (Some(_), Some(_)) => Added::OldFormat,
+        _ => Added::TooMany,
+    };
+    let Added::Done { first, last } = outcome else {
+        tx.roll_back().await;
+        return Ok(outcome);
+    };
+    let newest = (shards::format.eq(Format::NEWEST.0), shards::wanted_format.eq(Format::NEWEST.0));
+    let rows = (first.number()..=last.number()).filter_map(ShardId::new);
+    let rows: Vec<_> = rows.map(|shard| (shards::shard.eq(shard.name()), newest)).collect();
+    db.within("add shards", diesel::insert_into(shards::table).values(rows).execute(tx.connection())).await?;
+    tx.commit().await?;
+    Ok(outcome)
+}
+
+/// Gives a database without any loaded shard `count` shards. Does nothing if a shard was loaded before, or if there are
+/// several.
+///
+/// # Errors
+/// Returns a [`DbError`]. Repeating the call is safe.
+pub async fn start_with(db: &Db, count: usize) -> Result<(), DbError> {
+    let first = read(db, ShardId::FIRST.name()).await?;
+    if count > 1 && first.epoch == Epoch(0) && all(db).await?.len() == 1 {
+        add(db, count - 1).await?;
+    }
+    Ok(())
+}
+
+/// The shards that may get coupons, each with the number of its open coupons. All running processes know them, so no
+/// process says that a coupon of such a shard does not exist.
+///
+/// # Errors
+/// Returns a [`DbError`].
+pub async fn open_coupons(db: &Db) -> Result<Vec<(ShardId, i64)>, DbError> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Varchar)]
+        shard: String,
+        #[diesel(sql_type = Bigint)]
+        coupons: i64,
+    }
+    let query = diesel::sql_query(
+        "SELECT s.shard, (SELECT COUNT(*) FROM coupons c WHERE c.archived = FALSE AND c.shard = s.shard) AS coupons \
+         FROM shards s WHERE NOT EXISTS (SELECT 1 FROM instances i WHERE i.shard = 's0' AND NOT EXISTS \
+         (SELECT 1 FROM instances k WHERE k.instance = i.instance AND k.shard = s.shard))",
+    );
+    let mut connection = db.connect().await?;
+    let rows: Vec<Row> = db.within("count open coupons", query.load(&mut connection)).await?;
+    Ok(rows.into_iter().filter_map(|row| Some((ShardId::parse(&row.shard)?, row.coupons))).collect())
+}
+
 /// Begins a rebuild under `token` that will raise the epoch to `next`. Stores the value found in `live`, unless an
 /// unfinished rebuild has stored one already.
 ///
@@ -143,7 +232,8 @@ pub async fn raise_epoch(
         return Ok(Raised::Overtaken);
     }
     let dead =
-        diesel::sql_query("DELETE FROM ledgers WHERE shard = ? AND process NOT IN (SELECT process FROM instances)")
+        diesel::sql_query("DELETE FROM ledgers WHERE shard = ? AND process NOT IN (SELECT process FROM instances WHERE shard = ?)")
+            .bind::<Varchar, _>(shard)
             .bind::<Varchar, _>(shard);
     db.within("raise epoch", dead.execute(tx.connection())).await?;
     let left = db.within("read ledgers", ledgers::commits(tx.connection(), shard)).await?;

@@ -4,13 +4,15 @@
 pub mod audit;
 pub mod durability;
 mod health;
+mod health_report;
 mod process;
 mod row_check;
 
 pub use audit::{Audit, AuditError, AuditReport, Repair, Repaired};
-pub use health::{
-    ActivitiesReport, EtcdReport, GateReport, Health, HealthReport, HealthSources, LedgerReport, OutboxSeen,
-    PartHealth, gate_states,
+pub use health::{Health, HealthSources, gate_states};
+pub use health_report::{
+    ActivitiesReport, EtcdReport, GateReport, HealthReport, LedgerReport, MysqlReport, OutboxSeen, PartHealth,
+    ShardReport,
 };
 pub use process::ProcessFigures;
 pub use row_check::RowCheck;

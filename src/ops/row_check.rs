@@ -48,7 +48,7 @@ impl RowCheck {
         *self.poisoned.lock().unwrap_or_else(PoisonError::into_inner) = Some(open);
         row_scan::recheck(&self.db).await?;
         for _ in 0..PAGES {
-            let page = coupons::page(&self.db, CouponId(self.after.load(Ordering::Relaxed)), PAGE).await?;
+            let page = coupons::page(&self.db, None, CouponId(self.after.load(Ordering::Relaxed)), PAGE).await?;
             self.after.store(page.last.map_or(0, |last| last.0), Ordering::Relaxed);
             if page.last.is_none() {
                 break;

@@ -40,7 +40,7 @@ impl Recovery {
     }
 
     async fn bury_once(&self, connection: &Connection, watch: &mut DeathWatch) -> Result<(), RecoveryError> {
-        let others = instances::others(&self.db, &self.identity.process.id).await?;
+        let others = instances::others(&self.db, self.identity.shard, &self.identity.process.id).await?;
         watch.log.read(&others, Instant::now());
         watch.outbox_ends.retain(|process, _| others.iter().any(|other| other.process == *process));
         for other in &others {
@@ -49,7 +49,7 @@ impl Recovery {
             let is_loaded = self.gate.live().is_ok_and(|live| traces.live.as_deref() == Some(live.as_str()));
             if watch.is_dead(&other.process, &traces, Instant::now())
                 && is_loaded
-                && instances::bury(&self.db, other).await?
+                && instances::bury(&self.db, self.identity.shard, other).await?
             {
                 beats::forget(connection, self.keys(), &other.process, WAIT).await?;
                 log::info!(
@@ -71,7 +71,7 @@ impl Recovery {
         epoch: Epoch,
     ) -> Result<Vec<String>, RecoveryError> {
         let mut awaited = Vec::new();
-        let others = instances::without_acknowledgement(&self.db, &self.identity.process.id, epoch).await?;
+        let others = instances::without_acknowledgement(&self.db, self.identity.shard, &self.identity.process.id, epoch).await?;
         log.read(&others, Instant::now());
         for Instance { label, process, .. } in others {
             if beats::is_beating(connection, self.keys(), &process, WAIT).await? {

@@ -18,14 +18,14 @@ mod watch;
 mod went_back;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use crate::claim::{ClosedReason, Gate, Ledger};
-use crate::domain::Epoch;
+use crate::claim::{ClosedReason, Gate, Ledger, RebuildProgress};
+use crate::domain::{Epoch, ShardId};
 use crate::mysql::instances::Process;
 use crate::mysql::ledgers::{Fence, FenceRefusal};
 use crate::mysql::shards::{self, ShardRow};
@@ -64,8 +64,7 @@ pub struct Recovery {
 
 #[derive(Debug, Clone)]
 pub struct Identity {
-    /// The name of the shard in `shards`.
-    pub shard: &'static str,
+    pub shard: ShardId,
     pub process: Process,
     pub ownership: Arc<Ownership>,
 }
@@ -81,16 +80,6 @@ pub struct RedisParts {
     pub pool: Pool,
     pub stock: Stock,
     pub outbox: Outbox,
-}
-
-/// Progress of the current or last rebuild of this process.
-#[derive(Debug, Default)]
-pub struct RebuildProgress {
-    coupons: AtomicU64,
-    claims: AtomicU64,
-    rebuilds: AtomicU64,
-    /// The acknowledged epoch. This process holds no attempt and no unstored claim of an earlier epoch.
-    acknowledged: AtomicU32,
 }
 
 /// What a round has done.
@@ -116,22 +105,6 @@ pub enum RecoveryError {
     Unfenced(FenceRefusal),
     #[error("MySQL lacks commits that Redis knows")]
     MysqlWentBack,
-}
-
-impl RebuildProgress {
-    /// Coupons and claims loaded by the current or last rebuild.
-    pub fn loaded(&self) -> (u64, u64) {
-        (self.coupons.load(Ordering::Relaxed), self.claims.load(Ordering::Relaxed))
-    }
-
-    fn acknowledged(&self) -> Epoch {
-        Epoch(self.acknowledged.load(Ordering::SeqCst))
-    }
-
-    /// Rebuilds completed by this process.
-    pub fn rebuilds(&self) -> u64 {
-        self.rebuilds.load(Ordering::Relaxed)
-    }
 }
 
 impl Recovery {
@@ -220,7 +193,7 @@ impl Recovery {
         // alive and may hold claims.
         let reached = seen.as_ref().ok().map(|(connection, _)| Arc::clone(connection));
         self.beat(reached.as_deref()).await?;
-        let row = shards::read(&self.db, self.identity.shard).await?;
+        let row = shards::read(&self.db, self.identity.shard.name()).await?;
         if seen.is_err() && !row.is_live {
             self.close(ClosedReason::Recovering);
         }
@@ -270,7 +243,7 @@ impl Recovery {
             live_key::bound_token(connection, self.keys(), token, WAIT).await?;
             return Ok(Round::Compared);
         }
-        let reports = instances::redis_reports(&self.db).await?;
+        let reports = instances::redis_reports(&self.db, self.identity.shard).await?;
         match self.dispute.choose(&reports, row, connection.run_id()) {
             Choice::Ours if self.rebuild(row, connection, &found.live).await? => return Ok(Round::Rebuilt),
             Choice::Ours => {}
@@ -294,7 +267,7 @@ impl Recovery {
             redis_run_id: reached.map_or("", Connection::run_id),
             redis_address: reached.map_or("", Connection::peer),
         };
-        instances::beat(&self.db, &self.identity.process, state).await?;
+        instances::beat(&self.db, self.identity.shard, &self.identity.process, state).await?;
         self.redis.beats.note_taken(beat_number);
         Ok(())
     }

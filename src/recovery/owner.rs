@@ -78,7 +78,7 @@ impl Recovery {
         let mut beats = beats::all(connection, self.keys(), WAIT).await?;
         beats.retain(|process, beat| *process != self.identity.process.id && beat.installation == installation);
         // Redis is read first, because a process beats in MySQL first.
-        let numbers = instances::beat_numbers(&self.db).await?;
+        let numbers = instances::beat_numbers(&self.db, self.identity.shard).await?;
         // Whoever becomes the owner after a loss has beaten before.
         let may_lack_beats = seen.owner.is_none() || connection.uptime() < YOUNG;
         let watched = watch.compare(&beats, &numbers, may_lack_beats, Instant::now());
@@ -140,7 +140,7 @@ impl Recovery {
     /// Whether a process that does not number its beats is not of this database.
     async fn any_unknown(&self, connection: &Connection, beating: &[String]) -> Result<bool, RecoveryError> {
         let numbered = beats::all(connection, self.keys(), WAIT).await?;
-        let known: HashMap<String, u64> = instances::beat_numbers(&self.db).await?;
+        let known: HashMap<String, u64> = instances::beat_numbers(&self.db, self.identity.shard).await?;
         let is_unknown = |process: &String| !numbered.contains_key(process) && !known.contains_key(process);
         Ok(beating.iter().any(is_unknown))
     }

@@ -88,7 +88,7 @@ impl Rebuild<'_> {
     /// Rebuilds. `found` is the earlier value of `live`, and `origin` the loading before unfinished rebuilds.
     async fn run(&self, found: &str, origin: &str) -> Result<(), RecoveryError> {
         let recovery = self.recovery;
-        let (db, shard) = (&recovery.db, recovery.identity.shard);
+        let (db, shard) = (&recovery.db, recovery.identity.shard.name());
         // The row is read again, because the compared row may be older than the token.
         let row = shards::read(db, shard).await?;
         let last_live = format!("{}:{}", row.run_id, row.epoch);

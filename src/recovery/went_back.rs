@@ -14,7 +14,7 @@ impl Recovery {
         }
         // Redis is read first, because the counters in Redis follow the rows.
         let redis = live_key::commits(connection, self.keys(), WAIT).await?;
-        let went_back = redis.are_ahead_of(&ledgers::read(&self.db, self.identity.shard).await?);
+        let went_back = redis.are_ahead_of(&ledgers::read(&self.db, self.identity.shard.name()).await?);
         if went_back {
             // A batch without an entry to delete has not told Redis its number. A repair must restore the number, too.
             self.raise_counter(connection).await?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use redis::{RedisWrite, ToRedisArgs};
 
-use crate::domain::{ActivityId, CouponId, Nth, UserId};
+use crate::domain::{ActivityId, CouponId, Nth, ShardId, UserId};
 
 /// Builds keys. A key is a prefix, the tag of the shard, a word, and at most one number. Names chosen by users never
 /// become part of a key. Cloning is cheap, because every attempt carries a clone.
@@ -23,9 +23,10 @@ pub struct Key<'a> {
 }
 
 impl Keys {
-    /// `prefix` is the setting of the operator, `cr:` by default. The tag of the only shard, `{s0}:`, is added.
-    pub fn new(prefix: &str) -> Self {
-        Self { prefix: format!("{prefix}{{s0}}:").into() }
+    /// `prefix` is the setting of the operator, `cr:` by default. The tag of the shard, such as
+    /// `{s0}:`, is added. All keys of a shard are in one slot of a Redis Cluster.
+    pub fn new(prefix: &str, shard: ShardId) -> Self {
+        Self { prefix: format!("{prefix}{{{shard}}}:").into() }
     }
 
     /// String. `run_id:epoch` while the shard is loaded, `rebuild:<token>` during a rebuild.

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use super::Publishing;
 use super::publishing::{PublishError, Reached};
+use crate::claim::Shard;
 use crate::domain::{Coupon, CouponId};
 use crate::mysql::archive::Finished;
 use crate::mysql::coupons::{self, StoredCoupon};
 use crate::mysql::{Transaction, archive};
-use crate::redis::{KvError, Live, Published};
+use crate::redis::{KvError, Published};
 
 /// How long a request waits until its change is in force, and the pause between two looks.
 const IN_FORCE_WAIT: Duration = Duration::from_secs(5);
@@ -57,7 +58,7 @@ impl Publishing {
         stored: &StoredCoupon,
         wanted: &Coupon,
     ) -> Result<(), PublishError> {
-        let checked = match self.check_archived(&mut tx, stored, wanted).await {
+        let checked = match self.check_archived(&reached.shard, &mut tx, stored, wanted).await {
             Ok(()) => coupons::update(&self.db, &mut tx, stored, wanted).await.map_err(PublishError::from),
             Err(error) => Err(error),
         };
@@ -73,11 +74,12 @@ impl Publishing {
     /// Whether a coupon may be changed to `wanted` that is archived or comes back.
     pub(super) async fn check_archived(
         &self,
+        shard: &Shard,
         tx: &mut Transaction<'_>,
         stored: &StoredCoupon,
         wanted: &Coupon,
     ) -> Result<(), PublishError> {
-        if !self.ledger.state().has_newest_format() {
+        if !shard.claiming.ledger.state().has_newest_format() {
             return Err(PublishError::OldFormat);
         }
         if wanted.amount < stored.coupon.amount {
@@ -113,7 +115,7 @@ impl Publishing {
         let began = Instant::now();
         loop {
             let is_done = match to.archived {
-                true => self.try_tombstone(&reached.live, to).await?,
+                true => self.try_tombstone(reached, to).await?,
                 false => archive::is_published(&self.db, to.id, to.revision).await?,
             };
             if is_done {
@@ -129,17 +131,17 @@ impl Publishing {
     }
 
     /// Returns whether the tombstone is written, or the coupon has a later revision.
-    async fn try_tombstone(&self, live: &Live, to: &Coupon) -> Result<bool, PublishError> {
+    async fn try_tombstone(&self, reached: &Reached, to: &Coupon) -> Result<bool, PublishError> {
         let mut tx = self.db.begin().await?;
         let stored = coupons::lock(&self.db, &mut tx, to.id).await?;
         let Some(stored) = stored.filter(|stored| stored.coupon.revision == to.revision) else {
             tx.roll_back().await;
             return Ok(true);
         };
-        match self.write_tombstone(live, tx, &stored).await?.0 {
+        match self.write_tombstone(reached, tx, &stored).await?.0 {
             Published::Done | Published::Older { .. } => Ok(true),
             Published::Unstored => Ok(false),
-            refused => Err(PublishError::Unknown(self.refused(live, to.id, refused).into())),
+            refused => Err(PublishError::Unknown(reached.refused(to.id, refused).into())),
         }
     }
 
@@ -147,19 +149,20 @@ impl Publishing {
     /// and the comparison in Redis. Also returns the revision of the tombstone that Redis had.
     pub(super) async fn write_tombstone(
         &self,
-        live: &Live,
+        Reached { shard, live }: &Reached,
         tx: Transaction<'_>,
         stored: &StoredCoupon,
     ) -> Result<(Published, Option<u64>), PublishError> {
         let coupon = &stored.coupon;
-        let written = match self.pool.get().await {
+        let written = match shard.pool.get().await {
             Ok(calls) => {
-                self.stock.archive(&calls, live.as_str(), coupon, stored.units(), self.wait).await.map_err(unknown)
+                let stock = &shard.claiming.stock;
+                stock.archive(&calls, live.as_str(), coupon, stored.units(), self.wait).await.map_err(unknown)
             }
             Err(_) => Err(PublishError::Unavailable(None)),
         };
         tx.roll_back().await;
-        self.refusals.forget(coupon.id);
+        shard.claiming.refusals.forget(coupon.id);
         written
     }
 }

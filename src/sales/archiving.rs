@@ -20,17 +20,18 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::archived_change::unknown;
-use super::publishing::PublishError;
+use super::publishing::{PublishError, Reached, live_of};
 use super::{Publishing, Scheduling};
 use crate::base::{Outage, every};
-use crate::domain::{Coupon, CouponId};
+use crate::claim::Shard;
+use crate::domain::{Coupon, CouponId, ShardId};
 use crate::mysql::archive::Finished;
 use crate::mysql::claim_rows::{self, Which};
 use crate::mysql::coupons::{self, StoredCoupon};
 use crate::mysql::{self as db, DbConnection, DbError, QueryError, Transaction, activities, archive};
 use crate::redis::archive::{Loading, Return};
 use crate::redis::load::{self, ClaimChunk};
-use crate::redis::{Live, Outbox, PooledCalls, Presence, Published};
+use crate::redis::{Live, PooledCalls, Presence, Published};
 
 /// Period of rounds.
 const ROUND_EVERY: Duration = Duration::from_millis(500);
@@ -45,22 +46,28 @@ const PIPELINE: usize = 4;
 /// Timeout of the next row of a streaming read.
 const ROW_WAIT: Duration = Duration::from_secs(10);
 
-/// The task that archives coupons and brings them back.
+/// The task that archives coupons of a shard and brings them back.
 pub struct Archiving {
     publishing: Publishing,
-    outbox: Outbox,
+    shard: Arc<Shard>,
     /// Coupons that cannot be claimed are archived after this time. `None` archives none by itself.
     age: Option<Duration>,
     figures: Arc<ArchiveFigures>,
 }
 
 /// Counts since the start of this process.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ArchiveFigures {
     archived: AtomicU64,
     returned: AtomicU64,
-    /// Coupons that lagged in the last round of this process.
-    waiting: AtomicUsize,
+    /// Coupons of each shard that lagged in the last round of this process.
+    waiting: [AtomicUsize; ShardId::MAX],
+}
+
+impl Default for ArchiveFigures {
+    fn default() -> Self {
+        Self { archived: AtomicU64::new(0), returned: AtomicU64::new(0), waiting: std::array::from_fn(|_| AtomicUsize::new(0)) }
+    }
 }
 
 impl ArchiveFigures {
@@ -69,22 +76,23 @@ impl ArchiveFigures {
         (self.archived.load(Ordering::Relaxed), self.returned.load(Ordering::Relaxed))
     }
 
-    /// Coupons that wait to be archived or to come back, at most 100. 0 in a process that leaves this work to another one.
+    /// Coupons that wait to be archived or to come back, at most 100 of a shard. A process counts the shards whose outbox it
+    /// sweeps.
     pub fn waiting(&self) -> usize {
-        self.waiting.load(Ordering::Relaxed)
+        self.waiting.iter().map(|waiting| waiting.load(Ordering::Relaxed)).sum()
+    }
+
+    fn set_waiting(&self, shard: ShardId, coupons: usize) {
+        self.waiting[shard.number()].store(coupons, Ordering::Relaxed);
     }
 }
 
 impl Archiving {
     /// `age` is the time after which a coupon that cannot be claimed is archived, 0 for never. Works with the connections of
-    /// `scheduling`.
-    pub fn new(scheduling: &Scheduling, outbox: Outbox, age: Duration) -> Self {
+    /// `scheduling`. `figures` are of all shards.
+    pub fn new(scheduling: &Scheduling, shard: Arc<Shard>, age: Duration, figures: Arc<ArchiveFigures>) -> Self {
         let (publishing, age) = (scheduling.publishing.clone(), Some(age).filter(|age| !age.is_zero()));
-        Self { publishing, outbox, age, figures: Arc::default() }
-    }
-
-    pub fn figures(&self) -> Arc<ArchiveFigures> {
-        Arc::clone(&self.figures)
+        Self { publishing, shard, age, figures }
     }
 
     /// Works until `stop`.
@@ -114,7 +122,7 @@ impl Archiving {
                 }
                 _ = rounds.tick() => {
                     let Some(coupons) = outage.note(self.lagging(last).await) else { continue };
-                    self.figures.waiting.store(coupons.len(), Ordering::Relaxed);
+                    self.figures.set_waiting(self.shard.id, coupons.len());
                     let free = AT_ONCE.saturating_sub(moving.len());
                     let next: Vec<CouponId> = coupons.into_iter().filter(|id| !moving.contains(id)).take(free).collect();
                     for coupon in next {
@@ -132,21 +140,21 @@ impl Archiving {
         if !self.is_mine().await {
             return Ok(Vec::new());
         }
-        Ok(archive::lagging(&self.publishing.db, last, WAITING_MAX).await?)
+        Ok(archive::lagging(&self.publishing.db, self.shard.id, last, WAITING_MAX).await?)
     }
 
     /// Whether the shard is loaded with the newest format, and this process sweeps the outbox.
     async fn is_mine(&self) -> bool {
-        if self.publishing.live().is_err() || !self.publishing.ledger.state().has_newest_format() {
+        if live_of(&self.shard).is_err() || !self.shard.claiming.ledger.state().has_newest_format() {
             return false;
         }
-        let Ok(calls) = self.publishing.pool.get().await else { return false };
-        self.outbox.is_sweeper(&calls).await.unwrap_or(false)
+        let Ok(calls) = self.shard.pool.get().await else { return false };
+        self.shard.outbox.is_sweeper(&calls).await.unwrap_or(false)
     }
 
     async fn archive_finished(&self, age: Duration) -> Result<(), PublishError> {
         let finished = Finished { now: self.calls().await?.server_ms() / 1_000, age };
-        for coupon in archive::finished(&self.publishing.db, finished, FINISHED_MAX).await? {
+        for coupon in archive::finished(&self.publishing.db, self.shard.id, finished, FINISHED_MAX).await? {
             self.publishing.archive_finished(coupon, finished).await?;
         }
         Ok(())
@@ -154,7 +162,7 @@ impl Archiving {
 
     /// Brings Redis to the row of a coupon. The row still lags if claims wait in the outbox, or if it has changed meanwhile.
     async fn bring_about(&self, id: CouponId) -> Result<(), PublishError> {
-        let (live, publishing) = (self.publishing.live()?, &self.publishing);
+        let (reached, publishing) = (self.reached()?, &self.publishing);
         let mut tx = publishing.db.begin().await?;
         let stored = coupons::lock(&publishing.db, &mut tx, id).await?;
         let lags = |stored: &StoredCoupon| stored.unloaded && stored.published_revision < stored.coupon.revision;
@@ -163,28 +171,28 @@ impl Archiving {
             return Ok(());
         };
         if stored.coupon.archived {
-            return self.archive(&live, tx, &stored).await;
+            return self.archive(&reached, tx, &stored).await;
         }
         tx.roll_back().await;
-        self.bring_back(&live, &stored.coupon).await
+        self.bring_back(&reached, &stored.coupon).await
     }
 
     /// Writes the tombstone, and deletes claims and activities.
-    async fn archive(&self, live: &Live, tx: Transaction<'_>, stored: &StoredCoupon) -> Result<(), PublishError> {
+    async fn archive(&self, reached: &Reached, tx: Transaction<'_>, stored: &StoredCoupon) -> Result<(), PublishError> {
         let (publishing, coupon) = (&self.publishing, &stored.coupon);
-        let (outcome, previous) = publishing.write_tombstone(live, tx, stored).await?;
+        let (outcome, previous) = publishing.write_tombstone(reached, tx, stored).await?;
         match outcome {
             Published::Done => {}
             // The coupon is closed. Its claims reach MySQL within a second, or are poisoned, and an alarm says so.
             Published::Unstored => return Ok(()),
             Published::Older { revision } => return publishing.raise_above(coupon.id, revision).await,
-            refused => return Err(publishing.refused(live, coupon.id, refused)),
+            refused => return Err(reached.refused(coupon.id, refused)),
         }
         crate::base::crash::point("archive-tombstone");
         // The claims were deleted after an earlier tombstone if Redis is known to have had it.
         let is_deleted = previous.is_some_and(|revision| revision <= stored.published_revision);
         if !is_deleted {
-            if !self.delete_claims(live, coupon).await? {
+            if !self.delete_claims(&reached.live, coupon).await? {
                 return Ok(());
             }
             self.figures.archived.fetch_add(1, Ordering::Relaxed);
@@ -197,7 +205,7 @@ impl Archiving {
     /// Returns `false` if the coupon is not archived any more.
     async fn delete_claims(&self, live: &Live, coupon: &Coupon) -> Result<bool, PublishError> {
         let publishing = &self.publishing;
-        let (stock, wait) = (&publishing.stock, publishing.wait);
+        let (stock, wait) = (&self.shard.claiming.stock, publishing.wait);
         let mut connection = publishing.db.connect_alone().await?;
         let mut batches = pin!(stream_batches(&mut connection, coupon.id).await?);
         while let Some(chunks) = next_batch(&mut batches).await? {
@@ -215,9 +223,9 @@ impl Archiving {
 
     /// Loads the claims of a coupon that is not archived any more, and puts it on sale. Another loading or a tombstone may
     /// overtake it.
-    async fn bring_back(&self, live: &Live, coupon: &Coupon) -> Result<(), PublishError> {
-        let publishing = &self.publishing;
-        let (stock, wait, loading) = (&publishing.stock, publishing.wait, Loading::new(coupon));
+    async fn bring_back(&self, reached: &Reached, coupon: &Coupon) -> Result<(), PublishError> {
+        let (publishing, live) = (&self.publishing, &reached.live);
+        let (stock, wait, loading) = (&self.shard.claiming.stock, publishing.wait, Loading::new(coupon));
         let began = {
             let calls = self.calls().await?;
             stock.begin_return(&calls, live.as_str(), &loading, wait).await.map_err(unknown)?
@@ -231,12 +239,12 @@ impl Archiving {
                 let calls = self.calls().await?;
                 stock.end_return(&calls, live.as_str(), &loading, coupon, &sold, wait).await.map_err(unknown)?
             }
-            Return::OnSale => publishing.send(live.as_str(), coupon, Presence::MustBeHere).await.map_err(unknown)?,
+            Return::OnSale => publishing.send(reached, coupon, Presence::MustBeHere).await.map_err(unknown)?,
             Return::Refused(refused) => refused,
         };
         match published {
             Published::Done => {
-                publishing.refusals.forget(coupon.id);
+                self.shard.claiming.refusals.forget(coupon.id);
                 archive::set_loaded(&publishing.db, coupon.id, coupon.revision).await?;
                 if began == Return::Loading {
                     self.figures.returned.fetch_add(1, Ordering::Relaxed);
@@ -246,7 +254,7 @@ impl Archiving {
             }
             Published::Older { revision } => publishing.raise_above(coupon.id, revision).await,
             Published::Archived => Ok(()),
-            refused => Err(publishing.refused(live, coupon.id, refused)),
+            refused => Err(reached.refused(coupon.id, refused)),
         }
     }
 
@@ -256,7 +264,7 @@ impl Archiving {
         let mut connection = publishing.db.connect_alone().await?;
         let mut batches = pin!(stream_batches(&mut connection, coupon.id).await?);
         while let Some(chunks) = next_batch(&mut batches).await? {
-            let (calls, stock) = (self.calls().await?, &publishing.stock);
+            let (calls, stock) = (self.calls().await?, &self.shard.claiming.stock);
             let loaded = stock.load_returning(&calls, live.as_str(), loading, &chunks, publishing.wait).await;
             if !loaded.map_err(unknown)? {
                 return Ok(false);
@@ -265,8 +273,12 @@ impl Archiving {
         Ok(true)
     }
 
+    fn reached(&self) -> Result<Reached, PublishError> {
+        Ok(Reached { shard: Arc::clone(&self.shard), live: live_of(&self.shard)? })
+    }
+
     async fn calls(&self) -> Result<PooledCalls, PublishError> {
-        self.publishing.pool.get().await.map_err(|_| PublishError::Unavailable(None))
+        self.shard.pool.get().await.map_err(|_| PublishError::Unavailable(None))
     }
 }
 

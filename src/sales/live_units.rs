@@ -1,6 +1,6 @@
 //! Live units for viewers of a product during its sale.
 //!
-//! A single task reads the units of all viewed products with one script per tick. Changes go to a [`watch`] channel per
+//! A single task reads the units of all viewed products with one script per tick and shard. Changes go to a [`watch`] channel per
 //! product, as bytes shared by all viewers. A slow viewer receives the latest state and misses earlier ones, so no
 //! queue exists.
 //!
@@ -16,13 +16,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::claim::{Doubt, Gate};
-use crate::domain::{ActivityId, CouponId};
+use crate::claim::{Claiming, Doubt, Shard, Shards};
+use crate::domain::{ActivityId, CouponId, ShardId};
 use crate::memory::{Activities, Settings};
-use crate::redis::{Calls, Live, Pool, Stock, Units};
+use crate::redis::Units;
 
 /// Period of reads.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -43,8 +44,7 @@ pub struct EventLimits {
 
 /// Live units of this instance.
 pub struct Events {
-    stock: Stock,
-    gate: Arc<Gate>,
+    shards: Arc<Shards>,
     activities: Arc<Activities>,
     settings: Arc<Settings>,
     limits: EventLimits,
@@ -58,9 +58,15 @@ pub struct Events {
 /// The sending side of each channel. Viewers add products. The single task sends states and removes products.
 #[derive(Default)]
 struct Products {
-    shown: HashMap<CouponId, watch::Sender<ProductState>>,
+    shown: HashMap<CouponId, Channel>,
     /// The service is stopping and admits no viewers.
     over: bool,
+}
+
+/// The channel of a product, and its shard as soon as a read has found it.
+struct Channel {
+    states: watch::Sender<ProductState>,
+    shard: Option<ShardId>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,14 +116,13 @@ pub struct EventFigures {
 
 impl Events {
     pub fn new(
-        stock: Stock,
-        gate: Arc<Gate>,
+        shards: Arc<Shards>,
         activities: Arc<Activities>,
         settings: Arc<Settings>,
         limits: EventLimits,
     ) -> Self {
         let (products, viewers, refused, new) = (Mutex::default(), Arc::default(), AtomicU64::new(0), Notify::new());
-        Self { stock, gate, activities, settings, limits, products, viewers, refused, new }
+        Self { shards, activities, settings, limits, products, viewers, refused, new }
     }
 
     /// Admits a viewer of `product`.
@@ -131,7 +136,7 @@ impl Events {
     }
 
     fn find_place(&self, product: CouponId) -> Result<Viewer, NoPlace> {
-        if self.gate.is_busy() {
+        if self.shards.any_busy() {
             return Err(NoPlace);
         }
         let viewers = self.viewers.fetch_add(1, Ordering::Relaxed);
@@ -140,14 +145,14 @@ impl Events {
             return Err(NoPlace);
         }
         let mut products = self.products();
-        if let Some(states) = products.shown.get(&product) {
-            return Ok(Viewer { states: states.subscribe(), _place: place });
+        if let Some(channel) = products.shown.get(&product) {
+            return Ok(Viewer { states: channel.states.subscribe(), _place: place });
         }
         if products.over || products.shown.len() >= self.limits.products_max {
             return Err(NoPlace);
         }
         let (sender, states) = watch::channel(ProductState::Unknown);
-        products.shown.insert(product, sender);
+        products.shown.insert(product, Channel { states: sender, shard: None });
         self.new.notify_one();
         Ok(Viewer { states, _place: place })
     }
@@ -162,14 +167,14 @@ impl Events {
     }
 
     /// Publishes changes until `stop`, then ends every viewer's stream. Returns at `over`.
-    pub async fn watch(self: Arc<Self>, pool: Pool, stop: CancellationToken, over: CancellationToken) {
-        stop.run_until_cancelled(self.show(&pool)).await;
+    pub async fn watch(self: Arc<Self>, stop: CancellationToken, over: CancellationToken) {
+        stop.run_until_cancelled(self.show()).await;
         let ended = std::mem::replace(&mut *self.products(), Products { over: true, ..Products::default() });
         drop(ended);
         over.cancelled().await;
     }
 
-    async fn show(&self, pool: &Pool) {
+    async fn show(&self) {
         let mut next = tokio::time::Instant::now();
         loop {
             let newcomers_only = tokio::select! {
@@ -184,27 +189,49 @@ impl Events {
                 self.products().shown.clear();
             }
             let asked = self.looked_at(|state| !newcomers_only || *state == ProductState::Unknown);
-            if !asked.is_empty()
-                && !self.gate.is_busy()
-                && let Ok(live) = self.gate.live()
-                && let Ok(calls) = pool.get().await
-            {
-                self.read(&calls, &live, asked).await;
-                drop(calls);
+            if !asked.is_empty() {
+                self.look(asked).await;
                 tokio::time::sleep(PAUSE).await;
             }
         }
     }
 
-    /// Viewed products whose state matches `is_asked`. Products without viewers are dropped.
-    fn looked_at(&self, is_asked: impl Fn(&ProductState) -> bool) -> Vec<CouponId> {
+    /// Viewed products whose state matches `is_asked`, with their shards. Products without viewers are dropped.
+    fn looked_at(&self, is_asked: impl Fn(&ProductState) -> bool) -> Vec<(CouponId, Option<ShardId>)> {
         let mut products = self.products();
-        products.shown.retain(|_, states| !states.is_closed());
-        products.shown.iter().filter(|(_, states)| is_asked(&states.borrow())).map(|(product, _)| *product).collect()
+        products.shown.retain(|_, channel| !channel.states.is_closed());
+        let asked = products.shown.iter().filter(|(_, channel)| is_asked(&channel.states.borrow()));
+        asked.map(|(product, channel)| (*product, channel.shard)).collect()
     }
 
-    /// Reads these products with a single script and publishes changes.
-    async fn read(&self, calls: &Calls, live: &Live, products: Vec<CouponId>) {
+    /// Reads these products, those without a known shard from all shards. A product exists nowhere if every shard says so.
+    async fn look(&self, products: Vec<(CouponId, Option<ShardId>)>) {
+        let shards = self.shards.all();
+        let reads = shards.iter().map(|shard| {
+            let is_there = |(_, place): &&(CouponId, Option<ShardId>)| place.is_none_or(|place| place == shard.id);
+            self.read(shard, products.iter().filter(is_there).map(|(product, _)| *product).collect())
+        });
+        if join_all(reads).await.into_iter().all(|has_answered| has_answered) {
+            let shown = self.products();
+            for (product, _) in products {
+                if let Some(Channel { states, shard: None }) = shown.shown.get(&product) {
+                    states.send_if_modified(|state| state.become_later(None));
+                }
+            }
+        }
+    }
+
+    /// Reads these products from a shard with a single script, and publishes changes. Returns whether the shard answered. A
+    /// busy shard is not asked.
+    async fn read(&self, shard: &Shard, products: Vec<CouponId>) -> bool {
+        let Claiming { gate, stock, .. } = &shard.claiming;
+        if products.is_empty() {
+            return true;
+        }
+        if gate.is_busy() {
+            return false;
+        }
+        let (Ok(live), Ok(calls)) = (gate.live(), shard.pool.get().await) else { return false };
         let time_ms = calls.server_ms();
         let sale = |product: &CouponId| {
             let schedule = self.activities.of(*product);
@@ -213,19 +240,26 @@ impl Events {
         };
         let (activities, totals): (Vec<ActivityId>, Vec<u32>) = products.iter().map(sale).unzip();
         let asked: Vec<_> = products.iter().copied().zip(activities).collect();
-        match self.stock.units(calls, live, &asked, self.limits.wait).await {
+        match stock.units(&calls, &live, &asked, self.limits.wait).await {
             Ok(Some(all)) => {
-                let shown = self.products();
+                let mut shown = self.products();
                 for ((product, total), units) in products.into_iter().zip(totals).zip(all) {
-                    if let Some(states) = shown.shown.get(&product) {
-                        let units = units.map(|units| Shown::new(product, &units, total, time_ms));
-                        states.send_if_modified(|state| state.become_later(units));
-                    }
+                    let (Some(channel), Some(units)) = (shown.shown.get_mut(&product), units) else { continue };
+                    channel.shard = Some(shard.id);
+                    let units = Shown::new(product, &units, total, time_ms);
+                    channel.states.send_if_modified(|state| state.become_later(Some(units)));
                 }
+                true
             }
-            Ok(None) => self.gate.doubt(Doubt::NotLoaded),
+            Ok(None) => {
+                gate.doubt(Doubt::NotLoaded);
+                false
+            }
             // The link and the gate log the outage. Viewers keep the last state until Redis is back.
-            Err(error) => log::debug!("events: reading units failed: {error}"),
+            Err(error) => {
+                log::debug!("events: reading units failed: {error}");
+                false
+            }
         }
     }
 

@@ -179,7 +179,7 @@ impl Scheduling {
                 let (before, changed) = *change;
                 tx.commit().await?;
                 if changed.revision > before.coupon.revision
-                    && let Ok(reached) = self.publishing.reach().await
+                    && let Ok(Some(reached)) = self.publishing.reach_shard_of(coupon).await
                     && let Err(error) = self.publishing.publish_change(&reached, &before, &changed).await
                 {
                     log::debug!("scheduling: coupon {coupon} left to the repair: {}", crate::base::error_chain(&error));

@@ -11,11 +11,12 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::base::{Outage, every};
-use crate::claim::{Claiming, Doubt, Gate, Ledger, MissingCoupons, Refusals};
+use crate::claim::{Doubt, Shard, Shards};
 use crate::domain::{Amount, Coupon, CouponId, Description, User};
 use crate::mysql::coupons::{self, InsertError, NewCoupon, StoredCoupon};
+use crate::mysql::shards::open_coupons;
 use crate::mysql::{Db, DbError, Transaction};
-use crate::redis::{KvError, Live, Pool, Presence, Published, Stock};
+use crate::redis::{KvError, Live, Presence, Published};
 
 /// Interval of repairs, and the maximum number of coupons per repair.
 const REPAIR_EVERY: Duration = Duration::from_secs(1);
@@ -24,19 +25,11 @@ const REPAIR_COUPONS_MAX: i64 = 100;
 #[derive(Clone)]
 pub struct Publishing {
     pub(super) db: Db,
-    pub(super) pool: Pool,
-    pub(super) stock: Stock,
-    gate: Arc<Gate>,
-    pub(super) refusals: Arc<Refusals>,
-    missing: Arc<MissingCoupons>,
-    pub(super) ledger: Ledger,
-    shard: &'static str,
+    shards: Arc<Shards>,
     /// Timeout of a call to Redis.
     pub(super) wait: Duration,
     /// Open coupons of one saler.
     pub(super) coupons_max: u32,
-    /// The last coupon that the repair has tried. The next round begins behind it.
-    repaired: Arc<AtomicU64>,
 }
 
 /// A change requested by a saler. `None` keeps the current value.
@@ -89,16 +82,17 @@ impl PublishError {
     }
 }
 
-/// Proof that Redis has just answered, with the expected `live`. Holds no connection, because MySQL may take long.
+/// Proof that the Redis of a shard has just answered, with the expected `live`. Holds no connection, because MySQL may
+/// take long.
 pub struct Reached {
+    pub(super) shard: Arc<Shard>,
     pub(super) live: Arc<Live>,
 }
 
 impl Publishing {
     /// `wait` limits each call to Redis. A saler may have `coupons_max` coupons that are not archived.
-    pub fn new(db: Db, pool: Pool, claiming: &Claiming, shard: &'static str, wait: Duration, coupons_max: u32) -> Self {
-        let Claiming { stock, gate, refusals, missing, ledger, .. } = claiming.clone();
-        Self { db, pool, stock, gate, refusals, missing, ledger, shard, wait, coupons_max, repaired: Arc::default() }
+    pub fn new(db: Db, shards: Arc<Shards>, wait: Duration, coupons_max: u32) -> Self {
+        Self { db, shards, wait, coupons_max }
     }
 
     /// Creates a coupon. On return the coupon is in MySQL and can be claimed.
@@ -106,8 +100,8 @@ impl Publishing {
     /// # Errors
     /// [`PublishError`].
     pub async fn create(&self, saler: &User, new: &NewCoupon) -> Result<CouponId, PublishError> {
-        let reached = self.reach().await?;
-        let coupon = coupons::insert(&self.db, saler, new, self.coupons_max).await.map_err(|error| match error {
+        let reached = self.place().await?;
+        let coupon = coupons::insert(&self.db, reached.shard.id, saler, new, self.coupons_max).await.map_err(|error| match error {
             InsertError::NameTaken => PublishError::NameTaken,
             InsertError::TooMany => PublishError::TooMany,
             InsertError::Db(error) => error.into(),
@@ -128,7 +122,7 @@ impl Publishing {
             let archived = change.archived;
             return Box::pin(self.change(id, &CouponChange { archived, ..CouponChange::default() })).await;
         }
-        let reached = self.reach().await?;
+        let reached = self.reach_shard_of(id).await?.ok_or(PublishError::NoSuchCoupon)?;
         let mut tx = self.db.begin().await?;
         let Some(stored) = coupons::lock(&self.db, &mut tx, id).await? else {
             tx.roll_back().await;
@@ -168,22 +162,56 @@ impl Publishing {
         self.publish(reached, to, presence(before)).await
     }
 
-    /// Checks that Redis answers before MySQL is changed. So nothing changes while Redis is down.
+    /// Checks that the Redis of a shard answers before MySQL is changed. So nothing changes while Redis is down.
     ///
     /// # Errors
     /// [`PublishError::Unavailable`].
-    pub async fn reach(&self) -> Result<Reached, PublishError> {
-        let live = self.live()?;
-        match self.pool.get().await {
-            Ok(_) => Ok(Reached { live }),
+    pub async fn reach(&self, shard: Arc<Shard>) -> Result<Reached, PublishError> {
+        let live = live_of(&shard)?;
+        match shard.pool.get().await {
+            Ok(_) => Ok(Reached { shard, live }),
             Err(_) => Err(PublishError::Unavailable(None)),
         }
+    }
+
+    /// Does the same for the shard of a coupon. Returns `None` if MySQL does not have the coupon.
+    ///
+    /// # Errors
+    /// [`PublishError::Unavailable`].
+    pub async fn reach_shard_of(&self, coupon: CouponId) -> Result<Option<Reached>, PublishError> {
+        let shards = self.shards.all();
+        let shard = match &shards[..] {
+            [only] => Arc::clone(only),
+            _ => match coupons::find_shard(&self.db, coupon).await? {
+                // This process will know the shard within a second.
+                Some(id) => self.shards.get(id).ok_or(PublishError::Unavailable(None))?,
+                None => return Ok(None),
+            },
+        };
+        self.reach(shard).await.map(Some)
+    }
+
+    /// Chooses the shard of a new coupon: among those that answer, the one with the fewest open coupons.
+    async fn place(&self) -> Result<Reached, PublishError> {
+        let shards = self.shards.all();
+        if let [only] = &shards[..] {
+            return self.reach(Arc::clone(only)).await;
+        }
+        let mut counts = open_coupons(&self.db).await?;
+        counts.sort_by_key(|(_, coupons)| *coupons);
+        for (id, _) in counts {
+            let Some(shard) = self.shards.get(id) else { continue };
+            if let Ok(reached) = self.reach(shard).await {
+                return Ok(reached);
+            }
+        }
+        Err(PublishError::Unavailable(None))
     }
 
     /// Lowers the amount in Redis and then in MySQL, under locks that keep the ledger and a rebuild away.
     async fn lower(&self, reached: &Reached, coupon: Coupon) -> Result<(), PublishError> {
         let mut tx = self.db.begin().await?;
-        coupons::share_shard(&self.db, &mut tx, self.shard).await?;
+        coupons::share_shard(&self.db, &mut tx, reached.shard.id.name()).await?;
         let stored = match self.ask_to_lower(reached, &mut tx, &coupon).await {
             Ok(stored) => stored,
             Err(error) => {
@@ -204,7 +232,7 @@ impl Publishing {
     /// Lowers the amount in Redis, and returns the row of MySQL. After a success MySQL must follow.
     async fn ask_to_lower(
         &self,
-        Reached { live }: &Reached,
+        reached: &Reached,
         tx: &mut Transaction<'_>,
         coupon: &Coupon,
     ) -> Result<StoredCoupon, PublishError> {
@@ -216,52 +244,38 @@ impl Publishing {
             // not lag if Redis were lowered and MySQL were not. In both cases the user may retry.
             return Err(PublishError::Unavailable(None));
         }
-        match self.send(live.as_str(), coupon, presence(&stored)).await {
+        match self.send(reached, coupon, presence(&stored)).await {
             Ok(Published::Done) => Ok(stored),
             Ok(Published::BelowClaimed) => Err(PublishError::BelowClaimed),
-            Ok(refused) => Err(self.refused(live, coupon.id, refused)),
+            Ok(refused) => Err(reached.refused(coupon.id, refused)),
             Err(error) if error.nothing_happened() => Err(PublishError::Unavailable(None)),
             Err(error) => Err(PublishError::Unknown(error.into())),
         }
     }
 
     /// Publishes a committed row.
-    async fn publish(
-        &self,
-        Reached { live }: &Reached,
-        coupon: &Coupon,
-        presence: Presence,
-    ) -> Result<(), PublishError> {
-        match self.send(live.as_str(), coupon, presence).await {
+    async fn publish(&self, reached: &Reached, coupon: &Coupon, presence: Presence) -> Result<(), PublishError> {
+        match self.send(reached, coupon, presence).await {
             // Redis has a later change. This change is in force, or was.
             Ok(Published::Done | Published::Older { .. }) => {
                 self.note(coupon).await;
                 Ok(())
             }
-            Ok(refused) => Err(PublishError::Unknown(self.refused(live, coupon.id, refused).into())),
+            Ok(refused) => Err(PublishError::Unknown(reached.refused(coupon.id, refused).into())),
             Err(error) => Err(PublishError::Unknown(error.into())),
         }
     }
 
-    pub(super) async fn send(&self, live: &str, coupon: &Coupon, presence: Presence) -> Result<Published, KvError> {
-        let calls = self.pool.get().await?;
-        let published = self.stock.publish(&calls, live, coupon, presence, self.wait).await;
-        self.refusals.forget(coupon.id);
+    pub(super) async fn send(
+        &self,
+        Reached { shard, live }: &Reached,
+        coupon: &Coupon,
+        presence: Presence,
+    ) -> Result<Published, KvError> {
+        let calls = shard.pool.get().await?;
+        let published = shard.claiming.stock.publish(&calls, live.as_str(), coupon, presence, self.wait).await;
+        shard.claiming.refusals.forget(coupon.id);
         published
-    }
-
-    pub(super) fn refused(&self, live: &Live, coupon: CouponId, published: Published) -> PublishError {
-        match published {
-            // MySQL says that Redis has all claims of the coupon, or its tombstone.
-            Published::Missing | Published::Archived => self.missing.request_rebuild(coupon, live.epoch),
-            Published::NotLoaded => self.gate.doubt(Doubt::NotLoaded),
-            Published::Done
-            | Published::Older { .. }
-            | Published::BelowClaimed
-            | Published::Unstored
-            | Published::TooLate => {}
-        }
-        PublishError::Unavailable(None)
     }
 
     pub(super) async fn note(&self, coupon: &Coupon) {
@@ -270,14 +284,14 @@ impl Publishing {
         }
     }
 
-    /// Publishes coupons with lagging rows every second, until `stop`.
-    pub async fn repair(self, stop: CancellationToken) {
+    /// Publishes coupons of a shard with lagging rows every second, until `stop`.
+    pub async fn repair(self, shard: Arc<Shard>, stop: CancellationToken) {
         let outage = Outage::new("publishing: repairing lagging coupons");
+        let repaired = AtomicU64::new(0);
         every(REPAIR_EVERY, &stop, || async {
             // MySQL gets a new revision only if Redis can get it, too.
-            if self.gate.live().is_ok()
-                && self.pool.get().await.is_ok()
-                && let Some(count @ 1..) = outage.note(self.repair_once().await)
+            if let Ok(reached) = self.reach(Arc::clone(&shard)).await
+                && let Some(count @ 1..) = outage.note(self.repair_once(&reached, &repaired).await)
             {
                 log::info!("publishing: published {count} lagging coupons");
             }
@@ -290,46 +304,46 @@ impl Publishing {
     ///
     /// A coupon that cannot be published must not keep the repair from the others. After an error of the row itself the
     /// round goes on. Any other error ends the round, because MySQL or Redis may be away. The next round begins behind
-    /// the coupon that failed, so no coupon is tried twice before all others were tried.
+    /// the last coupon that was tried, `repaired`. So no coupon is tried twice before all others were tried.
     ///
     /// # Errors
     /// [`PublishError`] of a coupon that could not be published.
-    pub async fn repair_once(&self) -> Result<usize, PublishError> {
-        let after = CouponId(self.repaired.load(Ordering::Relaxed));
-        let ids = coupons::lagging(&self.db, after, REPAIR_COUPONS_MAX).await?;
+    async fn repair_once(&self, reached: &Reached, repaired: &AtomicU64) -> Result<usize, PublishError> {
+        let after = CouponId(repaired.load(Ordering::Relaxed));
+        let ids = coupons::lagging(&self.db, reached.shard.id, after, REPAIR_COUPONS_MAX).await?;
         let is_last = i64::try_from(ids.len()).is_ok_and(|count| count < REPAIR_COUPONS_MAX);
         let mut published = 0;
         let mut refused = None;
         for id in ids {
-            self.repaired.store(id.0, Ordering::Relaxed);
-            match self.repair_coupon(id).await {
+            repaired.store(id.0, Ordering::Relaxed);
+            match self.repair_coupon(reached, id).await {
                 Ok(()) => published += 1,
                 Err(error) if error.blames_row() => refused = Some(error),
                 Err(error) => return Err(error),
             }
         }
         if is_last {
-            self.repaired.store(0, Ordering::Relaxed);
+            repaired.store(0, Ordering::Relaxed);
         }
         refused.map_or(Ok(published), Err)
     }
 
-    async fn repair_coupon(&self, id: CouponId) -> Result<(), PublishError> {
+    async fn repair_coupon(&self, reached: &Reached, id: CouponId) -> Result<(), PublishError> {
         let mut tx = self.db.begin().await?;
-        coupons::share_shard(&self.db, &mut tx, self.shard).await?;
+        coupons::share_shard(&self.db, &mut tx, reached.shard.id.name()).await?;
         let stored = coupons::lock(&self.db, &mut tx, id).await?;
         let lags = |stored: &StoredCoupon| stored.published_revision < stored.coupon.revision && !stored.unloaded;
         let Some(stored) = stored.filter(lags) else {
             tx.roll_back().await;
             return Ok(());
         };
-        let live = self.live()?;
+        let reached = Reached { shard: Arc::clone(&reached.shard), live: live_of(&reached.shard)? };
         // An abandoned lowering may still be on the way to Redis, with the row's revision plus 1. The repair publishes
         // a higher revision, and MySQL has that revision first.
         let coupon = Coupon { revision: stored.coupon.revision + 2, ..stored.coupon.clone() };
         coupons::update(&self.db, &mut tx, &stored, &coupon).await?;
         tx.commit().await?;
-        match self.send(live.as_str(), &coupon, presence(&stored)).await {
+        match self.send(&reached, &coupon, presence(&stored)).await {
             Ok(Published::Done) => {
                 self.note(&coupon).await;
                 Ok(())
@@ -343,7 +357,7 @@ impl Publishing {
             }
             Ok(refused) => {
                 log::error!("publishing: Redis refused coupon {id}: {refused:?}");
-                Err(self.refused(&live, id, refused))
+                Err(reached.refused(id, refused))
             }
             Err(error) => Err(PublishError::Unknown(error.into())),
         }
@@ -361,10 +375,29 @@ impl Publishing {
         }
         Ok(())
     }
+}
 
-    pub(super) fn live(&self) -> Result<Arc<Live>, PublishError> {
-        self.gate.live().map_err(|_| PublishError::Unavailable(None))
+impl Reached {
+    /// The error for a refusal by Redis. Tells recovery if Redis lacks the coupon or the loading.
+    pub(super) fn refused(&self, coupon: CouponId, published: Published) -> PublishError {
+        let claiming = &self.shard.claiming;
+        match published {
+            // MySQL says that Redis has all claims of the coupon, or its tombstone.
+            Published::Missing | Published::Archived => claiming.missing.request_rebuild(coupon, self.live.epoch),
+            Published::NotLoaded => claiming.gate.doubt(Doubt::NotLoaded),
+            Published::Done
+            | Published::Older { .. }
+            | Published::BelowClaimed
+            | Published::Unstored
+            | Published::TooLate => {}
+        }
+        PublishError::Unavailable(None)
     }
+}
+
+/// The loading of an open shard.
+pub(super) fn live_of(shard: &Shard) -> Result<Arc<Live>, PublishError> {
+    shard.claiming.gate.live().map_err(|_| PublishError::Unavailable(None))
 }
 
 fn apply(coupon: &Coupon, change: &CouponChange) -> Coupon {

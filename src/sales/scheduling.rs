@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::{PublishError, Publishing};
 use crate::base::now_ms;
+use crate::claim::Shard;
 use crate::domain::{Activity, ActivityId, Coupon, CouponId, Kind, Phase, Terms, User};
 use crate::memory::Activities;
 use crate::mysql::activities::StoredActivity;
@@ -59,9 +60,9 @@ impl Scheduling {
     /// # Errors
     /// [`ScheduleError`].
     pub async fn create(&self, user: &User, coupon: CouponId, terms: &Terms) -> Result<ActivityId, ScheduleError> {
-        let reached = self.publishing.reach().await?;
+        let reached = self.publishing.reach_shard_of(coupon).await?.ok_or(ScheduleError::NoSuchCoupon)?;
         let mut tx = new_ids::begin(&self.publishing.db).await?;
-        let made = self.create_within(&mut tx, user, coupon, terms).await;
+        let made = self.create_within(&reached.shard, &mut tx, user, coupon, terms).await;
         let (id, stored, changed) = finish(tx, made).await?;
         self.put_in_force(&reached, &stored, &changed).await?;
         Ok(id)
@@ -78,17 +79,19 @@ impl Scheduling {
         id: ActivityId,
         change: impl FnOnce(&Terms) -> Result<Terms, E>,
     ) -> Result<(), E> {
-        let reached = self.publishing.reach().await.map_err(ScheduleError::from)?;
         let found = rows::find(&self.publishing.db, id).await.map_err(ScheduleError::from)?;
         let coupon = found.ok_or(ScheduleError::NoSuchActivity)?.0.activity.coupon;
+        let reached = self.publishing.reach_shard_of(coupon).await.map_err(ScheduleError::from)?;
+        let reached = reached.ok_or(ScheduleError::NoSuchCoupon)?;
         let mut tx = self.publishing.db.begin().await.map_err(ScheduleError::from)?;
-        let changed = self.update_within(&mut tx, user, coupon, id, change).await;
+        let changed = self.update_within(&reached.shard, &mut tx, user, coupon, id, change).await;
         let (stored, changed) = finish(tx, changed).await?;
         Ok(self.put_in_force(&reached, &stored, &changed).await?)
     }
 
     async fn create_within(
         &self,
+        shard: &Shard,
         tx: &mut Transaction<'_>,
         user: &User,
         coupon: CouponId,
@@ -104,7 +107,7 @@ impl Scheduling {
         let id = rows::insert(db, tx, coupon, terms, None, 0).await?;
         let changed = Coupon { scheduled: true, ..raised_for(&stored.coupon, terms) };
         if stored.coupon.archived {
-            self.publishing.check_archived(tx, &stored, &changed).await?;
+            self.publishing.check_archived(shard, tx, &stored, &changed).await?;
         }
         coupons::update(db, tx, &stored, &changed).await?;
         Ok((id, stored, changed))
@@ -112,6 +115,7 @@ impl Scheduling {
 
     async fn update_within<E: From<ScheduleError>>(
         &self,
+        shard: &Shard,
         tx: &mut Transaction<'_>,
         user: &User,
         coupon: CouponId,
@@ -128,7 +132,7 @@ impl Scheduling {
         rows::update(db, tx, id, &terms, 0).await.map_err(ScheduleError::from)?;
         let changed = raised_for(&stored.coupon, &terms);
         if stored.coupon.archived {
-            self.publishing.check_archived(tx, &stored, &changed).await.map_err(ScheduleError::from)?;
+            self.publishing.check_archived(shard, tx, &stored, &changed).await.map_err(ScheduleError::from)?;
         }
         coupons::update(db, tx, &stored, &changed).await.map_err(ScheduleError::from)?;
         Ok((stored, changed))

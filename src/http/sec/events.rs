@@ -65,8 +65,8 @@ pub async fn show_events(
         ProductState::Unknown => return Err(ApiError::unavailable().into()),
     };
     // The latest known units get the current time, because a page sets the clock by the first event.
-    let first = match selling.reading(&worker) {
-        Ok((connection, _)) => first.at(connection.server_ms()),
+    let first = match worker.server_ms() {
+        Ok(now_ms) => first.at(now_ms),
         Err(_) => first,
     };
     let mut builder = HttpResponse::Ok();

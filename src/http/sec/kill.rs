@@ -123,16 +123,16 @@ pub async fn kill(
     let durability = wanted_durability(&request, &selling)?;
     let asking = asking(&request, &edge, &accounts, &worker, &form).await?;
     edge.admission.claim(asking.customer, || peer::address(&request, &edge), now_ms())?;
-    let connection = worker.connection()?;
-    asking.once(&selling.claiming, &connection).await?;
-    if !selling.directory.has_coupon(&worker.known, &connection, form.product).await? {
+    let Some(link) = selling.shard_of(&worker, form.product).await? else {
         return Err(refusal(Refusal::NoSuchCoupon));
-    }
+    };
+    let connection = link.connection().map_err(|_| ApiError::unavailable())?;
+    asking.once(&link.shard.claiming, &connection).await?;
     let wish = Wish { nth: form.nth, durability };
-    let activities = &selling.claiming.activities;
+    let activities = &selling.activities;
     let bought =
         |claim: Claim, schedule: Option<&Schedule>, now_ms| bought(schedule, &accounts.claim_tokens, &claim, now_ms);
-    match selling.claiming.claim(&connection, form.product, asking.customer, wish).await {
+    match link.shard.claiming.claim(&connection, form.product, asking.customer, wish).await {
         ClaimOutcome::Claimed(claim) => {
             let bought = bought(claim, activities.of(claim.coupon).as_deref(), claim.claimed_at_ms);
             Ok(with_durability(success(bought), durability))
@@ -141,7 +141,7 @@ pub async fn kill(
             let now_ms = worker.server_ms().unwrap_or(claim.claimed_at_ms);
             let bought = match activities.of(claim.coupon) {
                 None if claim.activity != ActivityId(0) => {
-                    let archived = Box::pin(archived_sale(&selling, &worker, claim.coupon)).await?;
+                    let archived = Box::pin(archived_sale(&selling, &link, claim.coupon)).await?;
                     bought(claim, archived.as_ref().and_then(|archived| archived.facts.schedule()), now_ms)
                 }
                 schedule => bought(claim, schedule.as_deref(), now_ms),

@@ -1,13 +1,14 @@
 //! Current and coming sales, for everybody and without a token.
 //!
 //! Activities are read from memory, and those of an archived product from MySQL. The remaining units of all requested
-//! activities come from a single Redis script. Answers are cached for a moment, so many simultaneous requests cause a
+//! activities come from a single Redis script a shard. Answers are cached for a moment, so many simultaneous requests cause a
 //! single call to Redis.
 
 use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
+use futures_util::future::try_join_all;
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
@@ -16,12 +17,12 @@ use super::envelope::{Envelope, SecError, enveloped, success, success_bytes};
 use super::paging::{BAD_PAGE, page};
 use super::parameters::{Parameters, missing};
 use super::sale_cache::PAGES_MAX;
-use crate::claim::ArchivedFacts;
+use crate::claim::{ArchivedFacts, ShardLink};
 use crate::domain::{Activity, ActivityId, CouponId, Phase, Schedule, Status};
 use crate::http::error::ApiError;
 use crate::http::lists::PageQuery;
 use crate::http::openapi::failures;
-use crate::http::state::{Selling, Worker};
+use crate::http::state::{Selling, Worker, loaded, reading};
 use crate::redis::{Tombstone, Units};
 
 /// Sales per page, read by a single script.
@@ -113,7 +114,7 @@ pub async fn show_sale(
     let query = Parameters::of_query(request.query_string())?;
     let product = CouponId(query.required("product_id")?.number(1..=u64::MAX)?);
     let products = &selling.sales.products;
-    let body = match selling.claiming.activities.of(product) {
+    let body = match selling.activities.of(product) {
         Some(schedule) => products.try_get_with(product, read_product(&selling, &worker, &schedule)).await,
         None => Box::pin(products.try_get_with(product, read_archived(&selling, &worker, product))).await,
     };
@@ -123,7 +124,7 @@ pub async fn show_sale(
 /// A page of all current and coming activities, by start time.
 async fn read_page(selling: &Selling, worker: &Worker, skip: usize) -> Result<Bytes, ApiError> {
     let now_ms = worker.server_ms()?;
-    let schedules = selling.claiming.activities.all();
+    let schedules = selling.activities.all();
     let coming = |(_, activity): &(&Schedule, &Activity)| {
         activity.terms.status != Status::Disabled && activity.terms.window.phase(now_ms) != Phase::Over
     };
@@ -150,7 +151,8 @@ async fn read_product(selling: &Selling, worker: &Worker, schedule: &Schedule) -
 
 /// The sale of a product without activities in memory. If the product is archived, MySQL has its activities.
 async fn read_archived(selling: &Selling, worker: &Worker, product: CouponId) -> Result<Bytes, ApiError> {
-    let Some(ArchivedSale { tombstone, facts }) = archived_sale(selling, worker, product).await? else {
+    let Some(link) = selling.shard_of(worker, product).await? else { return Ok(enveloped(())) };
+    let Some(ArchivedSale { tombstone, facts }) = archived_sale(selling, &link, product).await? else {
         return Ok(enveloped(()));
     };
     let now_ms = worker.server_ms()?;
@@ -163,7 +165,7 @@ async fn read_archived(selling: &Selling, worker: &Worker, product: CouponId) ->
     };
     // Redis has deleted the counts of activities. They matter only if the activity may have sold less than the coupon.
     if activity.terms.total > 0 && units.left(0) > 0 {
-        let sold = selling.claiming.archived.sold(product, tombstone, activity.id).await;
+        let sold = selling.archived.sold(product, tombstone, activity.id).await;
         units.sold = sold.map_err(|_| ApiError::unavailable())?;
     }
     let number = activity.terms.status.number();
@@ -180,13 +182,13 @@ pub(super) struct ArchivedSale {
 /// cause a query to MySQL.
 pub(super) async fn archived_sale(
     selling: &Selling,
-    worker: &Worker,
+    link: &ShardLink,
     product: CouponId,
 ) -> Result<Option<ArchivedSale>, ApiError> {
-    let (connection, live) = selling.reading(worker)?;
-    let tombstone = selling.claiming.stock.tombstone(&connection, &live, product, selling.kv_wait).await;
-    let Some(tombstone) = selling.loaded(tombstone)? else { return Ok(None) };
-    let facts = selling.claiming.archived.facts(product, tombstone).await.map_err(|_| ApiError::unavailable())?;
+    let (connection, live) = reading(link)?;
+    let tombstone = link.shard.claiming.stock.tombstone(&connection, &live, product, selling.kv_wait).await;
+    let Some(tombstone) = loaded(link, tombstone)? else { return Ok(None) };
+    let facts = selling.archived.facts(product, tombstone).await.map_err(|_| ApiError::unavailable())?;
     Ok(Some(ArchivedSale { tombstone, facts }))
 }
 
@@ -196,9 +198,20 @@ async fn read_units(
     worker: &Worker,
     sales: &[(&Schedule, &Activity)],
 ) -> Result<Vec<Option<Units>>, ApiError> {
-    let (connection, live) = selling.reading(worker)?;
     let asked: Vec<(CouponId, ActivityId)> = sales.iter().map(|(_, activity)| (activity.coupon, activity.id)).collect();
-    selling.loaded(selling.claiming.stock.units(&connection, &live, &asked, selling.kv_wait).await)
+    let links = worker.links.all();
+    let read = links.iter().map(async |link| {
+        let (connection, live) = reading(link)?;
+        loaded(link, link.shard.claiming.stock.units(&connection, &live, &asked, selling.kv_wait).await)
+    });
+    // A product is in one shard. The others do not have it.
+    let mut units = vec![None; asked.len()];
+    for of_shard in try_join_all(read).await? {
+        for (units, found) in units.iter_mut().zip(of_shard) {
+            *units = units.or(found);
+        }
+    }
+    Ok(units)
 }
 
 fn sale<'a, S>(schedule: &'a Schedule, activity: &'a Activity, units: &Units, now_ms: u64, status: S) -> Sale<'a, S> {

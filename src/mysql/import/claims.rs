@@ -112,7 +112,7 @@ impl<'a> Batch<'a> {
     }
 
     async fn write(&self, taking: &mut Taking<'_>, now_ms: u64) -> Result<(), DbError> {
-        let db = taking.db;
+        let (db, shards) = (taking.db, taking.shards);
         let connection = taking.connection();
         let grown = || self.coupons.values().filter(|growing| growing.added > 0);
         for growing in grown().filter(|growing| growing.stored.is_some()) {
@@ -122,7 +122,7 @@ impl<'a> Batch<'a> {
         }
         let missing: Vec<_> =
             grown().filter(|growing| growing.stored.is_none()).map(|growing| (growing.coupon, growing.added)).collect();
-        insert(db, connection, &missing).await?;
+        insert(db, shards, connection, &missing).await?;
         insert_claims(db, connection, &self.claims, now_ms).await
     }
 }

@@ -4,7 +4,7 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 
 use super::{TakeError, begin};
-use crate::domain::{CouponId, CouponName, Description, FaceValue, UserId};
+use crate::domain::{CouponId, CouponName, Description, FaceValue, ShardId, UserId};
 use crate::mysql::schema::coupons;
 use crate::mysql::{Db, DbConnection, DbError, new_ids};
 
@@ -65,9 +65,14 @@ pub async fn take(db: &Db, new: &[ImportedCoupon]) -> Result<(), TakeError> {
     let mut taking = begin(db).await?;
     let rows: Vec<_> = new.iter().map(|coupon| (coupon, 0)).collect();
     taking.forget_redis().await?;
-    insert(db, taking.connection(), &rows).await?;
+    insert(db, taking.shards, taking.transaction.connection(), &rows).await?;
     taking.transaction.commit().await?;
     Ok(())
+}
+
+fn shard_of(coupon: CouponId, shards: usize) -> ShardId {
+    let number = usize::try_from(coupon.0).unwrap_or(0) % shards.max(1);
+    ShardId::new(number).unwrap_or(ShardId::FIRST)
 }
 
 type ImportedCouponColumns = (u64, String, u32, i32, u64);
@@ -82,9 +87,10 @@ pub(super) fn stored((id, name, amount, left, published_revision): ImportedCoupo
     PresentCoupon { id: CouponId(id), name, amount, claimed, is_published: published_revision > 0 }
 }
 
-/// Inserts coupons with the number of claims stored for them in the same transaction.
+/// Inserts coupons with the number of claims stored for them in the same transaction. They are spread over all shards.
 pub(super) async fn insert(
     db: &Db,
+    shards: usize,
     connection: &mut DbConnection,
     new: &[(&ImportedCoupon, u32)],
 ) -> Result<(), DbError> {
@@ -102,6 +108,7 @@ pub(super) async fn insert(
                 coupons::left_count.eq(i32::try_from(coupon.left).unwrap_or(i32::MAX)),
                 coupons::face_value.eq(coupon.face_value.get()),
                 coupons::description.eq(coupon.description.as_str()),
+                coupons::shard.eq(shard_of(coupon.id, shards).name()),
             )
         })
         .collect();

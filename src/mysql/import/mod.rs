@@ -90,6 +90,8 @@ pub async fn find_alive(db: &Db) -> Result<Option<String>, DbError> {
 struct Taking<'a> {
     db: &'a Db,
     transaction: Transaction<'a>,
+    /// The number of shards.
+    shards: usize,
     /// Whether Redis was loaded since the last import of rows. If so, every existing coupon may have been sold from,
     /// and some claims may exist only in the outbox.
     redis_was_loaded: bool,
@@ -102,7 +104,10 @@ async fn begin(db: &Db) -> Result<Taking<'_>, TakeError> {
     let lock = shards::table.select(shards::run_id).for_update();
     let run_ids: Vec<String> = db.within("lock shards", lock.load(transaction.connection())).await?;
     match alive_on(db, transaction.connection()).await? {
-        None => Ok(Taking { db, transaction, redis_was_loaded: run_ids.iter().any(|run_id| !run_id.is_empty()) }),
+        None => {
+            let redis_was_loaded = run_ids.iter().any(|run_id| !run_id.is_empty());
+            Ok(Taking { db, transaction, shards: run_ids.len(), redis_was_loaded })
+        }
         Some(instance) => Err(TakeError::ServiceAlive { instance }),
     }
 }

@@ -119,7 +119,7 @@ impl Audit {
     /// Checks that every row is a claim of its user in Redis, with the same seq.
     pub(super) async fn check_rows_are_held(&self, look: &mut Look) -> Result<(), AuditError> {
         let mut mysql = self.db.connect_alone().await?;
-        let mut rows = claim_rows::stream(&mut mysql, Which::Loaded).await.map_err(AuditError::Read)?;
+        let mut rows = claim_rows::stream(&mut mysql, Which::LoadedIn(self.shard)).await.map_err(AuditError::Read)?;
         let mut batch = Vec::with_capacity(BATCH);
         while let Some(row) = rows.try_next().await.map_err(AuditError::Read)? {
             batch.push(row);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::domain::ShardId;
 use crate::mysql::{Db, DbError, QueryError};
 use crate::redis::{Keys, KvError, Pool};
 
@@ -12,7 +13,7 @@ pub struct Audit {
     pub(super) db: Db,
     pub(super) pool: Pool,
     pub(super) keys: Keys,
-    pub(super) shard: &'static str,
+    pub(super) shard: ShardId,
 }
 
 /// The name of the invariant in findings.
@@ -84,7 +85,7 @@ pub(super) struct Look {
 }
 
 impl Audit {
-    pub fn new(db: Db, pool: Pool, keys: Keys, shard: &'static str) -> Self {
+    pub fn new(db: Db, pool: Pool, keys: Keys, shard: ShardId) -> Self {
         Self { db, pool, keys, shard }
     }
 }

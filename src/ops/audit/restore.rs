@@ -21,7 +21,7 @@ impl Audit {
     /// Whether MySQL lacks a commit that Redis knows.
     pub(super) async fn mysql_went_back(&self) -> Result<bool, AuditError> {
         let redis = live_key::commits(&*self.pool.get().await?, &self.keys, WAIT).await?;
-        Ok(redis.are_ahead_of(&ledgers::read(&self.db, self.shard).await?))
+        Ok(redis.are_ahead_of(&ledgers::read(&self.db, self.shard.name()).await?))
     }
 
     /// Writes back coupons and claims to a MySQL that went back, then ends the alarm. Without `accept_losses`, the alarm stays
@@ -29,7 +29,7 @@ impl Audit {
     pub(super) async fn restore(&self, accept_losses: bool) -> Result<Repaired, AuditError> {
         new_ids::move_on(&self.db, "MySQL went back in time, and is repaired").await?;
         let mut repaired = self.restore_coupons().await?;
-        let epoch = ledgers::read(&self.db, self.shard).await?.epoch;
+        let epoch = ledgers::read(&self.db, self.shard.name()).await?.epoch;
         let (written, refused) = self.write_back(epoch).await?;
         repaired.claims = written;
         repaired.refused += refused;
@@ -42,7 +42,7 @@ impl Audit {
         let lost = live_key::commits(&redis, &self.keys, WAIT).await?;
         drop(redis);
         let is_loaded = value.as_deref() == Some(Live::new(&run_id, lost.epoch).as_str());
-        restore::ledgers(&self.db, self.shard, &lost, is_loaded.then_some(run_id.as_str())).await?;
+        restore::ledgers(&self.db, self.shard.name(), &lost, is_loaded.then_some(run_id.as_str())).await?;
         let loaded = async {
             while self.live().await.is_err() {
                 tokio::time::sleep(LOADED_POLL).await;
@@ -61,7 +61,7 @@ impl Audit {
                     repaired.refused += 1;
                     continue;
                 };
-                match restore::coupon(&self.db, &copy).await {
+                match restore::coupon(&self.db, self.shard, &copy).await {
                     Ok(RestoredCoupon::Known) => {}
                     Ok(RestoredCoupon::Restored) => repaired.coupons += 1,
                     Ok(RestoredCoupon::NoSaler) => {
@@ -83,7 +83,7 @@ impl Audit {
     /// claims that MySQL cannot take.
     pub(super) async fn write_back(&self, epoch: Epoch) -> Result<(u64, u64), AuditError> {
         let mut mysql = self.db.connect_alone().await?;
-        let fence = Fence::new(self.shard, format!("{:032x}", rand::random::<u128>()));
+        let fence = Fence::new(self.shard.name(), format!("{:032x}", rand::random::<u128>()));
         let amounts = self.read_rows().await?.into_iter().map(|row| (row.id, row.amount)).collect();
         let (mut written, mut refused, mut cursor) = (0, 0, Some(0));
         while let Some(from) = cursor {

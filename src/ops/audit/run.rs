@@ -85,7 +85,7 @@ impl Audit {
 
     /// The loading in Redis, if it is the loading recorded in MySQL.
     pub(super) async fn live(&self) -> Result<Live, AuditError> {
-        let row = shards::read(&self.db, self.shard).await?;
+        let row = shards::read(&self.db, self.shard.name()).await?;
         let value = live_key::read(&*self.pool.get().await?, &self.keys, WAIT).await?;
         let live = Live::new(&self.pool.run_id(), row.epoch);
         let is_loaded = row.is_live && row.run_id == live.run_id && value.as_deref() == Some(live.as_str());
@@ -94,6 +94,20 @@ impl Audit {
 }
 
 impl AuditReport {
+    /// Adds the report of another shard.
+    pub fn add(&mut self, other: Self) {
+        self.coupons += other.coupons;
+        self.claims += other.claims;
+        self.outbox += other.outbox;
+        // Poisoned claims belong to no shard.
+        self.acknowledged = other.acknowledged;
+        self.repaired.coupons += other.repaired.coupons;
+        self.repaired.claims += other.repaired.claims;
+        self.repaired.refused += other.repaired.refused;
+        self.findings.extend(other.findings);
+        self.findings.sort();
+    }
+
     /// The invariants with findings: name, number of findings, and at most twenty findings. Expects sorted findings.
     pub fn named(&self) -> Vec<(&'static str, usize, Vec<&Finding>)> {
         let mut named: Vec<(&'static str, usize, Vec<&Finding>)> = Vec::new();

@@ -14,7 +14,7 @@ impl Audit {
     /// Counts the rows of `claims` by activity. Includes activities without claims, and claims of missing activities.
     pub(super) async fn count_sold(&self) -> Result<Sold, AuditError> {
         let mut connection = self.db.connect_alone().await?;
-        in_mysql::sold(&mut connection).await.map_err(AuditError::Read)
+        in_mysql::sold(&mut connection, self.shard).await.map_err(AuditError::Read)
     }
 
     /// Checks the counts in Redis. A count must be at least the rows read before, and at most the rows read after plus

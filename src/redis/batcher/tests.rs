@@ -88,7 +88,7 @@ async fn answer(answered: oneshot::Receiver<Result<String, KvError>>) -> Result<
 /// An attempt of `user` at a coupon, under a loading of the shard.
 fn arguments(coupon: u64, user: u64, epoch: u32) -> ClaimArguments {
     ClaimArguments {
-        keys: Keys::new("cr:"),
+        keys: Keys::new("cr:", crate::domain::ShardId::FIRST),
         live: Live::new("run", Epoch(epoch)).shared_text(),
         epoch: Epoch(epoch),
         outbox_max: 1_000,

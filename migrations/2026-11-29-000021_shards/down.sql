@@ -1,0 +1,3 @@
+DELETE FROM instances WHERE shard <> 's0';
+ALTER TABLE instances DROP PRIMARY KEY, ADD PRIMARY KEY (instance), DROP shard;
+ALTER TABLE coupons DROP KEY by_shard, DROP shard;

@@ -1,0 +1,9 @@
+-- More than one shard. A release that knows only the first shard leaves these columns at their defaults. It does not run
+-- beside other shards, because they need a format that it does not know.
+ALTER TABLE coupons
+    ADD shard VARCHAR(16) CHARACTER SET ascii NOT NULL DEFAULT 's0' COMMENT 'where the coupon is sold; never changes',
+    ADD KEY by_shard (archived, shard);
+ALTER TABLE instances
+    ADD shard VARCHAR(16) CHARACTER SET ascii NOT NULL DEFAULT 's0' COMMENT 'a process has a row for each shard it knows',
+    DROP PRIMARY KEY,
+    ADD PRIMARY KEY (instance, shard);

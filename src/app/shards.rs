@@ -1,0 +1,219 @@
+//! The parts and tasks that exist once for each shard.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc::{self, Receiver};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use super::parts::redis_pool;
+use crate::base::{crash, every};
+use crate::claim::{
+    ArchivedCoupons, Batches, ClaimFigures, Claiming, Gate, Handed, Ledger, MissingCoupons, Persister,
+    PersisterSettings, Refusals, Shard, Shards, Waiters,
+};
+use crate::config;
+use crate::domain::ShardId;
+use crate::memory::Activities;
+use crate::mysql::instances::Process;
+use crate::mysql::ledgers::Fence;
+use crate::mysql::{DbPools, shards};
+use crate::recovery::{Identity, Recovery, RedisParts};
+use crate::redis::beats::BeatWriter;
+use crate::redis::{Keys, Link, LinkConfig, Outbox, Ownership, Stock};
+use crate::sales::{ArchiveFigures, Archiving, Publishing, Scheduling};
+
+/// Period of looking for shards that were added.
+const READ_EVERY: Duration = Duration::from_secs(1);
+
+/// Limits of each shard.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ShardLimits {
+    pub(super) backlog_max: u32,
+    pub(super) in_flight_max: u32,
+    pub(super) archive_after: Duration,
+}
+
+/// Everything that shards are made of.
+pub(super) struct ShardMaker {
+    pub(super) limits: ShardLimits,
+    pub(super) dbs: DbPools,
+    pub(super) redis: LinkConfig,
+    pub(super) redis_prefix: String,
+    pub(super) process: Process,
+    pub(super) ownership: Arc<Ownership>,
+    pub(super) activities: Arc<Activities>,
+    pub(super) archived: Arc<ArchivedCoupons>,
+    pub(super) figures: Arc<ClaimFigures>,
+    pub(super) waiters: Arc<Waiters>,
+    pub(super) batches: Arc<Batches>,
+}
+
+/// The parts of a shard that do not run yet.
+pub(super) struct NewShard {
+    shard: Arc<Shard>,
+    recovery: Recovery,
+    persister: Persister,
+    channel: Receiver<Handed>,
+}
+
+impl NewShard {
+    pub(super) fn shard(&self) -> &Arc<Shard> {
+        &self.shard
+    }
+}
+
+impl ShardMaker {
+    pub(super) fn make(&self, id: ShardId) -> NewShard {
+        let fits = |number: u32| usize::try_from(number).expect("a u32 fits");
+        let keys = Keys::new(&self.redis_prefix, id);
+        let beats = BeatWriter::new(&keys, &self.process.id, self.ownership.installation());
+        let redis = self.redis.clone().with_beat(beats.clone());
+        let (waiters, batches) = (Arc::clone(&self.waiters), Arc::clone(&self.batches));
+        let (ledger, channel) = Ledger::new(fits(self.limits.backlog_max), waiters, batches);
+        let claiming = self.claiming(Stock::new(keys.clone(), self.limits.backlog_max), ledger);
+        let shard = Arc::new(Shard {
+            id,
+            claiming,
+            pool: redis_pool(&redis),
+            link: Arc::new(Link::new(redis.clone())),
+            redis,
+            outbox: Outbox::new(keys, self.process.id.clone(), config::KV_WAIT),
+            progress: Arc::default(),
+        });
+        let fence = Arc::new(Fence::new(id.name(), self.process.id.clone()));
+        let recovery = self.recovery(&shard, beats, Arc::clone(&fence));
+        NewShard { recovery, persister: self.persister(&shard, fence), channel, shard }
+    }
+
+    fn claiming(&self, stock: Stock, ledger: Ledger) -> Claiming {
+        let db = self.dbs.users.clone();
+        let in_flight_max = usize::try_from(self.limits.in_flight_max).expect("a u32 fits");
+        let gate = Arc::new(Gate::new(in_flight_max));
+        let refusals = Refusals::new(db.clone(), stock.clone(), Arc::clone(&gate), Arc::clone(&self.activities));
+        Claiming {
+            refusals: Arc::new(refusals),
+            missing: Arc::new(MissingCoupons::new(self.dbs.control.clone(), Arc::clone(&gate))),
+            gate,
+            activities: Arc::clone(&self.activities),
+            archived: Arc::clone(&self.archived),
+            ledger,
+            stock,
+            figures: Arc::clone(&self.figures),
+            db,
+            wait: config::CLAIM_WAIT,
+        }
+    }
+
+    fn recovery(&self, shard: &Shard, beats: BeatWriter, fence: Arc<Fence>) -> Recovery {
+        let redis = RedisParts {
+            config: shard.redis.clone(),
+            beats,
+            link: Arc::clone(&shard.link),
+            pool: shard.pool.clone(),
+            stock: shard.claiming.stock.clone(),
+            outbox: shard.outbox.clone(),
+        };
+        let identity =
+            Identity { shard: shard.id, process: self.process.clone(), ownership: Arc::clone(&self.ownership) };
+        let (gate, ledger) = (Arc::clone(&shard.claiming.gate), shard.claiming.ledger.clone());
+        Recovery::new(identity, self.dbs.control.clone(), redis, gate, ledger, fence, Arc::clone(&shard.progress))
+    }
+
+    fn persister(&self, shard: &Shard, fence: Arc<Fence>) -> Persister {
+        let settings = PersisterSettings {
+            shard: shard.id,
+            process: self.process.id.clone(),
+            batch_max: crash::batch_max(config::BATCH_CLAIMS_MAX),
+            linger_max: config::BATCH_LINGER_MAX,
+            store_wait: config::STORE_WAIT,
+            pauses: config::STORE_PAUSES,
+            sweep_every: config::SWEEP_EVERY,
+            sweep_age: config::SWEEP_AGE,
+            sweep_batches_max: config::SWEEP_BATCHES_MAX,
+        };
+        let (db, outbox) = (self.dbs.control.clone(), shard.outbox.clone());
+        Persister::new(db, shard.pool.clone(), outbox, fence, &shard.claiming.ledger, settings)
+    }
+}
+
+/// The parts of sales that every shard's tasks use.
+pub(super) struct ShardWork {
+    pub(super) publishing: Publishing,
+    pub(super) admin_scheduling: Scheduling,
+    pub(super) archive_figures: Arc<ArchiveFigures>,
+}
+
+/// The running tasks of all shards.
+pub(super) struct RunningShards {
+    pub(super) maker: ShardMaker,
+    pub(super) shards: Arc<Shards>,
+    pub(super) work: ShardWork,
+    /// Cancelled when no more claims can reach the ledgers.
+    pub(super) intake_over: CancellationToken,
+    /// Cancelled when all claims are stored.
+    pub(super) all_over: CancellationToken,
+    pub(super) tasks: JoinSet<()>,
+    pub(super) persisters: Vec<RunningPersister>,
+}
+
+pub(super) struct RunningPersister {
+    pub(super) shard: Arc<Shard>,
+    pub(super) task: JoinHandle<usize>,
+    pub(super) abandon: CancellationToken,
+}
+
+impl RunningShards {
+    /// Starts the tasks of a shard.
+    pub(super) fn start(&mut self, new: NewShard) {
+        let NewShard { shard, recovery, persister, channel } = new;
+        let (tasks, over) = (&mut self.tasks, &self.all_over);
+        let (link, end) = (Arc::clone(&shard.link), over.clone());
+        tasks.spawn(async move { link.keep(end).await });
+        tasks.spawn(recovery.run(over.clone()));
+        tasks.spawn(self.work.publishing.clone().repair(Arc::clone(&shard), over.clone()));
+        let (age, figures) = (self.maker.limits.archive_after, Arc::clone(&self.work.archive_figures));
+        let archiving = Archiving::new(&self.work.admin_scheduling, Arc::clone(&shard), age, figures);
+        tasks.spawn(archiving.run(over.clone()));
+        tasks.spawn(Arc::clone(&shard.claiming.refusals).watch(shard.pool.clone(), over.clone()));
+        let abandon = persister.abandon().clone();
+        let task = tokio::spawn(persister.run(channel, self.intake_over.clone()));
+        self.persisters.push(RunningPersister { shard, task, abandon });
+    }
+
+    /// Starts the shard `id`, if it follows the known ones.
+    pub(super) fn start_added(&mut self, id: ShardId) {
+        if id.number() == self.shards.count() {
+            log::info!("shard {id} was added");
+            let new = self.maker.make(id);
+            self.shards.add(Arc::clone(new.shard()));
+            self.start(new);
+        }
+    }
+
+    /// Reads the shards of the database every second, until `all_over`, and sends those that are not known.
+    pub(super) fn look_for_added(&mut self) -> mpsc::Receiver<ShardId> {
+        let (sender, added) = mpsc::channel(1);
+        let (db, known, over) = (self.maker.dbs.control.clone(), Arc::clone(&self.shards), self.all_over.clone());
+        self.tasks.spawn(async move {
+            every(READ_EVERY, &over, || async {
+                // While MySQL is away, no shard can be added.
+                for id in shards::all(&db).await.unwrap_or_default().into_iter().skip(known.count()) {
+                    let _ = sender.send(id).await;
+                }
+            })
+            .await;
+        });
+        added
+    }
+
+    /// Waits until a task ends that should not.
+    pub(super) async fn ended(&mut self) -> Option<JoinError> {
+        let persisters = self.persisters.iter_mut().map(|running| &mut running.task);
+        tokio::select! {
+            Some(ended) = self.tasks.join_next() => ended.err(),
+            (ended, ..) = futures_util::future::select_all(persisters) => ended.err(),
+        }
+    }
+}
