@@ -43,6 +43,7 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Openapi => println!("{}", couponrush::http::to_json(&couponrush::http::document())),
         Command::RaiseFormat(mysql) => commands::raise_format::run(&mysql).await?,
         Command::Poisoned(command) => commands::poisoned::run(command).await?,
+        Command::Shards(command) => commands::shards::run(command).await?,
         Command::Unread(command) => commands::unread::run(command).await?,
         Command::Adopt(args) => commands::adopt::run(&args).await?,
         Command::NewInstallation { mysql } => commands::new_installation::run(&mysql).await?,

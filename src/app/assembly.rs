@@ -151,8 +151,7 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
 }
 
 fn offering(dbs: &DbPools, shards: &Arc<Shards>, activities: &Arc<Activities>, saler_coupons_max: u32) -> Offering {
-    let publishing =
-        |db: &Db| Publishing::new(db.clone(), Arc::clone(shards), config::KV_WAIT, saler_coupons_max);
+    let publishing = |db: &Db| Publishing::new(db.clone(), Arc::clone(shards), config::KV_WAIT, saler_coupons_max);
     let scheduling = |publishing| Scheduling::new(publishing, Arc::clone(activities));
     let users = publishing(&dbs.users);
     Offering {

@@ -12,8 +12,8 @@ use crate::domain::ShardId;
 use crate::memory::{Activities, RevocationLimits, Revocations};
 use crate::mysql::formats;
 use crate::mysql::installation;
-use crate::mysql::shards;
 use crate::mysql::migrate::migrate_for;
+use crate::mysql::shards;
 use crate::ops::durability;
 use crate::redis::LinkConfig;
 

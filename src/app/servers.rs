@@ -64,12 +64,15 @@ pub(super) fn serve(
         // Runs once per worker thread. The thread drives its connections to Redis until the last request is answered.
         let links = Links::new(Arc::clone(&shared.selling.shards), over.clone());
         let all = links.all();
-        let worker = Worker { links, known: KnownCoupons::default(), reads: SharedReads::default() };
+        let (known, reads) = (KnownCoupons::default(), SharedReads::default());
+        let worker = web::Data::new(Worker { links, known, reads });
+        let kept = worker.clone();
+        actix_web::rt::spawn(async move { kept.links.keep_up().await });
         let shared = shared.clone();
         App::new()
             .data_factory(move || connected(all.clone()))
             .configure(|config| shared.register(config))
-            .app_data(web::Data::new(worker))
+            .app_data(worker)
             .configure(http::routes)
             .wrap(from_fn(http::finish))
     });

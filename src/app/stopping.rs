@@ -49,9 +49,7 @@ impl Stop {
 
 /// Waits for the ledger of a shard. Claims that are also in the outbox may be left there when the deadline has passed. If Redis
 /// has lost the outbox, the wait continues until MySQL has stored every claim.
-pub(super) async fn drain(
-    RunningPersister { shard, task, abandon }: RunningPersister,
-) -> Result<(), JoinError> {
+pub(super) async fn drain(RunningPersister { shard, task, abandon }: RunningPersister) -> Result<(), JoinError> {
     tokio::pin!(task);
     loop {
         tokio::select! {

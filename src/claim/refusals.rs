@@ -356,7 +356,8 @@ mod tests {
         let dbs = db::DbPools { users: db.clone(), control: db.clone() };
         let (gate, activities) = (Arc::new(Gate::new(1)), Arc::new(Activities::new(dbs)));
         gate.open(loading.clone());
-        let refusals = Refusals::new(db, Stock::new(Keys::new("test", crate::domain::ShardId::FIRST), 1), gate, activities);
+        let refusals =
+            Refusals::new(db, Stock::new(Keys::new("test", crate::domain::ShardId::FIRST), 1), gate, activities);
         let units =
             Units { scheduled: false, revision: 1, activity_revision: 0, amount: 1, claimed: 1, holes: 0, sold: 0 };
         let holders = Arc::from([HOLDER.0]);

@@ -6,13 +6,18 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 
 use super::{Claiming, RebuildProgress};
+use crate::base::every;
 use crate::domain::ShardId;
 use crate::redis::{Connection, KvError, Link, LinkConfig, Live, Outbox, Pool};
+
+/// Period of looking for added shards.
+const CONNECT_EVERY: Duration = Duration::from_millis(250);
 
 /// A shard as this process sees it.
 pub struct Shard {
@@ -85,6 +90,12 @@ impl Links {
         let links = Self { shards, links: RefCell::default(), over };
         links.connect_new();
         links
+    }
+
+    /// Connects to shards that are added later, until the process stops. A new shard gets coupons after a second or two, so
+    /// their first attempts find a connection.
+    pub async fn keep_up(&self) {
+        every(CONNECT_EVERY, &self.over, || async { self.connect_new() }).await;
     }
 
     /// The link to a shard, or `None` if this process does not know it yet.

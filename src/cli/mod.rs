@@ -11,4 +11,5 @@ pub mod poisoned;
 pub mod progress;
 pub mod raise_format;
 pub mod seed;
+pub mod shards;
 pub mod unread;

@@ -105,13 +105,7 @@ async fn seed_coupons(args: &SeedArgs, db: &Db, pool: &Pool, tag: &str, hash: &s
 
 /// Publishes the coupons of a shard after `after` if Redis is loaded. A Redis that was never loaded gets the coupons at the first
 /// start of the service.
-async fn publish(
-    args: &SeedArgs,
-    db: &Db,
-    pool: &Pool,
-    shard: ShardId,
-    mut after: CouponId,
-) -> Result<(), SeedError> {
+async fn publish(args: &SeedArgs, db: &Db, pool: &Pool, shard: ShardId, mut after: CouponId) -> Result<(), SeedError> {
     let row = shards::read(db, shard.name()).await?;
     if row.run_id.is_empty() {
         println!("Redis was never loaded. The coupons can be claimed when the service has started.");

@@ -65,6 +65,23 @@ pub enum UnreadCommand {
     },
 }
 
+#[derive(Debug, Subcommand)]
+pub enum ShardsCommand {
+    /// List the shards with their states and open coupons.
+    List {
+        #[command(flatten)]
+        mysql: MysqlArgs,
+    },
+    /// Add shards. Instances may run meanwhile. Existing coupons stay where they are.
+    Add {
+        /// Number of shards to add, 1 to 63.
+        #[arg(default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=63))]
+        count: u8,
+        #[command(flatten)]
+        mysql: MysqlArgs,
+    },
+}
+
 #[derive(Debug, Args, Clone)]
 pub struct SeedArgs {
     #[command(flatten)]

@@ -15,7 +15,9 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use crate::domain::{Durability, Format, Networks};
 
 pub use bounds::*;
-pub use commands::{AdminCommand, AdoptArgs, AuditArgs, ImportArgs, PoisonedCommand, SeedArgs, UnreadCommand};
+pub use commands::{
+    AdminCommand, AdoptArgs, AuditArgs, ImportArgs, PoisonedCommand, SeedArgs, ShardsCommand, UnreadCommand,
+};
 
 /// The number of CPU cores, at least 1.
 pub fn cores() -> NonZeroUsize {
@@ -64,6 +66,9 @@ pub enum Command {
     /// List the entries of the outbox that could not be read, or drop them.
     #[command(subcommand)]
     Unread(UnreadCommand),
+    /// List the shards, or add some. A shard is a set of coupons with a Redis primary, an outbox and limits of its own.
+    #[command(subcommand)]
+    Shards(ShardsCommand),
     /// Raise the format of the data in Redis to the newest that this release knows, after every instance was upgraded.
     /// Afterwards the previous release does not start any more. The shard is loaded again, which takes seconds.
     RaiseFormat(MysqlArgs),

@@ -174,9 +174,10 @@ async fn list_held(selling: &Selling, worker: &Worker, customer: &User, window: 
     let page: Vec<HeldCoupon> = held.skip(place(window.skip)).take(place(window.give)).collect();
     let coupons: Vec<CouponId> = page.iter().map(|held| held.coupon).collect();
     let read = links.iter().map(|link| selling.directory.facts(&worker.known, link, &coupons));
-    let facts = try_join_all(read).await?.into_iter().reduce(|all, more| {
-        all.into_iter().zip(more).map(|(known, found)| known.or(found)).collect()
-    });
+    let facts = try_join_all(read)
+        .await?
+        .into_iter()
+        .reduce(|all, more| all.into_iter().zip(more).map(|(known, found)| known.or(found)).collect());
     let facts = facts.unwrap_or_default();
     let mut items = Vec::with_capacity(page.len());
     for (held, facts) in page.iter().zip(&facts) {

@@ -68,7 +68,8 @@ fn parts(page: &mut Exposition, report: &HealthReport<'_>) {
 
 /// States of single shards. The other metrics are of all shards.
 fn of_shards(page: &mut Exposition, report: &HealthReport<'_>) {
-    let all = |value: fn(&ShardReport) -> bool| report.shards.iter().map(move |shard| (shard.shard, value(shard).into()));
+    let all =
+        |value: fn(&ShardReport) -> bool| report.shards.iter().map(move |shard| (shard.shard, value(shard).into()));
     let open = "1 while the gate of the shard is open";
     page.gauges("couponrush_shard_open", "shard", open, all(|shard| shard.gate.part.state == "open"));
     let up = "1 while the Redis of the shard is connected and takes writes";
@@ -91,8 +92,7 @@ fn claims(page: &mut Exposition, figures: &ClaimFigures, shards: &[Arc<Shard>], 
     page.gauge("couponrush_commit_waiting", "attempts that wait, or will wait, for MySQL's commit", waiting);
     page.gauge("couponrush_commit_waiting_max", "limit of these attempts", waiting_max);
     let figures = shards.iter().map(|shard| shard.claiming.refusals.figures());
-    let (refused, coupons, holders) =
-        figures.fold((0, 0, 0), |all, one| (all.0 + one.0, all.1 + one.1, all.2 + one.2));
+    let (refused, coupons, holders) = figures.fold((0, 0, 0), |all, one| (all.0 + one.0, all.1 + one.1, all.2 + one.2));
     page.counter("couponrush_refused_from_memory_total", "attempts refused from memory", refused);
     page.gauge("couponrush_refusable_coupons", "coupons refusable from memory", coupons);
     page.gauge("couponrush_refusable_holders", "holders of refusable coupons in memory", holders);

@@ -52,7 +52,12 @@ async fn coupon_within(
         let Some(saler) = saler else { return Ok(RestoredCoupon::NoSaler) };
         let row = (coupons::id.eq(copy.id.0), coupons::saler_id.eq(saler), coupons::name.eq(&copy.name));
         let empty = (coupons::amount.eq(0), coupons::left_count.eq(0), coupons::face_value.eq(0));
-        let insert = diesel::insert_into(coupons::table).values((row, empty, coupons::description.eq(""), coupons::shard.eq(shard.name())));
+        let insert = diesel::insert_into(coupons::table).values((
+            row,
+            empty,
+            coupons::description.eq(""),
+            coupons::shard.eq(shard.name()),
+        ));
         db.within("restore coupon", insert.execute(connection)).await?;
     }
     // MySQL assigns from left to right. `left_count` depends on the old amount and is therefore assigned first.

@@ -5,7 +5,7 @@
 
 use diesel::mysql::Mysql;
 use diesel::prelude::*;
-use diesel::sql_types::{Bigint, Integer, Unsigned, Varchar};
+use diesel::sql_types::{Bigint, Bool, Integer, Unsigned, Varchar};
 use diesel_async::RunQueryDsl;
 
 use super::schema::shards;
@@ -84,7 +84,8 @@ pub async fn read(db: &Db, shard: &str) -> Result<ShardRow, DbError> {
 /// Returns a [`DbError`]. [`DbError::Unreadable`] if a row has a name that no program makes, or if a number is missing.
 pub async fn all(db: &Db) -> Result<Vec<ShardId>, DbError> {
     let mut connection = db.connect().await?;
-    let names: Vec<String> = db.within("read shards", shards::table.select(shards::shard).load(&mut connection)).await?;
+    let names: Vec<String> =
+        db.within("read shards", shards::table.select(shards::shard).load(&mut connection)).await?;
     let unreadable = || DbError::Unreadable { operation: "read shards", what: names.join(", ") };
     let mut ids = names.iter().map(|name| ShardId::parse(name)).collect::<Option<Vec<_>>>().ok_or_else(unreadable)?;
     ids.sort_unstable();
@@ -144,27 +145,44 @@ pub async fn start_with(db: &Db, count: usize) -> Result<(), DbError> {
     Ok(())
 }
 
-/// The shards that may get coupons, each with the number of its open coupons. All running processes know them, so no
-/// process says that a coupon of such a shard does not exist.
+/// The open coupons of a shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenCoupons {
+    pub shard: ShardId,
+    /// Coupons that are not archived.
+    pub coupons: i64,
+    /// Whether all running processes know the shard. Only then it may get coupons, because a process that does not know it
+    /// would say that the coupon does not exist.
+    pub is_known: bool,
+}
+
+/// The open coupons of each shard, in the order of their numbers.
 ///
 /// # Errors
 /// Returns a [`DbError`].
-pub async fn open_coupons(db: &Db) -> Result<Vec<(ShardId, i64)>, DbError> {
+pub async fn open_coupons(db: &Db) -> Result<Vec<OpenCoupons>, DbError> {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = Varchar)]
         shard: String,
         #[diesel(sql_type = Bigint)]
         coupons: i64,
+        #[diesel(sql_type = Bool)]
+        is_known: bool,
     }
     let query = diesel::sql_query(
-        "SELECT s.shard, (SELECT COUNT(*) FROM coupons c WHERE c.archived = FALSE AND c.shard = s.shard) AS coupons \
-         FROM shards s WHERE NOT EXISTS (SELECT 1 FROM instances i WHERE i.shard = 's0' AND NOT EXISTS \
-         (SELECT 1 FROM instances k WHERE k.instance = i.instance AND k.shard = s.shard))",
+        "SELECT s.shard, (SELECT COUNT(*) FROM coupons c WHERE c.archived = FALSE AND c.shard = s.shard) AS coupons, \
+         NOT EXISTS (SELECT 1 FROM instances i WHERE i.shard = 's0' AND NOT EXISTS \
+         (SELECT 1 FROM instances k WHERE k.instance = i.instance AND k.shard = s.shard)) AS is_known FROM shards s",
     );
     let mut connection = db.connect().await?;
     let rows: Vec<Row> = db.within("count open coupons", query.load(&mut connection)).await?;
-    Ok(rows.into_iter().filter_map(|row| Some((ShardId::parse(&row.shard)?, row.coupons))).collect())
+    let open = |Row { shard, coupons, is_known }: Row| {
+        ShardId::parse(&shard).map(|shard| OpenCoupons { shard, coupons, is_known })
+    };
+    let mut open: Vec<OpenCoupons> = rows.into_iter().filter_map(open).collect();
+    open.sort_by_key(|open| open.shard);
+    Ok(open)
 }
 
 /// Begins a rebuild under `token` that will raise the epoch to `next`. Stores the value found in `live`, unless an
@@ -231,10 +249,11 @@ pub async fn raise_epoch(
         tx.roll_back().await;
         return Ok(Raised::Overtaken);
     }
-    let dead =
-        diesel::sql_query("DELETE FROM ledgers WHERE shard = ? AND process NOT IN (SELECT process FROM instances WHERE shard = ?)")
-            .bind::<Varchar, _>(shard)
-            .bind::<Varchar, _>(shard);
+    let dead = diesel::sql_query(
+        "DELETE FROM ledgers WHERE shard = ? AND process NOT IN (SELECT process FROM instances WHERE shard = ?)",
+    )
+    .bind::<Varchar, _>(shard)
+    .bind::<Varchar, _>(shard);
     db.within("raise epoch", dead.execute(tx.connection())).await?;
     let left = db.within("read ledgers", ledgers::commits(tx.connection(), shard)).await?;
     tx.commit().await?;

@@ -71,7 +71,8 @@ impl Recovery {
         epoch: Epoch,
     ) -> Result<Vec<String>, RecoveryError> {
         let mut awaited = Vec::new();
-        let others = instances::without_acknowledgement(&self.db, self.identity.shard, &self.identity.process.id, epoch).await?;
+        let others =
+            instances::without_acknowledgement(&self.db, self.identity.shard, &self.identity.process.id, epoch).await?;
         log.read(&others, Instant::now());
         for Instance { label, process, .. } in others {
             if beats::is_beating(connection, self.keys(), &process, WAIT).await? {

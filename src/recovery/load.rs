@@ -34,7 +34,8 @@ impl Rebuild<'_> {
     /// coupon with an unreadable row is left out, with its claims, and the other coupons are sold.
     pub(super) async fn load(&self) -> Result<(), RecoveryError> {
         let pages = stream::try_unfold(CouponId(0), async |after| {
-            let CouponPage { coupons, last } = coupons::page(&self.recovery.db, Some(self.recovery.identity.shard), after, PAGE).await?;
+            let CouponPage { coupons, last } =
+                coupons::page(&self.recovery.db, Some(self.recovery.identity.shard), after, PAGE).await?;
             Ok::<_, RecoveryError>(last.map(|last| (coupons, last)))
         });
         pages.try_for_each_concurrent(PAGES_AT_ONCE, |page| self.load_page(page)).await

@@ -66,7 +66,11 @@ pub struct ArchiveFigures {
 
 impl Default for ArchiveFigures {
     fn default() -> Self {
-        Self { archived: AtomicU64::new(0), returned: AtomicU64::new(0), waiting: std::array::from_fn(|_| AtomicUsize::new(0)) }
+        Self {
+            archived: AtomicU64::new(0),
+            returned: AtomicU64::new(0),
+            waiting: std::array::from_fn(|_| AtomicUsize::new(0)),
+        }
     }
 }
 

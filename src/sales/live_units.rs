@@ -115,12 +115,7 @@ pub struct EventFigures {
 }
 
 impl Events {
-    pub fn new(
-        shards: Arc<Shards>,
-        activities: Arc<Activities>,
-        settings: Arc<Settings>,
-        limits: EventLimits,
-    ) -> Self {
+    pub fn new(shards: Arc<Shards>, activities: Arc<Activities>, settings: Arc<Settings>, limits: EventLimits) -> Self {
         let (products, viewers, refused, new) = (Mutex::default(), Arc::default(), AtomicU64::new(0), Notify::new());
         Self { shards, activities, settings, limits, products, viewers, refused, new }
     }

@@ -14,7 +14,7 @@ use crate::base::{Outage, every};
 use crate::claim::{Doubt, Shard, Shards};
 use crate::domain::{Amount, Coupon, CouponId, Description, User};
 use crate::mysql::coupons::{self, InsertError, NewCoupon, StoredCoupon};
-use crate::mysql::shards::open_coupons;
+use crate::mysql::shards::{OpenCoupons, open_coupons};
 use crate::mysql::{Db, DbError, Transaction};
 use crate::redis::{KvError, Live, Presence, Published};
 
@@ -101,11 +101,13 @@ impl Publishing {
     /// [`PublishError`].
     pub async fn create(&self, saler: &User, new: &NewCoupon) -> Result<CouponId, PublishError> {
         let reached = self.place().await?;
-        let coupon = coupons::insert(&self.db, reached.shard.id, saler, new, self.coupons_max).await.map_err(|error| match error {
-            InsertError::NameTaken => PublishError::NameTaken,
-            InsertError::TooMany => PublishError::TooMany,
-            InsertError::Db(error) => error.into(),
-        })?;
+        let coupon = coupons::insert(&self.db, reached.shard.id, saler, new, self.coupons_max).await.map_err(
+            |error| match error {
+                InsertError::NameTaken => PublishError::NameTaken,
+                InsertError::TooMany => PublishError::TooMany,
+                InsertError::Db(error) => error.into(),
+            },
+        )?;
         self.publish(&reached, &coupon, Presence::MayBeNew).await?;
         Ok(coupon.id)
     }
@@ -197,10 +199,11 @@ impl Publishing {
         if let [only] = &shards[..] {
             return self.reach(Arc::clone(only)).await;
         }
-        let mut counts = open_coupons(&self.db).await?;
-        counts.sort_by_key(|(_, coupons)| *coupons);
-        for (id, _) in counts {
-            let Some(shard) = self.shards.get(id) else { continue };
+        let mut open: Vec<OpenCoupons> = open_coupons(&self.db).await?;
+        open.retain(|open| open.is_known);
+        open.sort_by_key(|open| open.coupons);
+        for OpenCoupons { shard, .. } in open {
+            let Some(shard) = self.shards.get(shard) else { continue };
             if let Ok(reached) = self.reach(shard).await {
                 return Ok(reached);
             }

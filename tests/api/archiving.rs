@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use couponrush::domain::{CouponId, Format, Kind};
+use couponrush::domain::{CouponId, Format, Kind, ShardId};
 use couponrush::mysql::archive::{self, Finished};
 use couponrush::sales::{PublishError, ScheduleError};
 use serde_json::{Value, json};
@@ -149,14 +149,14 @@ async fn finished_coupons_are_archived_by_themselves_and_others_stay() {
     let archived = "SELECT COALESCE(GROUP_CONCAT(name ORDER BY name), '') AS value FROM coupons WHERE archived";
     eventually("three are archived", || async { app.stores.texts(archived).await == ["disabled,ended,sold"] }).await;
     eventually("their activities have left memory", || async {
-        let activities = &instance.shared.selling.claiming.activities;
+        let activities = &instance.shared.selling.activities;
         activities.of(id("ended").await).is_none() && activities.of(id("disabled").await).is_none()
     })
     .await;
-    assert!(instance.shared.selling.claiming.activities.of(id("later").await).is_some());
+    assert!(instance.shared.selling.activities.of(id("later").await).is_some());
     // With a clock of Redis that is two hours ahead, the running sale would be over.
     let ahead = Finished { now: now_seconds() + 7_200, age: Duration::from_secs(1) };
-    let found = archive::finished(&app.stores.db, ahead, 100).await.expect("MySQL answers");
+    let found = archive::finished(&app.stores.db, ShardId::FIRST, ahead, 100).await.expect("MySQL answers");
     assert!(!found.contains(&id("running").await), "{found:?}");
     instance.schedule(id("ended").await, &terms(-1, 3_600)).await.expect("a new activity brings the coupon back");
     assert_eq!(app.stores.texts(archived).await, ["disabled,sold"]);

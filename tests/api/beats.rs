@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use couponrush::domain::{Epoch, Format};
+use couponrush::domain::{Epoch, Format, ShardId};
 use couponrush::mysql::instances::{self, InstanceState, Process};
 
 use crate::helpers::{TestApp, eventually};
@@ -76,7 +76,7 @@ async fn a_rebuild_waits_for_both_of_two_instances_with_the_same_name() {
             redis_run_id: "",
             redis_address: "",
         };
-        instances::beat(&stores.db, twin, state).await.expect("MySQL takes the beat");
+        instances::beat(&stores.db, ShardId::FIRST, twin, state).await.expect("MySQL takes the beat");
     };
     let acknowledged = [AtomicU32::new(0), AtomicU32::new(0)];
     let beats = async {

@@ -2,9 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use couponrush::app::SHARD;
 use couponrush::base::now_ms;
-use couponrush::domain::{ActivityId, CouponId, Refusal};
+use couponrush::domain::{ActivityId, CouponId, Refusal, ShardId};
 use couponrush::ops::{Audit, Repair};
 use couponrush::redis::{Attempt, Taken};
 use serde_json::json;
@@ -75,7 +74,7 @@ async fn rebuild(app: &TestApp) {
 /// A claim without a handler, as after a client's reset: only the sweep stores the claim.
 async fn orphan(app: &TestApp, customer: &Customer) {
     let (connection, live) = (app.stores.connection().await, app.stores.live().await);
-    let schedule = app.instances[0].shared.selling.claiming.activities.of(COUPON);
+    let schedule = app.instances[0].shared.selling.activities.of(COUPON);
     let activity = schedule.as_deref().and_then(|schedule| schedule.at(connection.server_ms()));
     let activity_revision = schedule.as_ref().map_or(0, |schedule| schedule.revision);
     let attempt = Attempt { activity_revision, activity, ..Attempt::new(COUPON, customer.user.id) };
@@ -145,7 +144,7 @@ async fn a_claim_of_an_outbox_that_is_ahead_keeps_its_time_while_it_waits() {
     let times = app.stores.texts(rows).await;
     app.stores.execute("DELETE FROM claims; UPDATE coupons SET left_count = amount").await;
     let pool = app.stores.pool();
-    let audit = Audit::new(app.stores.db.clone(), pool, app.stores.keys(), SHARD);
+    let audit = Audit::new(app.stores.db.clone(), pool, app.stores.keys(), ShardId::FIRST);
     audit.run(Repair::All).await.expect("the stores can be audited");
     assert_eq!(app.stores.texts(rows).await, times);
 }

@@ -185,7 +185,7 @@ async fn a_busy_gate_lets_no_viewer_in_and_keeps_those_who_are_there() {
     let (app, ten, customers) = selling(10).await;
     let mut viewer = Viewer::see(app.client(), ten).await;
     viewer.wait_until_counts(10, 0).await;
-    let gate = &app.instances[0].shared.selling.claiming.gate;
+    let gate = app.instances[0].claiming().gate;
     let passes: Vec<_> = (0..gate.in_flight_limit() / 2).map(|_| gate.enter()).collect();
     assert_full(Viewer::open(app.client(), ten).await);
     claim(app.client(), &customers[0]).await;

@@ -335,7 +335,7 @@ async fn any_number_of_doubts_causes_one_comparison_a_second_more() {
     };
     let (before, began) = (probes().await, Instant::now());
     while began.elapsed() < Duration::from_secs(4) {
-        app.instances[0].shared.selling.claiming.gate.doubt(Doubt::NotLoaded);
+        app.instances[0].claiming().gate.doubt(Doubt::NotLoaded);
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let probed = probes().await - before;

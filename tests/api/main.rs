@@ -62,6 +62,7 @@ mod repair;
 mod rush;
 mod sales;
 mod sec;
+mod shards;
 mod slow_clients;
 mod starting;
 mod status;

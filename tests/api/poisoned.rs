@@ -1,5 +1,6 @@
 //! Claims that MySQL refuses: each is poisoned alone, counted, listed and acknowledged, and the others are stored.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use couponrush::claim::Ledger;
@@ -140,7 +141,7 @@ async fn a_batch_that_times_out_is_stored_in_halves() {
     stores.execute(&format!("INSERT INTO coupons ({columns}) VALUES (1, 1, 'c', 100, 100, 5, '')")).await;
     // A row takes 30 ms, so a whole batch takes longer than the timeout of a second.
     stores.execute("CREATE TRIGGER slow BEFORE INSERT ON claims FOR EACH ROW DO SLEEP(0.03)").await;
-    let (ledger, channel) = Ledger::new(1_000, 0);
+    let (ledger, channel) = Ledger::new(1_000, Arc::default(), Arc::default());
     for seq in 1..=CLAIMS {
         let entry = EntryId { ms: u64::from(seq), counter: 0 };
         let (coupon, user, activity) = (CouponId(1), UserId(seq.into()), ActivityId(0));

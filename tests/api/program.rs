@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::helpers::{Client, PASSWORD, SECRET, Stores, eventually, signal};
 
 /// Every setting of `serve`.
-const SETTINGS: [&str; 29] = [
+const SETTINGS: [&str; 30] = [
     "COUPONRUSH_ARCHIVE_AFTER",
     "COUPONRUSH_HTTP_ADDR",
     "COUPONRUSH_OPS_ADDR",
@@ -27,6 +27,7 @@ const SETTINGS: [&str; 29] = [
     "COUPONRUSH_BACKLOG_MAX",
     "COUPONRUSH_ANSWER_WHEN",
     "COUPONRUSH_WAITING_MAX",
+    "COUPONRUSH_SHARDS",
     "COUPONRUSH_SALER_COUPONS_MAX",
     "COUPONRUSH_IN_FLIGHT_MAX",
     "COUPONRUSH_VIEWERS_MAX",

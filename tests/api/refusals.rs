@@ -29,7 +29,7 @@ async fn claim(instance: &Instance, customer: &Customer) -> String {
 
 /// Claims for `customer` until an attempt is refused from memory. All attempts must be refused with `result`.
 async fn wait_for_refusal_from_memory(instance: &Instance, customer: &Customer, result: &str) {
-    let refused = || instance.shared.selling.claiming.refusals.figures().0;
+    let refused = || instance.claiming().refusals.figures().0;
     let before = refused();
     eventually("the attempt is refused from memory", || async {
         let refusal = claim(instance, customer).await;
@@ -81,9 +81,9 @@ async fn nobody_is_refused_from_memory_while_redis_is_lost_or_away() {
         .redis::<()>(redis::cmd("SET").arg(app.stores.keys().live()).arg("rebuild:nobody").arg("PX").arg(1_500))
         .await;
     eventually("the gate closes", || async { claim(instance, &crowd[5]).await.is_empty() }).await;
-    let refused = instance.shared.selling.claiming.refusals.figures().0;
+    let refused = instance.claiming().refusals.figures().0;
     assert_eq!(instance.client.claim("shop", "sale", &crowd[5].token).await.status, 503);
-    assert_eq!(instance.shared.selling.claiming.refusals.figures().0, refused);
+    assert_eq!(instance.claiming().refusals.figures().0, refused);
     eventually("the shard is loaded again", || async { claim(instance, &crowd[5]).await == "sold-out" }).await;
     wait_for_refusal_from_memory(instance, &crowd[5], "sold-out").await;
 }

@@ -103,7 +103,7 @@ async fn what_is_granted_together_is_one_entry_which_goes_once_all_of_it_is_stor
     let told: Vec<_> = claims.iter().map(|(claim, entry_claims)| (claim.seq, claim.entry, *entry_claims)).collect();
     assert_eq!(told, [(1, entry, 3), (2, entry, 3), (3, entry, 3)]);
     // Two claims are handed over, as by the channel. The handler of the third claim is gone.
-    let ledger = &app.instances[0].shared.selling.claiming.ledger;
+    let ledger = app.instances[0].claiming().ledger;
     for (claim, entry_claims) in &claims[..2] {
         ledger.reserve().expect("there is room").put(*claim, *entry_claims);
     }

@@ -46,7 +46,7 @@ pub struct InMysql {
 }
 
 pub fn keys() -> Keys {
-    Keys::new("cr:")
+    Keys::new("cr:", couponrush::domain::ShardId::FIRST)
 }
 
 /// Counts at a single moment. `None` if Redis does not answer in time.

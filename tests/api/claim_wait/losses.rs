@@ -2,9 +2,10 @@
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use couponrush::claim::{COMMIT_WAIT, Ledger, Teller, Told};
+use couponrush::claim::{COMMIT_WAIT, Ledger, Teller, Told, Waiters};
 use couponrush::domain::{ActivityId, Claim, CouponId, EntryId, Epoch, UserId};
 use couponrush::mysql::migrate::migrate;
 use tokio::task::JoinHandle;
@@ -145,7 +146,7 @@ async fn those_who_wait_are_answered_in_spite_of_a_loss_of_redis() {
     let tasks = all_wait(app.client(), &crowd[..10]);
     until_waiting(&app, 10).await;
     redis.command::<()>(&["FLUSHALL"]).await;
-    let gate = &app.instances[0].shared.selling.claiming.gate;
+    let gate = app.instances[0].claiming().gate;
     let closing = async {
         while gate.live().is_ok() {
             tokio::time::sleep(Duration::from_millis(5)).await
@@ -184,7 +185,7 @@ impl Storing {
         stores.execute("UPDATE shards SET epoch = 4, state = 'rebuilding', run_id = 'r'").await;
         let columns = "id, saler_id, name, amount, left_count, face_value, description";
         stores.execute(&format!("INSERT INTO coupons ({columns}) VALUES (1, 1, 'c', 100, 100, 5, '')")).await;
-        let (ledger, channel) = Ledger::new(1_000, 100);
+        let (ledger, channel) = Ledger::new(1_000, Arc::new(Waiters::new(100)), Arc::default());
         let persister = stores.persister(&ledger, Duration::from_secs(10), Duration::from_millis(100));
         let close = CancellationToken::new();
         let running = tokio::spawn(persister.run(channel, close.clone()));

@@ -54,12 +54,12 @@ fn all_wait(client: &Client, crowd: &[Customer]) -> JoinSet<(Customer, Answer)> 
 
 /// Attempts that wait for MySQL's commit, or will wait.
 fn waiting(app: &TestApp) -> usize {
-    app.instances[0].shared.selling.claiming.ledger.state().waiters.places().0
+    app.instances[0].claiming().ledger.state().waiters.places().0
 }
 
 async fn until_waiting(app: &TestApp, count: usize) {
     eventually("the attempts wait for the commit", || async {
-        let in_flight = app.instances[0].shared.selling.claiming.gate.in_flight();
+        let in_flight = app.instances[0].claiming().gate.in_flight();
         waiting(app) == count && in_flight == 0
     })
     .await;
@@ -171,13 +171,13 @@ async fn many_wait_for_one_commit_outside_of_the_gate() {
     let lock = app.stores.lock_table("claims").await;
     let tasks = all_wait(app.client(), &crowd);
     until_waiting(&app, 300).await;
-    let batches = app.instances[0].shared.selling.claiming.ledger.state().batches.claims.distribution().count;
+    let batches = app.instances[0].claiming().ledger.state().batches.claims.distribution().count;
     drop(lock);
     for (customer, answer) in tasks.join_all().await {
         assert_stored(&answer, 201);
         assert_eq!(rows_of(&app.stores, &customer, &answer).await, 1);
     }
-    let after = app.instances[0].shared.selling.claiming.ledger.state().batches.claims.distribution().count;
+    let after = app.instances[0].claiming().ledger.state().batches.claims.distribution().count;
     assert!(after - batches <= 3, "{} transactions", after - batches);
     assert_eq!(waiting(&app), 0);
 }

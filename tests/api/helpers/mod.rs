@@ -19,10 +19,12 @@ mod users;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use couponrush::app::{Application, SHARD, Stop};
+use couponrush::app::{Application, Stop};
+use couponrush::claim::Claiming;
 use couponrush::config::{AdmissionArgs, EtcdArgs, MysqlArgs, RedisArgs, ServeArgs, TokenArgs};
-use couponrush::domain::{Durability, Networks};
+use couponrush::domain::{Durability, Networks, ShardId};
 use couponrush::http::Shared;
+use couponrush::mysql::shards;
 use couponrush::ops::{Audit, AuditReport, Repair};
 use couponrush::redis::Keys;
 use tokio::task::JoinHandle;
@@ -86,6 +88,7 @@ impl TestApp {
         let mut args = arguments(&stores);
         change(&mut args);
         stores.own_with(args.known_format()).await;
+        stores.own_shards(args.shards.into()).await;
         let mut app = Self { stores, instances: Vec::new(), args };
         app.start_another().await;
         app
@@ -113,18 +116,23 @@ impl TestApp {
 
     /// Waits until MySQL has every claim and the outbox is empty.
     pub async fn settle(&self) {
-        let outbox = self.stores.keys().outbox().to_string();
-        eventually("the outbox is empty", || async {
-            self.stores.redis::<u64>(redis::cmd("XLEN").arg(&outbox)).await == 0
-        })
-        .await;
+        for shard in self.stores.shards().await {
+            let outbox = self.stores.keys_of(shard).outbox().to_string();
+            eventually("the outbox is empty", || async {
+                self.stores.redis::<u64>(redis::cmd("XLEN").arg(&outbox)).await == 0
+            })
+            .await;
+        }
     }
 
     /// Audits the stores.
     pub async fn audit(&self) -> AuditReport {
-        let pool = self.stores.pool();
-        let audit = Audit::new(self.stores.db.clone(), pool, self.stores.keys(), SHARD);
-        audit.run(Repair::None).await.expect("the stores can be audited")
+        let mut report = AuditReport::default();
+        for shard in self.stores.shards().await {
+            let audit = Audit::new(self.stores.db.clone(), self.stores.pool(), self.stores.keys_of(shard), shard);
+            report.add(audit.run(Repair::None).await.expect("the stores can be audited"));
+        }
+        report
     }
 }
 
@@ -165,6 +173,11 @@ impl Instance {
         Self { client, ops, address, shared, stop, running: Some(running) }
     }
 
+    /// The claim path of the first shard.
+    pub fn claiming(&self) -> Claiming {
+        self.shared.selling.shards.all()[0].claiming.clone()
+    }
+
     /// Signals the stop, as SIGTERM does, and does not wait for the end.
     pub fn signal(&self) {
         self.stop.signal();
@@ -194,6 +207,7 @@ pub fn arguments(stores: &Stores) -> ServeArgs {
         in_flight_max: 20_000,
         answer_when: Durability::Granted,
         waiting_max: 20_000,
+        shards: 1,
         saler_coupons_max: 100,
         archive_after: 604_800,
         viewers_max: 1_000,
@@ -235,8 +249,17 @@ pub async fn eventually<F: Future<Output = bool>>(what: &str, state: impl Fn() -
 }
 
 impl Stores {
-    /// The Redis keys of this test.
+    /// The Redis keys of this test, in the first shard.
     pub fn keys(&self) -> Keys {
-        Keys::new(&self.prefix)
+        self.keys_of(ShardId::FIRST)
+    }
+
+    pub fn keys_of(&self, shard: ShardId) -> Keys {
+        Keys::new(&self.prefix, shard)
+    }
+
+    /// The shards of the database.
+    pub async fn shards(&self) -> Vec<ShardId> {
+        shards::all(&self.db).await.expect("MySQL answers")
     }
 }

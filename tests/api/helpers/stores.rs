@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use couponrush::app::{SHARD, redis_pool};
+use couponrush::app::redis_pool;
 use couponrush::claim::{Ledger, Persister, PersisterSettings};
-use couponrush::domain::Format;
+use couponrush::domain::{Format, ShardId};
 use couponrush::mysql::ledgers::Fence;
 use couponrush::mysql::migrate::migrate_for;
 use couponrush::mysql::{Db, DbLimits, installation, shards};
@@ -58,6 +58,14 @@ impl Stores {
         migrate_for(&self.db, known).await.expect("the database can be migrated");
         let owner = installation::id(&self.db).await.expect("MySQL answers");
         self.redis::<()>(redis::cmd("SET").arg(self.keys().owner()).arg(owner).arg("NX")).await;
+    }
+
+    /// Makes the installation the owner of the first `count` shards.
+    pub async fn own_shards(&self, count: usize) {
+        let owner = installation::id(&self.db).await.expect("MySQL answers");
+        for shard in (0..count).filter_map(ShardId::new) {
+            self.redis::<()>(redis::cmd("SET").arg(self.keys_of(shard).owner()).arg(&owner).arg("NX")).await;
+        }
     }
 
     /// A copy of the database, with the same Redis and prefix.
@@ -160,8 +168,13 @@ impl Stores {
 
     /// Locks a row of a table with an `id` until the returned connection is dropped. Other writers wait.
     pub async fn lock_row(&self, table: &str, id: u64) -> AsyncMysqlConnection {
+        self.lock_where(table, &format!("id = {id}")).await
+    }
+
+    /// Locks the rows of a table that meet a condition until the returned connection is dropped.
+    pub async fn lock_where(&self, table: &str, condition: &str) -> AsyncMysqlConnection {
         let mut connection = connect(&self.mysql_url).await;
-        let lock = format!("START TRANSACTION; SELECT id FROM {table} WHERE id = {id} FOR UPDATE");
+        let lock = format!("START TRANSACTION; SELECT * FROM {table} WHERE {condition} FOR UPDATE");
         connection.batch_execute(&lock).await.expect("MySQL executes the statement");
         connection
     }
@@ -192,6 +205,7 @@ impl Stores {
     /// The receiving side of a ledger, without a service. A transaction may take `store_wait`.
     pub fn persister(&self, ledger: &Ledger, store_wait: Duration, sweep_every: Duration) -> Persister {
         let settings = PersisterSettings {
+            shard: ShardId::FIRST,
             process: "test".to_owned(),
             batch_max: 1_000,
             linger_max: Duration::ZERO,
@@ -202,7 +216,7 @@ impl Stores {
             sweep_batches_max: 1,
         };
         let outbox = Outbox::new(self.keys(), "test".to_owned(), Duration::from_secs(1));
-        let fence = Arc::new(Fence::new(SHARD, "test".to_owned()));
+        let fence = Arc::new(Fence::new(ShardId::FIRST.name(), "test".to_owned()));
         Persister::new(self.db.clone(), self.pool(), outbox, fence, ledger, settings)
     }
 
@@ -213,7 +227,7 @@ impl Stores {
 
     /// The loading named in the shard's row.
     pub async fn live(&self) -> Live {
-        let row = shards::read(&self.db, SHARD).await.expect("MySQL answers");
+        let row = shards::read(&self.db, ShardId::FIRST.name()).await.expect("MySQL answers");
         Live::new(&row.run_id, row.epoch)
     }
 
