@@ -78,28 +78,9 @@ impl Application {
 }
 
 pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
-    let process = process(args, &ground.listener);
-    let ownership = Arc::new(Ownership::new(ground.installation, args.redis.redis_prefix.clone()));
-    let dbs = ground.dbs;
-    let waiting_max = usize::try_from(args.waiting_max).expect("a u32 fits");
-    let maker = ShardMaker {
-        limits: ShardLimits {
-            backlog_max: args.backlog_max,
-            in_flight_max: args.in_flight_max,
-            archive_after: Duration::from_secs(args.archive_after.into()),
-        },
-        dbs: dbs.clone(),
-        redis: ground.redis,
-        redis_prefix: args.redis.redis_prefix.clone(),
-        process,
-        ownership,
-        activities: Arc::clone(&ground.activities),
-        archived: Arc::new(ArchivedCoupons::new(dbs.users.clone())),
-        figures: Arc::default(),
-        waiters: Arc::new(Waiters::new(waiting_max)),
-        batches: Arc::default(),
-    };
-    let new_shards: Vec<NewShard> = ground.shards.into_iter().map(|id| maker.make(id)).collect();
+    let dbs = ground.dbs.clone();
+    let maker = maker(args, &ground);
+    let new_shards: Vec<NewShard> = ground.shards.iter().map(|id| maker.make(*id)).collect();
     let shards = Arc::new(Shards::new(new_shards.iter().map(|new| Arc::clone(new.shard())).collect()));
     let settings = Arc::clone(&ground.admission.settings);
     let offering = offering(&dbs, &shards, &ground.activities, args.saler_coupons_max);
@@ -147,6 +128,26 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
         ops_listener: ground.ops_listener,
         workers: args.workers.map_or_else(|| config::cores().get(), usize::from),
         drain: Duration::from_secs(args.drain_seconds.into()),
+    }
+}
+
+fn maker(args: &ServeArgs, ground: &Ground) -> ShardMaker {
+    ShardMaker {
+        limits: ShardLimits {
+            backlog_max: args.backlog_max,
+            in_flight_max: args.in_flight_max,
+            archive_after: Duration::from_secs(args.archive_after.into()),
+        },
+        dbs: ground.dbs.clone(),
+        redis: ground.redis.clone(),
+        redis_prefix: args.redis.redis_prefix.clone(),
+        process: process(args, &ground.listener),
+        ownership: Arc::new(Ownership::new(ground.installation.clone(), args.redis.redis_prefix.clone())),
+        activities: Arc::clone(&ground.activities),
+        archived: Arc::new(ArchivedCoupons::new(ground.dbs.users.clone())),
+        figures: Arc::default(),
+        waiters: Arc::new(Waiters::new(usize::try_from(args.waiting_max).expect("a u32 fits"))),
+        batches: Arc::default(),
     }
 }
 

@@ -10,14 +10,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::assembly::Application;
 use super::servers::{serve, serve_ops, until_open};
-use super::shards::{RunningShards, ShardWork};
+use super::shards::RunningShards;
 use super::stopping::{Stop, drain};
-use crate::claim::ClosedReason;
-use crate::config;
 use crate::http::Shared;
 use crate::mysql::Db;
 use crate::mysql::instances::{self, Process};
-use crate::redis::{Keys, Pool, beats};
 
 /// The reason for an end without a stop signal.
 #[derive(Debug, thiserror::Error)]
@@ -40,19 +37,7 @@ impl Application {
         // ledgers, and `all_over` when the claims are stored, too.
         let [closing, intake_over, all_over] = std::array::from_fn(|_| CancellationToken::new());
         let shared = self.shared.clone();
-        let mut running = RunningShards {
-            shards: Arc::clone(&shared.selling.shards),
-            work: ShardWork {
-                publishing: shared.offering.publishing.clone(),
-                admin_scheduling: shared.offering.admin_scheduling.clone(),
-                archive_figures: Arc::clone(&shared.operating.archive),
-            },
-            maker: self.maker,
-            intake_over: intake_over.clone(),
-            all_over: all_over.clone(),
-            tasks: JoinSet::new(),
-            persisters: Vec::new(),
-        };
+        let mut running = RunningShards::new(self.maker, &shared, intake_over.clone(), all_over.clone());
         self.new_shards.into_iter().for_each(|new| running.start(new));
         let mut tasks = background(&shared, &closing, &all_over);
         if let Some(mirroring) = self.mirroring {
@@ -92,23 +77,16 @@ impl Application {
         intake_over.cancel();
         try_join_all(running.persisters.drain(..).map(drain)).await.map_err(RunError::Task)?;
 
-        let shards = running.shards.all();
-        for shard in shards.iter() {
-            shard.claiming.gate.close(ClosedReason::Stopping);
-        }
-        let process = &running.maker.process;
-        leave(&shared.dbs.control, process).await;
+        running.close();
+        leave(&shared.dbs.control, &running.maker.process).await;
         all_over.cancel();
-        while let Some(ended) = running.tasks.join_next().await {
-            ended.map_err(RunError::Task)?;
-        }
-        while let Some(ended) = tasks.join_next().await {
-            ended.map_err(RunError::Task)?;
+        for mut tasks in [std::mem::take(&mut running.tasks), tasks] {
+            while let Some(ended) = tasks.join_next().await {
+                ended.map_err(RunError::Task)?;
+            }
         }
         let _ = ops.await;
-        for shard in shards.iter() {
-            forget_beat(&shard.pool, shard.claiming.stock.keys(), process).await;
-        }
+        running.forget_beats().await;
         log::info!("stopped");
         result
     }
@@ -131,13 +109,6 @@ fn background(shared: &Shared, closing: &CancellationToken, over: &CancellationT
 async fn leave(db: &Db, process: &Process) {
     if let Err(error) = instances::leave(db, process).await {
         log::warn!("stopping: the row of this instance could not be removed from MySQL: {error}");
-    }
-}
-
-/// Deletes the beat in Redis. Another process would watch it for three seconds. Without it, a restart opens at once.
-async fn forget_beat(pool: &Pool, keys: &Keys, process: &Process) {
-    if let Ok(calls) = pool.get().await {
-        let _ = beats::forget(&calls, keys, &process.id, config::KV_WAIT).await;
     }
 }
 

@@ -10,18 +10,18 @@ use tokio_util::sync::CancellationToken;
 use super::parts::redis_pool;
 use crate::base::{crash, every};
 use crate::claim::{
-    ArchivedCoupons, Batches, ClaimFigures, Claiming, Gate, Handed, Ledger, MissingCoupons, Persister,
+    ArchivedCoupons, Batches, ClaimFigures, Claiming, ClosedReason, Gate, Handed, Ledger, MissingCoupons, Persister,
     PersisterSettings, Refusals, Shard, Shards, Waiters,
 };
 use crate::config;
 use crate::domain::ShardId;
+use crate::http::Shared;
 use crate::memory::Activities;
 use crate::mysql::instances::Process;
 use crate::mysql::ledgers::Fence;
 use crate::mysql::{DbPools, shards};
 use crate::recovery::{Identity, Recovery, RedisParts};
-use crate::redis::beats::BeatWriter;
-use crate::redis::{Keys, Link, LinkConfig, Outbox, Ownership, Stock};
+use crate::redis::{Keys, Link, LinkConfig, Outbox, Ownership, Stock, beats};
 use crate::sales::{ArchiveFigures, Archiving, Publishing, Scheduling};
 
 /// Period of looking for shards that were added.
@@ -68,7 +68,7 @@ impl ShardMaker {
     pub(super) fn make(&self, id: ShardId) -> NewShard {
         let fits = |number: u32| usize::try_from(number).expect("a u32 fits");
         let keys = Keys::new(&self.redis_prefix, id);
-        let beats = BeatWriter::new(&keys, &self.process.id, self.ownership.installation());
+        let beats = beats::BeatWriter::new(&keys, &self.process.id, self.ownership.installation());
         let redis = self.redis.clone().with_beat(beats.clone());
         let (waiters, batches) = (Arc::clone(&self.waiters), Arc::clone(&self.batches));
         let (ledger, channel) = Ledger::new(fits(self.limits.backlog_max), waiters, batches);
@@ -106,7 +106,7 @@ impl ShardMaker {
         }
     }
 
-    fn recovery(&self, shard: &Shard, beats: BeatWriter, fence: Arc<Fence>) -> Recovery {
+    fn recovery(&self, shard: &Shard, beats: beats::BeatWriter, fence: Arc<Fence>) -> Recovery {
         let redis = RedisParts {
             config: shard.redis.clone(),
             beats,
@@ -138,22 +138,17 @@ impl ShardMaker {
     }
 }
 
-/// The parts of sales that every shard's tasks use.
-pub(super) struct ShardWork {
-    pub(super) publishing: Publishing,
-    pub(super) admin_scheduling: Scheduling,
-    pub(super) archive_figures: Arc<ArchiveFigures>,
-}
-
 /// The running tasks of all shards.
 pub(super) struct RunningShards {
     pub(super) maker: ShardMaker,
-    pub(super) shards: Arc<Shards>,
-    pub(super) work: ShardWork,
+    shards: Arc<Shards>,
+    publishing: Publishing,
+    admin_scheduling: Scheduling,
+    archive_figures: Arc<ArchiveFigures>,
     /// Cancelled when no more claims can reach the ledgers.
-    pub(super) intake_over: CancellationToken,
+    intake_over: CancellationToken,
     /// Cancelled when all claims are stored.
-    pub(super) all_over: CancellationToken,
+    all_over: CancellationToken,
     pub(super) tasks: JoinSet<()>,
     pub(super) persisters: Vec<RunningPersister>,
 }
@@ -165,6 +160,27 @@ pub(super) struct RunningPersister {
 }
 
 impl RunningShards {
+    /// No task runs yet. `intake_over` is cancelled when no more claims can reach the ledgers, and `all_over` when all
+    /// claims are stored.
+    pub(super) fn new(
+        maker: ShardMaker,
+        shared: &Shared,
+        intake_over: CancellationToken,
+        all_over: CancellationToken,
+    ) -> Self {
+        Self {
+            maker,
+            shards: Arc::clone(&shared.selling.shards),
+            publishing: shared.offering.publishing.clone(),
+            admin_scheduling: shared.offering.admin_scheduling.clone(),
+            archive_figures: Arc::clone(&shared.operating.archive),
+            intake_over,
+            all_over,
+            tasks: JoinSet::new(),
+            persisters: Vec::new(),
+        }
+    }
+
     /// Starts the tasks of a shard.
     pub(super) fn start(&mut self, new: NewShard) {
         let NewShard { shard, recovery, persister, channel } = new;
@@ -172,9 +188,9 @@ impl RunningShards {
         let (link, end) = (Arc::clone(&shard.link), over.clone());
         tasks.spawn(async move { link.keep(end).await });
         tasks.spawn(recovery.run(over.clone()));
-        tasks.spawn(self.work.publishing.clone().repair(Arc::clone(&shard), over.clone()));
-        let (age, figures) = (self.maker.limits.archive_after, Arc::clone(&self.work.archive_figures));
-        let archiving = Archiving::new(&self.work.admin_scheduling, Arc::clone(&shard), age, figures);
+        tasks.spawn(self.publishing.clone().repair(Arc::clone(&shard), over.clone()));
+        let (age, figures) = (self.maker.limits.archive_after, Arc::clone(&self.archive_figures));
+        let archiving = Archiving::new(&self.admin_scheduling, Arc::clone(&shard), age, figures);
         tasks.spawn(archiving.run(over.clone()));
         tasks.spawn(Arc::clone(&shard.claiming.refusals).watch(shard.pool.clone(), over.clone()));
         let abandon = persister.abandon().clone();
@@ -206,6 +222,24 @@ impl RunningShards {
             .await;
         });
         added
+    }
+
+    /// Closes all gates, because the process stops.
+    pub(super) fn close(&self) {
+        for shard in self.shards.all().iter() {
+            shard.claiming.gate.close(ClosedReason::Stopping);
+        }
+    }
+
+    /// Deletes the beats in Redis. Another process would watch them for three seconds. Without them, a restart opens at
+    /// once.
+    pub(super) async fn forget_beats(&self) {
+        for shard in self.shards.all().iter() {
+            if let Ok(calls) = shard.pool.get().await {
+                let keys = shard.claiming.stock.keys();
+                let _ = beats::forget(&calls, keys, &self.maker.process.id, config::KV_WAIT).await;
+            }
+        }
     }
 
     /// Waits until a task ends that should not.

@@ -5,8 +5,9 @@
 
 use std::time::{Duration, Instant};
 
+use super::PublishError;
 use super::Publishing;
-use super::publishing::{PublishError, Reached};
+use super::reached::Reached;
 use crate::claim::Shard;
 use crate::domain::{Coupon, CouponId};
 use crate::mysql::archive::Finished;

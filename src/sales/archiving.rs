@@ -19,8 +19,9 @@ use futures_util::{Stream, StreamExt, TryStreamExt};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use super::PublishError;
 use super::archived_change::unknown;
-use super::publishing::{PublishError, Reached, live_of};
+use super::reached::{Reached, live_of};
 use super::{Publishing, Scheduling};
 use crate::base::{Outage, every};
 use crate::claim::Shard;

@@ -5,12 +5,16 @@ mod archiving;
 mod live_units;
 pub mod mirror;
 mod operator_edits;
+mod publish_error;
 mod publishing;
+mod reached;
 mod scheduling;
 
 pub use archiving::{ArchiveFigures, Archiving};
 pub use live_units::{EventFigures, EventLimits, Events, NoPlace, ProductState, Shown, Viewer};
 pub use mirror::{MirrorReport, MirrorState, Mirroring};
 pub use operator_edits::{Adopted, CHOSEN_ID_MAX, EditError};
-pub use publishing::{CouponChange, PublishError, Publishing, Reached};
+pub use publish_error::PublishError;
+pub use publishing::{CouponChange, Publishing};
+pub use reached::Reached;
 pub use scheduling::{ACTIVITIES_OF_A_COUPON_MAX, ScheduleError, Scheduling};

@@ -5,7 +5,7 @@
 //! change is later than the value the operator saw, and replaces the operator's value.
 
 use super::scheduling::{check, raised, raised_for};
-use super::{ACTIVITIES_OF_A_COUPON_MAX, PublishError, ScheduleError, Scheduling};
+use super::{ACTIVITIES_OF_A_COUPON_MAX, PublishError, Reached, ScheduleError, Scheduling};
 use crate::domain::{Activity, ActivityId, Coupon, CouponId, Status, Terms};
 use crate::mysql::activities::StoredActivity;
 use crate::mysql::{DbError, Transaction, activities as rows, coupons, mirrored};
@@ -179,7 +179,8 @@ impl Scheduling {
                 let (before, changed) = *change;
                 tx.commit().await?;
                 if changed.revision > before.coupon.revision
-                    && let Ok(Some(reached)) = self.publishing.reach_shard_of(coupon).await
+                    && let Ok(Some(reached)) =
+                        Reached::shard_of(&self.publishing.db, &self.publishing.shards, coupon).await
                     && let Err(error) = self.publishing.publish_change(&reached, &before, &changed).await
                 {
                     log::debug!("scheduling: coupon {coupon} left to the repair: {}", crate::base::error_chain(&error));

@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::PublishError;
+use super::reached::{Reached, live_of};
 use crate::base::{Outage, every};
-use crate::claim::{Doubt, Shard, Shards};
+use crate::claim::{Shard, Shards};
 use crate::domain::{Amount, Coupon, CouponId, Description, User};
 use crate::mysql::coupons::{self, InsertError, NewCoupon, StoredCoupon};
-use crate::mysql::shards::{OpenCoupons, open_coupons};
-use crate::mysql::{Db, DbError, Transaction};
-use crate::redis::{KvError, Live, Presence, Published};
+use crate::mysql::{Db, Transaction};
+use crate::redis::{KvError, Presence, Published};
 
 /// Interval of repairs, and the maximum number of coupons per repair.
 const REPAIR_EVERY: Duration = Duration::from_secs(1);
@@ -25,7 +26,7 @@ const REPAIR_COUPONS_MAX: i64 = 100;
 #[derive(Clone)]
 pub struct Publishing {
     pub(super) db: Db,
-    shards: Arc<Shards>,
+    pub(super) shards: Arc<Shards>,
     /// Timeout of a call to Redis.
     pub(super) wait: Duration,
     /// Open coupons of one saler.
@@ -42,53 +43,6 @@ pub struct CouponChange {
     pub archived: Option<bool>,
 }
 
-#[derive(Debug, thiserror::Error)]
-pub enum PublishError {
-    #[error("the saler has a coupon with this name already")]
-    NameTaken,
-    #[error("the saler has the maximum number of open coupons")]
-    TooMany,
-    #[error("no such coupon")]
-    NoSuchCoupon,
-    /// More units than the new amount are claimed. Nothing has changed.
-    #[error("the amount is below the number of claimed units")]
-    BelowClaimed,
-    /// Nothing is archived before an operator has raised the format of the data. Nothing has changed.
-    #[error("the format of the data is too old for archiving")]
-    OldFormat,
-    /// A dependency is down, or the shard is being loaded. Nothing has changed.
-    #[error("MySQL or Redis is unavailable")]
-    Unavailable(#[source] Option<DbError>),
-    /// MySQL or Redis got the change and did not answer. The change may have happened. If MySQL has it, the repair
-    /// publishes it.
-    #[error("MySQL or Redis did not answer, the outcome is unknown")]
-    Unknown(#[source] Box<dyn std::error::Error + Send + Sync>),
-}
-
-impl From<DbError> for PublishError {
-    fn from(error: DbError) -> Self {
-        if error.nothing_happened() { Self::Unavailable(Some(error)) } else { Self::Unknown(error.into()) }
-    }
-}
-
-impl PublishError {
-    /// Whether the row of the coupon is to blame. Publishing fails until the row is corrected.
-    fn blames_row(&self) -> bool {
-        match self {
-            Self::BelowClaimed => true,
-            Self::Unavailable(error) => error.as_ref().is_some_and(DbError::is_unreadable_row),
-            Self::NameTaken | Self::TooMany | Self::NoSuchCoupon | Self::OldFormat | Self::Unknown(_) => false,
-        }
-    }
-}
-
-/// Proof that the Redis of a shard has just answered, with the expected `live`. Holds no connection, because MySQL may
-/// take long.
-pub struct Reached {
-    pub(super) shard: Arc<Shard>,
-    pub(super) live: Arc<Live>,
-}
-
 impl Publishing {
     /// `wait` limits each call to Redis. A saler may have `coupons_max` coupons that are not archived.
     pub fn new(db: Db, shards: Arc<Shards>, wait: Duration, coupons_max: u32) -> Self {
@@ -100,7 +54,7 @@ impl Publishing {
     /// # Errors
     /// [`PublishError`].
     pub async fn create(&self, saler: &User, new: &NewCoupon) -> Result<CouponId, PublishError> {
-        let reached = self.place().await?;
+        let reached = Reached::choose(&self.db, &self.shards).await?;
         let coupon = coupons::insert(&self.db, reached.shard.id, saler, new, self.coupons_max).await.map_err(
             |error| match error {
                 InsertError::NameTaken => PublishError::NameTaken,
@@ -124,7 +78,7 @@ impl Publishing {
             let archived = change.archived;
             return Box::pin(self.change(id, &CouponChange { archived, ..CouponChange::default() })).await;
         }
-        let reached = self.reach_shard_of(id).await?.ok_or(PublishError::NoSuchCoupon)?;
+        let reached = Reached::shard_of(&self.db, &self.shards, id).await?.ok_or(PublishError::NoSuchCoupon)?;
         let mut tx = self.db.begin().await?;
         let Some(stored) = coupons::lock(&self.db, &mut tx, id).await? else {
             tx.roll_back().await;
@@ -162,53 +116,6 @@ impl Publishing {
             return self.bring_about(reached, to).await;
         }
         self.publish(reached, to, presence(before)).await
-    }
-
-    /// Checks that the Redis of a shard answers before MySQL is changed. So nothing changes while Redis is down.
-    ///
-    /// # Errors
-    /// [`PublishError::Unavailable`].
-    pub async fn reach(&self, shard: Arc<Shard>) -> Result<Reached, PublishError> {
-        let live = live_of(&shard)?;
-        match shard.pool.get().await {
-            Ok(_) => Ok(Reached { shard, live }),
-            Err(_) => Err(PublishError::Unavailable(None)),
-        }
-    }
-
-    /// Does the same for the shard of a coupon. Returns `None` if MySQL does not have the coupon.
-    ///
-    /// # Errors
-    /// [`PublishError::Unavailable`].
-    pub async fn reach_shard_of(&self, coupon: CouponId) -> Result<Option<Reached>, PublishError> {
-        let shards = self.shards.all();
-        let shard = match &shards[..] {
-            [only] => Arc::clone(only),
-            _ => match coupons::find_shard(&self.db, coupon).await? {
-                // This process will know the shard within a second.
-                Some(id) => self.shards.get(id).ok_or(PublishError::Unavailable(None))?,
-                None => return Ok(None),
-            },
-        };
-        self.reach(shard).await.map(Some)
-    }
-
-    /// Chooses the shard of a new coupon: among those that answer, the one with the fewest open coupons.
-    async fn place(&self) -> Result<Reached, PublishError> {
-        let shards = self.shards.all();
-        if let [only] = &shards[..] {
-            return self.reach(Arc::clone(only)).await;
-        }
-        let mut open: Vec<OpenCoupons> = open_coupons(&self.db).await?;
-        open.retain(|open| open.is_known);
-        open.sort_by_key(|open| open.coupons);
-        for OpenCoupons { shard, .. } in open {
-            let Some(shard) = self.shards.get(shard) else { continue };
-            if let Ok(reached) = self.reach(shard).await {
-                return Ok(reached);
-            }
-        }
-        Err(PublishError::Unavailable(None))
     }
 
     /// Lowers the amount in Redis and then in MySQL, under locks that keep the ledger and a rebuild away.
@@ -293,7 +200,7 @@ impl Publishing {
         let repaired = AtomicU64::new(0);
         every(REPAIR_EVERY, &stop, || async {
             // MySQL gets a new revision only if Redis can get it, too.
-            if let Ok(reached) = self.reach(Arc::clone(&shard)).await
+            if let Ok(reached) = Reached::new(Arc::clone(&shard)).await
                 && let Some(count @ 1..) = outage.note(self.repair_once(&reached, &repaired).await)
             {
                 log::info!("publishing: published {count} lagging coupons");
@@ -378,29 +285,6 @@ impl Publishing {
         }
         Ok(())
     }
-}
-
-impl Reached {
-    /// The error for a refusal by Redis. Tells recovery if Redis lacks the coupon or the loading.
-    pub(super) fn refused(&self, coupon: CouponId, published: Published) -> PublishError {
-        let claiming = &self.shard.claiming;
-        match published {
-            // MySQL says that Redis has all claims of the coupon, or its tombstone.
-            Published::Missing | Published::Archived => claiming.missing.request_rebuild(coupon, self.live.epoch),
-            Published::NotLoaded => claiming.gate.doubt(Doubt::NotLoaded),
-            Published::Done
-            | Published::Older { .. }
-            | Published::BelowClaimed
-            | Published::Unstored
-            | Published::TooLate => {}
-        }
-        PublishError::Unavailable(None)
-    }
-}
-
-/// The loading of an open shard.
-pub(super) fn live_of(shard: &Shard) -> Result<Arc<Live>, PublishError> {
-    shard.claiming.gate.live().map_err(|_| PublishError::Unavailable(None))
 }
 
 fn apply(coupon: &Coupon, change: &CouponChange) -> Coupon {

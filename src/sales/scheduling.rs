@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use super::{PublishError, Publishing};
+use super::{PublishError, Publishing, Reached};
 use crate::base::now_ms;
 use crate::claim::Shard;
 use crate::domain::{Activity, ActivityId, Coupon, CouponId, Kind, Phase, Terms, User};
@@ -60,7 +60,9 @@ impl Scheduling {
     /// # Errors
     /// [`ScheduleError`].
     pub async fn create(&self, user: &User, coupon: CouponId, terms: &Terms) -> Result<ActivityId, ScheduleError> {
-        let reached = self.publishing.reach_shard_of(coupon).await?.ok_or(ScheduleError::NoSuchCoupon)?;
+        let reached = Reached::shard_of(&self.publishing.db, &self.publishing.shards, coupon)
+            .await?
+            .ok_or(ScheduleError::NoSuchCoupon)?;
         let mut tx = new_ids::begin(&self.publishing.db).await?;
         let made = self.create_within(&reached.shard, &mut tx, user, coupon, terms).await;
         let (id, stored, changed) = finish(tx, made).await?;
@@ -81,7 +83,9 @@ impl Scheduling {
     ) -> Result<(), E> {
         let found = rows::find(&self.publishing.db, id).await.map_err(ScheduleError::from)?;
         let coupon = found.ok_or(ScheduleError::NoSuchActivity)?.0.activity.coupon;
-        let reached = self.publishing.reach_shard_of(coupon).await.map_err(ScheduleError::from)?;
+        let reached = Reached::shard_of(&self.publishing.db, &self.publishing.shards, coupon)
+            .await
+            .map_err(ScheduleError::from)?;
         let reached = reached.ok_or(ScheduleError::NoSuchCoupon)?;
         let mut tx = self.publishing.db.begin().await.map_err(ScheduleError::from)?;
         let changed = self.update_within(&reached.shard, &mut tx, user, coupon, id, change).await;
@@ -142,7 +146,7 @@ impl Scheduling {
     /// next attempt, and from MySQL within a second.
     async fn put_in_force(
         &self,
-        reached: &crate::sales::Reached,
+        reached: &Reached,
         before: &coupons::StoredCoupon,
         changed: &Coupon,
     ) -> Result<(), ScheduleError> {

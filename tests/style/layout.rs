@@ -22,12 +22,13 @@ const IMPORTS: [(&str, &[&str]); 16] = [
     ("claim", &["base", "domain", "mysql", "redis", "memory"]),
     ("sales", &["base", "domain", "mysql", "redis", "etcd", "memory", "claim"]),
     ("recovery", &["base", "domain", "mysql", "redis", "claim"]),
-    ("ops", &["base", "domain", "mysql", "redis", "memory", "claim", "sales", "recovery"]),
+    ("ops", &["base", "domain", "mysql", "redis", "memory", "claim", "sales"]),
     ("http", &["base", "domain", "auth", "mysql", "redis", "memory", "admission", "claim", "sales", "ops"]),
     (
         "app",
         &[
             "base",
+            "domain",
             "config",
             "auth",
             "mysql",
