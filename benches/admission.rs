@@ -8,8 +8,8 @@ use std::time::Duration;
 use couponrush::admission::{Admission, AttemptLimits};
 use couponrush::base::{now_ms, now_seconds};
 use couponrush::claim::Gate;
-use couponrush::domain::{Address, Epoch, Subject, UserId};
-use couponrush::memory::{Blacklist, BlacklistLimits, Limits, Setting, Settings};
+use couponrush::domain::{Address, Epoch, RateShare, Subject, UserId};
+use couponrush::memory::{Blacklist, BlacklistLimits, LimitShare, Limits, Setting, Settings};
 use couponrush::mysql::Db;
 use couponrush::redis::Live;
 use couponrush::{config, mysql as db};
@@ -26,6 +26,7 @@ fn admission(limits: &Limits, blocked: u64) -> Admission {
     let wait = Duration::from_secs(1);
     let db_limits = db::DbLimits { connections_max: 1, connection_wait: wait, statement_wait: wait };
     let db = Db::new("mysql://nobody@127.0.0.1:1/none", db_limits).expect("a pool opens no connection when it is made");
+    let share = LimitShare::new(db.clone(), RateShare::Divided);
     let settings = Settings::new(db.clone(), Limits::default());
     settings.anticipate(&Setting::Limits(limits.clone()));
     let max = usize::try_from(blocked).expect("few");
@@ -43,7 +44,7 @@ fn admission(limits: &Limits, blocked: u64) -> Admission {
         registrations_of_address: 0,
         keys_max: config::RATE_KEYS_MAX,
     };
-    Admission::new(Arc::new(settings), Arc::new(blacklist), attempts)
+    Admission::new(Arc::new(settings), Arc::new(blacklist), Arc::new(share), attempts)
 }
 
 fn address(n: u64) -> Address {

@@ -5,5 +5,6 @@ ALTER TABLE coupons
     ADD KEY by_shard (archived, shard);
 ALTER TABLE instances
     ADD shard VARCHAR(16) CHARACTER SET ascii NOT NULL DEFAULT 's0' COMMENT 'a process has a row for each shard it knows',
+    ADD draining BOOLEAN NOT NULL DEFAULT FALSE COMMENT 'it stops soon, and serves users only until then',
     DROP PRIMARY KEY,
     ADD PRIMARY KEY (instance, shard);

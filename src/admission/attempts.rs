@@ -3,10 +3,12 @@
 //! This module only counts. [`Admission`](crate::admission::Admission) decides what a high count means.
 
 use std::hash::{BuildHasher, Hash, RandomState};
+use std::sync::Arc;
 
 use super::keyed::Keyed;
 use super::pace::Tally;
 use crate::domain::Address;
+use crate::memory::LimitShare;
 
 /// Limits of attempts in a minute, fixed at the start. 0 means no limit.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +22,7 @@ pub struct AttemptLimits {
 
 pub(super) struct Attempts {
     limits: AttemptLimits,
+    share: Arc<LimitShare>,
     /// The key is a hash of the name, because a client may send any text. Two names with equal hashes share a count.
     failed_names: Keyed<u64, Tally>,
     failed_addresses: Keyed<Address, Tally>,
@@ -28,8 +31,9 @@ pub(super) struct Attempts {
 }
 
 impl Attempts {
-    pub(super) fn new(limits: AttemptLimits) -> Self {
+    pub(super) fn new(limits: AttemptLimits, share: Arc<LimitShare>) -> Self {
         Self {
+            share,
             limits,
             failed_names: Keyed::new(limits.keys_max),
             failed_addresses: Keyed::new(limits.keys_max),
@@ -41,23 +45,25 @@ impl Attempts {
     /// If the name or the address has reached its limit of failures, returns the milliseconds until the next attempt is
     /// allowed. `None` as the address means not counted.
     pub(super) fn log_in_wait(&self, name: &str, address: Option<Address>, now_ms: u64) -> Option<u64> {
-        let of_name = exhausted(&self.failed_names, &self.name_key(name), self.limits.failed_logins_of_name, now_ms);
-        let max = self.limits.failed_logins_of_address;
+        let max = self.share.of(self.limits.failed_logins_of_name);
+        let of_name = exhausted(&self.failed_names, &self.name_key(name), max, now_ms);
+        let max = self.share.of(self.limits.failed_logins_of_address);
         let of_address = address.and_then(|address| exhausted(&self.failed_addresses, &address, max, now_ms));
         of_name.max(of_address)
     }
 
     /// Counts a failed login. Above the limit, returns the milliseconds until the next attempt is allowed.
     pub(super) fn log_in_failed(&self, name: &str, address: Option<Address>, now_ms: u64) -> Option<u64> {
-        let of_name = one_more(&self.failed_names, self.name_key(name), self.limits.failed_logins_of_name, now_ms);
-        let max = self.limits.failed_logins_of_address;
+        let max = self.share.of(self.limits.failed_logins_of_name);
+        let of_name = one_more(&self.failed_names, self.name_key(name), max, now_ms);
+        let max = self.share.of(self.limits.failed_logins_of_address);
         let of_address = address.and_then(|address| one_more(&self.failed_addresses, address, max, now_ms));
         of_name.max(of_address)
     }
 
     /// Counts a registration. Above the limit, returns the milliseconds until the next attempt is allowed.
     pub(super) fn registered(&self, address: Address, now_ms: u64) -> Option<u64> {
-        one_more(&self.registrations, address, self.limits.registrations_of_address, now_ms)
+        one_more(&self.registrations, address, self.share.of(self.limits.registrations_of_address), now_ms)
     }
 
     /// Keys in the tables, and attempts not counted because a table was full.
@@ -90,17 +96,25 @@ fn one_more<K: Eq + Hash>(tallies: &Keyed<K, Tally>, key: K, max: u32, now_ms: u
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::domain::RateShare;
+    use crate::mysql::{Db, DbLimits};
 
     const NOW: u64 = 1_700_000_000_000;
 
     fn attempts() -> Attempts {
-        Attempts::new(AttemptLimits {
+        let limits = AttemptLimits {
             failed_logins_of_name: 3,
             failed_logins_of_address: 5,
             registrations_of_address: 2,
             keys_max: 1_000,
-        })
+        };
+        let wait = Duration::from_secs(1);
+        let db_limits = DbLimits { connections_max: 1, connection_wait: wait, statement_wait: wait };
+        let db = Db::new("mysql://nobody@127.0.0.1:1/none", db_limits).expect("it connects to nothing yet");
+        Attempts::new(limits, Arc::new(LimitShare::new(db, RateShare::Divided)))
     }
 
     fn address(last: u8) -> Option<Address> {

@@ -4,7 +4,7 @@
 //! registration is checked against the attempts of the last minute. A user or an address that keeps sending after too
 //! many 429s is blocked for a while.
 //!
-//! Every instance counts only the requests it receives. Coupons and authentication are unknown to this module. Memory
+//! Every instance counts only the requests it receives, and admits its part of every limit. Coupons and authentication are unknown to this module. Memory
 //! is bounded: a key without room goes uncounted and is let through.
 
 mod attempts;
@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::domain::{Address, Kind, Subject, UserId};
-use crate::memory::{Blacklist, Limits, Settings, Switches};
+use crate::memory::{Blacklist, LimitShare, Limits, Settings, Switches};
 use attempts::Attempts;
 use keyed::Keyed;
 use pace::{Pace, Rates, Tally};
@@ -38,6 +38,7 @@ pub enum TurnedAway {
 pub struct Admission {
     pub settings: Arc<Settings>,
     pub blacklist: Arc<Blacklist>,
+    pub share: Arc<LimitShare>,
     users: Keyed<UserId, Pace>,
     addresses: Keyed<Address, Pace>,
     /// Rate refusals of the last minute, apart from the paces. Few users have any, so pace tables fit the CPU cache.
@@ -66,14 +67,20 @@ pub struct AdmissionFigures {
 }
 
 impl Admission {
-    pub fn new(settings: Arc<Settings>, blacklist: Arc<Blacklist>, limits: AttemptLimits) -> Self {
+    pub fn new(
+        settings: Arc<Settings>,
+        blacklist: Arc<Blacklist>,
+        share: Arc<LimitShare>,
+        limits: AttemptLimits,
+    ) -> Self {
         Self {
             settings,
             blacklist,
             users: Keyed::new(limits.keys_max),
             addresses: Keyed::new(limits.keys_max),
             offences: Keyed::new(limits.keys_max),
-            attempts: Attempts::new(limits),
+            attempts: Attempts::new(limits, Arc::clone(&share)),
+            share,
             off: AtomicU64::new(0),
             blocked: AtomicU64::new(0),
             too_fast: AtomicU64::new(0),
@@ -91,12 +98,12 @@ impl Admission {
         let address = (limits.count_addresses() || self.blacklist.has_addresses()).then(address);
         self.not_blocked(Some(user), address, now_ms)?;
 
-        let rates = Rates { per_second: limits.user_per_second, per_minute: limits.user_per_minute };
+        let rates = self.rates(limits.user_per_second, limits.user_per_minute);
         pace(&self.users, user, rates, now_ms)
             .map_err(|wait_ms| self.offence(Subject::User(user), wait_ms, &limits, now_ms))?;
         // After the user's rate, so that a refused user takes nothing from the address's rate.
         let Some(address) = address.filter(|address| limits.counts(*address)) else { return Ok(()) };
-        let rates = Rates { per_second: limits.ip_per_second, per_minute: limits.ip_per_minute };
+        let rates = self.rates(limits.ip_per_second, limits.ip_per_minute);
         pace(&self.addresses, address, rates, now_ms)
             .map_err(|wait_ms| self.offence(Subject::Address(address), wait_ms, &limits, now_ms))
     }
@@ -164,11 +171,16 @@ impl Admission {
         }
     }
 
+    /// The part of a limit of claims that this instance admits.
+    fn rates(&self, per_second: u32, per_minute: u32) -> Rates {
+        Rates { per_second: self.share.of(per_second), per_minute: self.share.of(per_minute) }
+    }
+
     /// Counts a rate refusal of `subject`, and blocks the subject after too many in a minute.
     fn offence(&self, subject: Subject, wait_ms: u64, limits: &Limits, now_ms: u64) -> TurnedAway {
         let is_on = limits.offences_per_minute > 0 && limits.offender_seconds > 0;
-        if is_on && self.offences.change(subject, now_ms, |tally| tally.add(now_ms)) > Some(limits.offences_per_minute)
-        {
+        let max = self.share.of(limits.offences_per_minute);
+        if is_on && self.offences.change(subject, now_ms, |tally| tally.add(now_ms)) > Some(max) {
             self.blacklist.block_offender(subject, now_ms / 1_000, limits.offender_seconds);
         }
         self.turned(too_fast(wait_ms))
@@ -213,6 +225,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::domain::RateShare;
     use crate::memory::{BlacklistLimits, Setting};
     use crate::mysql as db;
     use crate::mysql::Db;
@@ -229,6 +242,7 @@ mod tests {
         let settings = Settings::new(db.clone(), Limits::default());
         let limits = Limits::parse(limits.as_object().expect("an object"), &Limits::default()).expect("they are good");
         settings.anticipate(&Setting::Limits(limits));
+        let share = LimitShare::new(db.clone(), RateShare::Divided);
         let blacklist = Blacklist::new(db, BlacklistLimits { blocks_max: 10, offenders_waiting_max: 2 });
         let attempts = AttemptLimits {
             failed_logins_of_name: 3,
@@ -236,7 +250,7 @@ mod tests {
             registrations_of_address: 2,
             keys_max: 1_000,
         };
-        Admission::new(Arc::new(settings), Arc::new(blacklist), attempts)
+        Admission::new(Arc::new(settings), Arc::new(blacklist), Arc::new(share), attempts)
     }
 
     fn address(last: u8) -> Address {

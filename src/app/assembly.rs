@@ -18,7 +18,7 @@ use crate::etcd::Etcd;
 use crate::http::{
     Accounts, Answers, BodyLimits, Edge, ListCache, Offering, Operating, SaleCache, SaleCacheLimits, Selling, Shared,
 };
-use crate::memory::{Activities, ArchivedClaims, KnownUsers, Revocations, Settings};
+use crate::memory::{Activities, ArchivedClaims, ClosedShards, KnownUsers, Revocations, Settings};
 use crate::mysql::instances::Process;
 use crate::mysql::{Db, DbPools};
 use crate::ops::{Health, HealthSources, RowCheck};
@@ -185,6 +185,7 @@ fn selling(args: &ServeArgs, maker: &ShardMaker, shards: Arc<Shards>, settings: 
             products_max: config::SALES_PRODUCTS_MAX,
         }),
         archived_claims: ArchivedClaims::new(db.clone()),
+        closed_shards: ClosedShards::new(db.clone()),
         lists: ListCache::new(config::LISTS_CACHED_BYTES_MAX, config::LISTS_CACHED_AGE),
     }
 }

@@ -11,7 +11,7 @@ use crate::auth::{ClaimTokens, PasswordLimits, Passwords, Secrets, SecretsError,
 use crate::base::now_seconds;
 use crate::config::{self, AdmissionArgs, EtcdArgs, TokenArgs};
 use crate::etcd::{Etcd, EtcdConfig};
-use crate::memory::{Blacklist, BlacklistLimits, Limits, Settings};
+use crate::memory::{Blacklist, BlacklistLimits, LimitShare, Limits, Settings};
 use crate::mysql::{Db, DbError, DbLimits, DbPools};
 use crate::redis::{LinkConfig, Pool, PoolLimits};
 
@@ -157,5 +157,6 @@ pub(super) async fn admission(args: &AdmissionArgs, db: &Db) -> Result<Admission
         registrations_of_address: args.registrations_per_minute,
         keys_max: config::RATE_KEYS_MAX,
     };
-    Ok(Admission::new(Arc::new(settings), Arc::new(blacklist), attempts))
+    let share = LimitShare::new(db.clone(), args.rate_share);
+    Ok(Admission::new(Arc::new(settings), Arc::new(blacklist), Arc::new(share), attempts))
 }

@@ -45,7 +45,7 @@ impl Application {
         }
         let ops = serve_ops(self.ops_listener, shared.clone(), all_over.clone()).map_err(RunError::Serve)?;
         let ops = tokio::spawn(ops);
-        let ownership = Arc::clone(&running.maker.ownership);
+        let (ownership, process) = (Arc::clone(&running.maker.ownership), running.maker.process.clone());
         let served = async {
             until_open(&shared.selling.shards, stop.asked()).await;
             if stop.asked().is_cancelled() {
@@ -56,8 +56,7 @@ impl Application {
             }
             let address = self.listener.local_addr().map_err(RunError::Serve)?;
             log::info!("serving users on http://{address}");
-            let health = Arc::clone(&shared.operating.health);
-            let drained = stop.clone().drained(health, self.drain, closing.clone());
+            let drained = stop.clone().drained(shared.clone(), process.id.clone(), self.drain, closing.clone());
             let server = serve(self.listener, shared.clone(), self.workers, drained, all_over.clone());
             server.map_err(RunError::Serve)?.await.map_err(RunError::Serve)
         };
@@ -78,7 +77,7 @@ impl Application {
         try_join_all(running.persisters.drain(..).map(drain)).await.map_err(RunError::Task)?;
 
         running.close();
-        leave(&shared.dbs.control, &running.maker.process).await;
+        leave(&shared.dbs.control, &process).await;
         all_over.cancel();
         for mut tasks in [std::mem::take(&mut running.tasks), tasks] {
             while let Some(ended) = tasks.join_next().await {
@@ -103,6 +102,7 @@ fn background(shared: &Shared, closing: &CancellationToken, over: &CancellationT
     tasks.spawn(Arc::clone(&shared.accounts.revocations).watch(over.clone()));
     tasks.spawn(Arc::clone(&shared.edge.admission.settings).watch(over.clone()));
     tasks.spawn(Arc::clone(&shared.edge.admission.blacklist).watch(over.clone()));
+    tasks.spawn(Arc::clone(&shared.edge.admission.share).watch(over.clone()));
     tasks
 }
 

@@ -1,6 +1,5 @@
 //! The stop signal, and two waits of a stop: for load balancers to look elsewhere, and for the ledger to store its claims.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinError;
@@ -9,7 +8,8 @@ use tokio_util::sync::CancellationToken;
 use super::shards::RunningPersister;
 use crate::claim::Shard;
 use crate::config;
-use crate::ops::Health;
+use crate::http::Shared;
+use crate::mysql::instances;
 use crate::redis::live_key;
 
 /// The stop of a running program, signalled once or twice. Clones share the state.
@@ -36,13 +36,18 @@ impl Stop {
 
     /// Completes when the users' listener shall close. From the first signal on, `/readyz` fails. The listener stays
     /// open for the time `drain`, because a load balancer needs a moment to notice. A second signal ends the wait.
-    pub(super) async fn drained(self, health: Arc<Health>, drain: Duration, closing: CancellationToken) {
+    pub(super) async fn drained(self, shared: Shared, process: String, drain: Duration, closing: CancellationToken) {
         self.asked.cancelled().await;
-        health.drain();
+        shared.operating.health.drain();
         if !drain.is_zero() {
             log::info!("stopping: /readyz fails, users are served for another {} s", drain.as_secs());
+            // The others admit a larger part of the limits meanwhile.
+            let told = tokio::time::timeout(drain, instances::drain(&shared.dbs.control, &process));
+            let waits = async { tokio::join!(told, tokio::time::sleep(drain)) };
+            if let Some((Ok(Err(error)), ())) = self.hurried.run_until_cancelled(waits).await {
+                log::debug!("stopping: the others do not know that this instance stops: {error}");
+            }
         }
-        self.hurried.run_until_cancelled(tokio::time::sleep(drain)).await;
         closing.cancel();
     }
 }

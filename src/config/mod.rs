@@ -12,7 +12,7 @@ use std::num::NonZeroUsize;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
-use crate::domain::{Durability, Format, Networks};
+use crate::domain::{Durability, Format, Networks, RateShare};
 
 pub use bounds::*;
 pub use commands::{
@@ -236,6 +236,10 @@ impl ServeArgs {
 
 #[derive(Debug, Args, Clone)]
 pub struct AdmissionArgs {
+    /// The part of each limit that an instance admits: `divided`, by the number of serving instances and rounded up, or
+    /// `whole`. Choose `whole` if the load balancer sends each user and each address to a single instance.
+    #[arg(long, env = "COUPONRUSH_RATE_SHARE", default_value = "divided", value_name = "divided|whole")]
+    pub rate_share: RateShare,
     /// Claims of a user per second, 0 (no limit) to 1000000. Applies until an admin or etcd sets limits.
     #[arg(long, env = "COUPONRUSH_USER_PER_SECOND", default_value_t = 20, value_name = "CLAIMS",
           value_parser = clap::value_parser!(u32).range(0..=1_000_000))]

@@ -15,6 +15,7 @@ mod holding;
 mod id;
 mod name;
 mod page;
+mod rate_share;
 mod shard;
 mod user;
 
@@ -30,5 +31,6 @@ pub use holding::{HeldClaim, HeldCoupon, held_coupons};
 pub use id::{ActivityId, CouponId, Epoch, UserId};
 pub use name::{ActivityName, CouponName, NameError, UserName};
 pub use page::Page;
+pub use rate_share::{RateShare, RateShareError};
 pub use shard::ShardId;
 pub use user::{Kind, Password, PasswordError, User};

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 use serde::Serialize;
 use serde_json::json;
 use utoipa::{IntoParams, IntoResponses, PartialSchema, ToSchema};
@@ -17,8 +17,9 @@ use super::openapi::{Responses, add_case, add_failure, error_schema, token};
 use super::state::{Accounts, Edge, Selling, Worker, loaded, reading};
 use super::{answer, path};
 use crate::claim::ShardLink;
-use crate::domain::{CouponId, HeldClaim, HeldCoupon, Kind, Page, User, held_coupons};
-use crate::memory::{ArchiveMark, KnownUsers};
+use crate::domain::{Coupon, CouponId, HeldClaim, HeldCoupon, Kind, Page, ShardId, User, held_coupons};
+use crate::memory::{ArchiveMark, KnownUsers, ReadError};
+use crate::mysql::coupons::StoredCoupon;
 use crate::redis::{Facts, ListWindow, Offered};
 
 /// Coupons per page.
@@ -152,8 +153,12 @@ async fn list_offered(selling: &Selling, worker: &Worker, saler: &User, window: 
         _ => {
             // The coupons of a page may all be in one shard.
             let first = ListWindow { skip: 0, give: window.skip.saturating_add(window.give) };
-            let parts = try_join_all(links.iter().map(|link| offered_by(selling, link, saler, first))).await?;
-            let mut all: Vec<Offered> = parts.into_iter().flatten().collect();
+            let parts = join_all(links.iter().map(|link| offered_by(selling, link, saler, first))).await;
+            let parts = with_closed(&links, parts, async |shard| {
+                let stored = selling.closed_shards.offered(shard, saler.id, first.give).await?;
+                Ok(stored.into_iter().map(offered).collect())
+            });
+            let mut all: Vec<Offered> = parts.await?.into_iter().flatten().collect();
             all.sort_by_key(|offered| Reverse(offered.id));
             all.into_iter().skip(place(window.skip)).take(place(window.give)).collect()
         }
@@ -174,11 +179,13 @@ async fn list_held(selling: &Selling, worker: &Worker, customer: &User, window: 
     let page: Vec<HeldCoupon> = held.skip(place(window.skip)).take(place(window.give)).collect();
     let coupons: Vec<CouponId> = page.iter().map(|held| held.coupon).collect();
     let read = links.iter().map(|link| selling.directory.facts(&worker.known, link, &coupons));
-    let facts = try_join_all(read)
-        .await?
+    let facts = join_all(read)
+        .await
         .into_iter()
+        .filter_map(Result::ok)
         .reduce(|all, more| all.into_iter().zip(more).map(|(known, found)| known.or(found)).collect());
-    let facts = facts.unwrap_or_default();
+    let mut facts = facts.ok_or_else(ApiError::unavailable)?;
+    add_facts_of_closed(selling, &links, &coupons, &mut facts).await?;
     let mut items = Vec::with_capacity(page.len());
     for (held, facts) in page.iter().zip(&facts) {
         // A coupon that Redis lacks is left out, so that it does not cost the rest of the list.
@@ -210,11 +217,64 @@ async fn held_by(
         let held = loaded(link, stock.list_held(&connection, &live, customer.id, selling.kv_wait).await)?;
         Ok::<_, ApiError>((held.claims, ArchiveMark { live: live.shared_text(), archivings: held.archivings }))
     });
-    let all = try_join_all(parts).await?.into_iter().reduce(|(mut claims, mark), (more, other)| {
+    let parts = with_closed(links, join_all(parts).await, async |shard| {
+        Ok((selling.closed_shards.held(shard, customer.id).await?, ArchiveMark::closed()))
+    });
+    let all = parts.await?.into_iter().reduce(|(mut claims, mark), (more, other)| {
         claims.extend(more);
         (claims, mark.and(&other))
     });
     all.ok_or_else(ApiError::unavailable)
+}
+
+/// The parts of a list, with those of closed shards from MySQL. 503 if no shard is open.
+async fn with_closed<T>(
+    links: &[Rc<ShardLink>],
+    parts: Vec<Result<T, ApiError>>,
+    read: impl AsyncFn(ShardId) -> Result<T, ReadError>,
+) -> Result<Vec<T>, ApiError> {
+    let is_any_open = parts.iter().any(Result::is_ok);
+    let mut all = Vec::with_capacity(parts.len());
+    for (part, link) in parts.into_iter().zip(links) {
+        all.push(match part {
+            Err(_) if is_any_open => read(link.shard.id).await.map_err(|_| ApiError::unavailable())?,
+            part => part?,
+        });
+    }
+    Ok(all)
+}
+
+/// Adds the descriptions of coupons in closed shards.
+async fn add_facts_of_closed(
+    selling: &Selling,
+    links: &[Rc<ShardLink>],
+    coupons: &[CouponId],
+    facts: &mut [Option<Rc<Facts>>],
+) -> Result<(), ApiError> {
+    let missing: Vec<CouponId> =
+        coupons.iter().zip(&*facts).filter(|(_, facts)| facts.is_none()).map(|(id, _)| *id).collect();
+    if missing.is_empty() || links.iter().all(|link| link.reading().is_some()) {
+        return Ok(());
+    }
+    let stored = selling.closed_shards.coupons(&missing).await.map_err(|_| ApiError::unavailable())?;
+    for (id, facts) in coupons.iter().zip(facts) {
+        if let Some(StoredCoupon { coupon, .. }) = stored.iter().find(|stored| stored.coupon.id == *id) {
+            *facts = Some(Rc::new(Facts {
+                saler: coupon.saler.to_string(),
+                name: coupon.name.to_string(),
+                face_value: coupon.face_value.get(),
+                description: coupon.description.as_str().to_owned(),
+            }));
+        }
+    }
+    Ok(())
+}
+
+fn offered(stored: StoredCoupon) -> Offered {
+    let (left, Coupon { id, name, face_value, description, scheduled, amount, archived, .. }) =
+        (stored.units().left, stored.coupon);
+    let (name, description, face_value) = (name.to_string(), description.as_str().to_owned(), face_value.get());
+    Offered { id, name, face_value, description, scheduled, amount: amount.get().into(), left, archived }
 }
 
 fn place(number: u64) -> usize {

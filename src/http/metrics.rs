@@ -138,6 +138,8 @@ fn stores(page: &mut Exposition, shards: &[Arc<Shard>], dbs: &DbPools) {
 
 fn admission(page: &mut Exposition, admission: &Admission) {
     let figures = admission.figures();
+    let serving = "instances that serve users and share the limits";
+    page.gauge("couponrush_serving_instances", serving, admission.share.serving());
     page.counter("couponrush_refused_switched_off_total", "requests refused by a switch", figures.refused_off);
     page.counter("couponrush_refused_blocked_total", "requests refused by the blacklist", figures.refused_blocked);
     page.counter("couponrush_refused_rate_total", "requests refused by a rate limit", figures.refused_too_fast);
@@ -179,6 +181,10 @@ fn archive(page: &mut Exposition, selling: &Selling, moves: &ArchiveFigures) {
     page.counters("couponrush_archive_reads_total", "read", done, of_reads(|counts| counts.done));
     let failed = "reads of archived coupons that failed or took too long";
     page.counters("couponrush_archive_reads_failed_total", "read", failed, of_reads(|counts| counts.failed));
+    let ReadCounts { done: read, failed: not_read, refused: too_many } = selling.closed_shards.counts();
+    let results = [("done", read), ("failed", not_read), ("refused", too_many)];
+    let closed = "reads of lists from MySQL for closed shards, by result";
+    page.counters("couponrush_closed_shard_reads_total", "result", closed, results);
     let refused = "reads of archived coupons refused because too many wait";
     page.counters("couponrush_archive_reads_refused_total", "read", refused, of_reads(|counts| counts.refused));
 }

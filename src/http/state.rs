@@ -16,7 +16,7 @@ use crate::admission::Admission;
 use crate::auth::{ClaimTokens, Passwords, SignedForm, UserTokens};
 use crate::claim::{ArchivedCoupons, ClaimFigures, Directory, Doubt, KnownCoupons, Links, ShardLink, Shards};
 use crate::domain::{CouponId, Durability, Kind, Networks};
-use crate::memory::{Activities, ArchivedClaims, KnownUsers, Revocations};
+use crate::memory::{Activities, ArchivedClaims, ClosedShards, KnownUsers, Revocations};
 use crate::mysql::DbPools;
 use crate::ops::{Health, RowCheck};
 use crate::redis::{Connection, KvError, Live};
@@ -80,6 +80,8 @@ pub struct Selling {
     pub lists: ListCache,
     /// Claims on customers' lists that Redis lacks.
     pub archived_claims: ArchivedClaims,
+    /// Lists of shards that are closed while others are open.
+    pub closed_shards: ClosedShards,
     pub events: Arc<Events>,
 }
 

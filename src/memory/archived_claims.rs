@@ -35,6 +35,11 @@ pub struct ArchiveMark {
 }
 
 impl ArchiveMark {
+    /// The mark of a shard whose claims were read from MySQL.
+    pub fn closed() -> Self {
+        Self { live: "closed".into(), archivings: 0 }
+    }
+
     /// The mark of two shards. Each counter only grows within a loading, so equal marks have equal counters.
     #[must_use]
     pub fn and(&self, other: &Self) -> Self {

@@ -148,13 +148,30 @@ pub async fn of_holder(db: &Db, user: UserId, coupon: CouponId) -> Result<Vec<Cl
 /// # Errors
 /// Returns a [`DbError`].
 pub async fn of_holder_in_archive(db: &Db, user: UserId, count: usize) -> Result<Vec<HeldClaim>, DbError> {
+    held_where(db, user, "first_archived_at IS NOT NULL", count).await
+}
+
+/// The claims of a user in the coupons of a shard, the latest `count`.
+///
+/// # Errors
+/// Returns a [`DbError`].
+pub async fn of_holder_in_shard(
+    db: &Db,
+    shard: ShardId,
+    user: UserId,
+    count: usize,
+) -> Result<Vec<HeldClaim>, DbError> {
+    held_where(db, user, &format!("shard = '{shard}'"), count).await
+}
+
+async fn held_where(db: &Db, user: UserId, coupons: &str, count: usize) -> Result<Vec<HeldClaim>, DbError> {
     let sql = format!(
         "SELECT claims.{} FROM claims JOIN coupons ON coupons.id = coupon_id \
-         WHERE user_id = {user} AND first_archived_at IS NOT NULL ORDER BY claimed_at DESC LIMIT {count}",
+         WHERE user_id = {user} AND {coupons} ORDER BY claimed_at DESC LIMIT {count}",
         COLUMNS.replace(", ", ", claims.")
     );
     let mut connection = db.connect().await?;
-    let rows = db.within("read archived claims", read(&mut connection, &sql)).await?;
+    let rows = db.within("read claims of a user", read(&mut connection, &sql)).await?;
     let held = |Claim { coupon, nth, claimed_at_ms, entry, .. }| HeldClaim { coupon, nth, claimed_at_ms, entry };
     Ok(rows.map(held).collect())
 }

@@ -62,11 +62,12 @@ pub enum InsertError {
     Db(#[from] DbError),
 }
 
-type CouponRow = (u64, u64, Option<String>, String, u32, i32, u32, String, bool, u64, u64, u64, (bool, bool));
+pub(super) type CouponRow =
+    (u64, u64, Option<String>, String, u32, i32, u32, String, bool, u64, u64, u64, (bool, bool));
 
 /// The user is joined from the left, so that a coupon without its user is found, and is unreadable.
 #[diesel::dsl::auto_type(no_type_alias)]
-fn columns() -> _ {
+pub(super) fn columns() -> _ {
     (
         coupons::id,
         coupons::saler_id,
@@ -357,7 +358,7 @@ fn left_count(amount: Amount) -> i32 {
     i32::try_from(amount.get()).expect("an amount is at most 10,000,000")
 }
 
-fn stored(row: CouponRow) -> Result<StoredCoupon, UnreadableRow> {
+pub(super) fn stored(row: CouponRow) -> Result<StoredCoupon, UnreadableRow> {
     let (
         id,
         saler_id,

@@ -8,7 +8,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use diesel::prelude::*;
-use diesel::sql_types::{Bigint, Integer, Nullable, TinyInt, Unsigned, Varchar};
+use diesel::sql_types::{Bigint, Bool, Integer, Nullable, TinyInt, Unsigned, Varchar};
 use diesel_async::RunQueryDsl;
 
 use super::schema::instances;
@@ -69,6 +69,33 @@ pub async fn beat(db: &Db, shard: ShardId, process: &Process, state: InstanceSta
     .bind::<Unsigned<TinyInt>, _>(process.format.0)
     .bind::<Varchar, _>(shard.name());
     db.within("beat", upsert.execute(&mut connection)).await?;
+    Ok(())
+}
+
+/// The number of instances that serve users and do not stop soon: those that have beaten within [`DEAD_AFTER`] by MySQL's
+/// clock.
+///
+/// # Errors
+/// Returns a [`DbError`].
+pub async fn serving(db: &Db) -> Result<u32, DbError> {
+    let mut connection = db.connect().await?;
+    let seconds = DEAD_AFTER.as_secs();
+    let is_alive = diesel::dsl::sql::<Bool>(&format!("beat_at > NOW(3) - INTERVAL {seconds} SECOND"));
+    let first = instances::shard.eq(ShardId::FIRST.name());
+    let query = instances::table.filter(first).filter(instances::draining.eq(false)).filter(is_alive).count();
+    let count: i64 = db.within("count instances", query.get_result(&mut connection)).await?;
+    Ok(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+/// Marks a process as one that stops soon.
+///
+/// # Errors
+/// Returns a [`DbError`].
+pub async fn drain(db: &Db, process: &str) -> Result<(), DbError> {
+    let mut connection = db.connect().await?;
+    let rows = instances::table.filter(instances::instance.eq(process));
+    let update = diesel::update(rows).set(instances::draining.eq(true));
+    db.within("drain", update.execute(&mut connection)).await?;
     Ok(())
 }
 

@@ -8,6 +8,7 @@ pub mod audit;
 pub mod blocks;
 pub mod claim_rows;
 pub mod claims;
+pub mod coupon_lists;
 pub mod coupons;
 mod error;
 pub mod formats;

@@ -96,6 +96,7 @@ diesel::table! {
         beat_number -> Unsigned<Bigint>,
         format -> Unsigned<TinyInt>,
         shard -> Varchar,
+        draining -> Bool,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use couponrush::domain::Kind;
+use couponrush::domain::{Kind, RateShare};
 use serde_json::{Value, json};
 
 use crate::helpers::{Answer, Client, PASSWORD, TestApp, eventually};
@@ -183,6 +183,39 @@ async fn a_user_who_claims_too_fast_is_told_when_to_come_back_and_others_go_on()
     assert_eq!(client.claim("shop", "ten", &bob).await.result(), "claimed");
     set(&app, json!({"user_per_second": 0, "user_per_minute": 0})).await;
     assert_eq!(count_passed(client, &ann, 100).await, 100, "0 removes the limit at once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_hold_over_all_instances_and_one_that_stops_soon_leaves_its_part_to_the_others() {
+    let mut app = TestApp::start_with(|args| {
+        args.admission.rate_share = RateShare::Divided;
+        (args.admission.user_per_second, args.admission.user_per_minute) = (0, 7);
+        args.drain_seconds = 60;
+    })
+    .await;
+    app.start_another().await;
+    app.start_another().await;
+    let customers = app.customers(2).await;
+    let serving = async |count: u32| {
+        for instance in &app.instances {
+            eventually("the instances are counted", || async {
+                let metrics = instance.ops.get("/metrics", "").await.text;
+                metrics.contains(&format!("\ncouponrush_serving_instances {count}\n"))
+            })
+            .await;
+        }
+    };
+    serving(3).await;
+    for instance in &app.instances {
+        assert_eq!(count_passed(&instance.client, &customers[0], 10).await, 3, "a third of 7, rounded up");
+    }
+    app.instances[2].signal();
+    serving(2).await;
+    for instance in &app.instances {
+        assert_eq!(count_passed(&instance.client, &customers[1], 10).await, 4, "half of 7, rounded up");
+    }
+    // The second signal ends the drain time.
+    app.instances[2].signal();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::helpers::{Client, PASSWORD, SECRET, Stores, eventually, signal};
 
 /// Every setting of `serve`.
-const SETTINGS: [&str; 30] = [
+const SETTINGS: [&str; 31] = [
     "COUPONRUSH_ARCHIVE_AFTER",
     "COUPONRUSH_HTTP_ADDR",
     "COUPONRUSH_OPS_ADDR",
@@ -34,6 +34,7 @@ const SETTINGS: [&str; 30] = [
     "COUPONRUSH_START_WAIT",
     "COUPONRUSH_DRAIN_SECONDS",
     "COUPONRUSH_WORKERS",
+    "COUPONRUSH_RATE_SHARE",
     "COUPONRUSH_USER_PER_SECOND",
     "COUPONRUSH_USER_PER_MINUTE",
     "COUPONRUSH_IP_PER_SECOND",

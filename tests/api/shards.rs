@@ -137,6 +137,11 @@ async fn a_shard_that_cannot_be_loaded_holds_up_no_other() {
     for instance in &app.instances {
         assert_eq!(instance.client.claim("shop", &open, &ann).await.result(), "already-claimed");
         assert_eq!(instance.client.claim("shop", &closed, &ann).await.status, 503);
+        for (user, token, count) in [("shop", &shop, 4), ("ann", &ann, 2)] {
+            let listed = names(&instance.client, user, token, 1).await;
+            assert_eq!(listed.len(), count, "{user}: the part of the closed shard comes from MySQL");
+            assert!(listed.contains(&closed), "{listed:?}");
+        }
         let unknown = instance.client.claim("shop", "none", &ann).await;
         assert_eq!(unknown.status, 503, "the closed shard may have the coupon");
         assert!(instance.ops.is_ready().await, "a shard can be claimed from");

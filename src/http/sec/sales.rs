@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
@@ -132,7 +132,7 @@ async fn read_page(selling: &Selling, worker: &Worker, skip: usize) -> Result<By
     let mut all: Vec<_> = schedules.iter().flat_map(|schedule| of(&**schedule)).filter(coming).collect();
     all.sort_by_key(|(_, activity)| (activity.terms.window.start(), activity.id));
     let all: Vec<_> = all.into_iter().skip(skip).take(PAGE).collect();
-    let units = read_units(selling, worker, &all).await?;
+    let units = read_all_units(selling, worker, &all).await?;
     let sales = all.iter().zip(&units).filter_map(|((schedule, activity), units)| {
         let units = (*units)?;
         Some(sale(schedule, activity, &units, now_ms, sentence(activity, &units, now_ms)))
@@ -143,7 +143,8 @@ async fn read_page(selling: &Selling, worker: &Worker, skip: usize) -> Result<By
 async fn read_product(selling: &Selling, worker: &Worker, schedule: &Schedule) -> Result<Bytes, ApiError> {
     let now_ms = worker.server_ms()?;
     let Some(activity) = schedule.at(now_ms) else { return Ok(enveloped(())) };
-    let units = read_units(selling, worker, &[(schedule, activity)]).await?;
+    let Some(link) = selling.shard_of(worker, activity.coupon).await? else { return Ok(enveloped(())) };
+    let units = read_units(selling, &link, &[(schedule, activity)]).await?;
     let number = activity.terms.status.number();
     let units = units.first().copied().flatten();
     Ok(enveloped(units.map(|units| sale(schedule, activity, &units, now_ms, number))))
@@ -160,7 +161,7 @@ async fn read_archived(selling: &Selling, worker: &Worker, product: CouponId) ->
     let Some((schedule, activity)) = facts.schedule().and_then(of) else {
         return Ok(enveloped(()));
     };
-    let Some(mut units) = read_units(selling, worker, &[(schedule, activity)]).await?.pop().flatten() else {
+    let Some(mut units) = read_units(selling, &link, &[(schedule, activity)]).await?.pop().flatten() else {
         return Ok(enveloped(()));
     };
     // Redis has deleted the counts of activities. They matter only if the activity may have sold less than the coupon.
@@ -192,26 +193,36 @@ pub(super) async fn archived_sale(
     Ok(Some(ArchivedSale { tombstone, facts }))
 }
 
-/// Logs an error, because a caller who shares the read gets only a 503.
-async fn read_units(
+/// The units of sales of all shards. `None` for a sale whose product Redis lacks, or whose shard is closed while others are
+/// open.
+async fn read_all_units(
     selling: &Selling,
     worker: &Worker,
     sales: &[(&Schedule, &Activity)],
 ) -> Result<Vec<Option<Units>>, ApiError> {
-    let asked: Vec<(CouponId, ActivityId)> = sales.iter().map(|(_, activity)| (activity.coupon, activity.id)).collect();
     let links = worker.links.all();
-    let read = links.iter().map(async |link| {
-        let (connection, live) = reading(link)?;
-        loaded(link, link.shard.claiming.stock.units(&connection, &live, &asked, selling.kv_wait).await)
-    });
+    let parts = join_all(links.iter().map(|link| read_units(selling, link, sales))).await;
     // A product is in one shard. The others do not have it.
-    let mut units = vec![None; asked.len()];
-    for of_shard in try_join_all(read).await? {
-        for (units, found) in units.iter_mut().zip(of_shard) {
-            *units = units.or(found);
-        }
-    }
-    Ok(units)
+    let merge = |all: Vec<Option<Units>>, more: Vec<Option<Units>>| {
+        all.into_iter().zip(more).map(|(known, found)| known.or(found)).collect()
+    };
+    let units = parts.into_iter().reduce(|all, more| match (all, more) {
+        (Ok(all), Ok(more)) => Ok(merge(all, more)),
+        (Ok(open), Err(_)) | (Err(_), Ok(open)) => Ok(open),
+        (Err(error), Err(_)) => Err(error),
+    });
+    units.unwrap_or_else(|| Err(ApiError::unavailable()))
+}
+
+/// The units of sales in a shard. `None` for a product that the shard lacks.
+async fn read_units(
+    selling: &Selling,
+    link: &ShardLink,
+    sales: &[(&Schedule, &Activity)],
+) -> Result<Vec<Option<Units>>, ApiError> {
+    let (connection, live) = reading(link)?;
+    let asked: Vec<(CouponId, ActivityId)> = sales.iter().map(|(_, activity)| (activity.coupon, activity.id)).collect();
+    loaded(link, link.shard.claiming.stock.units(&connection, &live, &asked, selling.kv_wait).await)
 }
 
 fn sale<'a, S>(schedule: &'a Schedule, activity: &'a Activity, units: &Units, now_ms: u64, status: S) -> Sale<'a, S> {

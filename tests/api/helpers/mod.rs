@@ -22,7 +22,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use couponrush::app::{Application, Stop};
 use couponrush::claim::Claiming;
 use couponrush::config::{AdmissionArgs, EtcdArgs, MysqlArgs, RedisArgs, ServeArgs, TokenArgs};
-use couponrush::domain::{Durability, Networks, ShardId};
+use couponrush::domain::{Durability, Networks, RateShare, ShardId};
 use couponrush::http::Shared;
 use couponrush::mysql::shards;
 use couponrush::ops::{Audit, AuditReport, Repair};
@@ -215,6 +215,8 @@ pub fn arguments(stores: &Stores) -> ServeArgs {
         drain_seconds: 0,
         workers: Some(2),
         admission: AdmissionArgs {
+            // Tests with several instances count the requests of one.
+            rate_share: RateShare::Whole,
             user_per_second: 20,
             user_per_minute: 300,
             ip_per_second: 0,

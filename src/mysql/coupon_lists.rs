@@ -1,0 +1,38 @@
+//! Coupons for lists, while Redis cannot be read.
+
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+
+use super::coupons::{CouponRow, StoredCoupon, columns, stored};
+use super::schema::{coupons, users};
+use super::{Db, DbError};
+use crate::domain::{CouponId, ShardId, UserId};
+
+/// Up to `count` coupons of a saler in a shard, newest first. Unreadable rows are skipped.
+///
+/// # Errors
+/// Returns a [`DbError`].
+pub async fn of_saler(db: &Db, shard: ShardId, saler: UserId, count: u64) -> Result<Vec<StoredCoupon>, DbError> {
+    let mut connection = db.connect().await?;
+    let query = coupons::table
+        .left_join(users::table)
+        .filter(coupons::saler_id.eq(saler.0))
+        .filter(coupons::shard.eq(shard.name()))
+        .order(coupons::id.desc())
+        .limit(i64::try_from(count).unwrap_or(i64::MAX))
+        .select(columns());
+    let rows: Vec<CouponRow> = db.within("list coupons", query.load(&mut connection)).await?;
+    Ok(db.unreadable().skip(rows.into_iter().map(stored)))
+}
+
+/// The coupons with these ids that exist and can be read, in any order.
+///
+/// # Errors
+/// Returns a [`DbError`].
+pub async fn find_all(db: &Db, ids: &[CouponId]) -> Result<Vec<StoredCoupon>, DbError> {
+    let mut connection = db.connect().await?;
+    let ids = ids.iter().map(|id| id.0);
+    let query = coupons::table.left_join(users::table).filter(coupons::id.eq_any(ids)).select(columns());
+    let rows: Vec<CouponRow> = db.within("find coupons", query.load(&mut connection)).await?;
+    Ok(db.unreadable().skip(rows.into_iter().map(stored)))
+}
