@@ -14,6 +14,7 @@ use crate::ports::free_address;
 use crate::proxy::Proxy;
 use crate::servers::{MariaDb, Process, Redis, SECRET};
 use crate::setup::Setup;
+use crate::stores::SHARDS;
 
 /// Timeout of a report.
 const REPORT_WAIT: Duration = Duration::from_secs(1);
@@ -50,6 +51,7 @@ impl Instance {
             command.arg("serve").args(["--http-addr", &told.unwrap_or_else(|| http.to_string())]);
             command.args(["--ops-addr", &ops.to_string()]);
             command.args(["--redis-url", &redis_url, "--mysql-url", &mysql_url, "--jwt-secret", SECRET]);
+            command.env("COUPONRUSH_SHARDS", SHARDS.to_string());
             command.args(["--workers", "2", "--start-wait", "60", "--backlog-max", "20000"]);
             if imitates {
                 command.args(["--format", "previous"]);
@@ -76,10 +78,11 @@ pub fn program() -> PathBuf {
     program.unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_couponrush")))
 }
 
-/// Whether the instance can sell.
+/// Whether the instance can sell the coupons of all shards.
 pub async fn is_ready(http: &reqwest::Client, ops: SocketAddr) -> bool {
-    let request = http.get(format!("http://{ops}/readyz")).timeout(REPORT_WAIT);
-    request.send().await.is_ok_and(|response| response.status() == 200)
+    let Some(report) = readiness(http, ops).await else { return false };
+    // The previous release has one shard, and reports only its gate.
+    report["ready"] == true && report["redis"]["state"] == "up" && report["gate"]["state"] == "open"
 }
 
 /// The report of `/readyz`. `None` without an answer in time.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use couponrush::domain::{ActivityId, CouponId};
+use couponrush::domain::{ActivityId, CouponId, ShardId};
 use couponrush::redis::Keys;
 use redis::aio::MultiplexedConnection;
 use serde::{Deserialize, Serialize};
@@ -45,25 +45,40 @@ pub struct InMysql {
     pub poisoned: Vec<String>,
 }
 
-pub fn keys() -> Keys {
-    Keys::new("cr:", couponrush::domain::ShardId::FIRST)
+/// The shards of a run with instances of this release only.
+pub const SHARDS: usize = 2;
+
+/// The keys of each of the first `shards` shards.
+pub fn keys(shards: usize) -> Vec<Keys> {
+    (0..shards).filter_map(ShardId::new).map(|shard| Keys::new("cr:", shard)).collect()
+}
+
+/// The keys of the shard of a coupon. Coupons are made one after the other, and each goes to the shard with the fewest.
+fn keys_of(shards: usize, coupon: Coupon) -> Keys {
+    let number = usize::try_from(coupon - 1).expect("a few coupons") % shards;
+    keys(shards).swap_remove(number)
 }
 
 /// Counts at a single moment. `None` if Redis does not answer in time.
-pub async fn count(connection: &mut MultiplexedConnection, coupons: &[Coupon]) -> Option<RedisCounts> {
-    let keys = keys();
+pub async fn count(connection: &mut MultiplexedConnection, shards: usize, coupons: &[Coupon]) -> Option<RedisCounts> {
     let mut pipeline = redis::pipe();
-    pipeline.atomic().cmd("GET").arg(keys.live()).cmd("XLEN").arg(keys.outbox());
+    pipeline.atomic();
+    for keys in keys(shards) {
+        pipeline.cmd("GET").arg(keys.live()).cmd("XLEN").arg(keys.outbox());
+    }
     for coupon in coupons {
-        let coupon = CouponId(*coupon);
+        let (keys, coupon) = (keys_of(shards, *coupon), CouponId(*coupon));
         pipeline.cmd("HMGET").arg(keys.coupon(coupon)).arg("amount").arg("claimed");
         pipeline.cmd("LLEN").arg(keys.holes(coupon));
     }
     let replies = tokio::time::timeout(WAIT, pipeline.query_async::<Vec<redis::Value>>(connection)).await.ok()?.ok()?;
     let mut replies = replies.into_iter();
-    let live: Option<String> = redis::from_redis_value(replies.next()?).ok()?;
-    let outbox = redis::from_redis_value(replies.next()?).ok()?;
-    let mut counts = RedisCounts { live: live.unwrap_or_default(), outbox, coupons: BTreeMap::new() };
+    let mut counts = RedisCounts::default();
+    for _ in 0..shards {
+        let live: Option<String> = redis::from_redis_value(replies.next()?).ok()?;
+        counts.live.push_str(&format!("{} ", live.unwrap_or_default()));
+        counts.outbox += redis::from_redis_value::<u64>(replies.next()?).ok()?;
+    }
     for coupon in coupons {
         let (amount, claimed): (Option<u32>, Option<u32>) = redis::from_redis_value(replies.next()?).ok()?;
         let holes = redis::from_redis_value(replies.next()?).ok()?;
@@ -75,15 +90,36 @@ pub async fn count(connection: &mut MultiplexedConnection, coupons: &[Coupon]) -
 }
 
 /// All claims of `coupons` in Redis. Redis must be available.
-pub async fn read_all(mut connection: MultiplexedConnection, coupons: &[Coupon]) -> InRedis {
-    let counts = count(&mut connection, coupons).await.expect("Redis answers");
-    let (mut rows, mut cursor) = (Vec::new(), 0_u64);
-    let pattern = keys().holder_pattern();
+pub async fn read_all(mut connection: MultiplexedConnection, shards: usize, coupons: &[Coupon]) -> InRedis {
+    let counts = count(&mut connection, shards, coupons).await.expect("Redis answers");
+    let mut rows = Vec::new();
+    for keys in keys(shards) {
+        read_holders(&mut connection, &keys, &mut rows).await;
+    }
+    rows.retain(|row: &Row| coupons.contains(&row.coupon));
+    rows.sort_unstable();
+    rows.dedup();
+    let mut sold = BTreeMap::new();
+    for coupon in coupons {
+        // In the suite an activity has the id of its coupon.
+        let activity = ActivityId(u32::try_from(*coupon).expect("a few coupons"));
+        let mut read = redis::cmd("HGET");
+        read.arg(keys_of(shards, *coupon).activity(activity)).arg("sold");
+        let count: Option<u32> = read.query_async(&mut connection).await.expect("Redis answers");
+        sold.extend(count.map(|count| (*coupon, count)));
+    }
+    InRedis { counts, rows, sold }
+}
+
+/// Adds the claims of all holders of a shard.
+async fn read_holders(connection: &mut MultiplexedConnection, keys: &Keys, rows: &mut Vec<Row>) {
+    let pattern = keys.holder_pattern();
+    let mut cursor = 0_u64;
     let begin = pattern.trim_end_matches('*');
     loop {
         let mut scan = redis::cmd("SCAN");
         scan.arg(cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(1_000);
-        let (next, found): (u64, Vec<String>) = scan.query_async(&mut connection).await.expect("Redis answers");
+        let (next, found): (u64, Vec<String>) = scan.query_async(connection).await.expect("Redis answers");
         let mut pipeline = redis::pipe();
         for key in &found {
             pipeline.cmd("HGETALL").arg(key);
@@ -91,7 +127,7 @@ pub async fn read_all(mut connection: MultiplexedConnection, coupons: &[Coupon])
         // A page of a scan may have no key, and an empty pipeline is an error.
         let held: Vec<BTreeMap<String, String>> = match found.is_empty() {
             true => Vec::new(),
-            false => pipeline.query_async(&mut connection).await.expect("Redis answers"),
+            false => pipeline.query_async(connection).await.expect("Redis answers"),
         };
         for (key, held) in found.iter().zip(held) {
             let user = key.strip_prefix(begin).and_then(|id| id.parse().ok()).expect("a holder's key names its user");
@@ -102,19 +138,6 @@ pub async fn read_all(mut connection: MultiplexedConnection, coupons: &[Coupon])
         }
         cursor = next;
     }
-    rows.retain(|row: &Row| coupons.contains(&row.coupon));
-    rows.sort_unstable();
-    rows.dedup();
-    let mut sold = BTreeMap::new();
-    for coupon in coupons {
-        // In the suite an activity has the id of its coupon.
-        let keys = keys();
-        let key = keys.activity(ActivityId(u32::try_from(*coupon).expect("a few coupons")));
-        let count: Option<u32> =
-            redis::cmd("HGET").arg(key).arg("sold").query_async(&mut connection).await.expect("Redis answers");
-        sold.extend(count.map(|count| (*coupon, count)));
-    }
-    InRedis { counts, rows, sold }
 }
 
 /// Parses a holder's field: `coupon` or `coupon:nth`, with the value `seq:entry:activity` or `seq:entry@time:activity`.

@@ -60,6 +60,8 @@ pub struct World {
     folder: PathBuf,
     /// `None` if all processes run by the machine's clock.
     clocks: Option<Clocks>,
+    /// The number of shards. The previous release has one.
+    shards: usize,
     pub instances: Vec<Instance>,
     pub recorder: Arc<Recorder>,
     pub crowd: Arc<Crowd>,
@@ -101,6 +103,7 @@ impl World {
             redis,
             mariadb,
             folder: folder.to_owned(),
+            shards: if setup.is_previous { 1 } else { stores::SHARDS },
             clocks: setup.clocks,
             instances: all,
             recorder,
@@ -114,6 +117,8 @@ impl World {
             changes: 0,
             faults: 0,
         };
+        // Every instance must know all shards, so that coupons are spread.
+        world.wait_until_ready().await;
         world.make_coupons().await;
         world.wait_until_ready().await;
         world
@@ -297,17 +302,19 @@ impl World {
     /// Waits until MySQL has all claims that are in the outbox now, among them those of dead instances. Ids are compared
     /// with ids alone, because after a step of Redis' clock they are no times.
     async fn wait_until_claims_of_dead_instances_are_stored(&self) {
-        let end = async |command: &str, from: &str, to: &str| {
-            let mut range = redis::cmd(command);
-            range.arg(stores::keys().outbox()).arg(from).arg(to).arg("COUNT").arg(1);
-            let entries: Vec<(String, Vec<String>)> = self.redis.call(&range).await;
-            entries.first().map(|(id, _)| id.parse::<EntryId>().expect("an id of an entry"))
-        };
-        let Some(last) = end("XREVRANGE", "+", "-").await else { return };
-        until("the claims of dead instances are stored", || async {
-            end("XRANGE", "-", "+").await.is_none_or(|first| first > last)
-        })
-        .await;
+        for keys in stores::keys(self.shards) {
+            let end = async |command: &str, from: &str, to: &str| {
+                let mut range = redis::cmd(command);
+                range.arg(keys.outbox()).arg(from).arg(to).arg("COUNT").arg(1);
+                let entries: Vec<(String, Vec<String>)> = self.redis.call(&range).await;
+                entries.first().map(|(id, _)| id.parse::<EntryId>().expect("an id of an entry"))
+            };
+            let Some(last) = end("XREVRANGE", "+", "-").await else { continue };
+            until("the claims of dead instances are stored", || async {
+                end("XRANGE", "-", "+").await.is_none_or(|first| first > last)
+            })
+            .await;
+        }
     }
 
     /// Mends all faults, sells the remaining units, and waits until the outbox is empty.
@@ -328,28 +335,27 @@ impl World {
         Arc::clone(&self.crowd).claim_all().await;
         self.wait_until_outbox_is_empty().await;
         let connection = self.redis.connect(START_WAIT).await.expect("Redis answers");
-        let redis = stores::read_all(connection, &COUPONS).await;
+        let redis = stores::read_all(connection, self.shards, &COUPONS).await;
         Settled { redis, mysql: mysql::read_all(&self.mariadb.root_url()).await }
     }
 
     async fn wait_until_outbox_is_empty(&self) {
-        let mut length = redis::cmd("XLEN");
-        length.arg(stores::keys().outbox());
-        until("the outbox is empty", || async { self.redis.call::<u64>(&length).await == 0 }).await;
-        let mut waiting = redis::cmd("GET");
-        waiting.arg(stores::keys().waiting());
-        assert_eq!(
-            self.redis.call::<Option<i64>>(&waiting).await,
-            None,
-            "an empty outbox has no counter of waiting claims"
-        );
+        for keys in stores::keys(self.shards) {
+            let mut length = redis::cmd("XLEN");
+            length.arg(keys.outbox());
+            until("the outbox is empty", || async { self.redis.call::<u64>(&length).await == 0 }).await;
+            let mut waiting = redis::cmd("GET");
+            waiting.arg(keys.waiting());
+            let waiting: Option<i64> = self.redis.call(&waiting).await;
+            assert_eq!(waiting, None, "an empty outbox has no counter of waiting claims");
+        }
     }
 
     /// Samples the stores in any state, until `stop`.
     pub fn sample_until(&self, stop: CancellationToken) -> impl Future<Output = ()> + Send + 'static {
         let (recorder, http) = (Arc::clone(&self.recorder), self.http.clone());
         let ops: Vec<SocketAddr> = self.instances.iter().map(|instance| instance.ops).collect();
-        let urls = self.standbys.urls();
+        let (urls, shards) = (self.standbys.urls(), self.shards);
         async move {
             while !stop.is_cancelled() {
                 let (redis, mysql) = urls();
@@ -357,7 +363,7 @@ impl World {
                 let mut sample = Sample { mysql: mysql::count(&mysql).await, ..Sample::default() };
                 let connecting = client.get_multiplexed_async_connection();
                 if let Ok(Ok(mut connection)) = tokio::time::timeout(SAMPLE_EVERY, connecting).await {
-                    sample.redis = stores::count(&mut connection, &COUPONS).await;
+                    sample.redis = stores::count(&mut connection, shards, &COUPONS).await;
                 }
                 for ops in &ops {
                     sample.backlogs.extend(backlog(&http, *ops).await);
