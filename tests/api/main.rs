@@ -62,6 +62,7 @@ mod repair;
 mod rush;
 mod sales;
 mod sec;
+mod secret_files;
 mod slow_clients;
 mod starting;
 mod status;
