@@ -10,6 +10,7 @@ mod archiving;
 mod audit;
 mod backup;
 mod beats;
+mod behind_proxies;
 mod blacklist;
 mod changing;
 mod claim_wait;
