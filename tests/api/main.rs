@@ -35,6 +35,7 @@ mod http_edge;
 mod import;
 mod instructions;
 mod jmeter_plan;
+mod least_rights;
 mod ledger;
 mod limits;
 mod listing;
