@@ -2,10 +2,9 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use couponrush::app::{Application, Stop};
 use couponrush::cli as commands;
-use couponrush::config::{Cli, Command, ServeArgs, bad_setting};
+use couponrush::config::{self, Command, NoCommand, ServeArgs};
 use tokio::signal::unix::{SignalKind, signal};
 
 #[global_allocator]
@@ -15,22 +14,20 @@ type Failure = Box<dyn std::error::Error>;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match config::parse() {
         Ok(cli) => cli,
-        Err(error) => return refuse(&error),
+        Err(NoCommand::Usage(error)) => error.exit(),
+        Err(NoCommand::Setting(sentence)) => {
+            // Exits with 1, as every failed start.
+            eprintln!("couponrush: {sentence}");
+            return ExitCode::FAILURE;
+        }
     };
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info,actix_server=warn")).init();
     run(cli.command).await.unwrap_or_else(|error| {
         eprintln!("couponrush: {}", couponrush::base::error_chain(&*error));
         ExitCode::FAILURE
     })
-}
-
-/// Reports a missing or malformed setting in one sentence and exits with 1, as for every failed start.
-fn refuse(error: &clap::Error) -> ExitCode {
-    let Some(sentence) = bad_setting(error) else { error.exit() };
-    eprintln!("couponrush: {sentence}");
-    ExitCode::FAILURE
 }
 
 async fn run(command: Command) -> Result<ExitCode, Failure> {

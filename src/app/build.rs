@@ -14,8 +14,10 @@ use crate::mysql::formats;
 use crate::mysql::installation;
 use crate::mysql::migrate::migrate_for;
 use crate::mysql::shards;
+use crate::mysql::rights as mysql_rights;
 use crate::ops::durability;
-use crate::redis::LinkConfig;
+use crate::redis::rights as redis_rights;
+use crate::redis::{Keys, LinkConfig};
 
 impl Application {
     /// Validates the settings, binds both ports, waits for Redis and MySQL, and migrates the database.
@@ -38,7 +40,9 @@ impl Application {
         }
         wait_for("MySQL", deadline, async || db.ping().await.map_err(StartError::no_mysql)).await?;
         let pool = redis_pool(&redis);
-        wait_for("Redis", deadline, async || pool.get().await.map_err(StartError::no_redis)).await?;
+        let calls = wait_for("Redis", deadline, async || pool.get().await.map_err(StartError::no_redis)).await?;
+        redis_rights::check(&calls, &Keys::new(&args.redis.redis_prefix), config::KV_WAIT).await?;
+        drop(calls);
         if !args.no_migrate {
             for name in migrate_for(db, args.known_format()).await.map_err(StartError::Migrate)? {
                 log::info!("migrated: {name}");
@@ -51,6 +55,7 @@ impl Application {
         if installation.is_empty() {
             return Err(StartError::NoInstallation);
         }
+        mysql_rights::check(db).await.map_err(StartError::MysqlRights)?;
 
         let warnings = durability::check(&pool, db).await;
         for warning in &warnings {

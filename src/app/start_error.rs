@@ -9,6 +9,7 @@ use crate::mysql::DbError;
 use crate::mysql::formats::FormatError;
 use crate::mysql::migrate::MigrateError;
 use crate::redis::KvError;
+use crate::redis::rights::MissingRight;
 
 /// The reason for a failed start, as a sentence for the terminal.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +32,10 @@ pub enum StartError {
     Redis(#[source] KvError),
     #[error("the database could not be migrated to the version of this program")]
     Migrate(#[source] MigrateError),
+    #[error("MySQL denies the program a right, deploy/mysql/grants.sql lists the rights of its user")]
+    MysqlRights(#[source] DbError),
+    #[error("Redis denies the program a right, deploy/redis/couponrush.acl lists the rights of its user")]
+    RedisRights(#[from] MissingRight),
     #[error(transparent)]
     Format(#[from] FormatError),
     #[error("the database has no installation id yet; type `couponrush migrate`")]

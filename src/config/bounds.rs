@@ -25,9 +25,9 @@ pub const EXPORTS_MAX: usize = 4;
 pub const REVOKED_MAX: usize = 1_000_000;
 /// Timeout of a claim in Redis. After a timeout the outcome of the claim is unknown.
 pub const CLAIM_WAIT: Duration = Duration::from_millis(150);
-/// Timeout of every other call to Redis.
 /// The highest `COUPONRUSH_ARCHIVE_AFTER` in seconds: ten years.
 pub(super) const ARCHIVE_AFTER_MAX: u32 = 315_360_000;
+/// Timeout of every other call to Redis.
 pub const KV_WAIT: Duration = Duration::from_secs(1);
 /// Size of the connection pool to Redis, which serves all work except claims, lists and recovery.
 pub const REDIS_CONNECTIONS_MAX: usize = 8;
@@ -71,6 +71,8 @@ pub const OFFENDERS_WAITING_MAX: usize = 1_000;
 /// Size in bytes and lifetime of the cache that answers lists while the switch `list` is off.
 pub const LISTS_CACHED_BYTES_MAX: u64 = 32 * 1024 * 1024;
 pub const LISTS_CACHED_AGE: Duration = Duration::from_secs(1);
+/// Size limit of a file with a secret (`COUPONRUSH_JWT_SECRET_FILE`).
+pub const SECRET_FILE_BYTES_MAX: u64 = 16 * 1024;
 /// Size limit and timeout of a request body.
 pub const BODY_BYTES_MAX: usize = 4 * 1024;
 pub const BODY_WAIT: Duration = Duration::from_secs(5);

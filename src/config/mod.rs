@@ -2,15 +2,17 @@
 //! `commands.rs` the arguments of all commands but `serve`.
 //!
 //! Only `main`, `cli` and `app` read this module. They hand the values on. A flag overrides its environment variable.
+//! `secret_files.rs` lets every secret come from a file.
 
 mod bounds;
 mod commands;
+mod secret_files;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::domain::{Durability, Format, Networks, RateShare};
 
@@ -291,9 +293,32 @@ fn not_empty(text: &str) -> Result<String, &'static str> {
     if text.is_empty() { Err("must not be empty") } else { Ok(text.to_owned()) }
 }
 
+/// The reason why there is no command to run.
+#[derive(Debug)]
+pub enum NoCommand {
+    /// A setting is wrong or missing, as one sentence without its value.
+    Setting(String),
+    /// The command line is wrong, or asks for the help or the version.
+    Usage(clap::Error),
+}
+
+/// Reads the command line, the environment and the files of secrets.
+///
+/// # Errors
+/// Returns [`NoCommand`]. The help and the version need no valid setting.
+pub fn parse() -> Result<Cli, NoCommand> {
+    let (command, bad_file) = secret_files::read_files(Cli::command(), std::env::args_os().skip(1));
+    let parsed = command.try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    match (parsed.map_err(|error| (bad_setting(&error), error)), bad_file) {
+        (Err((None, error)), _) => Err(NoCommand::Usage(error)),
+        (_, Some(sentence)) | (Err((Some(sentence), _)), None) => Err(NoCommand::Setting(sentence)),
+        (Ok(cli), None) => Ok(cli),
+    }
+}
+
 /// Describes a wrong or missing setting in one sentence, without its value. Returns `None` if the error is not about a
 /// setting, for example for `--help`.
-pub fn bad_setting(error: &clap::Error) -> Option<String> {
+fn bad_setting(error: &clap::Error) -> Option<String> {
     let names = || match error.get(ContextKind::InvalidArg)? {
         ContextValue::String(argument) => variable(argument),
         ContextValue::Strings(arguments) => {

@@ -24,6 +24,7 @@ pub mod poisoned;
 pub mod redemptions;
 pub mod restore;
 pub mod revoked_tokens;
+pub mod rights;
 pub mod row_scan;
 pub(crate) mod schema;
 pub mod seed;

@@ -126,6 +126,15 @@ impl Calls {
         self.within(wait, sent).await
     }
 
+    /// Sends commands in one pipeline and returns the replies in order, errors among them.
+    ///
+    /// # Errors
+    /// As [`Calls::call`], but a refused command is only one of the replies.
+    pub async fn call_each(&self, pipeline: &Pipeline, wait: Duration) -> Result<Vec<Value>, KvError> {
+        let sent = async { Ok(self.redis.clone().send_packed_commands(pipeline, 0, pipeline.len()).await?) };
+        self.within(wait, sent).await
+    }
+
     /// Calls a script. Reloads forgotten scripts. An unknown reply is [`KvError::Unreadable`].
     pub(super) async fn eval(&self, cmd: &Cmd, wait: Duration) -> Result<ScriptReply, KvError> {
         ScriptReply::new(self.within(wait, self.send_script(cmd)).await?)
@@ -216,11 +225,7 @@ impl Calls {
             pipeline.add_command(write.clone());
         }
         let sent = Instant::now();
-        let replies = async {
-            // A refused write is one reply among several, so each reply is looked at by itself.
-            Ok(self.redis.clone().send_packed_commands(&pipeline, 0, pipeline.len()).await?)
-        };
-        let mut replies = self.within(CONNECT_WAIT, replies).await?.into_iter();
+        let mut replies = self.call_each(&pipeline, CONNECT_WAIT).await?.into_iter();
         let mut next = || replies.next().ok_or(KvError::Unreadable);
         self.server.note_clock(sent, next()?.extract_error()?)?;
         if is_replica(&next()?) {

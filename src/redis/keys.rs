@@ -69,6 +69,11 @@ impl Keys {
         format!("{}beat:{process}", self.prefix)
     }
 
+    /// Never written. The check of the user's rights names it.
+    pub fn rights(&self) -> Key<'_> {
+        self.key("rights", None)
+    }
+
     /// String. How often a coupon was archived in this loading.
     pub fn archivings(&self) -> Key<'_> {
         self.key("archivings", None)

@@ -11,6 +11,7 @@ pub mod beats;
 pub mod live_key;
 pub mod load;
 pub mod nonces;
+pub mod rights;
 pub mod server_settings;
 mod server_version;
 

@@ -45,7 +45,7 @@ const SETTINGS: [&str; 31] = [
     "COUPONRUSH_TRUSTED_PROXIES",
 ];
 /// A secret text. No output may show it.
-const HIDDEN: &str = "hunter2";
+pub const HIDDEN: &str = "hunter2";
 
 /// The program with only the given settings.
 fn couponrush(arguments: &[&str], settings: &[(&str, &str)]) -> Command {
@@ -55,16 +55,16 @@ fn couponrush(arguments: &[&str], settings: &[(&str, &str)]) -> Command {
     command
 }
 
-fn run(arguments: &[&str], settings: &[(&str, &str)]) -> Output {
+pub fn run(arguments: &[&str], settings: &[(&str, &str)]) -> Output {
     couponrush(arguments, settings).output().expect("the program was built")
 }
 
-fn text(bytes: &[u8]) -> String {
+pub fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).expect("the program writes UTF-8")
 }
 
 /// Valid settings of unreachable servers.
-fn settings() -> Vec<(&'static str, &'static str)> {
+pub fn settings() -> Vec<(&'static str, &'static str)> {
     vec![
         ("COUPONRUSH_HTTP_ADDR", "127.0.0.1:0"),
         ("COUPONRUSH_OPS_ADDR", "127.0.0.1:0"),
@@ -274,18 +274,23 @@ async fn a_signal_while_it_waits_at_the_start_ends_it_with_0() {
 }
 
 /// The program as a child process. Dropping the value kills it.
-struct Running(Mutex<Child>);
+pub struct Running(Mutex<Child>);
 
 impl Running {
     /// Starts `serve` with the settings. Returns the program and its log.
-    fn serve(settings: &[(&str, &str)]) -> (Self, BufReader<ChildStderr>) {
-        let mut child = couponrush(&["serve"], settings).spawn().expect("the program was built");
+    pub fn serve(settings: &[(&str, &str)]) -> (Self, BufReader<ChildStderr>) {
+        Self::serve_with(&[], settings)
+    }
+
+    /// Starts `serve` with more arguments.
+    pub fn serve_with(arguments: &[&str], settings: &[(&str, &str)]) -> (Self, BufReader<ChildStderr>) {
+        let mut child = couponrush(&[&["serve"], arguments].concat(), settings).spawn().expect("the program was built");
         let log = BufReader::new(child.stderr.take().expect("stderr is piped"));
         (Self(Mutex::new(child)), log)
     }
 
     /// Sends a signal and returns the exit status.
-    async fn stop(&self, name: &str) -> ExitStatus {
+    pub async fn stop(&self, name: &str) -> ExitStatus {
         signal(&self.0.lock().expect("no thread panicked"), name);
         let ended = || self.0.lock().expect("no thread panicked").try_wait().expect("the child can be waited for");
         eventually("the program ends", || async { ended().is_some() }).await;
@@ -318,7 +323,7 @@ fn serve(stores: &Stores, drain_seconds: &str) -> (Running, BufReader<ChildStder
 }
 
 /// The address for users, from the log.
-fn address_in(log: &mut impl BufRead) -> std::net::SocketAddr {
+pub fn address_in(log: &mut impl BufRead) -> std::net::SocketAddr {
     let mut read = String::new();
     while log.read_line(&mut read).expect("the log is UTF-8") > 0 {
         if let Some((_, address)) = read.lines().last().and_then(|line| line.split_once("serving users on http://")) {
