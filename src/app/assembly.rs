@@ -114,11 +114,13 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
     let ownership = Arc::new(Ownership::new(ground.installation, args.redis.redis_prefix.clone()));
     let beats = BeatWriter::new(&keys, &process.id, ownership.installation());
     let redis = ground.redis.with_beat(beats.clone());
+    let gate = Gate::new(fits(args.in_flight_max));
+    let gate = if redis.has_majority() { gate.with_lease() } else { gate };
     let common = Common {
         dbs: ground.dbs,
         link: Arc::new(Link::new(redis.clone())),
         pool: ground.pool,
-        gate: Arc::new(Gate::new(fits(args.in_flight_max))),
+        gate: Arc::new(gate),
         ledger,
         stock: Stock::new(keys.clone(), args.backlog_max),
         activities: ground.activities,

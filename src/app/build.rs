@@ -23,7 +23,7 @@ impl Application {
     pub async fn build(args: &ServeArgs) -> Result<Self, StartError> {
         let (tokens, claim_tokens) = signers(&args.tokens)?;
         let signed_form = parts::signed_form(args.sign_secret.as_deref())?;
-        let redis = LinkConfig::new(&args.redis.redis_url).map_err(StartError::RedisUrl)?;
+        let redis = LinkConfig::new(&args.redis.redis_url).map_err(StartError::RedisUrl)?.for_shard(parts::SHARD);
         let dbs = open_pools(&args.mysql.mysql_url)?;
         let db = &dbs.control;
         let etcd = open_etcd(&args.etcd).await?;
