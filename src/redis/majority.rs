@@ -36,6 +36,13 @@ pub struct Named {
     pub is_moving: bool,
 }
 
+impl Named {
+    /// `host:port`, as the majority spells it.
+    pub fn address(&self) -> String {
+        format!("{}:{}", self.address.0, self.address.1)
+    }
+}
+
 /// The members to ask, and the question. Clones share the known members.
 #[derive(Clone)]
 pub(super) struct Majority {
