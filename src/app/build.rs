@@ -13,8 +13,8 @@ use crate::memory::{Activities, RevocationLimits, Revocations};
 use crate::mysql::formats;
 use crate::mysql::installation;
 use crate::mysql::migrate::migrate_for;
-use crate::mysql::shards;
 use crate::mysql::rights as mysql_rights;
+use crate::mysql::shards;
 use crate::ops::durability;
 use crate::redis::rights as redis_rights;
 use crate::redis::{Keys, LinkConfig};
@@ -41,7 +41,8 @@ impl Application {
         wait_for("MySQL", deadline, async || db.ping().await.map_err(StartError::no_mysql)).await?;
         let pool = redis_pool(&redis);
         let calls = wait_for("Redis", deadline, async || pool.get().await.map_err(StartError::no_redis)).await?;
-        redis_rights::check(&calls, &Keys::new(&args.redis.redis_prefix), config::KV_WAIT).await?;
+        let keys = Keys::new(&args.redis.redis_prefix, ShardId::FIRST);
+        redis_rights::check(&calls, &keys, config::KV_WAIT).await?;
         drop(calls);
         if !args.no_migrate {
             for name in migrate_for(db, args.known_format()).await.map_err(StartError::Migrate)? {

@@ -17,7 +17,7 @@ mod start_error;
 mod stopping;
 
 pub use assembly::Application;
-pub use parts::{open_db, open_db_to_read, open_etcd, passwords, redis_pool, signers};
+pub use parts::{open_db, open_db_to_read, open_etcd, passwords, redis_pool, redis_pool_of, signers};
 pub use serve::RunError;
 pub use start_error::StartError;
 pub use stopping::Stop;

@@ -10,6 +10,7 @@ use crate::admission::{Admission, AttemptLimits};
 use crate::auth::{ClaimTokens, PasswordLimits, Passwords, Secrets, SecretsError, SignedForm, UserTokens};
 use crate::base::now_seconds;
 use crate::config::{self, AdmissionArgs, EtcdArgs, TokenArgs};
+use crate::domain::ShardId;
 use crate::etcd::{Etcd, EtcdConfig};
 use crate::memory::{Blacklist, BlacklistLimits, LimitShare, Limits, Settings};
 use crate::mysql::{Db, DbError, DbLimits, DbPools};
@@ -36,6 +37,11 @@ pub fn signed_form(secret: Option<&str>) -> Result<Option<SignedForm>, SecretsEr
     let secret = secret.filter(|secret| !secret.is_empty());
     let secrets = secret.map(|secret| Secrets::parse("COUPONRUSH_SIGN_SECRET", secret)).transpose()?;
     Ok(secrets.map(SignedForm::new))
+}
+
+/// The pool of a shard, not connected yet.
+pub fn redis_pool_of(redis: &LinkConfig, shard: ShardId) -> Pool {
+    redis_pool(&redis.clone().for_shard(shard.name()))
 }
 
 pub fn redis_pool(redis: &LinkConfig) -> Pool {

@@ -69,10 +69,12 @@ impl ShardMaker {
         let fits = |number: u32| usize::try_from(number).expect("a u32 fits");
         let keys = Keys::new(&self.redis_prefix, id);
         let beats = beats::BeatWriter::new(&keys, &self.process.id, self.ownership.installation());
-        let redis = self.redis.clone().with_beat(beats.clone());
+        let redis = self.redis.clone().for_shard(id.name()).with_beat(beats.clone());
         let (waiters, batches) = (Arc::clone(&self.waiters), Arc::clone(&self.batches));
         let (ledger, channel) = Ledger::new(fits(self.limits.backlog_max), waiters, batches);
-        let claiming = self.claiming(Stock::new(keys.clone(), self.limits.backlog_max), ledger);
+        let gate = Gate::new(fits(self.limits.in_flight_max));
+        let gate = Arc::new(if redis.has_majority() { gate.with_lease() } else { gate });
+        let claiming = self.claiming(gate, Stock::new(keys.clone(), self.limits.backlog_max), ledger);
         let shard = Arc::new(Shard {
             id,
             claiming,
@@ -87,10 +89,8 @@ impl ShardMaker {
         NewShard { recovery, persister: self.persister(&shard, fence), channel, shard }
     }
 
-    fn claiming(&self, stock: Stock, ledger: Ledger) -> Claiming {
+    fn claiming(&self, gate: Arc<Gate>, stock: Stock, ledger: Ledger) -> Claiming {
         let db = self.dbs.users.clone();
-        let in_flight_max = usize::try_from(self.limits.in_flight_max).expect("a u32 fits");
-        let gate = Arc::new(Gate::new(in_flight_max));
         let refusals = Refusals::new(db.clone(), stock.clone(), Arc::clone(&gate), Arc::clone(&self.activities));
         Claiming {
             refusals: Arc::new(refusals),

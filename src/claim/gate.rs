@@ -11,8 +11,8 @@
 //! ordering. After a close and a count of 0, no attempt of the old epoch is running in this process.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
@@ -20,6 +20,12 @@ use tokio::sync::Notify;
 use super::capacity::Capacity;
 use crate::domain::Epoch;
 use crate::redis::{Connection, Live, WriteRefusal};
+
+/// How long the gate may stay open without a new extension of the lease. Shorter than the ten seconds of silence after
+/// which a rebuild takes this process for dead.
+pub const LEASE: Duration = Duration::from_secs(5);
+/// The end of the lease of a gate without a lease.
+const NO_LEASE: u64 = u64::MAX;
 
 /// Why the gate is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +38,8 @@ pub enum ClosedReason {
     Refusing(WriteRefusal),
     /// Instances reach different Redis processes, and another process than this instance's has the shard.
     TwoPrimaries,
+    /// Neither MySQL nor a majority has extended the lease, so another Redis process may have the shard.
+    CutOff,
     /// Redis belongs to another installation, or another database with the same id uses it. An operator has to decide.
     Foreign,
     /// MySQL lacks commits that Redis or a process knows, and an operator has to repair it.
@@ -41,7 +49,7 @@ pub enum ClosedReason {
 }
 
 impl ClosedReason {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Starting,
         Self::Recovering,
         Self::Refusing(WriteRefusal::ReadOnly),
@@ -50,7 +58,9 @@ impl ClosedReason {
         Self::Refusing(WriteRefusal::NoReplicas),
         Self::Refusing(WriteRefusal::NoPermission),
         Self::Refusing(WriteRefusal::Elsewhere),
+        Self::Refusing(WriteRefusal::Moving),
         Self::TwoPrimaries,
+        Self::CutOff,
         Self::Foreign,
         Self::MysqlWentBack,
         Self::Stopping,
@@ -63,6 +73,7 @@ impl ClosedReason {
             Self::Recovering => "recovering",
             Self::Refusing(refusal) => refusal.word(),
             Self::TwoPrimaries => "two-primaries",
+            Self::CutOff => "cut-off",
             Self::Foreign => "foreign",
             Self::MysqlWentBack => "mysql-went-back",
             Self::Stopping => "stopping",
@@ -105,6 +116,9 @@ pub struct Gate {
     other_process: AtomicBool,
     /// The last epoch seen to lack data, 0 for none. Never reset: the next rebuild raises the epoch above it.
     lost: AtomicU32,
+    origin: Instant,
+    /// The end of the lease, in ms since `origin`, or [`NO_LEASE`].
+    lease_ms: AtomicU64,
 }
 
 /// Permission to send an attempt to Redis, valid for a single epoch of the shard.
@@ -119,7 +133,31 @@ impl Gate {
         let state = ArcSwap::from_pointee(GateState::Closed(ClosedReason::Starting));
         let (in_flight, lost, capacity) = (AtomicUsize::new(0), AtomicU32::new(0), Capacity::new(in_flight_max));
         let (doubted, other_process) = (Notify::new(), AtomicBool::new(false));
-        Self { state, in_flight, capacity, doubted, other_process, lost }
+        let (origin, lease_ms) = (Instant::now(), AtomicU64::new(NO_LEASE));
+        Self { state, in_flight, capacity, doubted, other_process, lost, origin, lease_ms }
+    }
+
+    /// The same gate with a lease, which has to be extended for every opening and while the gate is open.
+    #[must_use]
+    pub fn with_lease(self) -> Self {
+        Self { lease_ms: AtomicU64::new(0), ..self }
+    }
+
+    /// Lets the gate stay open for [`LEASE`] after `sent`. `sent` is when the question was sent whose answer shows that
+    /// this process may sell. An earlier end never replaces a later one.
+    pub fn extend_lease(&self, sent: Instant) {
+        // A gate without a lease keeps the highest number.
+        self.lease_ms.fetch_max(self.ms_at(sent + LEASE), Ordering::SeqCst);
+    }
+
+    /// Whether the lease has ended, so that no attempt may be sent.
+    pub fn is_lease_over(&self) -> bool {
+        let end = self.lease_ms.load(Ordering::SeqCst);
+        end != NO_LEASE && self.ms_at(Instant::now()) >= end
+    }
+
+    fn ms_at(&self, moment: Instant) -> u64 {
+        u64::try_from(moment.saturating_duration_since(self.origin).as_millis()).unwrap_or(u64::MAX - 1)
     }
 
     /// Admits an attempt.
@@ -129,6 +167,7 @@ impl Gate {
     pub fn enter(&self) -> Result<Pass<'_>, Denied> {
         let entered = self.in_flight.fetch_add(1, Ordering::SeqCst);
         let result = match &**self.state.load() {
+            GateState::Open(_) if self.is_lease_over() => Err(Denied::Closed(ClosedReason::CutOff)),
             GateState::Open(_) if entered >= self.capacity.limit() => Err(Denied::Full),
             GateState::Open(live) => Ok(Arc::clone(live)),
             GateState::Closed(reason) => Err(Denied::Closed(*reason)),
@@ -259,6 +298,23 @@ mod tests {
         gate.close(ClosedReason::Stopping);
         assert_eq!((gate.in_flight(), pass.live().epoch), (1, Epoch(1)));
         drop(pass);
+        assert_eq!(gate.in_flight(), 0);
+    }
+
+    #[test]
+    fn a_lease_ends_five_seconds_after_the_last_question_was_sent() {
+        let gate = Gate::new(10).with_lease();
+        gate.open(Live::new("r", Epoch(1)));
+        assert_eq!(gate.enter().err(), Some(Denied::Closed(ClosedReason::CutOff)));
+        let now = Instant::now();
+        gate.extend_lease(now);
+        assert!(gate.enter().is_ok());
+        gate.extend_lease(now - Duration::from_secs(60));
+        assert!(gate.enter().is_ok(), "an answer that comes late does not shorten the lease");
+        gate.lease_ms.store(gate.ms_at(now), Ordering::SeqCst);
+        assert_eq!(gate.enter().err(), Some(Denied::Closed(ClosedReason::CutOff)));
+        gate.extend_lease(now - LEASE);
+        assert_eq!(gate.enter().err(), Some(Denied::Closed(ClosedReason::CutOff)), "the answer took five seconds");
         assert_eq!(gate.in_flight(), 0);
     }
 

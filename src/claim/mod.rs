@@ -24,7 +24,7 @@ pub use archived::{ARCHIVED_CLAIMS_MAX, ArchivedCoupons, ArchivedFacts, Archived
 pub use claim_metrics::ClaimFigures;
 pub use claiming::{Claiming, Wish};
 pub use directory::{CouponUnknown, Directory, KnownCoupons};
-pub use gate::{ClosedReason, Denied, Doubt, Gate, Pass};
+pub use gate::{ClosedReason, Denied, Doubt, Gate, LEASE, Pass};
 pub use ledger::{Batches, Handed, Ledger, LedgerState, NoSlot, Slot};
 pub use missing::{Missing, MissingCoupons};
 pub use outcome::ClaimOutcome;

@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, stdin};
 
 use super::owner::{OwnerError, installation};
-use crate::app::{StartError, open_db, redis_pool};
+use crate::app::{StartError, open_db, redis_pool_of};
 use crate::config::{self, AdoptArgs};
 use crate::domain::ShardId;
 use crate::mysql::{Db, DbError, instances, shards};
@@ -40,28 +40,30 @@ pub async fn run(args: &AdoptArgs) -> Result<(), AdoptError> {
     let db = open_db(&args.mysql.mysql_url)?;
     let installation = installation(&db).await?;
     let prefix = &args.redis.redis_prefix;
-    let pool = redis_pool(&redis);
-    let calls = pool.get().await.map_err(StartError::Redis)?;
     let mut foreign = Vec::new();
     for shard in shards::all(&db).await? {
-        let keys = Keys::new(prefix, shard);
+        let (pool, keys) = (redis_pool_of(&redis, shard), Keys::new(prefix, shard));
+        let calls = pool.get().await.map_err(StartError::Redis)?;
         let seen = live_key::read_with_owner(&calls, &keys, config::KV_WAIT).await?;
         if seen.owner.as_ref() != Some(&installation) {
-            foreign.push((shard, keys, seen));
+            drop(calls);
+            foreign.push((shard, pool, keys, seen));
         }
     }
     if foreign.is_empty() {
         println!("the prefix {prefix} of this Redis belongs to installation {installation} already");
         return Ok(());
     }
-    for (shard, keys, seen) in &foreign {
+    for (shard, pool, keys, seen) in &foreign {
+        let calls = pool.get().await.map_err(StartError::Redis)?;
         check_unused(&db, &calls, *shard, keys, &installation).await?;
         describe(&calls, keys, seen, prefix, &installation).await?;
     }
     if !args.yes && !is_confirmed() {
         return Err(AdoptError::NotConfirmed);
     }
-    for (shard, keys, seen) in &foreign {
+    for (shard, pool, keys, seen) in &foreign {
+        let calls = pool.get().await.map_err(StartError::Redis)?;
         check_unused(&db, &calls, *shard, keys, &installation).await?;
         if !live_key::adopt(&calls, keys, seen, &installation, config::KV_WAIT).await? {
             return Err(AdoptError::Overtaken);

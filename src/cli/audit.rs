@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::owner::{self, OwnerError};
-use crate::app::{StartError, open_db, open_db_to_read, redis_pool};
+use crate::app::{StartError, open_db, open_db_to_read, redis_pool_of};
 use crate::config::AuditArgs;
 use crate::mysql::shards;
 use crate::ops::{Audit, AuditError, AuditReport, Repair, Repaired};
@@ -29,8 +29,7 @@ pub async fn run(args: &AuditArgs) -> Result<ExitCode, CommandError> {
     let open = if args.repair { open_db } else { open_db_to_read };
     let db = open(&args.mysql.mysql_url)?;
     db.ping().await.map_err(StartError::Mysql)?;
-    let pool = redis_pool(&redis);
-    owner::check(&db, &pool, &args.redis.redis_prefix).await?;
+    owner::check(&db, &redis, &args.redis.redis_prefix).await?;
     let repair = match (args.repair, args.accept_losses) {
         (false, _) => Repair::None,
         (true, false) => Repair::All,
@@ -38,7 +37,8 @@ pub async fn run(args: &AuditArgs) -> Result<ExitCode, CommandError> {
     };
     let mut report = AuditReport::default();
     for shard in shards::all(&db).await.map_err(AuditError::Db)? {
-        let audit = Audit::new(db.clone(), pool.clone(), Keys::new(&args.redis.redis_prefix, shard), shard);
+        let pool = redis_pool_of(&redis, shard);
+        let audit = Audit::new(db.clone(), pool, Keys::new(&args.redis.redis_prefix, shard), shard);
         report.add(audit.run(repair).await?);
     }
     println!("{} coupons, {} claims in MySQL, {} waiting in the outbox", report.coupons, report.claims, report.outbox);

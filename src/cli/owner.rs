@@ -1,10 +1,10 @@
 //! The owner of Redis, as commands check it.
 
-use crate::app::StartError;
+use crate::app::{StartError, redis_pool_of};
 use crate::config;
 use crate::mysql::{Db, DbError, installation, shards};
 use crate::redis::live_key;
-use crate::redis::{Keys, KvError, Ownership, Pool};
+use crate::redis::{Keys, KvError, LinkConfig, Ownership};
 
 /// The reason why a command must not use Redis. Nothing has changed.
 #[derive(Debug, thiserror::Error)]
@@ -32,10 +32,10 @@ pub async fn installation(db: &Db) -> Result<String, OwnerError> {
 ///
 /// # Errors
 /// Returns an [`OwnerError`].
-pub async fn check(db: &Db, pool: &Pool, prefix: &str) -> Result<(), OwnerError> {
+pub async fn check(db: &Db, redis: &LinkConfig, prefix: &str) -> Result<(), OwnerError> {
     let ownership = Ownership::new(installation(db).await?, prefix.to_owned());
-    let calls = pool.get().await.map_err(StartError::Redis)?;
     for shard in shards::all(db).await? {
+        let calls = redis_pool_of(redis, shard).get().await.map_err(StartError::Redis)?;
         let seen = live_key::read_with_owner(&calls, &Keys::new(prefix, shard), config::KV_WAIT).await?;
         if let Some(owner) = seen.owner.filter(|owner| owner != ownership.installation()) {
             return Err(OwnerError::Foreign(ownership.owned_by(&owner)));

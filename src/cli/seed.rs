@@ -11,7 +11,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::owner::{self, OwnerError};
-use crate::app::{StartError, open_db, passwords, redis_pool, signers};
+use crate::app::{StartError, open_db, passwords, redis_pool, redis_pool_of, signers};
 use crate::auth::UserTokens;
 use crate::base::now_seconds;
 use crate::config::{self, SeedArgs};
@@ -56,22 +56,21 @@ pub async fn run(args: &SeedArgs) -> Result<(), SeedError> {
     let redis = LinkConfig::new(&args.redis.redis_url).map_err(StartError::RedisUrl)?;
     let db = open_db(&args.mysql.mysql_url)?;
     db.ping().await.map_err(StartError::Mysql)?;
-    let pool = redis_pool(&redis);
-    pool.get().await.map_err(StartError::Redis)?;
+    redis_pool(&redis).get().await.map_err(StartError::Redis)?;
     migrate(&db).await.map_err(StartError::Migrate)?;
-    owner::check(&db, &pool, &args.redis.redis_prefix).await?;
+    owner::check(&db, &redis, &args.redis.redis_prefix).await?;
     std::fs::create_dir_all(&args.out).map_err(|error| SeedError::Write(args.out.display().to_string(), error))?;
 
     let password = Password::parse(PASSWORD.to_owned()).expect("the constant is a valid password");
     let hash = passwords(NonZeroUsize::MIN)?.hash(&password).await?;
     let tag = format!("{:06x}", rand::random::<u32>() & 0xff_ffff);
-    seed_coupons(args, &db, &pool, &tag, &hash).await?;
+    seed_coupons(args, &db, &redis, &tag, &hash).await?;
     seed_customers(args, &db, &tokens, &tag, &hash).await?;
     println!("password of every seeded user: {PASSWORD}");
     Ok(())
 }
 
-async fn seed_coupons(args: &SeedArgs, db: &Db, pool: &Pool, tag: &str, hash: &str) -> Result<(), SeedError> {
+async fn seed_coupons(args: &SeedArgs, db: &Db, redis: &LinkConfig, tag: &str, hash: &str) -> Result<(), SeedError> {
     let mut file = create(&args.out, "coupons.txt")?;
     let failed = |error| SeedError::Write("coupons.txt".to_owned(), error);
     let progress = bar("coupons", u64::from(args.salers) * u64::from(args.coupons));
@@ -97,7 +96,7 @@ async fn seed_coupons(args: &SeedArgs, db: &Db, pool: &Pool, tag: &str, hash: &s
     progress.finish();
     if let Some(after) = last_before {
         for shard in shards {
-            publish(args, db, pool, shard, after).await?;
+            publish(args, db, &redis_pool_of(redis, shard), shard, after).await?;
         }
     }
     Ok(())
@@ -111,6 +110,7 @@ async fn publish(args: &SeedArgs, db: &Db, pool: &Pool, shard: ShardId, mut afte
         println!("Redis was never loaded. The coupons can be claimed when the service has started.");
         return Ok(());
     }
+    pool.get().await?;
     let live = Live::new(&pool.run_id(), row.epoch);
     if !row.is_live || row.run_id != live.run_id {
         return Err(SeedError::Recovering);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::app::{StartError, redis_pool};
+use crate::app::{StartError, redis_pool_of};
 use crate::config::UnreadCommand;
 use crate::domain::ShardId;
 use crate::redis::{Calls, Keys, KvError, LinkConfig, unread};
@@ -30,14 +30,14 @@ pub enum UnreadError {
 pub async fn run(command: UnreadCommand) -> Result<(), UnreadError> {
     let (UnreadCommand::List { redis } | UnreadCommand::Drop { redis, .. }) = &command;
     let config = LinkConfig::new(&redis.redis_url).map_err(StartError::RedisUrl)?;
-    let pool = redis_pool(&config);
-    let calls = pool.get().await.map_err(StartError::Redis)?;
     // The command needs no MySQL, so it looks for all shards that may exist.
-    let shards = (0..ShardId::MAX).filter_map(ShardId::new).map(|shard| Keys::new(&redis.redis_prefix, shard));
+    let shards = (0..ShardId::MAX).filter_map(ShardId::new);
     let mut count = 0;
     match &command {
         UnreadCommand::List { .. } => {
-            for keys in shards {
+            for shard in shards {
+                let (pool, keys) = (redis_pool_of(&config, shard), Keys::new(&redis.redis_prefix, shard));
+                let calls = pool.get().await.map_err(StartError::Redis)?;
                 list(&calls, &keys).await?;
                 count += unread::count(&calls, &keys, WAIT).await?;
             }
@@ -48,7 +48,9 @@ pub async fn run(command: UnreadCommand) -> Result<(), UnreadError> {
             if let Some(wrong) = entries.iter().find(|entry| !is_all && !is_id(entry)) {
                 return Err(UnreadError::Id(wrong.clone()));
             }
-            for keys in shards {
+            for shard in shards {
+                let (pool, keys) = (redis_pool_of(&config, shard), Keys::new(&redis.redis_prefix, shard));
+                let calls = pool.get().await.map_err(StartError::Redis)?;
                 count += match is_all {
                     true => drop_all(&calls, &keys).await?,
                     false => unread::delete(&calls, &keys, entries, WAIT).await?,

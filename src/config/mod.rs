@@ -102,7 +102,9 @@ pub struct MysqlArgs {
 
 #[derive(Debug, Args, Clone)]
 pub struct RedisArgs {
-    /// URL of Redis, `redis://:password@host:port/db` (password and db are optional) or `redis+unix:///path`.
+    /// URL of Redis, `redis://:password@host:port/db` (password and db are optional) or `redis+unix:///path`. Of a Redis
+    /// Cluster, `redis-cluster://user:password@host:port,host:port`. Of sentinels,
+    /// `redis-sentinel://user:password@host:port,host:port/name`.
     #[arg(long, env = "COUPONRUSH_REDIS_URL", hide_env_values = true, value_name = "URL")]
     pub redis_url: String,
     /// Prefix of every Redis key.

@@ -8,8 +8,10 @@ use std::time::Duration;
 use crate::mysql::Db;
 use crate::mysql::server_settings::{self as mysql_settings, MysqlSettings};
 use crate::redis::Pool;
-use crate::redis::server_settings::{self as redis_settings, RedisSettings};
+use crate::redis::server_settings::{self as redis_settings, ClusterSettings, RedisSettings};
 
+/// The longest `cluster-node-timeout`. A primary that was cut off takes writes for as long.
+const NODE_TIMEOUT_MS_MAX: u64 = 5_000;
 /// Timeout of each call to Redis.
 const WAIT: Duration = Duration::from_secs(2);
 
@@ -55,6 +57,26 @@ fn redis_warnings(settings: &RedisSettings) -> Vec<String> {
     if settings.role != "master" {
         warnings.push(format!("Redis is a {} and takes no claims", settings.role));
     }
+    warnings.extend(settings.cluster.iter().flat_map(cluster_warnings));
+    warnings
+}
+
+/// A sentence for every setting of a cluster with a risk of losing claims or sales.
+fn cluster_warnings(settings: &ClusterSettings) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if settings.node_timeout_ms > NODE_TIMEOUT_MS_MAX {
+        warnings.push(format!(
+            "A primary of the Redis Cluster that was cut off takes claims for too long (cluster-node-timeout {}). Set \
+             {NODE_TIMEOUT_MS_MAX} or less",
+            settings.node_timeout_ms
+        ));
+    }
+    if settings.require_full_coverage != "no" {
+        warnings.push(format!(
+            "The whole Redis Cluster stops when one primary is lost (cluster-require-full-coverage {}). Set no",
+            settings.require_full_coverage
+        ));
+    }
     warnings
 }
 
@@ -85,7 +107,7 @@ mod tests {
     fn redis(appendonly: &str, appendfsync: &str, policy: &str, role: &str) -> Vec<String> {
         let [appendonly, appendfsync, maxmemory_policy, role] =
             [appendonly, appendfsync, policy, role].map(str::to_owned);
-        redis_warnings(&RedisSettings { appendonly, appendfsync, maxmemory_policy, role })
+        redis_warnings(&RedisSettings { appendonly, appendfsync, maxmemory_policy, role, cluster: None })
     }
 
     #[test]
@@ -106,6 +128,16 @@ mod tests {
             (redis("yes", "no", "noeviction", "master"), "appendfsync no"),
             (redis("yes", "always", "allkeys-lru", "master"), "maxmemory-policy allkeys-lru"),
             (redis("yes", "always", "noeviction", "slave"), "is a slave"),
+        ] {
+            assert!(warnings.len() == 1 && warnings[0].contains(named), "{named}: {warnings:?}");
+        }
+        let cluster = |node_timeout_ms, full: &str| {
+            cluster_warnings(&ClusterSettings { node_timeout_ms, require_full_coverage: full.to_owned() })
+        };
+        assert_eq!(cluster(5_000, "no"), [] as [String; 0]);
+        for (warnings, named) in [
+            (cluster(5_001, "no"), "cluster-node-timeout 5001"),
+            (cluster(2_000, "yes"), "cluster-require-full-coverage yes"),
         ] {
             assert!(warnings.len() == 1 && warnings[0].contains(named), "{named}: {warnings:?}");
         }

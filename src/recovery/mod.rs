@@ -10,6 +10,7 @@
 mod beats;
 mod choice;
 mod load;
+mod majority;
 mod owner;
 mod rebuild;
 mod right;
@@ -34,6 +35,7 @@ use crate::redis::beats::BeatWriter;
 use crate::redis::live_key::{LiveAndOwner, Taker};
 use crate::redis::{Connection, Keys, KvError, Link, LinkConfig, Live, Outbox, Ownership, Pool, Stock, live_key};
 use choice::{Choice, Dispute};
+use majority::{MajoritySeen, Standing};
 use right::{OwnerState, Right};
 
 /// Pause between two rounds without a doubt.
@@ -57,6 +59,7 @@ pub struct Recovery {
     fence: Arc<Fence>,
     progress: Arc<RebuildProgress>,
     dispute: Dispute,
+    majority: MajoritySeen,
     owner: Mutex<OwnerState>,
     /// The number of the last beat that was sent to MySQL.
     beat_number: AtomicU64,
@@ -117,8 +120,9 @@ impl Recovery {
         fence: Arc<Fence>,
         progress: Arc<RebuildProgress>,
     ) -> Self {
-        let (dispute, owner, beat_number) = (Dispute::default(), Mutex::default(), AtomicU64::new(0));
-        Self { identity, db, redis, gate, ledger, fence, progress, dispute, owner, beat_number }
+        let (dispute, majority) = (Dispute::default(), MajoritySeen::default());
+        let (owner, beat_number) = (Mutex::default(), AtomicU64::new(0));
+        Self { identity, db, redis, gate, ledger, fence, progress, dispute, majority, owner, beat_number }
     }
 
     /// Runs rounds, and deletes rows of dead instances until `stop`. Closes the gate at the end.
@@ -126,6 +130,7 @@ impl Recovery {
         tokio::select! {
             () = self.rounds(stop) => {}
             () = self.bury_the_dead() => {}
+            () = self.watch_majority() => {}
         }
         self.gate.close(ClosedReason::Stopping);
     }
@@ -173,6 +178,7 @@ impl Recovery {
     /// during a rebuild, or if the rebuild of this round failed. Otherwise the gate is unchanged.
     async fn round(&self) -> Result<Round, RecoveryError> {
         let seen = self.look().await;
+        self.close_without_lease();
         // The address may lead to the process of that worker by now, while this connection survives at the earlier one.
         if let (true, Ok((connection, _))) = (self.gate.take_other_process(), &seen) {
             connection.give_up();
@@ -192,8 +198,11 @@ impl Recovery {
         // this beat, or has committed before the read. The beat does not depend on Redis: an instance without Redis is
         // alive and may hold claims.
         let reached = seen.as_ref().ok().map(|(connection, _)| Arc::clone(connection));
+        let beat_sent = Instant::now();
         self.beat(reached.as_deref()).await?;
         let row = shards::read(&self.db, self.identity.shard.name()).await?;
+        self.extend_lease_by_row(&row, beat_sent);
+        self.majority.note_epoch(&row);
         if seen.is_err() && !row.is_live {
             self.close(ClosedReason::Recovering);
         }
@@ -202,7 +211,7 @@ impl Recovery {
         }
         let (connection, found) = seen?;
         match self.right(&connection, &row, &found).await? {
-            Right::Granted => self.compare_and_repair(&row, &connection, &found).await,
+            Right::Granted => self.compare_and_repair(&row, &connection, &found, beat_sent).await,
             Right::Pending => Ok(Round::Watching),
             Right::Foreign(sentence) => {
                 self.close_for_foreign(&sentence);
@@ -211,13 +220,30 @@ impl Recovery {
         }
     }
 
-    /// The part of a round for a Redis that belongs to this installation.
+    /// The part of a round for a Redis that belongs to this installation. `row` was read after the beat that was sent at
+    /// `beat_sent`.
     async fn compare_and_repair(
         &self,
         row: &ShardRow,
         connection: &Connection,
         found: &LiveAndOwner,
+        beat_sent: Instant,
     ) -> Result<Round, RecoveryError> {
+        let standing = self.standing(connection);
+        match standing {
+            Standing::Named => {}
+            // An open gate stays open while MySQL extends the lease.
+            Standing::Unknown if self.gate.live().is_ok() => {}
+            Standing::Unknown => return Ok(Round::Watching),
+            Standing::Moving => {
+                self.close_for_move();
+                return Ok(Round::Compared);
+            }
+            Standing::Other => {
+                self.leave(connection);
+                return Ok(Round::Compared);
+            }
+        }
         if self.mysql_went_back(connection).await? {
             self.close_for_mysql().await?;
             return Ok(Round::Compared);
@@ -228,14 +254,19 @@ impl Recovery {
                 if !self.own(connection, found).await? {
                     return Ok(Round::Watching);
                 }
+                self.gate.extend_lease(beat_sent);
                 self.sell(live, row.format, refusal);
                 return Ok(Round::Compared);
             }
-            log::error!("recovery: ALARM: Redis has lost a coupon or holds a wrong claim; rebuilding the shard");
+            if self.majority.has_moved(row.epoch) {
+                log::warn!("recovery: the slot of the shard was moved; rebuilding the shard from nothing");
+            } else {
+                log::error!("recovery: ALARM: Redis has lost a coupon or holds a wrong claim; rebuilding the shard");
+            }
         }
         self.close(ClosedReason::Recovering);
         self.close_for(refusal);
-        if refusal.is_some() {
+        if refusal.is_some() || standing != Standing::Named {
             return Ok(Round::Compared);
         }
         if found.live.starts_with(REBUILD) {
@@ -243,8 +274,13 @@ impl Recovery {
             live_key::bound_token(connection, self.keys(), token, WAIT).await?;
             return Ok(Round::Compared);
         }
-        let reports = instances::redis_reports(&self.db, self.identity.shard).await?;
-        match self.dispute.choose(&reports, row, connection.run_id()) {
+        let choice = if self.redis.config.has_majority() {
+            Choice::Ours
+        } else {
+            let reports = instances::redis_reports(&self.db, self.identity.shard).await?;
+            self.dispute.choose(&reports, row, connection.run_id())
+        };
+        match choice {
             Choice::Ours if self.rebuild(row, connection, &found.live).await? => return Ok(Round::Rebuilt),
             Choice::Ours => {}
             // The address may lead to the other process by now.
@@ -289,9 +325,10 @@ impl Recovery {
         self.gate.in_flight() == 0 && self.ledger.is_drained()
     }
 
-    /// Whether the data of Redis is known to be wrong in the loading `epoch` or a later one.
+    /// Whether the data of Redis is known to be wrong, or to have been moved, in the loading `epoch` or a later one.
     fn is_lost(&self, epoch: Epoch) -> bool {
-        self.gate.lost().max(self.ledger.state().contradicted()) >= epoch.max(Epoch(1))
+        let lost = self.gate.lost().max(self.ledger.state().contradicted());
+        lost >= epoch.max(Epoch(1)) || self.majority.has_moved(epoch)
     }
 
     fn keys(&self) -> &Keys {

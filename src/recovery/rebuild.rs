@@ -47,8 +47,13 @@ impl Recovery {
     ) -> Result<bool, RecoveryError> {
         let connection = Connection::open(&self.redis.config).await?;
         if connection.run_id() != compared.run_id() {
-            // A replica or an earlier primary can hold the same `live`, so that process has to be compared first.
+            // A replica or an earlier primary can hold the same `live`, so that process has to be compared first. Where a
+            // majority names the server, it was asked again for this connection.
             compared.give_up();
+            return Ok(false);
+        }
+        if connection.named().is_some_and(|named| named.is_moving) {
+            self.close_for_move();
             return Ok(false);
         }
         let token = format!("{:032x}", rand::random::<u128>());
@@ -95,7 +100,7 @@ impl Rebuild<'_> {
         let next = Epoch(row.epoch.0.max(Live::epoch_of(found)) + 1);
         let was = ShardToken { epoch: row.epoch, token: &row.token };
         // Data of another loading and wrong data are noted as an empty value. No later attempt then keeps the data.
-        let noted = if found == last_live && !recovery.is_lost(row.epoch) { found } else { "" };
+        let noted = if found == last_live && !self.is_from_nothing(&row) { found } else { "" };
         self.check_token(shards::begin(db, shard, was, &self.token, next, noted).await?)?;
         let noted = shards::read(db, shard).await?.found_live;
         crate::base::crash::point("rebuild-begun");
@@ -113,7 +118,7 @@ impl Rebuild<'_> {
         let of_last_loading = noted.is_some_and(|noted| !noted.is_empty() && noted == origin);
         let subset = of_last_loading
             && !any_poisoned
-            && !recovery.is_lost(row.epoch)
+            && !self.is_from_nothing(&row)
             && !poisoned::has_claim_of(db, row.epoch).await?
             && !unread::has_entry_of(&self.connection, recovery.keys(), row.epoch, WAIT).await?;
         let held = ShardToken { epoch: row.epoch, token: &self.token };
@@ -145,6 +150,13 @@ impl Rebuild<'_> {
         let live = format!("{}:{next}", self.connection.run_id());
         let keys = recovery.keys();
         self.check_token(live_key::finish(&self.connection, keys, self.taker(), &live, &commits, WAIT).await?)
+    }
+
+    /// Whether all keys are deleted and loaded again, because the data is known to be wrong. A slot of a cluster may have
+    /// been moved here without some of its keys, so the data of another process is not trusted in a cluster.
+    fn is_from_nothing(&self, row: &ShardRow) -> bool {
+        let may_be_moved = self.recovery.redis.config.is_cluster() && row.run_id != self.connection.run_id();
+        self.recovery.is_lost(row.epoch) || may_be_moved
     }
 
     /// Ends this rebuild with an error if another rebuild has replaced the token.

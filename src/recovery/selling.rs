@@ -43,6 +43,9 @@ impl Recovery {
     /// claims and deleting entries, which may free the memory that Redis lacks.
     pub(super) fn close_for(&self, refusal: Option<WriteRefusal>) {
         let Some(refusal) = refusal else { return };
+        if refusal == WriteRefusal::Moving {
+            return self.close_for_move();
+        }
         let reason = ClosedReason::Refusing(refusal);
         if self.gate.live().err() != Some(reason) {
             log::error!(

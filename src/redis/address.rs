@@ -4,13 +4,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisError};
+use redis::{AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::KvError;
 use super::batcher::BATCHES_IN_FLIGHT_MAX;
 use super::beats::BeatWriter;
 use super::calls::CALLS_WAITING_MAX;
+use super::majority::{HostPort, Majority, Named};
 use crate::base::Histogram;
 
 /// Requests that the crate queues for the driver. Calls and batches have limits of our own, so a send never waits.
@@ -27,6 +29,8 @@ pub(super) struct Socket {
     pub(super) driver: Driver,
     /// The address of the server: IP and port, or the path of a Unix socket.
     pub(super) peer: String,
+    /// The server that the majority named for this connection. `None` for a single address.
+    pub(super) named: Option<Named>,
 }
 
 /// Address and credentials of a Redis server.
@@ -43,15 +47,58 @@ pub struct LinkConfig {
 enum ServerAddress {
     Tcp(String, u16),
     Unix(PathBuf),
+    /// The primary that a majority names, asked for each connection.
+    Named(Majority),
 }
 
+/// The tag of the shard of a new configuration.
+const FIRST_TAG: &str = "s0";
+const CLUSTER: &str = "redis-cluster://";
+const SENTINEL: &str = "redis-sentinel://";
+const CLUSTER_PORT: u16 = 6_379;
+const SENTINEL_PORT: u16 = 26_379;
+
 impl LinkConfig {
-    /// Parses a URL.
+    /// Parses a URL: of one server, of the nodes of a cluster (`redis-cluster://user:password@host:port,host:port`), or
+    /// of sentinels (`redis-sentinel://user:password@host:port,host:port/name`). The password is that of the servers.
+    /// Sentinels are asked without a password.
     ///
     /// # Errors
-    /// A sentence if the `redis` crate rejects `url`, or if `url` asks for TLS. The sentence never repeats the URL,
-    /// because URLs may hold passwords.
+    /// A sentence if `url` is not valid, or asks for TLS. The sentence never repeats the URL, because URLs may hold
+    /// passwords.
     pub fn new(url: &str) -> Result<Self, String> {
+        if url.starts_with("rediss-cluster://") || url.starts_with("rediss-sentinel://") {
+            return Err("TLS is not supported".to_owned());
+        }
+        if let Some(rest) = url.strip_prefix(CLUSTER) {
+            let several = SeveralHosts::read(rest, CLUSTER_PORT)?;
+            if !several.path.is_empty() {
+                return Err("a cluster has no database numbers".to_owned());
+            }
+            let (info, _) = Self::one(&several.first_url())?;
+            let settings = info.redis_settings().clone();
+            return Ok(Self::with(
+                info,
+                ServerAddress::Named(Majority::of_cluster(several.hosts, settings, FIRST_TAG)),
+            ));
+        }
+        if let Some(rest) = url.strip_prefix(SENTINEL) {
+            let several = SeveralHosts::read(rest, SENTINEL_PORT)?;
+            if several.path.is_empty() || several.path.contains('/') {
+                return Err("the name of the primary is missing behind the sentinels".to_owned());
+            }
+            let (info, _) = Self::one(&several.first_url())?;
+            let settings =
+                RedisConnectionInfo::default().set_skip_set_lib_name().set_protocol(redis::ProtocolVersion::RESP2);
+            let majority = Majority::of_sentinels(several.hosts, settings, several.path.to_owned());
+            return Ok(Self::with(info, ServerAddress::Named(majority)));
+        }
+        let (info, place) = Self::one(url)?;
+        Ok(Self::with(info, place))
+    }
+
+    /// Parses the URL of one server.
+    fn one(url: &str) -> Result<(ConnectionInfo, ServerAddress), String> {
         let info = url.into_connection_info().map_err(|error| error.category().to_owned())?;
         let place = match info.addr() {
             ConnectionAddr::Tcp(host, port) => ServerAddress::Tcp(host.clone(), *port),
@@ -62,8 +109,39 @@ impl LinkConfig {
         // Replies are read in the forms of RESP2, whatever protocol the URL names.
         let redis_settings =
             info.redis_settings().clone().set_skip_set_lib_name().set_protocol(redis::ProtocolVersion::RESP2);
-        let info = info.set_tcp_settings(tcp_settings).set_redis_settings(redis_settings);
-        Ok(Self { place, info, times: Arc::new(Histogram::of_times()), beat: None })
+        Ok((info.set_tcp_settings(tcp_settings).set_redis_settings(redis_settings), place))
+    }
+
+    fn with(info: ConnectionInfo, place: ServerAddress) -> Self {
+        Self { place, info, times: Arc::new(Histogram::of_times()), beat: None }
+    }
+
+    /// The same servers, for the shard whose keys have the hash tag `tag`. A new configuration is for the tag `s0`.
+    #[must_use]
+    pub fn for_shard(mut self, tag: &str) -> Self {
+        if let ServerAddress::Named(majority) = &mut self.place {
+            *majority = majority.for_tag(tag);
+        }
+        self
+    }
+
+    /// Whether a majority names the primary. A single address has no majority and no lease.
+    pub fn has_majority(&self) -> bool {
+        matches!(self.place, ServerAddress::Named(_))
+    }
+
+    /// Whether the servers form a cluster, so that the slot of a shard can move.
+    pub fn is_cluster(&self) -> bool {
+        matches!(&self.place, ServerAddress::Named(majority) if majority.is_cluster())
+    }
+
+    /// The primary of the shard that a majority names. `None` if no majority answers within a second, or without a
+    /// majority to ask.
+    pub async fn ask_majority(&self) -> Option<Named> {
+        match &self.place {
+            ServerAddress::Named(majority) => majority.ask().await,
+            ServerAddress::Tcp(..) | ServerAddress::Unix(_) => None,
+        }
     }
 
     /// Connections write `beat` with every probe.
@@ -81,33 +159,94 @@ impl LinkConfig {
         self.beat.as_ref()
     }
 
-    pub(super) fn info(&self) -> &ConnectionInfo {
-        &self.info
+    /// The address and credentials of the primary. A majority is asked.
+    ///
+    /// # Errors
+    /// [`KvError::NoMajority`].
+    pub(super) async fn info(&self) -> Result<ConnectionInfo, KvError> {
+        let ServerAddress::Named(majority) = &self.place else { return Ok(self.info.clone()) };
+        let (host, port) = majority.ask().await.ok_or(KvError::NoMajority)?.address;
+        Ok(self.info.clone().set_addr(ConnectionAddr::Tcp(host, port)))
     }
 
-    /// Connects, authenticates and selects the database. The caller must run the driver. A host name is resolved for
-    /// each connection.
-    pub(super) async fn connect(&self) -> Result<Socket, RedisError> {
+    /// Connects, authenticates and selects the database. The caller must run the driver. The primary is resolved for
+    /// each connection: a host name, or the answer of a majority.
+    ///
+    /// # Errors
+    /// [`KvError::NoMajority`] and [`KvError::Unreachable`].
+    pub(super) async fn connect(&self) -> Result<Socket, KvError> {
         match &self.place {
-            ServerAddress::Tcp(host, port) => {
-                let socket = TcpStream::connect((host.as_str(), *port)).await?;
-                socket.set_nodelay(true)?;
-                let peer = socket.peer_addr()?.to_string();
-                self.greet(socket, peer).await
+            ServerAddress::Tcp(host, port) => self.connect_to(host, *port, None).await,
+            ServerAddress::Unix(path) => {
+                let socket = UnixStream::connect(path).await.map_err(unreachable)?;
+                self.greet(socket, path.display().to_string(), None).await
             }
-            ServerAddress::Unix(path) => self.greet(UnixStream::connect(path).await?, path.display().to_string()).await,
+            ServerAddress::Named(majority) => {
+                let named = majority.ask().await.ok_or(KvError::NoMajority)?;
+                let (host, port) = named.address.clone();
+                self.connect_to(&host, port, Some(named)).await
+            }
         }
+    }
+
+    async fn connect_to(&self, host: &str, port: u16, named: Option<Named>) -> Result<Socket, KvError> {
+        let socket = TcpStream::connect((host, port)).await.map_err(unreachable)?;
+        socket.set_nodelay(true).map_err(unreachable)?;
+        let peer = socket.peer_addr().map_err(unreachable)?.to_string();
+        self.greet(socket, peer, named).await
     }
 
     async fn greet(
         &self,
         socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         peer: String,
-    ) -> Result<Socket, RedisError> {
+        named: Option<Named>,
+    ) -> Result<Socket, KvError> {
         let settings = self.info.redis_settings();
-        let (redis, driver) = MultiplexedConnection::new_with_config(settings, socket, crate_settings()).await?;
-        Ok(Socket { redis, driver: Box::pin(driver), peer })
+        let greeted = MultiplexedConnection::new_with_config(settings, socket, crate_settings()).await;
+        let (redis, driver) = greeted.map_err(KvError::Unreachable)?;
+        Ok(Socket { redis, driver: Box::pin(driver), peer, named })
     }
+}
+
+fn unreachable(error: std::io::Error) -> KvError {
+    KvError::Unreachable(error.into())
+}
+
+/// `user:password@host:port,host:port/path`, the part of a URL behind the scheme.
+struct SeveralHosts<'a> {
+    /// `user:password`, as in the URL.
+    credentials: Option<&'a str>,
+    hosts: Vec<HostPort>,
+    path: &'a str,
+}
+
+impl<'a> SeveralHosts<'a> {
+    fn read(rest: &'a str, port: u16) -> Result<Self, String> {
+        let (credentials, rest) = match rest.rsplit_once('@') {
+            Some((credentials, rest)) => (Some(credentials), rest),
+            None => (None, rest),
+        };
+        let (hosts, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let hosts = hosts.split(',').map(|host| host_and_port(host, port)).collect::<Option<_>>();
+        Ok(Self { credentials, hosts: hosts.ok_or("a host or a port is not valid")?, path })
+    }
+
+    /// The URL of the first host, to read the credentials as in the URL of one server.
+    fn first_url(&self) -> String {
+        let credentials = self.credentials.map(|credentials| format!("{credentials}@")).unwrap_or_default();
+        format!("redis://{credentials}{}:{}/", self.hosts[0].0, self.hosts[0].1)
+    }
+}
+
+/// `host:port`, or `host` with the `default` port.
+fn host_and_port(text: &str, default: u16) -> Option<HostPort> {
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) => (host, port.parse().ok()?),
+        None => (text, default),
+    };
+    let is_name = !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c));
+    is_name.then(|| (host.to_owned(), port))
 }
 
 /// Settings of the crate for every connection. Callers have deadlines, so the crate has no timeout. The crate's
@@ -119,4 +258,46 @@ pub(super) fn crate_settings() -> AsyncConnectionConfig {
         .set_connection_timeout(None)
         .set_pipeline_buffer_size(PIPELINE_BUFFER)
         .set_write_backpressure_boundary(WRITE_BUFFER_BYTES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(url: &str) -> String {
+        LinkConfig::new(url).err().unwrap_or_default()
+    }
+
+    #[test]
+    fn clusters_and_sentinels_are_addresses() {
+        for (url, is_cluster) in [
+            ("redis-cluster://127.0.0.1:7000,127.0.0.2:7001", true),
+            ("redis-cluster://user:p%40ss@node-1,node-2:7001/", true),
+            ("redis-sentinel://127.0.0.1:26379,127.0.0.2:26380/shop", false),
+            ("redis-sentinel://:secret@sentinel/shop", false),
+        ] {
+            let config = LinkConfig::new(url).expect(url);
+            assert!(config.has_majority() && config.is_cluster() == is_cluster, "{url}");
+        }
+        let config = LinkConfig::new("redis-cluster://user:p%40ss@node-1,node-2:7001").expect("a cluster");
+        let settings = config.info.redis_settings();
+        assert_eq!((settings.username(), settings.password()), (Some("user"), Some("p@ss")));
+        assert!(!LinkConfig::new("redis://127.0.0.1:6379/").expect("a server").has_majority());
+    }
+
+    #[test]
+    fn what_is_missing_is_said_without_the_url() {
+        for (url, named) in [
+            ("redis-cluster://:secret@127.0.0.1:7000/3", "no database numbers"),
+            ("redis-cluster://:secret@127.0.0.1:port", "a host or a port"),
+            ("redis-cluster://:secret@", "a host or a port"),
+            ("redis-sentinel://:secret@127.0.0.1:26379", "name of the primary"),
+            ("redis-sentinel://:secret@127.0.0.1:26379/", "name of the primary"),
+            ("rediss-cluster://:secret@127.0.0.1:7000", "TLS"),
+            ("rediss-sentinel://:secret@127.0.0.1:26379/shop", "TLS"),
+        ] {
+            let refusal = refusal(url);
+            assert!(refusal.contains(named) && !refusal.contains("secret"), "{url}: {refusal}");
+        }
+    }
 }

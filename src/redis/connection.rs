@@ -16,6 +16,7 @@ use super::address::{LinkConfig, Socket};
 use super::batcher::{ATTEMPTS_WAITING_MAX, WaitingAttempt, run_batcher};
 use super::beats::BeatWriter;
 use super::calls::{CONNECT_WAIT, Server, in_time, run_id, uptime};
+use super::majority::Named;
 use super::{Calls, ClaimArguments, KvError, Live, WriteRefusal, server_version};
 
 /// A connection to one Redis process. Offers all [`Calls`], and batches attempts.
@@ -23,6 +24,7 @@ pub struct Connection {
     calls: Calls,
     run_id: String,
     peer: String,
+    named: Option<Named>,
     /// When the process answered, and for how long it had run then.
     opened: (Instant, Duration),
     beat: Option<BeatWriter>,
@@ -46,8 +48,7 @@ impl Connection {
     /// [`KvError`], also for a replica and for a server that is too old. Only the server's script cache and the beat may have changed.
     pub async fn open(config: &LinkConfig) -> Result<Self, KvError> {
         let connecting = tokio::time::timeout(CONNECT_WAIT, config.connect()).await;
-        let Socket { redis, driver: socket, peer } =
-            connecting.map_err(|_| KvError::TimedOut)?.map_err(KvError::Unreachable)?;
+        let Socket { redis, driver: socket, peer, named } = connecting.map_err(|_| KvError::TimedOut)??;
         let ended = CancellationToken::new();
         let calls = Calls::new(redis, Arc::new(Server::new(config.times())), ended.clone());
         let (attempts, waiting) = mpsc::channel(ATTEMPTS_WAITING_MAX);
@@ -68,6 +69,7 @@ impl Connection {
             calls,
             run_id,
             peer,
+            named,
             opened,
             beat: config.beat().cloned(),
             refusal: SyncMutex::new(refusal),
@@ -86,6 +88,10 @@ impl Connection {
     /// [`Connection::write_refusal`].
     pub async fn probe(&self) -> Result<(), KvError> {
         let refusal = self.calls.probe(&self.beat.as_ref().map(BeatWriter::commands).unwrap_or_default()).await?;
+        if refusal == Some(WriteRefusal::Elsewhere) {
+            // The address is resolved again.
+            self.give_up();
+        }
         *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = refusal;
         Ok(())
     }
@@ -112,6 +118,11 @@ impl Connection {
 
     pub(super) fn is_given_up(&self) -> bool {
         self.is_given_up.load(Ordering::Relaxed)
+    }
+
+    /// The server that the majority named when the connection was made. `None` for a single address.
+    pub fn named(&self) -> Option<&Named> {
+        self.named.as_ref()
     }
 
     /// The address of the server: IP and port, or the path of a Unix socket.

@@ -13,6 +13,9 @@ pub enum KvError {
     /// Connecting failed. Nothing was sent.
     #[error("no connection: {0}")]
     Unreachable(#[source] RedisError),
+    /// No majority names the primary of the shard. Nothing was sent.
+    #[error("no majority of the cluster or of the sentinels names the primary")]
+    NoMajority,
     /// The maximum number of calls is waiting. Nothing was sent.
     #[error("too many calls wait for Redis")]
     Full,
@@ -54,6 +57,8 @@ pub enum WriteRefusal {
     NoPermission,
     /// The server belongs to a cluster, and another member has the keys (`MOVED`) or nobody has them (`CLUSTERDOWN`).
     Elsewhere,
+    /// The slot of the shard moves to another member of the cluster, key by key (`ASK`, `TRYAGAIN`).
+    Moving,
 }
 
 impl WriteRefusal {
@@ -66,6 +71,7 @@ impl WriteRefusal {
             Self::NoReplicas => "no-replicas",
             Self::NoPermission => "no-permission",
             Self::Elsewhere => "elsewhere",
+            Self::Moving => "moving",
         }
     }
 }
@@ -76,6 +82,7 @@ impl KvError {
         match self {
             Self::NotConnected
             | Self::Unreachable(_)
+            | Self::NoMajority
             | Self::Full
             | Self::Refused(_)
             | Self::Replica
@@ -98,6 +105,7 @@ impl KvError {
             "NOREPLICAS" => Some(WriteRefusal::NoReplicas),
             "NOPERM" => Some(WriteRefusal::NoPermission),
             "MOVED" | "CLUSTERDOWN" => Some(WriteRefusal::Elsewhere),
+            "ASK" | "TRYAGAIN" => Some(WriteRefusal::Moving),
             _ => None,
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! The pool knows the process that the shard was last live at, and hands out no connection to another process. A new
 //! connection is asked for the `run_id`, at the cost of a round trip. A used connection is compared in memory. A
-//! connection older than the last change of the process is dropped.
+//! connection older than the last change of the process is dropped. Where a majority names the server, it is asked again
+//! after such a change, and after a failure to connect.
 
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,8 +33,10 @@ pub struct PoolLimits {
 /// Connections to the Redis process of one shard. Clones share the connections.
 #[derive(Clone)]
 pub struct Pool {
-    pool: deadpool_redis::Pool,
-    wait: Duration,
+    config: LinkConfig,
+    limits: PoolLimits,
+    /// The pool of the server that was found last. `None` before the first search, and after the server has changed.
+    pool: Arc<Mutex<Option<deadpool_redis::Pool>>>,
     process: Arc<Mutex<KnownProcess>>,
     server: Arc<Server>,
     /// Never cancelled, because the pool drops broken connections by checking them.
@@ -60,19 +63,37 @@ impl Pool {
     pub fn new(config: &LinkConfig, limits: PoolLimits) -> Self {
         let process =
             Arc::new(Mutex::new(KnownProcess { run_id: String::new(), since: Instant::now(), too_old: None }));
-        let manager = Manager::new_with_config(config.info().clone(), crate_settings());
+        let (server, ended) = (Arc::new(Server::new(config.times())), CancellationToken::new());
+        Self { config: config.clone(), limits, pool: Arc::default(), process, server, ended }
+    }
+
+    /// The pool of the server that was found last, or that is found.
+    async fn found(&self) -> Result<deadpool_redis::Pool, KvError> {
+        if let Some(pool) = &*lock(&self.pool) {
+            return Ok(pool.clone());
+        }
+        let info = self.config.info().await?;
+        let (limits, process) = (self.limits, &self.process);
+        let manager = Manager::new_with_config(info, crate_settings());
         let timeouts =
             Timeouts { wait: Some(limits.wait), create: Some(limits.create_wait), recycle: Some(limits.recycle_wait) };
         let pool = deadpool_redis::Pool::builder(manager.expect("the address was parsed before"))
             .max_size(limits.connections_max)
             .timeouts(timeouts)
             .runtime(Runtime::Tokio1)
-            .post_create(compare_new(&process))
-            .pre_recycle(compare_used(&process))
+            .post_create(compare_new(process))
+            .pre_recycle(compare_used(process))
             .build()
             .expect("a pool with a runtime can have timeouts");
-        let (server, ended) = (Arc::new(Server::new(config.times())), CancellationToken::new());
-        Self { pool, wait: limits.wait, process, server, ended }
+        // Another task may have found the server meanwhile.
+        Ok(lock(&self.pool).get_or_insert(pool).clone())
+    }
+
+    /// Lets the next checkout ask the majority for the server.
+    fn search_again(&self) {
+        if self.config.has_majority() {
+            *lock(&self.pool) = None;
+        }
     }
 
     /// Takes a connection that has just answered.
@@ -80,7 +101,7 @@ impl Pool {
     /// # Errors
     /// [`KvError`]: nothing has happened.
     pub async fn get(&self) -> Result<PooledCalls, KvError> {
-        self.get_within(self.wait).await
+        self.get_within(self.limits.wait).await
     }
 
     /// Takes a connection within `wait`, below the pool's own limit.
@@ -92,7 +113,13 @@ impl Pool {
     }
 
     async fn take(&self) -> Result<PooledCalls, KvError> {
-        let place = self.pool.get().await.map_err(|error| match error {
+        let found = self.found().await?;
+        let place = found.get().await.inspect_err(|error| {
+            if !matches!(error, PoolError::Timeout(TimeoutType::Wait)) {
+                self.search_again();
+            }
+        });
+        let place = place.map_err(|error| match error {
             PoolError::Timeout(TimeoutType::Wait) => KvError::Full,
             PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => {
                 KvError::Unreachable(error)
@@ -115,6 +142,7 @@ impl Pool {
         if process.run_id != run_id {
             *process = KnownProcess { run_id: run_id.to_owned(), since: Instant::now(), too_old: None };
             self.server.forget_the_time();
+            self.search_again();
         }
     }
 
@@ -166,6 +194,6 @@ fn compare_used(process: &Arc<Mutex<KnownProcess>>) -> Hook {
 }
 
 /// Ignores poisoning, because every write replaces whole values.
-fn lock(process: &Mutex<KnownProcess>) -> MutexGuard<'_, KnownProcess> {
-    process.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
+    value.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -2,7 +2,8 @@
 //! tries every order of steps, with faults between any two steps. The invariants must hold in every state. A second
 //! test removes the guards, one after the other, and requires a counter-example for every guard.
 //!
-//! Smaller models stand beside it: [`promoted`], a replica that is promoted behind one address; [`ledgers`], the fence of
+//! Smaller models stand beside it: [`promoted`], a replica that is promoted behind one address;
+//! [`lease`], an old primary that is cut off together with an instance; [`ledgers`], the fence of
 //! the ledger and a MySQL that goes back in time; [`formats`], two releases side by side; [`owner`], installations and
 //! copied databases; [`archive`], a coupon that is archived and comes back; and [`archive_list`], a customer's list
 //! meanwhile.
@@ -26,6 +27,7 @@ mod faults;
 mod formats;
 mod guard;
 mod healing;
+mod lease;
 mod ledger;
 mod ledgers;
 mod owner;

@@ -25,13 +25,18 @@ impl RedisServer {
 
     /// Starts an empty server that runs by `clock`.
     pub async fn start_by(clock: Option<Clock>) -> Self {
+        Self::start_with(clock, Vec::new()).await
+    }
+
+    /// Starts an empty server that runs by `clock`, with further `arguments`.
+    pub async fn start_with(clock: Option<Clock>, arguments: Vec<String>) -> Self {
         let port = free_address().port();
         let server = DataServer::start("redis", move |folder| {
             // Without this trap a signal would end Redis at a limit of file sizes.
             let mut command = Command::new("sh");
             command.args(["-c", "trap '' XFSZ; exec redis-server \"$@\"", "sh"]);
             command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""]);
-            command.args(["--appendonly", "yes", "--appendfsync", "always"]);
+            command.args(["--appendonly", "yes", "--appendfsync", "always"]).args(&arguments);
             command.arg("--dir").arg(folder).arg("--unixsocket").arg(folder.with_extension("sock"));
             if let Some(clock) = &clock {
                 clock.govern(&mut command);

@@ -98,6 +98,13 @@ impl Stores {
         Self { db: open(&mysql_url), server_url: mysql_url.clone(), mysql_url, ..self.clone() }
     }
 
+    /// The address of MySQL.
+    pub fn mysql_address(&self) -> SocketAddr {
+        let url = url::Url::parse(&self.mysql_url).expect("the URL is valid");
+        let (host, port) = (url.host_str().expect("the URL has a host"), url.port().expect("the URL has a port"));
+        SocketAddr::new(host.parse().expect("the host is an IP address"), port)
+    }
+
     /// Deletes the database, if the server still runs.
     pub async fn remove_database(&self) {
         if let Ok(mut connection) = AsyncMysqlConnection::establish(&self.server_url).await {
@@ -246,7 +253,10 @@ impl Stores {
     async fn patient_redis_connection(&self) -> redis::RedisResult<redis::aio::MultiplexedConnection> {
         let config = redis::AsyncConnectionConfig::new();
         let config = config.set_connection_timeout(Some(DEADLINE)).set_response_timeout(Some(DEADLINE));
-        redis::Client::open(self.redis_url.as_str())?.get_multiplexed_async_connection_with_config(&config).await
+        // Clusters and sentinels name the server.
+        let named = LinkConfig::new(&self.redis_url).expect("the URL is valid").ask_majority().await;
+        let url = named.map_or(self.redis_url.clone(), |named| format!("redis://{}/", named.address()));
+        redis::Client::open(url)?.get_multiplexed_async_connection_with_config(&config).await
     }
 }
 

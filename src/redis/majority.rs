@@ -1,0 +1,249 @@
+//! The server that a majority names as the primary of a shard: a majority of the primaries of a cluster, or of the
+//! sentinels.
+//!
+//! A server that was cut off from the others names itself, so the answer of one member proves nothing. Every question
+//! goes to all known members at once. The answers name further members.
+
+mod cluster;
+mod sentinel;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use redis::aio::MultiplexedConnection;
+use redis::{Pipeline, RedisConnectionInfo, RedisError, Value};
+use tokio::net::TcpStream;
+
+use super::address::crate_settings;
+
+/// Timeout of a question to one member.
+const ASK_WAIT: Duration = Duration::from_secs(1);
+/// Members that are known and asked, at most.
+const MEMBERS_MAX: usize = 64;
+
+/// Host and port of a server.
+pub(super) type HostPort = (String, u16);
+
+/// The server that a majority names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// The id of the node in a cluster, or `host:port` as the sentinels spell it.
+    pub server: String,
+    pub(super) address: HostPort,
+    /// Whether the server says that the slot of the shard migrates to another one.
+    pub is_moving: bool,
+}
+
+impl Named {
+    /// `host:port`, as the majority spells it.
+    pub fn address(&self) -> String {
+        format!("{}:{}", self.address.0, self.address.1)
+    }
+}
+
+/// The members to ask, and the question. Clones share the known members.
+#[derive(Clone)]
+pub(super) struct Majority {
+    question: Question,
+    settings: RedisConnectionInfo,
+    seeds: Arc<[HostPort]>,
+    known: Arc<Mutex<Vec<HostPort>>>,
+}
+
+#[derive(Debug, Clone)]
+enum Question {
+    /// Who owns this slot?
+    Slot(u16),
+    /// Who is the primary of this name?
+    Primary(String),
+}
+
+/// The answer of one member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Answer {
+    /// The id of the member. A member is counted once, whatever addresses it has.
+    member: String,
+    /// Whether the member has a vote.
+    votes: bool,
+    /// The number of members with a vote, as far as this member knows.
+    voters: usize,
+    /// The ids of the other members with a vote. Empty if `voters` already counts them.
+    others: Vec<String>,
+    named: Option<Named>,
+    /// Addresses of all members known to this member.
+    addresses: Vec<HostPort>,
+}
+
+impl Majority {
+    /// Asks the primaries of a cluster for the owner of the slot of `tag`.
+    pub(super) fn of_cluster(seeds: Vec<HostPort>, settings: RedisConnectionInfo, tag: &str) -> Self {
+        Self::new(Question::Slot(cluster::slot(tag)), seeds, settings)
+    }
+
+    /// Asks sentinels for the primary called `name`.
+    pub(super) fn of_sentinels(seeds: Vec<HostPort>, settings: RedisConnectionInfo, name: String) -> Self {
+        Self::new(Question::Primary(name), seeds, settings)
+    }
+
+    fn new(question: Question, seeds: Vec<HostPort>, settings: RedisConnectionInfo) -> Self {
+        let (seeds, known) = (Arc::from(seeds.as_slice()), Arc::new(Mutex::new(seeds)));
+        Self { question, settings, seeds, known }
+    }
+
+    /// The same members, asked for the slot of another tag. Sentinels have a single primary for all tags.
+    pub(super) fn for_tag(&self, tag: &str) -> Self {
+        match self.question {
+            Question::Slot(_) => Self { question: Question::Slot(cluster::slot(tag)), ..self.clone() },
+            Question::Primary(_) => self.clone(),
+        }
+    }
+
+    pub(super) fn is_cluster(&self) -> bool {
+        matches!(self.question, Question::Slot(_))
+    }
+
+    /// The server that a majority names, or `None` if no server is named by a majority within [`ASK_WAIT`].
+    pub(super) async fn ask(&self) -> Option<Named> {
+        let members = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut asked: FuturesUnordered<_> = members.iter().map(|member| self.ask_one(member)).collect();
+        let mut answers: Vec<Answer> = Vec::new();
+        let mut named = None;
+        while let Some(answer) = asked.next().await {
+            answers.extend(answer);
+            named = chosen(&answers);
+            // Only the server itself says whether its slot migrates.
+            if named.as_ref().is_some_and(|named| answers.iter().any(|answer| answer.member == named.server)) {
+                break;
+            }
+        }
+        drop(asked);
+        self.learn(&answers);
+        named
+    }
+
+    /// Adds the members in `answers`, and forgets members that nobody names any more.
+    fn learn(&self, answers: &[Answer]) {
+        let addresses = answers.iter().flat_map(|answer| &answer.addresses);
+        let mut members: Vec<HostPort> = Vec::new();
+        for member in self.seeds.iter().chain(addresses) {
+            if members.len() < MEMBERS_MAX && !members.contains(member) {
+                members.push(member.clone());
+            }
+        }
+        if !answers.is_empty() {
+            *self.known.lock().unwrap_or_else(PoisonError::into_inner) = members;
+        }
+    }
+
+    /// The answer of a member, or `None` without a readable answer.
+    async fn ask_one(&self, member: &HostPort) -> Option<Answer> {
+        let asked = async {
+            let (host, port) = member;
+            let socket = TcpStream::connect((host.as_str(), *port)).await.ok()?;
+            socket.set_nodelay(true).ok()?;
+            let (redis, driver) =
+                MultiplexedConnection::new_with_config(&self.settings, socket, crate_settings()).await.ok()?;
+            let replies = tokio::select! {
+                replies = send(redis, self.pipeline()) => replies.ok()?,
+                () = driver => return None,
+            };
+            match &self.question {
+                Question::Slot(slot) => cluster::read(&replies, *slot, host),
+                Question::Primary(_) => sentinel::read(&replies),
+            }
+        };
+        tokio::time::timeout(ASK_WAIT, asked).await.ok().flatten()
+    }
+
+    fn pipeline(&self) -> Pipeline {
+        match &self.question {
+            Question::Slot(_) => cluster::question(),
+            Question::Primary(name) => sentinel::question(name),
+        }
+    }
+}
+
+async fn send(mut redis: MultiplexedConnection, pipeline: Pipeline) -> Result<Vec<Value>, RedisError> {
+    redis.send_packed_commands(&pipeline, 0, pipeline.len()).await
+}
+
+/// The server with the votes of more than half of all voters. The number of voters is the highest that any member
+/// knows, because a member that was cut off may know fewer.
+fn chosen(answers: &[Answer]) -> Option<Named> {
+    let mut voters: Vec<&str> = Vec::new();
+    let mut votes: Vec<(&str, &Named)> = Vec::new();
+    for answer in answers {
+        let ids = answer.others.iter().chain([&answer.member]);
+        for id in ids.filter(|_| !answer.others.is_empty()) {
+            if !voters.contains(&id.as_str()) {
+                voters.push(id);
+            }
+        }
+        if let Some(named) = &answer.named
+            && answer.votes
+            && !votes.iter().any(|(member, _)| *member == answer.member)
+        {
+            votes.push((&answer.member, named));
+        }
+    }
+    let voters = answers.iter().map(|answer| answer.voters).max()?.max(voters.len());
+    let count = |server: &str| votes.iter().filter(|(_, named)| named.server == server).count();
+    let (_, most) = votes.iter().max_by_key(|(_, named)| count(&named.server))?;
+    if 2 * count(&most.server) <= voters {
+        return None;
+    }
+    let of_itself = votes.iter().find(|(member, named)| *member == most.server && named.server == most.server);
+    Some(of_itself.map_or(*most, |(_, named)| *named).clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(member: &str, voters: usize, server: &str, is_moving: bool) -> Answer {
+        let named = Named { server: server.to_owned(), address: (server.to_owned(), 1), is_moving };
+        let member = member.to_owned();
+        Answer { member, votes: true, voters, others: Vec::new(), named: Some(named), addresses: Vec::new() }
+    }
+
+    fn chosen_of(answers: &[Answer]) -> Option<(String, bool)> {
+        chosen(answers).map(|named| (named.server, named.is_moving))
+    }
+
+    #[test]
+    fn more_than_half_of_the_voters_must_name_the_server() {
+        let (p, q, t) = (answer("p", 3, "p", false), answer("q", 3, "r", false), answer("t", 3, "r", false));
+        assert_eq!(chosen_of(&[]), None);
+        assert_eq!(chosen_of(&[p.clone()]), None, "a server that is cut off names itself");
+        assert_eq!(chosen_of(&[p.clone(), q.clone()]), None);
+        assert_eq!(chosen_of(&[q.clone(), q.clone()]), None, "a member with two addresses votes once");
+        assert_eq!(chosen_of(&[p, q.clone(), t.clone()]), Some(("r".to_owned(), false)));
+        let even = [answer("a", 4, "r", false), answer("b", 4, "r", false)];
+        assert_eq!(chosen_of(&even), None, "a half is not a majority");
+        let stale = answer("s", 5, "p", false);
+        assert_eq!(chosen_of(&[stale, q.clone(), t]), None, "the highest number of voters counts");
+        let replica = Answer { votes: false, ..answer("x", 3, "r", false) };
+        assert_eq!(chosen_of(&[replica, q]), None);
+    }
+
+    #[test]
+    fn only_the_named_server_says_whether_its_slot_migrates() {
+        let (q, r) = (answer("q", 2, "r", false), answer("r", 2, "r", true));
+        assert_eq!(chosen_of(&[q.clone(), r]), Some(("r".to_owned(), true)));
+        let q = Answer { named: Some(Named { is_moving: false, ..q.named.clone().expect("named") }), ..q };
+        assert_eq!(chosen_of(&[q, answer("r", 2, "r", false)]), Some(("r".to_owned(), false)));
+    }
+
+    #[test]
+    fn sentinels_are_counted_by_their_ids() {
+        let sentinel = |member: &str, others: &[&str]| Answer {
+            others: others.iter().map(|other| (*other).to_owned()).collect(),
+            ..answer(member, 1, "p", false)
+        };
+        assert_eq!(chosen_of(&[sentinel("a", &["b", "c"])]), None);
+        assert!(chosen_of(&[sentinel("a", &["b", "c"]), sentinel("b", &["a", "c"])]).is_some());
+        assert!(chosen_of(&[sentinel("a", &[])]).is_some(), "a single sentinel is a majority");
+    }
+}

@@ -1,0 +1,96 @@
+//! The shard lives in a Redis Cluster: a failover, and a slot that moves.
+
+use std::time::Duration;
+
+use crate::helpers::{
+    Customer, Got, Instance, RedisCluster, SLOT, Stores, TestApp, customers, eventually, rush, without_rates,
+};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const UNITS: u32 = 600;
+/// The owner of the slot, its replica, and another primary.
+const OWNER: usize = 2;
+const REPLICA: usize = 5;
+const OTHER: usize = 1;
+
+async fn selling(cluster: &RedisCluster) -> (TestApp, Vec<Customer>) {
+    let app = TestApp::start_on(Stores::create(Some(cluster.url())).await, without_rates).await;
+    let saler = app.client().user("shop", "saler").await;
+    app.client().create_coupon("shop", &saler, "rush", UNITS).await;
+    let crowd = customers(&app.stores, "crowd", UNITS as usize + 50).await;
+    (app, crowd)
+}
+
+async fn sell(app: &TestApp, crowd: &[Customer]) -> Vec<Got> {
+    let clients: Vec<_> = app.instances.iter().map(|instance| instance.client.clone()).collect();
+    rush(&clients, crowd, ("shop", "rush"), 8, PATIENCE).await
+}
+
+async fn gate(instance: &Instance) -> String {
+    let report = instance.ops.get("/readyz", "").await.json();
+    report["gate"]["state"].as_str().expect("the gate has a state").to_owned()
+}
+
+async fn run_id(cluster: &RedisCluster, server: usize) -> String {
+    let info: String = cluster.servers[server].command(&["INFO", "server"]).await;
+    info.lines().find_map(|line| line.strip_prefix("run_id:")).expect("a server has a run id").to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_failover_is_followed_and_loses_nothing() {
+    let mut cluster = RedisCluster::start().await;
+    let (mut app, crowd) = selling(&cluster).await;
+    app.start_another().await;
+    let warnings = app.instances[0].ops.get("/readyz", "").await.json()["warnings"].clone();
+    assert_eq!(warnings.as_array().map(Vec::len), Some(0), "{warnings}");
+    sell(&app, &crowd[..200]).await;
+    let promoted = run_id(&cluster, REPLICA).await;
+
+    cluster.servers[OWNER].kill();
+    let got = sell(&app, &crowd[200..]).await;
+    assert_eq!(got.iter().filter(|got| got.has_unit()).count(), UNITS as usize - 200);
+    assert_eq!(app.stores.live().await.run_id, promoted);
+    app.settle().await;
+    assert_eq!(app.stores.number("SELECT COUNT(*) FROM claims").await, i64::from(UNITS));
+    assert_eq!(app.stores.number("SELECT COUNT(*) FROM poisoned_claims").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_slot_that_moves_closes_the_shard_until_it_is_loaded_from_nothing() {
+    let cluster = RedisCluster::start().await;
+    let (app, crowd) = selling(&cluster).await;
+    sell(&app, &crowd[..100]).await;
+    app.settle().await;
+    let before = app.stores.live().await;
+    let ids = [cluster.id(OWNER).await, cluster.id(OTHER).await];
+    let (owner, other) = (&cluster.servers[OWNER], &cluster.servers[OTHER]);
+
+    other.command::<()>(&["CLUSTER", "SETSLOT", SLOT, "IMPORTING", &ids[0]]).await;
+    owner.command::<()>(&["CLUSTER", "SETSLOT", SLOT, "MIGRATING", &ids[1]]).await;
+    eventually("the shard is closed", || async { gate(&app.instances[0]).await == "moving" }).await;
+    assert_eq!(app.client().claim("shop", "rush", &crowd[100].token).await.error().2, "unavailable");
+    assert_eq!(app.stores.live().await, before, "nothing is rebuilt while the slot moves");
+
+    let keys: Vec<String> = owner.command(&["CLUSTER", "GETKEYSINSLOT", SLOT, "10000"]).await;
+    // The claims of a user stay behind, as if somebody had moved the slot without all its keys.
+    let lost = keys.iter().find(|key| key.contains(":holder:")).expect("somebody holds a unit");
+    owner.command::<u32>(&["DEL", lost]).await;
+    let port = other.address().port().to_string();
+    let mut migrate = vec!["MIGRATE", "127.0.0.1", &port, "", "0", "5000", "REPLACE", "KEYS"];
+    migrate.extend(keys.iter().filter(|key| *key != lost).map(String::as_str));
+    owner.command::<String>(&migrate).await;
+    for server in [OTHER, OWNER, 0] {
+        cluster.servers[server].command::<()>(&["CLUSTER", "SETSLOT", SLOT, "NODE", &ids[1]]).await;
+    }
+    let target = run_id(&cluster, OTHER).await;
+    eventually("the shard is loaded into the other primary", || async {
+        app.stores.live().await.run_id == target && gate(&app.instances[0]).await == "open"
+    })
+    .await;
+
+    let again = sell(&app, &crowd[..100]).await;
+    assert!(again.iter().all(Got::has_unit));
+    assert_eq!(app.stores.number("SELECT COUNT(*) FROM claims").await, 100, "every holder was loaded again");
+    let got = sell(&app, &crowd[100..]).await;
+    assert_eq!(got.iter().filter(|got| got.has_unit()).count(), UNITS as usize - 100);
+}

@@ -1,0 +1,63 @@
+//! Three sentinels of a Redis server with a replica.
+
+use std::process::Command;
+
+use super::data_server::DataServer;
+use super::{RedisServer, eventually, free_address};
+
+/// The name of the primary.
+const NAME: &str = "shop";
+
+pub struct RedisSentinels {
+    pub primary: RedisServer,
+    pub replica: RedisServer,
+    pub sentinels: Vec<DataServer>,
+    ports: Vec<u16>,
+}
+
+impl RedisSentinels {
+    /// Starts the servers, and waits until the sentinels know each other and the replica.
+    pub async fn start() -> Self {
+        let (primary, replica) = (RedisServer::start().await, RedisServer::start().await);
+        replica.follow(&primary).await;
+        let ports: Vec<u16> = (0..3).map(|_| free_address().port()).collect();
+        let settings = |port: u16| {
+            format!(
+                "port {port}\nbind 127.0.0.1\nsentinel monitor {NAME} 127.0.0.1 {} 2\n\
+                 sentinel down-after-milliseconds {NAME} 1000\nsentinel failover-timeout {NAME} 5000\n",
+                primary.address().port()
+            )
+        };
+        let start = |port: &u16| {
+            let settings = settings(*port);
+            DataServer::start("sentinel", move |folder| {
+                let file = folder.join("sentinel.conf");
+                std::fs::write(&file, &settings).expect("the temporary folder can be written");
+                let mut command = Command::new("redis-server");
+                command.arg(file).arg("--sentinel");
+                command
+            })
+        };
+        let sentinels = ports.iter().map(start).collect();
+        let started = Self { primary, replica, sentinels, ports };
+        eventually("the sentinels know each other and the replica", || async {
+            for port in &started.ports {
+                let Ok(client) = redis::Client::open(format!("redis://127.0.0.1:{port}/")) else { return false };
+                let Ok(mut sentinel) = client.get_multiplexed_async_connection().await else { return false };
+                let info: redis::RedisResult<String> =
+                    redis::cmd("INFO").arg("sentinel").query_async(&mut sentinel).await;
+                if !info.is_ok_and(|info| info.contains("slaves=1,sentinels=3")) {
+                    return false;
+                }
+            }
+            true
+        })
+        .await;
+        started
+    }
+
+    /// The URL of two of the sentinels. The third is found.
+    pub fn url(&self) -> String {
+        format!("redis-sentinel://127.0.0.1:{},127.0.0.1:{}/{NAME}", self.ports[0], self.ports[1])
+    }
+}
