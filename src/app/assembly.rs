@@ -114,13 +114,11 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
     let ownership = Arc::new(Ownership::new(ground.installation, args.redis.redis_prefix.clone()));
     let beats = BeatWriter::new(&keys, &process.id, ownership.installation());
     let redis = ground.redis.with_beat(beats.clone());
-    let gate = Gate::new(fits(args.in_flight_max));
-    let gate = if redis.has_majority() { gate.with_lease() } else { gate };
     let common = Common {
         dbs: ground.dbs,
         link: Arc::new(Link::new(redis.clone())),
         pool: ground.pool,
-        gate: Arc::new(gate),
+        gate: Arc::new(gate(fits(args.in_flight_max), &redis)),
         ledger,
         stock: Stock::new(keys.clone(), args.backlog_max),
         activities: ground.activities,
@@ -283,6 +281,12 @@ impl Common {
         let (db, fence) = (self.dbs.control.clone(), Arc::clone(&self.fence));
         Recovery::new(identity, db, redis, gate, self.ledger.clone(), fence, progress)
     }
+}
+
+/// Where a majority names the primary, the gate has a lease.
+fn gate(in_flight_max: usize, redis: &LinkConfig) -> Gate {
+    let gate = Gate::new(in_flight_max);
+    if redis.has_majority() { gate.with_lease() } else { gate }
 }
 
 fn edge(args: &ServeArgs, admission: Admission, health: Arc<Health>) -> Edge {

@@ -15,8 +15,10 @@ use crate::redis::KvError;
 pub enum StartError {
     #[error(transparent)]
     Secrets(#[from] SecretsError),
-    #[error("COUPONRUSH_REDIS_URL must be redis://:password@host:port/db, redis+unix:///path, redis-cluster://host:port,host:port \
-         or redis-sentinel://host:port,host:port/name ({0})")]
+    #[error(
+        "COUPONRUSH_REDIS_URL must be redis://:password@host:port/db, redis+unix:///path, redis-cluster://host:port,host:port \
+         or redis-sentinel://host:port,host:port/name ({0})"
+    )]
     RedisUrl(String),
     #[error("COUPONRUSH_MYSQL_URL must be mysql://user:password@host:port/database")]
     MysqlUrl,

@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 use super::address::{LinkConfig, Socket};
 use super::batcher::{ATTEMPTS_WAITING_MAX, WaitingAttempt, run_batcher};
 use super::beats::BeatWriter;
-use super::majority::Named;
 use super::calls::{CONNECT_WAIT, Server, in_time, run_id, uptime};
+use super::majority::Named;
 use super::{Calls, ClaimArguments, KvError, Live, WriteRefusal, server_version};
 
 /// A connection to one Redis process. Offers all [`Calls`], and batches attempts.

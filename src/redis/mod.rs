@@ -18,6 +18,7 @@ mod address;
 mod batcher;
 mod calls;
 mod connection;
+mod crate_settings;
 mod error;
 mod keys;
 mod link;

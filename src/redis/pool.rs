@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 use deadpool_redis::{Hook, HookError, Manager, PoolError, Runtime, TimeoutType, Timeouts};
 use tokio_util::sync::CancellationToken;
 
-use super::address::{LinkConfig, crate_settings};
+use super::address::LinkConfig;
 use super::calls::{Server, run_id};
+use super::crate_settings::crate_settings;
 use super::{Calls, KvError, server_version};
 use crate::base::TooOld;
 

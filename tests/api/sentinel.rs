@@ -65,8 +65,6 @@ async fn a_primary_that_the_sentinels_do_not_name_is_left() {
     }
     redis.primary.thaw();
     assert!(sell(&app, &crowd[100..200]).await.iter().all(Got::has_unit));
-    let claimed: u32 = app.stores.number("SELECT COUNT(*) FROM claims").await.try_into().expect("a number of rows");
-    assert!(claimed >= 100);
     for sentinel in &redis.sentinels {
         sentinel.thaw();
     }

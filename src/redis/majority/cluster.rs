@@ -2,16 +2,19 @@
 
 use redis::{Pipeline, Value};
 
-use super::{Answer, HostPort, Named};
+use super::answer::{Answer, HostPort, Named};
 
 const SLOTS: u16 = 16_384;
 
 /// The slot of all keys with the hash tag `tag`.
 pub(super) fn slot(tag: &str) -> u16 {
     let crc = tag.bytes().fold(0_u16, |crc, byte| {
-        (0..8).fold(crc ^ (u16::from(byte) << 8), |crc, _| {
-            if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 }
-        })
+        (0..8).fold(
+            crc ^ (u16::from(byte) << 8),
+            |crc, _| {
+                if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 }
+            },
+        )
     });
     crc % SLOTS
 }
@@ -117,7 +120,10 @@ mod tests {
         let answer = read_text(NODES, 16_383).expect("a node of a cluster");
         assert_eq!((answer.member.as_str(), answer.votes, answer.voters), ("a1", true, 3));
         let named = answer.named.expect("the slot has an owner");
-        assert_eq!((named.server.as_str(), named.address, named.is_moving), ("c3", ("10.0.0.3".to_owned(), 7003), false));
+        assert_eq!(
+            (named.server.as_str(), named.address, named.is_moving),
+            ("c3", ("10.0.0.3".to_owned(), 7003), false)
+        );
         assert_eq!(answer.addresses.len(), 5, "a node without an address cannot be asked");
     }
 

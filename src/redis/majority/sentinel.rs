@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use redis::{Pipeline, Value};
 
-use super::{Answer, Named};
+use super::answer::{Answer, Named};
 
 pub(super) fn question(name: &str) -> Pipeline {
     let mut pipeline = redis::pipe();
@@ -20,11 +20,8 @@ pub(super) fn read(replies: &[Value]) -> Option<Answer> {
     let member: String = redis::from_redis_value_ref(id).ok()?;
     let primary: Option<(String, u16)> = redis::from_redis_value_ref(primary).ok()?;
     let others: Vec<HashMap<String, String>> = redis::from_redis_value_ref(others).ok()?;
-    let named = primary.map(|(host, port)| Named {
-        server: format!("{host}:{port}"),
-        address: (host, port),
-        is_moving: false,
-    });
+    let named =
+        primary.map(|(host, port)| Named { server: format!("{host}:{port}"), address: (host, port), is_moving: false });
     let field = |other: &HashMap<String, String>, name: &str| other.get(name).cloned();
     let address = |other| Some((field(other, "ip")?, field(other, "port")?.parse().ok()?));
     Some(Answer {

@@ -19,7 +19,8 @@ impl RedisCluster {
     /// Starts the servers, and waits until every slot has an owner with a replica.
     pub async fn start() -> Self {
         let servers = futures_util::future::join_all((0..2 * PRIMARIES).map(|_| start_member())).await;
-        let bus_of = |server: &(RedisServer, SocketAddr)| [server.0.address().port(), server.1.port()].map(|p| p.to_string());
+        let bus_of =
+            |server: &(RedisServer, SocketAddr)| [server.0.address().port(), server.1.port()].map(|p| p.to_string());
         let [port, bus] = bus_of(&servers[0]);
         for (at, (server, _)) in servers.iter().enumerate() {
             server.command::<()>(&["CLUSTER", "SET-CONFIG-EPOCH", &(at + 1).to_string()]).await;
