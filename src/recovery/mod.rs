@@ -272,7 +272,7 @@ impl Recovery {
                     return Ok(Round::Watching);
                 }
                 self.gate.extend_lease(beat_sent);
-                self.sell(live, row.format, refusal);
+                self.sell(connection, live, row.format, refusal);
                 return Ok(Round::Compared);
             }
             self.log_loss(row);

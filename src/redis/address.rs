@@ -159,8 +159,13 @@ impl LinkConfig {
     /// [`KvError::NoMajority`].
     pub(super) async fn info(&self) -> Result<ConnectionInfo, KvError> {
         let ServerAddress::Named(majority) = &self.place else { return Ok(self.info.clone()) };
-        let (host, port) = majority.ask().await.ok_or(KvError::NoMajority)?.address;
-        Ok(self.info.clone().set_addr(ConnectionAddr::Tcp(host, port)))
+        Ok(self.info_of(&majority.ask().await.ok_or(KvError::NoMajority)?))
+    }
+
+    /// The address and credentials of a server that was named.
+    pub(super) fn info_of(&self, named: &Named) -> ConnectionInfo {
+        let (host, port) = named.address.clone();
+        self.info.clone().set_addr(ConnectionAddr::Tcp(host, port))
     }
 
     /// Connects, authenticates and selects the database. The caller must run the driver. The primary is resolved for
