@@ -6,10 +6,12 @@
 //! in Redis, and every round of recovery beats in MySQL, so a frozen store does not stop the beats in the other store.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::{Recovery, RecoveryError, WAIT};
 use crate::domain::{EntryId, Epoch};
+use crate::mysql::DbError;
 use crate::mysql::instances::{self, BeatLog, DEAD_AFTER, Instance};
 use crate::redis::Connection;
 use crate::redis::beats::{self, ProcessTraces};
@@ -26,6 +28,21 @@ struct DeathWatch {
 }
 
 impl Recovery {
+    /// Beats in MySQL. `reached` is the connection to the Redis process that answers.
+    pub(super) async fn beat(&self, reached: Option<&Connection>) -> Result<(), DbError> {
+        let beat_number = 1 + self.beat_number.fetch_add(1, Ordering::SeqCst);
+        let state = instances::InstanceState {
+            beat_number,
+            acknowledged: self.progress.acknowledged(),
+            oldest: self.ledger.state().oldest(),
+            redis_run_id: reached.map_or("", Connection::run_id),
+            redis_address: reached.map_or("", Connection::peer),
+        };
+        instances::beat(&self.db, self.identity.shard, &self.identity.process, state).await?;
+        self.redis.beats.note_taken(beat_number);
+        Ok(())
+    }
+
     /// Deletes the rows of dead instances, forever. A rebuild would wait ten seconds for each of them.
     pub(super) async fn bury_the_dead(&self) {
         let mut watch = DeathWatch::default();

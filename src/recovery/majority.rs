@@ -7,56 +7,13 @@
 //!
 //! A single address has no majority and no lease.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::{COMPARE_EVERY, Recovery};
-use crate::claim::{ClosedReason, Doubt};
-use crate::domain::Epoch;
+use super::standing::Standing;
+use super::{COMPARE_EVERY, Recovery, Round};
+use crate::claim::{ClosedReason, Doubt, LEASE};
 use crate::mysql::shards::ShardRow;
 use crate::redis::{Connection, Named, WriteRefusal};
-
-/// How long an answer of the majority is good for opening the gate. The majority is asked every second.
-const ANSWER_AGE: Duration = Duration::from_secs(3);
-
-/// What the majority says about the server of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
-    /// The majority names the server, or there is a single address.
-    Named,
-    /// The majority names the server, and the slot of the shard leaves it.
-    Moving,
-    /// The majority names another server.
-    Other,
-    /// No majority has answered for [`ANSWER_AGE`].
-    Unknown,
-}
-
-/// The last answer of the majority, and whether the slot of the shard was seen to move.
-#[derive(Debug, Default)]
-pub(super) struct MajoritySeen {
-    last: Mutex<Option<(Instant, Named)>>,
-    /// Set when the slot moves, until a round has noted the epoch.
-    is_moving: AtomicBool,
-    /// The last epoch in which the slot was seen to move, 0 for none.
-    moved_in: AtomicU32,
-}
-
-impl MajoritySeen {
-    /// Notes the epoch in which the slot was seen to move. Keys may have stayed behind, so the data of this epoch is
-    /// not trusted any more.
-    pub(super) fn note_epoch(&self, row: &ShardRow) {
-        if self.is_moving.swap(false, Ordering::SeqCst) {
-            self.moved_in.fetch_max(row.epoch.0.max(1), Ordering::SeqCst);
-        }
-    }
-
-    /// Whether the slot moved in `epoch` or a later one.
-    pub(super) fn has_moved(&self, epoch: Epoch) -> bool {
-        self.moved_in.load(Ordering::SeqCst) >= epoch.0.max(1)
-    }
-}
 
 impl Recovery {
     /// Asks the majority every second, forever.
@@ -76,7 +33,7 @@ impl Recovery {
 
     /// Handles an answer of the majority. The question was sent at `sent`.
     fn hear(&self, named: Named, sent: Instant) {
-        *self.majority.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((sent, named));
+        self.majority.note(named, sent);
         let Ok(connection) = self.redis.link.connection() else { return };
         match self.standing(&connection) {
             Standing::Named => {
@@ -94,10 +51,33 @@ impl Recovery {
         if !self.redis.config.has_majority() {
             return Standing::Named;
         }
-        let last = self.majority.last.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*last {
-            Some((sent, named)) if sent.elapsed() < ANSWER_AGE => standing(named, connection.named()),
-            _ => Standing::Unknown,
+        self.majority.standing(connection)
+    }
+
+    /// Whether a round may compare the server of `connection`. If not, returns the result of the round.
+    pub(super) fn may_compare(&self, connection: &Connection, standing: Standing) -> Result<(), Round> {
+        match standing {
+            Standing::Named => Ok(()),
+            // An open gate stays open while MySQL extends the lease.
+            Standing::Unknown if self.gate.live().is_ok() => Ok(()),
+            Standing::Unknown => Err(Round::Watching),
+            Standing::Moving => {
+                self.close_for_move();
+                Err(Round::Compared)
+            }
+            Standing::Other => {
+                self.leave(connection);
+                Err(Round::Compared)
+            }
+        }
+    }
+
+    /// Says once why the data of a loaded Redis is loaded again.
+    pub(super) fn log_loss(&self, row: &ShardRow) {
+        if self.majority.has_moved(row.epoch) {
+            log::warn!("recovery: the slot of the shard was moved; rebuilding the shard from nothing");
+        } else {
+            log::error!("recovery: ALARM: Redis has lost a coupon or holds a wrong claim; rebuilding the shard");
         }
     }
 
@@ -114,7 +94,7 @@ impl Recovery {
     /// Closes the gate while the slot of the shard moves. Nothing is swept, deleted or rebuilt meanwhile. The next
     /// rebuild loads the shard from nothing.
     pub(super) fn close_for_move(&self) {
-        self.majority.is_moving.store(true, Ordering::SeqCst);
+        self.majority.note_move();
         let reason = ClosedReason::Refusing(WriteRefusal::Moving);
         if self.gate.live().err() != Some(reason) {
             log::warn!("recovery: the slot of the shard moves; selling stops until the shard is loaded again");
@@ -128,7 +108,7 @@ impl Recovery {
             log::error!(
                 "recovery: ALARM: neither MySQL nor a majority has answered for {} s; selling stops, because another \
                  Redis primary may have the shard",
-                Duration::as_secs(&crate::claim::LEASE)
+                LEASE.as_secs()
             );
             self.close(ClosedReason::CutOff);
         }
@@ -141,16 +121,5 @@ impl Recovery {
         if self.gate.live().is_ok_and(|live| is_same(&live.run_id, live.epoch)) {
             self.gate.extend_lease(sent);
         }
-    }
-}
-
-/// What `named` says about a connection that was made to the server `made_to`.
-fn standing(named: &Named, made_to: Option<&Named>) -> Standing {
-    if made_to.is_none_or(|made_to| made_to.server != named.server) {
-        Standing::Other
-    } else if named.is_moving {
-        Standing::Moving
-    } else {
-        Standing::Named
     }
 }

@@ -15,6 +15,7 @@ mod owner;
 mod rebuild;
 mod right;
 mod selling;
+mod standing;
 mod watch;
 mod went_back;
 
@@ -35,8 +36,8 @@ use crate::redis::beats::BeatWriter;
 use crate::redis::live_key::{LiveAndOwner, Taker};
 use crate::redis::{Connection, Keys, KvError, Link, LinkConfig, Live, Outbox, Ownership, Pool, Stock, live_key};
 use choice::{Choice, Dispute};
-use majority::{MajoritySeen, Standing};
 use right::{OwnerState, Right};
+use standing::{MajoritySeen, Standing};
 
 /// Pause between two rounds without a doubt.
 const COMPARE_EVERY: Duration = Duration::from_secs(1);
@@ -230,19 +231,8 @@ impl Recovery {
         beat_sent: Instant,
     ) -> Result<Round, RecoveryError> {
         let standing = self.standing(connection);
-        match standing {
-            Standing::Named => {}
-            // An open gate stays open while MySQL extends the lease.
-            Standing::Unknown if self.gate.live().is_ok() => {}
-            Standing::Unknown => return Ok(Round::Watching),
-            Standing::Moving => {
-                self.close_for_move();
-                return Ok(Round::Compared);
-            }
-            Standing::Other => {
-                self.leave(connection);
-                return Ok(Round::Compared);
-            }
+        if let Err(round) = self.may_compare(connection, standing) {
+            return Ok(round);
         }
         if self.mysql_went_back(connection).await? {
             self.close_for_mysql().await?;
@@ -255,14 +245,10 @@ impl Recovery {
                     return Ok(Round::Watching);
                 }
                 self.gate.extend_lease(beat_sent);
-                self.sell(live, row.format, refusal);
+                self.sell(connection, live, row.format, refusal);
                 return Ok(Round::Compared);
             }
-            if self.majority.has_moved(row.epoch) {
-                log::warn!("recovery: the slot of the shard was moved; rebuilding the shard from nothing");
-            } else {
-                log::error!("recovery: ALARM: Redis has lost a coupon or holds a wrong claim; rebuilding the shard");
-            }
+            self.log_loss(row);
         }
         self.close(ClosedReason::Recovering);
         self.close_for(refusal);
@@ -274,13 +260,7 @@ impl Recovery {
             live_key::bound_token(connection, self.keys(), token, WAIT).await?;
             return Ok(Round::Compared);
         }
-        let choice = if self.redis.config.has_majority() {
-            Choice::Ours
-        } else {
-            let reports = instances::redis_reports(&self.db, self.identity.shard).await?;
-            self.dispute.choose(&reports, row, connection.run_id())
-        };
-        match choice {
+        match self.choose(row, connection).await? {
             Choice::Ours if self.rebuild(row, connection, &found.live).await? => return Ok(Round::Rebuilt),
             Choice::Ours => {}
             // The address may lead to the other process by now.
@@ -293,19 +273,14 @@ impl Recovery {
         Ok(Round::Compared)
     }
 
-    /// Beats in MySQL. `reached` is the connection to the Redis process that answers.
-    async fn beat(&self, reached: Option<&Connection>) -> Result<(), DbError> {
-        let beat_number = 1 + self.beat_number.fetch_add(1, Ordering::SeqCst);
-        let state = instances::InstanceState {
-            beat_number,
-            acknowledged: self.progress.acknowledged(),
-            oldest: self.ledger.state().oldest(),
-            redis_run_id: reached.map_or("", Connection::run_id),
-            redis_address: reached.map_or("", Connection::peer),
-        };
-        instances::beat(&self.db, self.identity.shard, &self.identity.process, state).await?;
-        self.redis.beats.note_taken(beat_number);
-        Ok(())
+    /// Whether the process of `connection` has the shard. Where a majority names the process, the instances need no
+    /// choice.
+    async fn choose(&self, row: &ShardRow, connection: &Connection) -> Result<Choice, DbError> {
+        if self.redis.config.has_majority() {
+            return Ok(Choice::Ours);
+        }
+        let reports = instances::redis_reports(&self.db, self.identity.shard).await?;
+        Ok(self.dispute.choose(&reports, row, connection.run_id()))
     }
 
     /// Acknowledges an epoch once this process has no attempt in flight and no unstored claim of earlier epochs.

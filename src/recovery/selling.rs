@@ -4,12 +4,13 @@ use super::Recovery;
 use crate::claim::ClosedReason;
 use crate::domain::Format;
 use crate::mysql::{DbError, new_ids};
-use crate::redis::{Live, WriteRefusal};
+use crate::redis::{Connection, Live, WriteRefusal};
 
 impl Recovery {
-    /// Lets the ledger work with the data of `live`, and opens the gate unless Redis refuses writes.
-    pub(super) fn sell(&self, live: Live, format: Format, refusal: Option<WriteRefusal>) {
-        self.trust(&live, format);
+    /// Lets the ledger and the pool work with the data of `live` at `connection`, and opens the gate unless Redis refuses writes.
+    pub(super) fn sell(&self, connection: &Connection, live: Live, format: Format, refusal: Option<WriteRefusal>) {
+        self.redis.pool.follow(&live.run_id, connection.named());
+        self.ledger.trust(Some(live.clone()), format);
         match refusal {
             None => self.open(live),
             refusal => self.close_for(refusal),
@@ -22,12 +23,6 @@ impl Recovery {
         }
         log::info!("recovery: selling under epoch {} in Redis process {}", live.epoch, live.run_id);
         self.gate.open(live);
-    }
-
-    /// Lets the ledger and the pool work with the data of `live`.
-    fn trust(&self, live: &Live, format: Format) {
-        self.redis.pool.follow(&live.run_id);
-        self.ledger.trust(Some(live.clone()), format);
     }
 
     /// Closes the gate because Redis is another process or has other data. Outbox entries stay until the next loading.

@@ -4,21 +4,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo};
+use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::KvError;
-use super::batcher::BATCHES_IN_FLIGHT_MAX;
 use super::beats::BeatWriter;
-use super::calls::CALLS_WAITING_MAX;
+use super::crate_settings::crate_settings;
 use super::majority::{HostPort, Majority, Named};
 use crate::base::Histogram;
-
-/// Requests that the crate queues for the driver. Calls and batches have limits of our own, so a send never waits.
-const PIPELINE_BUFFER: usize = CALLS_WAITING_MAX + BATCHES_IN_FLIGHT_MAX;
-/// Bytes that the driver gathers before writing to the socket.
-const WRITE_BUFFER_BYTES: usize = 64 << 10;
 
 /// Future that drives the socket until the connection ends.
 pub(super) type Driver = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -165,8 +159,13 @@ impl LinkConfig {
     /// [`KvError::NoMajority`].
     pub(super) async fn info(&self) -> Result<ConnectionInfo, KvError> {
         let ServerAddress::Named(majority) = &self.place else { return Ok(self.info.clone()) };
-        let (host, port) = majority.ask().await.ok_or(KvError::NoMajority)?.address;
-        Ok(self.info.clone().set_addr(ConnectionAddr::Tcp(host, port)))
+        Ok(self.info_of(&majority.ask().await.ok_or(KvError::NoMajority)?))
+    }
+
+    /// The address and credentials of a server that was named.
+    pub(super) fn info_of(&self, named: &Named) -> ConnectionInfo {
+        let (host, port) = named.address.clone();
+        self.info.clone().set_addr(ConnectionAddr::Tcp(host, port))
     }
 
     /// Connects, authenticates and selects the database. The caller must run the driver. The primary is resolved for
@@ -247,17 +246,6 @@ fn host_and_port(text: &str, default: u16) -> Option<HostPort> {
     };
     let is_name = !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c));
     is_name.then(|| (host.to_owned(), port))
-}
-
-/// Settings of the crate for every connection. Callers have deadlines, so the crate has no timeout. The crate's
-/// concurrency limit is off, because the limit makes callers wait. Instead, [`CALLS_WAITING_MAX`] refuses the next call
-/// at once, and [`BATCHES_IN_FLIGHT_MAX`] leaves attempts in the batcher's channel.
-pub(super) fn crate_settings() -> AsyncConnectionConfig {
-    AsyncConnectionConfig::new()
-        .set_response_timeout(None)
-        .set_connection_timeout(None)
-        .set_pipeline_buffer_size(PIPELINE_BUFFER)
-        .set_write_backpressure_boundary(WRITE_BUFFER_BYTES)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! A server that was cut off from the others names itself, so the answer of one member proves nothing. Every question
 //! goes to all known members at once. The answers name further members.
 
+mod answer;
 mod cluster;
 mod sentinel;
 
@@ -16,32 +17,15 @@ use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, RedisConnectionInfo, RedisError, Value};
 use tokio::net::TcpStream;
 
-use super::address::crate_settings;
+use super::crate_settings::crate_settings;
+use answer::Answer;
+pub(super) use answer::HostPort;
+pub use answer::Named;
 
 /// Timeout of a question to one member.
 const ASK_WAIT: Duration = Duration::from_secs(1);
 /// Members that are known and asked, at most.
 const MEMBERS_MAX: usize = 64;
-
-/// Host and port of a server.
-pub(super) type HostPort = (String, u16);
-
-/// The server that a majority names.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Named {
-    /// The id of the node in a cluster, or `host:port` as the sentinels spell it.
-    pub server: String,
-    pub(super) address: HostPort,
-    /// Whether the server says that the slot of the shard migrates to another one.
-    pub is_moving: bool,
-}
-
-impl Named {
-    /// `host:port`, as the majority spells it.
-    pub fn address(&self) -> String {
-        format!("{}:{}", self.address.0, self.address.1)
-    }
-}
 
 /// The members to ask, and the question. Clones share the known members.
 #[derive(Clone)]
@@ -58,22 +42,6 @@ enum Question {
     Slot(u16),
     /// Who is the primary of this name?
     Primary(String),
-}
-
-/// The answer of one member.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Answer {
-    /// The id of the member. A member is counted once, whatever addresses it has.
-    member: String,
-    /// Whether the member has a vote.
-    votes: bool,
-    /// The number of members with a vote, as far as this member knows.
-    voters: usize,
-    /// The ids of the other members with a vote. Empty if `voters` already counts them.
-    others: Vec<String>,
-    named: Option<Named>,
-    /// Addresses of all members known to this member.
-    addresses: Vec<HostPort>,
 }
 
 impl Majority {
@@ -216,7 +184,7 @@ mod tests {
     fn more_than_half_of_the_voters_must_name_the_server() {
         let (p, q, t) = (answer("p", 3, "p", false), answer("q", 3, "r", false), answer("t", 3, "r", false));
         assert_eq!(chosen_of(&[]), None);
-        assert_eq!(chosen_of(&[p.clone()]), None, "a server that is cut off names itself");
+        assert_eq!(chosen_of(std::slice::from_ref(&p)), None, "a server that is cut off names itself");
         assert_eq!(chosen_of(&[p.clone(), q.clone()]), None);
         assert_eq!(chosen_of(&[q.clone(), q.clone()]), None, "a member with two addresses votes once");
         assert_eq!(chosen_of(&[p, q.clone(), t.clone()]), Some(("r".to_owned(), false)));

@@ -19,6 +19,7 @@ mod address;
 mod batcher;
 mod calls;
 mod connection;
+mod crate_settings;
 mod error;
 mod keys;
 mod link;

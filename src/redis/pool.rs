@@ -2,19 +2,21 @@
 //!
 //! The pool knows the process that the shard was last live at, and hands out no connection to another process. A new
 //! connection is asked for the `run_id`, at the cost of a round trip. A used connection is compared in memory. A
-//! connection older than the last change of the process is dropped. Where a majority names the server, it is asked again
-//! after such a change, and after a failure to connect.
+//! connection older than the last change of the process is dropped. Where a majority names the server, it is asked after a
+//! failure to connect, but not after such a change, because recovery knows the server.
 
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use deadpool_redis::{Hook, HookError, Manager, PoolError, Runtime, TimeoutType, Timeouts};
+use redis::ConnectionInfo;
 use tokio_util::sync::CancellationToken;
 
-use super::address::{LinkConfig, crate_settings};
+use super::address::LinkConfig;
 use super::calls::{Server, run_id};
-use super::{Calls, KvError, server_version};
+use super::crate_settings::crate_settings;
+use super::{Calls, KvError, Named, server_version};
 use crate::base::TooOld;
 
 /// How old the measurement of the server's clock may be.
@@ -72,27 +74,30 @@ impl Pool {
         if let Some(pool) = &*lock(&self.pool) {
             return Ok(pool.clone());
         }
-        let info = self.config.info().await?;
+        let pool = self.pool_of(self.config.info().await?);
+        // Another task may have found the server meanwhile.
+        Ok(lock(&self.pool).get_or_insert(pool).clone())
+    }
+
+    fn pool_of(&self, info: ConnectionInfo) -> deadpool_redis::Pool {
         let (limits, process) = (self.limits, &self.process);
         let manager = Manager::new_with_config(info, crate_settings());
         let timeouts =
             Timeouts { wait: Some(limits.wait), create: Some(limits.create_wait), recycle: Some(limits.recycle_wait) };
-        let pool = deadpool_redis::Pool::builder(manager.expect("the address was parsed before"))
+        deadpool_redis::Pool::builder(manager.expect("the address was parsed before"))
             .max_size(limits.connections_max)
             .timeouts(timeouts)
             .runtime(Runtime::Tokio1)
             .post_create(compare_new(process))
             .pre_recycle(compare_used(process))
             .build()
-            .expect("a pool with a runtime can have timeouts");
-        // Another task may have found the server meanwhile.
-        Ok(lock(&self.pool).get_or_insert(pool).clone())
+            .expect("a pool with a runtime can have timeouts")
     }
 
-    /// Lets the next checkout ask the majority for the server.
-    fn search_again(&self) {
+    /// Lets the next checkout use the server that was `named`, or ask the majority without one.
+    fn search_again(&self, named: Option<&Named>) {
         if self.config.has_majority() {
-            *lock(&self.pool) = None;
+            *lock(&self.pool) = named.map(|named| self.pool_of(self.config.info_of(named)));
         }
     }
 
@@ -116,7 +121,7 @@ impl Pool {
         let found = self.found().await?;
         let place = found.get().await.inspect_err(|error| {
             if !matches!(error, PoolError::Timeout(TimeoutType::Wait)) {
-                self.search_again();
+                self.search_again(None);
             }
         });
         let place = place.map_err(|error| match error {
@@ -136,13 +141,14 @@ impl Pool {
         Ok(PooledCalls { calls, _place: place })
     }
 
-    /// Restricts the pool to the process `run_id`, because the shard is live at that process.
-    pub fn follow(&self, run_id: &str) {
+    /// Restricts the pool to the process `run_id`, because the shard is live at that process. `named` is the server of that
+    /// process, if a majority named it.
+    pub fn follow(&self, run_id: &str, named: Option<&Named>) {
         let mut process = lock(&self.process);
         if process.run_id != run_id {
             *process = KnownProcess { run_id: run_id.to_owned(), since: Instant::now(), too_old: None };
             self.server.forget_the_time();
-            self.search_again();
+            self.search_again(named);
         }
     }
 

@@ -125,7 +125,7 @@ async fn every_metric_has_a_help_and_is_named_as_prometheus_wants_it() {
     // No label identifies a user.
     let labels: BTreeSet<&str> =
         page.values.keys().filter_map(|name| name.split_once('{')?.1.split_once('=')).map(|(label, _)| label).collect();
-    assert_eq!(labels, BTreeSet::from(["le", "pool", "read", "result", "state", "status", "to"]));
+    assert_eq!(labels, BTreeSet::from(["le", "pool", "read", "result", "shard", "state", "status", "to"]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -62,7 +62,7 @@ async fn a_restarted_redis_is_not_used_before_the_shard_is_live_there() {
     assert_eq!(pool.run_id(), before);
     let other = self::pool(&redis);
     drop(get(&other).await);
-    pool.follow(&other.run_id());
+    pool.follow(&other.run_id(), None);
     assert_eq!(text(&get(&pool).await, &["ECHO", "here"]).await, "here");
 }
 
@@ -73,9 +73,9 @@ async fn connections_to_an_earlier_process_are_dropped_before_they_are_used_agai
     let calls = get(&pool).await;
     let here = pool.run_id();
     drop(calls);
-    pool.follow("a process that answers at this address no more");
+    pool.follow("a process that answers at this address no more", None);
     assert!(pool.get().await.is_err());
-    pool.follow(&here);
+    pool.follow(&here, None);
     let calls = get(&pool).await;
     assert_eq!(asked(&calls, "info").await, 3, "two connections were compared and refused or taken, after the first");
 }

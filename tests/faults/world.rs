@@ -1,6 +1,7 @@
 //! A run: servers, instances with a proxy before every server, customers, changes, and the history.
 
 mod archive;
+mod crowd;
 mod edits;
 mod standbys;
 mod times;
@@ -12,24 +13,23 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use couponrush::auth::{Secrets, UserTokens};
 use couponrush::base::now_seconds;
-use couponrush::domain::{EntryId, Kind, User, UserId, UserName};
+use couponrush::domain::EntryId;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::clients::{Crowd, Customer, Offer};
+use crate::clients::Crowd;
 use crate::clocks::Clocks;
 use crate::history::{Change, Coupon, EventKind, Number, Outcome, Recorder, Sale, Sample};
 use crate::instance::{Instance, backlog, is_ready, readiness};
 use crate::mysql;
 use crate::proxy::Mode;
-use crate::servers::{MariaDb, Redis, SECRET, START_WAIT, until};
+use crate::servers::{MariaDb, Redis, START_WAIT, until};
 use crate::setup::Setup;
 use crate::stores::{self, Settled};
+use crowd::{customers, offers};
 use standbys::Standbys;
 
-const CUSTOMERS: usize = 2_000;
 const PASSWORD: &str = "of a saler";
 /// How long recovery may take before the run fails.
 const READY_WAIT: Duration = Duration::from_secs(60);
@@ -373,34 +373,4 @@ impl World {
             }
         }
     }
-}
-
-async fn customers(mariadb: &MariaDb) -> Vec<Customer> {
-    let values: Vec<String> = (0..CUSTOMERS).map(|n| format!("('customer-{n}', 'customer', '')")).collect();
-    let insert = format!("INSERT INTO users (username, kind, password_hash) VALUES {}", values.join(","));
-    mysql::execute(&mariadb.root_url(), &insert).await;
-    let mut connection = mysql::connect(&mariadb.root_url()).await.expect("MySQL answers");
-    let rows = "SELECT CONCAT_WS(' ', id, username) AS value FROM users WHERE kind = 'customer' ORDER BY id";
-    let rows = mysql::query_texts(&mut connection, rows).await.expect("MySQL answers");
-    let secrets = Secrets::parse("the suite's secret", SECRET).expect("the secret is long enough");
-    let tokens = UserTokens::new(&secrets, 36_000);
-    let customer = |row: &String| {
-        let (id, name) = row.split_once(' ').expect("two columns");
-        let (id, name) = (id.parse().expect("an id"), UserName::parse(name.to_owned()).expect("a name"));
-        let user = User { id: UserId(id), name, kind: Kind::Customer };
-        // Issued in the past: an instance's clock may be behind.
-        Customer { user: id, token: tokens.issue(&user, 0, now_seconds() - 7_200) }
-    };
-    rows.iter().map(customer).collect()
-}
-
-fn offers() -> Vec<Offer> {
-    let all = [(PLAIN, "plain", 1, 30), (SEVERAL, "several", 3, 40), (QUOTA, "quota", 1, 25), (FEW, "few", 1, 5)];
-    let offer = |(coupon, name, wanted, share)| Offer {
-        coupon,
-        path: format!("/api/users/shop/coupons/{name}"),
-        wanted,
-        share,
-    };
-    all.map(offer).into()
 }

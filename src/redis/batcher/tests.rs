@@ -11,8 +11,8 @@ use tokio::time::timeout;
 use super::*;
 use crate::base::Histogram;
 use crate::domain::{CouponId, Epoch, UserId};
-use crate::redis::address::crate_settings;
 use crate::redis::calls::{Server, in_time};
+use crate::redis::crate_settings::crate_settings;
 use crate::redis::{Keys, Live, Script};
 
 const PATIENCE: Duration = Duration::from_secs(10);

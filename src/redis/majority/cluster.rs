@@ -2,7 +2,7 @@
 
 use redis::{Pipeline, Value};
 
-use super::{Answer, HostPort, Named};
+use super::answer::{Answer, HostPort, Named};
 
 const SLOTS: u16 = 16_384;
 

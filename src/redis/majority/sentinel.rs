@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use redis::{Pipeline, Value};
 
-use super::{Answer, Named};
+use super::answer::{Answer, Named};
 
 pub(super) fn question(name: &str) -> Pipeline {
     let mut pipeline = redis::pipe();

@@ -18,7 +18,7 @@ const SWITCHES = ["claim", "login", "register", "pages"];
 export const canSell = (status) => status.ready && status.switches.claim;
 
 /** Reasons why Redis refuses writes. The gate is closed for the same reason. */
-const WRITE_REFUSALS = ["read-only", "out-of-memory", "not-persisting", "no-replicas", "no-permission", "elsewhere"];
+const WRITE_REFUSALS = ["read-only", "out-of-memory", "not-persisting", "no-replicas", "no-permission", "elsewhere", "moving"];
 
 const sentenceOf = (part, state) =>
     part === "gate" && WRITE_REFUSALS.includes(state) ? "banner.gate-refused" : `banner.${part}-${state}`;

@@ -18,7 +18,18 @@ pub struct RedisSentinels {
 impl RedisSentinels {
     /// Starts the servers, and waits until the sentinels know each other and the replica.
     pub async fn start() -> Self {
-        let (primary, replica) = (RedisServer::start().await, RedisServer::start().await);
+        Self::start_with(RedisServer::start().await).await
+    }
+
+    /// The same with a primary that cannot be made a replica. It goes on as a primary after a failover.
+    pub async fn start_with_lasting_primary() -> Self {
+        let renamed = ["REPLICAOF", "SLAVEOF"].map(|name| ["--rename-command", name, ""]);
+        let arguments = renamed.concat().into_iter().map(str::to_owned).collect();
+        Self::start_with(RedisServer::start_with(None, arguments).await).await
+    }
+
+    async fn start_with(primary: RedisServer) -> Self {
+        let replica = RedisServer::start().await;
         replica.follow(&primary).await;
         let ports: Vec<u16> = (0..3).map(|_| free_address().port()).collect();
         let settings = |port: u16| {
@@ -54,6 +65,14 @@ impl RedisSentinels {
         })
         .await;
         started
+    }
+
+    /// Lets the sentinels promote the replica.
+    pub async fn fail_over(&self) {
+        let client = redis::Client::open(format!("redis://127.0.0.1:{}/", self.ports[0])).expect("the URL is valid");
+        let mut sentinel = client.get_multiplexed_async_connection().await.expect("the sentinel answers");
+        let asked = redis::cmd("SENTINEL").arg("FAILOVER").arg(NAME).query_async::<()>(&mut sentinel).await;
+        asked.expect("the sentinel fails over");
     }
 
     /// The URL of two of the sentinels. The third is found.

@@ -176,7 +176,8 @@ impl Process {
 
     /// Whether the process reaches neither MySQL nor the `primary` that the majority names to it.
     pub fn is_away(&self, primary: Server) -> bool {
-        !self.reaches(Place::Mysql) && !(self.reaches(Place::Majority) && self.reaches_server(primary))
+        let reaches_primary = self.reaches(Place::Majority) && self.reaches_server(primary);
+        !self.reaches(Place::Mysql) && !reaches_primary
     }
 
     /// The server of the connection, if it answers.

@@ -276,8 +276,8 @@ fn rebuild_step(state: &mut State, rebuild: &mut Rebuild, action: Action) {
         }
         Action::Load(_) => {
             let drained = state.servers[server].holders;
-            for user in 0..USERS {
-                if let Some(seq) = drained[user] {
+            for (user, seq) in drained.into_iter().enumerate() {
+                if let Some(seq) = seq {
                     insert(state, user, seq);
                 }
             }
