@@ -1,11 +1,14 @@
 # Each target runs a script in scripts/. Every script explains itself with --help.
-.PHONY: help run test test-long test-stores check load bench bench-long compare faults faults-prove pressure stop clean-stack
+.PHONY: help run cluster test test-long test-stores check load bench bench-long compare faults faults-prove pressure stop clean-stack
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
 
 run: ## install missing packages, start private servers, build, serve a demo; Ctrl-C stops everything
 	@scripts/run
+
+cluster: ## a Redis Cluster, a Galera cluster, three members of etcd, three instances and HAProxy; scripts/cluster stop
+	@scripts/cluster start
 
 test: ## install missing packages, then run every check and test on private servers
 	@scripts/test
