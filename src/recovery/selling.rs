@@ -7,7 +7,8 @@ use crate::mysql::{DbError, new_ids};
 use crate::redis::{Connection, Live, WriteRefusal};
 
 impl Recovery {
-    /// Lets the ledger and the pool work with the data of `live` at `connection`, and opens the gate unless Redis refuses writes.
+    /// Lets the ledger and the pool work with the data of `live` at `connection`, and opens the gate unless Redis refuses
+    /// writes.
     pub(super) fn sell(&self, connection: &Connection, live: Live, format: Format, refusal: Option<WriteRefusal>) {
         self.redis.pool.follow(&live.run_id, connection.named());
         self.ledger.trust(Some(live.clone()), format);
