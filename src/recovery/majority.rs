@@ -87,7 +87,7 @@ impl Recovery {
             log::warn!("recovery: the majority does not name {} any more", connection.peer());
         }
         connection.give_up();
-        self.close(ClosedReason::Recovering);
+        self.stop_selling(ClosedReason::Recovering);
         self.gate.doubt(Doubt::NotLoaded);
     }
 
@@ -99,7 +99,7 @@ impl Recovery {
         if self.gate.live().err() != Some(reason) {
             log::warn!("recovery: the slot of the shard moves; selling stops until the shard is loaded again");
         }
-        self.close(reason);
+        self.stop_selling(reason);
     }
 
     /// Closes the gate if the lease is over.
@@ -110,7 +110,7 @@ impl Recovery {
                  Redis primary may have the shard",
                 LEASE.as_secs()
             );
-            self.close(ClosedReason::CutOff);
+            self.stop_selling(ClosedReason::CutOff);
         }
     }
 }

@@ -31,6 +31,11 @@ impl Recovery {
         if self.gate.live().is_ok() {
             log::warn!("recovery: Redis is not the one we knew; selling stops until it is loaded");
         }
+        self.stop_selling(reason);
+    }
+
+    /// Closes the gate without a line in the log. Outbox entries stay until the next loading.
+    pub(super) fn stop_selling(&self, reason: ClosedReason) {
         self.gate.close(reason);
         self.ledger.trust(None, Format::PREVIOUS);
     }
