@@ -1,9 +1,9 @@
 //! The server that a majority names, and the lease.
 //!
 //! An old primary may go on after a replica was promoted, cut off together with this process. The lease stops this
-//! process in time: every attempt compares the end of the lease. MySQL extends the lease when it takes a beat and the row
-//! still has the loading of the gate. A majority extends the lease when it names the server of that loading. Both count
-//! from the sending of the question. `tests/model/lease` shows why each rule is needed.
+//! process in time: every attempt compares the end of the lease. A round extends the lease when MySQL has taken its beat
+//! and everything agrees with the row, which is read after the beat. A majority extends the lease when it names the
+//! server of that loading. Both count from the sending of the question. `tests/model/lease` shows why each rule is needed.
 //!
 //! A single address has no majority and no lease.
 
@@ -55,8 +55,8 @@ impl Recovery {
     }
 
     /// Whether a round may compare the server of `connection`. If not, returns the result of the round.
-    pub(super) fn may_compare(&self, connection: &Connection, standing: Standing) -> Result<(), Round> {
-        match standing {
+    pub(super) fn may_compare(&self, connection: &Connection) -> Result<(), Round> {
+        match self.standing(connection) {
             Standing::Named => Ok(()),
             // An open gate stays open while MySQL extends the lease.
             Standing::Unknown if self.gate.live().is_ok() => Ok(()),
@@ -87,7 +87,7 @@ impl Recovery {
             log::warn!("recovery: the majority does not name {} any more", connection.peer());
         }
         connection.give_up();
-        self.close(ClosedReason::Recovering);
+        self.stop_selling(ClosedReason::Recovering);
         self.gate.doubt(Doubt::NotLoaded);
     }
 
@@ -99,7 +99,7 @@ impl Recovery {
         if self.gate.live().err() != Some(reason) {
             log::warn!("recovery: the slot of the shard moves; selling stops until the shard is loaded again");
         }
-        self.close(reason);
+        self.stop_selling(reason);
     }
 
     /// Closes the gate if the lease is over.
@@ -110,16 +110,7 @@ impl Recovery {
                  Redis primary may have the shard",
                 LEASE.as_secs()
             );
-            self.close(ClosedReason::CutOff);
-        }
-    }
-
-    /// Extends the lease after MySQL has taken a beat that was sent at `sent`, if `row` was read afterwards and still has
-    /// the loading of the gate.
-    pub(super) fn extend_lease_by_row(&self, row: &ShardRow, sent: Instant) {
-        let is_same = |run_id: &str, epoch| row.is_live && row.run_id == run_id && row.epoch == epoch;
-        if self.gate.live().is_ok_and(|live| is_same(&live.run_id, live.epoch)) {
-            self.gate.extend_lease(sent);
+            self.stop_selling(ClosedReason::CutOff);
         }
     }
 }

@@ -202,7 +202,6 @@ impl Recovery {
         let beat_sent = Instant::now();
         self.beat(reached.as_deref()).await?;
         let row = shards::read(&self.db, self.identity.shard.name()).await?;
-        self.extend_lease_by_row(&row, beat_sent);
         self.majority.note_epoch(&row);
         if seen.is_err() && !row.is_live {
             self.close(ClosedReason::Recovering);
@@ -230,13 +229,16 @@ impl Recovery {
         found: &LiveAndOwner,
         beat_sent: Instant,
     ) -> Result<Round, RecoveryError> {
-        let standing = self.standing(connection);
-        if let Err(round) = self.may_compare(connection, standing) {
+        if let Err(round) = self.may_compare(connection) {
             return Ok(round);
         }
         if self.mysql_went_back(connection).await? {
             self.close_for_mysql().await?;
             return Ok(Round::Compared);
+        }
+        // The majority may have named another server meanwhile.
+        if let Err(round) = self.may_compare(connection) {
+            return Ok(round);
         }
         let refusal = connection.write_refusal();
         if let Some(live) = compare(row, &found.live, connection.run_id()) {
@@ -244,6 +246,8 @@ impl Recovery {
                 if !self.own(connection, found).await? {
                     return Ok(Round::Watching);
                 }
+                // The row was read after the beat. MySQL alone proves nothing: an instance that was cut off beats again
+                // before it has seen the row of the next loading.
                 self.gate.extend_lease(beat_sent);
                 self.sell(connection, live, row.format, refusal);
                 return Ok(Round::Compared);
@@ -252,7 +256,7 @@ impl Recovery {
         }
         self.close(ClosedReason::Recovering);
         self.close_for(refusal);
-        if refusal.is_some() || standing != Standing::Named {
+        if refusal.is_some() || self.standing(connection) != Standing::Named {
             return Ok(Round::Compared);
         }
         if found.live.starts_with(REBUILD) {

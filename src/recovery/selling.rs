@@ -7,7 +7,8 @@ use crate::mysql::{DbError, new_ids};
 use crate::redis::{Connection, Live, WriteRefusal};
 
 impl Recovery {
-    /// Lets the ledger and the pool work with the data of `live` at `connection`, and opens the gate unless Redis refuses writes.
+    /// Lets the ledger and the pool work with the data of `live` at `connection`, and opens the gate unless Redis refuses
+    /// writes.
     pub(super) fn sell(&self, connection: &Connection, live: Live, format: Format, refusal: Option<WriteRefusal>) {
         self.redis.pool.follow(&live.run_id, connection.named());
         self.ledger.trust(Some(live.clone()), format);
@@ -30,6 +31,11 @@ impl Recovery {
         if self.gate.live().is_ok() {
             log::warn!("recovery: Redis is not the one we knew; selling stops until it is loaded");
         }
+        self.stop_selling(reason);
+    }
+
+    /// Closes the gate without a line in the log. Outbox entries stay until the next loading.
+    pub(super) fn stop_selling(&self, reason: ClosedReason) {
         self.gate.close(reason);
         self.ledger.trust(None, Format::PREVIOUS);
     }

@@ -82,7 +82,8 @@ impl Majority {
             answers.extend(answer);
             named = chosen(&answers);
             // Only the server itself says whether its slot migrates.
-            if named.as_ref().is_some_and(|named| answers.iter().any(|answer| answer.member == named.server)) {
+            let is_answer_of = |named: &Named| answers.iter().any(|answer| answer.member == named.server);
+            if named.as_ref().is_some_and(|named| !self.is_cluster() || is_answer_of(named)) {
                 break;
             }
         }

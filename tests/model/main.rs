@@ -3,7 +3,8 @@
 //! test removes the guards, one after the other, and requires a counter-example for every guard.
 //!
 //! Smaller models stand beside it: [`promoted`], a replica that is promoted behind one address;
-//! [`lease`], an old primary that is cut off together with an instance; [`ledgers`], the fence of
+//! [`lease`], an old primary that is cut off together with an instance; [`slots`], a slot of a cluster that moves;
+//! [`ledgers`], the fence of
 //! the ledger and a MySQL that goes back in time; [`formats`], two releases side by side; [`owner`], installations and
 //! copied databases; [`archive`], a coupon that is archived and comes back; and [`archive_list`], a customer's list
 //! meanwhile.
@@ -35,6 +36,7 @@ mod promoted;
 mod protocol;
 mod rebuild;
 mod recovery;
+mod slots;
 mod state;
 
 use std::fmt::{Debug, Display};
