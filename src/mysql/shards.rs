@@ -102,6 +102,8 @@ pub enum Added {
     OldFormat,
     /// The database would have more than [`ShardId::MAX`] shards. Nothing has changed.
     TooMany,
+    /// The database is not new. Only [`start_with`] asks.
+    NotWanted,
 }
 
 /// Adds `count` shards, at least one.
@@ -109,12 +111,19 @@ pub enum Added {
 /// # Errors
 /// Returns a [`DbError`]. The change may have happened.
 pub async fn add(db: &Db, count: usize) -> Result<Added, DbError> {
+    add_if(db, count, |_| true).await
+}
+
+/// Adds shards if the epochs of the present shards, which are locked meanwhile, meet a condition.
+async fn add_if(db: &Db, count: usize, may_add: impl FnOnce(&[u32]) -> bool) -> Result<Added, DbError> {
     let mut tx = db.begin().await?;
-    let lock = shards::table.select((shards::format, shards::wanted_format)).order(shards::shard).for_update();
-    let formats: Vec<(u8, u8)> = db.within("lock shards", lock.load(tx.connection())).await?;
+    let lock = shards::table.select((shards::format, shards::epoch)).for_update();
+    let present: Vec<(u8, u32)> = db.within("lock shards", lock.load(tx.connection())).await?;
+    let (formats, epochs): (Vec<u8>, Vec<u32>) = present.into_iter().unzip();
     let (first, last) = (ShardId::new(formats.len()), ShardId::new(formats.len() + count.max(1) - 1));
     let outcome = match (first, last) {
-        (Some(first), Some(last)) if formats.iter().all(|(format, _)| *format == Format::NEWEST.0) => {
+        _ if !may_add(&epochs) => Added::NotWanted,
+        (Some(first), Some(last)) if formats.iter().all(|format| *format == Format::NEWEST.0) => {
             Added::Done { first, last }
         }
         (Some(_), Some(_)) => Added::OldFormat,
@@ -138,9 +147,9 @@ pub async fn add(db: &Db, count: usize) -> Result<Added, DbError> {
 /// # Errors
 /// Returns a [`DbError`]. Repeating the call is safe.
 pub async fn start_with(db: &Db, count: usize) -> Result<(), DbError> {
-    let first = read(db, ShardId::FIRST.name()).await?;
-    if count > 1 && first.epoch == Epoch(0) && all(db).await?.len() == 1 {
-        add(db, count - 1).await?;
+    if count > 1 {
+        // Under the lock, because instances start at the same time.
+        add_if(db, count - 1, |epochs| epochs == [0]).await?;
     }
     Ok(())
 }

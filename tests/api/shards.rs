@@ -1,9 +1,11 @@
 //! Several shards: coupons are spread, every route finds them, and a closed shard harms only its own coupons.
 
 use couponrush::domain::{Kind, ShardId};
+use couponrush::mysql::shards;
+use futures_util::future::join_all;
 use serde_json::json;
 
-use crate::helpers::{Client, TestApp, eventually, run_command, terms, without_rates};
+use crate::helpers::{Client, Stores, TestApp, eventually, run_command, terms, without_rates};
 
 const SHARDS: u8 = 3;
 
@@ -195,6 +197,21 @@ async fn a_shard_is_added_while_the_service_runs_and_gets_the_next_coupons() {
             .await;
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_that_start_together_make_the_shards_of_a_new_database_once() {
+    let app = start(1, 0).await;
+    let stores = Stores::create(None).await;
+    stores.own().await;
+    let starts = (0..8).map(|_| shards::start_with(&stores.db, 3));
+    for started in join_all(starts).await {
+        started.expect("MySQL answers");
+    }
+    assert_eq!(stores.shards().await.len(), 3);
+    shards::start_with(&app.stores.db, 3).await.expect("MySQL answers");
+    assert_eq!(app.stores.shards().await.len(), 1, "a shard was loaded before");
+    stores.remove().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
