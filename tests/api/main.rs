@@ -21,6 +21,7 @@ mod connecting;
 mod contained;
 mod control;
 mod creating;
+mod deployed;
 mod durability;
 mod etcd;
 mod events;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::helpers::{Client, PASSWORD, SECRET, Stores, eventually, signal};
+use crate::helpers::{Client, DEADLINE, PASSWORD, SECRET, Stores, eventually, signal};
 
 /// Every setting of `serve`.
 const SETTINGS: [&str; 31] = [
@@ -55,8 +55,35 @@ fn couponrush(arguments: &[&str], settings: &[(&str, &str)]) -> Command {
     command
 }
 
+/// Runs the program to its end. Panics if it does not end within [`DEADLINE`].
 pub fn run(arguments: &[&str], settings: &[(&str, &str)]) -> Output {
-    couponrush(arguments, settings).output().expect("the program was built")
+    let mut child = couponrush(arguments, settings).spawn().expect("the program was built");
+    // A full pipe would stop the program.
+    let stdout = read(child.stdout.take().expect("stdout is piped"));
+    let stderr = read(child.stderr.take().expect("stderr is piped"));
+    let began = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("the child can be waited for") {
+            break Some(status);
+        }
+        if began.elapsed() > DEADLINE {
+            child.kill().expect("the program runs");
+            break None;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    let [stdout, stderr] = [stdout, stderr].map(|reader| reader.join().expect("the pipe can be read"));
+    let status = status.unwrap_or_else(|| panic!("{arguments:?} did not end: {}", text(&stderr)));
+    Output { status, stdout, stderr }
+}
+
+/// Reads a pipe to its end in a thread.
+fn read(mut pipe: impl Read + Send + 'static) -> std::thread::JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        pipe.read_to_end(&mut bytes).expect("the pipe can be read");
+        bytes
+    })
 }
 
 pub fn text(bytes: &[u8]) -> String {
