@@ -103,7 +103,7 @@ pub enum RecoveryError {
     Db(#[from] DbError),
     #[error(transparent)]
     Kv(#[from] KvError),
-    #[error("another instance has taken over the rebuild")]
+    #[error("another instance or another server has taken over the rebuild")]
     Overtaken,
     #[error("the outbox is not stored: {0}")]
     Unfenced(FenceRefusal),

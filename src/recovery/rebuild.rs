@@ -7,6 +7,7 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::standing::Standing;
 use super::{REBUILD, Recovery, RecoveryError, WAIT};
 use crate::domain::{Claim, EntryId, Epoch, Format};
 use crate::mysql as db;
@@ -178,7 +179,10 @@ impl Rebuild<'_> {
     async fn renew(&self) -> Result<(), RecoveryError> {
         loop {
             tokio::time::sleep(TOKEN_RENEWED_EVERY).await;
-            if self.take_live(&self.marker, TOKEN_TTL).await?.is_none() {
+            // Another server may have been named, or the slot may move.
+            let standing = self.recovery.standing(&self.connection);
+            let is_left = matches!(standing, Standing::Other | Standing::Moving);
+            if is_left || self.take_live(&self.marker, TOKEN_TTL).await?.is_none() {
                 return Err(RecoveryError::Overtaken);
             }
             let (coupons, claims) = self.recovery.progress.loaded();

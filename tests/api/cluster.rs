@@ -94,3 +94,32 @@ async fn a_slot_that_moves_closes_the_shard_until_it_is_loaded_from_nothing() {
     let got = sell(&app, &crowd[100..]).await;
     assert_eq!(got.iter().filter(|got| got.has_unit()).count(), UNITS as usize - 100);
 }
+
+/// The same server keeps the slot and the key `live`, but has lost a key on the way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_cancelled_move_is_loaded_from_nothing_too() {
+    let cluster = RedisCluster::start().await;
+    let (app, crowd) = selling(&cluster).await;
+    sell(&app, &crowd[..50]).await;
+    app.settle().await;
+    let before = app.stores.live().await;
+    let ids = [cluster.id(OWNER).await, cluster.id(OTHER).await];
+    let (owner, other) = (&cluster.servers[OWNER], &cluster.servers[OTHER]);
+
+    other.command::<()>(&["CLUSTER", "SETSLOT", SLOT, "IMPORTING", &ids[0]]).await;
+    owner.command::<()>(&["CLUSTER", "SETSLOT", SLOT, "MIGRATING", &ids[1]]).await;
+    eventually("the shard is closed", || async { gate(&app.instances[0]).await == "moving" }).await;
+    let keys: Vec<String> = owner.command(&["CLUSTER", "GETKEYSINSLOT", SLOT, "10000"]).await;
+    let lost = keys.iter().find(|key| key.contains(":holder:")).expect("somebody holds a unit");
+    owner.command::<u32>(&["DEL", lost]).await;
+    for server in [other, owner] {
+        server.command::<()>(&["CLUSTER", "SETSLOT", SLOT, "STABLE"]).await;
+    }
+    eventually("the shard is loaded again", || async {
+        let live = app.stores.live().await;
+        live.run_id == before.run_id && live.epoch > before.epoch && gate(&app.instances[0]).await == "open"
+    })
+    .await;
+    let again = sell(&app, &crowd[..50]).await;
+    assert!(again.iter().all(|got| got.result() == "already-claimed"));
+}
