@@ -78,7 +78,7 @@ impl Users {
         let sql = sql.replace("'couponrush", &format!("'{user}")).replace(" couponrush.*", &format!(" {database}.*"));
         let sql = sql.replace("EXISTS couponrush;", &format!("EXISTS {database};"));
         stores.execute(&sql).await;
-        Self { owner: format!("{user}_owner"), user }
+        Self { owner: format!("{user}-owner"), user }
     }
 
     fn url(stores: &Stores, user: &str) -> String {

@@ -179,11 +179,15 @@ async fn a_shard_is_added_while_the_service_runs_and_gets_the_next_coupons() {
         app.stores.number("SELECT COUNT(*) AS value FROM instances WHERE shard = 's1'").await == 2
     })
     .await;
-    eventually("the shard is loaded", || async {
-        let (_, output) = run_command(&app.stores, "shards", &["list"]).await;
-        output.contains("s1 is loaded, epoch 1, 0 open coupons")
-    })
-    .await;
+    for instance in &app.instances {
+        eventually("the shard is open", || async {
+            let report = instance.ops.get("/readyz", "").await.json();
+            report["shards"][1]["gate"]["state"] == json!("open")
+        })
+        .await;
+    }
+    let (_, listed) = run_command(&app.stores, "shards", &["list"]).await;
+    assert!(listed.contains("s1 is loaded, epoch 1, 0 open coupons"), "{listed}");
     create(app.client(), &shop, 2..4).await;
     assert_eq!(spread(&app).await, ["s0 2", "s1 2"]);
     for instance in &app.instances {
