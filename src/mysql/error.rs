@@ -5,6 +5,9 @@ use diesel::result::{DatabaseErrorKind, Error as QueryError};
 use super::unreadable::UnreadableRow;
 use crate::base::TooOld;
 
+/// The begin of the message of error 1213. The driver does not pass on the number.
+const DEADLOCK: &str = "Deadlock found when trying to get lock";
+
 /// A failure of MySQL. The variant tells whether the statement may have happened.
 #[derive(Debug, thiserror::Error)]
 pub enum DbError {
@@ -23,6 +26,10 @@ pub enum DbError {
     /// A unique key exists already. The statement had no effect.
     #[error("{operation}: the row exists already")]
     Duplicate { operation: &'static str },
+    /// MySQL has rolled the transaction back: after a deadlock, or because a node of its cluster had an earlier commit of
+    /// the same rows. The transaction, or the statement without one, had no effect.
+    #[error("{operation}: MySQL has rolled back, because another transaction changed the same rows")]
+    RolledBack { operation: &'static str },
     /// The statement was sent and an error returned. The statement may have taken effect.
     #[error("{operation} failed")]
     Failed { operation: &'static str, source: QueryError },
@@ -44,6 +51,9 @@ impl DbError {
     pub(crate) fn from_diesel(operation: &'static str, source: QueryError) -> Self {
         match source {
             QueryError::DatabaseError(DatabaseErrorKind::UniqueViolation, _) => Self::Duplicate { operation },
+            QueryError::DatabaseError(_, said) if said.message().starts_with(DEADLOCK) => {
+                Self::RolledBack { operation }
+            }
             source => Self::Failed { operation, source },
         }
     }
@@ -55,6 +65,7 @@ impl DbError {
             | Self::ReadOnly { .. }
             | Self::TooOld(_)
             | Self::Duplicate { .. }
+            | Self::RolledBack { .. }
             | Self::Uncommitted(_)
             | Self::UnreadableRow(_) => true,
             Self::Failed { .. } | Self::TimedOut { .. } | Self::Unreadable { .. } => false,
@@ -70,6 +81,7 @@ impl DbError {
             | Self::ReadOnly { .. }
             | Self::TooOld(_)
             | Self::Duplicate { .. }
+            | Self::RolledBack { .. }
             | Self::Failed { .. }
             | Self::TimedOut { .. }
             | Self::Unreadable { .. } => false,

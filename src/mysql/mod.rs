@@ -6,6 +6,7 @@ pub mod activities;
 pub mod archive;
 pub mod audit;
 pub mod blocks;
+mod causal;
 pub mod claim_rows;
 pub mod claims;
 pub mod coupon_lists;
@@ -86,6 +87,8 @@ pub struct Db {
     pool: Pool<AsyncMysqlConnection>,
     url: String,
     access: Access,
+    /// Whether connections wait for earlier commits of other nodes of a cluster.
+    is_causal: bool,
     limits: DbLimits,
     times: Arc<Histogram>,
     unreadable: Arc<UnreadableRows>,
@@ -118,7 +121,7 @@ impl Db {
     /// # Errors
     /// Returns [`DbError::Unreachable`] if the pool cannot be built.
     pub fn new(url: &str, limits: DbLimits) -> Result<Self, DbError> {
-        Self::with_access(url, limits, Access::Write)
+        Self::with_access(url, limits, Access::Write, false)
     }
 
     /// Like [`Db::new`], for work that only reads. The server may be a replica.
@@ -126,12 +129,12 @@ impl Db {
     /// # Errors
     /// Returns [`DbError::Unreachable`] if the pool cannot be built.
     pub fn to_read(url: &str, limits: DbLimits) -> Result<Self, DbError> {
-        Self::with_access(url, limits, Access::Read)
+        Self::with_access(url, limits, Access::Read, false)
     }
 
-    fn with_access(url: &str, limits: DbLimits, access: Access) -> Result<Self, DbError> {
+    fn with_access(url: &str, limits: DbLimits, access: Access, is_causal: bool) -> Result<Self, DbError> {
         let mut config = ManagerConfig::default();
-        config.custom_setup = Box::new(move |url| establish(url, access).boxed());
+        config.custom_setup = Box::new(move |url| establish(url, access, is_causal).boxed());
         // The check of a used connection is a statement in any case. So this check costs no further round trip.
         config.recycling_method =
             RecyclingMethod::CustomFunction(Box::new(move |used| writable::check(used, access).boxed()));
@@ -148,6 +151,7 @@ impl Db {
             pool,
             url: url.to_owned(),
             access,
+            is_causal,
             limits,
             times: Arc::new(Histogram::of_times()),
             unreadable: Arc::default(),
@@ -155,12 +159,13 @@ impl Db {
         })
     }
 
-    /// Creates another pool for the same server, with statistics and the last server in common.
+    /// Creates another pool for the same server, with statistics and the last server in common. In a cluster, its
+    /// statements see all earlier commits of other nodes.
     ///
     /// # Errors
     /// Returns [`DbError::Unreachable`] if the pool cannot be built.
     pub fn beside(&self, connections_max: usize) -> Result<Self, DbError> {
-        let other = Self::with_access(&self.url, DbLimits { connections_max, ..self.limits }, self.access)?;
+        let other = Self::with_access(&self.url, DbLimits { connections_max, ..self.limits }, self.access, true)?;
         let (times, unreadable) = (Arc::clone(&self.times), Arc::clone(&self.unreadable));
         Ok(Self { times, unreadable, last_server: Arc::clone(&self.last_server), ..other })
     }
@@ -189,7 +194,8 @@ impl Db {
     /// # Errors
     /// As [`Db::connect`].
     pub async fn connect_alone(&self) -> Result<DbConnection, DbError> {
-        match tokio::time::timeout(self.limits.connection_wait, establish(&self.url, self.access)).await {
+        match tokio::time::timeout(self.limits.connection_wait, establish(&self.url, self.access, self.is_causal)).await
+        {
             Ok(connection) => connection.map_err(not_established),
             Err(elapsed) => Err(DbError::Unreachable(elapsed.into())),
         }
@@ -344,9 +350,13 @@ const SESSION: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; \
     SET SESSION lock_wait_timeout = 5; \
     SET SESSION wait_timeout = 30";
 
-async fn establish(url: &str, access: Access) -> ConnectionResult<AsyncMysqlConnection> {
+async fn establish(url: &str, access: Access, is_causal: bool) -> ConnectionResult<AsyncMysqlConnection> {
     let mut connection = AsyncMysqlConnection::establish(url).await?;
     connection.batch_execute(SESSION).await.map_err(ConnectionError::CouldntSetupConfiguration)?;
     writable::check(&mut connection, access).await.map_err(ConnectionError::CouldntSetupConfiguration)?;
+    if is_causal {
+        let waits = causal::wait_for_earlier_commits(&mut connection).await;
+        waits.map_err(ConnectionError::CouldntSetupConfiguration)?;
+    }
     Ok(connection)
 }
