@@ -228,3 +228,19 @@ async fn names_made_of_other_languages_syntax_are_names_from_end_to_end() {
 fn encode(name: &str) -> String {
     utf8_percent_encode(name, NON_ALPHANUMERIC).to_string()
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registration_that_mysql_has_rolled_back_has_certainly_not_happened() {
+    let app = TestApp::start().await;
+    // A node of a cluster answers so if another node had an earlier commit of the same rows.
+    app.stores
+        .execute(
+            "CREATE TRIGGER rolled_back BEFORE INSERT ON users FOR EACH ROW SIGNAL SQLSTATE '40001' \
+             SET MYSQL_ERRNO = 1213, MESSAGE_TEXT = 'Deadlock found when trying to get lock; try restarting transaction'",
+        )
+        .await;
+    let answer = app.client().register("ann", "customer").await;
+    assert_eq!((answer.status, answer.error().2.as_str()), (503, "unavailable"), "{}", answer.text);
+    app.stores.execute("DROP TRIGGER rolled_back").await;
+    assert_eq!(app.client().register("ann", "customer").await.status, 201);
+}
