@@ -180,8 +180,10 @@ impl Recovery {
     async fn round(&self) -> Result<Round, RecoveryError> {
         let seen = self.look().await;
         self.close_without_lease();
-        // The address may lead to the process of that worker by now, while this connection survives at the earlier one.
-        if let (true, Ok((connection, _))) = (self.gate.take_other_process(), &seen) {
+        // A single address may lead to the process of that worker by now, while this connection survives at the earlier one.
+        if let (true, Ok((connection, _))) = (self.gate.take_other_process(), &seen)
+            && connection.named().is_none()
+        {
             connection.give_up();
         }
         // Closed before the query to MySQL. MySQL may be unreachable, and nothing may be sold meanwhile.
