@@ -110,6 +110,7 @@ async fn publish(args: &SeedArgs, db: &Db, pool: &Pool, shard: ShardId, mut afte
         println!("Redis was never loaded. The coupons can be claimed when the service has started.");
         return Ok(());
     }
+    // The first connection tells which process the pool leads to.
     pool.get().await?;
     let live = Live::new(&pool.run_id(), row.epoch);
     if !row.is_live || row.run_id != live.run_id {

@@ -53,7 +53,7 @@ async fn add(mysql_url: &str, count: usize) -> Result<(), ShardsError> {
         Added::Done { first, last } if first == last => println!("{first} was added"),
         Added::Done { first, last } => println!("{first} to {last} were added"),
         Added::OldFormat => return Err(ShardsError::OldFormat),
-        Added::TooMany | Added::NotWanted => return Err(ShardsError::TooMany),
+        Added::TooMany => return Err(ShardsError::TooMany),
     }
     println!("running instances load it within seconds, and new coupons go to the shard with the fewest open coupons");
     Ok(())

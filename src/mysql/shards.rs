@@ -9,7 +9,7 @@ use diesel::sql_types::{Bigint, Bool, Integer, Unsigned, Varchar};
 use diesel_async::RunQueryDsl;
 
 use super::schema::shards;
-use super::{Db, DbError, ledgers};
+use super::{Db, DbError, Transaction, ledgers};
 use crate::domain::{Commits, Epoch, Format, ShardId};
 
 const LIVE: &str = "live";
@@ -102,8 +102,6 @@ pub enum Added {
     OldFormat,
     /// The database would have more than [`ShardId::MAX`] shards. Nothing has changed.
     TooMany,
-    /// The database is not new. Only [`start_with`] asks.
-    NotWanted,
 }
 
 /// Adds `count` shards, at least one.
@@ -111,19 +109,40 @@ pub enum Added {
 /// # Errors
 /// Returns a [`DbError`]. The change may have happened.
 pub async fn add(db: &Db, count: usize) -> Result<Added, DbError> {
-    add_if(db, count, |_| true).await
+    let mut tx = db.begin().await?;
+    let present = lock_all(db, &mut tx).await?;
+    add_within(db, tx, &present, count).await
 }
 
-/// Adds shards if the epochs of the present shards, which are locked meanwhile, meet a condition.
-async fn add_if(db: &Db, count: usize, may_add: impl FnOnce(&[u32]) -> bool) -> Result<Added, DbError> {
+/// Gives a new database `count` shards. Does nothing if a shard was loaded before, or if there are several.
+///
+/// # Errors
+/// Returns a [`DbError`]. Repeating the call is safe.
+pub async fn start_with(db: &Db, count: usize) -> Result<(), DbError> {
+    if count <= 1 {
+        return Ok(());
+    }
     let mut tx = db.begin().await?;
+    // Under the lock, because instances start at the same time.
+    let present = lock_all(db, &mut tx).await?;
+    if !matches!(present[..], [(_, 0)]) {
+        tx.roll_back().await;
+        return Ok(());
+    }
+    add_within(db, tx, &present, count - 1).await.map(drop)
+}
+
+/// Locks all rows, so that nobody adds a shard meanwhile. Returns the format and the epoch of each.
+async fn lock_all(db: &Db, tx: &mut Transaction<'_>) -> Result<Vec<(u8, u32)>, DbError> {
     let lock = shards::table.select((shards::format, shards::epoch)).for_update();
-    let present: Vec<(u8, u32)> = db.within("lock shards", lock.load(tx.connection())).await?;
-    let (formats, epochs): (Vec<u8>, Vec<u32>) = present.into_iter().unzip();
-    let (first, last) = (ShardId::new(formats.len()), ShardId::new(formats.len() + count.max(1) - 1));
+    db.within("lock shards", lock.load(tx.connection())).await
+}
+
+/// Adds shards to the locked ones, and commits.
+async fn add_within(db: &Db, mut tx: Transaction<'_>, present: &[(u8, u32)], count: usize) -> Result<Added, DbError> {
+    let (first, last) = (ShardId::new(present.len()), ShardId::new(present.len() + count.max(1) - 1));
     let outcome = match (first, last) {
-        _ if !may_add(&epochs) => Added::NotWanted,
-        (Some(first), Some(last)) if formats.iter().all(|format| *format == Format::NEWEST.0) => {
+        (Some(first), Some(last)) if present.iter().all(|(format, _)| *format == Format::NEWEST.0) => {
             Added::Done { first, last }
         }
         (Some(_), Some(_)) => Added::OldFormat,
@@ -139,19 +158,6 @@ async fn add_if(db: &Db, count: usize, may_add: impl FnOnce(&[u32]) -> bool) -> 
     db.within("add shards", diesel::insert_into(shards::table).values(rows).execute(tx.connection())).await?;
     tx.commit().await?;
     Ok(outcome)
-}
-
-/// Gives a database without any loaded shard `count` shards. Does nothing if a shard was loaded before, or if there are
-/// several.
-///
-/// # Errors
-/// Returns a [`DbError`]. Repeating the call is safe.
-pub async fn start_with(db: &Db, count: usize) -> Result<(), DbError> {
-    if count > 1 {
-        // Under the lock, because instances start at the same time.
-        add_if(db, count - 1, |epochs| epochs == [0]).await?;
-    }
-    Ok(())
 }
 
 /// The open coupons of a shard.

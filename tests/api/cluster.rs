@@ -55,6 +55,17 @@ async fn a_failover_is_followed_and_loses_nothing() {
     assert_eq!(app.stores.number("SELECT COUNT(*) FROM poisoned_claims").await, 0);
 }
 
+/// Begins to move the slot of the shard from its owner to the other primary, and waits until the shard is closed. Returns
+/// the id of the other primary.
+async fn begin_move(cluster: &RedisCluster, app: &TestApp) -> String {
+    let [owner_id, target_id] = [cluster.id(OWNER).await, cluster.id(OTHER).await];
+    let (owner, other) = (&cluster.servers[OWNER], &cluster.servers[OTHER]);
+    other.command::<()>(&["CLUSTER", "SETSLOT", SLOT, "IMPORTING", &owner_id]).await;
+    owner.command::<()>(&["CLUSTER", "SETSLOT", SLOT, "MIGRATING", &target_id]).await;
+    eventually("the shard is closed", || async { gate(&app.instances[0]).await == "moving" }).await;
+    target_id
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_slot_that_moves_closes_the_shard_until_it_is_loaded_from_nothing() {
     let cluster = RedisCluster::start().await;
@@ -62,12 +73,8 @@ async fn a_slot_that_moves_closes_the_shard_until_it_is_loaded_from_nothing() {
     sell(&app, &crowd[..100]).await;
     app.settle().await;
     let before = app.stores.live().await;
-    let ids = [cluster.id(OWNER).await, cluster.id(OTHER).await];
     let (owner, other) = (&cluster.servers[OWNER], &cluster.servers[OTHER]);
-
-    other.command::<()>(&["CLUSTER", "SETSLOT", SLOT, "IMPORTING", &ids[0]]).await;
-    owner.command::<()>(&["CLUSTER", "SETSLOT", SLOT, "MIGRATING", &ids[1]]).await;
-    eventually("the shard is closed", || async { gate(&app.instances[0]).await == "moving" }).await;
+    let target_id = begin_move(&cluster, &app).await;
     assert_eq!(app.client().claim("shop", "rush", &crowd[100].token).await.error().2, "unavailable");
     assert_eq!(app.stores.live().await, before, "nothing is rebuilt while the slot moves");
 
@@ -80,7 +87,7 @@ async fn a_slot_that_moves_closes_the_shard_until_it_is_loaded_from_nothing() {
     migrate.extend(keys.iter().filter(|key| *key != lost).map(String::as_str));
     owner.command::<String>(&migrate).await;
     for server in [OTHER, OWNER, 0] {
-        cluster.servers[server].command::<()>(&["CLUSTER", "SETSLOT", SLOT, "NODE", &ids[1]]).await;
+        cluster.servers[server].command::<()>(&["CLUSTER", "SETSLOT", SLOT, "NODE", &target_id]).await;
     }
     let target = run_id(&cluster, OTHER).await;
     eventually("the shard is loaded into the other primary", || async {
@@ -103,12 +110,8 @@ async fn a_cancelled_move_is_loaded_from_nothing_too() {
     sell(&app, &crowd[..50]).await;
     app.settle().await;
     let before = app.stores.live().await;
-    let ids = [cluster.id(OWNER).await, cluster.id(OTHER).await];
     let (owner, other) = (&cluster.servers[OWNER], &cluster.servers[OTHER]);
-
-    other.command::<()>(&["CLUSTER", "SETSLOT", SLOT, "IMPORTING", &ids[0]]).await;
-    owner.command::<()>(&["CLUSTER", "SETSLOT", SLOT, "MIGRATING", &ids[1]]).await;
-    eventually("the shard is closed", || async { gate(&app.instances[0]).await == "moving" }).await;
+    begin_move(&cluster, &app).await;
     let keys: Vec<String> = owner.command(&["CLUSTER", "GETKEYSINSLOT", SLOT, "10000"]).await;
     let lost = keys.iter().find(|key| key.contains(":holder:")).expect("somebody holds a unit");
     owner.command::<u32>(&["DEL", lost]).await;
