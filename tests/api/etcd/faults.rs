@@ -36,8 +36,9 @@ async fn a_sale_goes_on_while_etcd_is_away_and_changes_reach_it_afterwards() {
 async fn what_was_closed_through_etcd_stays_closed_after_a_restart_without_etcd() {
     let mut sale = Sale::start().await;
     let id = sale.schedule(&terms(-10, 600)).await;
-    sale.etcd.delete(&key(id)).await;
+    let deleted = sale.etcd.delete(&key(id)).await;
     sale.every_instance_answers("not-on-sale", SOON).await;
+    eventually("MySQL has the deletion", || async { sale.etcd_revision(id).await == deleted }).await;
     sale.app.stop().await;
     sale.etcd.kill();
     sale.app.start_another().await;
@@ -119,8 +120,9 @@ async fn an_edit_is_in_force_while_mysql_is_away_and_mysql_has_it_afterwards() {
     // Two edits make sure that every instance has read the row since etcd has it.
     sale.edit(id, &json!({"status": 2})).await;
     sale.every_instance_answers("sold-out", SOON).await;
-    sale.edit(id, &json!({"status": 0})).await;
+    let opened_at = sale.edit(id, &json!({"status": 0})).await;
     sale.every_instance_answers("claimed", SOON).await;
+    eventually("MySQL has both edits", || async { sale.etcd_revision(id).await == opened_at }).await;
     sale.app.stores.execute("RENAME TABLE activities TO hidden").await;
     let closed_at = sale.edit(id, &json!({"status": 2})).await;
     sale.every_instance_answers("sold-out", SOON).await;
