@@ -11,15 +11,27 @@ use serde_json::json;
 use crate::helpers::{Client, DEADLINE, PASSWORD, SECRET, Stores, eventually, signal};
 
 /// Every setting of `serve`.
-const SETTINGS: [&str; 31] = [
+const SETTINGS: [&str; 43] = [
     "COUPONRUSH_ARCHIVE_AFTER",
     "COUPONRUSH_HTTP_ADDR",
+    "COUPONRUSH_HTTP_CERT",
+    "COUPONRUSH_HTTP_KEY",
     "COUPONRUSH_OPS_ADDR",
     "COUPONRUSH_REDIS_URL",
     "COUPONRUSH_REDIS_PREFIX",
+    "COUPONRUSH_REDIS_CA",
+    "COUPONRUSH_REDIS_CERT",
+    "COUPONRUSH_REDIS_KEY",
     "COUPONRUSH_MYSQL_URL",
+    "COUPONRUSH_MYSQL_CA",
+    "COUPONRUSH_MYSQL_CERT",
+    "COUPONRUSH_MYSQL_KEY",
     "COUPONRUSH_ETCD_ENDPOINTS",
     "COUPONRUSH_ETCD_PREFIX",
+    "COUPONRUSH_ETCD_USER",
+    "COUPONRUSH_ETCD_CA",
+    "COUPONRUSH_ETCD_CERT",
+    "COUPONRUSH_ETCD_KEY",
     "COUPONRUSH_JWT_SECRET",
     "COUPONRUSH_CLAIM_SECRET",
     "COUPONRUSH_SIGN_SECRET",
@@ -353,7 +365,8 @@ fn serve(stores: &Stores, drain_seconds: &str) -> (Running, BufReader<ChildStder
 pub fn address_in(log: &mut impl BufRead) -> std::net::SocketAddr {
     let mut read = String::new();
     while log.read_line(&mut read).expect("the log is UTF-8") > 0 {
-        if let Some((_, address)) = read.lines().last().and_then(|line| line.split_once("serving users on http://")) {
+        let line = read.lines().last().and_then(|line| line.split_once("serving users on http"));
+        if let Some((_, address)) = line.and_then(|(_, rest)| rest.split_once("://")) {
             return address.parse().expect("an address");
         }
     }
