@@ -9,7 +9,7 @@ use crate::helpers::{
 const PATIENCE: Duration = Duration::from_secs(30);
 const UNITS: u32 = 600;
 /// The owner of the slot, its replica, and another primary.
-const OWNER: usize = 2;
+pub const OWNER: usize = 2;
 const REPLICA: usize = 5;
 const OTHER: usize = 1;
 

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use couponrush::base::Tls;
@@ -10,8 +11,10 @@ use couponrush::domain::{ActivityId, CouponId};
 use etcd_client::{Client as EtcdClient, ConnectOptions, Permission, TlsOptions};
 use serde_json::{Value, json};
 
+use crate::cluster::OWNER;
 use crate::helpers::{
-    Client, DataServer, EtcdServer, MysqlServer, RedisServer, SECRET, Stores, TestApp, eventually, free_address, terms,
+    DataServer, EtcdServer, MysqlServer, RedisCluster, RedisServer, SECRET, Stores, TestApp, eventually, free_address,
+    terms,
 };
 use crate::program::{Running, address_in, run, text};
 use crate::secret_files::Folder;
@@ -110,11 +113,15 @@ impl SecureStores {
 /// A Redis that wants a certificate on its second port.
 async fn start_redis(authority: &Authority) -> (RedisServer, u16) {
     let port = free_address().port();
+    (RedisServer::start_with(None, redis_arguments(authority, port)).await, port)
+}
+
+fn redis_arguments(authority: &Authority, port: u16) -> Vec<String> {
     let mut arguments = vec!["--tls-port".to_owned(), port.to_string()];
     for (name, file) in [("ca-cert", "ca.pem"), ("cert", "server.pem"), ("key", "server.key")] {
         arguments.extend([format!("--tls-{name}-file"), authority.path(file)]);
     }
-    (RedisServer::start_with(None, arguments).await, port)
+    arguments
 }
 
 /// An etcd that wants a certificate, and the password of a user who may only use the prefix of the service.
@@ -221,6 +228,34 @@ async fn a_sale_with_certificates_and_passwords_everywhere() {
     assert!(plain.lines().filter(|line| line.contains(&port)).count() > 1, "{plain}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_primaries_of_a_cluster_are_asked_and_followed_by_tls() {
+    let authority = Authority::create();
+    let ports = Mutex::new(Vec::new());
+    let mut cluster = RedisCluster::start_with(|| {
+        let port = free_address().port();
+        ports.lock().expect("no thread panicked").push(port);
+        let settings = [["--tls-cluster", "yes"], ["--tls-replication", "yes"]].concat().into_iter().map(str::to_owned);
+        redis_arguments(&authority, port).into_iter().chain(settings).collect()
+    })
+    .await;
+    let ports = ports.into_inner().expect("no thread panicked");
+    let stores = Stores::create(Some(cluster.url())).await;
+    let app = TestApp::start_on(stores, |args| {
+        args.redis.redis_url = format!("rediss-cluster://127.0.0.1:{},127.0.0.1:{}", ports[0], ports[1]);
+        [args.redis.redis_ca, args.redis.redis_cert, args.redis.redis_key] = authority.of_client();
+    })
+    .await;
+    let client = app.client();
+    let (shop, ann) = (client.user("shop", "saler").await, client.user("ann", "customer").await);
+    client.create_coupon("shop", &shop, "ten", 10).await;
+    assert_eq!(client.claim("shop", "ten", &ann).await.status, 201);
+    cluster.servers[OWNER].kill();
+    let bob = client.user("bob", "customer").await;
+    eventually("bob can claim", || async { client.claim("shop", "ten", &bob).await.status == 201 }).await;
+    cluster.servers[OWNER].restart().await;
+}
+
 /// The settings of a start that fails, without the stores.
 const OTHERS: [(&str, &str); 4] = [
     ("COUPONRUSH_HTTP_ADDR", "127.0.0.1:0"),
@@ -242,7 +277,8 @@ fn assert_refused(settings: &[(&str, &str)], parts: &[&str]) {
 async fn a_server_that_another_authority_signed_is_refused() {
     let secure = SecureStores::start().await;
     let stores = secure.stores().await;
-    let [ours, other] = [&secure.authority, &Authority::create()].map(|authority| authority.path("ca.pem"));
+    let stranger = Authority::create();
+    let [ours, other] = [&secure.authority, &stranger].map(|authority| authority.path("ca.pem"));
     let [certificate, key] = ["client.pem", "client.key"].map(|name| secure.authority.path(name));
     let redis_url = format!("rediss://127.0.0.1:{}/", secure.redis_port);
     let (_, database) = stores.mysql_url.rsplit_once('/').expect("a URL names the database");
@@ -312,14 +348,18 @@ async fn users_are_served_by_https_only() {
         ("COUPONRUSH_HTTP_CERT", &certificate),
         ("COUPONRUSH_HTTP_KEY", &key),
     ]);
-    let address = address_in(&mut log);
-    let client = Client::secure(address.port(), &authority.tls());
-    let (shop, ann) = (client.user("shop", "saler").await, client.user("ann", "customer").await);
-    client.create_coupon("shop", &shop, "ten", 10).await;
-    assert_eq!(client.claim("shop", "ten", &ann).await.status, 201);
-    let stranger = Client::secure(address.port(), &Authority::create().tls());
-    assert!(stranger.request("GET", "/healthz").send().await.is_err(), "the authority is not trusted");
-    assert!(Client::new(address).request("GET", "/healthz").send().await.is_err(), "HTTP is not served");
+    let port = address_in(&mut log).port();
+    let get = |authority: &Authority, scheme| {
+        let mut command = Command::new("curl");
+        command.args(["--silent", "--show-error", "--max-time", "10", "--cacert", &authority.path("ca.pem")]);
+        command.arg(format!("{scheme}://127.0.0.1:{port}/healthz"));
+        command.output().expect("curl is installed")
+    };
+    let answer = get(&authority, "https");
+    assert_eq!((answer.status.code(), text(&answer.stdout).contains("up")), (Some(0), true), "{answer:?}");
+    let refused = get(&Authority::create(), "https");
+    assert!(text(&refused.stderr).contains("certificate"), "{refused:?}");
+    assert_ne!(get(&authority, "http").status.code(), Some(0), "HTTP is not served");
     assert_eq!(program.stop("TERM").await.code(), Some(0));
     stores.remove().await;
 }

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 
-use couponrush::base::Tls;
 use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
@@ -29,13 +28,6 @@ impl Client {
     pub fn new(address: SocketAddr) -> Self {
         let http = reqwest::Client::builder().no_proxy().build().expect("an HTTP client can be built");
         Self { http, base: format!("http://{address}") }
-    }
-
-    /// A client by HTTPS, of a server with a certificate for 127.0.0.1.
-    pub fn secure(port: u16, tls: &Tls) -> Self {
-        let config = (*tls.client_config().expect("the certificates are valid")).clone();
-        let http = reqwest::Client::builder().no_proxy().tls_backend_preconfigured(config).build();
-        Self { http: http.expect("an HTTP client can be built"), base: format!("https://127.0.0.1:{port}") }
     }
 
     /// A request to `path`. The path is sent unchanged.

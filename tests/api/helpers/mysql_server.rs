@@ -98,7 +98,7 @@ fn init_file(folder: &Path) -> PathBuf {
     let file = folder.with_extension("sql");
     let statements = format!(
         "CREATE USER IF NOT EXISTS tests@'127.0.0.1' IDENTIFIED BY '{PASSWORD}';\n\
-         GRANT ALL ON *.* TO tests@'127.0.0.1';\n"
+         GRANT ALL ON *.* TO tests@'127.0.0.1' WITH GRANT OPTION;\n"
     );
     std::fs::write(&file, statements).expect("the temporary folder can be written");
     file
