@@ -8,12 +8,12 @@ use url::Url;
 use super::start_error::StartError;
 use crate::admission::{Admission, AttemptLimits};
 use crate::auth::{ClaimTokens, PasswordLimits, Passwords, Secrets, SecretsError, SignedForm, UserTokens};
-use crate::base::{Identity, Tls, now_seconds};
+use crate::base::{OwnCertificate, Tls, now_seconds};
 use crate::config::{self, AdmissionArgs, CertificateFiles, EtcdArgs, MysqlArgs, RedisArgs, ServeArgs, TokenArgs};
 use crate::domain::ShardId;
 use crate::etcd::{Etcd, EtcdConfig};
 use crate::memory::{Blacklist, BlacklistLimits, LimitShare, Limits, Settings};
-use crate::mysql::{self, AddressError, Db, DbError, DbLimits, DbPools};
+use crate::mysql::{self, Db, DbError, DbLimits, DbPools, MysqlAddressError};
 use crate::redis::{LinkConfig, Pool, PoolLimits};
 
 /// The signers of session tokens and of claim tokens.
@@ -104,7 +104,7 @@ pub(super) fn open_pools(args: &MysqlArgs) -> Result<DbPools, StartError> {
 /// # Errors
 /// Returns [`StartError::HttpCertificate`].
 pub(super) fn http_tls(args: &ServeArgs) -> Result<Option<rustls::ServerConfig>, StartError> {
-    let identity = Identity::read(args.http_cert.as_deref(), args.http_key.as_deref());
+    let identity = OwnCertificate::read(args.http_cert.as_deref(), args.http_key.as_deref());
     let config = identity.and_then(|identity| identity.map(|identity| identity.server_config()).transpose());
     config.map_err(StartError::HttpCertificate)
 }
@@ -133,7 +133,7 @@ fn named_database(url: &str) -> Result<&str, StartError> {
         let names_server = url.host_str().is_some_and(|host| !host.is_empty());
         url.scheme() == "mysql" && names_server && url.path().len() > 1
     });
-    if names_a_database { Ok(url) } else { Err(StartError::MysqlUrl(AddressError::Url)) }
+    if names_a_database { Ok(url) } else { Err(StartError::MysqlUrl(MysqlAddressError::Url)) }
 }
 
 /// A password hasher that computes `parallel` hashes at the same time.

@@ -7,7 +7,7 @@ use crate::auth::{HashError, SecretsError};
 use crate::base::{TlsError, TooOld};
 use crate::mysql::formats::FormatError;
 use crate::mysql::migrate::MigrateError;
-use crate::mysql::{AddressError, DbError};
+use crate::mysql::{DbError, MysqlAddressError};
 use crate::redis::KvError;
 use crate::redis::rights::MissingRight;
 
@@ -24,7 +24,7 @@ pub enum StartError {
     #[error(
         "COUPONRUSH_MYSQL_URL must be mysql://user:password@host:port/database, or the same with ?require_ssl=true for TLS"
     )]
-    MysqlUrl(#[source] AddressError),
+    MysqlUrl(#[source] MysqlAddressError),
     #[error("COUPONRUSH_ETCD_ENDPOINTS must be a list of http://host:port or https://host:port, separated by commas")]
     EtcdEndpoints,
     #[error("COUPONRUSH_ETCD_USER must be name:password")]

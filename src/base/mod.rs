@@ -14,5 +14,5 @@ pub use error_chain::error_chain;
 pub use metrics::{Apart, Distribution, Histogram};
 pub use outage::Outage;
 pub use periodic::every;
-pub use tls::{Identity, Tls, TlsError};
+pub use tls::{OwnCertificate, Tls, TlsError};
 pub use version::{TooOld, check_version};

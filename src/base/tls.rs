@@ -17,13 +17,13 @@ const SYSTEM_AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 pub struct Tls {
     /// Certificates of the trusted authorities, as PEM. Empty if the operating system's are not where they are expected.
     pub authorities: Vec<u8>,
-    /// The certificate that the store may ask for.
-    pub identity: Option<Identity>,
+    /// The certificate that the store may ask for, and its key.
+    pub identity: Option<OwnCertificate>,
 }
 
 /// A certificate and its private key.
 #[derive(Clone)]
-pub struct Identity {
+pub struct OwnCertificate {
     /// The certificate and those of authorities in between, as PEM.
     pub certificate: Vec<u8>,
     /// The private key, as PEM.
@@ -58,7 +58,7 @@ impl Tls {
             Some(path) => read(path)?,
             None => fs::read(SYSTEM_AUTHORITIES).unwrap_or_default(),
         };
-        let tls = Self { authorities, identity: Identity::read(certificate, key)? };
+        let tls = Self { authorities, identity: OwnCertificate::read(certificate, key)? };
         tls.client_config()?;
         Ok(tls)
     }
@@ -88,7 +88,7 @@ impl Tls {
     }
 }
 
-impl Identity {
+impl OwnCertificate {
     /// Reads the files of a certificate and of its key. `None` if neither is set.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::time::Duration;
 use etcd_client::{Certificate, Client, ConnectOptions, Error, Identity, TlsOptions};
 use tokio::sync::OnceCell;
 
-use super::EtcdConfig;
+use crate::base::Tls;
 
 /// Period and timeout of the probes on a connection with a call under way. etcd drops clients that probe more often
 /// than every 5 s.
@@ -22,13 +22,18 @@ pub(super) struct Member {
 }
 
 impl Member {
-    /// Creates a client without connecting.
+    /// Creates a client without connecting. `wait` is the timeout of connecting. `tls` is used by an endpoint with `https`.
     ///
     /// # Errors
     /// Returns an [`Error`] if the endpoint is malformed or the certificates cannot be used.
-    pub(super) async fn new(endpoint: &str, config: &EtcdConfig) -> Result<Self, Error> {
+    pub(super) async fn new(
+        endpoint: &str,
+        wait: Duration,
+        user: Option<(String, String)>,
+        tls: Option<&Tls>,
+    ) -> Result<Self, Error> {
         let options = ConnectOptions::new()
-            .with_connect_timeout(config.wait)
+            .with_connect_timeout(wait)
             .with_keep_alive(KEEP_ALIVE.0, KEEP_ALIVE.1)
             // etcd counts probes without a call under way against the client.
             .with_keep_alive_while_idle(false)
@@ -36,7 +41,7 @@ impl Member {
             .with_auto_token_refresh(true)
             // A member without a leader would report an unchanging etcd.
             .with_require_leader(true);
-        let options = match &config.tls {
+        let options = match tls {
             Some(tls) if endpoint.starts_with("https://") => {
                 let authorities = TlsOptions::new().ca_certificate(Certificate::from_pem(&tls.authorities));
                 options.with_tls(match &tls.identity {
@@ -47,7 +52,7 @@ impl Member {
             _ => options,
         };
         let client = Client::connect([endpoint], Some(options)).await?;
-        Ok(Self { client, user: config.user.clone(), is_known: OnceCell::new() })
+        Ok(Self { client, user, is_known: OnceCell::new() })
     }
 
     /// The client, after the member has accepted the user.

@@ -136,7 +136,8 @@ impl Etcd {
     pub async fn new(config: EtcdConfig) -> Result<Self, EtcdError> {
         let mut members = Vec::new();
         for endpoint in &config.endpoints {
-            members.push(Member::new(endpoint, &config).await.map_err(|error| EtcdError::Settings(error.into()))?);
+            let member = Member::new(endpoint, config.wait, config.user.clone(), config.tls.as_ref()).await;
+            members.push(member.map_err(|error| EtcdError::Settings(error.into()))?);
         }
         if members.is_empty() {
             return Err(EtcdError::Settings(etcd_client::Error::InvalidArgs("no endpoints".to_owned()).into()));

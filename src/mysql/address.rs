@@ -11,13 +11,13 @@ const RSA_KEY: &[u8] = b"-----BEGIN RSA PRIVATE KEY-----";
 
 /// Address and credentials of a MySQL server. Clones share what was made of the certificates.
 #[derive(Clone)]
-pub(super) struct Address {
+pub(super) struct MysqlAddress {
     opts: Opts,
 }
 
 /// An address that cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum AddressError {
+pub enum MysqlAddressError {
     /// The URL is no `mysql://user:password@host:port/database`, or has a parameter that the driver does not know.
     #[error("the URL is not that of a MySQL database")]
     Url,
@@ -29,16 +29,16 @@ pub enum AddressError {
     Pool(#[source] diesel_async::pooled_connection::deadpool::BuildError),
 }
 
-impl Address {
+impl MysqlAddress {
     /// Parses the URL. `tls` is used if the URL asks for TLS.
     ///
     /// # Errors
-    /// Returns an [`AddressError`].
-    pub(super) fn new(url: &str, tls: Option<&Tls>) -> Result<Self, AddressError> {
-        let opts = Opts::from_url(url).map_err(|_| AddressError::Url)?;
+    /// Returns a [`MysqlAddressError`].
+    pub(super) fn new(url: &str, tls: Option<&Tls>) -> Result<Self, MysqlAddressError> {
+        let opts = Opts::from_url(url).map_err(|_| MysqlAddressError::Url)?;
         let ssl_opts = match (opts.ssl_opts().cloned(), tls) {
             (None, _) => None,
-            (Some(_), None) => return Err(AddressError::NoCertificates),
+            (Some(_), None) => return Err(MysqlAddressError::NoCertificates),
             (Some(asked), Some(tls)) => Some(with_certificates(asked, tls)?),
         };
         // What diesel needs, and its own cache of statements.
@@ -59,11 +59,11 @@ pub fn asks_for_tls(url: &str) -> bool {
 }
 
 /// The authorities in `tls` are the only ones that are trusted.
-fn with_certificates(asked: SslOpts, tls: &Tls) -> Result<SslOpts, AddressError> {
+fn with_certificates(asked: SslOpts, tls: &Tls) -> Result<SslOpts, MysqlAddressError> {
     let asked = asked.with_disable_built_in_roots(true).with_root_certs(vec![tls.authorities.clone().into()]);
     let Some(identity) = &tls.identity else { return Ok(asked) };
     if !identity.key.windows(RSA_KEY.len()).any(|window| window == RSA_KEY) {
-        return Err(AddressError::Key);
+        return Err(MysqlAddressError::Key);
     }
     let identity = ClientIdentity::new(identity.certificate.clone().into(), identity.key.clone().into());
     Ok(asked.with_client_identity(Some(identity)))

@@ -51,7 +51,7 @@ use diesel_async::pooled_connection::{
 use diesel_async::{AnsiTransactionManager, AsyncMysqlConnection, SimpleAsyncConnection, TransactionManager};
 use futures_util::FutureExt;
 
-pub use address::{AddressError, asks_for_tls};
+pub use address::{MysqlAddressError, asks_for_tls};
 pub use error::DbError;
 pub use last_server::LastServer;
 pub use unreadable::{UnreadableRow, UnreadableRows};
@@ -59,7 +59,7 @@ pub use unreadable::{UnreadableRow, UnreadableRows};
 use crate::base::{Histogram, Tls};
 use crate::domain::Kind;
 
-use address::Address;
+use address::MysqlAddress;
 use writable::Access;
 pub use writable::PooledConnection;
 
@@ -86,7 +86,7 @@ pub struct DbLimits {
 #[derive(Clone)]
 pub struct Db {
     pool: Pool<AsyncMysqlConnection>,
-    address: Address,
+    address: MysqlAddress,
     access: Access,
     /// Whether connections wait for earlier commits of other nodes of a cluster.
     is_causal: bool,
@@ -120,20 +120,25 @@ impl Db {
     /// Creates the pool without connecting. Every connection leads to a server that accepts writes.
     ///
     /// # Errors
-    /// Returns an [`AddressError`].
-    pub fn new(url: &str, tls: Option<&Tls>, limits: DbLimits) -> Result<Self, AddressError> {
-        Self::with_access(Address::new(url, tls)?, limits, Access::Write, false)
+    /// Returns a [`MysqlAddressError`].
+    pub fn new(url: &str, tls: Option<&Tls>, limits: DbLimits) -> Result<Self, MysqlAddressError> {
+        Self::with_access(MysqlAddress::new(url, tls)?, limits, Access::Write, false)
     }
 
     /// Like [`Db::new`], for work that only reads. The server may be a replica.
     ///
     /// # Errors
-    /// Returns an [`AddressError`].
-    pub fn to_read(url: &str, tls: Option<&Tls>, limits: DbLimits) -> Result<Self, AddressError> {
-        Self::with_access(Address::new(url, tls)?, limits, Access::Read, false)
+    /// Returns a [`MysqlAddressError`].
+    pub fn to_read(url: &str, tls: Option<&Tls>, limits: DbLimits) -> Result<Self, MysqlAddressError> {
+        Self::with_access(MysqlAddress::new(url, tls)?, limits, Access::Read, false)
     }
 
-    fn with_access(address: Address, limits: DbLimits, access: Access, is_causal: bool) -> Result<Self, AddressError> {
+    fn with_access(
+        address: MysqlAddress,
+        limits: DbLimits,
+        access: Access,
+        is_causal: bool,
+    ) -> Result<Self, MysqlAddressError> {
         let mut config = ManagerConfig::default();
         let place = address.clone();
         config.custom_setup = Box::new(move |_| establish(place.clone(), access, is_causal).boxed());
@@ -148,7 +153,7 @@ impl Db {
             .recycle_timeout(Some(limits.connection_wait))
             .runtime(deadpool::Runtime::Tokio1)
             .build()
-            .map_err(AddressError::Pool)?;
+            .map_err(MysqlAddressError::Pool)?;
         Ok(Self {
             pool,
             address,
@@ -165,8 +170,8 @@ impl Db {
     /// statements see all earlier commits of other nodes.
     ///
     /// # Errors
-    /// Returns an [`AddressError`].
-    pub fn beside(&self, connections_max: usize) -> Result<Self, AddressError> {
+    /// Returns a [`MysqlAddressError`].
+    pub fn beside(&self, connections_max: usize) -> Result<Self, MysqlAddressError> {
         let other =
             Self::with_access(self.address.clone(), DbLimits { connections_max, ..self.limits }, self.access, true)?;
         let (times, unreadable) = (Arc::clone(&self.times), Arc::clone(&self.unreadable));
@@ -353,7 +358,7 @@ const SESSION: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; \
     SET SESSION lock_wait_timeout = 5; \
     SET SESSION wait_timeout = 30";
 
-async fn establish(address: Address, access: Access, is_causal: bool) -> ConnectionResult<AsyncMysqlConnection> {
+async fn establish(address: MysqlAddress, access: Access, is_causal: bool) -> ConnectionResult<AsyncMysqlConnection> {
     let mut connection = address.connect().await?;
     connection.batch_execute(SESSION).await.map_err(ConnectionError::CouldntSetupConfiguration)?;
     writable::check(&mut connection, access).await.map_err(ConnectionError::CouldntSetupConfiguration)?;
