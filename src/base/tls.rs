@@ -37,7 +37,7 @@ pub enum TlsError {
     Unreadable(PathBuf, #[source] io::Error),
     #[error("the certificate and the private key must be set both or not at all")]
     Incomplete,
-    #[error("there are no certificates of authorities in {SYSTEM_AUTHORITIES}, so name a file")]
+    #[error("there are no certificates of authorities, neither in the named file nor in {SYSTEM_AUTHORITIES}")]
     NoAuthorities,
     #[error("the certificates of the authorities are not valid PEM")]
     BadAuthorities,
