@@ -32,23 +32,11 @@ impl Authority {
     /// Makes certificates for servers at 127.0.0.1 (`server.pem`, `server.key`) and for the service (`client.pem`,
     /// `client.key`).
     fn create() -> Self {
-        let authority = Self { folder: Folder::create() };
-        authority.openssl("req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=authority -keyout ca.key -out ca.pem");
-        authority.folder.write("names", "subjectAltName = IP:127.0.0.1, DNS:localhost\n");
-        for name in ["server", "client"] {
-            authority
-                .openssl(&format!("req -newkey rsa:2048 -nodes -subj /CN={name} -keyout {name}.new -out {name}.csr"));
-            authority.openssl(&format!("rsa -traditional -in {name}.new -out {name}.key"));
-            let sign = "-CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names";
-            authority.openssl(&format!("x509 -req -in {name}.csr {sign} -out {name}.pem"));
-        }
-        authority
-    }
-
-    fn openssl(&self, arguments: &str) {
-        let output = Command::new("openssl").args(arguments.split(' ')).current_dir(self.folder.path("")).output();
-        let output = output.expect("openssl is installed");
-        assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
+        let folder = Folder::create();
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/certificates");
+        let output = Command::new(script).arg(folder.path("")).output().expect("the script can run");
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        Self { folder }
     }
 
     fn path(&self, name: &str) -> String {
@@ -305,7 +293,7 @@ async fn a_server_that_another_authority_signed_is_refused() {
 fn certificates_that_cannot_be_used_are_refused_by_their_settings() {
     let authority = Authority::create();
     let [ca, certificate, key, new_key] =
-        ["ca.pem", "client.pem", "client.key", "client.new"].map(|name| authority.path(name));
+        ["ca.pem", "client.pem", "client.key", "client.pkcs8"].map(|name| authority.path(name));
     let empty = authority.folder.write("empty.pem", "");
     let stores = |redis, mysql| [("COUPONRUSH_REDIS_URL", redis), ("COUPONRUSH_MYSQL_URL", mysql)];
     let plain = stores("redis://127.0.0.1:1/", "mysql://nobody@127.0.0.1:1/none");
