@@ -164,7 +164,11 @@ pub async fn open_etcd(args: &EtcdArgs) -> Result<Option<Etcd>, StartError> {
     if !endpoints.iter().all(|endpoint| names_a_member(endpoint)) {
         return Err(StartError::EtcdEndpoints);
     }
-    let tls = certificates(endpoints.iter().any(|endpoint| endpoint.starts_with("https://")), args.certificates())?;
+    let is_https = |endpoint: &String| endpoint.starts_with("https://");
+    if endpoints.iter().any(is_https) && !endpoints.iter().all(is_https) {
+        return Err(StartError::EtcdEndpoints);
+    }
+    let tls = certificates(endpoints.iter().all(is_https), args.certificates())?;
     let user = match args.etcd_user.split_once(':') {
         Some((name, password)) => Some((name.to_owned(), password.to_owned())),
         None if args.etcd_user.is_empty() => None,

@@ -25,7 +25,9 @@ pub enum StartError {
         "COUPONRUSH_MYSQL_URL must be mysql://user:password@host:port/database, or the same with ?require_ssl=true for TLS"
     )]
     MysqlUrl(#[source] MysqlAddressError),
-    #[error("COUPONRUSH_ETCD_ENDPOINTS must be a list of http://host:port or https://host:port, separated by commas")]
+    #[error(
+        "COUPONRUSH_ETCD_ENDPOINTS must be a list of http://host:port, or of https://host:port, separated by commas"
+    )]
     EtcdEndpoints,
     #[error("COUPONRUSH_ETCD_USER must be name:password")]
     EtcdUser,

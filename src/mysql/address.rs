@@ -21,6 +21,10 @@ pub enum MysqlAddressError {
     /// The URL is no `mysql://user:password@host:port/database`, or has a parameter that the driver does not know.
     #[error("the URL is not that of a MySQL database")]
     Url,
+    #[error(
+        "verify_ca=false would let every server pass for MySQL; use verify_identity=false if only its name differs"
+    )]
+    Unverified,
     #[error("TLS needs certificates")]
     NoCertificates,
     #[error("the private key must be an RSA key in PKCS#1 form, as `openssl rsa -traditional` writes it")]
@@ -38,6 +42,7 @@ impl MysqlAddress {
         let opts = Opts::from_url(url).map_err(|_| MysqlAddressError::Url)?;
         let ssl_opts = match (opts.ssl_opts().cloned(), tls) {
             (None, _) => None,
+            (Some(asked), _) if asked.accept_invalid_certs() => return Err(MysqlAddressError::Unverified),
             (Some(_), None) => return Err(MysqlAddressError::NoCertificates),
             (Some(asked), Some(tls)) => Some(with_certificates(asked, tls)?),
         };

@@ -216,7 +216,7 @@ fn a_malformed_setting_is_named_and_not_shown() {
         ("COUPONRUSH_MYSQL_URL", "mysql://someone:hunter2@127.0.0.1:3306/", "mysql://"),
         ("COUPONRUSH_MYSQL_URL", "mysql://someone:hunter2@127.0.0.1:x/couponrush", "mysql://"),
         ("COUPONRUSH_MYSQL_URL", "mysql://someone:hunter2@/couponrush", "mysql://"),
-        ("COUPONRUSH_ETCD_ENDPOINTS", "https://hunter2:2379", "http://host:port"),
+        ("COUPONRUSH_ETCD_ENDPOINTS", "https://hunter2:2379,http://127.0.0.1:2379", "http://host:port"),
         ("COUPONRUSH_ETCD_ENDPOINTS", "http://127.0.0.1:2379,http://hunter2:x", "http://host:port"),
         ("COUPONRUSH_ETCD_ENDPOINTS", "hunter2:2379", "http://host:port"),
         ("COUPONRUSH_ETCD_PREFIX", "", "empty"),

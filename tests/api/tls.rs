@@ -312,6 +312,8 @@ fn certificates_that_cannot_be_used_are_refused_by_their_settings() {
     refused(&secure, &[("COUPONRUSH_REDIS_CERT", &certificate)], &["COUPONRUSH_REDIS_CA", "both or not at all"]);
     let swapped = [("COUPONRUSH_REDIS_CERT", key.as_str()), ("COUPONRUSH_REDIS_KEY", &certificate)];
     refused(&secure, &swapped, &["COUPONRUSH_REDIS_CA", "not valid PEM"]);
+    let blind = stores("redis://127.0.0.1:1/", "mysql://nobody@127.0.0.1:1/none?require_ssl=true&verify_ca=false");
+    refused(&blind, &[], &["COUPONRUSH_MYSQL_URL", "verify_ca=false"]);
     let in_pkcs8 = [("COUPONRUSH_MYSQL_CERT", certificate.as_str()), ("COUPONRUSH_MYSQL_KEY", &new_key)];
     refused(&secure, &in_pkcs8, &["COUPONRUSH_MYSQL_URL", "PKCS#1", "openssl rsa -traditional"]);
     refused(&plain, &[("COUPONRUSH_HTTP_CERT", &certificate)], &["COUPONRUSH_HTTP_CERT", "both or not at all"]);
@@ -339,12 +341,21 @@ async fn users_are_served_by_https_only() {
     let port = address_in(&mut log).port();
     let get = |authority: &Authority, scheme| {
         let mut command = Command::new("curl");
-        command.args(["--silent", "--show-error", "--max-time", "10", "--cacert", &authority.path("ca.pem")]);
+        command.args([
+            "--silent",
+            "--show-error",
+            "--include",
+            "--max-time",
+            "10",
+            "--cacert",
+            &authority.path("ca.pem"),
+        ]);
         command.arg(format!("{scheme}://127.0.0.1:{port}/healthz"));
         command.output().expect("curl is installed")
     };
     let answer = get(&authority, "https");
     assert_eq!((answer.status.code(), text(&answer.stdout).contains("up")), (Some(0), true), "{answer:?}");
+    assert!(text(&answer.stdout).contains("Strict-Transport-Security: max-age=63072000"), "{answer:?}");
     let refused = get(&Authority::create(), "https");
     assert!(text(&refused.stderr).contains("certificate"), "{refused:?}");
     assert_ne!(get(&authority, "http").status.code(), Some(0), "HTTP is not served");
