@@ -20,7 +20,7 @@ use crate::domain::{Durability, Format, Networks, RateShare};
 
 pub use bounds::*;
 pub use commands::{
-    AdminCommand, AdoptArgs, AuditArgs, ImportArgs, PoisonedCommand, SeedArgs, ShardsCommand, UnreadCommand,
+    AdminCommand, AdoptArgs, AuditArgs, ImportArgs, PoisonedCommand, SeedArgs, ShardsCommand, SizeArgs, UnreadCommand,
 };
 pub use stores::{CertificateFiles, EtcdArgs, MysqlArgs, RedisArgs};
 
@@ -92,6 +92,8 @@ pub enum Command {
         #[command(flatten)]
         mysql: MysqlArgs,
     },
+    /// Print how many servers a sale needs, and which part breaks first. Needs no server.
+    Size(SizeArgs),
     /// Print the OpenAPI document of the HTTP interface, as `GET /openapi.json` returns it.
     Openapi,
 }
