@@ -91,9 +91,11 @@ async fn kill_primary(world: &mut World, random: &mut Random, shard: usize) {
 async fn cut_off_pair(world: &mut World, random: &mut Random, shard: usize) {
     const INSTANCE: usize = 0;
     let primary = world.redis.group().primary(shard).await;
+    world.crowd.let_many_wait(true);
     world.note_cut_off(INSTANCE, shard);
     world.network.cut_off(INSTANCE, Some(primary));
     tokio::time::sleep(random.millis(CUT_MS.0, CUT_MS.1)).await;
     world.network.rejoin(INSTANCE, Some(primary));
+    world.crowd.let_many_wait(false);
     world.redis.group().wait_until_whole().await;
 }
