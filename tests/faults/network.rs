@@ -37,8 +37,8 @@ impl Machine {
     }
 }
 
-/// The network of a run.
-#[derive(Clone, Debug)]
+/// The network of a run. The default is loopback.
+#[derive(Clone, Debug, Default)]
 pub struct Network {
     name: Option<String>,
 }

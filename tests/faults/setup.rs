@@ -60,7 +60,7 @@ impl Setup {
         let any = |is_kind: fn(&Fault) -> bool| faults.iter().any(is_kind);
         Self {
             layout,
-            network: Network::of_suite(),
+            network: if layout == Layout::Installation { Network::of_suite() } else { Network::default() },
             etcd: None,
             clocks: any(|fault| matches!(fault, Fault::Clock(_))).then(|| Clocks::new(instances)),
             is_previous: any(|fault| matches!(fault, Fault::Release(_))),

@@ -175,12 +175,19 @@ impl RedisGroup {
             match &self.whereabouts {
                 Whereabouts::Sentinels(sentinels) => {
                     let known = join_all(sentinels.iter().map(|sentinel| knows_all(*sentinel))).await;
-                    known.into_iter().all(|known| known)
+                    known.into_iter().all(|known| known) && self.has_one_primary().await
                 }
                 _ => join_all(self.nodes.iter().map(|node| self.is_member(node))).await.into_iter().all(|is| is),
             }
         })
         .await;
+    }
+
+    /// Whether one node is a primary, and the other one its replica with all data.
+    async fn has_one_primary(&self) -> bool {
+        let infos = join_all(self.nodes.iter().map(|node| node.info("replication"))).await;
+        let is_up = |info: &String| info.contains("master_link_status:up");
+        infos.iter().filter(|info| info.contains("role:master")).count() == 1 && infos.iter().any(is_up)
     }
 
     /// Whether a node of a cluster is a primary with a replica, or a replica with all data, and sees no failure.
