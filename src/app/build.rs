@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::assembly::{self, Application, Ground};
-use super::parts::{self, open_etcd, open_pools, passwords, redis_config, redis_pool, signers};
+use super::parts::{self, open_etcd, open_pools, passwords, redis_config, redis_pool, redis_pool_of, signers};
 use super::servers::bind;
 use super::start_error::StartError;
 use crate::config::{self, ServeArgs};
@@ -59,7 +59,10 @@ impl Application {
         }
         mysql_rights::check(db).await.map_err(StartError::MysqlRights)?;
 
-        let warnings = durability::check(&pool, db).await;
+        // In a cluster each shard may be on another server.
+        let servers = if redis.is_cluster() { shards.as_slice() } else { &[ShardId::FIRST] };
+        let pools: Vec<_> = servers.iter().map(|shard| redis_pool_of(&redis, *shard)).collect();
+        let warnings = durability::check(&pools, db).await;
         for warning in &warnings {
             log::warn!("UNSAFE: {warning}");
         }

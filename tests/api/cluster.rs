@@ -126,3 +126,15 @@ async fn a_cancelled_move_is_loaded_from_nothing_too() {
     let again = sell(&app, &crowd[..50]).await;
     assert!(again.iter().all(|got| got.result() == "already-claimed"));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_settings_of_every_shard_s_server_are_checked() {
+    let cluster = RedisCluster::start().await;
+    // Of four shards the last one is on this server.
+    cluster.servers[OTHER].command::<()>(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]).await;
+    for (shards, warns) in [(1, false), (4, true)] {
+        let app = TestApp::start_on(Stores::create(Some(cluster.url())).await, |args| args.shards = shards).await;
+        let warnings = app.instances[0].ops.get("/readyz", "").await.json()["warnings"].to_string();
+        assert_eq!(warnings.contains("allkeys-lru"), warns, "{shards} shards: {warnings}");
+    }
+}
