@@ -1,5 +1,5 @@
 # Each target runs a script in scripts/. Every script explains itself with --help.
-.PHONY: help run cluster test test-long test-stores check load bench bench-long compare faults faults-prove pressure stop clean-stack
+.PHONY: help run cluster test test-long test-stores check load bench bench-long compare faults cluster-faults faults-prove pressure stop clean-stack
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -36,6 +36,9 @@ compare: ## measure this build against an older binary; BEFORE=path, ONLY="claim
 
 faults: ## kill, empty, freeze and cut off servers under load; SEED=7, SECONDS=120 or COUNT=60 (random faults), RUN="kills losses"
 	@scripts/faults $(if $(SEED),--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(COUNT),--count $(COUNT)) $(RUN)
+
+cluster-faults: ## kill, move and cut off servers of a Redis Cluster, Galera, etcd and sentinels; SEED=7, RUN="cluster-cut sentinels"
+	@scripts/cluster-faults $(if $(SEED),--seed $(SEED)) $(RUN)
 
 faults-prove: ## remove one guard of the program at a time, and check that the tests find it; RUN="MUTANT..."
 	@scripts/faults-mutants $(RUN)

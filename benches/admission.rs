@@ -25,7 +25,8 @@ const IN_FLIGHT_MAX: usize = 20_000;
 fn admission(limits: &Limits, blocked: u64) -> Admission {
     let wait = Duration::from_secs(1);
     let db_limits = db::DbLimits { connections_max: 1, connection_wait: wait, statement_wait: wait };
-    let db = Db::new("mysql://nobody@127.0.0.1:1/none", db_limits).expect("a pool opens no connection when it is made");
+    let db = Db::new("mysql://nobody@127.0.0.1:1/none", None, db_limits)
+        .expect("a pool opens no connection when it is made");
     let share = LimitShare::new(db.clone(), RateShare::Divided);
     let settings = Settings::new(db.clone(), Limits::default());
     settings.anticipate(&Setting::Limits(limits.clone()));

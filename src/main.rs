@@ -40,6 +40,7 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Openapi => println!("{}", couponrush::http::to_json(&couponrush::http::document())),
         Command::RaiseFormat(mysql) => commands::raise_format::run(&mysql).await?,
         Command::Poisoned(command) => commands::poisoned::run(command).await?,
+        Command::Size(args) => commands::size::run(&args)?,
         Command::Shards(command) => commands::shards::run(command).await?,
         Command::Unread(command) => commands::unread::run(command).await?,
         Command::Adopt(args) => commands::adopt::run(&args).await?,

@@ -113,7 +113,7 @@ mod tests {
         };
         let wait = Duration::from_secs(1);
         let db_limits = DbLimits { connections_max: 1, connection_wait: wait, statement_wait: wait };
-        let db = Db::new("mysql://nobody@127.0.0.1:1/none", db_limits).expect("it connects to nothing yet");
+        let db = Db::new("mysql://nobody@127.0.0.1:1/none", None, db_limits).expect("it connects to nothing yet");
         Attempts::new(limits, Arc::new(LimitShare::new(db, RateShare::Divided)))
     }
 

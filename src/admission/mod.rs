@@ -238,7 +238,7 @@ mod tests {
     fn admission(limits: &serde_json::Value) -> Admission {
         let wait = Duration::from_secs(1);
         let db_limits = db::DbLimits { connections_max: 1, connection_wait: wait, statement_wait: wait };
-        let db = Db::new("mysql://nobody@127.0.0.1:1/none", db_limits).expect("it connects to nothing yet");
+        let db = Db::new("mysql://nobody@127.0.0.1:1/none", None, db_limits).expect("it connects to nothing yet");
         let settings = Settings::new(db.clone(), Limits::default());
         let limits = Limits::parse(limits.as_object().expect("an object"), &Limits::default()).expect("they are good");
         settings.anticipate(&Setting::Limits(limits));

@@ -32,6 +32,8 @@ pub struct Application {
     pub(super) new_shards: Vec<NewShard>,
     pub(super) mirroring: Option<Mirroring>,
     pub(super) listener: TcpListener,
+    /// For HTTPS.
+    pub(super) http_tls: Option<rustls::ServerConfig>,
     pub(super) ops_listener: TcpListener,
     pub(super) workers: usize,
     /// From a stop signal to the closing of the users' listener.
@@ -48,6 +50,7 @@ pub(super) struct Ground {
     pub(super) installation: String,
     pub(super) etcd: Option<Etcd>,
     pub(super) listener: TcpListener,
+    pub(super) http_tls: Option<rustls::ServerConfig>,
     pub(super) ops_listener: TcpListener,
     pub(super) tokens: UserTokens,
     pub(super) claim_tokens: ClaimTokens,
@@ -125,6 +128,7 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
         new_shards,
         mirroring,
         listener: ground.listener,
+        http_tls: ground.http_tls,
         ops_listener: ground.ops_listener,
         workers: args.workers.map_or_else(|| config::cores().get(), usize::from),
         drain: Duration::from_secs(args.drain_seconds.into()),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::assembly::{self, Application, Ground};
-use super::parts::{self, open_etcd, open_pools, passwords, redis_pool, signers};
+use super::parts::{self, open_etcd, open_pools, passwords, redis_config, redis_pool, redis_pool_of, signers};
 use super::servers::bind;
 use super::start_error::StartError;
 use crate::config::{self, ServeArgs};
@@ -16,8 +16,8 @@ use crate::mysql::migrate::migrate_for;
 use crate::mysql::rights as mysql_rights;
 use crate::mysql::shards;
 use crate::ops::durability;
+use crate::redis::Keys;
 use crate::redis::rights as redis_rights;
-use crate::redis::{Keys, LinkConfig};
 
 impl Application {
     /// Validates the settings, binds both ports, waits for Redis and MySQL, and migrates the database.
@@ -27,10 +27,11 @@ impl Application {
     pub async fn build(args: &ServeArgs) -> Result<Self, StartError> {
         let (tokens, claim_tokens) = signers(&args.tokens)?;
         let signed_form = parts::signed_form(args.sign_secret.as_deref())?;
-        let redis = LinkConfig::new(&args.redis.redis_url).map_err(StartError::RedisUrl)?;
-        let dbs = open_pools(&args.mysql.mysql_url)?;
+        let redis = redis_config(&args.redis)?;
+        let dbs = open_pools(&args.mysql)?;
         let db = &dbs.control;
         let etcd = open_etcd(&args.etcd).await?;
+        let http_tls = parts::http_tls(args)?;
         let listener = bind("COUPONRUSH_HTTP_ADDR", args.http_addr)?;
         let ops_listener = bind("COUPONRUSH_OPS_ADDR", args.ops_addr)?;
 
@@ -58,7 +59,10 @@ impl Application {
         }
         mysql_rights::check(db).await.map_err(StartError::MysqlRights)?;
 
-        let warnings = durability::check(&pool, db).await;
+        // In a cluster each shard may be on another server.
+        let servers = if redis.is_cluster() { shards.as_slice() } else { &[ShardId::FIRST] };
+        let pools: Vec<_> = servers.iter().map(|shard| redis_pool_of(&redis, *shard)).collect();
+        let warnings = durability::check(&pools, db).await;
         for warning in &warnings {
             log::warn!("UNSAFE: {warning}");
         }
@@ -77,6 +81,7 @@ impl Application {
             installation,
             etcd,
             listener,
+            http_tls,
             ops_listener,
             tokens,
             claim_tokens,

@@ -17,7 +17,9 @@ mod start_error;
 mod stopping;
 
 pub use assembly::Application;
-pub use parts::{open_db, open_db_to_read, open_etcd, passwords, redis_pool, redis_pool_of, signers};
+pub use parts::{
+    mysql_tls, open_db, open_db_to_read, open_etcd, passwords, redis_config, redis_pool, redis_pool_of, signers,
+};
 pub use serve::RunError;
 pub use start_error::StartError;
 pub use stopping::Stop;

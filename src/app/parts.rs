@@ -8,12 +8,12 @@ use url::Url;
 use super::start_error::StartError;
 use crate::admission::{Admission, AttemptLimits};
 use crate::auth::{ClaimTokens, PasswordLimits, Passwords, Secrets, SecretsError, SignedForm, UserTokens};
-use crate::base::now_seconds;
-use crate::config::{self, AdmissionArgs, EtcdArgs, TokenArgs};
+use crate::base::{OwnCertificate, Tls, now_seconds};
+use crate::config::{self, AdmissionArgs, CertificateFiles, EtcdArgs, MysqlArgs, RedisArgs, ServeArgs, TokenArgs};
 use crate::domain::ShardId;
 use crate::etcd::{Etcd, EtcdConfig};
 use crate::memory::{Blacklist, BlacklistLimits, LimitShare, Limits, Settings};
-use crate::mysql::{Db, DbError, DbLimits, DbPools};
+use crate::mysql::{self, Db, DbError, DbLimits, DbPools, MysqlAddressError};
 use crate::redis::{LinkConfig, Pool, PoolLimits};
 
 /// The signers of session tokens and of claim tokens.
@@ -54,30 +54,71 @@ pub fn redis_pool(redis: &LinkConfig) -> Pool {
     Pool::new(redis, limits)
 }
 
+/// The address of Redis, with its certificates.
+///
+/// # Errors
+/// Returns [`StartError::RedisUrl`] or [`StartError::Certificates`].
+pub fn redis_config(args: &RedisArgs) -> Result<LinkConfig, StartError> {
+    let tls = certificates(LinkConfig::asks_for_tls(&args.redis_url), args.certificates())?;
+    LinkConfig::new(&args.redis_url, tls.as_ref()).map_err(StartError::RedisUrl)
+}
+
 /// The connection pool to a MySQL that accepts writes, not connected yet.
 ///
 /// # Errors
-/// Returns [`StartError::MysqlUrl`] if `url` is not a URL of a MySQL database.
-pub fn open_db(url: &str) -> Result<Db, StartError> {
-    Db::new(named_database(url)?, DB_LIMITS).map_err(|_| StartError::MysqlUrl)
+/// Returns [`StartError::MysqlUrl`] or [`StartError::Certificates`].
+pub fn open_db(args: &MysqlArgs) -> Result<Db, StartError> {
+    let (url, tls) = (named_database(&args.mysql_url)?, mysql_tls(args, &[&args.mysql_url])?);
+    Db::new(url, tls.as_ref(), DB_LIMITS).map_err(StartError::MysqlUrl)
 }
 
 /// Like [`open_db`], for commands that only read. MySQL may be read-only.
 ///
 /// # Errors
-/// Returns [`StartError::MysqlUrl`] if `url` is not a URL of a MySQL database.
-pub fn open_db_to_read(url: &str) -> Result<Db, StartError> {
-    Db::to_read(named_database(url)?, DB_LIMITS).map_err(|_| StartError::MysqlUrl)
+/// As [`open_db`].
+pub fn open_db_to_read(args: &MysqlArgs) -> Result<Db, StartError> {
+    let (url, tls) = (named_database(&args.mysql_url)?, mysql_tls(args, &[&args.mysql_url])?);
+    Db::to_read(url, tls.as_ref(), DB_LIMITS).map_err(StartError::MysqlUrl)
+}
+
+/// The certificates for MySQL, if one of `urls` asks for TLS.
+///
+/// # Errors
+/// Returns [`StartError::Certificates`].
+pub fn mysql_tls(args: &MysqlArgs, urls: &[&str]) -> Result<Option<Tls>, StartError> {
+    certificates(urls.iter().any(|url| mysql::asks_for_tls(url)), args.certificates())
 }
 
 /// The pools of an instance, not connected yet.
 ///
 /// # Errors
-/// Returns [`StartError::MysqlUrl`] if `url` is not a URL of a MySQL database.
-pub(super) fn open_pools(url: &str) -> Result<DbPools, StartError> {
-    let users = open_db(url)?;
-    let control = users.beside(config::DB_CONTROL_CONNECTIONS_MAX).map_err(|_| StartError::MysqlUrl)?;
+/// As [`open_db`].
+pub(super) fn open_pools(args: &MysqlArgs) -> Result<DbPools, StartError> {
+    let users = open_db(args)?;
+    let control = users.beside(config::DB_CONTROL_CONNECTIONS_MAX).map_err(StartError::MysqlUrl)?;
     Ok(DbPools { users, control })
+}
+
+/// The settings of HTTPS, or `None` without a certificate.
+///
+/// # Errors
+/// Returns [`StartError::HttpCertificate`].
+pub(super) fn http_tls(args: &ServeArgs) -> Result<Option<rustls::ServerConfig>, StartError> {
+    let identity = OwnCertificate::read(args.http_cert.as_deref(), args.http_key.as_deref());
+    let config = identity.and_then(|identity| identity.map(|identity| identity.server_config()).transpose());
+    config.map_err(StartError::HttpCertificate)
+}
+
+/// Reads the certificates for a store whose address asks for TLS. Certificates for an address without TLS are refused,
+/// because whoever set them expects TLS.
+fn certificates(is_asked: bool, files: CertificateFiles<'_>) -> Result<Option<Tls>, StartError> {
+    let CertificateFiles { settings, authorities, certificate, key } = files;
+    if is_asked {
+        let read = Tls::read(authorities, certificate, key);
+        return read.map(Some).map_err(|error| StartError::Certificates(settings, error));
+    }
+    let is_set = authorities.or(certificate).or(key).is_some();
+    if is_set { Err(StartError::CertificatesUnused(settings)) } else { Ok(None) }
 }
 
 const DB_LIMITS: DbLimits = DbLimits {
@@ -92,7 +133,7 @@ fn named_database(url: &str) -> Result<&str, StartError> {
         let names_server = url.host_str().is_some_and(|host| !host.is_empty());
         url.scheme() == "mysql" && names_server && url.path().len() > 1
     });
-    if names_a_database { Ok(url) } else { Err(StartError::MysqlUrl) }
+    if names_a_database { Ok(url) } else { Err(StartError::MysqlUrl(MysqlAddressError::Url)) }
 }
 
 /// A password hasher that computes `parallel` hashes at the same time.
@@ -112,7 +153,8 @@ pub fn passwords(parallel: NonZeroUsize) -> Result<Passwords, StartError> {
 /// The etcd client, or `None` if no endpoints are configured.
 ///
 /// # Errors
-/// Returns [`StartError::EtcdEndpoints`] if an endpoint is not `http://host:port`.
+/// Returns [`StartError::EtcdEndpoints`] if an endpoint is not `http://host:port` or `https://host:port`, and
+/// [`StartError::EtcdUser`] or [`StartError::Certificates`].
 pub async fn open_etcd(args: &EtcdArgs) -> Result<Option<Etcd>, StartError> {
     let endpoints = args.etcd_endpoints.split(',').map(str::trim).filter(|endpoint| !endpoint.is_empty());
     let endpoints: Vec<String> = endpoints.map(str::to_owned).collect();
@@ -122,8 +164,20 @@ pub async fn open_etcd(args: &EtcdArgs) -> Result<Option<Etcd>, StartError> {
     if !endpoints.iter().all(|endpoint| names_a_member(endpoint)) {
         return Err(StartError::EtcdEndpoints);
     }
+    let is_https = |endpoint: &String| endpoint.starts_with("https://");
+    if endpoints.iter().any(is_https) && !endpoints.iter().all(is_https) {
+        return Err(StartError::EtcdEndpoints);
+    }
+    let tls = certificates(endpoints.iter().all(is_https), args.certificates())?;
+    let user = match args.etcd_user.split_once(':') {
+        Some((name, password)) => Some((name.to_owned(), password.to_owned())),
+        None if args.etcd_user.is_empty() => None,
+        None => return Err(StartError::EtcdUser),
+    };
     let config = EtcdConfig {
         endpoints,
+        user,
+        tls,
         prefix: args.etcd_prefix.clone(),
         wait: config::ETCD_WAIT,
         keys_max: config::ETCD_KEYS_MAX,
@@ -134,7 +188,8 @@ pub async fn open_etcd(args: &EtcdArgs) -> Result<Option<Etcd>, StartError> {
 
 /// Rejects endpoints that the client would reject only when connecting. The start does not wait for etcd.
 fn names_a_member(endpoint: &str) -> bool {
-    let address = endpoint.strip_prefix("http://").map(|address| address.trim_end_matches('/'));
+    let address = endpoint.strip_prefix("http://").or_else(|| endpoint.strip_prefix("https://"));
+    let address = address.map(|address| address.trim_end_matches('/'));
     let parts = address.and_then(|address| address.rsplit_once(':'));
     parts.is_some_and(|(host, port)| !host.is_empty() && !host.contains('/') && port.parse::<u16>().is_ok())
 }

@@ -55,9 +55,10 @@ impl Application {
                 return Err(RunError::Foreign(refusal.to_owned()));
             }
             let address = self.listener.local_addr().map_err(RunError::Serve)?;
-            log::info!("serving users on http://{address}");
+            let scheme = if self.http_tls.is_some() { "https" } else { "http" };
+            log::info!("serving users on {scheme}://{address}");
             let drained = stop.clone().drained(shared.clone(), process.id.clone(), self.drain, closing.clone());
-            let server = serve(self.listener, shared.clone(), self.workers, drained, all_over.clone());
+            let server = serve(self.listener, self.http_tls, shared.clone(), self.workers, drained, all_over.clone());
             server.map_err(RunError::Serve)?.await.map_err(RunError::Serve)
         };
         let mut served = pin!(served);

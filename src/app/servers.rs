@@ -52,9 +52,10 @@ pub(super) async fn until_open(shards: &Shards, stop: &CancellationToken) {
     }
 }
 
-/// Serves users until `drained` completes. The workers keep their connections to Redis until `over`.
+/// Serves users until `drained` completes, by HTTPS if `tls` is given. The workers keep their connections to Redis until `over`.
 pub(super) fn serve(
     listener: TcpListener,
+    tls: Option<rustls::ServerConfig>,
     shared: Shared,
     workers: usize,
     drained: impl Future<Output = ()> + Send + 'static,
@@ -76,15 +77,19 @@ pub(super) fn serve(
             .configure(http::routes)
             .wrap(from_fn(http::finish))
     });
-    Ok(server
+    let server = server
         .workers(workers)
         .max_connections(config::CONNECTIONS_MAX)
         .keep_alive(config::KEEP_ALIVE)
         .client_request_timeout(config::BODY_WAIT)
         .shutdown_timeout(config::STOP_REQUESTS_WAIT.as_secs())
-        .shutdown_signal(drained)
-        .listen(listener)?
-        .run())
+        .tls_handshake_timeout(config::TLS_HANDSHAKE_WAIT)
+        .shutdown_signal(drained);
+    let server = match tls {
+        Some(tls) => server.listen_rustls_0_23(listener, tls)?,
+        None => server.listen(listener)?,
+    };
+    Ok(server.run())
 }
 
 /// Waits until the first requests can use the worker's links to Redis, up to [`config::WORKER_CONNECT_WAIT`].

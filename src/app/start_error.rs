@@ -4,10 +4,10 @@ use std::io;
 use std::net::SocketAddr;
 
 use crate::auth::{HashError, SecretsError};
-use crate::base::TooOld;
-use crate::mysql::DbError;
+use crate::base::{TlsError, TooOld};
 use crate::mysql::formats::FormatError;
 use crate::mysql::migrate::MigrateError;
+use crate::mysql::{DbError, MysqlAddressError};
 use crate::redis::KvError;
 use crate::redis::rights::MissingRight;
 
@@ -18,13 +18,26 @@ pub enum StartError {
     Secrets(#[from] SecretsError),
     #[error(
         "COUPONRUSH_REDIS_URL must be redis://:password@host:port/db, redis+unix:///path, redis-cluster://host:port,host:port \
-         or redis-sentinel://host:port,host:port/name ({0})"
+         or redis-sentinel://host:port,host:port/name, or the same with rediss for TLS ({0})"
     )]
     RedisUrl(String),
-    #[error("COUPONRUSH_MYSQL_URL must be mysql://user:password@host:port/database")]
-    MysqlUrl,
-    #[error("COUPONRUSH_ETCD_ENDPOINTS must be a list of http://host:port, separated by commas")]
+    #[error(
+        "COUPONRUSH_MYSQL_URL must be mysql://user:password@host:port/database, or the same with ?require_ssl=true for TLS"
+    )]
+    MysqlUrl(#[source] MysqlAddressError),
+    #[error(
+        "COUPONRUSH_ETCD_ENDPOINTS must be a list of http://host:port, or of https://host:port, separated by commas"
+    )]
     EtcdEndpoints,
+    #[error("COUPONRUSH_ETCD_USER must be name:password")]
+    EtcdUser,
+    #[error("COUPONRUSH_HTTP_CERT and COUPONRUSH_HTTP_KEY cannot be used")]
+    HttpCertificate(#[source] TlsError),
+    /// The begin of the names of the settings, and the reason.
+    #[error("the certificates of {0}_CA, {0}_CERT and {0}_KEY cannot be used")]
+    Certificates(&'static str, #[source] TlsError),
+    #[error("{0}_CA, {0}_CERT or {0}_KEY is set, but the address of the store does not ask for TLS")]
+    CertificatesUnused(&'static str),
     #[error("cannot listen on {1} ({0})")]
     Bind(&'static str, SocketAddr, #[source] io::Error),
     #[error(transparent)]

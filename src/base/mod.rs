@@ -6,6 +6,7 @@ mod error_chain;
 mod metrics;
 mod outage;
 mod periodic;
+mod tls;
 mod version;
 
 pub use clock::{now_ms, now_seconds};
@@ -13,4 +14,5 @@ pub use error_chain::error_chain;
 pub use metrics::{Apart, Distribution, Histogram};
 pub use outage::Outage;
 pub use periodic::every;
+pub use tls::{OwnCertificate, Tls, TlsError};
 pub use version::{TooOld, check_version};

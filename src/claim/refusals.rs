@@ -352,7 +352,7 @@ mod tests {
     fn knowing(sent_at: Instant, loading: Live) -> Refusals {
         let wait = Duration::from_secs(1);
         let limits = db::DbLimits { connections_max: 1, connection_wait: wait, statement_wait: wait };
-        let db = Db::new("mysql://nobody@127.0.0.1:1/none", limits).expect("it connects to nothing yet");
+        let db = Db::new("mysql://nobody@127.0.0.1:1/none", None, limits).expect("it connects to nothing yet");
         let dbs = db::DbPools { users: db.clone(), control: db.clone() };
         let (gate, activities) = (Arc::new(Gate::new(1)), Arc::new(Activities::new(dbs)));
         gate.open(loading.clone());

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 
 use crate::app::{StartError, open_db, passwords};
 use crate::base::now_seconds;
-use crate::config::{AdminCommand, TOKEN_SECONDS_MAX};
+use crate::config::{AdminCommand, MysqlArgs, TOKEN_SECONDS_MAX};
 use crate::domain::{Kind, NameError, Password, PasswordError, UserName};
 use crate::mysql::{Db, DbError, users};
 
@@ -37,7 +37,7 @@ pub enum AdminError {
 pub async fn run(command: AdminCommand) -> Result<(), AdminError> {
     match command {
         AdminCommand::Create { name, mysql } => {
-            let (db, name, hash) = prepare(&mysql.mysql_url, name).await?;
+            let (db, name, hash) = prepare(&mysql, name).await?;
             match users::insert(&db, &name, Kind::Admin, &hash).await {
                 Ok(()) => println!("created the admin {name}"),
                 Err(DbError::Duplicate { .. }) => return Err(AdminError::NameTaken),
@@ -45,7 +45,7 @@ pub async fn run(command: AdminCommand) -> Result<(), AdminError> {
             }
         }
         AdminCommand::Password { name, mysql } => {
-            let (db, name, hash) = prepare(&mysql.mysql_url, name).await?;
+            let (db, name, hash) = prepare(&mysql, name).await?;
             let account = users::find_by_name(&db, &name).await.map_err(AdminError::Db)?;
             let account = account.ok_or(AdminError::NoSuchUser)?;
             // Upper bound of every session token's lifetime, for any configuration of the service.
@@ -57,12 +57,12 @@ pub async fn run(command: AdminCommand) -> Result<(), AdminError> {
     Ok(())
 }
 
-async fn prepare(url: &str, name: String) -> Result<(Db, UserName, String), AdminError> {
+async fn prepare(mysql: &MysqlArgs, name: String) -> Result<(Db, UserName, String), AdminError> {
     let name = UserName::parse(name)?;
     let mut line = String::new();
     stdin().lock().read_line(&mut line)?;
     let password = Password::parse(line.trim_end_matches(['\r', '\n']).to_owned())?;
-    let db = open_db(url)?;
+    let db = open_db(mysql)?;
     db.ping().await.map_err(StartError::Mysql)?;
     let hash = passwords(NonZeroUsize::MIN)?.hash(&password).await?;
     Ok((db, name, hash))

@@ -3,12 +3,12 @@
 use std::io::{IsTerminal, stdin};
 
 use super::owner::{OwnerError, installation};
-use crate::app::{StartError, open_db, redis_pool_of};
+use crate::app::{StartError, open_db, redis_config, redis_pool_of};
 use crate::config::{self, AdoptArgs};
 use crate::domain::ShardId;
 use crate::mysql::{Db, DbError, instances, shards};
 use crate::redis::live_key::{self, LiveAndOwner};
-use crate::redis::{Keys, KvError, LinkConfig, Outbox, PooledCalls, beats};
+use crate::redis::{Keys, KvError, Outbox, PooledCalls, beats};
 
 /// The reason for a failed command. Unless Redis has not answered, nothing has changed.
 #[derive(Debug, thiserror::Error)]
@@ -36,8 +36,8 @@ pub enum AdoptError {
 /// # Errors
 /// Returns an [`AdoptError`].
 pub async fn run(args: &AdoptArgs) -> Result<(), AdoptError> {
-    let redis = LinkConfig::new(&args.redis.redis_url).map_err(StartError::RedisUrl)?;
-    let db = open_db(&args.mysql.mysql_url)?;
+    let redis = redis_config(&args.redis)?;
+    let db = open_db(&args.mysql)?;
     let installation = installation(&db).await?;
     let prefix = &args.redis.redis_prefix;
     let mut foreign = Vec::new();

@@ -3,11 +3,11 @@
 use std::process::ExitCode;
 
 use super::owner::{self, OwnerError};
-use crate::app::{StartError, open_db, open_db_to_read, redis_pool_of};
+use crate::app::{StartError, open_db, open_db_to_read, redis_config, redis_pool_of};
 use crate::config::AuditArgs;
 use crate::mysql::shards;
 use crate::ops::{Audit, AuditError, AuditReport, Repair, Repaired};
-use crate::redis::{Keys, LinkConfig};
+use crate::redis::Keys;
 
 /// The reason for an incomplete audit.
 #[derive(Debug, thiserror::Error)]
@@ -25,9 +25,9 @@ pub enum CommandError {
 /// # Errors
 /// Returns a [`CommandError`] if the audit could not be completed.
 pub async fn run(args: &AuditArgs) -> Result<ExitCode, CommandError> {
-    let redis = LinkConfig::new(&args.redis.redis_url).map_err(StartError::RedisUrl)?;
+    let redis = redis_config(&args.redis)?;
     let open = if args.repair { open_db } else { open_db_to_read };
-    let db = open(&args.mysql.mysql_url)?;
+    let db = open(&args.mysql)?;
     db.ping().await.map_err(StartError::Mysql)?;
     owner::check(&db, &redis, &args.redis.redis_prefix).await?;
     let repair = match (args.repair, args.accept_losses) {

@@ -9,7 +9,7 @@ use crate::mysql::migrate::migrate;
 /// # Errors
 /// Returns a [`StartError`] if MySQL cannot be reached or a migration fails.
 pub async fn run(args: &MysqlArgs) -> Result<(), StartError> {
-    let db = open_db(&args.mysql_url)?;
+    let db = open_db(args)?;
     db.ping().await.map_err(StartError::Mysql)?;
     let names = migrate(&db).await.map_err(StartError::Migrate)?;
     for name in &names {

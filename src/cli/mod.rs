@@ -12,4 +12,5 @@ pub mod progress;
 pub mod raise_format;
 pub mod seed;
 pub mod shards;
+pub mod size;
 pub mod unread;

@@ -22,7 +22,7 @@ pub enum NewInstallationError {
 /// # Errors
 /// Returns a [`NewInstallationError`].
 pub async fn run(args: &MysqlArgs) -> Result<(), NewInstallationError> {
-    let db = open_db(&args.mysql_url)?;
+    let db = open_db(args)?;
     db.ping().await.map_err(StartError::Mysql)?;
     migrate(&db).await.map_err(StartError::Migrate)?;
     let (before, after) = match installation::renew(&db).await? {

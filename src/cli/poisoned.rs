@@ -28,7 +28,7 @@ pub enum PoisonedError {
 pub async fn run(command: PoisonedCommand) -> Result<(), PoisonedError> {
     match command {
         PoisonedCommand::List { all, mysql } => {
-            let db = open_db(&mysql.mysql_url)?;
+            let db = open_db(&mysql)?;
             let mut after = 0;
             loop {
                 let page = poisoned::page(&db, all, after, PAGE).await?;
@@ -47,7 +47,7 @@ pub async fn run(command: PoisonedCommand) -> Result<(), PoisonedError> {
             let all = claims.iter().any(|claim| claim == "all");
             let ids = if all { Vec::new() } else { parse(claims)? };
             let claims = if all { Acknowledged::All } else { Acknowledged::Ids(&ids) };
-            let db = open_db(&mysql.mysql_url)?;
+            let db = open_db(&mysql)?;
             println!("{} poisoned claims acknowledged by {by}", poisoned::acknowledge(&db, claims, by).await?);
         }
     }

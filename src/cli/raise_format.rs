@@ -38,7 +38,7 @@ pub enum RaiseFormatError {
 /// # Errors
 /// Returns a [`RaiseFormatError`]. Repeating the command is safe.
 pub async fn run(args: &MysqlArgs) -> Result<(), RaiseFormatError> {
-    let (db, format) = (open_db(&args.mysql_url)?, Format::NEWEST);
+    let (db, format) = (open_db(args)?, Format::NEWEST);
     match formats::raise(&db, ShardId::FIRST.name()).await? {
         RaiseOutcome::Known => {
             println!("the data has format {format} already");

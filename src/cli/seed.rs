@@ -11,7 +11,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::owner::{self, OwnerError};
-use crate::app::{StartError, open_db, passwords, redis_pool, redis_pool_of, signers};
+use crate::app::{StartError, open_db, passwords, redis_config, redis_pool, redis_pool_of, signers};
 use crate::auth::UserTokens;
 use crate::base::now_seconds;
 use crate::config::{self, SeedArgs};
@@ -53,8 +53,8 @@ pub enum SeedError {
 /// Returns a [`SeedError`].
 pub async fn run(args: &SeedArgs) -> Result<(), SeedError> {
     let (tokens, _) = signers(&args.tokens).map_err(StartError::Secrets)?;
-    let redis = LinkConfig::new(&args.redis.redis_url).map_err(StartError::RedisUrl)?;
-    let db = open_db(&args.mysql.mysql_url)?;
+    let redis = redis_config(&args.redis)?;
+    let db = open_db(&args.mysql)?;
     db.ping().await.map_err(StartError::Mysql)?;
     redis_pool(&redis).get().await.map_err(StartError::Redis)?;
     migrate(&db).await.map_err(StartError::Migrate)?;

@@ -1,7 +1,7 @@
 //! `couponrush shards`: lists the shards of the database, and adds some.
 
 use crate::app::{StartError, open_db};
-use crate::config::ShardsCommand;
+use crate::config::{MysqlArgs, ShardsCommand};
 use crate::domain::ShardId;
 use crate::mysql::DbError;
 use crate::mysql::shards::{self, Added, OpenCoupons};
@@ -27,13 +27,13 @@ pub enum ShardsError {
 /// Returns a [`ShardsError`].
 pub async fn run(command: ShardsCommand) -> Result<(), ShardsError> {
     match command {
-        ShardsCommand::List { mysql } => list(&mysql.mysql_url).await,
-        ShardsCommand::Add { count, mysql } => add(&mysql.mysql_url, count.into()).await,
+        ShardsCommand::List { mysql } => list(&mysql).await,
+        ShardsCommand::Add { count, mysql } => add(&mysql, count.into()).await,
     }
 }
 
-async fn list(mysql_url: &str) -> Result<(), ShardsError> {
-    let db = open_db(mysql_url)?;
+async fn list(mysql: &MysqlArgs) -> Result<(), ShardsError> {
+    let db = open_db(mysql)?;
     for OpenCoupons { shard, coupons, is_known } in shards::open_coupons(&db).await? {
         let row = shards::read(&db, shard.name()).await?;
         let state = match (row.is_live, is_known) {
@@ -47,8 +47,8 @@ async fn list(mysql_url: &str) -> Result<(), ShardsError> {
     Ok(())
 }
 
-async fn add(mysql_url: &str, count: usize) -> Result<(), ShardsError> {
-    let db = open_db(mysql_url)?;
+async fn add(mysql: &MysqlArgs, count: usize) -> Result<(), ShardsError> {
+    let db = open_db(mysql)?;
     match shards::add(&db, count).await? {
         Added::Done { first, last } if first == last => println!("{first} was added"),
         Added::Done { first, last } => println!("{first} to {last} were added"),

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::app::{StartError, redis_pool_of};
+use crate::app::{StartError, redis_config, redis_pool_of};
 use crate::config::UnreadCommand;
 use crate::domain::ShardId;
-use crate::redis::{Calls, Keys, KvError, LinkConfig, unread};
+use crate::redis::{Calls, Keys, KvError, unread};
 
 /// Entries per call.
 const PAGE: usize = 500;
@@ -29,7 +29,7 @@ pub enum UnreadError {
 /// Returns an [`UnreadError`]. Repeating the command is safe.
 pub async fn run(command: UnreadCommand) -> Result<(), UnreadError> {
     let (UnreadCommand::List { redis } | UnreadCommand::Drop { redis, .. }) = &command;
-    let config = LinkConfig::new(&redis.redis_url).map_err(StartError::RedisUrl)?;
+    let config = redis_config(redis)?;
     // The command needs no MySQL, so it looks for all shards that may exist.
     let shards = (0..ShardId::MAX).filter_map(ShardId::new);
     let mut count = 0;

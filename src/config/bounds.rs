@@ -76,6 +76,8 @@ pub const SECRET_FILE_BYTES_MAX: u64 = 16 * 1024;
 /// Size limit and timeout of a request body.
 pub const BODY_BYTES_MAX: usize = 4 * 1024;
 pub const BODY_WAIT: Duration = Duration::from_secs(5);
+/// Timeout of the begin of a connection by HTTPS.
+pub const TLS_HANDSHAKE_WAIT: Duration = Duration::from_secs(5);
 /// Rows that an import reads at once and stores in one transaction.
 pub const IMPORT_BATCH_ROWS: u32 = 1_000;
 /// Password hashes that an import stores in one transaction. A killed import computes at most this many again.

@@ -144,3 +144,22 @@ pub struct AuditArgs {
     #[arg(long, requires = "repair")]
     pub accept_losses: bool,
 }
+
+#[derive(Debug, Args, Clone)]
+pub struct SizeArgs {
+    /// Attempts to claim at the peak, over all instances, 1 to 1000000.
+    #[arg(long, value_name = "N")]
+    pub attempts_per_second: u64,
+    /// Units for sale, 1 to 1000000000.
+    #[arg(long, value_name = "N")]
+    pub claims: u64,
+    /// Customers who log in and wait for the start, 1 to 1000000000.
+    #[arg(long, value_name = "N")]
+    pub users: u64,
+    /// Coupons that are sold at the same time and asked for equally often, 1 to 100000.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub coupons: u64,
+    /// A cost.json that `scripts/cost` has written on your machine. Default: the costs in docs/benchmarks.
+    #[arg(long, value_name = "FILE")]
+    pub costs: Option<PathBuf>,
+}

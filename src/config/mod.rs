@@ -1,5 +1,5 @@
 //! The settings of the program with units, defaults and ranges. `bounds.rs` has the fixed limits, and
-//! `commands.rs` the arguments of all commands but `serve`.
+//! `commands.rs` the arguments of all commands but `serve`, `stores.rs` the addresses of the stores.
 //!
 //! Only `main`, `cli` and `app` read this module. They hand the values on. A flag overrides its environment variable.
 //! `secret_files.rs` lets every secret come from a file.
@@ -7,9 +7,11 @@
 mod bounds;
 mod commands;
 mod secret_files;
+mod stores;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -18,8 +20,9 @@ use crate::domain::{Durability, Format, Networks, RateShare};
 
 pub use bounds::*;
 pub use commands::{
-    AdminCommand, AdoptArgs, AuditArgs, ImportArgs, PoisonedCommand, SeedArgs, ShardsCommand, UnreadCommand,
+    AdminCommand, AdoptArgs, AuditArgs, ImportArgs, PoisonedCommand, SeedArgs, ShardsCommand, SizeArgs, UnreadCommand,
 };
+pub use stores::{CertificateFiles, EtcdArgs, MysqlArgs, RedisArgs};
 
 /// The number of CPU cores, at least 1.
 pub fn cores() -> NonZeroUsize {
@@ -89,39 +92,10 @@ pub enum Command {
         #[command(flatten)]
         mysql: MysqlArgs,
     },
+    /// Print how many servers a sale needs, and which part breaks first. Needs no server.
+    Size(SizeArgs),
     /// Print the OpenAPI document of the HTTP interface, as `GET /openapi.json` returns it.
     Openapi,
-}
-
-#[derive(Debug, Args, Clone)]
-pub struct MysqlArgs {
-    /// URL of MySQL or MariaDB, `mysql://user:password@host:port/database`.
-    #[arg(long, env = "COUPONRUSH_MYSQL_URL", hide_env_values = true, value_name = "URL")]
-    pub mysql_url: String,
-}
-
-#[derive(Debug, Args, Clone)]
-pub struct RedisArgs {
-    /// URL of Redis, `redis://:password@host:port/db` (password and db are optional) or `redis+unix:///path`. Of a Redis
-    /// Cluster, `redis-cluster://user:password@host:port,host:port`. Of sentinels,
-    /// `redis-sentinel://user:password@host:port,host:port/name`.
-    #[arg(long, env = "COUPONRUSH_REDIS_URL", hide_env_values = true, value_name = "URL")]
-    pub redis_url: String,
-    /// Prefix of every Redis key.
-    #[arg(long, env = "COUPONRUSH_REDIS_PREFIX", default_value = "cr:", value_name = "TEXT")]
-    pub redis_prefix: String,
-}
-
-#[derive(Debug, Args, Clone)]
-pub struct EtcdArgs {
-    /// URL of etcd, `http://host:port`. Several members are separated by commas. Empty means no etcd, and activities
-    /// are read from MySQL alone.
-    #[arg(long, env = "COUPONRUSH_ETCD_ENDPOINTS", default_value = "", value_name = "URLS")]
-    pub etcd_endpoints: String,
-    /// Prefix of every etcd key. Must not be empty.
-    #[arg(long, env = "COUPONRUSH_ETCD_PREFIX", default_value = "/couponrush/", value_name = "TEXT",
-          value_parser = not_empty)]
-    pub etcd_prefix: String,
 }
 
 #[derive(Debug, Args, Clone)]
@@ -145,6 +119,13 @@ pub struct ServeArgs {
     /// Listen address for users. Port 0 picks a free port.
     #[arg(long, env = "COUPONRUSH_HTTP_ADDR", default_value = "127.0.0.1:20080", value_name = "ADDRESS:PORT")]
     pub http_addr: SocketAddr,
+    /// PEM file with the certificate of this server and those of authorities in between. Users are then served by HTTPS
+    /// only. Default: HTTP, for a proxy in front.
+    #[arg(long, env = "COUPONRUSH_HTTP_CERT", value_name = "FILE")]
+    pub http_cert: Option<PathBuf>,
+    /// PEM file with the private key of COUPONRUSH_HTTP_CERT.
+    #[arg(long, env = "COUPONRUSH_HTTP_KEY", value_name = "FILE")]
+    pub http_key: Option<PathBuf>,
     /// Listen address for operators: /metrics, /healthz and /readyz.
     #[arg(long, env = "COUPONRUSH_OPS_ADDR", default_value = "127.0.0.1:20081", value_name = "ADDRESS:PORT")]
     pub ops_addr: SocketAddr,
@@ -289,10 +270,6 @@ pub struct AdmissionArgs {
 fn archive_after(text: &str) -> Result<u32, &'static str> {
     let seconds = text.parse().ok().filter(|seconds| *seconds == 0 || (60..=ARCHIVE_AFTER_MAX).contains(seconds));
     seconds.ok_or("must be 0, or 60 to 315360000")
-}
-
-fn not_empty(text: &str) -> Result<String, &'static str> {
-    if text.is_empty() { Err("must not be empty") } else { Ok(text.to_owned()) }
 }
 
 /// The reason why there is no command to run.

@@ -5,6 +5,7 @@
 //! to etcd. Keys are passed without the prefix.
 
 mod figures;
+mod member;
 mod watcher;
 
 use std::collections::BTreeMap;
@@ -13,28 +14,27 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use etcd_client::{
-    Client, Compare, CompareOp, ConnectOptions, GetOptions, KeyValue, KvClient, ResponseHeader, Txn, TxnOp,
-    WatchOptions, WatchStream,
+    Client, Compare, CompareOp, GetOptions, KeyValue, KvClient, ResponseHeader, Txn, TxnOp, WatchOptions, WatchStream,
 };
 
-use crate::base::{TooOld, check_version};
+use crate::base::{Tls, TooOld, check_version};
+
+use member::Member;
 
 pub use figures::Figures;
 pub use watcher::Watcher;
 
-/// Period and timeout of the probes on a connection with a call under way. etcd drops clients that probe more often
-/// than every 5 s.
-const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(5));
 /// Keys in a page of a listing, and the largest size of a page. etcd accepts values of up to 1.5 MiB.
 const PAGE_KEYS_MAX: i64 = 32;
 const PAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// The gRPC codes of members that do not tell their version: permission denied, unimplemented, unauthenticated.
-const HIDES_VERSION: [i32; 3] = [7, 12, 16];
-
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct EtcdConfig {
-    /// Members, as `http://host:port`.
+    /// Members, as `http://host:port` or `https://host:port`.
     pub endpoints: Vec<String>,
+    /// Name and password.
+    pub user: Option<(String, String)>,
+    /// For members with `https`.
+    pub tls: Option<Tls>,
     /// The prefix of all keys. Must not be empty.
     pub prefix: String,
     /// Timeout of connecting and of each call.
@@ -122,7 +122,7 @@ pub enum Notice {
 /// of its own, because a single etcd client with several endpoints would also send calls to dead members.
 #[derive(Clone)]
 pub struct Etcd {
-    members: Arc<[Client]>,
+    members: Arc<[Member]>,
     /// The index of the member that is called.
     current: Arc<AtomicUsize>,
     config: EtcdConfig,
@@ -134,17 +134,10 @@ impl Etcd {
     /// # Errors
     /// Returns [`EtcdError::Settings`] if an endpoint is malformed or no endpoint is given.
     pub async fn new(config: EtcdConfig) -> Result<Self, EtcdError> {
-        let options = ConnectOptions::new()
-            .with_connect_timeout(config.wait)
-            .with_keep_alive(KEEP_ALIVE.0, KEEP_ALIVE.1)
-            // etcd counts probes without a call under way against the client.
-            .with_keep_alive_while_idle(false)
-            // A member without a leader would report an unchanging etcd.
-            .with_require_leader(true);
         let mut members = Vec::new();
         for endpoint in &config.endpoints {
-            let client = Client::connect([endpoint], Some(options.clone())).await;
-            members.push(client.map_err(|error| EtcdError::Settings(error.into()))?);
+            let member = Member::new(endpoint, config.wait, config.user.clone(), config.tls.as_ref()).await;
+            members.push(member.map_err(|error| EtcdError::Settings(error.into()))?);
         }
         if members.is_empty() {
             return Err(EtcdError::Settings(etcd_client::Error::InvalidArgs("no endpoints".to_owned()).into()));
@@ -159,7 +152,7 @@ impl Etcd {
     pub async fn refuse_old(&self, wait: Duration) -> Result<(), TooOld> {
         let asking = async {
             for member in &*self.members {
-                match member_version(member).await {
+                match member.version().await {
                     Ok(version) => check(&version)?,
                     Err(error) => log::info!("etcd: a member does not tell its version: {error}"),
                 }
@@ -175,7 +168,7 @@ impl Etcd {
     /// Returns [`EtcdError::TooOld`], or the error of the call. A member that answers without its version passes.
     async fn check_version(&self) -> Result<(), EtcdError> {
         let member = self.current.load(Ordering::Relaxed);
-        let version = self.call("status", async |client| member_version(client).await).await?;
+        let version = self.call("status", async |client| member::version(client).await).await?;
         check(&version).inspect_err(|_| self.leave(member))?;
         Ok(())
     }
@@ -272,7 +265,8 @@ impl Etcd {
         call: impl AsyncFnOnce(&Client) -> Result<T, etcd_client::Error>,
     ) -> Result<T, EtcdError> {
         let member = self.current.load(Ordering::Relaxed);
-        let error = match tokio::time::timeout(self.config.wait, call(&self.members[member])).await {
+        let calling = async { call(self.members[member].client().await?).await };
+        let error = match tokio::time::timeout(self.config.wait, calling).await {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(source)) => EtcdError::Failed { operation, source: source.into() },
             Err(_) => EtcdError::TimedOut { operation },
@@ -314,17 +308,6 @@ impl Etcd {
             *last += 1;
         }
         end
-    }
-}
-
-/// The version of a member. Empty if the member has no such call or refuses it, as a proxy or a managed service may.
-async fn member_version(client: &Client) -> Result<String, etcd_client::Error> {
-    match client.maintenance_client().status().await {
-        Ok(status) => Ok(status.version().to_owned()),
-        Err(etcd_client::Error::GRpcStatus(status)) if HIDES_VERSION.contains(&i32::from(status.code())) => {
-            Ok(String::new())
-        }
-        Err(error) => Err(error),
     }
 }
 

@@ -12,10 +12,13 @@ use super::state::Edge;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_BYTES_MAX: usize = 128;
+/// Two years: a browser that has come by HTTPS asks only by HTTPS from then on (RFC 6797).
+const HTTPS_ONLY: HeaderValue = HeaderValue::from_static("max-age=63072000");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// Adds a request id, and `Cache-Control: no-store` unless the handler has set the header. Header names become
-/// Camel-Case, because existing test plans extract headers with a case-sensitive expression.
+/// Camel-Case, because existing test plans extract headers with a case-sensitive expression. An answer by HTTPS asks
+/// browsers to stay with HTTPS.
 ///
 /// An instance that is about to stop closes the connection after the answer. The client connects again, and the load
 /// balancer chooses another instance.
@@ -37,6 +40,7 @@ pub async fn finish<B: MessageBody>(
     let edge = response.request().app_data::<web::Data<Edge>>();
     edge.inspect(|edge| edge.answers.note(response.status()));
     let is_draining = edge.is_some_and(|edge| edge.health.is_draining());
+    let is_https = response.request().app_config().secure();
     let offers_upgrade = response.request().head().connection_type() == ConnectionType::Upgrade;
     let head = response.response_mut().head_mut();
     if is_draining || offers_upgrade {
@@ -47,6 +51,9 @@ pub async fn finish<B: MessageBody>(
         head.headers.insert(header::CACHE_CONTROL, NO_STORE);
     }
     head.headers.insert(REQUEST_ID, id);
+    if is_https {
+        head.headers.insert(header::STRICT_TRANSPORT_SECURITY, HTTPS_ONLY);
+    }
     Ok(response)
 }
 

@@ -48,7 +48,7 @@ pub async fn metrics(
     HttpResponse::Ok().insert_header(("content-type", "text/plain; version=0.0.4")).body(page.into_text())
 }
 
-fn parts(page: &mut Exposition, report: &HealthReport<'_>) {
+fn parts(page: &mut Exposition, report: &HealthReport) {
     page.gauge("couponrush_ready", "1 while a claim could succeed", u8::from(report.ready));
     let draining = "1 from a stop signal on, while users are still served";
     page.gauge("couponrush_draining", draining, u8::from(report.draining));
@@ -67,7 +67,7 @@ fn parts(page: &mut Exposition, report: &HealthReport<'_>) {
 }
 
 /// States of single shards. The other metrics are of all shards.
-fn of_shards(page: &mut Exposition, report: &HealthReport<'_>) {
+fn of_shards(page: &mut Exposition, report: &HealthReport) {
     let all =
         |value: fn(&ShardReport) -> bool| report.shards.iter().map(move |shard| (shard.shard, value(shard).into()));
     let open = "1 while the gate of the shard is open";
@@ -76,7 +76,7 @@ fn of_shards(page: &mut Exposition, report: &HealthReport<'_>) {
     page.gauges("couponrush_shard_redis_up", "shard", up, all(|shard| shard.redis.state == "up"));
 }
 
-fn claims(page: &mut Exposition, figures: &ClaimFigures, shards: &[Arc<Shard>], report: &HealthReport<'_>) {
+fn claims(page: &mut Exposition, figures: &ClaimFigures, shards: &[Arc<Shard>], report: &HealthReport) {
     let gate = &report.gate;
     page.counters("couponrush_attempts_total", "result", "attempts by result", figures.results());
     let took = "duration of an attempt, from its start to the outcome";
@@ -150,7 +150,7 @@ fn admission(page: &mut Exposition, admission: &Admission) {
     page.counter("couponrush_rate_uncounted_total", "attempts not counted because a table was full", figures.uncounted);
 }
 
-fn memory(page: &mut Exposition, accounts: &Accounts, selling: &Selling, report: &HealthReport<'_>) {
+fn memory(page: &mut Exposition, accounts: &Accounts, selling: &Selling, report: &HealthReport) {
     let waiting = accounts.passwords.waiting() + accounts.admin_passwords.waiting();
     page.gauge("couponrush_password_hashes_waiting", "callers waiting for a password hash", waiting);
     let lists = "size of cached lists while lists are switched off";

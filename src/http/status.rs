@@ -29,7 +29,7 @@ pub struct StatusBody<'a> {
     pub instance: &'a str,
     #[serde(flatten)]
     #[schema(inline)]
-    pub report: HealthReport<'a>,
+    pub report: HealthReport,
     /// Claims in Redis not stored in MySQL yet, of all instances. Null while Redis does not answer.
     #[schema(inline)]
     pub outbox: Option<OutboxSeen>,

@@ -346,7 +346,7 @@ mod tests {
     fn a_read_that_began_before_a_change_does_not_undo_it() {
         let wait = Duration::from_secs(1);
         let db_limits = db::DbLimits { connections_max: 1, connection_wait: wait, statement_wait: wait };
-        let db = Db::new("mysql://nobody@127.0.0.1:1/none", db_limits).expect("it connects to nothing yet");
+        let db = Db::new("mysql://nobody@127.0.0.1:1/none", None, db_limits).expect("it connects to nothing yet");
         let blacklist = Blacklist::new(db, BlacklistLimits { blocks_max: 10, offenders_waiting_max: 2 });
         let (subject, for_ever) = (Subject::User(MALLORY), Until(None));
         let read = |until| blacklist.take_over(&[KnownBlock { subject, until }]);

@@ -11,6 +11,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{Bigint, Bool, Integer, Nullable, TinyInt, Unsigned, Varchar};
 use diesel_async::RunQueryDsl;
 
+use super::new_ids::SERVER;
 use super::schema::instances;
 use super::{Db, DbError, UnsignedBigint};
 use crate::domain::{EntryId, Epoch, Format, ShardId};
@@ -48,16 +49,16 @@ pub struct InstanceState<'a> {
 /// Returns a [`DbError`].
 pub async fn beat(db: &Db, shard: ShardId, process: &Process, state: InstanceState<'_>) -> Result<(), DbError> {
     let mut connection = db.connect().await?;
-    let upsert = diesel::sql_query(
+    let upsert = diesel::sql_query(format!(
         "INSERT INTO instances \
          (instance, process, label, beat_at, beat_number, acknowledged_epoch, oldest_entry, redis_run_id, \
-         redis_address, format, shard) \
-         VALUES (?, ?, ?, NOW(3), ?, ?, ?, ?, ?, ?, ?) ON DUPLICATE KEY UPDATE beat_at = NOW(3), \
+         redis_address, format, shard, mysql_server) \
+         VALUES (?, ?, ?, NOW(3), ?, ?, ?, ?, ?, ?, ?, LEFT({SERVER}, 255)) ON DUPLICATE KEY UPDATE beat_at = NOW(3), \
          beat_number = VALUES(beat_number), \
          acknowledged_epoch = VALUES(acknowledged_epoch), oldest_entry = VALUES(oldest_entry), \
          redis_run_id = VALUES(redis_run_id), redis_address = VALUES(redis_address), \
-         format = VALUES(format)",
-    )
+         format = VALUES(format), mysql_server = VALUES(mysql_server)",
+    ))
     .bind::<Varchar, _>(&process.id)
     .bind::<Varchar, _>(&process.id)
     .bind::<Varchar, _>(&process.label)
@@ -85,6 +86,20 @@ pub async fn serving(db: &Db) -> Result<u32, DbError> {
     let query = instances::table.filter(first).filter(instances::draining.eq(false)).filter(is_alive).count();
     let count: i64 = db.within("count instances", query.get_result(&mut connection)).await?;
     Ok(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+/// The servers that took the beats of the last seconds, by MySQL's clock. Several in a cluster of MySQL without a single
+/// writer.
+///
+/// # Errors
+/// Returns a [`DbError`].
+pub async fn mysql_servers(db: &Db) -> Result<Vec<String>, DbError> {
+    let mut connection = db.connect().await?;
+    let seconds = REPORT_AGE.as_secs();
+    let is_fresh = diesel::dsl::sql::<Bool>(&format!("beat_at > NOW(3) - INTERVAL {seconds} SECOND"));
+    let named = instances::table.filter(instances::mysql_server.ne("")).filter(is_fresh);
+    let query = named.select(instances::mysql_server).distinct().order(instances::mysql_server);
+    db.within("read writers", query.load(&mut connection)).await
 }
 
 /// Marks a process as one that stops soon.

@@ -1,6 +1,10 @@
 //! Migrates the database to the version of this program.
 
-use diesel_async::{AsyncMigrationHarness, SimpleAsyncConnection};
+use diesel::migration::MigrationSource;
+use diesel::mysql::Mysql;
+use diesel::prelude::QueryableByName;
+use diesel::sql_types::Text;
+use diesel_async::{AsyncMigrationHarness, RunQueryDsl, SimpleAsyncConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use super::{Db, DbConnection, DbError, formats, installation};
@@ -35,14 +39,30 @@ pub async fn migrate_for(db: &Db, known: Format) -> Result<Vec<String>, MigrateE
     const LOCK: &str = "DO GET_LOCK(CONCAT(DATABASE(), '.couponrush'), 60); SET SESSION lock_wait_timeout = 60";
     let locked = connection.batch_execute(LOCK).await;
     locked.map_err(|source| DbError::Failed { operation: "lock for migrations", source })?;
+    let is_behind = is_behind(&mut connection).await?;
     let mut harness = AsyncMigrationHarness::new(connection);
-    let versions = harness.run_pending_migrations(MIGRATIONS).map_err(MigrateError::Migration)?;
+    let versions = if is_behind { harness.run_pending_migrations(MIGRATIONS) } else { Ok(Vec::new()) };
+    let versions = versions.map_err(MigrateError::Migration)?;
     if known == Format::NEWEST {
         formats::start_at_newest(db).await?;
     }
     installation::make_id(db).await?;
     Ok(versions.iter().map(ToString::to_string).collect())
     // Closing the connection of `harness` releases the lock.
+}
+
+/// Whether a migration is missing. Diesel would create its table to find out, which the user of the service may not do.
+async fn is_behind(connection: &mut DbConnection) -> Result<bool, MigrateError> {
+    #[derive(QueryableByName)]
+    struct Applied {
+        #[diesel(sql_type = Text)]
+        version: String,
+    }
+    let applied = diesel::sql_query("SELECT version FROM __diesel_schema_migrations").load::<Applied>(connection).await;
+    let Ok(applied) = applied else { return Ok(true) };
+    let known = MigrationSource::<Mysql>::migrations(&MIGRATIONS).map_err(MigrateError::Migration)?;
+    let is_missing = |version: String| !applied.iter().any(|applied| applied.version == version);
+    Ok(known.iter().any(|migration| is_missing(migration.name().version().to_string())))
 }
 
 /// Reverts every migration, newest first. All tables and rows are deleted.

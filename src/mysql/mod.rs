@@ -3,6 +3,7 @@
 //! All SQL statements of the program are here. Redis is unknown here. [`DbLimits`] bounds every wait.
 
 pub mod activities;
+mod address;
 pub mod archive;
 pub mod audit;
 pub mod blocks;
@@ -47,18 +48,18 @@ use diesel_async::pooled_connection::deadpool::{Pool, PoolError};
 use diesel_async::pooled_connection::{
     AsyncDieselConnectionManager, ManagerConfig, PoolError as ManagerError, RecyclingMethod,
 };
-use diesel_async::{
-    AnsiTransactionManager, AsyncConnection, AsyncMysqlConnection, SimpleAsyncConnection, TransactionManager,
-};
+use diesel_async::{AnsiTransactionManager, AsyncMysqlConnection, SimpleAsyncConnection, TransactionManager};
 use futures_util::FutureExt;
 
+pub use address::{MysqlAddressError, asks_for_tls};
 pub use error::DbError;
 pub use last_server::LastServer;
 pub use unreadable::{UnreadableRow, UnreadableRows};
 
-use crate::base::Histogram;
+use crate::base::{Histogram, Tls};
 use crate::domain::Kind;
 
+use address::MysqlAddress;
 use writable::Access;
 pub use writable::PooledConnection;
 
@@ -85,7 +86,7 @@ pub struct DbLimits {
 #[derive(Clone)]
 pub struct Db {
     pool: Pool<AsyncMysqlConnection>,
-    url: String,
+    address: MysqlAddress,
     access: Access,
     /// Whether connections wait for earlier commits of other nodes of a cluster.
     is_causal: bool,
@@ -119,26 +120,32 @@ impl Db {
     /// Creates the pool without connecting. Every connection leads to a server that accepts writes.
     ///
     /// # Errors
-    /// Returns [`DbError::Unreachable`] if the pool cannot be built.
-    pub fn new(url: &str, limits: DbLimits) -> Result<Self, DbError> {
-        Self::with_access(url, limits, Access::Write, false)
+    /// Returns a [`MysqlAddressError`].
+    pub fn new(url: &str, tls: Option<&Tls>, limits: DbLimits) -> Result<Self, MysqlAddressError> {
+        Self::with_access(MysqlAddress::new(url, tls)?, limits, Access::Write, false)
     }
 
     /// Like [`Db::new`], for work that only reads. The server may be a replica.
     ///
     /// # Errors
-    /// Returns [`DbError::Unreachable`] if the pool cannot be built.
-    pub fn to_read(url: &str, limits: DbLimits) -> Result<Self, DbError> {
-        Self::with_access(url, limits, Access::Read, false)
+    /// Returns a [`MysqlAddressError`].
+    pub fn to_read(url: &str, tls: Option<&Tls>, limits: DbLimits) -> Result<Self, MysqlAddressError> {
+        Self::with_access(MysqlAddress::new(url, tls)?, limits, Access::Read, false)
     }
 
-    fn with_access(url: &str, limits: DbLimits, access: Access, is_causal: bool) -> Result<Self, DbError> {
+    fn with_access(
+        address: MysqlAddress,
+        limits: DbLimits,
+        access: Access,
+        is_causal: bool,
+    ) -> Result<Self, MysqlAddressError> {
         let mut config = ManagerConfig::default();
-        config.custom_setup = Box::new(move |url| establish(url, access, is_causal).boxed());
+        let place = address.clone();
+        config.custom_setup = Box::new(move |_| establish(place.clone(), access, is_causal).boxed());
         // The check of a used connection is a statement in any case. So this check costs no further round trip.
         config.recycling_method =
             RecyclingMethod::CustomFunction(Box::new(move |used| writable::check(used, access).boxed()));
-        let manager = AsyncDieselConnectionManager::<AsyncMysqlConnection>::new_with_config(url, config);
+        let manager = AsyncDieselConnectionManager::<AsyncMysqlConnection>::new_with_config("", config);
         let pool = Pool::builder(manager)
             .max_size(limits.connections_max)
             .wait_timeout(Some(limits.connection_wait))
@@ -146,10 +153,10 @@ impl Db {
             .recycle_timeout(Some(limits.connection_wait))
             .runtime(deadpool::Runtime::Tokio1)
             .build()
-            .map_err(|error| DbError::Unreachable(error.into()))?;
+            .map_err(MysqlAddressError::Pool)?;
         Ok(Self {
             pool,
-            url: url.to_owned(),
+            address,
             access,
             is_causal,
             limits,
@@ -163,9 +170,10 @@ impl Db {
     /// statements see all earlier commits of other nodes.
     ///
     /// # Errors
-    /// Returns [`DbError::Unreachable`] if the pool cannot be built.
-    pub fn beside(&self, connections_max: usize) -> Result<Self, DbError> {
-        let other = Self::with_access(&self.url, DbLimits { connections_max, ..self.limits }, self.access, true)?;
+    /// Returns a [`MysqlAddressError`].
+    pub fn beside(&self, connections_max: usize) -> Result<Self, MysqlAddressError> {
+        let other =
+            Self::with_access(self.address.clone(), DbLimits { connections_max, ..self.limits }, self.access, true)?;
         let (times, unreadable) = (Arc::clone(&self.times), Arc::clone(&self.unreadable));
         Ok(Self { times, unreadable, last_server: Arc::clone(&self.last_server), ..other })
     }
@@ -194,8 +202,8 @@ impl Db {
     /// # Errors
     /// As [`Db::connect`].
     pub async fn connect_alone(&self) -> Result<DbConnection, DbError> {
-        match tokio::time::timeout(self.limits.connection_wait, establish(&self.url, self.access, self.is_causal)).await
-        {
+        let opening = establish(self.address.clone(), self.access, self.is_causal);
+        match tokio::time::timeout(self.limits.connection_wait, opening).await {
             Ok(connection) => connection.map_err(not_established),
             Err(elapsed) => Err(DbError::Unreachable(elapsed.into())),
         }
@@ -350,8 +358,8 @@ const SESSION: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; \
     SET SESSION lock_wait_timeout = 5; \
     SET SESSION wait_timeout = 30";
 
-async fn establish(url: &str, access: Access, is_causal: bool) -> ConnectionResult<AsyncMysqlConnection> {
-    let mut connection = AsyncMysqlConnection::establish(url).await?;
+async fn establish(address: MysqlAddress, access: Access, is_causal: bool) -> ConnectionResult<AsyncMysqlConnection> {
+    let mut connection = address.connect().await?;
     connection.batch_execute(SESSION).await.map_err(ConnectionError::CouldntSetupConfiguration)?;
     writable::check(&mut connection, access).await.map_err(ConnectionError::CouldntSetupConfiguration)?;
     if is_causal {

@@ -187,10 +187,10 @@ async fn name_server(db: &Db, tx: &mut Transaction<'_>, row: &ServerRow, moves: 
 #[derive(Debug, Clone, Copy, QueryId)]
 struct ServerAndRow;
 
-/// MySQL executes the comment `/*!80000 */`, MariaDB the comment `/*M! */`. MariaDB has no `server_uuid`.
-const SERVER_AND_ROW: &str = "SELECT CONVERT(/*!80000 @@server_uuid */ \
-    /*M! CONCAT(@@hostname, ':', @@port, ' server_id ', @@server_id) */ USING utf8mb4), \
-    mysql_server, id_moves FROM installation WHERE id = 1";
+/// The identity of the connection's server in SQL. MySQL executes the comment `/*!80000 */`, MariaDB the comment
+/// `/*M! */`. MariaDB has no `server_uuid`.
+pub(super) const SERVER: &str = "CONVERT(/*!80000 @@server_uuid */ \
+    /*M! CONCAT(@@hostname, ':', @@port, ' server_id ', @@server_id) */ USING utf8mb4)";
 
 impl Query for ServerAndRow {
     type SqlType = (Text, Text, Unsigned<Integer>);
@@ -198,7 +198,9 @@ impl Query for ServerAndRow {
 
 impl QueryFragment<Mysql> for ServerAndRow {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Mysql>) -> QueryResult<()> {
-        out.push_sql(SERVER_AND_ROW);
+        out.push_sql("SELECT ");
+        out.push_sql(SERVER);
+        out.push_sql(", mysql_server, id_moves FROM installation WHERE id = 1");
         Ok(())
     }
 }

@@ -97,6 +97,7 @@ diesel::table! {
         format -> Unsigned<TinyInt>,
         shard -> Varchar,
         draining -> Bool,
+        mysql_server -> Varchar,
     }
 }
 

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
+
 use crate::mysql::Db;
 use crate::mysql::server_settings::{self as mysql_settings, MysqlSettings};
 use crate::redis::Pool;
@@ -15,20 +17,27 @@ const NODE_TIMEOUT_MS_MAX: u64 = 5_000;
 /// Timeout of each call to Redis.
 const WAIT: Duration = Duration::from_secs(2);
 
-/// Reads the settings of both servers. Returns a sentence for every unsafe or unreadable setting.
-pub async fn check(pool: &Pool, db: &Db) -> Vec<String> {
-    let redis = async { redis_settings::read(&*pool.get().await?, WAIT).await };
-    let mut warnings = match redis.await {
-        Ok(settings) => redis_warnings(&settings),
-        Err(error) => {
-            vec![format!("Settings of Redis cannot be read ({error}); docs/OPERATIONS.md lists the safe values")]
-        }
-    };
+/// Reads the settings of the Redis server of each pool and of MySQL. Returns a sentence for every unsafe or unreadable
+/// setting. Servers with the same fault share a sentence.
+pub async fn check(pools: &[Pool], db: &Db) -> Vec<String> {
+    let mut warnings: Vec<String> = join_all(pools.iter().map(of_redis)).await.into_iter().flatten().collect();
+    warnings.sort();
+    warnings.dedup();
     match mysql_settings::read(db).await {
         Ok(settings) => warnings.extend(mysql_warnings(&settings)),
         Err(error) => warnings.push(format!("Settings of MySQL cannot be read: {}", crate::base::error_chain(&error))),
     }
     warnings
+}
+
+async fn of_redis(pool: &Pool) -> Vec<String> {
+    let read = async { redis_settings::read(&*pool.get().await?, WAIT).await };
+    match read.await {
+        Ok(settings) => redis_warnings(&settings),
+        Err(error) => {
+            vec![format!("Settings of Redis cannot be read ({error}); docs/OPERATIONS.md lists the safe values")]
+        }
+    }
 }
 
 /// A sentence for every setting with a risk of losing claims.

@@ -13,10 +13,11 @@ use super::health_report::{
     ActivitiesReport, EtcdReport, GateReport, HealthReport, LedgerReport, MysqlReport, OutboxSeen, PartHealth,
     ShardReport,
 };
+use super::writers::Writers;
 use crate::base::{every, now_seconds};
 use crate::claim::{Claiming, ClosedReason, Shard, Shards};
 use crate::memory::Activities;
-use crate::mysql::{Db, DbError};
+use crate::mysql::{Db, DbError, instances};
 use crate::redis::{Extent, KvError, Sightings, WriteRefusal};
 use crate::sales::MirrorState;
 
@@ -47,6 +48,7 @@ pub struct Health {
     outboxes: Mutex<Vec<SeenOutbox>>,
     /// The settings by which MySQL refused writes at the last check.
     mysql_refuses_by: Mutex<Option<String>>,
+    writers: Writers,
     draining: AtomicBool,
 }
 
@@ -91,6 +93,7 @@ impl Health {
             parts: Mutex::new(parts),
             outboxes: Mutex::default(),
             mysql_refuses_by: Mutex::default(),
+            writers: Writers::default(),
             draining: AtomicBool::new(false),
         }
     }
@@ -116,6 +119,9 @@ impl Health {
                 log::warn!("health: MySQL refuses writes ({settings}), claims wait for a server that accepts them");
             }
             self.note(mysql);
+            if let Ok(servers) = instances::mysql_servers(&self.sources.db).await {
+                self.writers.note(&servers, Instant::now());
+            }
             let shards = self.sources.shards.all();
             let extents = join_all(shards.iter().map(|shard| extent(shard))).await;
             let mut outboxes = self.outboxes();
@@ -160,7 +166,7 @@ impl Health {
     }
 
     /// A report with current values. Only MySQL's state is from the last check.
-    pub fn report(&self) -> HealthReport<'_> {
+    pub fn report(&self) -> HealthReport {
         let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let before = parts.shards.into_iter().chain(std::iter::repeat(ShardParts::unknown()));
         let shards = self.sources.shards.all();
@@ -187,7 +193,7 @@ impl Health {
                 revision: self.sources.activities.revision(),
                 coupons: self.sources.activities.count(),
             },
-            warnings: &self.warnings,
+            warnings: self.warnings.iter().cloned().chain(self.writers.warning()).collect(),
         }
     }
 

@@ -17,7 +17,7 @@ pub struct PartHealth {
 
 /// The content of `/readyz`.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct HealthReport<'a> {
+pub struct HealthReport {
     /// Whether a claim of a shard could succeed now.
     pub ready: bool,
     /// Whether the instance is about to stop. It still serves, but is not ready.
@@ -39,7 +39,7 @@ pub struct HealthReport<'a> {
     #[schema(inline)]
     pub activities: ActivitiesReport,
     /// Settings of Redis and MySQL with which claims can be lost.
-    pub warnings: &'a [String],
+    pub warnings: Vec<String>,
 }
 
 /// `state` is `read-only` if MySQL answers and refuses writes.

@@ -7,6 +7,7 @@ mod health;
 mod health_report;
 mod process;
 mod row_check;
+mod writers;
 
 pub use audit::{Audit, AuditError, AuditReport, Repair, Repaired};
 pub use health::{Health, HealthSources, gate_states};

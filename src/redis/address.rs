@@ -5,14 +5,13 @@ use std::sync::Arc;
 
 use redis::aio::MultiplexedConnection;
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
 
 use super::KvError;
 use super::beats::BeatWriter;
 use super::crate_settings::crate_settings;
+use super::dial::{self, Dialer, Stream};
 use super::majority::{HostPort, Majority, Named};
-use crate::base::Histogram;
+use crate::base::{Histogram, Tls, error_chain};
 
 /// Future that drives the socket until the connection ends.
 pub(super) type Driver = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -31,7 +30,9 @@ pub(super) struct Socket {
 #[derive(Clone)]
 pub struct LinkConfig {
     place: ServerAddress,
+    /// For connections that the crate opens. Of several hosts, that of the first.
     info: ConnectionInfo,
+    dialer: Dialer,
     times: Arc<Histogram>,
     /// Sent with every probe.
     beat: Option<BeatWriter>,
@@ -51,32 +52,40 @@ const CLUSTER: &str = "redis-cluster://";
 const SENTINEL: &str = "redis-sentinel://";
 const CLUSTER_PORT: u16 = 6_379;
 const SENTINEL_PORT: u16 = 26_379;
+const TLS_SCHEMES: [&str; 3] = ["rediss://", "rediss-cluster://", "rediss-sentinel://"];
 
 impl LinkConfig {
+    /// Whether `url` asks for TLS.
+    pub fn asks_for_tls(url: &str) -> bool {
+        TLS_SCHEMES.iter().any(|scheme| url.starts_with(scheme))
+    }
+
     /// Parses a URL: of one server, of the nodes of a cluster (`redis-cluster://user:password@host:port,host:port`), or
     /// of sentinels (`redis-sentinel://user:password@host:port,host:port/name`). The password is that of the servers.
-    /// Sentinels are asked without a password.
+    /// Sentinels are asked without a password. A scheme with `rediss` asks for TLS, of sentinels, too.
     ///
     /// # Errors
-    /// A sentence if `url` is not valid, or asks for TLS. The sentence never repeats the URL, because URLs may hold
-    /// passwords.
-    pub fn new(url: &str) -> Result<Self, String> {
-        if url.starts_with("rediss-cluster://") || url.starts_with("rediss-sentinel://") {
-            return Err("TLS is not supported".to_owned());
-        }
-        if let Some(rest) = url.strip_prefix(CLUSTER) {
+    /// A sentence if `url` is not valid, if `tls` cannot be used, or if `url` asks for TLS without `tls`. The sentence
+    /// never repeats the URL, because URLs may hold passwords.
+    pub fn new(url: &str, tls: Option<&Tls>) -> Result<Self, String> {
+        let dialer = match tls.filter(|_| Self::asks_for_tls(url)) {
+            Some(tls) => Dialer::with_tls(tls).map_err(|error| error_chain(&error))?,
+            None if Self::asks_for_tls(url) => return Err("TLS needs certificates".to_owned()),
+            None => Dialer::default(),
+        };
+        // The rest is the same with TLS.
+        let plain = url.strip_prefix("rediss").map_or_else(|| url.to_owned(), |rest| format!("redis{rest}"));
+        if let Some(rest) = plain.strip_prefix(CLUSTER) {
             let several = SeveralHosts::read(rest, CLUSTER_PORT)?;
             if !several.path.is_empty() {
                 return Err("a cluster has no database numbers".to_owned());
             }
             let (info, _) = Self::one(&several.first_url())?;
             let settings = info.redis_settings().clone();
-            return Ok(Self::with(
-                info,
-                ServerAddress::Named(Majority::of_cluster(several.hosts, settings, FIRST_TAG)),
-            ));
+            let majority = Majority::of_cluster(several.hosts, settings, FIRST_TAG, dialer.clone());
+            return Self::with(info, ServerAddress::Named(majority), dialer);
         }
-        if let Some(rest) = url.strip_prefix(SENTINEL) {
+        if let Some(rest) = plain.strip_prefix(SENTINEL) {
             let several = SeveralHosts::read(rest, SENTINEL_PORT)?;
             if several.path.is_empty() || several.path.contains('/') {
                 return Err("the name of the primary is missing behind the sentinels".to_owned());
@@ -84,11 +93,11 @@ impl LinkConfig {
             let (info, _) = Self::one(&several.first_url())?;
             let settings =
                 RedisConnectionInfo::default().set_skip_set_lib_name().set_protocol(redis::ProtocolVersion::RESP2);
-            let majority = Majority::of_sentinels(several.hosts, settings, several.path.to_owned());
-            return Ok(Self::with(info, ServerAddress::Named(majority)));
+            let majority = Majority::of_sentinels(several.hosts, settings, several.path.to_owned(), dialer.clone());
+            return Self::with(info, ServerAddress::Named(majority), dialer);
         }
-        let (info, place) = Self::one(url)?;
-        Ok(Self::with(info, place))
+        let (info, place) = Self::one(&plain)?;
+        Self::with(info, place, dialer)
     }
 
     /// Parses the URL of one server.
@@ -97,7 +106,7 @@ impl LinkConfig {
         let place = match info.addr() {
             ConnectionAddr::Tcp(host, port) => ServerAddress::Tcp(host.clone(), *port),
             ConnectionAddr::Unix(path) => ServerAddress::Unix(path.clone()),
-            _ => return Err("TLS is not supported".to_owned()),
+            _ => return Err("the scheme is not known".to_owned()),
         };
         let tcp_settings = info.tcp_settings().clone().set_nodelay(true);
         // Replies are read in the forms of RESP2, whatever protocol the URL names.
@@ -106,8 +115,17 @@ impl LinkConfig {
         Ok((info.set_tcp_settings(tcp_settings).set_redis_settings(redis_settings), place))
     }
 
-    fn with(info: ConnectionInfo, place: ServerAddress) -> Self {
-        Self { place, info, times: Arc::new(Histogram::of_times()), beat: None }
+    fn with(info: ConnectionInfo, place: ServerAddress, dialer: Dialer) -> Result<Self, String> {
+        let info = match (dialer.certificates(), info.addr()) {
+            (Some(certificates), ConnectionAddr::Tcp(host, port)) => {
+                let address =
+                    ConnectionAddr::TcpTls { host: host.clone(), port: *port, insecure: false, tls_params: None };
+                let client = redis::Client::build_with_tls(info.set_addr(address), certificates.clone());
+                client.map_err(|error| error.to_string())?.get_connection_info().clone()
+            }
+            _ => info,
+        };
+        Ok(Self { place, info, dialer, times: Arc::new(Histogram::of_times()), beat: None })
     }
 
     /// The same servers, for the shard whose keys have the hash tag `tag`. A new configuration is for the tag `s0`.
@@ -165,7 +183,13 @@ impl LinkConfig {
     /// The address and credentials of a server that was named.
     pub(super) fn info_of(&self, named: &Named) -> ConnectionInfo {
         let (host, port) = named.address.clone();
-        self.info.clone().set_addr(ConnectionAddr::Tcp(host, port))
+        let address = match self.info.addr() {
+            ConnectionAddr::TcpTls { insecure, tls_params, .. } => {
+                ConnectionAddr::TcpTls { host, port, insecure: *insecure, tls_params: tls_params.clone() }
+            }
+            _ => ConnectionAddr::Tcp(host, port),
+        };
+        self.info.clone().set_addr(address)
     }
 
     /// Connects, authenticates and selects the database. The caller must run the driver. The primary is resolved for
@@ -177,7 +201,7 @@ impl LinkConfig {
         match &self.place {
             ServerAddress::Tcp(host, port) => self.connect_to(host, *port, None).await,
             ServerAddress::Unix(path) => {
-                let socket = UnixStream::connect(path).await.map_err(unreachable)?;
+                let socket = dial::unix(path).await.map_err(unreachable)?;
                 self.greet(socket, path.display().to_string(), None).await
             }
             ServerAddress::Named(majority) => {
@@ -189,18 +213,11 @@ impl LinkConfig {
     }
 
     async fn connect_to(&self, host: &str, port: u16, named: Option<Named>) -> Result<Socket, KvError> {
-        let socket = TcpStream::connect((host, port)).await.map_err(unreachable)?;
-        socket.set_nodelay(true).map_err(unreachable)?;
-        let peer = socket.peer_addr().map_err(unreachable)?.to_string();
+        let (socket, peer) = self.dialer.tcp(host, port).await.map_err(unreachable)?;
         self.greet(socket, peer, named).await
     }
 
-    async fn greet(
-        &self,
-        socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        peer: String,
-        named: Option<Named>,
-    ) -> Result<Socket, KvError> {
+    async fn greet(&self, socket: Box<dyn Stream>, peer: String, named: Option<Named>) -> Result<Socket, KvError> {
         let settings = self.info.redis_settings();
         let greeted = MultiplexedConnection::new_with_config(settings, socket, crate_settings()).await;
         let (redis, driver) = greeted.map_err(KvError::Unreachable)?;
@@ -253,7 +270,7 @@ mod tests {
     use super::*;
 
     fn refusal(url: &str) -> String {
-        LinkConfig::new(url).err().unwrap_or_default()
+        LinkConfig::new(url, None).err().unwrap_or_default()
     }
 
     #[test]
@@ -264,13 +281,13 @@ mod tests {
             ("redis-sentinel://127.0.0.1:26379,127.0.0.2:26380/shop", false),
             ("redis-sentinel://:secret@sentinel/shop", false),
         ] {
-            let config = LinkConfig::new(url).expect(url);
+            let config = LinkConfig::new(url, None).expect(url);
             assert!(config.has_majority() && config.is_cluster() == is_cluster, "{url}");
         }
-        let config = LinkConfig::new("redis-cluster://user:p%40ss@node-1,node-2:7001").expect("a cluster");
+        let config = LinkConfig::new("redis-cluster://user:p%40ss@node-1,node-2:7001", None).expect("a cluster");
         let settings = config.info.redis_settings();
         assert_eq!((settings.username(), settings.password()), (Some("user"), Some("p@ss")));
-        assert!(!LinkConfig::new("redis://127.0.0.1:6379/").expect("a server").has_majority());
+        assert!(!LinkConfig::new("redis://127.0.0.1:6379/", None).expect("a server").has_majority());
     }
 
     #[test]

@@ -15,9 +15,9 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, RedisConnectionInfo, RedisError, Value};
-use tokio::net::TcpStream;
 
 use super::crate_settings::crate_settings;
+use super::dial::Dialer;
 use answer::Answer;
 pub(super) use answer::HostPort;
 pub use answer::Named;
@@ -32,6 +32,7 @@ const MEMBERS_MAX: usize = 64;
 pub(super) struct Majority {
     question: Question,
     settings: RedisConnectionInfo,
+    dialer: Dialer,
     seeds: Arc<[HostPort]>,
     known: Arc<Mutex<Vec<HostPort>>>,
 }
@@ -46,18 +47,23 @@ enum Question {
 
 impl Majority {
     /// Asks the primaries of a cluster for the owner of the slot of `tag`.
-    pub(super) fn of_cluster(seeds: Vec<HostPort>, settings: RedisConnectionInfo, tag: &str) -> Self {
-        Self::new(Question::Slot(cluster::slot(tag)), seeds, settings)
+    pub(super) fn of_cluster(seeds: Vec<HostPort>, settings: RedisConnectionInfo, tag: &str, dialer: Dialer) -> Self {
+        Self::new(Question::Slot(cluster::slot(tag)), seeds, settings, dialer)
     }
 
     /// Asks sentinels for the primary called `name`.
-    pub(super) fn of_sentinels(seeds: Vec<HostPort>, settings: RedisConnectionInfo, name: String) -> Self {
-        Self::new(Question::Primary(name), seeds, settings)
+    pub(super) fn of_sentinels(
+        seeds: Vec<HostPort>,
+        settings: RedisConnectionInfo,
+        name: String,
+        dialer: Dialer,
+    ) -> Self {
+        Self::new(Question::Primary(name), seeds, settings, dialer)
     }
 
-    fn new(question: Question, seeds: Vec<HostPort>, settings: RedisConnectionInfo) -> Self {
+    fn new(question: Question, seeds: Vec<HostPort>, settings: RedisConnectionInfo, dialer: Dialer) -> Self {
         let (seeds, known) = (Arc::from(seeds.as_slice()), Arc::new(Mutex::new(seeds)));
-        Self { question, settings, seeds, known }
+        Self { question, settings, dialer, seeds, known }
     }
 
     /// The same members, asked for the slot of another tag. Sentinels have a single primary for all tags.
@@ -110,8 +116,7 @@ impl Majority {
     async fn ask_one(&self, member: &HostPort) -> Option<Answer> {
         let asked = async {
             let (host, port) = member;
-            let socket = TcpStream::connect((host.as_str(), *port)).await.ok()?;
-            socket.set_nodelay(true).ok()?;
+            let (socket, _) = self.dialer.tcp(host, *port).await.ok()?;
             let (redis, driver) =
                 MultiplexedConnection::new_with_config(&self.settings, socket, crate_settings()).await.ok()?;
             let replies = tokio::select! {

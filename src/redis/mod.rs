@@ -20,6 +20,7 @@ mod batcher;
 mod calls;
 mod connection;
 mod crate_settings;
+mod dial;
 mod error;
 mod keys;
 mod link;

@@ -1,15 +1,17 @@
 //! The shard lives in a Redis Cluster: a failover, and a slot that moves.
 
+use std::io::BufRead;
 use std::time::Duration;
 
 use crate::helpers::{
-    Customer, Got, Instance, RedisCluster, SLOT, Stores, TestApp, customers, eventually, rush, without_rates,
+    Customer, Got, Instance, RedisCluster, SECRET, SLOT, Stores, TestApp, customers, eventually, rush, without_rates,
 };
+use crate::program::Running;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const UNITS: u32 = 600;
 /// The owner of the slot, its replica, and another primary.
-const OWNER: usize = 2;
+pub const OWNER: usize = 2;
 const REPLICA: usize = 5;
 const OTHER: usize = 1;
 
@@ -125,4 +127,35 @@ async fn a_cancelled_move_is_loaded_from_nothing_too() {
     .await;
     let again = sell(&app, &crowd[..50]).await;
     assert!(again.iter().all(|got| got.result() == "already-claimed"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_settings_of_every_shard_s_server_are_checked() {
+    let cluster = RedisCluster::start().await;
+    // Of four shards the last one is on this server.
+    cluster.servers[OTHER].command::<()>(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]).await;
+    for (shards, warns) in [("1", false), ("4", true)] {
+        let stores = Stores::create(Some(cluster.url())).await;
+        let (program, log) = Running::serve(&[
+            ("COUPONRUSH_HTTP_ADDR", "127.0.0.1:0"),
+            ("COUPONRUSH_OPS_ADDR", "127.0.0.1:0"),
+            ("COUPONRUSH_REDIS_URL", &stores.redis_url),
+            ("COUPONRUSH_REDIS_PREFIX", &stores.prefix),
+            ("COUPONRUSH_MYSQL_URL", &stores.mysql_url),
+            ("COUPONRUSH_JWT_SECRET", SECRET),
+            ("COUPONRUSH_SHARDS", shards),
+            ("COUPONRUSH_DRAIN_SECONDS", "0"),
+        ]);
+        let lines = log.lines().map(|line| line.expect("the log is UTF-8"));
+        // The settings are checked before anything runs.
+        let lines: Vec<String> =
+            lines.take_while(|line| !line.contains("recovery") && !line.contains("serving")).collect();
+        assert_eq!(
+            lines.iter().any(|line| line.contains("UNSAFE") && line.contains("allkeys-lru")),
+            warns,
+            "{lines:?}"
+        );
+        program.stop("KILL").await;
+        stores.remove_database().await;
+    }
 }

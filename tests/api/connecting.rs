@@ -10,7 +10,7 @@ use crate::helpers::{RedisServer, Stores};
 const WAIT: Duration = Duration::from_secs(10);
 
 async fn open(url: &str) -> Result<Connection, KvError> {
-    Connection::open(&LinkConfig::new(url).expect("the URL is good")).await
+    Connection::open(&LinkConfig::new(url, None).expect("the URL is good")).await
 }
 
 async fn text(connection: &Connection, command: &[&str]) -> String {
@@ -58,7 +58,7 @@ async fn passwords_users_databases_and_unix_sockets_are_taken_from_the_url() {
         let error = open(&url).await.err().unwrap_or_else(|| panic!("{url} connects"));
         assert!(!error.to_string().contains("p@ss"), "{error}");
     }
-    assert!(LinkConfig::new("rediss://127.0.0.1/").is_err());
+    assert!(LinkConfig::new("rediss://127.0.0.1/", None).is_err());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

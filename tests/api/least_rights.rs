@@ -109,7 +109,7 @@ fn settings<'a>(stores: &'a Stores, mysql_url: &'a str) -> [(&'a str, &'a str); 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_documented_rights_suffice() {
-    let redis = Redis::start().await;
+    let (redis, folder) = (Redis::start().await, Folder::create());
     let stores = Stores::create(Some(redis.url("couponrush", PASSWORD))).await;
     let users = Users::create(&stores).await;
     let (owner_url, user_url) = (Users::url(&stores, &users.owner), Users::url(&stores, &users.user));
@@ -143,7 +143,13 @@ async fn the_documented_rights_suffice() {
     // Everything is loaded again.
     redis.operate(&["FLUSHALL"]).await;
     eventually("ann holds the coupon again", || async { client.claim("shop", "ten", &ann).await.status == 204 }).await;
-    for command in [["audit"].as_slice(), &["poisoned", "list"], &["unread", "list"]] {
+    let seed = folder.path("seed");
+    for command in [
+        ["seed", "--customers", "2", "--out", &seed].as_slice(),
+        &["audit"],
+        &["poisoned", "list"],
+        &["unread", "list"],
+    ] {
         succeeds(command, &settings);
     }
     assert_eq!(program.stop("TERM").await.code(), Some(0));

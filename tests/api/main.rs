@@ -75,6 +75,7 @@ mod status;
 mod stopping;
 mod storing;
 mod switches;
+mod tls;
 mod together;
 mod tokens;
 mod unread;

@@ -12,7 +12,7 @@ use crate::helpers::{DEADLINE, RedisServer, now_seconds};
 const WAIT: Duration = Duration::from_secs(10);
 
 fn pool(redis: &RedisServer) -> Pool {
-    redis_pool(&LinkConfig::new(&redis.url()).expect("the URL is good"))
+    redis_pool(&LinkConfig::new(&redis.url(), None).expect("the URL is good"))
 }
 
 async fn get(pool: &Pool) -> PooledCalls {

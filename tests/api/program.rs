@@ -11,15 +11,27 @@ use serde_json::json;
 use crate::helpers::{Client, DEADLINE, PASSWORD, SECRET, Stores, eventually, signal};
 
 /// Every setting of `serve`.
-const SETTINGS: [&str; 31] = [
+const SETTINGS: [&str; 43] = [
     "COUPONRUSH_ARCHIVE_AFTER",
     "COUPONRUSH_HTTP_ADDR",
+    "COUPONRUSH_HTTP_CERT",
+    "COUPONRUSH_HTTP_KEY",
     "COUPONRUSH_OPS_ADDR",
     "COUPONRUSH_REDIS_URL",
     "COUPONRUSH_REDIS_PREFIX",
+    "COUPONRUSH_REDIS_CA",
+    "COUPONRUSH_REDIS_CERT",
+    "COUPONRUSH_REDIS_KEY",
     "COUPONRUSH_MYSQL_URL",
+    "COUPONRUSH_MYSQL_CA",
+    "COUPONRUSH_MYSQL_CERT",
+    "COUPONRUSH_MYSQL_KEY",
     "COUPONRUSH_ETCD_ENDPOINTS",
     "COUPONRUSH_ETCD_PREFIX",
+    "COUPONRUSH_ETCD_USER",
+    "COUPONRUSH_ETCD_CA",
+    "COUPONRUSH_ETCD_CERT",
+    "COUPONRUSH_ETCD_KEY",
     "COUPONRUSH_JWT_SECRET",
     "COUPONRUSH_CLAIM_SECRET",
     "COUPONRUSH_SIGN_SECRET",
@@ -204,7 +216,7 @@ fn a_malformed_setting_is_named_and_not_shown() {
         ("COUPONRUSH_MYSQL_URL", "mysql://someone:hunter2@127.0.0.1:3306/", "mysql://"),
         ("COUPONRUSH_MYSQL_URL", "mysql://someone:hunter2@127.0.0.1:x/couponrush", "mysql://"),
         ("COUPONRUSH_MYSQL_URL", "mysql://someone:hunter2@/couponrush", "mysql://"),
-        ("COUPONRUSH_ETCD_ENDPOINTS", "https://hunter2:2379", "http://host:port"),
+        ("COUPONRUSH_ETCD_ENDPOINTS", "https://hunter2:2379,http://127.0.0.1:2379", "http://host:port"),
         ("COUPONRUSH_ETCD_ENDPOINTS", "http://127.0.0.1:2379,http://hunter2:x", "http://host:port"),
         ("COUPONRUSH_ETCD_ENDPOINTS", "hunter2:2379", "http://host:port"),
         ("COUPONRUSH_ETCD_PREFIX", "", "empty"),
@@ -353,7 +365,8 @@ fn serve(stores: &Stores, drain_seconds: &str) -> (Running, BufReader<ChildStder
 pub fn address_in(log: &mut impl BufRead) -> std::net::SocketAddr {
     let mut read = String::new();
     while log.read_line(&mut read).expect("the log is UTF-8") > 0 {
-        if let Some((_, address)) = read.lines().last().and_then(|line| line.split_once("serving users on http://")) {
+        let line = read.lines().last().and_then(|line| line.split_once("serving users on http"));
+        if let Some((_, address)) = line.and_then(|(_, rest)| rest.split_once("://")) {
             return address.parse().expect("an address");
         }
     }

@@ -82,7 +82,8 @@ async fn a_switchover_with_standing_connections_is_followed_without_a_restart() 
 /// A pool with a single connection.
 fn single(url: &str) -> Db {
     let wait = Duration::from_secs(10);
-    Db::new(url, DbLimits { connections_max: 1, connection_wait: wait, statement_wait: wait }).expect("a valid URL")
+    Db::new(url, None, DbLimits { connections_max: 1, connection_wait: wait, statement_wait: wait })
+        .expect("a valid URL")
 }
 
 async fn number(connection: &mut PooledConnection, sql: &str) -> u64 {
@@ -167,11 +168,11 @@ async fn a_read_only_server_gives_no_connection_but_to_commands_that_only_read()
         connection_wait: Duration::from_secs(10),
         statement_wait: Duration::from_secs(10),
     };
-    let db = Db::new(&server.url(), limits).expect("a valid URL");
+    let db = Db::new(&server.url(), None, limits).expect("a valid URL");
     for error in [db.connect().await.err(), db.connect_alone().await.err(), db.ping().await.err()] {
         assert!(matches!(&error, Some(DbError::ReadOnly { settings }) if settings == "read_only"), "{error:?}");
     }
-    let reading = Db::to_read(&server.url(), limits).expect("a valid URL");
+    let reading = Db::to_read(&server.url(), None, limits).expect("a valid URL");
     reading.ping().await.expect("reading is allowed");
     reading.connect_alone().await.expect("reading is allowed");
 }

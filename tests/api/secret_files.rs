@@ -7,12 +7,13 @@ use crate::helpers::{Client, SECRET, Stores};
 use crate::program::{HIDDEN, Running, address_in, run, settings, text};
 
 /// The secrets of `serve`.
-const SECRETS: [&str; 5] = [
+const SECRETS: [&str; 6] = [
     "COUPONRUSH_REDIS_URL",
     "COUPONRUSH_MYSQL_URL",
     "COUPONRUSH_JWT_SECRET",
     "COUPONRUSH_CLAIM_SECRET",
     "COUPONRUSH_SIGN_SECRET",
+    "COUPONRUSH_ETCD_USER",
 ];
 /// The largest file of a secret in bytes.
 const BYTES_MAX: usize = 16 * 1024;
@@ -64,7 +65,14 @@ async fn every_secret_can_come_from_a_file() {
     let stores = Stores::create(None).await;
     stores.own().await;
     let folder = Folder::create();
-    let values = [&stores.redis_url, &stores.mysql_url, SECRET, &format!("{SECRET} of claims"), SECRET];
+    let values = [
+        &stores.redis_url,
+        &stores.mysql_url,
+        SECRET,
+        &format!("{SECRET} of claims"),
+        SECRET,
+        "couponrush:of-the-test",
+    ];
     // A trailing newline is no part of the secret.
     let files: Vec<(String, String)> = SECRETS
         .iter()

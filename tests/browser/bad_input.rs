@@ -206,7 +206,7 @@ async fn units_go_on_moving_after_the_stream_was_cut_and_without_any_stream() {
     shop.offer(Offer::default()).await;
     let customers = shop.app.customers(3).await;
     // The offline emulation of the browser does not end an open stream, so a proxy breaks the connections.
-    let network = Proxy::start(shop.app.instances[0].address.port()).await;
+    let network = Proxy::start(std::net::Ipv4Addr::LOCALHOST, shop.app.instances[0].address.port()).await;
     let browser = Browser::open(&format!("http://127.0.0.1:{}", network.port), PHONE, English).await;
     browser.go("/").await;
     browser.sees("1,000 of 1,000 left").await;

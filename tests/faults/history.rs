@@ -40,6 +40,9 @@ pub enum EventKind {
     Coupon {
         coupon: Coupon,
         amount: u32,
+        /// Histories of earlier suites have no shards.
+        #[serde(default)]
+        shard: usize,
     },
     /// A request is about to be sent. `nth` is the `Claim-Nth` header.
     Invoke {
@@ -90,6 +93,11 @@ pub enum EventKind {
     ChangeEnds {
         change: Number,
         outcome: Outcome,
+    },
+    /// An instance is cut off together with the primary of a shard. Customers still reach the instance.
+    CutOff {
+        instance: usize,
+        shard: usize,
     },
     FaultBegins {
         fault: Number,

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -12,14 +11,13 @@ use serde_json::Value;
 use crate::history::Backlog;
 use crate::ports::free_address;
 use crate::proxy::Proxy;
-use crate::servers::{MariaDb, Process, Redis, SECRET};
+use crate::servers::{MariaDb, Process, RedisServers, SECRET};
 use crate::setup::Setup;
-use crate::stores::SHARDS;
 
 /// Timeout of a report.
 const REPORT_WAIT: Duration = Duration::from_secs(1);
 
-/// An instance of the program, with proxies to Redis and MySQL.
+/// An instance of the program, with proxies to a single Redis and to MySQL.
 pub struct Instance {
     pub http: SocketAddr,
     pub ops: SocketAddr,
@@ -30,20 +28,28 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// Starts instance `number` of a run with this setup.
-    pub async fn start(folder: &Path, number: usize, (redis, mariadb): (&Redis, &MariaDb), setup: &Setup) -> Self {
+    /// Starts instance `number` of a run with this setup. Of several Redis servers, the instance finds the primaries itself.
+    pub async fn start(
+        folder: &Path,
+        number: usize,
+        (redis, mariadb): (&RedisServers, &MariaDb),
+        setup: &Setup,
+    ) -> Self {
         let clock = setup.clocks.as_ref().map(|clocks| clocks.instances[number].clone());
         let one_address = setup.one_address.clone();
         let is_previous = Arc::new(AtomicBool::new(setup.is_previous));
         let starts_previous = Arc::clone(&is_previous);
-        let (http, ops) = (free_address(), free_address());
-        let (redis_proxy, mysql_proxy) = (Proxy::start(redis.port).await, Proxy::start(mariadb.port).await);
-        let (redis_url, mysql_url) = (redis.url(redis_proxy.port), mariadb.url(mysql_proxy.port));
+        let (machine, host) = (setup.network.of_instance(number), setup.network.of_suite_itself().ip);
+        let [http, ops] = [(); 2].map(|()| SocketAddr::from((machine.front, free_address().port())));
+        let redis_port = if let RedisServers::One(redis) = redis { redis.port } else { 0 };
+        let (redis_proxy, mysql_proxy) = (Proxy::start(host, redis_port).await, Proxy::start(host, mariadb.port).await);
+        let (redis_url, mysql_url) = (redis.url_over(redis_proxy.port), mariadb.url_at(host, mysql_proxy.port));
+        let (shards, etcd) = (setup.layout.shards().to_string(), setup.etcd.clone().unwrap_or_default());
         let mut process = Process::new(folder.join(format!("instance-{number}.log")), move || {
             let previous = starts_previous.load(Ordering::SeqCst);
             let binary = std::env::var_os("COUPONRUSH_FAULTS_PREVIOUS").filter(|_| previous).map(PathBuf::from);
             let imitates = previous && binary.is_none();
-            let mut command = Command::new(binary.unwrap_or_else(program));
+            let mut command = machine.command(binary.unwrap_or_else(program));
             for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("COUPONRUSH_")) {
                 command.env_remove(name);
             }
@@ -51,7 +57,7 @@ impl Instance {
             command.arg("serve").args(["--http-addr", &told.unwrap_or_else(|| http.to_string())]);
             command.args(["--ops-addr", &ops.to_string()]);
             command.args(["--redis-url", &redis_url, "--mysql-url", &mysql_url, "--jwt-secret", SECRET]);
-            command.env("COUPONRUSH_SHARDS", SHARDS.to_string());
+            command.env("COUPONRUSH_SHARDS", &shards).env("COUPONRUSH_ETCD_ENDPOINTS", &etcd);
             command.args(["--workers", "2", "--start-wait", "60", "--backlog-max", "20000"]);
             if imitates {
                 command.args(["--format", "previous"]);

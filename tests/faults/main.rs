@@ -15,6 +15,7 @@ mod history;
 mod instance;
 mod mysql;
 mod nemesis;
+mod network;
 #[path = "../api/helpers/ports.rs"]
 mod ports;
 mod pressure;
@@ -34,7 +35,6 @@ use std::time::{Duration, Instant};
 
 use checker::{Total, Verdict};
 use history::Event;
-use scenarios::SCENARIOS;
 
 /// The seed without `FAULTS_SEED`.
 const SEED: u64 = 1;
@@ -56,7 +56,8 @@ fn judge(folder: &Path) -> Verdict {
     checker::check(&history, &settled)
 }
 
-/// Runs the scenarios named by `FAULTS_RUN`: `short` (the default), `all`, names of scenarios, or `random`. A `random` run
+/// Runs the scenarios named by `FAULTS_RUN`: `short` (the default), `all` with single stores, `cluster`,
+/// names of scenarios, or `random`. A `random` run
 /// lasts for `FAULTS_SECONDS` and until `FAULTS_COUNT` faults have struck. With `FAULTS_JUDGE` nothing runs: an earlier run is
 /// judged again from the files in that folder.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -79,11 +80,11 @@ async fn the_invariants_hold_whatever_dies() {
             total.add(&verdict, &folder);
         }
     }
-    for scenario in SCENARIOS.iter().filter(|scenario| scenario.is_chosen(&chosen)) {
+    for scenario in scenarios::chosen(&chosen) {
         let (verdict, folder) = run::run(scenario, seed).await;
         total.add(&verdict, &folder);
     }
-    assert!(total.runs > 0, "FAULTS_RUN={chosen:?} names no scenario: {:?}", SCENARIOS.map(|scenario| scenario.name));
+    assert!(total.runs > 0, "FAULTS_RUN={chosen:?} names no scenario: {:?}", scenarios::names());
     eprintln!("faults: {total}");
     assert!(total.broken.is_empty(), "invariants are violated; see {:?}", total.broken);
 }

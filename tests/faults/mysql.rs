@@ -28,7 +28,13 @@ struct TextRow {
 
 /// A connection. `None` if MySQL does not answer in time.
 pub async fn connect(url: &str) -> Option<AsyncMysqlConnection> {
-    tokio::time::timeout(WAIT, AsyncMysqlConnection::establish(url)).await.ok()?.ok()
+    let connecting = async {
+        let mut connection = AsyncMysqlConnection::establish(url).await.ok()?;
+        // A node of Galera then waits for the earlier commits of the others. A MySQL does not know the setting.
+        let _ = connection.batch_execute("SET SESSION wsrep_sync_wait = 1").await;
+        Some(connection)
+    };
+    tokio::time::timeout(WAIT, connecting).await.ok()?
 }
 
 /// The age of the oldest open transaction. `None` if no transaction is open.

@@ -2,7 +2,7 @@
 //!
 //! A proxy stands between an instance and a server, so that a single instance can be cut off.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU16, Ordering};
 use std::time::Duration;
@@ -55,8 +55,9 @@ struct Relay {
 }
 
 impl Proxy {
-    pub async fn start(to: u16) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+    /// Starts a proxy that listens on `ip` and leads to a port of this machine.
+    pub async fn start(ip: Ipv4Addr, to: u16) -> Self {
+        let listener = TcpListener::bind((ip, 0)).await.expect("a port is free");
         let port = listener.local_addr().expect("the listener is bound").port();
         let (mode, receiver) = watch::channel(Mode::Pass);
         let (to, bytes_left) = (Arc::new(AtomicU16::new(to)), Arc::new(AtomicI64::new(0)));

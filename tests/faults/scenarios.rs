@@ -2,29 +2,34 @@
 //! last, and the customers' attempts. The kernel and the servers are not deterministic, so two runs with the same seed
 //! differ.
 
+mod cluster;
+
 use crate::nemesis::{
     AppFault, ClockFault, Fault, Frozen, Lasting, MysqlFault, NetworkFault, OwnerFault, RedisFault, ReleaseFault,
     RowFault, SalerChange, Server, Trigger,
 };
+use crate::setup::Layout;
+use cluster::CLUSTER;
 
 #[derive(Debug)]
-pub struct Scenario {
+pub struct Scenario<'a> {
     pub name: &'static str,
+    pub layout: Layout,
     pub instances: usize,
-    pub faults: &'static [Fault],
+    pub faults: &'a [Fault],
     /// Whether `make test` runs it.
     pub short: bool,
 }
 
-const fn scenario(name: &'static str, instances: usize, faults: &'static [Fault]) -> Scenario {
-    Scenario { name, instances, faults, short: false }
+const fn scenario(name: &'static str, instances: usize, faults: &'static [Fault]) -> Scenario<'static> {
+    Scenario { name, layout: Layout::Single, instances, faults, short: false }
 }
 
-const fn short(name: &'static str, instances: usize, faults: &'static [Fault]) -> Scenario {
-    Scenario { name, instances, faults, short: true }
+const fn short(name: &'static str, instances: usize, faults: &'static [Fault]) -> Scenario<'static> {
+    Scenario { name, layout: Layout::Single, instances, faults, short: true }
 }
 
-pub const SCENARIOS: [Scenario; 38] = [
+const SCENARIOS: [Scenario<'static>; 38] = [
     scenario("calm", 2, &[]),
     short(
         "kills",
@@ -345,9 +350,19 @@ pub const SCENARIOS: [Scenario; 38] = [
     ),
 ];
 
-impl Scenario {
-    /// Whether `FAULTS_RUN` selects the scenario: `short`, `all`, or names separated by spaces.
-    pub fn is_chosen(&self, chosen: &str) -> bool {
-        chosen == "all" || chosen == "short" && self.short || chosen.split(' ').any(|name| name == self.name)
+impl Scenario<'_> {
+    fn is_chosen(&self, chosen: &str) -> bool {
+        chosen == "short" && self.short || chosen.split(' ').any(|name| name == self.name)
     }
+}
+
+/// The scenarios that `FAULTS_RUN` selects: `short`, `all`, `cluster`, or names separated by spaces.
+pub fn chosen(chosen: &str) -> Vec<&'static Scenario<'static>> {
+    let single = SCENARIOS.iter().filter(|scenario| chosen == "all" || scenario.is_chosen(chosen));
+    single.chain(CLUSTER.iter().filter(|scenario| chosen == "cluster" || scenario.is_chosen(chosen))).collect()
+}
+
+/// The names of all scenarios.
+pub fn names() -> Vec<&'static str> {
+    SCENARIOS.iter().chain(&CLUSTER).map(|scenario| scenario.name).collect()
 }

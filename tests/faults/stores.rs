@@ -9,6 +9,7 @@ use redis::aio::MultiplexedConnection;
 use serde::{Deserialize, Serialize};
 
 use crate::history::{Claim, Coupon, CouponInRedis, MysqlCounts, RedisCounts, User};
+use crate::servers::{START_WAIT, Whereabouts};
 
 const WAIT: Duration = Duration::from_secs(2);
 
@@ -45,40 +46,41 @@ pub struct InMysql {
     pub poisoned: Vec<String>,
 }
 
-/// The shards of a run with instances of this release only.
-pub const SHARDS: usize = 2;
-
 /// The keys of each of the first `shards` shards.
 pub fn keys(shards: usize) -> Vec<Keys> {
     (0..shards).filter_map(ShardId::new).map(|shard| Keys::new("cr:", shard)).collect()
 }
 
-/// The keys of the shard of a coupon. Coupons are made one after the other, and each goes to the shard with the fewest.
-fn keys_of(shards: usize, coupon: Coupon) -> Keys {
-    let number = usize::try_from(coupon - 1).expect("a few coupons") % shards;
-    keys(shards).swap_remove(number)
+/// The shard of a coupon. Coupons are made one after the other, and each goes to the shard with the fewest.
+pub fn shard_of(shards: usize, coupon: Coupon) -> usize {
+    usize::try_from(coupon - 1).expect("a few coupons") % shards
 }
 
-/// Counts at a single moment. `None` if Redis does not answer in time.
-pub async fn count(connection: &mut MultiplexedConnection, shards: usize, coupons: &[Coupon]) -> Option<RedisCounts> {
+/// The coupons of a shard.
+fn coupons_of(shards: usize, shard: usize, coupons: &[Coupon]) -> impl Iterator<Item = Coupon> + '_ {
+    coupons.iter().copied().filter(move |coupon| shard_of(shards, *coupon) == shard)
+}
+
+/// Adds the counts of a shard at a single moment. `None` if the primary of the shard does not answer in time.
+async fn count_shard(
+    connection: &mut MultiplexedConnection,
+    keys: &Keys,
+    coupons: &[Coupon],
+    counts: &mut RedisCounts,
+) -> Option<()> {
     let mut pipeline = redis::pipe();
     pipeline.atomic();
-    for keys in keys(shards) {
-        pipeline.cmd("GET").arg(keys.live()).cmd("XLEN").arg(keys.outbox());
-    }
+    pipeline.cmd("GET").arg(keys.live()).cmd("XLEN").arg(keys.outbox());
     for coupon in coupons {
-        let (keys, coupon) = (keys_of(shards, *coupon), CouponId(*coupon));
+        let coupon = CouponId(*coupon);
         pipeline.cmd("HMGET").arg(keys.coupon(coupon)).arg("amount").arg("claimed");
         pipeline.cmd("LLEN").arg(keys.holes(coupon));
     }
     let replies = tokio::time::timeout(WAIT, pipeline.query_async::<Vec<redis::Value>>(connection)).await.ok()?.ok()?;
     let mut replies = replies.into_iter();
-    let mut counts = RedisCounts::default();
-    for _ in 0..shards {
-        let live: Option<String> = redis::from_redis_value(replies.next()?).ok()?;
-        counts.live.push_str(&format!("{} ", live.unwrap_or_default()));
-        counts.outbox += redis::from_redis_value::<u64>(replies.next()?).ok()?;
-    }
+    let live: Option<String> = redis::from_redis_value(replies.next()?).ok()?;
+    counts.live.push_str(&format!("{} ", live.unwrap_or_default()));
+    counts.outbox += redis::from_redis_value::<u64>(replies.next()?).ok()?;
     for coupon in coupons {
         let (amount, claimed): (Option<u32>, Option<u32>) = redis::from_redis_value(replies.next()?).ok()?;
         let holes = redis::from_redis_value(replies.next()?).ok()?;
@@ -86,29 +88,47 @@ pub async fn count(connection: &mut MultiplexedConnection, shards: usize, coupon
             counts.coupons.insert(*coupon, CouponInRedis { amount, claimed, holes });
         }
     }
-    Some(counts)
+    Some(())
 }
 
-/// All claims of `coupons` in Redis. Redis must be available.
-pub async fn read_all(mut connection: MultiplexedConnection, shards: usize, coupons: &[Coupon]) -> InRedis {
-    let counts = count(&mut connection, shards, coupons).await.expect("Redis answers");
-    let mut rows = Vec::new();
-    for keys in keys(shards) {
-        read_holders(&mut connection, &keys, &mut rows).await;
+/// Counts of the shards whose primaries answer in time, each at a single moment. `None` if no primary answers.
+pub async fn count(
+    whereabouts: &Whereabouts,
+    shards: usize,
+    coupons: &[Coupon],
+    wait: Duration,
+) -> Option<RedisCounts> {
+    let (mut counts, mut answered) = (RedisCounts::default(), false);
+    for (shard, keys) in keys(shards).iter().enumerate() {
+        let coupons: Vec<Coupon> = coupons_of(shards, shard, coupons).collect();
+        if let Some(mut connection) = whereabouts.connect(shard, wait).await {
+            answered |= count_shard(&mut connection, keys, &coupons, &mut counts).await.is_some();
+        }
     }
-    rows.retain(|row: &Row| coupons.contains(&row.coupon));
-    rows.sort_unstable();
-    rows.dedup();
-    let mut sold = BTreeMap::new();
-    for coupon in coupons {
-        // In the suite an activity has the id of its coupon.
-        let activity = ActivityId(u32::try_from(*coupon).expect("a few coupons"));
-        let mut read = redis::cmd("HGET");
-        read.arg(keys_of(shards, *coupon).activity(activity)).arg("sold");
-        let count: Option<u32> = read.query_async(&mut connection).await.expect("Redis answers");
-        sold.extend(count.map(|count| (*coupon, count)));
+    answered.then_some(counts)
+}
+
+/// All claims of `coupons` in Redis. The primaries of all shards must be available.
+pub async fn read_all(whereabouts: &Whereabouts, shards: usize, coupons: &[Coupon]) -> InRedis {
+    let mut all = InRedis::default();
+    for (shard, keys) in keys(shards).iter().enumerate() {
+        let mut connection = whereabouts.connect(shard, START_WAIT).await.expect("the primary of the shard answers");
+        let coupons: Vec<Coupon> = coupons_of(shards, shard, coupons).collect();
+        count_shard(&mut connection, keys, &coupons, &mut all.counts).await.expect("the primary of the shard answers");
+        read_holders(&mut connection, keys, &mut all.rows).await;
+        for coupon in coupons {
+            // In the suite an activity has the id of its coupon.
+            let activity = ActivityId(u32::try_from(coupon).expect("a few coupons"));
+            let mut read = redis::cmd("HGET");
+            read.arg(keys.activity(activity)).arg("sold");
+            let count: Option<u32> = read.query_async(&mut connection).await.expect("Redis answers");
+            all.sold.extend(count.map(|count| (coupon, count)));
+        }
     }
-    InRedis { counts, rows, sold }
+    all.rows.retain(|row: &Row| coupons.contains(&row.coupon));
+    all.rows.sort_unstable();
+    all.rows.dedup();
+    all
 }
 
 /// Adds the claims of all holders of a shard.

@@ -4,6 +4,7 @@ mod archive;
 mod crowd;
 mod edits;
 mod standbys;
+mod start;
 mod times;
 
 use std::collections::BTreeSet;
@@ -23,18 +24,21 @@ use crate::clocks::Clocks;
 use crate::history::{Change, Coupon, EventKind, Number, Outcome, Recorder, Sale, Sample};
 use crate::instance::{Instance, backlog, is_ready, readiness};
 use crate::mysql;
+use crate::network::Network;
 use crate::proxy::Mode;
-use crate::servers::{MariaDb, Redis, START_WAIT, until};
+use crate::servers::{Etcd, Galera, MariaDb, RedisServers, START_WAIT, until};
 use crate::setup::Setup;
 use crate::stores::{self, Settled};
 use crowd::{customers, offers};
 use standbys::Standbys;
+use start::Stores;
 
 const PASSWORD: &str = "of a saler";
 /// How long recovery may take before the run fails.
 const READY_WAIT: Duration = Duration::from_secs(60);
 /// After this time, other instances take a silent instance for dead.
 const TAKEN_FOR_DEAD: Duration = Duration::from_secs(11);
+const SAMPLE_WAIT: Duration = Duration::from_secs(1);
 const SAMPLE_EVERY: Duration = Duration::from_millis(250);
 /// The coupons: without limits, with up to three claims a user, with a quota and a total, with few units.
 pub const PLAIN: Coupon = 1;
@@ -54,8 +58,12 @@ enum Sent {
 }
 
 pub struct World {
-    pub redis: Redis,
+    pub redis: RedisServers,
     pub mariadb: MariaDb,
+    /// Of a run with the layout of a whole installation, whose `mariadb` leads to the writer.
+    pub galera: Option<Galera>,
+    pub etcd: Option<Etcd>,
+    pub network: Network,
     standbys: Standbys,
     folder: PathBuf,
     /// `None` if all processes run by the machine's clock.
@@ -80,10 +88,9 @@ pub struct World {
 
 impl World {
     /// Starts everything.
-    pub async fn start(folder: &Path, instances: usize, setup: Setup) -> Self {
+    pub async fn start(folder: &Path, instances: usize, mut setup: Setup) -> Self {
         let recorder = Arc::new(Recorder::new(&folder.join("history.jsonl")));
-        let redis = Redis::start(folder, "redis", setup.clocks.as_ref().map(|clocks| &clocks.redis)).await;
-        let mariadb = MariaDb::start(folder, "mariadb").await;
+        let Stores { redis, mariadb, galera, etcd } = Stores::start(folder, &mut setup).await;
         let mut all = Vec::new();
         for number in 0..instances {
             all.push(Instance::start(folder, number, (&redis, &mariadb), &setup).await);
@@ -93,22 +100,25 @@ impl World {
         let addresses: Vec<SocketAddr> = all.iter().map(|instance| instance.http).collect();
         until("the program is ready", || async { is_ready(&http, all[0].ops).await }).await;
         let standbys = Standbys::new(&redis, &mariadb);
-        let urls = standbys.urls();
-        let mysql_url = move || urls().1;
-        let crowd = Crowd::new(customers(&mariadb).await, offers(), addresses, Arc::clone(&recorder), mysql_url);
+        let (scale, mysql_url) = (setup.layout.scale(), standbys.mysql_url());
+        let customers = customers(&mariadb, scale).await;
+        let crowd = Crowd::new(customers, offers(), addresses, Arc::clone(&recorder), mysql_url);
         let now = now_seconds();
-        let sale = Sale { start: now - 10, end: now + 3_600, total: TOTAL, speed: SPEED, buy_limit: 1 };
+        let sale = Sale { start: now - 10, end: now + 3_600, total: TOTAL * scale, speed: SPEED, buy_limit: 1 };
         let mut world = Self {
             standbys,
             redis,
             mariadb,
+            galera,
+            etcd,
             folder: folder.to_owned(),
-            shards: if setup.is_previous { 1 } else { stores::SHARDS },
+            shards: setup.shards(),
+            network: setup.network,
             clocks: setup.clocks,
             instances: all,
             recorder,
             crowd: Arc::new(crowd),
-            amount: AMOUNTS[0],
+            amount: AMOUNTS[0] * scale,
             sale,
             archived: BTreeSet::new(),
             http,
@@ -119,7 +129,7 @@ impl World {
         };
         // Every instance must know all shards, so that coupons are spread.
         world.wait_until_ready().await;
-        world.make_coupons().await;
+        world.make_coupons(scale).await;
         world.wait_until_ready().await;
         world
     }
@@ -129,7 +139,7 @@ impl World {
         &self.folder
     }
 
-    async fn make_coupons(&mut self) {
+    async fn make_coupons(&mut self, scale: u32) {
         let user = json!({"username": "shop", "password": PASSWORD, "kind": "saler"});
         assert!(matches!(self.send(0, "POST", "/api/users", &user).await, Ok((201, _))));
         let url = format!("http://{}/api/auth", self.instances[0].http);
@@ -137,10 +147,11 @@ impl World {
         let token = answer.headers().get("authorization").expect("the saler is logged in");
         self.saler = token.to_str().expect("a JWT is ASCII").to_owned();
         for (offer, amount) in offers().iter().zip(AMOUNTS) {
-            let name = offer.path.rsplit('/').next().expect("a path");
+            let (name, amount) = (offer.path.rsplit('/').next().expect("a path"), amount * scale);
             let coupon = json!({"name": name, "amount": amount, "stock": 1, "description": ""});
             assert!(matches!(self.send(0, "POST", "/api/users/shop/coupons", &coupon).await, Ok((201, _))));
-            self.recorder.note(EventKind::Coupon { coupon: offer.coupon, amount });
+            let shard = stores::shard_of(self.shards, offer.coupon);
+            self.recorder.note(EventKind::Coupon { coupon: offer.coupon, amount, shard });
         }
         let several = Sale { total: 0, speed: 0, buy_limit: 3, ..self.sale };
         self.change_sale(SEVERAL, several).await;
@@ -196,6 +207,11 @@ impl World {
         self.faults += 1;
         self.recorder.note(EventKind::FaultBegins { fault: self.faults, name });
         self.faults
+    }
+
+    /// Records that an instance is about to be cut off together with the primary of a shard.
+    pub fn note_cut_off(&self, instance: usize, shard: usize) {
+        self.recorder.note(EventKind::CutOff { instance, shard });
     }
 
     pub fn note_fault_ends(&self, fault: Number) {
@@ -302,11 +318,11 @@ impl World {
     /// Waits until MySQL has all claims that are in the outbox now, among them those of dead instances. Ids are compared
     /// with ids alone, because after a step of Redis' clock they are no times.
     async fn wait_until_claims_of_dead_instances_are_stored(&self) {
-        for keys in stores::keys(self.shards) {
+        for (shard, keys) in stores::keys(self.shards).iter().enumerate() {
             let end = async |command: &str, from: &str, to: &str| {
                 let mut range = redis::cmd(command);
                 range.arg(keys.outbox()).arg(from).arg(to).arg("COUNT").arg(1);
-                let entries: Vec<(String, Vec<String>)> = self.redis.call(&range).await;
+                let entries: Vec<(String, Vec<String>)> = self.call(shard, &range).await;
                 entries.first().map(|(id, _)| id.parse::<EntryId>().expect("an id of an entry"))
             };
             let Some(last) = end("XREVRANGE", "+", "-").await else { continue };
@@ -334,19 +350,25 @@ impl World {
         self.recorder.note(EventKind::Healed);
         Arc::clone(&self.crowd).claim_all().await;
         self.wait_until_outbox_is_empty().await;
-        let connection = self.redis.connect(START_WAIT).await.expect("Redis answers");
-        let redis = stores::read_all(connection, self.shards, &COUPONS).await;
+        let redis = stores::read_all(&self.standbys.redis, self.shards, &COUPONS).await;
         Settled { redis, mysql: mysql::read_all(&self.mariadb.root_url()).await }
     }
 
+    /// The reply of the primary of a shard, which must be available.
+    async fn call<T: redis::FromRedisValue>(&self, shard: usize, cmd: &redis::Cmd) -> T {
+        let connection = self.standbys.redis.connect(shard, START_WAIT).await;
+        let mut connection = connection.expect("the primary of the shard answers");
+        cmd.query_async(&mut connection).await.unwrap_or_else(|error| panic!("{error}"))
+    }
+
     async fn wait_until_outbox_is_empty(&self) {
-        for keys in stores::keys(self.shards) {
+        for (shard, keys) in stores::keys(self.shards).iter().enumerate() {
             let mut length = redis::cmd("XLEN");
             length.arg(keys.outbox());
-            until("the outbox is empty", || async { self.redis.call::<u64>(&length).await == 0 }).await;
+            until("the outbox is empty", || async { self.call::<u64>(shard, &length).await == 0 }).await;
             let mut waiting = redis::cmd("GET");
             waiting.arg(keys.waiting());
-            let waiting: Option<i64> = self.redis.call(&waiting).await;
+            let waiting: Option<i64> = self.call(shard, &waiting).await;
             assert_eq!(waiting, None, "an empty outbox has no counter of waiting claims");
         }
     }
@@ -355,16 +377,11 @@ impl World {
     pub fn sample_until(&self, stop: CancellationToken) -> impl Future<Output = ()> + Send + 'static {
         let (recorder, http) = (Arc::clone(&self.recorder), self.http.clone());
         let ops: Vec<SocketAddr> = self.instances.iter().map(|instance| instance.ops).collect();
-        let (urls, shards) = (self.standbys.urls(), self.shards);
+        let (mysql_url, redis, shards) = (self.standbys.mysql_url(), self.standbys.redis.clone(), self.shards);
         async move {
             while !stop.is_cancelled() {
-                let (redis, mysql) = urls();
-                let client = redis::Client::open(redis).expect("the URL is valid");
-                let mut sample = Sample { mysql: mysql::count(&mysql).await, ..Sample::default() };
-                let connecting = client.get_multiplexed_async_connection();
-                if let Ok(Ok(mut connection)) = tokio::time::timeout(SAMPLE_EVERY, connecting).await {
-                    sample.redis = stores::count(&mut connection, shards, &COUPONS).await;
-                }
+                let mut sample = Sample { mysql: mysql::count(&mysql_url()).await, ..Sample::default() };
+                sample.redis = stores::count(&redis, shards, &COUPONS, SAMPLE_WAIT).await;
                 for ops in &ops {
                     sample.backlogs.extend(backlog(&http, *ops).await);
                 }

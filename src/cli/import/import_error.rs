@@ -1,16 +1,20 @@
 //! The reasons why an import ends early.
 
 use crate::app::StartError;
-use crate::mysql::DbError;
 use crate::mysql::import::TakeError;
 use crate::mysql::instances::DEAD_AFTER;
 use crate::mysql::migrate::MigrateError;
+use crate::mysql::{DbError, MysqlAddressError};
 
 /// The reason for a failed import. Imported rows stay, and another run continues from there.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     #[error("the Go system's database could not be read")]
     Source(#[source] DbError),
+    #[error("--from cannot be used")]
+    SourceUrl(#[source] MysqlAddressError),
+    #[error("COUPONRUSH_MYSQL_URL cannot be used")]
+    TargetUrl(#[source] MysqlAddressError),
     #[error("the database of this service could not be used")]
     Target(#[source] DbError),
     #[error("the database to import is not the Go system's, because it has no table coupons with a column coupon_name")]

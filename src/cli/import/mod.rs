@@ -21,7 +21,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 
 pub use self::report::{Gap, ImportCounts, ImportReport, LeftOut, RefusedRow};
-use crate::app::passwords;
+use crate::app::{mysql_tls, passwords};
 use crate::cli::progress::ProgressLine;
 use crate::config::{self, ImportArgs};
 use crate::mysql::import::ImportSource;
@@ -51,8 +51,10 @@ pub async fn run(args: &ImportArgs) -> Result<(), ImportError> {
         connection_wait: config::IMPORT_CONNECTION_WAIT,
         statement_wait: config::IMPORT_STATEMENT_WAIT,
     };
-    let db = Db::new(&args.mysql.mysql_url, limits).map_err(ImportError::Target)?;
-    let from = Db::to_read(&args.from, limits).map_err(ImportError::Source)?;
+    // Both servers are checked against the same authorities.
+    let tls = mysql_tls(&args.mysql, &[&args.mysql.mysql_url, &args.from])?;
+    let db = Db::new(&args.mysql.mysql_url, tls.as_ref(), limits).map_err(ImportError::TargetUrl)?;
+    let from = Db::to_read(&args.from, tls.as_ref(), limits).map_err(ImportError::SourceUrl)?;
     if source::is_go_system(&db).await.map_err(ImportError::Target)? {
         return Err(ImportError::SameDatabase);
     }

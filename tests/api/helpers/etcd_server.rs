@@ -10,7 +10,7 @@ use couponrush::etcd::{Etcd, EtcdConfig};
 use etcd_client::{Client, ConnectOptions};
 
 use super::data_server::DataServer;
-use super::{DEADLINE, free_address};
+use super::{DEADLINE, etcd_args, free_address};
 
 /// An etcd server with a single member.
 pub struct EtcdServer {
@@ -37,7 +37,7 @@ impl EtcdServer {
 
     /// The settings of an instance that follows this server.
     pub fn args(&self) -> EtcdArgs {
-        EtcdArgs { etcd_endpoints: self.url(), etcd_prefix: Self::PREFIX.to_owned() }
+        etcd_args(self.url())
     }
 
     /// A client like the service's.
@@ -49,6 +49,8 @@ impl EtcdServer {
     pub fn config(&self) -> EtcdConfig {
         EtcdConfig {
             endpoints: vec![self.url()],
+            user: None,
+            tls: None,
             prefix: Self::PREFIX.to_owned(),
             wait: DEADLINE,
             keys_max: 1_000,

@@ -34,6 +34,7 @@ use tokio::task::JoinHandle;
 pub use client::{Answer, Client, PASSWORD};
 pub use clock::Clock;
 pub use crowd::{Customer, Got, customers, proof, rush};
+pub use data_server::DataServer;
 pub use etcd_server::EtcdServer;
 pub use mysql_server::MysqlServer;
 pub use ports::free_address;
@@ -202,9 +203,17 @@ pub fn arguments(stores: &Stores) -> ServeArgs {
     ServeArgs {
         http_addr: any_port,
         ops_addr: any_port,
-        redis: RedisArgs { redis_url: stores.redis_url.clone(), redis_prefix: stores.prefix.clone() },
-        mysql: MysqlArgs { mysql_url: stores.mysql_url.clone() },
-        etcd: EtcdArgs { etcd_endpoints: String::new(), etcd_prefix: EtcdServer::PREFIX.to_owned() },
+        http_cert: None,
+        http_key: None,
+        redis: RedisArgs {
+            redis_url: stores.redis_url.clone(),
+            redis_prefix: stores.prefix.clone(),
+            redis_ca: None,
+            redis_cert: None,
+            redis_key: None,
+        },
+        mysql: MysqlArgs { mysql_url: stores.mysql_url.clone(), mysql_ca: None, mysql_cert: None, mysql_key: None },
+        etcd: etcd_args(String::new()),
         tokens: TokenArgs { jwt_secret: SECRET.to_owned(), claim_secret: None, token_seconds: 3_600 },
         sign_secret: None,
         backlog_max: 100_000,
@@ -232,6 +241,18 @@ pub fn arguments(stores: &Stores) -> ServeArgs {
         },
         no_migrate: false,
         format: couponrush::config::KnownFormat::Newest,
+    }
+}
+
+/// The settings of an instance that follows the etcd server at `endpoints`.
+pub fn etcd_args(endpoints: String) -> EtcdArgs {
+    EtcdArgs {
+        etcd_endpoints: endpoints,
+        etcd_prefix: EtcdServer::PREFIX.to_owned(),
+        etcd_user: String::new(),
+        etcd_ca: None,
+        etcd_cert: None,
+        etcd_key: None,
     }
 }
 

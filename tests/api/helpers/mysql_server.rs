@@ -23,7 +23,7 @@ pub struct MysqlServer {
 impl MysqlServer {
     /// Starts an empty server on a free port.
     pub async fn start() -> Self {
-        Self::start_with(None).await
+        Self::start_with(None, Vec::new()).await
     }
 
     /// Starts another server with a copy of the data. This server is killed and started again.
@@ -32,10 +32,11 @@ impl MysqlServer {
         let copy = self.server.save();
         self.server.start_again();
         self.wait_until_it_answers().await;
-        Self::start_with(Some(copy)).await
+        Self::start_with(Some(copy), Vec::new()).await
     }
 
-    async fn start_with(data: Option<PathBuf>) -> Self {
+    /// Starts a server with a copy of `data`, or an empty one, with further `arguments`.
+    pub async fn start_with(data: Option<PathBuf>, arguments: Vec<String>) -> Self {
         let address = free_address();
         let server = DataServer::start("mysql", move |folder| {
             if !folder.join("mysql").exists() {
@@ -48,7 +49,10 @@ impl MysqlServer {
             let mut command = SqlServer::of_suite().command(folder);
             command.arg(format!("--socket={}", folder.with_extension("sock").display()));
             command.arg(format!("--init-file={}", init_file(folder).display()));
-            command.arg(format!("--port={}", address.port())).args(["--skip-log-bin", "--max-connections=200"]);
+            command
+                .arg(format!("--port={}", address.port()))
+                .args(["--skip-log-bin", "--max-connections=200"])
+                .args(&arguments);
             command
         });
         let server = Self { address, server };
@@ -94,7 +98,7 @@ fn init_file(folder: &Path) -> PathBuf {
     let file = folder.with_extension("sql");
     let statements = format!(
         "CREATE USER IF NOT EXISTS tests@'127.0.0.1' IDENTIFIED BY '{PASSWORD}';\n\
-         GRANT ALL ON *.* TO tests@'127.0.0.1';\n"
+         GRANT ALL ON *.* TO tests@'127.0.0.1' WITH GRANT OPTION;\n"
     );
     std::fs::write(&file, statements).expect("the temporary folder can be written");
     file

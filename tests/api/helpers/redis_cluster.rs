@@ -18,7 +18,13 @@ pub struct RedisCluster {
 impl RedisCluster {
     /// Starts the servers, and waits until every slot has an owner with a replica.
     pub async fn start() -> Self {
-        let servers = futures_util::future::join_all((0..2 * PRIMARIES).map(|_| start_member())).await;
+        Self::start_with(Vec::new).await
+    }
+
+    /// Starts the servers with further `arguments`, which may differ.
+    pub async fn start_with(arguments: impl Fn() -> Vec<String>) -> Self {
+        let members = (0..2 * PRIMARIES).map(|_| start_member(arguments()));
+        let servers = futures_util::future::join_all(members).await;
         let bus_of =
             |server: &(RedisServer, SocketAddr)| [server.0.address().port(), server.1.port()].map(|p| p.to_string());
         let [port, bus] = bus_of(&servers[0]);
@@ -73,7 +79,7 @@ impl RedisCluster {
     }
 }
 
-async fn start_member() -> (RedisServer, SocketAddr) {
+async fn start_member(further: Vec<String>) -> (RedisServer, SocketAddr) {
     let bus = free_address();
     let bus_port = bus.port().to_string();
     let settings = [
@@ -84,6 +90,6 @@ async fn start_member() -> (RedisServer, SocketAddr) {
         ["--cluster-allow-replica-migration", "no"],
         ["--repl-diskless-sync-delay", "0"],
     ];
-    let arguments = settings.concat().into_iter().map(str::to_owned).collect();
+    let arguments = settings.concat().into_iter().map(str::to_owned).chain(further).collect();
     (RedisServer::start_with(None, arguments).await, bus)
 }

@@ -205,7 +205,7 @@ impl Stores {
 
     /// A connection to Redis like the service's.
     pub async fn connection(&self) -> Connection {
-        let config = LinkConfig::new(&self.redis_url).expect("the URL is valid");
+        let config = LinkConfig::new(&self.redis_url, None).expect("the URL is valid");
         Connection::open(&config).await.expect("Redis answers")
     }
 
@@ -229,7 +229,7 @@ impl Stores {
 
     /// A pool of connections to Redis as the service and the commands have one.
     pub fn pool(&self) -> Pool {
-        redis_pool(&LinkConfig::new(&self.redis_url).expect("the URL is good"))
+        redis_pool(&LinkConfig::new(&self.redis_url, None).expect("the URL is good"))
     }
 
     /// The loading named in the shard's row.
@@ -254,7 +254,7 @@ impl Stores {
         let config = redis::AsyncConnectionConfig::new();
         let config = config.set_connection_timeout(Some(DEADLINE)).set_response_timeout(Some(DEADLINE));
         // Clusters and sentinels name the server.
-        let named = LinkConfig::new(&self.redis_url).expect("the URL is valid").ask_majority().await;
+        let named = LinkConfig::new(&self.redis_url, None).expect("the URL is valid").ask_majority().await;
         let url = named.map_or(self.redis_url.clone(), |named| format!("redis://{}/", named.address()));
         redis::Client::open(url)?.get_multiplexed_async_connection_with_config(&config).await
     }
@@ -263,7 +263,7 @@ impl Stores {
 fn open(mysql_url: &str) -> Db {
     let wait = Duration::from_secs(10);
     let limits = DbLimits { connections_max: 4, connection_wait: wait, statement_wait: wait };
-    Db::new(mysql_url, limits).expect("the URL is valid")
+    Db::new(mysql_url, None, limits).expect("the URL is valid")
 }
 
 fn setting(name: &str) -> String {

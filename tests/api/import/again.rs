@@ -94,7 +94,7 @@ async fn import_with<E: std::error::Error + Send + Sync + 'static>(
 
 fn reopen(stores: &Stores) -> Db {
     let wait = Duration::from_secs(10);
-    Db::new(&stores.mysql_url, DbLimits { connections_max: 4, connection_wait: wait, statement_wait: wait })
+    Db::new(&stores.mysql_url, None, DbLimits { connections_max: 4, connection_wait: wait, statement_wait: wait })
         .expect("the URL is valid")
 }
 

@@ -6,6 +6,7 @@
 mod answers;
 mod clock;
 mod excused;
+mod pauses;
 mod refusals;
 mod run;
 mod settled;
@@ -19,6 +20,7 @@ use std::fmt;
 
 use crate::history::{Event, EventKind};
 use crate::stores::Settled;
+use pauses::Pauses;
 use run::Run;
 pub use total::Total;
 
@@ -48,6 +50,8 @@ pub struct Verdict {
     /// By kind of fault: the number of faults, and the longest time until every instance granted or confirmed a claim
     /// again.
     pub resumed_ms: BTreeMap<String, (u64, u64)>,
+    /// By name of a fault and by shard, the longest time without a granted or confirmed claim.
+    pub pauses_ms: BTreeMap<String, Pauses>,
     /// Claims in MySQL, and claims refused by MySQL.
     pub rows: usize,
     pub poisoned: usize,
@@ -57,11 +61,12 @@ pub struct Verdict {
 
 /// Checks all invariants.
 pub fn check(history: &[Event], settled: &Settled) -> Verdict {
-    let (history, excused) = &excused::without_excused_claims(history, &settled.mysql);
+    let excused = excused::without_excused_claims(history, &settled.mysql);
+    let history = &excused.history;
     let run = Run::new(history);
     let mut verdict =
         Verdict { rows: settled.mysql.rows.len(), poisoned: settled.mysql.poisoned.len(), ..Verdict::default() };
-    verdict.excused = *excused;
+    verdict.excused = excused.claims;
     for attempt in &run.attempts {
         *verdict.answers.entry(attempt.answer.kind()).or_default() += 1;
     }
@@ -71,9 +76,10 @@ pub fn check(history: &[Event], settled: &Settled) -> Verdict {
     stored::check(&run, history, &mut found);
     refusals::check(&run, &settled.mysql, &mut found);
     settled::check(&run, settled, &mut found);
-    settled::check_poisoned(history, settled, &mut found);
+    settled::check_poisoned(&excused, settled, &mut found);
     settled::check_samples(&run, history, &mut found);
     verdict.resumed_ms = settled::check_resumption(&run, &mut found);
+    verdict.pauses_ms = pauses::check(&run, &mut found);
     verdict.violations = found.0;
     verdict
 }
@@ -117,7 +123,10 @@ impl fmt::Display for Verdict {
             write!(f, "\n  {} claims lost that are not promised", self.excused)?;
         }
         for (name, (count, longest)) in &self.resumed_ms {
-            write!(f, "\n  {name} x{count}: sales resumed within {longest} ms")?;
+            write!(f, "\n  {name} x{count}: sales resumed within {longest} ms; longest time without sales:")?;
+            for (shard, pause) in self.pauses_ms.get(name).into_iter().flatten() {
+                write!(f, " s{shard} {pause} ms")?;
+            }
         }
         for (invariant, count) in self.broken() {
             write!(f, "\n  VIOLATED {invariant}: {count} times")?;

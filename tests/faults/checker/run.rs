@@ -56,6 +56,7 @@ pub struct Run {
     /// `None`: the coupon is claimed without an activity.
     pub sales: BTreeMap<Coupon, Timeline<Option<Sale>>>,
     pub archived: BTreeMap<Coupon, Timeline<bool>>,
+    pub shards: BTreeMap<Coupon, usize>,
     pub clock: RedisClock,
     /// When attempts were granted their claims, as far as users were told.
     told_ms: HashMap<Row, (u64, u64)>,
@@ -126,7 +127,8 @@ impl Run {
         for event in history {
             let now = moment(event);
             match &event.kind {
-                EventKind::Coupon { coupon, amount } => {
+                EventKind::Coupon { coupon, amount, shard } => {
+                    run.shards.insert(*coupon, *shard);
                     run.amounts.insert(*coupon, Timeline::new(*amount, now.wall_ms));
                     run.sales.insert(*coupon, Timeline::new(None, now.wall_ms));
                     run.archived.insert(*coupon, Timeline::new(false, now.wall_ms));
@@ -163,7 +165,7 @@ impl Run {
                 EventKind::ClockSteps { ahead_ms } => run.clock.begin_step(*ahead_ms, now.wall_ms),
                 EventKind::ClockStepped => run.clock.end_step(now.wall_ms),
                 EventKind::Healed => run.healed = Some(now),
-                EventKind::Sample(_) | EventKind::Stored { .. } => {}
+                EventKind::Sample(_) | EventKind::Stored { .. } | EventKind::CutOff { .. } => {}
                 answer => {
                     if let Some((attempt, answer)) = answered(answer) {
                         let attempt: &mut Attempt = &mut run.attempts[places[&attempt]];

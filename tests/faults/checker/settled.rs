@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::excused::{LATE, UNPROMISED};
+use super::excused::{Excused, LATE, UNPROMISED, parse};
 use super::run::{Moment, Run};
 use super::{Findings, RESUME_MS};
 use crate::history::{Coupon, Event, EventKind, Sample};
@@ -41,7 +41,8 @@ pub fn check(run: &Run, settled: &Settled, found: &mut Findings) {
 /// Checks claims granted but not stored: the unit or the place belongs to another claim, or the shard was rebuilt
 /// meanwhile. Perhaps no user was told, because the reply came too late or the connection was gone. But every poisoned
 /// claim raises an alarm and counts as a violation.
-pub fn check_poisoned(history: &[Event], settled: &Settled, found: &mut Findings) {
+pub fn check_poisoned(excused: &Excused, settled: &Settled, found: &mut Findings) {
+    let history = &excused.history;
     let has_fault = |part: &str| {
         let is_named =
             |event: &Event| matches!(&event.kind, EventKind::FaultBegins { name, .. } if name.contains(part));
@@ -52,7 +53,8 @@ pub fn check_poisoned(history: &[Event], settled: &Settled, found: &mut Findings
     }
     for line in &settled.mysql.poisoned {
         let late = line.contains(LATE);
-        if !late || !has_fault(UNPROMISED) {
+        let is_of_cut_off = parse(line).is_some_and(|(coupon, user, ..)| excused.may_be_late.contains(&(coupon, user)));
+        if !late || !has_fault(UNPROMISED) && !is_of_cut_off {
             found.note(if late { "I2" } else { "I1" }, format!("granted and not stored: {line}"));
         }
     }

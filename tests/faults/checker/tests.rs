@@ -2,6 +2,7 @@
 //! reported.
 
 mod clocks;
+mod cut_off;
 mod lost;
 
 use std::collections::BTreeSet;
@@ -36,7 +37,7 @@ impl Story {
         let mut story = Self { history: Vec::new(), settled: Settled::default(), attempts: 0 };
         story.settled.mysql.counts.coupons.insert(1, in_mysql);
         story.settled.redis.counts.coupons.insert(1, in_redis);
-        story.note(0, EventKind::Coupon { coupon: 1, amount });
+        story.note(0, EventKind::Coupon { coupon: 1, amount, shard: 0 });
         story
     }
 

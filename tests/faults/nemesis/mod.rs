@@ -8,6 +8,7 @@
 mod app;
 mod change;
 mod clock;
+mod cluster;
 mod lasting;
 mod mysql;
 mod network;
@@ -26,6 +27,7 @@ use crate::world::World;
 pub use app::AppFault;
 pub use change::SalerChange;
 pub use clock::ClockFault;
+pub use cluster::ClusterFault;
 pub use lasting::Lasting;
 pub use mysql::MysqlFault;
 pub use network::{NetworkFault, Server};
@@ -67,6 +69,8 @@ pub enum Fault {
     Release(ReleaseFault),
     /// One of two twins is frozen, and the other dies, while Redis loses its memory.
     Twins,
+    /// A server among several of its kind dies, or is cut off, or a slot moves.
+    Cluster(ClusterFault),
     /// Runs the fault while the first condition lasts.
     During(Lasting, &'static Fault),
 }
@@ -84,6 +88,7 @@ impl Fault {
         let struck = if let Self::During(_, inner) = self { *inner } else { self };
         match struck {
             Self::Redis(fault) if fault.loses_memory() => world.wait_until_loss_is_covered().await,
+            Self::Cluster(fault) if fault.loses_memory() => world.wait_until_loss_is_covered().await,
             Self::Owner(fault) if fault.loses_memory() => world.wait_until_loss_is_covered().await,
             Self::Mysql(MysqlFault::SwitchoverAndFlush) => world.wait_until_loss_is_covered().await,
             Self::Rebuild(point, _) => rebuild::arm(world, point).await,
@@ -113,6 +118,7 @@ impl Fault {
             Self::Owner(fault) => fault.strike(world, random).await,
             Self::WentBack => went_back::strike(world, random).await,
             Self::Twins => twins::strike(world, random, target).await,
+            Self::Cluster(fault) => fault.strike(world, random, target).await,
             Self::During(lasting, fault) => {
                 let held = lasting.begin(world, random, target).await;
                 Box::pin(fault.break_and_mend(world, random)).await;

@@ -26,6 +26,8 @@ pub enum RedisFault {
     /// A replica is promoted while the primary still takes writes. A little later the primary becomes a replica of the
     /// promoted one, or dies. Open connections survive until then.
     Promotion,
+    /// The primary dies, a replica is promoted, and the address moves. Then the earlier primary comes back and takes writes.
+    Takeover,
     Flush,
     /// Restarted without its append-only file.
     Empty,
@@ -91,7 +93,7 @@ impl RedisFault {
             }
             Self::OutOfMemory => run_out(world, random).await,
             Self::NoReplicas | Self::FullDisk | Self::FullDiskWhileSyncing => self.refuse_writes(world, random).await,
-            Self::Failover | Self::Promotion => self.fail_over(world, random).await,
+            Self::Failover | Self::Promotion | Self::Takeover => self.fail_over(world, random).await,
             _ => self.flush(world, random, target).await,
         }
     }
@@ -135,9 +137,18 @@ impl RedisFault {
             world.move_redis_to(replica);
             return;
         }
+        if self == Self::Takeover {
+            world.redis.process.kill();
+            tokio::time::sleep(random.millis(0, 1_500)).await;
+        }
         replica.call::<()>(redis::cmd("REPLICAOF").arg("NO").arg("ONE")).await;
         let port = replica.port;
         let former = world.move_redis_to(replica);
+        if self == Self::Takeover {
+            former.restart().await;
+            tokio::time::sleep(random.millis(500, 3_000)).await;
+            return;
+        }
         tokio::time::sleep(random.millis(0, 2_000)).await;
         if random.below(2) == 0 {
             former.call::<()>(redis::cmd("REPLICAOF").arg("127.0.0.1").arg(port)).await;

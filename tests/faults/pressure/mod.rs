@@ -14,7 +14,7 @@ use open_loop::{Attempt, is_good, percentile};
 use crate::mysql;
 use crate::proxy::Mode;
 use crate::servers::{SECRET, runs_folder};
-use crate::setup::Setup;
+use crate::setup::{Layout, Setup};
 use crate::world::World;
 
 /// Customers, with an attempt each for a coupon that does not run out.
@@ -46,7 +46,7 @@ impl Pressure {
         let folder = runs_folder().join(format!("pressure-{name}"));
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder).expect("target can be written");
-        let mut world = World::start(&folder, instances, Setup::of(&[], instances, &folder)).await;
+        let mut world = World::start(&folder, instances, Setup::of(&[], Layout::Single, instances, &folder)).await;
         let mut seed = Command::new(env!("CARGO_BIN_EXE_couponrush"));
         seed.args(["seed", "--amount", "10000000", "--customers", &CUSTOMERS.to_string(), "--jwt-secret", SECRET]);
         seed.args(["--redis-url", &world.redis.url(world.redis.port), "--mysql-url"]);

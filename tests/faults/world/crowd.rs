@@ -9,10 +9,11 @@ use crate::clients::{Customer, Offer};
 use crate::mysql;
 use crate::servers::{MariaDb, SECRET};
 
-const CUSTOMERS: usize = 2_000;
+const CUSTOMERS: u32 = 2_000;
 
-pub(super) async fn customers(mariadb: &MariaDb) -> Vec<Customer> {
-    let values: Vec<String> = (0..CUSTOMERS).map(|n| format!("('customer-{n}', 'customer', '')")).collect();
+/// Makes the customers, `scale` times as many as usual.
+pub(super) async fn customers(mariadb: &MariaDb, scale: u32) -> Vec<Customer> {
+    let values: Vec<String> = (0..CUSTOMERS * scale).map(|n| format!("('customer-{n}', 'customer', '')")).collect();
     let insert = format!("INSERT INTO users (username, kind, password_hash) VALUES {}", values.join(","));
     mysql::execute(&mariadb.root_url(), &insert).await;
     let mut connection = mysql::connect(&mariadb.root_url()).await.expect("MySQL answers");

@@ -1,4 +1,4 @@
-//! Replicas that take over, and the addresses that lead to the present primaries.
+//! Replicas that take over, and the present primaries.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::World;
 use crate::clock::Clock;
 use crate::mysql;
-use crate::servers::{MariaDb, Redis};
+use crate::servers::{MariaDb, Redis, RedisServers, Whereabouts};
 
 /// The servers that are not the primary, and the ports of the primaries.
 pub(super) struct Standbys {
@@ -15,22 +15,20 @@ pub(super) struct Standbys {
     former_redis: Option<Redis>,
     /// The other MariaDB, after the first switchover.
     mariadb: Option<MariaDb>,
-    ports: Arc<(AtomicU16, AtomicU16)>,
+    pub redis: Whereabouts,
+    mysql_port: Arc<AtomicU16>,
 }
 
 impl Standbys {
-    pub fn new(redis: &Redis, mariadb: &MariaDb) -> Self {
-        let ports = Arc::new((AtomicU16::new(redis.port), AtomicU16::new(mariadb.port)));
-        Self { former_redis: None, mariadb: None, ports }
+    pub fn new(redis: &RedisServers, mariadb: &MariaDb) -> Self {
+        let mysql_port = Arc::new(AtomicU16::new(mariadb.port));
+        Self { former_redis: None, mariadb: None, redis: redis.whereabouts(), mysql_port }
     }
 
-    /// Gives the URLs of the present primaries of Redis and MySQL, past the proxies.
-    pub fn urls(&self) -> impl Fn() -> (String, String) + Send + Sync + 'static {
-        let ports = Arc::clone(&self.ports);
-        move || {
-            let (redis, mariadb) = (ports.0.load(Ordering::SeqCst), ports.1.load(Ordering::SeqCst));
-            (format!("redis://127.0.0.1:{redis}/"), MariaDb::root_url_at(mariadb))
-        }
+    /// Gives the URL of the present primary of MySQL, past the proxies.
+    pub fn mysql_url(&self) -> impl Fn() -> String + Send + Sync + 'static {
+        let port = Arc::clone(&self.mysql_port);
+        move || MariaDb::root_url_at(port.load(Ordering::SeqCst))
     }
 }
 
@@ -47,12 +45,12 @@ impl World {
     }
 
     /// Leads every instance's address to `promoted`. Open connections to the former primary survive.
-    pub fn move_redis_to(&mut self, promoted: Redis) -> &Redis {
+    pub fn move_redis_to(&mut self, promoted: Redis) -> &mut Redis {
         for instance in &self.instances {
             instance.redis.lead_to(promoted.port);
         }
-        self.standbys.ports.0.store(promoted.port, Ordering::SeqCst);
-        self.standbys.former_redis.insert(std::mem::replace(&mut self.redis, promoted))
+        self.standbys.redis.lead_to(promoted.port);
+        self.standbys.former_redis.insert(std::mem::replace(&mut *self.redis, promoted))
     }
 
     /// Kills the primary before the last failover.
@@ -75,7 +73,7 @@ impl World {
         for instance in &self.instances {
             instance.mysql.lead_to(standby.port);
         }
-        self.standbys.ports.1.store(standby.port, Ordering::SeqCst);
+        self.standbys.mysql_port.store(standby.port, Ordering::SeqCst);
         self.standbys.mariadb = Some(std::mem::replace(&mut self.mariadb, standby));
     }
 }

@@ -1,0 +1,101 @@
+//! Faults of installations with several servers of each kind: a Redis Cluster or sentinels, Galera, etcd, and the network
+//! between them.
+
+use crate::random::Random;
+use crate::world::World;
+
+/// Longer than the lease, and than instances wait for a silent one.
+const CUT_MS: (u64, u64) = (18_000, 22_000);
+/// How long an earlier primary goes on beside the promoted one.
+const BESIDE_MS: (u64, u64) = (2_000, 4_000);
+/// Longer than the lease.
+const SENTINELS_AWAY_MS: (u64, u64) = (7_000, 9_000);
+
+/// The number is of the shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClusterFault {
+    /// The primary of the shard is killed. It comes back after a replica was promoted.
+    KillPrimary(usize),
+    /// The slot of the shard moves to another primary.
+    MoveSlot(usize),
+    /// The node of Galera is killed that takes the writes. It comes back after another one takes them.
+    KillWriter,
+    KillEtcdLeader,
+    /// An instance is cut off from all servers. Customers still reach it.
+    CutOffInstance,
+    /// The first instance and the primary of the shard are cut off from all other servers, but not from each other.
+    /// Customers still reach the instance.
+    CutOffPair(usize),
+    /// Sentinels promote the replica. The earlier primary goes on, takes writes, and keeps its connections.
+    FailOver,
+    /// Two of three sentinels are frozen.
+    SentinelsAway,
+}
+
+impl ClusterFault {
+    /// Whether a Redis may be replaced by one that lacks the last writes.
+    pub const fn loses_memory(self) -> bool {
+        matches!(self, Self::KillPrimary(_) | Self::MoveSlot(_) | Self::CutOffPair(_) | Self::FailOver)
+    }
+
+    pub async fn strike(self, world: &mut World, random: &mut Random, target: usize) {
+        match self {
+            Self::KillPrimary(shard) => kill_primary(world, random, shard).await,
+            Self::MoveSlot(shard) => world.redis.group().move_slot(shard).await,
+            Self::KillWriter => {
+                let galera = world.galera.as_mut().expect("the run has a Galera cluster");
+                let killed = galera.kill_writer(&world.mariadb).await;
+                tokio::time::sleep(random.millis(1_000, 3_000)).await;
+                galera.restart(killed).await;
+            }
+            Self::KillEtcdLeader => {
+                let etcd = world.etcd.as_mut().expect("the run has an etcd");
+                let killed = etcd.kill_leader().await;
+                tokio::time::sleep(random.millis(500, 3_000)).await;
+                etcd.restart(killed);
+            }
+            Self::CutOffInstance => {
+                world.network.cut_off(target, None);
+                tokio::time::sleep(random.millis(CUT_MS.0, CUT_MS.1)).await;
+                world.network.rejoin(target, None);
+            }
+            Self::CutOffPair(shard) => cut_off_pair(world, random, shard).await,
+            Self::FailOver => {
+                let former = world.redis.group().primary(0).await;
+                world.redis.group().fail_over().await;
+                world.redis.group().wait_until_replaced(0, former).await;
+                tokio::time::sleep(random.millis(BESIDE_MS.0, BESIDE_MS.1)).await;
+            }
+            Self::SentinelsAway => {
+                let sentinels = &world.redis.group().sentinels[1..];
+                sentinels.iter().for_each(crate::servers::Process::freeze);
+                tokio::time::sleep(random.millis(SENTINELS_AWAY_MS.0, SENTINELS_AWAY_MS.1)).await;
+                sentinels.iter().for_each(crate::servers::Process::thaw);
+            }
+        }
+    }
+}
+
+async fn kill_primary(world: &mut World, random: &mut Random, shard: usize) {
+    let group = world.redis.group();
+    let killed = group.primary(shard).await;
+    group.nodes[killed].process.kill();
+    group.wait_until_replaced(shard, killed).await;
+    world.wait_until_ready().await;
+    tokio::time::sleep(random.millis(0, 1_000)).await;
+    let group = world.redis.group();
+    group.nodes[killed].restart().await;
+    group.wait_until_whole().await;
+}
+
+async fn cut_off_pair(world: &mut World, random: &mut Random, shard: usize) {
+    const INSTANCE: usize = 0;
+    let primary = world.redis.group().primary(shard).await;
+    world.crowd.let_many_wait(true);
+    world.note_cut_off(INSTANCE, shard);
+    world.network.cut_off(INSTANCE, Some(primary));
+    tokio::time::sleep(random.millis(CUT_MS.0, CUT_MS.1)).await;
+    world.network.rejoin(INSTANCE, Some(primary));
+    world.crowd.let_many_wait(false);
+    world.redis.group().wait_until_whole().await;
+}
