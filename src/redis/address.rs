@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use redis::aio::MultiplexedConnection;
-use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo};
+use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 
 use super::KvError;
 use super::beats::BeatWriter;
@@ -61,8 +61,8 @@ impl LinkConfig {
     }
 
     /// Parses a URL: of one server, of the nodes of a cluster (`redis-cluster://user:password@host:port,host:port`), or
-    /// of sentinels (`redis-sentinel://user:password@host:port,host:port/name`). The password is that of the servers.
-    /// Sentinels are asked without a password. A scheme with `rediss` asks for TLS, of sentinels, too.
+    /// of sentinels (`redis-sentinel://user:password@host:port,host:port/name`). The password is that of the servers,
+    /// and of sentinels that want one. A scheme with `rediss` asks for TLS, of sentinels, too.
     ///
     /// # Errors
     /// A sentence if `url` is not valid, if `tls` cannot be used, or if `url` asks for TLS without `tls`. The sentence
@@ -91,8 +91,7 @@ impl LinkConfig {
                 return Err("the name of the primary is missing behind the sentinels".to_owned());
             }
             let (info, _) = Self::one(&several.first_url())?;
-            let settings =
-                RedisConnectionInfo::default().set_skip_set_lib_name().set_protocol(redis::ProtocolVersion::RESP2);
+            let settings = info.redis_settings().clone();
             let majority = Majority::of_sentinels(several.hosts, settings, several.path.to_owned(), dialer.clone());
             return Self::with(info, ServerAddress::Named(majority), dialer);
         }

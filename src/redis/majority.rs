@@ -14,7 +14,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use redis::aio::MultiplexedConnection;
-use redis::{Pipeline, RedisConnectionInfo, RedisError, Value};
+use redis::{Pipeline, ProtocolVersion, RedisConnectionInfo, RedisError, Value};
 
 use super::crate_settings::crate_settings;
 use super::dial::Dialer;
@@ -32,6 +32,8 @@ const MEMBERS_MAX: usize = 64;
 pub(super) struct Majority {
     question: Question,
     settings: RedisConnectionInfo,
+    /// For members that want a password although `settings` has none.
+    with_password: Option<RedisConnectionInfo>,
     dialer: Dialer,
     seeds: Arc<[HostPort]>,
     known: Arc<Mutex<Vec<HostPort>>>,
@@ -51,19 +53,22 @@ impl Majority {
         Self::new(Question::Slot(cluster::slot(tag)), seeds, settings, dialer)
     }
 
-    /// Asks sentinels for the primary called `name`.
+    /// Asks sentinels for the primary called `name`. Only sentinels that want a password get that of `settings`, because
+    /// the others would refuse it.
     pub(super) fn of_sentinels(
         seeds: Vec<HostPort>,
         settings: RedisConnectionInfo,
         name: String,
         dialer: Dialer,
     ) -> Self {
-        Self::new(Question::Primary(name), seeds, settings, dialer)
+        let plain = RedisConnectionInfo::default().set_skip_set_lib_name().set_protocol(ProtocolVersion::RESP2);
+        let with_password = settings.password().is_some().then_some(settings);
+        Self { with_password, ..Self::new(Question::Primary(name), seeds, plain, dialer) }
     }
 
     fn new(question: Question, seeds: Vec<HostPort>, settings: RedisConnectionInfo, dialer: Dialer) -> Self {
         let (seeds, known) = (Arc::from(seeds.as_slice()), Arc::new(Mutex::new(seeds)));
-        Self { question, settings, dialer, seeds, known }
+        Self { question, settings, with_password: None, dialer, seeds, known }
     }
 
     /// The same members, asked for the slot of another tag. Sentinels have a single primary for all tags.
@@ -115,20 +120,26 @@ impl Majority {
     /// The answer of a member, or `None` without a readable answer.
     async fn ask_one(&self, member: &HostPort) -> Option<Answer> {
         let asked = async {
-            let (host, port) = member;
-            let (socket, _) = self.dialer.tcp(host, *port).await.ok()?;
-            let (redis, driver) =
-                MultiplexedConnection::new_with_config(&self.settings, socket, crate_settings()).await.ok()?;
-            let replies = tokio::select! {
-                replies = send(redis, self.pipeline()) => replies.ok()?,
-                () = driver => return None,
-            };
+            let mut replies = self.replies(member, &self.settings).await?;
+            if let Some(settings) = self.with_password.as_ref().filter(|_| replies.iter().any(wants_password)) {
+                replies = self.replies(member, settings).await?;
+            }
             match &self.question {
-                Question::Slot(slot) => cluster::read(&replies, *slot, host),
+                Question::Slot(slot) => cluster::read(&replies, *slot, &member.0),
                 Question::Primary(_) => sentinel::read(&replies),
             }
         };
         tokio::time::timeout(ASK_WAIT, asked).await.ok().flatten()
+    }
+
+    async fn replies(&self, (host, port): &HostPort, settings: &RedisConnectionInfo) -> Option<Vec<Value>> {
+        let (socket, _) = self.dialer.tcp(host, *port).await.ok()?;
+        let greeted = MultiplexedConnection::new_with_config(settings, socket, crate_settings()).await;
+        let (redis, driver) = greeted.ok()?;
+        tokio::select! {
+            replies = send(redis, self.pipeline()) => replies.ok(),
+            () = driver => None,
+        }
     }
 
     fn pipeline(&self) -> Pipeline {
@@ -137,6 +148,10 @@ impl Majority {
             Question::Primary(name) => sentinel::question(name),
         }
     }
+}
+
+fn wants_password(reply: &Value) -> bool {
+    matches!(reply, Value::ServerError(error) if error.code() == "NOAUTH")
 }
 
 async fn send(mut redis: MultiplexedConnection, pipeline: Pipeline) -> Result<Vec<Value>, RedisError> {

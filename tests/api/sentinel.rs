@@ -38,7 +38,15 @@ async fn run_id(redis: &RedisServer) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_failover_is_followed_and_loses_nothing() {
-    let mut redis = RedisSentinels::start().await;
+    follow_failover(RedisSentinels::start().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn sentinels_that_want_a_password_get_it() {
+    follow_failover(RedisSentinels::start_with_user().await).await;
+}
+
+async fn follow_failover(mut redis: RedisSentinels) {
     let (app, crowd) = selling(Stores::create(Some(redis.url())).await).await;
     sell(&app, &crowd[..200]).await;
     let promoted = run_id(&redis.replica).await;

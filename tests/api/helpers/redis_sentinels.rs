@@ -13,29 +13,47 @@ pub struct RedisSentinels {
     pub replica: RedisServer,
     pub sentinels: Vec<DataServer>,
     ports: Vec<u16>,
+    /// `user:password@`, or nothing.
+    credentials: &'static str,
 }
 
 impl RedisSentinels {
     /// Starts the servers, and waits until the sentinels know each other and the replica.
     pub async fn start() -> Self {
-        Self::start_with(RedisServer::start().await).await
+        Self::start_with(RedisServer::start().await, "").await
+    }
+
+    /// The same with a user of the servers and of the sentinels. The servers let anybody else in, too, for the test
+    /// itself, but the sentinels let nobody else in.
+    pub async fn start_with_user() -> Self {
+        Self::start_with(RedisServer::start().await, "sale:secret@").await
     }
 
     /// The same with a primary that cannot be made a replica. It goes on as a primary after a failover.
     pub async fn start_with_lasting_primary() -> Self {
         let renamed = ["REPLICAOF", "SLAVEOF"].map(|name| ["--rename-command", name, ""]);
         let arguments = renamed.concat().into_iter().map(str::to_owned).collect();
-        Self::start_with(RedisServer::start_with(None, arguments).await).await
+        Self::start_with(RedisServer::start_with(None, arguments).await, "").await
     }
 
-    async fn start_with(primary: RedisServer) -> Self {
+    async fn start_with(primary: RedisServer, credentials: &'static str) -> Self {
         let replica = RedisServer::start().await;
+        let mut of_sentinels = String::new();
+        if !credentials.is_empty() {
+            for server in [&primary, &replica] {
+                server.command::<()>(&["ACL", "SETUSER", "sale", "on", ">secret", "~*", "&*", "+@all"]).await;
+            }
+            of_sentinels = "user sale on >secret ~* &* +@all\nuser default off\nsentinel sentinel-user sale\n\
+                            sentinel sentinel-pass secret\n"
+                .to_owned();
+        }
         replica.follow(&primary).await;
         let ports: Vec<u16> = (0..3).map(|_| free_address().port()).collect();
         let settings = |port: u16| {
             format!(
                 "port {port}\nbind 127.0.0.1\nsentinel monitor {NAME} 127.0.0.1 {} 2\n\
-                 sentinel down-after-milliseconds {NAME} 1000\nsentinel failover-timeout {NAME} 5000\n",
+                 sentinel down-after-milliseconds {NAME} 1000\nsentinel failover-timeout {NAME} 5000\n\
+                 {of_sentinels}",
                 primary.address().port()
             )
         };
@@ -50,10 +68,12 @@ impl RedisSentinels {
             })
         };
         let sentinels = ports.iter().map(start).collect();
-        let started = Self { primary, replica, sentinels, ports };
+        let started = Self { primary, replica, sentinels, ports, credentials };
         eventually("the sentinels know each other and the replica", || async {
             for port in &started.ports {
-                let Ok(client) = redis::Client::open(format!("redis://127.0.0.1:{port}/")) else { return false };
+                let Ok(client) = redis::Client::open(format!("redis://{credentials}127.0.0.1:{port}/")) else {
+                    return false;
+                };
                 let Ok(mut sentinel) = client.get_multiplexed_async_connection().await else { return false };
                 let info: redis::RedisResult<String> =
                     redis::cmd("INFO").arg("sentinel").query_async(&mut sentinel).await;
@@ -77,6 +97,6 @@ impl RedisSentinels {
 
     /// The URL of two of the sentinels. The third is found.
     pub fn url(&self) -> String {
-        format!("redis-sentinel://127.0.0.1:{},127.0.0.1:{}/{NAME}", self.ports[0], self.ports[1])
+        format!("redis-sentinel://{}127.0.0.1:{},127.0.0.1:{}/{NAME}", self.credentials, self.ports[0], self.ports[1])
     }
 }
