@@ -10,14 +10,15 @@ use super::start_error::StartError;
 use crate::config::{self, ServeArgs};
 use crate::domain::ShardId;
 use crate::memory::{Activities, RevocationLimits, Revocations};
+use crate::mysql::Db;
 use crate::mysql::formats;
 use crate::mysql::installation;
 use crate::mysql::migrate::migrate_for;
 use crate::mysql::rights as mysql_rights;
 use crate::mysql::shards;
 use crate::ops::durability;
-use crate::redis::Keys;
 use crate::redis::rights as redis_rights;
+use crate::redis::{Keys, LinkConfig};
 
 impl Application {
     /// Validates the settings, binds both ports, waits for Redis and MySQL, and migrates the database.
@@ -59,13 +60,7 @@ impl Application {
         }
         mysql_rights::check(db).await.map_err(StartError::MysqlRights)?;
 
-        // In a cluster each shard may be on another server.
-        let servers = if redis.is_cluster() { shards.as_slice() } else { &[ShardId::FIRST] };
-        let pools: Vec<_> = servers.iter().map(|shard| redis_pool_of(&redis, *shard)).collect();
-        let warnings = durability::check(&pools, db).await;
-        for warning in &warnings {
-            log::warn!("UNSAFE: {warning}");
-        }
+        let warnings = unsafe_settings(&redis, &shards, db).await;
         let (revoked_max, token_seconds) = (config::REVOKED_MAX, args.tokens.token_seconds.into());
         let activities = Arc::new(Activities::new(dbs.clone()));
         activities.load().await.map_err(StartError::Activities)?;
@@ -95,6 +90,18 @@ impl Application {
         };
         Ok(assembly::assemble(args, ground))
     }
+}
+
+/// Unsafe settings of Redis and MySQL, a sentence for each. Logs them.
+async fn unsafe_settings(redis: &LinkConfig, shards: &[ShardId], db: &Db) -> Vec<String> {
+    // In a cluster each shard may be on another server.
+    let servers = if redis.is_cluster() { shards } else { &[ShardId::FIRST] };
+    let pools: Vec<_> = servers.iter().map(|shard| redis_pool_of(redis, *shard)).collect();
+    let warnings = durability::check(&pools, db).await;
+    for warning in &warnings {
+        log::warn!("UNSAFE: {warning}");
+    }
+    warnings
 }
 
 /// Retries `attempt` every 250 ms until success, a final error or the deadline. Logs the first failure.
