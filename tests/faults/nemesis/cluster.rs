@@ -1,11 +1,15 @@
 //! Faults of installations with several servers of each kind: a Redis Cluster or sentinels, Galera, etcd, and the network
 //! between them.
 
+use std::time::Duration;
+
 use crate::random::Random;
 use crate::world::World;
 
 /// Longer than the lease, and than instances wait for a silent one.
 const CUT_MS: (u64, u64) = (18_000, 22_000);
+/// How long many answers promise before a cut that MySQL has the claims.
+const ANSWERED_AS_STORED: Duration = Duration::from_secs(2);
 /// How long an earlier primary goes on beside the promoted one.
 const BESIDE_MS: (u64, u64) = (2_000, 4_000);
 /// Longer than the lease.
@@ -91,11 +95,13 @@ async fn kill_primary(world: &mut World, random: &mut Random, shard: usize) {
 async fn cut_off_pair(world: &mut World, random: &mut Random, shard: usize) {
     const INSTANCE: usize = 0;
     let primary = world.redis.group().primary(shard).await;
+    // Many answers before the cut promise that MySQL has the claims. The answers after the cut cannot.
     world.crowd.let_many_wait(true);
+    tokio::time::sleep(ANSWERED_AS_STORED).await;
+    world.crowd.let_many_wait(false);
     world.note_cut_off(INSTANCE, shard);
     world.network.cut_off(INSTANCE, Some(primary));
     tokio::time::sleep(random.millis(CUT_MS.0, CUT_MS.1)).await;
     world.network.rejoin(INSTANCE, Some(primary));
-    world.crowd.let_many_wait(false);
     world.redis.group().wait_until_whole().await;
 }
