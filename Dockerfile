@@ -18,6 +18,8 @@ RUN cargo build --locked --bin couponrush --profile "$PROFILE" \
 
 FROM docker.io/library/debian:bookworm-slim
 COPY --from=build /couponrush /usr/local/bin/couponrush
+# The authorities that are trusted by default.
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 # A number, so that Kubernetes can see that it is not root.
 USER 65532:65532
 ENV COUPONRUSH_HTTP_ADDR=0.0.0.0:20080 COUPONRUSH_OPS_ADDR=0.0.0.0:20081
