@@ -3,8 +3,8 @@
 //! A proxy stands between an instance and a server, so that a single instance can be cut off.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU16, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -42,7 +42,7 @@ pub enum Side {
 /// A proxy that runs until it is dropped.
 pub struct Proxy {
     pub port: u16,
-    to: Arc<AtomicU16>,
+    to: Arc<Mutex<SocketAddr>>,
     mode: watch::Sender<Mode>,
     bytes_left: Arc<AtomicI64>,
     accepting: JoinHandle<()>,
@@ -60,22 +60,27 @@ impl Proxy {
         let listener = TcpListener::bind((ip, 0)).await.expect("a port is free");
         let port = listener.local_addr().expect("the listener is bound").port();
         let (mode, receiver) = watch::channel(Mode::Pass);
-        let (to, bytes_left) = (Arc::new(AtomicU16::new(to)), Arc::new(AtomicI64::new(0)));
+        let (to, bytes_left) = (Arc::new(Mutex::new(here(to))), Arc::new(AtomicI64::new(0)));
         let target = Arc::clone(&to);
         let relay = Relay { mode: receiver, bytes_left: Arc::clone(&bytes_left) };
         let accepting = tokio::spawn(async move {
             // A connection ends with its sockets, or with the mode of the dropped proxy.
             while let Ok((client, _)) = listener.accept().await {
-                let to = target.load(Ordering::SeqCst);
-                tokio::spawn(relay.clone().run(client, SocketAddr::from(([127, 0, 0, 1], to))));
+                let to = *target.lock().unwrap_or_else(PoisonError::into_inner);
+                tokio::spawn(relay.clone().run(client, to));
             }
         });
         Self { port, to, mode, bytes_left, accepting }
     }
 
-    /// Leads new connections to another server. Open connections stay, as behind an address that moves.
+    /// Leads new connections to another server of this machine. Open connections stay, as behind an address that moves.
     pub fn lead_to(&self, port: u16) {
-        self.to.store(port, Ordering::SeqCst);
+        self.lead_to_address(here(port));
+    }
+
+    /// The same for a server at another loopback address.
+    pub fn lead_to_address(&self, to: SocketAddr) {
+        *self.to.lock().unwrap_or_else(PoisonError::into_inner) = to;
     }
 
     pub fn set(&self, mode: Mode) {
@@ -93,6 +98,10 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         self.accepting.abort();
     }
+}
+
+fn here(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
 impl Relay {

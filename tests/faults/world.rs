@@ -284,9 +284,13 @@ impl World {
 
     /// Whether every instance reports this state of its gate.
     pub async fn have_gate(&self, state: &str) -> bool {
+        self.every_report(|report| report["gate"]["state"] == state).await
+    }
+
+    /// Whether the report of every instance meets a condition.
+    pub async fn every_report(&self, is_met: impl Fn(&serde_json::Value) -> bool) -> bool {
         for instance in &self.instances {
-            let report = readiness(&self.http, instance.ops).await;
-            if report.is_none_or(|report| report["gate"]["state"] != state) {
+            if !readiness(&self.http, instance.ops).await.is_some_and(|report| is_met(&report)) {
                 return false;
             }
         }

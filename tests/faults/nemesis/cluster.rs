@@ -1,8 +1,10 @@
 //! Faults of installations with several servers of each kind: a Redis Cluster or sentinels, Galera, etcd, and the network
 //! between them.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use crate::proxy::Mode;
 use crate::random::Random;
 use crate::world::World;
 
@@ -10,6 +12,8 @@ use crate::world::World;
 const CUT_MS: (u64, u64) = (18_000, 22_000);
 /// How long many answers promise before a cut that MySQL has the claims.
 const ANSWERED_AS_STORED: Duration = Duration::from_secs(2);
+/// Longer than it takes instances to warn of several writers.
+const WRITERS_MS: (u64, u64) = (12_000, 14_000);
 /// How long an earlier primary goes on beside the promoted one.
 const BESIDE_MS: (u64, u64) = (2_000, 4_000);
 /// Longer than the lease.
@@ -25,6 +29,8 @@ pub enum ClusterFault {
     /// The node of Galera is killed that takes the writes. It comes back after another one takes them.
     KillWriter,
     KillEtcdLeader,
+    /// Every instance writes through another node of Galera.
+    SeveralWriters,
     /// An instance is cut off from all servers. Customers still reach it.
     CutOffInstance,
     /// The first instance and the primary of the shard are cut off from all other servers, but not from each other.
@@ -58,6 +64,7 @@ impl ClusterFault {
                 tokio::time::sleep(random.millis(500, 3_000)).await;
                 etcd.restart(killed);
             }
+            Self::SeveralWriters => several_writers(world, random).await,
             Self::CutOffInstance => {
                 world.network.cut_off(target, None);
                 tokio::time::sleep(random.millis(CUT_MS.0, CUT_MS.1)).await;
@@ -90,6 +97,27 @@ async fn kill_primary(world: &mut World, random: &mut Random, shard: usize) {
     let group = world.redis.group();
     group.nodes[killed].restart().await;
     group.wait_until_whole().await;
+}
+
+/// The instances must warn of it.
+async fn several_writers(world: &World, random: &mut Random) {
+    let nodes = world.galera.as_ref().expect("the run has a Galera cluster").addresses();
+    lead_each(world, |instance| nodes[instance % nodes.len()]).await;
+    tokio::time::sleep(random.millis(WRITERS_MS.0, WRITERS_MS.1)).await;
+    let warn = || world.every_report(|report| report["warnings"].to_string().contains("several MySQL servers at once"));
+    crate::servers::until("the instances warn of several writers", warn).await;
+    let front = SocketAddr::from((Ipv4Addr::LOCALHOST, world.mariadb.port));
+    lead_each(world, |_| front).await;
+}
+
+/// Leads instances to MySQL at these addresses. Their connections break.
+async fn lead_each(world: &World, address: impl Fn(usize) -> SocketAddr) {
+    for (number, instance) in world.instances.iter().enumerate() {
+        instance.mysql.lead_to_address(address(number));
+        instance.mysql.set(Mode::Reset);
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    world.instances.iter().for_each(|instance| instance.mysql.set(Mode::Pass));
 }
 
 async fn cut_off_pair(world: &mut World, random: &mut Random, shard: usize) {

@@ -8,7 +8,7 @@ const fn on(layout: Layout, scenario: Scenario<'static>) -> Scenario<'static> {
     Scenario { layout, ..scenario }
 }
 
-pub const CLUSTER: [Scenario<'static>; 8] = [
+pub const CLUSTER: [Scenario<'static>; 9] = [
     on(
         Layout::Cluster,
         short(
@@ -30,6 +30,14 @@ pub const CLUSTER: [Scenario<'static>; 8] = [
                 Fault::Cluster(ClusterFault::KillEtcdLeader),
                 Fault::Cluster(ClusterFault::KillPrimary(2)),
             ],
+        ),
+    ),
+    on(
+        Layout::Installation,
+        scenario(
+            "cluster-writers",
+            3,
+            &[Fault::Cluster(ClusterFault::SeveralWriters), Fault::Cluster(ClusterFault::KillWriter)],
         ),
     ),
     on(

@@ -1,7 +1,7 @@
 //! A Galera cluster of three nodes behind HAProxy, which leads to one writer at a time.
 
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -26,6 +26,7 @@ pub struct Galera {
 }
 
 struct Node {
+    address: SocketAddr,
     url: String,
     process: Process,
 }
@@ -65,6 +66,11 @@ impl Galera {
         writer
     }
 
+    /// The addresses of the nodes.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.nodes.iter().map(|node| node.address).collect()
+    }
+
     /// Starts a dead node, which gets the data of another one.
     pub async fn restart(&mut self, node: usize) {
         self.nodes[node].process.start(&[]);
@@ -95,8 +101,9 @@ impl Node {
             }
             command
         });
-        let url = format!("mysql://faults:{PASSWORD}@{}:{}/{DATABASE}", address(number), ports.sql);
-        Self { url, process }
+        let address = SocketAddr::from((address(number), ports.sql));
+        let url = format!("mysql://faults:{PASSWORD}@{address}/{DATABASE}");
+        Self { address, url, process }
     }
 
     async fn wait_until_synced(&self) {
@@ -135,7 +142,8 @@ fn users() -> String {
     )
 }
 
-/// The settings of a node. Ids grow by one, because the suite counts coupons from 1 on.
+/// The settings of a node. Ids grow by one, because the suite counts coupons from 1 on. The nodes have one host name and
+/// one port, so their identities differ by the `server_id`.
 fn settings(home: &Path, number: u8, ports: Ports) -> String {
     let Ports { sql, replication, increments, transfer } = ports;
     let (node, home) = (address(number), home.display());
@@ -144,7 +152,7 @@ fn settings(home: &Path, number: u8, ports: Ports) -> String {
     let user = if is_root() { "user=root\n" } else { "" };
     format!(
         "[mysqld]\n{user}datadir={home}/data\nsocket={home}/mysql.sock\npid-file={home}/mysqld.pid\n\
-         bind-address={node}\nport={sql}\nskip-name-resolve\nmax-connections=500\ncharacter-set-server=utf8mb4\n\
+         bind-address={node}\nport={sql}\nserver-id={number}\nskip-name-resolve\nmax-connections=500\ncharacter-set-server=utf8mb4\n\
          innodb-buffer-pool-size=64M\ninnodb-log-file-size=8M\ninnodb-flush-log-at-trx-commit=1\n\
          innodb-autoinc-lock-mode=2\nbinlog-format=ROW\n\
          wsrep-on=ON\nwsrep-provider={LIBRARY}\nwsrep-cluster-name=faults\nwsrep-cluster-address=gcomm://{members}\n\
