@@ -1,5 +1,5 @@
 # Each target runs a script in scripts/. Every script explains itself with --help.
-.PHONY: help run cluster test test-long test-stores check load bench bench-long compare faults cluster-faults faults-prove pressure stop clean-stack
+.PHONY: help run cluster test test-long test-stores check load bench bench-long compare cost faults cluster-faults faults-prove pressure stop clean-stack
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -33,6 +33,9 @@ bench-long: ## the same with ten million claims
 
 compare: ## measure this build against an older binary; BEFORE=path, ONLY="claims refusals"
 	@scripts/compare-builds $(BEFORE) $(if $(ONLY),--only $(ONLY))
+
+cost: ## measure a claim with several instances, shards and Redis primaries; about half an hour
+	@scripts/cost
 
 faults: ## kill, empty, freeze and cut off servers under load; SEED=7, SECONDS=120 or COUNT=60 (random faults), RUN="kills losses"
 	@scripts/faults $(if $(SEED),--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(COUNT),--count $(COUNT)) $(RUN)

@@ -12,10 +12,10 @@ INSIDE = "COUPONRUSH_BENCH_INSIDE"
 NO_BUILD = "COUPONRUSH_LOAD_NO_BUILD"
 
 
-def ensure_inside_stacks(stacks, packages, targets):
+def ensure_inside_stacks(stacks, packages, targets, buffer_pool=BUFFER_POOL):
     """Returns if the servers of the stacks run. Otherwise starts them with fresh data, and this script within.
 
-    `targets` are arguments of `cargo build`. The servers stop when the script ends, for whatever reason.
+    `targets` are arguments of `cargo build`, and `buffer_pool` is the memory of MariaDB. The servers stop when the script ends, for whatever reason.
     """
     if folder := os.environ.get(INSIDE):
         os.chdir(folder)
@@ -31,7 +31,7 @@ def ensure_inside_stacks(stacks, packages, targets):
     for stack in stacks:
         subprocess.run(["scripts/stack", "wipe", stack], check=True)
         command += ["scripts/stack", "with", stack, "--"]
-    os.environ |= {INSIDE: folder, "STACK_BUFFER_POOL": BUFFER_POOL}
+    os.environ |= {INSIDE: folder, "STACK_BUFFER_POOL": buffer_pool}
     os.execv(command[0], [*command, sys.executable, script, *sys.argv[1:]])
 
 

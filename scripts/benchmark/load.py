@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .machine import cpu_seconds, say, thread_count, write_calls
-from .settings import CONNECTIONS, UNWANTED_MAX, RESPONSES, ROOT, WRK_PROCESSES
+from .settings import CONNECTIONS, UNWANTED_MAX, RESPONSES, ROOT
 
 
 @dataclass
@@ -27,18 +27,20 @@ class Load:
     still reads its tokens.
     """
 
-    def __init__(self, service, counter, path="/", token=None, script=(), requests=None):
-        """`counter` is the metric of the service that counts the wanted answers."""
+    def __init__(self, service, counter, path="/", token=None, script=(), requests=None, connections=CONNECTIONS):
+        """`counter` is the metric of the service that counts the wanted answers. Each process of wrk asks one address."""
         self.service, self.counter, self.requests = service, counter, requests
         # Wanted answers a second, by turn. Wanted answers of all turns and of the last turn. CPU seconds by program.
         self.rates, self.answered, self.latest, self.used = [], 0.0, 0.0, {}
         # Unwanted answers of all turns.
         self.unwanted = 0.0
-        command = ["wrk", "-t1", f"-c{CONNECTIONS // WRK_PROCESSES}", "-d1h",
+        urls = service.urls
+        command = ["wrk", "-t1", f"-c{connections // len(urls)}", "-d1h",
                    *(["-H", f"Authorization: {token}"] if token else []),
-                   *(["-s", ROOT / script[0]] if script else []), service.url + path]
-        arguments = [["--", file, *script[1:], "1"] for file in requests.files] if script else [[]] * WRK_PROCESSES
-        self.commands, self.processes = [[*command, *each] for each in arguments], []
+                   *(["-s", ROOT / script[0]] if script else [])]
+        arguments = [["--", file, *script[1:], "1"] for file in requests.files] if script else [[]] * len(urls)
+        self.commands = [[*command, url + path, *each] for url, each in zip(urls, arguments)]
+        self.processes = []
 
     def __enter__(self):
         """Starts wrk. Each process is paused when its thread appears, which is after it has read its requests."""
@@ -69,9 +71,12 @@ class Load:
         for process in self.processes:
             process.send_signal(signal.SIGCONT)
 
-    def pause(self):
+    def halt(self):
         for process in self.processes:
             process.send_signal(signal.SIGSTOP)
+
+    def pause(self):
+        self.halt()
         self.service.wait_until_stored()
 
     def count(self):
@@ -120,7 +125,8 @@ class Load:
         """Requests that can still be sent. At its end a process repeats its last line, so the fastest one decides."""
         if not (self.requests and self.requests.once):
             return float("inf")
-        return WRK_PROCESSES * (len(self.requests.lines) // WRK_PROCESSES - max(self.sent()))
+        processes = len(self.commands)
+        return processes * (len(self.requests.lines) // processes - max(self.sent()))
 
     def has_another_turn(self):
         return self.remaining() >= 2 * self.latest
@@ -128,7 +134,7 @@ class Load:
     def sent_lines(self):
         """The lines that have been sent; only while the load is paused."""
         return [line for number, sent in enumerate(self.sent())
-                for line in self.requests.lines[number::WRK_PROCESSES][:sent]]
+                for line in self.requests.lines[number::len(self.commands)][:sent]]
 
     def cpu_per_answer(self):
         """Microseconds of CPU for one answer, by program."""

@@ -65,3 +65,10 @@ def facts(program=PROGRAM):
             "memory": f"{memory:.0f} GB", "system": f"{platform.system()} {platform.release()}",
             "versions": "; ".join(versions), "date": time.strftime("%Y-%m-%d"), "commit": commit,
             "connections": CONNECTIONS}
+
+
+def cpu_of_all():
+    """Seconds of CPU that all programs of the machine have used, and seconds that its host has taken away."""
+    fields = [int(field) / os.sysconf("SC_CLK_TCK") for field in Path("/proc/stat").read_text().split("\n")[0].split()[1:]]
+    user, nice, system, _, _, irq, softirq, steal = fields[:8]
+    return user + nice + system + irq + softirq, steal

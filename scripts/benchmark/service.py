@@ -42,7 +42,7 @@ class Service:
     def __init__(self, stack, port, program=PROGRAM, settings=()):
         self.program, self.stack, self.port = program, STACKS / stack, free_ports(port)
         self.ops_port = self.port + 1
-        self.url, self.folder, self.process = f"http://127.0.0.1:{self.port}", self.stack / "seed", None
+        self.folder, self.process = self.stack / "seed", None
         servers = re.findall(r"^export (\w+)=(.*)$", (self.stack / "env").read_text(), re.M)
         self.variables = dict(os.environ, **dict(servers), RUST_LOG="warn",
                               COUPONRUSH_HTTP_ADDR=f"127.0.0.1:{self.port}",
@@ -56,6 +56,11 @@ class Service:
         self.claimed = None
         # Tokens of customers who hold a whole list of coupons; set by the parts that measure lists.
         self.listers = None
+
+    @property
+    def urls(self):
+        """The address that each process of wrk asks."""
+        return [f"http://127.0.0.1:{self.port}"] * WRK_PROCESSES
 
     def start(self):
         log = open(self.stack / "serve.log", "w")
@@ -74,13 +79,16 @@ class Service:
     def start_seeded(self, customers=CUSTOMERS, coupons=SEEDED_COUPONS, order=random):
         """Starts the service and seeds it. `order` shuffles the customers."""
         self.start()
+        self.seed(customers, coupons, order)
+        self.everybody = self.requests("everybody", self.tokens)
+
+    def seed(self, customers, coupons, order):
         self.folder.mkdir(parents=True, exist_ok=True)
         seed = ["seed", "--coupons", str(coupons), "--amount", str(SEEDED_AMOUNT), "--customers", str(customers)]
         subprocess.run([self.program, *seed, "--out", self.folder], check=True, stdout=subprocess.DEVNULL,
                        env=self.variables)
         self.tokens = (self.folder / "tokens.txt").read_text().splitlines()
         order.shuffle(self.tokens)
-        self.everybody = self.requests("everybody", self.tokens)
 
     def ask(self, method, path, token="", body=None, port=None):
         """Status, headers and text of an answer; the status is 0 if the service cannot be reached."""
@@ -99,7 +107,10 @@ class Service:
         return self.ask("GET", path, port=port)
 
     def metrics(self):
-        lines = self.get("/metrics", self.ops_port)[2].splitlines()
+        return self.metrics_at(self.ops_port)
+
+    def metrics_at(self, port):
+        lines = self.get("/metrics", port)[2].splitlines()
         return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if line[:1] != "#")}
 
     def add_user(self, name, kind):
@@ -163,9 +174,10 @@ class Service:
 
     def requests(self, name, lines, once=True):
         """Writes the requests of a load to files, an equal share for each process of wrk."""
-        files = [self.folder / f"{name}-{number}.txt" for number in range(WRK_PROCESSES)]
+        processes = len(self.urls)
+        files = [self.folder / f"{name}-{number}.txt" for number in range(processes)]
         for number, file in enumerate(files):
-            file.write_text("".join(line + "\n" for line in lines[number::WRK_PROCESSES]))
+            file.write_text("".join(line + "\n" for line in lines[number::processes]))
         return Requests(files, lines, once)
 
     def fresh_coupon(self):
@@ -179,9 +191,9 @@ class Service:
     def static_load(self):
         return Load(self, responses(200), "/healthz")
 
-    def claim_load(self, coupons, requests, counter=CLAIMED):
+    def claim_load(self, coupons, requests, counter=CLAIMED, **options):
         """Claims of the coupons in a file, one for each token of `requests`."""
-        return Load(self, counter, script=("scripts/load.lua", coupons), requests=requests)
+        return Load(self, counter, script=("scripts/load.lua", coupons), requests=requests, **options)
 
     def request_load(self, counter, requests):
         """Lines of `METHOD PATH TOKEN`, repeated without end."""

@@ -13,8 +13,8 @@ const ATTEMPTS_A_CALL: f64 = 1.0;
 const CLAIMS_A_TRANSACTION: f64 = 100.0;
 /// Cores that MySQL needs for claims. The transactions of one coupon wait for each other, because each changes its row.
 const MYSQL_CORES: f64 = 1.0;
-/// Time in which all customers log in before the sale, in seconds.
-pub const LOGIN_SECONDS: f64 = 600.0;
+/// Time in which all customers log in before the sale, in seconds. A token lasts a day.
+pub const LOGIN_SECONDS: f64 = 3_600.0;
 /// Instances that may fail at the same time.
 pub const SPARE_INSTANCES: f64 = 1.0;
 /// Cores of an instance, from small to large sales. A plan takes the first with which few instances are enough.

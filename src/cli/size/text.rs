@@ -103,7 +103,7 @@ const fn why(part: BreakingPart) -> &'static str {
 fn assumptions() -> String {
     format!(
         "Assumed: {} % of every core, and of memory and disk, stays free. A call of Redis carries one attempt, the worst\n\
-         case. Coupons are asked for equally often. Users log in within {} minutes before the sale, and each keeps a\n\
+         case. Coupons are asked for equally often. Users log in within {} minutes before the sale. Each keeps a\n\
          connection open. One core of MySQL stores claims. Bandwidth is the content of HTTP, Redis and MySQL alone.\n\
          The costs were measured on a slow machine. --costs takes the costs of yours. See docs/SIZING.md.",
         (1.0 - FILLED) * 100.0,
@@ -120,13 +120,15 @@ fn rounded(number: f64) -> String {
     if number <= 0.0 {
         return "0".to_owned();
     }
-    let unit = 10_f64.powf(number.log10().floor() - 1.0);
-    let number = (number / unit).round() * unit;
-    if unit >= 1.0 { exact(number) } else { format!("{number:.*}", decimals(unit)) }
+    // Rounding may add a digit, as in 996 and 1,000.
+    let rough = (number / last_digit(number)).round() * last_digit(number);
+    let last = last_digit(rough);
+    if last >= 1.0 { exact(rough) } else { format!("{rough:.*}", (-last.log10()).round() as usize) }
 }
 
-fn decimals(unit: f64) -> usize {
-    (-unit.log10()).round() as usize
+/// The unit of the second significant digit.
+fn last_digit(number: f64) -> f64 {
+    10_f64.powf(number.log10().floor() - 1.0)
 }
 
 fn percent(share: f64) -> String {

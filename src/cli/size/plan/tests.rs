@@ -5,7 +5,7 @@ const COSTS: SizingCosts = SizingCosts {
     service_attempt_us: 30.0,
     service_call_us: 10.0,
     service_refusal_us: 20.0,
-    login_us: 6_000.0,
+    login_us: 36_000.0,
     redis_attempt_us: 10.0,
     redis_call_us: 40.0,
     mysql_row_us: 15.0,
@@ -45,7 +45,7 @@ fn a_small_sale_fits_on_the_smallest_servers() {
     assert_eq!(plan.mysql_connections, 2.0 * 22.0);
     assert_eq!((plan.from_users, plan.to_users), (1e5, 2e5));
     assert_eq!((plan.to_redis, plan.from_redis, plan.with_mysql), (3e5, 3e4, 6e4));
-    // 10,000 logins of 6 ms in ten minutes.
+    // 10,000 logins of 36 ms in an hour.
     assert_eq!(plan.login_cores, 0.1);
 }
 

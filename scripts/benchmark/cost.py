@@ -1,0 +1,170 @@
+"""The command `scripts/cost`: what a claim costs with several instances, shards and Redis primaries."""
+
+import argparse
+import random
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import cost_constants, cost_report, launcher, machine
+from .fleet import WRK_PROCESSES, Fleet
+from .machine import elapsed, say
+from .redis_nodes import RedisNodes
+from .settings import CONNECTIONS, ROOT, STACKS
+
+STACK, PORT, REDIS_PORT, PORTS_APART = "cost", 20600, 23100, 40
+INSTANCES, SHARDS, PRIMARIES = (1, 2, 4), (1, 4, 16), (1, 2, 3)
+# Coupons that are claimed at the same time. As many as the most shards, so that every shard has one.
+COUPONS = 16
+# Customers, and those among them who claim in a visit.
+CUSTOMERS, CLAIMERS, ORDER_SEED = 300_000, 160_000, 17
+BUFFER_POOL = "3G"
+ROUNDS, TURNS, TURN_SECONDS, IDLE_SECONDS = 5, 4, 0.6, 1
+# Visits of other configurations between two visits of the base.
+BASE_EVERY = 4
+# Connections of wrk with which nearly each call of Redis carries one attempt.
+FEW_CONNECTIONS = WRK_PROCESSES
+
+
+@dataclass(frozen=True)
+class Configuration:
+    instances: int
+    shards: int = 1
+    primaries: int = 1
+    coupons: int = COUPONS
+    connections: int = CONNECTIONS
+
+    def label(self):
+        return (f"{self.instances} instances, {self.shards} shards, {self.primaries} primaries, "
+                f"{self.coupons} coupons, {self.connections} connections")
+
+
+BASE = Configuration(1)
+# All configurations but the base: the grid, one coupon alone, and calls with one attempt.
+OTHERS = ([Configuration(instances, shards, primaries) for shards in SHARDS for primaries in PRIMARIES
+           if primaries <= shards for instances in INSTANCES if (instances, shards) != (1, 1)]
+          + [Configuration(instances, coupons=1) for instances in INSTANCES]
+          + [Configuration(1, connections=FEW_CONNECTIONS)])
+
+
+class CostRun:
+    """The clusters and fleets of a run, and the turns of all visits."""
+
+    def __init__(self, arguments):
+        self.arguments, self.random, self.visits = arguments, random.Random(ORDER_SEED), []
+        self.empty_redis, self.discarded = None, 0
+        folder = STACKS / STACK / "clusters"
+        self.nodes = {count: RedisNodes(folder, REDIS_PORT + 10 * count, count, max(SHARDS)) for count in PRIMARIES}
+        # The base has a fleet of its own. Otherwise its customers would hold many more claims than the others'.
+        keys = [("base", 1, 1)] + [("cost", shards, primaries) for shards in SHARDS for primaries in PRIMARIES
+                                   if primaries <= shards]
+        self.fleets = {key: Fleet(STACK, PORT + PORTS_APART * number, self.nodes[key[2]], key[1],
+                                  "_".join(map(str, key))) for number, key in enumerate(keys)}
+
+    def fleet(self, configuration):
+        kind = "base" if configuration == BASE else "cost"
+        return self.fleets[kind, configuration.shards, configuration.primaries]
+
+    def run(self):
+        try:
+            for nodes in self.nodes.values():
+                nodes.start()
+            self.empty_redis = self.nodes[1].memory()
+            say("seeding ...")
+            with ThreadPoolExecutor(len(self.fleets)) as pool:
+                list(pool.map(self.make, self.fleets.values()))
+            constants, ratios = cost_constants.before_the_rounds(self)
+            for number in range(self.arguments.rounds):
+                say(f"round {number + 1} of {self.arguments.rounds} ...")
+                self.round(number)
+            for fleet in self.fleets.values():
+                fleet.start()
+                fleet.audit()
+                fleet.stop()
+            return constants | cost_constants.disk(self.fleets.values()), ratios
+        finally:
+            for fleet in self.fleets.values():
+                fleet.stop()
+            for nodes in self.nodes.values():
+                nodes.stop()
+
+    def make(self, fleet):
+        visits = 8 * self.arguments.rounds + 2
+        fleet.make(CUSTOMERS, COUPONS * visits, random.Random(ORDER_SEED))
+        fleet.stop()
+
+    def round(self, number):
+        """Visits every configuration once, and the base before, after and in between."""
+        others = self.random.sample(OTHERS, len(OTHERS))
+        self.visit(number, BASE)
+        for first in range(0, len(others), BASE_EVERY):
+            for configuration in others[first:first + BASE_EVERY]:
+                self.visit(number, configuration)
+            self.visit(number, BASE)
+
+    def visit(self, number, configuration):
+        """Measures a configuration, unless the machine is too busy with other work for answers in time."""
+        try:
+            self.measure(number, configuration)
+        except AssertionError as error:
+            say(f"{configuration.label()}: discarded, {error}")
+            self.discarded += 1
+
+    def measure(self, number, configuration):
+        fleet = self.fleet(configuration)
+        fleet.start(configuration.instances)
+        try:
+            idle, turns, first = self.idle(fleet), [], self.random.randrange(CUSTOMERS - CLAIMERS)
+            requests = fleet.requests("now", fleet.tokens[first:first + CLAIMERS])
+            load = fleet.claim_load(fleet.coupons(configuration.coupons), requests,
+                                    connections=configuration.connections)
+            with load:
+                load.turn(TURN_SECONDS / 2)  # connections and caches
+                while len(turns) < self.arguments.turns and load.has_another_turn():
+                    turns.append(self.turn(fleet, load))
+        finally:
+            fleet.stop()
+        self.visits.append({"round": number, "configuration": vars(configuration), "idle": idle, "turns": turns})
+        total = cost_report.median_of(turns, cost_report.total_us)
+        say(f"{configuration.label()}: {total:.1f} µs of CPU a claim")
+
+    def idle(self, fleet):
+        """Cores that each program uses without a load."""
+        used, began = fleet.cpu(), time.monotonic()
+        time.sleep(IDLE_SECONDS)
+        took = time.monotonic() - began
+        return {name: (seconds - used[name]) / took for name, seconds in fleet.cpu().items()}
+
+    def turn(self, fleet, load):
+        """What each counter has grown by, and the CPU time of all other programs."""
+        before, machine_before, began = fleet.counters(), machine.cpu_of_all(), time.monotonic()
+        wrk = load.cpu()["wrk"]
+        load.turn(TURN_SECONDS)
+        wrk = load.cpu()["wrk"] - wrk
+        took, after, machine_after = time.monotonic() - began, fleet.counters(), machine.cpu_of_all()
+        turn = {name: value - before[name] for name, value in after.items()}
+        busy, steal = (now - then for now, then in zip(machine_after, machine_before))
+        ours = wrk + sum(value for name, value in turn.items() if name.startswith("CPU of "))
+        return turn | {"seconds": took, "rate": load.rates[-1], "CPU of wrk": wrk, "others' CPU": busy - ours,
+                       "steal": steal}
+
+
+def main(description):
+    parser = argparse.ArgumentParser(usage=argparse.SUPPRESS, add_help=False)
+    parser.add_argument("-h", "--help", action="store_true")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--turns", type=int, default=TURNS)
+    parser.add_argument("--out", type=Path, default=ROOT / "docs/benchmarks")
+    arguments = parser.parse_args()
+    if arguments.help:
+        print(description.strip())
+        return
+    launcher.ensure_inside_stacks([STACK], ["gnuplot-nox"], ["--bin", "couponrush"], BUFFER_POOL)
+    machine.raise_file_limit()
+    run = CostRun(arguments)
+    facts = machine.facts()
+    constants, ratios = run.run()
+    facts |= {"rounds": arguments.rounds, "turns": arguments.turns, "turn_seconds": TURN_SECONDS,
+              "discarded": run.discarded, "took": elapsed()}
+    cost_report.write(arguments.out, facts, run.visits, constants, ratios)
