@@ -69,6 +69,7 @@ mod sec;
 mod secret_files;
 mod sentinel;
 mod shards;
+mod sizing;
 mod slow_clients;
 mod starting;
 mod status;

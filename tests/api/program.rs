@@ -152,7 +152,7 @@ fn its_help_names_every_command() {
         let output = run(&[argument], &[]);
         assert_eq!(output.status.code(), Some(0));
         let help = text(&output.stdout);
-        for command in ["serve", "migrate", "admin", "seed", "import", "audit", "poisoned"] {
+        for command in ["serve", "migrate", "admin", "seed", "import", "audit", "poisoned", "size"] {
             assert!(help.lines().any(|line| line.trim().starts_with(&format!("{command} "))), "{command} in {help}");
         }
     }

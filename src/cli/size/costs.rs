@@ -51,27 +51,27 @@ pub struct SizingCosts {
 /// The object `constants` of `docs/benchmarks/cost.json`, which `scripts/cost` has measured. `docs/benchmarks/cost.md`
 /// describes the machine and the method. A test compares both.
 pub const MEASURED: SizingCosts = SizingCosts {
-    service_attempt_us: 38.0,
-    service_call_us: 4.0,
-    service_refusal_us: 32.2,
-    login_us: 15_000.0,
-    redis_attempt_us: 8.3,
-    redis_call_us: 77.0,
-    mysql_row_us: 11.4,
-    mysql_transaction_us: 500.0,
-    instance_bytes: 36_400_000.0,
-    instance_shard_bytes: 1_000_000.0,
-    connection_bytes: 11_160.0,
-    redis_bytes: 2_000_000.0,
-    redis_claim_bytes: 141.0,
-    redis_waiting_bytes: 60.0,
-    mysql_claim_bytes: 100.0,
-    mysql_user_bytes: 250.0,
-    request_bytes: 300.0,
-    answer_bytes: 500.0,
-    redis_request_bytes: 300.0,
-    redis_answer_bytes: 60.0,
-    mysql_network_bytes: 60.0,
+    service_attempt_us: 15.0,
+    service_call_us: 36.9,
+    service_refusal_us: 8.8,
+    login_us: 13_729.3,
+    redis_attempt_us: 5.9,
+    redis_call_us: 35.3,
+    mysql_row_us: 5.1,
+    mysql_transaction_us: 494.5,
+    instance_bytes: 42_119_168.0,
+    instance_shard_bytes: 522_650.0,
+    connection_bytes: 11_352.0,
+    redis_bytes: 1_762_408.0,
+    redis_claim_bytes: 153.0,
+    redis_waiting_bytes: 30.0,
+    mysql_claim_bytes: 158.0,
+    mysql_user_bytes: 280.0,
+    request_bytes: 439.0,
+    answer_bytes: 505.0,
+    redis_request_bytes: 328.0,
+    redis_answer_bytes: 45.0,
+    mysql_network_bytes: 49.0,
 };
 
 /// A file that `scripts/cost` has written.
@@ -86,4 +86,23 @@ struct CostFile {
 /// Returns the error of the parser, which names the missing or unknown field.
 pub fn parse(text: &str) -> Result<SizingCosts, serde_json::Error> {
     serde_json::from_str(text).map(|CostFile { constants }| constants)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_built_in_costs_are_the_published_ones() {
+        let published = parse(include_str!("../../../docs/benchmarks/cost.json")).expect("the file has all constants");
+        assert_eq!(MEASURED, published);
+    }
+
+    #[test]
+    fn a_file_without_a_cost_or_with_an_unknown_one_is_refused() {
+        let text = include_str!("../../../docs/benchmarks/cost.json");
+        for changed in [text.replace("\"login_us\"", "\"logins_us\""), "{}".to_owned(), String::new()] {
+            assert!(parse(&changed).is_err());
+        }
+    }
 }
