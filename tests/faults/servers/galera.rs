@@ -168,7 +168,7 @@ fn is_root() -> bool {
 }
 
 /// HAProxy, with one writer at a time. A node that comes back does not become the writer again, so that instances never
-/// write through two nodes.
+/// write through two nodes. In a full table, every new connection would take the place of the known writer for a moment.
 fn haproxy(folder: &Path, front: u16, sql: u16) -> Process {
     let file: PathBuf = folder.join("haproxy.cfg");
     let servers: Vec<String> =
@@ -176,7 +176,7 @@ fn haproxy(folder: &Path, front: u16, sql: u16) -> Process {
     let settings = format!(
         "global\n    maxconn 2000\ndefaults\n    mode tcp\n    timeout connect 2s\n    timeout client 1h\n    timeout server 1h\n\
          listen mysql\n    bind 127.0.0.1:{front}\n    option mysql-check user haproxy\n    option redispatch\n\
-         \x20   stick-table type integer size 1\n    stick on int(1)\n\
+         \x20   stick-table type integer size 1000\n    stick on int(1)\n\
          \x20   default-server check inter 500ms fall 2 rise 2 on-marked-down shutdown-sessions\n{}\n",
         servers.join("\n")
     );
