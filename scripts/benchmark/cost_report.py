@@ -192,15 +192,16 @@ def why(rows):
         return [f"In every configuration the median grows by at most {GROWTH_MAX:.0%}."]
     lines = fitted(rows)
     text = ["## Why the cost grows", "",
-            f"The median grows by more than {GROWTH_MAX:.0%} in {len(grown)} of {len(busy)} configurations. The work of a "
-            "claim stays the same. But more instances and more shards divide the same attempts into more calls of Redis "
-            "and more transactions of MySQL, and each call and transaction has a cost of its own. A straight line "
+            f"The median grows by more than {GROWTH_MAX:.0%} in {len(grown)} of {len(busy)} configurations. More instances "
+            "and shards may divide the same attempts into more calls of Redis and more transactions of MySQL, and each has a "
+            "cost of its own. A straight line "
             "through all configurations gives these costs, in µs of CPU:", "",
             "| program | each claim | each call or transaction |", "|---|---:|---:|"]
     text += [f"| {name} | {line['each']:.1f} | {line['step']:.1f} for a {GROWS_WITH[name][0][:-1]} |"
              for name, line in lines.items()]
     base = next(row for row in rows if is_base(row))
-    text += ["", "Growth against the base in µs, and the part that more calls, more transactions and idle work explain:",
+    text += ["", "Growth against the base in µs. The counts explain the columns calls, transactions and idle work. They do not "
+             "explain the rest, which no profile has examined:",
              "", "| coupons | shards | primaries | instances | measured | calls | transactions | idle work | the rest |",
              "|---:" * 9 + "|"]
     for row in grown:
