@@ -185,17 +185,16 @@ impl RedisGroup {
 
     /// Whether one node is a primary, and the other one its replica with all data.
     async fn has_one_primary(&self) -> bool {
-        let infos = join_all(self.nodes.iter().map(|node| node.info("replication"))).await;
-        let is_up = |info: &String| info.contains("master_link_status:up");
-        infos.iter().filter(|info| info.contains("role:master")).count() == 1 && infos.iter().any(is_up)
+        // A sentinel that changes the role of a node closes its connections, so an answer may be missing.
+        let infos = join_all(self.nodes.iter().map(|node| ask(node, &["INFO", "replication"]))).await;
+        let of = |words: &str| infos.iter().flatten().filter(|info| info.contains(words)).count();
+        of("role:master") == 1 && of("master_link_status:up") == self.nodes.len() - 1
     }
 
     /// Whether a node of a cluster is a primary with a replica, or a replica with all data, and sees no failure.
     async fn is_member(&self, node: &Redis) -> bool {
-        let Some(mut connection) = node.connect(Duration::from_secs(1)).await else { return false };
-        let mut info = redis::cmd("INFO");
-        let Ok(info) = info.arg("replication").query_async::<String>(&mut connection).await else { return false };
-        let view = self.view(node).await;
+        let Some(info) = ask(node, &["INFO", "replication"]).await else { return false };
+        let Some(view) = ask(node, &["CLUSTER", "NODES"]).await else { return false };
         let is_whole =
             view.lines().count() == self.nodes.len() && !view.contains("fail") && !view.contains("handshake");
         let replicates = info.contains("state=online") || info.contains("master_link_status:up");
@@ -253,6 +252,12 @@ impl RedisGroup {
         let asked = redis::cmd("SENTINEL").arg("FAILOVER").arg(NAME).query_async::<()>(&mut connection).await;
         asked.expect("the sentinel fails over");
     }
+}
+
+/// The answer to a question. `None` if the node does not answer in time, or closes the connection.
+async fn ask(node: &Redis, words: &[&str]) -> Option<String> {
+    let mut connection = node.connect(Duration::from_secs(1)).await?;
+    redis::Cmd::new().arg(words).query_async(&mut connection).await.ok()
 }
 
 async fn cluster(node: &Redis, arguments: &[&str]) {
