@@ -1,12 +1,12 @@
 //! The MySQL servers through which instances write.
 //!
-//! In a cluster of MySQL every node takes writes. Instances that use several nodes at once lose nothing, but their
-//! transactions often fail: each changes the same rows.
+//! In a cluster of MySQL every node takes writes. Instances that use several nodes at once lose nothing. But transactions
+//! of several nodes change the same rows, so many transactions fail.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A new writer is found by one instance after the other, so several writers are normal for this time.
+/// How long several writers are normal. Instances find a new writer one after the other.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default)]
@@ -14,7 +14,7 @@ pub(super) struct Writers(Mutex<Seen>);
 
 #[derive(Debug, Default)]
 struct Seen {
-    /// Since when there are several.
+    /// The time of the first reading with several servers in a row.
     since: Option<Instant>,
     warning: Option<String>,
 }
@@ -39,7 +39,7 @@ impl Writers {
         }
     }
 
-    /// A sentence, while there are several writers.
+    /// A sentence for operators, or `None` with a single writer.
     pub(super) fn warning(&self) -> Option<String> {
         self.seen().warning.clone()
     }

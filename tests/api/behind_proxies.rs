@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::helpers::{PASSWORD, SECRET, Stores, eventually, free_address};
-use crate::program::{Running, address_in, text};
+use crate::helpers::{PASSWORD, Stores, eventually, free_address};
+use crate::program::{Running, address_in, instance_on, text};
 use crate::secret_files::Folder;
 
 /// Seconds from a stop signal to the closing of the users' port. Longer than HAProxy needs to notice.
@@ -181,19 +181,8 @@ async fn run(mut command: Command) -> Output {
 
 /// Starts an instance behind a proxy on this machine.
 fn instance(stores: &Stores) -> (Running, SocketAddr) {
-    let settings = [
-        ("COUPONRUSH_HTTP_ADDR", "127.0.0.1:0"),
-        ("COUPONRUSH_OPS_ADDR", "127.0.0.1:0"),
-        ("COUPONRUSH_REDIS_URL", &stores.redis_url),
-        ("COUPONRUSH_REDIS_PREFIX", &stores.prefix),
-        ("COUPONRUSH_MYSQL_URL", &stores.mysql_url),
-        ("COUPONRUSH_JWT_SECRET", SECRET),
-        ("COUPONRUSH_WORKERS", "1"),
-        ("COUPONRUSH_DRAIN_SECONDS", DRAIN_SECONDS),
-        ("COUPONRUSH_TRUSTED_PROXIES", "127.0.0.1"),
-        ("COUPONRUSH_IP_FAILED_LOGINS_PER_MINUTE", "1"),
-    ];
-    let (running, mut log) = Running::serve(&settings);
+    let behind = [("COUPONRUSH_TRUSTED_PROXIES", "127.0.0.1"), ("COUPONRUSH_IP_FAILED_LOGINS_PER_MINUTE", "1")];
+    let (running, mut log) = Running::serve(&[&instance_on(stores, DRAIN_SECONDS)[..], &behind].concat());
     let address = address_in(&mut log);
     // The pipe of the log must not fill.
     std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));

@@ -4,9 +4,9 @@ use std::io::BufRead;
 use std::time::Duration;
 
 use crate::helpers::{
-    Customer, Got, Instance, RedisCluster, SECRET, SLOT, Stores, TestApp, customers, eventually, rush, without_rates,
+    Customer, Got, Instance, RedisCluster, SLOT, Stores, TestApp, customers, eventually, rush, without_rates,
 };
-use crate::program::Running;
+use crate::program::{Running, instance_on};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const UNITS: u32 = 600;
@@ -136,16 +136,8 @@ async fn the_settings_of_every_shard_s_server_are_checked() {
     cluster.servers[OTHER].command::<()>(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]).await;
     for (shards, warns) in [("1", false), ("4", true)] {
         let stores = Stores::create(Some(cluster.url())).await;
-        let (program, log) = Running::serve(&[
-            ("COUPONRUSH_HTTP_ADDR", "127.0.0.1:0"),
-            ("COUPONRUSH_OPS_ADDR", "127.0.0.1:0"),
-            ("COUPONRUSH_REDIS_URL", &stores.redis_url),
-            ("COUPONRUSH_REDIS_PREFIX", &stores.prefix),
-            ("COUPONRUSH_MYSQL_URL", &stores.mysql_url),
-            ("COUPONRUSH_JWT_SECRET", SECRET),
-            ("COUPONRUSH_SHARDS", shards),
-            ("COUPONRUSH_DRAIN_SECONDS", "0"),
-        ]);
+        let (program, log) =
+            Running::serve(&[&instance_on(&stores, "0")[..], &[("COUPONRUSH_SHARDS", shards)]].concat());
         let lines = log.lines().map(|line| line.expect("the log is UTF-8"));
         // The settings are checked before anything runs.
         let lines: Vec<String> =

@@ -346,9 +346,9 @@ impl Drop for Running {
     }
 }
 
-/// Starts `serve` on the stores and on free ports, with this drain time.
-fn serve(stores: &Stores, drain_seconds: &str) -> (Running, BufReader<ChildStderr>) {
-    let settings = [
+/// The settings of an instance on the stores and on free ports, with one worker and this drain time.
+pub fn instance_on<'a>(stores: &'a Stores, drain_seconds: &'a str) -> [(&'a str, &'a str); 8] {
+    [
         ("COUPONRUSH_HTTP_ADDR", "127.0.0.1:0"),
         ("COUPONRUSH_OPS_ADDR", "127.0.0.1:0"),
         ("COUPONRUSH_REDIS_URL", &stores.redis_url),
@@ -357,8 +357,11 @@ fn serve(stores: &Stores, drain_seconds: &str) -> (Running, BufReader<ChildStder
         ("COUPONRUSH_JWT_SECRET", SECRET),
         ("COUPONRUSH_WORKERS", "1"),
         ("COUPONRUSH_DRAIN_SECONDS", drain_seconds),
-    ];
-    Running::serve(&settings)
+    ]
+}
+
+fn serve(stores: &Stores, drain_seconds: &str) -> (Running, BufReader<ChildStderr>) {
+    Running::serve(&instance_on(stores, drain_seconds))
 }
 
 /// The address for users, from the log.

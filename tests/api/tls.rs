@@ -16,7 +16,7 @@ use crate::helpers::{
     DataServer, EtcdServer, MysqlServer, RedisCluster, RedisServer, SECRET, Stores, TestApp, eventually, free_address,
     terms,
 };
-use crate::program::{Running, address_in, run, text};
+use crate::program::{Running, address_in, instance_on, run, text};
 use crate::secret_files::Folder;
 
 /// The password of the service's user in MySQL and in etcd.
@@ -326,18 +326,8 @@ async fn users_are_served_by_https_only() {
     stores.own().await;
     let authority = Authority::create();
     let [certificate, key] = ["server.pem", "server.key"].map(|name| authority.path(name));
-    let (program, mut log) = Running::serve(&[
-        ("COUPONRUSH_HTTP_ADDR", "127.0.0.1:0"),
-        ("COUPONRUSH_OPS_ADDR", "127.0.0.1:0"),
-        ("COUPONRUSH_REDIS_URL", &stores.redis_url),
-        ("COUPONRUSH_REDIS_PREFIX", &stores.prefix),
-        ("COUPONRUSH_MYSQL_URL", &stores.mysql_url),
-        ("COUPONRUSH_JWT_SECRET", SECRET),
-        ("COUPONRUSH_WORKERS", "1"),
-        ("COUPONRUSH_DRAIN_SECONDS", "0"),
-        ("COUPONRUSH_HTTP_CERT", &certificate),
-        ("COUPONRUSH_HTTP_KEY", &key),
-    ]);
+    let https = [("COUPONRUSH_HTTP_CERT", certificate.as_str()), ("COUPONRUSH_HTTP_KEY", &key)];
+    let (program, mut log) = Running::serve(&[&instance_on(&stores, "0")[..], &https].concat());
     let port = address_in(&mut log).port();
     let get = |authority: &Authority, scheme| {
         let mut command = Command::new("curl");

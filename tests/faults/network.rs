@@ -1,8 +1,8 @@
 //! Machines with network connections that a fault can cut.
 //!
 //! `scripts/cluster-faults` makes a network namespace for each server of Redis and for each instance, and runs the suite in
-//! a further one. All are joined by the bridge `back`. Customers reach the instances over the bridge `front`, which is
-//! never cut. A cut moves the ports of some machines to the bridge `cut`, where they reach only each other.
+//! a further one. The bridge `back` joins all namespaces. Customers reach the instances over the bridge `front`, which is
+//! never cut. A cut moves the ports of some machines to the bridge `cut`. Machines at `cut` reach only each other.
 
 use std::ffi::OsStr;
 use std::net::Ipv4Addr;
@@ -30,7 +30,7 @@ impl Machine {
     /// A command that runs on the machine.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let Some(namespace) = &self.namespace else { return Command::new(program) };
-        // `nsenter` replaces itself by the program, which so gets the signals of the suite.
+        // `nsenter` becomes the program, so the program gets the signals of the suite.
         let mut command = Command::new("nsenter");
         command.arg(format!("--net=/run/netns/{namespace}")).arg(program);
         command
@@ -76,7 +76,8 @@ impl Network {
         Machine { namespace: Some(format!("{name}-{machine}")), ip, front }
     }
 
-    /// Cuts an instance off from all servers, but not from its customers. With a Redis server, both still reach each other.
+    /// Cuts an instance off from all servers, but not from customers. An instance and a Redis server that are cut off
+    /// together still reach each other.
     pub fn cut_off(&self, instance: usize, redis: Option<usize>) {
         self.move_to("cut", instance, redis);
     }
@@ -87,7 +88,7 @@ impl Network {
 
     fn move_to(&self, bridge: &str, instance: usize, redis: Option<usize>) {
         assert!(self.can_be_cut(), "scripts/cluster-faults makes the network that is cut");
-        // The server first, so that the instance does not reach it alone.
+        // The port of Redis moves first. Otherwise the instance would lose Redis for a moment.
         let ports = redis.map(|redis| format!("r{}", redis + 1)).into_iter().chain([format!("a{}", instance + 1)]);
         for port in ports {
             let mut command = Command::new("ip");

@@ -23,13 +23,13 @@ impl RedisSentinels {
         Self::start_with(RedisServer::start().await, "").await
     }
 
-    /// The same with a user of the servers and of the sentinels. The servers let anybody else in, too, for the test
-    /// itself, but the sentinels let nobody else in.
+    /// Starts servers and sentinels with the user `sale`. The servers also serve clients without a user, because the test
+    /// has none. The sentinels refuse clients without a user.
     pub async fn start_with_user() -> Self {
         Self::start_with(RedisServer::start().await, "sale:secret@").await
     }
 
-    /// The same with a primary that cannot be made a replica. It goes on as a primary after a failover.
+    /// Starts a primary that cannot be made a replica. After a failover this server goes on as a primary.
     pub async fn start_with_lasting_primary() -> Self {
         let renamed = ["REPLICAOF", "SLAVEOF"].map(|name| ["--rename-command", name, ""]);
         let arguments = renamed.concat().into_iter().map(str::to_owned).collect();

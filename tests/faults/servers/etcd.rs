@@ -19,7 +19,7 @@ pub struct Etcd {
 }
 
 impl Etcd {
-    /// Starts the members with data and logs in `folder`. Clients reach them at `ip`.
+    /// Starts the members with data and logs in `folder`. The members listen to clients at `ip`.
     pub async fn start(folder: &Path, ip: Ipv4Addr) -> Self {
         let clients: Vec<SocketAddr> = (0..MEMBERS).map(|_| (ip, free_address().port()).into()).collect();
         let peers: Vec<String> = (0..MEMBERS).map(|_| format!("http://{}", free_address())).collect();
