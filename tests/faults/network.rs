@@ -88,7 +88,7 @@ impl Network {
 
     fn move_to(&self, bridge: &str, instance: usize, redis: Option<usize>) {
         assert!(self.can_be_cut(), "scripts/cluster-faults makes the network that is cut");
-        // The port of Redis moves first. Otherwise the instance would lose Redis for a moment.
+        // The port of Redis moves first, so the instance and this Redis do not reach each other for a moment.
         let ports = redis.map(|redis| format!("r{}", redis + 1)).into_iter().chain([format!("a{}", instance + 1)]);
         for port in ports {
             let mut command = Command::new("ip");
