@@ -1,13 +1,14 @@
 """The command `scripts/cost`: what a claim costs with several instances, shards and Redis primaries."""
 
 import argparse
+import contextlib
 import random
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import cost_constants, cost_report, launcher, machine
+from . import cost_constants, cost_profile, cost_report, launcher, machine
 from .fleet import WRK_PROCESSES, Fleet
 from .machine import elapsed, say
 from .redis_nodes import RedisNodes
@@ -46,6 +47,7 @@ OTHERS = ([Configuration(instances, shards, primaries) for shards in SHARDS for 
            if primaries <= shards for instances in INSTANCES if (instances, shards) != (1, 1)]
           + [Configuration(instances, coupons=1) for instances in INSTANCES]
           + [Configuration(1, connections=FEW_CONNECTIONS)])
+PROFILED = [BASE, Configuration(2), Configuration(4), Configuration(1, 16, 3), Configuration(4, 16, 3)]
 
 
 class CostRun:
@@ -53,7 +55,7 @@ class CostRun:
 
     def __init__(self, arguments):
         self.arguments, self.random, self.visits = arguments, random.Random(ORDER_SEED), []
-        self.empty_redis, self.discarded = None, 0
+        self.profiles, self.empty_redis, self.discarded = [], None, 0
         folder = STACKS / STACK / "clusters"
         self.nodes = {count: RedisNodes(folder, REDIS_PORT + 10 * count, count, max(SHARDS)) for count in PRIMARIES}
         # The base has a fleet of its own. Otherwise its customers would hold many more claims than the others'.
@@ -78,6 +80,9 @@ class CostRun:
             for number in range(self.arguments.rounds):
                 say(f"round {number + 1} of {self.arguments.rounds} ...")
                 self.round(number)
+            say("profiles ...")
+            for configuration in PROFILED:
+                self.profile(configuration)
             for fleet in self.fleets.values():
                 fleet.start()
                 fleet.audit()
@@ -90,7 +95,7 @@ class CostRun:
                 nodes.stop()
 
     def make(self, fleet):
-        visits = 8 * self.arguments.rounds + 2
+        visits = 8 * self.arguments.rounds + 3
         fleet.make(CUSTOMERS, COUPONS * visits, random.Random(ORDER_SEED))
         fleet.stop()
 
@@ -112,6 +117,21 @@ class CostRun:
             self.discarded += 1
 
     def measure(self, number, configuration):
+        idle, turns = self.take_turns(configuration)
+        self.visits.append({"round": number, "configuration": vars(configuration), "idle": idle, "turns": turns})
+        total = cost_report.median_of(turns, cost_report.total_us)
+        say(f"{configuration.label()}: {total:.1f} µs of CPU a claim")
+
+    def profile(self, configuration):
+        """One more visit, with perf. Its turns cost more, so they are not among the results."""
+        profile = cost_profile.Profile(self.fleet(configuration))
+        _, turns = self.take_turns(configuration, profile)
+        claims = sum(turn["claims"] for turn in turns)
+        parts, libraries = (cost_profile.per_claim(each, claims) for each in profile.seconds())
+        self.profiles.append({"configuration": vars(configuration), "parts": parts, "libraries": libraries})
+
+    def take_turns(self, configuration, during=None):
+        """Starts the instances, and returns the cores used without a load, and all turns. `during` is entered for the turns."""
         fleet = self.fleet(configuration)
         fleet.start(configuration.instances)
         try:
@@ -121,13 +141,12 @@ class CostRun:
                                     connections=configuration.connections)
             with load:
                 load.turn(TURN_SECONDS / 2)  # connections and caches
-                while len(turns) < self.arguments.turns and load.has_another_turn():
-                    turns.append(self.turn(fleet, load))
+                with during or contextlib.nullcontext():
+                    while len(turns) < self.arguments.turns and load.has_another_turn():
+                        turns.append(self.turn(fleet, load))
         finally:
             fleet.stop()
-        self.visits.append({"round": number, "configuration": vars(configuration), "idle": idle, "turns": turns})
-        total = cost_report.median_of(turns, cost_report.total_us)
-        say(f"{configuration.label()}: {total:.1f} µs of CPU a claim")
+        return idle, turns
 
     def idle(self, fleet):
         """Cores that each program uses without a load."""
@@ -160,11 +179,11 @@ def main(description):
     if arguments.help:
         print(description.strip())
         return
-    launcher.ensure_inside_stacks([STACK], ["gnuplot-nox"], ["--bin", "couponrush"], BUFFER_POOL)
+    launcher.ensure_inside_stacks([STACK], ["gnuplot-nox", "linux-perf"], ["--bin", "couponrush"], BUFFER_POOL)
     machine.raise_file_limit()
     run = CostRun(arguments)
     facts = machine.facts()
     constants, ratios = run.run()
     facts |= {"rounds": arguments.rounds, "turns": arguments.turns, "turn_seconds": TURN_SECONDS,
               "discarded": run.discarded, "took": elapsed()}
-    cost_report.write(arguments.out, facts, run.visits, constants, ratios)
+    cost_report.write(arguments.out, facts, run.visits, run.profiles, constants, ratios)

@@ -3,6 +3,7 @@
 import json
 from statistics import linear_regression, mean, median, quantiles
 
+from . import cost_profile
 from .cost_constants import scaled
 from .plots import plot
 from .report import SERVER_SETTINGS
@@ -113,14 +114,14 @@ def fitted(rows):
     return lines
 
 
-def write(folder, facts, visits, constants, ratios):
+def write(folder, facts, visits, profiles, constants, ratios):
     """Writes `cost.json`, `cost.md` and `cost.svg`, and prints the page. `ratios` are to the cost of a claim."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = summaries(visits)
     constants = constants | scaled(ratios, rows, is_base) | from_rows(rows)
-    result = {"facts": facts, "constants": constants, "configurations": rows}
+    result = {"facts": facts, "constants": constants, "configurations": rows, "profiles": profiles}
     (folder / "cost.json").write_text(json.dumps(result, indent=1) + "\n")
-    text = markdown(facts, rows, constants)
+    text = markdown(facts, rows, profiles, constants)
     (folder / "cost.md").write_text(text)
     print(text)
     draw(rows, folder)
@@ -148,12 +149,12 @@ def shown_ratio(each):
     return f"{each['median']:.2f} ({lower:.2f} to {upper:.2f})"
 
 
-def markdown(facts, rows, constants):
+def markdown(facts, rows, profiles, constants):
     lines = ["# Cost of a claim with several instances, shards and Redis primaries", "",
              "Written by `scripts/cost` (`make cost`). CPU time of a claim in µs, as median and quartiles over all turns. "
              "The sum is of all instances, all Redis primaries and MariaDB, which is the MySQL here.", "",
              "![CPU time of a claim, by the number of instances](cost.svg)", "", *cost_table(rows), "", *why(rows), "",
-             *counts_table(rows), ""]
+             *cost_profile.text(profiles), *counts_table(rows), ""]
     lines += ["## Constants of `couponrush size`", "", "| constant | value |", "|---|---:|"]
     lines += [f"| `{name}` | {value:,} |" for name, value in constants.items()] + [""]
     return "\n".join([*lines, METHOD, *machine_text(facts, rows), ""])
@@ -200,9 +201,9 @@ def why(rows):
     text += [f"| {name} | {line['each']:.1f} | {line['step']:.1f} for a {GROWS_WITH[name][0][:-1]} |"
              for name, line in lines.items()]
     base = next(row for row in rows if is_base(row))
-    text += ["", "Growth against the base in µs. The counts explain the columns calls, transactions and idle work. They do not "
-             "explain the rest, which no profile has examined:",
-             "", "| coupons | shards | primaries | instances | measured | calls | transactions | idle work | the rest |",
+    text += ["", "Growth against the base in µs. The counts explain the columns calls, transactions and idle work. The "
+             "profiles below show the rest:", "",
+             "| coupons | shards | primaries | instances | measured | calls | transactions | idle work | the rest |",
              "|---:" * 9 + "|"]
     for row in grown:
         text.append(explained(row, base, lines))
