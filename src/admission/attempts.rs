@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::keyed::Keyed;
 use super::pace::Tally;
-use crate::domain::Address;
+use crate::domain::{Address, Network};
 use crate::memory::LimitShare;
 
 /// Limits of attempts in a minute, fixed at the start. 0 means no limit.
@@ -25,8 +25,8 @@ pub(super) struct Attempts {
     share: Arc<LimitShare>,
     /// The key is a hash of the name, because a client may send any text. Two names with equal hashes share a count.
     failed_names: Keyed<u64, Tally>,
-    failed_addresses: Keyed<Address, Tally>,
-    registrations: Keyed<Address, Tally>,
+    failed_networks: Keyed<Network, Tally>,
+    registrations: Keyed<Network, Tally>,
     name_hasher: RandomState,
 }
 
@@ -36,42 +36,45 @@ impl Attempts {
             share,
             limits,
             failed_names: Keyed::new(limits.keys_max),
-            failed_addresses: Keyed::new(limits.keys_max),
+            failed_networks: Keyed::new(limits.keys_max),
             registrations: Keyed::new(limits.keys_max),
             name_hasher: RandomState::new(),
         }
     }
 
     /// If the name or the address has reached its limit of failures, returns the milliseconds until the next attempt is
-    /// allowed. `None` as the address means not counted.
-    pub(super) fn log_in_wait(&self, name: &str, address: Option<Address>, now_ms: u64) -> Option<u64> {
+    /// allowed. An address that is `exempt` has no limit.
+    pub(super) fn log_in_wait(&self, name: &str, address: Address, exempt: bool, now_ms: u64) -> Option<u64> {
         let max = self.share.of(self.limits.failed_logins_of_name);
-        let of_name = exhausted(&self.failed_names, &self.name_key(name), max, now_ms);
-        let max = self.share.of(self.limits.failed_logins_of_address);
-        let of_address = address.and_then(|address| exhausted(&self.failed_addresses, &address, max, now_ms));
-        of_name.max(of_address)
+        let of_name = exhausted(&self.failed_names, &self.name_key(name), address, max, now_ms);
+        let max = if exempt { 0 } else { self.share.of(self.limits.failed_logins_of_address) };
+        let networks = address.counted_networks();
+        let of_address = networks.map(|(network, times)| {
+            exhausted(&self.failed_networks, &network, address, max.saturating_mul(times), now_ms)
+        });
+        of_name.max(of_address.max().flatten())
     }
 
     /// Counts a failed login. Above the limit, returns the milliseconds until the next attempt is allowed.
-    pub(super) fn log_in_failed(&self, name: &str, address: Option<Address>, now_ms: u64) -> Option<u64> {
+    pub(super) fn log_in_failed(&self, name: &str, address: Address, exempt: bool, now_ms: u64) -> Option<u64> {
         let max = self.share.of(self.limits.failed_logins_of_name);
-        let of_name = one_more(&self.failed_names, self.name_key(name), max, now_ms);
-        let max = self.share.of(self.limits.failed_logins_of_address);
-        let of_address = address.and_then(|address| one_more(&self.failed_addresses, address, max, now_ms));
-        of_name.max(of_address)
+        let of_name = one_more(&self.failed_names, self.name_key(name), address, max, now_ms);
+        let max = if exempt { 0 } else { self.share.of(self.limits.failed_logins_of_address) };
+        of_name.max(one_more_of_networks(&self.failed_networks, address, max, now_ms))
     }
 
     /// Counts a registration. Above the limit, returns the milliseconds until the next attempt is allowed.
     pub(super) fn registered(&self, address: Address, now_ms: u64) -> Option<u64> {
-        one_more(&self.registrations, address, self.share.of(self.limits.registrations_of_address), now_ms)
+        let max = self.share.of(self.limits.registrations_of_address);
+        one_more_of_networks(&self.registrations, address, max, now_ms)
     }
 
-    /// Keys in the tables, and attempts not counted because a table was full.
+    /// Keys in the tables, and attempts counted by crowd because a table was full.
     pub(super) fn counted(&self) -> (usize, u64) {
-        let addresses = [&self.failed_addresses, &self.registrations];
-        let keys: usize = addresses.iter().map(|tallies| tallies.count()).sum();
-        let uncounted: u64 = addresses.iter().map(|tallies| tallies.uncounted()).sum();
-        (self.failed_names.count() + keys, self.failed_names.uncounted() + uncounted)
+        let networks = [&self.failed_networks, &self.registrations];
+        let keys: usize = networks.iter().map(|tallies| tallies.count()).sum();
+        let by_crowd: u64 = networks.iter().map(|tallies| tallies.by_crowd()).sum();
+        (self.failed_names.count() + keys, self.failed_names.by_crowd() + by_crowd)
     }
 
     fn name_key(&self, name: &str) -> u64 {
@@ -80,18 +83,41 @@ impl Attempts {
 }
 
 /// If the count has reached `max`, returns the milliseconds until the count ends.
-fn exhausted<K: Eq + Hash>(tallies: &Keyed<K, Tally>, key: &K, max: u32, now_ms: u64) -> Option<u64> {
-    let (count, ends_in_ms) = tallies.look(key, |tally| (tally.count(now_ms), tally.ends_in_ms(now_ms)))?;
-    (max > 0 && count >= max).then_some(ends_in_ms)
+fn exhausted<K: Eq + Hash>(
+    tallies: &Keyed<K, Tally>,
+    key: &K,
+    address: Address,
+    max: u32,
+    now_ms: u64,
+) -> Option<u64> {
+    tallies.look(key, || address, |tally, times| {
+        let is_exhausted = max > 0 && tally.count(now_ms) >= max.saturating_mul(times);
+        is_exhausted.then(|| tally.ends_in_ms(now_ms))
+    })
+}
+
+/// Counts an attempt for every network of the address, the smallest first. Above `max`, returns the milliseconds until the
+/// count ends, and wider networks are not charged.
+fn one_more_of_networks(tallies: &Keyed<Network, Tally>, address: Address, max: u32, now_ms: u64) -> Option<u64> {
+    let mut networks = address.counted_networks();
+    networks.find_map(|(network, times)| one_more(tallies, network, address, max.saturating_mul(times), now_ms))
 }
 
 /// Counts an attempt. Above `max`, returns the milliseconds until the count ends.
-fn one_more<K: Eq + Hash>(tallies: &Keyed<K, Tally>, key: K, max: u32, now_ms: u64) -> Option<u64> {
+fn one_more<K: Eq + Hash>(
+    tallies: &Keyed<K, Tally>,
+    key: K,
+    address: Address,
+    max: u32,
+    now_ms: u64,
+) -> Option<u64> {
     if max == 0 {
         return None;
     }
-    let (count, ends_in_ms) = tallies.change(key, now_ms, |tally| (tally.add(now_ms), tally.ends_in_ms(now_ms)))?;
-    (count > max).then_some(ends_in_ms)
+    tallies.change(key, || address, now_ms, |tally, times| {
+        let is_over = tally.add(now_ms) > max.saturating_mul(times);
+        is_over.then(|| tally.ends_in_ms(now_ms))
+    })
 }
 
 #[cfg(test)]
@@ -117,32 +143,43 @@ mod tests {
         Attempts::new(limits, Arc::new(LimitShare::new(db, RateShare::Divided)))
     }
 
-    fn address(last: u8) -> Option<Address> {
-        Some(Address::new([192, 0, 2, last].into()))
+    fn address(last: u8) -> Address {
+        Address::new([192, 0, 2, last].into())
     }
 
     #[test]
     fn failed_logins_are_counted_by_name_and_by_address_until_the_minute_is_over() {
         let attempts = attempts();
         for _ in 0..3 {
-            assert_eq!(attempts.log_in_wait("ann", address(1), NOW), None);
-            assert_eq!(attempts.log_in_failed("ann", address(1), NOW), None);
+            assert_eq!(attempts.log_in_wait("ann", address(1), false, NOW), None);
+            assert_eq!(attempts.log_in_failed("ann", address(1), false, NOW), None);
         }
-        assert_eq!(attempts.log_in_failed("ann", address(2), NOW + 1_500), Some(58_500), "one that waited in line");
-        assert_eq!(attempts.log_in_wait("ann", address(9), NOW + 1_500), Some(58_500), "from anywhere");
+        assert_eq!(attempts.log_in_failed("ann", address(2), false, NOW + 1_500), Some(58_500), "one that waited in line");
+        assert_eq!(attempts.log_in_wait("ann", address(9), false, NOW + 1_500), Some(58_500), "from anywhere");
         for _ in 0..2 {
-            assert_eq!(attempts.log_in_failed("bob", address(1), NOW), None);
+            assert_eq!(attempts.log_in_failed("bob", address(1), false, NOW), None);
         }
-        assert_eq!(attempts.log_in_wait("cid", address(1), NOW), Some(60_000));
-        assert_eq!(attempts.log_in_wait("cid", address(2), NOW), None);
-        assert_eq!(attempts.log_in_wait("cid", None, NOW), None, "an address that is not counted");
-        assert_eq!(attempts.log_in_wait("ann", address(1), NOW + 60_000), None);
+        assert_eq!(attempts.log_in_wait("cid", address(1), false, NOW), Some(60_000));
+        assert_eq!(attempts.log_in_wait("cid", address(2), false, NOW), None);
+        assert_eq!(attempts.log_in_wait("cid", address(1), true, NOW), None, "an exempt address");
+        assert_eq!(attempts.log_in_wait("ann", address(1), false, NOW + 60_000), None);
     }
 
     #[test]
     fn registrations_are_counted_by_address() {
-        let (attempts, [first, second]) = (attempts(), [1, 2].map(|last| Address::new([192, 0, 2, last].into())));
+        let (attempts, [first, second]) = (attempts(), [1, 2].map(address));
         assert_eq!([0, 1, 2].map(|n| attempts.registered(first, NOW + n)), [None, None, Some(59_998)]);
         assert_eq!((attempts.registered(second, NOW), attempts.registered(first, NOW + 60_000)), (None, None));
+    }
+
+    #[test]
+    fn whoever_has_many_64s_of_one_48_gets_the_limit_of_256() {
+        let attempts = attempts();
+        let of_64 = |n: u16| Address::new(std::net::Ipv6Addr::new(0x2001, 0xdb8, 7, n, 0, 0, 0, 1).into());
+        let registered = |networks: &mut dyn Iterator<Item = u16>| {
+            networks.filter(|n| attempts.registered(of_64(*n), NOW).is_none()).count()
+        };
+        assert_eq!(registered(&mut (0..100)), 32, "the limit of 2 is 32 for a /56");
+        assert_eq!(registered(&mut (256..=u16::MAX)), 480, "and 512 for a /48");
     }
 }

@@ -1,8 +1,11 @@
-//! A bounded map of counters by user, address or name.
+//! A bounded map of counters by user, network or name.
 //!
 //! An expired counter carries no information: a user who paused equals a user never seen. The map drops expired
-//! counters when it is about to grow, without a cleanup task. If the map is full of active counters, a new key is not
-//! counted, because a rush of strangers must not shut out everybody. A shard's lock is held for a single lookup.
+//! counters when it is about to grow, without a cleanup task. A shard's lock is held for a single lookup.
+//!
+//! If the map is full of active counters, a new key is counted together with the crowd around its address, and the crowd
+//! may use many times the limit of a key. Crowds have a fixed array of counters, which never fills: a keyed hash chooses
+//! the counter. Nobody can choose with whom he shares a counter, and no single counter stands for everybody.
 
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,11 +13,17 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hashbrown::HashTable;
 
+use crate::domain::Address;
+
 const SHARDS: usize = 64;
 /// A shard with fewer keys is never swept for expired counters.
 const SWEPT_KEYS_MIN: usize = 64;
 /// Minimum time between two sweeps of a full shard.
 const SWEEP_EVERY_MS: u64 = 100;
+/// Counters for the crowds of keys without a place.
+const CROWDS: usize = 4_096;
+/// How many times the limit of a key a crowd may use.
+pub(super) const CROWD_TIMES: u32 = 64;
 
 pub(super) trait Passing {
     /// Whether the counter can be dropped without losing information.
@@ -25,7 +34,8 @@ pub(super) struct Keyed<K, V> {
     shards: Box<[Mutex<KeyedShard<K, V>>]>,
     shard_keys_max: usize,
     hasher: RandomState,
-    uncounted: AtomicU64,
+    crowds: Box<[Mutex<V>]>,
+    by_crowd: AtomicU64,
 }
 
 struct KeyedShard<K, V> {
@@ -43,33 +53,52 @@ impl<K: Eq + Hash, V: Default + Passing> Keyed<K, V> {
             shards: (0..SHARDS).map(|_| shard()).collect(),
             shard_keys_max: keys_max.div_ceil(SHARDS),
             hasher: RandomState::new(),
-            uncounted: AtomicU64::new(0),
+            crowds: (0..CROWDS).map(|_| Mutex::default()).collect(),
+            by_crowd: AtomicU64::new(0),
         }
     }
 
-    /// Changes the counter of `key`, starting from the default for a new key. Returns `None` if the map is full.
-    pub(super) fn change<T>(&self, key: K, now_ms: u64, change: impl FnOnce(&mut V) -> T) -> Option<T> {
+    /// Changes the counter of `key`, starting from the default for a new key. If the map is full, changes the counter of
+    /// the crowd around `address`. `change` gets the counter, and how many times the limit of a key it stands for.
+    pub(super) fn change<T>(
+        &self,
+        key: K,
+        address: impl FnOnce() -> Address,
+        now_ms: u64,
+        change: impl FnOnce(&mut V, u32) -> T,
+    ) -> T {
         let hash = self.hasher.hash_one(&key);
         let mut shard = self.shard(hash);
         if let Some((_, value)) = shard.values.find_mut(hash, |(other, _)| *other == key) {
-            return Some(change(value));
+            return change(value, 1);
         }
         if shard.values.len() >= shard.sweep_at.min(self.shard_keys_max) {
             shard.sweep(now_ms);
         }
         if shard.values.len() >= self.shard_keys_max {
             drop(shard);
-            self.uncounted.fetch_add(1, Ordering::Relaxed);
-            return None;
+            self.by_crowd.fetch_add(1, Ordering::Relaxed);
+            return change(&mut self.crowd(address()), CROWD_TIMES);
         }
         let mut new = shard.values.insert_unique(hash, (key, V::default()), |(key, _)| self.hasher.hash_one(key));
-        Some(change(&mut new.get_mut().1))
+        change(&mut new.get_mut().1, 1)
     }
 
-    /// Reads the counter of `key`. Returns `None` if the key is not in the map.
-    pub(super) fn look<T>(&self, key: &K, look: impl FnOnce(&V) -> T) -> Option<T> {
+    /// Reads the counter of `key` as [`Keyed::change`] would find it. A key that was never counted has the default.
+    pub(super) fn look<T>(
+        &self,
+        key: &K,
+        address: impl FnOnce() -> Address,
+        look: impl FnOnce(&V, u32) -> T,
+    ) -> T {
         let hash = self.hasher.hash_one(key);
-        self.shard(hash).values.find(hash, |(other, _)| other == key).map(|(_, value)| look(value))
+        let shard = self.shard(hash);
+        if let Some((_, value)) = shard.values.find(hash, |(other, _)| other == key) {
+            return look(value, 1);
+        }
+        let is_full = shard.values.len() >= self.shard_keys_max;
+        drop(shard);
+        if is_full { look(&self.crowd(address()), CROWD_TIMES) } else { look(&V::default(), 1) }
     }
 
     /// Number of keys, expired ones included.
@@ -77,9 +106,14 @@ impl<K: Eq + Hash, V: Default + Passing> Keyed<K, V> {
         self.shards.iter().map(|shard| lock(shard).values.len()).sum()
     }
 
-    /// Number of changes dropped because the map was full.
-    pub(super) fn uncounted(&self) -> u64 {
-        self.uncounted.load(Ordering::Relaxed)
+    /// Number of changes counted by crowd because the map was full.
+    pub(super) fn by_crowd(&self) -> u64 {
+        self.by_crowd.load(Ordering::Relaxed)
+    }
+
+    fn crowd(&self, address: Address) -> MutexGuard<'_, V> {
+        let hash = self.hasher.hash_one(address.crowd());
+        lock(&self.crowds[usize::try_from(hash % CROWDS as u64).expect("a number below 4,096 fits")])
     }
 
     fn shard(&self, hash: u64) -> MutexGuard<'_, KeyedShard<K, V>> {
@@ -120,8 +154,13 @@ mod tests {
 
     fn put(keyed: &Keyed<u64, End>, keys: std::ops::Range<u64>, now_ms: u64, end_ms: u64) {
         for key in keys {
-            keyed.change(key, now_ms, |end| end.0 = end_ms);
+            keyed.change(key, || address(0), now_ms, |end, _| end.0 = end_ms);
         }
+    }
+
+    /// An address of the crowd with this number.
+    fn address(crowd: u8) -> Address {
+        Address::new([10, crowd, 0, 1].into())
     }
 
     #[test]
@@ -131,19 +170,23 @@ mod tests {
         put(&keyed, 100_000..200_000, 2_000, 3_000);
         let count = keyed.count();
         assert!((100_000..=110_000).contains(&count), "{count} are held of 100000 that matter");
-        assert_eq!(keyed.look(&150_000, |end| end.0), Some(3_000));
-        assert_eq!(keyed.uncounted(), 0);
+        assert_eq!(keyed.look(&150_000, || address(0), |end, _| end.0), 3_000);
+        assert_eq!(keyed.by_crowd(), 0);
     }
 
     #[test]
-    fn a_full_map_takes_no_new_key_keeps_the_old_ones_and_says_so() {
+    fn a_full_map_keeps_the_old_keys_and_counts_new_ones_by_crowd() {
         let keyed = Keyed::new(6_400);
         put(&keyed, 0..100_000, 1_000, 90_000);
         assert_eq!(keyed.count(), 6_400);
-        assert_eq!(keyed.uncounted(), 100_000 - 6_400);
-        assert_eq!(keyed.change(0, 1_000, |end| end.0), Some(90_000), "the first is still known");
+        assert_eq!(keyed.by_crowd(), 100_000 - 6_400);
+        let never = || panic!("a known key has a place");
+        assert_eq!(keyed.change(0, never, 1_000, |end, times| (end.0, times)), (90_000, 1), "the first is still known");
+        let of_crowd = |crowd| keyed.change(500_000, || address(crowd), 1_000, |end, times| (end.0, times));
+        assert_eq!(of_crowd(0), (90_000, CROWD_TIMES), "strangers of one crowd share a counter");
+        assert_eq!(of_crowd(1), (0, CROWD_TIMES), "another crowd has its own");
         put(&keyed, 200_000..300_000, 90_000, 91_000);
         assert_eq!(keyed.count(), 6_400, "and makes place once it is over");
-        assert_eq!(keyed.look(&0, |_| ()), None);
+        assert_eq!(keyed.look(&0, || address(2), |end, times| (end.0, times)), (0, CROWD_TIMES));
     }
 }

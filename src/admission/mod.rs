@@ -1,13 +1,14 @@
 //! Admission control: limits, blacklist and switches, decided from memory before any work is done.
 //!
-//! A claim is checked against the claim switch, the blacklist, and the rates of the user and the address. A login or a
-//! registration is checked against the attempts of the last minute. A user or an address that keeps sending after too
-//! many 429s is blocked for a while.
+//! Every route has a [`Class`], which names the limits of a user and of an address. A claim is checked against the claim
+//! switch, the blacklist, and the rates of claims. A login or a registration is also checked against the attempts of the last
+//! minute. A user or an address that keeps sending after too many 429s is blocked for a while.
 //!
-//! Every instance counts only the requests it receives, and admits its part of every limit. Coupons and authentication are unknown to this module. Memory
-//! is bounded: a key without room goes uncounted and is let through.
+//! Every instance counts only the requests it receives, and admits its part of every limit. Coupons and authentication are
+//! unknown to this module. Memory is bounded: a key without room is counted together with the crowd around its address.
 
 mod attempts;
+mod class;
 mod keyed;
 mod pace;
 
@@ -15,13 +16,14 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::domain::{Address, Kind, Subject, UserId};
+use crate::domain::{Address, Kind, Network, Subject, UserId};
 use crate::memory::{Blacklist, LimitShare, Limits, Settings, Switches};
 use attempts::Attempts;
 use keyed::Keyed;
 use pace::{Pace, Rates, Tally};
 
 pub use attempts::AttemptLimits;
+pub use class::Class;
 
 /// Why a request was refused admission. No state has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,8 +41,13 @@ pub struct Admission {
     pub settings: Arc<Settings>,
     pub blacklist: Arc<Blacklist>,
     pub share: Arc<LimitShare>,
+    /// Paces of claims, apart from those of other requests, so that few tables are touched by a claim.
     users: Keyed<UserId, Pace>,
-    addresses: Keyed<Address, Pace>,
+    networks: Keyed<Network, Pace>,
+    /// Paces of other requests.
+    class_users: Keyed<(Class, UserId), Pace>,
+    /// By class, whether the request had a valid token, and network.
+    class_networks: Keyed<(Class, bool, Network), Pace>,
     /// Rate refusals of the last minute, apart from the paces. Few users have any, so pace tables fit the CPU cache.
     offences: Keyed<Subject, Tally>,
     attempts: Attempts,
@@ -59,8 +66,8 @@ pub struct AdmissionFigures {
     pub offenders: u64,
     /// Blocks dropped because the blacklist was full.
     pub blocks_refused: u64,
-    /// Attempts not counted because a table was full.
-    pub uncounted: u64,
+    /// Requests counted by crowd because a table was full.
+    pub by_crowd: u64,
     pub blocks: u64,
     /// Keys in the tables: users, addresses and names. A key with rate refusals in the last minute counts twice.
     pub keys: u64,
@@ -77,7 +84,9 @@ impl Admission {
             settings,
             blacklist,
             users: Keyed::new(limits.keys_max),
-            addresses: Keyed::new(limits.keys_max),
+            networks: Keyed::new(limits.keys_max),
+            class_users: Keyed::new(limits.keys_max),
+            class_networks: Keyed::new(limits.keys_max),
             offences: Keyed::new(limits.keys_max),
             attempts: Attempts::new(limits, Arc::clone(&share)),
             share,
@@ -88,24 +97,56 @@ impl Admission {
     }
 
     /// Decides whether `user` may try to claim at `now_ms` (milliseconds since 1970). `address` is called only if
-    /// addresses are limited or blocked.
+    /// addresses are limited or blocked, or if a table is full.
     ///
     /// # Errors
     /// [`TurnedAway`], checked in this order: switch, blacklist, rate of the user, rate of the address.
-    pub fn claim(&self, user: UserId, address: impl FnOnce() -> Address, now_ms: u64) -> Result<(), TurnedAway> {
+    pub fn claim(&self, user: UserId, address: impl Fn() -> Address, now_ms: u64) -> Result<(), TurnedAway> {
         self.part(|switches| switches.claim)?;
         let limits = self.settings.limits();
-        let address = (limits.count_addresses() || self.blacklist.has_addresses()).then(address);
-        self.not_blocked(Some(user), address, now_ms)?;
+        let known = (limits.count_addresses() || self.blacklist.has_addresses()).then(&address);
+        self.not_blocked(Some(user), known, now_ms)?;
 
         let rates = self.rates(limits.user_per_second, limits.user_per_minute);
-        pace(&self.users, user, rates, now_ms)
-            .map_err(|wait_ms| self.offence(Subject::User(user), wait_ms, &limits, now_ms))?;
+        pace(&self.users, user, &address, rates, now_ms)
+            .map_err(|wait_ms| self.offence(Subject::User(user), &address, wait_ms, &limits, now_ms))?;
         // After the user's rate, so that a refused user takes nothing from the address's rate.
-        let Some(address) = address.filter(|address| limits.counts(*address)) else { return Ok(()) };
+        let Some(address) = known.filter(|address| limits.counts(*address)) else { return Ok(()) };
         let rates = self.rates(limits.ip_per_second, limits.ip_per_minute);
-        pace(&self.addresses, address, rates, now_ms)
-            .map_err(|wait_ms| self.offence(Subject::Address(address), wait_ms, &limits, now_ms))
+        let mut networks = address.counted_networks();
+        networks
+            .try_for_each(|(network, times)| pace(&self.networks, network, || address, rates.times(times), now_ms))
+            .map_err(|wait_ms| self.offence(Subject::Address(address), || address, wait_ms, &limits, now_ms))
+    }
+
+    /// Decides whether a request of `class` may be answered. `user` is the user of a valid token.
+    ///
+    /// The user's rate comes first, so that a refused user takes nothing from the rate of his address. Requests without a
+    /// valid token have buckets of their own, because they must not keep out the users of the same address. A refusal by
+    /// address is no offence: others would be blocked with the one who sends too much.
+    ///
+    /// # Errors
+    /// [`TurnedAway::Blocked`] and [`TurnedAway::TooFast`].
+    pub fn enter(&self, class: Class, user: Option<UserId>, address: Address, now_ms: u64) -> Result<(), TurnedAway> {
+        if class.refuses_blocked() {
+            self.not_blocked(user, Some(address), now_ms)?;
+        }
+        let limits = self.settings.limits();
+        let per_minute = class.per_minute(&limits);
+        if let Some(user) = user {
+            pace(&self.class_users, (class, user), || address, self.rates(0, per_minute.user), now_ms)
+                .map_err(|wait_ms| self.offence(Subject::User(user), || address, wait_ms, &limits, now_ms))?;
+        }
+        let rates = self.rates(0, per_minute.address);
+        if rates.are_unlimited() || !limits.counts(address) {
+            return Ok(());
+        }
+        let mut networks = address.counted_networks();
+        let paced = networks.try_for_each(|(network, times)| {
+            let key = (class, user.is_some(), network);
+            pace(&self.class_networks, key, || address, rates.times(times), now_ms)
+        });
+        self.wait(paced.err())
     }
 
     /// Checks that a part of the service is switched on.
@@ -123,8 +164,8 @@ impl Admission {
     pub fn register(&self, kind: Kind, address: Address, now_ms: u64) -> Result<(), TurnedAway> {
         self.part(|switches| kind != Kind::Saler || switches.register_saler)?;
         self.not_blocked(None, Some(address), now_ms)?;
-        let counted = self.counted(address);
-        self.wait(counted.and_then(|address| self.attempts.registered(address, now_ms)))
+        let is_exempt = self.is_exempt(address);
+        self.wait(if is_exempt { None } else { self.attempts.registered(address, now_ms) })
     }
 
     /// Decides whether a client may log in as `name`. Called before the password check and again after it: parallel
@@ -134,7 +175,7 @@ impl Admission {
     /// [`TurnedAway`].
     pub fn log_in(&self, name: &str, address: Address, now_ms: u64) -> Result<(), TurnedAway> {
         self.not_blocked(None, Some(address), now_ms)?;
-        self.wait(self.attempts.log_in_wait(name, self.counted(address), now_ms))
+        self.wait(self.attempts.log_in_wait(name, address, self.is_exempt(address), now_ms))
     }
 
     /// Counts a failed login.
@@ -142,7 +183,7 @@ impl Admission {
     /// # Errors
     /// [`TurnedAway`] above the limit. The caller must then answer with the refusal, not with "wrong password".
     pub fn log_in_failed(&self, name: &str, address: Address, now_ms: u64) -> Result<(), TurnedAway> {
-        self.wait(self.attempts.log_in_failed(name, self.counted(address), now_ms))
+        self.wait(self.attempts.log_in_failed(name, address, self.is_exempt(address), now_ms))
     }
 
     /// Checks that neither the user nor the address is on the blacklist.
@@ -158,29 +199,46 @@ impl Admission {
 
     pub fn figures(&self) -> AdmissionFigures {
         let (offenders, blocks_refused) = self.blacklist.counted();
-        let (attempts, uncounted) = self.attempts.counted();
+        let (attempts, attempts_by_crowd) = self.attempts.counted();
+        let claims = [(self.users.count(), self.users.by_crowd()), (self.networks.count(), self.networks.by_crowd())];
+        let others = [
+            (self.class_users.count(), self.class_users.by_crowd()),
+            (self.class_networks.count(), self.class_networks.by_crowd()),
+            (self.offences.count(), self.offences.by_crowd()),
+            (attempts, attempts_by_crowd),
+        ];
+        let (keys, by_crowd) =
+            claims.into_iter().chain(others).fold((0, 0), |(keys, all), (key, one)| (keys + key, all + one));
         AdmissionFigures {
             refused_off: self.off.load(Ordering::Relaxed),
             refused_blocked: self.blocked.load(Ordering::Relaxed),
             refused_too_fast: self.too_fast.load(Ordering::Relaxed),
             offenders,
             blocks_refused,
-            uncounted: uncounted + self.users.uncounted() + self.addresses.uncounted() + self.offences.uncounted(),
+            by_crowd,
             blocks: self.blacklist.count() as u64,
-            keys: (self.users.count() + self.addresses.count() + self.offences.count() + attempts) as u64,
+            keys: keys as u64,
         }
     }
 
-    /// The part of a limit of claims that this instance admits.
+    /// The part of a limit that this instance admits.
     fn rates(&self, per_second: u32, per_minute: u32) -> Rates {
         Rates { per_second: self.share.of(per_second), per_minute: self.share.of(per_minute) }
     }
 
-    /// Counts a rate refusal of `subject`, and blocks the subject after too many in a minute.
-    fn offence(&self, subject: Subject, wait_ms: u64, limits: &Limits, now_ms: u64) -> TurnedAway {
+    /// Counts a rate refusal of `subject`, and blocks the subject after too many in a minute. In a full table nobody is blocked.
+    fn offence(
+        &self,
+        subject: Subject,
+        address: impl FnOnce() -> Address,
+        wait_ms: u64,
+        limits: &Limits,
+        now_ms: u64,
+    ) -> TurnedAway {
         let is_on = limits.offences_per_minute > 0 && limits.offender_seconds > 0;
         let max = self.share.of(limits.offences_per_minute);
-        if is_on && self.offences.change(subject, now_ms, |tally| tally.add(now_ms)) > Some(max) {
+        let is_offender = |tally: &mut Tally, times| tally.add(now_ms) > max && times == 1;
+        if is_on && self.offences.change(subject, address, now_ms, is_offender) {
             self.blacklist.block_offender(subject, now_ms / 1_000, limits.offender_seconds);
         }
         self.turned(too_fast(wait_ms))
@@ -196,9 +254,9 @@ impl Admission {
         turned
     }
 
-    /// The address, or `None` if operators have exempted it from limits.
-    fn counted(&self, address: Address) -> Option<Address> {
-        Some(address).filter(|address| self.settings.limits().counts(*address))
+    /// Whether operators have exempted the address from limits.
+    fn is_exempt(&self, address: Address) -> bool {
+        !self.settings.limits().counts(address)
     }
 
     fn wait(&self, wait_ms: Option<u64>) -> Result<(), TurnedAway> {
@@ -210,12 +268,18 @@ fn too_fast(wait_ms: u64) -> TurnedAway {
     TurnedAway::TooFast { wait_seconds: wait_ms.div_ceil(1_000).max(1) }
 }
 
-/// Takes a unit of the rate of `key`, or returns the milliseconds to wait. An uncounted key is let through.
-fn pace<K: Eq + Hash>(paces: &Keyed<K, Pace>, key: K, rates: Rates, now_ms: u64) -> Result<(), u64> {
-    if rates.per_second == 0 && rates.per_minute == 0 {
+/// Takes a unit of the rate of `key`, or returns the milliseconds to wait.
+fn pace<K: Eq + Hash>(
+    paces: &Keyed<K, Pace>,
+    key: K,
+    address: impl FnOnce() -> Address,
+    rates: Rates,
+    now_ms: u64,
+) -> Result<(), u64> {
+    if rates.are_unlimited() {
         return Ok(());
     }
-    paces.change(key, now_ms, |pace| pace.take(rates, now_ms)).unwrap_or(Ok(()))
+    paces.change(key, address, now_ms, |pace, times| pace.take(rates.times(times), now_ms))
 }
 
 #[cfg(test)]

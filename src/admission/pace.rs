@@ -20,6 +20,16 @@ pub(super) struct Rates {
     pub per_minute: u32,
 }
 
+impl Rates {
+    pub(super) fn times(self, times: u32) -> Self {
+        Self { per_second: self.per_second.saturating_mul(times), per_minute: self.per_minute.saturating_mul(times) }
+    }
+
+    pub(super) fn are_unlimited(self) -> bool {
+        self.per_second == 0 && self.per_minute == 0
+    }
+}
+
 /// Times at which the buckets of a user or an address are full, in microseconds since 1970.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Pace {

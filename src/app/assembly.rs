@@ -197,7 +197,7 @@ fn selling(args: &ServeArgs, maker: &ShardMaker, shards: Arc<Shards>, settings: 
 fn edge(args: &ServeArgs, admission: Admission, health: Arc<Health>) -> Edge {
     Edge {
         admission,
-        trusted_proxies: args.admission.trusted_proxies.clone(),
+        trusted_proxies: args.admission.trusted_proxies.networks.clone(),
         body: BodyLimits { bytes_max: config::BODY_BYTES_MAX, wait: config::BODY_WAIT },
         answers: Answers::default(),
         health,

@@ -7,7 +7,7 @@ use super::assembly::{self, Application, Ground};
 use super::parts::{self, open_etcd, open_pools, passwords, redis_config, redis_pool, redis_pool_of, signers};
 use super::servers::bind;
 use super::start_error::StartError;
-use crate::config::{self, ServeArgs};
+use crate::config::{self, Profile, ServeArgs};
 use crate::domain::ShardId;
 use crate::memory::{Activities, RevocationLimits, Revocations};
 use crate::mysql::Db;
@@ -20,12 +20,18 @@ use crate::ops::durability;
 use crate::redis::rights as redis_rights;
 use crate::redis::{Keys, LinkConfig};
 
+const OPEN_PROFILE: &str = "open profile: strangers may reach this service, and COUPONRUSH_PROFILE is not public";
+
 impl Application {
     /// Validates the settings, binds both ports, waits for Redis and MySQL, and migrates the database.
     ///
     /// # Errors
     /// Returns a [`StartError`] for the first step that fails.
     pub async fn build(args: &ServeArgs) -> Result<Self, StartError> {
+        let (profile, proxies) = (args.admission.profile, &args.admission.trusted_proxies);
+        if profile == Profile::Public && !proxies.is_set {
+            return Err(StartError::ProxiesUnknown);
+        }
         let (tokens, claim_tokens) = signers(&args.tokens)?;
         let signed_form = parts::signed_form(args.sign_secret.as_deref())?;
         let redis = redis_config(&args.redis)?;
@@ -60,7 +66,13 @@ impl Application {
         }
         mysql_rights::check(db).await.map_err(StartError::MysqlRights)?;
 
-        let warnings = unsafe_settings(&redis, &shards, db).await;
+        let mut warnings = unsafe_settings(&redis, &shards, db).await;
+        if profile == Profile::Open && (!args.http_addr.ip().is_loopback() || proxies.is_set) {
+            warnings.push(OPEN_PROFILE.to_owned());
+        }
+        for warning in &warnings {
+            log::warn!("UNSAFE: {warning}");
+        }
         let (revoked_max, token_seconds) = (config::REVOKED_MAX, args.tokens.token_seconds.into());
         let activities = Arc::new(Activities::new(dbs.clone()));
         activities.load().await.map_err(StartError::Activities)?;
@@ -92,16 +104,12 @@ impl Application {
     }
 }
 
-/// Unsafe settings of Redis and MySQL, a sentence for each. Logs them.
+/// Unsafe settings of Redis and MySQL, a sentence for each.
 async fn unsafe_settings(redis: &LinkConfig, shards: &[ShardId], db: &Db) -> Vec<String> {
     // In a cluster each shard may be on another server.
     let servers = if redis.is_cluster() { shards } else { &[ShardId::FIRST] };
     let pools: Vec<_> = servers.iter().map(|shard| redis_pool_of(redis, *shard)).collect();
-    let warnings = durability::check(&pools, db).await;
-    for warning in &warnings {
-        log::warn!("UNSAFE: {warning}");
-    }
-    warnings
+    durability::check(&pools, db).await
 }
 
 /// Retries `attempt` every 250 ms until success, a final error or the deadline. Logs the first failure.

@@ -9,7 +9,7 @@ use super::start_error::StartError;
 use crate::admission::{Admission, AttemptLimits};
 use crate::auth::{ClaimTokens, PasswordLimits, Passwords, Secrets, SecretsError, SignedForm, UserTokens};
 use crate::base::{OwnCertificate, Tls, now_seconds};
-use crate::config::{self, AdmissionArgs, CertificateFiles, EtcdArgs, MysqlArgs, RedisArgs, ServeArgs, TokenArgs};
+use crate::config::{self, AdmissionArgs, CertificateFiles, EtcdArgs, MysqlArgs, Profile, RedisArgs, ServeArgs, TokenArgs};
 use crate::domain::ShardId;
 use crate::etcd::{Etcd, EtcdConfig};
 use crate::memory::{Blacklist, BlacklistLimits, LimitShare, Limits, Settings};
@@ -199,12 +199,16 @@ fn names_a_member(endpoint: &str) -> bool {
 /// # Errors
 /// Returns a [`DbError`] if MySQL cannot be read.
 pub(super) async fn admission(args: &AdmissionArgs, db: &Db) -> Result<Admission, DbError> {
+    let (of_profile, registrations) = match args.profile {
+        Profile::Open => (Limits::default(), config::REGISTRATIONS_PER_MINUTE),
+        Profile::Public => (Limits::public(), config::PUBLIC_REGISTRATIONS_PER_MINUTE),
+    };
     let defaults = Limits {
         user_per_second: args.user_per_second,
         user_per_minute: args.user_per_minute,
-        ip_per_second: args.ip_per_second,
-        ip_per_minute: args.ip_per_minute,
-        ..Limits::default()
+        ip_per_second: args.ip_per_second.unwrap_or(of_profile.ip_per_second),
+        ip_per_minute: args.ip_per_minute.unwrap_or(of_profile.ip_per_minute),
+        ..of_profile
     };
     let settings = Settings::new(db.clone(), defaults);
     settings.load().await?;
@@ -215,7 +219,7 @@ pub(super) async fn admission(args: &AdmissionArgs, db: &Db) -> Result<Admission
     let attempts = AttemptLimits {
         failed_logins_of_name: args.failed_logins_per_minute,
         failed_logins_of_address: args.ip_failed_logins_per_minute,
-        registrations_of_address: args.registrations_per_minute,
+        registrations_of_address: args.registrations_per_minute.unwrap_or(registrations),
         keys_max: config::RATE_KEYS_MAX,
     };
     let share = LimitShare::new(db.clone(), args.rate_share);

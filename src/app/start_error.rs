@@ -31,6 +31,10 @@ pub enum StartError {
     EtcdEndpoints,
     #[error("COUPONRUSH_ETCD_USER must be name:password")]
     EtcdUser,
+    #[error(
+        "COUPONRUSH_PROFILE is public, so COUPONRUSH_TRUSTED_PROXIES must be set; `none` says that users connect directly"
+    )]
+    ProxiesUnknown,
     #[error("COUPONRUSH_HTTP_CERT and COUPONRUSH_HTTP_KEY cannot be used")]
     HttpCertificate(#[source] TlsError),
     /// The begin of the names of the settings, and the reason.

@@ -7,6 +7,9 @@ use std::time::Duration;
 pub const BATCH_CLAIMS_MAX: usize = 4_000;
 /// Longest wait of the ledger for a batch to fill. Below this bound the wait is as long as the last transaction took.
 pub const BATCH_LINGER_MAX: Duration = Duration::from_millis(20);
+/// Registrations from an address per minute: as many as two cores can hash, and as many as people need behind one address.
+pub const REGISTRATIONS_PER_MINUTE: u32 = 6_000;
+pub const PUBLIC_REGISTRATIONS_PER_MINUTE: u32 = 30;
 /// Open users' connections per worker, and connections in the accept queue of the listener.
 pub const CONNECTIONS_MAX: usize = 100_000;
 pub const CONNECTIONS_WAITING_MAX: i32 = 4_096;

@@ -1,9 +1,10 @@
 //! The settings of the program with units, defaults and ranges. `bounds.rs` has the fixed limits, and
-//! `commands.rs` the arguments of all commands but `serve`, `stores.rs` the addresses of the stores.
+//! `commands.rs` the arguments of all commands but `serve`, `stores.rs` the addresses of the stores, `admission.rs` the limits.
 //!
 //! Only `main`, `cli` and `app` read this module. They hand the values on. A flag overrides its environment variable.
 //! `secret_files.rs` lets every secret come from a file.
 
+mod admission;
 mod bounds;
 mod commands;
 mod secret_files;
@@ -16,8 +17,9 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::domain::{Durability, Format, Networks, RateShare};
+use crate::domain::{Durability, Format};
 
+pub use admission::{AdmissionArgs, Profile, TrustedProxies};
 pub use bounds::*;
 pub use commands::{
     AdminCommand, AdoptArgs, AuditArgs, ImportArgs, PoisonedCommand, SeedArgs, ShardsCommand, SizeArgs, UnreadCommand,
@@ -217,54 +219,6 @@ impl ServeArgs {
             KnownFormat::Previous => Format::PREVIOUS,
         }
     }
-}
-
-#[derive(Debug, Args, Clone)]
-pub struct AdmissionArgs {
-    /// The part of each limit that an instance admits: `divided`, by the number of serving instances and rounded up, or
-    /// `whole`. Choose `whole` if the load balancer sends each user and each address to a single instance.
-    #[arg(long, env = "COUPONRUSH_RATE_SHARE", default_value = "divided", value_name = "divided|whole")]
-    pub rate_share: RateShare,
-    /// Claims of a user per second, 0 (no limit) to 1000000. Applies until an admin or etcd sets limits.
-    #[arg(long, env = "COUPONRUSH_USER_PER_SECOND", default_value_t = 20, value_name = "CLAIMS",
-          value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
-    pub user_per_second: u32,
-    /// Claims of a user per minute, 0 (no limit) to 1000000. Applies until an admin or etcd sets limits.
-    #[arg(long, env = "COUPONRUSH_USER_PER_MINUTE", default_value_t = 300, value_name = "CLAIMS",
-          value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
-    pub user_per_minute: u32,
-    /// Claims from an address per second, 0 (no limit) to 1000000. Applies until an admin or etcd sets limits.
-    #[arg(long, env = "COUPONRUSH_IP_PER_SECOND", default_value_t = 0, value_name = "CLAIMS",
-          value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
-    pub ip_per_second: u32,
-    /// Claims from an address per minute, 0 (no limit) to 1000000. Applies until an admin or etcd sets limits.
-    #[arg(long, env = "COUPONRUSH_IP_PER_MINUTE", default_value_t = 0, value_name = "CLAIMS",
-          value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
-    pub ip_per_minute: u32,
-    /// Failed logins of a name per minute, 0 (no limit) to 1000000. Above the limit even the right password is answered
-    /// 429 until the minute is over.
-    #[arg(long, env = "COUPONRUSH_FAILED_LOGINS_PER_MINUTE", default_value_t = 10, value_name = "LOGINS",
-          value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
-    pub failed_logins_per_minute: u32,
-    /// Failed logins from an address per minute, 0 (no limit) to 1000000. Above the limit even the right password is
-    /// answered 429 until the minute is over.
-    #[arg(long, env = "COUPONRUSH_IP_FAILED_LOGINS_PER_MINUTE", default_value_t = 100, value_name = "LOGINS",
-          value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
-    pub ip_failed_logins_per_minute: u32,
-    /// Registrations from an address per minute, 0 (no limit) to 1000000. Each registration costs 15 ms of a core.
-    #[arg(long, env = "COUPONRUSH_REGISTRATIONS_PER_MINUTE", default_value_t = 6_000, value_name = "USERS",
-          value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
-    pub registrations_per_minute: u32,
-    /// Addresses and networks (10.0.0.0/8) of the proxies in front of the service, separated by commas. X-Forwarded-For
-    /// is trusted only from these proxies. Default: none.
-    #[arg(
-        long,
-        env = "COUPONRUSH_TRUSTED_PROXIES",
-        default_value = "",
-        hide_default_value = true,
-        value_name = "NETWORKS"
-    )]
-    pub trusted_proxies: Networks,
 }
 
 fn archive_after(text: &str) -> Result<u32, &'static str> {

@@ -8,6 +8,11 @@ use ipnet::IpNet;
 
 /// Length of the IPv6 prefix that a provider usually gives to one customer.
 const IPV6_PREFIX: u8 = 64;
+/// Prefixes of IPv6 that one customer may hold as well, and how many times the limit of an [`Address`] they may use.
+const WIDER_IPV6: [(u8, u32); 2] = [(56, 16), (48, 256)];
+/// Prefixes of a crowd: thousands of addresses, counted together where no single one has a place.
+const CROWD_IPV4: u8 = 16;
+const CROWD_IPV6: u8 = 48;
 
 /// The unit of limits and blocks by address: an IPv4 address, or the /64 network of an IPv6 address. An IPv4-mapped
 /// IPv6 address counts as the IPv4 address.
@@ -19,7 +24,7 @@ pub struct Address(IpAddr);
 pub struct AddressError;
 
 /// A network in CIDR notation, or a single address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Network(IpNet);
 
 /// A list of networks, separated by commas. An empty text is an empty list.
@@ -40,6 +45,24 @@ impl Address {
     /// The address, or the first address of a /64.
     pub fn first(self) -> IpAddr {
         self.0
+    }
+
+    /// The networks that a request from here counts for, the smallest first, each with the multiple of the limit that the
+    /// network may use. Whoever rents a /48 has 65,536 networks of /64,
+    /// and may use the limit of 256 of them. A mobile network of that size has thousands of customers.
+    pub fn counted_networks(self) -> impl Iterator<Item = (Network, u32)> {
+        let wider = if self.0.is_ipv6() { &WIDER_IPV6[..] } else { &[] };
+        let own = if self.0.is_ipv6() { IPV6_PREFIX } else { 32 };
+        [(own, 1)].into_iter().chain(wider.iter().copied()).map(move |(bits, times)| (self.prefix(bits), times))
+    }
+
+    /// The network of thousands of addresses around this one: the /16 of an IPv4 address, the /48 of an IPv6 address.
+    pub fn crowd(self) -> Network {
+        self.prefix(if self.0.is_ipv6() { CROWD_IPV6 } else { CROWD_IPV4 })
+    }
+
+    fn prefix(self, bits: u8) -> Network {
+        Network(IpNet::new(self.0, bits).expect("no longer than an address").trunc())
     }
 }
 
@@ -154,6 +177,19 @@ mod tests {
         for text in ["10.0.0.0/33", "10.0.0.0/-1", "proxy.example", "10.0.0.0/8 10.1.0.0/16", "::/129"] {
             assert_eq!(text.parse::<Networks>(), Err(AddressError), "{text:?}");
         }
+    }
+
+    #[test]
+    fn an_ipv6_address_counts_for_its_wider_networks_too() {
+        let counted = |text: &str| {
+            let address: Address = text.parse().expect("an address");
+            let networks: Vec<_> = address.counted_networks().map(|(net, times)| format!("{net} x{times}")).collect();
+            (networks.join(" "), address.crowd().to_string())
+        };
+        let (networks, crowd) = counted("2001:db8:1:2345:6::7");
+        assert_eq!(networks, "2001:db8:1:2345::/64 x1 2001:db8:1:2300::/56 x16 2001:db8:1::/48 x256");
+        assert_eq!(crowd, "2001:db8:1::/48");
+        assert_eq!(counted("192.0.2.7"), ("192.0.2.7 x1".to_owned(), "192.0.0.0/16".to_owned()));
     }
 
     #[test]

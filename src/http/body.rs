@@ -85,7 +85,7 @@ pub async fn check(request: &mut ServiceRequest) -> Result<(), HttpResponse> {
 }
 
 /// Formats the error like the errors of the route. All answers of the login contain a `kind`.
-fn refusal(request: &ServiceRequest, error: ApiError) -> HttpResponse {
+pub fn refusal(request: &ServiceRequest, error: ApiError) -> HttpResponse {
     let is_login = request.path().trim_end_matches('/') == "/api/auth";
     if is_login { error.login_response() } else { refuse(request.path(), error) }
 }

@@ -7,7 +7,7 @@ use std::future::{Ready, ready};
 
 use actix_web::dev::Payload;
 use actix_web::http::header::{self, HeaderValue};
-use actix_web::{FromRequest, HttpRequest, web};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 
 use super::error::{ApiError, Code};
 use super::state::Accounts;
@@ -45,6 +45,10 @@ impl SessionUser {
 /// # Errors
 /// 401, by the token table of the wire contract.
 pub fn session(request: &HttpRequest) -> Result<Session, ApiError> {
+    // Admission may have verified the token already.
+    if let Some(session) = request.extensions_mut().remove::<Session>() {
+        return Ok(session);
+    }
     let accounts = request.app_data::<web::Data<Accounts>>().expect("every server of the program has this part");
     // Read as bytes, because a check for text would scan them all. A header that is not text fails as a token anyway.
     let raw = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();

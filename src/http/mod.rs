@@ -3,6 +3,7 @@
 //! A handler extracts, parses, makes one call, and answers. [`finish`] adds the common parts of all answers.
 
 mod admin;
+mod admit;
 mod answer;
 mod answer_counts;
 mod assets;

@@ -3,12 +3,16 @@
 //! The table of endpoints (`routes.rs`) is the source of both the router and the OpenAPI document. So no route can be
 //! missing from the document. Pages for people (`pages.rs`) are not part of the interface and not in the table.
 
+use actix_web::body::BoxBody;
 use actix_web::http::header::{self, HeaderValue};
+use actix_web::middleware::{Next, from_fn};
 use actix_web::{FromRequest, Handler, HttpRequest, Resource, Responder, Route, guard, web};
 use utoipa::openapi::path::{HttpMethod, Operation};
 
+use super::admit::admit;
 use super::error::{ApiError, Code};
 use super::refuse::refuse;
+use crate::admission::Class;
 
 pub struct Endpoint {
     /// The path of the attribute. A name may carry a regular expression: `{kind:users|ips}`.
@@ -17,13 +21,16 @@ pub struct Endpoint {
     pub operation: fn() -> Operation,
     /// The group of the operation in the document.
     pub tag: &'static str,
+    /// What a request costs.
+    pub class: Class,
     route: Route,
     /// The route's methods, for `Allow`.
     allowed: &'static str,
 }
 
-/// Joins a handler with `path`, the type that `#[utoipa::path]` has made for the handler.
-pub fn endpoint<F, Args, P>(tag: &'static str, handler: F, _path: P) -> Endpoint
+/// Joins a handler with `path`, the type that `#[utoipa::path]` has made for the handler. Requests over a limit of `class`
+/// do not reach the handler.
+pub fn endpoint<F, Args, P>(tag: &'static str, class: Class, handler: F, _path: P) -> Endpoint
 where
     F: Handler<Args>,
     Args: FromRequest + 'static,
@@ -39,7 +46,11 @@ where
         HttpMethod::Delete => (web::delete(), "DELETE"),
         _ => unreachable!("no handler has another method"),
     };
-    Endpoint { template: P::path(), method, operation: P::operation, tag, route: route.to(handler), allowed }
+    let mut route = route.to(handler);
+    if class.is_checked_before_the_handler() {
+        route = route.wrap(from_fn(move |request, next: Next<BoxBody>| admit(class, request, next)));
+    }
+    Endpoint { template: P::path(), method, operation: P::operation, tag, class, route, allowed }
 }
 
 /// One resource for each path, in the order of `endpoints`. Accepts a slash at the end. Another method gets 405.

@@ -5,12 +5,15 @@ use std::sync::LazyLock;
 use actix_web::{HttpRequest, HttpResponse, web};
 use utoipa::openapi::OpenApi;
 
+use Class::{Account, Claim, Export, Free, Glance, Logout, Operator, Read, Write};
+
 use super::docs::ApiDocument;
 use super::error::NO_SUCH_PATH;
 use super::openapi::{self, COUPONS, OPERATORS, USERS};
 use super::refuse::refuse;
 use super::route::{Endpoint, endpoint, resources};
 use super::{admin, blacklist, claims, coupons, docs, health, lists, metrics, pages, sec, status, users};
+use crate::admission::Class;
 
 /// Made once, because the document does not change while the program runs.
 static DOCUMENT: LazyLock<web::Data<ApiDocument>> =
@@ -32,7 +35,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
 pub fn ops_routes(config: &mut web::ServiceConfig) {
     let mut endpoints = health_endpoints();
     // Only this listener serves metrics, so the document does not have them.
-    endpoints.push(endpoint(OPERATORS, metrics::metrics, metrics::__path_metrics));
+    endpoints.push(endpoint(OPERATORS, Free, metrics::metrics, metrics::__path_metrics));
     serve(config, endpoints);
 }
 
@@ -46,19 +49,19 @@ fn serve(config: &mut web::ServiceConfig, endpoints: Vec<Endpoint>) {
 /// The endpoints of the public listener. The router tries them in order, so the busiest come first.
 fn endpoints() -> Vec<Endpoint> {
     let mut endpoints = vec![
-        endpoint(COUPONS, claims::claim_coupon, claims::__path_claim_coupon),
-        endpoint(COUPONS, coupons::change_coupon, coupons::__path_change_coupon),
-        endpoint(COUPONS, lists::list_coupons, lists::__path_list_coupons),
-        endpoint(COUPONS, coupons::create_coupon, coupons::__path_create_coupon),
+        endpoint(COUPONS, Claim, claims::claim_coupon, claims::__path_claim_coupon),
+        endpoint(COUPONS, Write, coupons::change_coupon, coupons::__path_change_coupon),
+        endpoint(COUPONS, Read, lists::list_coupons, lists::__path_list_coupons),
+        endpoint(COUPONS, Write, coupons::create_coupon, coupons::__path_create_coupon),
     ];
     endpoints.extend(sec::endpoints());
     endpoints.extend([
-        endpoint(USERS, users::log_in, users::__path_log_in),
-        endpoint(USERS, users::log_out, users::__path_log_out),
-        endpoint(USERS, users::register, users::__path_register),
-        endpoint(USERS, users::change_password, users::__path_change_password),
-        endpoint(COUPONS, claims::list_claims, claims::__path_list_claims),
-        endpoint(COUPONS, claims::export_claims, claims::__path_export_claims),
+        endpoint(USERS, Account, users::log_in, users::__path_log_in),
+        endpoint(USERS, Logout, users::log_out, users::__path_log_out),
+        endpoint(USERS, Account, users::register, users::__path_register),
+        endpoint(USERS, Account, users::change_password, users::__path_change_password),
+        endpoint(COUPONS, Read, claims::list_claims, claims::__path_list_claims),
+        endpoint(COUPONS, Export, claims::export_claims, claims::__path_export_claims),
     ]);
     endpoints.extend(admin_endpoints());
     endpoints.extend(health_endpoints());
@@ -67,25 +70,25 @@ fn endpoints() -> Vec<Endpoint> {
 
 fn admin_endpoints() -> Vec<Endpoint> {
     vec![
-        endpoint(OPERATORS, status::show_status, status::__path_show_status),
-        endpoint(OPERATORS, admin::show_limits, admin::__path_show_limits),
-        endpoint(OPERATORS, admin::change_limits, admin::__path_change_limits),
-        endpoint(OPERATORS, admin::show_switches, admin::__path_show_switches),
-        endpoint(OPERATORS, admin::change_switches, admin::__path_change_switches),
-        endpoint(OPERATORS, blacklist::list_blocks, blacklist::__path_list_blocks),
-        endpoint(OPERATORS, blacklist::show_block, blacklist::__path_show_block),
-        endpoint(OPERATORS, blacklist::put_block, blacklist::__path_put_block),
-        endpoint(OPERATORS, blacklist::delete_block, blacklist::__path_delete_block),
-        endpoint(OPERATORS, docs::show_document, docs::__path_show_document),
-        endpoint(OPERATORS, docs::show_page, docs::__path_show_page),
-        endpoint(OPERATORS, docs::show_file, docs::__path_show_file),
+        endpoint(OPERATORS, Operator, status::show_status, status::__path_show_status),
+        endpoint(OPERATORS, Operator, admin::show_limits, admin::__path_show_limits),
+        endpoint(OPERATORS, Operator, admin::change_limits, admin::__path_change_limits),
+        endpoint(OPERATORS, Operator, admin::show_switches, admin::__path_show_switches),
+        endpoint(OPERATORS, Operator, admin::change_switches, admin::__path_change_switches),
+        endpoint(OPERATORS, Operator, blacklist::list_blocks, blacklist::__path_list_blocks),
+        endpoint(OPERATORS, Operator, blacklist::show_block, blacklist::__path_show_block),
+        endpoint(OPERATORS, Operator, blacklist::put_block, blacklist::__path_put_block),
+        endpoint(OPERATORS, Operator, blacklist::delete_block, blacklist::__path_delete_block),
+        endpoint(OPERATORS, Glance, docs::show_document, docs::__path_show_document),
+        endpoint(OPERATORS, Glance, docs::show_page, docs::__path_show_page),
+        endpoint(OPERATORS, Glance, docs::show_file, docs::__path_show_file),
     ]
 }
 
 fn health_endpoints() -> Vec<Endpoint> {
     vec![
-        endpoint(OPERATORS, health::healthz, health::__path_healthz),
-        endpoint(OPERATORS, health::readyz, health::__path_readyz),
+        endpoint(OPERATORS, Free, health::healthz, health::__path_healthz),
+        endpoint(OPERATORS, Free, health::readyz, health::__path_readyz),
     ]
 }
 

@@ -32,6 +32,22 @@ pub struct Limits {
     pub ip_per_second: u32,
     /// Claims per minute allowed from an address.
     pub ip_per_minute: u32,
+    /// Answers from memory per minute allowed to an address: sales, claim tokens, the document of the interface.
+    pub ip_glances_per_minute: u32,
+    /// Lists per minute allowed for a user.
+    pub user_reads_per_minute: u32,
+    /// Lists per minute allowed from an address.
+    pub ip_reads_per_minute: u32,
+    /// Exports per minute allowed for a user.
+    pub user_exports_per_minute: u32,
+    /// Exports per minute allowed from an address.
+    pub ip_exports_per_minute: u32,
+    /// Changes per minute allowed for a user: coupons, activities, redemptions, logouts.
+    pub user_writes_per_minute: u32,
+    /// Changes per minute allowed from an address.
+    pub ip_writes_per_minute: u32,
+    /// Registrations, logins and changes of passwords per minute allowed from an address, also successful ones.
+    pub ip_hashes_per_minute: u32,
     /// Rate refusals in a minute after which a user or an address is blocked.
     pub offences_per_minute: u32,
     /// Duration of that block in seconds.
@@ -51,6 +67,14 @@ impl Default for Limits {
             user_per_minute: 300,
             ip_per_second: 0,
             ip_per_minute: 0,
+            ip_glances_per_minute: 0,
+            user_reads_per_minute: 0,
+            ip_reads_per_minute: 0,
+            user_exports_per_minute: 0,
+            ip_exports_per_minute: 0,
+            user_writes_per_minute: 0,
+            ip_writes_per_minute: 0,
+            ip_hashes_per_minute: 0,
             offences_per_minute: 1_000,
             offender_seconds: 600,
             allow_ips: Networks::default(),
@@ -60,6 +84,23 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// Limits for a service that strangers can reach.
+    pub fn public() -> Self {
+        Self {
+            ip_per_second: 50,
+            ip_per_minute: 1_200,
+            ip_glances_per_minute: 1_200,
+            user_reads_per_minute: 240,
+            ip_reads_per_minute: 2_400,
+            user_exports_per_minute: 6,
+            ip_exports_per_minute: 12,
+            user_writes_per_minute: 120,
+            ip_writes_per_minute: 1_200,
+            ip_hashes_per_minute: 120,
+            ..Self::default()
+        }
+    }
+
     /// Parses an object with lower-case keys. A missing key takes its value from `defaults`.
     ///
     /// # Errors
@@ -108,12 +149,20 @@ impl Limits {
         self.ip_per_second > 0 || self.ip_per_minute > 0
     }
 
-    fn numbers(&mut self) -> [(&'static str, &mut u32, u32); 6] {
+    fn numbers(&mut self) -> [(&'static str, &mut u32, u32); 14] {
         [
             ("user_per_second", &mut self.user_per_second, RATE_MAX),
             ("user_per_minute", &mut self.user_per_minute, RATE_MAX),
             ("ip_per_second", &mut self.ip_per_second, RATE_MAX),
             ("ip_per_minute", &mut self.ip_per_minute, RATE_MAX),
+            ("ip_glances_per_minute", &mut self.ip_glances_per_minute, RATE_MAX),
+            ("user_reads_per_minute", &mut self.user_reads_per_minute, RATE_MAX),
+            ("ip_reads_per_minute", &mut self.ip_reads_per_minute, RATE_MAX),
+            ("user_exports_per_minute", &mut self.user_exports_per_minute, RATE_MAX),
+            ("ip_exports_per_minute", &mut self.ip_exports_per_minute, RATE_MAX),
+            ("user_writes_per_minute", &mut self.user_writes_per_minute, RATE_MAX),
+            ("ip_writes_per_minute", &mut self.ip_writes_per_minute, RATE_MAX),
+            ("ip_hashes_per_minute", &mut self.ip_hashes_per_minute, RATE_MAX),
             ("offences_per_minute", &mut self.offences_per_minute, RATE_MAX),
             ("offender_seconds", &mut self.offender_seconds, SECONDS_MAX),
         ]

@@ -12,6 +12,8 @@ const EVERYWHERE: Duration = Duration::from_secs(1);
 
 fn defaults() -> Value {
     json!({"user_per_second": 20, "user_per_minute": 300, "ip_per_second": 0, "ip_per_minute": 0,
+        "ip_glances_per_minute": 0, "user_reads_per_minute": 0, "ip_reads_per_minute": 0, "user_exports_per_minute": 0,
+        "ip_exports_per_minute": 0, "user_writes_per_minute": 0, "ip_writes_per_minute": 0, "ip_hashes_per_minute": 0,
         "offences_per_minute": 1000, "offender_seconds": 600, "allow_ips": [], "allow_referers": []})
 }
 
@@ -306,7 +308,7 @@ async fn after_too_many_failed_logins_from_an_address_nobody_logs_in_from_there(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn too_many_registrations_from_an_address_are_refused_and_make_nobody() {
-    let app = TestApp::start_with(|args| args.admission.registrations_per_minute = 3).await;
+    let app = TestApp::start_with(|args| args.admission.registrations_per_minute = Some(3)).await;
     let client = app.client();
     for body in ["", "{}", r#"{"username":"x"}"#, r#"{"username":"x","password":"x","kind":"admin"}"#] {
         let answer = client.send("POST", "/api/users", "", Some(body)).await;

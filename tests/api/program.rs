@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::helpers::{Client, DEADLINE, PASSWORD, SECRET, Stores, eventually, signal};
 
 /// Every setting of `serve`.
-const SETTINGS: [&str; 43] = [
+const SETTINGS: [&str; 44] = [
     "COUPONRUSH_ARCHIVE_AFTER",
     "COUPONRUSH_HTTP_ADDR",
     "COUPONRUSH_HTTP_CERT",
@@ -46,6 +46,7 @@ const SETTINGS: [&str; 43] = [
     "COUPONRUSH_START_WAIT",
     "COUPONRUSH_DRAIN_SECONDS",
     "COUPONRUSH_WORKERS",
+    "COUPONRUSH_PROFILE",
     "COUPONRUSH_RATE_SHARE",
     "COUPONRUSH_USER_PER_SECOND",
     "COUPONRUSH_USER_PER_MINUTE",

@@ -19,7 +19,7 @@ async fn block(app: &TestApp, address: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_stranger_writes_into_the_header_changes_nothing() {
-    let app = TestApp::start_with(|args| args.admission.ip_per_minute = 4).await;
+    let app = TestApp::start_with(|args| args.admission.ip_per_minute = Some(4)).await;
     let ann = app.user("ann", Kind::Customer).await;
     block(&app, "198.51.100.1").await;
     assert_eq!(claim(&app, &ann, "198.51.100.1").await.status, 204, "the header of a stranger is ignored for blocks");
@@ -68,7 +68,7 @@ async fn failed_logins_and_registrations_are_counted_by_the_clients_address() {
     let app = TestApp::start_with(|args| {
         args.admission.trusted_proxies = trusted;
         args.admission.ip_failed_logins_per_minute = 2;
-        args.admission.registrations_per_minute = 2;
+        args.admission.registrations_per_minute = Some(2);
     })
     .await;
     app.client().user("ann", "customer").await;

@@ -16,6 +16,7 @@ use super::error::{ApiError, ErrorBody};
 use super::refuse::is_enveloped;
 use super::route::{Endpoint, without_expressions};
 use super::sec::envelope::{EnvelopedError, SecError};
+use crate::admission::{Class, TurnedAway};
 pub(crate) use failures::failures;
 pub use failures::{Responses, add_case, add_failure, admins, admission, change, error_schema, token};
 
@@ -89,7 +90,8 @@ fn operation(endpoint: &Endpoint) -> Operation {
             response.content.insert(JSON.to_owned(), content);
         }
     }
-    for failure in [ApiError::too_slow(), ApiError::too_large(BODY_BYTES_MAX)] {
+    let of_class = of_class(endpoint.class).into_iter().map(ApiError::from);
+    for failure in of_class.chain([ApiError::too_slow(), ApiError::too_large(BODY_BYTES_MAX)]) {
         if is_enveloped(&endpoint.template) {
             add_failure(responses, &SecError::from(failure));
         } else {
@@ -107,6 +109,17 @@ fn operation(endpoint: &Endpoint) -> Operation {
         body.content.extend(body.content.values().next().cloned().map(|content| (FORM.to_owned(), content)));
     }
     operation
+}
+
+/// Refusals of admission before the handler runs. Handlers of accounts document them, because the login's have a form of
+/// their own.
+fn of_class(class: Class) -> Vec<TurnedAway> {
+    if class == Class::Account {
+        return Vec::new();
+    }
+    let too_fast = class.is_checked_before_the_handler().then_some(TurnedAway::TooFast { wait_seconds: 1 });
+    let blocked = class.refuses_blocked().then_some(TurnedAway::Blocked);
+    too_fast.into_iter().chain(blocked).collect()
 }
 
 fn string() -> Object {

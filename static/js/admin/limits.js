@@ -15,6 +15,14 @@ const NUMBERS = {
     user_per_minute: RATE_MAX,
     ip_per_second: RATE_MAX,
     ip_per_minute: RATE_MAX,
+    ip_glances_per_minute: RATE_MAX,
+    user_reads_per_minute: RATE_MAX,
+    ip_reads_per_minute: RATE_MAX,
+    user_exports_per_minute: RATE_MAX,
+    ip_exports_per_minute: RATE_MAX,
+    user_writes_per_minute: RATE_MAX,
+    ip_writes_per_minute: RATE_MAX,
+    ip_hashes_per_minute: RATE_MAX,
     offences_per_minute: RATE_MAX,
     offender_seconds: SECONDS_MAX,
 };
@@ -63,7 +71,7 @@ function LimitsForm({ limits, onChange }) {
             <${Form} form=${form} action=${t("limits.save")}>
                 <div class="pair">
                     ${Object.keys(NUMBERS).map((name) => html`
-                        <${Field} key=${name} name=${name} label=${t(`limits.${name}`)} hint=${t(`limits.${name}-hint`)} failures=${form.failures}
+                        <${Field} key=${name} name=${name} label=${t(`limits.${name}`)} hint=${t(`limits.${hintOf(name)}-hint`)} failures=${form.failures}
                             inputmode="numeric" autocomplete="off" defaultValue=${String(limits[name])} />`)}
                 </div>
                 ${LISTS.map((name) => html`
@@ -83,6 +91,9 @@ function Changes({ changes }) {
                 <li>${t("admin.changed", { name: t(`limits.${name}`), before: toText(before), after: toText(after) })}</li>`)}</ul>
         <//>`;
 }
+
+/** Rates of users have one hint, and rates of addresses another. */
+const hintOf = (name) => (name.startsWith("user_") ? "user" : name.startsWith("ip_") ? "ip" : name);
 
 const toText = (value) => (Array.isArray(value) ? value.join(", ") || "–" : toNumber(value));
 

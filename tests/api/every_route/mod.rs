@@ -61,7 +61,7 @@ async fn whatever_is_sent_to_whatever_route_is_answered_and_never_with_an_error_
         crate::helpers::without_rates(args);
         args.admission.failed_logins_per_minute = 1_000_000;
         args.admission.ip_failed_logins_per_minute = 1_000_000;
-        args.admission.registrations_per_minute = 1_000_000;
+        args.admission.registrations_per_minute = Some(1_000_000);
         args.sign_secret = Some("a secret of thirty-two bytes at least".to_owned());
     })
     .await;

@@ -23,8 +23,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use couponrush::app::{Application, Stop};
 use couponrush::claim::Claiming;
-use couponrush::config::{AdmissionArgs, EtcdArgs, MysqlArgs, RedisArgs, ServeArgs, TokenArgs};
-use couponrush::domain::{Durability, Networks, RateShare, ShardId};
+use couponrush::config::{
+    AdmissionArgs, EtcdArgs, MysqlArgs, Profile, RedisArgs, ServeArgs, TokenArgs, TrustedProxies,
+};
+use couponrush::domain::{Durability, RateShare, ShardId};
 use couponrush::http::Shared;
 use couponrush::mysql::shards;
 use couponrush::ops::{Audit, AuditReport, Repair};
@@ -232,12 +234,13 @@ pub fn arguments(stores: &Stores) -> ServeArgs {
             rate_share: RateShare::Whole,
             user_per_second: 20,
             user_per_minute: 300,
-            ip_per_second: 0,
-            ip_per_minute: 0,
+            profile: Profile::Open,
+            ip_per_second: None,
+            ip_per_minute: None,
             failed_logins_per_minute: 10,
             ip_failed_logins_per_minute: 100,
-            registrations_per_minute: 6_000,
-            trusted_proxies: Networks::default(),
+            registrations_per_minute: None,
+            trusted_proxies: TrustedProxies::default(),
         },
         no_migrate: false,
         format: couponrush::config::KnownFormat::Newest,

@@ -1,0 +1,82 @@
+//! Settings of limits, and the profile that chooses their defaults.
+
+use std::str::FromStr;
+
+use clap::Args;
+
+use crate::domain::{AddressError, Networks, RateShare};
+
+/// Who can reach the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Profile {
+    /// Nobody is refused whom earlier releases served.
+    Open,
+    /// Strangers. Strict limits.
+    Public,
+}
+
+/// The proxies in front of the service.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TrustedProxies {
+    pub networks: Networks,
+    /// The operator has said so, also by `none`.
+    pub is_set: bool,
+}
+
+impl FromStr for TrustedProxies {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let networks = if text == "none" { Networks::default() } else { text.parse()? };
+        Ok(Self { networks, is_set: !text.is_empty() })
+    }
+}
+
+#[derive(Debug, Args, Clone)]
+pub struct AdmissionArgs {
+    /// Defaults for a service behind which the operator stands alone, or for strangers: `open` keeps the limits of earlier
+    /// releases, `public` switches on strict limits and needs COUPONRUSH_TRUSTED_PROXIES. Single settings override both.
+    #[arg(long, env = "COUPONRUSH_PROFILE", value_enum, default_value_t = Profile::Open, value_name = "open|public")]
+    pub profile: Profile,
+    /// The part of each limit that an instance admits: `divided`, by the number of serving instances and rounded up, or
+    /// `whole`. Choose `whole` if the load balancer sends each user and each address to a single instance.
+    #[arg(long, env = "COUPONRUSH_RATE_SHARE", default_value = "divided", value_name = "divided|whole")]
+    pub rate_share: RateShare,
+    /// Claims of a user per second, 0 (no limit) to 1000000. Applies until an admin or etcd sets limits.
+    #[arg(long, env = "COUPONRUSH_USER_PER_SECOND", default_value_t = 20, value_name = "CLAIMS",
+          value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub user_per_second: u32,
+    /// Claims of a user per minute, 0 (no limit) to 1000000. Applies until an admin or etcd sets limits.
+    #[arg(long, env = "COUPONRUSH_USER_PER_MINUTE", default_value_t = 300, value_name = "CLAIMS",
+          value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub user_per_minute: u32,
+    /// Claims from an address per second, 0 (no limit) to 1000000. Applies until an admin or etcd sets limits. Default: 0, or
+    /// 50 in the public profile.
+    #[arg(long, env = "COUPONRUSH_IP_PER_SECOND", value_name = "CLAIMS",
+          value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub ip_per_second: Option<u32>,
+    /// Claims from an address per minute, 0 (no limit) to 1000000. Applies until an admin or etcd sets limits. Default: 0, or
+    /// 1200 in the public profile.
+    #[arg(long, env = "COUPONRUSH_IP_PER_MINUTE", value_name = "CLAIMS",
+          value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub ip_per_minute: Option<u32>,
+    /// Failed logins of a name per minute, 0 (no limit) to 1000000. Above the limit even the right password is answered
+    /// 429 until the minute is over.
+    #[arg(long, env = "COUPONRUSH_FAILED_LOGINS_PER_MINUTE", default_value_t = 10, value_name = "LOGINS",
+          value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub failed_logins_per_minute: u32,
+    /// Failed logins from an address per minute, 0 (no limit) to 1000000. Above the limit even the right password is
+    /// answered 429 until the minute is over.
+    #[arg(long, env = "COUPONRUSH_IP_FAILED_LOGINS_PER_MINUTE", default_value_t = 100, value_name = "LOGINS",
+          value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub ip_failed_logins_per_minute: u32,
+    /// Registrations from an address per minute, 0 (no limit) to 1000000. Each registration costs 15 ms of a core. Default:
+    /// 6000, or 30 in the public profile.
+    #[arg(long, env = "COUPONRUSH_REGISTRATIONS_PER_MINUTE", value_name = "USERS",
+          value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub registrations_per_minute: Option<u32>,
+    /// Addresses and networks (10.0.0.0/8) of the proxies in front of the service, separated by commas, or `none`.
+    /// X-Forwarded-For is trusted only from these proxies. The public profile needs this setting. Default: none.
+    #[arg(long, env = "COUPONRUSH_TRUSTED_PROXIES", default_value = "", hide_default_value = true, value_name = "NETWORKS|none")]
+    pub trusted_proxies: TrustedProxies,
+}

@@ -1,0 +1,43 @@
+//! Admission of a request by the class of its route, before the handler runs and before the body is read.
+
+use actix_web::body::{EitherBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::middleware::Next;
+use actix_web::{HttpMessage, HttpRequest, web};
+
+use super::extractors::session;
+use super::state::Edge;
+use super::{body, peer};
+use crate::admission::{Class, TurnedAway};
+use crate::base::now_ms;
+use crate::domain::Kind;
+
+/// Answers a request that is over a limit of `class`, or passes it on.
+pub async fn admit<B: MessageBody>(
+    class: Class,
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B>>, actix_web::Error> {
+    match check(class, request.request()) {
+        Ok(()) => Ok(next.call(request).await?.map_into_left_body()),
+        Err(turned_away) => {
+            let refusal = body::refusal(&request, turned_away.into());
+            Ok(request.into_response(refusal).map_into_right_body())
+        }
+    }
+}
+
+fn check(class: Class, request: &HttpRequest) -> Result<(), TurnedAway> {
+    let edge = request.app_data::<web::Data<Edge>>().expect("every server of the program has this part");
+    // A handler that needs a token answers 401 without a valid one.
+    let session = if class.counts_users() { session(request).ok() } else { None };
+    let user = session.as_ref().map(|session| &session.user);
+    let is_admin = user.is_some_and(|user| user.kind == Kind::Admin);
+    // A logout without a session does nothing.
+    if !is_admin && (user.is_some() || class != Class::Logout) {
+        edge.admission.enter(class, user.map(|user| user.id), peer::address(request, edge), now_ms())?;
+    }
+    // The handler takes it, so that the token is verified once.
+    session.map(|session| request.extensions_mut().insert(session));
+    Ok(())
+}
