@@ -9,7 +9,7 @@ use super::servers::bind;
 use super::start_error::StartError;
 use crate::config::{self, Profile, ServeArgs};
 use crate::domain::ShardId;
-use crate::memory::{Activities, RevocationLimits, Revocations};
+use crate::memory::{Activities, Limits, RevocationLimits, Revocations};
 use crate::mysql::Db;
 use crate::mysql::formats;
 use crate::mysql::installation;
@@ -70,9 +70,6 @@ impl Application {
         if profile == Profile::Open && (!args.http_addr.ip().is_loopback() || proxies.is_set) {
             warnings.push(OPEN_PROFILE.to_owned());
         }
-        for warning in &warnings {
-            log::warn!("UNSAFE: {warning}");
-        }
         let (revoked_max, token_seconds) = (config::REVOKED_MAX, args.tokens.token_seconds.into());
         let activities = Arc::new(Activities::new(dbs.clone()));
         activities.load().await.map_err(StartError::Activities)?;
@@ -81,6 +78,13 @@ impl Application {
         let admin_passwords = passwords(config::ADMIN_HASHES_MAX)?;
         let passwords = passwords(config::cores())?;
         let admission = parts::admission(&args.admission, db).await.map_err(StartError::Admission)?;
+        let weak = admission.settings.limits().weaker_than(&Limits::public());
+        if profile == Profile::Public && !weak.is_empty() {
+            warnings.push(format!("weak limits: {} admit more than the public profile does", weak.join(", ")));
+        }
+        for warning in &warnings {
+            log::warn!("UNSAFE: {warning}");
+        }
         let ground = Ground {
             redis,
             dbs,

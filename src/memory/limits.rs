@@ -101,6 +101,17 @@ impl Limits {
         }
     }
 
+    /// Names of the rates that admit more than `strict` does.
+    pub fn weaker_than(&self, strict: &Self) -> Vec<&'static str> {
+        let (mut ours, mut theirs) = (self.clone(), strict.clone());
+        let pairs = ours.numbers().into_iter().zip(theirs.numbers());
+        let is_rate = |name: &str| name.starts_with("user_") || name.starts_with("ip_");
+        let weaker = pairs.filter(|((name, ours, _), (_, theirs, _))| {
+            is_rate(name) && **theirs > 0 && (**ours == 0 || **ours > **theirs)
+        });
+        weaker.map(|((name, ..), _)| name).collect()
+    }
+
     /// Parses an object with lower-case keys. A missing key takes its value from `defaults`.
     ///
     /// # Errors
@@ -198,6 +209,19 @@ mod tests {
     fn parse(value: Value) -> Result<Limits, String> {
         let Value::Object(object) = value else { panic!("a test gives objects") };
         Limits::parse(&object, &Limits::default()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_weaker_rate_is_a_higher_one_or_none_at_all() {
+        let names = |value| parse(value).map(|limits| limits.weaker_than(&Limits::public()).join(" "));
+        let public = serde_json::to_value(Limits::public()).expect("JSON");
+        assert_eq!(names(public.clone()).as_deref(), Ok(""));
+        let mut weak = public;
+        weak["ip_per_minute"] = json!(0);
+        weak["user_reads_per_minute"] = json!(241);
+        weak["ip_hashes_per_minute"] = json!(1);
+        weak["offences_per_minute"] = json!(0);
+        assert_eq!(names(weak).as_deref(), Ok("ip_per_minute user_reads_per_minute"));
     }
 
     #[test]
