@@ -3,7 +3,7 @@
 use diesel::migration::MigrationSource;
 use diesel::mysql::Mysql;
 use diesel::prelude::QueryableByName;
-use diesel::sql_types::Text;
+use diesel::sql_types::{BigInt, Text};
 use diesel_async::{AsyncMigrationHarness, RunQueryDsl, SimpleAsyncConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
@@ -16,6 +16,8 @@ const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 pub enum MigrateError {
     #[error(transparent)]
     Db(#[from] DbError),
+    #[error("another process has been migrating this database for a minute")]
+    Locked,
     #[error("a migration failed")]
     Migration(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
@@ -36,9 +38,7 @@ pub async fn migrate(db: &Db) -> Result<Vec<String>, MigrateError> {
 /// Returns a [`MigrateError`], as [`migrate`] does.
 pub async fn migrate_for(db: &Db, known: Format) -> Result<Vec<String>, MigrateError> {
     let mut connection = db.connect_alone().await?;
-    const LOCK: &str = "DO GET_LOCK(CONCAT(DATABASE(), '.couponrush'), 60); SET SESSION lock_wait_timeout = 60";
-    let locked = connection.batch_execute(LOCK).await;
-    locked.map_err(|source| DbError::Failed { operation: "lock for migrations", source })?;
+    lock(&mut connection).await?;
     let is_behind = is_behind(&mut connection).await?;
     let mut harness = AsyncMigrationHarness::new(connection);
     let versions = if is_behind { harness.run_pending_migrations(MIGRATIONS) } else { Ok(Vec::new()) };
@@ -49,6 +49,21 @@ pub async fn migrate_for(db: &Db, known: Format) -> Result<Vec<String>, MigrateE
     installation::make_id(db).await?;
     Ok(versions.iter().map(ToString::to_string).collect())
     // Closing the connection of `harness` releases the lock.
+}
+
+/// Waits until no other process migrates this database through this server, at most a minute. Later statements wait for
+/// locked tables as long.
+async fn lock(connection: &mut DbConnection) -> Result<(), MigrateError> {
+    #[derive(QueryableByName)]
+    struct Lock {
+        #[diesel(sql_type = BigInt)]
+        is_ours: i64,
+    }
+    const LOCK: &str = "SELECT CAST(COALESCE(GET_LOCK(CONCAT(DATABASE(), '.couponrush'), 60), 0) AS SIGNED) AS is_ours";
+    let failed = |source| DbError::Failed { operation: "lock for migrations", source };
+    let lock: Lock = diesel::sql_query(LOCK).get_result(connection).await.map_err(failed)?;
+    connection.batch_execute("SET SESSION lock_wait_timeout = 60").await.map_err(failed)?;
+    if lock.is_ours == 1 { Ok(()) } else { Err(MigrateError::Locked) }
 }
 
 /// Whether a migration is missing. Diesel would create its table to find out, which the user of the service may not do.
