@@ -83,17 +83,15 @@ impl Attempts {
 }
 
 /// If the count has reached `max`, returns the milliseconds until the count ends.
-fn exhausted<K: Eq + Hash>(
-    tallies: &Keyed<K, Tally>,
-    key: &K,
-    address: Address,
-    max: u32,
-    now_ms: u64,
-) -> Option<u64> {
-    tallies.look(key, || address, |tally, times| {
-        let is_exhausted = max > 0 && tally.count(now_ms) >= max.saturating_mul(times);
-        is_exhausted.then(|| tally.ends_in_ms(now_ms))
-    })
+fn exhausted<K: Eq + Hash>(tallies: &Keyed<K, Tally>, key: &K, address: Address, max: u32, now_ms: u64) -> Option<u64> {
+    tallies.look(
+        key,
+        || address,
+        |tally, times| {
+            let is_exhausted = max > 0 && tally.count(now_ms) >= max.saturating_mul(times);
+            is_exhausted.then(|| tally.ends_in_ms(now_ms))
+        },
+    )
 }
 
 /// Counts an attempt for every network of the address, the smallest first. Above `max`, returns the milliseconds until the
@@ -104,20 +102,19 @@ fn one_more_of_networks(tallies: &Keyed<Network, Tally>, address: Address, max: 
 }
 
 /// Counts an attempt. Above `max`, returns the milliseconds until the count ends.
-fn one_more<K: Eq + Hash>(
-    tallies: &Keyed<K, Tally>,
-    key: K,
-    address: Address,
-    max: u32,
-    now_ms: u64,
-) -> Option<u64> {
+fn one_more<K: Eq + Hash>(tallies: &Keyed<K, Tally>, key: K, address: Address, max: u32, now_ms: u64) -> Option<u64> {
     if max == 0 {
         return None;
     }
-    tallies.change(key, || address, now_ms, |tally, times| {
-        let is_over = tally.add(now_ms) > max.saturating_mul(times);
-        is_over.then(|| tally.ends_in_ms(now_ms))
-    })
+    tallies.change(
+        key,
+        || address,
+        now_ms,
+        |tally, times| {
+            let is_over = tally.add(now_ms) > max.saturating_mul(times);
+            is_over.then(|| tally.ends_in_ms(now_ms))
+        },
+    )
 }
 
 #[cfg(test)]
@@ -154,7 +151,11 @@ mod tests {
             assert_eq!(attempts.log_in_wait("ann", address(1), false, NOW), None);
             assert_eq!(attempts.log_in_failed("ann", address(1), false, NOW), None);
         }
-        assert_eq!(attempts.log_in_failed("ann", address(2), false, NOW + 1_500), Some(58_500), "one that waited in line");
+        assert_eq!(
+            attempts.log_in_failed("ann", address(2), false, NOW + 1_500),
+            Some(58_500),
+            "one that waited in line"
+        );
         assert_eq!(attempts.log_in_wait("ann", address(9), false, NOW + 1_500), Some(58_500), "from anywhere");
         for _ in 0..2 {
             assert_eq!(attempts.log_in_failed("bob", address(1), false, NOW), None);

@@ -57,7 +57,9 @@ impl Class {
     pub fn refuses_blocked(self) -> bool {
         match self {
             Self::Export | Self::Write | Self::Redeem | Self::Stream => true,
-            Self::Claim | Self::Glance | Self::Read | Self::Logout | Self::Account | Self::Operator | Self::Free => false,
+            Self::Claim | Self::Glance | Self::Read | Self::Logout | Self::Account | Self::Operator | Self::Free => {
+                false
+            }
         }
     }
 

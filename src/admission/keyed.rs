@@ -85,12 +85,7 @@ impl<K: Eq + Hash, V: Default + Passing> Keyed<K, V> {
     }
 
     /// Reads the counter of `key` as [`Keyed::change`] would find it. A key that was never counted has the default.
-    pub(super) fn look<T>(
-        &self,
-        key: &K,
-        address: impl FnOnce() -> Address,
-        look: impl FnOnce(&V, u32) -> T,
-    ) -> T {
+    pub(super) fn look<T>(&self, key: &K, address: impl FnOnce() -> Address, look: impl FnOnce(&V, u32) -> T) -> T {
         let hash = self.hasher.hash_one(key);
         let shard = self.shard(hash);
         if let Some((_, value)) = shard.values.find(hash, |(other, _)| other == key) {

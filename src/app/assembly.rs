@@ -198,6 +198,7 @@ fn edge(args: &ServeArgs, admission: Admission, health: Arc<Health>) -> Edge {
     Edge {
         admission,
         trusted_proxies: args.admission.trusted_proxies.networks.clone(),
+        allowed_origins: args.admission.allowed_origins.clone(),
         body: BodyLimits { bytes_max: config::BODY_BYTES_MAX, wait: config::BODY_WAIT },
         answers: Answers::default(),
         health,

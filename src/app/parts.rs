@@ -9,7 +9,9 @@ use super::start_error::StartError;
 use crate::admission::{Admission, AttemptLimits};
 use crate::auth::{ClaimTokens, PasswordLimits, Passwords, Secrets, SecretsError, SignedForm, UserTokens};
 use crate::base::{OwnCertificate, Tls, now_seconds};
-use crate::config::{self, AdmissionArgs, CertificateFiles, EtcdArgs, MysqlArgs, Profile, RedisArgs, ServeArgs, TokenArgs};
+use crate::config::{
+    self, AdmissionArgs, CertificateFiles, EtcdArgs, MysqlArgs, Profile, RedisArgs, ServeArgs, TokenArgs,
+};
 use crate::domain::ShardId;
 use crate::etcd::{Etcd, EtcdConfig};
 use crate::memory::{Blacklist, BlacklistLimits, LimitShare, Limits, Settings};

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use clap::Args;
 
-use crate::domain::{AddressError, Networks, RateShare};
+use crate::domain::{AddressError, Networks, Origins, RateShare};
 
 /// Who can reach the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -77,6 +77,22 @@ pub struct AdmissionArgs {
     pub registrations_per_minute: Option<u32>,
     /// Addresses and networks (10.0.0.0/8) of the proxies in front of the service, separated by commas, or `none`.
     /// X-Forwarded-For is trusted only from these proxies. The public profile needs this setting. Default: none.
-    #[arg(long, env = "COUPONRUSH_TRUSTED_PROXIES", default_value = "", hide_default_value = true, value_name = "NETWORKS|none")]
+    #[arg(
+        long,
+        env = "COUPONRUSH_TRUSTED_PROXIES",
+        default_value = "",
+        hide_default_value = true,
+        value_name = "NETWORKS|none"
+    )]
     pub trusted_proxies: TrustedProxies,
+    /// Origins of other sites (https://shop.example) whose pages may send changes, separated by commas. Browsers say where a
+    /// request comes from, and changes from all other sites are refused. Default: none.
+    #[arg(
+        long,
+        env = "COUPONRUSH_ALLOWED_ORIGINS",
+        default_value = "",
+        hide_default_value = true,
+        value_name = "ORIGINS"
+    )]
+    pub allowed_origins: Origins,
 }

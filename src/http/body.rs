@@ -62,7 +62,7 @@ fn misfit<T: DeserializeOwned>(object: Map<String, Value>) -> Option<String> {
     })
 }
 
-/// Checks the body of any request. A body with a too large `Content-Length` is refused. A chunked body is read before
+/// Checks the body of any request. A body with two lengths, or with a too large `Content-Length` is refused. A chunked body is read before
 /// the handler runs. Otherwise actix would read an abandoned chunked body to its end, without a limit.
 ///
 /// # Errors
@@ -74,7 +74,9 @@ pub async fn check(request: &mut ServiceRequest) -> Result<(), HttpResponse> {
     }
     if request.chunked().unwrap_or(false) {
         let mut payload = request.take_payload();
-        match read(&mut payload, limits).await {
+        let has_length = request.headers().contains_key(header::CONTENT_LENGTH);
+        let read = if has_length { Err(ApiError::two_lengths()) } else { read(&mut payload, limits).await };
+        match read {
             Ok(bytes) => request.set_payload(Payload::from(Bytes::from(bytes))),
             Err(error) => {
                 return Err(refusal(request, error).map_body(|_, body| BoxBody::new(Closing { body, _rest: payload })));

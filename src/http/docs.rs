@@ -83,7 +83,6 @@ pub async fn show_page(edge: web::Data<Edge>) -> Result<HttpResponse, ApiError> 
     builder
         .insert_header((header::CONTENT_TYPE, HTML))
         .insert_header((header::CONTENT_SECURITY_POLICY, POLICY))
-        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .insert_header((header::REFERRER_POLICY, "no-referrer"));
     Ok(builder.body(PAGE))
 }
@@ -105,7 +104,7 @@ pub async fn show_file(request: HttpRequest, edge: web::Data<Edge>) -> Result<Ht
     let (content_type, bytes) = file(&name).ok_or(NO_SUCH_PATH)?;
     let mut builder = HttpResponse::Ok();
     builder.insert_header((header::CONTENT_TYPE, content_type));
-    Ok(builder.insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff")).body(bytes))
+    Ok(builder.body(bytes))
 }
 
 fn file(name: &str) -> Option<(String, Bytes)> {

@@ -31,6 +31,7 @@ pub enum Code {
     WrongKindForbidden,
     NotYours,
     Blocked,
+    CrossSite,
     RateLimited,
     NotFound,
     MethodNotAllowed,
@@ -42,7 +43,7 @@ pub enum Code {
 
 impl Code {
     /// All codes, each word once.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::BadRequest,
         Self::NameTaken,
         Self::NotLoggedIn,
@@ -51,6 +52,7 @@ impl Code {
         Self::WrongKind,
         Self::NotYours,
         Self::Blocked,
+        Self::CrossSite,
         Self::RateLimited,
         Self::NotFound,
         Self::MethodNotAllowed,
@@ -70,6 +72,7 @@ impl Code {
             Self::WrongKind | Self::WrongKindForbidden => "wrong-kind",
             Self::NotYours => "not-yours",
             Self::Blocked => "blocked",
+            Self::CrossSite => "cross-site",
             Self::RateLimited => "rate-limited",
             Self::NotFound => "not-found",
             Self::MethodNotAllowed => "method-not-allowed",
@@ -86,7 +89,7 @@ impl Code {
             Self::NotLoggedIn | Self::TokenExpired | Self::WrongPassword | Self::WrongKind | Self::NotYours => {
                 StatusCode::UNAUTHORIZED
             }
-            Self::WrongKindForbidden | Self::Blocked => StatusCode::FORBIDDEN,
+            Self::WrongKindForbidden | Self::Blocked | Self::CrossSite => StatusCode::FORBIDDEN,
             Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -172,6 +175,12 @@ impl ApiError {
     pub fn too_large(bytes_max: usize) -> Self {
         let message = format!("A body may have {bytes_max} bytes.");
         Self { closes: true, ..Self::formatted(Code::BodyTooLarge, message) }
+    }
+
+    /// A body with two lengths. Proxies and servers disagree about its end.
+    pub fn two_lengths() -> Self {
+        let message = "Content-Length and Transfer-Encoding exclude each other.";
+        Self { closes: true, ..Self::bad_request(message) }
     }
 
     pub fn too_slow() -> Self {

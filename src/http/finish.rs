@@ -5,10 +5,10 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::ConnectionType;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
-use actix_web::web;
+use actix_web::{HttpResponse, web};
 
-use super::body;
 use super::state::Edge;
+use super::{body, browsers};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_BYTES_MAX: usize = 128;
@@ -26,14 +26,14 @@ const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 /// An offer of another protocol is not taken up. actix closes the connection after the answer, so the answer says so. Java's
 /// HTTP client offers h2c by default.
 ///
-/// Bodies over the limit are refused here, because a handler may ignore its body.
+/// Changes from other sites are refused here, and bodies over the limit, because a handler may ignore its body.
 pub async fn finish<B: MessageBody>(
     mut request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, actix_web::Error> {
     let id = request.headers().get(REQUEST_ID).filter(|id| is_request_id(id)).cloned();
     let id = id.unwrap_or_else(new_request_id);
-    let mut response = match body::check(&mut request).await {
+    let mut response = match check(&mut request).await {
         Ok(()) => next.call(request).await?.map_into_left_body(),
         Err(refusal) => request.into_response(refusal).map_into_right_body(),
     };
@@ -51,10 +51,20 @@ pub async fn finish<B: MessageBody>(
         head.headers.insert(header::CACHE_CONTROL, NO_STORE);
     }
     head.headers.insert(REQUEST_ID, id);
+    browsers::protect(head);
     if is_https {
         head.headers.insert(header::STRICT_TRANSPORT_SECURITY, HTTPS_ONLY);
     }
     Ok(response)
+}
+
+/// # Errors
+/// The refusal of a request from another site, or of its body.
+async fn check(request: &mut ServiceRequest) -> Result<(), HttpResponse> {
+    if let Some(edge) = request.app_data::<web::Data<Edge>>() {
+        browsers::check_site(request, edge).map_err(|error| body::refusal(request, error))?;
+    }
+    body::check(request).await
 }
 
 /// Whether the id is safe to send back and to log.

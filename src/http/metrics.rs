@@ -147,7 +147,11 @@ fn admission(page: &mut Exposition, admission: &Admission) {
     page.gauge("couponrush_blocks", "users and addresses on the blacklist", figures.blocks);
     page.counter("couponrush_blocks_refused_total", "blocks dropped by the full blacklist", figures.blocks_refused);
     page.gauge("couponrush_rate_keys", "users, addresses and names with a counter", figures.keys);
-    page.counter("couponrush_rate_by_crowd_total", "requests counted by crowd because a table was full", figures.by_crowd);
+    page.counter(
+        "couponrush_rate_by_crowd_total",
+        "requests counted by crowd because a table was full",
+        figures.by_crowd,
+    );
 }
 
 fn memory(page: &mut Exposition, accounts: &Accounts, selling: &Selling, report: &HealthReport) {

@@ -9,6 +9,7 @@ mod answer_counts;
 mod assets;
 mod blacklist;
 mod body;
+mod browsers;
 mod claim_wait;
 mod claims;
 mod coupons;

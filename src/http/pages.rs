@@ -99,8 +99,6 @@ fn send(mut builder: HttpResponseBuilder, request: &HttpRequest, asset: &'static
         .insert_header((header::VARY, HeaderValue::from_static("Accept-Encoding")))
         // Weak, because all forms of a file share the tag.
         .insert_header((header::ETAG, EntityTag::new_weak(HASH.to_owned()).to_string()))
-        .insert_header((header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")))
-        .insert_header((header::CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("same-origin")))
         .insert_header((header::CONTENT_TYPE, HeaderValue::from_static(asset.media_type)));
     let forms = [(Encoding::brotli(), asset.brotli), (Encoding::gzip(), asset.gzip)];
     let smaller = forms.iter().filter(|(_, bytes)| bytes.len() < asset.identity.len());

@@ -95,3 +95,29 @@ fn health_endpoints() -> Vec<Endpoint> {
 async fn not_found(request: HttpRequest) -> HttpResponse {
     refuse(request.path(), NO_SUCH_PATH)
 }
+
+#[cfg(test)]
+mod tests {
+    use Class::{Redeem, Stream};
+    use utoipa::openapi::path::HttpMethod;
+
+    use super::*;
+
+    #[test]
+    fn the_class_of_a_route_fits_its_method_and_its_path() {
+        let endpoints = endpoints();
+        assert!(endpoints.len() > 30, "{}", endpoints.len());
+        for Endpoint { template, method, class, .. } in &endpoints {
+            let is_read = *method == HttpMethod::Get || template == "/sec/token";
+            let fits = match class {
+                Glance | Read | Export | Stream | Free => is_read,
+                Claim | Write | Redeem | Logout | Account => !is_read,
+                Operator => template.starts_with("/admin/"),
+            };
+            assert!(fits, "{template} has the class {class:?}");
+            assert!(*class == Operator || !template.starts_with("/admin/"), "{template} has no class of operators");
+            let is_free = ["/healthz", "/readyz"].contains(&template.as_str());
+            assert_eq!(*class == Free, is_free, "{template}: nothing that does work is free");
+        }
+    }
+}

@@ -15,7 +15,7 @@ use super::shared_reads::SharedReads;
 use crate::admission::Admission;
 use crate::auth::{ClaimTokens, Passwords, SignedForm, UserTokens};
 use crate::claim::{ArchivedCoupons, ClaimFigures, Directory, Doubt, KnownCoupons, Links, ShardLink, Shards};
-use crate::domain::{CouponId, Durability, Kind, Networks};
+use crate::domain::{CouponId, Durability, Kind, Networks, Origins};
 use crate::memory::{Activities, ArchivedClaims, ClosedShards, KnownUsers, Revocations};
 use crate::mysql::DbPools;
 use crate::ops::{Health, RowCheck};
@@ -36,8 +36,10 @@ pub struct Shared {
 /// Admission, body limits, proxies and counts of answers, for every request.
 pub struct Edge {
     pub admission: Admission,
-    /// Peers whose `X-Forwarded-For` is trusted.
+    /// Peers whose `X-Forwarded-For` and `X-Forwarded-Host` are trusted.
     pub trusted_proxies: Networks,
+    /// Other sites whose pages may send changes.
+    pub allowed_origins: Origins,
     pub body: BodyLimits,
     pub answers: Answers,
     /// Every answer of a service that is about to stop closes its connection.

@@ -18,7 +18,7 @@ fn defaults() -> Value {
 }
 
 /// Sets limits. Limits without a name get their defaults.
-async fn set(app: &TestApp, limits: Value) {
+pub async fn set(app: &TestApp, limits: Value) {
     let admin = app.user(&format!("root-{:x}", rand::random::<u32>()), Kind::Admin).await;
     let answer = app.client().put(LIMITS, &admin, &limits).await;
     assert_eq!(answer.status, 200, "{answer:?}");
@@ -37,7 +37,7 @@ async fn count_passed(client: &Client, token: &str, attempts: usize) -> usize {
     passed
 }
 
-fn assert_rate_limited(answer: &Answer, wait_max: u64) {
+pub fn assert_rate_limited(answer: &Answer, wait_max: u64) {
     assert_eq!((answer.status, answer.error().2.as_str()), (429, "rate-limited"), "{answer:?}");
     let wait: u64 = answer.header("Retry-After").parse().expect("whole seconds");
     assert!((1..=wait_max).contains(&wait), "{answer:?}");

@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::helpers::{Client, DEADLINE, PASSWORD, SECRET, Stores, eventually, signal};
 
 /// Every setting of `serve`.
-const SETTINGS: [&str; 44] = [
+const SETTINGS: [&str; 45] = [
     "COUPONRUSH_ARCHIVE_AFTER",
     "COUPONRUSH_HTTP_ADDR",
     "COUPONRUSH_HTTP_CERT",
@@ -56,6 +56,7 @@ const SETTINGS: [&str; 44] = [
     "COUPONRUSH_IP_FAILED_LOGINS_PER_MINUTE",
     "COUPONRUSH_REGISTRATIONS_PER_MINUTE",
     "COUPONRUSH_TRUSTED_PROXIES",
+    "COUPONRUSH_ALLOWED_ORIGINS",
 ];
 /// A secret text. No output may show it.
 pub const HIDDEN: &str = "hunter2";

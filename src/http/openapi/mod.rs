@@ -6,12 +6,13 @@ mod failures;
 
 use utoipa::PartialSchema;
 use utoipa::openapi::header::HeaderBuilder;
-use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::path::{HttpMethod, Operation, PathItem};
 use utoipa::openapi::schema::{ComponentsBuilder, Object, ObjectBuilder, SchemaFormat, Type};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{Info, License, OpenApi, OpenApiBuilder, PathsBuilder, RefOr};
 
+use super::browsers::CROSS_SITE;
 use super::error::{ApiError, ErrorBody};
 use super::refuse::is_enveloped;
 use super::route::{Endpoint, without_expressions};
@@ -91,7 +92,9 @@ fn operation(endpoint: &Endpoint) -> Operation {
         }
     }
     let of_class = of_class(endpoint.class).into_iter().map(ApiError::from);
-    for failure in of_class.chain([ApiError::too_slow(), ApiError::too_large(BODY_BYTES_MAX)]) {
+    let of_site = (endpoint.method != HttpMethod::Get).then_some(CROSS_SITE);
+    let of_body = [ApiError::too_slow(), ApiError::two_lengths(), ApiError::too_large(BODY_BYTES_MAX)];
+    for failure in of_class.chain(of_site).chain(of_body) {
         if is_enveloped(&endpoint.template) {
             add_failure(responses, &SecError::from(failure));
         } else {

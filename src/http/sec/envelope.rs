@@ -161,6 +161,7 @@ impl<E: Into<ApiError>> From<E> for SecError {
             | Code::NotLoggedIn
             | Code::TokenExpired
             | Code::WrongPassword
+            | Code::CrossSite
             | Code::NotFound
             | Code::MethodNotAllowed
             | Code::BodyTooLarge => by_status(cause.code().status()),

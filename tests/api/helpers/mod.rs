@@ -26,7 +26,7 @@ use couponrush::claim::Claiming;
 use couponrush::config::{
     AdmissionArgs, EtcdArgs, MysqlArgs, Profile, RedisArgs, ServeArgs, TokenArgs, TrustedProxies,
 };
-use couponrush::domain::{Durability, RateShare, ShardId};
+use couponrush::domain::{Durability, Origins, RateShare, ShardId};
 use couponrush::http::Shared;
 use couponrush::mysql::shards;
 use couponrush::ops::{Audit, AuditReport, Repair};
@@ -241,6 +241,7 @@ pub fn arguments(stores: &Stores) -> ServeArgs {
             ip_failed_logins_per_minute: 100,
             registrations_per_minute: None,
             trusted_proxies: TrustedProxies::default(),
+            allowed_origins: Origins::default(),
         },
         no_migrate: false,
         format: couponrush::config::KnownFormat::Newest,
