@@ -20,11 +20,17 @@ pub struct AttemptLimits {
     pub keys_max: usize,
 }
 
+/// How many times the failures from one address a name may have from all addresses.
+const NAME_TIMES: u32 = 10;
+
 pub(super) struct Attempts {
     limits: AttemptLimits,
     share: Arc<LimitShare>,
-    /// The key is a hash of the name, because a client may send any text. Two names with equal hashes share a count.
+    /// A name stands in the keys as a hash, because a client may send any text. Two names with equal hashes share a count.
     failed_names: Keyed<u64, Tally>,
+    /// Failures of a name from an address. The name alone has a higher limit, so that nobody locks others out of their
+    /// account from a single address.
+    failed_pairs: Keyed<(u64, Address), Tally>,
     failed_networks: Keyed<Network, Tally>,
     registrations: Keyed<Network, Tally>,
     name_hasher: RandomState,
@@ -36,29 +42,34 @@ impl Attempts {
             share,
             limits,
             failed_names: Keyed::new(limits.keys_max),
+            failed_pairs: Keyed::new(limits.keys_max),
             failed_networks: Keyed::new(limits.keys_max),
             registrations: Keyed::new(limits.keys_max),
             name_hasher: RandomState::new(),
         }
     }
 
-    /// If the name or the address has reached its limit of failures, returns the milliseconds until the next attempt is
+    /// If the name from this address, the name or the address has reached its limit of failures, returns the milliseconds until the next attempt is
     /// allowed. An address that is `exempt` has no limit.
     pub(super) fn log_in_wait(&self, name: &str, address: Address, exempt: bool, now_ms: u64) -> Option<u64> {
-        let max = self.share.of(self.limits.failed_logins_of_name);
-        let of_name = exhausted(&self.failed_names, &self.name_key(name), address, max, now_ms);
+        let (name, max) = (self.name_key(name), self.share.of(self.limits.failed_logins_of_name));
+        let of_pair = exhausted(&self.failed_pairs, &(name, address), address, max, now_ms);
+        let of_name = exhausted(&self.failed_names, &name, address, max.saturating_mul(NAME_TIMES), now_ms);
         let max = if exempt { 0 } else { self.share.of(self.limits.failed_logins_of_address) };
         let networks = address.counted_networks();
         let of_address = networks.map(|(network, times)| {
             exhausted(&self.failed_networks, &network, address, max.saturating_mul(times), now_ms)
         });
-        of_name.max(of_address.max().flatten())
+        of_pair.max(of_name).max(of_address.max().flatten())
     }
 
     /// Counts a failed login. Above the limit, returns the milliseconds until the next attempt is allowed.
     pub(super) fn log_in_failed(&self, name: &str, address: Address, exempt: bool, now_ms: u64) -> Option<u64> {
-        let max = self.share.of(self.limits.failed_logins_of_name);
-        let of_name = one_more(&self.failed_names, self.name_key(name), address, max, now_ms);
+        let (name, max) = (self.name_key(name), self.share.of(self.limits.failed_logins_of_name));
+        let of_pair = one_more(&self.failed_pairs, (name, address), address, max, now_ms);
+        // A refused pair says nothing new about the name.
+        let max_of_name = max.saturating_mul(NAME_TIMES);
+        let of_name = of_pair.or_else(|| one_more(&self.failed_names, name, address, max_of_name, now_ms));
         let max = if exempt { 0 } else { self.share.of(self.limits.failed_logins_of_address) };
         of_name.max(one_more_of_networks(&self.failed_networks, address, max, now_ms))
     }
@@ -74,7 +85,8 @@ impl Attempts {
         let networks = [&self.failed_networks, &self.registrations];
         let keys: usize = networks.iter().map(|tallies| tallies.count()).sum();
         let by_crowd: u64 = networks.iter().map(|tallies| tallies.by_crowd()).sum();
-        (self.failed_names.count() + keys, self.failed_names.by_crowd() + by_crowd)
+        let (names, pairs) = (&self.failed_names, &self.failed_pairs);
+        (keys + names.count() + pairs.count(), by_crowd + names.by_crowd() + pairs.by_crowd())
     }
 
     fn name_key(&self, name: &str) -> u64 {
@@ -145,25 +157,38 @@ mod tests {
     }
 
     #[test]
-    fn failed_logins_are_counted_by_name_and_by_address_until_the_minute_is_over() {
+    fn failed_logins_are_counted_by_pair_and_by_address_until_the_minute_is_over() {
         let attempts = attempts();
         for _ in 0..3 {
             assert_eq!(attempts.log_in_wait("ann", address(1), false, NOW), None);
             assert_eq!(attempts.log_in_failed("ann", address(1), false, NOW), None);
         }
+        assert_eq!(attempts.log_in_wait("ann", address(1), false, NOW + 1_500), Some(58_500));
         assert_eq!(
-            attempts.log_in_failed("ann", address(2), false, NOW + 1_500),
+            attempts.log_in_failed("ann", address(1), false, NOW + 1_500),
             Some(58_500),
             "one that waited in line"
         );
-        assert_eq!(attempts.log_in_wait("ann", address(9), false, NOW + 1_500), Some(58_500), "from anywhere");
-        for _ in 0..2 {
-            assert_eq!(attempts.log_in_failed("bob", address(1), false, NOW), None);
-        }
-        assert_eq!(attempts.log_in_wait("cid", address(1), false, NOW), Some(60_000));
+        assert_eq!(attempts.log_in_wait("ann", address(9), false, NOW + 1_500), None, "her own address");
+        assert_eq!(attempts.log_in_failed("bob", address(1), false, NOW), None);
+        assert_eq!(attempts.log_in_wait("cid", address(1), false, NOW), Some(60_000), "five failures from an address");
         assert_eq!(attempts.log_in_wait("cid", address(2), false, NOW), None);
         assert_eq!(attempts.log_in_wait("cid", address(1), true, NOW), None, "an exempt address");
         assert_eq!(attempts.log_in_wait("ann", address(1), false, NOW + 60_000), None);
+    }
+
+    #[test]
+    fn guesses_from_many_addresses_end_at_ten_times_the_limit_of_one() {
+        let attempts = attempts();
+        let answered = (0..=255_u8)
+            .flat_map(|last| [last; 3])
+            .filter(|last| {
+                let wait = attempts.log_in_wait("ann", address(*last), false, NOW);
+                wait.is_none() && attempts.log_in_failed("ann", address(*last), false, NOW).is_none()
+            })
+            .count();
+        assert_eq!(answered, 30);
+        assert_eq!(attempts.log_in_wait("bob", address(7), false, NOW), None, "another name");
     }
 
     #[test]

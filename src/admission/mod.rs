@@ -191,10 +191,20 @@ impl Admission {
     /// # Errors
     /// [`TurnedAway::Blocked`].
     pub fn not_blocked(&self, user: Option<UserId>, address: Option<Address>, now_ms: u64) -> Result<(), TurnedAway> {
+        if self.is_blocked(user, address, now_ms) { Err(self.turned(TurnedAway::Blocked)) } else { Ok(()) }
+    }
+
+    /// Whether the user or the address is on the blacklist.
+    pub fn is_blocked(&self, user: Option<UserId>, address: Option<Address>, now_ms: u64) -> bool {
         let now_seconds = now_ms / 1_000;
-        let blocked = user.is_some_and(|user| self.blacklist.blocks_user(user, now_seconds))
-            || address.is_some_and(|address| self.blacklist.blocks_address(address, now_seconds));
-        if blocked { Err(self.turned(TurnedAway::Blocked)) } else { Ok(()) }
+        user.is_some_and(|user| self.blacklist.blocks_user(user, now_seconds))
+            || address.is_some_and(|address| self.blacklist.blocks_address(address, now_seconds))
+    }
+
+    /// Whether [`Admission::log_in`] would let a client in now. Counts no refusal.
+    pub fn may_log_in(&self, name: &str, address: Address, now_ms: u64) -> bool {
+        !self.is_blocked(None, Some(address), now_ms)
+            && self.attempts.log_in_wait(name, address, self.is_exempt(address), now_ms).is_none()
     }
 
     pub fn figures(&self) -> AdmissionFigures {

@@ -76,7 +76,7 @@ impl Application {
         let revocations = Revocations::new(dbs.clone(), RevocationLimits { revoked_max, token_seconds });
         revocations.load(crate::base::now_seconds()).await.map_err(StartError::Revocations)?;
         let admin_passwords = passwords(config::ADMIN_HASHES_MAX)?;
-        let passwords = passwords(config::cores())?;
+        let passwords = passwords(config::hash_threads())?;
         let admission = parts::admission(&args.admission, db).await.map_err(StartError::Admission)?;
         let weak = admission.settings.limits().weaker_than(&Limits::public());
         if profile == Profile::Public && !weak.is_empty() {

@@ -16,10 +16,12 @@ mod session;
 mod signed_form;
 mod stored_password;
 mod token;
+mod turns;
 
 pub use claim_token::{ClaimProof, ClaimTokens};
-pub use password::{HashError, PasswordLimits, Passwords, Verified};
+pub use password::{Caller, HashError, PasswordLimits, Passwords, Verified};
 pub use secrets::{Secrets, SecretsError};
 pub use session::{Session, TokenId, TokenIdError};
 pub use signed_form::{NANCE_BYTES_MAX, SKEW_SECONDS_MAX, SignedForm, SignedFormError, SignedRequest};
 pub use token::{TokenError, UserTokens};
+pub use turns::Line;

@@ -1,6 +1,6 @@
 //! Hashes and verifies passwords with bounded concurrency, and caches verified passwords.
 //!
-//! Hashes run on blocking threads. Callers wait in a bounded queue, first come first served, with a timeout.
+//! Hashes run on blocking threads. Callers wait in bounded lines that take turns ([`Line`]), with a timeout.
 //!
 //! The cache holds keyed hashes of (stored form, password), so a copy of the memory reveals no password. A caller looks
 //! into the cache again after waiting. Many simultaneous logins of a user therefore cost only a few hashes. Wrong
@@ -11,12 +11,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use argon2::password_hash::Error;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
 use super::mac::MacKey;
 use super::stored_password::{self, StoredPassword};
+use super::turns::{Line, NoTurn, Turn, Turns};
 use crate::domain::Password;
+use argon2::password_hash::Error;
 
 #[derive(Debug, Clone, Copy)]
 pub struct PasswordLimits {
@@ -37,6 +36,9 @@ pub enum HashError {
     QueueFull,
     #[error("timeout while waiting for a password hash")]
     TooLate,
+    /// The caller did not want the hash any more when the turn came.
+    #[error("the password hash is not wanted any more")]
+    Unwanted,
     /// The stored form is unknown, or the machine has no memory or no randomness left.
     #[error("the password hash could not be computed")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -50,13 +52,23 @@ pub enum Verified {
     YesRehash,
 }
 
+/// Who asks for a hash.
+#[derive(Clone, Copy)]
+pub struct Caller<'a> {
+    pub line: Line,
+    /// Asked when the turn comes. A hash that is not wanted any more is not computed.
+    pub still_wants: &'a (dyn Fn() -> bool + Send + Sync),
+}
+
+impl Caller<'_> {
+    /// A command of this program, which wants every hash.
+    pub const PROGRAM: Self = Self { line: Line::Program, still_wants: &|| true };
+}
+
 /// Hashes and verifies passwords for all workers of a process, on any tokio runtime.
 pub struct Passwords {
     limits: PasswordLimits,
-    /// One permit for each concurrent hash. The computation returns the permit.
-    cores: Arc<Semaphore>,
-    /// One permit for each caller waiting for `cores`.
-    places: Semaphore,
+    turns: Arc<Turns>,
     verified: moka::sync::Cache<[u8; 16], ()>,
     /// Key of the cache, random at every start.
     key: MacKey,
@@ -74,8 +86,7 @@ impl Passwords {
         let unknown = Password::parse(format!("{:032x}", rand::random::<u128>())).expect("32 bytes are a password");
         Ok(Self {
             limits,
-            cores: Arc::new(Semaphore::new(parallel.get())),
-            places: Semaphore::new(limits.queue_max),
+            turns: Arc::new(Turns::new(parallel, limits.queue_max)),
             verified: moka::sync::Cache::builder()
                 .max_capacity(limits.verified_max)
                 .time_to_live(limits.verified_age)
@@ -90,8 +101,8 @@ impl Passwords {
     ///
     /// # Errors
     /// [`HashError`]
-    pub async fn hash(&self, password: &Password) -> Result<String, HashError> {
-        let turn = self.turn().await?;
+    pub async fn hash(&self, password: &Password, caller: Caller<'_>) -> Result<String, HashError> {
+        let turn = self.turn(caller).await?;
         let password = password.clone();
         self.compute(turn, move || stored_password::hash(&password)).await
     }
@@ -102,7 +113,7 @@ impl Passwords {
     /// # Errors
     /// [`HashError`]
     pub async fn wrap_md5(&self, md5_hex: &str) -> Result<String, HashError> {
-        let turn = self.turn().await?;
+        let turn = self.turn(Caller::PROGRAM).await?;
         let md5_hex = md5_hex.to_owned();
         self.compute(turn, move || stored_password::wrap_md5(&md5_hex)).await
     }
@@ -111,16 +122,16 @@ impl Passwords {
     ///
     /// # Errors
     /// [`HashError`]
-    pub async fn verify(&self, password: &Password, stored: &str) -> Result<Verified, HashError> {
+    pub async fn verify(&self, password: &Password, stored: &str, caller: Caller<'_>) -> Result<Verified, HashError> {
         let yes = match StoredPassword::parse(stored) {
             StoredPassword::Closed => {
-                self.verify_nobody(password).await?;
+                self.verify_nobody(password, caller).await?;
                 return Ok(Verified::No);
             }
             StoredPassword::Argon2(_) => Verified::Yes,
             StoredPassword::Md5(_) => Verified::YesRehash,
         };
-        let fits = self.is_verified(password, stored) || self.compare(password, stored).await?;
+        let fits = self.is_verified(password, stored) || self.compare(password, stored, caller).await?;
         Ok(if fits { yes } else { Verified::No })
     }
 
@@ -128,8 +139,8 @@ impl Passwords {
     ///
     /// # Errors
     /// [`HashError`]
-    pub async fn verify_nobody(&self, password: &Password) -> Result<(), HashError> {
-        self.compare(password, &self.nobody).await.map(|_| ())
+    pub async fn verify_nobody(&self, password: &Password, caller: Caller<'_>) -> Result<(), HashError> {
+        self.compare(password, &self.nobody, caller).await.map(|_| ())
     }
 
     /// Hashes computed since the start.
@@ -139,11 +150,11 @@ impl Passwords {
 
     /// Callers waiting for a hash now.
     pub fn waiting(&self) -> usize {
-        self.limits.queue_max - self.places.available_permits()
+        self.turns.waiting()
     }
 
-    async fn compare(&self, password: &Password, stored: &str) -> Result<bool, HashError> {
-        let turn = self.turn().await?;
+    async fn compare(&self, password: &Password, stored: &str, caller: Caller<'_>) -> Result<bool, HashError> {
+        let turn = self.turn(caller).await?;
         if self.is_verified(password, stored) {
             return Ok(true);
         }
@@ -164,21 +175,19 @@ impl Passwords {
         self.compute(turn, compare).await
     }
 
-    /// Waits for a permit to compute a hash.
-    async fn turn(&self) -> Result<OwnedSemaphorePermit, HashError> {
-        // While callers wait, no permit is free, so `try_acquire_owned` never overtakes the queue.
-        if let Ok(turn) = self.cores.clone().try_acquire_owned() {
-            return Ok(turn);
-        }
-        let _place = self.places.try_acquire().map_err(|_| HashError::QueueFull)?;
-        let waited = tokio::time::timeout(self.limits.wait, self.cores.clone().acquire_owned()).await;
-        Ok(waited.map_err(|_| HashError::TooLate)?.expect("this semaphore is never closed"))
+    /// Waits for a turn.
+    async fn turn(&self, caller: Caller<'_>) -> Result<Turn, HashError> {
+        let turn = self.turns.take(caller.line, self.limits.wait).await.map_err(|error| match error {
+            NoTurn::Full => HashError::QueueFull,
+            NoTurn::TooLate => HashError::TooLate,
+        })?;
+        if (caller.still_wants)() { Ok(turn) } else { Err(HashError::Unwanted) }
     }
 
-    /// Computes on a blocking thread. If the caller disconnects, the computation continues and keeps the permit.
+    /// Computes on a blocking thread. If the caller disconnects, the computation continues and keeps the turn.
     async fn compute<T: Send + 'static>(
         &self,
-        turn: OwnedSemaphorePermit,
+        turn: Turn,
         computation: impl FnOnce() -> Result<T, Error> + Send + 'static,
     ) -> Result<T, HashError> {
         let computed = self.computed.clone();
@@ -216,6 +225,8 @@ mod tests {
         verified_age: Duration::from_secs(60),
     };
 
+    const ALL: Caller<'_> = Caller::PROGRAM;
+
     fn passwords(limits: PasswordLimits) -> Passwords {
         Passwords::new(limits, NonZeroUsize::MIN).expect("a hash")
     }
@@ -227,9 +238,9 @@ mod tests {
     #[tokio::test]
     async fn a_correct_password_is_hashed_once_and_then_recognised() {
         let passwords = passwords(LIMITS);
-        let stored = passwords.hash(&password("secret")).await.expect("a hash");
+        let stored = passwords.hash(&password("secret"), ALL).await.expect("a hash");
         for _ in 0..3 {
-            assert_eq!(passwords.verify(&password("secret"), &stored).await.ok(), Some(Verified::Yes));
+            assert_eq!(passwords.verify(&password("secret"), &stored, ALL).await.ok(), Some(Verified::Yes));
             assert_eq!(passwords.computed(), 2);
         }
     }
@@ -237,10 +248,10 @@ mod tests {
     #[tokio::test]
     async fn a_wrong_password_is_never_remembered() {
         let passwords = passwords(LIMITS);
-        let stored = passwords.hash(&password("secret")).await.expect("a hash");
-        assert_eq!(passwords.verify(&password("secret"), &stored).await.ok(), Some(Verified::Yes));
+        let stored = passwords.hash(&password("secret"), ALL).await.expect("a hash");
+        assert_eq!(passwords.verify(&password("secret"), &stored, ALL).await.ok(), Some(Verified::Yes));
         for computed in 3..6 {
-            assert_eq!(passwords.verify(&password("Secret"), &stored).await.ok(), Some(Verified::No));
+            assert_eq!(passwords.verify(&password("Secret"), &stored, ALL).await.ok(), Some(Verified::No));
             assert_eq!(passwords.computed(), computed);
         }
     }
@@ -248,18 +259,18 @@ mod tests {
     #[tokio::test]
     async fn a_password_remembered_for_one_stored_form_is_not_for_another() {
         let passwords = passwords(LIMITS);
-        let first = passwords.hash(&password("secret")).await.expect("a hash");
-        let second = passwords.hash(&password("other")).await.expect("a hash");
-        assert_eq!(passwords.verify(&password("secret"), &first).await.ok(), Some(Verified::Yes));
-        assert_eq!(passwords.verify(&password("secret"), &second).await.ok(), Some(Verified::No));
+        let first = passwords.hash(&password("secret"), ALL).await.expect("a hash");
+        let second = passwords.hash(&password("other"), ALL).await.expect("a hash");
+        assert_eq!(passwords.verify(&password("secret"), &first, ALL).await.ok(), Some(Verified::Yes));
+        assert_eq!(passwords.verify(&password("secret"), &second, ALL).await.ok(), Some(Verified::No));
     }
 
     #[tokio::test]
     async fn simultaneous_logins_of_one_user_share_a_hash() {
         let passwords = passwords(LIMITS);
-        let stored = passwords.hash(&password("secret")).await.expect("a hash");
+        let stored = passwords.hash(&password("secret"), ALL).await.expect("a hash");
         let secret = password("secret");
-        let logins = futures_util::future::join_all((0..50).map(|_| passwords.verify(&secret, &stored))).await;
+        let logins = futures_util::future::join_all((0..50).map(|_| passwords.verify(&secret, &stored, ALL))).await;
         assert!(logins.iter().all(|login| matches!(login, Ok(Verified::Yes))));
         assert_eq!(passwords.computed(), 2);
     }
@@ -270,19 +281,19 @@ mod tests {
         let stored = passwords.wrap_md5("5EBE2294ECD0E0F08EAB7690D2A6EE69").await.expect("a hash");
         assert!(stored.starts_with("md5:$argon2id$"));
         for _ in 0..2 {
-            assert_eq!(passwords.verify(&password("secret"), &stored).await.ok(), Some(Verified::YesRehash));
+            assert_eq!(passwords.verify(&password("secret"), &stored, ALL).await.ok(), Some(Verified::YesRehash));
         }
         assert_eq!(passwords.computed(), 2);
-        assert_eq!(passwords.verify(&password("Secret"), &stored).await.ok(), Some(Verified::No));
+        assert_eq!(passwords.verify(&password("Secret"), &stored, ALL).await.ok(), Some(Verified::No));
     }
 
     #[tokio::test]
     async fn nobody_and_a_user_who_cannot_log_in_cost_a_hash_each_time() {
         let passwords = passwords(LIMITS);
         for computed in [1, 3] {
-            assert!(passwords.verify_nobody(&password("secret")).await.is_ok());
+            assert!(passwords.verify_nobody(&password("secret"), ALL).await.is_ok());
             assert_eq!(passwords.computed(), computed);
-            assert_eq!(passwords.verify(&password("secret"), "").await.ok(), Some(Verified::No));
+            assert_eq!(passwords.verify(&password("secret"), "", ALL).await.ok(), Some(Verified::No));
             assert_eq!(passwords.computed(), computed + 1);
         }
     }
@@ -290,12 +301,12 @@ mod tests {
     #[tokio::test]
     async fn whoever_finds_the_queue_full_is_told_so_at_once() {
         let passwords = passwords(PasswordLimits { queue_max: 1, ..LIMITS });
-        let turn = passwords.turn().await.expect("nobody else is here");
+        let turn = passwords.turn(ALL).await.expect("nobody else is here");
         let secret = password("secret");
-        let mut waiting = std::pin::pin!(passwords.hash(&secret));
+        let mut waiting = std::pin::pin!(passwords.hash(&secret, ALL));
         assert!(futures_util::poll!(&mut waiting).is_pending());
         assert_eq!(passwords.waiting(), 1);
-        assert!(matches!(passwords.hash(&secret).await, Err(HashError::QueueFull)));
+        assert!(matches!(passwords.hash(&secret, ALL).await, Err(HashError::QueueFull)));
         drop(turn);
         assert!(waiting.await.is_ok());
         assert_eq!(passwords.waiting(), 0);
@@ -304,33 +315,43 @@ mod tests {
     #[tokio::test]
     async fn whoever_waits_too_long_is_told_so_and_leaves_the_queue() {
         let passwords = passwords(PasswordLimits { wait: Duration::from_millis(1), ..LIMITS });
-        let turn = passwords.turn().await.expect("nobody else is here");
-        assert!(matches!(passwords.hash(&password("secret")).await, Err(HashError::TooLate)));
+        let turn = passwords.turn(ALL).await.expect("nobody else is here");
+        assert!(matches!(passwords.hash(&password("secret"), ALL).await, Err(HashError::TooLate)));
         assert_eq!(passwords.waiting(), 0);
         drop(turn);
-        assert!(passwords.hash(&password("secret")).await.is_ok());
+        assert!(passwords.hash(&password("secret"), ALL).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_hash_that_is_not_wanted_when_its_turn_comes_is_not_computed() {
+        let passwords = passwords(LIMITS);
+        let caller = Caller { line: Line::Program, still_wants: &|| false };
+        let outcome = passwords.hash(&password("secret"), caller).await;
+        assert!(matches!(outcome, Err(HashError::Unwanted)));
+        assert_eq!(passwords.computed(), 0);
+        assert!(passwords.hash(&password("secret"), ALL).await.is_ok(), "the turn is given back");
     }
 
     #[tokio::test]
     async fn a_recognised_password_needs_no_turn() {
         let passwords = passwords(PasswordLimits { queue_max: 0, ..LIMITS });
-        let stored = passwords.hash(&password("secret")).await.expect("a hash");
-        assert_eq!(passwords.verify(&password("secret"), &stored).await.ok(), Some(Verified::Yes));
-        let _turn = passwords.turn().await.expect("nobody else is here");
-        assert_eq!(passwords.verify(&password("secret"), &stored).await.ok(), Some(Verified::Yes));
-        assert!(matches!(passwords.verify(&password("other"), &stored).await, Err(HashError::QueueFull)));
+        let stored = passwords.hash(&password("secret"), ALL).await.expect("a hash");
+        assert_eq!(passwords.verify(&password("secret"), &stored, ALL).await.ok(), Some(Verified::Yes));
+        let _turn = passwords.turn(ALL).await.expect("nobody else is here");
+        assert_eq!(passwords.verify(&password("secret"), &stored, ALL).await.ok(), Some(Verified::Yes));
+        assert!(matches!(passwords.verify(&password("other"), &stored, ALL).await, Err(HashError::QueueFull)));
     }
 
     #[tokio::test]
     async fn a_stored_form_that_is_none_of_ours_is_a_failure() {
-        let outcome = passwords(LIMITS).verify(&password("secret"), "$2b$12$abc").await;
+        let outcome = passwords(LIMITS).verify(&password("secret"), "$2b$12$abc", ALL).await;
         assert!(matches!(outcome, Err(HashError::Failed(_))));
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn it_works_on_a_runtime_of_several_threads_too() {
         let passwords = Passwords::new(LIMITS, NonZeroUsize::new(2).expect("2")).expect("a hash");
-        let stored = passwords.hash(&password("secret")).await.expect("a hash");
-        assert_eq!(passwords.verify(&password("secret"), &stored).await.ok(), Some(Verified::Yes));
+        let stored = passwords.hash(&password("secret"), ALL).await.expect("a hash");
+        assert_eq!(passwords.verify(&password("secret"), &stored, ALL).await.ok(), Some(Verified::Yes));
     }
 }

@@ -4,6 +4,7 @@ use std::io::{BufRead, stdin};
 use std::num::NonZeroUsize;
 
 use crate::app::{StartError, open_db, passwords};
+use crate::auth::Caller;
 use crate::base::now_seconds;
 use crate::config::{AdminCommand, MysqlArgs, TOKEN_SECONDS_MAX};
 use crate::domain::{Kind, NameError, Password, PasswordError, UserName};
@@ -50,7 +51,7 @@ pub async fn run(command: AdminCommand) -> Result<(), AdminError> {
             let account = account.ok_or(AdminError::NoSuchUser)?;
             // Upper bound of every session token's lifetime, for any configuration of the service.
             let expires_at = now_seconds() + u64::from(TOKEN_SECONDS_MAX);
-            users::set_hash(&db, account.user.id, &hash, expires_at).await.map_err(AdminError::Db)?;
+            users::set_hash(&db, account.user.id, None, &hash, expires_at).await.map_err(AdminError::Db)?;
             println!("{name} has a new password. Earlier tokens stop working within a second.");
         }
     }
@@ -64,6 +65,6 @@ async fn prepare(mysql: &MysqlArgs, name: String) -> Result<(Db, UserName, Strin
     let password = Password::parse(line.trim_end_matches(['\r', '\n']).to_owned())?;
     let db = open_db(mysql)?;
     db.ping().await.map_err(StartError::Mysql)?;
-    let hash = passwords(NonZeroUsize::MIN)?.hash(&password).await?;
+    let hash = passwords(NonZeroUsize::MIN)?.hash(&password, Caller::PROGRAM).await?;
     Ok((db, name, hash))
 }

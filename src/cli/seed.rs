@@ -12,6 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::owner::{self, OwnerError};
 use crate::app::{StartError, open_db, passwords, redis_config, redis_pool, redis_pool_of, signers};
+use crate::auth::Caller;
 use crate::auth::UserTokens;
 use crate::base::now_seconds;
 use crate::config::{self, SeedArgs};
@@ -62,7 +63,7 @@ pub async fn run(args: &SeedArgs) -> Result<(), SeedError> {
     std::fs::create_dir_all(&args.out).map_err(|error| SeedError::Write(args.out.display().to_string(), error))?;
 
     let password = Password::parse(PASSWORD.to_owned()).expect("the constant is a valid password");
-    let hash = passwords(NonZeroUsize::MIN)?.hash(&password).await?;
+    let hash = passwords(NonZeroUsize::MIN)?.hash(&password, Caller::PROGRAM).await?;
     let tag = format!("{:06x}", rand::random::<u32>() & 0xff_ffff);
     seed_coupons(args, &db, &redis, &tag, &hash).await?;
     seed_customers(args, &db, &tokens, &tag, &hash).await?;

@@ -60,8 +60,8 @@ pub struct AdmissionArgs {
     #[arg(long, env = "COUPONRUSH_IP_PER_MINUTE", value_name = "CLAIMS",
           value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     pub ip_per_minute: Option<u32>,
-    /// Failed logins of a name per minute, 0 (no limit) to 1000000. Above the limit even the right password is answered
-    /// 429 until the minute is over.
+    /// Failed logins of a name from an address per minute, 0 (no limit) to 1000000, and ten times as many of the name from
+    /// all addresses. Above a limit even the right password is answered 429 until the minute is over.
     #[arg(long, env = "COUPONRUSH_FAILED_LOGINS_PER_MINUTE", default_value_t = 10, value_name = "LOGINS",
           value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     pub failed_logins_per_minute: u32,

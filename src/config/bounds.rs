@@ -49,7 +49,7 @@ pub const DB_CONNECTION_WAIT: Duration = Duration::from_secs(2);
 pub const DB_STATEMENT_WAIT: Duration = Duration::from_secs(10);
 /// Logins and registrations in the queue for a password hash, and the timeout in that queue.
 pub const HASH_QUEUE_MAX: usize = 4_000;
-/// Password hashes of admins that are computed at the same time, on top of one for each core for users.
+/// Password hashes of admins that are computed at the same time, on top of those of users.
 pub const ADMIN_HASHES_MAX: NonZeroUsize = NonZeroUsize::MIN;
 pub const HASH_WAIT: Duration = Duration::from_secs(30);
 /// Verified passwords in the cache, which need no hash, and the lifetime of an entry since its hash was computed.

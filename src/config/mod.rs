@@ -31,6 +31,11 @@ pub fn cores() -> NonZeroUsize {
     std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
 
+/// Password hashes of users that are computed at the same time: one core stays free for claims.
+pub fn hash_threads() -> NonZeroUsize {
+    NonZeroUsize::new(cores().get() - 1).unwrap_or(NonZeroUsize::MIN)
+}
+
 /// A flash-sale coupon server that survives crashes without losing or overselling a claim.
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true, max_term_width = 110)]

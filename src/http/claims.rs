@@ -274,19 +274,25 @@ fn csv_lines(rows: Vec<Holding>, with_header: bool) -> Bytes {
         let Holder { username, seq, nth, claimed_at, activity_id, redeemed_at } = holder(row);
         let redeemed_at = redeemed_at.map(|at| at.to_string()).unwrap_or_default();
         let numbers = [seq.to_string(), nth.to_string(), claimed_at.to_string(), activity_id.to_string(), redeemed_at];
-        let username = defused(username);
+        let username = defused(&username);
         writer.write_record(std::iter::once(&username).chain(&numbers)).expect(written);
     }
     writer.into_inner().expect("a vector is always flushed").into()
 }
 
-/// Puts an apostrophe before a cell that a spreadsheet would run as a formula.
-fn defused(cell: String) -> String {
-    if cell.starts_with(['=', '+', '-', '@', '\t', '\r', '＝', '＋', '－', '＠']) {
-        format!("'{cell}")
-    } else {
-        cell
+/// Puts an apostrophe before text that a spreadsheet would run as a formula. In many countries a spreadsheet splits a line at
+/// semicolons or tabs, so a formula may also begin behind one of these.
+fn defused(cell: &str) -> String {
+    let mut defused = String::with_capacity(cell.len());
+    let mut begins_cell = true;
+    for character in cell.chars() {
+        if begins_cell && ['=', '+', '-', '@', '\t', '\r', '＝', '＋', '－', '＠'].contains(&character) {
+            defused.push('\'');
+        }
+        begins_cell = [';', '\t'].contains(&character);
+        defused.push(character);
     }
+    defused
 }
 
 #[cfg(test)]
@@ -301,7 +307,7 @@ mod tests {
 
     #[test]
     fn the_export_quotes_by_rfc_4180_and_defuses_formulas() {
-        let rows = vec![row("plain", 1), row("a,\"b\"", 2), row("=1+1", 3), row("@x", 4)];
+        let rows = vec![row("plain", 1), row("a,\"b\"", 2), row("=1+1", 3), row("a;@x;b", 4)];
         let text = String::from_utf8(csv_lines(rows, true).to_vec()).expect("names are UTF-8");
         let lines: Vec<&str> = text.split_terminator("\r\n").collect();
         assert_eq!(
@@ -311,7 +317,7 @@ mod tests {
                 "plain,1,1,1700000000,0,",
                 "\"a,\"\"b\"\"\",2,1,1700000000,0,",
                 "'=1+1,3,1,1700000000,0,",
-                "'@x,4,1,1700000000,0,",
+                "a;'@x;b,4,1,1700000000,0,",
             ]
         );
     }

@@ -296,7 +296,7 @@ pub fn read_failed(error: &dyn std::error::Error) -> ApiError {
 impl From<HashError> for ApiError {
     fn from(error: HashError) -> Self {
         match error {
-            HashError::QueueFull | HashError::TooLate => Self::overloaded(),
+            HashError::QueueFull | HashError::TooLate | HashError::Unwanted => Self::overloaded(),
             HashError::Failed(_) => {
                 log::error!("passwords: {}", crate::base::error_chain(&error));
                 Self::unavailable()

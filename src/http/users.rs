@@ -11,7 +11,7 @@ use super::extractors::{SessionUser, session};
 use super::openapi::{Responses, add_case, admission, change, error_schema, failures, token};
 use super::state::{Accounts, Edge};
 use super::{answer, body, path, peer};
-use crate::auth::Verified;
+use crate::auth::{Caller, Line, Verified};
 use crate::base::{now_ms, now_seconds};
 use crate::domain::{Kind, NameError, Password, PasswordError, User, UserName};
 use crate::mysql::users::{self, Account};
@@ -82,12 +82,15 @@ pub async fn register(
             return Err(ApiError::formatted(Code::BadRequest, message).with_field("kind"));
         }
     };
-    edge.admission.register(kind, peer::address(&request, &edge), now_ms())?;
+    let address = peer::address(&request, &edge);
+    edge.admission.register(kind, address, now_ms())?;
     // Most repeated registrations end here, before the hash, which takes 15 ms.
     if find(&dbs.users, &name).await?.is_some() {
         return Err(NAME_TAKEN);
     }
-    let hash = accounts.passwords.hash(&password).await?;
+    let still_wants = || !edge.admission.is_blocked(None, Some(address), now_ms());
+    let caller = Caller { line: Line::Address(address), still_wants: &still_wants };
+    let hash = accounts.passwords.hash(&password, caller).await?;
     match users::insert(&dbs.users, &name, kind, &hash).await {
         Ok(()) => {
             accounts.users.welcome(&name);
@@ -171,12 +174,16 @@ async fn log_in_inner(
 ) -> Result<HttpResponse, ApiError> {
     edge.admission.part(|switches| switches.login)?;
     let form: Login = body::json(payload, edge.body, || LOGIN_NOT_JSON).await?;
-    let (name, address) = (form.username.clone(), peer::address(request, edge));
+    let (name, address) = (form.username, peer::address(request, edge));
     edge.admission.log_in(&name, address, now_ms())?;
-    let account = verified(accounts, dbs, form).await?;
+    // No user has such a password, so it is no guess at the password of the name.
+    let password = Password::parse(form.password).map_err(|_| WRONG_LOGIN)?;
+    let still_wants = || edge.admission.may_log_in(&name, address, now_ms());
+    let caller = Caller { line: Line::Address(address), still_wants: &still_wants };
+    let account = verified(accounts, dbs, &name, &password, caller).await;
     // Checked again, because logins may have failed during the hash. Over the limit, the right password fails, too.
     edge.admission.log_in(&name, address, now_ms())?;
-    let Some(account) = account else {
+    let Some(account) = account? else {
         edge.admission.log_in_failed(&name, address, now_ms())?;
         return Err(WRONG_LOGIN);
     };
@@ -191,25 +198,30 @@ async fn log_in_inner(
 }
 
 /// The account with this name and password. `None` after the same time for an unknown user or a wrong password.
-async fn verified(accounts: &Accounts, dbs: &DbPools, form: Login) -> Result<Option<Account>, ApiError> {
-    let Ok(password) = Password::parse(form.password) else { return Ok(None) };
-    let db = if accounts.users.is_admin(&form.username).await { &dbs.control } else { &dbs.users };
-    let account = match UserName::parse(form.username) {
+async fn verified(
+    accounts: &Accounts,
+    dbs: &DbPools,
+    name: &str,
+    password: &Password,
+    caller: Caller<'_>,
+) -> Result<Option<Account>, ApiError> {
+    let db = if accounts.users.is_admin(name).await { &dbs.control } else { &dbs.users };
+    let account = match UserName::parse(name.to_owned()) {
         Ok(name) => find(db, &name).await?,
         Err(NameError::Empty) => return Ok(None),
         Err(NameError::TooLong | NameError::NotAllowed) => None,
     };
     let Some(account) = account else {
         // Takes as long as a wrong password.
-        accounts.passwords.verify_nobody(&password).await?;
+        accounts.passwords.verify_nobody(password, caller).await?;
         return Ok(None);
     };
     let passwords = accounts.passwords_of(account.user.kind);
-    match passwords.verify(&password, &account.password_hash).await? {
+    match passwords.verify(password, &account.password_hash, caller).await? {
         Verified::No => return Ok(None),
         Verified::Yes => {}
         Verified::YesRehash => {
-            let hash = passwords.hash(&password).await?;
+            let hash = passwords.hash(password, caller).await?;
             users::replace_hash(db, account.user.id, &account.password_hash, &hash).await?;
         }
     }
@@ -292,14 +304,27 @@ pub async fn change_password(
     let form: PasswordChange = body::json(payload, edge.body, ApiError::not_json).await?;
     let new = Password::parse(form.new).map_err(|error| bad_password("new", error))?;
     let old = Password::parse(form.old).map_err(|_| WRONG_PASSWORD)?;
-    let account = find(dbs.of(user.kind), &user.name).await?.ok_or_else(ApiError::not_logged_in)?;
-    let passwords = accounts.passwords_of(user.kind);
-    if passwords.verify(&old, &account.password_hash).await? == Verified::No {
-        return Err(WRONG_PASSWORD);
+    let (passwords, address) = (accounts.passwords_of(user.kind), peer::address(&request, &edge));
+    let still_wants = || !edge.admission.is_blocked(Some(user.id), Some(address), now_ms());
+    let caller = Caller { line: Line::Address(address), still_wants: &still_wants };
+    let mut hash = None;
+    // The stored hash may change after the comparison. A newer password is never overwritten. But a login may also have
+    // replaced the imported hash of the same password, so the old password is compared once more.
+    for _ in 0..2 {
+        let account = find(dbs.of(user.kind), &user.name).await?.ok_or_else(ApiError::not_logged_in)?;
+        if passwords.verify(&old, &account.password_hash, caller).await? == Verified::No {
+            return Err(WRONG_PASSWORD);
+        }
+        let to = match hash.take() {
+            Some(hash) => hash,
+            None => passwords.hash(&new, caller).await?,
+        };
+        if accounts.revocations.change_password(&user, &account.password_hash, &to, now_seconds()).await? {
+            return Ok(answer::done(HttpResponse::Ok()));
+        }
+        hash = Some(to);
     }
-    let hash = passwords.hash(&new).await?;
-    accounts.revocations.change_password(&user, &hash, now_seconds()).await?;
-    Ok(answer::done(HttpResponse::Ok()))
+    Err(WRONG_PASSWORD)
 }
 
 async fn find(db: &Db, name: &UserName) -> Result<Option<Account>, ApiError> {

@@ -100,14 +100,21 @@ impl Revocations {
         Ok(())
     }
 
-    /// Atomically sets the password hash and revokes all tokens of a user. Returns `false` if the user does not exist.
+    /// Atomically replaces the password hash `from` by `to` and revokes all tokens of a user. Returns `false` if another hash
+    /// is stored, or if the user does not exist.
     ///
     /// # Errors
     /// [`RevokeError`]. After a database error with unknown outcome, the old or the new password is in force.
-    pub async fn change_password(&self, user: &User, hash: &str, now_seconds: u64) -> Result<bool, RevokeError> {
+    pub async fn change_password(
+        &self,
+        user: &User,
+        from: &str,
+        to: &str,
+        now_seconds: u64,
+    ) -> Result<bool, RevokeError> {
         self.check_room()?;
         let expires_at = self.last_expiry(now_seconds);
-        let generation = users::set_hash(self.dbs.of(user.kind), user.id, hash, expires_at).await?;
+        let generation = users::set_hash(self.dbs.of(user.kind), user.id, Some(from), to, expires_at).await?;
         Ok(self.add_below(user.id, generation, expires_at))
     }
 

@@ -64,13 +64,27 @@ pub async fn replace_hash(db: &Db, id: UserId, from: &str, to: &str) -> Result<b
     db.within("replace password hash", update.execute(&mut connection)).await.map(|rows| rows > 0)
 }
 
-/// Sets a password hash and revokes the user's tokens in one transaction. Returns the generation of the user's future
-/// tokens, or `None` if the user does not exist. `expires_at` is the expiry of the last revoked token.
+/// Sets a password hash and revokes the user's tokens in one transaction. `from` is the hash that must be stored, or `None`
+/// for any. Returns the generation of the user's future tokens, or `None` if the user does not exist or another hash is
+/// stored. `expires_at` is the expiry of the last revoked token.
 ///
 /// # Errors
 /// Returns a [`DbError`].
-pub async fn set_hash(db: &Db, id: UserId, to: &str, expires_at: u64) -> Result<Option<u32>, DbError> {
+pub async fn set_hash(
+    db: &Db,
+    id: UserId,
+    from: Option<&str>,
+    to: &str,
+    expires_at: u64,
+) -> Result<Option<u32>, DbError> {
     let mut transaction = db.begin().await?;
+    // Locks the row first, so that of two changes from the same hash the second one finds another hash.
+    let row = users::table.find(id.0).select(users::password_hash).for_update();
+    let stored = async { row.first::<String>(transaction.connection()).await.optional() };
+    let stored = db.within("lock user", stored).await?;
+    if stored.is_none() || from.is_some_and(|from| stored.as_deref() != Some(from)) {
+        return Ok(None);
+    }
     let generation = revoked_tokens::raise_generation(db, &mut transaction, id, expires_at).await?;
     let update = diesel::update(users::table.find(id.0)).set(users::password_hash.eq(to));
     db.within("set password hash", update.execute(transaction.connection())).await?;

@@ -43,6 +43,27 @@ async fn a_change_is_in_force_at_once_and_ends_all_earlier_tokens() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_several_changes_from_one_password_the_first_wins_and_none_overwrites_it() {
+    let mut app = TestApp::start().await;
+    app.start_another().await;
+    let token = app.client().user("ann", "customer").await;
+    let change = async |n: usize| {
+        let new = format!("battery staple {n}");
+        let answer = app.instances[n % 2].client.put(PATH, &token, &json!({"old": PASSWORD, "new": new})).await;
+        (answer.status, new)
+    };
+    let answers = futures_util::future::join_all((0..8).map(change)).await;
+    let (won, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(|(status, _)| *status == 200);
+    assert_eq!(won.len(), 1, "{won:?}");
+    assert!(refused.iter().all(|(status, _)| *status == 401), "{refused:?}");
+    assert_eq!(
+        app.client().log_in("ann", &won[0].1).await.status,
+        200,
+        "the password that was answered 200 is in force"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn earlier_tokens_stop_on_every_instance_within_a_second_and_stay_so() {
     let mut app = TestApp::start().await;
     app.start_another().await;

@@ -1,0 +1,282 @@
+//! Turns of callers who wait for a password hash.
+//!
+//! Callers from one address wait in one line, and the lines take turns. So thousands of callers from one address delay a
+//! caller from another address by a single turn. If all places are taken, the newest caller of the longest line loses his
+//! place, so a short line always gets one.
+
+use std::collections::{HashMap, VecDeque};
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::domain::Address;
+
+/// Whose line a caller waits in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Line {
+    Address(Address),
+    /// A command of this program.
+    Program,
+}
+
+/// Why a caller got no turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NoTurn {
+    /// All places are taken, and no line is longer than the caller's.
+    Full,
+    TooLate,
+}
+
+/// The right to compute one hash. Dropping it gives the turn to the next caller. `None` once it has been given away.
+pub(super) struct Turn(Option<Arc<Turns>>);
+
+pub(super) struct Turns {
+    queue: Mutex<Queue>,
+    places: usize,
+}
+
+struct Queue {
+    /// Turns that nobody has.
+    free: usize,
+    waiting: usize,
+    lines: HashMap<Line, VecDeque<Waiting>>,
+    /// Every line in `lines` once. The first one is next.
+    order: VecDeque<Line>,
+    next_id: u64,
+}
+
+struct Waiting {
+    id: u64,
+    call: oneshot::Sender<Turn>,
+}
+
+/// Leaves the line when the caller gives up.
+struct Place<'a> {
+    turns: &'a Turns,
+    line: Line,
+    id: u64,
+}
+
+impl Turns {
+    /// `parallel` turns at the same time, and `places` for callers who wait.
+    pub(super) fn new(parallel: NonZeroUsize, places: usize) -> Self {
+        let queue =
+            Queue { free: parallel.get(), waiting: 0, lines: HashMap::new(), order: VecDeque::new(), next_id: 0 };
+        Self { queue: Mutex::new(queue), places }
+    }
+
+    /// Callers who wait now.
+    pub(super) fn waiting(&self) -> usize {
+        self.queue().waiting
+    }
+
+    /// Waits for a turn in `line`, at most `wait`.
+    ///
+    /// # Errors
+    /// [`NoTurn`]
+    pub(super) async fn take(self: &Arc<Self>, line: Line, wait: Duration) -> Result<Turn, NoTurn> {
+        let (place, called) = {
+            let mut queue = self.queue();
+            if queue.free > 0 {
+                queue.free -= 1;
+                return Ok(Turn(Some(Arc::clone(self))));
+            }
+            if queue.waiting >= self.places && !queue.put_out_instead_of(line) {
+                return Err(NoTurn::Full);
+            }
+            let (id, called) = queue.join(line);
+            (Place { turns: self, line, id }, called)
+        };
+        let called = tokio::time::timeout(wait, called).await;
+        drop(place);
+        // A caller who was put out has lost the sender of his turn.
+        called.map_err(|_| NoTurn::TooLate)?.map_err(|_| NoTurn::Full)
+    }
+
+    /// Gives a turn to the next caller who still waits.
+    fn pass_on(self: Arc<Self>) {
+        loop {
+            let next = self.queue().leave_first();
+            let Some(next) = next else { return };
+            match next.call.send(Turn(Some(Arc::clone(&self)))) {
+                Ok(()) => return,
+                // The caller has given up.
+                Err(mut returned) => returned.0 = None,
+            }
+        }
+    }
+
+    /// A poisoned lock is used anyway: every single change leaves the queue consistent.
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if let Some(turns) = self.0.take() {
+            turns.pass_on();
+        }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.turns.queue().leave(self.line, self.id);
+    }
+}
+
+impl Queue {
+    fn join(&mut self, line: Line) -> (u64, oneshot::Receiver<Turn>) {
+        let (call, called) = oneshot::channel();
+        let id = self.next_id;
+        self.next_id += 1;
+        let callers = self.lines.entry(line).or_default();
+        if callers.is_empty() {
+            self.order.push_back(line);
+        }
+        callers.push_back(Waiting { id, call });
+        self.waiting += 1;
+        (id, called)
+    }
+
+    /// Takes the first caller of the line whose turn it is, and puts the line to the end. Without callers the turn is free.
+    fn leave_first(&mut self) -> Option<Waiting> {
+        let Some(line) = self.order.pop_front() else {
+            self.free += 1;
+            return None;
+        };
+        let callers = self.lines.get_mut(&line)?;
+        let first = callers.pop_front();
+        if callers.is_empty() {
+            self.lines.remove(&line);
+        } else {
+            self.order.push_back(line);
+        }
+        self.waiting -= 1;
+        first
+    }
+
+    fn leave(&mut self, line: Line, id: u64) {
+        let Some(callers) = self.lines.get_mut(&line) else { return };
+        let Some(place) = callers.iter().position(|caller| caller.id == id) else { return };
+        callers.remove(place);
+        self.waiting -= 1;
+        self.forget_if_empty(line);
+    }
+
+    /// Puts out the newest caller of the longest line, if that line stays longer than `line` becomes.
+    fn put_out_instead_of(&mut self, line: Line) -> bool {
+        let own = self.lines.get(&line).map_or(0, VecDeque::len);
+        let longest = self.lines.iter().max_by_key(|(_, callers)| callers.len());
+        let Some((longest, _)) = longest.filter(|(_, callers)| callers.len() > own + 1) else { return false };
+        let longest = *longest;
+        if let Some(callers) = self.lines.get_mut(&longest) {
+            callers.pop_back();
+            self.waiting -= 1;
+        }
+        self.forget_if_empty(longest);
+        true
+    }
+
+    fn forget_if_empty(&mut self, line: Line) {
+        if self.lines.get(&line).is_some_and(VecDeque::is_empty) {
+            self.lines.remove(&line);
+            self.order.retain(|other| *other != line);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+
+    use futures_util::poll;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    type Call<'a> = Pin<Box<dyn Future<Output = Result<Turn, NoTurn>> + 'a>>;
+
+    fn line(last: u8) -> Line {
+        Line::Address(Address::new([192, 0, 2, last].into()))
+    }
+
+    fn turns(places: usize) -> Arc<Turns> {
+        Arc::new(Turns::new(NonZeroUsize::MIN, places))
+    }
+
+    /// A caller who waits.
+    async fn wait(turns: &Arc<Turns>, last: u8) -> Call<'_> {
+        let mut call: Call = Box::pin(turns.take(line(last), LONG));
+        assert!(poll!(&mut call).is_pending());
+        call
+    }
+
+    #[tokio::test]
+    async fn a_caller_from_another_address_waits_for_one_turn_of_a_long_line() {
+        let turns = turns(100);
+        let held = turns.take(line(1), LONG).await.expect("nobody waits");
+        let mut crowd = Vec::new();
+        for _ in 0..50 {
+            crowd.push(wait(&turns, 1).await);
+        }
+        let other = wait(&turns, 2).await;
+        assert_eq!(turns.waiting(), 51);
+        drop(held);
+        let first = crowd.remove(0).await.expect("the first of the long line");
+        drop(first);
+        let second = other.await.expect("the other line has the second turn");
+        assert_eq!(turns.waiting(), 49);
+        drop(second);
+        assert!(crowd.remove(0).await.is_ok(), "and then the long line again");
+    }
+
+    #[tokio::test]
+    async fn in_a_full_queue_the_newest_of_the_longest_line_makes_place_for_a_short_line() {
+        let turns = turns(3);
+        let held = turns.take(line(1), LONG).await.expect("nobody waits");
+        let mut crowd = Vec::new();
+        for _ in 0..3 {
+            crowd.push(wait(&turns, 1).await);
+        }
+        assert_eq!(turns.take(line(1), LONG).await.err(), Some(NoTurn::Full), "the long line gets no more places");
+        let other = wait(&turns, 2).await;
+        assert_eq!(crowd.pop().expect("three").await.err(), Some(NoTurn::Full), "the newest is put out");
+        assert_eq!((turns.waiting(), turns.take(line(2), LONG).await.err()), (3, Some(NoTurn::Full)), "two, and one");
+        drop(held);
+        drop(crowd.remove(0).await);
+        drop(other.await.expect("a turn"));
+        drop(crowd.remove(0).await);
+        assert_eq!(turns.waiting(), 0);
+        assert!(turns.take(line(3), LONG).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn who_gives_up_leaves_the_line_and_the_turn_goes_on() {
+        let turns = turns(10);
+        let held = turns.take(line(1), LONG).await.expect("nobody waits");
+        assert_eq!(turns.take(line(2), Duration::from_millis(1)).await.err(), Some(NoTurn::TooLate));
+        assert_eq!(turns.waiting(), 0);
+        let (gone, stays) = (wait(&turns, 2).await, wait(&turns, 3).await);
+        drop(gone);
+        assert_eq!(turns.waiting(), 1);
+        drop(held);
+        assert!(stays.await.is_ok());
+        assert!(turns.take(line(1), LONG).await.is_ok(), "no turn is lost");
+    }
+
+    #[tokio::test]
+    async fn a_turn_that_is_given_to_a_caller_who_has_gone_is_not_lost() {
+        let turns = turns(10);
+        let held = turns.take(line(1), LONG).await.expect("nobody waits");
+        let gone = wait(&turns, 2).await;
+        drop(held);
+        // The turn is in the channel, and nobody takes it out.
+        drop(gone);
+        assert!(turns.take(line(1), LONG).await.is_ok());
+    }
+}
