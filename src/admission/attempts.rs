@@ -144,7 +144,7 @@ mod tests {
             failed_logins_of_name: 3,
             failed_logins_of_address: 5,
             registrations_of_address: 2,
-            keys_max: 1_000,
+            keys_max: 1_000_000,
         };
         let wait = Duration::from_secs(1);
         let db_limits = DbLimits { connections_max: 1, connection_wait: wait, statement_wait: wait };

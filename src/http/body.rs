@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest};
 use actix_web::error::PayloadError;
-use actix_web::http::header;
+use actix_web::http::{Version, header};
 use actix_web::{HttpMessage, HttpResponse, web};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
@@ -72,10 +72,10 @@ pub async fn check(request: &mut ServiceRequest) -> Result<(), HttpResponse> {
     if announces_too_much(request, limits.bytes_max) {
         return Err(refusal(request, ApiError::too_large(limits.bytes_max)));
     }
-    if request.chunked().unwrap_or(false) {
+    if request.headers().contains_key(header::TRANSFER_ENCODING) {
         let mut payload = request.take_payload();
-        let has_length = request.headers().contains_key(header::CONTENT_LENGTH);
-        let read = if has_length { Err(ApiError::two_lengths()) } else { read(&mut payload, limits).await };
+        let read =
+            if has_doubtful_end(request) { Err(ApiError::two_lengths()) } else { read(&mut payload, limits).await };
         match read {
             Ok(bytes) => request.set_payload(Payload::from(Bytes::from(bytes))),
             Err(error) => {
@@ -90,6 +90,12 @@ pub async fn check(request: &mut ServiceRequest) -> Result<(), HttpResponse> {
 pub fn refusal(request: &ServiceRequest, error: ApiError) -> HttpResponse {
     let is_login = request.path().trim_end_matches('/') == "/api/auth";
     if is_login { error.login_response() } else { refuse(request.path(), error) }
+}
+
+/// Whether a proxy may see the end of the body elsewhere (RFC 9112, section 6.1). For such a body actix itself believes the
+/// length, or in HTTP/1.0 that there is no body.
+fn has_doubtful_end(request: &ServiceRequest) -> bool {
+    request.headers().contains_key(header::CONTENT_LENGTH) || request.version() < Version::HTTP_11
 }
 
 fn announces_too_much(request: &ServiceRequest, bytes_max: usize) -> bool {

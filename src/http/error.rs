@@ -177,9 +177,9 @@ impl ApiError {
         Self { closes: true, ..Self::formatted(Code::BodyTooLarge, message) }
     }
 
-    /// A body with two lengths. Proxies and servers disagree about its end.
+    /// A body whose end proxies and servers see in different places.
     pub fn two_lengths() -> Self {
-        let message = "Content-Length and Transfer-Encoding exclude each other.";
+        let message = "Transfer-Encoding is allowed neither with Content-Length nor in HTTP/1.0.";
         Self { closes: true, ..Self::bad_request(message) }
     }
 

@@ -178,7 +178,8 @@ async fn weak_limits_and_an_open_profile_before_strangers_are_unsafe() {
     app.args.admission.profile = Profile::Public;
     app.start_another().await;
     let warnings = warnings(&app).await.to_string();
-    assert!(warnings.contains("weak limits: ip_per_second admit more"), "stored limits come first: {warnings}");
+    assert!(warnings.contains("weak limits: ip_per_second, ip_per_minute, "), "stored limits come first: {warnings}");
+    assert!(!warnings.contains("user_reads_per_minute"), "a stricter one is not weak: {warnings}");
 }
 
 async fn warnings(app: &TestApp) -> Value {
