@@ -28,8 +28,7 @@ impl Application {
     /// # Errors
     /// Returns a [`StartError`] for the first step that fails.
     pub async fn build(args: &ServeArgs) -> Result<Self, StartError> {
-        let (profile, proxies) = (args.admission.profile, &args.admission.trusted_proxies);
-        if profile == Profile::Public && !proxies.is_set {
+        if args.admission.profile == Profile::Public && !args.admission.trusted_proxies.is_set {
             return Err(StartError::ProxiesUnknown);
         }
         let (tokens, claim_tokens) = signers(&args.tokens)?;
@@ -67,24 +66,14 @@ impl Application {
         mysql_rights::check(db).await.map_err(StartError::MysqlRights)?;
 
         let mut warnings = unsafe_settings(&redis, &shards, db).await;
-        if profile == Profile::Open && (!args.http_addr.ip().is_loopback() || proxies.is_set) {
-            warnings.push(OPEN_PROFILE.to_owned());
-        }
         let (revoked_max, token_seconds) = (config::REVOKED_MAX, args.tokens.token_seconds.into());
         let activities = Arc::new(Activities::new(dbs.clone()));
         activities.load().await.map_err(StartError::Activities)?;
         let revocations = Revocations::new(dbs.clone(), RevocationLimits { revoked_max, token_seconds });
         revocations.load(crate::base::now_seconds()).await.map_err(StartError::Revocations)?;
-        let admin_passwords = passwords(config::ADMIN_HASHES_MAX)?;
-        let passwords = passwords(config::hash_threads())?;
         let admission = parts::admission(&args.admission, db).await.map_err(StartError::Admission)?;
-        let weak = admission.settings.limits().weaker_than(&Limits::public());
-        if profile == Profile::Public && !weak.is_empty() {
-            warnings.push(format!("weak limits: {} admit more than the public profile does", weak.join(", ")));
-        }
-        for warning in &warnings {
-            log::warn!("UNSAFE: {warning}");
-        }
+        warnings.extend(unsafe_profile(args, &admission.settings.limits()));
+        warnings.iter().for_each(|warning| log::warn!("UNSAFE: {warning}"));
         let ground = Ground {
             redis,
             dbs,
@@ -99,8 +88,8 @@ impl Application {
             signed_form,
             activities,
             revocations,
-            passwords,
-            admin_passwords,
+            passwords: passwords(config::hash_threads())?,
+            admin_passwords: passwords(config::ADMIN_HASHES_MAX)?,
             admission,
             warnings,
         };
@@ -114,6 +103,19 @@ async fn unsafe_settings(redis: &LinkConfig, shards: &[ShardId], db: &Db) -> Vec
     let servers = if redis.is_cluster() { shards } else { &[ShardId::FIRST] };
     let pools: Vec<_> = servers.iter().map(|shard| redis_pool_of(redis, *shard)).collect();
     durability::check(&pools, db).await
+}
+
+/// What strangers may do that the public profile would not let them do, as a sentence.
+fn unsafe_profile(args: &ServeArgs, limits: &Limits) -> Option<String> {
+    let weak = limits.weaker_than(&Limits::public());
+    match args.admission.profile {
+        Profile::Open => {
+            let is_reachable = !args.http_addr.ip().is_loopback() || args.admission.trusted_proxies.is_set;
+            is_reachable.then(|| OPEN_PROFILE.to_owned())
+        }
+        Profile::Public if weak.is_empty() => None,
+        Profile::Public => Some(format!("weak limits: {} admit more than the public profile does", weak.join(", "))),
+    }
 }
 
 /// Retries `attempt` every 250 ms until success, a final error or the deadline. Logs the first failure.

@@ -24,4 +24,4 @@ pub use secrets::{Secrets, SecretsError};
 pub use session::{Session, TokenId, TokenIdError};
 pub use signed_form::{NANCE_BYTES_MAX, SKEW_SECONDS_MAX, SignedForm, SignedFormError, SignedRequest};
 pub use token::{TokenError, UserTokens};
-pub use turns::Line;
+pub use turns::HashLine;

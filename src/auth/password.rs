@@ -1,6 +1,6 @@
 //! Hashes and verifies passwords with bounded concurrency, and caches verified passwords.
 //!
-//! Hashes run on blocking threads. Callers wait in bounded lines that take turns ([`Line`]), with a timeout.
+//! Hashes run on blocking threads. Callers wait in bounded lines that take turns ([`HashLine`]), with a timeout.
 //!
 //! The cache holds keyed hashes of (stored form, password), so a copy of the memory reveals no password. A caller looks
 //! into the cache again after waiting. Many simultaneous logins of a user therefore cost only a few hashes. Wrong
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::mac::MacKey;
 use super::stored_password::{self, StoredPassword};
-use super::turns::{Line, NoTurn, Turn, Turns};
+use super::turns::{HashLine, NoTurn, Turn, Turns};
 use crate::domain::Password;
 use argon2::password_hash::Error;
 
@@ -55,14 +55,14 @@ pub enum Verified {
 /// Who asks for a hash.
 #[derive(Clone, Copy)]
 pub struct Caller<'a> {
-    pub line: Line,
+    pub line: HashLine,
     /// Asked when the turn comes. A hash that is not wanted any more is not computed.
     pub still_wants: &'a (dyn Fn() -> bool + Send + Sync),
 }
 
 impl Caller<'_> {
     /// A command of this program, which wants every hash.
-    pub const PROGRAM: Self = Self { line: Line::Program, still_wants: &|| true };
+    pub const PROGRAM: Self = Self { line: HashLine::Program, still_wants: &|| true };
 }
 
 /// Hashes and verifies passwords for all workers of a process, on any tokio runtime.
@@ -325,7 +325,7 @@ mod tests {
     #[tokio::test]
     async fn a_hash_that_is_not_wanted_when_its_turn_comes_is_not_computed() {
         let passwords = passwords(LIMITS);
-        let caller = Caller { line: Line::Program, still_wants: &|| false };
+        let caller = Caller { line: HashLine::Program, still_wants: &|| false };
         let outcome = passwords.hash(&password("secret"), caller).await;
         assert!(matches!(outcome, Err(HashError::Unwanted)));
         assert_eq!(passwords.computed(), 0);

@@ -15,7 +15,7 @@ use crate::domain::Address;
 
 /// Whose line a caller waits in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Line {
+pub enum HashLine {
     Address(Address),
     /// A command of this program.
     Program,
@@ -41,21 +41,21 @@ struct Queue {
     /// Turns that nobody has.
     free: usize,
     waiting: usize,
-    lines: HashMap<Line, VecDeque<Waiting>>,
+    lines: HashMap<HashLine, VecDeque<WaitingCaller>>,
     /// Every line in `lines` once. The first one is next.
-    order: VecDeque<Line>,
+    order: VecDeque<HashLine>,
     next_id: u64,
 }
 
-struct Waiting {
+struct WaitingCaller {
     id: u64,
     call: oneshot::Sender<Turn>,
 }
 
 /// Leaves the line when the caller gives up.
-struct Place<'a> {
+struct PlaceInLine<'a> {
     turns: &'a Turns,
-    line: Line,
+    line: HashLine,
     id: u64,
 }
 
@@ -76,7 +76,7 @@ impl Turns {
     ///
     /// # Errors
     /// [`NoTurn`]
-    pub(super) async fn take(self: &Arc<Self>, line: Line, wait: Duration) -> Result<Turn, NoTurn> {
+    pub(super) async fn take(self: &Arc<Self>, line: HashLine, wait: Duration) -> Result<Turn, NoTurn> {
         let (place, called) = {
             let mut queue = self.queue();
             if queue.free > 0 {
@@ -87,7 +87,7 @@ impl Turns {
                 return Err(NoTurn::Full);
             }
             let (id, called) = queue.join(line);
-            (Place { turns: self, line, id }, called)
+            (PlaceInLine { turns: self, line, id }, called)
         };
         let called = tokio::time::timeout(wait, called).await;
         drop(place);
@@ -122,14 +122,14 @@ impl Drop for Turn {
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for PlaceInLine<'_> {
     fn drop(&mut self) {
         self.turns.queue().leave(self.line, self.id);
     }
 }
 
 impl Queue {
-    fn join(&mut self, line: Line) -> (u64, oneshot::Receiver<Turn>) {
+    fn join(&mut self, line: HashLine) -> (u64, oneshot::Receiver<Turn>) {
         let (call, called) = oneshot::channel();
         let id = self.next_id;
         self.next_id += 1;
@@ -137,13 +137,13 @@ impl Queue {
         if callers.is_empty() {
             self.order.push_back(line);
         }
-        callers.push_back(Waiting { id, call });
+        callers.push_back(WaitingCaller { id, call });
         self.waiting += 1;
         (id, called)
     }
 
     /// Takes the first caller of the line whose turn it is, and puts the line to the end. Without callers the turn is free.
-    fn leave_first(&mut self) -> Option<Waiting> {
+    fn leave_first(&mut self) -> Option<WaitingCaller> {
         let Some(line) = self.order.pop_front() else {
             self.free += 1;
             return None;
@@ -159,7 +159,7 @@ impl Queue {
         first
     }
 
-    fn leave(&mut self, line: Line, id: u64) {
+    fn leave(&mut self, line: HashLine, id: u64) {
         let Some(callers) = self.lines.get_mut(&line) else { return };
         let Some(place) = callers.iter().position(|caller| caller.id == id) else { return };
         callers.remove(place);
@@ -168,7 +168,7 @@ impl Queue {
     }
 
     /// Puts out the newest caller of the longest line, if that line stays longer than `line` becomes.
-    fn put_out_instead_of(&mut self, line: Line) -> bool {
+    fn put_out_instead_of(&mut self, line: HashLine) -> bool {
         let own = self.lines.get(&line).map_or(0, VecDeque::len);
         let longest = self.lines.iter().max_by_key(|(_, callers)| callers.len());
         let Some((longest, _)) = longest.filter(|(_, callers)| callers.len() > own + 1) else { return false };
@@ -181,7 +181,7 @@ impl Queue {
         true
     }
 
-    fn forget_if_empty(&mut self, line: Line) {
+    fn forget_if_empty(&mut self, line: HashLine) {
         if self.lines.get(&line).is_some_and(VecDeque::is_empty) {
             self.lines.remove(&line);
             self.order.retain(|other| *other != line);
@@ -201,8 +201,8 @@ mod tests {
 
     type Call<'a> = Pin<Box<dyn Future<Output = Result<Turn, NoTurn>> + 'a>>;
 
-    fn line(last: u8) -> Line {
-        Line::Address(Address::new([192, 0, 2, last].into()))
+    fn line(last: u8) -> HashLine {
+        HashLine::Address(Address::new([192, 0, 2, last].into()))
     }
 
     fn turns(places: usize) -> Arc<Turns> {

@@ -11,93 +11,13 @@ use utoipa::ToSchema;
 use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 
 use super::answer;
+pub use super::code::Code;
 use crate::admission::TurnedAway;
 use crate::auth::HashError;
 use crate::claim::CouponUnknown;
 use crate::memory::{BadSetting, BlockError, RevokeError, UserUnknown};
 use crate::mysql::DbError;
 use crate::sales::{ACTIVITIES_OF_A_COUPON_MAX, PublishError, ScheduleError};
-
-/// The values of `code`, by the table of the wire contract.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Code {
-    BadRequest,
-    NameTaken,
-    NotLoggedIn,
-    TokenExpired,
-    WrongPassword,
-    WrongKind,
-    /// Same code as `WrongKind`, but with status 403. Used outside of Part 1 of the contract.
-    WrongKindForbidden,
-    NotYours,
-    Blocked,
-    CrossSite,
-    RateLimited,
-    NotFound,
-    MethodNotAllowed,
-    BodyTooLarge,
-    Overloaded,
-    Unavailable,
-    UnknownOutcome,
-}
-
-impl Code {
-    /// All codes, each word once.
-    pub const ALL: [Self; 16] = [
-        Self::BadRequest,
-        Self::NameTaken,
-        Self::NotLoggedIn,
-        Self::TokenExpired,
-        Self::WrongPassword,
-        Self::WrongKind,
-        Self::NotYours,
-        Self::Blocked,
-        Self::CrossSite,
-        Self::RateLimited,
-        Self::NotFound,
-        Self::MethodNotAllowed,
-        Self::BodyTooLarge,
-        Self::Overloaded,
-        Self::Unavailable,
-        Self::UnknownOutcome,
-    ];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::BadRequest => "bad-request",
-            Self::NameTaken => "name-taken",
-            Self::NotLoggedIn => "not-logged-in",
-            Self::TokenExpired => "token-expired",
-            Self::WrongPassword => "wrong-password",
-            Self::WrongKind | Self::WrongKindForbidden => "wrong-kind",
-            Self::NotYours => "not-yours",
-            Self::Blocked => "blocked",
-            Self::CrossSite => "cross-site",
-            Self::RateLimited => "rate-limited",
-            Self::NotFound => "not-found",
-            Self::MethodNotAllowed => "method-not-allowed",
-            Self::BodyTooLarge => "body-too-large",
-            Self::Overloaded => "overloaded",
-            Self::Unavailable => "unavailable",
-            Self::UnknownOutcome => "unknown-outcome",
-        }
-    }
-
-    pub const fn status(self) -> StatusCode {
-        match self {
-            Self::BadRequest | Self::NameTaken => StatusCode::BAD_REQUEST,
-            Self::NotLoggedIn | Self::TokenExpired | Self::WrongPassword | Self::WrongKind | Self::NotYours => {
-                StatusCode::UNAUTHORIZED
-            }
-            Self::WrongKindForbidden | Self::Blocked | Self::CrossSite => StatusCode::FORBIDDEN,
-            Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
-            Self::NotFound => StatusCode::NOT_FOUND,
-            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Overloaded | Self::Unavailable | Self::UnknownOutcome => StatusCode::SERVICE_UNAVAILABLE,
-        }
-    }
-}
 
 pub const NO_SUCH_PATH: ApiError = ApiError::new(Code::NotFound, "No such path.");
 
@@ -179,8 +99,7 @@ impl ApiError {
 
     /// A body whose end proxies and servers see in different places.
     pub fn two_lengths() -> Self {
-        let message = "Transfer-Encoding is allowed neither with Content-Length nor in HTTP/1.0.";
-        Self { closes: true, ..Self::bad_request(message) }
+        Self { closes: true, ..Self::bad_request("Transfer-Encoding excludes Content-Length and HTTP/1.0.") }
     }
 
     pub fn too_slow() -> Self {
@@ -316,16 +235,20 @@ impl From<RevokeError> for ApiError {
 
 impl From<CouponUnknown> for ApiError {
     fn from(error: CouponUnknown) -> Self {
-        log::debug!("{}", crate::base::error_chain(&error));
-        Self::unavailable()
+        not_known(&error)
     }
 }
 
 impl From<UserUnknown> for ApiError {
     fn from(error: UserUnknown) -> Self {
-        log::debug!("{}", crate::base::error_chain(&error));
-        Self::unavailable()
+        not_known(&error)
     }
+}
+
+/// A 503 for a name that could not be looked up.
+fn not_known(error: &dyn std::error::Error) -> ApiError {
+    log::debug!("{}", crate::base::error_chain(error));
+    ApiError::unavailable()
 }
 
 impl From<PublishError> for ApiError {

@@ -12,6 +12,7 @@ mod body;
 mod browsers;
 mod claim_wait;
 mod claims;
+mod code;
 mod coupons;
 mod docs;
 mod error;

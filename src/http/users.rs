@@ -11,7 +11,7 @@ use super::extractors::{SessionUser, session};
 use super::openapi::{Responses, add_case, admission, change, error_schema, failures, token};
 use super::state::{Accounts, Edge};
 use super::{answer, body, path, peer};
-use crate::auth::{Caller, Line, Verified};
+use crate::auth::{Caller, HashLine, Verified};
 use crate::base::{now_ms, now_seconds};
 use crate::domain::{Kind, NameError, Password, PasswordError, User, UserName};
 use crate::mysql::users::{self, Account};
@@ -89,7 +89,7 @@ pub async fn register(
         return Err(NAME_TAKEN);
     }
     let still_wants = || !edge.admission.is_blocked(None, Some(address), now_ms());
-    let caller = Caller { line: Line::Address(address), still_wants: &still_wants };
+    let caller = Caller { line: HashLine::Address(address), still_wants: &still_wants };
     let hash = accounts.passwords.hash(&password, caller).await?;
     match users::insert(&dbs.users, &name, kind, &hash).await {
         Ok(()) => {
@@ -179,7 +179,7 @@ async fn log_in_inner(
     // No user has such a password, so it is no guess at the password of the name.
     let password = Password::parse(form.password).map_err(|_| WRONG_LOGIN)?;
     let still_wants = || edge.admission.may_log_in(&name, address, now_ms());
-    let caller = Caller { line: Line::Address(address), still_wants: &still_wants };
+    let caller = Caller { line: HashLine::Address(address), still_wants: &still_wants };
     let account = verified(accounts, dbs, &name, &password, caller).await;
     // Checked again, because logins may have failed during the hash. Over the limit, the right password fails, too.
     edge.admission.log_in(&name, address, now_ms())?;
@@ -306,7 +306,7 @@ pub async fn change_password(
     let old = Password::parse(form.old).map_err(|_| WRONG_PASSWORD)?;
     let (passwords, address) = (accounts.passwords_of(user.kind), peer::address(&request, &edge));
     let still_wants = || !edge.admission.is_blocked(Some(user.id), Some(address), now_ms());
-    let caller = Caller { line: Line::Address(address), still_wants: &still_wants };
+    let caller = Caller { line: HashLine::Address(address), still_wants: &still_wants };
     let mut hash = None;
     // The stored hash may change after the comparison. A newer password is never overwritten. But a login may also have
     // replaced the imported hash of the same password, so the old password is compared once more.
