@@ -7,8 +7,9 @@ use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{HttpResponse, web};
 
+use super::error::NO_SUCH_PATH;
 use super::state::Edge;
-use super::{body, browsers};
+use super::{body, browsers, path};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_BYTES_MAX: usize = 128;
@@ -59,12 +60,15 @@ pub async fn finish<B: MessageBody>(
 }
 
 /// # Errors
-/// The refusal of a request from another site, or of its body.
+/// The refusal of a body, of a hidden path, or of a request from another site. The body comes first, because its unread rest
+/// would have no limit.
 async fn check(request: &mut ServiceRequest) -> Result<(), HttpResponse> {
-    if let Some(edge) = request.app_data::<web::Data<Edge>>() {
-        browsers::check_site(request, edge).map_err(|error| body::refusal(request, error))?;
+    body::check(request).await?;
+    if path::hides_operators(request.path()) {
+        return Err(body::refusal(request, NO_SUCH_PATH));
     }
-    body::check(request).await
+    let Some(edge) = request.app_data::<web::Data<Edge>>() else { return Ok(()) };
+    browsers::check_site(request, edge).map_err(|error| body::refusal(request, error))
 }
 
 /// Whether the id is safe to send back and to log.

@@ -24,6 +24,22 @@ pub struct CouponPath {
     name: String,
 }
 
+/// The first segment of operators' paths.
+const OPERATORS: &str = "admin";
+/// Begins of operators' paths whose last segment is a name or an address.
+const WITH_VALUE: [&str; 2] = ["/admin/blacklist/users/", "/admin/blacklist/ips/"];
+
+/// Whether the path hides by escapes that it is one of operators. A proxy that keeps strangers out compares the path as it
+/// was sent, and the router decodes it. Only a name or an address at the end may have escapes.
+pub fn hides_operators(path: &str) -> bool {
+    let segment = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+    if segment == OPERATORS {
+        path.contains('%') && !WITH_VALUE.iter().any(|begin| path.starts_with(begin))
+    } else {
+        segment.contains('%') && percent_decode(segment.as_bytes()).eq(OPERATORS.bytes())
+    }
+}
+
 /// The decoded segment at `index`, from 0. `None` if the path is shorter or the segment is not UTF-8.
 pub fn segment(request: &HttpRequest, index: usize) -> Option<Cow<'_, str>> {
     decoded(segments(request).nth(index)?)
@@ -54,4 +70,35 @@ pub fn coupon(request: &HttpRequest) -> Option<String> {
 /// The coupon's name in `/api/users/{saler}/coupons/{name}`, or `None` if invalid.
 pub fn coupon_name(request: &HttpRequest) -> Option<CouponName> {
     CouponName::parse(segment(request, 4)?.into_owned()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_operators_path_has_escapes_only_in_a_name_at_its_end() {
+        for hidden in [
+            "/%61dmin",
+            "//%61dmin/limits",
+            "/adm%69n/x",
+            "/%61%64%6d%69%6e/",
+            "/admin/%73witches",
+            "/admin/blacklist/%75sers/x",
+        ] {
+            assert!(hides_operators(hidden), "{hidden}");
+        }
+        for open in [
+            "/admin",
+            "/admin/",
+            "/admin/limits",
+            "/admin/blacklist/users/%E5%90%8D",
+            "/api/%61dmin",
+            "/%61dministrator",
+            "/%",
+            "/",
+        ] {
+            assert!(!hides_operators(open), "{open}");
+        }
+    }
 }

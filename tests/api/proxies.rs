@@ -3,7 +3,7 @@
 use couponrush::domain::Kind;
 use serde_json::json;
 
-use crate::helpers::{Answer, PASSWORD, TestApp};
+use crate::helpers::{Answer, PASSWORD, TestApp, raw};
 
 /// A claim with an `X-Forwarded-For` header.
 async fn claim(app: &TestApp, token: &str, forwarded_for: &str) -> Answer {
@@ -89,4 +89,19 @@ async fn failed_logins_and_registrations_are_counted_by_the_clients_address() {
     let new = |name| json!({"username": name, "password": "x", "kind": "customer"});
     assert_eq!(post("/api/users", new("third"), first).await, 429);
     assert_eq!(post("/api/users", new("third"), second).await, 201);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_escapes_lead_past_a_rule_for_the_paths_of_operators() {
+    let app = TestApp::start().await;
+    let admin = app.user("boss", Kind::Admin).await;
+    app.client().user("\u{540d}", "customer").await;
+    for path in ["/%61dmin/limits", "/adm%69n/switches", "/admin/%6cimits", "/admin/blacklist/%75sers/boss", "/%61dmin"]
+    {
+        let answer = raw(app.instances[0].address, &format!("GET {path} HTTP/1.1\r\nAuthorization: {admin}"), "");
+        assert_eq!(answer.status(), 404, "{path}: {answer:?}");
+    }
+    let name = "/admin/blacklist/users/%E5%90%8D";
+    assert_eq!(app.client().put(name, &admin, &json!({})).await.status, 200, "a name may have escapes");
+    assert_eq!(app.client().get(name, &admin).await.status, 200);
 }
