@@ -15,6 +15,9 @@ const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 /// The route that pages of hosts on the operators' list may use from their own site.
 const SIGNED_FORM: &str = "/sec/kill";
 
+/// Paths of the parts of pages.
+const ASSETS: &str = "/assets/";
+
 const NO_SNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 const SAME_ORIGIN: HeaderValue = HeaderValue::from_static("same-origin");
 /// For answers that are no pages. Nothing in them is loaded, run or framed.
@@ -65,12 +68,18 @@ fn without_default_port(host: &str) -> &str {
     host.strip_suffix(":443").or_else(|| host.strip_suffix(":80")).unwrap_or(host)
 }
 
-/// Adds the headers that keep browsers from guessing the type of an answer, showing it in a frame, or giving it to other sites.
-pub fn protect(head: &mut ResponseHead) {
+/// Whether the answer to this path may be shown alone. The parts of a page, such as scripts, are no documents.
+pub fn is_document(path: &str) -> bool {
+    !path.starts_with(ASSETS)
+}
+
+/// Adds the headers that keep browsers from guessing the type of an answer, showing it in a frame, or giving it to other
+/// sites. Only a document needs a policy.
+pub fn protect(head: &mut ResponseHead, is_document: bool) {
     let headers = head.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, NO_SNIFF);
     headers.insert(header::CROSS_ORIGIN_RESOURCE_POLICY, SAME_ORIGIN);
-    if !headers.contains_key(header::CONTENT_SECURITY_POLICY) {
+    if is_document && !headers.contains_key(header::CONTENT_SECURITY_POLICY) {
         headers.insert(header::CONTENT_SECURITY_POLICY, NOTHING);
     }
 }

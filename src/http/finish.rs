@@ -43,6 +43,7 @@ pub async fn finish<B: MessageBody>(
     let is_draining = edge.is_some_and(|edge| edge.health.is_draining());
     let is_https = response.request().app_config().secure();
     let offers_upgrade = response.request().head().connection_type() == ConnectionType::Upgrade;
+    let is_document = browsers::is_document(response.request().path());
     let head = response.response_mut().head_mut();
     if is_draining || offers_upgrade {
         head.set_connection_type(ConnectionType::Close);
@@ -52,7 +53,7 @@ pub async fn finish<B: MessageBody>(
         head.headers.insert(header::CACHE_CONTROL, NO_STORE);
     }
     head.headers.insert(REQUEST_ID, id);
-    browsers::protect(head);
+    browsers::protect(head, is_document);
     if is_https {
         head.headers.insert(header::STRICT_TRANSPORT_SECURITY, HTTPS_ONLY);
     }

@@ -136,7 +136,7 @@ async fn an_admin_logs_in_while_users_wait_for_password_hashes() {
     app.stores.execute("UPDATE users SET kind = 'admin' WHERE username = 'root'").await;
     let passwords = &app.instances[0].shared.accounts.passwords;
     let mut guessing = JoinSet::new();
-    for n in 0..600 {
+    for n in 0..400 {
         let client = app.client().clone();
         guessing.spawn(async move { client.log_in(&format!("nobody-{n}"), PASSWORD).await.status });
     }

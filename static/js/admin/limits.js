@@ -1,12 +1,16 @@
 // The form for rate limits, automatic blocks and exempt addresses.
 
 import { call } from "../shared/api.js";
-import { t, toNumber } from "../shared/i18n.js";
+import { extend, t, toNumber } from "../shared/i18n.js";
 import { Notice, Skeleton } from "../shared/shell.js";
 import { html, useEffect, useState } from "../shared/view.js";
 import { Field, Form, numberFailure, onlyFailures, useForm } from "../staff/form.js";
 import { Stale } from "../shared/poll.js";
 import { refusalAt } from "../staff/refusal.js";
+import en from "../i18n/admin/limits/en.js";
+import zh from "../i18n/admin/limits/zh.js";
+
+extend({ en, zh });
 
 const RATE_MAX = 1_000_000;
 const SECONDS_MAX = 31_536_000;
@@ -26,6 +30,8 @@ const NUMBERS = {
     offences_per_minute: RATE_MAX,
     offender_seconds: SECONDS_MAX,
 };
+/** Their labels need no hint. */
+const RATES = Object.keys(NUMBERS).filter((name) => /^(user|ip)_/.test(name));
 const LISTS = ["allow_ips", "allow_referers"];
 const FIELDS = [...Object.keys(NUMBERS), ...LISTS];
 
@@ -71,7 +77,7 @@ function LimitsForm({ limits, onChange }) {
             <${Form} form=${form} action=${t("limits.save")}>
                 <div class="pair">
                     ${Object.keys(NUMBERS).map((name) => html`
-                        <${Field} key=${name} name=${name} label=${t(`limits.${name}`)} hint=${t(`limits.${hintOf(name)}-hint`)} failures=${form.failures}
+                        <${Field} key=${name} name=${name} label=${t(`limits.${name}`)} hint=${RATES.includes(name) ? undefined : t(`limits.${name}-hint`)} failures=${form.failures}
                             inputmode="numeric" autocomplete="off" defaultValue=${String(limits[name])} />`)}
                 </div>
                 ${LISTS.map((name) => html`
@@ -91,9 +97,6 @@ function Changes({ changes }) {
                 <li>${t("admin.changed", { name: t(`limits.${name}`), before: toText(before), after: toText(after) })}</li>`)}</ul>
         <//>`;
 }
-
-/** Rates of users have one hint, and rates of addresses another. */
-const hintOf = (name) => (name.startsWith("user_") ? "user" : name.startsWith("ip_") ? "ip" : name);
 
 const toText = (value) => (Array.isArray(value) ? value.join(", ") || "–" : toNumber(value));
 
