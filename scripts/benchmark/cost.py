@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import cost_constants, cost_profile, cost_report, launcher, machine
+from . import cost_constants, cost_control, cost_profile, cost_report, launcher, machine
 from .fleet import WRK_PROCESSES, Fleet
 from .machine import elapsed, say
 from .redis_nodes import RedisNodes
@@ -83,16 +83,32 @@ class CostRun:
             say("profiles ...")
             for configuration in PROFILED:
                 self.profile(configuration)
+            control = self.control()
             for fleet in self.fleets.values():
                 fleet.start()
                 fleet.audit()
                 fleet.stop()
-            return constants | cost_constants.disk(self.fleets.values()), ratios
+            return constants | cost_constants.disk(self.fleets.values()), ratios, control
         finally:
             for fleet in self.fleets.values():
                 fleet.stop()
             for nodes in self.nodes.values():
                 nodes.stop()
+
+    def run_control(self):
+        """Only the control, with servers of its own."""
+        try:
+            self.nodes[1].start()
+            self.make(self.fleets["base", 1, 1])
+            return self.control()
+        finally:
+            self.fleets["base", 1, 1].stop()
+            self.nodes[1].stop()
+
+    def control(self):
+        say("control ...")
+        fleet, arguments = self.fleets["base", 1, 1], self.arguments
+        return cost_control.measure(fleet, INSTANCES, arguments.rounds, arguments.turns, self.random)
 
     def make(self, fleet):
         visits = 8 * self.arguments.rounds + 3
@@ -174,6 +190,7 @@ def main(description):
     parser.add_argument("-h", "--help", action="store_true")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--turns", type=int, default=TURNS)
+    parser.add_argument("--control", action="store_true")
     parser.add_argument("--out", type=Path, default=ROOT / "docs/benchmarks")
     arguments = parser.parse_args()
     if arguments.help:
@@ -182,8 +199,11 @@ def main(description):
     launcher.ensure_inside_stacks([STACK], ["gnuplot-nox", "linux-perf"], ["--bin", "couponrush"], BUFFER_POOL)
     machine.raise_file_limit()
     run = CostRun(arguments)
+    if arguments.control:
+        return cost_report.write(arguments.out, cost_report.read(arguments.out) | {"control": run.run_control()})
     facts = machine.facts()
-    constants, ratios = run.run()
+    constants, ratios, control = run.run()
     facts |= {"rounds": arguments.rounds, "turns": arguments.turns, "turn_seconds": TURN_SECONDS,
               "discarded": run.discarded, "took": elapsed()}
-    cost_report.write(arguments.out, facts, run.visits, run.profiles, constants, ratios)
+    result = cost_report.result_of(facts, run.visits, run.profiles, constants, ratios)
+    cost_report.write(arguments.out, result | {"control": control})

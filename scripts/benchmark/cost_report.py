@@ -1,12 +1,13 @@
 """The results of `scripts/cost`: medians and quartiles over all turns, as JSON, Markdown and a plot."""
 
 import json
-from statistics import linear_regression, mean, median, quantiles
+from statistics import linear_regression, mean, median
 
-from . import cost_profile
+from . import cost_control, cost_profile
 from .cost_constants import scaled
 from .plots import plot
 from .report import SERVER_SETTINGS
+from .spread import spread
 
 PROGRAMS = ("service", "Redis", "MariaDB")
 GROWTH_MAX = 0.1
@@ -65,12 +66,6 @@ def is_busy(configuration):
     return configuration["connections"] > 4
 
 
-def spread(values):
-    """Median and quartiles."""
-    lower, middle, upper = quantiles(values, n=4, method="inclusive")
-    return {"median": middle, "quartiles": [lower, upper]}
-
-
 def summaries(visits):
     """One summary for each configuration, in the order of the table."""
     groups = {}
@@ -114,17 +109,26 @@ def fitted(rows):
     return lines
 
 
-def write(folder, facts, visits, profiles, constants, ratios):
-    """Writes `cost.json`, `cost.md` and `cost.svg`, and prints the page. `ratios` are to the cost of a claim."""
-    folder.mkdir(parents=True, exist_ok=True)
+def result_of(facts, visits, profiles, constants, ratios):
+    """Everything that `cost.json` has but the control. `ratios` are to the cost of a claim."""
     rows = summaries(visits)
     constants = constants | scaled(ratios, rows, is_base) | from_rows(rows)
-    result = {"facts": facts, "constants": constants, "configurations": rows, "profiles": profiles}
+    return {"facts": facts, "constants": constants, "configurations": rows, "profiles": profiles}
+
+
+def write(folder, result):
+    """Writes `cost.json`, `cost.md` and `cost.svg`, and prints the page."""
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "cost.json").write_text(json.dumps(result, indent=1) + "\n")
-    text = markdown(facts, rows, profiles, constants)
+    result = read(folder)
+    text = markdown(result)
     (folder / "cost.md").write_text(text)
     print(text)
-    draw(rows, folder)
+    draw(result["configurations"], folder)
+
+
+def read(folder):
+    return json.loads((folder / "cost.json").read_text())
 
 
 def from_rows(rows):
@@ -149,12 +153,13 @@ def shown_ratio(each):
     return f"{each['median']:.2f} ({lower:.2f} to {upper:.2f})"
 
 
-def markdown(facts, rows, profiles, constants):
+def markdown(result):
+    facts, rows, constants = (result[name] for name in ("facts", "configurations", "constants"))
     lines = ["# Cost of a claim with several instances, shards and Redis primaries", "",
              "Written by `scripts/cost` (`make cost`). CPU time of a claim in µs, as median and quartiles over all turns. "
              "The sum is of all instances, all Redis primaries and MariaDB, which is the MySQL here.", "",
              "![CPU time of a claim, by the number of instances](cost.svg)", "", *cost_table(rows), "", *why(rows), "",
-             *cost_profile.text(profiles), *counts_table(rows), ""]
+             *cost_control.text(result["control"]), *cost_profile.text(result["profiles"]), *counts_table(rows), ""]
     lines += ["## Constants of `couponrush size`", "", "| constant | value |", "|---|---:|"]
     lines += [f"| `{name}` | {value:,} |" for name, value in constants.items()] + [""]
     return "\n".join([*lines, METHOD, *machine_text(facts, rows), ""])

@@ -85,7 +85,7 @@ pub struct AdmissionArgs {
         value_name = "NETWORKS|none"
     )]
     pub trusted_proxies: TrustedProxies,
-    /// Origins of other sites (https://shop.example) whose pages may send changes, separated by commas. Browsers say where a
+    /// Origins of other sites, scheme and host, whose pages may send changes, separated by commas. Browsers say where a
     /// request comes from, and changes from all other sites are refused. Default: none.
     #[arg(
         long,
