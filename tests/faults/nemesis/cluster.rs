@@ -18,6 +18,8 @@ const WRITERS_MS: (u64, u64) = (12_000, 14_000);
 const BESIDE_MS: (u64, u64) = (2_000, 4_000);
 /// Longer than the lease.
 const SENTINELS_AWAY_MS: (u64, u64) = (7_000, 9_000);
+/// Longer than nodes of Galera (5 s) and members of etcd (1 s) wait for each other.
+const MINORITY_MS: (u64, u64) = (8_000, 11_000);
 
 /// The number is of the shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +31,10 @@ pub enum ClusterFault {
     /// The node of Galera is killed that takes the writes. It comes back after another one takes them.
     KillWriter,
     KillEtcdLeader,
+    /// Two of three members of etcd are frozen, so that the third has no majority.
+    EtcdMinority,
+    /// Two of three nodes of Galera are frozen, so that the writer has no majority.
+    GaleraMinority,
     /// Every instance writes through another node of Galera.
     SeveralWriters,
     /// An instance is cut off from all servers. Customers still reach it.
@@ -63,6 +69,14 @@ impl ClusterFault {
                 let killed = etcd.kill_leader().await;
                 tokio::time::sleep(random.millis(500, 3_000)).await;
                 etcd.restart(killed);
+            }
+            Self::EtcdMinority => {
+                let etcd = world.etcd.as_ref().expect("the run has an etcd");
+                etcd.leave_one_alone(random.millis(MINORITY_MS.0, MINORITY_MS.1)).await;
+            }
+            Self::GaleraMinority => {
+                let galera = world.galera.as_ref().expect("the run has a Galera cluster");
+                galera.leave_writer_alone(&world.mariadb, random.millis(MINORITY_MS.0, MINORITY_MS.1)).await;
             }
             Self::SeveralWriters => several_writers(world, random).await,
             Self::CutOffInstance => {

@@ -8,7 +8,7 @@ const fn on(layout: Layout, scenario: Scenario<'static>) -> Scenario<'static> {
     Scenario { layout, ..scenario }
 }
 
-pub const CLUSTER: [Scenario<'static>; 9] = [
+pub const CLUSTER: [Scenario<'static>; 10] = [
     on(
         Layout::Cluster,
         short(
@@ -38,6 +38,14 @@ pub const CLUSTER: [Scenario<'static>; 9] = [
             "cluster-writers",
             3,
             &[Fault::Cluster(ClusterFault::SeveralWriters), Fault::Cluster(ClusterFault::KillWriter)],
+        ),
+    ),
+    on(
+        Layout::Installation,
+        scenario(
+            "cluster-minority",
+            3,
+            &[Fault::Cluster(ClusterFault::EtcdMinority), Fault::Cluster(ClusterFault::GaleraMinority)],
         ),
     ),
     on(

@@ -80,6 +80,16 @@ impl Etcd {
         leader
     }
 
+    /// Freezes the leader and another member for this time. The third one has no majority, as if it were cut off.
+    pub async fn leave_one_alone(&self, time: Duration) {
+        let leader = self.leader().await.expect("etcd has a leader");
+        let frozen = [leader, (leader + 1) % MEMBERS].map(|member| &self.members[member].1);
+        frozen.iter().for_each(|process| process.freeze());
+        tokio::time::sleep(time).await;
+        frozen.iter().for_each(|process| process.thaw());
+        until("etcd has a leader", || async { self.leader().await.is_some() }).await;
+    }
+
     pub fn restart(&mut self, member: usize) {
         self.members[member].1.start(&[]);
     }

@@ -66,6 +66,19 @@ impl Galera {
         writer
     }
 
+    /// Freezes all nodes but the writer for this time. Without a majority the writer refuses to write.
+    pub async fn leave_writer_alone(&self, front: &MariaDb, time: Duration) {
+        let writer = writer(front).await.expect("the writer answers");
+        let others: Vec<&Node> =
+            self.nodes.iter().enumerate().filter(|(number, _)| *number != writer).map(|(_, node)| node).collect();
+        others.iter().for_each(|node| node.process.freeze());
+        tokio::time::sleep(time).await;
+        others.iter().for_each(|node| node.process.thaw());
+        for node in &self.nodes {
+            node.wait_until_synced().await;
+        }
+    }
+
     /// The addresses of the nodes.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.nodes.iter().map(|node| node.address).collect()
