@@ -12,8 +12,8 @@ mod class;
 mod figures;
 mod keyed;
 mod pace;
+mod paced;
 
-use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -22,6 +22,7 @@ use crate::memory::{Blacklist, LimitShare, Limits, Settings, Switches};
 use attempts::Attempts;
 use keyed::Keyed;
 use pace::{Pace, Rates, Tally};
+use paced::{NetworkRefusal, pace, pace_networks};
 
 pub use attempts::AttemptLimits;
 pub use class::Class;
@@ -98,10 +99,12 @@ impl Admission {
         // After the user's rate, so that a refused user takes nothing from the address's rate.
         let Some(address) = known.filter(|address| limits.counts(*address)) else { return Ok(()) };
         let rates = self.rates(limits.ip_per_second, limits.ip_per_minute);
-        let mut networks = address.counted_networks();
-        networks
-            .try_for_each(|(network, times)| pace(&self.networks, network, || address, rates.times(times), now_ms))
-            .map_err(|wait_ms| self.offence(Subject::Address(address), || address, wait_ms, &limits, now_ms))
+        pace_networks(&self.networks, |network| network, address, rates, now_ms).map_err(|refused| match refused {
+            NetworkRefusal::Own { wait_ms } => {
+                self.offence(Subject::Address(address), || address, wait_ms, &limits, now_ms)
+            }
+            NetworkRefusal::Wider { wait_ms } => self.turned(too_fast(wait_ms)),
+        })
     }
 
     /// Decides whether a request of `class` may be answered. `user` is the user of a valid token.
@@ -126,12 +129,9 @@ impl Admission {
         if rates.are_unlimited() || !limits.counts(address) {
             return Ok(());
         }
-        let mut networks = address.counted_networks();
-        let paced = networks.try_for_each(|(network, times)| {
-            let key = (class, user.is_some(), network);
-            pace(&self.class_networks, key, || address, rates.times(times), now_ms)
-        });
-        self.wait(paced.err())
+        let key = |network| (class, user.is_some(), network);
+        let paced = pace_networks(&self.class_networks, key, address, rates, now_ms);
+        self.wait(paced.err().map(NetworkRefusal::wait_ms))
     }
 
     /// Checks that a part of the service is switched on.
@@ -239,20 +239,6 @@ fn too_fast(wait_ms: u64) -> TurnedAway {
     TurnedAway::TooFast { wait_seconds: wait_ms.div_ceil(1_000).max(1) }
 }
 
-/// Takes a unit of the rate of `key`, or returns the milliseconds to wait.
-fn pace<K: Eq + Hash>(
-    paces: &Keyed<K, Pace>,
-    key: K,
-    address: impl FnOnce() -> Address,
-    rates: Rates,
-    now_ms: u64,
-) -> Result<(), u64> {
-    if rates.are_unlimited() {
-        return Ok(());
-    }
-    paces.change(key, address, now_ms, |pace, times| pace.take(rates.times(times), now_ms))
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -345,6 +331,20 @@ mod tests {
         assert_eq!(claim(NOW + 89_999), Err(TurnedAway::Blocked));
         assert_eq!(claim(NOW + 90_000), Ok(()));
         assert_eq!(admission.figures().offenders, 1);
+    }
+
+    #[test]
+    fn a_wider_network_that_is_used_up_makes_no_offender_of_its_addresses() {
+        let limits = json!({"user_per_second": 0, "user_per_minute": 0, "ip_per_minute": 2,
+            "offences_per_minute": 1, "offender_seconds": 60});
+        let admission = admission(&limits);
+        let of_64 = |n: u16| Address::new(std::net::Ipv6Addr::new(0x2001, 0xdb8, 7, n, 0, 0, 0, 1).into());
+        let passed = (0..100).filter(|n| admission.claim(ANN, || of_64(*n), NOW).is_ok()).count();
+        assert_eq!(passed, 32, "16 times the limit of an address, for a /56");
+        for _ in 0..9 {
+            assert_eq!(admission.claim(ANN, || of_64(99), NOW), too_fast(2), "of the /56");
+        }
+        assert_eq!(admission.figures().offenders, 0);
     }
 
     #[test]
