@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest};
 use actix_web::error::PayloadError;
-use actix_web::http::{Version, header};
+use actix_web::http::header;
 use actix_web::{HttpMessage, HttpResponse, web};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
@@ -62,7 +62,8 @@ fn misfit<T: DeserializeOwned>(object: Map<String, Value>) -> Option<String> {
     })
 }
 
-/// Checks the body of any request. A body with two lengths, or with a too large `Content-Length` is refused. A chunked body is read before
+/// Checks the body of any request. actix has already refused a body whose end a proxy may see elsewhere (`Transfer-Encoding`
+/// with `Content-Length`, or in HTTP/1.0). A body with a too large `Content-Length` is refused. A chunked body is read before
 /// the handler runs. Otherwise actix would read an abandoned chunked body to its end, without a limit.
 ///
 /// # Errors
@@ -72,11 +73,9 @@ pub async fn check(request: &mut ServiceRequest) -> Result<(), HttpResponse> {
     if announces_too_much(request, limits.bytes_max) {
         return Err(refusal(request, ApiError::too_large(limits.bytes_max)));
     }
-    if request.headers().contains_key(header::TRANSFER_ENCODING) {
+    if request.chunked().unwrap_or(false) {
         let mut payload = request.take_payload();
-        let read =
-            if has_doubtful_end(request) { Err(ApiError::two_lengths()) } else { read(&mut payload, limits).await };
-        match read {
+        match read(&mut payload, limits).await {
             Ok(bytes) => request.set_payload(Payload::from(Bytes::from(bytes))),
             Err(error) => {
                 return Err(refusal(request, error).map_body(|_, body| BoxBody::new(Closing { body, _rest: payload })));
@@ -90,12 +89,6 @@ pub async fn check(request: &mut ServiceRequest) -> Result<(), HttpResponse> {
 pub fn refusal(request: &ServiceRequest, error: ApiError) -> HttpResponse {
     let is_login = request.path().trim_end_matches('/') == "/api/auth";
     if is_login { error.login_response() } else { refuse(request.path(), error) }
-}
-
-/// Whether a proxy may see the end of the body elsewhere (RFC 9112, section 6.1). For such a body actix itself believes the
-/// length, or in HTTP/1.0 that there is no body.
-fn has_doubtful_end(request: &ServiceRequest) -> bool {
-    request.headers().contains_key(header::CONTENT_LENGTH) || request.version() < Version::HTTP_11
 }
 
 fn announces_too_much(request: &ServiceRequest, bytes_max: usize) -> bool {

@@ -97,11 +97,6 @@ impl ApiError {
         Self { closes: true, ..Self::formatted(Code::BodyTooLarge, message) }
     }
 
-    /// A body whose end proxies and servers see in different places.
-    pub fn two_lengths() -> Self {
-        Self { closes: true, ..Self::bad_request("Transfer-Encoding excludes Content-Length and HTTP/1.0.") }
-    }
-
     pub fn too_slow() -> Self {
         Self { closes: true, ..Self::bad_request("The body did not arrive in time.") }
     }

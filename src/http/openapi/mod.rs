@@ -93,7 +93,7 @@ fn operation(endpoint: &Endpoint) -> Operation {
     }
     let of_class = of_class(endpoint.class).into_iter().map(ApiError::from);
     let of_site = (endpoint.method != HttpMethod::Get).then_some(CROSS_SITE);
-    let of_body = [ApiError::too_slow(), ApiError::two_lengths(), ApiError::too_large(BODY_BYTES_MAX)];
+    let of_body = [ApiError::too_slow(), ApiError::too_large(BODY_BYTES_MAX)];
     for failure in of_class.chain(of_site).chain(of_body) {
         if is_enveloped(&endpoint.template) {
             add_failure(responses, &SecError::from(failure));
