@@ -80,11 +80,11 @@ def text(profiles):
             *table("thread and part by " + ", ".join(names), heads, [profile["parts"] for profile in profiles]), "",
             "The own code of the service's threads of HTTP, by the library of the running function:", "",
             *table("library", heads, [profile["libraries"] for profile in profiles]), "",
-            "The code of these threads does the same for a claim in every column. Where all libraries take longer, the "
-            "processor waits longer for memory: more processes take turns on the same cores and displace each other's data "
-            "from the caches. (This is a conclusion; a virtual machine has no counters of cache misses.) Threads that wait and "
-            "wake, and the service's other threads, cost more because every instance sends smaller batches to Redis and "
-            "MySQL.", ""]
+            "Every instance has a batcher, a ledger and background tasks of its own for each shard. So the service's other "
+            "threads, and the waiting and waking of all programs, grow with instances times shards: batches are smaller, and "
+            "beats and sweeps more frequent. The code of the threads of HTTP does the same for a claim in every column. Where "
+            "it takes longer, the processor probably waits for memory, because it switches between more threads; this machine "
+            "has no counters of cache misses that could show it.", ""]
 
 
 def table(first, heads, columns):
