@@ -49,8 +49,8 @@ impl Attempts {
         }
     }
 
-    /// If the name from this address, the name or the address has reached its limit of failures, returns the milliseconds until the next attempt is
-    /// allowed. An address that is `exempt` has no limit.
+    /// Milliseconds until the next login is allowed, if the name from this address, the name or the address has reached the
+    /// limit of failures. An `exempt` address has no limit of its own.
     pub(super) fn log_in_wait(&self, name: &str, address: Address, exempt: bool, now_ms: u64) -> Option<u64> {
         let (name, max) = (self.name_key(name), self.share.of(self.limits.failed_logins_of_name));
         let of_pair = exhausted(&self.failed_pairs, &(name, address), address, max, now_ms);

@@ -1,9 +1,9 @@
-//! What a request costs, by its route.
+//! Classes of routes, by the cost of a request.
 
 use crate::memory::Limits;
 
-/// The class of a route. It decides which limits a request counts against before its handler runs. Each class has buckets
-/// of its own, so that too many lists do not stop a till.
+/// The class of a route. A request counts against the limits of the class before the handler runs. Every class has separate
+/// buckets, so too many lists do not stop a till.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Class {
     /// An attempt to claim. The handler asks [`Admission::claim`](super::Admission::claim).
@@ -16,17 +16,17 @@ pub enum Class {
     Export,
     /// A change in a store.
     Write,
-    /// A claim that is used at a till. Many tills may share an address.
+    /// The use of a claim at a till. Many tills may share an address.
     Redeem,
-    /// The end of a session. No address may keep a user from ending a stolen one.
+    /// The end of a session. Only users have a limit, so no neighbour keeps a user from ending a stolen session.
     Logout,
-    /// A request that hashes a password.
+    /// A password hash: registration, login, change of a password.
     Account,
-    /// The opening of a connection that stays open.
+    /// The opening of an event stream.
     Stream,
     /// For admins.
     Operator,
-    /// Health, and what costs nothing.
+    /// Health checks, which do no work.
     Free,
 }
 
@@ -38,7 +38,7 @@ pub(super) struct PerMinute {
 }
 
 impl Class {
-    /// The limits of the class in a minute. Claims have their own, by second and by minute.
+    /// The limits of the class per minute. [`Admission::claim`](super::Admission::claim) has the limits of claims.
     pub(super) fn per_minute(self, limits: &Limits) -> PerMinute {
         let (user, address) = match self {
             Self::Glance | Self::Stream => (0, limits.ip_glances_per_minute),
@@ -52,8 +52,8 @@ impl Class {
         PerMinute { user, address }
     }
 
-    /// Whether a user or an address on the blacklist is refused. Handlers of claims and accounts check it themselves, and
-    /// whoever is blocked may still see and end what is his.
+    /// Whether blocked users and addresses are refused. Handlers of claims and accounts look into the blacklist themselves.
+    /// Blocked users may still read lists and log out.
     pub fn refuses_blocked(self) -> bool {
         match self {
             Self::Export | Self::Write | Self::Redeem | Self::Stream => true,
@@ -63,7 +63,7 @@ impl Class {
         }
     }
 
-    /// Whether the token is looked at. Elsewhere nobody needs one.
+    /// Whether requests count for the user of the token.
     pub fn counts_users(self) -> bool {
         match self {
             Self::Read | Self::Export | Self::Write | Self::Redeem | Self::Logout => true,
@@ -71,7 +71,7 @@ impl Class {
         }
     }
 
-    /// Whether [`Admission::enter`](super::Admission::enter) has anything to check.
+    /// Whether [`Admission::enter`](super::Admission::enter) must be asked.
     pub fn is_checked_before_the_handler(self) -> bool {
         !matches!(self, Self::Claim | Self::Operator | Self::Free)
     }

@@ -40,8 +40,8 @@ pub(super) fn pace<K: Eq + Hash>(
 
 /// Takes a unit of the rate of every network that the address counts for, or of none. `rates` are of an address.
 ///
-/// All networks are looked at before a unit is taken. Otherwise an address would lose its own units while others use up
-/// the wider network. Requests in between may use up a network; the unit of a smaller one is lost then.
+/// The wider networks are looked at before a unit is taken. Otherwise an address would lose its own units while others use
+/// up the wider network. If concurrent requests use up a wider network in between, the own unit is lost.
 pub(super) fn pace_networks<K: Eq + Hash>(
     paces: &Keyed<K, Pace>,
     key: impl Fn(Network) -> K,
@@ -52,19 +52,18 @@ pub(super) fn pace_networks<K: Eq + Hash>(
     if rates.are_unlimited() {
         return Ok(());
     }
-    let refusal = |times, wait_ms| match times {
-        1 => NetworkRefusal::Own { wait_ms },
-        _ => NetworkRefusal::Wider { wait_ms },
-    };
-    for (network, times) in address.counted_networks() {
+    for (network, times) in address.counted_networks().filter(|(_, times)| *times > 1) {
         let look = |pace: &Pace, more: u32| {
             let mut pace = *pace;
             pace.take(rates.times(times.saturating_mul(more)), now_ms)
         };
-        paces.look(&key(network), || address, look).map_err(|wait_ms| refusal(times, wait_ms))?;
+        paces.look(&key(network), || address, look).map_err(|wait_ms| NetworkRefusal::Wider { wait_ms })?;
     }
     for (network, times) in address.counted_networks() {
-        pace(paces, key(network), || address, rates.times(times), now_ms).map_err(|wait_ms| refusal(times, wait_ms))?;
+        pace(paces, key(network), || address, rates.times(times), now_ms).map_err(|wait_ms| match times {
+            1 => NetworkRefusal::Own { wait_ms },
+            _ => NetworkRefusal::Wider { wait_ms },
+        })?;
     }
     Ok(())
 }

@@ -11,11 +11,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use argon2::password_hash::Error;
+
 use super::mac::MacKey;
 use super::stored_password::{self, StoredPassword};
 use super::turns::{HashLine, NoTurn, Turn, Turns};
 use crate::domain::Password;
-use argon2::password_hash::Error;
 
 #[derive(Debug, Clone, Copy)]
 pub struct PasswordLimits {

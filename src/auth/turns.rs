@@ -148,7 +148,7 @@ impl Queue {
             self.free += 1;
             return None;
         };
-        let callers = self.lines.get_mut(&line)?;
+        let callers = self.lines.get_mut(&line).expect("a line in `order` has callers");
         let first = callers.pop_front();
         if callers.is_empty() {
             self.lines.remove(&line);

@@ -12,8 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::owner::{self, OwnerError};
 use crate::app::{StartError, open_db, passwords, redis_config, redis_pool, redis_pool_of, signers};
-use crate::auth::Caller;
-use crate::auth::UserTokens;
+use crate::auth::{Caller, UserTokens};
 use crate::base::now_seconds;
 use crate::config::{self, SeedArgs};
 use crate::domain::{CouponId, Kind, Password, ShardId, UserName};

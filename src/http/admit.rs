@@ -1,4 +1,4 @@
-//! Admission of a request by the class of its route, before the handler runs and before the body is read.
+//! Admission of a request by the class of its route, before the handler runs.
 
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -12,7 +12,7 @@ use crate::admission::{Class, TurnedAway};
 use crate::base::now_ms;
 use crate::domain::Kind;
 
-/// Answers a request that is over a limit of `class`, or passes it on.
+/// Passes a request to the handler. A request over a limit of `class` is refused instead.
 pub async fn admit<B: MessageBody>(
     class: Class,
     request: ServiceRequest,
@@ -27,17 +27,16 @@ pub async fn admit<B: MessageBody>(
     }
 }
 
+/// Admins have no limits.
 fn check(class: Class, request: &HttpRequest) -> Result<(), TurnedAway> {
     let edge = request.app_data::<web::Data<Edge>>().expect("every server of the program has this part");
-    // A handler that needs a token answers 401 without a valid one.
+    // Without a valid token, the handler answers 401 where a token is needed.
     let session = if class.counts_users() { session(request).ok() } else { None };
     let user = session.as_ref().map(|session| &session.user);
-    let is_admin = user.is_some_and(|user| user.kind == Kind::Admin);
-    // A logout without a session does nothing.
-    if !is_admin && (user.is_some() || class != Class::Logout) {
+    if user.is_none_or(|user| user.kind != Kind::Admin) {
         edge.admission.enter(class, user.map(|user| user.id), peer::address(request, edge), now_ms())?;
     }
-    // The handler takes it, so that the token is verified once.
+    // The handler takes the session out again. So a token is verified once.
     session.map(|session| request.extensions_mut().insert(session));
     Ok(())
 }

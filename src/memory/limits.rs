@@ -32,17 +32,17 @@ pub struct Limits {
     pub ip_per_second: u32,
     /// Claims per minute allowed from an address.
     pub ip_per_minute: u32,
-    /// Answers from memory per minute allowed to an address: sales, claim tokens, the document of the interface.
+    /// Answers from memory per minute allowed to an address: sales and the document of the interface.
     pub ip_glances_per_minute: u32,
-    /// Lists per minute allowed for a user.
+    /// Lists and checks of claim tokens per minute allowed for a user.
     pub user_reads_per_minute: u32,
-    /// Lists per minute allowed from an address.
+    /// Lists and checks of claim tokens per minute allowed from an address.
     pub ip_reads_per_minute: u32,
     /// Exports per minute allowed for a user.
     pub user_exports_per_minute: u32,
     /// Exports per minute allowed from an address.
     pub ip_exports_per_minute: u32,
-    /// Changes per minute allowed for a user: coupons, activities, redemptions, logouts.
+    /// Changes of coupons and activities per minute allowed for a user. As many redemptions, and as many logouts.
     pub user_writes_per_minute: u32,
     /// Changes per minute allowed from an address.
     pub ip_writes_per_minute: u32,

@@ -1,4 +1,4 @@
-//! What browsers are told about answers, and requests that pages of other sites make browsers send.
+//! Requests that pages of other sites make browsers send, and the headers of all answers that protect browsers.
 
 use couponrush::domain::Kind;
 use serde_json::json;
@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::helpers::{Answer, PASSWORD, RawConnection, TestApp};
 use crate::limits::set;
 
-/// A login as a browser sends it from a page of some site. Returns status and code.
+/// Logs in with the headers of a browser. Returns status and code.
 async fn log_in_from(app: &TestApp, headers: &[(&str, &str)]) -> (u16, String) {
     let body = json!({"username": "ann", "password": PASSWORD}).to_string();
     let request = app.client().request("POST", "/api/auth").body(body);
@@ -136,7 +136,7 @@ async fn a_body_whose_end_a_proxy_may_see_elsewhere_is_refused_and_the_connectio
         let mut connection = RawConnection::open(address);
         let head =
             format!("POST /api/auth/logout HTTP/{version}\r\nHost: test\r\nConnection: keep-alive\r\n{lines}\r\n\r\n");
-        // A proxy that believes another length sees a request of its own in the second one.
+        // Another reading of the length turns the second request into a body, or the body into a request.
         connection.send(format!("{head}{{}}GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n"));
         let answer = connection.read_to_end();
         assert_eq!(answer.status(), 400, "{version} {lines}: {answer:?}");

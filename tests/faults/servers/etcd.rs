@@ -80,7 +80,7 @@ impl Etcd {
         leader
     }
 
-    /// Freezes the leader and another member for this time. The third one has no majority, as if it were cut off.
+    /// Freezes the leader and another member for a `time`. The third member has no majority, like a member that is cut off.
     pub async fn leave_one_alone(&self, time: Duration) {
         let leader = self.leader().await.expect("etcd has a leader");
         let frozen = [leader, (leader + 1) % MEMBERS].map(|member| &self.members[member].1);

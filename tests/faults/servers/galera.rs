@@ -66,7 +66,7 @@ impl Galera {
         writer
     }
 
-    /// Freezes all nodes but the writer for this time. Without a majority the writer refuses to write.
+    /// Freezes all nodes but the writer for a `time`. Without a majority the writer refuses to write.
     pub async fn leave_writer_alone(&self, front: &MariaDb, time: Duration) {
         let writer = writer(front).await.expect("the writer answers");
         let others: Vec<&Node> =
