@@ -38,6 +38,7 @@ def main(doc):
     if args.help:
         print(doc)
         return
+    args.out.mkdir(parents=True, exist_ok=True)
     if args.no_build:
         os.environ[launcher.NO_BUILD] = "1"
     stacks = [f"{STACK}-{name}" for name in ("year", "kept", "months")]
@@ -68,6 +69,8 @@ def year(stack, archives):
                 assert granted == DAY_UNITS, f"day {day}: {granted} claims instead of {DAY_UNITS}"
                 if archives and day > ARCHIVED_AFTER_DAYS:
                     change(service, token, f"day-{day - ARCHIVED_AFTER_DAYS}", {"archived": True})
+                    # A day of this run is shorter than the half second between two rounds of the archiver.
+                    wait_until_archived(service)
                 samples.append((day, service.redis_memory() / 1e6))
                 if day % 50 == 0:
                     say(f"day {day} of {DAYS}: Redis has {samples[-1][1]:.1f} MB")
@@ -94,6 +97,12 @@ def change(service, token, name, body):
     assert status == 200, f"{name} {body}: {status} {text}"
 
 
+def wait_until_archived(service):
+    """Waits until Redis has followed all coupons that were archived in MySQL."""
+    while service.mysql("SELECT COUNT(*) FROM coupons WHERE unloaded AND lags\\G").split()[-1] != "0":
+        time.sleep(0.1)
+
+
 def months(stack):
     service = Service(stack, PORT, settings=SETTINGS.items())
     try:
@@ -109,8 +118,7 @@ def months(stack):
         began = time.monotonic()
         for coupon in range(1, ARCHIVED + 1):
             change(service, saler, f"day-{coupon}", {"archived": True})
-        while service.mysql("SELECT COUNT(*) FROM coupons WHERE unloaded AND lags\\G").split()[-1] != "0":
-            time.sleep(0.5)
+        wait_until_archived(service)
         say(f"{ARCHIVED} coupons archived within {time.monotonic() - began:.0f} s; {memory()}")
         less = flush(service, customer)
         say(f"with them archived, a flushed Redis sold again after {less:.1f} s; {memory()}")
