@@ -20,6 +20,7 @@ use crate::http::{
 };
 use crate::memory::{Activities, ArchivedClaims, ClosedShards, KnownUsers, Revocations, Settings};
 use crate::mysql::instances::Process;
+use crate::mysql::shard_statements::ShardStatements;
 use crate::mysql::{Db, DbPools};
 use crate::ops::{Health, HealthSources, RowCheck};
 use crate::redis::{LinkConfig, Ownership};
@@ -136,6 +137,7 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
 }
 
 fn maker(args: &ServeArgs, ground: &Ground) -> ShardMaker {
+    let process = process(args, &ground.listener);
     ShardMaker {
         limits: ShardLimits {
             backlog_max: args.backlog_max,
@@ -143,9 +145,10 @@ fn maker(args: &ServeArgs, ground: &Ground) -> ShardMaker {
             archive_after: Duration::from_secs(args.archive_after.into()),
         },
         dbs: ground.dbs.clone(),
+        statements: Arc::new(ShardStatements::new(ground.dbs.control.clone(), process.clone())),
         redis: ground.redis.clone(),
         redis_prefix: args.redis.redis_prefix.clone(),
-        process: process(args, &ground.listener),
+        process,
         ownership: Arc::new(Ownership::new(ground.installation.clone(), args.redis.redis_prefix.clone())),
         activities: Arc::clone(&ground.activities),
         archived: Arc::new(ArchivedCoupons::new(ground.dbs.users.clone())),

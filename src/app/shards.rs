@@ -19,6 +19,7 @@ use crate::http::Shared;
 use crate::memory::Activities;
 use crate::mysql::instances::Process;
 use crate::mysql::ledgers::Fence;
+use crate::mysql::shard_statements::ShardStatements;
 use crate::mysql::{DbPools, shards};
 use crate::recovery::{Identity, Recovery, RedisParts};
 use crate::redis::{Keys, Link, LinkConfig, Outbox, Ownership, Stock, beats};
@@ -39,6 +40,7 @@ pub(super) struct ShardLimits {
 pub(super) struct ShardMaker {
     pub(super) limits: ShardLimits,
     pub(super) dbs: DbPools,
+    pub(super) statements: Arc<ShardStatements>,
     pub(super) redis: LinkConfig,
     pub(super) redis_prefix: String,
     pub(super) process: Process,
@@ -66,6 +68,7 @@ impl NewShard {
 
 impl ShardMaker {
     pub(super) fn make(&self, id: ShardId) -> NewShard {
+        self.statements.add_shard();
         let fits = |number: u32| usize::try_from(number).expect("a u32 fits");
         let keys = Keys::new(&self.redis_prefix, id);
         let beats = beats::BeatWriter::new(&keys, &self.process.id, self.ownership.installation());
@@ -118,13 +121,13 @@ impl ShardMaker {
         let identity =
             Identity { shard: shard.id, process: self.process.clone(), ownership: Arc::clone(&self.ownership) };
         let (gate, ledger) = (Arc::clone(&shard.claiming.gate), shard.claiming.ledger.clone());
-        Recovery::new(identity, self.dbs.control.clone(), redis, gate, ledger, fence, Arc::clone(&shard.progress))
+        let statements = Arc::clone(&self.statements);
+        Recovery::new(identity, statements, redis, gate, ledger, fence, Arc::clone(&shard.progress))
     }
 
     fn persister(&self, shard: &Shard, fence: Arc<Fence>) -> Persister {
         let settings = PersisterSettings {
             shard: shard.id,
-            process: self.process.id.clone(),
             batch_max: crash::batch_max(config::BATCH_CLAIMS_MAX),
             linger_max: config::BATCH_LINGER_MAX,
             store_wait: config::STORE_WAIT,
@@ -133,8 +136,8 @@ impl ShardMaker {
             sweep_age: config::SWEEP_AGE,
             sweep_batches_max: config::SWEEP_BATCHES_MAX,
         };
-        let (db, outbox) = (self.dbs.control.clone(), shard.outbox.clone());
-        Persister::new(db, shard.pool.clone(), outbox, fence, &shard.claiming.ledger, settings)
+        let (statements, outbox) = (Arc::clone(&self.statements), shard.outbox.clone());
+        Persister::new(statements, shard.pool.clone(), outbox, fence, &shard.claiming.ledger, settings)
     }
 }
 
@@ -188,9 +191,11 @@ impl RunningShards {
         let (link, end) = (Arc::clone(&shard.link), over.clone());
         tasks.spawn(async move { link.keep(end).await });
         tasks.spawn(recovery.run(over.clone()));
-        tasks.spawn(self.publishing.clone().repair(Arc::clone(&shard), over.clone()));
+        let statements = &self.maker.statements;
+        tasks.spawn(self.publishing.clone().repair(Arc::clone(&shard), Arc::clone(statements), over.clone()));
         let (age, figures) = (self.maker.limits.archive_after, Arc::clone(&self.archive_figures));
-        let archiving = Archiving::new(&self.admin_scheduling, Arc::clone(&shard), age, figures);
+        let (scheduling, statements) = (&self.admin_scheduling, Arc::clone(statements));
+        let archiving = Archiving::new(scheduling, Arc::clone(&shard), statements, age, figures);
         tasks.spawn(archiving.run(over.clone()));
         tasks.spawn(Arc::clone(&shard.claiming.refusals).watch(shard.pool.clone(), over.clone()));
         let abandon = persister.abandon().clone();

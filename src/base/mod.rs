@@ -3,6 +3,7 @@
 mod clock;
 pub mod crash;
 mod error_chain;
+mod joined;
 mod metrics;
 mod outage;
 mod periodic;
@@ -11,6 +12,7 @@ mod version;
 
 pub use clock::{now_ms, now_seconds};
 pub use error_chain::error_chain;
+pub use joined::Joined;
 pub use metrics::{Apart, Distribution, Histogram};
 pub use outage::Outage;
 pub use periodic::every;

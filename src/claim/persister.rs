@@ -15,8 +15,9 @@ use super::{Handed, Ledger, LedgerState};
 use crate::base::Outage;
 use crate::domain::{Claim, EntryId, Epoch, ShardId};
 use crate::mysql::claims::{self, StoreOutcome};
-use crate::mysql::instances::{self, BeatLog};
+use crate::mysql::instances::BeatLog;
 use crate::mysql::ledgers::Fence;
+use crate::mysql::shard_statements::ShardStatements;
 use crate::mysql::{Db, DbConnection, DbError, within};
 use crate::redis::{
     DoneEntry, Head, KvError, Live, Outbox, OutboxEntry, Pool, ReadTo, Sightings, broken, split_unreadable,
@@ -28,8 +29,6 @@ const POOL_WAIT: Duration = Duration::from_millis(200);
 #[derive(Debug, Clone)]
 pub struct PersisterSettings {
     pub shard: ShardId,
-    /// The random id of this process.
-    pub process: String,
     /// Maximum claims of a transaction.
     pub batch_max: usize,
     /// Maximum time to wait for more claims before storing a batch.
@@ -49,6 +48,7 @@ pub struct PersisterSettings {
 /// Stores claims until the channel is closed and empty.
 pub struct Persister {
     db: Db,
+    statements: Arc<ShardStatements>,
     pool: Pool,
     outbox: Outbox,
     fence: Arc<Fence>,
@@ -74,7 +74,7 @@ pub(super) struct Abandoned;
 
 impl Persister {
     pub fn new(
-        db: Db,
+        statements: Arc<ShardStatements>,
         pool: Pool,
         outbox: Outbox,
         fence: Arc<Fence>,
@@ -82,7 +82,8 @@ impl Persister {
         settings: PersisterSettings,
     ) -> Self {
         Self {
-            db,
+            db: statements.db().clone(),
+            statements,
             pool,
             outbox,
             fence,
@@ -220,10 +221,10 @@ impl Persister {
 
     async fn sweep_head(&mut self) -> Result<(), Abandoned> {
         let Some(live) = self.state.live.load_full() else { return Ok(()) };
-        let below = match instances::others(&self.db, self.settings.shard, &self.settings.process).await {
-            Ok(others) => {
+        let below = match self.statements.others(self.settings.shard).await {
+            Ok((others, read_at)) => {
                 let now = Instant::now();
-                self.beats.read(&others, now);
+                self.beats.read(&others, read_at);
                 self.beats.oldest_held(&others, now).into_iter().chain(self.state.oldest()).min()
             }
             Err(error) => {

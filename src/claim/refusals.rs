@@ -169,6 +169,9 @@ impl Refusals {
                 self.table.store(Arc::default());
                 continue;
             };
+            if learning.is_none() && self.has_nothing_to_compare() {
+                continue;
+            }
             // Without a connection the table stays. Its last comparison expires by itself.
             let Ok(calls) = pool.get_within(COUNTS_FOR).await else { continue };
             let learnt = match learning.take() {
@@ -193,6 +196,11 @@ impl Refusals {
             task.abort();
             let _ = task.await;
         }
+    }
+
+    /// Whether no coupon is in the table, or waits to enter it.
+    fn has_nothing_to_compare(&self) -> bool {
+        self.table.load().known.is_empty() && self.noticed.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     /// Drops entries whose counts in Redis have changed, and renews the rest for 200 ms.

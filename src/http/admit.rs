@@ -1,6 +1,6 @@
 //! Admission of a request by the class of its route, before the handler runs.
 
-use actix_web::body::{EitherBody, MessageBody};
+use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::middleware::Next;
 use actix_web::{HttpMessage, HttpRequest, web};
@@ -13,16 +13,16 @@ use crate::base::now_ms;
 use crate::domain::Kind;
 
 /// Passes a request to the handler. A request over a limit of `class` is refused instead.
-pub async fn admit<B: MessageBody>(
+pub async fn admit(
     class: Class,
     request: ServiceRequest,
-    next: Next<B>,
-) -> Result<ServiceResponse<EitherBody<B>>, actix_web::Error> {
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse, actix_web::Error> {
     match check(class, request.request()) {
-        Ok(()) => Ok(next.call(request).await?.map_into_left_body()),
+        Ok(()) => next.call(request).await,
         Err(turned_away) => {
             let refusal = body::refusal(&request, turned_away.into());
-            Ok(request.into_response(refusal).map_into_right_body())
+            Ok(request.into_response(refusal))
         }
     }
 }

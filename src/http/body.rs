@@ -74,15 +74,21 @@ pub async fn check(request: &mut ServiceRequest) -> Result<(), HttpResponse> {
         return Err(refusal(request, ApiError::too_large(limits.bytes_max)));
     }
     if request.chunked().unwrap_or(false) {
-        let mut payload = request.take_payload();
-        match read(&mut payload, limits).await {
-            Ok(bytes) => request.set_payload(Payload::from(Bytes::from(bytes))),
-            Err(error) => {
-                return Err(refusal(request, error).map_body(|_, body| BoxBody::new(Closing { body, _rest: payload })));
-            }
-        }
+        // Boxed, to keep the future of all other requests small.
+        return Box::pin(read_chunked(request, limits)).await;
     }
     Ok(())
+}
+
+async fn read_chunked(request: &mut ServiceRequest, limits: BodyLimits) -> Result<(), HttpResponse> {
+    let mut payload = request.take_payload();
+    match read(&mut payload, limits).await {
+        Ok(bytes) => {
+            request.set_payload(Payload::from(Bytes::from(bytes)));
+            Ok(())
+        }
+        Err(error) => Err(refusal(request, error).map_body(|_, body| BoxBody::new(Closing { body, _rest: payload }))),
+    }
 }
 
 /// Formats the error like the errors of the route. All answers of the login contain a `kind`.

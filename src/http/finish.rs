@@ -1,6 +1,6 @@
 //! What every answer has in common.
 
-use actix_web::body::{EitherBody, MessageBody};
+use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::ConnectionType;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
@@ -28,15 +28,12 @@ const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 /// HTTP client offers h2c by default.
 ///
 /// Changes from other sites are refused here, and bodies over the limit, because a handler may ignore its body.
-pub async fn finish<B: MessageBody>(
-    mut request: ServiceRequest,
-    next: Next<B>,
-) -> Result<ServiceResponse<EitherBody<B>>, actix_web::Error> {
+pub async fn finish(mut request: ServiceRequest, next: Next<BoxBody>) -> Result<ServiceResponse, actix_web::Error> {
     let id = request.headers().get(REQUEST_ID).filter(|id| is_request_id(id)).cloned();
     let id = id.unwrap_or_else(new_request_id);
     let mut response = match check(&mut request).await {
-        Ok(()) => next.call(request).await?.map_into_left_body(),
-        Err(refusal) => request.into_response(refusal).map_into_right_body(),
+        Ok(()) => next.call(request).await?,
+        Err(refusal) => request.into_response(refusal),
     };
     let edge = response.request().app_data::<web::Data<Edge>>();
     edge.inspect(|edge| edge.answers.note(response.status()));

@@ -3,9 +3,8 @@
 //! The table of endpoints (`routes.rs`) is the source of both the router and the OpenAPI document. So no route can be
 //! missing from the document. Pages for people (`pages.rs`) are not part of the interface and not in the table.
 
-use actix_web::body::BoxBody;
 use actix_web::http::header::{self, HeaderValue};
-use actix_web::middleware::{Next, from_fn};
+use actix_web::middleware::from_fn;
 use actix_web::{FromRequest, Handler, HttpRequest, Resource, Responder, Route, guard, web};
 use utoipa::openapi::path::{HttpMethod, Operation};
 
@@ -48,7 +47,7 @@ where
     };
     let mut route = route.to(handler);
     if class.is_checked_before_the_handler() {
-        route = route.wrap(from_fn(move |request, next: Next<BoxBody>| admit(class, request, next)));
+        route = route.wrap(from_fn(move |request, next| admit(class, request, next)));
     }
     Endpoint { template: P::path(), method, operation: P::operation, tag, class, route, allowed }
 }

@@ -76,6 +76,16 @@ fn select_finished(rest: &str, Finished { now, age }: Finished) -> BoxedSqlQuery
     query
 }
 
+/// The names of the shards with coupons whose row is ahead of Redis.
+///
+/// # Errors
+/// Returns a [`DbError`].
+pub async fn lagging_shards(db: &Db) -> Result<Vec<String>, DbError> {
+    let mut connection = db.connect().await?;
+    let query = coupons::table.filter(sql::<Bool>("lags")).select(coupons::shard).distinct();
+    db.within("find lagging shards", query.load(&mut connection)).await
+}
+
 /// Up to `count` coupons of a shard whose tombstone or claims Redis may lack. Those with an id above `last` come first.
 ///
 /// # Errors

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use diesel::mysql::Mysql;
 use diesel::prelude::*;
 use diesel::sql_types::{Bigint, Bool, Integer, Nullable, TinyInt, Unsigned, Varchar};
 use diesel_async::RunQueryDsl;
@@ -31,44 +32,50 @@ pub struct Process {
 }
 
 /// The state of an instance, as its beat says.
-#[derive(Debug, Clone, Copy)]
-pub struct InstanceState<'a> {
+#[derive(Debug, Clone)]
+pub struct InstanceState {
     /// The number of the beat, above all earlier ones of the process.
     pub beat_number: u64,
     pub acknowledged: Epoch,
     /// The oldest outbox entry in the hands of the ledger.
     pub oldest: Option<EntryId>,
     /// The `run_id` and the address of the Redis process that the instance reaches. Empty if it reaches none.
-    pub redis_run_id: &'a str,
-    pub redis_address: &'a str,
+    pub redis_run_id: String,
+    pub redis_address: String,
 }
 
-/// Writes a beat of `process` for a shard.
+/// Writes beats of `process` for some shards, in one statement.
 ///
 /// # Errors
 /// Returns a [`DbError`].
-pub async fn beat(db: &Db, shard: ShardId, process: &Process, state: InstanceState<'_>) -> Result<(), DbError> {
-    let mut connection = db.connect().await?;
-    let upsert = diesel::sql_query(format!(
+pub async fn beat(db: &Db, process: &Process, states: &[(ShardId, InstanceState)]) -> Result<(), DbError> {
+    let row = format!("(?, ?, ?, NOW(3), ?, ?, ?, ?, ?, ?, ?, LEFT({SERVER}, 255))");
+    let mut upsert = diesel::sql_query(format!(
         "INSERT INTO instances \
          (instance, process, label, beat_at, beat_number, acknowledged_epoch, oldest_entry, redis_run_id, \
          redis_address, format, shard, mysql_server) \
-         VALUES (?, ?, ?, NOW(3), ?, ?, ?, ?, ?, ?, ?, LEFT({SERVER}, 255)) ON DUPLICATE KEY UPDATE beat_at = NOW(3), \
+         VALUES {} ON DUPLICATE KEY UPDATE beat_at = NOW(3), \
          beat_number = VALUES(beat_number), \
          acknowledged_epoch = VALUES(acknowledged_epoch), oldest_entry = VALUES(oldest_entry), \
          redis_run_id = VALUES(redis_run_id), redis_address = VALUES(redis_address), \
          format = VALUES(format), mysql_server = VALUES(mysql_server)",
+        vec![row; states.len()].join(", ")
     ))
-    .bind::<Varchar, _>(&process.id)
-    .bind::<Varchar, _>(&process.id)
-    .bind::<Varchar, _>(&process.label)
-    .bind::<UnsignedBigint, _>(state.beat_number)
-    .bind::<Unsigned<Integer>, _>(state.acknowledged.0)
-    .bind::<Nullable<Varchar>, _>(state.oldest.map(|id| id.to_string()))
-    .bind::<Varchar, _>(state.redis_run_id)
-    .bind::<Varchar, _>(state.redis_address)
-    .bind::<Unsigned<TinyInt>, _>(process.format.0)
-    .bind::<Varchar, _>(shard.name());
+    .into_boxed::<Mysql>();
+    for (shard, state) in states {
+        upsert = upsert
+            .bind::<Varchar, _>(&process.id)
+            .bind::<Varchar, _>(&process.id)
+            .bind::<Varchar, _>(&process.label)
+            .bind::<UnsignedBigint, _>(state.beat_number)
+            .bind::<Unsigned<Integer>, _>(state.acknowledged.0)
+            .bind::<Nullable<Varchar>, _>(state.oldest.map(|id| id.to_string()))
+            .bind::<Varchar, _>(&state.redis_run_id)
+            .bind::<Varchar, _>(&state.redis_address)
+            .bind::<Unsigned<TinyInt>, _>(process.format.0)
+            .bind::<Varchar, _>(shard.name());
+    }
+    let mut connection = db.connect().await?;
     db.within("beat", upsert.execute(&mut connection)).await?;
     Ok(())
 }
@@ -128,6 +135,8 @@ pub async fn leave(db: &Db, process: &Process) -> Result<(), DbError> {
 #[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
 pub struct Instance {
     #[diesel(sql_type = Varchar)]
+    pub shard: String,
+    #[diesel(sql_type = Varchar)]
     pub label: String,
     #[diesel(sql_type = Varchar)]
     pub process: String,
@@ -175,15 +184,13 @@ impl BeatLog {
     }
 }
 
-/// All instances of a shard but that of `process`.
+/// All instances of all shards but those of `process`.
 ///
 /// # Errors
 /// Returns a [`DbError`].
-pub async fn others(db: &Db, shard: ShardId, process: &str) -> Result<Vec<Instance>, DbError> {
+pub async fn others(db: &Db, process: &str) -> Result<Vec<Instance>, DbError> {
     let mut connection = db.connect().await?;
-    let query = diesel::sql_query(format!("{INSTANCES} WHERE shard = ? AND process <> ?"))
-        .bind::<Varchar, _>(shard.name())
-        .bind::<Varchar, _>(process);
+    let query = diesel::sql_query(format!("{INSTANCES} WHERE process <> ?")).bind::<Varchar, _>(process);
     db.within("read instances", query.load(&mut connection)).await
 }
 
@@ -268,7 +275,7 @@ pub async fn bury(db: &Db, shard: ShardId, dead: &Instance) -> Result<bool, DbEr
     Ok(db.within("delete dead instance", delete.execute(&mut connection)).await? > 0)
 }
 
-const INSTANCES: &str = "SELECT IF(label = '', instance, label) AS label, process, CAST(beat_at AS CHAR) AS beat_at, \
+const INSTANCES: &str = "SELECT shard, IF(label = '', instance, label) AS label, process, CAST(beat_at AS CHAR) AS beat_at, \
     oldest_entry FROM instances";
 
 #[cfg(test)]
@@ -280,6 +287,7 @@ mod tests {
         let (mut log, began) = (BeatLog::default(), Instant::now());
         let at = |seconds| began + Duration::from_secs(seconds);
         let row = |beat_at: &str| Instance {
+            shard: "s0".to_owned(),
             label: "a".to_owned(),
             process: "p".to_owned(),
             beat_at: beat_at.to_owned(),

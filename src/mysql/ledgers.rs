@@ -228,10 +228,25 @@ pub async fn read(db: &Db, shard: &str) -> Result<Commits, DbError> {
     db.within("read ledgers", commits(&mut connection, shard)).await
 }
 
+/// Like [`read`], for several shards, in their order.
+///
+/// # Errors
+/// Returns a [`DbError`].
+pub(super) async fn read_each(db: &Db, shards: &[&str]) -> Result<Vec<Commits>, DbError> {
+    let mut connection = db.connect().await?;
+    db.within("read ledgers", commits_of_each(&mut connection, shards)).await
+}
+
 pub(super) async fn commits(connection: &mut DbConnection, shard: &str) -> QueryResult<Commits> {
+    Ok(commits_of_each(connection, &[shard]).await?.pop().unwrap_or_default())
+}
+
+async fn commits_of_each(connection: &mut DbConnection, shards: &[&str]) -> QueryResult<Vec<Commits>> {
     use diesel_async::RunQueryDsl;
     #[derive(QueryableByName)]
     struct Row {
+        #[diesel(sql_type = Varchar)]
+        shard: String,
         #[diesel(sql_type = Unsigned<Integer>)]
         epoch: u32,
         #[diesel(sql_type = Nullable<Varchar>)]
@@ -239,13 +254,21 @@ pub(super) async fn commits(connection: &mut DbConnection, shard: &str) -> Query
         #[diesel(sql_type = Nullable<Unsigned<Bigint>>)]
         counter: Option<u64>,
     }
-    let rows: Vec<Row> = diesel::sql_query(
-        "SELECT s.epoch, l.process, l.counter FROM shards s LEFT JOIN ledgers l ON l.shard = s.shard WHERE s.shard = ?",
-    )
-    .bind::<Varchar, _>(shard)
-    .load(connection)
-    .await?;
-    let epoch = Epoch(rows.as_slice().first().map_or(0, |row| row.epoch));
-    let counters = rows.into_iter().filter_map(|row| row.process.zip(row.counter)).collect::<HashMap<_, _>>();
-    Ok(Commits { epoch, counters })
+    let mut query = diesel::sql_query(format!(
+        "SELECT s.shard, s.epoch, l.process, l.counter FROM shards s LEFT JOIN ledgers l ON l.shard = s.shard \
+         WHERE s.shard IN ({})",
+        vec!["?"; shards.len()].join(", ")
+    ))
+    .into_boxed::<Mysql>();
+    for shard in shards {
+        query = query.bind::<Varchar, _>(*shard);
+    }
+    let rows: Vec<Row> = query.load(connection).await?;
+    let mut all: HashMap<String, Commits> = HashMap::new();
+    for Row { shard, epoch, process, counter } in rows {
+        let commits = all.entry(shard).or_default();
+        commits.epoch = Epoch(epoch);
+        commits.counters.extend(process.zip(counter));
+    }
+    Ok(shards.iter().map(|shard| all.remove(*shard).unwrap_or_default()).collect())
 }

@@ -33,6 +33,7 @@ pub mod seed;
 pub mod server_settings;
 mod server_version;
 pub mod settings;
+pub mod shard_statements;
 pub mod shards;
 mod unreadable;
 pub mod users;

@@ -3,6 +3,8 @@
 //! A rebuild calls [`begin`], [`raise_epoch`], [`forget_found`] if needed, and [`finish`]. Each step succeeds only with
 //! the expected epoch and token, so at most one of two rebuilds continues. `Ok(false)` ends the other.
 
+use std::collections::HashMap;
+
 use diesel::mysql::Mysql;
 use diesel::prelude::*;
 use diesel::sql_types::{Bigint, Bool, Integer, Unsigned, Varchar};
@@ -47,10 +49,25 @@ pub struct ShardToken<'a> {
 /// Reads the shard's row.
 ///
 /// # Errors
-/// Returns a [`DbError`].
+/// Returns a [`DbError`]. [`DbError::Unreadable`] if there is no row.
 pub async fn read(db: &Db, shard: &str) -> Result<ShardRow, DbError> {
+    let row = read_each(db, &[shard]).await?.pop().flatten();
+    row.ok_or_else(|| missing(shard))
+}
+
+/// The error where a shard has no row.
+pub(super) fn missing(shard: &str) -> DbError {
+    DbError::Unreadable { operation: "read shards", what: format!("no row of {shard}") }
+}
+
+/// Reads the rows of these shards, in this order. `None` for a shard without a row.
+///
+/// # Errors
+/// Returns a [`DbError`].
+pub(super) async fn read_each(db: &Db, shards: &[&str]) -> Result<Vec<Option<ShardRow>>, DbError> {
     let mut connection = db.connect().await?;
-    let query = shards::table.find(shard).select((
+    let query = shards::table.filter(shards::shard.eq_any(shards)).select((
+        shards::shard,
         shards::epoch,
         shards::run_id,
         shards::state,
@@ -61,21 +78,26 @@ pub async fn read(db: &Db, shard: &str) -> Result<ShardRow, DbError> {
         shards::redis_address,
         (shards::format, shards::wanted_format),
     ));
-    type Row = (u32, String, String, String, u32, Option<String>, String, String, (u8, u8));
-    let row: Row = db.within("read shard", query.first(&mut connection)).await?;
-    let (epoch, run_id, state, token, next_epoch, found_live, previous_run_id, redis_address, formats) = row;
-    Ok(ShardRow {
-        epoch: Epoch(epoch),
-        run_id,
-        previous_run_id,
-        redis_address,
-        is_live: state == LIVE,
-        token,
-        next_epoch: Epoch(next_epoch),
-        found_live,
-        format: Format(formats.0),
-        wanted_format: Format(formats.1),
-    })
+    type Row = (String, u32, String, String, String, u32, Option<String>, String, String, (u8, u8));
+    let rows: Vec<Row> = db.within("read shards", query.load(&mut connection)).await?;
+    let read = |row: Row| {
+        let (shard, epoch, run_id, state, token, next_epoch, found_live, previous_run_id, redis_address, formats) = row;
+        let row = ShardRow {
+            epoch: Epoch(epoch),
+            run_id,
+            previous_run_id,
+            redis_address,
+            is_live: state == LIVE,
+            token,
+            next_epoch: Epoch(next_epoch),
+            found_live,
+            format: Format(formats.0),
+            wanted_format: Format(formats.1),
+        };
+        (shard, row)
+    };
+    let mut rows: HashMap<String, ShardRow> = rows.into_iter().map(read).collect();
+    Ok(shards.iter().map(|shard| rows.remove(*shard)).collect())
 }
 
 /// All shards of the database, in the order of their numbers. There is at least one, and the numbers have no gaps.

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use super::{Recovery, RecoveryError, WAIT};
 use crate::domain::{EntryId, Epoch};
-use crate::mysql::DbError;
 use crate::mysql::instances::{self, BeatLog, DEAD_AFTER, Instance};
+use crate::mysql::shard_statements::SharedDbError;
+use crate::mysql::shards::ShardRow;
 use crate::redis::Connection;
 use crate::redis::beats::{self, ProcessTraces};
 
@@ -28,19 +29,19 @@ struct DeathWatch {
 }
 
 impl Recovery {
-    /// Beats in MySQL. `reached` is the connection to the Redis process that answers.
-    pub(super) async fn beat(&self, reached: Option<&Connection>) -> Result<(), DbError> {
+    /// Beats in MySQL, and reads the shard's row afterwards. `reached` is the connection to the Redis process that answers.
+    pub(super) async fn beat(&self, reached: Option<&Connection>) -> Result<ShardRow, SharedDbError> {
         let beat_number = 1 + self.beat_number.fetch_add(1, Ordering::SeqCst);
         let state = instances::InstanceState {
             beat_number,
             acknowledged: self.progress.acknowledged(),
             oldest: self.ledger.state().oldest(),
-            redis_run_id: reached.map_or("", Connection::run_id),
-            redis_address: reached.map_or("", Connection::peer),
+            redis_run_id: reached.map_or("", Connection::run_id).to_owned(),
+            redis_address: reached.map_or("", Connection::peer).to_owned(),
         };
-        instances::beat(&self.db, self.identity.shard, &self.identity.process, state).await?;
+        let row = self.statements.beat(self.identity.shard, state).await?;
         self.redis.beats.note_taken(beat_number);
-        Ok(())
+        Ok(row)
     }
 
     /// Deletes the rows of dead instances, forever. A rebuild would wait ten seconds for each of them.
@@ -57,8 +58,8 @@ impl Recovery {
     }
 
     async fn bury_once(&self, connection: &Connection, watch: &mut DeathWatch) -> Result<(), RecoveryError> {
-        let others = instances::others(&self.db, self.identity.shard, &self.identity.process.id).await?;
-        watch.log.read(&others, Instant::now());
+        let (others, read_at) = self.statements.others(self.identity.shard).await?;
+        watch.log.read(&others, read_at);
         watch.outbox_ends.retain(|process, _| others.iter().any(|other| other.process == *process));
         for other in &others {
             let traces = beats::traces(connection, self.keys(), &other.process, WAIT).await?;

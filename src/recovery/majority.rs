@@ -7,13 +7,16 @@
 //!
 //! A single address has no majority and no lease.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::standing::Standing;
 use super::{COMPARE_EVERY, Recovery, Round};
 use crate::claim::{ClosedReason, Doubt, LEASE};
 use crate::mysql::shards::ShardRow;
 use crate::redis::{Connection, Named, WriteRefusal};
+
+/// The age up to which the shards of a process share an answer of the majority.
+const SHARED_FOR: Duration = Duration::from_millis(250);
 
 impl Recovery {
     /// Asks the majority every second, forever.
@@ -22,8 +25,11 @@ impl Recovery {
             return std::future::pending().await;
         }
         loop {
-            let sent = Instant::now();
-            if let Some(named) = self.redis.config.ask_majority().await {
+            let began = Instant::now();
+            let heard = self.redis.config.ask_majority(SHARED_FOR).await;
+            // Shards that shared a question ask again at the same time, and share the next one.
+            let sent = heard.as_ref().map_or(began, |(_, sent)| *sent);
+            if let Some((named, sent)) = heard {
                 self.hear(named, sent);
             }
             self.close_without_lease();

@@ -30,7 +30,8 @@ use crate::claim::{ClosedReason, Gate, Ledger, RebuildProgress};
 use crate::domain::{Epoch, ShardId};
 use crate::mysql::instances::Process;
 use crate::mysql::ledgers::{Fence, FenceRefusal};
-use crate::mysql::shards::{self, ShardRow};
+use crate::mysql::shard_statements::{ShardStatements, SharedDbError};
+use crate::mysql::shards::ShardRow;
 use crate::mysql::{Db, DbError, instances};
 use crate::redis::beats::BeatWriter;
 use crate::redis::live_key::{LiveAndOwner, Taker};
@@ -54,6 +55,7 @@ const REBUILD: &str = "rebuild:";
 pub struct Recovery {
     identity: Identity,
     db: Db,
+    statements: Arc<ShardStatements>,
     redis: RedisParts,
     gate: Arc<Gate>,
     ledger: Ledger,
@@ -102,6 +104,8 @@ pub enum RecoveryError {
     #[error(transparent)]
     Db(#[from] DbError),
     #[error(transparent)]
+    SharedDb(#[from] SharedDbError),
+    #[error(transparent)]
     Kv(#[from] KvError),
     #[error("another instance or another server has taken over the rebuild")]
     Overtaken,
@@ -114,16 +118,17 @@ pub enum RecoveryError {
 impl Recovery {
     pub fn new(
         identity: Identity,
-        db: Db,
+        statements: Arc<ShardStatements>,
         redis: RedisParts,
         gate: Arc<Gate>,
         ledger: Ledger,
         fence: Arc<Fence>,
         progress: Arc<RebuildProgress>,
     ) -> Self {
+        let db = statements.db().clone();
         let (dispute, majority) = (Dispute::default(), MajoritySeen::default());
         let (owner, beat_number) = (Mutex::default(), AtomicU64::new(0));
-        Self { identity, db, redis, gate, ledger, fence, progress, dispute, majority, owner, beat_number }
+        Self { identity, db, statements, redis, gate, ledger, fence, progress, dispute, majority, owner, beat_number }
     }
 
     /// Runs rounds, and deletes rows of dead instances until `stop`. Closes the gate at the end.
@@ -142,7 +147,7 @@ impl Recovery {
         let mut failing = String::new();
         let mut doubt_heard = Instant::now();
         loop {
-            let mut pause = COMPARE_EVERY;
+            let mut period = COMPARE_EVERY;
             tokio::select! {
                 result = self.round() => match result {
                     // The next round opens the gate.
@@ -150,7 +155,7 @@ impl Recovery {
                     Ok(round) => {
                         failing.clear();
                         if round == Round::Watching {
-                            pause = WATCH_EVERY;
+                            period = WATCH_EVERY;
                         }
                     }
                     Err(error) => {
@@ -164,7 +169,7 @@ impl Recovery {
                 () = stop.cancelled() => break,
             }
             tokio::select! {
-                () = tokio::time::sleep(pause) => {}
+                () = tokio::time::sleep_until(self.statements.next_round(period).into()) => {}
                 // Every attempt can report a doubt, so at most one round a second starts for a doubt.
                 () = self.gate.doubted(), if doubt_heard.elapsed() >= COMPARE_EVERY => doubt_heard = Instant::now(),
                 () = stop.cancelled() => break,
@@ -202,8 +207,7 @@ impl Recovery {
         // alive and may hold claims.
         let reached = seen.as_ref().ok().map(|(connection, _)| Arc::clone(connection));
         let beat_sent = Instant::now();
-        self.beat(reached.as_deref()).await?;
-        let row = shards::read(&self.db, self.identity.shard.name()).await?;
+        let row = self.beat(reached.as_deref()).await?;
         self.majority.note_epoch(&row);
         if seen.is_err() && !row.is_live {
             self.close(ClosedReason::Recovering);

@@ -1,7 +1,7 @@
 //! Compares the commits that MySQL has with the commits that Redis knows.
 
 use super::{Recovery, RecoveryError, WAIT};
-use crate::mysql::ledgers::{self, FenceRefusal};
+use crate::mysql::ledgers::FenceRefusal;
 use crate::redis::{Connection, KvError, live_key};
 
 impl Recovery {
@@ -14,7 +14,7 @@ impl Recovery {
         }
         // Redis is read first, because the counters in Redis follow the rows.
         let redis = live_key::commits(connection, self.keys(), WAIT).await?;
-        let went_back = redis.are_ahead_of(&ledgers::read(&self.db, self.identity.shard.name()).await?);
+        let went_back = redis.are_ahead_of(&self.statements.ledgers(self.identity.shard).await?);
         if went_back {
             // A batch without an entry to delete has not told Redis its number. A repair must restore the number, too.
             self.raise_counter(connection).await?;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
@@ -43,7 +44,7 @@ enum ServerAddress {
     Tcp(String, u16),
     Unix(PathBuf),
     /// The primary that a majority names, asked for each connection.
-    Named(Majority),
+    Named(Box<Majority>),
 }
 
 /// The tag of the shard of a new configuration.
@@ -83,7 +84,7 @@ impl LinkConfig {
             let (info, _) = Self::one(&several.first_url())?;
             let settings = info.redis_settings().clone();
             let majority = Majority::of_cluster(several.hosts, settings, FIRST_TAG, dialer.clone());
-            return Self::with(info, ServerAddress::Named(majority), dialer);
+            return Self::with(info, ServerAddress::Named(Box::new(majority)), dialer);
         }
         if let Some(rest) = plain.strip_prefix(SENTINEL) {
             let several = SeveralHosts::read(rest, SENTINEL_PORT)?;
@@ -93,7 +94,7 @@ impl LinkConfig {
             let (info, _) = Self::one(&several.first_url())?;
             let settings = info.redis_settings().clone();
             let majority = Majority::of_sentinels(several.hosts, settings, several.path.to_owned(), dialer.clone());
-            return Self::with(info, ServerAddress::Named(majority), dialer);
+            return Self::with(info, ServerAddress::Named(Box::new(majority)), dialer);
         }
         let (info, place) = Self::one(&plain)?;
         Self::with(info, place, dialer)
@@ -131,7 +132,7 @@ impl LinkConfig {
     #[must_use]
     pub fn for_shard(mut self, tag: &str) -> Self {
         if let ServerAddress::Named(majority) = &mut self.place {
-            *majority = majority.for_tag(tag);
+            **majority = majority.for_tag(tag);
         }
         self
     }
@@ -146,11 +147,11 @@ impl LinkConfig {
         matches!(&self.place, ServerAddress::Named(majority) if majority.is_cluster())
     }
 
-    /// The primary of the shard that a majority names. `None` if no majority answers within a second, or without a
-    /// majority to ask.
-    pub async fn ask_majority(&self) -> Option<Named> {
+    /// The primary of the shard that a majority names, and when the majority was asked: now, or at most `age` ago for
+    /// another shard. `None` if no majority answers within a second, or without a majority to ask.
+    pub async fn ask_majority(&self, age: Duration) -> Option<(Named, Instant)> {
         match &self.place {
-            ServerAddress::Named(majority) => majority.ask().await,
+            ServerAddress::Named(majority) => majority.ask(age).await,
             ServerAddress::Tcp(..) | ServerAddress::Unix(_) => None,
         }
     }
@@ -176,7 +177,8 @@ impl LinkConfig {
     /// [`KvError::NoMajority`].
     pub(super) async fn info(&self) -> Result<ConnectionInfo, KvError> {
         let ServerAddress::Named(majority) = &self.place else { return Ok(self.info.clone()) };
-        Ok(self.info_of(&majority.ask().await.ok_or(KvError::NoMajority)?))
+        let (named, _) = majority.ask(Duration::ZERO).await.ok_or(KvError::NoMajority)?;
+        Ok(self.info_of(&named))
     }
 
     /// The address and credentials of a server that was named.
@@ -204,7 +206,7 @@ impl LinkConfig {
                 self.greet(socket, path.display().to_string(), None).await
             }
             ServerAddress::Named(majority) => {
-                let named = majority.ask().await.ok_or(KvError::NoMajority)?;
+                let (named, _) = majority.ask(Duration::ZERO).await.ok_or(KvError::NoMajority)?;
                 let (host, port) = named.address.clone();
                 self.connect_to(&host, port, Some(named)).await
             }

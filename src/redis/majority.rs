@@ -2,19 +2,21 @@
 //! sentinels.
 //!
 //! A server that was cut off from the others names itself, so the answer of one member proves nothing. Every question
-//! goes to all known members at once. The answers name further members.
+//! goes to all known members at once. The answers name further members. The replies of a cluster hold the owners of all
+//! slots, so the shards of a process share a question.
 
 mod answer;
 mod cluster;
 mod sentinel;
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, ProtocolVersion, RedisConnectionInfo, RedisError, Value};
+use tokio::sync::watch;
 
 use super::crate_settings::crate_settings;
 use super::dial::Dialer;
@@ -27,7 +29,7 @@ const ASK_WAIT: Duration = Duration::from_secs(1);
 /// Members that are known and asked, at most.
 const MEMBERS_MAX: usize = 64;
 
-/// The members to ask, and the question. Clones share the known members.
+/// The members to ask, and the question. Clones share the known members and the last question.
 #[derive(Clone)]
 pub(super) struct Majority {
     question: Question,
@@ -37,6 +39,20 @@ pub(super) struct Majority {
     dialer: Dialer,
     seeds: Arc<[HostPort]>,
     known: Arc<Mutex<Vec<HostPort>>>,
+    last: Arc<Mutex<Option<Asked>>>,
+}
+
+/// A question that was sent to all known members.
+#[derive(Clone)]
+struct Asked {
+    at: Instant,
+    /// Closed when no further reply can come.
+    replies: watch::Receiver<Vec<MemberReply>>,
+}
+
+struct MemberReply {
+    host: String,
+    values: Vec<Value>,
 }
 
 #[derive(Debug, Clone)]
@@ -68,7 +84,7 @@ impl Majority {
 
     fn new(question: Question, seeds: Vec<HostPort>, settings: RedisConnectionInfo, dialer: Dialer) -> Self {
         let (seeds, known) = (Arc::from(seeds.as_slice()), Arc::new(Mutex::new(seeds)));
-        Self { question, settings, with_password: None, dialer, seeds, known }
+        Self { question, settings, with_password: None, dialer, seeds, known, last: Arc::default() }
     }
 
     /// The same members, asked for the slot of another tag. Sentinels have a single primary for all tags.
@@ -83,24 +99,43 @@ impl Majority {
         matches!(self.question, Question::Slot(_))
     }
 
-    /// The server that a majority names, or `None` if no server is named by a majority within [`ASK_WAIT`].
-    pub(super) async fn ask(&self) -> Option<Named> {
-        let members = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut asked: FuturesUnordered<_> = members.iter().map(|member| self.ask_one(member)).collect();
-        let mut answers: Vec<Answer> = Vec::new();
-        let mut named = None;
-        while let Some(answer) = asked.next().await {
-            answers.extend(answer);
-            named = chosen(&answers);
+    /// The server that a majority names, and when the question was sent. `None` if no server is named by a majority within
+    /// [`ASK_WAIT`]. A question that was sent at most `age` ago is not sent again.
+    pub(super) async fn ask(&self, age: Duration) -> Option<(Named, Instant)> {
+        let Asked { at, mut replies } = self.asked(age);
+        loop {
+            let answers: Vec<Answer> =
+                replies.borrow_and_update().iter().filter_map(|reply| self.read(reply)).collect();
+            let named = chosen(&answers);
             // Only the server itself says whether its slot migrates.
             let is_answer_of = |named: &Named| answers.iter().any(|answer| answer.member == named.server);
-            if named.as_ref().is_some_and(|named| !self.is_cluster() || is_answer_of(named)) {
-                break;
+            let is_complete = named.as_ref().is_some_and(|named| !self.is_cluster() || is_answer_of(named));
+            if is_complete || replies.changed().await.is_err() {
+                self.learn(&answers);
+                return named.map(|named| (named, at));
             }
         }
-        drop(asked);
-        self.learn(&answers);
-        named
+    }
+
+    /// The last question, or a new one if the last is older than `age`.
+    fn asked(&self, age: Duration) -> Asked {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(asked) = last.as_ref().filter(|asked| asked.at.elapsed() <= age) {
+            return asked.clone();
+        }
+        let (sender, replies) = watch::channel(Vec::new());
+        let asked = Asked { at: Instant::now(), replies };
+        *last = Some(asked.clone());
+        tokio::spawn(self.clone().ask_all(sender));
+        asked
+    }
+
+    async fn ask_all(self, replies: watch::Sender<Vec<MemberReply>>) {
+        let members = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut asked: FuturesUnordered<_> = members.iter().map(|member| self.ask_one(member)).collect();
+        while let Some(reply) = asked.next().await {
+            replies.send_modify(|all| all.extend(reply));
+        }
     }
 
     /// Adds the members in `answers`, and forgets members that nobody names any more.
@@ -117,19 +152,25 @@ impl Majority {
         }
     }
 
-    /// The answer of a member, or `None` without a readable answer.
-    async fn ask_one(&self, member: &HostPort) -> Option<Answer> {
+    /// The reply of a member, or `None` without a reply within [`ASK_WAIT`].
+    async fn ask_one(&self, member: &HostPort) -> Option<MemberReply> {
         let asked = async {
-            let mut replies = self.replies(member, &self.settings).await?;
-            if let Some(settings) = self.with_password.as_ref().filter(|_| replies.iter().any(wants_password)) {
-                replies = self.replies(member, settings).await?;
-            }
-            match &self.question {
-                Question::Slot(slot) => cluster::read(&replies, *slot, &member.0),
-                Question::Primary(_) => sentinel::read(&replies),
+            let values = self.replies(member, &self.settings).await?;
+            match self.with_password.as_ref().filter(|_| values.iter().any(wants_password)) {
+                Some(settings) => self.replies(member, settings).await,
+                None => Some(values),
             }
         };
-        tokio::time::timeout(ASK_WAIT, asked).await.ok().flatten()
+        let values = tokio::time::timeout(ASK_WAIT, asked).await.ok().flatten()?;
+        Some(MemberReply { host: member.0.clone(), values })
+    }
+
+    /// The answer in a reply, or `None` if the reply is unreadable.
+    fn read(&self, reply: &MemberReply) -> Option<Answer> {
+        match &self.question {
+            Question::Slot(slot) => cluster::read(&reply.values, *slot, &reply.host),
+            Question::Primary(_) => sentinel::read(&reply.values),
+        }
     }
 
     async fn replies(&self, (host, port): &HostPort, settings: &RedisConnectionInfo) -> Option<Vec<Value>> {

@@ -29,6 +29,7 @@ use crate::domain::{Coupon, CouponId, ShardId};
 use crate::mysql::archive::Finished;
 use crate::mysql::claim_rows::{self, Which};
 use crate::mysql::coupons::{self, StoredCoupon};
+use crate::mysql::shard_statements::ShardStatements;
 use crate::mysql::{self as db, DbConnection, DbError, QueryError, Transaction, activities, archive};
 use crate::redis::archive::{Loading, Return};
 use crate::redis::load::{self, ClaimChunk};
@@ -51,6 +52,7 @@ const ROW_WAIT: Duration = Duration::from_secs(10);
 pub struct Archiving {
     publishing: Publishing,
     shard: Arc<Shard>,
+    statements: Arc<ShardStatements>,
     /// Coupons that cannot be claimed are archived after this time. `None` archives none by itself.
     age: Option<Duration>,
     figures: Arc<ArchiveFigures>,
@@ -95,9 +97,15 @@ impl ArchiveFigures {
 impl Archiving {
     /// `age` is the time after which a coupon that cannot be claimed is archived, 0 for never. Works with the connections of
     /// `scheduling`. `figures` are of all shards.
-    pub fn new(scheduling: &Scheduling, shard: Arc<Shard>, age: Duration, figures: Arc<ArchiveFigures>) -> Self {
+    pub fn new(
+        scheduling: &Scheduling,
+        shard: Arc<Shard>,
+        statements: Arc<ShardStatements>,
+        age: Duration,
+        figures: Arc<ArchiveFigures>,
+    ) -> Self {
         let (publishing, age) = (scheduling.publishing.clone(), Some(age).filter(|age| !age.is_zero()));
-        Self { publishing, shard, age, figures }
+        Self { publishing, shard, statements, age, figures }
     }
 
     /// Works until `stop`.
@@ -142,7 +150,7 @@ impl Archiving {
 
     /// The coupons to work on, those behind `last` first. So a coupon that fails does not keep the others.
     async fn lagging(&self, last: CouponId) -> Result<Vec<CouponId>, PublishError> {
-        if !self.is_mine().await {
+        if !self.statements.has_lagging_coupons(self.shard.id).await? || !self.is_mine().await {
             return Ok(Vec::new());
         }
         Ok(archive::lagging(&self.publishing.db, self.shard.id, last, WAITING_MAX).await?)

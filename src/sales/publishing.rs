@@ -16,6 +16,7 @@ use crate::base::{Outage, every};
 use crate::claim::{Shard, Shards};
 use crate::domain::{Amount, Coupon, CouponId, Description, User};
 use crate::mysql::coupons::{self, InsertError, NewCoupon, StoredCoupon};
+use crate::mysql::shard_statements::ShardStatements;
 use crate::mysql::{Db, Transaction};
 use crate::redis::{KvError, Presence, Published};
 
@@ -195,18 +196,34 @@ impl Publishing {
     }
 
     /// Publishes coupons of a shard with lagging rows every second, until `stop`.
-    pub async fn repair(self, shard: Arc<Shard>, stop: CancellationToken) {
+    pub async fn repair(self, shard: Arc<Shard>, statements: Arc<ShardStatements>, stop: CancellationToken) {
         let outage = Outage::new("publishing: repairing lagging coupons");
         let repaired = AtomicU64::new(0);
         every(REPAIR_EVERY, &stop, || async {
-            // MySQL gets a new revision only if Redis can get it, too.
-            if let Ok(reached) = Reached::new(Arc::clone(&shard)).await
-                && let Some(count @ 1..) = outage.note(self.repair_once(&reached, &repaired).await)
+            if let Some(result) = self.repair_shard(&shard, &statements, &repaired).await
+                && let Some(count @ 1..) = outage.note(result)
             {
                 log::info!("publishing: published {count} lagging coupons");
             }
         })
         .await;
+    }
+
+    /// One round of the repair, if the shard has lagging coupons. `None` if it cannot be reached now.
+    async fn repair_shard(
+        &self,
+        shard: &Arc<Shard>,
+        statements: &ShardStatements,
+        repaired: &AtomicU64,
+    ) -> Option<Result<usize, PublishError>> {
+        match statements.has_lagging_coupons(shard.id).await {
+            Ok(true) => {}
+            Ok(false) => return Some(Ok(0)),
+            Err(error) => return Some(Err(error.into())),
+        }
+        // MySQL gets a new revision only if Redis can get it, too.
+        let reached = Reached::new(Arc::clone(shard)).await.ok()?;
+        Some(self.repair_once(&reached, repaired).await)
     }
 
     /// One round of the repair, over up to a hundred lagging coupons in the order of their ids. Returns the number of

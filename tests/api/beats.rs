@@ -73,10 +73,10 @@ async fn a_rebuild_waits_for_both_of_two_instances_with_the_same_name() {
             beat_number: 0,
             acknowledged: Epoch(acknowledged),
             oldest: None,
-            redis_run_id: "",
-            redis_address: "",
+            redis_run_id: String::new(),
+            redis_address: String::new(),
         };
-        instances::beat(&stores.db, ShardId::FIRST, twin, state).await.expect("MySQL takes the beat");
+        instances::beat(&stores.db, twin, &[(ShardId::FIRST, state)]).await.expect("MySQL takes the beat");
     };
     let acknowledged = [AtomicU32::new(0), AtomicU32::new(0)];
     let beats = async {

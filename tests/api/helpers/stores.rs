@@ -7,8 +7,10 @@ use std::time::Duration;
 use couponrush::app::redis_pool;
 use couponrush::claim::{Ledger, Persister, PersisterSettings};
 use couponrush::domain::{Format, ShardId};
+use couponrush::mysql::instances::Process;
 use couponrush::mysql::ledgers::Fence;
 use couponrush::mysql::migrate::migrate_for;
+use couponrush::mysql::shard_statements::ShardStatements;
 use couponrush::mysql::{Db, DbLimits, installation, shards};
 use couponrush::redis::{Connection, LinkConfig, Live, Outbox, Pool, Stock};
 use diesel::sql_types::{Bigint, Text};
@@ -213,7 +215,6 @@ impl Stores {
     pub fn persister(&self, ledger: &Ledger, store_wait: Duration, sweep_every: Duration) -> Persister {
         let settings = PersisterSettings {
             shard: ShardId::FIRST,
-            process: "test".to_owned(),
             batch_max: 1_000,
             linger_max: Duration::ZERO,
             store_wait,
@@ -224,7 +225,9 @@ impl Stores {
         };
         let outbox = Outbox::new(self.keys(), "test".to_owned(), Duration::from_secs(1));
         let fence = Arc::new(Fence::new(ShardId::FIRST.name(), "test".to_owned()));
-        Persister::new(self.db.clone(), self.pool(), outbox, fence, ledger, settings)
+        let process = Process { id: "test".to_owned(), label: "test".to_owned(), format: Format::NEWEST };
+        let statements = Arc::new(ShardStatements::new(self.db.clone(), process));
+        Persister::new(statements, self.pool(), outbox, fence, ledger, settings)
     }
 
     /// A pool of connections to Redis as the service and the commands have one.
@@ -254,8 +257,9 @@ impl Stores {
         let config = redis::AsyncConnectionConfig::new();
         let config = config.set_connection_timeout(Some(DEADLINE)).set_response_timeout(Some(DEADLINE));
         // Clusters and sentinels name the server.
-        let named = LinkConfig::new(&self.redis_url, None).expect("the URL is valid").ask_majority().await;
-        let url = named.map_or(self.redis_url.clone(), |named| format!("redis://{}/", named.address()));
+        let named =
+            LinkConfig::new(&self.redis_url, None).expect("the URL is valid").ask_majority(Duration::ZERO).await;
+        let url = named.map_or(self.redis_url.clone(), |(named, _)| format!("redis://{}/", named.address()));
         redis::Client::open(url)?.get_multiplexed_async_connection_with_config(&config).await
     }
 }
