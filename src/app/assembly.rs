@@ -13,7 +13,7 @@ use crate::admission::Admission;
 use crate::auth::{ClaimTokens, Passwords, SignedForm, UserTokens};
 use crate::claim::{ArchivedCoupons, Directory, Shards, Waiters};
 use crate::config::{self, ServeArgs};
-use crate::domain::ShardId;
+use crate::domain::{PasswordMin, ShardId};
 use crate::etcd::Etcd;
 use crate::http::{
     Accounts, Answers, BodyLimits, Edge, ListCache, Offering, Operating, SaleCache, SaleCacheLimits, Selling, Shared,
@@ -103,6 +103,7 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
     let edge = edge(args, ground.admission, Arc::clone(&health));
     let accounts = Accounts {
         users: KnownUsers::new(dbs.users.clone(), config::KNOWN_USERS_MAX),
+        password_min: PasswordMin(args.passwords.password_min.into()),
         passwords: ground.passwords,
         admin_passwords: ground.admin_passwords,
         tokens: ground.tokens,

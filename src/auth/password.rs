@@ -49,7 +49,8 @@ pub enum HashError {
 pub enum Verified {
     No,
     Yes,
-    /// The password is right, the stored form imported. The caller must store [`Passwords::hash`] of the password.
+    /// The password is right, but the stored form is imported, or of a text that was not normalized. The caller must store
+    /// [`Passwords::hash`] of the password.
     YesRehash,
 }
 
@@ -132,8 +133,16 @@ impl Passwords {
             StoredPassword::Argon2(_) => Verified::Yes,
             StoredPassword::Md5(_) => Verified::YesRehash,
         };
-        let fits = self.is_verified(password, stored) || self.compare(password, stored, caller).await?;
-        Ok(if fits { yes } else { Verified::No })
+        if self.is_verified(password, stored) || self.compare(password, stored, caller).await? {
+            return Ok(yes);
+        }
+        // Earlier releases have stored the text as typed.
+        if let Some(typed) = password.as_typed()
+            && (self.is_verified(&typed, stored) || self.compare(&typed, stored, caller).await?)
+        {
+            return Ok(Verified::YesRehash);
+        }
+        Ok(Verified::No)
     }
 
     /// Takes as long as [`Passwords::verify`] with a wrong password. For unknown users.
@@ -141,7 +150,11 @@ impl Passwords {
     /// # Errors
     /// [`HashError`]
     pub async fn verify_nobody(&self, password: &Password, caller: Caller<'_>) -> Result<(), HashError> {
-        self.compare(password, &self.nobody, caller).await.map(|_| ())
+        self.compare(password, &self.nobody, caller).await?;
+        if let Some(typed) = password.as_typed() {
+            self.compare(&typed, &self.nobody, caller).await?;
+        }
+        Ok(())
     }
 
     /// Hashes computed since the start.
@@ -286,6 +299,32 @@ mod tests {
         }
         assert_eq!(passwords.computed(), 2);
         assert_eq!(passwords.verify(&password("Secret"), &stored, ALL).await.ok(), Some(Verified::No));
+    }
+
+    #[tokio::test]
+    async fn a_hash_of_the_text_as_typed_fits_and_asks_to_be_hashed_again() {
+        let passwords = passwords(LIMITS);
+        let typed = password("cafe\u{301}").as_typed().expect("the text is not normalized");
+        let stored = passwords.hash(&typed, ALL).await.expect("a hash");
+        assert_eq!(passwords.verify(&password("cafe\u{301}"), &stored, ALL).await.ok(), Some(Verified::YesRehash));
+        assert_eq!(passwords.verify(&password("caf\u{e9}"), &stored, ALL).await.ok(), Some(Verified::No));
+        let stored = passwords.hash(&password("cafe\u{301}"), ALL).await.expect("a hash");
+        for text in ["cafe\u{301}", "caf\u{e9}"] {
+            assert_eq!(passwords.verify(&password(text), &stored, ALL).await.ok(), Some(Verified::Yes), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_takes_as_long_as_a_wrong_password_however_it_is_typed() {
+        let passwords = passwords(LIMITS);
+        let stored = passwords.hash(&password("secret"), ALL).await.expect("a hash");
+        for text in ["wrong", "cafe\u{301}"] {
+            let before = passwords.computed();
+            assert_eq!(passwords.verify(&password(text), &stored, ALL).await.ok(), Some(Verified::No));
+            let hashes = passwords.computed() - before;
+            assert!(passwords.verify_nobody(&password(text), ALL).await.is_ok());
+            assert_eq!(passwords.computed() - before, 2 * hashes, "{text}");
+        }
     }
 
     #[tokio::test]

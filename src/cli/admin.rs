@@ -3,11 +3,11 @@
 use std::io::{BufRead, stdin};
 use std::num::NonZeroUsize;
 
-use crate::app::{StartError, open_db, passwords};
+use crate::app::{self, StartError, open_db};
 use crate::auth::Caller;
 use crate::base::now_seconds;
-use crate::config::{AdminCommand, MysqlArgs, TOKEN_SECONDS_MAX};
-use crate::domain::{Kind, NameError, Password, PasswordError, UserName};
+use crate::config::{AdminCommand, MysqlArgs, PasswordArgs, TOKEN_SECONDS_MAX};
+use crate::domain::{Kind, NameError, Password, PasswordError, PasswordMin, UserName};
 use crate::mysql::{Db, DbError, users};
 
 /// The reason for a failed command. Unless the outcome in MySQL is unknown, the database is unchanged.
@@ -17,7 +17,7 @@ pub enum AdminError {
     Start(#[from] StartError),
     #[error("the name is invalid")]
     Name(#[from] NameError),
-    #[error("the password, the first line of standard input, is invalid")]
+    #[error("the first line of standard input is no valid password")]
     Password(#[from] PasswordError),
     #[error("standard input could not be read")]
     Input(#[from] std::io::Error),
@@ -37,18 +37,23 @@ pub enum AdminError {
 /// Returns an [`AdminError`].
 pub async fn run(command: AdminCommand) -> Result<(), AdminError> {
     match command {
-        AdminCommand::Create { name, mysql } => {
-            let (db, name, hash) = prepare(&mysql, name).await?;
+        AdminCommand::Create { name, passwords, mysql } => {
+            let name = UserName::parse(name)?;
+            let password = read_password(&passwords, Kind::Admin)?;
+            let db = open(&mysql).await?;
+            let hash = hash(&password).await?;
             match users::insert(&db, &name, Kind::Admin, &hash).await {
                 Ok(()) => println!("created the admin {name}"),
                 Err(DbError::Duplicate { .. }) => return Err(AdminError::NameTaken),
                 Err(error) => return Err(AdminError::Db(error)),
             }
         }
-        AdminCommand::Password { name, mysql } => {
-            let (db, name, hash) = prepare(&mysql, name).await?;
+        AdminCommand::Password { name, passwords, mysql } => {
+            let name = UserName::parse(name)?;
+            let db = open(&mysql).await?;
             let account = users::find_by_name(&db, &name).await.map_err(AdminError::Db)?;
             let account = account.ok_or(AdminError::NoSuchUser)?;
+            let hash = hash(&read_password(&passwords, account.user.kind)?).await?;
             // Upper bound of every session token's lifetime, for any configuration of the service.
             let expires_at = now_seconds() + u64::from(TOKEN_SECONDS_MAX);
             users::set_hash(&db, account.user.id, None, &hash, expires_at).await.map_err(AdminError::Db)?;
@@ -58,13 +63,19 @@ pub async fn run(command: AdminCommand) -> Result<(), AdminError> {
     Ok(())
 }
 
-async fn prepare(mysql: &MysqlArgs, name: String) -> Result<(Db, UserName, String), AdminError> {
-    let name = UserName::parse(name)?;
+fn read_password(args: &PasswordArgs, kind: Kind) -> Result<Password, AdminError> {
     let mut line = String::new();
     stdin().lock().read_line(&mut line)?;
-    let password = Password::parse(line.trim_end_matches(['\r', '\n']).to_owned())?;
+    let typed = line.trim_end_matches(['\r', '\n']).to_owned();
+    Ok(PasswordMin(args.password_min.into()).parse(typed, kind)?)
+}
+
+async fn open(mysql: &MysqlArgs) -> Result<Db, AdminError> {
     let db = open_db(mysql)?;
     db.ping().await.map_err(StartError::Mysql)?;
-    let hash = passwords(NonZeroUsize::MIN)?.hash(&password, Caller::PROGRAM).await?;
-    Ok((db, name, hash))
+    Ok(db)
+}
+
+async fn hash(password: &Password) -> Result<String, AdminError> {
+    Ok(app::passwords(NonZeroUsize::MIN)?.hash(password, Caller::PROGRAM).await?)
 }

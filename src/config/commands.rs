@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{MysqlArgs, RedisArgs, TokenArgs};
+use super::{MysqlArgs, PasswordArgs, RedisArgs, TokenArgs};
 
 #[derive(Debug, Subcommand)]
 pub enum AdminCommand {
@@ -13,6 +13,8 @@ pub enum AdminCommand {
         /// Name of the admin.
         name: String,
         #[command(flatten)]
+        passwords: PasswordArgs,
+        #[command(flatten)]
         mysql: MysqlArgs,
     },
     /// Set the password of a user of any kind. The password is read from the first line of standard input. Earlier
@@ -20,6 +22,8 @@ pub enum AdminCommand {
     Password {
         /// Name of the user.
         name: String,
+        #[command(flatten)]
+        passwords: PasswordArgs,
         #[command(flatten)]
         mysql: MysqlArgs,
     },

@@ -122,6 +122,15 @@ pub struct TokenArgs {
 }
 
 #[derive(Debug, Args, Clone)]
+pub struct PasswordArgs {
+    /// The least number of characters of a new password, 1 to 64. New passwords of admins have at least 12. Existing
+    /// passwords go on working.
+    #[arg(long, env = "COUPONRUSH_PASSWORD_MIN", default_value_t = 6, value_name = "CHARACTERS",
+          value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub password_min: u8,
+}
+
+#[derive(Debug, Args, Clone)]
 pub struct ServeArgs {
     /// Listen address for users. Port 0 picks a free port.
     #[arg(long, env = "COUPONRUSH_HTTP_ADDR", default_value = "127.0.0.1:20080", value_name = "ADDRESS:PORT")]
@@ -144,6 +153,8 @@ pub struct ServeArgs {
     pub etcd: EtcdArgs,
     #[command(flatten)]
     pub tokens: TokenArgs,
+    #[command(flatten)]
+    pub passwords: PasswordArgs,
     /// Secret for the signed form of `/sec/kill`, by which customers claim without a token. At least 32 bytes. Several
     /// secrets are separated by commas. Weaker than tokens, because a signature key never expires and survives a
     /// logout. Default: off.

@@ -2,8 +2,6 @@
 
 use super::{UserId, UserName};
 
-const PASSWORD_BYTES_MAX: usize = 128;
-
 /// The role of a user. `Saler` is the spelling of merchant on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
@@ -35,35 +33,6 @@ pub struct User {
     pub kind: Kind,
 }
 
-/// Why a text is refused as a password.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum PasswordError {
-    #[error("the password is empty")]
-    Empty,
-    #[error("the password is too long")]
-    TooLong,
-}
-
-/// A password as typed, 1 to 128 bytes. Without `Debug` and `Display`, a password cannot reach a log.
-#[derive(Clone)]
-pub struct Password(String);
-
-impl Password {
-    /// # Errors
-    /// [`PasswordError`] names the broken limit.
-    pub fn parse(text: String) -> Result<Self, PasswordError> {
-        match text.len() {
-            0 => Err(PasswordError::Empty),
-            1..=PASSWORD_BYTES_MAX => Ok(Self(text)),
-            _ => Err(PasswordError::TooLong),
-        }
-    }
-
-    pub fn as_bytes(&self) -> &[u8] {
-        self.0.as_bytes()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,13 +44,5 @@ mod tests {
         }
         assert_eq!(Kind::parse("seller"), None);
         assert_eq!(Kind::parse("Customer"), None);
-    }
-
-    #[test]
-    fn a_password_has_1_to_128_bytes() {
-        assert!(Password::parse("x".repeat(128)).is_ok());
-        assert_eq!(Password::parse("x".repeat(129)).err(), Some(PasswordError::TooLong));
-        assert_eq!(Password::parse("é".repeat(65)).err(), Some(PasswordError::TooLong));
-        assert_eq!(Password::parse(String::new()).err(), Some(PasswordError::Empty));
     }
 }

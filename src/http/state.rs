@@ -15,7 +15,7 @@ use super::shared_reads::SharedReads;
 use crate::admission::Admission;
 use crate::auth::{ClaimTokens, Passwords, SignedForm, UserTokens};
 use crate::claim::{ArchivedCoupons, ClaimFigures, Directory, Doubt, KnownCoupons, Links, ShardLink, Shards};
-use crate::domain::{CouponId, Durability, Kind, Networks, Origins};
+use crate::domain::{CouponId, Durability, Kind, Networks, Origins, PasswordMin};
 use crate::memory::{Activities, ArchivedClaims, ClosedShards, KnownUsers, Revocations};
 use crate::mysql::DbPools;
 use crate::ops::{Health, RowCheck};
@@ -55,6 +55,8 @@ pub struct BodyLimits {
 /// Users, passwords, tokens and revocations.
 pub struct Accounts {
     pub users: KnownUsers,
+    /// The least length of new passwords.
+    pub password_min: PasswordMin,
     pub passwords: Passwords,
     /// Hashes admins' passwords, however many users wait for a hash.
     pub admin_passwords: Passwords,

@@ -34,7 +34,7 @@ pub struct Registration {
     #[schema(required, min_length = 1, max_length = 64)]
     username: String,
     #[serde(default)]
-    #[schema(required, min_length = 1, max_length = 128)]
+    #[schema(required, min_length = 6, max_length = 256)]
     password: String,
     /// `customer` or `saler`.
     #[serde(default)]
@@ -73,7 +73,9 @@ pub async fn register(
     edge.admission.part(|switches| switches.register)?;
     let form: Registration = body::json(payload, edge.body, ApiError::not_json).await?;
     let name = UserName::parse(form.username).map_err(bad_username)?;
-    let password = Password::parse(form.password).map_err(|error| bad_password("password", error))?;
+    // A saler's password may be as short.
+    let password = accounts.password_min.parse(form.password, Kind::Customer);
+    let password = password.map_err(|error| bad_password("password", error))?;
     let kind = match (Kind::parse(&form.kind), form.kind.as_str()) {
         (Some(kind @ (Kind::Customer | Kind::Saler)), _) => kind,
         (_, "") => return Err(NO_KIND),
@@ -266,7 +268,7 @@ pub struct PasswordChange {
     #[schema(required)]
     old: String,
     #[serde(default)]
-    #[schema(required, min_length = 1, max_length = 128)]
+    #[schema(required, min_length = 6, max_length = 256)]
     new: String,
 }
 
@@ -302,7 +304,7 @@ pub async fn change_password(
         return Err(NOT_YOUR_USER);
     }
     let form: PasswordChange = body::json(payload, edge.body, ApiError::not_json).await?;
-    let new = Password::parse(form.new).map_err(|error| bad_password("new", error))?;
+    let new = accounts.password_min.parse(form.new, user.kind).map_err(|error| bad_password("new", error))?;
     let old = Password::parse(form.old).map_err(|_| WRONG_PASSWORD)?;
     let (passwords, address) = (accounts.passwords_of(user.kind), peer::address(&request, &edge));
     let still_wants = || !edge.admission.is_blocked(Some(user.id), Some(address), now_ms());
@@ -342,7 +344,7 @@ fn bad_username(error: NameError) -> ApiError {
 
 fn bad_password(field: &'static str, error: PasswordError) -> ApiError {
     let message = match error {
-        PasswordError::Empty => "Password too short.",
+        PasswordError::Empty | PasswordError::TooShort { .. } => "Password too short.",
         PasswordError::TooLong => "Password too long.",
     };
     ApiError::bad_field(field, message)

@@ -159,7 +159,7 @@ async fn odd_bodies_are_refused_on_every_route_that_reads_one() {
     let saler = client.user("ann", "saler").await;
     client.create_coupon("ann", &saler, "ten", 5).await;
     let deep = |open: &str, close: &str, depth: usize| format!("{}{}", open.repeat(depth), close.repeat(depth));
-    let nested = |inner: String| format!(r#"{{"username":"x","password":"p","kind":"saler","x":{inner}}}"#);
+    let nested = |inner: String| format!(r#"{{"username":"x","password":"secret","kind":"saler","x":{inner}}}"#);
     let bodies: Vec<Vec<u8>> = vec![
         vec![],
         b"null".to_vec(),
@@ -204,12 +204,12 @@ async fn odd_bodies_are_refused_on_every_route_that_reads_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_duplicate_keys_the_last_one_counts_and_only_that_one() {
     let app = TestApp::start().await;
-    let body = r#"{"username":"first","username":"last","password":"p","password":"q","kind":"admin","kind":"saler"}"#;
+    let body = r#"{"username":"first","username":"last","password":"secret","password":"second","kind":"admin","kind":"saler"}"#;
     let answer = app.client().send("POST", "/api/users", "", Some(body)).await;
     assert_eq!(answer.status, 201, "{answer:?}");
     assert_eq!(app.stores.texts("SELECT CONCAT(username, ':', kind) AS value FROM users").await, ["last:saler"]);
-    assert_eq!(app.client().log_in("last", "q").await.status, 200);
-    assert_eq!(app.client().log_in("last", "p").await.status, 401);
+    assert_eq!(app.client().log_in("last", "second").await.status, 200);
+    assert_eq!(app.client().log_in("last", "secret").await.status, 401);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -109,9 +109,9 @@ async fn every_answer_with_a_body_is_json_that_nobody_stores() {
     for (method, path, token, body, status) in [
         ("GET", "/healthz", "", None, 200),
         ("GET", "/readyz", "", None, 200),
-        ("POST", "/api/users", "", Some(r#"{"username":"b","password":"p","kind":"saler"}"#), 201),
+        ("POST", "/api/users", "", Some(r#"{"username":"b","password":"secret","kind":"saler"}"#), 201),
         ("POST", "/api/users", "", Some("x"), 400),
-        ("POST", "/api/auth", "", Some(r#"{"username":"b","password":"p"}"#), 200),
+        ("POST", "/api/auth", "", Some(r#"{"username":"b","password":"secret"}"#), 200),
         ("POST", "/api/auth", "", Some("{}"), 401),
         ("POST", "/api/auth/logout", "", None, 200),
         ("GET", "/api/users/ann/coupons", &token, None, 204),
@@ -176,7 +176,7 @@ async fn a_hostile_request_id_is_replaced() {
 async fn a_body_of_4_kib_is_read_and_one_byte_more_is_refused() {
     let app = TestApp::start().await;
     let address = app.instances[0].address;
-    let user = r#"{"username":"ann","password":"p","kind":"saler"}"#;
+    let user = r#"{"username":"ann","password":"secret","kind":"saler"}"#;
     let body = |length: usize| format!("{user}{}", " ".repeat(length - user.len()));
     let chunked = |body: &str| format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
     let send = |path: &str, length: &str, body: &str| raw(address, &format!("POST {path} HTTP/1.1\r\n{length}"), body);

@@ -55,7 +55,7 @@ async fn an_unknown_user_a_wrong_password_and_empty_fields_get_one_and_the_same_
         json!({"username": "ann", "password": "wrong"}),
         json!({"username": "ann", "password": "Correct horse"}),
         json!({"username": "ann", "password": format!("{PASSWORD} ")}),
-        json!({"username": "ann", "password": "p".repeat(129)}),
+        json!({"username": "ann", "password": "p".repeat(257)}),
         json!({"username": "ANN", "password": PASSWORD}),
         json!({"username": "ann ", "password": PASSWORD}),
         json!({"username": "n".repeat(65), "password": PASSWORD}),

@@ -1,7 +1,10 @@
 //! Password changes: every row of the wire contract, and the end of earlier tokens.
 
+use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
+use couponrush::auth::Caller;
+use couponrush::domain::Password;
 use serde_json::json;
 
 use crate::helpers::{Answer, PASSWORD, TestApp, eventually};
@@ -100,7 +103,7 @@ async fn what_is_wrong_is_refused_in_order_and_nothing_changes() {
     let bob = client.user("bob", "customer").await;
     let before = hash_of_ann(&app).await;
     let (short, long) = ("Password too short.", "Password too long.");
-    let too_long = "p".repeat(129);
+    let too_long = "p".repeat(257);
     let not_yours = error(401, "Cannot change other users' passwords.", "not-yours");
 
     assert_eq!(change(&app, "", PASSWORD, NEW).await.error(), error(401, "Not Authorized.", "not-logged-in"));
@@ -117,6 +120,7 @@ async fn what_is_wrong_is_refused_in_order_and_nothing_changes() {
     for (old, new, expected) in [
         (PASSWORD, "", bad(short)),
         ("wrong", "", bad(short)),
+        (PASSWORD, "12345", bad(short)),
         (PASSWORD, &too_long, bad(long)),
         ("wrong", NEW, wrong.clone()),
         ("", NEW, wrong.clone()),
@@ -134,6 +138,55 @@ async fn what_is_wrong_is_refused_in_order_and_nothing_changes() {
     assert_eq!(hash_of_ann(&app).await, before);
     assert_eq!(client.list("ann", &token).await.status, 204, "the token is still valid");
     assert_eq!(client.log_in("ann", PASSWORD).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn new_passwords_have_the_configured_length_and_earlier_ones_go_on_working() {
+    let app = TestApp::start_with(|args| args.passwords.password_min = 8).await;
+    assert_eq!(register(&app, "ann", "1234567").await, 400);
+    assert_eq!(register(&app, "ann", "12345678").await, 201);
+    store_hash_of_ann(&app, &Password::parse("123456".to_owned()).expect("a password")).await;
+    let login = app.client().log_in("ann", "123456").await;
+    assert_eq!(login.status, 200, "an earlier password is short");
+    let token = login.header("Authorization");
+    assert_eq!(
+        change(&app, token, "123456", "1234567").await.error(),
+        error(400, "Password too short.", "bad-request")
+    );
+    assert_eq!(change(&app, token, "123456", "12345678").await.status, 200);
+}
+
+/// A letter with an accent may be typed in two ways.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_is_the_same_however_its_letters_are_typed() {
+    let app = TestApp::start().await;
+    let (one, two) = ("caf\u{e9} noir", "cafe\u{301} noir");
+    for (name, password) in [("ann", one), ("bob", two)] {
+        assert_eq!(register(&app, name, password).await, 201);
+        for typed in [one, two] {
+            assert_eq!(app.client().log_in(name, typed).await.status, 200, "{name} {typed:?}");
+        }
+    }
+    // Earlier releases stored the text as typed.
+    let typed = Password::parse(two.to_owned()).expect("a password").as_typed().expect("not normalized");
+    let hash = store_hash_of_ann(&app, &typed).await;
+    assert_eq!(app.client().log_in("ann", one).await.status, 401, "the hash is of the other text");
+    assert_eq!(app.client().log_in("ann", two).await.status, 200);
+    assert_ne!(hash_of_ann(&app).await, hash, "the normalized text is stored now");
+    assert_eq!(app.client().log_in("ann", one).await.status, 200);
+}
+
+/// Gives ann a password in the stored form of earlier releases.
+async fn store_hash_of_ann(app: &TestApp, password: &Password) -> String {
+    let passwords = couponrush::app::passwords(NonZeroUsize::MIN).expect("a hash");
+    let hash = passwords.hash(password, Caller::PROGRAM).await.expect("a hash");
+    app.stores.execute(&format!("UPDATE users SET password_hash = '{hash}' WHERE username = 'ann'")).await;
+    hash
+}
+
+async fn register(app: &TestApp, name: &str, password: &str) -> u16 {
+    let form = json!({"username": name, "password": password, "kind": "customer"});
+    app.client().post("/api/users", "", &form).await.status
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -54,6 +54,9 @@ async fn no_view_of_customers_keeps_anybody_out() {
         ann.go("/#coupon/corner-cafe/Flat%20white").await;
         ann.reads("coupon.at-counter").await;
         ann.assert_accessible("a coupon").await;
+        ann.press(&format!("ann-{}", language.tag())).await;
+        ann.reads("password.title").await;
+        ann.assert_accessible("the change of a password").await;
         ann.close().await;
     }
 }

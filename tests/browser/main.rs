@@ -5,6 +5,7 @@
 //! need chromium and chromedriver (Debian packages: chromium, chromium-driver).
 
 mod accessibility;
+mod account;
 mod admin;
 mod archive;
 mod bad_input;

@@ -7,6 +7,7 @@ export default {
 
     "shell.skip": "Skip to the content",
     "shell.views": "Views",
+    "shell.password": "Change the password of {name}",
     "shell.log-out": "Log out",
     "shell.log-in": "Log in",
     "shell.loading": "Loading",
@@ -29,7 +30,7 @@ export default {
     "login.have-not": "No account yet?",
     "login.failed-wrong-password": "Wrong name or password. Check and try again.",
     "login.failed-name-taken": "The name is already taken. Choose a different name.",
-    "login.failed-bad-request": "Invalid name or password. A name has 1 to 64 characters and no slash. A password has 1 to 128 characters.",
+    "login.failed-bad-request": "Invalid name or password. A name has 1 to 64 characters and no slash. A password has at least 6 characters, and some services ask for more.",
     "login.failed-rate-limited": "Too many attempts. Wait a minute and try again.",
     "login.failed-blocked": "The account or the network address is blocked. Contact the operators of the service.",
     "login.failed-unreachable": "Cannot reach the service. Check your connection and try again.",

@@ -7,6 +7,7 @@ export default {
 
     "shell.skip": "跳到正文",
     "shell.views": "页面",
+    "shell.password": "修改 {name} 的密码",
     "shell.log-out": "退出",
     "shell.log-in": "登录",
     "shell.loading": "正在加载",
@@ -29,7 +30,7 @@ export default {
     "login.have-not": "还没有账号？",
     "login.failed-wrong-password": "用户名或密码不正确，请检查后重试。",
     "login.failed-name-taken": "这个用户名已有人使用，请换一个。",
-    "login.failed-bad-request": "用户名或密码格式不正确。用户名为 1 到 64 个字符，不能含斜杠。密码为 1 到 128 个字符。",
+    "login.failed-bad-request": "用户名或密码格式不正确。用户名为 1 到 64 个字符，不能含斜杠。密码至少 6 个字符，有的服务要求更长。",
     "login.failed-rate-limited": "尝试次数过多，请一分钟后再试。",
     "login.failed-blocked": "账号或网络地址已被封禁，请联系服务的运维人员。",
     "login.failed-unreachable": "连不上服务，请检查网络后重试。",

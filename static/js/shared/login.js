@@ -7,9 +7,9 @@ import { Notice } from "./shell.js";
 import { html, useEffect, useRef, useState, useStore } from "./view.js";
 
 const NAME_LENGTH_MAX = 64;
-const PASSWORD_LENGTH_MAX = 128;
+const PASSWORD_LENGTH_MAX = 256;
 /** A login may wait long in the server's queue for password hashing. */
-const PATIENCE_MS = 45_000;
+export const PATIENCE_MS = 45_000;
 
 /**
  * @param {object} props
@@ -75,7 +75,7 @@ async function register(user, kind) {
 }
 
 /** Logs in and stores the session. Returns the error code; empty for a success. */
-async function logIn(user) {
+export async function logIn(user) {
     const answer = await call("POST", "/api/auth", { body: user, repeatable: true, patience: PATIENCE_MS });
     if (answer.status !== 200) return answer.code;
     begin(answer.headers.get("Authorization"));

@@ -3,7 +3,7 @@
 import { call } from "./api.js";
 import { LANGUAGES, choose, t, useLanguage } from "./i18n.js";
 import { end, useSession } from "./session.js";
-import { html } from "./view.js";
+import { html, useState } from "./view.js";
 
 /** The ticket of `logo.svg` in the colours of the page. */
 const Logo = () => html`
@@ -46,10 +46,16 @@ function LanguageSwitch() {
 
 function Account() {
     const session = useSession();
+    const [Dialog, setDialog] = useState(null);
     if (!session) return null;
+    const change = t("shell.password", { name: session.name });
+    // The dialog is loaded by the first press. A component is a function, which a state would call.
+    const open = () => import("./password.js").then(({ PasswordDialog }) => setDialog(() => PasswordDialog), () => {});
     return html`
-        <span class="who" title=${session.name}><bdi>${session.name}</bdi></span>
-        <button type="button" class="quiet" onClick=${logOut}>${t("shell.log-out")}</button>`;
+        <button type="button" class="quiet who" title=${change} aria-label=${change} aria-haspopup="dialog" onClick=${open}>
+            <bdi>${session.name}</bdi></button>
+        <button type="button" class="quiet" onClick=${logOut}>${t("shell.log-out")}</button>
+        ${Dialog && html`<${Dialog} onClose=${() => setDialog(null)} />`}`;
 }
 
 /** Ends the session at once. The server revokes the token in the background. */

@@ -47,7 +47,7 @@ pub const ROUTES: &[Route] = &[
     writes(&["POST"], "/activity/update", UPDATE),
     writes(&["POST"], "/api/auth", r#"{"username":"$customer","password":"wrong"}"#),
     spoils(&["POST"], "/api/auth/logout", ""),
-    writes(&["POST"], "/api/users", r#"{"username":"$new","password":"p","kind":"customer"}"#),
+    writes(&["POST"], "/api/users", r#"{"username":"$new","password":"secret","kind":"customer"}"#),
     spoils(&["PUT"], "/api/users/{user}/password", r#"{"old":"p","new":"q"}"#),
     reads("/api/users/{user}/coupons/{name}/claims"),
     reads("/api/users/{user}/coupons/{name}/claims.csv"),

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use couponrush::app::{Application, Stop};
 use couponrush::claim::Claiming;
 use couponrush::config::{
-    AdmissionArgs, EtcdArgs, MysqlArgs, Profile, RedisArgs, ServeArgs, TokenArgs, TrustedProxies,
+    AdmissionArgs, EtcdArgs, MysqlArgs, PasswordArgs, Profile, RedisArgs, ServeArgs, TokenArgs, TrustedProxies,
 };
 use couponrush::domain::{Durability, Origins, RateShare, ShardId};
 use couponrush::http::Shared;
@@ -217,6 +217,7 @@ pub fn arguments(stores: &Stores) -> ServeArgs {
         mysql: MysqlArgs { mysql_url: stores.mysql_url.clone(), mysql_ca: None, mysql_cert: None, mysql_key: None },
         etcd: etcd_args(String::new()),
         tokens: TokenArgs { jwt_secret: SECRET.to_owned(), claim_secret: None, token_seconds: 3_600 },
+        passwords: PasswordArgs { password_min: 6 },
         sign_secret: None,
         backlog_max: 100_000,
         in_flight_max: 20_000,
