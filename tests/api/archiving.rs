@@ -139,7 +139,7 @@ async fn finished_coupons_are_archived_by_themselves_and_others_stay() {
         CouponId(id.unsigned_abs())
     };
     let instance = &app.instances[0];
-    instance.schedule(id("ended").await, &terms(-9, 1)).await.expect("created");
+    instance.schedule(id("ended").await, &terms(-9, 3)).await.expect("created");
     let disabled = instance.schedule(id("disabled").await, &terms(-9, 3_600)).await.expect("created");
     instance.reschedule(disabled, |terms| terms.status = couponrush::domain::Status::Disabled).await.expect("changed");
     instance.schedule(id("later").await, &terms(3_000, 3_600)).await.expect("created");

@@ -80,13 +80,13 @@ async fn failed_logins_and_registrations_are_counted_by_the_clients_address() {
     for n in 0..2 {
         let guess = json!({"username": format!("guess-{n}"), "password": "wrong"});
         assert_eq!(post("/api/auth", guess, first).await, 401);
-        let new = json!({"username": format!("new-{n}"), "password": "x", "kind": "customer"});
+        let new = json!({"username": format!("new-{n}"), "password": "secret", "kind": "customer"});
         assert_eq!(post("/api/users", new, first).await, 201);
     }
     let right = json!({"username": "ann", "password": PASSWORD});
     assert_eq!(post("/api/auth", right.clone(), first).await, 429);
     assert_eq!(post("/api/auth", right, second).await, 200);
-    let new = |name| json!({"username": name, "password": "x", "kind": "customer"});
+    let new = |name| json!({"username": name, "password": "secret", "kind": "customer"});
     assert_eq!(post("/api/users", new("third"), first).await, 429);
     assert_eq!(post("/api/users", new("third"), second).await, 201);
 }
