@@ -8,7 +8,7 @@ use couponrush::mysql::archive::{self, Finished};
 use couponrush::sales::{PublishError, ScheduleError};
 use serde_json::{Value, json};
 
-use crate::helpers::{RedisServer, Stores, TestApp, eventually, now_seconds, terms};
+use crate::helpers::{RedisServer, Stores, TestApp, eventually, eventually_within, now_seconds, terms};
 
 const TEN: &str = "/api/users/shop/coupons/ten";
 const ROW: &str = "SELECT CONCAT_WS('|', amount, left_count, archived, unloaded, first_archived_at IS NOT NULL, \
@@ -148,7 +148,8 @@ async fn finished_coupons_are_archived_by_themselves_and_others_stay() {
     assert_eq!(client.claim("shop", "ended", &customers[0]).await.result(), "claimed");
     let archived = "SELECT COALESCE(GROUP_CONCAT(name ORDER BY name), '') AS value FROM coupons WHERE archived";
     eventually("three are archived", || async { app.stores.texts(archived).await == ["disabled,ended,sold"] }).await;
-    eventually("their activities have left memory", || async {
+    // All activities are read every 30 s.
+    eventually_within(Duration::from_secs(45), "their activities have left memory", || async {
         let activities = &instance.shared.selling.activities;
         activities.of(id("ended").await).is_none() && activities.of(id("disabled").await).is_none()
     })

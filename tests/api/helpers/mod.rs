@@ -273,9 +273,14 @@ pub fn now_seconds() -> u64 {
 
 /// Waits until `state` holds. Panics after [`DEADLINE`], naming the state.
 pub async fn eventually<F: Future<Output = bool>>(what: &str, state: impl Fn() -> F) {
-    let deadline = Instant::now() + DEADLINE;
+    eventually_within(DEADLINE, what, state).await;
+}
+
+/// Waits until `state` holds. Panics after `limit`, naming the state.
+pub async fn eventually_within<F: Future<Output = bool>>(limit: Duration, what: &str, state: impl Fn() -> F) {
+    let deadline = Instant::now() + limit;
     while !state().await {
-        assert!(Instant::now() < deadline, "not within {DEADLINE:?}: {what}");
+        assert!(Instant::now() < deadline, "not within {limit:?}: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
