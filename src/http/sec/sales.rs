@@ -18,7 +18,7 @@ use super::paging::{BAD_PAGE, page};
 use super::parameters::{Parameters, missing};
 use super::sale_cache::PAGES_MAX;
 use crate::claim::{ArchivedFacts, ShardLink};
-use crate::domain::{Activity, ActivityId, CouponId, Phase, Schedule, Status};
+use crate::domain::{Activity, ActivityId, CouponId, Phase, Placed, Schedule, Status, rank};
 use crate::http::error::ApiError;
 use crate::http::lists::PageQuery;
 use crate::http::openapi::failures;
@@ -69,7 +69,8 @@ failures!(ListSalesFailures: SecError = [BAD_PAGE, ApiError::unavailable()]);
 
 /// Lists current and coming sales.
 ///
-/// A page has 1,000 sales, in the order of their start.
+/// A page has 1,000 sales: each merchant's nearest sale, then each one's second, and so on. A merchant's sales after the
+/// twentieth come last. The nearest sale is the one whose start is nearest to now.
 #[utoipa::path(
     get, path = "/sec/list", operation_id = "listSales",
     params(PageQuery),
@@ -121,7 +122,7 @@ pub async fn show_sale(
     Ok(success_bytes(body.map_err(|_| ApiError::unavailable())?))
 }
 
-/// A page of all current and coming activities, by start time.
+/// A page of all current and coming activities, ranked.
 async fn read_page(selling: &Selling, worker: &Worker, skip: usize) -> Result<Bytes, ApiError> {
     let now_ms = worker.server_ms()?;
     let schedules = selling.activities.all();
@@ -130,7 +131,11 @@ async fn read_page(selling: &Selling, worker: &Worker, skip: usize) -> Result<By
     };
     let of = |schedule| Schedule::activities(schedule).iter().map(move |activity| (schedule, activity));
     let mut all: Vec<_> = schedules.iter().flat_map(|schedule| of(&**schedule)).filter(coming).collect();
-    all.sort_by_key(|(_, activity)| (activity.terms.window.start(), activity.id));
+    rank(&mut all, now_ms / 1_000, |(schedule, activity)| Placed {
+        saler: &schedule.saler,
+        start: activity.terms.window.start(),
+        activity: activity.id,
+    });
     let all: Vec<_> = all.into_iter().skip(skip).take(PAGE).collect();
     let units = read_all_units(selling, worker, &all).await?;
     let sales = all.iter().zip(&units).filter_map(|((schedule, activity), units)| {

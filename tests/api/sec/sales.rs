@@ -3,7 +3,7 @@
 use couponrush::domain::Kind;
 use serde_json::{Value, json};
 
-use super::{Sale, data, refusal};
+use super::{Sale, activity, data, refusal};
 use crate::helpers::{RedisServer, Stores, eventually, now_seconds};
 
 impl Sale {
@@ -51,16 +51,35 @@ async fn every_current_and_coming_activity_is_listed_on_every_instance() {
     };
     let (sold, soon) = ("product is sale out", "second kill not start");
     let wanted = json!([
-        item(current, current_id, 1, (now - 30, now + 900), true, "success", (4, 5)),
-        item(sold_out, sold_id, 3, (now - 20, now + 900), true, sold, (0, 1)),
         item(declared, declared_id, 4, (now - 10, now + 900), true, sold, (9, 9)),
+        item(sold_out, sold_id, 3, (now - 20, now + 900), true, sold, (0, 1)),
+        item(current, current_id, 1, (now - 30, now + 900), true, "success", (4, 5)),
         item(coming, soon_id, 2, (now + 900, now + 901), false, soon, (3, 3)),
     ]);
     for instance in [0, 1] {
-        sale.wait_until_listed(instance, "all activities are listed by start", &wanted).await;
+        sale.wait_until_listed(instance, "all activities are listed, the nearest first", &wanted).await;
     }
     assert_eq!(data(&sale.get("/sec/list?page=2", "").await), json!([]));
     assert_eq!(data(&sale.get("/sec/list?page=9223372036854775807", "").await), json!([]));
+}
+
+/// A fake merchant schedules many sales to hide the sale of another.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_merchant_with_many_sales_hides_nobodys() {
+    let sale = Sale::start(1).await;
+    let now = now_seconds();
+    let one = sale.product("of the honest shop", 9).await;
+    let id = sale.activity(one, json!({"start_time": now + 3_000, "end_time": now + 4_000})).await;
+    let many = sale.app.user("many", Kind::Saler).await;
+    for n in 0..25 {
+        let product = json!({"product_name": format!("p-{n}"), "product_total": 9});
+        let product = data(&sale.app.client().post("/product/create", &many, &product).await);
+        let product = product["product_id"].as_u64().expect("an id is a number");
+        let activity = activity(product, json!({"start_time": now, "end_time": now + 5_000}));
+        data(&sale.app.client().post("/activity/create", &many, &activity).await);
+    }
+    eventually("all are listed", || async { sale.list(0).await.as_array().map(Vec::len) == Some(26) }).await;
+    assert_eq!(sale.list(0).await[1]["activity_id"], json!(id), "the other merchant's first sale comes second");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
