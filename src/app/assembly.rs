@@ -8,11 +8,12 @@ use std::time::Duration;
 use actix_web::web;
 use tokio::sync::Semaphore;
 
+use super::servers::UsersServer;
 use super::shards::{NewShard, ShardLimits, ShardMaker};
 use crate::admission::Admission;
 use crate::auth::{ClaimTokens, Passwords, SignedForm, UserTokens};
 use crate::claim::{ArchivedCoupons, Directory, Shards, Waiters};
-use crate::config::{self, ServeArgs};
+use crate::config::{self, AdminOn, ServeArgs};
 use crate::domain::{PasswordMin, ShardId};
 use crate::etcd::Etcd;
 use crate::http::{
@@ -36,7 +37,7 @@ pub struct Application {
     /// For HTTPS.
     pub(super) http_tls: Option<rustls::ServerConfig>,
     pub(super) ops_listener: TcpListener,
-    pub(super) workers: usize,
+    pub(super) server: UsersServer,
     /// From a stop signal to the closing of the users' listener.
     pub(super) drain: Duration,
 }
@@ -132,7 +133,10 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
         listener: ground.listener,
         http_tls: ground.http_tls,
         ops_listener: ground.ops_listener,
-        workers: args.workers.map_or_else(|| config::cores().get(), usize::from),
+        server: UsersServer {
+            workers: args.workers.map_or_else(|| config::cores().get(), usize::from),
+            for_operators: args.admission.admin_on() == AdminOn::Users,
+        },
         drain: Duration::from_secs(args.drain_seconds.into()),
     }
 }

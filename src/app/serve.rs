@@ -58,7 +58,7 @@ impl Application {
             let scheme = if self.http_tls.is_some() { "https" } else { "http" };
             log::info!("serving users on {scheme}://{address}");
             let drained = stop.clone().drained(shared.clone(), process.id.clone(), self.drain, closing.clone());
-            let server = serve(self.listener, self.http_tls, shared.clone(), self.workers, drained, all_over.clone());
+            let server = serve(self.listener, self.http_tls, shared.clone(), self.server, drained, all_over.clone());
             server.map_err(RunError::Serve)?.await.map_err(RunError::Serve)
         };
         let mut served = pin!(served);

@@ -52,12 +52,21 @@ pub(super) async fn until_open(shards: &Shards, stop: &CancellationToken) {
     }
 }
 
+/// Settings of the users' server.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct UsersServer {
+    /// Threads.
+    pub(super) workers: usize,
+    /// Whether it has the routes of operators, too.
+    pub(super) for_operators: bool,
+}
+
 /// Serves users until `drained` completes, by HTTPS if `tls` is given. The workers keep their connections to Redis until `over`.
 pub(super) fn serve(
     listener: TcpListener,
     tls: Option<rustls::ServerConfig>,
     shared: Shared,
-    workers: usize,
+    settings: UsersServer,
     drained: impl Future<Output = ()> + Send + 'static,
     over: CancellationToken,
 ) -> io::Result<actix_web::dev::Server> {
@@ -74,11 +83,11 @@ pub(super) fn serve(
             .data_factory(move || connected(all.clone()))
             .configure(|config| shared.register(config))
             .app_data(worker)
-            .configure(http::routes)
+            .configure(|config| http::routes(config, settings.for_operators))
             .wrap(from_fn(http::finish))
     });
     let server = server
-        .workers(workers)
+        .workers(settings.workers)
         .max_connections(config::CONNECTIONS_MAX)
         .keep_alive(config::KEEP_ALIVE)
         .client_request_timeout(config::BODY_WAIT)

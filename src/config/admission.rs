@@ -2,17 +2,26 @@
 
 use std::str::FromStr;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::domain::{AddressError, Networks, Origins, RateShare};
 
 /// Who can reach the service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Profile {
     /// Nobody is refused whom earlier releases served.
     Open,
     /// Strangers. Strict limits.
     Public,
+}
+
+/// The listeners that have the routes of operators.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AdminOn {
+    /// The operators' listener alone.
+    Ops,
+    /// Both listeners.
+    Users,
 }
 
 /// The proxies in front of the service.
@@ -36,8 +45,12 @@ impl FromStr for TrustedProxies {
 pub struct AdmissionArgs {
     /// Defaults for a service behind which the operator stands alone, or for strangers: `open` keeps the limits of earlier
     /// releases, `public` switches on strict limits and needs COUPONRUSH_TRUSTED_PROXIES. Single settings override both.
-    #[arg(long, env = "COUPONRUSH_PROFILE", value_enum, default_value_t = Profile::Open, value_name = "open|public")]
+    #[arg(long, env = "COUPONRUSH_PROFILE", value_parser = word::<Profile>, default_value = "open", value_name = "open|public")]
     pub profile: Profile,
+    /// The listeners that have `/admin` and the routes below it: the operators' listener alone (`ops`), or both (`users`).
+    /// Default: `users`, or `ops` in the public profile.
+    #[arg(long, env = "COUPONRUSH_ADMIN_ON", value_parser = word::<AdminOn>, value_name = "ops|users")]
+    pub admin_on: Option<AdminOn>,
     /// The part of each limit that an instance admits: `divided`, by the number of serving instances and rounded up, or
     /// `whole`. Choose `whole` if the load balancer sends each user and each address to a single instance.
     #[arg(long, env = "COUPONRUSH_RATE_SHARE", default_value = "divided", value_name = "divided|whole")]
@@ -95,4 +108,20 @@ pub struct AdmissionArgs {
         value_name = "ORIGINS"
     )]
     pub allowed_origins: Origins,
+}
+
+impl AdmissionArgs {
+    /// The listeners that have the routes of operators.
+    pub fn admin_on(&self) -> AdminOn {
+        self.admin_on.unwrap_or(match self.profile {
+            Profile::Open => AdminOn::Users,
+            Profile::Public => AdminOn::Ops,
+        })
+    }
+}
+
+/// Parses one of the words of `T`. The message does not repeat the text, which may be a secret in the wrong variable.
+fn word<T: ValueEnum>(text: &str) -> Result<T, String> {
+    let words = T::value_variants().iter().filter_map(T::to_possible_value).map(|word| word.get_name().to_owned());
+    T::from_str(text, false).map_err(|_| format!("must be {}", words.collect::<Vec<_>>().join(" or ")))
 }

@@ -22,8 +22,8 @@ const METHODS: &str = "GET, HEAD";
 const OFF: &str = "/off";
 /// Seconds after which a browser may try again while pages are switched off.
 const OFF_RETRY_SECONDS: u32 = 60;
-/// The operators' page ignores the switch, because operators turn the switch on again there.
-const NEVER_OFF: &str = "/admin";
+/// The page of operators. It ignores the switch, because operators turn the switch on again there.
+pub const OF_OPERATORS: &str = "/admin";
 /// The page that may use a camera, to read claim tokens.
 const WITH_CAMERA: &str = "/saler";
 
@@ -35,8 +35,9 @@ const PERMISSIONS_WITH_CAMERA: &str = "camera=(self), microphone=(), geolocation
 /// A year, the longest time that caches understand.
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 
-pub fn routes(config: &mut web::ServiceConfig) {
-    for page in assets::PAGES.iter().filter(|page| page.url != OFF) {
+/// Adds the pages that `serves` names by their paths, and the files of all pages.
+pub fn routes(config: &mut web::ServiceConfig, serves: impl Fn(&str) -> bool) {
+    for page in assets::PAGES.iter().filter(|page| page.url != OFF && serves(page.url)) {
         let slash = if page.url == "/" { None } else { Some(format!("{}/", page.url)) };
         let resource = web::resource(Vec::from_iter([page.url.to_owned()].into_iter().chain(slash)));
         let route = get()
@@ -49,7 +50,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
 
 /// Answers with a page. While pages are switched off, the answer is 503 with a plain page.
 fn show_page(request: &HttpRequest, edge: &Edge, page: &'static Asset) -> HttpResponse {
-    if page.url != NEVER_OFF && edge.admission.part(|switches| switches.pages).is_err() {
+    if page.url != OF_OPERATORS && edge.admission.part(|switches| switches.pages).is_err() {
         let mut builder = HttpResponse::build(StatusCode::SERVICE_UNAVAILABLE);
         builder.insert_header((header::RETRY_AFTER, OFF_RETRY_SECONDS));
         builder.insert_header((header::CACHE_CONTROL, "no-store"));

@@ -24,19 +24,24 @@ pub fn document() -> OpenApi {
     openapi::describe(&endpoints())
 }
 
-/// Adds the routes of the public listener.
-pub fn routes(config: &mut web::ServiceConfig) {
+/// Adds the routes of the users' listener. Without `for_operators`, those below `/admin` are left out.
+pub fn routes(config: &mut web::ServiceConfig, for_operators: bool) {
     config.app_data(DOCUMENT.clone());
-    serve(config, endpoints());
-    pages::routes(config);
+    let mut endpoints = endpoints();
+    endpoints.retain(|endpoint| for_operators || endpoint.class != Operator);
+    serve(config, endpoints);
+    pages::routes(config, |page| for_operators || page != pages::OF_OPERATORS);
 }
 
-/// Adds the routes of the operators' listener.
+/// Adds the routes of the operators' listener: health, metrics, and all that the page of operators needs.
 pub fn ops_routes(config: &mut web::ServiceConfig) {
     let mut endpoints = health_endpoints();
     // Only this listener serves metrics, so the document does not have them.
     endpoints.push(endpoint(OPERATORS, Free, metrics::metrics, metrics::__path_metrics));
+    endpoints.extend(admin_endpoints().into_iter().filter(|endpoint| endpoint.class == Operator));
+    endpoints.extend(session_endpoints());
     serve(config, endpoints);
+    pages::routes(config, |page| page == pages::OF_OPERATORS);
 }
 
 fn serve(config: &mut web::ServiceConfig, endpoints: Vec<Endpoint>) {
@@ -55,17 +60,23 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(COUPONS, Write, coupons::create_coupon, coupons::__path_create_coupon),
     ];
     endpoints.extend(sec::endpoints());
+    endpoints.extend(session_endpoints());
     endpoints.extend([
-        endpoint(USERS, Account, users::log_in, users::__path_log_in),
-        endpoint(USERS, Logout, users::log_out, users::__path_log_out),
         endpoint(USERS, Account, users::register, users::__path_register),
-        endpoint(USERS, Account, users::change_password, users::__path_change_password),
         endpoint(COUPONS, Read, claims::list_claims, claims::__path_list_claims),
         endpoint(COUPONS, Export, claims::export_claims, claims::__path_export_claims),
     ]);
     endpoints.extend(admin_endpoints());
     endpoints.extend(health_endpoints());
     endpoints
+}
+
+fn session_endpoints() -> [Endpoint; 3] {
+    [
+        endpoint(USERS, Account, users::log_in, users::__path_log_in),
+        endpoint(USERS, Logout, users::log_out, users::__path_log_out),
+        endpoint(USERS, Account, users::change_password, users::__path_change_password),
+    ]
 }
 
 fn admin_endpoints() -> Vec<Endpoint> {

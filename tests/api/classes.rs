@@ -154,7 +154,7 @@ async fn the_public_profile_limits_what_the_open_one_does_not() {
     })
     .await;
     let admin = app.user("boss", Kind::Admin).await;
-    let limits = app.client().get("/admin/limits", &admin).await.json();
+    let limits = app.instances[0].ops.get("/admin/limits", &admin).await.json();
     let names = ["ip_per_second", "ip_per_minute", "user_reads_per_minute", "ip_hashes_per_minute"];
     assert_eq!(names.map(|name| limits[name].as_u64()), [Some(50), Some(7), Some(240), Some(120)]);
     let passed = async || {

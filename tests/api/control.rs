@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use couponrush::config::AdminOn;
 use couponrush::domain::{CouponId, Kind};
 use diesel_async::AsyncMysqlConnection;
 use serde_json::json;
@@ -146,4 +147,34 @@ async fn an_admin_logs_in_while_users_wait_for_password_hashes() {
     let meanwhile = passwords.computed() - before;
     assert!(meanwhile < 100, "the admin waited for the hashes of {meanwhile} users");
     assert!(guessing.join_all().await.into_iter().all(|status| status == 401));
+}
+
+/// Strangers must not reach the operators' surface where a proxy forgets to keep them out.
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_may_have_a_listener_of_their_own() {
+    for (admin_on, of_users) in [(None, 200), (Some(AdminOn::Users), 200), (Some(AdminOn::Ops), 404)] {
+        let app = TestApp::start_with(|args| args.admission.admin_on = admin_on).await;
+        let (client, ops) = (app.client(), &app.instances[0].ops);
+        assert_eq!(client.register("boss", "saler").await.status, 201);
+        app.stores.execute("UPDATE users SET kind = 'admin' WHERE username = 'boss'").await;
+        let login = ops.log_in("boss", PASSWORD).await;
+        assert_eq!(login.status, 200, "the page of operators logs in there");
+        let boss = login.header("Authorization");
+        for path in ["/admin", "/admin/status", "/admin/limits", "/admin/switches"] {
+            assert_eq!(ops.get(path, boss).await.status, 200, "{path}");
+            assert_eq!(client.get(path, boss).await.status, of_users, "{path} {admin_on:?}");
+        }
+        let block = async |place: &Client| place.put("/admin/blacklist/users/mallory", boss, &json!({})).await.status;
+        assert_eq!(block(client).await == 404, of_users == 404);
+        assert_ne!(block(ops).await, 404);
+        for path in ["/", "/saler", "/openapi.json", "/sec/list"] {
+            assert_eq!(ops.get(path, boss).await.status, 404, "{path} is for users");
+            assert_eq!(client.get(path, boss).await.status, 200, "{path}");
+        }
+        let asset =
+            client.get("/", "").await.text.split('"').find(|part| part.starts_with("/assets/")).map(str::to_owned);
+        assert_eq!(ops.get(&asset.expect("a page has parts"), "").await.status, 200);
+        assert_eq!(ops.post("/api/auth/logout", boss, &json!({})).await.status, 200);
+        assert_eq!(ops.get("/admin/limits", boss).await.status, 401);
+    }
 }

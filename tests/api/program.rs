@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::helpers::{Client, DEADLINE, PASSWORD, SECRET, Stores, eventually, signal};
 
 /// Every setting of `serve`.
-const SETTINGS: [&str; 46] = [
+const SETTINGS: [&str; 47] = [
     "COUPONRUSH_ARCHIVE_AFTER",
     "COUPONRUSH_HTTP_ADDR",
     "COUPONRUSH_HTTP_CERT",
@@ -37,6 +37,7 @@ const SETTINGS: [&str; 46] = [
     "COUPONRUSH_SIGN_SECRET",
     "COUPONRUSH_TOKEN_SECONDS",
     "COUPONRUSH_PASSWORD_MIN",
+    "COUPONRUSH_ADMIN_ON",
     "COUPONRUSH_BACKLOG_MAX",
     "COUPONRUSH_ANSWER_WHEN",
     "COUPONRUSH_WAITING_MAX",
@@ -228,6 +229,8 @@ fn a_malformed_setting_is_named_and_not_shown() {
         ("COUPONRUSH_TOKEN_SECONDS", "59", "60..=31536000"),
         ("COUPONRUSH_TOKEN_SECONDS", "a day", "digit"),
         ("COUPONRUSH_PASSWORD_MIN", "0", "1..=64"),
+        ("COUPONRUSH_ADMIN_ON", "hunter2", "ops or users"),
+        ("COUPONRUSH_PROFILE", "hunter2", "open or public"),
         ("COUPONRUSH_BACKLOG_MAX", "-1", "1000..=10000000"),
         ("COUPONRUSH_ANSWER_WHEN", "later", "granted or stored"),
         ("COUPONRUSH_WAITING_MAX", "0", "1..=100000"),
