@@ -45,7 +45,7 @@ fn admission(limits: &Limits, blocked: u64) -> Admission {
         registrations_of_address: 0,
         keys_max: config::RATE_KEYS_MAX,
     };
-    Admission::new(Arc::new(settings), Arc::new(blacklist), Arc::new(share), attempts)
+    Admission::new(Arc::new(settings), Arc::new(blacklist), Arc::new(share), attempts, 0)
 }
 
 fn address(n: u64) -> Address {

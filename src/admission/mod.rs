@@ -13,6 +13,7 @@ mod figures;
 mod keyed;
 mod pace;
 mod paced;
+mod places;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,10 +24,12 @@ use attempts::Attempts;
 use keyed::Keyed;
 use pace::{Pace, Rates, Tally};
 use paced::{NetworkRefusal, pace, pace_networks};
+use places::Places;
 
 pub use attempts::AttemptLimits;
 pub use class::Class;
 pub use figures::AdmissionFigures;
+pub use places::AddressPlace;
 
 /// Why a request was refused admission. No state has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +41,9 @@ pub enum TurnedAway {
     /// The rate is exceeded. A retry may succeed after `wait_seconds`, at least 1.
     TooFast { wait_seconds: u64 },
 }
+
+/// Seconds after which an address without a free place for an event stream should ask again.
+const VIEW_AGAIN_SECONDS: u64 = 30;
 
 /// Decides admission. One instance is shared by all workers of the process.
 pub struct Admission {
@@ -54,6 +60,9 @@ pub struct Admission {
     /// Rate refusals of the last minute, apart from the paces. Few users have any, so pace tables fit the CPU cache.
     offences: Keyed<Subject, Tally>,
     attempts: Attempts,
+    /// Event streams of an address at the same time, 0 for no limit, and those that are open.
+    viewers_of_address_max: u32,
+    viewers: Arc<Places>,
     off: AtomicU64,
     blocked: AtomicU64,
     too_fast: AtomicU64,
@@ -65,6 +74,7 @@ impl Admission {
         blacklist: Arc<Blacklist>,
         share: Arc<LimitShare>,
         limits: AttemptLimits,
+        viewers_of_address_max: u32,
     ) -> Self {
         Self {
             settings,
@@ -76,6 +86,8 @@ impl Admission {
             offences: Keyed::new(limits.keys_max),
             attempts: Attempts::new(limits, Arc::clone(&share)),
             share,
+            viewers_of_address_max,
+            viewers: Arc::default(),
             off: AtomicU64::new(0),
             blocked: AtomicU64::new(0),
             too_fast: AtomicU64::new(0),
@@ -132,6 +144,18 @@ impl Admission {
         let key = |network| (class, user.is_some(), network);
         let paced = pace_networks(&self.class_networks, key, address, rates, now_ms);
         self.wait(paced.err().map(NetworkRefusal::wait_ms))
+    }
+
+    /// Gives an address a place for an event stream. `None` if the address is not limited.
+    ///
+    /// # Errors
+    /// [`TurnedAway::TooFast`] if the address has as many open streams as it may have.
+    pub fn view(&self, address: Address) -> Result<Option<AddressPlace>, TurnedAway> {
+        if self.viewers_of_address_max == 0 || self.is_exempt(address) {
+            return Ok(None);
+        }
+        let place = self.viewers.take(address, self.share.of(self.viewers_of_address_max));
+        place.map(Some).ok_or_else(|| self.turned(TurnedAway::TooFast { wait_seconds: VIEW_AGAIN_SECONDS }))
     }
 
     /// Checks that a part of the service is switched on.
@@ -271,7 +295,7 @@ mod tests {
             registrations_of_address: 2,
             keys_max: 1_000,
         };
-        Admission::new(Arc::new(settings), Arc::new(blacklist), Arc::new(share), attempts)
+        Admission::new(Arc::new(settings), Arc::new(blacklist), Arc::new(share), attempts, 0)
     }
 
     fn address(last: u8) -> Address {

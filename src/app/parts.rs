@@ -201,9 +201,11 @@ fn names_a_member(endpoint: &str) -> bool {
 /// # Errors
 /// Returns a [`DbError`] if MySQL cannot be read.
 pub(super) async fn admission(args: &AdmissionArgs, db: &Db) -> Result<Admission, DbError> {
-    let (of_profile, registrations) = match args.profile {
-        Profile::Open => (Limits::default(), config::REGISTRATIONS_PER_MINUTE),
-        Profile::Public => (Limits::public(), config::PUBLIC_REGISTRATIONS_PER_MINUTE),
+    let (of_profile, registrations, viewers) = match args.profile {
+        Profile::Open => (Limits::default(), config::REGISTRATIONS_PER_MINUTE, 0),
+        Profile::Public => {
+            (Limits::public(), config::PUBLIC_REGISTRATIONS_PER_MINUTE, config::PUBLIC_VIEWERS_OF_ADDRESS_MAX)
+        }
     };
     let defaults = Limits {
         user_per_second: args.user_per_second,
@@ -225,5 +227,6 @@ pub(super) async fn admission(args: &AdmissionArgs, db: &Db) -> Result<Admission
         keys_max: config::RATE_KEYS_MAX,
     };
     let share = LimitShare::new(db.clone(), args.rate_share);
-    Ok(Admission::new(Arc::new(settings), Arc::new(blacklist), Arc::new(share), attempts))
+    let viewers = args.ip_viewers_max.unwrap_or(viewers);
+    Ok(Admission::new(Arc::new(settings), Arc::new(blacklist), Arc::new(share), attempts, viewers))
 }

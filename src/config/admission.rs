@@ -88,6 +88,11 @@ pub struct AdmissionArgs {
     #[arg(long, env = "COUPONRUSH_REGISTRATIONS_PER_MINUTE", value_name = "USERS",
           value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     pub registrations_per_minute: Option<u32>,
+    /// Event streams of live units that an address may have open at the same time, 0 (no limit) to 90000. Default: 0, or 20 in the
+    /// public profile.
+    #[arg(long, env = "COUPONRUSH_IP_VIEWERS_MAX", value_name = "VIEWERS",
+          value_parser = clap::value_parser!(u32).range(0..=90_000))]
+    pub ip_viewers_max: Option<u32>,
     /// Addresses and networks (10.0.0.0/8) of the proxies in front of the service, separated by commas, or `none`.
     /// X-Forwarded-For is trusted only from these proxies. The public profile needs this setting. Default: none.
     #[arg(

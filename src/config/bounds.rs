@@ -10,6 +10,8 @@ pub const BATCH_LINGER_MAX: Duration = Duration::from_millis(20);
 /// Registrations from an address per minute: as many as two cores can hash, and as many as people need behind one address.
 pub const REGISTRATIONS_PER_MINUTE: u32 = 6_000;
 pub const PUBLIC_REGISTRATIONS_PER_MINUTE: u32 = 30;
+/// Open event streams of an address in the public profile: a household or a small office, each with a few tabs.
+pub const PUBLIC_VIEWERS_OF_ADDRESS_MAX: u32 = 20;
 /// Open users' connections per worker, and connections in the accept queue of the listener.
 pub const CONNECTIONS_MAX: usize = 100_000;
 pub const CONNECTIONS_WAITING_MAX: i32 = 4_096;

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use couponrush::domain::Kind;
 use serde_json::{Value, json};
 
-use crate::helpers::{Answer, Client, DEADLINE, RedisServer, Stores, TestApp, eventually, now_seconds, terms};
+use crate::helpers::{
+    Answer, Client, DEADLINE, RedisServer, Stores, TestApp, eventually, eventually_within, now_seconds, terms,
+};
 
 /// A viewer of a product.
 struct Viewer {
@@ -178,6 +180,35 @@ async fn viewers_are_as_many_as_may_be_and_whoever_leaves_makes_room() {
         viewers[0].wait_until_counts(10 - claimed, claimed).await;
     }
     eventually("a new viewer is accepted", || async { Viewer::open(app.client(), ten).await.is_ok() }).await;
+}
+
+/// One address must not hoard the places of all.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_has_so_many_places_and_others_have_theirs() {
+    let app = TestApp::start_with(|args| {
+        args.admission.ip_viewers_max = Some(2);
+        args.admission.trusted_proxies = "127.0.0.1".parse().expect("proxies");
+    })
+    .await;
+    let shop = app.user("shop", Kind::Saler).await;
+    app.client().create_coupon("shop", &shop, "ten", 3).await;
+    let path = format!("/sec/events?product_id={}", first_coupon(&app).await);
+    let open = async |from: &str| {
+        let request = app.client().request("GET", &path).header("X-Forwarded-For", from);
+        request.send().await.expect("the service answers")
+    };
+    let hoarder = [open("192.0.2.1").await, open("192.0.2.1").await];
+    assert!(hoarder.iter().all(|response| response.status() == 200));
+    let refused = open("192.0.2.1").await;
+    assert_eq!((refused.status().as_u16(), &refused.headers()["Retry-After"]), (429, &"30".parse().expect("a number")));
+    assert!(refused.text().await.expect("a body").contains("1004"));
+    assert_eq!(open("192.0.2.2").await.status(), 200, "others have places of their own");
+    // A viewer who has left is noticed by a write.
+    drop(hoarder);
+    eventually_within(Duration::from_secs(40), "the places are free again", || async {
+        open("192.0.2.1").await.status() == 200
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

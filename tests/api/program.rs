@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::helpers::{Client, DEADLINE, PASSWORD, SECRET, Stores, eventually, signal};
 
 /// Every setting of `serve`.
-const SETTINGS: [&str; 47] = [
+const SETTINGS: [&str; 48] = [
     "COUPONRUSH_ARCHIVE_AFTER",
     "COUPONRUSH_HTTP_ADDR",
     "COUPONRUSH_HTTP_CERT",
@@ -38,6 +38,7 @@ const SETTINGS: [&str; 47] = [
     "COUPONRUSH_TOKEN_SECONDS",
     "COUPONRUSH_PASSWORD_MIN",
     "COUPONRUSH_ADMIN_ON",
+    "COUPONRUSH_IP_VIEWERS_MAX",
     "COUPONRUSH_BACKLOG_MAX",
     "COUPONRUSH_ANSWER_WHEN",
     "COUPONRUSH_WAITING_MAX",

@@ -12,10 +12,11 @@ use tokio::time::{Instant, interval_at};
 use super::envelope::SecError;
 use super::parameters::{Parameters, missing};
 use super::sales::ProductQuery;
-use crate::admission::TurnedAway;
+use crate::admission::{AddressPlace, TurnedAway};
 use crate::domain::CouponId;
 use crate::http::error::ApiError;
 use crate::http::openapi::failures;
+use crate::http::peer;
 use crate::http::state::{Edge, Selling, Worker};
 use crate::sales::{ProductState, Viewer};
 
@@ -32,6 +33,7 @@ failures!(ShowEventsFailures: SecError = [
     ApiError::overloaded(),
     ApiError::unavailable(),
     TurnedAway::Off,
+    TurnedAway::TooFast { wait_seconds: 30 },
 ]);
 
 /// Streams the units of a product.
@@ -58,6 +60,7 @@ pub async fn show_events(
     edge.admission.part(|switches| switches.events)?;
     let query = Parameters::of_query(request.query_string())?;
     let product = CouponId(query.required("product_id")?.number(1..=u64::MAX)?);
+    let place = edge.admission.view(peer::address(&request, &edge))?;
     let mut viewer = selling.events.enter(product).map_err(|_| ApiError::overloaded())?;
     let first = match viewer.first(selling.kv_wait).await {
         ProductState::Shown(shown) => shown,
@@ -78,17 +81,18 @@ pub async fn show_events(
     }
     let retry = format!("retry: {}\n", rand::random_range(RETRY_MS));
     let greeting = Bytes::from([retry.as_bytes(), &first.bytes].concat());
-    Ok(builder.streaming(stream::once(async { Ok(greeting) }).chain(changes(viewer))))
+    Ok(builder.streaming(stream::once(async { Ok(greeting) }).chain(changes(viewer, place))))
 }
 
-/// The events and comments after the first event. Ends when the service ends the viewer's stream.
-fn changes(viewer: Viewer) -> impl stream::Stream<Item = Result<Bytes, Infallible>> {
+/// The events and comments after the first event. Ends when the service ends the viewer's stream. Holds the places of the
+/// viewer and of the address until then.
+fn changes(viewer: Viewer, place: Option<AddressPlace>) -> impl stream::Stream<Item = Result<Bytes, Infallible>> {
     let comments = interval_at(Instant::now() + COMMENT_EVERY, COMMENT_EVERY);
-    stream::unfold((viewer, comments), |(mut viewer, mut comments)| async {
+    stream::unfold((viewer, place, comments), |(mut viewer, place, mut comments)| async {
         let next = tokio::select! {
             state = viewer.next() => state?,
             _ = comments.tick() => COMMENT,
         };
-        Some((Ok(next), (viewer, comments)))
+        Some((Ok(next), (viewer, place, comments)))
     })
 }
