@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::web;
-use tokio::sync::Semaphore;
 
 use super::servers::UsersServer;
 use super::shards::{NewShard, ShardLimits, ShardMaker};
@@ -17,7 +16,8 @@ use crate::config::{self, AdminOn, ServeArgs};
 use crate::domain::{PasswordMin, ShardId};
 use crate::etcd::Etcd;
 use crate::http::{
-    Accounts, Answers, BodyLimits, Edge, ListCache, Offering, Operating, SaleCache, SaleCacheLimits, Selling, Shared,
+    Accounts, Answers, BodyLimits, Edge, ExportLimits, Exports, ListCache, Offering, Operating, SaleCache,
+    SaleCacheLimits, Selling, Shared,
 };
 use crate::memory::{Activities, ArchivedClaims, ClosedShards, KnownUsers, Revocations, Settings};
 use crate::mysql::instances::Process;
@@ -171,7 +171,11 @@ fn offering(dbs: &DbPools, shards: &Arc<Shards>, activities: &Arc<Activities>, s
         scheduling: scheduling(users.clone()),
         publishing: users,
         admin_scheduling: scheduling(publishing(&dbs.control)),
-        exports: Arc::new(Semaphore::new(config::EXPORTS_MAX)),
+        exports: Arc::new(Exports::new(ExportLimits {
+            places: config::EXPORTS_MAX,
+            bytes_min: config::EXPORT_BYTES_MIN,
+            period: config::EXPORT_PERIOD,
+        })),
     }
 }
 

@@ -26,6 +26,9 @@ pub const SWEEP_AGE: Duration = Duration::from_secs(2);
 pub const SWEEP_BATCHES_MAX: usize = 20;
 /// Concurrent exports of claims.
 pub const EXPORTS_MAX: usize = 4;
+/// Bytes that a reader of an export must take in each period, about 17 kbit/s.
+pub const EXPORT_BYTES_MIN: u64 = 64 * 1024;
+pub const EXPORT_PERIOD: Duration = Duration::from_secs(30);
 /// Revoked tokens in memory, about 150 bytes each.
 pub const REVOKED_MAX: usize = 1_000_000;
 /// Timeout of a claim in Redis. After a timeout the outcome of the claim is unknown.

@@ -12,6 +12,7 @@ use super::answer::{Done, ListOf};
 use super::claim_wait::{ClaimDurability, ClaimWait, bad_wait, durability_header, wanted_durability};
 use super::coupons::{readable_coupon, unreadable_coupon};
 use super::error::{ApiError, Code, read_failed};
+use super::exports::TooSlow;
 use super::extractors::{Customer, SALERS_CANNOT_CLAIM, session};
 use super::lists::{BAD_PAGE, PageQuery, page_of};
 use super::openapi::{admission, change, failures, token};
@@ -220,6 +221,15 @@ fn holder(row: Holding) -> Holder {
     }
 }
 
+/// Why an export ends early. The connection closes, so the reader notices.
+#[derive(Debug, thiserror::Error)]
+enum ExportError {
+    #[error(transparent)]
+    Db(#[from] DbError),
+    #[error(transparent)]
+    TooSlow(#[from] TooSlow),
+}
+
 failures!(ExportClaimsFailures: ApiError = [], unreadable_coupon(), [ApiError::overloaded()], token());
 
 /// Exports all claims of a coupon as CSV.
@@ -251,14 +261,16 @@ pub async fn export_claims(
     if request.method() == Method::HEAD {
         return Ok(builder.finish());
     }
-    let permit = std::sync::Arc::clone(&offering.exports).try_acquire_owned().map_err(|_| ApiError::overloaded())?;
+    let place = offering.exports.enter(user.id)?;
     // The state is the last seq written. `Some(None)` writes the header line first, and `None` ends the stream.
-    let rows = stream::try_unfold((permit, db, Some(None)), move |(permit, db, after)| async move {
-        let Some(after) = after else { return Ok::<_, DbError>(None) };
+    let rows = stream::try_unfold((place, db, Some(None)), move |(place, db, after)| async move {
+        let Some(after) = after else { return Ok::<_, ExportError>(None) };
         let rows = holdings(&db, coupon, after.unwrap_or(0), EXPORT_ROWS, None).await;
         let rows = rows.inspect_err(|error| log::warn!("export cut short: {}", crate::base::error_chain(error)))?;
         let next = (rows.len() as u64 == EXPORT_ROWS).then(|| rows.last().map(|row| row.seq));
-        Ok(Some((csv_lines(rows, after.is_none()), (permit, db, next))))
+        let lines = csv_lines(rows, after.is_none());
+        place.give(lines.len())?;
+        Ok(Some((lines, (place, db, next))))
     });
     Ok(builder.streaming(rows))
 }

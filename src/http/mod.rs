@@ -16,6 +16,7 @@ mod code;
 mod coupons;
 mod docs;
 mod error;
+mod exports;
 mod exposition;
 mod extractors;
 mod finish;
@@ -37,6 +38,7 @@ mod status;
 mod users;
 
 pub use answer_counts::Answers;
+pub use exports::{ExportLimits, Exports};
 pub use finish::finish;
 pub use list_cache::ListCache;
 pub use openapi::to_json;

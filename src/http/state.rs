@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::web;
-use tokio::sync::Semaphore;
 
 use super::answer_counts::Answers;
 use super::error::{ApiError, read_failed};
+use super::exports::Exports;
 use super::list_cache::ListCache;
 use super::sec::SaleCache;
 use super::shared_reads::SharedReads;
@@ -96,7 +96,7 @@ pub struct Offering {
     /// The same with connections of the control plane.
     pub admin_scheduling: Scheduling,
     /// A permit for each simultaneous export.
-    pub exports: Arc<Semaphore>,
+    pub exports: Arc<Exports>,
 }
 
 /// Health and name of this instance, and rows that need an operator.

@@ -164,7 +164,7 @@ async fn operators_may_have_a_listener_of_their_own() {
             assert_eq!(ops.get(path, boss).await.status, 200, "{path}");
             assert_eq!(client.get(path, boss).await.status, of_users, "{path} {admin_on:?}");
         }
-        let block = async |place: &Client| place.put("/admin/blacklist/users/mallory", boss, &json!({})).await.status;
+        let block = async |place: &Client| place.put("/admin/blacklist/ips/192.0.2.9", boss, &json!({})).await.status;
         assert_eq!(block(client).await == 404, of_users == 404);
         assert_ne!(block(ops).await, 404);
         for path in ["/", "/saler", "/openapi.json", "/sec/list"] {

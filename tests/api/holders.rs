@@ -155,6 +155,30 @@ async fn the_head_of_an_export_reads_no_claim() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_merchant_exports_once_at_a_time_and_others_can_meanwhile() {
+    let app = TestApp::start().await;
+    let (shop, cafe) = (app.user("shop", Kind::Saler).await, app.user("cafe", Kind::Saler).await);
+    for (saler, token) in [("shop", &shop), ("cafe", &cafe)] {
+        app.client().create_coupon(saler, token, "ten", 5).await;
+    }
+    // While the table is locked, an export waits for its rows.
+    let locked = app.stores.lock_table("claims").await;
+    let export = async |saler: &str, token: &str| {
+        let path = format!("/api/users/{saler}/coupons/ten/claims.csv");
+        app.client().request("GET", &path).header("Authorization", token).send().await.expect("the service answers")
+    };
+    let waiting = [export("shop", &shop).await, export("cafe", &cafe).await];
+    assert_eq!(waiting.each_ref().map(|response| response.status().as_u16()), [200, 200]);
+    let refused = export("shop", &shop).await;
+    assert_eq!((refused.status().as_u16(), &refused.headers()["Retry-After"]), (429, &"10".parse().expect("a number")));
+    drop(locked);
+    for response in waiting {
+        assert_eq!(response.text().await.expect("the export ends").lines().count(), 1);
+    }
+    assert_eq!(export("shop", &shop).await.status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_export_has_exactly_as_many_rows_as_one_read_gives_where_there_are_as_many() {
     let app = TestApp::start().await;
     let shop = app.user("shop", Kind::Saler).await;
