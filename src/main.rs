@@ -14,8 +14,8 @@ type Failure = Box<dyn std::error::Error>;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = match config::parse() {
-        Ok(cli) => cli,
+    let (cli, warnings) = match config::parse() {
+        Ok(parsed) => parsed,
         Err(NoCommand::Usage(error)) => error.exit(),
         Err(NoCommand::Setting(sentence)) => {
             // Exits with 1, as every failed start.
@@ -24,6 +24,7 @@ async fn main() -> ExitCode {
         }
     };
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info,actix_server=warn")).init();
+    warnings.iter().for_each(|warning| log::warn!("{warning}"));
     run(cli.command).await.unwrap_or_else(|error| {
         eprintln!("couponrush: {}", couponrush::base::error_chain(&*error));
         ExitCode::FAILURE

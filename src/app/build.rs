@@ -33,6 +33,12 @@ impl Application {
         }
         let (tokens, claim_tokens) = signers(&args.tokens)?;
         let signed_form = parts::signed_form(args.sign_secret.as_deref())?;
+        let weak_secrets = parts::weak_secrets(args)?;
+        if args.admission.profile == Profile::Public
+            && let Some(sentence) = weak_secrets.first()
+        {
+            return Err(StartError::WeakSecret(sentence.clone()));
+        }
         let redis = redis_config(&args.redis)?;
         let dbs = open_pools(&args.mysql)?;
         let db = &dbs.control;
@@ -72,6 +78,7 @@ impl Application {
         let revocations = Revocations::new(dbs.clone(), RevocationLimits { revoked_max, token_seconds });
         revocations.load(crate::base::now_seconds()).await.map_err(StartError::Revocations)?;
         let admission = parts::admission(&args.admission, db).await.map_err(StartError::Admission)?;
+        warnings.extend(weak_secrets);
         warnings.extend(unsafe_profile(args, &admission.settings.limits()));
         warnings.iter().for_each(|warning| log::warn!("UNSAFE: {warning}"));
         let ground = Ground {

@@ -41,6 +41,26 @@ pub fn signed_form(secret: Option<&str>) -> Result<Option<SignedForm>, SecretsEr
     Ok(secrets.map(SignedForm::new))
 }
 
+/// A sentence for each setting with a secret that is easy to guess.
+///
+/// # Errors
+/// Returns a [`SecretsError`] with a sentence that names the setting.
+pub(super) fn weak_secrets(args: &ServeArgs) -> Result<Vec<String>, SecretsError> {
+    let settings = [
+        ("COUPONRUSH_JWT_SECRET", Some(args.tokens.jwt_secret.as_str())),
+        ("COUPONRUSH_CLAIM_SECRET", args.tokens.claim_secret.as_deref()),
+        ("COUPONRUSH_SIGN_SECRET", args.sign_secret.as_deref().filter(|secret| !secret.is_empty())),
+    ];
+    let mut weak = Vec::new();
+    for (variable, text) in settings {
+        let number = text.map(|text| Secrets::parse(variable, text)).transpose()?.and_then(|secrets| secrets.weak());
+        weak.extend(number.map(|number| {
+            format!("{variable}: secret number {number} is weak, because it has fewer than 8 different bytes")
+        }));
+    }
+    Ok(weak)
+}
+
 /// The pool of a shard, not connected yet.
 pub fn redis_pool_of(redis: &LinkConfig, shard: ShardId) -> Pool {
     redis_pool(&redis.clone().for_shard(shard.name()))

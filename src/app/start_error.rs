@@ -35,6 +35,9 @@ pub enum StartError {
         "COUPONRUSH_PROFILE is public, so COUPONRUSH_TRUSTED_PROXIES must be set; `none` says that users connect directly"
     )]
     ProxiesUnknown,
+    /// A sentence about a setting.
+    #[error("{0}; the public profile needs a random secret")]
+    WeakSecret(String),
     #[error("COUPONRUSH_HTTP_CERT and COUPONRUSH_HTTP_KEY cannot be used")]
     HttpCertificate(#[source] TlsError),
     /// The begin of the names of the settings, and the reason.

@@ -3,6 +3,8 @@
 use super::mac::MacKey;
 
 const SECRET_BYTES_MIN: usize = 32;
+/// A random secret of 32 bytes has more different bytes than this, also one of hex digits.
+const DIFFERENT_BYTES_MIN: usize = 8;
 /// Bounds the work for a token without `kid`, because all secrets are tried.
 const SECRETS_MAX: usize = 16;
 /// Derives separate keys for claim tokens. A claim token can never pass for a session token, or the reverse.
@@ -38,6 +40,17 @@ impl Secrets {
         }
     }
 
+    /// The number of the first secret that is easy to guess, from 1: one with fewer than 8 different bytes.
+    pub fn weak(&self) -> Option<usize> {
+        let different = |secret: &[u8]| {
+            let mut bytes = secret.to_vec();
+            bytes.sort_unstable();
+            bytes.dedup();
+            bytes.len()
+        };
+        self.iter().position(|secret| different(secret) < DIFFERENT_BYTES_MIN).map(|index| index + 1)
+    }
+
     /// Derives the secrets of claim tokens, for operators without secrets for claims. Each secret gives a derived
     /// secret, in equal order. Claim tokens therefore stay valid while the operator replaces a secret.
     pub fn for_claims(&self) -> Self {
@@ -71,6 +84,14 @@ mod tests {
             let expected = SecretsError::TooShort { variable: "COUPONRUSH_JWT_SECRET", number, bytes };
             assert_eq!(parse(text).err(), Some(expected), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_secret_of_few_different_bytes_is_weak() {
+        let (weak, strong) = ("abcdefg".repeat(5), "0123456789abcdef".repeat(2));
+        assert_eq!(parse(&weak).map(|secrets| secrets.weak()), Ok(Some(1)));
+        assert_eq!(parse(&strong).map(|secrets| secrets.weak()), Ok(None));
+        assert_eq!(parse(&format!("{strong},{weak}")).map(|secrets| secrets.weak()), Ok(Some(2)));
     }
 
     #[test]

@@ -1,21 +1,22 @@
 //! `couponrush seed`: creates salers, coupons and customers for load tests.
 //!
-//! All users share a single password hash, so a million customers take seconds. A random tag in names separates runs.
+//! Seeded users have no password. Their tokens are in a file that only its owner can read. A random tag in names separates
+//! runs.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, BufWriter, Write as _};
-use std::num::NonZeroUsize;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::owner::{self, OwnerError};
-use crate::app::{StartError, open_db, passwords, redis_config, redis_pool, redis_pool_of, signers};
-use crate::auth::{Caller, UserTokens};
+use crate::app::{StartError, open_db, redis_config, redis_pool, redis_pool_of, signers};
+use crate::auth::UserTokens;
 use crate::base::now_seconds;
 use crate::config::{self, SeedArgs};
-use crate::domain::{CouponId, Kind, Password, ShardId, UserName};
+use crate::domain::{CouponId, Kind, ShardId, UserName};
 use crate::mysql::coupons::{self, CouponPage, StoredCoupon};
 use crate::mysql::migrate::migrate;
 use crate::mysql::seed::{SeedUser, insert_coupons, insert_users};
@@ -26,7 +27,11 @@ use crate::redis::{Keys, KvError, LinkConfig, Live, Pool, Presence, Published, S
 const BATCH: u32 = 5_000;
 /// Coupons published in a batch.
 const PUBLISHED: i64 = 500;
-const PASSWORD: &str = "seeded-password";
+/// The stored form of no password. Nobody logs in with it.
+const NO_PASSWORD: &str = "";
+
+/// The mode of the written files.
+const OWNER_ONLY: u32 = 0o600;
 
 /// The reason for a failed run. Rows created before the failure stay.
 #[derive(Debug, thiserror::Error)]
@@ -35,8 +40,6 @@ pub enum SeedError {
     Start(#[from] StartError),
     #[error(transparent)]
     Owner(#[from] OwnerError),
-    #[error("the password could not be hashed")]
-    Hash(#[from] crate::auth::HashError),
     #[error(transparent)]
     Db(#[from] DbError),
     #[error("the coupons could not be published to Redis")]
@@ -61,16 +64,14 @@ pub async fn run(args: &SeedArgs) -> Result<(), SeedError> {
     owner::check(&db, &redis, &args.redis.redis_prefix).await?;
     std::fs::create_dir_all(&args.out).map_err(|error| SeedError::Write(args.out.display().to_string(), error))?;
 
-    let password = Password::parse(PASSWORD.to_owned()).expect("the constant is a valid password");
-    let hash = passwords(NonZeroUsize::MIN)?.hash(&password, Caller::PROGRAM).await?;
     let tag = format!("{:06x}", rand::random::<u32>() & 0xff_ffff);
-    seed_coupons(args, &db, &redis, &tag, &hash).await?;
-    seed_customers(args, &db, &tokens, &tag, &hash).await?;
-    println!("password of every seeded user: {PASSWORD}");
+    seed_coupons(args, &db, &redis, &tag).await?;
+    seed_customers(args, &db, &tokens, &tag).await?;
+    println!("Seeded users have no password. `couponrush admin password NAME` gives one to a user.");
     Ok(())
 }
 
-async fn seed_coupons(args: &SeedArgs, db: &Db, redis: &LinkConfig, tag: &str, hash: &str) -> Result<(), SeedError> {
+async fn seed_coupons(args: &SeedArgs, db: &Db, redis: &LinkConfig, tag: &str) -> Result<(), SeedError> {
     let mut file = create(&args.out, "coupons.txt")?;
     let failed = |error| SeedError::Write("coupons.txt".to_owned(), error);
     let progress = bar("coupons", u64::from(args.salers) * u64::from(args.coupons));
@@ -78,7 +79,7 @@ async fn seed_coupons(args: &SeedArgs, db: &Db, redis: &LinkConfig, tag: &str, h
     let shards = shards::all(db).await?;
     let mut last_before = None;
     for batch in salers.chunks(BATCH as usize) {
-        for (number, saler) in insert_users(db, batch, hash).await?.into_iter().enumerate() {
+        for (number, saler) in insert_users(db, batch, NO_PASSWORD).await?.into_iter().enumerate() {
             let shard = shards[number % shards.len()];
             for first in (1..=args.coupons).step_by(BATCH as usize) {
                 let last = args.coupons.min(first + BATCH - 1);
@@ -144,7 +145,7 @@ async fn publish(args: &SeedArgs, db: &Db, pool: &Pool, shard: ShardId, mut afte
     }
 }
 
-async fn seed_customers(args: &SeedArgs, db: &Db, tokens: &UserTokens, tag: &str, hash: &str) -> Result<(), SeedError> {
+async fn seed_customers(args: &SeedArgs, db: &Db, tokens: &UserTokens, tag: &str) -> Result<(), SeedError> {
     let mut file = create(&args.out, "tokens.txt")?;
     let failed = |error| SeedError::Write("tokens.txt".to_owned(), error);
     let progress = bar("customers", args.customers.into());
@@ -152,7 +153,7 @@ async fn seed_customers(args: &SeedArgs, db: &Db, tokens: &UserTokens, tag: &str
     for first in (1..=args.customers).step_by(BATCH as usize) {
         let last = args.customers.min(first + BATCH - 1);
         let batch = users("customer", tag, first..last + 1, Kind::Customer);
-        for customer in insert_users(db, &batch, hash).await? {
+        for customer in insert_users(db, &batch, NO_PASSWORD).await? {
             writeln!(file, "{}", tokens.issue(&customer, 0, now)).map_err(failed)?;
         }
         progress.inc(batch.len() as u64);
@@ -169,8 +170,10 @@ fn users(what: &str, tag: &str, numbers: std::ops::Range<u32>, kind: Kind) -> Ve
 
 fn create(dir: &Path, name: &str) -> Result<BufWriter<File>, SeedError> {
     let path = dir.join(name);
-    let file = File::create(&path).map_err(|error| SeedError::Write(path.display().to_string(), error))?;
-    Ok(BufWriter::new(file))
+    // Tokens are as good as passwords. An existing file may have been readable to all.
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(OWNER_ONLY).open(&path);
+    let file = file.and_then(|file| file.set_permissions(Permissions::from_mode(OWNER_ONLY)).map(|()| file));
+    file.map(BufWriter::new).map_err(|error| SeedError::Write(path.display().to_string(), error))
 }
 
 /// A progress bar on a terminal. Elsewhere only the last line is printed.

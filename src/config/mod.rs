@@ -255,13 +255,16 @@ pub enum NoCommand {
 ///
 /// # Errors
 /// Returns [`NoCommand`]. The help and the version need no valid setting.
-pub fn parse() -> Result<Cli, NoCommand> {
-    let (command, bad_file) = secret_files::read_files(Cli::command(), std::env::args_os().skip(1));
-    let parsed = command.try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+pub fn parse() -> Result<(Cli, Vec<String>), NoCommand> {
+    let (mut command, bad_file) = secret_files::read_files(Cli::command(), std::env::args_os().skip(1));
+    let parsed = command.try_get_matches_from_mut(std::env::args_os()).and_then(|matches| {
+        let cli = Cli::from_arg_matches(&matches)?;
+        Ok((cli, secret_files::shown_secrets(&command, &matches)))
+    });
     match (parsed.map_err(|error| (bad_setting(&error), error)), bad_file) {
         (Err((None, error)), _) => Err(NoCommand::Usage(error)),
         (_, Some(sentence)) | (Err((Some(sentence), _)), None) => Err(NoCommand::Setting(sentence)),
-        (Ok(cli), None) => Ok(cli),
+        (Ok(parsed), None) => Ok(parsed),
     }
 }
 

@@ -9,7 +9,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use clap::{Arg, Command};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, Command};
 
 use super::bounds::SECRET_FILE_BYTES_MAX;
 
@@ -45,6 +46,21 @@ fn of_named_command(
         Some(name) => command.mut_subcommand(name, |command| of_named_command(command, arguments, refused)),
         None => command.mut_args(|argument| from_file(argument, refused)),
     }
+}
+
+/// A sentence for each secret that the command line shows to everybody on the machine.
+pub(super) fn shown_secrets(command: &Command, matches: &ArgMatches) -> Vec<String> {
+    if let Some((name, matches)) = matches.subcommand() {
+        return command.find_subcommand(name).map_or_else(Vec::new, |command| shown_secrets(command, matches));
+    }
+    let sentence = |argument: &Arg| {
+        let (variable, flag) = (file_variable(argument)?, argument.get_long()?);
+        let is_shown = matches.value_source(argument.get_id().as_str()) == Some(ValueSource::CommandLine);
+        is_shown.then(|| {
+            format!("--{flag} shows a secret in the list of processes, and a later release refuses it; use {variable}")
+        })
+    };
+    command.get_arguments().filter_map(sentence).collect()
 }
 
 fn from_file(argument: Arg, refused: &mut Option<String>) -> Arg {

@@ -182,6 +182,26 @@ async fn weak_limits_and_an_open_profile_before_strangers_are_unsafe() {
     assert!(!warnings.contains("user_reads_per_minute"), "a stricter one is not weak: {warnings}");
 }
 
+const WEAK: &str = "abababababababababababababababababab";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_that_is_easy_to_guess_is_unsafe_and_refused_before_strangers() {
+    let app = TestApp::start_with(|args| args.tokens.claim_secret = Some(WEAK.to_owned())).await;
+    let warnings = warnings(&app).await.to_string();
+    assert!(warnings.contains("COUPONRUSH_CLAIM_SECRET: secret number 1 is weak"), "{warnings}");
+    assert!(!warnings.contains(WEAK), "{warnings}");
+    let public = [("COUPONRUSH_PROFILE", "public"), ("COUPONRUSH_TRUSTED_PROXIES", "none")];
+    for setting in ["COUPONRUSH_JWT_SECRET", "COUPONRUSH_CLAIM_SECRET", "COUPONRUSH_SIGN_SECRET"] {
+        let mut all = [&settings()[..], &public].concat();
+        all.retain(|(name, _)| *name != setting);
+        all.push((setting, WEAK));
+        let output = run(&["serve"], &all);
+        let errors = text(&output.stderr);
+        assert_eq!((output.status.code(), errors.lines().count()), (Some(1), 1), "{errors}");
+        assert!(errors.contains(&format!("{setting}: secret number 1 is weak")) && !errors.contains(WEAK), "{errors}");
+    }
+}
+
 async fn warnings(app: &TestApp) -> Value {
     app.instances[0].ops.get("/readyz", "").await.json()["warnings"].clone()
 }

@@ -152,6 +152,12 @@ async fn the_documented_rights_suffice() {
     ] {
         succeeds(command, &settings);
     }
+    let tokens = std::fs::metadata(format!("{seed}/tokens.txt")).expect("the command has written it");
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&tokens.permissions()) & 0o777, 0o600, "tokens are secrets");
+    assert_eq!(
+        stores.number("SELECT COUNT(*) FROM users WHERE username LIKE 'customer-%' AND password_hash <> ''").await,
+        0
+    );
     assert_eq!(program.stop("TERM").await.code(), Some(0));
     let refused = redis.operate(&["ACL", "LOG"]).await;
     assert_eq!(refused, redis::Value::Array(Vec::new()), "Redis has refused a command");

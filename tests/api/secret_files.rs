@@ -109,6 +109,19 @@ async fn every_secret_can_come_from_a_file() {
     stores.remove().await;
 }
 
+/// Everybody on a machine sees the arguments of its processes.
+#[test]
+fn a_secret_on_the_command_line_is_warned_of_and_not_repeated() {
+    let secret = "a secret on the command line, long enough";
+    let output = run(&["serve", "--jwt-secret", secret, "--start-wait", "1"], &settings());
+    let errors = text(&output.stderr);
+    let warning = "--jwt-secret shows a secret in the list of processes";
+    assert!(errors.contains(warning) && errors.contains("use COUPONRUSH_JWT_SECRET_FILE"), "{errors}");
+    assert!(!errors.contains(secret), "{errors}");
+    let output = run(&["serve", "--start-wait", "1"], &settings());
+    assert!(!text(&output.stderr).contains("list of processes"), "variables are not shown");
+}
+
 #[test]
 fn a_file_that_cannot_be_used_is_refused_by_its_setting_and_path() {
     let folder = Folder::create();
