@@ -28,17 +28,9 @@ impl Application {
     /// # Errors
     /// Returns a [`StartError`] for the first step that fails.
     pub async fn build(args: &ServeArgs) -> Result<Self, StartError> {
-        if args.admission.profile == Profile::Public && !args.admission.trusted_proxies.is_set {
-            return Err(StartError::ProxiesUnknown);
-        }
         let (tokens, claim_tokens) = signers(&args.tokens)?;
         let signed_form = parts::signed_form(args.sign_secret.as_deref())?;
-        let weak_secrets = parts::weak_secrets(args)?;
-        if args.admission.profile == Profile::Public
-            && let Some(sentence) = weak_secrets.first()
-        {
-            return Err(StartError::WeakSecret(sentence.clone()));
-        }
+        let weak_secrets = check_profile(args)?;
         let redis = redis_config(&args.redis)?;
         let dbs = open_pools(&args.mysql)?;
         let db = &dbs.control;
@@ -101,6 +93,19 @@ impl Application {
             warnings,
         };
         Ok(assembly::assemble(args, ground))
+    }
+}
+
+/// A sentence for each secret that is easy to guess.
+///
+/// # Errors
+/// The public profile needs random secrets, and wants to know whether proxies are in front.
+fn check_profile(args: &ServeArgs) -> Result<Vec<String>, StartError> {
+    let weak = parts::weak_secrets(args)?;
+    match (args.admission.profile, weak.first()) {
+        (Profile::Public, _) if !args.admission.trusted_proxies.is_set => Err(StartError::ProxiesUnknown),
+        (Profile::Public, Some(sentence)) => Err(StartError::WeakSecret(sentence.clone())),
+        (Profile::Public | Profile::Open, _) => Ok(weak),
     }
 }
 

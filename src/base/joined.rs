@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-type Asked<Q, A, E> = Vec<(Q, oneshot::Sender<Result<A, Arc<E>>>)>;
+type Questions<Q, A, E> = Vec<(Q, oneshot::Sender<Result<A, Arc<E>>>)>;
 
 /// Questions `Q` that are sent together. Every asker gets an answer `A` of its own, or the error `E` that all of them share.
 pub struct Joined<Q, A, E> {
-    waiting: Mutex<Asked<Q, A, E>>,
+    waiting: Mutex<Questions<Q, A, E>>,
 }
 
 impl<Q, A, E> Default for Joined<Q, A, E> {

@@ -13,5 +13,5 @@ export default {
     "password.failed-long": "This password is too long. Choose a shorter one.",
     "password.failed-rate-limited": "Too many attempts. Wait a minute and try again.",
     "password.failed-unknown": "The service did not answer. Your password may have changed. Log in again to see which one works.",
-    "password.failed-unavailable": "The service is busy, and nothing has changed. Try again in a moment.",
+    "password.failed-unavailable": "The service is busy, and nothing has changed. Try again in a moment."
 };
