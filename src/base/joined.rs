@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 type Questions<Q, A, E> = Vec<(Q, oneshot::Sender<Result<A, Arc<E>>>)>;
 
-/// Questions `Q` that are sent together. Every asker gets an answer `A` of its own, or the error `E` that all of them share.
+/// Questions `Q` of several tasks, sent together. Every task gets its own answer `A`, or a shared error `E`.
 pub struct Joined<Q, A, E> {
     waiting: Mutex<Questions<Q, A, E>>,
 }
@@ -24,8 +24,8 @@ where
     A: Send + 'static,
     E: Send + Sync + 'static,
 {
-    /// Asks `question` together with the questions of the next `gather`. `send` answers all questions in their order. The
-    /// first asker's `send` is used. It begins after every question that it answers was asked. `None` if the runtime ends.
+    /// Asks `question`. Waits `gather` for questions of other tasks, then calls `send` of the first task once. `send` returns the
+    /// answers in the order of the questions. Every question was asked before the call. `None` if the runtime ends.
     pub async fn ask<F>(
         self: &Arc<Self>,
         question: Q,
@@ -43,7 +43,7 @@ where
         };
         if is_first {
             let joined = Arc::clone(self);
-            // A task of its own, because the others need the answers even if the first asker goes away.
+            // In a new task, because the other tasks need the answers even if the first task is dropped.
             tokio::spawn(async move {
                 tokio::time::sleep(gather).await;
                 let waiting = std::mem::take(&mut *joined.waiting.lock().unwrap_or_else(PoisonError::into_inner));
@@ -56,7 +56,7 @@ where
                     }
                 };
                 for (sender, answer) in senders.into_iter().zip(answers) {
-                    // An asker that went away needs no answer.
+                    // The receiver may have been dropped.
                     let _ = sender.send(answer);
                 }
             });

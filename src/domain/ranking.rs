@@ -1,16 +1,16 @@
 //! The order of sales on the public list.
 //!
-//! A merchant with a thousand sales must not hide the sales of others. So each merchant's nearest sale comes first, then
-//! each one's second, and so on.
+//! A merchant with a thousand sales must not hide the sales of another merchant. The list therefore begins with the nearest
+//! sale of every merchant, then has the second sale of every merchant, and so on.
 
 use std::collections::HashMap;
 
 use super::{ActivityId, UserName};
 
-/// A merchant's sales after this many come after those of all others.
+/// Sales of a merchant above this number come last.
 const TURNS_MAX: usize = 20;
 
-/// What the place of a sale depends on.
+/// Merchant, start and id of a sale. They decide the place in the list.
 #[derive(Debug, Clone, Copy)]
 pub struct Placed<'a> {
     pub saler: &'a UserName,
@@ -19,8 +19,8 @@ pub struct Placed<'a> {
     pub activity: ActivityId,
 }
 
-/// Sorts sales at the time `now`, in seconds since 1970. `of` gives what the place of a sale depends on. The nearest sale is
-/// the one whose start is nearest to `now`, before or after.
+/// Sorts sales at the time `now`, in seconds since 1970. `of` returns the [`Placed`] of a sale. A sale is near if `now` is near
+/// its start, before or after.
 pub fn rank<'a, T>(sales: &mut Vec<T>, now: u64, of: impl Fn(&T) -> Placed<'a>) {
     sales.sort_by_cached_key(|sale| {
         let Placed { start, activity, .. } = of(sale);

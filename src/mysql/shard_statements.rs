@@ -1,7 +1,7 @@
-//! Statements that a process needs every second for each of its shards, sent once for all shards.
+//! Statements for all shards of a process, once a second.
 //!
-//! A statement costs MySQL about the same for one shard as for twenty, and a beat is a commit. So the shards begin their
-//! rounds at the same moments, and their statements are joined. Where the answer may be a little old, it is used again.
+//! MySQL needs about the same time for a statement about one shard or twenty, and a beat is a commit. The shards therefore
+//! begin their rounds at the same moments, and send one statement together. A read may also be used again for a short time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,13 +15,13 @@ use super::{Db, DbError, archive, ledgers};
 use crate::base::Joined;
 use crate::domain::{Commits, ShardId};
 
-/// How long a statement waits for the other shards.
+/// Time that a statement waits for the other shards.
 const GATHER: Duration = Duration::from_millis(10);
 /// Ages up to which a reading is used again.
 const INSTANCES_AGE: Duration = Duration::from_millis(900);
 const LAGGING_AGE: Duration = Duration::from_millis(400);
 
-/// The error of a statement, shared by all shards that it was for.
+/// The error of a statement, shared by the shards.
 pub type SharedDbError = Arc<DbError>;
 
 /// The statements of a process for all its shards.
@@ -37,7 +37,7 @@ pub struct ShardStatements {
     lagging: Recent<[String]>,
 }
 
-/// The last reading of something, and when it began.
+/// The last reading, and the time at which the reading began.
 struct Recent<T: ?Sized> {
     last: Mutex<Option<(Instant, Arc<T>)>>,
 }
@@ -95,7 +95,7 @@ impl ShardStatements {
         self.ledgers.ask(shard, self.gather(), send).await.unwrap_or_else(ended)
     }
 
-    /// All other instances of a shard, and when they were read: less than a second ago.
+    /// All other instances of a shard, and the time of the reading, less than a second ago.
     ///
     /// # Errors
     /// Returns a [`DbError`].
@@ -105,7 +105,7 @@ impl ShardStatements {
         Ok((all.iter().filter(|instance| instance.shard == shard.name()).cloned().collect(), at))
     }
 
-    /// Whether a shard has coupons whose row is ahead of Redis, as of the last half second.
+    /// Whether Redis may lack changes of coupons of a shard, by a reading of the last half second.
     ///
     /// # Errors
     /// Returns a [`DbError`].
@@ -121,7 +121,7 @@ impl ShardStatements {
 }
 
 impl<T: ?Sized> Recent<T> {
-    /// The last reading, or a new one if it is older than `age`. The others wait meanwhile.
+    /// The last reading, or a new reading if the last is older than `age`. Other callers wait meanwhile.
     async fn get(
         &self,
         age: Duration,

@@ -3,8 +3,11 @@
 use std::io::BufRead;
 use std::time::Duration;
 
+use couponrush::mysql::shards::{self, Added};
+
 use crate::helpers::{
-    Customer, Got, Instance, RedisCluster, SLOT, Stores, TestApp, customers, eventually, rush, without_rates,
+    Customer, Got, Instance, RedisCluster, SLOT, Stores, TestApp, customers, eventually, eventually_within, rush,
+    without_rates,
 };
 use crate::program::{Running, instance_on};
 
@@ -150,4 +153,32 @@ async fn the_settings_of_every_shard_s_server_are_checked() {
         program.stop("KILL").await;
         stores.remove_database().await;
     }
+}
+
+/// Every shard needs the answer of the majority each second. Without sharing, sixteen shards would ask sixteen times.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_shards_of_a_process_ask_the_majority_together() {
+    let cluster = RedisCluster::start().await;
+    let stores = Stores::create(Some(cluster.url())).await;
+    let app = TestApp::start_on(stores, |_| {}).await;
+    let added = shards::add(&app.stores.db, 15).await.expect("MySQL answers");
+    assert!(matches!(added, Added::Done { .. }), "{added:?}");
+    // A process waits ten seconds before it takes an empty prefix.
+    eventually_within(Duration::from_secs(40), "every shard is open", || async {
+        let shards = app.instances[0].ops.get("/readyz", "").await.json()["shards"].clone();
+        shards.as_array().is_some_and(|all| all.len() == 16 && all.iter().all(|shard| shard["gate"]["state"] == "open"))
+    })
+    .await;
+    // No connection is new any more.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let asked = async || {
+        let info: String = cluster.servers[0].command(&["INFO", "commandstats"]).await;
+        let line = info.lines().find_map(|line| line.strip_prefix("cmdstat_cluster|nodes:calls="));
+        let calls = line.and_then(|line| line.split(',').next()).and_then(|calls| calls.parse::<u64>().ok());
+        calls.expect("the cluster was asked")
+    };
+    let before = asked().await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let questions = asked().await - before;
+    assert!((3..=12).contains(&questions), "{questions} questions in four seconds");
 }

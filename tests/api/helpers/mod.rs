@@ -136,7 +136,8 @@ impl TestApp {
     pub async fn audit(&self) -> AuditReport {
         let mut report = AuditReport::default();
         for shard in self.stores.shards().await {
-            let audit = Audit::new(self.stores.db.clone(), self.stores.pool(), self.stores.keys_of(shard), shard);
+            let audit =
+                Audit::new(self.stores.db.clone(), self.stores.pool_of(shard), self.stores.keys_of(shard), shard);
             report.add(audit.run(Repair::None).await.expect("the stores can be audited"));
         }
         report

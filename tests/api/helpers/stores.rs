@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use couponrush::app::redis_pool;
+use couponrush::app::redis_pool_of;
 use couponrush::claim::{Ledger, Persister, PersisterSettings};
 use couponrush::domain::{Format, ShardId};
 use couponrush::mysql::instances::Process;
@@ -15,7 +15,7 @@ use couponrush::mysql::{Db, DbLimits, installation, shards};
 use couponrush::redis::{Connection, LinkConfig, Live, Outbox, Pool, Stock};
 use diesel::sql_types::{Bigint, Text};
 use diesel_async::{AsyncConnection, AsyncMysqlConnection, RunQueryDsl, SimpleAsyncConnection};
-use redis::FromRedisValue;
+use redis::{FromRedisValue, RedisError};
 
 use super::DEADLINE;
 
@@ -232,7 +232,11 @@ impl Stores {
 
     /// A pool of connections to Redis as the service and the commands have one.
     pub fn pool(&self) -> Pool {
-        redis_pool(&LinkConfig::new(&self.redis_url, None).expect("the URL is good"))
+        self.pool_of(ShardId::FIRST)
+    }
+
+    pub fn pool_of(&self, shard: ShardId) -> Pool {
+        redis_pool_of(&LinkConfig::new(&self.redis_url, None).expect("the URL is good"), shard)
     }
 
     /// The loading named in the shard's row.
@@ -248,7 +252,18 @@ impl Stores {
     /// The reply of Redis to a command.
     pub async fn redis<T: FromRedisValue>(&self, cmd: &redis::Cmd) -> T {
         let mut connection = self.patient_redis_connection().await.expect("Redis answers");
-        cmd.query_async(&mut connection).await.expect("Redis executes the command")
+        let reply = cmd.query_async(&mut connection).await;
+        // Another primary of the cluster has the slot of another shard.
+        let owner = reply.as_ref().err().and_then(|error: &RedisError| Some(error.redirect_node()?.0.to_owned()));
+        let reply = match owner {
+            Some(owner) => {
+                let client = redis::Client::open(format!("redis://{owner}/")).expect("Redis names an address");
+                let mut connection = client.get_multiplexed_async_connection().await.expect("the owner answers");
+                cmd.query_async(&mut connection).await
+            }
+            None => reply,
+        };
+        reply.expect("Redis executes the command")
     }
 
     /// A connection with long timeouts. The crate's default timeout is half a second, and a busy machine can stall for
