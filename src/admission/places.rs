@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::domain::{Address, Network};
 
-/// The places held by each network. There are at most as many entries as held places times counted networks.
+/// The number of held places of each network. An address counts for at most three networks, so the table has at most three
+/// entries for each held place.
 #[derive(Debug, Default)]
 pub(super) struct Places {
     held: Mutex<HashMap<Network, u32>>,
 }
 
-/// A place of an address. Dropping it frees the place.
+/// A place of an address. The drop frees the place.
 #[derive(Debug)]
 pub struct AddressPlace {
     places: Arc<Places>,

@@ -1,7 +1,7 @@
 //! Secrets from files: `COUPONRUSH_JWT_SECRET_FILE` names the file with the value of `COUPONRUSH_JWT_SECRET`.
 //!
-//! A setting is a secret if the help hides its value. The content of a file becomes the default value of the setting, so
-//! clap checks it as it checks the variable, and a flag overrides both.
+//! A setting is a secret if the help hides the value of the setting. The content of a file becomes the default value of the
+//! setting. clap therefore checks files and variables alike, and a flag overrides both.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -14,8 +14,8 @@ use clap::{Arg, ArgMatches, Command};
 
 use super::bounds::SECRET_FILE_BYTES_MAX;
 
-/// Lets every secret of the command that `arguments` name come from its file. Returns that command line, and one sentence
-/// for the first file that cannot be used. The help of every command names the variables.
+/// Lets every secret of the command in `arguments` come from a file. Returns the command line, and one sentence for the first
+/// file that cannot be used. The help of every command names the variables.
 pub(super) fn read_files(command: Command, arguments: impl Iterator<Item = OsString>) -> (Command, Option<String>) {
     let mut refused = None;
     let mut arguments = arguments.peekable();
@@ -35,7 +35,7 @@ fn describe(command: Command) -> Command {
     command.mut_subcommands(describe)
 }
 
-/// Other commands do not need the files, and their user may have no right to read them.
+/// Reads only the files of the named command. The user of another command may have no right to read the files.
 fn of_named_command(
     command: Command,
     arguments: &mut impl Iterator<Item = OsString>,
@@ -48,7 +48,7 @@ fn of_named_command(
     }
 }
 
-/// A sentence for each secret that the command line shows to everybody on the machine.
+/// A sentence for each secret on the command line. Every user of the machine can read command lines.
 pub(super) fn shown_secrets(command: &Command, matches: &ArgMatches) -> Vec<String> {
     if let Some((name, matches)) = matches.subcommand() {
         return command.find_subcommand(name).map_or_else(Vec::new, |command| shown_secrets(command, matches));

@@ -1,7 +1,7 @@
 //! The places of exports. An export holds memory and reads MySQL for as long as its reader takes.
 //!
-//! There are a few places, and a user has one of them. A reader who takes too little in half a minute loses the place, and
-//! the rest of the export. Otherwise a few slow readers would keep everybody from exporting.
+//! An instance has a few places, and a user has at most one place. A reader who takes too little in half a minute loses the
+//! place and the rest of the export. Otherwise a few slow readers would keep everybody from exporting.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
