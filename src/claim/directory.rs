@@ -62,12 +62,13 @@ impl KnownCoupons {
         self.here.borrow_mut().remove(&coupon);
     }
 
-    fn facts(&self, coupon: CouponId) -> Option<Rc<Facts>> {
+    fn facts(&self, coupons: &[CouponId]) -> Vec<Option<Rc<Facts>>> {
+        let mut facts = self.facts.borrow_mut();
         if self.facts_since.get().elapsed() > FACTS_AGE {
-            self.facts.borrow_mut().clear();
+            facts.clear();
             self.facts_since.set(Instant::now());
         }
-        self.facts.borrow().get(&coupon).cloned()
+        coupons.iter().map(|coupon| facts.get(coupon).cloned()).collect()
     }
 }
 
@@ -143,13 +144,12 @@ impl Directory {
         link: &ShardLink,
         coupons: &[CouponId],
     ) -> Result<Vec<Option<Rc<Facts>>>, CouponUnknown> {
-        let mut facts: Vec<Option<Rc<Facts>>> = coupons.iter().map(|id| known.facts(*id)).collect();
+        let mut facts = known.facts(coupons);
         let missing: Vec<usize> = (0..coupons.len()).filter(|place| facts[*place].is_none()).collect();
         if !missing.is_empty() {
             let ids: Vec<CouponId> = missing.iter().map(|place| coupons[*place]).collect();
-            let (connection, live) = link.reading().ok_or(CouponUnknown(None))?;
-            let found = link.shard.claiming.stock.facts(&connection, &live, &ids, FIND_WAIT).await;
-            let found = found.map_err(|error| CouponUnknown(Some(error)))?.ok_or(CouponUnknown(None))?;
+            // Boxed, to keep the future of every list small.
+            let found = Box::pin(facts_in_redis(link, &ids)).await?;
             for (place, found) in missing.into_iter().zip(found) {
                 let Some(found) = found.map(Rc::new) else { continue };
                 remember(&known.facts, FACTS_MAX, coupons[place], Rc::clone(&found));
@@ -185,6 +185,12 @@ async fn find(link: &ShardLink, path: &str) -> Result<Option<CouponId>, CouponUn
         CouponLookup::NoSuchCoupon => Ok(None),
         CouponLookup::NotLoaded => Err(CouponUnknown(None)),
     }
+}
+
+async fn facts_in_redis(link: &ShardLink, coupons: &[CouponId]) -> Result<Vec<Option<Facts>>, CouponUnknown> {
+    let (connection, live) = link.reading().ok_or(CouponUnknown(None))?;
+    let found = link.shard.claiming.stock.facts(&connection, &live, coupons, FIND_WAIT).await;
+    found.map_err(|error| CouponUnknown(Some(error)))?.ok_or(CouponUnknown(None))
 }
 
 async fn has(link: &ShardLink, id: CouponId) -> Result<Option<()>, CouponUnknown> {

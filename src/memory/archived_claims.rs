@@ -77,27 +77,29 @@ impl ArchivedClaims {
         }
     }
 
-    /// The user's stored claims of coupons that were ever archived, at most 100,000. `mark` was read from Redis after the
-    /// user's claims in Redis.
+    /// As [`ArchivedClaims::read`], but `None` if the claims are not cached.
+    pub fn known(&self, user: UserId, mark: &ArchiveMark) -> Option<Arc<[HeldClaim]>> {
+        if self.never.load().as_deref() == Some(mark) {
+            return Some(Arc::default());
+        }
+        self.known.get(&user).filter(|known| *known.mark == *mark).map(|known| known.claims)
+    }
+
+    /// Reads the user's stored claims of coupons that were ever archived, at most 100,000. `mark` was read from Redis
+    /// after the user's claims in Redis.
     ///
     /// # Errors
-    /// [`ReadError`] if the claims are not cached and MySQL did not answer in time.
-    pub async fn of(&self, user: UserId, mark: ArchiveMark) -> Result<Arc<[HeldClaim]>, ReadError> {
-        if self.never.load().as_deref() == Some(&mark) {
-            return Ok(Arc::default());
-        }
-        if let Some(known) = self.known.get(&user).filter(|known| *known.mark == mark) {
-            return Ok(known.claims);
-        }
+    /// [`ReadError`] if MySQL did not answer in time.
+    pub async fn read(&self, user: UserId, mark: ArchiveMark) -> Result<Arc<[HeldClaim]>, ReadError> {
         let mark = Arc::new(mark);
-        let claims: Arc<[HeldClaim]> = self.reads.read(self.read(user, &mark)).await?.into();
+        let claims: Arc<[HeldClaim]> = self.reads.read(self.stored(user, &mark)).await?.into();
         if self.has_archive.load(Ordering::Relaxed) {
             self.known.insert(user, KnownClaims { mark, claims: Arc::clone(&claims) });
         }
         Ok(claims)
     }
 
-    async fn read(&self, user: UserId, mark: &Arc<ArchiveMark>) -> Result<Vec<HeldClaim>, DbError> {
+    async fn stored(&self, user: UserId, mark: &Arc<ArchiveMark>) -> Result<Vec<HeldClaim>, DbError> {
         if !self.has_archive.load(Ordering::Relaxed) {
             if !claim_rows::any_in_archive(&self.db).await? {
                 self.never.store(Some(Arc::clone(mark)));

@@ -88,14 +88,18 @@ impl Stock {
     /// # Errors
     /// [`KvError`]. A read changes nothing.
     pub async fn list_held(&self, calls: &Calls, live: &Live, user: UserId, wait: Duration) -> Loaded<HeldInRedis> {
-        let mut pipeline = redis::pipe();
+        let mut pipeline = redis::Pipeline::with_capacity(2);
         // The holder comes first: a counter read before it could miss an archiving that has just deleted claims.
         pipeline.cmd("HGETALL").arg(self.keys.holder(user));
-        pipeline.cmd("GET").arg(self.keys.archivings());
-        let Some(replies) = self.read_loaded(calls, live, pipeline, wait).await? else { return Ok(None) };
-        let [holder, archivings] = <[Value; 2]>::try_from(replies).map_err(|_| KvError::Unreadable)?;
-        let archivings: Option<u64> = parse(archivings)?;
-        Ok(Some(HeldInRedis { claims: held_by(&holder)?, archivings: archivings.unwrap_or(0) }))
+        pipeline.cmd("MGET").arg(self.keys.archivings()).arg(self.keys.live());
+        let replies = calls.call_all(&pipeline, wait).await?;
+        let [holder, Value::Array(state)] = &replies[..] else { return Err(KvError::Unreadable) };
+        let [archivings, found] = &state[..] else { return Err(KvError::Unreadable) };
+        if !is_live(found, live) {
+            return Ok(None);
+        }
+        let archivings: Option<u64> = parse(archivings.clone())?;
+        Ok(Some(HeldInRedis { claims: held_by(holder)?, archivings: archivings.unwrap_or(0) }))
     }
 
     /// The tombstone of a coupon, or `None` if the coupon is on sale or missing. Returns `None` if the shard is not
@@ -155,8 +159,13 @@ impl Stock {
         pipeline.cmd("GET").arg(self.keys.live());
         let mut replies = calls.call_all(&pipeline, wait).await?;
         let found = replies.pop().ok_or(KvError::Unreadable)?;
-        Ok((text(&found).ok() == Some(live.as_str())).then_some(replies))
+        Ok(is_live(&found, live).then_some(replies))
     }
+}
+
+/// Whether the key `live` has the expected value.
+fn is_live(found: &Value, live: &Live) -> bool {
+    text(found).ok() == Some(live.as_str())
 }
 
 /// Parses all fields of a holder.
