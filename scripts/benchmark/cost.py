@@ -83,35 +83,36 @@ class CostRun:
             say("profiles ...")
             for configuration in PROFILED:
                 self.profile(configuration)
-            control = self.control()
+            controls = self.controls()
             for fleet in self.fleets.values():
                 fleet.start()
                 fleet.audit()
                 fleet.stop()
-            return constants | cost_constants.disk(self.fleets.values()), ratios, control
+            return constants | cost_constants.disk(self.fleets.values()), ratios, controls
         finally:
             for fleet in self.fleets.values():
                 fleet.stop()
             for nodes in self.nodes.values():
                 nodes.stop()
 
-    def run_control(self):
-        """Only the control, with servers of its own."""
+    def run_controls(self):
+        """Only the controls, with servers of their own."""
         try:
             self.nodes[1].start()
             self.make(self.fleets["base", 1, 1])
-            return self.control()
+            return self.controls()
         finally:
             self.fleets["base", 1, 1].stop()
             self.nodes[1].stop()
 
-    def control(self):
-        say("control ...")
+    def controls(self):
+        say("controls ...")
         fleet, arguments = self.fleets["base", 1, 1], self.arguments
-        return cost_control.measure(fleet, INSTANCES, arguments.rounds, arguments.turns, self.random)
+        refusals = cost_control.measure(fleet, INSTANCES, arguments.rounds, arguments.turns, self.random)
+        return {"control": refusals, "control_of_claims": cost_control.claims(self, fleet)}
 
     def make(self, fleet):
-        visits = 8 * self.arguments.rounds + 3
+        visits = 13 * self.arguments.rounds + 3
         fleet.make(CUSTOMERS, COUPONS * visits, random.Random(ORDER_SEED))
         fleet.stop()
 
@@ -151,18 +152,27 @@ class CostRun:
         fleet = self.fleet(configuration)
         fleet.start(configuration.instances)
         try:
-            idle, turns, first = self.idle(fleet), [], self.random.randrange(CUSTOMERS - CLAIMERS)
-            requests = fleet.requests("now", fleet.tokens[first:first + CLAIMERS])
-            load = fleet.claim_load(fleet.coupons(configuration.coupons), requests,
-                                    connections=configuration.connections)
-            with load:
-                load.turn(TURN_SECONDS / 2)  # connections and caches
-                with during or contextlib.nullcontext():
-                    while len(turns) < self.arguments.turns and load.has_another_turn():
-                        turns.append(self.turn(fleet, load))
+            idle = self.idle(fleet)
+            turns = self.claim_turns(fleet, configuration, self.arguments.turns, during)
         finally:
             fleet.stop()
         return idle, turns
+
+    def claim_turns(self, fleet, configuration, count, during=None):
+        """Up to `count` turns in which customers claim fresh coupons."""
+        turns, first = [], self.random.randrange(CUSTOMERS - CLAIMERS)
+        requests = fleet.requests("now", fleet.tokens[first:first + CLAIMERS])
+        load = fleet.claim_load(fleet.coupons(configuration.coupons), requests, connections=configuration.connections)
+        with load:
+            load.turn(TURN_SECONDS / 2)  # connections and caches
+            with during or contextlib.nullcontext():
+                while len(turns) < count and load.has_another_turn():
+                    turns.append(self.turn(fleet, load))
+        return turns
+
+    def claim_costs(self, fleet, parts):
+        """Microseconds of CPU for a claim in each turn of a visit that has `parts` such parts."""
+        return list(map(cost_report.total_us, self.claim_turns(fleet, BASE, self.arguments.turns // parts)))
 
     def idle(self, fleet):
         """Cores that each program uses without a load."""
@@ -200,10 +210,10 @@ def main(description):
     machine.raise_file_limit()
     run = CostRun(arguments)
     if arguments.control:
-        return cost_report.write(arguments.out, cost_report.read(arguments.out) | {"control": run.run_control()})
+        return cost_report.write(arguments.out, cost_report.read(arguments.out) | run.run_controls())
     facts = machine.facts()
-    constants, ratios, control = run.run()
+    constants, ratios, controls = run.run()
     facts |= {"rounds": arguments.rounds, "turns": arguments.turns, "turn_seconds": TURN_SECONDS,
               "discarded": run.discarded, "took": elapsed()}
     result = cost_report.result_of(facts, run.visits, run.profiles, constants, ratios)
-    cost_report.write(arguments.out, result | {"control": control})
+    cost_report.write(arguments.out, result | controls)

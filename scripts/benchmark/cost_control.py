@@ -1,10 +1,17 @@
-"""A control for `scripts/cost`: what refusals from memory cost with several instances. They need neither Redis nor MySQL."""
+"""Controls for `scripts/cost`, which show what several instances cost because they share the cores of one machine.
+
+Refusals from memory need neither Redis nor MySQL. Claims are measured with several running instances of which one has the
+whole load, and with the same instances that have the load together.
+"""
 
 from .machine import say
 from .settings import attempts
 from .shop import sold_out_coupon
 from .spread import spread
 
+# Running instances, and those among them that have the whole load one after the other.
+INSTANCES, LOADED = 4, 2
+ALONE, ONE_OF_SEVERAL, TOGETHER = "one instance", f"{INSTANCES} instances, one with the load", f"{INSTANCES} instances together"
 # So short that the customers suffice for all turns of a visit. A customer who asks again and again is refused by admission.
 TURN_SECONDS = 0.3
 
@@ -40,6 +47,38 @@ def cost_of_turn(fleet, load):
     used = fleet.cpu()["service"]
     load.turn(TURN_SECONDS)
     return (fleet.cpu()["service"] - used) / load.latest * 1e6
+
+
+def claims(run, fleet):
+    """Microseconds of CPU for a claim, by the kind of visit. Every round visits one instance before and after the others."""
+    costs = {kind: [] for kind in (ALONE, ONE_OF_SEVERAL, TOGETHER)}
+    for _ in range(run.arguments.rounds):
+        for kind in (ALONE, TOGETHER, ONE_OF_SEVERAL, ALONE):
+            fleet.start(1 if kind == ALONE else INSTANCES)
+            try:
+                loaded = [[port] for port in fleet.ports[:LOADED]] if kind == ONE_OF_SEVERAL else [None]
+                for ports in loaded:
+                    fleet.loaded_ports = ports
+                    costs[kind] += run.claim_costs(fleet, len(loaded))
+            finally:
+                fleet.loaded_ports = None
+                fleet.stop()
+            say(f"{kind}: {costs[kind][-1]:.1f} µs of CPU a claim")
+    return {kind: spread(each) for kind, each in costs.items()}
+
+
+def claims_text(costs):
+    base = costs[ALONE]["median"]
+    lines = ["## Control: claims at one of several instances", "",
+             "One shard on one primary, 16 coupons. Where several instances run and one of them has the whole load, a claim costs "
+             "nearly what it costs with one instance. The same instances cost more when they have the load together: they then "
+             "take turns on the two cores of this machine, find the caches filled by each other, and divide the claims into more "
+             "transactions. Instances on machines of their own do not share cores:", "",
+             "| instances | sum, µs a claim | growth |", "|---|---:|---:|"]
+    for kind, each in costs.items():
+        lower, upper = each["quartiles"]
+        lines.append(f"| {kind} | {each['median']:.1f} ({lower:.1f} to {upper:.1f}) | {each['median'] / base:.2f} |")
+    return [*lines, ""]
 
 
 def text(control):

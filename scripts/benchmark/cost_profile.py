@@ -83,8 +83,8 @@ def text(profiles):
             "Every instance has a batcher, a ledger and background tasks of its own for each shard. So the service's other "
             "threads, and the waiting and waking of all programs, grow with instances times shards: batches are smaller, and "
             "beats and sweeps more frequent. The code of the threads of HTTP does the same for a claim in every column. Where "
-            "it takes longer, the processor probably waits for memory, because it switches between more threads; this machine "
-            "has no counters of cache misses that could show it.", ""]
+            "it takes longer, the processor waits for memory, because it switches between more processes: at one of several "
+            "running instances the same code takes as long as alone, as the control above shows.", ""]
 
 
 def table(first, heads, columns):

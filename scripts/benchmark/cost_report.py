@@ -110,7 +110,7 @@ def fitted(rows):
 
 
 def result_of(facts, visits, profiles, constants, ratios):
-    """Everything that `cost.json` has but the control. `ratios` are to the cost of a claim."""
+    """Everything that `cost.json` has but the controls. `ratios` are to the cost of a claim."""
     rows = summaries(visits)
     constants = constants | scaled(ratios, rows, is_base) | from_rows(rows)
     return {"facts": facts, "constants": constants, "configurations": rows, "profiles": profiles}
@@ -159,7 +159,8 @@ def markdown(result):
              "Written by `scripts/cost` (`make cost`). CPU time of a claim in µs, as median and quartiles over all turns. "
              "The sum is of all instances, all Redis primaries and MariaDB, which is the MySQL here.", "",
              "![CPU time of a claim, by the number of instances](cost.svg)", "", *cost_table(rows), "", *why(rows), "",
-             *cost_control.text(result["control"]), *cost_profile.text(result["profiles"]), *counts_table(rows), ""]
+             *cost_control.text(result["control"]), *cost_control.claims_text(result["control_of_claims"]),
+             *cost_profile.text(result["profiles"]), *counts_table(rows), ""]
     lines += ["## Constants of `couponrush size`", "", "| constant | value |", "|---|---:|"]
     lines += [f"| `{name}` | {value:,} |" for name, value in constants.items()] + [""]
     return "\n".join([*lines, METHOD, *machine_text(facts, rows), ""])

@@ -28,6 +28,8 @@ class Fleet(Service):
         self.nodes, self.shards, self.first_port = nodes, shards, port
         self.folder = self.stack / "seed" / name
         self.processes, self.ports = [], []
+        # The instances that get the load, by port; None for all.
+        self.loaded_ports = None
         self.variables |= {
             "COUPONRUSH_REDIS_URL": nodes.url, "COUPONRUSH_REDIS_PREFIX": f"{name}:", "COUPONRUSH_SHARDS": str(shards),
             "COUPONRUSH_MYSQL_URL": re.sub(r"/[^/]*$", f"/{name}", self.variables["COUPONRUSH_MYSQL_URL"]),
@@ -37,7 +39,8 @@ class Fleet(Service):
 
     @property
     def urls(self):
-        return [f"http://127.0.0.1:{self.ports[number % len(self.ports)]}" for number in range(WRK_PROCESSES)]
+        ports = self.loaded_ports or self.ports
+        return [f"http://127.0.0.1:{ports[number % len(ports)]}" for number in range(WRK_PROCESSES)]
 
     def start(self, count=1):
         self.ports, port = [], self.first_port

@@ -52,6 +52,8 @@ class Service:
         # Tokens of all customers, and requests with these tokens.
         self.tokens, self.everybody = [], None
         self.coupons_used = 0
+        # What `shop.sold_out_coupon` has made.
+        self.sold_out = None
         # Path of the file of a claimed coupon, and tokens of the coupon's holders; set by the part `claims`.
         self.claimed = None
         # Tokens of customers who hold a whole list of coupons; set by the parts that measure lists.

@@ -28,14 +28,16 @@ def name_in(token):
 
 
 def sold_out_coupon(service):
-    """The file of a sold-out coupon, and the tokens of customers who hold none of it."""
-    saler = service.add_user(SOLD_OUT_SALER, "saler")
-    service.add_coupon(SOLD_OUT_SALER, saler, "few", SOLD_OUT_AMOUNT)
-    coupon = service.folder / "few.txt"
-    coupon.write_text(f"{SOLD_OUT_SALER}/few\n")
-    first = service.requests("first", service.tokens[:2 * SOLD_OUT_AMOUNT])
-    service.claim_all(service.claim_load(coupon, first), SOLD_OUT_AMOUNT)
-    return coupon, service.tokens[2 * SOLD_OUT_AMOUNT:]
+    """The file of a sold-out coupon, and the tokens of customers who hold none of it. Makes the coupon in the first call."""
+    if service.sold_out is None:
+        saler = service.add_user(SOLD_OUT_SALER, "saler")
+        service.add_coupon(SOLD_OUT_SALER, saler, "few", SOLD_OUT_AMOUNT)
+        coupon = service.folder / "few.txt"
+        coupon.write_text(f"{SOLD_OUT_SALER}/few\n")
+        first = service.requests("first", service.tokens[:2 * SOLD_OUT_AMOUNT])
+        service.claim_all(service.claim_load(coupon, first), SOLD_OUT_AMOUNT)
+        service.sold_out = coupon, service.tokens[2 * SOLD_OUT_AMOUNT:]
+    return service.sold_out
 
 
 def claimed_lists(service):
