@@ -1,5 +1,5 @@
 # Each target runs a script in scripts/. Every script explains itself with --help.
-.PHONY: help run cluster test test-long test-stores check load bench bench-long compare cost faults cluster-faults faults-prove pressure stop clean-stack
+.PHONY: help run cluster test test-long test-stores abuse check load bench bench-long compare cost faults cluster-faults faults-prove pressure stop clean-stack
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -18,6 +18,9 @@ test-long: ## the same with the slow tests, which take longer than 25 minutes; m
 
 test-stores: ## the API tests and short fault scenarios on the newest MySQL, MariaDB, Redis, Valkey and etcd; SUITE=mysql-valkey
 	@scripts/test-stores $(SUITE)
+
+abuse: ## play attacks against a running sale, and judge what honest users notice; SECONDS=10 for each attack
+	@scripts/abuse $(if $(SECONDS),--seconds $(SECONDS))
 
 check: ## formatting, clippy, documentation, shell scripts, alerts
 	@scripts/check

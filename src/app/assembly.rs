@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use actix_web::web;
 
+use super::parts::Signers;
 use super::servers::UsersServer;
 use super::shards::{NewShard, ShardLimits, ShardMaker};
 use crate::admission::Admission;
-use crate::auth::{ClaimTokens, Passwords, SignedForm, UserTokens};
-use crate::claim::{ArchivedCoupons, Directory, Shards, Waiters};
+use crate::auth::{Passwords, SignedForm};
+use crate::claim::{ArchivedCoupons, ConditionChecks, Directory, Shards, Waiters};
 use crate::config::{self, AdminOn, ServeArgs};
-use crate::domain::{PasswordMin, ShardId};
+use crate::domain::{PasswordMin, Quotas, ShardId};
 use crate::etcd::Etcd;
 use crate::http::{
     Accounts, Answers, BodyLimits, Edge, ExportLimits, Exports, ListCache, Offering, Operating, SaleCache,
@@ -23,7 +24,7 @@ use crate::memory::{Activities, ArchivedClaims, ClosedShards, KnownUsers, Revoca
 use crate::mysql::instances::Process;
 use crate::mysql::shard_statements::ShardStatements;
 use crate::mysql::{Db, DbPools};
-use crate::ops::{Health, HealthSources, RowCheck};
+use crate::ops::{Health, HealthSources, RowCheck, Trail};
 use crate::redis::{LinkConfig, Ownership};
 use crate::sales::{EventLimits, Events, Mirroring, Publishing, Scheduling};
 
@@ -54,8 +55,7 @@ pub(super) struct Ground {
     pub(super) listener: TcpListener,
     pub(super) http_tls: Option<rustls::ServerConfig>,
     pub(super) ops_listener: TcpListener,
-    pub(super) tokens: UserTokens,
-    pub(super) claim_tokens: ClaimTokens,
+    pub(super) signers: Signers,
     pub(super) signed_form: Option<SignedForm>,
     pub(super) activities: Arc<Activities>,
     pub(super) revocations: Revocations,
@@ -88,7 +88,8 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
     let new_shards: Vec<NewShard> = ground.shards.iter().map(|id| maker.make(*id)).collect();
     let shards = Arc::new(Shards::new(new_shards.iter().map(|new| Arc::clone(new.shard())).collect()));
     let settings = Arc::clone(&ground.admission.settings);
-    let offering = offering(&dbs, &shards, &ground.activities, args.saler_coupons_max);
+    let quotas = args.quotas.of(args.admission.profile);
+    let offering = offering(&dbs, &shards, &ground.activities, quotas);
     let mirror = Arc::default();
     let mirroring = ground.etcd.map(|etcd| {
         let (scheduling, settings) = (offering.admin_scheduling.clone(), Arc::clone(&settings));
@@ -107,8 +108,9 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
         password_min: PasswordMin(args.passwords.password_min.into()),
         passwords: ground.passwords,
         admin_passwords: ground.admin_passwords,
-        tokens: ground.tokens,
-        claim_tokens: ground.claim_tokens,
+        tokens: ground.signers.sessions,
+        claim_tokens: ground.signers.claims,
+        tickets: ground.signers.tickets,
         signed_form: ground.signed_form,
         revocations: Arc::new(ground.revocations),
     };
@@ -116,6 +118,7 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
         health,
         rows: Arc::new(RowCheck::new(dbs.control.clone())),
         archive: Arc::default(),
+        trail: Arc::new(Trail::new(dbs.control.clone(), args.audit_days)),
         instance: maker.process.label.clone(),
     };
     Application {
@@ -157,14 +160,15 @@ fn maker(args: &ServeArgs, ground: &Ground) -> ShardMaker {
         ownership: Arc::new(Ownership::new(ground.installation.clone(), args.redis.redis_prefix.clone())),
         activities: Arc::clone(&ground.activities),
         archived: Arc::new(ArchivedCoupons::new(ground.dbs.users.clone())),
+        conditions: Arc::new(ConditionChecks::new(Arc::clone(&ground.admission.share))),
         figures: Arc::default(),
         waiters: Arc::new(Waiters::new(usize::try_from(args.waiting_max).expect("a u32 fits"))),
         batches: Arc::default(),
     }
 }
 
-fn offering(dbs: &DbPools, shards: &Arc<Shards>, activities: &Arc<Activities>, saler_coupons_max: u32) -> Offering {
-    let publishing = |db: &Db| Publishing::new(db.clone(), Arc::clone(shards), config::KV_WAIT, saler_coupons_max);
+fn offering(dbs: &DbPools, shards: &Arc<Shards>, activities: &Arc<Activities>, quotas: Quotas) -> Offering {
+    let publishing = |db: &Db| Publishing::new(db.clone(), Arc::clone(shards), config::KV_WAIT, quotas);
     let scheduling = |publishing| Scheduling::new(publishing, Arc::clone(activities));
     let users = publishing(&dbs.users);
     Offering {
@@ -191,6 +195,7 @@ fn selling(args: &ServeArgs, maker: &ShardMaker, shards: Arc<Shards>, settings: 
         shards,
         activities: Arc::clone(activities),
         archived: Arc::clone(&maker.archived),
+        conditions: Arc::clone(&maker.conditions),
         figures: Arc::clone(&maker.figures),
         answer_when: args.answer_when,
         directory: Directory::new(db.clone()),

@@ -28,7 +28,7 @@ impl Application {
     /// # Errors
     /// Returns a [`StartError`] for the first step that fails.
     pub async fn build(args: &ServeArgs) -> Result<Self, StartError> {
-        let (tokens, claim_tokens) = signers(&args.tokens)?;
+        let signers = signers(&args.tokens)?;
         let signed_form = parts::signed_form(args.sign_secret.as_deref())?;
         let weak_secrets = check_profile(args)?;
         let redis = redis_config(&args.redis)?;
@@ -82,8 +82,7 @@ impl Application {
             listener,
             http_tls,
             ops_listener,
-            tokens,
-            claim_tokens,
+            signers,
             signed_form,
             activities,
             revocations,

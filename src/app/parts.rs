@@ -7,7 +7,7 @@ use url::Url;
 
 use super::start_error::StartError;
 use crate::admission::{Admission, AttemptLimits};
-use crate::auth::{ClaimTokens, PasswordLimits, Passwords, Secrets, SecretsError, SignedForm, UserTokens};
+use crate::auth::{ClaimTokens, PasswordLimits, Passwords, Secrets, SecretsError, SignedForm, Tickets, UserTokens};
 use crate::base::{OwnCertificate, Tls, now_seconds};
 use crate::config::{
     self, AdmissionArgs, CertificateFiles, EtcdArgs, MysqlArgs, Profile, RedisArgs, ServeArgs, TokenArgs,
@@ -18,17 +18,30 @@ use crate::memory::{Blacklist, BlacklistLimits, LimitShare, Limits, Settings};
 use crate::mysql::{self, Db, DbError, DbLimits, DbPools, MysqlAddressError};
 use crate::redis::{LinkConfig, Pool, PoolLimits};
 
-/// The signers of session tokens and of claim tokens.
+/// What signs tokens.
+pub struct Signers {
+    pub sessions: UserTokens,
+    pub claims: ClaimTokens,
+    pub tickets: Tickets,
+}
+
+/// The signers with the secrets of the settings.
 ///
 /// # Errors
 /// Returns a [`SecretsError`] with a sentence that names the setting.
-pub fn signers(args: &TokenArgs) -> Result<(UserTokens, ClaimTokens), SecretsError> {
+pub fn signers(args: &TokenArgs) -> Result<Signers, SecretsError> {
     let secrets = Secrets::parse("COUPONRUSH_JWT_SECRET", &args.jwt_secret)?;
     let claim_secrets = match &args.claim_secret {
         Some(text) => Secrets::parse("COUPONRUSH_CLAIM_SECRET", text)?,
         None => secrets.for_claims(),
     };
-    Ok((UserTokens::new(&secrets, args.token_seconds.into()), ClaimTokens::new(&claim_secrets)))
+    let ticket_secret = args.ticket_secret.as_deref().filter(|secret| !secret.is_empty());
+    let signed = ticket_secret.map(|secret| Secrets::parse("COUPONRUSH_TICKET_SECRET", secret)).transpose()?;
+    Ok(Signers {
+        sessions: UserTokens::new(&secrets, args.token_seconds.into()),
+        claims: ClaimTokens::new(&claim_secrets),
+        tickets: Tickets::new(&claim_secrets, signed.as_ref()),
+    })
 }
 
 /// The signer of the signed form. An absent or empty `secret` switches the form off and gives `None`.
@@ -49,6 +62,7 @@ pub(super) fn weak_secrets(args: &ServeArgs) -> Result<Vec<String>, SecretsError
     let settings = [
         ("COUPONRUSH_JWT_SECRET", Some(args.tokens.jwt_secret.as_str())),
         ("COUPONRUSH_CLAIM_SECRET", args.tokens.claim_secret.as_deref()),
+        ("COUPONRUSH_TICKET_SECRET", args.tokens.ticket_secret.as_deref().filter(|secret| !secret.is_empty())),
         ("COUPONRUSH_SIGN_SECRET", args.sign_secret.as_deref().filter(|secret| !secret.is_empty())),
     ];
     let mut weak = Vec::new();

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::start_error::StartError;
@@ -75,7 +76,7 @@ pub(super) fn serve(
         let links = Links::new(Arc::clone(&shared.selling.shards), over.clone());
         let all = links.all();
         let (known, reads) = (KnownCoupons::default(), SharedReads::default());
-        let worker = web::Data::new(Worker { links, known, reads });
+        let worker = web::Data::new(Worker { links, known, reads, reading_units: Mutex::default() });
         let kept = worker.clone();
         actix_web::rt::spawn(async move { kept.links.keep_up().await });
         let shared = shared.clone();

@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 use super::parts::redis_pool;
 use crate::base::{crash, every};
 use crate::claim::{
-    ArchivedCoupons, Batches, ClaimFigures, Claiming, ClosedReason, Gate, Handed, Ledger, MissingCoupons, Persister,
-    PersisterSettings, Refusals, Shard, Shards, Waiters,
+    ArchivedCoupons, Batches, ClaimFigures, Claiming, ClosedReason, ConditionChecks, Gate, Handed, Ledger,
+    MissingCoupons, Persister, PersisterSettings, Refusals, Shard, Shards, Waiters,
 };
 use crate::config;
 use crate::domain::ShardId;
@@ -47,6 +47,7 @@ pub(super) struct ShardMaker {
     pub(super) ownership: Arc<Ownership>,
     pub(super) activities: Arc<Activities>,
     pub(super) archived: Arc<ArchivedCoupons>,
+    pub(super) conditions: Arc<ConditionChecks>,
     pub(super) figures: Arc<ClaimFigures>,
     pub(super) waiters: Arc<Waiters>,
     pub(super) batches: Arc<Batches>,
@@ -101,6 +102,7 @@ impl ShardMaker {
             gate,
             activities: Arc::clone(&self.activities),
             archived: Arc::clone(&self.archived),
+            conditions: Arc::clone(&self.conditions),
             ledger,
             stock,
             figures: Arc::clone(&self.figures),

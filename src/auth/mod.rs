@@ -2,7 +2,8 @@
 //!
 //! A login checks a password ([`Passwords`]) and issues a session token ([`UserTokens`]). For each later request,
 //! [`UserTokens::verify`] checks signature and expiry, then `Revocations::is_revoked` answers from memory too.
-//! [`ClaimTokens`] signs proofs of claims. [`SignedForm`] reads signed requests and is off by default.
+//! [`ClaimTokens`] signs proofs of claims. [`Tickets`] lets customers try to claim in sales that ask for a ticket.
+//! [`SignedForm`] reads signed requests and is off by default.
 //!
 //! HTTP is absent on purpose: headers and status codes belong to `http`.
 
@@ -15,6 +16,7 @@ mod secrets;
 mod session;
 mod signed_form;
 mod stored_password;
+mod ticket;
 mod token;
 mod turns;
 
@@ -23,5 +25,6 @@ pub use password::{Caller, HashError, PasswordLimits, Passwords, Verified};
 pub use secrets::{Secrets, SecretsError};
 pub use session::{Session, TokenId, TokenIdError};
 pub use signed_form::{NANCE_BYTES_MAX, SKEW_SECONDS_MAX, SignedForm, SignedFormError, SignedRequest};
+pub use ticket::{Challenge, NoChallenge, NoTicket, Ticket, Tickets};
 pub use token::{TokenError, UserTokens};
 pub use turns::HashLine;

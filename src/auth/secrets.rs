@@ -7,8 +7,10 @@ const SECRET_BYTES_MIN: usize = 32;
 const DIFFERENT_BYTES_MIN: usize = 8;
 /// Bounds the work for a token without `kid`, because all secrets are tried.
 const SECRETS_MAX: usize = 16;
-/// Derives separate keys for claim tokens. A claim token can never pass for a session token, or the reverse.
+/// Derive separate keys, so that no kind of token can pass for another.
 const CLAIM_LABEL: &[u8] = b"couponrush claim tokens";
+const CHALLENGE_LABEL: &[u8] = b"couponrush challenges";
+const TICKET_LABEL: &[u8] = b"couponrush tickets";
 
 /// At least one secret. The first signs, all verify. Without `Debug` and `Display`, secrets cannot reach a log.
 pub struct Secrets(Vec<Vec<u8>>);
@@ -54,8 +56,21 @@ impl Secrets {
     /// Derives the secrets of claim tokens, for operators without secrets for claims. Each secret gives a derived
     /// secret, in equal order. Claim tokens therefore stay valid while the operator replaces a secret.
     pub fn for_claims(&self) -> Self {
-        let derive = |secret: &Vec<u8>| MacKey::new(secret).sign(&[CLAIM_LABEL]).to_vec();
-        Self(self.0.iter().map(derive).collect())
+        self.derived(CLAIM_LABEL)
+    }
+
+    /// Derives the secrets of challenges from those of claim tokens.
+    pub(super) fn for_challenges(&self) -> Self {
+        self.derived(CHALLENGE_LABEL)
+    }
+
+    /// Derives the secrets of tickets from those of claim tokens.
+    pub(super) fn for_tickets(&self) -> Self {
+        self.derived(TICKET_LABEL)
+    }
+
+    fn derived(&self, label: &[u8]) -> Self {
+        Self(self.0.iter().map(|secret| MacKey::new(secret).sign(&[label]).to_vec()).collect())
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {

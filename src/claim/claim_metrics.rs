@@ -8,7 +8,7 @@ use crate::base::{Apart, Histogram};
 use crate::domain::Refusal;
 
 /// Results of an attempt, in the words of the header `Claim-Result` and of error codes.
-const RESULTS: [&str; 11] = [
+const RESULTS: [&str; 14] = [
     "claimed",
     "already-claimed",
     "sold-out",
@@ -20,6 +20,9 @@ const RESULTS: [&str; 11] = [
     "overloaded",
     "unavailable",
     "unknown-outcome",
+    "not-eligible",
+    "ticket-required",
+    "network-limit",
 ];
 
 pub struct ClaimFigures {
@@ -62,6 +65,9 @@ const fn place(outcome: &ClaimOutcome) -> usize {
         ClaimOutcome::Overloaded => 8,
         ClaimOutcome::Unavailable => 9,
         ClaimOutcome::Unknown => 10,
+        ClaimOutcome::Refused(Refusal::NotEligible) => 11,
+        ClaimOutcome::Refused(Refusal::TicketRequired) => 12,
+        ClaimOutcome::Refused(Refusal::NetworkLimit) => 13,
     }
 }
 
@@ -79,6 +85,9 @@ mod tests {
             (Refusal::NotStarted, "not-started"),
             (Refusal::Ended, "ended"),
             (Refusal::TryAgain, "try-again"),
+            (Refusal::NotEligible, "not-eligible"),
+            (Refusal::TicketRequired, "ticket-required"),
+            (Refusal::NetworkLimit, "network-limit"),
         ];
         let others = [
             (ClaimOutcome::Overloaded, "overloaded"),

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use super::claim_metrics::ClaimFigures;
 use super::outcome::ClaimOutcome;
 use super::{
-    ArchivedCoupons, Denied, Doubt, Gate, Ledger, Missing, MissingCoupons, Pass, Place, Refusals, Slot, Teller, Told,
-    Waiter,
+    Applicant, ArchivedCoupons, ConditionChecks, Denied, Doubt, Gate, Ledger, Missing, MissingCoupons, Pass, Place,
+    Refusals, Slot, Teller, Told, Waiter,
 };
 use crate::domain::{Activity, CouponId, Durability, Nth, Phase, Refusal, Schedule, UserId};
 use crate::memory::Activities;
@@ -28,6 +28,7 @@ pub struct Claiming {
     pub refusals: Arc<Refusals>,
     pub missing: Arc<MissingCoupons>,
     pub archived: Arc<ArchivedCoupons>,
+    pub conditions: Arc<ConditionChecks>,
     pub ledger: Ledger,
     pub stock: Stock,
     pub figures: Arc<ClaimFigures>,
@@ -60,11 +61,19 @@ impl From<ClaimOutcome> for Attempted<'_> {
 }
 
 impl Claiming {
-    /// Tries to claim a unit of `coupon` for `user` over this thread's `connection`. With [`Durability::Stored`], a
-    /// claim is returned only after MySQL has committed it, and the outcome is unknown without a commit in time.
-    pub async fn claim(&self, connection: &Connection, coupon: CouponId, user: UserId, wish: Wish) -> ClaimOutcome {
+    /// Tries to claim a unit of `coupon` for `user` over this thread's `connection`. `applicant` is asked about the
+    /// conditions of the activity. With [`Durability::Stored`], a claim is returned only after MySQL has committed it, and
+    /// the outcome is unknown without a commit in time.
+    pub async fn claim(
+        &self,
+        connection: &Connection,
+        coupon: CouponId,
+        user: UserId,
+        applicant: &dyn Applicant,
+        wish: Wish,
+    ) -> ClaimOutcome {
         let began = Instant::now();
-        let Attempted { mut outcome, waiting } = self.attempt(began, connection, coupon, user, wish).await;
+        let Attempted { mut outcome, waiting } = self.attempt(began, connection, coupon, user, applicant, wish).await;
         // The attempt has left the gate, so waiting handlers take no in-flight places.
         if let Some((waiter, teller)) = waiting
             && Box::pin(waiter.told(teller, &self.db)).await != Some(Told::Stored)
@@ -81,6 +90,7 @@ impl Claiming {
         connection: &Connection,
         coupon: CouponId,
         user: UserId,
+        applicant: &dyn Applicant,
         wish: Wish,
     ) -> Attempted<'_> {
         let now_ms = connection.server_ms_at(began);
@@ -101,7 +111,7 @@ impl Claiming {
         }
         let Ok(slot) = self.ledger.reserve() else { return ClaimOutcome::Overloaded.into() };
         let attempt = Attempt { nth: wish.nth, ..Attempt::new(coupon, user) };
-        let outcome = match self.ask(connection, &pass, attempt, schedule, now_ms).await {
+        let outcome = match self.ask(connection, &pass, attempt, applicant, schedule, now_ms).await {
             Ok(Taken::Missing) => {
                 let epoch = pass.live().epoch;
                 // Given back first, because MySQL may take long.
@@ -143,6 +153,7 @@ impl Claiming {
         connection: &Connection,
         pass: &Pass<'_>,
         attempt: Attempt<'_>,
+        applicant: &dyn Applicant,
         mut schedule: Option<Arc<Schedule>>,
         mut now_ms: u64,
     ) -> Result<Taken, KvError> {
@@ -151,7 +162,13 @@ impl Claiming {
             let activity_revision = schedule.as_ref().map_or(0, |schedule| schedule.revision);
             let activity = schedule.as_ref().and_then(|schedule| schedule.at(now_ms));
             let random = if activity.is_some() { rand::random() } else { 0 };
-            let attempt = Attempt { activity_revision, activity, random, ..attempt };
+            let conditional = activity.filter(|activity| activity.is_conditional(now_ms));
+            let failed =
+                conditional.and_then(|activity| self.conditions.refusal(activity, attempt.user, applicant, now_ms));
+            if failed.is_some() && !self.conditions.may_ask_nevertheless(now_ms) {
+                return Err(KvError::Full);
+            }
+            let attempt = Attempt { activity_revision, activity, only_held: failed.is_some(), random, ..attempt };
             let asked = Instant::now();
             let reply = self.stock.take(connection, pass.live(), &attempt, self.wait).await;
             if matches!(reply, Ok(_) | Err(KvError::TimedOut)) {
@@ -160,6 +177,11 @@ impl Claiming {
                 pass.note(waited);
             }
             taken = reply?;
+            match (taken, failed, conditional) {
+                (Taken::Refused(Refusal::Disabled), Some(failed), _) => return Ok(Taken::Refused(failed)),
+                (Taken::Claimed { .. }, _, Some(activity)) => self.conditions.note_claim(activity, applicant, now_ms),
+                _ => {}
+            }
             match (&taken, &schedule, activity) {
                 // Boxed, so that the rare refresh does not enlarge the future of every attempt.
                 (Taken::Stale, ..) if Box::pin(self.refresh(attempt.coupon, activity_revision)).await => {
@@ -247,7 +269,7 @@ fn across_the_edge(schedule: &Schedule, asked: &Activity, refusal: Refusal, now_
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{ActivityId, ActivityName, CouponName, Rate, Status, Terms, UserName, Window};
+    use crate::domain::{ActivityId, ActivityName, Conditions, CouponName, Rate, Status, Terms, UserName, Window};
 
     /// Activity 1 from 100 s to 200 s, activity 2 from 200 s to 300 s, and activity 4 from 400 s to 500 s.
     fn schedule() -> Schedule {
@@ -256,7 +278,7 @@ mod tests {
             let window = Window::new(u64::from(id) * 100, u64::from(id) * 100 + 100).expect("a window");
             let (status, buy_rate) = (Status::Normal, Rate::ALL);
             let terms = Terms { name, window, total: 0, status, speed: 0, buy_limit: 1, buy_rate };
-            Activity { id: ActivityId(id), coupon: CouponId(1), terms }
+            Activity { id: ActivityId(id), coupon: CouponId(1), terms, conditions: Conditions::default() }
         };
         let saler = UserName::parse("s".to_owned()).expect("a name");
         let name = CouponName::parse("c".to_owned()).expect("a name");

@@ -118,8 +118,12 @@ impl Refusals {
     /// Records that Redis refused a unit of `coupon` to a user who does not hold it.
     pub fn notice(&self, coupon: CouponId, refusal: Refusal) {
         match refusal {
-            // May change at any moment without a new revision.
-            Refusal::TryAgain | Refusal::NoSuchCoupon => {}
+            // May change at any moment without a new revision, or depends on the user.
+            Refusal::TryAgain
+            | Refusal::NoSuchCoupon
+            | Refusal::NotEligible
+            | Refusal::TicketRequired
+            | Refusal::NetworkLimit => {}
             Refusal::SoldOut | Refusal::NotOnSale | Refusal::Disabled | Refusal::NotStarted | Refusal::Ended => {
                 let mut noticed = self.noticed.lock().unwrap_or_else(PoisonError::into_inner);
                 if noticed.len() < KNOWN_COUPONS_MAX {

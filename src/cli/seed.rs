@@ -55,7 +55,7 @@ pub enum SeedError {
 /// # Errors
 /// Returns a [`SeedError`].
 pub async fn run(args: &SeedArgs) -> Result<(), SeedError> {
-    let (tokens, _) = signers(&args.tokens).map_err(StartError::Secrets)?;
+    let tokens = signers(&args.tokens).map_err(StartError::Secrets)?.sessions;
     let redis = redis_config(&args.redis)?;
     let db = open_db(&args.mysql)?;
     db.ping().await.map_err(StartError::Mysql)?;

@@ -1,5 +1,6 @@
 //! The settings of the program with units, defaults and ranges. `bounds.rs` has the fixed limits, and
-//! `commands.rs` the arguments of all commands but `serve`, `stores.rs` the addresses of the stores, `admission.rs` the limits.
+//! `commands.rs` the arguments of all commands but `serve`, `stores.rs` the addresses of the stores, `admission.rs` the limits,
+//! `quotas.rs` those of a merchant.
 //!
 //! Only `main`, `cli` and `app` read this module. They hand the values on. A flag overrides its environment variable.
 //! `secret_files.rs` lets every secret come from a file.
@@ -7,6 +8,7 @@
 mod admission;
 mod bounds;
 mod commands;
+mod quotas;
 mod secret_files;
 mod stores;
 
@@ -24,6 +26,7 @@ pub use bounds::*;
 pub use commands::{
     AdminCommand, AdoptArgs, AuditArgs, ImportArgs, PoisonedCommand, SeedArgs, ShardsCommand, SizeArgs, UnreadCommand,
 };
+pub use quotas::QuotaArgs;
 pub use stores::{CertificateFiles, EtcdArgs, MysqlArgs, RedisArgs};
 
 /// The number of CPU cores, at least 1.
@@ -115,6 +118,10 @@ pub struct TokenArgs {
     /// COUPONRUSH_JWT_SECRET. Default: derived from COUPONRUSH_JWT_SECRET.
     #[arg(long, env = "COUPONRUSH_CLAIM_SECRET", hide_env_values = true, value_name = "SECRET")]
     pub claim_secret: Option<String>,
+    /// Secret with which a program of yours signs tickets, for sales with `ticket` -1. At least 32 bytes. Several secrets are
+    /// separated by commas, and all verify. Default: off.
+    #[arg(long, env = "COUPONRUSH_TICKET_SECRET", hide_env_values = true, value_name = "SECRET")]
+    pub ticket_secret: Option<String>,
     /// Lifetime of a session token in seconds, 60 to 31536000.
     #[arg(long, env = "COUPONRUSH_TOKEN_SECONDS", default_value_t = 86_400, value_name = "SECONDS",
           value_parser = clap::value_parser!(u32).range(60..=i64::from(TOKEN_SECONDS_MAX)))]
@@ -184,10 +191,12 @@ pub struct ServeArgs {
     #[arg(long, env = "COUPONRUSH_SHARDS", default_value_t = 1, value_name = "SHARDS",
           value_parser = clap::value_parser!(u8).range(1..=64))]
     pub shards: u8,
-    /// Open coupons of one saler, 1 to 1000000. Archived coupons do not count.
-    #[arg(long, env = "COUPONRUSH_SALER_COUPONS_MAX", default_value_t = 10_000, value_name = "COUPONS",
-          value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub saler_coupons_max: u32,
+    #[command(flatten)]
+    pub quotas: QuotaArgs,
+    /// Days for which the audit trail is kept, 1 to 3650.
+    #[arg(long, env = "COUPONRUSH_AUDIT_DAYS", default_value_t = 90, value_name = "DAYS",
+          value_parser = clap::value_parser!(u32).range(1..=3_650))]
+    pub audit_days: u32,
     /// Seconds after which a coupon that cannot be claimed any more leaves Redis, 60 to 315360000, or 0 for never. A coupon
     /// cannot be claimed when it is sold out, or when its activities are over or not in force. MySQL keeps it.
     #[arg(long, env = "COUPONRUSH_ARCHIVE_AFTER", default_value_t = 604_800, value_name = "SECONDS",

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{ActivityId, ActivityName, CouponId, CouponName, Nth, UserName};
+use super::{ActivityId, ActivityName, Conditions, CouponId, CouponName, Nth, UserName};
 
 /// The time of an activity, from `start` inclusive to `end` exclusive, in seconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +42,7 @@ pub struct Activity {
     pub id: ActivityId,
     pub coupon: CouponId,
     pub terms: Terms,
+    pub conditions: Conditions,
 }
 
 /// All activities of a coupon at one revision of the coupon.
@@ -150,6 +151,16 @@ impl Terms {
     pub fn excludes(&self, other: &Self) -> bool {
         let sells = |terms: &Self| terms.status != Status::Disabled;
         sells(self) && sells(other) && self.window.overlaps(other.window)
+    }
+}
+
+impl Activity {
+    /// Whether conditions decide about an attempt at `now_ms`, in milliseconds since 1970. An activity that is stopped or over
+    /// refuses for that reason.
+    pub fn is_conditional(&self, now_ms: u64) -> bool {
+        !self.conditions.is_none()
+            && self.terms.status == Status::Normal
+            && self.terms.window.phase(now_ms) != Phase::Over
     }
 }
 

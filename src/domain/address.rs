@@ -10,6 +10,9 @@ use ipnet::IpNet;
 const IPV6_PREFIX: u8 = 64;
 /// Prefixes of IPv6 that one customer may hold as well, and how many times the limit of an [`Address`] they may use.
 const WIDER_IPV6: [(u8, u32); 2] = [(56, 16), (48, 256)];
+/// Prefixes of the networks whose claims are counted: those of a company, a dormitory, or a customer of a data centre.
+const CLAIMING_IPV4: u8 = 24;
+const CLAIMING_IPV6: u8 = 56;
 /// Prefixes of a crowd: thousands of addresses, counted together where no single one has a place.
 const CROWD_IPV4: u8 = 16;
 const CROWD_IPV6: u8 = 48;
@@ -59,6 +62,11 @@ impl Address {
     /// The network of thousands of addresses around this one: the /16 of an IPv4 address, the /48 of an IPv6 address.
     pub fn crowd(self) -> Network {
         self.prefix(if self.0.is_ipv6() { CROWD_IPV6 } else { CROWD_IPV4 })
+    }
+
+    /// The network whose claims an activity may limit: the /24 of an IPv4 address, the /56 of an IPv6 address.
+    pub fn claiming_network(self) -> Network {
+        self.prefix(if self.0.is_ipv6() { CLAIMING_IPV6 } else { CLAIMING_IPV4 })
     }
 
     fn prefix(self, bits: u8) -> Network {

@@ -96,6 +96,12 @@ pub enum Refusal {
     Ended,
     /// The draw was lost, or the quota of the second is used up.
     TryAgain,
+    /// The user registered too late for the activity.
+    NotEligible,
+    /// The activity asks for a ticket, and the attempt had no valid one.
+    TicketRequired,
+    /// The network of the user has as many claims as it may have.
+    NetworkLimit,
 }
 
 /// The text of an outbox entry or a holder is invalid.

@@ -9,6 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::answer::{Done, ListOf};
+use super::applicant::Claimant;
 use super::claim_wait::{ClaimDurability, ClaimWait, bad_wait, durability_header, wanted_durability};
 use super::coupons::{readable_coupon, unreadable_coupon};
 use super::error::{ApiError, Code, read_failed};
@@ -48,6 +49,9 @@ enum ClaimResult {
     Ended,
     NotOnSale,
     TryAgain,
+    NotEligible,
+    TicketRequired,
+    NetworkLimit,
 }
 
 failures!(ClaimFailures: ApiError = [
@@ -66,6 +70,7 @@ failures!(ClaimFailures: ApiError = [
         CouponPath,
         ("Claim-Nth" = inline(Option<u8>), Header, nullable = false, minimum = 1, maximum = 100, example = 1,
             description = "The number of units that the customer wants to hold after this claim."),
+        ("Claim-Ticket" = Option<String>, Header, nullable = false, description = "For a sale that asks for a ticket."),
         ("Claim-Wait" = inline(Option<ClaimWait>), Header, nullable = false, description = "`stored`: a claim is answered \
             after the database has committed it. Without a commit in 2 s the answer is 503 `unknown-outcome`."),
     ),
@@ -99,7 +104,8 @@ pub async fn claim_coupon(
     };
     let connection = link.connection().map_err(|_| ApiError::unavailable())?;
     let (nth, durability) = (wanted_nth(&request)?, wanted_durability(&request, &selling)?);
-    match link.shard.claiming.claim(&connection, coupon, customer.id, Wish { nth, durability }).await {
+    let claimant = Claimant::new(&request, &edge, &accounts, customer.id, None);
+    match link.shard.claiming.claim(&connection, coupon, customer.id, &claimant, Wish { nth, durability }).await {
         ClaimOutcome::Claimed(claim) => {
             let mut builder = HttpResponse::Created();
             prove(&mut builder, &accounts.claim_tokens, &claim, "claimed", durability);
@@ -156,6 +162,9 @@ fn refused(refusal: Refusal) -> HttpResponse {
         Refusal::NotStarted => "not-started",
         Refusal::Ended => "ended",
         Refusal::TryAgain => "try-again",
+        Refusal::NotEligible => "not-eligible",
+        Refusal::TicketRequired => "ticket-required",
+        Refusal::NetworkLimit => "network-limit",
     };
     HttpResponse::NoContent().insert_header((CLAIM_RESULT, HeaderValue::from_static(result))).finish()
 }

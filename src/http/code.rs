@@ -6,6 +6,7 @@ use actix_web::http::StatusCode;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Code {
     BadRequest,
+    Quota,
     NameTaken,
     NotLoggedIn,
     TokenExpired,
@@ -27,8 +28,9 @@ pub enum Code {
 
 impl Code {
     /// All codes, each word once.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::BadRequest,
+        Self::Quota,
         Self::NameTaken,
         Self::NotLoggedIn,
         Self::TokenExpired,
@@ -49,6 +51,7 @@ impl Code {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::BadRequest => "bad-request",
+            Self::Quota => "quota",
             Self::NameTaken => "name-taken",
             Self::NotLoggedIn => "not-logged-in",
             Self::TokenExpired => "token-expired",
@@ -69,7 +72,7 @@ impl Code {
 
     pub const fn status(self) -> StatusCode {
         match self {
-            Self::BadRequest | Self::NameTaken => StatusCode::BAD_REQUEST,
+            Self::BadRequest | Self::Quota | Self::NameTaken => StatusCode::BAD_REQUEST,
             Self::NotLoggedIn | Self::TokenExpired | Self::WrongPassword | Self::WrongKind | Self::NotYours => {
                 StatusCode::UNAUTHORIZED
             }

@@ -11,7 +11,7 @@ use super::openapi::{change, failures, token};
 use super::path::CouponPath;
 use super::state::{Edge, Offering};
 use super::{answer, body, path};
-use crate::domain::{Amount, CouponId, CouponName, Description, FaceValue, Kind, User};
+use crate::domain::{Amount, CouponId, CouponName, Description, FaceValue, Kind, QuotaReached, User};
 use crate::memory::KnownUsers;
 use crate::mysql::coupons::NewCoupon;
 use crate::mysql::{Db, DbPools};
@@ -55,7 +55,8 @@ failures!(CreateCouponFailures: ApiError = [
     BAD_AMOUNT,
     BAD_STOCK,
     BAD_DESCRIPTION,
-    PublishError::TooMany,
+    PublishError::Quota(QuotaReached::Coupons),
+    PublishError::Quota(QuotaReached::Units),
     ApiError::new(Code::WrongKind, ONLY_SALERS_CREATE),
     NOT_YOUR_USER,
 ], token(), change());
@@ -112,7 +113,8 @@ failures!(ChangeCouponFailures: ApiError = [
     BAD_AMOUNT,
     PublishError::BelowClaimed,
     BAD_DESCRIPTION,
-    PublishError::TooMany,
+    PublishError::Quota(QuotaReached::Coupons),
+    PublishError::Quota(QuotaReached::Units),
     PublishError::OldFormat,
     ApiError::new(Code::WrongKind, ONLY_SALERS_CHANGE),
     NOT_YOUR_COUPON,

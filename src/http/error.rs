@@ -15,6 +15,7 @@ pub use super::code::Code;
 use crate::admission::TurnedAway;
 use crate::auth::HashError;
 use crate::claim::CouponUnknown;
+use crate::domain::QuotaReached;
 use crate::memory::{BadSetting, BlockError, RevokeError, UserUnknown};
 use crate::mysql::DbError;
 use crate::sales::{ACTIVITIES_OF_A_COUPON_MAX, PublishError, ScheduleError};
@@ -253,7 +254,8 @@ impl From<PublishError> for ApiError {
                 let message = "Create failed. Maybe (username,coupon name) duplicates";
                 Self::of_field(Code::NameTaken, "name", message)
             }
-            PublishError::TooMany => Self::bad_request("Too many coupons."),
+            PublishError::Quota(QuotaReached::Coupons) => Self::new(Code::Quota, "Too many coupons."),
+            PublishError::Quota(QuotaReached::Units) => Self::new(Code::Quota, "Too many units in all your coupons."),
             PublishError::OldFormat => {
                 Self::bad_request("Archiving is not possible before the next upgrade is complete.")
             }
@@ -286,6 +288,7 @@ impl From<ScheduleError> for ApiError {
                 let message = format!("product_id: it has {ACTIVITIES_OF_A_COUPON_MAX} activities already.");
                 Self::formatted(Code::BadRequest, message)
             }
+            ScheduleError::TooManySales => Self::new(Code::Quota, "Too many current and coming sales."),
             ScheduleError::Publish(error) => error.into(),
         }
     }

@@ -3,7 +3,7 @@
 use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::ConnectionType;
-use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{HttpResponse, web};
 
@@ -11,7 +11,7 @@ use super::error::NO_SUCH_PATH;
 use super::state::Edge;
 use super::{body, browsers, path};
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_BYTES_MAX: usize = 128;
 /// Two years: a browser that has come by HTTPS asks only by HTTPS from then on (RFC 6797).
 const HTTPS_ONLY: HeaderValue = HeaderValue::from_static("max-age=63072000");
@@ -29,8 +29,7 @@ const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 ///
 /// Changes from other sites are refused here, and bodies over the limit, because a handler may ignore its body.
 pub async fn finish(mut request: ServiceRequest, next: Next<BoxBody>) -> Result<ServiceResponse, actix_web::Error> {
-    let id = request.headers().get(REQUEST_ID).filter(|id| is_request_id(id)).cloned();
-    let id = id.unwrap_or_else(new_request_id);
+    let id = request_id(request.headers());
     let mut response = match check(&mut request).await {
         Ok(()) => next.call(request).await?,
         Err(refusal) => request.into_response(refusal),
@@ -49,7 +48,10 @@ pub async fn finish(mut request: ServiceRequest, next: Next<BoxBody>) -> Result<
     if !head.headers.contains_key(header::CACHE_CONTROL) {
         head.headers.insert(header::CACHE_CONTROL, NO_STORE);
     }
-    head.headers.insert(REQUEST_ID, id);
+    // The audit trail may have chosen another one.
+    if !head.headers.contains_key(REQUEST_ID) {
+        head.headers.insert(REQUEST_ID, id);
+    }
     browsers::protect(head, is_document);
     if is_https {
         head.headers.insert(header::STRICT_TRANSPORT_SECURITY, HTTPS_ONLY);
@@ -67,6 +69,12 @@ async fn check(request: &mut ServiceRequest) -> Result<(), HttpResponse> {
     }
     let Some(edge) = request.app_data::<web::Data<Edge>>() else { return Ok(()) };
     browsers::check_site(request, edge).map_err(|error| body::refusal(request, error))
+}
+
+/// The id that the client has sent, or a new one.
+pub fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let sent = headers.get(REQUEST_ID).filter(|id| is_request_id(id)).cloned();
+    sent.unwrap_or_else(new_request_id)
 }
 
 /// Whether the id is safe to send back and to log.

@@ -9,10 +9,13 @@ use actix_web::{HttpResponse, web};
 use super::exposition::Exposition;
 use super::state::{Accounts, Edge, Operating, Selling};
 use crate::admission::Admission;
-use crate::claim::{ARCHIVED_CLAIMS_MAX, ClaimFigures, Shard};
+use crate::claim::{ARCHIVED_CLAIMS_MAX, ClaimFigures, ConditionChecks, Shard, WINNING_NETWORKS_MAX};
 use crate::memory::{LISTED_CLAIMS_MAX, ReadCounts};
 use crate::mysql::{DbPools, PoolUse};
-use crate::ops::{EtcdReport, HealthReport, LedgerReport, OutboxSeen, ProcessFigures, ShardReport, gate_states};
+use crate::ops::{
+    EtcdReport, HealthReport, LedgerReport, OutboxSeen, ProcessFigures, ShardReport, TRAIL_QUEUE_MAX, Trail,
+    gate_states,
+};
 use crate::sales::{ArchiveFigures, Events};
 
 /// Returns metrics for Prometheus.
@@ -42,6 +45,8 @@ pub async fn metrics(
     admission(&mut page, &edge.admission);
     memory(&mut page, &accounts, &selling, &report);
     archive(&mut page, &selling, &operating.archive);
+    conditions(&mut page, &selling.conditions);
+    trail(&mut page, &operating.trail);
     viewers(&mut page, &selling.events);
     etcd(&mut page, &report.etcd);
     process(&mut page, &ProcessFigures::look());
@@ -191,6 +196,23 @@ fn archive(page: &mut Exposition, selling: &Selling, moves: &ArchiveFigures) {
     page.counters("couponrush_closed_shard_reads_total", "result", closed, results);
     let refused = "reads of archived coupons refused because too many wait";
     page.counters("couponrush_archive_reads_refused_total", "read", refused, of_reads(|counts| counts.refused));
+}
+
+fn conditions(page: &mut Exposition, conditions: &ConditionChecks) {
+    let winning = "pairs of a sale and a network whose claims are counted";
+    page.gauge("couponrush_winning_networks", winning, conditions.winning_networks());
+    page.gauge(
+        "couponrush_winning_networks_max",
+        "limit of counted pairs of a sale and a network",
+        WINNING_NETWORKS_MAX,
+    );
+}
+
+fn trail(page: &mut Exposition, trail: &Trail) {
+    let (dropped, waiting) = trail.figures();
+    page.counter("couponrush_audit_dropped_total", "events that the audit trail has lost", dropped);
+    page.gauge("couponrush_audit_waiting", "events of the audit trail that wait for MySQL", waiting);
+    page.gauge("couponrush_audit_waiting_max", "limit of waiting events", 2 * TRAIL_QUEUE_MAX);
 }
 
 fn viewers(page: &mut Exposition, events: &Events) {

@@ -6,6 +6,7 @@ mod admin;
 mod admit;
 mod answer;
 mod answer_counts;
+mod applicant;
 mod assets;
 mod blacklist;
 mod body;
@@ -35,6 +36,8 @@ mod sec;
 mod shared_reads;
 mod state;
 mod status;
+mod trail;
+mod trail_list;
 mod users;
 
 pub use answer_counts::Answers;

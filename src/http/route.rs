@@ -3,6 +3,7 @@
 //! The table of endpoints (`routes.rs`) is the source of both the router and the OpenAPI document. So no route can be
 //! missing from the document. Pages for people (`pages.rs`) are not part of the interface and not in the table.
 
+use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::middleware::from_fn;
 use actix_web::{FromRequest, Handler, HttpRequest, Resource, Responder, Route, guard, web};
@@ -11,6 +12,7 @@ use utoipa::openapi::path::{HttpMethod, Operation};
 use super::admit::admit;
 use super::error::{ApiError, Code};
 use super::refuse::refuse;
+use super::trail;
 use crate::admission::Class;
 
 pub struct Endpoint {
@@ -48,6 +50,10 @@ where
     let mut route = route.to(handler);
     if class.is_checked_before_the_handler() {
         route = route.wrap(from_fn(move |request, next| admit(class, request, next)));
+    }
+    if trail::is_noted(class, &Method::POST) {
+        let event = P::operation().operation_id.unwrap_or_default();
+        route = route.wrap(from_fn(move |request, next| trail::note(class, event.clone(), request, next)));
     }
     Endpoint { template: P::path(), method, operation: P::operation, tag, class, route, allowed }
 }

@@ -12,7 +12,7 @@ use super::error::NO_SUCH_PATH;
 use super::openapi::{self, COUPONS, OPERATORS, USERS};
 use super::refuse::refuse;
 use super::route::{Endpoint, endpoint, resources};
-use super::{admin, blacklist, claims, coupons, docs, health, lists, metrics, pages, sec, status, users};
+use super::{admin, blacklist, claims, coupons, docs, health, lists, metrics, pages, sec, status, trail_list, users};
 use crate::admission::Class;
 
 /// Made once, because the document does not change while the program runs.
@@ -86,6 +86,7 @@ fn admin_endpoints() -> Vec<Endpoint> {
         endpoint(OPERATORS, Operator, admin::change_limits, admin::__path_change_limits),
         endpoint(OPERATORS, Operator, admin::show_switches, admin::__path_show_switches),
         endpoint(OPERATORS, Operator, admin::change_switches, admin::__path_change_switches),
+        endpoint(OPERATORS, Operator, trail_list::list_trail, trail_list::__path_list_trail),
         endpoint(OPERATORS, Operator, blacklist::list_blocks, blacklist::__path_list_blocks),
         endpoint(OPERATORS, Operator, blacklist::show_block, blacklist::__path_show_block),
         endpoint(OPERATORS, Operator, blacklist::put_block, blacklist::__path_put_block),

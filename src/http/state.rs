@@ -13,12 +13,14 @@ use super::list_cache::ListCache;
 use super::sec::SaleCache;
 use super::shared_reads::SharedReads;
 use crate::admission::Admission;
-use crate::auth::{ClaimTokens, Passwords, SignedForm, UserTokens};
-use crate::claim::{ArchivedCoupons, ClaimFigures, Directory, Doubt, KnownCoupons, Links, ShardLink, Shards};
+use crate::auth::{ClaimTokens, Passwords, SignedForm, Tickets, UserTokens};
+use crate::claim::{
+    ArchivedCoupons, ClaimFigures, ConditionChecks, Directory, Doubt, KnownCoupons, Links, ShardLink, Shards,
+};
 use crate::domain::{CouponId, Durability, Kind, Networks, Origins, PasswordMin};
 use crate::memory::{Activities, ArchivedClaims, ClosedShards, KnownUsers, Revocations};
 use crate::mysql::DbPools;
-use crate::ops::{Health, RowCheck};
+use crate::ops::{Health, RowCheck, Trail};
 use crate::redis::{Connection, KvError, Live};
 use crate::sales::{ArchiveFigures, Events, Publishing, Scheduling};
 
@@ -62,6 +64,7 @@ pub struct Accounts {
     pub admin_passwords: Passwords,
     pub tokens: UserTokens,
     pub claim_tokens: ClaimTokens,
+    pub tickets: Tickets,
     /// The signed form of `/sec/kill`, or `None` without a secret for it.
     pub signed_form: Option<SignedForm>,
     pub revocations: Arc<Revocations>,
@@ -72,6 +75,7 @@ pub struct Selling {
     pub shards: Arc<Shards>,
     pub activities: Arc<Activities>,
     pub archived: Arc<ArchivedCoupons>,
+    pub conditions: Arc<ConditionChecks>,
     /// Counts of attempts at all shards.
     pub figures: Arc<ClaimFigures>,
     /// What is certain when a claim is answered, unless the request asks for more.
@@ -104,6 +108,7 @@ pub struct Operating {
     pub health: Arc<Health>,
     pub rows: Arc<RowCheck>,
     pub archive: Arc<ArchiveFigures>,
+    pub trail: Arc<Trail>,
     /// The name of this instance, made of host and address.
     pub instance: String,
 }
@@ -114,6 +119,8 @@ pub struct Worker {
     pub links: Links,
     pub known: KnownCoupons,
     pub reads: SharedReads,
+    /// Held while units of several products are read.
+    pub reading_units: tokio::sync::Mutex<()>,
 }
 
 impl Shared {

@@ -1,7 +1,7 @@
 //! Accounts: registration, login, logout, passwords.
 
 use actix_web::http::header::{self, HeaderName, HeaderValue};
-use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoResponses, ToSchema};
 
@@ -10,6 +10,7 @@ use super::error::{ApiError, Code, read_failed};
 use super::extractors::{SessionUser, session};
 use super::openapi::{Responses, add_case, admission, change, error_schema, failures, token};
 use super::state::{Accounts, Edge};
+use super::trail::NamedUser;
 use super::{answer, body, path, peer};
 use crate::auth::{Caller, HashLine, Verified};
 use crate::base::{now_ms, now_seconds};
@@ -72,6 +73,7 @@ pub async fn register(
 ) -> Result<HttpResponse, ApiError> {
     edge.admission.part(|switches| switches.register)?;
     let form: Registration = body::json(payload, edge.body, ApiError::not_json).await?;
+    request.extensions_mut().insert(NamedUser(form.username.clone()));
     let name = UserName::parse(form.username).map_err(bad_username)?;
     // A saler's password may be as short.
     let password = accounts.password_min.parse(form.password, Kind::Customer);
@@ -177,6 +179,7 @@ async fn log_in_inner(
     edge.admission.part(|switches| switches.login)?;
     let form: Login = body::json(payload, edge.body, || LOGIN_NOT_JSON).await?;
     let (name, address) = (form.username, peer::address(request, edge));
+    request.extensions_mut().insert(NamedUser(name.clone()));
     edge.admission.log_in(&name, address, now_ms())?;
     // No user has such a password, so it is no guess at the password of the name.
     let password = Password::parse(form.password).map_err(|_| WRONG_LOGIN)?;

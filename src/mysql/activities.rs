@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use diesel::dsl::sql;
+use diesel::dsl::{count_star, sql};
 use diesel::prelude::*;
 use diesel::sql_types::{Bigint, Bool, Integer, Unsigned};
 use diesel_async::RunQueryDsl;
@@ -11,7 +11,8 @@ use super::schema::{activities, coupons, users};
 use super::unreadable::{ACTIVITIES, COUPONS};
 use super::{Db, DbConnection, DbError, Transaction, UnreadableRow, claim_rows};
 use crate::domain::{
-    Activity, ActivityId, ActivityName, CouponId, CouponName, Rate, Schedule, Status, Terms, UserId, UserName, Window,
+    Activity, ActivityId, ActivityName, Conditions, CouponId, CouponName, Rate, RegisteredBefore, Schedule, Status,
+    Terms, TicketRule, UserId, UserName, Window,
 };
 
 /// An activity with the columns that only MySQL has.
@@ -23,7 +24,7 @@ pub struct StoredActivity {
     pub etcd_revision: u64,
 }
 
-pub(super) type ActivityRow = (u32, u64, String, u64, u64, u32, u8, u32, u8, f64, u64, u64);
+pub(super) type ActivityRow = (u32, u64, String, u64, u64, u32, u8, u32, u8, f64, u64, u64, u64, u64, u16, i8);
 
 /// An activity with the coupon's saler, name and activity revision.
 type ScheduleRow = (ActivityRow, Option<String>, String, u64);
@@ -112,6 +113,26 @@ pub(crate) async fn update(
     Ok(())
 }
 
+/// Replaces the conditions of an activity. The row of its coupon is locked, and [`update`] or [`insert`] has raised the
+/// revision in the same transaction.
+pub(crate) async fn set_conditions(
+    db: &Db,
+    tx: &mut Transaction<'_>,
+    id: ActivityId,
+    conditions: &Conditions,
+) -> Result<(), DbError> {
+    let (seconds, last_user) =
+        conditions.registered.map_or((0, 0), |registered| (registered.seconds, registered.last_user.0));
+    let update = diesel::update(activities::table.find(id.0)).set((
+        activities::registered_before.eq(seconds),
+        activities::last_user_id.eq(last_user),
+        activities::network_winners.eq(conditions.network_winners),
+        activities::ticket.eq(TicketRule::number(conditions.ticket)),
+    ));
+    db.within("set conditions", update.execute(tx.connection())).await.map_err(DbError::before_commit)?;
+    Ok(())
+}
+
 /// The activities of a coupon whose row is locked. An unreadable activity is skipped. It is not in force, so it
 /// excludes no other activity.
 pub(crate) async fn of_coupon(
@@ -123,6 +144,17 @@ pub(crate) async fn of_coupon(
     let rows = db.within("read activities", query.load(tx.connection())).await;
     let rows: Vec<ActivityRow> = rows.map_err(DbError::before_commit)?;
     Ok(db.unreadable().skip(rows.into_iter().map(stored)))
+}
+
+/// Locks the saler until the transaction ends, and counts the saler's activities that end after `now` (seconds since 1970).
+pub(crate) async fn lock_coming(db: &Db, tx: &mut Transaction<'_>, saler: UserId, now: u64) -> Result<u64, DbError> {
+    let lock = users::table.find(saler.0).select(users::id).for_update();
+    let _: u64 = db.within("lock saler", lock.first(tx.connection())).await.map_err(DbError::before_commit)?;
+    let coming = activities::table.inner_join(coupons::table).filter(coupons::saler_id.eq(saler.0));
+    let coming = coming.filter(activities::end_time.gt(now)).select(count_star());
+    let count: i64 =
+        db.within("count activities", coming.first(tx.connection())).await.map_err(DbError::before_commit)?;
+    Ok(u64::try_from(count).unwrap_or(0))
 }
 
 /// The activity with this id and the saler of its coupon, or `None`.
@@ -277,7 +309,8 @@ fn schedule_of(db: &Db, rows: &[ScheduleRow]) -> Result<Schedule, UnreadableRow>
 }
 
 pub(super) fn stored(row: ActivityRow) -> Result<StoredActivity, UnreadableRow> {
-    let (id, coupon, name, start, end, total, status, speed, buy_limit, buy_rate, revision, etcd_revision) = row;
+    let (.., revision, etcd_revision, registered_before, last_user, network_winners, ticket) = row;
+    let (id, coupon, name, start, end, total, status, speed, buy_limit, buy_rate, ..) = row;
     let unreadable = |column| UnreadableRow { table: ACTIVITIES, id: id.into(), column, path: None };
     let may_buy = (1..=Terms::BUY_LIMIT_MAX).contains(&buy_limit);
     let terms = Terms {
@@ -289,6 +322,12 @@ pub(super) fn stored(row: ActivityRow) -> Result<StoredActivity, UnreadableRow> 
         buy_limit: may_buy.then_some(buy_limit).ok_or_else(|| unreadable("buy_limit"))?,
         buy_rate: Rate::new(buy_rate).ok_or_else(|| unreadable("buy_rate"))?,
     };
-    let activity = Activity { id: ActivityId(id), coupon: CouponId(coupon), terms };
+    let registered = RegisteredBefore { seconds: registered_before, last_user: UserId(last_user) };
+    let conditions = Conditions {
+        registered: Some(registered).filter(|registered| registered.seconds > 0),
+        network_winners,
+        ticket: TicketRule::from_number(ticket).ok_or_else(|| unreadable("ticket"))?,
+    };
+    let activity = Activity { id: ActivityId(id), coupon: CouponId(coupon), terms, conditions };
     Ok(StoredActivity { activity, revision, etcd_revision })
 }

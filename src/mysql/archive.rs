@@ -14,7 +14,7 @@ use diesel_async::RunQueryDsl;
 
 use super::schema::{coupons, users};
 use super::{Db, DbError, Transaction};
-use crate::domain::{CouponId, ShardId, UserId};
+use crate::domain::{CouponId, OpenOffer, ShardId, UserId};
 
 /// A published coupon that is not archived and cannot be claimed any more: sold out, or scheduled with activities that are
 /// all over or not in force. The time of the last claim is that of the highest seq. A later claim has filled a hole.
@@ -126,14 +126,16 @@ pub async fn is_published(db: &Db, id: CouponId, revision: u64) -> Result<bool, 
     Ok(published.unwrap_or(false))
 }
 
-/// The number of open coupons of a saler: those that are not archived. Locks the saler's row, so that the number does not
-/// change before the end of the transaction.
-pub(crate) async fn lock_open_count(db: &Db, tx: &mut Transaction<'_>, saler: UserId) -> Result<i64, DbError> {
+/// The open coupons of a saler: those that are not archived. Locks the saler's row, so that they do not change before the end
+/// of the transaction.
+pub(crate) async fn lock_open(db: &Db, tx: &mut Transaction<'_>, saler: UserId) -> Result<OpenOffer, DbError> {
     let lock = users::table.find(saler.0).select(users::id).for_update();
     let _: u64 = db.within("lock saler", lock.first(tx.connection())).await.map_err(DbError::before_commit)?;
     let open = coupons::table.filter(coupons::saler_id.eq(saler.0)).filter(coupons::archived.eq(false));
-    let count = db.within("count coupons", open.select(count_star()).first(tx.connection())).await;
-    count.map_err(DbError::before_commit)
+    let units = sql::<Unsigned<Bigint>>("CAST(COALESCE(SUM(amount), 0) AS UNSIGNED)");
+    let counted = db.within("count coupons", open.select((count_star(), units)).first(tx.connection())).await;
+    let (coupons, units): (i64, u64) = counted.map_err(DbError::before_commit)?;
+    Ok(OpenOffer { coupons: u64::try_from(coupons).unwrap_or(0), units })
 }
 
 /// Coupons among `ids` that are archived.

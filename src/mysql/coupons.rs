@@ -9,7 +9,8 @@ use super::schema::{coupons, users};
 use super::unreadable::COUPONS;
 use super::{Db, DbError, Transaction, UnreadableRow, archive, new_ids};
 use crate::domain::{
-    Amount, Coupon, CouponId, CouponName, Description, FaceValue, ShardId, StoredUnits, User, UserId, UserName,
+    Amount, Coupon, CouponId, CouponName, Description, FaceValue, QuotaReached, Quotas, ShardId, StoredUnits, User,
+    UserId, UserName,
 };
 
 #[derive(Debug, Clone)]
@@ -56,8 +57,8 @@ pub struct CouponPage {
 pub enum InsertError {
     #[error("the saler already has a coupon of this name")]
     NameTaken,
-    #[error("the saler has reached the limit of open coupons")]
-    TooMany,
+    #[error("the saler has reached a limit of open coupons")]
+    Quota(QuotaReached),
     #[error(transparent)]
     Db(#[from] DbError),
 }
@@ -85,7 +86,7 @@ pub(super) fn columns() -> _ {
     )
 }
 
-/// Adds a coupon of `saler` to a shard. The saler may have at most `coupons_max` that are not archived.
+/// Adds a coupon of `saler` to a shard, within the saler's `quotas`.
 ///
 /// # Errors
 /// Returns an [`InsertError`]. If a [`DbError`] leaves the outcome unknown, the repair publishes an inserted coupon.
@@ -94,10 +95,10 @@ pub async fn insert(
     shard: ShardId,
     saler: &User,
     new: &NewCoupon,
-    coupons_max: u32,
+    quotas: &Quotas,
 ) -> Result<Coupon, InsertError> {
     let mut tx = new_ids::begin(db).await?;
-    let id = match insert_within(db, &mut tx, shard, saler, new, coupons_max).await {
+    let id = match insert_within(db, &mut tx, shard, saler, new, quotas).await {
         Ok(id) => id,
         Err(error) => {
             tx.roll_back().await;
@@ -128,10 +129,10 @@ async fn insert_within(
     shard: ShardId,
     saler: &User,
     new: &NewCoupon,
-    coupons_max: u32,
+    quotas: &Quotas,
 ) -> Result<CouponId, InsertError> {
     // Coupons of a saler are added one at a time, so the limit is exact.
-    let open = archive::lock_open_count(db, tx, saler.id).await?;
+    let open = archive::lock_open(db, tx, saler.id).await?;
     let connection = tx.connection();
     let of_saler = coupons::table.filter(coupons::saler_id.eq(saler.id.0));
     let same_name = of_saler.filter(coupons::name.eq(new.name.as_str())).select(count_star());
@@ -139,9 +140,7 @@ async fn insert_within(
     if same_name > 0 {
         return Err(InsertError::NameTaken);
     }
-    if open >= i64::from(coupons_max) {
-        return Err(InsertError::TooMany);
-    }
+    quotas.check_coupon(open, new.amount.get().into()).map_err(InsertError::Quota)?;
     let row = (
         coupons::saler_id.eq(saler.id.0),
         coupons::name.eq(new.name.as_str()),

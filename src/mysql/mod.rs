@@ -35,6 +35,7 @@ mod server_version;
 pub mod settings;
 pub mod shard_statements;
 pub mod shards;
+pub mod trail;
 mod unreadable;
 pub mod users;
 mod writable;

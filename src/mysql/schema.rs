@@ -43,6 +43,10 @@ diesel::table! {
         buy_rate -> Double,
         revision -> Unsigned<Bigint>,
         etcd_revision -> Unsigned<Bigint>,
+        registered_before -> Unsigned<Bigint>,
+        last_user_id -> Unsigned<Bigint>,
+        network_winners -> Unsigned<SmallInt>,
+        ticket -> TinyInt,
     }
 }
 
@@ -144,6 +148,21 @@ diesel::table! {
         revision -> Unsigned<Bigint>,
         etcd_revision -> Unsigned<Bigint>,
         changed_by -> Varchar,
+    }
+}
+
+diesel::table! {
+    audit_trail (id) {
+        id -> Unsigned<Bigint>,
+        at_ms -> Unsigned<Bigint>,
+        actor -> Varchar,
+        actor_kind -> Varchar,
+        event -> Varchar,
+        object -> Varchar,
+        address -> Varchar,
+        request_id -> Varchar,
+        status -> Unsigned<SmallInt>,
+        repeated -> Unsigned<Integer>,
     }
 }
 

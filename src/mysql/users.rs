@@ -1,6 +1,8 @@
 //! The table `users`.
 
+use diesel::dsl::sql;
 use diesel::prelude::*;
+use diesel::sql_types::{Bigint, Bool, Unsigned};
 use diesel_async::RunQueryDsl;
 
 use super::schema::users;
@@ -51,6 +53,34 @@ pub async fn find_by_id(db: &Db, id: UserId) -> Result<Option<User>, DbError> {
     let query = users::table.find(id.0).select(users::all_columns);
     let row: Option<UserRow> = db.within("find user", async { query.first(&mut connection).await.optional() }).await?;
     Ok(row.map(account).transpose()?.map(|account| account.user))
+}
+
+/// The last user who registered before `seconds` (since 1970), or 0 if there was none. Ids rise with the time of
+/// registration, so a bisection over ids needs no index of times: 30 short reads for a billion users.
+///
+/// # Errors
+/// Returns a [`DbError`].
+pub async fn last_before(db: &Db, seconds: u64) -> Result<UserId, DbError> {
+    let mut connection = db.connect().await?;
+    let last = users::table.select(diesel::dsl::max(users::id));
+    let last: Option<u64> = db.within("find last user", last.first(&mut connection)).await?;
+    // Users up to `before` registered in time, and those above `last` too late.
+    let (mut before, mut last) = (0, last.unwrap_or(0));
+    while before < last {
+        let middle = before + (last - before).div_ceil(2);
+        let is_before = sql::<Bool>("created_at < FROM_UNIXTIME(").bind::<Unsigned<Bigint>, _>(seconds).sql(")");
+        let query = users::table.filter(users::id.gt(before)).filter(users::id.le(middle));
+        let query = query.order(users::id.desc()).limit(1).select((users::id, is_before));
+        let found: Option<(u64, bool)> =
+            db.within("find last user", async { query.first(&mut connection).await.optional() }).await?;
+        match found {
+            Some((id, true)) => before = id.max(middle),
+            Some((id, false)) => last = id - 1,
+            // No user has such an id.
+            None => before = middle,
+        }
+    }
+    Ok(UserId(before))
 }
 
 /// Replaces the stored hash `from`. Returns `false` if another hash is stored. The password and tokens stay valid.

@@ -1,5 +1,5 @@
-//! What operators need to know: the health of each part, unsafe settings of the stores, unreadable rows, and the audit of
-//! all data.
+//! What operators need to know: the health of each part, unsafe settings of the stores, unreadable rows, the audit of all
+//! data, and the audit trail of requests.
 
 pub mod audit;
 pub mod durability;
@@ -7,6 +7,7 @@ mod health;
 mod health_report;
 mod process;
 mod row_check;
+mod trail;
 mod writers;
 
 pub use audit::{Audit, AuditError, AuditReport, Repair, Repaired};
@@ -17,3 +18,4 @@ pub use health_report::{
 };
 pub use process::ProcessFigures;
 pub use row_check::RowCheck;
+pub use trail::{TRAIL_QUEUE_MAX, Trail};

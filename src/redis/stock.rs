@@ -7,7 +7,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::domain::{Activity, ActivityId, Claim, Coupon, CouponId, EntryId, Epoch, Nth, Refusal, Seq, UserId};
+use crate::domain::{Activity, ActivityId, Claim, Coupon, CouponId, EntryId, Epoch, Nth, Refusal, Seq, Status, UserId};
 use redis::Cmd;
 
 use super::{
@@ -37,6 +37,9 @@ pub struct Attempt<'a> {
     pub activity_revision: u64,
     /// The activity that applies if the coupon is scheduled.
     pub activity: Option<&'a Activity>,
+    /// The attempt fails a condition of the activity. Only a holder gets a claim, the one that he holds. Everybody else gets
+    /// [`Refusal::Disabled`].
+    pub only_held: bool,
     /// A uniformly random number, for the draw.
     pub random: u32,
 }
@@ -44,13 +47,13 @@ pub struct Attempt<'a> {
 impl Attempt<'_> {
     /// An attempt without a known activity.
     pub const fn new(coupon: CouponId, user: UserId) -> Self {
-        Self { coupon, user, nth: None, activity_revision: 0, activity: None, random: 0 }
+        Self { coupon, user, nth: None, activity_revision: 0, activity: None, only_held: false, random: 0 }
     }
 
     fn question(&self) -> ClaimQuestion {
         let activity = self.activity.map(|Activity { id, terms, .. }| ActivityArguments {
             id: *id,
-            status: terms.status.number(),
+            status: if self.only_held { Status::Disabled } else { terms.status }.number(),
             start: terms.window.start(),
             end: terms.window.end(),
             draw_is_won: terms.buy_rate.lets_through(self.random),

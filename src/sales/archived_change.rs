@@ -94,10 +94,8 @@ impl Publishing {
             }
         }
         if stored.coupon.archived && !wanted.archived {
-            let open = archive::lock_open_count(&self.db, tx, stored.coupon.saler_id).await?;
-            if open >= i64::from(self.coupons_max) {
-                return Err(PublishError::TooMany);
-            }
+            let open = archive::lock_open(&self.db, tx, stored.coupon.saler_id).await?;
+            self.quotas.check_coupon(open, wanted.amount.get().into()).map_err(PublishError::Quota)?;
         }
         Ok(())
     }

@@ -97,7 +97,7 @@ impl Scheduling {
     async fn adopt_within(
         &self,
         tx: &mut Transaction<'_>,
-        Activity { id, coupon, terms }: &Activity,
+        Activity { id, coupon, terms, .. }: &Activity,
         etcd_revision: u64,
         ended_before: u64,
     ) -> Result<Prepared, EditError> {

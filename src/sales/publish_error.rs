@@ -1,13 +1,14 @@
 //! The errors of creating, changing and publishing a coupon.
 
+use crate::domain::QuotaReached;
 use crate::mysql::DbError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
     #[error("the saler has a coupon with this name already")]
     NameTaken,
-    #[error("the saler has the maximum number of open coupons")]
-    TooMany,
+    #[error("the saler has as many open coupons, or units, as one may")]
+    Quota(QuotaReached),
     #[error("no such coupon")]
     NoSuchCoupon,
     /// More units than the new amount are claimed. Nothing has changed.
@@ -37,7 +38,7 @@ impl PublishError {
         match self {
             Self::BelowClaimed => true,
             Self::Unavailable(error) => error.as_ref().is_some_and(DbError::is_unreadable_row),
-            Self::NameTaken | Self::TooMany | Self::NoSuchCoupon | Self::OldFormat | Self::Unknown(_) => false,
+            Self::NameTaken | Self::Quota(_) | Self::NoSuchCoupon | Self::OldFormat | Self::Unknown(_) => false,
         }
     }
 }

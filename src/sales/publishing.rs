@@ -14,7 +14,8 @@ use super::PublishError;
 use super::reached::{Reached, live_of};
 use crate::base::{Outage, every};
 use crate::claim::{Shard, Shards};
-use crate::domain::{Amount, Coupon, CouponId, Description, User};
+use crate::domain::{Amount, Coupon, CouponId, Description, Quotas, User};
+use crate::mysql::archive;
 use crate::mysql::coupons::{self, InsertError, NewCoupon, StoredCoupon};
 use crate::mysql::shard_statements::ShardStatements;
 use crate::mysql::{Db, Transaction};
@@ -30,8 +31,8 @@ pub struct Publishing {
     pub(super) shards: Arc<Shards>,
     /// Timeout of a call to Redis.
     pub(super) wait: Duration,
-    /// Open coupons of one saler.
-    pub(super) coupons_max: u32,
+    /// What one saler may have.
+    pub(super) quotas: Quotas,
 }
 
 /// A change requested by a saler. `None` keeps the current value.
@@ -45,9 +46,9 @@ pub struct CouponChange {
 }
 
 impl Publishing {
-    /// `wait` limits each call to Redis. A saler may have `coupons_max` coupons that are not archived.
-    pub fn new(db: Db, shards: Arc<Shards>, wait: Duration, coupons_max: u32) -> Self {
-        Self { db, shards, wait, coupons_max }
+    /// `wait` limits each call to Redis, and `quotas` what each saler may have.
+    pub fn new(db: Db, shards: Arc<Shards>, wait: Duration, quotas: Quotas) -> Self {
+        Self { db, shards, wait, quotas }
     }
 
     /// Creates a coupon. On return the coupon is in MySQL and can be claimed.
@@ -56,13 +57,14 @@ impl Publishing {
     /// [`PublishError`].
     pub async fn create(&self, saler: &User, new: &NewCoupon) -> Result<CouponId, PublishError> {
         let reached = Reached::choose(&self.db, &self.shards).await?;
-        let coupon = coupons::insert(&self.db, reached.shard.id, saler, new, self.coupons_max).await.map_err(
-            |error| match error {
-                InsertError::NameTaken => PublishError::NameTaken,
-                InsertError::TooMany => PublishError::TooMany,
-                InsertError::Db(error) => error.into(),
-            },
-        )?;
+        let coupon =
+            coupons::insert(&self.db, reached.shard.id, saler, new, &self.quotas).await.map_err(
+                |error| match error {
+                    InsertError::NameTaken => PublishError::NameTaken,
+                    InsertError::Quota(reached) => PublishError::Quota(reached),
+                    InsertError::Db(error) => error.into(),
+                },
+            )?;
         self.publish(&reached, &coupon, Presence::MayBeNew).await?;
         Ok(coupon.id)
     }
@@ -89,6 +91,12 @@ impl Publishing {
         if stored.unloaded || wanted.archived {
             return self.change_archived(&reached, tx, &stored, &wanted).await;
         }
+        if wanted.amount > stored.coupon.amount
+            && let Err(error) = self.check_raised(&mut tx, &stored.coupon, wanted.amount).await
+        {
+            tx.roll_back().await;
+            return Err(error);
+        }
         let lowered = wanted.amount < stored.coupon.amount;
         // A lowered amount is not stored yet. Only the revision is raised, so the row lags until the lowering is
         // complete.
@@ -101,6 +109,21 @@ impl Publishing {
         } else {
             self.publish_change(&reached, &stored, &next).await
         }
+    }
+
+    /// Checks that the saler may have the units of a raised amount.
+    async fn check_raised(
+        &self,
+        tx: &mut Transaction<'_>,
+        coupon: &Coupon,
+        amount: Amount,
+    ) -> Result<(), PublishError> {
+        if self.quotas.units == 0 {
+            return Ok(());
+        }
+        let open = archive::lock_open(&self.db, tx, coupon.saler_id).await?;
+        let more = amount.get() - coupon.amount.get();
+        self.quotas.check_units(open, more.into()).map_err(PublishError::Quota)
     }
 
     /// Publishes a committed change of a coupon. `before` is the earlier row. On return the change is in force.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::{PublishError, Publishing, Reached};
 use crate::base::now_ms;
 use crate::claim::Shard;
-use crate::domain::{Activity, ActivityId, Coupon, CouponId, Kind, Phase, Terms, User};
+use crate::domain::{Activity, ActivityId, Conditions, Coupon, CouponId, Kind, Phase, Terms, User};
 use crate::memory::Activities;
 use crate::mysql::activities::StoredActivity;
 use crate::mysql::{DbError, Transaction, activities as rows, coupons, new_ids};
@@ -39,6 +39,8 @@ pub enum ScheduleError {
     Overlaps(ActivityId),
     #[error("the coupon has the maximum number of activities")]
     TooMany,
+    #[error("the saler has as many current and coming activities as one may")]
+    TooManySales,
     #[error(transparent)]
     Publish(#[from] PublishError),
 }
@@ -59,18 +61,24 @@ impl Scheduling {
     ///
     /// # Errors
     /// [`ScheduleError`].
-    pub async fn create(&self, user: &User, coupon: CouponId, terms: &Terms) -> Result<ActivityId, ScheduleError> {
+    pub async fn create(
+        &self,
+        user: &User,
+        coupon: CouponId,
+        terms: &Terms,
+        conditions: &Conditions,
+    ) -> Result<ActivityId, ScheduleError> {
         let reached = Reached::shard_of(&self.publishing.db, &self.publishing.shards, coupon)
             .await?
             .ok_or(ScheduleError::NoSuchCoupon)?;
         let mut tx = new_ids::begin(&self.publishing.db).await?;
-        let made = self.create_within(&reached.shard, &mut tx, user, coupon, terms).await;
+        let made = self.create_within(&reached.shard, &mut tx, user, coupon, (terms, conditions)).await;
         let (id, stored, changed) = finish(tx, made).await?;
         self.put_in_force(&reached, &stored, &changed).await?;
         Ok(id)
     }
 
-    /// Changes an activity for the coupon's saler or an admin. `change` turns the current terms into the new terms. On
+    /// Changes an activity for the coupon's saler or an admin. `change` returns the new terms and conditions. On
     /// return every instance grants by the new terms. Other instances may refuse from memory by the old ones for 200 ms.
     ///
     /// # Errors
@@ -79,7 +87,7 @@ impl Scheduling {
         &self,
         user: &User,
         id: ActivityId,
-        change: impl FnOnce(&Terms) -> Result<Terms, E>,
+        change: impl FnOnce(&Activity) -> Result<(Terms, Conditions), E>,
     ) -> Result<(), E> {
         let found = rows::find(&self.publishing.db, id).await.map_err(ScheduleError::from)?;
         let coupon = found.ok_or(ScheduleError::NoSuchActivity)?.0.activity.coupon;
@@ -99,7 +107,7 @@ impl Scheduling {
         tx: &mut Transaction<'_>,
         user: &User,
         coupon: CouponId,
-        terms: &Terms,
+        (terms, conditions): (&Terms, &Conditions),
     ) -> Result<(ActivityId, coupons::StoredCoupon, Coupon), ScheduleError> {
         let db = &self.publishing.db;
         let stored = lock(db, tx, user, coupon).await?;
@@ -108,7 +116,11 @@ impl Scheduling {
             return Err(ScheduleError::TooMany);
         }
         check(&stored.coupon, terms, others.iter())?;
+        self.check_quota(tx, &stored.coupon, terms).await?;
         let id = rows::insert(db, tx, coupon, terms, None, 0).await?;
+        if !conditions.is_none() {
+            rows::set_conditions(db, tx, id, conditions).await?;
+        }
         let changed = Coupon { scheduled: true, ..raised_for(&stored.coupon, terms) };
         if stored.coupon.archived {
             self.publishing.check_archived(shard, tx, &stored, &changed).await?;
@@ -124,22 +136,38 @@ impl Scheduling {
         user: &User,
         coupon: CouponId,
         id: ActivityId,
-        change: impl FnOnce(&Terms) -> Result<Terms, E>,
+        change: impl FnOnce(&Activity) -> Result<(Terms, Conditions), E>,
     ) -> Result<(coupons::StoredCoupon, Coupon), E> {
         let db = &self.publishing.db;
         let stored = lock(db, tx, user, coupon).await?;
         let all = rows::of_coupon(db, tx, coupon).await.map_err(ScheduleError::from)?;
         let (this, others): (Vec<_>, Vec<_>) = all.iter().partition(|other| other.activity.id == id);
         let this: &Activity = &this.first().ok_or(ScheduleError::NoSuchActivity)?.activity;
-        let terms = change(&this.terms)?;
+        let (terms, conditions) = change(this)?;
         check(&stored.coupon, &terms, others.into_iter())?;
+        if this.terms.window.phase(now_ms()) == Phase::Over {
+            self.check_quota(tx, &stored.coupon, &terms).await?;
+        }
         rows::update(db, tx, id, &terms, 0).await.map_err(ScheduleError::from)?;
+        if conditions != this.conditions {
+            rows::set_conditions(db, tx, id, &conditions).await.map_err(ScheduleError::from)?;
+        }
         let changed = raised_for(&stored.coupon, &terms);
         if stored.coupon.archived {
             self.publishing.check_archived(shard, tx, &stored, &changed).await.map_err(ScheduleError::from)?;
         }
         coupons::update(db, tx, &stored, &changed).await.map_err(ScheduleError::from)?;
         Ok((stored, changed))
+    }
+
+    /// Checks that the saler may have one more activity that is not over.
+    async fn check_quota(&self, tx: &mut Transaction<'_>, coupon: &Coupon, terms: &Terms) -> Result<(), ScheduleError> {
+        let quotas = &self.publishing.quotas;
+        if quotas.sales == 0 || terms.window.phase(now_ms()) == Phase::Over {
+            return Ok(());
+        }
+        let sales = rows::lock_coming(&self.publishing.db, tx, coupon.saler_id, now_ms() / 1_000).await?;
+        if quotas.allows_sale(sales) { Ok(()) } else { Err(ScheduleError::TooManySales) }
     }
 
     /// Publishes to Redis and refreshes this instance's table. Other instances learn of the change from Redis at the

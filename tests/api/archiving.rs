@@ -170,7 +170,7 @@ async fn finished_coupons_are_archived_by_themselves_and_others_stay() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn archived_coupons_do_not_count_against_the_limit_of_a_saler() {
-    let app = TestApp::start_with(|args| args.saler_coupons_max = 1).await;
+    let app = TestApp::start_with(|args| args.quotas.saler_coupons_max = Some(1)).await;
     let shop = app.user("shop", Kind::Saler).await;
     app.client().create_coupon("shop", &shop, "ten", 1).await;
     changed(&app, &shop, json!({"archived": true})).await;
@@ -179,7 +179,7 @@ async fn archived_coupons_do_not_count_against_the_limit_of_a_saler() {
     assert_eq!(change(&app, &shop, json!({"archived": false})).await, (400, "Too many coupons.".to_owned()));
     let ten = CouponId(app.stores.number("SELECT id FROM coupons WHERE name = 'ten'").await.unsigned_abs());
     let scheduled = app.instances[0].schedule(ten, &terms(-1, 3_600)).await;
-    assert!(matches!(scheduled, Err(ScheduleError::Publish(PublishError::TooMany))), "{scheduled:?}");
+    assert!(matches!(scheduled, Err(ScheduleError::Publish(PublishError::Quota(_)))), "{scheduled:?}");
     let eleven = app.client().put("/api/users/shop/coupons/eleven", &shop, &json!({"archived": true})).await;
     assert_eq!(eleven.status, 200, "{eleven:?}");
     changed(&app, &shop, json!({"amount": 2})).await;

@@ -24,9 +24,11 @@ const WRITES: [(&str, &str, &str); 4] = [
     ("POST", "/activity/update", "{}"),
 ];
 const REDEEM: (&str, &str, &str) = ("POST", "/sec/redeem", r#"{"token":"x"}"#);
-const GLANCES: [(&str, &str, &str); 4] = [
+const GLANCES: [(&str, &str, &str); 6] = [
     ("GET", "/sec/list", ""),
     ("GET", "/sec/info?product_id=1", ""),
+    ("GET", "/sec/units?product_ids=1", ""),
+    ("GET", "/sec/ticket?product_id=1", ""),
     ("GET", "/docs", ""),
     ("GET", "/openapi.json", ""),
 ];
@@ -191,7 +193,9 @@ async fn a_secret_that_is_easy_to_guess_is_unsafe_and_refused_before_strangers()
     assert!(warnings.contains("COUPONRUSH_CLAIM_SECRET: secret number 1 is weak"), "{warnings}");
     assert!(!warnings.contains(WEAK), "{warnings}");
     let public = [("COUPONRUSH_PROFILE", "public"), ("COUPONRUSH_TRUSTED_PROXIES", "none")];
-    for setting in ["COUPONRUSH_JWT_SECRET", "COUPONRUSH_CLAIM_SECRET", "COUPONRUSH_SIGN_SECRET"] {
+    for setting in
+        ["COUPONRUSH_JWT_SECRET", "COUPONRUSH_CLAIM_SECRET", "COUPONRUSH_SIGN_SECRET", "COUPONRUSH_TICKET_SECRET"]
+    {
         let mut all = [&settings()[..], &public].concat();
         all.retain(|(name, _)| *name != setting);
         all.push((setting, WEAK));

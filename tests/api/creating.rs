@@ -177,7 +177,7 @@ async fn what_is_not_json_of_the_right_types_is_refused_as_such() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn where_several_rows_apply_the_first_decides() {
-    let app = TestApp::start_with(|args| args.saler_coupons_max = 1).await;
+    let app = TestApp::start_with(|args| args.quotas.saler_coupons_max = Some(1)).await;
     let client = app.client();
     let shop = app.user("shop", Kind::Saler).await;
     app.user("other", Kind::Saler).await;
@@ -206,14 +206,14 @@ async fn where_several_rows_apply_the_first_decides() {
         }
     }
     let another = with("name", "TEN").to_string();
-    refused(client, SHOP, &shop, &another, (400, "Too many coupons.", "bad-request")).await;
+    refused(client, SHOP, &shop, &another, (400, "Too many coupons.", "quota")).await;
     assert_eq!(app.stores.texts(ROWS).await, ["ten|1|1|10|of a test|0"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_limit_of_coupons_is_exact_when_many_are_created_at_once_on_two_instances() {
     const MAX: usize = 5;
-    let mut app = TestApp::start_with(|args| args.saler_coupons_max = 5).await;
+    let mut app = TestApp::start_with(|args| args.quotas.saler_coupons_max = Some(5)).await;
     app.start_another().await;
     let shop = app.user("shop", Kind::Saler).await;
     let other = app.user("other", Kind::Saler).await;

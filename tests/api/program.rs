@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::helpers::{Client, DEADLINE, PASSWORD, SECRET, Stores, eventually, signal};
 
 /// Every setting of `serve`.
-const SETTINGS: [&str; 48] = [
+const SETTINGS: [&str; 52] = [
     "COUPONRUSH_ARCHIVE_AFTER",
     "COUPONRUSH_HTTP_ADDR",
     "COUPONRUSH_HTTP_CERT",
@@ -35,6 +35,7 @@ const SETTINGS: [&str; 48] = [
     "COUPONRUSH_JWT_SECRET",
     "COUPONRUSH_CLAIM_SECRET",
     "COUPONRUSH_SIGN_SECRET",
+    "COUPONRUSH_TICKET_SECRET",
     "COUPONRUSH_TOKEN_SECONDS",
     "COUPONRUSH_PASSWORD_MIN",
     "COUPONRUSH_ADMIN_ON",
@@ -44,6 +45,9 @@ const SETTINGS: [&str; 48] = [
     "COUPONRUSH_WAITING_MAX",
     "COUPONRUSH_SHARDS",
     "COUPONRUSH_SALER_COUPONS_MAX",
+    "COUPONRUSH_AUDIT_DAYS",
+    "COUPONRUSH_SALER_UNITS_MAX",
+    "COUPONRUSH_SALER_SALES_MAX",
     "COUPONRUSH_IN_FLIGHT_MAX",
     "COUPONRUSH_VIEWERS_MAX",
     "COUPONRUSH_START_WAIT",
@@ -203,6 +207,7 @@ fn a_short_secret_is_refused_and_not_shown() {
         ("COUPONRUSH_JWT_SECRET", "hunter2 is a secret that is long enough,", ["32 bytes", "number 2 has 0"]),
         ("COUPONRUSH_CLAIM_SECRET", "hunter2", ["at least 32 bytes", "number 1 has 7"]),
         ("COUPONRUSH_SIGN_SECRET", "hunter2", ["at least 32 bytes", "number 1 has 7"]),
+        ("COUPONRUSH_TICKET_SECRET", "hunter2", ["at least 32 bytes", "number 1 has 7"]),
     ] {
         assert_does_not_start(&with(name, value), &[name, parts[0], parts[1]]);
     }

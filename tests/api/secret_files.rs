@@ -7,12 +7,13 @@ use crate::helpers::{Client, SECRET, Stores};
 use crate::program::{HIDDEN, Running, address_in, run, settings, text};
 
 /// The secrets of `serve`.
-const SECRETS: [&str; 6] = [
+const SECRETS: [&str; 7] = [
     "COUPONRUSH_REDIS_URL",
     "COUPONRUSH_MYSQL_URL",
     "COUPONRUSH_JWT_SECRET",
     "COUPONRUSH_CLAIM_SECRET",
     "COUPONRUSH_SIGN_SECRET",
+    "COUPONRUSH_TICKET_SECRET",
     "COUPONRUSH_ETCD_USER",
 ];
 /// The largest file of a secret in bytes.

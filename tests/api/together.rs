@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use couponrush::base::now_seconds;
 use couponrush::domain::{
-    Activity, ActivityId, ActivityName, Claim, CouponId, Rate, Refusal, Status, Terms, UserId, Window,
+    Activity, ActivityId, ActivityName, Claim, Conditions, CouponId, Rate, Refusal, Status, Terms, UserId, Window,
 };
 use couponrush::redis::{Attempt, KvError, Taken};
 use futures_util::future::join_all;
@@ -172,6 +172,7 @@ async fn an_activity_counts_what_it_grants_together() {
             speed,
             buy_limit,
         },
+        conditions: Conditions::default(),
     };
     let attempts = |activity, users: &[u64]| -> Vec<Attempt<'_>> {
         let attempt = |user: &u64| Attempt { activity: Some(activity), ..Attempt::new(CouponId(1), UserId(*user)) };

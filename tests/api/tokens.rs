@@ -118,7 +118,7 @@ async fn a_request_without_a_token_is_not_authorized_on_any_route() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_expired_token_is_told_so_on_every_route() {
     let (app, token) = app_with_ann().await;
-    let (tokens, _) = couponrush::app::signers(&app.args.tokens).expect("the secret is good");
+    let tokens = couponrush::app::signers(&app.args.tokens).expect("the secret is good").sessions;
     let id = UserId(payload_of(&token)["uid"].as_u64().expect("a number"));
     let ann = User { id, name: UserName::parse("ann".to_owned()).expect("a name"), kind: Kind::Customer };
     let lifetime = u64::from(app.args.tokens.token_seconds);
@@ -258,7 +258,7 @@ async fn a_secret_can_be_changed_while_tokens_are_out_and_claims_stay_proven() {
     let newer_proof = again.header("Claim-Token").to_owned();
     assert_eq!(payload_of(&newer_proof), claim, "the same claim");
     let verified = |app: &TestApp, proof: &str| {
-        let (_, claims) = couponrush::app::signers(&app.args.tokens).expect("the secrets are good");
+        let claims = couponrush::app::signers(&app.args.tokens).expect("the secrets are good").claims;
         claims.verify(proof).is_some()
     };
     assert!(verified(&app, &proof) && verified(&app, &newer_proof));

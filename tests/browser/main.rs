@@ -19,6 +19,7 @@ mod losing;
 #[allow(dead_code)] // `tests/faults` uses more of the module
 mod proxy;
 mod refusals;
+mod robots;
 mod saler;
 mod screenshots;
 mod shop;

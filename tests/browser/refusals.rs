@@ -42,7 +42,7 @@ async fn a_name_that_is_taken_is_refused_at_the_name() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_coupon_too_many_is_refused_in_the_readers_language() {
-    let app = TestApp::start_with(|args| args.saler_coupons_max = 1).await;
+    let app = TestApp::start_with(|args| args.quotas.saler_coupons_max = Some(1)).await;
     let shop = Shop::on(app, "corner-cafe").await;
     shop.offer(Offer::default()).await;
     let cafe = shop.worker("/saler#new", "corner-cafe", PHONE, Chinese).await;

@@ -7,17 +7,20 @@ use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
+use super::conditions::{ConditionChanges, ShownConditions};
 use super::envelope::{Envelope, SecError, success};
 use super::merchant::{Merchant, ONLY_SALERS};
 use super::paging::{BAD_PAGE, page, rows};
 use super::parameters::{Parameter, Parameters, missing};
+use crate::base::now_seconds;
 use crate::domain::{
-    Activity, ActivityId, ActivityName, Amount, CouponId, Kind, Nth, Phase, Rate, Status, Terms, User, Window,
+    Activity, ActivityId, ActivityName, Amount, Conditions, CouponId, Kind, Nth, Phase, QuotaReached, Rate, Status,
+    Terms, User, Window,
 };
 use crate::http::error::{ApiError, Code, read_failed};
 use crate::http::lists::PageQuery;
 use crate::http::openapi::{change, failures, token};
-use crate::http::state::{Edge, Offering, Worker};
+use crate::http::state::{Accounts, Edge, Offering, Worker};
 use crate::mysql::activities::{find, newest};
 use crate::mysql::{Db, DbPools};
 use crate::sales::{PublishError, ScheduleError};
@@ -48,6 +51,8 @@ pub struct Item {
     start_time_str: String,
     end_time_str: String,
     status_str: &'static str,
+    #[serde(flatten)]
+    conditions: ShownConditions,
 }
 
 /// The terms in a request. `None` means not sent.
@@ -118,6 +123,15 @@ struct NewActivity {
     /// The share of attempts that are let through. The default is 1.
     #[schema(minimum = 0, maximum = 1)]
     buy_rate: Option<f64>,
+    /// Only users who registered before this time may claim: seconds since 1970, not in the future. 0 switches off.
+    registered_before: Option<u64>,
+    /// Claims of a network (/24 of IPv4, /56 of IPv6), as each instance counts them. 0 switches off.
+    #[schema(maximum = 1000)]
+    network_winners: Option<u16>,
+    /// 1 to 22: a claim needs a ticket for proof of work with this number of bits. -1: a ticket that the operator's own
+    /// program has signed. 0 switches off.
+    #[schema(minimum = -1, maximum = 22)]
+    ticket: Option<i8>,
     /// Ignored.
     status: Option<u8>,
 }
@@ -127,7 +141,8 @@ failures!(CreateActivityFailures: SecError = [
     END_BEFORE_START,
     ScheduleError::TotalAboveAmount,
     ScheduleError::Overlaps(ActivityId(6)),
-    ScheduleError::Publish(PublishError::TooMany),
+    ScheduleError::TooManySales,
+    ScheduleError::Publish(PublishError::Quota(QuotaReached::Coupons)),
     ApiError::no_such_product(),
     ONLY_SALERS,
     ApiError::not_your_product(),
@@ -147,11 +162,16 @@ failures!(CreateActivityFailures: SecError = [
 pub async fn create_activity(
     Merchant(user): Merchant,
     edge: web::Data<Edge>,
+    accounts: web::Data<Accounts>,
     offering: web::Data<Offering>,
+    dbs: web::Data<DbPools>,
     payload: web::Payload,
 ) -> Result<HttpResponse, SecError> {
-    let (product, terms) = parse_new(&Parameters::of_body(payload, edge.body).await?)?;
-    let id = offering.scheduling_of(user.kind).create(&user, product, &terms).await?;
+    let sent = Parameters::of_body(payload, edge.body).await?;
+    let (product, terms) = parse_new(&sent)?;
+    let changes = ConditionChanges::parse(&sent, &accounts.tickets, dbs.of(user.kind), now_seconds()).await?;
+    let conditions = changes.over(&Conditions::default());
+    let id = offering.scheduling_of(user.kind).create(&user, product, &terms, &conditions).await?;
     Ok(success(CreatedActivity { activity_id: id.0 }))
 }
 
@@ -190,6 +210,11 @@ struct ActivityChange {
     buy_limit: Option<u8>,
     #[schema(minimum = 0, maximum = 1)]
     buy_rate: Option<f64>,
+    registered_before: Option<u64>,
+    #[schema(maximum = 1000)]
+    network_winners: Option<u16>,
+    #[schema(minimum = -1, maximum = 22)]
+    ticket: Option<i8>,
     /// 0 is normal, 1 is disabled, 2 is declared sold out.
     #[schema(minimum = 0, maximum = 2)]
     status: Option<u8>,
@@ -202,7 +227,8 @@ failures!(UpdateActivityFailures: SecError = [
     END_BEFORE_START,
     ScheduleError::TotalAboveAmount,
     ScheduleError::Overlaps(ActivityId(6)),
-    ScheduleError::Publish(PublishError::TooMany),
+    ScheduleError::TooManySales,
+    ScheduleError::Publish(PublishError::Quota(QuotaReached::Coupons)),
     NO_SUCH_ACTIVITY,
     ONLY_SALERS,
     ApiError::not_your_product(),
@@ -223,6 +249,7 @@ failures!(UpdateActivityFailures: SecError = [
 pub async fn update_activity(
     Merchant(user): Merchant,
     edge: web::Data<Edge>,
+    accounts: web::Data<Accounts>,
     offering: web::Data<Offering>,
     dbs: web::Data<DbPools>,
     payload: web::Payload,
@@ -232,14 +259,19 @@ pub async fn update_activity(
     let product = sent.optional("product_id")?.map(|sent| sent.number(1..=u64::MAX)).transpose()?;
     let status = sent.optional("status")?.map(|sent| parse_status(&sent)).transpose()?;
     let wanted = Wanted { status, ..Wanted::parse(&sent)? };
-    if wanted.is_nothing() {
+    let conditions = ConditionChanges::parse(&sent, &accounts.tickets, dbs.of(user.kind), now_seconds()).await?;
+    if wanted.is_nothing() && conditions.is_nothing() {
         return Err(NOTHING_TO_CHANGE.into());
     }
     if let Some(product) = product {
         stays_with(dbs.of(user.kind), &user, id, CouponId(product)).await?;
     }
     let scheduling = offering.scheduling_of(user.kind);
-    scheduling.update(&user, id, |terms| wanted.over(terms).map_err(SecError::from)).await?;
+    let change = |current: &Activity| {
+        let terms = wanted.over(&current.terms).map_err(SecError::from)?;
+        Ok((terms, conditions.over(&current.conditions)))
+    };
+    scheduling.update::<SecError>(&user, id, change).await?;
     Ok(success(CreatedActivity { activity_id: id.0 }))
 }
 
@@ -287,7 +319,7 @@ pub async fn list_activities(
     Ok(success(activities.iter().map(|activity| item(activity, now_ms)).collect::<Vec<_>>()))
 }
 
-fn item(Activity { id, coupon, terms }: &Activity, now_ms: u64) -> Item {
+fn item(Activity { id, coupon, terms, conditions }: &Activity, now_ms: u64) -> Item {
     let (start_time, end_time) = (terms.window.start(), terms.window.end());
     Item {
         activity_id: id.0,
@@ -308,6 +340,7 @@ fn item(Activity { id, coupon, terms }: &Activity, now_ms: u64) -> Item {
             (Phase::Before | Phase::Within, Status::Disabled) => "disabled",
             (Phase::Before | Phase::Within, Status::SoldOut) => "sold out",
         },
+        conditions: (*conditions).into(),
     }
 }
 

@@ -32,6 +32,9 @@ pub enum SaleCode {
     /// The customer has bought before, up to the limit.
     Bought,
     TryAgain,
+    NotEligible,
+    TicketRequired,
+    NetworkLimit,
 }
 
 impl SaleCode {
@@ -48,6 +51,9 @@ impl SaleCode {
             Self::Unavailable => 1009,
             Self::Bought => 1010,
             Self::TryAgain => 1011,
+            Self::NotEligible => 1012,
+            Self::TicketRequired => 1013,
+            Self::NetworkLimit => 1014,
         }
     }
 
@@ -62,7 +68,10 @@ impl SaleCode {
             | Self::Ended
             | Self::SoldOut
             | Self::Bought
-            | Self::TryAgain => StatusCode::BAD_REQUEST,
+            | Self::TryAgain
+            | Self::NotEligible
+            | Self::TicketRequired
+            | Self::NetworkLimit => StatusCode::BAD_REQUEST,
         }
     }
 }
@@ -84,7 +93,7 @@ impl<T> Envelope<'_, T> {
 /// An error in the envelope.
 #[derive(Serialize, ToSchema)]
 pub struct EnvelopedError<'a> {
-    /// 1001 to 1011, or the HTTP status if none of them fits.
+    /// 1001 to 1014, or the HTTP status if none of them fits.
     code: u16,
     /// A sentence for people.
     msg: &'a str,
@@ -151,7 +160,7 @@ impl<E: Into<ApiError>> From<E> for SecError {
         let by_status = |status: StatusCode| (status.as_u16(), status);
         let by_code = |code: SaleCode| (code.number(), code.status());
         let (code, status) = match cause.code() {
-            Code::BadRequest => by_code(SaleCode::Malformed),
+            Code::BadRequest | Code::Quota => by_code(SaleCode::Malformed),
             Code::Overloaded | Code::Unavailable => by_code(SaleCode::Unavailable),
             Code::UnknownOutcome => by_code(SaleCode::Unknown),
             Code::RateLimited => by_code(SaleCode::TooFast),

@@ -14,6 +14,7 @@ use crate::auth::ClaimTokens;
 use crate::base::now_ms;
 use crate::claim::{ClaimOutcome, Wish};
 use crate::domain::{ActivityId, Claim, Durability, Nth, Phase, Refusal, Schedule, Seq};
+use crate::http::applicant::Claimant;
 use crate::http::claim_wait::{ClaimDurability, ClaimWait, bad_wait, durability_header, wanted_durability};
 use crate::http::error::ApiError;
 use crate::http::openapi::{JWT, Responses, add_case, add_failure, admission, change};
@@ -32,6 +33,8 @@ struct KillParameters {
     /// The number of units that the customer wants to hold after this claim.
     #[schema(minimum = 1, maximum = 100)]
     nth: Option<u8>,
+    /// For a sale that asks for a ticket.
+    ticket: Option<String>,
     /// Ignored.
     src: Option<String>,
     /// For the signed form: seconds since 1970, at most 60 s from the service's clock.
@@ -76,6 +79,9 @@ impl IntoResponses for KillFailures {
             Refusal::Disabled,
             Refusal::SoldOut,
             Refusal::TryAgain,
+            Refusal::NotEligible,
+            Refusal::TicketRequired,
+            Refusal::NetworkLimit,
         ];
         let failures =
             [missing("product_id"), bad_wait()].into_iter().chain(admission()).chain(change()).map(SecError::from);
@@ -132,7 +138,8 @@ pub async fn kill(
     let activities = &selling.activities;
     let bought =
         |claim: Claim, schedule: Option<&Schedule>, now_ms| bought(schedule, &accounts.claim_tokens, &claim, now_ms);
-    match link.shard.claiming.claim(&connection, form.product, asking.customer, wish).await {
+    let claimant = Claimant::new(&request, &edge, &accounts, asking.customer, form.ticket.as_deref());
+    match link.shard.claiming.claim(&connection, form.product, asking.customer, &claimant, wish).await {
         ClaimOutcome::Claimed(claim) => {
             let bought = bought(claim, activities.of(claim.coupon).as_deref(), claim.claimed_at_ms);
             Ok(with_durability(success(bought), durability))
@@ -194,6 +201,9 @@ pub fn refusal(refusal: Refusal) -> SecError {
         Refusal::Disabled => (SaleCode::Ended, "The sale is disabled."),
         Refusal::SoldOut => (SaleCode::SoldOut, "Sold out."),
         Refusal::TryAgain => (SaleCode::TryAgain, "Not this time; try again."),
+        Refusal::NotEligible => (SaleCode::NotEligible, "Only for customers who registered earlier."),
+        Refusal::TicketRequired => (SaleCode::TicketRequired, "A valid ticket is needed."),
+        Refusal::NetworkLimit => (SaleCode::NetworkLimit, "Your network has as many units as it may have."),
     };
     SecError::new(code, message)
 }

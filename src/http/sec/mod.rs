@@ -5,6 +5,7 @@
 
 pub(super) mod activities;
 mod asking;
+mod conditions;
 pub(super) mod envelope;
 mod events;
 pub(super) mod kill;
@@ -16,7 +17,9 @@ pub(super) mod products;
 mod routes;
 mod sale_cache;
 pub(super) mod sales;
+pub(super) mod tickets;
 pub(super) mod tokens;
+pub(super) mod units;
 
 pub use routes::endpoints;
 pub use sale_cache::{SaleCache, SaleCacheLimits};

@@ -9,7 +9,7 @@ use super::envelope::{Envelope, SecError, success};
 use super::merchant::{Merchant, ONLY_SALERS};
 use super::paging::{BAD_PAGE, page, rows};
 use super::parameters::{Parameters, missing};
-use crate::domain::{Amount, Coupon, CouponName, Description, FaceValue};
+use crate::domain::{Amount, Coupon, CouponName, Description, FaceValue, QuotaReached};
 use crate::http::error::{ApiError, Code, read_failed};
 use crate::http::extractors::session;
 use crate::http::lists::PageQuery;
@@ -55,7 +55,8 @@ struct NewProduct {
 
 failures!(CreateProductFailures: SecError = [
     missing("product_name"),
-    PublishError::TooMany,
+    PublishError::Quota(QuotaReached::Coupons),
+    PublishError::Quota(QuotaReached::Units),
     PublishError::NameTaken,
     ONLY_SALERS,
 ], token(), change());

@@ -2,7 +2,7 @@
 
 use Class::{Claim, Glance, Read, Redeem, Stream, Write};
 
-use super::{activities, events, kill, products, sales, tokens};
+use super::{activities, events, kill, products, sales, tickets, tokens, units};
 use crate::admission::Class;
 use crate::http::openapi::SALES;
 use crate::http::route::{Endpoint, endpoint};
@@ -13,7 +13,10 @@ pub fn endpoints() -> Vec<Endpoint> {
         endpoint(SALES, Claim, kill::kill, kill::__path_kill),
         endpoint(SALES, Glance, sales::show_sale, sales::__path_show_sale),
         endpoint(SALES, Glance, sales::list_sales, sales::__path_list_sales),
+        endpoint(SALES, Glance, units::show_units, units::__path_show_units),
         endpoint(SALES, Stream, events::show_events, events::__path_show_events),
+        endpoint(SALES, Glance, tickets::show_challenge, tickets::__path_show_challenge),
+        endpoint(SALES, Glance, tickets::give_ticket, tickets::__path_give_ticket),
         endpoint(SALES, Read, tokens::show_token, tokens::__path_show_token),
         endpoint(SALES, Redeem, tokens::redeem, tokens::__path_redeem),
         endpoint(SALES, Write, products::create_product, products::__path_create_product),

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use moka::future::Cache;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::domain::CouponId;
 
@@ -14,6 +16,17 @@ pub struct SaleCache {
     /// Key: the number of sales skipped.
     pub(super) pages: Cache<usize, Bytes>,
     pub(super) products: Cache<CouponId, Bytes>,
+    /// `None` for a product that does not exist.
+    pub(super) units: moka::sync::Cache<CouponId, Option<ProductUnits>>,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+pub struct ProductUnits {
+    pub(super) product_id: u64,
+    /// Units that the current sale can still sell, as in `/sec/info`.
+    pub(super) left: u64,
+    /// Claims over all sales of the product.
+    pub(super) claimed: u64,
 }
 
 /// Lifetimes of cached answers, and the maximum number of products cached.
@@ -30,6 +43,7 @@ impl SaleCache {
         Self {
             pages: Cache::builder().max_capacity(PAGES_MAX as u64).time_to_live(list_age).build(),
             products: Cache::builder().max_capacity(products_max).time_to_live(product_age).build(),
+            units: moka::sync::Cache::builder().max_capacity(products_max).time_to_live(product_age).build(),
         }
     }
 }

@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
+use super::conditions::ShownConditions;
 use super::envelope::{Envelope, SecError, enveloped, success, success_bytes};
 use super::paging::{BAD_PAGE, page};
 use super::parameters::{Parameters, missing};
@@ -47,6 +48,8 @@ pub struct Sale<'a, S> {
     /// Amount of the coupon, the upper bound of a claim's `seq`.
     amount: u64,
     buy_limit: u8,
+    #[serde(flatten)]
+    conditions: ShownConditions,
 }
 
 /// The query for one product.
@@ -137,7 +140,8 @@ async fn read_page(selling: &Selling, worker: &Worker, skip: usize) -> Result<By
         activity: activity.id,
     });
     let all: Vec<_> = all.into_iter().skip(skip).take(PAGE).collect();
-    let units = read_all_units(selling, worker, &all).await?;
+    let asked: Vec<_> = all.iter().map(|(_, activity)| (activity.coupon, activity.id)).collect();
+    let units = read_all_units(selling, worker, &asked).await?;
     let sales = all.iter().zip(&units).filter_map(|((schedule, activity), units)| {
         let units = (*units)?;
         Some(sale(schedule, activity, &units, now_ms, sentence(activity, &units, now_ms)))
@@ -149,7 +153,7 @@ async fn read_product(selling: &Selling, worker: &Worker, schedule: &Schedule) -
     let now_ms = worker.server_ms()?;
     let Some(activity) = schedule.at(now_ms) else { return Ok(enveloped(())) };
     let Some(link) = selling.shard_of(worker, activity.coupon).await? else { return Ok(enveloped(())) };
-    let units = read_units(selling, &link, &[(schedule, activity)]).await?;
+    let units = read_units(selling, &link, &[(activity.coupon, activity.id)]).await?;
     let number = activity.terms.status.number();
     let units = units.first().copied().flatten();
     Ok(enveloped(units.map(|units| sale(schedule, activity, &units, now_ms, number))))
@@ -166,7 +170,8 @@ async fn read_archived(selling: &Selling, worker: &Worker, product: CouponId) ->
     let Some((schedule, activity)) = facts.schedule().and_then(of) else {
         return Ok(enveloped(()));
     };
-    let Some(mut units) = read_units(selling, &link, &[(schedule, activity)]).await?.pop().flatten() else {
+    let asked = [(activity.coupon, activity.id)];
+    let Some(mut units) = read_units(selling, &link, &asked).await?.pop().flatten() else {
         return Ok(enveloped(()));
     };
     // Redis has deleted the counts of activities. They matter only if the activity may have sold less than the coupon.
@@ -200,10 +205,10 @@ pub(super) async fn archived_sale(
 
 /// The units of sales of all shards. `None` for a sale whose product Redis lacks, or whose shard is closed while others are
 /// open.
-async fn read_all_units(
+pub(super) async fn read_all_units(
     selling: &Selling,
     worker: &Worker,
-    sales: &[(&Schedule, &Activity)],
+    sales: &[(CouponId, ActivityId)],
 ) -> Result<Vec<Option<Units>>, ApiError> {
     let links = worker.links.all();
     let parts = join_all(links.iter().map(|link| read_units(selling, link, sales))).await;
@@ -223,11 +228,10 @@ async fn read_all_units(
 async fn read_units(
     selling: &Selling,
     link: &ShardLink,
-    sales: &[(&Schedule, &Activity)],
+    sales: &[(CouponId, ActivityId)],
 ) -> Result<Vec<Option<Units>>, ApiError> {
     let (connection, live) = reading(link)?;
-    let asked: Vec<(CouponId, ActivityId)> = sales.iter().map(|(_, activity)| (activity.coupon, activity.id)).collect();
-    loaded(link, link.shard.claiming.stock.units(&connection, &live, &asked, selling.kv_wait).await)
+    loaded(link, link.shard.claiming.stock.units(&connection, &live, sales, selling.kv_wait).await)
 }
 
 fn sale<'a, S>(schedule: &'a Schedule, activity: &'a Activity, units: &Units, now_ms: u64, status: S) -> Sale<'a, S> {
@@ -248,6 +252,7 @@ fn sale<'a, S>(schedule: &'a Schedule, activity: &'a Activity, units: &Units, no
         total: units.total(terms.total),
         amount: units.amount,
         buy_limit: terms.buy_limit,
+        conditions: activity.conditions.into(),
     }
 }
 

@@ -48,7 +48,7 @@ impl Mirroring {
 /// The activity after the edit, or `None` if the value is invalid.
 fn wanted(known: &Activity, edit: &Edit) -> Option<Activity> {
     match &edit.value {
-        Some(value) => value::read(known.id, value).ok(),
+        Some(value) => value::read(known.id, value).ok().map(|edit| Activity { conditions: known.conditions, ..edit }),
         None => {
             let terms = Terms { status: Status::Disabled, ..known.terms.clone() };
             Some(Activity { terms, ..known.clone() })

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Activity, ActivityId, ActivityName, CouponId, Nth, Rate, Status, Terms, Window};
+use crate::domain::{Activity, ActivityId, ActivityName, Conditions, CouponId, Nth, Rate, Status, Terms, Window};
 use crate::etcd::Value;
 
 /// Folder of the activities' keys below etcd's prefix.
@@ -52,7 +52,7 @@ pub fn id(key: &str) -> Option<Result<ActivityId, ValueError>> {
 }
 
 pub fn write(activity: &Activity) -> Vec<u8> {
-    let Activity { id, coupon, terms } = activity;
+    let Activity { id, coupon, terms, .. } = activity;
     let fields = Fields {
         activity_id: id.0,
         activity_name: terms.name.as_str().to_owned(),
@@ -68,7 +68,8 @@ pub fn write(activity: &Activity) -> Vec<u8> {
     serde_json::to_vec(&fields).expect("texts and finite numbers can be written")
 }
 
-/// Parses the value of activity `id`. All fields are required. Unknown fields are ignored.
+/// Parses the value of activity `id`. All fields are required. Unknown fields are ignored. A value has no conditions:
+/// MySQL alone has them, so that no tool and no earlier release can take them away.
 pub fn read(id: ActivityId, value: &Value) -> Result<Activity, ValueError> {
     let bytes = match value {
         Value::Bytes(bytes) => bytes,
@@ -88,7 +89,7 @@ pub fn read(id: ActivityId, value: &Value) -> Result<Activity, ValueError> {
         buy_limit: buy_limit.ok_or(ValueError::Field("buy_limit"))?,
         buy_rate: Rate::new(fields.buy_rate).ok_or(ValueError::Field("buy_rate"))?,
     };
-    Ok(Activity { id, coupon: CouponId(fields.product_id), terms })
+    Ok(Activity { id, coupon: CouponId(fields.product_id), terms, conditions: Conditions::default() })
 }
 
 #[cfg(test)]

@@ -5,8 +5,9 @@
 
 import { call, part } from "../shared/api.js";
 import { serverMs } from "../shared/clock.js";
-import { readPayload } from "../shared/session.js";
+import { readPayload, session } from "../shared/session.js";
 import { jittered, sleep } from "../shared/view.js";
+import { ticketFor } from "./ticket.js";
 
 /** How long one press is retried. */
 const PATIENCE_MS = 60_000;
@@ -24,22 +25,29 @@ const EARLY_MS_MAX = 5_000;
  */
 
 /**
- * Claims the n-th unit of a coupon for the customer who is logged in.
- * @param {{saler: string, name: string, start_time?: number}} coupon with the start of the sale, in seconds since 1970
+ * Claims the n-th unit of a coupon for the customer who is logged in. A sale that asks for a ticket gets one.
+ * @param {{saler: string, name: string, product_id?: number, activity_id?: number, start_time?: number}} coupon with its
+ *     sale, whose start is in seconds since 1970
  * @param {number} nth from 1
- * @param {() => void} [onWait] called before each pause
+ * @param {{onWait?: () => void, onProof?: (done: number) => void}} [events] `onWait` is called before each pause, and
+ *     `onProof` during the proof of work for a ticket
  * @returns {Promise<Outcome>}
  */
-export async function claim(coupon, nth, onWait) {
+export async function claim(coupon, nth, { onWait, onProof } = {}) {
     const path = `/api/users/${part(coupon.saler)}/coupons/${part(coupon.name)}`;
     const deadline = performance.now() + PATIENCE_MS;
     let unsure = false;
+    let ticket = "";
     for (;;) {
         const patience = Math.max(deadline - performance.now(), 0);
-        const options = { headers: { "Claim-Nth": String(nth) }, repeatable: true, patience, onWait };
-        const answer = await call("PATCH", path, options);
+        const headers = { "Claim-Nth": String(nth), ...(ticket && { "Claim-Ticket": ticket }) };
+        const answer = await call("PATCH", path, { headers, repeatable: true, patience, onWait });
         unsure ||= answer.unsure;
         const outcome = outcomeOf(answer, unsure);
+        if (outcome.kind === "ticket-required" && !ticket && coupon.activity_id) {
+            ticket = await ticketFor(coupon, session.get()?.name, onProof).catch(() => "");
+            if (ticket) continue;
+        }
         const pause = pauseAfter(outcome, unsure, coupon);
         if (pause === 0 || performance.now() + pause > deadline) return outcome;
         onWait?.();

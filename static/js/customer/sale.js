@@ -20,7 +20,8 @@ const RETRYABLE = ["try-again", "rate-limited", "busy", "unknown", "not-started"
 export function Sale({ sale }) {
     const now = useServerSeconds();
     const session = useSession();
-    const left = useUnitsLeft(sale, now);
+    const card = useRef(null);
+    const left = useUnitsLeft(sale, now, useIsOnScreen(card));
     const listed = heldCount(useHoldings(), sale.saler, sale.name);
     const [attempt, setAttempt] = useState({ state: "none" });
     // The next user must not see the outcome of the last user. A user whose session has expired stays the last user.
@@ -41,7 +42,10 @@ export function Sale({ sale }) {
         }
         const nth = count + 1;
         setAttempt({ state: "asking", nth });
-        const outcome = await claim(sale, nth, () => setAttempt({ state: "asking", nth, again: true }));
+        const outcome = await claim(sale, nth, {
+            onWait: () => setAttempt({ state: "asking", nth, again: true }),
+            onProof: (done) => setAttempt({ state: "asking", nth, proof: done }),
+        });
         if (outcome.token) {
             keepToken(sale, nth, outcome.token);
             reload();
@@ -51,7 +55,7 @@ export function Sale({ sale }) {
 
     const titleId = `sale-${sale.activity_id}`;
     return html`
-        <article class="card sale sale-${phase}" aria-labelledby=${titleId} aria-busy=${attempt.state === "asking"}>
+        <article ref=${card} class="card sale sale-${phase}" aria-labelledby=${titleId} aria-busy=${attempt.state === "asking"}>
             <h3 id=${titleId}><bdi>${sale.name}</bdi></h3>
             <p class="by">${t("sales.by")} <bdi>${sale.saler}</bdi>
                 ${sale.activity_name !== sale.name && html` · <bdi>${sale.activity_name}</bdi>`}</p>
@@ -66,10 +70,21 @@ export function Sale({ sale }) {
         </article>`;
 }
 
-/** The units left: the live number if known, else the number of the list. */
-function useUnitsLeft(sale, now) {
+/** Whether the element is in view, or nearly. */
+function useIsOnScreen(element) {
+    const [isOnScreen, setIsOnScreen] = useState(false);
+    useEffect(() => {
+        const observer = new IntersectionObserver((entries) => setIsOnScreen(entries.at(-1).isIntersecting), { rootMargin: "200px" });
+        observer.observe(element.current);
+        return () => observer.disconnect();
+    }, []);
+    return isOnScreen;
+}
+
+/** The units left: the live number if known, else the number of the list. Only cards on the screen are watched. */
+function useUnitsLeft(sale, now, isOnScreen) {
     const [live, setLive] = useState(null);
-    const watched = sale.start_time - WATCH_SECONDS <= now && now < sale.end_time;
+    const watched = isOnScreen && sale.start_time - WATCH_SECONDS <= now && now < sale.end_time;
     useEffect(() => (watched ? watchUnits(sale.product_id, setLive) : undefined), [watched, sale.product_id]);
     return live ?? sale.left;
 }
@@ -108,6 +123,7 @@ function Actions({ sale, phase, now, left, count, attempt, loggedIn, press }) {
         </button>`;
 
     function label() {
+        if (asking && attempt.proof !== undefined) return ["sales.proving", { percent: percentOf(attempt.proof) }, true];
         if (asking) return [attempt.again ? "sales.asking-again" : "sales.asking", {}, true];
         if (phase === "over") return ["sales.over", {}, false];
         if (!loggedIn && left > 0) return [phase === "before" ? "sales.be-ready" : "sales.get-logged-out", {}, true];
@@ -116,6 +132,9 @@ function Actions({ sale, phase, now, left, count, attempt, loggedIn, press }) {
         return [count > 0 ? "sales.get-another" : "sales.get", {}, true];
     }
 }
+
+/** Progress of a proof of work in percent. The work is a matter of luck, so it may take longer than expected. */
+const percentOf = (done) => Math.round(100 * (1 - Math.exp(-done)));
 
 function OutcomeNotice({ sale, outcome }) {
     const kind = GOOD.includes(outcome.kind) ? "good" : RETRYABLE.includes(outcome.kind) ? "info" : "warn";

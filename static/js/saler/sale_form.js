@@ -17,6 +17,8 @@ import { useActivities, useCoupon } from "./offers.js";
 const NAME_LENGTH_MAX = 60;
 const SPEED_MAX = 4_294_967_295;
 const BUY_LIMIT_MAX = 100;
+const NETWORK_WINNERS_MAX = 1_000;
+const TICKET_BITS_MAX = 22;
 /** The end of the year 9999, in seconds since 1970. */
 const TIME_MAX = 253_402_300_799;
 const STATUSES = ["sale.status-normal", "sale.status-stopped", "sale.status-sold-out"];
@@ -72,6 +74,14 @@ function SaleForm({ coupon, activity }) {
                     <${Field} name="buy_limit" label=${t("sale.buy-limit")} hint=${t("sale.buy-limit-hint")} failures=${failures} inputmode="numeric" defaultValue=${before.buy_limit} />
                     <${Field} name="buy_rate" label=${t("sale.buy-rate")} hint=${t("sale.buy-rate-hint")} failures=${failures} inputmode="decimal" defaultValue=${before.buy_rate} />
                 </div>
+                <details open=${hasConditions(activity)}>
+                    <summary>${t("sale.conditions")}</summary>
+                    <${Field} name="registered_before" label=${t("sale.registered")} hint=${t("sale.registered-hint")} failures=${failures} type="datetime-local" step="1" defaultValue=${before.registered_before} />
+                    <div class="pair">
+                        <${Field} name="network_winners" label=${t("sale.network")} hint=${t("sale.network-hint")} failures=${failures} inputmode="numeric" defaultValue=${before.network_winners} />
+                        <${Field} name="ticket" label=${t("sale.ticket")} hint=${t("sale.ticket-hint")} failures=${failures} inputmode="numeric" defaultValue=${before.ticket} />
+                    </div>
+                </details>
                 ${!isNew && html`
                     <${Field} name="status" label=${t("sale.status")} failures=${failures} as="select" defaultValue=${before.status}>
                         ${STATUSES.map((key, status) => html`<option value=${status} selected=${String(status) === before.status}>${t(key)}</option>`)}
@@ -81,7 +91,8 @@ function SaleForm({ coupon, activity }) {
 }
 
 /** The values of the fields for an activity. */
-function toFields({ activity_name, start_time, end_time, total, sec_speed, buy_limit, buy_rate, status }) {
+function toFields({ activity_name, start_time, end_time, total, sec_speed, buy_limit, buy_rate, status, ...conditions }) {
+    const { registered_before, network_winners = 0, ticket = 0 } = conditions;
     return {
         activity_name,
         start_time: toLocal(start_time),
@@ -90,9 +101,15 @@ function toFields({ activity_name, start_time, end_time, total, sec_speed, buy_l
         speed: String(sec_speed),
         buy_limit: String(buy_limit),
         buy_rate: String(Math.round(Number(buy_rate) * 10_000) / 100),
+        registered_before: registered_before ? toLocal(registered_before) : "",
+        network_winners: String(network_winners),
+        ticket: String(ticket),
         status: String(status ?? 0),
     };
 }
+
+/** Whether a sale has a condition that holds off robots. */
+const hasConditions = ({ registered_before, network_winners, ticket }) => Boolean(registered_before || network_winners || ticket);
 
 /** Converts the text of each field to the value for the service. */
 const VALUES = {
@@ -103,6 +120,9 @@ const VALUES = {
     speed: Number,
     buy_limit: Number,
     buy_rate: (percent) => Number(percent) / 100,
+    registered_before: (local) => (local ? toSeconds(local) : 0),
+    network_winners: Number,
+    ticket: Number,
     status: Number,
 };
 
@@ -134,6 +154,9 @@ function fieldFailures(coupon, fields) {
         total: numberFailure(fields.total, 0, coupon.amount),
         speed: numberFailure(fields.speed, 0, SPEED_MAX),
         buy_limit: numberFailure(fields.buy_limit, 1, BUY_LIMIT_MAX),
+        registered_before: !fields.registered_before || toSeconds(fields.registered_before) * 1_000 <= serverMs() ? "" : t("sale.registered-later"),
+        network_winners: numberFailure(fields.network_winners, 0, NETWORK_WINNERS_MAX),
+        ticket: fields.ticket.trim() === "-1" ? "" : numberFailure(fields.ticket, 0, TICKET_BITS_MAX),
         buy_rate: fields.buy_rate.trim() && rate >= 0 && rate <= 100 ? "" : t("sale.rate-wrong"),
     });
 }

@@ -1,4 +1,5 @@
-// The units left of a product, live: from the event stream of the service, or by polling while no stream is open.
+// The units left of a product, live: from the event stream of the service, or by polling while no stream is open. All polled
+// products of the page are asked for in one call.
 //
 // A browser opens at most six connections to a site, over all tabs, and an open stream holds a connection. More than two
 // streams in a page could delay a claim. So a page opens at most two streams, and further products are polled. A hidden
@@ -10,6 +11,10 @@ import { jittered } from "./view.js";
 
 const STREAMS_MAX = 2;
 const POLL_EVERY_MS = 3_000;
+/** Products in one call; the maximum of the service. */
+const PRODUCTS_MAX = 50;
+/** How long a call waits for further products. */
+const GATHER_MS = 50;
 /** Unit and longest pause before a broken stream is opened again. The pause doubles with each failure. */
 const PAUSE_MS = 1_000;
 const PAUSE_MS_MAX = 60_000;
@@ -20,6 +25,41 @@ const STREAM_DELAY_MS_MAX = 300;
 
 /** Open streams of the page. */
 let streams = 0;
+/** The local time of the next poll, which all products share. */
+let nextPoll = 0;
+/** Products of the next call, with those who wait for the number. @type {Map<number, ((left: number | null) => void)[]>} */
+let asked = new Map();
+
+/** Time until the next poll in ms. */
+function untilNextPoll() {
+    const now = performance.now();
+    if (nextPoll <= now) nextPoll = now + jittered(POLL_EVERY_MS);
+    return nextPoll - now;
+}
+
+/** The units left of a product, or null after a failure. */
+function fetchLeft(product) {
+    return new Promise((resolve) => {
+        if (asked.size === 0) setTimeout(fetchAll, GATHER_MS);
+        if (!asked.has(product)) asked.set(product, []);
+        asked.get(product).push(resolve);
+    });
+}
+
+function fetchAll() {
+    const all = [...asked];
+    asked = new Map();
+    for (let from = 0; from < all.length; from += PRODUCTS_MAX) fetchSome(all.slice(from, from + PRODUCTS_MAX));
+}
+
+async function fetchSome(some) {
+    const ids = some.map(([product]) => product).join(",");
+    const answer = await call("GET", `/sec/units?product_ids=${ids}`, { patience: POLL_EVERY_MS });
+    const found = new Map((answer.body?.data || []).map((units) => [units.product_id, units.left]));
+    for (const [product, waiting] of some) {
+        for (const resolve of waiting) resolve(found.get(product) ?? null);
+    }
+}
 
 /**
  * Watches the units left of `product`. Returns a function that ends the watch.
@@ -105,16 +145,16 @@ class UnitsWatch {
     }
 
     async poll() {
-        const left = await this.fetchLeft();
+        const left = await fetchLeft(this.product);
         if (left !== null) this.report(left);
         else this.onState(false);
-        if (!this.isStopped && !this.source) this.schedule(jittered(POLL_EVERY_MS), () => this.begin());
+        if (!this.isStopped && !this.source) this.schedule(untilNextPoll(), () => this.begin());
     }
 
     /** Closes a stream that has missed a change. */
     async compare() {
         const before = this.last;
-        const left = await this.fetchLeft();
+        const left = await fetchLeft(this.product);
         if (this.isStopped || !this.source) return;
         const hasMissed = left !== null && left !== before && this.last === before;
         if (hasMissed) {
@@ -123,12 +163,6 @@ class UnitsWatch {
         } else {
             this.schedule(SILENCE_MS, () => this.compare());
         }
-    }
-
-    /** The units left, or null after a failure. */
-    async fetchLeft() {
-        const answer = await call("GET", `/sec/info?product_id=${this.product}`, { patience: POLL_EVERY_MS });
-        return answer.status === 200 ? (answer.body.data?.left ?? null) : null;
     }
 
     report(left) {

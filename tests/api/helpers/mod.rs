@@ -24,7 +24,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use couponrush::app::{Application, Stop};
 use couponrush::claim::Claiming;
 use couponrush::config::{
-    AdmissionArgs, EtcdArgs, MysqlArgs, PasswordArgs, Profile, RedisArgs, ServeArgs, TokenArgs, TrustedProxies,
+    AdmissionArgs, EtcdArgs, MysqlArgs, PasswordArgs, Profile, QuotaArgs, RedisArgs, ServeArgs, TokenArgs,
+    TrustedProxies,
 };
 use couponrush::domain::{Durability, Origins, RateShare, ShardId};
 use couponrush::http::Shared;
@@ -217,7 +218,12 @@ pub fn arguments(stores: &Stores) -> ServeArgs {
         },
         mysql: MysqlArgs { mysql_url: stores.mysql_url.clone(), mysql_ca: None, mysql_cert: None, mysql_key: None },
         etcd: etcd_args(String::new()),
-        tokens: TokenArgs { jwt_secret: SECRET.to_owned(), claim_secret: None, token_seconds: 3_600 },
+        tokens: TokenArgs {
+            jwt_secret: SECRET.to_owned(),
+            claim_secret: None,
+            ticket_secret: None,
+            token_seconds: 3_600,
+        },
         passwords: PasswordArgs { password_min: 6 },
         sign_secret: None,
         backlog_max: 100_000,
@@ -225,7 +231,8 @@ pub fn arguments(stores: &Stores) -> ServeArgs {
         answer_when: Durability::Granted,
         waiting_max: 20_000,
         shards: 1,
-        saler_coupons_max: 100,
+        quotas: QuotaArgs { saler_coupons_max: Some(100), saler_units_max: None, saler_sales_max: None },
+        audit_days: 90,
         archive_after: 604_800,
         viewers_max: 1_000,
         start_wait: 10,

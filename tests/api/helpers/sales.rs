@@ -1,7 +1,7 @@
 //! Creates and changes activities through the service's scheduling, without HTTP.
 
 use couponrush::domain::{
-    ActivityId, ActivityName, CouponId, Kind, Rate, Status, Terms, User, UserId, UserName, Window,
+    Activity, ActivityId, ActivityName, Conditions, CouponId, Kind, Rate, Status, Terms, User, UserId, UserName, Window,
 };
 use couponrush::sales::ScheduleError;
 
@@ -24,15 +24,15 @@ pub fn terms(from: i64, to: i64) -> Terms {
 impl Instance {
     /// Creates an activity of a coupon.
     pub async fn schedule(&self, coupon: CouponId, terms: &Terms) -> Result<ActivityId, ScheduleError> {
-        self.shared.offering.scheduling.create(&admin(), coupon, terms).await
+        self.shared.offering.scheduling.create(&admin(), coupon, terms, &Conditions::default()).await
     }
 
     /// Changes an activity.
     pub async fn reschedule(&self, id: ActivityId, change: impl FnOnce(&mut Terms)) -> Result<(), ScheduleError> {
-        let changed = |terms: &Terms| {
-            let mut terms = terms.clone();
+        let changed = |activity: &Activity| {
+            let mut terms = activity.terms.clone();
             change(&mut terms);
-            Ok::<_, ScheduleError>(terms)
+            Ok::<_, ScheduleError>((terms, activity.conditions))
         };
         self.shared.offering.scheduling.update(&admin(), id, changed).await
     }

@@ -13,7 +13,7 @@ const BATCH: usize = 1_000;
 impl TestApp {
     /// Creates users with the given names. Returns the session tokens in order. The users cannot log in.
     pub async fn users<T: AsRef<str>>(&self, names: &[T], kind: Kind) -> Vec<String> {
-        let (tokens, _) = signers(&self.args.tokens).expect("the secret is long enough");
+        let tokens = signers(&self.args.tokens).expect("the secret is long enough").sessions;
         let name = |name: &T| UserName::parse(name.as_ref().to_owned()).expect("a test gives good names");
         let mut made = Vec::new();
         for names in names.chunks(BATCH) {

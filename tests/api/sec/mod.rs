@@ -4,12 +4,14 @@ mod activities;
 mod admission;
 mod bad_input;
 mod buying;
+mod conditions;
 mod losses;
 mod products;
 mod quota;
 mod redeeming;
 mod sales;
 mod signed;
+mod units;
 
 use std::time::Instant;
 

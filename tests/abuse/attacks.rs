@@ -1,0 +1,239 @@
+//! The attacks. Each one also checks at its end that it has gained nothing.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use couponrush::domain::Kind;
+use serde_json::json;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::helpers::{Answer, RawConnection};
+use crate::world::{World, from, log_in, sale};
+
+/// Pause of an attacker after each answer. Faster ones would only measure how two cores are shared.
+const PAUSE: Duration = Duration::from_millis(20);
+/// Connections of most attacks.
+const ATTACKERS: usize = 16;
+/// The address from which most attacks come.
+const EVIL: &str = "203.0.113.66";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attack {
+    /// Thousands of logins from one address, to fill the queue of password hashes.
+    HashQueue,
+    /// Wrong passwords of the merchant from one network.
+    Lockout,
+    /// A merchant whose readers of exports hardly read.
+    SlowExports,
+    /// All places of event streams for one address.
+    HoardedStreams,
+    /// Pages far behind the end of every list.
+    DeepPages,
+    /// Logouts of thousands of tokens.
+    LogoutFlood,
+    /// Thousands of accounts that claim from one network in a sale that limits the claims of a network.
+    AccountsOfOneNetwork,
+    /// Forged tickets, and the ticket of another customer again and again.
+    ForgedTickets,
+    /// Changes that a page of another site makes browsers send.
+    CrossSitePosts,
+}
+
+/// An attack that goes on until its end.
+pub struct Attacking {
+    attack: Attack,
+    tasks: JoinSet<()>,
+    /// What the attackers have gained.
+    gained: Arc<AtomicU64>,
+    connections: Vec<RawConnection>,
+}
+
+impl Attack {
+    pub const ALL: [Self; 9] = [
+        Self::HashQueue,
+        Self::Lockout,
+        Self::SlowExports,
+        Self::HoardedStreams,
+        Self::DeepPages,
+        Self::LogoutFlood,
+        Self::AccountsOfOneNetwork,
+        Self::ForgedTickets,
+        Self::CrossSitePosts,
+    ];
+
+    /// Begins the attack, which goes on until `over`.
+    pub async fn begin(self, world: &World, over: &CancellationToken) -> Attacking {
+        let mut attacking =
+            Attacking { attack: self, tasks: JoinSet::new(), gained: Arc::default(), connections: vec![] };
+        let client = world.client().clone();
+        match self {
+            Self::HashQueue => attacking.repeat(over, 64, move |n| {
+                let client = client.clone();
+                async move { is(&log_in(&client, &format!("nobody-{n}"), "a guess", EVIL).await, 200) }
+            }),
+            Self::Lockout => attacking.repeat(over, ATTACKERS, move |n| {
+                let client = client.clone();
+                async move { is(&log_in(&client, "shop", &format!("guess-{n}"), EVIL).await, 200) }
+            }),
+            Self::SlowExports => attacking.open_exports(world).await,
+            Self::HoardedStreams => attacking.open_streams(world),
+            Self::DeepPages => attacking.read_deep_pages(world, over),
+            Self::LogoutFlood => {
+                let names: Vec<String> = (0..2_000).map(|n| format!("quitter-{n}")).collect();
+                let tokens = Arc::new(world.app.users(&names, Kind::Customer).await);
+                attacking.repeat(over, ATTACKERS, move |n| {
+                    let (client, token) = (client.clone(), tokens[n % tokens.len()].clone());
+                    async move {
+                        from(&client, EVIL, "POST", "/api/auth/logout", &token, Some(&json!({}))).await;
+                        false
+                    }
+                });
+            }
+            Self::AccountsOfOneNetwork => attacking.claim_from_one_network(world, over).await,
+            Self::ForgedTickets => attacking.forge_tickets(world, over).await,
+            Self::CrossSitePosts => {
+                let token = world.shop.clone();
+                attacking.repeat(over, ATTACKERS, move |_| {
+                    let request = client.request("POST", "/product/create").header("Origin", "https://evil.example");
+                    let request = request.header("Authorization", &token).header("Sec-Fetch-Site", "cross-site");
+                    let body = json!({"product_name": "stolen", "product_total": 1}).to_string();
+                    async move { Answer::of(request.body(body)).await.status != 403 }
+                });
+            }
+        }
+        attacking
+    }
+}
+
+impl Attacking {
+    /// Lets attackers repeat an attempt. The attempt returns whether it gained something.
+    fn repeat<F: Future<Output = bool> + Send + 'static>(
+        &mut self,
+        over: &CancellationToken,
+        attackers: usize,
+        attempt: impl Fn(usize) -> F + Send + Sync + 'static,
+    ) {
+        let attempt = Arc::new(attempt);
+        let next = Arc::new(AtomicU64::new(0));
+        for _ in 0..attackers {
+            let (attempt, next, gained) = (Arc::clone(&attempt), Arc::clone(&next), Arc::clone(&self.gained));
+            let over = over.clone();
+            self.tasks.spawn(async move {
+                while !over.is_cancelled() {
+                    let n = usize::try_from(next.fetch_add(1, Ordering::Relaxed)).unwrap_or(0);
+                    gained.fetch_add(attempt(n).await.into(), Ordering::Relaxed);
+                    tokio::time::sleep(PAUSE).await;
+                }
+            });
+        }
+    }
+
+    async fn open_exports(&mut self, world: &World) {
+        let evil = world.app.user("slow-reader", Kind::Saler).await;
+        let (product, _) = sale(world.client(), &evil, "export", json!({})).await;
+        // More than the buffers of a connection hold. Redis knows nothing of these claims, so they go at the end.
+        let numbers = (1..=10).map(|n| format!("SELECT {n} AS n")).collect::<Vec<_>>().join(" UNION ALL ");
+        let rows = format!(
+            "INSERT INTO claims (coupon_id, seq, user_id, claimed_at, activity_id, nth) \
+             SELECT {product}, ROW_NUMBER() OVER (), u.id, 1, 0, numbers.n FROM users u JOIN ({numbers}) numbers \
+             WHERE u.username LIKE 'customer-%'"
+        );
+        world.app.stores.execute(&rows).await;
+        let address = world.app.instances[0].address;
+        for _ in 0..ATTACKERS {
+            let mut connection = RawConnection::open(address);
+            connection.send(format!(
+                "GET /api/users/slow-reader/coupons/export/claims.csv HTTP/1.1\r\nHost: x\r\nAuthorization: {evil}\r\n\
+                 X-Forwarded-For: {EVIL}\r\n\r\n"
+            ));
+            self.connections.push(connection);
+        }
+    }
+
+    fn open_streams(&mut self, world: &World) {
+        let address = world.app.instances[0].address;
+        for _ in 0..300 {
+            let mut connection = RawConnection::open(address);
+            connection.send(format!(
+                "GET /sec/events?product_id={} HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: {EVIL}\r\n\r\n",
+                world.product
+            ));
+            self.connections.push(connection);
+        }
+    }
+
+    fn read_deep_pages(&mut self, world: &World, over: &CancellationToken) {
+        let (client, token, shop) = (world.client().clone(), world.customers[0].clone(), world.shop.clone());
+        self.repeat(over, ATTACKERS, move |n| {
+            let page = 1_000_000 + n;
+            let (path, token) = match n % 4 {
+                0 => (format!("/api/users/customer-0/coupons?page={page}"), token.clone()),
+                1 => (format!("/sec/list?page={page}"), String::new()),
+                2 => (format!("/product/list?page={page}"), shop.clone()),
+                _ => (format!("/api/users/shop/coupons/rush/claims?page={page}"), shop.clone()),
+            };
+            let client = client.clone();
+            async move {
+                from(&client, EVIL, "GET", &path, &token, None).await;
+                false
+            }
+        });
+    }
+
+    async fn claim_from_one_network(&mut self, world: &World, over: &CancellationToken) {
+        let names: Vec<String> = (0..10_000).map(|n| format!("robot-{n}")).collect();
+        let tokens = Arc::new(world.app.users(&names, Kind::Customer).await);
+        sale(world.client(), &world.shop, "limited", json!({"network_winners": 20})).await;
+        let client = world.client().clone();
+        self.repeat(over, ATTACKERS, move |n| {
+            let (client, token) = (client.clone(), tokens[n % tokens.len()].clone());
+            let address = format!("203.0.113.{}", n % 250);
+            async move {
+                let path = "/api/users/shop/coupons/limited";
+                from(&client, &address, "PATCH", path, &token, None).await.header("Claim-Result") == "claimed"
+            }
+        });
+    }
+
+    async fn forge_tickets(&mut self, world: &World, over: &CancellationToken) {
+        sale(world.client(), &world.shop, "ticketed", json!({"ticket": 20})).await;
+        let client = world.client().clone();
+        let tokens = world.customers[..200].to_vec();
+        let forged = tokens[0].clone();
+        self.repeat(over, ATTACKERS, move |n| {
+            let request = client.request("PATCH", "/api/users/shop/coupons/ticketed").header("X-Forwarded-For", EVIL);
+            let request = request.header("Authorization", &tokens[n % 200]).header("Claim-Ticket", &forged);
+            async move { Answer::of(request).await.header("Claim-Result") == "claimed" }
+        });
+    }
+
+    /// Ends the attack after `over`, and checks that it gained nothing.
+    pub async fn end(mut self, world: &World) {
+        while let Some(task) = self.tasks.join_next().await {
+            task.expect("no attacker panics");
+        }
+        let streams = self.connections.into_iter().map(|mut connection| connection.read_for(Duration::from_millis(20)));
+        let streams = streams.filter(|answer| answer.text.starts_with("HTTP/1.1 200")).count();
+        let gained = self.gained.load(Ordering::Relaxed);
+        match self.attack {
+            Attack::AccountsOfOneNetwork => {
+                // Attempts in flight when the twentieth claim is granted may pass.
+                assert!((1..20 + ATTACKERS as u64).contains(&gained), "{gained} claims of one network");
+            }
+            Attack::HoardedStreams => assert_eq!(streams, 20, "streams of one address"),
+            Attack::SlowExports => {
+                assert_eq!(streams, 1, "exports of one merchant");
+                let rows = "DELETE FROM claims WHERE coupon_id IN (SELECT id FROM coupons WHERE name = 'export')";
+                world.app.stores.execute(rows).await;
+            }
+            attack => assert_eq!(gained, 0, "{attack:?}"),
+        }
+        assert_eq!(world.app.stores.number("SELECT COUNT(*) FROM coupons WHERE name = 'stolen'").await, 0);
+    }
+}
+
+fn is(answer: &Answer, status: u16) -> bool {
+    answer.status == status
+}
