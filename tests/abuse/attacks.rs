@@ -16,6 +16,8 @@ use crate::world::{World, from, log_in, sale};
 const PAUSE: Duration = Duration::from_millis(20);
 /// Connections of most attacks.
 const ATTACKERS: usize = 16;
+/// Attacks so far, for names that are new.
+static ROUNDS: AtomicU64 = AtomicU64::new(0);
 /// The address from which most attacks come.
 const EVIL: &str = "203.0.113.66";
 
@@ -68,6 +70,7 @@ impl Attack {
         let mut attacking =
             Attacking { attack: self, tasks: JoinSet::new(), gained: Arc::default(), connections: vec![] };
         let client = world.client().clone();
+        let round = ROUNDS.fetch_add(1, Ordering::Relaxed);
         match self {
             Self::HashQueue => attacking.repeat(over, 64, move |n| {
                 let client = client.clone();
@@ -77,11 +80,11 @@ impl Attack {
                 let client = client.clone();
                 async move { is(&log_in(&client, "shop", &format!("guess-{n}"), EVIL).await, 200) }
             }),
-            Self::SlowExports => attacking.open_exports(world).await,
+            Self::SlowExports => attacking.open_exports(world, round).await,
             Self::HoardedStreams => attacking.open_streams(world),
             Self::DeepPages => attacking.read_deep_pages(world, over),
             Self::LogoutFlood => {
-                let names: Vec<String> = (0..2_000).map(|n| format!("quitter-{n}")).collect();
+                let names: Vec<String> = (0..2_000).map(|n| format!("quitter-{round}-{n}")).collect();
                 let tokens = Arc::new(world.app.users(&names, Kind::Customer).await);
                 attacking.repeat(over, ATTACKERS, move |n| {
                     let (client, token) = (client.clone(), tokens[n % tokens.len()].clone());
@@ -91,8 +94,8 @@ impl Attack {
                     }
                 });
             }
-            Self::AccountsOfOneNetwork => attacking.claim_from_one_network(world, over).await,
-            Self::ForgedTickets => attacking.forge_tickets(world, over).await,
+            Self::AccountsOfOneNetwork => attacking.claim_from_one_network(world, over, round).await,
+            Self::ForgedTickets => attacking.forge_tickets(world, over, round).await,
             Self::CrossSitePosts => {
                 let token = world.shop.clone();
                 attacking.repeat(over, ATTACKERS, move |_| {
@@ -130,8 +133,9 @@ impl Attacking {
         }
     }
 
-    async fn open_exports(&mut self, world: &World) {
-        let evil = world.app.user("slow-reader", Kind::Saler).await;
+    async fn open_exports(&mut self, world: &World, round: u64) {
+        let name = format!("slow-reader-{round}");
+        let evil = world.app.user(&name, Kind::Saler).await;
         let (product, _) = sale(world.client(), &evil, "export", json!({})).await;
         // More than the buffers of a connection hold. Redis knows nothing of these claims, so they go at the end.
         let numbers = (1..=10).map(|n| format!("SELECT {n} AS n")).collect::<Vec<_>>().join(" UNION ALL ");
@@ -145,7 +149,7 @@ impl Attacking {
         for _ in 0..ATTACKERS {
             let mut connection = RawConnection::open(address);
             connection.send(format!(
-                "GET /api/users/slow-reader/coupons/export/claims.csv HTTP/1.1\r\nHost: x\r\nAuthorization: {evil}\r\n\
+                "GET /api/users/{name}/coupons/export/claims.csv HTTP/1.1\r\nHost: x\r\nAuthorization: {evil}\r\n\
                  X-Forwarded-For: {EVIL}\r\n\r\n"
             ));
             self.connections.push(connection);
@@ -182,28 +186,30 @@ impl Attacking {
         });
     }
 
-    async fn claim_from_one_network(&mut self, world: &World, over: &CancellationToken) {
-        let names: Vec<String> = (0..10_000).map(|n| format!("robot-{n}")).collect();
+    async fn claim_from_one_network(&mut self, world: &World, over: &CancellationToken, round: u64) {
+        let names: Vec<String> = (0..10_000).map(|n| format!("robot-{round}-{n}")).collect();
         let tokens = Arc::new(world.app.users(&names, Kind::Customer).await);
-        sale(world.client(), &world.shop, "limited", json!({"network_winners": 20})).await;
+        sale(world.client(), &world.shop, &format!("limited-{round}"), json!({"network_winners": 20})).await;
         let client = world.client().clone();
         self.repeat(over, ATTACKERS, move |n| {
             let (client, token) = (client.clone(), tokens[n % tokens.len()].clone());
             let address = format!("203.0.113.{}", n % 250);
             async move {
-                let path = "/api/users/shop/coupons/limited";
-                from(&client, &address, "PATCH", path, &token, None).await.header("Claim-Result") == "claimed"
+                let path = format!("/api/users/shop/coupons/limited-{round}");
+                from(&client, &address, "PATCH", &path, &token, None).await.header("Claim-Result") == "claimed"
             }
         });
     }
 
-    async fn forge_tickets(&mut self, world: &World, over: &CancellationToken) {
-        sale(world.client(), &world.shop, "ticketed", json!({"ticket": 20})).await;
+    async fn forge_tickets(&mut self, world: &World, over: &CancellationToken, round: u64) {
+        sale(world.client(), &world.shop, &format!("ticketed-{round}"), json!({"ticket": 20})).await;
         let client = world.client().clone();
         let tokens = world.customers[..200].to_vec();
         let forged = tokens[0].clone();
         self.repeat(over, ATTACKERS, move |n| {
-            let request = client.request("PATCH", "/api/users/shop/coupons/ticketed").header("X-Forwarded-For", EVIL);
+            let request = client
+                .request("PATCH", &format!("/api/users/shop/coupons/ticketed-{round}"))
+                .header("X-Forwarded-For", EVIL);
             let request = request.header("Authorization", &tokens[n % 200]).header("Claim-Ticket", &forged);
             async move { Answer::of(request).await.header("Claim-Result") == "claimed" }
         });

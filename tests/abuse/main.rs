@@ -2,8 +2,9 @@
 //!
 //! Each attack runs against a service with the public profile, which takes addresses from a proxy on loopback. Honest users do
 //! what they always do, each from an address of his own. Their answers are timed alone and during the attack. An attack
-//! passes if no honest user is refused, and if nine of ten answers of each kind need at most twice their time alone. A wait of
-//! 30 ms is always allowed, because attackers, users and servers share two cores.
+//! passes if no honest user is refused, and if nine of ten answers of each kind need at most twice their time alone. Of a kind
+//! with few answers, the median counts. A wait of 30 ms is always allowed, because attackers, users and servers share two
+//! cores. Answers that were too slow are judged again in a second attack, because the machine may have been busy.
 //!
 //! `COUPONRUSH_ABUSE_SECONDS` is the duration of an attack (default 2).
 
@@ -32,30 +33,37 @@ async fn honest_users_hardly_notice_an_attack() {
     let world = World::start().await;
     let mut failures = Vec::new();
     for attack in Attack::ALL {
-        let alone = honest::watch(&world, duration).await;
-        let over = CancellationToken::new();
-        let during = {
-            let attacking = attack.begin(&world, &over).await;
-            let diary = honest::watch(&world, duration).await;
-            over.cancel();
-            attacking.end(&world).await;
-            diary
-        };
-        failures.extend(judge(attack, &alone, &during));
+        let (wrong, slow) = play(&world, attack, duration).await;
+        failures.extend(wrong);
+        if !slow.is_empty() {
+            let (wrong, slow) = play(&world, attack, duration).await;
+            failures.extend(wrong.into_iter().chain(slow));
+        }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
-/// What honest users noticed of the attack, a sentence for each kind of answer.
+/// Plays an attack. Returns a sentence for each wrong answer to an honest user, and for each kind of answers that was too slow.
+async fn play(world: &World, attack: Attack, duration: Duration) -> (Vec<String>, Vec<String>) {
+    let alone = honest::watch(world, duration).await;
+    let over = CancellationToken::new();
+    let attacking = attack.begin(world, &over).await;
+    let during = honest::watch(world, duration).await;
+    over.cancel();
+    attacking.end(world).await;
+    let wrong = alone.wrong.iter().chain(&during.wrong).map(|wrong| format!("{attack:?}: {wrong}"));
+    (wrong.collect(), judge(attack, &alone, &during))
+}
+
+/// A sentence for each kind of answers that was too slow.
 fn judge(attack: Attack, alone: &Diary, during: &Diary) -> Vec<String> {
-    let mut failures: Vec<String> =
-        alone.wrong.iter().chain(&during.wrong).map(|wrong| format!("{attack:?}: {wrong}")).collect();
+    let mut slow = Vec::new();
     for ((deed, before), (_, now)) in alone.times().zip(during.times()) {
         let limit = before * 2 + ALLOWED;
         println!("{attack:?}: {deed}: {before:?} alone, {now:?} during the attack, at most {limit:?}");
         if now > limit {
-            failures.push(format!("{attack:?}: {deed} took {now:?} instead of {before:?}"));
+            slow.push(format!("{attack:?}: {deed} took {now:?} instead of {before:?}"));
         }
     }
-    failures
+    slow
 }
