@@ -19,7 +19,7 @@ use crate::http::{
     Accounts, Answers, BodyLimits, Edge, ExportLimits, Exports, ListCache, Offering, Operating, SaleCache,
     SaleCacheLimits, Selling, Shared,
 };
-use crate::memory::{Activities, ArchivedClaims, ClosedShards, KnownUsers, Revocations, Settings};
+use crate::memory::{Activities, ArchivedClaims, ClosedShards, KnownNetworks, KnownUsers, Revocations, Settings};
 use crate::mysql::instances::Process;
 use crate::mysql::shard_statements::ShardStatements;
 use crate::mysql::{Db, DbPools};
@@ -104,6 +104,7 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
     let edge = edge(args, ground.admission, Arc::clone(&health));
     let accounts = Accounts {
         users: KnownUsers::new(dbs.users.clone(), config::KNOWN_USERS_MAX),
+        networks: Arc::new(KnownNetworks::new(dbs.clone())),
         password_min: PasswordMin(args.passwords.password_min.into()),
         passwords: ground.passwords,
         admin_passwords: ground.admin_passwords,

@@ -5,7 +5,7 @@ use diesel_async::SimpleAsyncConnection;
 use super::{Db, DbError, QueryError};
 
 /// The tables that `serve` reads and writes, each with one of its columns.
-const TABLES: [(&str, &str); 12] = [
+const TABLES: [(&str, &str); 13] = [
     ("users", "id"),
     ("coupons", "id"),
     ("activities", "id"),
@@ -14,6 +14,7 @@ const TABLES: [(&str, &str); 12] = [
     ("ledgers", "shard"),
     ("instances", "instance"),
     ("revoked_tokens", "jti"),
+    ("known_networks", "network"),
     ("poisoned_claims", "id"),
     ("settings", "name"),
     ("blocks", "kind"),

@@ -1,0 +1,141 @@
+//! Lockouts: guesses from many networks, while the owner of the name logs in.
+
+use couponrush::config::ServeArgs;
+use couponrush::mysql::known_networks::delete_before;
+use serde_json::json;
+
+use crate::helpers::{Answer, Client, PASSWORD, TestApp, eventually, now_seconds};
+use crate::limits::assert_rate_limited;
+
+const HOME: &str = "203.0.113.7";
+const OFFICE: &str = "2001:db8:1:2::9";
+const ELSEWHERE: &str = "192.0.2.99";
+const DAY: u64 = 86_400;
+
+/// A name may fail once a minute from a network, and ten times from all.
+fn few_guesses(args: &mut ServeArgs) {
+    args.admission.trusted_proxies = "127.0.0.1".parse().expect("networks");
+    args.admission.failed_logins_per_minute = 1;
+}
+
+async fn log_in(client: &Client, name: &str, password: &str, network: &str) -> Answer {
+    let body = json!({"username": name, "password": password}).to_string();
+    Answer::of(client.request("POST", "/api/auth").body(body).header("X-Forwarded-For", network)).await
+}
+
+/// Guesses from more networks than a name has guesses.
+async fn attack(client: &Client, name: &str) {
+    let networks: Vec<String> = (0..30).map(|n| format!("198.51.100.{n}")).collect();
+    let guesses = networks.iter().map(|network| log_in(client, name, "a guess", network));
+    let guesses = futures_util::future::join_all(guesses).await;
+    assert_eq!(guesses.iter().filter(|answer| answer.status == 401).count(), 10, "ten guesses for a name");
+    assert_eq!(guesses.iter().filter(|answer| answer.status == 429).count(), 20);
+}
+
+/// Waits until MySQL has so many known networks.
+async fn known(app: &TestApp, count: i64) {
+    eventually("the networks are written", || async {
+        app.stores.number("SELECT COUNT(*) FROM known_networks").await == count
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn guesses_from_many_networks_do_not_keep_out_a_network_that_knows_the_name() {
+    let mut app = TestApp::start_with(few_guesses).await;
+    app.client().register("ann", "customer").await;
+    for network in [HOME, OFFICE] {
+        assert_eq!(log_in(app.client(), "ann", PASSWORD, network).await.status, 200);
+    }
+    known(&app, 2).await;
+    let attacked = app.start_another().await;
+    let (client, ops) = (attacked.client.clone(), attacked.ops.clone());
+    attack(&client, "ann").await;
+    assert_rate_limited(&log_in(&client, "ann", PASSWORD, ELSEWHERE).await, 60);
+    assert_rate_limited(&log_in(&client, "ann", PASSWORD, "198.51.100.1").await, 60);
+    for _ in 0..3 {
+        assert_eq!(log_in(&client, "ann", PASSWORD, HOME).await.status, 200);
+    }
+    assert_eq!(log_in(&client, "ann", PASSWORD, "2001:db8:1:2:3:4:5:6").await.status, 200, "of the same /64");
+    assert_eq!(log_in(&client, "ann", "a typo", HOME).await.status, 401, "who is let through is told so");
+    assert_rate_limited(&log_in(&client, "ann", PASSWORD, HOME).await, 60);
+    let metrics = ops.get("/metrics", "").await.text;
+    assert!(metrics.contains("couponrush_known_network_reads_total{result=\"done\"} 1\n"), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn guesses_from_a_network_at_many_names_do_not_keep_out_the_names_that_it_knows() {
+    let app = TestApp::start_with(|args| {
+        few_guesses(args);
+        args.admission.ip_failed_logins_per_minute = 4;
+    })
+    .await;
+    let client = app.client();
+    for name in ["ann", "bob"] {
+        client.register(name, "customer").await;
+    }
+    assert_eq!(log_in(client, "ann", PASSWORD, HOME).await.status, 200);
+    assert_eq!(log_in(client, "bob", PASSWORD, OFFICE).await.status, 200);
+    known(&app, 2).await;
+    for n in 0..4 {
+        assert_eq!(log_in(client, &format!("guess-{n}"), "a guess", HOME).await.status, 401);
+    }
+    assert_rate_limited(&log_in(client, "bob", PASSWORD, HOME).await, 60);
+    assert_rate_limited(&log_in(client, "a/b", PASSWORD, HOME).await, 60);
+    assert_eq!(log_in(client, "ann", PASSWORD, HOME).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_user_the_eight_latest_networks_are_known_for_thirty_days() {
+    let mut app = TestApp::start_with(few_guesses).await;
+    app.client().register("ann", "customer").await;
+    let now = now_seconds();
+    let seen = async |network: &str, seen_at: u64| {
+        let sql = format!("INSERT INTO known_networks SELECT id, '{network}', {seen_at} FROM users");
+        app.stores.execute(&sql).await;
+    };
+    seen("192.0.2.1", now - 31 * DAY).await;
+    seen("192.0.2.2", now - 29 * DAY).await;
+    for n in 3..=8 {
+        seen(&format!("192.0.2.{n}"), now - 2 * DAY - n).await;
+    }
+    attack(app.client(), "ann").await;
+    assert_rate_limited(&log_in(app.client(), "ann", PASSWORD, "192.0.2.1").await, 60);
+    assert_eq!(log_in(app.client(), "ann", PASSWORD, "192.0.2.2").await.status, 200);
+    eventually("a login renews the row", || async {
+        let renewed = format!("SELECT seen_at >= {now} FROM known_networks WHERE network = '192.0.2.2'");
+        app.stores.number(&renewed).await == 1
+    })
+    .await;
+
+    // Another instance knows nothing of this attack.
+    let other = app.start_another().await.client.clone();
+    assert_eq!(log_in(&other, "ann", PASSWORD, HOME).await.status, 200);
+    let networks = "SELECT network AS value FROM known_networks ORDER BY network";
+    let replaced = ["192.0.2.2", "192.0.2.3", "192.0.2.4", "192.0.2.5", "192.0.2.6", "192.0.2.7", "192.0.2.8", HOME];
+    eventually("the oldest row is replaced", || async { app.stores.texts(networks).await == replaced }).await;
+
+    assert_eq!(delete_before(&app.stores.db, now - 2 * DAY, 4).await.expect("MySQL deletes"), 4, "in batches");
+    assert_eq!(delete_before(&app.stores.db, now - 2 * DAY, 4).await.expect("MySQL deletes"), 2);
+    known(&app, 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_known_network_is_written_at_most_once_a_day() {
+    let mut app = TestApp::start_with(few_guesses).await;
+    app.client().register("ann", "customer").await;
+    assert_eq!(log_in(app.client(), "ann", PASSWORD, HOME).await.status, 200);
+    known(&app, 1).await;
+    for (age, is_written) in [(DAY - 60, false), (DAY + 60, true)] {
+        let seen_at = now_seconds() - age;
+        app.stores.execute(&format!("UPDATE known_networks SET seen_at = {seen_at}")).await;
+        // Its memory is empty.
+        let instance = app.start_another().await.client.clone();
+        assert_eq!(log_in(&instance, "ann", PASSWORD, HOME).await.status, 200);
+        // The instance writes the logins in order.
+        assert_eq!(log_in(&instance, "ann", PASSWORD, &format!("192.0.2.{}", u8::from(is_written))).await.status, 200);
+        known(&app, 2 + i64::from(is_written)).await;
+        let sql = format!("SELECT seen_at > {seen_at} FROM known_networks WHERE network = '{HOME}'");
+        assert_eq!(app.stores.number(&sql).await, i64::from(is_written));
+    }
+}
