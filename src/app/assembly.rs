@@ -10,7 +10,7 @@ use actix_web::web;
 use super::servers::UsersServer;
 use super::shards::{NewShard, ShardLimits, ShardMaker};
 use crate::admission::Admission;
-use crate::auth::{ClaimTokens, Passwords, SignedForm, UserTokens};
+use crate::auth::{ClaimTokens, DeviceMarks, Passwords, SignedForm, UserTokens};
 use crate::claim::{ArchivedCoupons, Directory, Shards, Waiters};
 use crate::config::{self, AdminOn, ServeArgs};
 use crate::domain::{PasswordMin, ShardId};
@@ -56,6 +56,7 @@ pub(super) struct Ground {
     pub(super) ops_listener: TcpListener,
     pub(super) tokens: UserTokens,
     pub(super) claim_tokens: ClaimTokens,
+    pub(super) devices: DeviceMarks,
     pub(super) signed_form: Option<SignedForm>,
     pub(super) activities: Arc<Activities>,
     pub(super) revocations: Revocations,
@@ -110,6 +111,7 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
         admin_passwords: ground.admin_passwords,
         tokens: ground.tokens,
         claim_tokens: ground.claim_tokens,
+        devices: ground.devices,
         signed_form: ground.signed_form,
         revocations: Arc::new(ground.revocations),
     };

@@ -84,6 +84,7 @@ impl Application {
             ops_listener,
             tokens,
             claim_tokens,
+            devices: parts::device_marks(&args.tokens)?,
             signed_form,
             activities,
             revocations,

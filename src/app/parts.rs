@@ -7,7 +7,7 @@ use url::Url;
 
 use super::start_error::StartError;
 use crate::admission::{Admission, AttemptLimits};
-use crate::auth::{ClaimTokens, PasswordLimits, Passwords, Secrets, SecretsError, SignedForm, UserTokens};
+use crate::auth::{ClaimTokens, DeviceMarks, PasswordLimits, Passwords, Secrets, SecretsError, SignedForm, UserTokens};
 use crate::base::{OwnCertificate, Tls, now_seconds};
 use crate::config::{
     self, AdmissionArgs, CertificateFiles, EtcdArgs, MysqlArgs, Profile, RedisArgs, ServeArgs, TokenArgs,
@@ -29,6 +29,14 @@ pub fn signers(args: &TokenArgs) -> Result<(UserTokens, ClaimTokens), SecretsErr
         None => secrets.for_claims(),
     };
     Ok((UserTokens::new(&secrets, args.token_seconds.into()), ClaimTokens::new(&claim_secrets)))
+}
+
+/// The signer of marks of devices.
+///
+/// # Errors
+/// Returns a [`SecretsError`] with a sentence that names the setting.
+pub(super) fn device_marks(args: &TokenArgs) -> Result<DeviceMarks, SecretsError> {
+    Ok(DeviceMarks::new(&Secrets::parse("COUPONRUSH_JWT_SECRET", &args.jwt_secret)?))
 }
 
 /// The signer of the signed form. An absent or empty `secret` switches the form off and gives `None`.

@@ -9,6 +9,8 @@ const DIFFERENT_BYTES_MIN: usize = 8;
 const SECRETS_MAX: usize = 16;
 /// Derives separate keys for claim tokens. A claim token can never pass for a session token, or the reverse.
 const CLAIM_LABEL: &[u8] = b"couponrush claim tokens";
+/// The same for marks of devices.
+const DEVICE_LABEL: &[u8] = b"couponrush device marks";
 
 /// At least one secret. The first signs, all verify. Without `Debug` and `Display`, secrets cannot reach a log.
 pub struct Secrets(Vec<Vec<u8>>);
@@ -54,8 +56,16 @@ impl Secrets {
     /// Derives the secrets of claim tokens, for operators without secrets for claims. Each secret gives a derived
     /// secret, in equal order. Claim tokens therefore stay valid while the operator replaces a secret.
     pub fn for_claims(&self) -> Self {
-        let derive = |secret: &Vec<u8>| MacKey::new(secret).sign(&[CLAIM_LABEL]).to_vec();
-        Self(self.0.iter().map(derive).collect())
+        self.derived(CLAIM_LABEL)
+    }
+
+    /// Derives the secrets of marks of devices, in the same way.
+    pub(super) fn for_devices(&self) -> Self {
+        self.derived(DEVICE_LABEL)
+    }
+
+    fn derived(&self, label: &[u8]) -> Self {
+        Self(self.0.iter().map(|secret| MacKey::new(secret).sign(&[label]).to_vec()).collect())
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {

@@ -11,7 +11,7 @@ use super::openapi::{Responses, add_case, admission, change, error_schema, failu
 use super::state::{Accounts, Edge};
 use super::{answer, body, peer, users};
 use crate::admission::{Acquaintance, LoginAttempt};
-use crate::auth::{Caller, HashLine, Verified};
+use crate::auth::{Caller, HashLine, MarkedUser, Verified};
 use crate::base::{now_ms, now_seconds};
 use crate::domain::{Kind, NameError, Password, User, UserName};
 use crate::mysql::DbPools;
@@ -19,6 +19,7 @@ use crate::mysql::users::{Account, replace_hash};
 
 const AUTH_SIGN: HeaderName = HeaderName::from_static("authsign");
 const USER_ID: HeaderName = HeaderName::from_static("user-id");
+const LOGIN_DEVICE: HeaderName = HeaderName::from_static("login-device");
 
 const LOGIN_NOT_JSON: ApiError = ApiError::bad_request("Parse JSON format fail.");
 const WRONG_LOGIN: ApiError = ApiError::new(Code::WrongPassword, "Wrong user name or password.");
@@ -63,13 +64,20 @@ impl IntoResponses for LogInFailures {
 
 /// Logs a user in.
 ///
-/// An unknown user and a wrong password get the same answer after the same time.
+/// An unknown user and a wrong password get the same answer after the same time. While others guess at a name, a login is let
+/// through from a network where the user has logged in lately, or with a mark of an earlier login.
 #[utoipa::path(
     post, path = "/api/auth", operation_id = "logIn",
     request_body(content = inline(Login), example = json!({"username": "ann", "password": "correct horse"})),
+    params(
+        ("Login-Device" = inline(Option<String>), Header, nullable = false, max_length = 2_048,
+            description = "The mark that an earlier login of this user has answered."),
+    ),
     responses(
         (status = 200, description = "The token is in the header `Authorization`.", body = inline(LoggedIn), headers(
             ("Authorization" = String, description = "The token. Requests send it in the same header."),
+            ("Login-Device" = String, description = "A mark for the next login of the user from this device. It counts for \
+                30 days, until the password changes. It is no login."),
             ("Authsign" = String, description = "The customer's secret for the signed form of `/sec/kill`."),
             ("User-Id" = u64, description = "The customer's id for the signed form.")),
             example = json!(LoggedIn { kind: "customer", message: "" })),
@@ -97,14 +105,22 @@ async fn log_in_inner(
     edge.admission.part(|switches| switches.login)?;
     let form: Login = body::json(payload, edge.body, || LOGIN_NOT_JSON).await?;
     let (name, address) = (form.username, peer::address(request, edge));
-    let mut attempt = LoginAttempt { name: &name, address, acquaintance: Acquaintance::Stranger };
+    let mark = request.headers().get(LOGIN_DEVICE);
+    let mark = mark.and_then(|mark| accounts.devices.verify(mark.as_bytes(), &name, now_seconds()));
+    let acquaintance = if mark.is_some() { Acquaintance::Device } else { Acquaintance::Stranger };
+    let mut attempt = LoginAttempt { name: &name, address, acquaintance };
     admit(edge, accounts, &mut attempt).await?;
     // No user has such a password, so it is no guess at the password of the name.
     let password = Password::parse(form.password).map_err(|_| WRONG_LOGIN)?;
-    let waiting = attempt;
-    let still_wants = move || edge.admission.may_log_in(&waiting, now_ms());
+    let found = find(accounts, dbs, &name).await?;
+    if mark.is_some_and(|mark| !is_of(mark, found.as_ref())) {
+        attempt.acquaintance = Acquaintance::Stranger;
+        admit(edge, accounts, &mut attempt).await?;
+    }
+    let in_line = attempt;
+    let still_wants = move || edge.admission.may_log_in(&in_line, now_ms());
     let caller = Caller { line: HashLine::Address(address), still_wants: &still_wants };
-    let account = verified(accounts, dbs, &name, &password, caller).await;
+    let account = verified(accounts, dbs, found, &password, caller).await;
     // Checked again, because logins may have failed during the hash. Over the limit, the right password fails, too.
     admit(edge, accounts, &mut attempt).await?;
     let Some(account) = account? else {
@@ -114,12 +130,23 @@ async fn log_in_inner(
     // Checked after the password, so only the user learns of the block.
     edge.admission.not_blocked(Some(account.user.id), None, now_ms())?;
     accounts.networks.note(&account.user, address, now_seconds());
-    let token = accounts.tokens.issue(&account.user, account.token_generation, now_seconds());
-    let token = HeaderValue::try_from(token).expect("a JWT is visible ASCII");
+    Ok(logged_in(accounts, &account))
+}
+
+/// The answer to a login, with the token and a new mark of the device.
+fn logged_in(accounts: &Accounts, account: &Account) -> HttpResponse {
+    let (user, generation, now) = (&account.user, account.token_generation, now_seconds());
+    let header = |token| HeaderValue::try_from(token).expect("a JWT is visible ASCII");
     let mut builder = HttpResponse::Ok();
-    builder.insert_header((header::AUTHORIZATION, token));
-    sign(&mut builder, accounts, &account.user);
-    Ok(answer::json(builder, &LoggedIn { kind: account.user.kind.as_str(), message: "" }))
+    builder.insert_header((header::AUTHORIZATION, header(accounts.tokens.issue(user, generation, now))));
+    builder.insert_header((LOGIN_DEVICE, header(accounts.devices.sign(user, generation, now))));
+    sign(&mut builder, accounts, user);
+    answer::json(builder, &LoggedIn { kind: user.kind.as_str(), message: "" })
+}
+
+/// Whether a mark is of this account, and no password was changed since.
+fn is_of(mark: MarkedUser, account: Option<&Account>) -> bool {
+    account.is_some_and(|account| mark.id == account.user.id && mark.token_generation == account.token_generation)
 }
 
 /// Decides whether a client may log in. Asks whether the network knows the name only if the answer decides.
@@ -135,20 +162,24 @@ async fn admit(edge: &Edge, accounts: &Accounts, attempt: &mut LoginAttempt<'_>)
     Ok(edge.admission.log_in(attempt, now_ms())?)
 }
 
-/// The account with this name and password. `None` after the same time for an unknown user or a wrong password.
+/// The account with this name.
+async fn find(accounts: &Accounts, dbs: &DbPools, name: &str) -> Result<Option<Account>, ApiError> {
+    let db = if accounts.users.is_admin(name).await { &dbs.control } else { &dbs.users };
+    match UserName::parse(name.to_owned()) {
+        Ok(name) => users::find(db, &name).await,
+        Err(NameError::Empty) => Err(WRONG_LOGIN),
+        Err(NameError::TooLong | NameError::NotAllowed) => Ok(None),
+    }
+}
+
+/// The account, if the password is right. `None` after the same time for an unknown user or a wrong password.
 async fn verified(
     accounts: &Accounts,
     dbs: &DbPools,
-    name: &str,
+    account: Option<Account>,
     password: &Password,
     caller: Caller<'_>,
 ) -> Result<Option<Account>, ApiError> {
-    let db = if accounts.users.is_admin(name).await { &dbs.control } else { &dbs.users };
-    let account = match UserName::parse(name.to_owned()) {
-        Ok(name) => users::find(db, &name).await?,
-        Err(NameError::Empty) => return Ok(None),
-        Err(NameError::TooLong | NameError::NotAllowed) => None,
-    };
     let Some(account) = account else {
         // Takes as long as a wrong password.
         accounts.passwords.verify_nobody(password, caller).await?;
@@ -160,7 +191,7 @@ async fn verified(
         Verified::Yes => {}
         Verified::YesRehash => {
             let hash = passwords.hash(password, caller).await?;
-            replace_hash(db, account.user.id, &account.password_hash, &hash).await?;
+            replace_hash(dbs.of(account.user.kind), account.user.id, &account.password_hash, &hash).await?;
         }
     }
     if account.user.kind == Kind::Admin {

@@ -13,7 +13,7 @@ use super::list_cache::ListCache;
 use super::sec::SaleCache;
 use super::shared_reads::SharedReads;
 use crate::admission::Admission;
-use crate::auth::{ClaimTokens, Passwords, SignedForm, UserTokens};
+use crate::auth::{ClaimTokens, DeviceMarks, Passwords, SignedForm, UserTokens};
 use crate::claim::{ArchivedCoupons, ClaimFigures, Directory, Doubt, KnownCoupons, Links, ShardLink, Shards};
 use crate::domain::{CouponId, Durability, Kind, Networks, Origins, PasswordMin};
 use crate::memory::{Activities, ArchivedClaims, ClosedShards, KnownNetworks, KnownUsers, Revocations};
@@ -64,6 +64,7 @@ pub struct Accounts {
     pub admin_passwords: Passwords,
     pub tokens: UserTokens,
     pub claim_tokens: ClaimTokens,
+    pub devices: DeviceMarks,
     /// The signed form of `/sec/kill`, or `None` without a secret for it.
     pub signed_form: Option<SignedForm>,
     pub revocations: Arc<Revocations>,

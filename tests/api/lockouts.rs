@@ -23,6 +23,13 @@ async fn log_in(client: &Client, name: &str, password: &str, network: &str) -> A
     Answer::of(client.request("POST", "/api/auth").body(body).header("X-Forwarded-For", network)).await
 }
 
+/// A login with a mark of the device.
+async fn log_in_with(client: &Client, mark: &str, name: &str, password: &str, network: &str) -> u16 {
+    let body = json!({"username": name, "password": password}).to_string();
+    let request = client.request("POST", "/api/auth").body(body).header("X-Forwarded-For", network);
+    Answer::of(request.header("Login-Device", mark)).await.status
+}
+
 /// Guesses from more networks than a name has guesses.
 async fn attack(client: &Client, name: &str) {
     let networks: Vec<String> = (0..30).map(|n| format!("198.51.100.{n}")).collect();
@@ -138,4 +145,52 @@ async fn a_known_network_is_written_at_most_once_a_day() {
         let sql = format!("SELECT seen_at > {seen_at} FROM known_networks WHERE network = '{HOME}'");
         assert_eq!(app.stores.number(&sql).await, i64::from(is_written));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_knows_the_name_is_let_in_from_anywhere_until_the_password_changes() {
+    let app = TestApp::start_with(few_guesses).await;
+    let client = app.client();
+    for name in ["ann", "bob"] {
+        client.register(name, "customer").await;
+    }
+    let ann = log_in(client, "ann", PASSWORD, HOME).await;
+    let bob = log_in(client, "bob", PASSWORD, HOME).await;
+    let (mark, token) = (ann.header("Login-Device"), ann.header("Authorization"));
+    attack(client, "ann").await;
+
+    for wrong in ["", "a.b.c", token, bob.header("Login-Device"), &mark.replacen('.', ".A", 1)] {
+        assert_eq!(log_in_with(client, wrong, "ann", PASSWORD, ELSEWHERE).await, 429, "{wrong}");
+    }
+    assert_eq!(log_in_with(client, mark, "ann", PASSWORD, ELSEWHERE).await, 200);
+    assert_eq!(log_in_with(client, mark, "ann", "a typo", "192.0.2.1").await, 401);
+    assert_eq!(log_in_with(client, mark, "ann", PASSWORD, "192.0.2.1").await, 429, "a network has its guesses");
+    assert_eq!(client.list("ann", mark).await.status, 401, "a mark is no login");
+
+    let change = json!({"old": PASSWORD, "new": "another horse"});
+    assert_eq!(client.put("/api/users/ann/password", token, &change).await.status, 200);
+    for password in ["a guess", PASSWORD, "another horse"] {
+        assert_eq!(log_in_with(client, mark, "ann", password, "192.0.2.2").await, 429, "it tells nothing: {password}");
+    }
+    let renewed = log_in(client, "ann", "another horse", HOME).await;
+    assert_eq!(renewed.status, 200);
+    let mark = renewed.header("Login-Device");
+    assert_eq!(log_in_with(client, mark, "ann", "another horse", "192.0.2.2").await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_does_not_get_through_the_limit_of_a_network() {
+    let app = TestApp::start_with(|args| {
+        few_guesses(args);
+        args.admission.ip_failed_logins_per_minute = 4;
+    })
+    .await;
+    let client = app.client();
+    client.register("ann", "customer").await;
+    let mark = log_in(client, "ann", PASSWORD, HOME).await.header("Login-Device").to_owned();
+    for n in 0..4 {
+        assert_eq!(log_in(client, &format!("guess-{n}"), "a guess", ELSEWHERE).await.status, 401);
+    }
+    assert_eq!(log_in_with(client, &mark, "ann", PASSWORD, ELSEWHERE).await, 429);
+    assert_eq!(log_in_with(client, &mark, "ann", PASSWORD, OFFICE).await, 200);
 }
