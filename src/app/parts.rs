@@ -14,7 +14,9 @@ use crate::config::{
 };
 use crate::domain::ShardId;
 use crate::etcd::{Etcd, EtcdConfig};
-use crate::memory::{Blacklist, BlacklistLimits, LimitShare, Limits, Settings};
+use crate::memory::{
+    AdminNames, Blacklist, BlacklistLimits, LimitShare, Limits, RevocationLimits, Revocations, Settings,
+};
 use crate::mysql::{self, Db, DbError, DbLimits, DbPools, MysqlAddressError};
 use crate::redis::{LinkConfig, Pool, PoolLimits};
 
@@ -37,6 +39,27 @@ pub fn signers(args: &TokenArgs) -> Result<(UserTokens, ClaimTokens), SecretsErr
 /// Returns a [`SecretsError`] with a sentence that names the setting.
 pub(super) fn device_marks(args: &TokenArgs) -> Result<DeviceMarks, SecretsError> {
     Ok(DeviceMarks::new(&Secrets::parse("COUPONRUSH_JWT_SECRET", &args.jwt_secret)?))
+}
+
+/// The revocations of session tokens.
+///
+/// # Errors
+/// Returns a [`DbError`] if they cannot be read.
+pub(super) async fn revocations(args: &TokenArgs, dbs: &DbPools) -> Result<Revocations, DbError> {
+    let limits = RevocationLimits { revoked_max: config::REVOKED_MAX, token_seconds: args.token_seconds.into() };
+    let revocations = Revocations::new(dbs.clone(), limits);
+    revocations.load(now_seconds()).await?;
+    Ok(revocations)
+}
+
+/// The names of admins.
+///
+/// # Errors
+/// Returns a [`DbError`] if they cannot be read.
+pub(super) async fn admin_names(db: &Db) -> Result<AdminNames, DbError> {
+    let admins = AdminNames::new(db.clone());
+    admins.load().await?;
+    Ok(admins)
 }
 
 /// The signer of the signed form. An absent or empty `secret` switches the form off and gives `None`.

@@ -101,6 +101,7 @@ fn background(shared: &Shared, closing: &CancellationToken, over: &CancellationT
     tasks.spawn(Arc::clone(&shared.operating.health).watch(over.clone()));
     tasks.spawn(Arc::clone(&shared.operating.rows).watch(over.clone()));
     tasks.spawn(Arc::clone(&shared.accounts.revocations).watch(over.clone()));
+    tasks.spawn(Arc::clone(&shared.accounts.admins).watch(over.clone()));
     tasks.spawn(Arc::clone(&shared.accounts.networks).watch(over.clone()));
     tasks.spawn(Arc::clone(&shared.edge.admission.settings).watch(over.clone()));
     tasks.spawn(Arc::clone(&shared.edge.admission.blacklist).watch(over.clone()));

@@ -13,6 +13,7 @@ mod keys;
 mod mac;
 mod password;
 mod provider;
+mod same_question;
 mod secrets;
 mod session;
 mod signed_form;

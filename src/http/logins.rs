@@ -119,7 +119,9 @@ async fn log_in_inner(
     }
     let in_line = attempt;
     let still_wants = move || edge.admission.may_log_in(&in_line, now_ms());
-    let caller = Caller { line: HashLine::Address(address), still_wants: &still_wants };
+    let is_known = found.as_ref().is_some_and(|account| accounts.networks.has_noted(&account.user.name, address));
+    let line = if is_known { HashLine::KnownAddress(address) } else { HashLine::Address(address) };
+    let caller = Caller { line, name: &name, still_wants: &still_wants };
     let account = verified(accounts, dbs, found, &password, caller).await;
     // Checked again, because logins may have failed during the hash. Over the limit, the right password fails, too.
     admit(edge, accounts, &mut attempt).await?;
@@ -164,7 +166,7 @@ async fn admit(edge: &Edge, accounts: &Accounts, attempt: &mut LoginAttempt<'_>)
 
 /// The account with this name.
 async fn find(accounts: &Accounts, dbs: &DbPools, name: &str) -> Result<Option<Account>, ApiError> {
-    let db = if accounts.users.is_admin(name).await { &dbs.control } else { &dbs.users };
+    let db = if accounts.admins.contains(name) { &dbs.control } else { &dbs.users };
     match UserName::parse(name.to_owned()) {
         Ok(name) => users::find(db, &name).await,
         Err(NameError::Empty) => Err(WRONG_LOGIN),
@@ -193,9 +195,6 @@ async fn verified(
             let hash = passwords.hash(password, caller).await?;
             replace_hash(dbs.of(account.user.kind), account.user.id, &account.password_hash, &hash).await?;
         }
-    }
-    if account.user.kind == Kind::Admin {
-        accounts.users.remember(&account.user).await;
     }
     Ok(Some(account))
 }

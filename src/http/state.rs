@@ -16,7 +16,7 @@ use crate::admission::Admission;
 use crate::auth::{ClaimTokens, DeviceMarks, Passwords, SignedForm, UserTokens};
 use crate::claim::{ArchivedCoupons, ClaimFigures, Directory, Doubt, KnownCoupons, Links, ShardLink, Shards};
 use crate::domain::{CouponId, Durability, Kind, Networks, Origins, PasswordMin};
-use crate::memory::{Activities, ArchivedClaims, ClosedShards, KnownNetworks, KnownUsers, Revocations};
+use crate::memory::{Activities, AdminNames, ArchivedClaims, ClosedShards, KnownNetworks, KnownUsers, Revocations};
 use crate::mysql::DbPools;
 use crate::ops::{Health, RowCheck};
 use crate::redis::{Connection, KvError, Live};
@@ -55,6 +55,7 @@ pub struct BodyLimits {
 /// Users, passwords, tokens and revocations.
 pub struct Accounts {
     pub users: KnownUsers,
+    pub admins: Arc<AdminNames>,
     /// Networks from which users have logged in.
     pub networks: Arc<KnownNetworks>,
     /// The least length of new passwords.

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::few_reads::{FewReads, ReadCounts, ReadLimits};
 use crate::base::{Outage, every, now_seconds};
-use crate::domain::{Address, User, UserId, UserName};
+use crate::domain::{Address, User, UserName};
 use crate::mysql::known_networks::{self, SeenNetwork};
 use crate::mysql::{DbError, DbPools};
 
@@ -25,7 +25,7 @@ const NAMES_MAX: u64 = 10_000;
 const NAME_AGE: Duration = Duration::from_secs(60);
 /// Bounds of the reads. Whoever logs in waits meanwhile. Other users of the pool keep most of its connections.
 const READ_LIMITS: ReadLimits = ReadLimits { turns: 4, places: 2_000, wait: Duration::from_millis(500) };
-/// Users with a network that need not be noted again, about 150 bytes each, and for how long.
+/// Users with a network that need not be noted again, about 200 bytes each, and for how long.
 const NOTED_MAX: u64 = 100_000;
 const NOTED_AGE: Duration = Duration::from_secs(86_400);
 /// Logins that wait to be written. A login above the limit is not noted. The next one of the user is.
@@ -40,7 +40,8 @@ pub struct KnownNetworks {
     dbs: DbPools,
     by_name: future::Cache<String, Arc<[Address]>>,
     reads: FewReads,
-    noted: sync::Cache<(UserId, Address), ()>,
+    /// Logins at this instance.
+    noted: sync::Cache<(UserName, Address), ()>,
     /// Logins add to the end, the watch task removes from the front.
     waiting: Mutex<VecDeque<(UserName, SeenNetwork)>>,
     dropped: AtomicU64,
@@ -67,17 +68,25 @@ impl KnownNetworks {
     }
 
     /// Whether the user called `name` has logged in from `network` within 30 days. `false` if MySQL does not answer in time.
-    /// Simultaneous questions about a name share a query.
+    /// Simultaneous questions about a name share a query. A login may still wait to be written, so memory is asked first.
     pub async fn knows(&self, name: &UserName, network: Address, now_seconds: u64) -> bool {
+        if self.has_noted(name, network) {
+            return true;
+        }
         let query = known_networks::of_name(&self.dbs.users, name, now_seconds.saturating_sub(KNOWN_SECONDS));
         let read = async { self.reads.read(query).await.map(Arc::from) };
         let networks = Box::pin(self.by_name.try_get_with_by_ref(name.as_str(), read)).await;
         networks.is_ok_and(|networks: Arc<[Address]>| networks.contains(&network))
     }
 
+    /// Whether the user called `name` has logged in from `network` at this instance within a day, as far as memory knows.
+    pub fn has_noted(&self, name: &UserName, network: Address) -> bool {
+        self.noted.contains_key(&(name.clone(), network))
+    }
+
     /// Notes a login.
     pub fn note(&self, user: &User, network: Address, now_seconds: u64) {
-        if self.noted.contains_key(&(user.id, network)) {
+        if self.has_noted(&user.name, network) {
             return;
         }
         let mut waiting = self.waiting();
@@ -86,7 +95,7 @@ impl KnownNetworks {
             return;
         }
         waiting.push_back((user.name.clone(), SeenNetwork { user: user.id, network, seen_at: now_seconds }));
-        self.noted.insert((user.id, network), ());
+        self.noted.insert((user.name.clone(), network), ());
     }
 
     /// Writes noted logins every second, and deletes old ones every hour, until `stop`. Logins not written by then are lost.

@@ -4,6 +4,7 @@
 //! the stop. While MySQL is down, the last copy stays in force.
 
 mod activities;
+mod admin_names;
 mod archived_claims;
 mod blacklist;
 mod closed_shards;
@@ -19,6 +20,7 @@ mod settings;
 mod switches;
 
 pub use activities::Activities;
+pub use admin_names::AdminNames;
 pub use archived_claims::{ArchiveMark, ArchivedClaims, LISTED_CLAIMS_MAX};
 pub use blacklist::{Blacklist, BlacklistLimits, BlockError};
 pub use closed_shards::ClosedShards;

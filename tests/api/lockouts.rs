@@ -194,3 +194,42 @@ async fn a_device_does_not_get_through_the_limit_of_a_network() {
     assert_eq!(log_in_with(client, &mark, "ann", PASSWORD, ELSEWHERE).await, 429);
     assert_eq!(log_in_with(client, &mark, "ann", PASSWORD, OFFICE).await, 200);
 }
+
+/// Logins from one address at once, with the limits of failures off. Returns the statuses.
+async fn at_once(client: &Client, guesses: impl Iterator<Item = (&str, String)>) -> Vec<u16> {
+    let logins = guesses.map(|(name, password)| async move { client.log_in(name, &password).await.status });
+    futures_util::future::join_all(logins).await
+}
+
+fn unlimited(args: &mut ServeArgs) {
+    (args.admission.failed_logins_per_minute, args.admission.ip_failed_logins_per_minute) = (0, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn logins_with_one_name_and_password_at_once_share_a_hash() {
+    let app = TestApp::start_with(unlimited).await;
+    app.client().register("ann", "customer").await;
+    let passwords = &app.instances[0].shared.accounts.passwords;
+    for name in ["ann", "nobody"] {
+        let before = passwords.computed();
+        let statuses = at_once(app.client(), (0..100).map(|_| (name, "a guess".to_owned()))).await;
+        assert!(statuses.iter().all(|status| *status == 401), "{statuses:?}");
+        let hashes = passwords.computed() - before;
+        assert!((1..50).contains(&hashes), "{hashes} hashes for one guess at {name}");
+    }
+    assert_eq!(passwords.waiting(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn guesses_at_one_name_do_not_fill_the_line_of_their_network() {
+    let app = TestApp::start_with(unlimited).await;
+    app.client().register("ann", "customer").await;
+    let others = (0..20).map(|n| ("bob", format!("another guess {n}")));
+    let guesses = (0..300).map(|n| ("ann", format!("a guess {n}"))).chain(others);
+    let statuses = at_once(app.client(), guesses).await;
+    let count = |from: usize, to: usize, wanted| statuses[from..to].iter().filter(|status| **status == wanted).count();
+    let (told, put_out) = (count(0, 300, 401), count(0, 300, 503));
+    assert_eq!(told + put_out, 300, "{statuses:?}");
+    assert!(told >= 64 && put_out > 0, "{put_out} guesses found 64 others of their name in the line");
+    assert_eq!(count(300, 320, 401), 20, "another name has places");
+}

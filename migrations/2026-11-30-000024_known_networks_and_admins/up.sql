@@ -5,3 +5,5 @@ CREATE TABLE known_networks (
     PRIMARY KEY (user_id, network),
     KEY by_time (seen_at)
 ) ENGINE = InnoDB;
+-- Instances read the names of admins every second.
+ALTER TABLE users ADD KEY by_kind (kind);
