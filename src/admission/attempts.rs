@@ -20,6 +20,25 @@ pub struct AttemptLimits {
     pub keys_max: usize,
 }
 
+/// An attempt to log in.
+#[derive(Debug, Clone, Copy)]
+pub struct LoginAttempt<'a> {
+    pub name: &'a str,
+    pub address: Address,
+    pub acquaintance: Acquaintance,
+}
+
+/// How well those who log in are known to the name. A later variant is held by fewer counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Acquaintance {
+    Stranger,
+    /// The user has logged in on the device. Guesses of others at the name do not keep the device out.
+    Device,
+    /// The user has logged in from the network. Neither guesses of others at the name nor guesses from the network at other
+    /// names keep the network out.
+    Network,
+}
+
 /// How many times the failures from one address a name may have from all addresses.
 const NAME_TIMES: u32 = 10;
 
@@ -49,10 +68,11 @@ impl Attempts {
         }
     }
 
-    /// Milliseconds until the next login is allowed, if the name from this address, the name or the address has reached the
-    /// limit of failures. An `exempt` address has no limit of its own.
-    pub(super) fn log_in_wait(&self, name: &str, address: Address, exempt: bool, now_ms: u64) -> Option<u64> {
-        let (name, max) = (self.name_key(name), self.share.of(self.limits.failed_logins_of_name));
+    /// Milliseconds until the next login is allowed, if a count that holds for the attempt has reached its limit: the name from
+    /// this address, the name, or the address. An `exempt` address has no limit of its own.
+    pub(super) fn log_in_wait(&self, attempt: &LoginAttempt<'_>, exempt: bool, now_ms: u64) -> Option<u64> {
+        let LoginAttempt { address, acquaintance, .. } = *attempt;
+        let (name, max) = (self.name_key(attempt.name), self.share.of(self.limits.failed_logins_of_name));
         let of_pair = exhausted(&self.failed_pairs, &(name, address), address, max, now_ms);
         let of_name = exhausted(&self.failed_names, &name, address, max.saturating_mul(NAME_TIMES), now_ms);
         let max = if exempt { 0 } else { self.share.of(self.limits.failed_logins_of_address) };
@@ -60,18 +80,24 @@ impl Attempts {
         let of_address = networks.map(|(network, times)| {
             exhausted(&self.failed_networks, &network, address, max.saturating_mul(times), now_ms)
         });
-        of_pair.max(of_name).max(of_address.max().flatten())
+        acquaintance.longest(of_pair, of_name, of_address.max().flatten())
     }
 
-    /// Counts a failed login. Above the limit, returns the milliseconds until the next attempt is allowed.
-    pub(super) fn log_in_failed(&self, name: &str, address: Address, exempt: bool, now_ms: u64) -> Option<u64> {
-        let (name, max) = (self.name_key(name), self.share.of(self.limits.failed_logins_of_name));
+    /// Counts a failed login. Above a limit that holds for the attempt, returns the milliseconds until the next attempt is
+    /// allowed.
+    pub(super) fn log_in_failed(&self, attempt: &LoginAttempt<'_>, exempt: bool, now_ms: u64) -> Option<u64> {
+        let LoginAttempt { address, acquaintance, .. } = *attempt;
+        let (name, max) = (self.name_key(attempt.name), self.share.of(self.limits.failed_logins_of_name));
         let of_pair = one_more(&self.failed_pairs, (name, address), address, max, now_ms);
         // A refused pair says nothing new about the name.
         let max_of_name = max.saturating_mul(NAME_TIMES);
-        let of_name = of_pair.or_else(|| one_more(&self.failed_names, name, address, max_of_name, now_ms));
+        let of_name = match of_pair {
+            Some(_) => None,
+            None => one_more(&self.failed_names, name, address, max_of_name, now_ms),
+        };
         let max = if exempt { 0 } else { self.share.of(self.limits.failed_logins_of_address) };
-        of_name.max(one_more_of_networks(&self.failed_networks, address, max, now_ms))
+        let of_address = one_more_of_networks(&self.failed_networks, address, max, now_ms);
+        acquaintance.longest(of_pair, of_name, of_address)
     }
 
     /// Counts a registration. Above the limit, returns the milliseconds until the next attempt is allowed.
@@ -91,6 +117,17 @@ impl Attempts {
 
     fn name_key(&self, name: &str) -> u64 {
         self.name_hasher.hash_one(name)
+    }
+}
+
+impl Acquaintance {
+    /// The longest wait among the counts that hold.
+    fn longest(self, of_pair: Option<u64>, of_name: Option<u64>, of_address: Option<u64>) -> Option<u64> {
+        match self {
+            Self::Stranger => of_pair.max(of_name).max(of_address),
+            Self::Device => of_pair.max(of_address),
+            Self::Network => of_pair,
+        }
     }
 }
 
@@ -156,25 +193,33 @@ mod tests {
         Address::new([192, 0, 2, last].into())
     }
 
+    fn stranger(name: &str, last: u8) -> LoginAttempt<'_> {
+        LoginAttempt { name, address: address(last), acquaintance: Acquaintance::Stranger }
+    }
+
     #[test]
     fn failed_logins_are_counted_by_pair_and_by_address_until_the_minute_is_over() {
         let attempts = attempts();
         for _ in 0..3 {
-            assert_eq!(attempts.log_in_wait("ann", address(1), false, NOW), None);
-            assert_eq!(attempts.log_in_failed("ann", address(1), false, NOW), None);
+            assert_eq!(attempts.log_in_wait(&stranger("ann", 1), false, NOW), None);
+            assert_eq!(attempts.log_in_failed(&stranger("ann", 1), false, NOW), None);
         }
-        assert_eq!(attempts.log_in_wait("ann", address(1), false, NOW + 1_500), Some(58_500));
+        assert_eq!(attempts.log_in_wait(&stranger("ann", 1), false, NOW + 1_500), Some(58_500));
         assert_eq!(
-            attempts.log_in_failed("ann", address(1), false, NOW + 1_500),
+            attempts.log_in_failed(&stranger("ann", 1), false, NOW + 1_500),
             Some(58_500),
             "one that waited in line"
         );
-        assert_eq!(attempts.log_in_wait("ann", address(9), false, NOW + 1_500), None, "her own address");
-        assert_eq!(attempts.log_in_failed("bob", address(1), false, NOW), None);
-        assert_eq!(attempts.log_in_wait("cid", address(1), false, NOW), Some(60_000), "five failures from an address");
-        assert_eq!(attempts.log_in_wait("cid", address(2), false, NOW), None);
-        assert_eq!(attempts.log_in_wait("cid", address(1), true, NOW), None, "an exempt address");
-        assert_eq!(attempts.log_in_wait("ann", address(1), false, NOW + 60_000), None);
+        assert_eq!(attempts.log_in_wait(&stranger("ann", 9), false, NOW + 1_500), None, "her own address");
+        assert_eq!(attempts.log_in_failed(&stranger("bob", 1), false, NOW), None);
+        assert_eq!(
+            attempts.log_in_wait(&stranger("cid", 1), false, NOW),
+            Some(60_000),
+            "five failures from an address"
+        );
+        assert_eq!(attempts.log_in_wait(&stranger("cid", 2), false, NOW), None);
+        assert_eq!(attempts.log_in_wait(&stranger("cid", 1), true, NOW), None, "an exempt address");
+        assert_eq!(attempts.log_in_wait(&stranger("ann", 1), false, NOW + 60_000), None);
     }
 
     #[test]
@@ -183,12 +228,36 @@ mod tests {
         let answered = (0..=255_u8)
             .flat_map(|last| [last; 3])
             .filter(|last| {
-                let wait = attempts.log_in_wait("ann", address(*last), false, NOW);
-                wait.is_none() && attempts.log_in_failed("ann", address(*last), false, NOW).is_none()
+                let wait = attempts.log_in_wait(&stranger("ann", *last), false, NOW);
+                wait.is_none() && attempts.log_in_failed(&stranger("ann", *last), false, NOW).is_none()
             })
             .count();
         assert_eq!(answered, 30);
-        assert_eq!(attempts.log_in_wait("bob", address(7), false, NOW), None, "another name");
+        assert_eq!(attempts.log_in_wait(&stranger("bob", 7), false, NOW), None, "another name");
+    }
+
+    #[test]
+    fn guesses_of_strangers_keep_out_neither_devices_nor_networks_that_know_the_name() {
+        let attempts = attempts();
+        let may = |last, acquaintance| {
+            let attempt = LoginAttempt { acquaintance, ..stranger("ann", last) };
+            attempts.log_in_wait(&attempt, false, NOW).is_none()
+        };
+        let all =
+            |last| [Acquaintance::Stranger, Acquaintance::Device, Acquaintance::Network].map(|how| may(last, how));
+        for last in 0..30 {
+            attempts.log_in_failed(&stranger("ann", last), false, NOW);
+        }
+        assert_eq!(all(99), [false, true, true], "30 guesses at the name");
+        for name in ["bob", "cid", "dan", "eve"] {
+            attempts.log_in_failed(&stranger(name, 1), false, NOW);
+        }
+        assert_eq!(all(1), [false, false, true], "and five from this network");
+        let own = LoginAttempt { acquaintance: Acquaintance::Network, ..stranger("ann", 1) };
+        assert_eq!(attempts.log_in_failed(&own, false, NOW), None, "a wrong password is told so");
+        assert_eq!(attempts.log_in_failed(&own, false, NOW), None);
+        assert_eq!(attempts.log_in_failed(&own, false, NOW), Some(60_000), "three for the name from this network");
+        assert_eq!(all(1), [false; 3], "nobody gets more guesses from one network");
     }
 
     #[test]

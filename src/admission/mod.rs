@@ -26,7 +26,7 @@ use pace::{Pace, Rates, Tally};
 use paced::{NetworkRefusal, pace, pace_networks};
 use places::Places;
 
-pub use attempts::AttemptLimits;
+pub use attempts::{Acquaintance, AttemptLimits, LoginAttempt};
 pub use class::Class;
 pub use figures::AdmissionFigures;
 pub use places::AddressPlace;
@@ -177,22 +177,22 @@ impl Admission {
         self.wait(if is_exempt { None } else { self.attempts.registered(address, now_ms) })
     }
 
-    /// Decides whether a client may log in as `name`. Called before the password check and again after it: parallel
-    /// guesses reveal no more than guesses in sequence.
+    /// Decides whether a client may log in. Called before the password check and again after it: parallel guesses reveal no
+    /// more than guesses in sequence.
     ///
     /// # Errors
     /// [`TurnedAway`].
-    pub fn log_in(&self, name: &str, address: Address, now_ms: u64) -> Result<(), TurnedAway> {
-        self.not_blocked(None, Some(address), now_ms)?;
-        self.wait(self.attempts.log_in_wait(name, address, self.is_exempt(address), now_ms))
+    pub fn log_in(&self, attempt: &LoginAttempt<'_>, now_ms: u64) -> Result<(), TurnedAway> {
+        self.not_blocked(None, Some(attempt.address), now_ms)?;
+        self.wait(self.attempts.log_in_wait(attempt, self.is_exempt(attempt.address), now_ms))
     }
 
     /// Counts a failed login.
     ///
     /// # Errors
     /// [`TurnedAway`] above the limit. The caller must then answer with the refusal, not with "wrong password".
-    pub fn log_in_failed(&self, name: &str, address: Address, now_ms: u64) -> Result<(), TurnedAway> {
-        self.wait(self.attempts.log_in_failed(name, address, self.is_exempt(address), now_ms))
+    pub fn log_in_failed(&self, attempt: &LoginAttempt<'_>, now_ms: u64) -> Result<(), TurnedAway> {
+        self.wait(self.attempts.log_in_failed(attempt, self.is_exempt(attempt.address), now_ms))
     }
 
     /// Checks that neither the user nor the address is on the blacklist.
@@ -211,9 +211,9 @@ impl Admission {
     }
 
     /// Whether [`Admission::log_in`] would let a client in now. Counts no refusal.
-    pub fn may_log_in(&self, name: &str, address: Address, now_ms: u64) -> bool {
-        !self.is_blocked(None, Some(address), now_ms)
-            && self.attempts.log_in_wait(name, address, self.is_exempt(address), now_ms).is_none()
+    pub fn may_log_in(&self, attempt: &LoginAttempt<'_>, now_ms: u64) -> bool {
+        !self.is_blocked(None, Some(attempt.address), now_ms)
+            && self.attempts.log_in_wait(attempt, self.is_exempt(attempt.address), now_ms).is_none()
     }
 
     /// The part of a limit that this instance admits.

@@ -20,7 +20,9 @@ use crate::http::{
     Accounts, Answers, BodyLimits, Edge, ExportLimits, Exports, ListCache, Offering, Operating, SaleCache,
     SaleCacheLimits, Selling, Shared,
 };
-use crate::memory::{Activities, ArchivedClaims, ClosedShards, KnownUsers, Revocations, Settings};
+use crate::memory::{
+    Activities, AdminNames, ArchivedClaims, ClosedShards, KnownNetworks, KnownUsers, Revocations, Settings,
+};
 use crate::mysql::instances::Process;
 use crate::mysql::shard_statements::ShardStatements;
 use crate::mysql::{Db, DbPools};
@@ -59,6 +61,7 @@ pub(super) struct Ground {
     pub(super) signed_form: Option<SignedForm>,
     pub(super) activities: Arc<Activities>,
     pub(super) revocations: Revocations,
+    pub(super) admins: AdminNames,
     pub(super) passwords: Passwords,
     pub(super) admin_passwords: Passwords,
     pub(super) admission: Admission,
@@ -105,12 +108,15 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
     let edge = edge(args, ground.admission, Arc::clone(&health));
     let accounts = Accounts {
         users: KnownUsers::new(dbs.users.clone(), config::KNOWN_USERS_MAX),
+        admins: Arc::new(ground.admins),
+        networks: Arc::new(KnownNetworks::new(dbs.clone())),
         password_min: PasswordMin(args.passwords.password_min.into()),
         passwords: ground.passwords,
         admin_passwords: ground.admin_passwords,
         tokens: ground.signers.sessions,
         claim_tokens: ground.signers.claims,
         tickets: ground.signers.tickets,
+        devices: ground.signers.devices,
         signed_form: ground.signed_form,
         revocations: Arc::new(ground.revocations),
     };

@@ -9,7 +9,7 @@ use super::servers::bind;
 use super::start_error::StartError;
 use crate::config::{self, Profile, ServeArgs};
 use crate::domain::ShardId;
-use crate::memory::{Activities, Limits, RevocationLimits, Revocations};
+use crate::memory::{Activities, Limits};
 use crate::mysql::Db;
 use crate::mysql::formats;
 use crate::mysql::installation;
@@ -64,11 +64,10 @@ impl Application {
         mysql_rights::check(db).await.map_err(StartError::MysqlRights)?;
 
         let mut warnings = unsafe_settings(&redis, &shards, db).await;
-        let (revoked_max, token_seconds) = (config::REVOKED_MAX, args.tokens.token_seconds.into());
         let activities = Arc::new(Activities::new(dbs.clone()));
         activities.load().await.map_err(StartError::Activities)?;
-        let revocations = Revocations::new(dbs.clone(), RevocationLimits { revoked_max, token_seconds });
-        revocations.load(crate::base::now_seconds()).await.map_err(StartError::Revocations)?;
+        let revocations = parts::revocations(&args.tokens, &dbs).await.map_err(StartError::Revocations)?;
+        let admins = parts::admin_names(db).await.map_err(StartError::Mysql)?;
         let admission = parts::admission(&args.admission, db).await.map_err(StartError::Admission)?;
         warnings.extend(weak_secrets);
         warnings.extend(unsafe_profile(args, &admission.settings.limits()));
@@ -86,6 +85,7 @@ impl Application {
             signed_form,
             activities,
             revocations,
+            admins,
             passwords: passwords(config::hash_threads())?,
             admin_passwords: passwords(config::ADMIN_HASHES_MAX)?,
             admission,

@@ -7,14 +7,18 @@ use url::Url;
 
 use super::start_error::StartError;
 use crate::admission::{Admission, AttemptLimits};
-use crate::auth::{ClaimTokens, PasswordLimits, Passwords, Secrets, SecretsError, SignedForm, Tickets, UserTokens};
+use crate::auth::{
+    ClaimTokens, DeviceMarks, PasswordLimits, Passwords, Secrets, SecretsError, SignedForm, Tickets, UserTokens,
+};
 use crate::base::{OwnCertificate, Tls, now_seconds};
 use crate::config::{
     self, AdmissionArgs, CertificateFiles, EtcdArgs, MysqlArgs, Profile, RedisArgs, ServeArgs, TokenArgs,
 };
 use crate::domain::ShardId;
 use crate::etcd::{Etcd, EtcdConfig};
-use crate::memory::{Blacklist, BlacklistLimits, LimitShare, Limits, Settings};
+use crate::memory::{
+    AdminNames, Blacklist, BlacklistLimits, LimitShare, Limits, RevocationLimits, Revocations, Settings,
+};
 use crate::mysql::{self, Db, DbError, DbLimits, DbPools, MysqlAddressError};
 use crate::redis::{LinkConfig, Pool, PoolLimits};
 
@@ -23,6 +27,7 @@ pub struct Signers {
     pub sessions: UserTokens,
     pub claims: ClaimTokens,
     pub tickets: Tickets,
+    pub devices: DeviceMarks,
 }
 
 /// The signers with the secrets of the settings.
@@ -41,7 +46,29 @@ pub fn signers(args: &TokenArgs) -> Result<Signers, SecretsError> {
         sessions: UserTokens::new(&secrets, args.token_seconds.into()),
         claims: ClaimTokens::new(&claim_secrets),
         tickets: Tickets::new(&claim_secrets, signed.as_ref()),
+        devices: DeviceMarks::new(&secrets),
     })
+}
+
+/// The revocations of session tokens.
+///
+/// # Errors
+/// Returns a [`DbError`] if they cannot be read.
+pub(super) async fn revocations(args: &TokenArgs, dbs: &DbPools) -> Result<Revocations, DbError> {
+    let limits = RevocationLimits { revoked_max: config::REVOKED_MAX, token_seconds: args.token_seconds.into() };
+    let revocations = Revocations::new(dbs.clone(), limits);
+    revocations.load(now_seconds()).await?;
+    Ok(revocations)
+}
+
+/// The names of admins.
+///
+/// # Errors
+/// Returns a [`DbError`] if they cannot be read.
+pub(super) async fn admin_names(db: &Db) -> Result<AdminNames, DbError> {
+    let admins = AdminNames::new(db.clone());
+    admins.load().await?;
+    Ok(admins)
 }
 
 /// The signer of the signed form. An absent or empty `secret` switches the form off and gives `None`.

@@ -102,6 +102,8 @@ fn background(shared: &Shared, closing: &CancellationToken, over: &CancellationT
     tasks.spawn(Arc::clone(&shared.operating.rows).watch(over.clone()));
     tasks.spawn(Arc::clone(&shared.operating.trail).watch(over.clone()));
     tasks.spawn(Arc::clone(&shared.accounts.revocations).watch(over.clone()));
+    tasks.spawn(Arc::clone(&shared.accounts.admins).watch(over.clone()));
+    tasks.spawn(Arc::clone(&shared.accounts.networks).watch(over.clone()));
     tasks.spawn(Arc::clone(&shared.edge.admission.settings).watch(over.clone()));
     tasks.spawn(Arc::clone(&shared.edge.admission.blacklist).watch(over.clone()));
     tasks.spawn(Arc::clone(&shared.edge.admission.share).watch(over.clone()));

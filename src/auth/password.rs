@@ -2,18 +2,19 @@
 //!
 //! Hashes run on blocking threads. Callers wait in bounded lines that take turns ([`HashLine`]), with a timeout.
 //!
-//! The cache holds keyed hashes of (stored form, password), so a copy of the memory reveals no password. A caller looks
-//! into the cache again after waiting. Many simultaneous logins of a user therefore cost only a few hashes. Wrong
-//! passwords are never cached: every guess costs a hash. A guess for an unknown user takes equally long.
+//! The cache holds keyed hashes of (stored form, password), so a copy of the memory reveals no password. Wrong passwords are
+//! never cached. A guess for an unknown user takes as long as one for a user. Callers with the same name and password share a
+//! place in line and a hash, right or wrong ([`SharedQuestions`]).
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use argon2::password_hash::Error;
 
 use super::mac::MacKey;
+use super::same_question::SharedQuestions;
 use super::stored_password::{self, StoredPassword};
 use super::turns::{HashLine, NoTurn, Turn, Turns};
 use crate::domain::Password;
@@ -58,19 +59,22 @@ pub enum Verified {
 #[derive(Clone, Copy)]
 pub struct Caller<'a> {
     pub line: HashLine,
+    /// The name whose password is hashed or compared. Few callers of a line may wait for the same name.
+    pub name: &'a str,
     /// Asked when the turn comes. A hash that is not wanted any more is not computed.
     pub still_wants: &'a (dyn Fn() -> bool + Send + Sync),
 }
 
 impl Caller<'_> {
     /// A command of this program, which wants every hash.
-    pub const PROGRAM: Self = Self { line: HashLine::Program, still_wants: &|| true };
+    pub const PROGRAM: Self = Self { line: HashLine::Program, name: "", still_wants: &|| true };
 }
 
 /// Hashes and verifies passwords for all workers of a process, on any tokio runtime.
 pub struct Passwords {
     limits: PasswordLimits,
     turns: Arc<Turns>,
+    questions: SharedQuestions,
     verified: moka::sync::Cache<[u8; 16], ()>,
     /// Key of the cache, random at every start.
     key: MacKey,
@@ -89,6 +93,7 @@ impl Passwords {
         Ok(Self {
             limits,
             turns: Arc::new(Turns::new(parallel, limits.queue_max)),
+            questions: SharedQuestions::new(limits.queue_max),
             verified: moka::sync::Cache::builder()
                 .max_capacity(limits.verified_max)
                 .time_to_live(limits.verified_age)
@@ -104,7 +109,7 @@ impl Passwords {
     /// # Errors
     /// [`HashError`]
     pub async fn hash(&self, password: &Password, caller: Caller<'_>) -> Result<String, HashError> {
-        let turn = self.turn(caller).await?;
+        let turn = self.turn(caller, self.limits.wait).await?;
         let password = password.clone();
         self.compute(turn, move || stored_password::hash(&password)).await
     }
@@ -115,7 +120,7 @@ impl Passwords {
     /// # Errors
     /// [`HashError`]
     pub async fn wrap_md5(&self, md5_hex: &str) -> Result<String, HashError> {
-        let turn = self.turn(Caller::PROGRAM).await?;
+        let turn = self.turn(Caller::PROGRAM, self.limits.wait).await?;
         let md5_hex = md5_hex.to_owned();
         self.compute(turn, move || stored_password::wrap_md5(&md5_hex)).await
     }
@@ -162,13 +167,39 @@ impl Passwords {
         self.computed.load(Ordering::Relaxed)
     }
 
-    /// Callers waiting for a hash now.
+    /// Callers waiting for a hash now, also for one that they share.
     pub fn waiting(&self) -> usize {
-        self.turns.waiting()
+        self.turns.waiting() + self.questions.sharing()
     }
 
+    /// Compares, or waits for another caller with the same name, password and stored form. If that caller leaves without an
+    /// answer, the next one compares.
     async fn compare(&self, password: &Password, stored: &str, caller: Caller<'_>) -> Result<bool, HashError> {
-        let turn = self.turn(caller).await?;
+        let wait = self.limits.wait;
+        let key = self.keyed_hash(&[caller.name, stored], password);
+        // A crowd beyond the limit of sharing callers waits in its own lines.
+        let Some(question) = self.questions.join(key) else {
+            return self.compare_alone(password, stored, caller, wait).await;
+        };
+        let began = Instant::now();
+        let answer = tokio::time::timeout(wait, question.answer.lock()).await;
+        let mut answer = answer.map_err(|_| HashError::TooLate)?;
+        if let Some(fits) = *answer {
+            return if (caller.still_wants)() { Ok(fits) } else { Err(HashError::Unwanted) };
+        }
+        let fits = self.compare_alone(password, stored, caller, wait.saturating_sub(began.elapsed())).await?;
+        *answer = Some(fits);
+        Ok(fits)
+    }
+
+    async fn compare_alone(
+        &self,
+        password: &Password,
+        stored: &str,
+        caller: Caller<'_>,
+        wait: Duration,
+    ) -> Result<bool, HashError> {
+        let turn = self.turn(caller, wait).await?;
         if self.is_verified(password, stored) {
             return Ok(true);
         }
@@ -190,8 +221,8 @@ impl Passwords {
     }
 
     /// Waits for a turn.
-    async fn turn(&self, caller: Caller<'_>) -> Result<Turn, HashError> {
-        let turn = self.turns.take(caller.line, self.limits.wait).await.map_err(|error| match error {
+    async fn turn(&self, caller: Caller<'_>, wait: Duration) -> Result<Turn, HashError> {
+        let turn = self.turns.take(caller.line, caller.name, wait).await.map_err(|error| match error {
             NoTurn::Full => HashError::QueueFull,
             NoTurn::TooLate => HashError::TooLate,
         })?;
@@ -219,8 +250,14 @@ impl Passwords {
     }
 
     fn verified_key(&self, password: &Password, stored: &str) -> [u8; 16] {
-        let tag = self.key.sign(&[stored.as_bytes(), &[0], password.as_bytes()]);
-        *tag.first_chunk().expect("a tag has 32 bytes")
+        self.keyed_hash(&[stored], password)
+    }
+
+    /// A hash of texts and a password. The texts contain no 0 byte.
+    fn keyed_hash(&self, texts: &[&str], password: &Password) -> [u8; 16] {
+        let mut parts: Vec<&[u8]> = texts.iter().flat_map(|text| [text.as_bytes(), &[0]]).collect();
+        parts.push(password.as_bytes());
+        *self.key.sign(&parts).first_chunk().expect("a tag has 32 bytes")
     }
 }
 
@@ -229,169 +266,4 @@ fn failed(error: Error) -> HashError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LIMITS: PasswordLimits = PasswordLimits {
-        queue_max: 100,
-        wait: Duration::from_secs(30),
-        verified_max: 100,
-        verified_age: Duration::from_secs(60),
-    };
-
-    const ALL: Caller<'_> = Caller::PROGRAM;
-
-    fn passwords(limits: PasswordLimits) -> Passwords {
-        Passwords::new(limits, NonZeroUsize::MIN).expect("a hash")
-    }
-
-    fn password(text: &str) -> Password {
-        Password::parse(text.to_owned()).expect("a password")
-    }
-
-    #[tokio::test]
-    async fn a_correct_password_is_hashed_once_and_then_recognised() {
-        let passwords = passwords(LIMITS);
-        let stored = passwords.hash(&password("secret"), ALL).await.expect("a hash");
-        for _ in 0..3 {
-            assert_eq!(passwords.verify(&password("secret"), &stored, ALL).await.ok(), Some(Verified::Yes));
-            assert_eq!(passwords.computed(), 2);
-        }
-    }
-
-    #[tokio::test]
-    async fn a_wrong_password_is_never_remembered() {
-        let passwords = passwords(LIMITS);
-        let stored = passwords.hash(&password("secret"), ALL).await.expect("a hash");
-        assert_eq!(passwords.verify(&password("secret"), &stored, ALL).await.ok(), Some(Verified::Yes));
-        for computed in 3..6 {
-            assert_eq!(passwords.verify(&password("Secret"), &stored, ALL).await.ok(), Some(Verified::No));
-            assert_eq!(passwords.computed(), computed);
-        }
-    }
-
-    #[tokio::test]
-    async fn a_password_remembered_for_one_stored_form_is_not_for_another() {
-        let passwords = passwords(LIMITS);
-        let first = passwords.hash(&password("secret"), ALL).await.expect("a hash");
-        let second = passwords.hash(&password("other"), ALL).await.expect("a hash");
-        assert_eq!(passwords.verify(&password("secret"), &first, ALL).await.ok(), Some(Verified::Yes));
-        assert_eq!(passwords.verify(&password("secret"), &second, ALL).await.ok(), Some(Verified::No));
-    }
-
-    #[tokio::test]
-    async fn simultaneous_logins_of_one_user_share_a_hash() {
-        let passwords = passwords(LIMITS);
-        let stored = passwords.hash(&password("secret"), ALL).await.expect("a hash");
-        let secret = password("secret");
-        let logins = futures_util::future::join_all((0..50).map(|_| passwords.verify(&secret, &stored, ALL))).await;
-        assert!(logins.iter().all(|login| matches!(login, Ok(Verified::Yes))));
-        assert_eq!(passwords.computed(), 2);
-    }
-
-    #[tokio::test]
-    async fn an_imported_password_asks_to_be_hashed_again_also_when_it_is_recognised() {
-        let passwords = passwords(LIMITS);
-        let stored = passwords.wrap_md5("5EBE2294ECD0E0F08EAB7690D2A6EE69").await.expect("a hash");
-        assert!(stored.starts_with("md5:$argon2id$"));
-        for _ in 0..2 {
-            assert_eq!(passwords.verify(&password("secret"), &stored, ALL).await.ok(), Some(Verified::YesRehash));
-        }
-        assert_eq!(passwords.computed(), 2);
-        assert_eq!(passwords.verify(&password("Secret"), &stored, ALL).await.ok(), Some(Verified::No));
-    }
-
-    #[tokio::test]
-    async fn a_hash_of_the_text_as_typed_fits_and_asks_to_be_hashed_again() {
-        let passwords = passwords(LIMITS);
-        let typed = password("cafe\u{301}").as_typed().expect("the text is not normalized");
-        let stored = passwords.hash(&typed, ALL).await.expect("a hash");
-        assert_eq!(passwords.verify(&password("cafe\u{301}"), &stored, ALL).await.ok(), Some(Verified::YesRehash));
-        assert_eq!(passwords.verify(&password("caf\u{e9}"), &stored, ALL).await.ok(), Some(Verified::No));
-        let stored = passwords.hash(&password("cafe\u{301}"), ALL).await.expect("a hash");
-        for text in ["cafe\u{301}", "caf\u{e9}"] {
-            assert_eq!(passwords.verify(&password(text), &stored, ALL).await.ok(), Some(Verified::Yes), "{text}");
-        }
-    }
-
-    #[tokio::test]
-    async fn nobody_takes_as_long_as_a_wrong_password_however_it_is_typed() {
-        let passwords = passwords(LIMITS);
-        let stored = passwords.hash(&password("secret"), ALL).await.expect("a hash");
-        for text in ["wrong", "cafe\u{301}"] {
-            let before = passwords.computed();
-            assert_eq!(passwords.verify(&password(text), &stored, ALL).await.ok(), Some(Verified::No));
-            let hashes = passwords.computed() - before;
-            assert!(passwords.verify_nobody(&password(text), ALL).await.is_ok());
-            assert_eq!(passwords.computed() - before, 2 * hashes, "{text}");
-        }
-    }
-
-    #[tokio::test]
-    async fn nobody_and_a_user_who_cannot_log_in_cost_a_hash_each_time() {
-        let passwords = passwords(LIMITS);
-        for computed in [1, 3] {
-            assert!(passwords.verify_nobody(&password("secret"), ALL).await.is_ok());
-            assert_eq!(passwords.computed(), computed);
-            assert_eq!(passwords.verify(&password("secret"), "", ALL).await.ok(), Some(Verified::No));
-            assert_eq!(passwords.computed(), computed + 1);
-        }
-    }
-
-    #[tokio::test]
-    async fn whoever_finds_the_queue_full_is_told_so_at_once() {
-        let passwords = passwords(PasswordLimits { queue_max: 1, ..LIMITS });
-        let turn = passwords.turn(ALL).await.expect("nobody else is here");
-        let secret = password("secret");
-        let mut waiting = std::pin::pin!(passwords.hash(&secret, ALL));
-        assert!(futures_util::poll!(&mut waiting).is_pending());
-        assert_eq!(passwords.waiting(), 1);
-        assert!(matches!(passwords.hash(&secret, ALL).await, Err(HashError::QueueFull)));
-        drop(turn);
-        assert!(waiting.await.is_ok());
-        assert_eq!(passwords.waiting(), 0);
-    }
-
-    #[tokio::test]
-    async fn whoever_waits_too_long_is_told_so_and_leaves_the_queue() {
-        let passwords = passwords(PasswordLimits { wait: Duration::from_millis(1), ..LIMITS });
-        let turn = passwords.turn(ALL).await.expect("nobody else is here");
-        assert!(matches!(passwords.hash(&password("secret"), ALL).await, Err(HashError::TooLate)));
-        assert_eq!(passwords.waiting(), 0);
-        drop(turn);
-        assert!(passwords.hash(&password("secret"), ALL).await.is_ok());
-    }
-
-    #[tokio::test]
-    async fn a_hash_that_is_not_wanted_when_its_turn_comes_is_not_computed() {
-        let passwords = passwords(LIMITS);
-        let caller = Caller { line: HashLine::Program, still_wants: &|| false };
-        let outcome = passwords.hash(&password("secret"), caller).await;
-        assert!(matches!(outcome, Err(HashError::Unwanted)));
-        assert_eq!(passwords.computed(), 0);
-        assert!(passwords.hash(&password("secret"), ALL).await.is_ok(), "the turn is given back");
-    }
-
-    #[tokio::test]
-    async fn a_recognised_password_needs_no_turn() {
-        let passwords = passwords(PasswordLimits { queue_max: 0, ..LIMITS });
-        let stored = passwords.hash(&password("secret"), ALL).await.expect("a hash");
-        assert_eq!(passwords.verify(&password("secret"), &stored, ALL).await.ok(), Some(Verified::Yes));
-        let _turn = passwords.turn(ALL).await.expect("nobody else is here");
-        assert_eq!(passwords.verify(&password("secret"), &stored, ALL).await.ok(), Some(Verified::Yes));
-        assert!(matches!(passwords.verify(&password("other"), &stored, ALL).await, Err(HashError::QueueFull)));
-    }
-
-    #[tokio::test]
-    async fn a_stored_form_that_is_none_of_ours_is_a_failure() {
-        let outcome = passwords(LIMITS).verify(&password("secret"), "$2b$12$abc", ALL).await;
-        assert!(matches!(outcome, Err(HashError::Failed(_))));
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn it_works_on_a_runtime_of_several_threads_too() {
-        let passwords = Passwords::new(LIMITS, NonZeroUsize::new(2).expect("2")).expect("a hash");
-        let stored = passwords.hash(&password("secret"), ALL).await.expect("a hash");
-        assert_eq!(passwords.verify(&password("secret"), &stored, ALL).await.ok(), Some(Verified::Yes));
-    }
-}
+mod tests;

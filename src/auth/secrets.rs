@@ -11,6 +11,7 @@ const SECRETS_MAX: usize = 16;
 const CLAIM_LABEL: &[u8] = b"couponrush claim tokens";
 const CHALLENGE_LABEL: &[u8] = b"couponrush challenges";
 const TICKET_LABEL: &[u8] = b"couponrush tickets";
+const DEVICE_LABEL: &[u8] = b"couponrush device marks";
 
 /// At least one secret. The first signs, all verify. Without `Debug` and `Display`, secrets cannot reach a log.
 pub struct Secrets(Vec<Vec<u8>>);
@@ -67,6 +68,11 @@ impl Secrets {
     /// Derives the secrets of tickets from those of claim tokens.
     pub(super) fn for_tickets(&self) -> Self {
         self.derived(TICKET_LABEL)
+    }
+
+    /// Derives the secrets of marks of devices, in the same way.
+    pub(super) fn for_devices(&self) -> Self {
+        self.derived(DEVICE_LABEL)
     }
 
     fn derived(&self, label: &[u8]) -> Self {

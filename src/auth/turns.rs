@@ -1,10 +1,12 @@
 //! Turns of callers who wait for a password hash.
 //!
-//! Callers from one address wait in one line, and the lines take turns. So thousands of callers from one address delay a
+//! Callers from one address wait in one line, and the lines take turns. Every second turn belongs to networks that have logged in
+//! as the same user lately, so a crowd of strangers delays them little. So thousands of callers from one address delay a
 //! caller from another address by a single turn. If all places are taken, the newest caller of the longest line loses his
 //! place, so a short line always gets one.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,6 +19,8 @@ use crate::domain::Address;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum HashLine {
     Address(Address),
+    /// An address that has logged in as the user lately.
+    KnownAddress(Address),
     /// A command of this program.
     Program,
 }
@@ -24,7 +28,7 @@ pub enum HashLine {
 /// Why a caller got no turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NoTurn {
-    /// All places are taken, and no line is longer than the caller's.
+    /// All places are taken, and no line is longer than the caller's. Or too many callers of the line wait for the name.
     Full,
     TooLate,
 }
@@ -35,6 +39,8 @@ pub(super) struct Turn(Option<Arc<Turns>>);
 pub(super) struct Turns {
     queue: Mutex<Queue>,
     places: usize,
+    /// A name stands in the queue as a hash, because a client may send any text.
+    name_hasher: RandomState,
 }
 
 struct Queue {
@@ -42,13 +48,18 @@ struct Queue {
     free: usize,
     waiting: usize,
     lines: HashMap<HashLine, VecDeque<WaitingCaller>>,
-    /// Every line in `lines` once. The first one is next.
-    order: VecDeque<HashLine>,
+    /// Callers who wait, by line and name.
+    of_name: HashMap<(HashLine, u64), usize>,
+    /// Every line in `lines` once: known addresses, and all others. The first one is next.
+    orders: [VecDeque<HashLine>; 2],
+    /// The order whose turn is next, unless it is empty.
+    next_order: usize,
     next_id: u64,
 }
 
 struct WaitingCaller {
     id: u64,
+    name: u64,
     call: oneshot::Sender<Turn>,
 }
 
@@ -59,12 +70,22 @@ struct PlaceInLine<'a> {
     id: u64,
 }
 
+/// Callers of a line who may wait for the same name. They guess, because callers with the same password share a place.
+const OF_NAME_MAX: usize = 64;
+
 impl Turns {
     /// `parallel` turns at the same time, and `places` for callers who wait.
     pub(super) fn new(parallel: NonZeroUsize, places: usize) -> Self {
-        let queue =
-            Queue { free: parallel.get(), waiting: 0, lines: HashMap::new(), order: VecDeque::new(), next_id: 0 };
-        Self { queue: Mutex::new(queue), places }
+        let queue = Queue {
+            free: parallel.get(),
+            waiting: 0,
+            lines: HashMap::new(),
+            of_name: HashMap::new(),
+            orders: Default::default(),
+            next_order: 0,
+            next_id: 0,
+        };
+        Self { queue: Mutex::new(queue), places, name_hasher: RandomState::new() }
     }
 
     /// Callers who wait now.
@@ -72,21 +93,25 @@ impl Turns {
         self.queue().waiting
     }
 
-    /// Waits for a turn in `line`, at most `wait`.
+    /// Waits for a turn in `line`, at most `wait`. `name` is the name whose password is hashed.
     ///
     /// # Errors
     /// [`NoTurn`]
-    pub(super) async fn take(self: &Arc<Self>, line: HashLine, wait: Duration) -> Result<Turn, NoTurn> {
+    pub(super) async fn take(self: &Arc<Self>, line: HashLine, name: &str, wait: Duration) -> Result<Turn, NoTurn> {
+        let name = self.name_hasher.hash_one(name);
         let (place, called) = {
             let mut queue = self.queue();
             if queue.free > 0 {
                 queue.free -= 1;
                 return Ok(Turn(Some(Arc::clone(self))));
             }
+            if queue.of_name.get(&(line, name)).is_some_and(|waiting| *waiting >= OF_NAME_MAX) {
+                return Err(NoTurn::Full);
+            }
             if queue.waiting >= self.places && !queue.put_out_instead_of(line) {
                 return Err(NoTurn::Full);
             }
-            let (id, called) = queue.join(line);
+            let (id, called) = queue.join(line, name);
             (PlaceInLine { turns: self, line, id }, called)
         };
         let called = tokio::time::timeout(wait, called).await;
@@ -114,6 +139,16 @@ impl Turns {
     }
 }
 
+impl HashLine {
+    /// The place in `Queue::orders`.
+    const fn order(self) -> usize {
+        match self {
+            Self::KnownAddress(_) => 0,
+            Self::Address(_) | Self::Program => 1,
+        }
+    }
+}
+
 impl Drop for Turn {
     fn drop(&mut self) {
         if let Some(turns) = self.0.take() {
@@ -129,41 +164,56 @@ impl Drop for PlaceInLine<'_> {
 }
 
 impl Queue {
-    fn join(&mut self, line: HashLine) -> (u64, oneshot::Receiver<Turn>) {
+    fn join(&mut self, line: HashLine, name: u64) -> (u64, oneshot::Receiver<Turn>) {
         let (call, called) = oneshot::channel();
         let id = self.next_id;
         self.next_id += 1;
         let callers = self.lines.entry(line).or_default();
         if callers.is_empty() {
-            self.order.push_back(line);
+            self.orders[line.order()].push_back(line);
         }
-        callers.push_back(WaitingCaller { id, call });
+        callers.push_back(WaitingCaller { id, name, call });
+        *self.of_name.entry((line, name)).or_default() += 1;
         self.waiting += 1;
         (id, called)
     }
 
     /// Takes the first caller of the line whose turn it is, and puts the line to the end. Without callers the turn is free.
     fn leave_first(&mut self) -> Option<WaitingCaller> {
-        let Some(line) = self.order.pop_front() else {
+        let (first, other) = (self.next_order, 1 - self.next_order);
+        self.next_order = other;
+        let Some(line) = self.orders[first].pop_front().or_else(|| self.orders[other].pop_front()) else {
             self.free += 1;
             return None;
         };
-        let callers = self.lines.get_mut(&line).expect("a line in `order` has callers");
+        let callers = self.lines.get_mut(&line).expect("a line in `orders` has callers");
         let first = callers.pop_front();
         if callers.is_empty() {
             self.lines.remove(&line);
         } else {
-            self.order.push_back(line);
+            self.orders[line.order()].push_back(line);
         }
-        self.waiting -= 1;
+        self.forget_caller(line, first.as_ref());
         first
+    }
+
+    /// Corrects the counts after a caller was taken out of the line.
+    fn forget_caller(&mut self, line: HashLine, caller: Option<&WaitingCaller>) {
+        let Some(caller) = caller else { return };
+        self.waiting -= 1;
+        if let Some(waiting) = self.of_name.get_mut(&(line, caller.name)) {
+            *waiting -= 1;
+            if *waiting == 0 {
+                self.of_name.remove(&(line, caller.name));
+            }
+        }
     }
 
     fn leave(&mut self, line: HashLine, id: u64) {
         let Some(callers) = self.lines.get_mut(&line) else { return };
         let Some(place) = callers.iter().position(|caller| caller.id == id) else { return };
-        callers.remove(place);
-        self.waiting -= 1;
+        let caller = callers.remove(place);
+        self.forget_caller(line, caller.as_ref());
         self.forget_if_empty(line);
     }
 
@@ -173,10 +223,8 @@ impl Queue {
         let longest = self.lines.iter().max_by_key(|(_, callers)| callers.len());
         let Some((longest, _)) = longest.filter(|(_, callers)| callers.len() > own + 1) else { return false };
         let longest = *longest;
-        if let Some(callers) = self.lines.get_mut(&longest) {
-            callers.pop_back();
-            self.waiting -= 1;
-        }
+        let newest = self.lines.get_mut(&longest).and_then(VecDeque::pop_back);
+        self.forget_caller(longest, newest.as_ref());
         self.forget_if_empty(longest);
         true
     }
@@ -184,7 +232,7 @@ impl Queue {
     fn forget_if_empty(&mut self, line: HashLine) {
         if self.lines.get(&line).is_some_and(VecDeque::is_empty) {
             self.lines.remove(&line);
-            self.order.retain(|other| *other != line);
+            self.orders[line.order()].retain(|other| *other != line);
         }
     }
 }
@@ -211,7 +259,7 @@ mod tests {
 
     /// A caller who waits.
     async fn wait(turns: &Arc<Turns>, last: u8) -> Call<'_> {
-        let mut call: Call = Box::pin(turns.take(line(last), LONG));
+        let mut call: Call = Box::pin(turns.take(line(last), "", LONG));
         assert!(poll!(&mut call).is_pending());
         call
     }
@@ -219,7 +267,7 @@ mod tests {
     #[tokio::test]
     async fn a_caller_from_another_address_waits_for_one_turn_of_a_long_line() {
         let turns = turns(100);
-        let held = turns.take(line(1), LONG).await.expect("nobody waits");
+        let held = turns.take(line(1), "", LONG).await.expect("nobody waits");
         let mut crowd = Vec::new();
         for _ in 0..50 {
             crowd.push(wait(&turns, 1).await);
@@ -236,47 +284,95 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn of_one_name_64_callers_of_an_address_wait_and_others_still_have_a_place() {
+        let turns = turns(1_000);
+        let held = turns.take(line(1), "", LONG).await.expect("nobody waits");
+        let mut waiting: Vec<Call<'_>> = (0..64).map(|_| Box::pin(turns.take(line(1), "ann", LONG)) as _).collect();
+        for call in &mut waiting {
+            assert!(poll!(call).is_pending());
+        }
+        assert_eq!(turns.take(line(1), "ann", LONG).await.err(), Some(NoTurn::Full));
+        for (last, name) in [(1, "bob"), (2, "ann")] {
+            let mut call: Call<'_> = Box::pin(turns.take(line(last), name, LONG));
+            assert!(poll!(&mut call).is_pending());
+        }
+        drop(waiting.pop());
+        let mut call: Call<'_> = Box::pin(turns.take(line(1), "ann", LONG));
+        assert!(poll!(&mut call).is_pending(), "one has left");
+        drop((call, waiting));
+        drop(held);
+        assert_eq!((turns.waiting(), turns.queue().of_name.len()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn every_second_turn_is_for_known_addresses() {
+        let turns = turns(100);
+        let held = turns.take(line(1), "", LONG).await.expect("nobody waits");
+        let mut crowd = Vec::new();
+        for last in 1..=20 {
+            crowd.push(wait(&turns, last).await);
+        }
+        let address = Address::new([192, 0, 2, 99].into());
+        let mut known: Call<'_> = Box::pin(turns.take(HashLine::KnownAddress(address), "ann", LONG));
+        assert!(poll!(&mut known).is_pending());
+        drop(held);
+        let mut before = 0;
+        let turn = loop {
+            match poll!(&mut known) {
+                std::task::Poll::Ready(turn) => break turn,
+                std::task::Poll::Pending => drop(crowd.remove(0).await.expect("a stranger's turn")),
+            }
+            before += 1;
+        };
+        assert!(turn.is_ok() && before <= 1, "{before} strangers came first");
+    }
+
+    #[tokio::test]
     async fn in_a_full_queue_the_newest_of_the_longest_line_makes_place_for_a_short_line() {
         let turns = turns(3);
-        let held = turns.take(line(1), LONG).await.expect("nobody waits");
+        let held = turns.take(line(1), "", LONG).await.expect("nobody waits");
         let mut crowd = Vec::new();
         for _ in 0..3 {
             crowd.push(wait(&turns, 1).await);
         }
-        assert_eq!(turns.take(line(1), LONG).await.err(), Some(NoTurn::Full), "the long line gets no more places");
+        assert_eq!(turns.take(line(1), "", LONG).await.err(), Some(NoTurn::Full), "the long line gets no more places");
         let other = wait(&turns, 2).await;
         assert_eq!(crowd.pop().expect("three").await.err(), Some(NoTurn::Full), "the newest is put out");
-        assert_eq!((turns.waiting(), turns.take(line(2), LONG).await.err()), (3, Some(NoTurn::Full)), "two, and one");
+        assert_eq!(
+            (turns.waiting(), turns.take(line(2), "", LONG).await.err()),
+            (3, Some(NoTurn::Full)),
+            "two, and one"
+        );
         drop(held);
         drop(crowd.remove(0).await);
         drop(other.await.expect("a turn"));
         drop(crowd.remove(0).await);
         assert_eq!(turns.waiting(), 0);
-        assert!(turns.take(line(3), LONG).await.is_ok());
+        assert!(turns.take(line(3), "", LONG).await.is_ok());
     }
 
     #[tokio::test]
     async fn who_gives_up_leaves_the_line_and_the_turn_goes_on() {
         let turns = turns(10);
-        let held = turns.take(line(1), LONG).await.expect("nobody waits");
-        assert_eq!(turns.take(line(2), Duration::from_millis(1)).await.err(), Some(NoTurn::TooLate));
+        let held = turns.take(line(1), "", LONG).await.expect("nobody waits");
+        assert_eq!(turns.take(line(2), "", Duration::from_millis(1)).await.err(), Some(NoTurn::TooLate));
         assert_eq!(turns.waiting(), 0);
         let (gone, stays) = (wait(&turns, 2).await, wait(&turns, 3).await);
         drop(gone);
         assert_eq!(turns.waiting(), 1);
         drop(held);
         assert!(stays.await.is_ok());
-        assert!(turns.take(line(1), LONG).await.is_ok(), "no turn is lost");
+        assert!(turns.take(line(1), "", LONG).await.is_ok(), "no turn is lost");
     }
 
     #[tokio::test]
     async fn a_turn_that_is_given_to_a_caller_who_has_gone_is_not_lost() {
         let turns = turns(10);
-        let held = turns.take(line(1), LONG).await.expect("nobody waits");
+        let held = turns.take(line(1), "", LONG).await.expect("nobody waits");
         let gone = wait(&turns, 2).await;
         drop(held);
         // The turn is in the channel, and nobody takes it out.
         drop(gone);
-        assert!(turns.take(line(1), LONG).await.is_ok());
+        assert!(turns.take(line(1), "", LONG).await.is_ok());
     }
 }

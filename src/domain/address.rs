@@ -19,7 +19,7 @@ const CROWD_IPV6: u8 = 48;
 
 /// The unit of limits and blocks by address: an IPv4 address, or the /64 network of an IPv6 address. An IPv4-mapped
 /// IPv6 address counts as the IPv4 address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address(IpAddr);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -162,6 +162,13 @@ fn admission(page: &mut Exposition, admission: &Admission) {
 fn memory(page: &mut Exposition, accounts: &Accounts, selling: &Selling, report: &HealthReport) {
     let waiting = accounts.passwords.waiting() + accounts.admin_passwords.waiting();
     page.gauge("couponrush_password_hashes_waiting", "callers waiting for a password hash", waiting);
+    let networks = accounts.networks.figures();
+    let waiting = "logins whose network waits to be written to MySQL";
+    page.gauge("couponrush_known_networks_waiting", waiting, networks.waiting);
+    let dropped = "logins whose network was not noted, because too many waited";
+    page.counter("couponrush_known_networks_dropped_total", dropped, networks.dropped);
+    let asked = "reads of the networks that know a name, by result";
+    page.counters("couponrush_known_network_reads_total", "result", asked, by_result(networks.reads));
     let lists = "size of cached lists while lists are switched off";
     page.gauge("couponrush_lists_cached_bytes", lists, selling.lists.bytes());
     page.gauge("couponrush_revocations", "revoked tokens in memory", accounts.revocations.count());
@@ -190,8 +197,7 @@ fn archive(page: &mut Exposition, selling: &Selling, moves: &ArchiveFigures) {
     page.counters("couponrush_archive_reads_total", "read", done, of_reads(|counts| counts.done));
     let failed = "reads of archived coupons that failed or took too long";
     page.counters("couponrush_archive_reads_failed_total", "read", failed, of_reads(|counts| counts.failed));
-    let ReadCounts { done: read, failed: not_read, refused: too_many } = selling.closed_shards.counts();
-    let results = [("done", read), ("failed", not_read), ("refused", too_many)];
+    let results = by_result(selling.closed_shards.counts());
     let closed = "reads of lists from MySQL for closed shards, by result";
     page.counters("couponrush_closed_shard_reads_total", "result", closed, results);
     let refused = "reads of archived coupons refused because too many wait";
@@ -213,6 +219,10 @@ fn trail(page: &mut Exposition, trail: &Trail) {
     page.counter("couponrush_audit_dropped_total", "events that the audit trail has lost", dropped);
     page.gauge("couponrush_audit_waiting", "events of the audit trail that wait for MySQL", waiting);
     page.gauge("couponrush_audit_waiting_max", "limit of waiting events", 2 * TRAIL_QUEUE_MAX);
+}
+
+fn by_result(reads: ReadCounts) -> [(&'static str, u64); 3] {
+    [("done", reads.done), ("failed", reads.failed), ("refused", reads.refused)]
 }
 
 fn viewers(page: &mut Exposition, events: &Events) {

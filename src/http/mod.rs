@@ -24,6 +24,7 @@ mod finish;
 mod health;
 mod list_cache;
 mod lists;
+mod logins;
 mod metrics;
 mod openapi;
 mod pages;

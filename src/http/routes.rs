@@ -12,7 +12,9 @@ use super::error::NO_SUCH_PATH;
 use super::openapi::{self, COUPONS, OPERATORS, USERS};
 use super::refuse::refuse;
 use super::route::{Endpoint, endpoint, resources};
-use super::{admin, blacklist, claims, coupons, docs, health, lists, metrics, pages, sec, status, trail_list, users};
+use super::{
+    admin, blacklist, claims, coupons, docs, health, lists, logins, metrics, pages, sec, status, trail_list, users,
+};
 use crate::admission::Class;
 
 /// Made once, because the document does not change while the program runs.
@@ -73,8 +75,8 @@ fn endpoints() -> Vec<Endpoint> {
 
 fn session_endpoints() -> [Endpoint; 3] {
     [
-        endpoint(USERS, Account, users::log_in, users::__path_log_in),
-        endpoint(USERS, Logout, users::log_out, users::__path_log_out),
+        endpoint(USERS, Account, logins::log_in, logins::__path_log_in),
+        endpoint(USERS, Logout, logins::log_out, logins::__path_log_out),
         endpoint(USERS, Account, users::change_password, users::__path_change_password),
     ]
 }

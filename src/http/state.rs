@@ -13,12 +13,12 @@ use super::list_cache::ListCache;
 use super::sec::SaleCache;
 use super::shared_reads::SharedReads;
 use crate::admission::Admission;
-use crate::auth::{ClaimTokens, Passwords, SignedForm, Tickets, UserTokens};
+use crate::auth::{ClaimTokens, DeviceMarks, Passwords, SignedForm, Tickets, UserTokens};
 use crate::claim::{
     ArchivedCoupons, ClaimFigures, ConditionChecks, Directory, Doubt, KnownCoupons, Links, ShardLink, Shards,
 };
 use crate::domain::{CouponId, Durability, Kind, Networks, Origins, PasswordMin};
-use crate::memory::{Activities, ArchivedClaims, ClosedShards, KnownUsers, Revocations};
+use crate::memory::{Activities, AdminNames, ArchivedClaims, ClosedShards, KnownNetworks, KnownUsers, Revocations};
 use crate::mysql::DbPools;
 use crate::ops::{Health, RowCheck, Trail};
 use crate::redis::{Connection, KvError, Live};
@@ -57,6 +57,9 @@ pub struct BodyLimits {
 /// Users, passwords, tokens and revocations.
 pub struct Accounts {
     pub users: KnownUsers,
+    pub admins: Arc<AdminNames>,
+    /// Networks from which users have logged in.
+    pub networks: Arc<KnownNetworks>,
     /// The least length of new passwords.
     pub password_min: PasswordMin,
     pub passwords: Passwords,
@@ -65,6 +68,7 @@ pub struct Accounts {
     pub tokens: UserTokens,
     pub claim_tokens: ClaimTokens,
     pub tickets: Tickets,
+    pub devices: DeviceMarks,
     /// The signed form of `/sec/kill`, or `None` without a secret for it.
     pub signed_form: Option<SignedForm>,
     pub revocations: Arc<Revocations>,

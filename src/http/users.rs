@@ -1,31 +1,25 @@
-//! Accounts: registration, login, logout, passwords.
+//! Accounts: registration and passwords.
 
-use actix_web::http::header::{self, HeaderName, HeaderValue};
-use actix_web::{HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder, web};
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoResponses, ToSchema};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
+use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::answer::Done;
 use super::error::{ApiError, Code, read_failed};
-use super::extractors::{SessionUser, session};
-use super::openapi::{Responses, add_case, admission, change, error_schema, failures, token};
+use super::extractors::SessionUser;
+use super::openapi::{admission, change, failures, token};
 use super::state::{Accounts, Edge};
 use super::trail::NamedUser;
 use super::{answer, body, path, peer};
 use crate::auth::{Caller, HashLine, Verified};
 use crate::base::{now_ms, now_seconds};
-use crate::domain::{Kind, NameError, Password, PasswordError, User, UserName};
+use crate::domain::{Kind, NameError, Password, PasswordError, UserName};
 use crate::mysql::users::{self, Account};
 use crate::mysql::{Db, DbError, DbPools};
-
-const AUTH_SIGN: HeaderName = HeaderName::from_static("authsign");
-const USER_ID: HeaderName = HeaderName::from_static("user-id");
 
 const NO_KIND: ApiError = ApiError::bad_field("kind", "Empty field of kind.");
 const NAME_TAKEN: ApiError =
     ApiError::of_field(Code::NameTaken, "username", "Insert user failed. Maybe user name duplicates.");
-const LOGIN_NOT_JSON: ApiError = ApiError::bad_request("Parse JSON format fail.");
-const WRONG_LOGIN: ApiError = ApiError::new(Code::WrongPassword, "Wrong user name or password.");
 const WRONG_PASSWORD: ApiError = ApiError::of_field(Code::WrongPassword, "old", "Wrong password.");
 const NOT_YOUR_USER: ApiError = ApiError::new(Code::NotYours, "Cannot change other users' passwords.");
 
@@ -93,7 +87,7 @@ pub async fn register(
         return Err(NAME_TAKEN);
     }
     let still_wants = || !edge.admission.is_blocked(None, Some(address), now_ms());
-    let caller = Caller { line: HashLine::Address(address), still_wants: &still_wants };
+    let caller = Caller { line: HashLine::Address(address), name: name.as_str(), still_wants: &still_wants };
     let hash = accounts.passwords.hash(&password, caller).await?;
     match users::insert(&dbs.users, &name, kind, &hash).await {
         Ok(()) => {
@@ -103,166 +97,6 @@ pub async fn register(
         Err(DbError::Duplicate { .. }) => Err(NAME_TAKEN),
         Err(error) => Err(error.into()),
     }
-}
-
-#[derive(Deserialize, ToSchema)]
-pub struct Login {
-    #[serde(default)]
-    #[schema(required)]
-    username: String,
-    #[serde(default)]
-    #[schema(required)]
-    password: String,
-}
-
-/// The answer to a successful login. The header `Authorization` has the token.
-#[derive(Serialize, ToSchema)]
-pub struct LoggedIn {
-    kind: &'static str,
-    #[serde(rename = "errMsg")]
-    message: &'static str,
-}
-
-#[derive(Serialize, ToSchema)]
-pub struct LoggedOut {
-    #[serde(rename = "errMsg")]
-    message: &'static str,
-}
-
-const LOGGED_OUT: LoggedOut = LoggedOut { message: "log out." };
-
-struct LogInFailures;
-
-impl IntoResponses for LogInFailures {
-    fn responses() -> Responses {
-        let mut responses = Responses::new();
-        for failure in [LOGIN_NOT_JSON, WRONG_LOGIN].into_iter().chain(admission()).chain(change()) {
-            add_case(&mut responses, failure.message(), failure.login_response(), error_schema::<ApiError>());
-        }
-        responses
-    }
-}
-
-/// Logs a user in.
-///
-/// An unknown user and a wrong password get the same answer after the same time.
-#[utoipa::path(
-    post, path = "/api/auth", operation_id = "logIn",
-    request_body(content = inline(Login), example = json!({"username": "ann", "password": "correct horse"})),
-    responses(
-        (status = 200, description = "The token is in the header `Authorization`.", body = inline(LoggedIn), headers(
-            ("Authorization" = String, description = "The token. Requests send it in the same header."),
-            ("Authsign" = String, description = "The customer's secret for the signed form of `/sec/kill`."),
-            ("User-Id" = u64, description = "The customer's id for the signed form.")),
-            example = json!(LoggedIn { kind: "customer", message: "" })),
-        LogInFailures,
-    ),
-    security(()),
-)]
-pub async fn log_in(
-    request: HttpRequest,
-    edge: web::Data<Edge>,
-    accounts: web::Data<Accounts>,
-    dbs: web::Data<DbPools>,
-    payload: web::Payload,
-) -> HttpResponse {
-    log_in_inner(&request, &edge, &accounts, &dbs, payload).await.unwrap_or_else(|error| error.login_response())
-}
-
-async fn log_in_inner(
-    request: &HttpRequest,
-    edge: &Edge,
-    accounts: &Accounts,
-    dbs: &DbPools,
-    payload: web::Payload,
-) -> Result<HttpResponse, ApiError> {
-    edge.admission.part(|switches| switches.login)?;
-    let form: Login = body::json(payload, edge.body, || LOGIN_NOT_JSON).await?;
-    let (name, address) = (form.username, peer::address(request, edge));
-    request.extensions_mut().insert(NamedUser(name.clone()));
-    edge.admission.log_in(&name, address, now_ms())?;
-    // No user has such a password, so it is no guess at the password of the name.
-    let password = Password::parse(form.password).map_err(|_| WRONG_LOGIN)?;
-    let still_wants = || edge.admission.may_log_in(&name, address, now_ms());
-    let caller = Caller { line: HashLine::Address(address), still_wants: &still_wants };
-    let account = verified(accounts, dbs, &name, &password, caller).await;
-    // Checked again, because logins may have failed during the hash. Over the limit, the right password fails, too.
-    edge.admission.log_in(&name, address, now_ms())?;
-    let Some(account) = account? else {
-        edge.admission.log_in_failed(&name, address, now_ms())?;
-        return Err(WRONG_LOGIN);
-    };
-    // Checked after the password, so only the user learns of the block.
-    edge.admission.not_blocked(Some(account.user.id), None, now_ms())?;
-    let token = accounts.tokens.issue(&account.user, account.token_generation, now_seconds());
-    let token = HeaderValue::try_from(token).expect("a JWT is visible ASCII");
-    let mut builder = HttpResponse::Ok();
-    builder.insert_header((header::AUTHORIZATION, token));
-    sign(&mut builder, accounts, &account.user);
-    Ok(answer::json(builder, &LoggedIn { kind: account.user.kind.as_str(), message: "" }))
-}
-
-/// The account with this name and password. `None` after the same time for an unknown user or a wrong password.
-async fn verified(
-    accounts: &Accounts,
-    dbs: &DbPools,
-    name: &str,
-    password: &Password,
-    caller: Caller<'_>,
-) -> Result<Option<Account>, ApiError> {
-    let db = if accounts.users.is_admin(name).await { &dbs.control } else { &dbs.users };
-    let account = match UserName::parse(name.to_owned()) {
-        Ok(name) => find(db, &name).await?,
-        Err(NameError::Empty) => return Ok(None),
-        Err(NameError::TooLong | NameError::NotAllowed) => None,
-    };
-    let Some(account) = account else {
-        // Takes as long as a wrong password.
-        accounts.passwords.verify_nobody(password, caller).await?;
-        return Ok(None);
-    };
-    let passwords = accounts.passwords_of(account.user.kind);
-    match passwords.verify(password, &account.password_hash, caller).await? {
-        Verified::No => return Ok(None),
-        Verified::Yes => {}
-        Verified::YesRehash => {
-            let hash = passwords.hash(password, caller).await?;
-            users::replace_hash(db, account.user.id, &account.password_hash, &hash).await?;
-        }
-    }
-    if account.user.kind == Kind::Admin {
-        accounts.users.remember(&account.user).await;
-    }
-    Ok(Some(account))
-}
-
-/// Adds the headers for the signed form, if the form is enabled.
-fn sign(builder: &mut HttpResponseBuilder, accounts: &Accounts, user: &User) {
-    if let (Some(signed_form), Kind::Customer) = (&accounts.signed_form, user.kind) {
-        builder.insert_header((AUTH_SIGN, signed_form.auth_sign(user.id)));
-        builder.insert_header((USER_ID, user.id.0));
-    }
-}
-
-failures!(LogOutFailures: ApiError = [], change());
-
-/// Logs a user out.
-///
-/// The token of the request stops working on every instance within a second. Without a token, nothing happens.
-#[utoipa::path(
-    post, path = "/api/auth/logout", operation_id = "logOut",
-    responses(
-        (status = 200, description = "The token does not work any more.", body = inline(LoggedOut),
-            example = json!(LOGGED_OUT)),
-        LogOutFailures,
-    ),
-    security((), ("token" = []), ("bearer" = [])),
-)]
-pub async fn log_out(request: HttpRequest, accounts: web::Data<Accounts>) -> Result<HttpResponse, ApiError> {
-    if let Ok(session) = session(&request) {
-        accounts.revocations.revoke(&session, now_seconds()).await?;
-    }
-    Ok(answer::json(HttpResponse::Ok(), &LOGGED_OUT))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -311,7 +145,7 @@ pub async fn change_password(
     let old = Password::parse(form.old).map_err(|_| WRONG_PASSWORD)?;
     let (passwords, address) = (accounts.passwords_of(user.kind), peer::address(&request, &edge));
     let still_wants = || !edge.admission.is_blocked(Some(user.id), Some(address), now_ms());
-    let caller = Caller { line: HashLine::Address(address), still_wants: &still_wants };
+    let caller = Caller { line: HashLine::Address(address), name: user.name.as_str(), still_wants: &still_wants };
     let mut hash = None;
     // The stored hash may change after the comparison. A newer password is never overwritten. But a login may also have
     // replaced the imported hash of the same password, so the old password is compared once more.
@@ -332,7 +166,8 @@ pub async fn change_password(
     Err(WRONG_PASSWORD)
 }
 
-async fn find(db: &Db, name: &UserName) -> Result<Option<Account>, ApiError> {
+/// The account with this name. 503 if MySQL cannot be read.
+pub(super) async fn find(db: &Db, name: &UserName) -> Result<Option<Account>, ApiError> {
     users::find_by_name(db, name).await.map_err(|error| read_failed(&error))
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use moka::{future, sync};
 
 use crate::base::error_chain;
-use crate::domain::{Kind, User, UserId, UserName};
+use crate::domain::{User, UserId, UserName};
 use crate::mysql::{Db, DbError, users};
 
 /// How long a missing user is cached.
@@ -71,16 +71,6 @@ impl KnownUsers {
     pub async fn find_by_id(&self, id: UserId) -> Result<Option<User>, UserUnknown> {
         let look_up = async { users::find_by_id(&self.db, id).await.map_err(NoUser::Db)?.ok_or(NoUser::Nobody) };
         found(Box::pin(self.by_id.try_get_with(id, look_up)).await)
-    }
-
-    /// Whether `name` is known to be an admin's. An admin who has not logged in here since the start is unknown.
-    pub async fn is_admin(&self, name: &str) -> bool {
-        self.by_name.get(name).await.is_some_and(|user| user.kind == Kind::Admin)
-    }
-
-    /// Caches a user who was read elsewhere.
-    pub async fn remember(&self, user: &User) {
-        self.by_name.insert(user.name.as_str().to_owned(), user.clone()).await;
     }
 
     /// Forgets a cached miss of `name`, because the user has just registered.

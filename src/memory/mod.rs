@@ -4,10 +4,12 @@
 //! the stop. While MySQL is down, the last copy stays in force.
 
 mod activities;
+mod admin_names;
 mod archived_claims;
 mod blacklist;
 mod closed_shards;
 mod few_reads;
+mod known_networks;
 mod known_users;
 mod limit_share;
 mod limits;
@@ -18,10 +20,12 @@ mod settings;
 mod switches;
 
 pub use activities::Activities;
+pub use admin_names::AdminNames;
 pub use archived_claims::{ArchiveMark, ArchivedClaims, LISTED_CLAIMS_MAX};
 pub use blacklist::{Blacklist, BlacklistLimits, BlockError};
 pub use closed_shards::ClosedShards;
 pub use few_reads::{FewReads, ReadCounts, ReadError, ReadLimits};
+pub use known_networks::{KnownNetworkFigures, KnownNetworks};
 pub use known_users::{KnownUsers, UserUnknown};
 pub use limit_share::LimitShare;
 pub use limits::Limits;

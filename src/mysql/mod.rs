@@ -17,6 +17,7 @@ pub mod formats;
 pub mod import;
 pub mod installation;
 pub mod instances;
+pub mod known_networks;
 mod last_server;
 pub mod ledgers;
 pub mod migrate;

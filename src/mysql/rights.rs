@@ -14,6 +14,7 @@ const TABLES: [(&str, &str); 13] = [
     ("ledgers", "shard"),
     ("instances", "instance"),
     ("revoked_tokens", "jti"),
+    ("known_networks", "network"),
     ("poisoned_claims", "id"),
     ("settings", "name"),
     ("blocks", "kind"),

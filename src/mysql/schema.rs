@@ -115,6 +115,14 @@ diesel::table! {
 }
 
 diesel::table! {
+    known_networks (user_id, network) {
+        user_id -> Unsigned<Bigint>,
+        network -> Varchar,
+        seen_at -> Unsigned<Bigint>,
+    }
+}
+
+diesel::table! {
     poisoned_claims (id) {
         id -> Unsigned<Bigint>,
         entry -> Varchar,
@@ -188,6 +196,7 @@ diesel::table! {
 
 diesel::joinable!(coupons -> users (saler_id));
 diesel::joinable!(claims -> users (user_id));
+diesel::joinable!(known_networks -> users (user_id));
 diesel::joinable!(activities -> coupons (coupon_id));
 diesel::joinable!(imported_users -> users (user_id));
-diesel::allow_tables_to_appear_in_same_query!(users, coupons, activities, claims, imported_users);
+diesel::allow_tables_to_appear_in_same_query!(users, coupons, activities, claims, imported_users, known_networks);

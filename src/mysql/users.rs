@@ -83,6 +83,17 @@ pub async fn last_before(db: &Db, seconds: u64) -> Result<UserId, DbError> {
     Ok(UserId(before))
 }
 
+/// The names of up to `rows_max` admins, the oldest first.
+///
+/// # Errors
+/// Returns a [`DbError`].
+pub async fn names_of_admins(db: &Db, rows_max: u32) -> Result<Vec<String>, DbError> {
+    let mut connection = db.connect().await?;
+    let of_kind = users::table.filter(users::kind.eq(Kind::Admin.as_str()));
+    let query = of_kind.order(users::id).limit(rows_max.into()).select(users::username);
+    db.within("read names of admins", query.load(&mut connection)).await
+}
+
 /// Replaces the stored hash `from`. Returns `false` if another hash is stored. The password and tokens stay valid.
 ///
 /// # Errors

@@ -44,6 +44,7 @@ mod ledger;
 mod limits;
 mod listing;
 mod loaded;
+mod lockouts;
 mod login;
 mod logout;
 mod losses;

@@ -1,6 +1,7 @@
 // The form for login and registration.
 
 import { call } from "./api.js";
+import { deviceHeaders, keepDevice } from "./device.js";
 import { t, useLanguage } from "./i18n.js";
 import { begin, expired } from "./session.js";
 import { Notice } from "./shell.js";
@@ -76,8 +77,10 @@ async function register(user, kind) {
 
 /** Logs in and stores the session. Returns the error code; empty for a success. */
 export async function logIn(user) {
-    const answer = await call("POST", "/api/auth", { body: user, repeatable: true, patience: PATIENCE_MS });
+    const headers = deviceHeaders(user.username);
+    const answer = await call("POST", "/api/auth", { body: user, headers, repeatable: true, patience: PATIENCE_MS });
     if (answer.status !== 200) return answer.code;
+    keepDevice(user.username, answer.headers.get("Login-Device"));
     begin(answer.headers.get("Authorization"));
     return "";
 }

@@ -1,0 +1,2 @@
+ALTER TABLE users DROP KEY by_kind;
+DROP TABLE known_networks;
