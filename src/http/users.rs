@@ -13,9 +13,9 @@ use super::state::{Accounts, Edge};
 use super::{answer, body, path, peer};
 use crate::auth::{Caller, HashLine, Verified};
 use crate::base::{now_ms, now_seconds};
-use crate::domain::{Kind, NameError, Password, PasswordError, User, UserName};
+use crate::domain::{Kind, NameError, Password, PasswordError, Skeleton, User, UserName, normalized};
 use crate::mysql::users::{self, Account};
-use crate::mysql::{Db, DbError, DbPools};
+use crate::mysql::{Db, DbError, DbPools, saler_skeletons};
 
 const AUTH_SIGN: HeaderName = HeaderName::from_static("authsign");
 const USER_ID: HeaderName = HeaderName::from_static("user-id");
@@ -72,7 +72,7 @@ pub async fn register(
 ) -> Result<HttpResponse, ApiError> {
     edge.admission.part(|switches| switches.register)?;
     let form: Registration = body::json(payload, edge.body, ApiError::not_json).await?;
-    let name = UserName::parse(form.username).map_err(bad_username)?;
+    let name = UserName::parse_new(&form.username).map_err(bad_username)?;
     // A saler's password may be as short.
     let password = accounts.password_min.parse(form.password, Kind::Customer);
     let password = password.map_err(|error| bad_password("password", error))?;
@@ -87,7 +87,7 @@ pub async fn register(
     let address = peer::address(&request, &edge);
     edge.admission.register(kind, address, now_ms())?;
     // Most repeated registrations end here, before the hash, which takes 15 ms.
-    if find(&dbs.users, &name).await?.is_some() {
+    if is_taken(&dbs.users, form.username, &name, kind).await? {
         return Err(NAME_TAKEN);
     }
     let still_wants = || !edge.admission.is_blocked(None, Some(address), now_ms());
@@ -101,6 +101,16 @@ pub async fn register(
         Err(DbError::Duplicate { .. }) => Err(NAME_TAKEN),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Whether a user has this name, as it was sent or normalized, or a saler has one that looks like it.
+async fn is_taken(db: &Db, sent: String, name: &UserName, kind: Kind) -> Result<bool, ApiError> {
+    // The text as sent may be too long for a name.
+    if find(db, &UserName::parse(sent).unwrap_or_else(|_| name.clone())).await?.is_some() {
+        return Ok(true);
+    }
+    let looks_taken = async { saler_skeletons::is_taken(db, &Skeleton::of(name)).await };
+    Ok(kind == Kind::Saler && looks_taken.await.map_err(|error| read_failed(&error))?)
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -176,13 +186,15 @@ async fn log_in_inner(
 ) -> Result<HttpResponse, ApiError> {
     edge.admission.part(|switches| switches.login)?;
     let form: Login = body::json(payload, edge.body, || LOGIN_NOT_JSON).await?;
-    let (name, address) = (form.username, peer::address(request, edge));
+    let (sent, address) = (form.username, peer::address(request, edge));
+    // Failures of one name are counted together, in whatever form of Unicode it is sent.
+    let name = normalized(&sent).unwrap_or_else(|| sent.clone());
     edge.admission.log_in(&name, address, now_ms())?;
     // No user has such a password, so it is no guess at the password of the name.
     let password = Password::parse(form.password).map_err(|_| WRONG_LOGIN)?;
     let still_wants = || edge.admission.may_log_in(&name, address, now_ms());
     let caller = Caller { line: HashLine::Address(address), still_wants: &still_wants };
-    let account = verified(accounts, dbs, &name, &password, caller).await;
+    let account = verified(accounts, dbs, &sent, &password, caller).await;
     // Checked again, because logins may have failed during the hash. Over the limit, the right password fails, too.
     edge.admission.log_in(&name, address, now_ms())?;
     let Some(account) = account? else {
@@ -211,7 +223,7 @@ async fn verified(
     let account = match UserName::parse(name.to_owned()) {
         Ok(name) => find(db, &name).await?,
         Err(NameError::Empty) => return Ok(None),
-        Err(NameError::TooLong | NameError::NotAllowed) => None,
+        Err(NameError::TooLong | NameError::NotAllowed | NameError::Reserved) => None,
     };
     let Some(account) = account else {
         // Takes as long as a wrong password.
@@ -300,7 +312,7 @@ pub async fn change_password(
     dbs: web::Data<DbPools>,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    if path::user(&request).as_ref() != Some(&user.name) {
+    if !path::names(&request, &user) {
         return Err(NOT_YOUR_USER);
     }
     let form: PasswordChange = body::json(payload, edge.body, ApiError::not_json).await?;
@@ -338,6 +350,7 @@ fn bad_username(error: NameError) -> ApiError {
         NameError::Empty => "User name too short.",
         NameError::TooLong => "User name too long.",
         NameError::NotAllowed => "User name has characters that are not allowed.",
+        NameError::Reserved => return NAME_TAKEN,
     };
     ApiError::bad_field("username", message)
 }

@@ -7,6 +7,7 @@ mod health;
 mod health_report;
 mod process;
 mod row_check;
+mod saler_names;
 mod writers;
 
 pub use audit::{Audit, AuditError, AuditReport, Repair, Repaired};
@@ -17,3 +18,4 @@ pub use health_report::{
 };
 pub use process::ProcessFigures;
 pub use row_check::RowCheck;
+pub use saler_names::SalerNames;
