@@ -15,6 +15,7 @@ use super::stopping::{Stop, drain};
 use crate::http::Shared;
 use crate::mysql::Db;
 use crate::mysql::instances::{self, Process};
+use crate::ops::SalerNames;
 
 /// The reason for an end without a stop signal.
 #[derive(Debug, thiserror::Error)]
@@ -101,6 +102,7 @@ fn background(shared: &Shared, closing: &CancellationToken, over: &CancellationT
     tasks.spawn(Arc::clone(&shared.operating.health).watch(over.clone()));
     tasks.spawn(Arc::clone(&shared.operating.rows).watch(over.clone()));
     tasks.spawn(Arc::clone(&shared.operating.trail).watch(over.clone()));
+    tasks.spawn(SalerNames::new(shared.dbs.control.clone()).watch(over.clone()));
     tasks.spawn(Arc::clone(&shared.accounts.revocations).watch(over.clone()));
     tasks.spawn(Arc::clone(&shared.accounts.admins).watch(over.clone()));
     tasks.spawn(Arc::clone(&shared.accounts.networks).watch(over.clone()));

@@ -12,7 +12,7 @@ use futures_util::future::join_all;
 use hashbrown::HashMap;
 
 use super::{Links, ShardLink};
-use crate::domain::{ActivityId, CouponId, ShardId};
+use crate::domain::{ActivityId, CouponId, ShardId, normalized};
 use crate::mysql::Db;
 use crate::redis::{CouponLookup, Facts, KvError};
 
@@ -86,9 +86,9 @@ impl Directory {
         Self { db }
     }
 
-    /// Finds the coupon at `path`, which is `saler/name`, or `None`. A path that is not cached is asked of all shards.
-    /// Misses are not cached, so strangers can cause a look-up with every request. Look-ups use the worker's connections,
-    /// because they would take the whole pool.
+    /// Finds the coupon at `path`, which is `saler/name`, or `None`. A path that is not cached is asked of all shards, and
+    /// once more in normalization form C, if it was sent in another form. Misses are not cached, so strangers can cause a
+    /// look-up with every request. Look-ups use the worker's connections, because they would take the whole pool.
     ///
     /// # Errors
     /// [`CouponUnknown`] if a shard cannot be read, and no other shard has the coupon.
@@ -102,7 +102,7 @@ impl Directory {
             return Ok(links.to(*shard).map(|link| (*id, link)));
         }
         // Boxed, to keep the future of every request small.
-        let found = Box::pin(in_any(links.all(), |link| async move { find(&link, path).await })).await?;
+        let found = Box::pin(find_anywhere(links, path)).await?;
         let Some((id, link)) = found else {
             let is_unreadable = self.db.unreadable().has_path(path);
             return if is_unreadable { Err(CouponUnknown(None)) } else { Ok(None) };
@@ -157,6 +157,15 @@ impl Directory {
             }
         }
         Ok(facts)
+    }
+}
+
+/// Finds the coupon at `path` as it was sent, or else normalized.
+async fn find_anywhere(links: &Links, path: &str) -> Result<Option<(CouponId, Rc<ShardLink>)>, CouponUnknown> {
+    let at = async |path: &str| in_any(links.all(), |link| async move { find(&link, path).await }).await;
+    match (at(path).await?, normalized(path)) {
+        (None, Some(path)) => at(&path).await,
+        (found, _) => Ok(found),
     }
 }
 

@@ -38,7 +38,7 @@ pub enum AdminError {
 pub async fn run(command: AdminCommand) -> Result<(), AdminError> {
     match command {
         AdminCommand::Create { name, passwords, mysql } => {
-            let name = UserName::parse(name)?;
+            let name = UserName::parse_new(&name)?;
             let password = read_password(&passwords, Kind::Admin)?;
             let db = open(&mysql).await?;
             let hash = hash(&password).await?;

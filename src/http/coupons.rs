@@ -1,11 +1,13 @@
 //! Creating and changing coupons, for salers.
 
+use std::iter;
+
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::answer::Done;
-use super::error::{ApiError, Code};
+use super::error::{ApiError, Code, read_failed};
 use super::extractors::SessionUser;
 use super::openapi::{change, failures, token};
 use super::path::CouponPath;
@@ -13,7 +15,7 @@ use super::state::{Edge, Offering};
 use super::{answer, body, path};
 use crate::domain::{Amount, CouponId, CouponName, Description, FaceValue, Kind, QuotaReached, User};
 use crate::memory::KnownUsers;
-use crate::mysql::coupons::NewCoupon;
+use crate::mysql::coupons::{NewCoupon, find_id};
 use crate::mysql::{Db, DbPools};
 use crate::sales::{CouponChange, PublishError};
 
@@ -83,10 +85,10 @@ pub async fn create_coupon(
 ) -> Result<HttpResponse, ApiError> {
     let saler = user.of_kind(Kind::Saler, ONLY_SALERS_CREATE)?;
     let form: Creation = body::json(payload, edge.body, ApiError::not_json).await?;
-    if path::user(&request).as_ref() != Some(&saler.name) {
+    if !path::names(&request, &saler) {
         return Err(NOT_YOUR_USER);
     }
-    let name = CouponName::parse(form.name).map_err(|_| BAD_NAME)?;
+    let name = CouponName::parse_new(&form.name).map_err(|_| BAD_NAME)?;
     let description = parse_description(form.description)?;
     let amount = parse_amount(form.amount)?;
     let face_value = form.stock.and_then(FaceValue::new).ok_or(BAD_STOCK)?;
@@ -159,12 +161,17 @@ pub async fn change_coupon(
 
 /// Finds the saler's coupon named by the path, in MySQL.
 async fn own_coupon(request: &HttpRequest, db: &Db, saler: &User) -> Result<CouponId, ApiError> {
-    if path::user(request).as_ref() != Some(&saler.name) {
+    if !path::names(request, saler) {
         return Err(NOT_YOUR_COUPON);
     }
     let name = path::coupon_name(request).ok_or_else(ApiError::no_such_coupon)?;
-    let found = crate::mysql::coupons::find_id(db, saler.id, &name).await;
-    found.map_err(|error| crate::http::error::read_failed(&error))?.ok_or_else(ApiError::no_such_coupon)
+    // As it was sent, then as new names are stored.
+    for name in iter::once(&name).chain(&name.normalized()) {
+        if let Some(id) = find_id(db, saler.id, name).await.map_err(|error| read_failed(&error))? {
+            return Ok(id);
+        }
+    }
+    Err(ApiError::no_such_coupon())
 }
 
 /// The errors of [`readable_coupon`].

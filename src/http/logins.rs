@@ -14,7 +14,7 @@ use super::{answer, body, peer, users};
 use crate::admission::{Acquaintance, LoginAttempt};
 use crate::auth::{Caller, HashLine, MarkedUser, Verified};
 use crate::base::{now_ms, now_seconds};
-use crate::domain::{Kind, NameError, Password, User, UserName};
+use crate::domain::{Kind, NameError, Password, User, UserName, normalized};
 use crate::mysql::DbPools;
 use crate::mysql::users::{Account, replace_hash};
 
@@ -105,7 +105,9 @@ async fn log_in_inner(
 ) -> Result<HttpResponse, ApiError> {
     edge.admission.part(|switches| switches.login)?;
     let form: Login = body::json(payload, edge.body, || LOGIN_NOT_JSON).await?;
-    let (name, address) = (form.username, peer::address(request, edge));
+    let (sent, address) = (form.username, peer::address(request, edge));
+    // Failures of one name are counted together, in whatever form of Unicode it is sent.
+    let name = normalized(&sent).unwrap_or_else(|| sent.clone());
     request.extensions_mut().insert(NamedUser(name.clone()));
     let mark = request.headers().get(LOGIN_DEVICE);
     let mark = mark.and_then(|mark| accounts.devices.verify(mark.as_bytes(), &name, now_seconds()));
@@ -114,7 +116,7 @@ async fn log_in_inner(
     admit(edge, accounts, &mut attempt).await?;
     // No user has such a password, so it is no guess at the password of the name.
     let password = Password::parse(form.password).map_err(|_| WRONG_LOGIN)?;
-    let found = find(accounts, dbs, &name).await?;
+    let found = find(accounts, dbs, &sent).await?;
     if mark.is_some_and(|mark| !is_of(mark, found.as_ref())) {
         attempt.acquaintance = Acquaintance::Stranger;
         admit(edge, accounts, &mut attempt).await?;
@@ -172,7 +174,7 @@ async fn find(accounts: &Accounts, dbs: &DbPools, name: &str) -> Result<Option<A
     match UserName::parse(name.to_owned()) {
         Ok(name) => users::find(db, &name).await,
         Err(NameError::Empty) => Err(WRONG_LOGIN),
-        Err(NameError::TooLong | NameError::NotAllowed) => Ok(None),
+        Err(NameError::TooLong | NameError::NotAllowed | NameError::Reserved) => Ok(None),
     }
 }
 

@@ -9,7 +9,7 @@ use actix_web::HttpRequest;
 use percent_encoding::percent_decode;
 use utoipa::IntoParams;
 
-use crate::domain::{CouponName, UserName};
+use crate::domain::{CouponName, User, UserName};
 
 /// The segments that name a coupon.
 #[derive(IntoParams)]
@@ -56,6 +56,12 @@ fn decoded(segment: &[u8]) -> Option<Cow<'_, str>> {
 /// The user in `/api/users/{user}/...`, or `None` if the segment is not a valid name.
 pub fn user(request: &HttpRequest) -> Option<UserName> {
     UserName::parse(segment(request, 2)?.into_owned()).ok()
+}
+
+/// Whether the user in `/api/users/{user}/...` is this one. The name may be sent in another form of Unicode.
+pub fn names(request: &HttpRequest, user: &User) -> bool {
+    let sent = self::user(request);
+    sent.is_some_and(|sent| sent == user.name || sent.normalized().as_ref() == Some(&user.name))
 }
 
 /// `saler/name` of `/api/users/{saler}/coupons/{name}`, or `None` if either segment is invalid.

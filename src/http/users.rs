@@ -13,9 +13,9 @@ use super::trail::NamedUser;
 use super::{answer, body, path, peer};
 use crate::auth::{Caller, HashLine, Verified};
 use crate::base::{now_ms, now_seconds};
-use crate::domain::{Kind, NameError, Password, PasswordError, UserName};
+use crate::domain::{Kind, NameError, Password, PasswordError, Skeleton, UserName};
 use crate::mysql::users::{self, Account};
-use crate::mysql::{Db, DbError, DbPools};
+use crate::mysql::{Db, DbError, DbPools, saler_skeletons};
 
 const NO_KIND: ApiError = ApiError::bad_field("kind", "Empty field of kind.");
 const NAME_TAKEN: ApiError =
@@ -68,7 +68,7 @@ pub async fn register(
     edge.admission.part(|switches| switches.register)?;
     let form: Registration = body::json(payload, edge.body, ApiError::not_json).await?;
     request.extensions_mut().insert(NamedUser(form.username.clone()));
-    let name = UserName::parse(form.username).map_err(bad_username)?;
+    let name = UserName::parse_new(&form.username).map_err(bad_username)?;
     // A saler's password may be as short.
     let password = accounts.password_min.parse(form.password, Kind::Customer);
     let password = password.map_err(|error| bad_password("password", error))?;
@@ -83,7 +83,7 @@ pub async fn register(
     let address = peer::address(&request, &edge);
     edge.admission.register(kind, address, now_ms())?;
     // Most repeated registrations end here, before the hash, which takes 15 ms.
-    if find(&dbs.users, &name).await?.is_some() {
+    if is_taken(&dbs.users, form.username, &name, kind).await? {
         return Err(NAME_TAKEN);
     }
     let still_wants = || !edge.admission.is_blocked(None, Some(address), now_ms());
@@ -97,6 +97,16 @@ pub async fn register(
         Err(DbError::Duplicate { .. }) => Err(NAME_TAKEN),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Whether a user has this name, as it was sent or normalized, or a saler has one that looks like it.
+async fn is_taken(db: &Db, sent: String, name: &UserName, kind: Kind) -> Result<bool, ApiError> {
+    // The text as sent may be too long for a name.
+    if find(db, &UserName::parse(sent).unwrap_or_else(|_| name.clone())).await?.is_some() {
+        return Ok(true);
+    }
+    let looks_taken = async { saler_skeletons::is_taken(db, &Skeleton::of(name)).await };
+    Ok(kind == Kind::Saler && looks_taken.await.map_err(|error| read_failed(&error))?)
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -137,7 +147,7 @@ pub async fn change_password(
     dbs: web::Data<DbPools>,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    if path::user(&request).as_ref() != Some(&user.name) {
+    if !path::names(&request, &user) {
         return Err(NOT_YOUR_USER);
     }
     let form: PasswordChange = body::json(payload, edge.body, ApiError::not_json).await?;
@@ -176,6 +186,7 @@ fn bad_username(error: NameError) -> ApiError {
         NameError::Empty => "User name too short.",
         NameError::TooLong => "User name too long.",
         NameError::NotAllowed => "User name has characters that are not allowed.",
+        NameError::Reserved => return NAME_TAKEN,
     };
     ApiError::bad_field("username", message)
 }

@@ -29,6 +29,7 @@ pub mod restore;
 pub mod revoked_tokens;
 pub mod rights;
 pub mod row_scan;
+pub mod saler_skeletons;
 pub(crate) mod schema;
 pub mod seed;
 pub mod server_settings;

@@ -5,7 +5,7 @@ use diesel_async::SimpleAsyncConnection;
 use super::{Db, DbError, QueryError};
 
 /// The tables that `serve` reads and writes, each with one of its columns.
-const TABLES: [(&str, &str); 13] = [
+const TABLES: [(&str, &str); 15] = [
     ("users", "id"),
     ("coupons", "id"),
     ("activities", "id"),
@@ -20,6 +20,7 @@ const TABLES: [(&str, &str); 13] = [
     ("blocks", "kind"),
     ("installation", "id"),
     ("audit_trail", "id"),
+    ("saler_skeletons", "user_id"),
 ];
 
 /// Checks that the user may read, insert, change and delete rows of every table. The statements match no row.

@@ -194,9 +194,25 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    saler_skeletons (skeleton) {
+        skeleton -> Varbinary,
+        user_id -> Unsigned<Bigint>,
+    }
+}
+
 diesel::joinable!(coupons -> users (saler_id));
 diesel::joinable!(claims -> users (user_id));
 diesel::joinable!(known_networks -> users (user_id));
 diesel::joinable!(activities -> coupons (coupon_id));
 diesel::joinable!(imported_users -> users (user_id));
-diesel::allow_tables_to_appear_in_same_query!(users, coupons, activities, claims, imported_users, known_networks);
+diesel::joinable!(saler_skeletons -> users (user_id));
+diesel::allow_tables_to_appear_in_same_query!(
+    users,
+    coupons,
+    activities,
+    claims,
+    imported_users,
+    known_networks,
+    saler_skeletons
+);

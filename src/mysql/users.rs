@@ -6,8 +6,8 @@ use diesel::sql_types::{Bigint, Bool, Unsigned};
 use diesel_async::RunQueryDsl;
 
 use super::schema::users;
-use super::{Db, DbError, new_ids, revoked_tokens};
-use crate::domain::{Kind, User, UserId, UserName};
+use super::{Db, DbError, new_ids, revoked_tokens, saler_skeletons};
+use crate::domain::{Kind, Skeleton, User, UserId, UserName};
 
 /// A user with the data needed for a login.
 #[derive(Debug, Clone)]
@@ -21,27 +21,48 @@ pub struct Account {
 
 type UserRow = (u64, String, String, String, u32);
 
-/// Adds a user.
+/// Adds a user. Of a saler also the skeleton of the name, in one transaction.
 ///
 /// # Errors
-/// Returns [`DbError::Duplicate`] if the name is taken.
+/// Returns [`DbError::Duplicate`] if the name or a saler's skeleton is taken.
 pub async fn insert(db: &Db, name: &UserName, kind: Kind, password_hash: &str) -> Result<(), DbError> {
-    let mut connection = new_ids::connect(db).await?;
     let row =
         (users::username.eq(name.as_str()), users::kind.eq(kind.as_str()), users::password_hash.eq(password_hash));
-    db.within("insert user", diesel::insert_into(users::table).values(row).execute(&mut connection)).await?;
-    Ok(())
+    let insert = diesel::insert_into(users::table).values(row);
+    if kind != Kind::Saler {
+        let mut connection = new_ids::connect(db).await?;
+        return db.within("insert user", insert.execute(&mut connection)).await.map(drop);
+    }
+    let mut tx = new_ids::begin(db).await?;
+    let inserted = db.within("insert user", insert.execute(tx.connection())).await.map_err(DbError::before_commit);
+    let entered = match inserted {
+        Ok(_) => saler_skeletons::insert(db, &mut tx, name, &Skeleton::of(name)).await,
+        Err(error) => Err(error),
+    };
+    match entered {
+        Ok(()) => tx.commit().await,
+        Err(error) => {
+            tx.roll_back().await;
+            Err(error)
+        }
+    }
 }
 
-/// The account with this name, or `None`.
+/// The account with this name, as it was sent or else in normalization form C, or `None`.
 ///
 /// # Errors
 /// Returns a [`DbError`].
 pub async fn find_by_name(db: &Db, name: &UserName) -> Result<Option<Account>, DbError> {
     let mut connection = db.connect().await?;
-    let query = users::table.filter(users::username.eq(name.as_str())).select(users::all_columns);
-    let row: Option<UserRow> = db.within("find user", async { query.first(&mut connection).await.optional() }).await?;
-    row.map(account).transpose()
+    for name in std::iter::once(name.clone()).chain(name.normalized()) {
+        let query = users::table.filter(users::username.eq(name.as_str())).select(users::all_columns);
+        let row: Option<UserRow> =
+            db.within("find user", async { query.first(&mut connection).await.optional() }).await?;
+        if let Some(row) = row {
+            return account(row).map(Some);
+        }
+    }
+    Ok(None)
 }
 
 /// The user with this id, or `None`.

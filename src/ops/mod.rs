@@ -7,6 +7,7 @@ mod health;
 mod health_report;
 mod process;
 mod row_check;
+mod saler_names;
 mod trail;
 mod writers;
 
@@ -18,4 +19,5 @@ pub use health_report::{
 };
 pub use process::ProcessFigures;
 pub use row_check::RowCheck;
+pub use saler_names::SalerNames;
 pub use trail::{TRAIL_QUEUE_MAX, Trail};

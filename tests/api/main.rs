@@ -53,6 +53,7 @@ mod metrics;
 mod migrations;
 mod names;
 mod new_ids;
+mod new_names;
 mod openapi;
 mod owner;
 mod pages;

@@ -128,7 +128,7 @@ async fn fields_are_checked_in_the_order_of_the_table() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_longest_name_and_password_are_taken() {
     let app = TestApp::start().await;
-    let (name, password) = ("\u{10ffff}".repeat(64), "p".repeat(256));
+    let (name, password) = ("\u{1f3ab}".repeat(64), "p".repeat(256));
     assert_eq!(register(&app, &form(&name, &password, "saler")).await.status, 201);
     assert_eq!(app.client().log_in(&name, &password).await.status, 200);
     assert_eq!(app.client().log_in(&name, &password[1..]).await.status, 401);
@@ -162,9 +162,9 @@ async fn the_content_type_is_ignored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn names_that_differ_in_case_accent_or_form_are_different_users() {
+async fn names_that_differ_in_case_or_accent_are_different_users() {
     let app = TestApp::start().await;
-    let names = ["alice", "ALICE", "Alice", "straße", "strasse", "re\u{301}ne", "r\u{e9}ne", "rene", "名前", "🎟"];
+    let names = ["alice", "ALICE", "Alice", "straße", "strasse", "r\u{e9}ne", "rene", "名前", "🎟"];
     for name in names {
         let password = format!("password of {name}");
         assert_eq!(register(&app, &form(name, &password, "customer")).await.status, 201, "{name}");

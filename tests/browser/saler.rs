@@ -235,7 +235,7 @@ async fn a_camera_reads_a_code_where_the_browser_can() {
 async fn names_are_text_to_merchants_too() {
     let shop = Shop::open_as("<b>shop").await;
     let long = "W".repeat(60);
-    let names = [MARKUP, "עברית \u{202e}evil\u{202c} عربي", &long, "{left} ${x} `y`", "100%25 no"];
+    let names = [MARKUP, "עברית evil عربي", &long, "{left} ${x} `y`", "100%25 no"];
     for name in names {
         shop.offer(Offer { name, activity: MARKUP, ..Offer::default() }).await;
     }

@@ -11,7 +11,7 @@ use super::conditions::{ConditionChanges, ShownConditions};
 use super::envelope::{Envelope, SecError, success};
 use super::merchant::{Merchant, ONLY_SALERS};
 use super::paging::{BAD_PAGE, page, rows};
-use super::parameters::{Parameter, Parameters, missing};
+use super::parameters::{Parameter, Parameters, missing, wrong};
 use crate::base::now_seconds;
 use crate::domain::{
     Activity, ActivityId, ActivityName, Amount, Conditions, CouponId, Kind, Nth, Phase, QuotaReached, Rate, Status,
@@ -57,7 +57,8 @@ pub struct Item {
 
 /// The terms in a request. `None` means not sent.
 struct Wanted {
-    name: Option<ActivityName>,
+    /// As sent, because an activity may keep a name that no new one may have.
+    name: Option<String>,
     start: Option<u64>,
     end: Option<u64>,
     total: Option<u32>,
@@ -71,7 +72,7 @@ impl Wanted {
     /// Parses all terms but `status`, which only an update accepts.
     fn parse(sent: &Parameters) -> Result<Self, ApiError> {
         Ok(Self {
-            name: sent.optional("activity_name")?.map(|sent| parse_name(&sent)).transpose()?,
+            name: sent.optional("activity_name")?.map(|sent| sent.text()).transpose()?,
             start: sent.optional("start_time")?.map(|sent| parse_time(&sent)).transpose()?,
             end: sent.optional("end_time")?.map(|sent| parse_time(&sent)).transpose()?,
             total: sent.optional("total")?.map(|sent| sent.number(0..=Amount::MAX)).transpose()?,
@@ -91,7 +92,10 @@ impl Wanted {
     /// The current terms with the sent terms applied.
     fn over(&self, terms: &Terms) -> Result<Terms, ApiError> {
         Ok(Terms {
-            name: self.name.clone().unwrap_or_else(|| terms.name.clone()),
+            name: match &self.name {
+                Some(name) if name != terms.name.as_str() => parse_name(name)?,
+                _ => terms.name.clone(),
+            },
             window: window(self.start.unwrap_or(terms.window.start()), self.end.unwrap_or(terms.window.end()))?,
             total: self.total.unwrap_or(terms.total),
             status: self.status.unwrap_or(terms.status),
@@ -182,7 +186,7 @@ fn parse_new(sent: &Parameters) -> Result<(CouponId, Terms), ApiError> {
     sent.optional("status")?;
     let start = start.ok_or_else(|| missing("start_time"))?;
     let terms = Terms {
-        name: name.ok_or_else(|| missing("activity_name"))?,
+        name: parse_name(&name.ok_or_else(|| missing("activity_name"))?)?,
         window: window(start, end.ok_or_else(|| missing("end_time"))?)?,
         total: total.ok_or_else(|| missing("total"))?,
         status: Status::Normal,
@@ -355,8 +359,8 @@ fn window(start: u64, end: u64) -> Result<Window, ApiError> {
     Window::new(start, end).ok_or(END_BEFORE_START)
 }
 
-fn parse_name(sent: &Parameter<'_>) -> Result<ActivityName, ApiError> {
-    ActivityName::parse(sent.text()?).map_err(|_| sent.wrong("it must have 1 to 60 characters"))
+fn parse_name(text: &str) -> Result<ActivityName, ApiError> {
+    ActivityName::parse_new(text).map_err(|_| wrong("activity_name", "it must have 1 to 60 characters"))
 }
 
 fn parse_time(sent: &Parameter<'_>) -> Result<u64, ApiError> {

@@ -158,7 +158,8 @@ pub fn missing(name: &str) -> ApiError {
     wrong(name, "it is missing")
 }
 
-fn wrong(name: &str, what: impl fmt::Display) -> ApiError {
+/// A 400 that names the parameter, followed by `what`.
+pub fn wrong(name: &str, what: impl fmt::Display) -> ApiError {
     ApiError::formatted(Code::BadRequest, format!("{name}: {what}."))
 }
 

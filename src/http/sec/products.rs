@@ -98,7 +98,7 @@ fn parse(sent: &Parameters) -> Result<NewCoupon, ApiError> {
     // Ignored, but refused if it is sent twice.
     sent.optional("status")?;
     Ok(NewCoupon {
-        name: CouponName::parse(name.text()?).map_err(|_| bad_name())?,
+        name: CouponName::parse_new(&name.text()?).map_err(|_| bad_name())?,
         amount: Amount::new(total.into()).expect("it was compared with both bounds"),
         face_value: FaceValue::new(face_value.unwrap_or(0).into()).expect("it was compared with its bound"),
         description: Description::new(description).ok_or_else(too_long)?,
