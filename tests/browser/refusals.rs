@@ -26,7 +26,7 @@ impl Browser {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_name_that_is_taken_is_refused_at_the_name() {
+async fn a_name_that_is_taken_or_hides_a_character_is_refused_at_the_name() {
     let shop = Shop::open().await;
     shop.offer(Offer::default()).await;
     for (size, language) in [(DESK, English), (PHONE, Chinese)] {
@@ -36,6 +36,9 @@ async fn a_name_that_is_taken_is_refused_at_the_name() {
         cafe.fill("product_total", "10").await;
         cafe.presses("new.make").await;
         cafe.reads_at("product_name", "staff.name-taken").await;
+        cafe.fill("product_name", "Slice\u{200b}of cake").await;
+        cafe.presses("new.make").await;
+        cafe.reads_at("product_name", "new.name-wrong").await;
         cafe.close().await;
     }
 }

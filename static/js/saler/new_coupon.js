@@ -8,6 +8,8 @@ import { Field, Form, nameFailure, numberFailure, onlyFailures, useForm } from "
 import { refusalAt } from "../staff/refusal.js";
 
 const NAME_LENGTH_MAX = 60;
+/** Invisible characters are often pasted unnoticed. Those in emoji are left to the service. */
+const WRONG_NAME = /[/\p{Cc}]|^\.\.?$|(?![\u200d\ufe0f])\p{Default_Ignorable_Code_Point}/u;
 const DESCRIPTION_LENGTH_MAX = 255;
 const AMOUNT_MAX = 10_000_000;
 const STOCK_MAX = 1_000_000_000;
@@ -35,7 +37,7 @@ async function send(fields) {
     const name = fields.product_name.trim();
     const stock = fields.stock.trim() || "0";
     const failures = onlyFailures({
-        product_name: nameFailure(name, NAME_LENGTH_MAX) || (/[/\p{Cc}]|^\.\.?$/u.test(name) ? t("new.name-wrong") : ""),
+        product_name: nameFailure(name, NAME_LENGTH_MAX) || (WRONG_NAME.test(name) ? t("new.name-wrong") : ""),
         product_total: numberFailure(fields.product_total, 1, AMOUNT_MAX),
         stock: numberFailure(stock, 0, STOCK_MAX),
         description: [...fields.description].length > DESCRIPTION_LENGTH_MAX ? t("staff.too-long", { max: DESCRIPTION_LENGTH_MAX }) : "",

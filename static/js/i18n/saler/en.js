@@ -15,7 +15,7 @@ export default {
 
     "new.name": "Name",
     "new.name-hint": "Customers see the name. A name cannot be changed later.",
-    "new.name-wrong": "Remove slashes, line breaks and control characters. The names . and .. are not allowed.",
+    "new.name-wrong": "Remove slashes, line breaks, and control and invisible characters. Type the name instead of pasting it. The names . and .. are not allowed.",
     "new.amount": "Number of units",
     "new.amount-hint": "The number can be raised later.",
     "new.stock": "Face value",

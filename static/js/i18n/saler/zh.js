@@ -15,7 +15,7 @@ export default {
 
     "new.name": "名称",
     "new.name-hint": "顾客会看到名称。名称以后不能修改。",
-    "new.name-wrong": "请去掉斜杠、换行和控制字符。名称不能是 . 或 ..。",
+    "new.name-wrong": "请去掉斜杠、换行、控制字符和看不见的字符，可改为手动输入名称。名称不能是 . 或 ..。",
     "new.amount": "数量",
     "new.amount-hint": "数量以后可以增加。",
     "new.stock": "面值",
