@@ -13,7 +13,7 @@ use super::shards::{NewShard, ShardLimits, ShardMaker};
 use crate::admission::Admission;
 use crate::auth::{Passwords, SignedForm};
 use crate::claim::{ArchivedCoupons, ConditionChecks, Directory, Shards, Waiters};
-use crate::config::{self, AdminOn, ServeArgs};
+use crate::config::{self, AdminOn, Profile, ServeArgs};
 use crate::domain::{PasswordMin, Quotas, ShardId};
 use crate::etcd::Etcd;
 use crate::http::{
@@ -111,6 +111,7 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
         admins: Arc::new(ground.admins),
         networks: Arc::new(KnownNetworks::new(dbs.clone())),
         password_min: PasswordMin(args.passwords.password_min.into()),
+        refuses_common: args.admission.profile == Profile::Public,
         passwords: ground.passwords,
         admin_passwords: ground.admin_passwords,
         tokens: ground.signers.sessions,

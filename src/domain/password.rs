@@ -3,6 +3,7 @@
 //! A keyboard may write an accented letter as one character, another as a letter and an accent. So passwords are compared
 //! in Unicode's normalization form C. Earlier releases stored the text as typed, so this text is compared, too.
 
+use passwords::analyzer::is_common_password;
 use unicode_normalization::{UnicodeNormalization, is_nfc};
 
 use super::Kind;
@@ -53,6 +54,11 @@ impl Password {
         self.text.as_bytes()
     }
 
+    /// Whether the password, or its text in lower case, is on a list of about 100,000 common passwords.
+    pub fn is_common(&self) -> bool {
+        is_common_password(&self.text) || is_common_password(self.text.to_lowercase())
+    }
+
     /// The text as typed, as a password of its own, if it was not normalized.
     pub fn as_typed(&self) -> Option<Self> {
         self.typed.clone().map(|text| Self { text, typed: None })
@@ -77,6 +83,13 @@ impl PasswordMin {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_common_password_is_known_in_any_case() {
+        let is_common = |text: &str| Password::parse(text.to_owned()).is_ok_and(|password| password.is_common());
+        assert!(["123456", "iloveyou", "iLOVEyou", "!QAZ1qaz"].iter().all(|text| is_common(text)));
+        assert!(!["correct horse", "iloveyou but not you", "\",\"", "[", "]"].iter().any(|text| is_common(text)));
+    }
 
     #[test]
     fn a_password_has_1_to_256_bytes() {

@@ -62,6 +62,8 @@ pub struct Accounts {
     pub networks: Arc<KnownNetworks>,
     /// The least length of new passwords.
     pub password_min: PasswordMin,
+    /// Whether common passwords of new merchants are refused.
+    pub refuses_common: bool,
     pub passwords: Passwords,
     /// Hashes admins' passwords, however many users wait for a hash.
     pub admin_passwords: Passwords,

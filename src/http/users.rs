@@ -21,6 +21,7 @@ const NO_KIND: ApiError = ApiError::bad_field("kind", "Empty field of kind.");
 const NAME_TAKEN: ApiError =
     ApiError::of_field(Code::NameTaken, "username", "Insert user failed. Maybe user name duplicates.");
 const WRONG_PASSWORD: ApiError = ApiError::of_field(Code::WrongPassword, "old", "Wrong password.");
+const COMMON_PASSWORD: &str = "This password is on lists of common passwords.";
 const NOT_YOUR_USER: ApiError = ApiError::new(Code::NotYours, "Cannot change other users' passwords.");
 
 #[derive(Deserialize, ToSchema)]
@@ -44,6 +45,7 @@ failures!(RegisterFailures: ApiError = [
     bad_username(NameError::NotAllowed),
     bad_password("password", PasswordError::Empty),
     bad_password("password", PasswordError::TooLong),
+    ApiError::bad_field("password", COMMON_PASSWORD),
     NO_KIND,
     NAME_TAKEN,
 ], admission(), change());
@@ -80,6 +82,7 @@ pub async fn register(
             return Err(ApiError::formatted(Code::BadRequest, message).with_field("kind"));
         }
     };
+    refuse_common(&accounts, &password, kind, "password")?;
     let address = peer::address(&request, &edge);
     edge.admission.register(kind, address, now_ms())?;
     // Most repeated registrations end here, before the hash, which takes 15 ms.
@@ -123,6 +126,7 @@ failures!(ChangePasswordFailures: ApiError = [
     ApiError::not_json(),
     bad_password("new", PasswordError::Empty),
     bad_password("new", PasswordError::TooLong),
+    ApiError::bad_field("new", COMMON_PASSWORD),
     WRONG_PASSWORD,
     NOT_YOUR_USER,
 ], token(), change());
@@ -152,6 +156,7 @@ pub async fn change_password(
     }
     let form: PasswordChange = body::json(payload, edge.body, ApiError::not_json).await?;
     let new = accounts.password_min.parse(form.new, user.kind).map_err(|error| bad_password("new", error))?;
+    refuse_common(&accounts, &new, user.kind, "new")?;
     let old = Password::parse(form.old).map_err(|_| WRONG_PASSWORD)?;
     let (passwords, address) = (accounts.passwords_of(user.kind), peer::address(&request, &edge));
     let still_wants = || !edge.admission.is_blocked(Some(user.id), Some(address), now_ms());
@@ -189,6 +194,12 @@ fn bad_username(error: NameError) -> ApiError {
         NameError::Reserved => return NAME_TAKEN,
     };
     ApiError::bad_field("username", message)
+}
+
+/// Refuses a common password of a merchant in the public profile, because guesses begin with such passwords.
+fn refuse_common(accounts: &Accounts, password: &Password, kind: Kind, field: &'static str) -> Result<(), ApiError> {
+    let is_refused = accounts.refuses_common && kind == Kind::Saler && password.is_common();
+    if is_refused { Err(ApiError::bad_field(field, COMMON_PASSWORD)) } else { Ok(()) }
 }
 
 fn bad_password(field: &'static str, error: PasswordError) -> ApiError {

@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use couponrush::auth::Caller;
+use couponrush::config::Profile;
 use couponrush::domain::Password;
 use serde_json::json;
 
@@ -154,6 +155,32 @@ async fn new_passwords_have_the_configured_length_and_earlier_ones_go_on_working
         error(400, "Password too short.", "bad-request")
     );
     assert_eq!(change(&app, token, "123456", "12345678").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn common_passwords_of_new_merchants_are_refused_before_strangers() {
+    let mut app = TestApp::start_with(|args| {
+        args.admission.profile = Profile::Public;
+        args.admission.trusted_proxies = "none".parse().expect("no proxies");
+    })
+    .await;
+    let user = |kind: &str, password: &str| json!({"username": "ann", "password": password, "kind": kind});
+    let common = error(400, "This password is on lists of common passwords.", "bad-request");
+    for password in ["iloveyou", "iLOVEyou"] {
+        let answer = app.client().post("/api/users", "", &user("saler", password)).await;
+        assert_eq!((answer.error(), &answer.json()["field"]), (common.clone(), &json!("password")), "{password}");
+    }
+    let customer = json!({"username": "bob", "password": "iloveyou", "kind": "customer"});
+    assert_eq!(app.client().post("/api/users", "", &customer).await.status, 201, "a customer has less to lose");
+    let token = app.client().user("ann", "saler").await;
+    let answer = change(&app, &token, PASSWORD, "iloveyou").await;
+    assert_eq!((answer.error(), &answer.json()["field"]), (common, &json!("new")));
+
+    app.args.admission.profile = Profile::Open;
+    let open = app.start_another().await.client.clone();
+    let answer = open.put(PATH, &token, &json!({"old": PASSWORD, "new": "iloveyou"})).await;
+    assert_eq!(answer.status, 200, "the open profile refuses nothing that earlier releases took");
+    assert_eq!(app.client().log_in("ann", "iloveyou").await.status, 200, "existing passwords go on working");
 }
 
 /// A letter with an accent may be typed in two ways.

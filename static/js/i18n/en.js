@@ -31,6 +31,7 @@ export default {
     "login.failed-wrong-password": "Wrong name or password. Check and try again.",
     "login.failed-name-taken": "The name is already taken, or a merchant has a name that looks the same. Choose a different name.",
     "login.failed-bad-request": "Invalid name or password. A name has 1 to 64 characters, no slash and no invisible characters. A password has at least 6 characters, and some services ask for more.",
+    "login.failed-common-password": "This password is on lists of common passwords. Choose another one.",
     "login.failed-rate-limited": "Too many attempts. Wait a minute and try again.",
     "login.failed-blocked": "The account or the network address is blocked. Contact the operators of the service.",
     "login.failed-unreachable": "Cannot reach the service. Check your connection and try again.",

@@ -31,6 +31,7 @@ export default {
     "login.failed-wrong-password": "用户名或密码不正确，请检查后重试。",
     "login.failed-name-taken": "这个用户名已有人使用，或与某个商家的名称看起来相同，请换一个。",
     "login.failed-bad-request": "用户名或密码格式不正确。用户名为 1 到 64 个字符，不能含斜杠和看不见的字符。密码至少 6 个字符，有的服务要求更长。",
+    "login.failed-common-password": "这个密码在常用密码名单上，请换一个。",
     "login.failed-rate-limited": "尝试次数过多，请一分钟后再试。",
     "login.failed-blocked": "账号或网络地址已被封禁，请联系服务的运维人员。",
     "login.failed-unreachable": "连不上服务，请检查网络后重试。",

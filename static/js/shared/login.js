@@ -72,7 +72,7 @@ async function register(user, kind) {
     const answer = await call("POST", "/api/users", { body: { ...user, kind }, repeatable: true, patience: PATIENCE_MS });
     // A lost answer may have registered the name already. The login decides.
     if (answer.status === 201 || (answer.code === "name-taken" && answer.unsure)) return "";
-    return answer.code;
+    return answer.code === "bad-request" && answer.body?.errMsg?.includes("common") ? "common-password" : answer.code;
 }
 
 /** Logs in and stores the session. Returns the error code; empty for a success. */
@@ -86,6 +86,6 @@ export async function logIn(user) {
 }
 
 /** Codes with a sentence `login.failed-CODE`. */
-const CODES = ["wrong-password", "name-taken", "bad-request", "rate-limited", "blocked", "unreachable"];
+const CODES = ["wrong-password", "name-taken", "bad-request", "common-password", "rate-limited", "blocked", "unreachable"];
 
 const failureText = (code) => t(`login.failed-${CODES.includes(code) ? code : "unavailable"}`);

@@ -68,7 +68,9 @@ async function change(old, fresh) {
         return "";
     }
     if (answer.code === "wrong-password") return "old";
-    if (answer.code === "bad-request") return answer.body?.errMsg?.includes("long") ? "long" : "short";
+    if (answer.code === "bad-request") {
+        return ["common", "long"].find((word) => answer.body?.errMsg?.includes(word)) ?? "short";
+    }
     if (answer.code === "rate-limited") return "rate-limited";
     return answer.unsure ? "unknown" : "unavailable";
 }

@@ -11,6 +11,7 @@ export default {
     "password.failed-old": "This is not your password. Check and try again.",
     "password.failed-short": "This password is too short. Choose a longer one.",
     "password.failed-long": "This password is too long. Choose a shorter one.",
+    "password.failed-common": "This password is on lists of common passwords. Choose another one.",
     "password.failed-rate-limited": "Too many attempts. Wait a minute and try again.",
     "password.failed-unknown": "The service did not answer. Your password may have changed. Log in again to see which one works.",
     "password.failed-unavailable": "The service is busy, and nothing has changed. Try again in a moment."
