@@ -2,12 +2,12 @@
 
 use super::{Address, Kind};
 
-/// Something that operators may want to look up later: who did what, when, and from where. Has no secrets.
+/// A request in the audit trail: who did what, when, and from where. Has no secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrailEntry {
     /// Milliseconds since 1970, by the clock of the instance.
     pub at_ms: u64,
-    /// Empty if nobody knows the user.
+    /// The name of the user. Empty if unknown.
     pub actor: String,
     /// The kind of the user of a valid session.
     pub kind: Option<Kind>,
@@ -19,7 +19,7 @@ pub struct TrailEntry {
     pub request_id: String,
     /// The status of the answer.
     pub status: u16,
-    /// Equal events of the same minute that have no entry.
+    /// Number of equal requests in the same minute without an entry.
     pub repeated: u32,
 }
 
@@ -27,25 +27,25 @@ impl TrailEntry {
     const OBJECT_CHARS_MAX: usize = 200;
     const ACTOR_CHARS_MAX: usize = 64;
 
-    /// The path of a request as it is kept: decoded, of bounded length, and printable.
+    /// A path of a request, decoded, printable and of bounded length.
     pub fn object_of(path: &str) -> String {
         let decoded = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
         printable(&decoded, Self::OBJECT_CHARS_MAX)
     }
 
-    /// A name that somebody sent, as it is kept.
+    /// A user name, printable and of bounded length.
     pub fn actor_of(name: &str) -> String {
         printable(name, Self::ACTOR_CHARS_MAX)
     }
 
-    /// Whether both say the same, apart from time and request.
+    /// Whether both entries are equal apart from time, path and request id.
     pub fn is_like(&self, other: &Self) -> bool {
         let key = |entry: &Self| (entry.actor.clone(), entry.event.clone(), entry.address, entry.status);
         key(self) == key(other)
     }
 }
 
-/// At most `max` characters of a text, in which no character moves the cursor, hides or turns the text around it.
+/// At most `max` characters of a text. Replaces characters that move the cursor, or hide or reverse text.
 fn printable(text: &str, max: usize) -> String {
     let is_tricky = |character: char| {
         character.is_control()

@@ -108,7 +108,6 @@ async fn log_in_inner(
     let (sent, address) = (form.username, peer::address(request, edge));
     // Failures of one name are counted together, in whatever form of Unicode it is sent.
     let name = normalized(&sent).unwrap_or_else(|| sent.clone());
-    request.extensions_mut().insert(NamedUser(name.clone()));
     let mark = request.headers().get(LOGIN_DEVICE);
     let mark = mark.and_then(|mark| accounts.devices.verify(mark.as_bytes(), &name, now_seconds()));
     let acquaintance = if mark.is_some() { Acquaintance::Device } else { Acquaintance::Stranger };
@@ -117,6 +116,10 @@ async fn log_in_inner(
     // No user has such a password, so it is no guess at the password of the name.
     let password = Password::parse(form.password).map_err(|_| WRONG_LOGIN)?;
     let found = find(accounts, dbs, &sent).await?;
+    if let Some(account) = &found {
+        // Only names of users, because somebody may have typed a password into the field of the name.
+        request.extensions_mut().insert(NamedUser(account.user.name.to_string()));
+    }
     if mark.is_some_and(|mark| !is_of(mark, found.as_ref())) {
         attempt.acquaintance = Acquaintance::Stranger;
         admit(edge, accounts, &mut attempt).await?;

@@ -1,4 +1,4 @@
-//! Entries of the audit trail: which requests get one, and what it says.
+//! Makes an entry of the audit trail from a request and its answer.
 
 use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -14,8 +14,7 @@ use crate::admission::Class;
 use crate::base::now_ms;
 use crate::domain::TrailEntry;
 
-/// The name that a request without a session is about, for example that of a login. A handler puts it into the extensions
-/// of its request.
+/// The name of the user whom a login or registration is about. The handler puts the name into the extensions of the request.
 pub struct NamedUser(pub String);
 
 /// Whether the audit trail has requests of a class with this method.
@@ -38,7 +37,7 @@ pub async fn note(
     if !is_noted(class, request.method()) {
         return next.call(request).await;
     }
-    // The handler takes the session out again.
+    // For the handler.
     let session = session(request.request()).ok();
     let user = session.as_ref().map(|session| session.user.clone());
     session.map(|session| request.extensions_mut().insert(session));

@@ -37,7 +37,7 @@ pub struct ShownEntry {
     id: u64,
     /// Milliseconds since 1970, by the clock of the instance.
     at_ms: u64,
-    /// The user of the session, or the name that a login or a registration sent. Empty if nobody knows.
+    /// The user of the session, or the user whom a login or a registration is about. Empty if there is none.
     user: String,
     /// The kind of the user of a session. Empty without a session.
     kind: String,

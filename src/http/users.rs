@@ -69,7 +69,6 @@ pub async fn register(
 ) -> Result<HttpResponse, ApiError> {
     edge.admission.part(|switches| switches.register)?;
     let form: Registration = body::json(payload, edge.body, ApiError::not_json).await?;
-    request.extensions_mut().insert(NamedUser(form.username.clone()));
     let name = UserName::parse_new(&form.username).map_err(bad_username)?;
     // A saler's password may be as short.
     let password = accounts.password_min.parse(form.password, Kind::Customer);
@@ -95,6 +94,7 @@ pub async fn register(
     match users::insert(&dbs.users, &name, kind, &hash).await {
         Ok(()) => {
             accounts.users.welcome(&name);
+            request.extensions_mut().insert(NamedUser(name.to_string()));
             Ok(answer::done(HttpResponse::Created()))
         }
         Err(DbError::Duplicate { .. }) => Err(NAME_TAKEN),

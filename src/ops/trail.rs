@@ -1,8 +1,8 @@
 //! The audit trail: who did what, when, and from where. Kept in MySQL for some months, and written to the log.
 //!
-//! A request never waits for the trail. Entries go through bounded queues to one task. Changes have a queue of their own, so a
-//! flood of refused requests hides no change. Of equal logins and refusals, the first of a minute has an entry, and the number
-//! of the others follows in a second one. A full queue counts what it lost.
+//! A request never waits for the trail. Entries go through bounded queues to one task. Changes have a separate queue, so a flood
+//! of refused requests hides no change. Equal logins or refusals of a minute have two entries: the first, and the last with
+//! the number in between. A full queue counts lost entries.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,7 +18,7 @@ use crate::mysql::{Db, trail};
 
 /// Entries that wait for MySQL, in each of the two queues. About 300 bytes each.
 pub const TRAIL_QUEUE_MAX: usize = 10_000;
-/// Different logins and refusals of a minute. Further ones are lost.
+/// Maximum different logins and refusals in a minute. Further entries are lost.
 const DIFFERENT_MAX: usize = 1_000;
 /// Entries of a statement.
 const BATCH_MAX: usize = 500;
@@ -37,7 +37,7 @@ pub struct Trail {
     days: u32,
     changes: Sender<TrailEntry>,
     others: Sender<TrailEntry>,
-    /// The receiving sides, until the task takes them.
+    /// The receiving sides, until the writing task begins.
     queues: Mutex<Option<[Receiver<TrailEntry>; 2]>>,
     minute: Mutex<Minute>,
     dropped: AtomicU64,
@@ -49,7 +49,7 @@ pub struct Trail {
 struct Minute {
     /// Minutes since 1970.
     number: u64,
-    /// The last one of each kind, with the number of those without an entry.
+    /// The last entry of each kind, with the number of equal requests without an entry.
     seen: Vec<TrailEntry>,
 }
 
@@ -67,7 +67,7 @@ impl Trail {
         self.send(&self.changes, entry);
     }
 
-    /// Keeps a login or a refusal, unless an equal one of this minute is kept.
+    /// Keeps a login or a refusal. An equal request of the same minute is only counted.
     pub fn note_other(&self, entry: TrailEntry) {
         let mut minute = self.minute();
         let over = minute.turn_to(entry.at_ms / MINUTE_MS);
@@ -101,13 +101,13 @@ impl Trail {
         self.minute.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Entries that were lost so far, and entries that wait in both queues.
+    /// Lost entries so far, and waiting entries in both queues.
     pub fn figures(&self) -> (u64, usize) {
         let waiting = |queue: &Sender<TrailEntry>| queue.max_capacity() - queue.capacity();
         (self.dropped.load(Ordering::Relaxed), waiting(&self.changes) + waiting(&self.others))
     }
 
-    /// Writes entries until `stop`, and those that wait then. Returns at once if another call of this method runs.
+    /// Writes entries until `stop`, and the waiting entries afterwards. A second call returns at once.
     pub async fn watch(self: Arc<Self>, stop: CancellationToken) {
         let taken = self.queues.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some([mut changes, mut others]) = taken else { return };
@@ -129,7 +129,7 @@ impl Trail {
         tokio::join!(shorten, write);
     }
 
-    /// Writes what waits in a queue. A batch that MySQL does not take stays in `batch`.
+    /// Writes the waiting entries of a queue. Entries refused by MySQL stay in `batch`.
     async fn write_all(&self, queue: &mut Receiver<TrailEntry>, batch: &mut Vec<TrailEntry>) {
         loop {
             while batch.len() < BATCH_MAX
@@ -150,7 +150,7 @@ impl Trail {
         }
     }
 
-    /// Deletes entries that are too old. Every instance does so, which is harmless.
+    /// Deletes old entries. All instances may delete at the same time.
     async fn shorten(&self) {
         let before = now_ms().saturating_sub(u64::from(self.days) * DAY_MS);
         while let Ok(deleted) = trail::delete_before(&self.db, before, SHORTEN_MAX).await {
@@ -162,7 +162,7 @@ impl Trail {
 }
 
 impl Minute {
-    /// Begins another minute. Returns the repeated entries of the last one.
+    /// Begins another minute. Returns the repeated entries of the previous minute.
     fn turn_to(&mut self, number: u64) -> Vec<TrailEntry> {
         if number == self.number {
             return Vec::new();

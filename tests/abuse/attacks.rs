@@ -1,4 +1,4 @@
-//! The attacks. Each one also checks at its end that it has gained nothing.
+//! The attacks. At its end, each attack checks that the attackers have gained nothing.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,18 +12,18 @@ use tokio_util::sync::CancellationToken;
 use crate::helpers::{Answer, RawConnection};
 use crate::world::{World, from, log_in, sale};
 
-/// Pause of an attacker after each answer. Faster ones would only measure how two cores are shared.
+/// Pause of an attacker after each answer. Without a pause, the test would measure how two cores are shared.
 const PAUSE: Duration = Duration::from_millis(20);
 /// Connections of most attacks.
 const ATTACKERS: usize = 16;
-/// Attacks so far, for names that are new.
+/// Number of attacks so far. Makes names unique.
 static ROUNDS: AtomicU64 = AtomicU64::new(0);
-/// The address from which most attacks come.
+/// Address of most attackers.
 const EVIL: &str = "203.0.113.66";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attack {
-    /// Thousands of logins from one address, to fill the queue of password hashes.
+    /// Many logins from one address, to fill the queue of password hashes.
     HashQueue,
     /// Wrong passwords of the merchant from one network.
     Lockout,
@@ -39,15 +39,15 @@ pub enum Attack {
     AccountsOfOneNetwork,
     /// Forged tickets, and the ticket of another customer again and again.
     ForgedTickets,
-    /// Changes that a page of another site makes browsers send.
+    /// Changes sent by browsers from a page of another site.
     CrossSitePosts,
 }
 
-/// An attack that goes on until its end.
+/// A running attack.
 pub struct Attacking {
     attack: Attack,
     tasks: JoinSet<()>,
-    /// What the attackers have gained.
+    /// Successful attempts.
     gained: Arc<AtomicU64>,
     connections: Vec<RawConnection>,
 }
@@ -65,7 +65,7 @@ impl Attack {
         Self::CrossSitePosts,
     ];
 
-    /// Begins the attack, which goes on until `over`.
+    /// Begins the attack. The attackers stop at `over`.
     pub async fn begin(self, world: &World, over: &CancellationToken) -> Attacking {
         let mut attacking =
             Attacking { attack: self, tasks: JoinSet::new(), gained: Arc::default(), connections: vec![] };
@@ -111,7 +111,7 @@ impl Attack {
 }
 
 impl Attacking {
-    /// Lets attackers repeat an attempt. The attempt returns whether it gained something.
+    /// Lets attackers repeat an attempt. An attempt returns whether it was successful.
     fn repeat<F: Future<Output = bool> + Send + 'static>(
         &mut self,
         over: &CancellationToken,
@@ -137,7 +137,7 @@ impl Attacking {
         let name = format!("slow-reader-{round}");
         let evil = world.app.user(&name, Kind::Saler).await;
         let (product, _) = sale(world.client(), &evil, "export", json!({})).await;
-        // More than the buffers of a connection hold. Redis knows nothing of these claims, so they go at the end.
+        // More rows than the buffers of a connection hold. Redis lacks these claims, so `end` deletes the rows.
         let numbers = (1..=10).map(|n| format!("SELECT {n} AS n")).collect::<Vec<_>>().join(" UNION ALL ");
         let rows = format!(
             "INSERT INTO claims (coupon_id, seq, user_id, claimed_at, activity_id, nth) \
@@ -215,7 +215,7 @@ impl Attacking {
         });
     }
 
-    /// Ends the attack after `over`, and checks that it gained nothing.
+    /// Waits for the attackers, and checks that no attempt was successful.
     pub async fn end(mut self, world: &World) {
         while let Some(task) = self.tasks.join_next().await {
             task.expect("no attacker panics");

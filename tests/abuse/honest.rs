@@ -1,4 +1,4 @@
-//! What honest users do, how long their answers take, and which of them are wrong.
+//! Honest users: their requests, the times of the answers, and wrong answers.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -8,19 +8,19 @@ use serde_json::json;
 use crate::helpers::{Answer, PASSWORD};
 use crate::world::{World, from, log_in, register};
 
-/// Customers who have done something so far. Each deed is another customer's.
+/// Number of customers who have sent a request. Each request is of a new customer.
 static NEXT: AtomicUsize = AtomicUsize::new(0);
-/// Within this time an operator's command must be in force.
+/// Maximum time until an operator's command is in force.
 const COMMAND_WITHIN: Duration = Duration::from_secs(1);
 
-/// With fewer answers, a single one decides about nine of ten.
+/// With fewer answers, the median counts.
 const FEW: usize = 20;
 
 /// Answers of one kind.
 #[derive(Debug, Default)]
 struct Deeds(Vec<Duration>);
 
-/// Everything that honest users saw for a while.
+/// The answers to honest users during a period.
 #[derive(Debug, Default)]
 pub struct Diary {
     claims: Deeds,
@@ -34,7 +34,7 @@ pub struct Diary {
 }
 
 impl Diary {
-    /// The time in which nine of ten answers came, by kind. Of few answers, half of them.
+    /// The 90th percentile of the times of each kind. The median for a kind with few answers.
     pub fn times(&self) -> impl Iterator<Item = (&'static str, Duration)> {
         let Self { claims, sales, lists, logins, registrations, changes, commands, wrong: _ } = self;
         let all = [
@@ -55,7 +55,7 @@ impl Diary {
     }
 }
 
-/// Lets honest users do what they always do for `duration`.
+/// Lets honest users send their usual requests for `duration`.
 pub async fn watch(world: &World, duration: Duration) -> Diary {
     let end = Instant::now() + duration;
     let every = |ms| (Duration::from_millis(ms), end);
@@ -132,7 +132,7 @@ async fn log_in_shop(world: &World) -> Result<(), String> {
     expect("a merchant's login", &answer, answer.status == 200)
 }
 
-/// Needs a password hash, which a repeated login does not.
+/// A registration always needs a password hash. A repeated login does not.
 async fn register_somebody(world: &World) -> Result<(), String> {
     let (n, _, address) = next(world);
     let answer = register(world.client(), &format!("newcomer-{n}"), "customer", &address).await;
