@@ -25,7 +25,7 @@ const EVIL: &str = "203.0.113.66";
 pub enum Attack {
     /// Many logins from one address, to fill the queue of password hashes.
     HashQueue,
-    /// Wrong passwords of the merchant from one network.
+    /// Wrong passwords of the merchant and of the operator, from hundreds of networks.
     Lockout,
     /// A merchant whose readers of exports hardly read.
     SlowExports,
@@ -77,8 +77,9 @@ impl Attack {
                 async move { is(&log_in(&client, &format!("nobody-{n}"), "a guess", EVIL).await, 200) }
             }),
             Self::Lockout => attacking.repeat(over, ATTACKERS, move |n| {
-                let client = client.clone();
-                async move { is(&log_in(&client, "shop", &format!("guess-{n}"), EVIL).await, 200) }
+                let (client, name) = (client.clone(), ["shop", "root"][n % 2]);
+                let address = format!("198.51.{}.7", n % 250);
+                async move { is(&log_in(&client, name, &format!("guess-{n}"), &address).await, 200) }
             }),
             Self::SlowExports => attacking.open_exports(world, round).await,
             Self::HoardedStreams => attacking.open_streams(world),

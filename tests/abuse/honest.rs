@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::helpers::{Answer, PASSWORD};
-use crate::world::{World, from, log_in, register};
+use crate::world::{OPERATOR, SHOP, World, from, log_in, register};
 
 /// Number of customers who have sent a request. Each request is of a new customer.
 static NEXT: AtomicUsize = AtomicUsize::new(0);
@@ -27,6 +27,7 @@ pub struct Diary {
     sales: Deeds,
     lists: Deeds,
     logins: Deeds,
+    operator_logins: Deeds,
     registrations: Deeds,
     changes: Deeds,
     commands: Deeds,
@@ -36,12 +37,13 @@ pub struct Diary {
 impl Diary {
     /// The 90th percentile of the times of each kind. The median for a kind with few answers.
     pub fn times(&self) -> impl Iterator<Item = (&'static str, Duration)> {
-        let Self { claims, sales, lists, logins, registrations, changes, commands, wrong: _ } = self;
+        let Self { claims, sales, lists, logins, operator_logins, registrations, changes, commands, wrong: _ } = self;
         let all = [
             ("a claim", claims),
             ("the list of sales", sales),
             ("a customer's list", lists),
             ("a merchant's login", logins),
+            ("an operator's login", operator_logins),
             ("a registration", registrations),
             ("a merchant's change", changes),
             ("an operator's command", commands),
@@ -59,11 +61,12 @@ impl Diary {
 pub async fn watch(world: &World, duration: Duration) -> Diary {
     let end = Instant::now() + duration;
     let every = |ms| (Duration::from_millis(ms), end);
-    let (claims, sales, lists, logins, registrations, changes, commands) = tokio::join!(
+    let (claims, sales, lists, logins, operator_logins, registrations, changes, commands) = tokio::join!(
         repeat(every(20), || claim(world)),
         repeat(every(50), || see_sales(world)),
         repeat(every(50), || list(world)),
-        repeat(every(600), || log_in_shop(world)),
+        repeat(every(600), || log_in_as(world, "shop", SHOP)),
+        repeat(every(600), || log_in_as(world, "root", OPERATOR)),
         repeat(every(200), || register_somebody(world)),
         repeat(every(600), || change(world)),
         repeat(every(500), || command(world)),
@@ -74,9 +77,10 @@ pub async fn watch(world: &World, duration: Duration) -> Diary {
         times
     };
     let (claims, sales, lists) = (times(claims), times(sales), times(lists));
-    let (logins, registrations) = (times(logins), times(registrations));
+    let (logins, operator_logins) = (times(logins), times(operator_logins));
+    let registrations = times(registrations);
     let (changes, commands) = (times(changes), times(commands));
-    Diary { claims, sales, lists, logins, registrations, changes, commands, wrong }
+    Diary { claims, sales, lists, logins, operator_logins, registrations, changes, commands, wrong }
 }
 
 /// Repeats a deed until the end. Returns the times, and a sentence for each wrong answer.
@@ -127,9 +131,9 @@ async fn list(world: &World) -> Result<(), String> {
     expect("a customer's list", &answer, [200, 204].contains(&answer.status))
 }
 
-async fn log_in_shop(world: &World) -> Result<(), String> {
-    let answer = log_in(world.client(), "shop", PASSWORD, "192.0.2.10").await;
-    expect("a merchant's login", &answer, answer.status == 200)
+async fn log_in_as(world: &World, name: &str, address: &str) -> Result<(), String> {
+    let answer = log_in(world.client(), name, PASSWORD, address).await;
+    expect(&format!("a login of {name}"), &answer, answer.status == 200)
 }
 
 /// A registration always needs a password hash. A repeated login does not.
@@ -141,7 +145,7 @@ async fn register_somebody(world: &World) -> Result<(), String> {
 
 async fn change(world: &World) -> Result<(), String> {
     let body = json!({"activity_id": world.activity, "buy_limit": 1});
-    let answer = from(world.client(), "192.0.2.10", "POST", "/activity/update", &world.shop, Some(&body)).await;
+    let answer = from(world.client(), SHOP, "POST", "/activity/update", &world.shop, Some(&body)).await;
     expect("a merchant's change", &answer, answer.status == 200)
 }
 

@@ -1,7 +1,6 @@
 //! A service before strangers, with a sale and its honest users.
 
 use couponrush::config::Profile;
-use couponrush::domain::Kind;
 use serde_json::{Value, json};
 
 use crate::helpers::{Answer, Client, PASSWORD, TestApp, now_seconds};
@@ -9,6 +8,9 @@ use crate::helpers::{Answer, Client, PASSWORD, TestApp, now_seconds};
 /// Customers who may claim once each.
 const CUSTOMERS: usize = 20_000;
 const UNITS: u32 = 100_000;
+/// The addresses of the operator and of the merchant.
+pub const OPERATOR: &str = "192.0.2.20";
+pub const SHOP: &str = "192.0.2.10";
 
 pub struct World {
     pub app: TestApp,
@@ -29,10 +31,15 @@ impl World {
         })
         .await;
         let customers = app.customers(CUSTOMERS).await;
-        let operator = app.user("root", Kind::Admin).await;
         let client = app.client();
-        assert_eq!(register(client, "shop", "saler", "192.0.2.10").await.status, 201);
-        let shop = log_in(client, "shop", PASSWORD, "192.0.2.10").await.header("Authorization").to_owned();
+        for (name, address) in [("root", OPERATOR), ("shop", SHOP)] {
+            assert_eq!(register(client, name, "saler", address).await.status, 201);
+        }
+        // The command line makes admins, and asks for the password at a terminal.
+        app.stores.execute("UPDATE users SET kind = 'admin' WHERE username = 'root'").await;
+        let token =
+            async |name, address| log_in(client, name, PASSWORD, address).await.header("Authorization").to_owned();
+        let (operator, shop) = (token("root", OPERATOR).await, token("shop", SHOP).await);
         let (product, activity) = sale(client, &shop, "rush", json!({})).await;
         Self { app, customers, shop, operator, product, activity }
     }
