@@ -221,8 +221,12 @@ impl Queue {
     fn put_out_instead_of(&mut self, line: HashLine) -> bool {
         let own = self.lines.get(&line).map_or(0, VecDeque::len);
         let longest = self.lines.iter().max_by_key(|(_, callers)| callers.len());
-        let Some((longest, _)) = longest.filter(|(_, callers)| callers.len() > own + 1) else { return false };
-        let longest = *longest;
+        let is_longer = longest.filter(|(_, callers)| callers.len() > own + 1);
+        // Thousands of networks with a caller each have no long line, and take no place from whoever logged in here lately.
+        let strangers = || self.lines.keys().find(|other| matches!(other, HashLine::Address(_)));
+        let is_known = matches!(line, HashLine::KnownAddress(_));
+        let chosen = is_longer.map(|(line, _)| line).or_else(|| if is_known { strangers() } else { None });
+        let Some(longest) = chosen.copied() else { return false };
         let newest = self.lines.get_mut(&longest).and_then(VecDeque::pop_back);
         self.forget_caller(longest, newest.as_ref());
         self.forget_if_empty(longest);
@@ -302,6 +306,19 @@ mod tests {
         drop((call, waiting));
         drop(held);
         assert_eq!((turns.waiting(), turns.queue().of_name.len()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn a_known_address_gets_a_place_although_no_line_is_long() {
+        let turns = turns(3);
+        let _held = turns.take(line(1), "", LONG).await.expect("nobody waits");
+        let crowd = [wait(&turns, 1).await, wait(&turns, 2).await, wait(&turns, 3).await];
+        assert_eq!(turns.take(line(4), "", LONG).await.err(), Some(NoTurn::Full), "a stranger has no better claim");
+        let address = Address::new([192, 0, 2, 99].into());
+        let mut known: Call<'_> = Box::pin(turns.take(HashLine::KnownAddress(address), "ann", LONG));
+        assert!(poll!(&mut known).is_pending(), "a stranger has lost the place");
+        assert_eq!(turns.waiting(), 3);
+        drop(crowd);
     }
 
     #[tokio::test]

@@ -163,9 +163,10 @@ impl Claiming {
             let activity = schedule.as_ref().and_then(|schedule| schedule.at(now_ms));
             let random = if activity.is_some() { rand::random() } else { 0 };
             let conditional = activity.filter(|activity| activity.is_conditional(now_ms));
-            let failed =
-                conditional.and_then(|activity| self.conditions.refusal(activity, attempt.user, applicant, now_ms));
-            if failed.is_some() && !self.conditions.may_ask_nevertheless(now_ms) {
+            let checked = conditional
+                .map_or(Ok(None), |activity| self.conditions.check(activity, attempt.user, applicant, now_ms));
+            let failed = checked.as_ref().err().copied();
+            if failed.is_some() && !self.conditions.may_ask_nevertheless(attempt.coupon, now_ms) {
                 return Err(KvError::Full);
             }
             let attempt = Attempt { activity_revision, activity, only_held: failed.is_some(), random, ..attempt };
@@ -176,11 +177,19 @@ impl Claiming {
                 self.figures.asked.note_time(waited);
                 pass.note(waited);
             }
+            let may_be_granted = match &reply {
+                Ok(taken) => matches!(taken, Taken::Claimed { .. }),
+                Err(error) => !error.nothing_happened(),
+            };
+            // A handler that is dropped here has not given the place back, because its claim may be granted.
+            if let Ok(Some(place)) = checked
+                && !may_be_granted
+            {
+                place.give_back();
+            }
             taken = reply?;
-            match (taken, failed, conditional) {
-                (Taken::Refused(Refusal::Disabled), Some(failed), _) => return Ok(Taken::Refused(failed)),
-                (Taken::Claimed { .. }, _, Some(activity)) => self.conditions.note_claim(activity, applicant, now_ms),
-                _ => {}
+            if let (Taken::Refused(Refusal::Disabled), Some(failed)) = (&taken, failed) {
+                return Ok(Taken::Refused(failed));
             }
             match (&taken, &schedule, activity) {
                 // Boxed, so that the rare refresh does not enlarge the future of every attempt.

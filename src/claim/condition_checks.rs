@@ -5,14 +5,17 @@
 //! attempts need Redis, so they have a limit for each second.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::domain::{Activity, ActivityId, Network, Refusal, TicketRule, UserId};
+use crate::domain::{Activity, ActivityId, CouponId, Network, Refusal, TicketRule, UserId};
 use crate::memory::LimitShare;
 
-/// Maximum attempts a second that fail a condition and are sent to Redis nevertheless.
+/// Maximum attempts a second that fail a condition and are sent to Redis nevertheless, for each counter.
 const FAILED_PER_SECOND_MAX: u32 = 2_000;
+/// Counters of failed attempts. The coupon chooses the counter, so robots at one sale rarely hold up the holders of another.
+const FAILED_COUNTERS: usize = 64;
 /// Maximum counted pairs of an activity and a network, about 60 bytes each. With a full table, further networks are not
 /// counted.
 pub const WINNING_NETWORKS_MAX: usize = 1_000_000;
@@ -30,7 +33,15 @@ pub struct ConditionChecks {
     share: Arc<LimitShare>,
     winners: Mutex<Winners>,
     /// The current second and the failed attempts in it, in the upper and lower 32 bits.
-    failed: AtomicU64,
+    failed: [AtomicU64; FAILED_COUNTERS],
+    hasher: RandomState,
+}
+
+/// A claim that is counted before the script decides. Given back if no claim was granted.
+pub struct NetworkPlace<'a> {
+    checks: &'a ConditionChecks,
+    activity: ActivityId,
+    network: Network,
 }
 
 /// Claims by activity and network. They are forgotten at a restart, and each instance counts its own.
@@ -38,6 +49,8 @@ pub struct ConditionChecks {
 struct Winners {
     by_activity: HashMap<ActivityId, WinnersOfActivity>,
     networks: usize,
+    /// The second in which a full table was last swept.
+    swept: u64,
 }
 
 struct WinnersOfActivity {
@@ -48,47 +61,49 @@ struct WinnersOfActivity {
 
 impl ConditionChecks {
     pub fn new(share: Arc<LimitShare>) -> Self {
-        Self { share, winners: Mutex::default(), failed: AtomicU64::new(0) }
+        let failed = std::array::from_fn(|_| AtomicU64::new(0));
+        Self { share, winners: Mutex::default(), failed, hasher: RandomState::new() }
     }
 
-    /// The condition that `user` fails, or `None`.
-    pub fn refusal(
+    /// Checks the conditions for `user`. Counts a claim of the network in advance, because hundreds of attempts may be in flight.
+    ///
+    /// # Errors
+    /// The condition that the user fails.
+    pub fn check(
         &self,
         activity: &Activity,
         user: UserId,
         applicant: &dyn Applicant,
         now_ms: u64,
-    ) -> Option<Refusal> {
+    ) -> Result<Option<NetworkPlace<'_>>, Refusal> {
         let conditions = &activity.conditions;
         if conditions.registered.is_some_and(|registered| user > registered.last_user) {
-            return Some(Refusal::NotEligible);
+            return Err(Refusal::NotEligible);
         }
         if conditions.ticket.is_some_and(|rule| !applicant.has_ticket(rule, activity.id, now_ms)) {
-            return Some(Refusal::TicketRequired);
+            return Err(Refusal::TicketRequired);
         }
         if conditions.network_winners == 0 {
-            return None;
+            return Ok(None);
         }
-        let claims = self.winners().claims(activity.id, applicant.network()?);
-        (claims >= self.share.of(conditions.network_winners.into())).then_some(Refusal::NetworkLimit)
+        let Some(network) = applicant.network() else { return Ok(None) };
+        let max = self.share.of(conditions.network_winners.into());
+        match self.winners().take(activity, network, max, now_ms / 1_000) {
+            Took::Place => Ok(Some(NetworkPlace { checks: self, activity: activity.id, network })),
+            Took::NotCounted => Ok(None),
+            Took::None => Err(Refusal::NetworkLimit),
+        }
     }
 
-    /// Whether one more attempt that fails a condition may go to Redis at `now_ms`, in milliseconds since 1970.
-    pub fn may_ask_nevertheless(&self, now_ms: u64) -> bool {
+    /// Whether one more attempt at `coupon` that fails a condition may go to Redis at `now_ms`, in milliseconds since 1970.
+    pub fn may_ask_nevertheless(&self, coupon: CouponId, now_ms: u64) -> bool {
+        let counter = usize::try_from(self.hasher.hash_one(coupon) % FAILED_COUNTERS as u64).unwrap_or(0);
         let second = (now_ms / 1_000) << 32;
         let counted = |state: u64| if (state >> 32) << 32 == second { state + 1 } else { second + 1 };
-        let before = self.failed.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |state| Some(counted(state)));
+        let before =
+            self.failed[counter].fetch_update(Ordering::Relaxed, Ordering::Relaxed, |state| Some(counted(state)));
         let before = before.unwrap_or_else(|before| before);
         counted(before) - second <= u64::from(FAILED_PER_SECOND_MAX)
-    }
-
-    /// Counts a granted claim, if the activity limits the claims of a network. `now_ms` is in milliseconds since 1970.
-    pub fn note_claim(&self, activity: &Activity, applicant: &dyn Applicant, now_ms: u64) {
-        if activity.conditions.network_winners > 0
-            && let Some(network) = applicant.network()
-        {
-            self.winners().add(activity, network, now_ms / 1_000);
-        }
     }
 
     /// Counted pairs of an activity and a network, up to [`WINNING_NETWORKS_MAX`].
@@ -101,26 +116,54 @@ impl ConditionChecks {
     }
 }
 
-impl Winners {
-    fn claims(&self, activity: ActivityId, network: Network) -> u32 {
-        let of_activity = self.by_activity.get(&activity);
-        of_activity.and_then(|winners| winners.claims.get(&network)).copied().unwrap_or(0)
-    }
+/// The result of counting a claim of a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Took {
+    Place,
+    /// The table is full.
+    NotCounted,
+    /// The network has as many claims as it may have.
+    None,
+}
 
-    fn add(&mut self, activity: &Activity, network: Network, now: u64) {
-        if self.networks >= WINNING_NETWORKS_MAX {
+impl NetworkPlace<'_> {
+    /// No claim was granted.
+    pub fn give_back(self) {
+        self.checks.winners().give_back(self.activity, self.network);
+    }
+}
+
+impl Winners {
+    /// Counts a claim of the network, unless it has `max`. `now` is in seconds since 1970.
+    fn take(&mut self, activity: &Activity, network: Network, max: u32, now: u64) -> Took {
+        let known = self.by_activity.get_mut(&activity.id).and_then(|winners| winners.claims.get_mut(&network));
+        if let Some(claims) = known {
+            if *claims >= max {
+                return Took::None;
+            }
+            *claims += 1;
+            return Took::Place;
+        }
+        if self.networks >= WINNING_NETWORKS_MAX && self.swept < now {
+            self.swept = now;
             self.by_activity.retain(|_, winners| winners.end > now);
             self.networks = self.by_activity.values().map(|winners| winners.claims.len()).sum();
         }
-        let is_full = self.networks >= WINNING_NETWORKS_MAX;
+        if self.networks >= WINNING_NETWORKS_MAX {
+            return Took::NotCounted;
+        }
         let new = || WinnersOfActivity { end: 0, claims: HashMap::new() };
         let winners = self.by_activity.entry(activity.id).or_insert_with(new);
         winners.end = activity.terms.window.end();
-        if let Some(claims) = winners.claims.get_mut(&network) {
-            *claims += 1;
-        } else if !is_full {
-            winners.claims.insert(network, 1);
-            self.networks += 1;
+        winners.claims.insert(network, 1);
+        self.networks += 1;
+        Took::Place
+    }
+
+    fn give_back(&mut self, activity: ActivityId, network: Network) {
+        let winners = self.by_activity.get_mut(&activity);
+        if let Some(claims) = winners.and_then(|winners| winners.claims.get_mut(&network)) {
+            *claims = claims.saturating_sub(1);
         }
     }
 }
@@ -128,7 +171,7 @@ impl Winners {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{ActivityName, Address, Conditions, CouponId, Rate, RateShare, Status, Terms, Window};
+    use crate::domain::{ActivityName, Address, Conditions, Rate, RateShare, Status, Terms, Window};
     use crate::mysql::{Db, DbLimits};
 
     fn activity(id: u32, end: u64) -> Activity {
@@ -145,35 +188,32 @@ mod tests {
     }
 
     #[test]
-    fn claims_are_counted_by_activity_and_network() {
+    fn claims_are_counted_by_activity_and_network_until_they_are_given_back() {
         let mut winners = Winners::default();
-        for address in ["192.0.2.1", "192.0.2.200", "2001:db8:0:1::1", "2001:db8:0:ff::1"] {
-            winners.add(&activity(1, 10), network(address), 0);
-        }
-        assert_eq!(winners.claims(ActivityId(1), network("192.0.2.77")), 2);
-        assert_eq!(winners.claims(ActivityId(1), network("2001:db8::9")), 2);
-        assert_eq!(winners.claims(ActivityId(1), network("192.0.3.1")), 0);
-        assert_eq!(winners.claims(ActivityId(2), network("192.0.2.1")), 0);
-        assert_eq!(winners.networks, 2);
+        let mut take = |id, address| winners.take(&activity(id, 10), network(address), 2, 0);
+        let taken = ["192.0.2.1", "192.0.2.200", "192.0.2.77", "2001:db8:0:1::1", "2001:db8:0:ff::1", "2001:db8::9"];
+        let taken = taken.map(|address| take(1, address));
+        assert_eq!(taken, [Took::Place, Took::Place, Took::None, Took::Place, Took::Place, Took::None]);
+        assert_eq!((take(1, "192.0.3.1"), take(2, "192.0.2.1")), (Took::Place, Took::Place));
+        winners.give_back(ActivityId(1), network("192.0.2.9"));
+        assert_eq!(winners.take(&activity(1, 10), network("192.0.2.3"), 2, 0), Took::Place);
+        assert_eq!(winners.networks, 4);
     }
 
     #[test]
     fn a_full_table_forgets_activities_that_are_over_and_counts_no_new_network() {
         let mut winners = Winners::default();
-        winners.add(&activity(1, 10), network("192.0.2.1"), 0);
-        winners.add(&activity(2, 20), network("192.0.2.1"), 0);
-        winners.networks = WINNING_NETWORKS_MAX;
-        winners.add(&activity(2, 20), network("198.51.100.1"), 15);
-        assert_eq!((winners.networks, winners.by_activity.len()), (2, 1));
-        winners.networks = WINNING_NETWORKS_MAX;
-        winners.by_activity.insert(
-            ActivityId(3),
-            WinnersOfActivity { end: 20, claims: (0..WINNING_NETWORKS_MAX).map(filler).collect() },
-        );
-        winners.add(&activity(2, 20), network("203.0.113.1"), 15);
-        assert_eq!(winners.claims(ActivityId(2), network("203.0.113.1")), 0, "there is no place");
-        winners.add(&activity(2, 20), network("192.0.2.1"), 15);
-        assert_eq!(winners.claims(ActivityId(2), network("192.0.2.1")), 2, "it has a place");
+        let full = |winners: &mut Winners| {
+            let claims = (0..WINNING_NETWORKS_MAX).map(filler).collect();
+            winners.by_activity.insert(ActivityId(3), WinnersOfActivity { end: 20, claims });
+            winners.networks = WINNING_NETWORKS_MAX;
+        };
+        winners.take(&activity(1, 10), network("192.0.2.1"), 2, 0);
+        full(&mut winners);
+        assert_eq!(winners.take(&activity(2, 30), network("198.51.100.1"), 2, 15), Took::NotCounted);
+        assert_eq!(winners.take(&activity(3, 20), filler(7).0, 2, 15), Took::Place, "the network is counted already");
+        assert_eq!(winners.take(&activity(2, 30), network("198.51.100.1"), 2, 25), Took::Place, "the rest is over");
+        assert_eq!((winners.networks, winners.by_activity.len()), (1, 1));
     }
 
     #[test]
@@ -182,7 +222,9 @@ mod tests {
         let limits = DbLimits { connections_max: 1, connection_wait: wait, statement_wait: wait };
         let db = Db::new("mysql://nobody@127.0.0.1:1/none", None, limits).expect("it connects to nothing yet");
         let checks = ConditionChecks::new(Arc::new(LimitShare::new(db, RateShare::Whole)));
-        let asked = |now_ms| (0..FAILED_PER_SECOND_MAX * 2).filter(|_| checks.may_ask_nevertheless(now_ms)).count();
+        let asked = |now_ms| {
+            (0..FAILED_PER_SECOND_MAX * 2).filter(|_| checks.may_ask_nevertheless(CouponId(1), now_ms)).count()
+        };
         for now_ms in [7_000, 8_999] {
             assert_eq!(u32::try_from(asked(now_ms)), Ok(FAILED_PER_SECOND_MAX));
             assert_eq!(asked(now_ms), 0);

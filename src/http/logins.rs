@@ -109,7 +109,11 @@ async fn log_in_inner(
     // Failures of one name are counted together, in whatever form of Unicode it is sent.
     let name = normalized(&sent).unwrap_or_else(|| sent.clone());
     let mark = request.headers().get(LOGIN_DEVICE);
-    let mark = mark.and_then(|mark| accounts.devices.verify(mark.as_bytes(), &name, now_seconds()));
+    let mark = mark.and_then(|mark| {
+        // A name that is older than the rule for names may not be normalized.
+        let verify = |name: &str| accounts.devices.verify(mark.as_bytes(), name, now_seconds());
+        verify(&name).or_else(|| verify(&sent))
+    });
     let acquaintance = if mark.is_some() { Acquaintance::Device } else { Acquaintance::Stranger };
     let mut attempt = LoginAttempt { name: &name, address, acquaintance };
     admit(edge, accounts, &mut attempt).await?;
@@ -118,7 +122,7 @@ async fn log_in_inner(
     let found = find(accounts, dbs, &sent).await?;
     if let Some(account) = &found {
         // Only names of users, because somebody may have typed a password into the field of the name.
-        request.extensions_mut().insert(NamedUser(account.user.name.to_string()));
+        request.extensions_mut().insert(NamedUser { name: account.user.name.to_string(), kind: account.user.kind });
     }
     if mark.is_some_and(|mark| !is_of(mark, found.as_ref())) {
         attempt.acquaintance = Acquaintance::Stranger;

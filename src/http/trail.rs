@@ -12,10 +12,13 @@ use super::peer;
 use super::state::{Edge, Operating};
 use crate::admission::Class;
 use crate::base::now_ms;
-use crate::domain::TrailEntry;
+use crate::domain::{Kind, TrailEntry};
 
-/// The name of the user whom a login or registration is about. The handler puts the name into the extensions of the request.
-pub struct NamedUser(pub String);
+/// The user whom a login or registration is about. The handler puts the value into the extensions of the request.
+pub struct NamedUser {
+    pub name: String,
+    pub kind: Kind,
+}
 
 /// Whether the audit trail has requests of a class with this method.
 pub fn is_noted(class: Class, method: &Method) -> bool {
@@ -49,13 +52,26 @@ pub async fn note(
     else {
         return Ok(response);
     };
+    // A logout without a session does nothing, and anybody may send any number.
+    if class == Class::Logout && user.is_none() {
+        response.headers_mut().insert(REQUEST_ID, id);
+        return Ok(response);
+    }
+    // A guess at a name is about the name, whatever session the guesser has.
     let named = request.extensions_mut().remove::<NamedUser>();
+    let user = user.filter(|_| named.is_none());
+    let is_customers = named.as_ref().is_some_and(|named| named.kind == Kind::Customer);
+    // A million customers may log in before a sale.
+    let is_change = response.status().is_success() && !is_customers;
+    let name = match (&named, &user) {
+        (Some(named), _) => &named.name,
+        (None, Some(user)) => user.name.as_str(),
+        (None, None) => "",
+    };
     let entry = TrailEntry {
         at_ms: now_ms(),
+        actor: TrailEntry::actor_of(name),
         kind: user.as_ref().map(|user| user.kind),
-        actor: TrailEntry::actor_of(
-            user.as_ref().map_or_else(|| named.as_ref().map_or("", |NamedUser(name)| name), |user| user.name.as_str()),
-        ),
         event,
         object: TrailEntry::object_of(request.path()),
         address: peer::address(request, edge),
@@ -63,11 +79,10 @@ pub async fn note(
         status: response.status().as_u16(),
         repeated: 0,
     };
-    let is_change = response.status().is_success() && class != Class::Account;
     if is_change {
-        operating.trail.note_change(entry)
+        operating.trail.note_change(entry);
     } else {
-        operating.trail.note_other(entry)
+        operating.trail.note_other(entry);
     }
     response.headers_mut().insert(REQUEST_ID, id);
     Ok(response)

@@ -94,7 +94,7 @@ pub async fn register(
     match users::insert(&dbs.users, &name, kind, &hash).await {
         Ok(()) => {
             accounts.users.welcome(&name);
-            request.extensions_mut().insert(NamedUser(name.to_string()));
+            request.extensions_mut().insert(NamedUser { name: name.to_string(), kind });
             Ok(answer::done(HttpResponse::Created()))
         }
         Err(DbError::Duplicate { .. }) => Err(NAME_TAKEN),
@@ -160,7 +160,9 @@ pub async fn change_password(
     let old = Password::parse(form.old).map_err(|_| WRONG_PASSWORD)?;
     let (passwords, address) = (accounts.passwords_of(user.kind), peer::address(&request, &edge));
     let still_wants = || !edge.admission.is_blocked(Some(user.id), Some(address), now_ms());
-    let caller = Caller { line: HashLine::Address(address), name: user.name.as_str(), still_wants: &still_wants };
+    let is_known = accounts.networks.has_noted(&user.name, address);
+    let line = if is_known { HashLine::KnownAddress(address) } else { HashLine::Address(address) };
+    let caller = Caller { line, name: user.name.as_str(), still_wants: &still_wants };
     let mut hash = None;
     // The stored hash may change after the comparison. A newer password is never overwritten. But a login may also have
     // replaced the imported hash of the same password, so the old password is compared once more.

@@ -112,7 +112,7 @@ impl Publishing {
     }
 
     /// Checks that the saler may have the units of a raised amount.
-    async fn check_raised(
+    pub(super) async fn check_raised(
         &self,
         tx: &mut Transaction<'_>,
         coupon: &Coupon,

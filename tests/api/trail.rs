@@ -79,6 +79,23 @@ async fn logins_are_on_the_trail_by_the_name_that_was_sent_and_no_password_is() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn logouts_without_a_session_are_not_on_the_trail_and_guesses_are_under_the_name_they_are_for() {
+    let app = TestApp::start().await;
+    let (eve, admin) = (app.user("eve", Kind::Customer).await, app.user("root", Kind::Admin).await);
+    assert_eq!(app.client().register("shop", "saler").await.status, 201);
+    for _ in 0..3 {
+        assert_eq!(app.client().post("/api/auth/logout", "", &json!({})).await.status, 200);
+    }
+    let guess = json!({"username": "shop", "password": "a guess"});
+    assert_eq!(app.client().post("/api/auth", &eve, &guess).await.status, 401);
+    assert_eq!(app.client().post("/api/auth/logout", &eve, &json!({})).await.status, 200);
+    let found = fields(&app, &admin, "?event=logOut", 1, &["user"]).await;
+    assert_eq!(json!(found), json!([["eve"]]));
+    let found = fields(&app, &admin, "?user=shop", 2, &["event", "kind"]).await;
+    assert_eq!(json!(found), json!([["logIn", ""], ["register", ""]]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn entries_wait_for_mysql_and_old_ones_go() {
     let mut app = TestApp::start().await;
     let (shop, admin) = (app.user("shop", Kind::Saler).await, app.user("root", Kind::Admin).await);

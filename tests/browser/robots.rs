@@ -35,23 +35,32 @@ async fn a_customer_s_browser_works_for_a_ticket_and_shows_the_progress() {
     cafe.presses("sale.save").await;
     cafe.sees(&English.says_with("staff.whole-number", &[("min", "0"), ("max", "22")])).await;
     assert_eq!(shop.app.stores.number("SELECT ticket FROM activities").await, 0, "23 bits are too many");
-    cafe.fill("ticket", "16").await;
+    cafe.fill("ticket", "19").await;
     cafe.presses("sale.save").await;
     cafe.reads("sale.state-open").await;
-    assert_eq!(shop.app.stores.number("SELECT ticket FROM activities").await, 16);
+    assert_eq!(shop.app.stores.number("SELECT ticket FROM activities").await, 19);
 
     let ann = shop.customer("ann", PHONE, Chinese).await;
-    ann.script(RECORD).await;
     ann.presses("sales.get").await;
     ann.reads("outcome.claimed").await;
-    let labels = ann.script("return window.labels.join('|')").await;
+    let tickets = "return performance.getEntriesByName(location.origin + '/sec/ticket').length";
+    assert_eq!(ann.script(tickets).await, json!(1), "the ticket was got in advance, and no second one at the press");
+
+    // A customer who presses at once sees the work.
+    shop.app.stores.execute("UPDATE activities SET ticket = 21, revision = revision + 1").await;
+    shop.app.instances[0].shared.selling.activities.load().await.expect("MySQL answers");
+    let eve = shop.customer("eve", PHONE, Chinese).await;
+    eve.script(RECORD).await;
+    eve.presses("sales.get").await;
+    eve.reads("outcome.claimed").await;
+    let labels = eve.script("return window.labels.join('|')").await;
     let begin = Chinese.says("sales.proving").split('{').next().expect("a text").to_owned();
     assert!(labels.as_str().is_some_and(|labels| labels.contains(&begin)), "{labels}");
 
     let bob = shop.app.user("bob", couponrush::domain::Kind::Customer).await;
     let answer = shop.client().claim("corner-cafe", "Flat%20white", &bob).await;
     assert_eq!(answer.result(), "ticket-required", "the sale asks for tickets");
-    for browser in [ann, cafe] {
+    for browser in [ann, eve, cafe] {
         browser.assert_fits().await;
         browser.close().await;
     }

@@ -49,17 +49,26 @@ pub async fn show_units(
     let query = Parameters::of_query(request.query_string())?;
     let products = parse(&query.required("product_ids")?.text()?).ok_or(BAD_PRODUCTS)?;
     let cache = &selling.sales.units;
-    if products.iter().any(|product| !cache.contains_key(product)) {
-        // One read at a time, so that many callers do not read the same again.
-        let _reading = worker.reading_units.lock().await;
-        let missing: Vec<CouponId> = products.iter().filter(|product| !cache.contains_key(*product)).copied().collect();
-        for (product, units) in missing.iter().zip(read(&selling, &worker, &missing).await?) {
-            cache.insert(*product, units);
-        }
+    let mut all: Vec<Option<Option<ProductUnits>>> = products.iter().map(|product| cache.get(product)).collect();
+    if all.iter().any(Option::is_none) {
+        let read = async {
+            // One read at a time, so that many callers do not read the same again.
+            let _reading = worker.reading_units.lock().await;
+            let places: Vec<usize> = (0..products.len()).filter(|place| all[*place].is_none()).collect();
+            for place in &places {
+                all[*place] = cache.get(&products[*place]);
+            }
+            let places: Vec<usize> = places.into_iter().filter(|place| all[*place].is_none()).collect();
+            let missing: Vec<CouponId> = places.iter().map(|place| products[*place]).collect();
+            for (place, units) in places.into_iter().zip(read(&selling, &worker, &missing).await?) {
+                cache.insert(products[place], units);
+                all[place] = Some(units);
+            }
+            Ok::<_, ApiError>(())
+        };
+        tokio::time::timeout(selling.kv_wait, read).await.map_err(|_| ApiError::unavailable())??;
     }
-    // An entry that has just expired is left out, too. The page asks again soon.
-    let units: Vec<ProductUnits> = products.iter().filter_map(|product| cache.get(product).flatten()).collect();
-    Ok(success(units))
+    Ok(success(all.into_iter().flatten().flatten().collect::<Vec<_>>()))
 }
 
 fn parse(text: &str) -> Option<Vec<CouponId>> {

@@ -7,7 +7,7 @@ import { call, part } from "../shared/api.js";
 import { serverMs } from "../shared/clock.js";
 import { readPayload, session } from "../shared/session.js";
 import { jittered, sleep } from "../shared/view.js";
-import { ticketFor } from "./ticket.js";
+import { forgetTicket, ticketFor } from "./ticket.js";
 
 /** How long one press is retried. */
 const PATIENCE_MS = 60_000;
@@ -26,8 +26,8 @@ const EARLY_MS_MAX = 5_000;
 
 /**
  * Claims the n-th unit of a coupon for the customer who is logged in. A sale that asks for a ticket gets one.
- * @param {{saler: string, name: string, product_id?: number, activity_id?: number, start_time?: number}} coupon with its
- *     sale, whose start is in seconds since 1970
+ * @param {{saler: string, name: string, product_id?: number, activity_id?: number, ticket?: number, start_time?: number}} coupon
+ *     with its sale, whose start is in seconds since 1970
  * @param {number} nth from 1
  * @param {{onWait?: () => void, onProof?: (done: number) => void}} [events] `onWait` is called before each pause, and
  *     `onProof` during the proof of work for a ticket
@@ -36,16 +36,21 @@ const EARLY_MS_MAX = 5_000;
 export async function claim(coupon, nth, { onWait, onProof } = {}) {
     const path = `/api/users/${part(coupon.saler)}/coupons/${part(coupon.name)}`;
     const deadline = performance.now() + PATIENCE_MS;
+    const customer = session.get()?.name;
     let unsure = false;
-    let ticket = "";
+    let ticket = coupon.ticket > 0 ? await ticketFor(coupon, customer, onProof) : "";
+    let attempts = 0;
     for (;;) {
         const patience = Math.max(deadline - performance.now(), 0);
         const headers = { "Claim-Nth": String(nth), ...(ticket && { "Claim-Ticket": ticket }) };
         const answer = await call("PATCH", path, { headers, repeatable: true, patience, onWait });
         unsure ||= answer.unsure;
         const outcome = outcomeOf(answer, unsure);
-        if (outcome.kind === "ticket-required" && !ticket && coupon.activity_id) {
-            ticket = await ticketFor(coupon, session.get()?.name, onProof).catch(() => "");
+        // The sale asks for a ticket since a moment ago, or the ticket does not count any more.
+        if (outcome.kind === "ticket-required" && coupon.activity_id && attempts === 0) {
+            attempts += 1;
+            forgetTicket(coupon, customer);
+            ticket = await ticketFor(coupon, customer, onProof);
             if (ticket) continue;
         }
         const pause = pauseAfter(outcome, unsure, coupon);

@@ -9,6 +9,7 @@ import { watchUnits } from "../shared/units.js";
 import { html, useEffect, useRef, useState } from "../shared/view.js";
 import { claim } from "./claim.js";
 import { heldCount, keepToken, reload, useHoldings } from "./holdings.js";
+import { EARLY_SECONDS, ticketFor } from "./ticket.js";
 
 /** How long before the start the live units are watched. */
 const WATCH_SECONDS = 60;
@@ -21,7 +22,13 @@ export function Sale({ sale }) {
     const now = useServerSeconds();
     const session = useSession();
     const card = useRef(null);
-    const left = useUnitsLeft(sale, now, useIsOnScreen(card));
+    const isOnScreen = useIsOnScreen(card);
+    const left = useUnitsLeft(sale, now, isOnScreen);
+    const wantsTicket = sale.ticket > 0 && session?.kind === "customer" && isOnScreen && now > sale.start_time - EARLY_SECONDS;
+    // In advance, because everybody wants a ticket at the start.
+    useEffect(() => {
+        if (wantsTicket) ticketFor(sale, session.name);
+    }, [wantsTicket, session?.name]);
     const listed = heldCount(useHoldings(), sale.saler, sale.name);
     const [attempt, setAttempt] = useState({ state: "none" });
     // The next user must not see the outcome of the last user. A user whose session has expired stays the last user.
