@@ -45,7 +45,7 @@ diesel::table! {
         etcd_revision -> Unsigned<Bigint>,
         registered_before -> Unsigned<Bigint>,
         last_user_id -> Unsigned<Bigint>,
-        network_winners -> Unsigned<SmallInt>,
+        network_winners -> Unsigned<Smallint>,
         ticket -> TinyInt,
     }
 }
@@ -169,7 +169,7 @@ diesel::table! {
         object -> Varchar,
         address -> Varchar,
         request_id -> Varchar,
-        status -> Unsigned<SmallInt>,
+        status -> Unsigned<Smallint>,
         repeated -> Unsigned<Integer>,
     }
 }

@@ -52,6 +52,7 @@ pub struct Item {
     end_time_str: String,
     status_str: &'static str,
     #[serde(flatten)]
+    #[schema(inline)]
     conditions: ShownConditions,
 }
 

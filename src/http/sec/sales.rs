@@ -49,6 +49,7 @@ pub struct Sale<'a, S> {
     amount: u64,
     buy_limit: u8,
     #[serde(flatten)]
+    #[schema(inline)]
     conditions: ShownConditions,
 }
 
