@@ -72,6 +72,7 @@ async fn every_secret_can_come_from_a_file() {
         SECRET,
         &format!("{SECRET} of claims"),
         SECRET,
+        SECRET,
         "couponrush:of-the-test",
     ];
     // A trailing newline is no part of the secret.

@@ -1,15 +1,19 @@
 // The customers' page: current and coming sales, and the customer's coupons.
 
 import { LogIn } from "../shared/login.js";
-import { t, useDocument, useLanguage } from "../shared/i18n.js";
+import { extend, t, useDocument, useLanguage } from "../shared/i18n.js";
 import { link, replace, useRoute } from "../shared/route.js";
 import { useSession } from "../shared/session.js";
 import { Notice, Shell } from "../shared/shell.js";
 import { html, render, useEffect } from "../shared/view.js";
+import en from "../i18n/customer/en.js";
+import zh from "../i18n/customer/zh.js";
 import { Coupon } from "./coupon.js";
 import { Coupons } from "./coupons.js";
 import { forget, loadMore } from "./holdings.js";
 import { Sales } from "./sales.js";
+
+extend({ en, zh });
 
 /** The view before the login form. A login returns to the view. */
 let viewBeforeLogin = "#";
