@@ -39,8 +39,8 @@ fn modules() -> BTreeMap<PathBuf, String> {
     found
 }
 
-/// Folders of the catalogues: for every page and its accounts, then for the pages of customers, staff, merchants and operators, and for
-/// their limits.
+/// Folders of the catalogues: for every page and its accounts, then for the pages of customers, staff, merchants and operators,
+/// and for their limits.
 const CATALOGUES: [&str; 7] = ["", "account/", "customer/", "staff/", "saler/", "admin/", "admin/limits/"];
 
 /// All sentences of a language. A catalogue is JSON after `export default`.
