@@ -16,9 +16,8 @@ use crate::memory::LimitShare;
 const FAILED_PER_SECOND_MAX: u32 = 2_000;
 /// Counters of failed attempts. The coupon chooses the counter, so robots at one sale rarely hold up the holders of another.
 const FAILED_COUNTERS: usize = 64;
-/// Maximum counted pairs of an activity and a network, about 60 bytes each. With a full table, further networks are not
-/// counted.
-pub const WINNING_NETWORKS_MAX: usize = 1_000_000;
+/// Maximum counted winners of all activities, about 60 bytes each. With a full table, further winners are not counted.
+pub const WINNERS_MAX: usize = 1_000_000;
 
 /// The sender of an attempt, as conditions see him. Methods are called only if an activity has the condition.
 pub trait Applicant {
@@ -37,18 +36,22 @@ pub struct ConditionChecks {
     hasher: RandomState,
 }
 
-/// A claim that is counted before the script decides. Given back if no claim was granted.
+/// The place of a winner, taken before the script decides. Given back if no claim was granted.
 pub struct NetworkPlace<'a> {
     checks: &'a ConditionChecks,
     activity: ActivityId,
     network: Network,
+    user: UserId,
 }
 
-/// Claims by activity and network. They are forgotten at a restart, and each instance counts its own.
+/// Winners by activity and network. They are forgotten at a restart, and each instance counts its own.
+///
+/// A user has one place, however often the user asks. So who hangs up again and again takes no places from the network.
+/// The place is given back with the last attempt without a claim: of two attempts in flight, the second may be granted.
 #[derive(Default)]
 struct Winners {
     by_activity: HashMap<ActivityId, WinnersOfActivity>,
-    networks: usize,
+    count: usize,
     /// The second in which a full table was last swept.
     swept: u64,
 }
@@ -56,7 +59,13 @@ struct Winners {
 struct WinnersOfActivity {
     /// The end of the activity, in seconds since 1970.
     end: u64,
-    claims: HashMap<Network, u32>,
+    users: HashMap<Network, Vec<Winner>>,
+}
+
+struct Winner {
+    user: UserId,
+    /// Attempts that were granted, are in flight, or ended without being given back.
+    attempts: u32,
 }
 
 impl ConditionChecks {
@@ -65,7 +74,7 @@ impl ConditionChecks {
         Self { share, winners: Mutex::default(), failed, hasher: RandomState::new() }
     }
 
-    /// Checks the conditions for `user`. Counts a claim of the network in advance, because hundreds of attempts may be in flight.
+    /// Checks the conditions for `user`. Takes a place of the network in advance, because hundreds of attempts may be in flight.
     ///
     /// # Errors
     /// The condition that the user fails.
@@ -88,8 +97,8 @@ impl ConditionChecks {
         }
         let Some(network) = applicant.network() else { return Ok(None) };
         let max = self.share.of(conditions.network_winners.into());
-        match self.winners().take(activity, network, max, now_ms / 1_000) {
-            Took::Place => Ok(Some(NetworkPlace { checks: self, activity: activity.id, network })),
+        match self.winners().take(activity, network, user, max, now_ms / 1_000) {
+            Took::Place => Ok(Some(NetworkPlace { checks: self, activity: activity.id, network, user })),
             Took::NotCounted => Ok(None),
             Took::None => Err(Refusal::NetworkLimit),
         }
@@ -106,9 +115,9 @@ impl ConditionChecks {
         counted(before) - second <= u64::from(FAILED_PER_SECOND_MAX)
     }
 
-    /// Counted pairs of an activity and a network, up to [`WINNING_NETWORKS_MAX`].
-    pub fn winning_networks(&self) -> usize {
-        self.winners().networks
+    /// Counted winners, up to [`WINNERS_MAX`].
+    pub fn counted_winners(&self) -> usize {
+        self.winners().count
     }
 
     fn winners(&self) -> MutexGuard<'_, Winners> {
@@ -116,54 +125,61 @@ impl ConditionChecks {
     }
 }
 
-/// The result of counting a claim of a network.
+/// The result of taking a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Took {
     Place,
     /// The table is full.
     NotCounted,
-    /// The network has as many claims as it may have.
+    /// The network has as many winners as it may have.
     None,
 }
 
 impl NetworkPlace<'_> {
     /// No claim was granted.
     pub fn give_back(self) {
-        self.checks.winners().give_back(self.activity, self.network);
+        self.checks.winners().give_back(self.activity, self.network, self.user);
     }
 }
 
 impl Winners {
-    /// Counts a claim of the network, unless it has `max`. `now` is in seconds since 1970.
-    fn take(&mut self, activity: &Activity, network: Network, max: u32, now: u64) -> Took {
-        let known = self.by_activity.get_mut(&activity.id).and_then(|winners| winners.claims.get_mut(&network));
-        if let Some(claims) = known {
-            if *claims >= max {
+    /// Takes a place for `user`, unless the network has `max` winners. `now` is in seconds since 1970.
+    fn take(&mut self, activity: &Activity, network: Network, user: UserId, max: u32, now: u64) -> Took {
+        let known = self.by_activity.get_mut(&activity.id).and_then(|winners| winners.users.get_mut(&network));
+        if let Some(users) = known {
+            if let Some(winner) = users.iter_mut().find(|winner| winner.user == user) {
+                winner.attempts = winner.attempts.saturating_add(1);
+                return Took::Place;
+            }
+            if users.len() >= usize::try_from(max).unwrap_or(usize::MAX) {
                 return Took::None;
             }
-            *claims += 1;
-            return Took::Place;
         }
-        if self.networks >= WINNING_NETWORKS_MAX && self.swept < now {
+        if self.count >= WINNERS_MAX && self.swept < now {
             self.swept = now;
             self.by_activity.retain(|_, winners| winners.end > now);
-            self.networks = self.by_activity.values().map(|winners| winners.claims.len()).sum();
+            self.count = self.by_activity.values().flat_map(|winners| winners.users.values()).map(Vec::len).sum();
         }
-        if self.networks >= WINNING_NETWORKS_MAX {
+        if self.count >= WINNERS_MAX {
             return Took::NotCounted;
         }
-        let new = || WinnersOfActivity { end: 0, claims: HashMap::new() };
+        let new = || WinnersOfActivity { end: 0, users: HashMap::new() };
         let winners = self.by_activity.entry(activity.id).or_insert_with(new);
         winners.end = activity.terms.window.end();
-        winners.claims.insert(network, 1);
-        self.networks += 1;
+        winners.users.entry(network).or_default().push(Winner { user, attempts: 1 });
+        self.count += 1;
         Took::Place
     }
 
-    fn give_back(&mut self, activity: ActivityId, network: Network) {
+    fn give_back(&mut self, activity: ActivityId, network: Network, user: UserId) {
         let winners = self.by_activity.get_mut(&activity);
-        if let Some(claims) = winners.and_then(|winners| winners.claims.get_mut(&network)) {
-            *claims = claims.saturating_sub(1);
+        let users = winners.and_then(|winners| winners.users.get_mut(&network));
+        let Some(users) = users else { return };
+        let Some(place) = users.iter().position(|winner| winner.user == user) else { return };
+        users[place].attempts -= 1;
+        if users[place].attempts == 0 {
+            users.swap_remove(place);
+            self.count -= 1;
         }
     }
 }
@@ -188,32 +204,35 @@ mod tests {
     }
 
     #[test]
-    fn claims_are_counted_by_activity_and_network_until_they_are_given_back() {
+    fn winners_are_counted_by_activity_and_network_until_their_place_is_given_back() {
         let mut winners = Winners::default();
-        let mut take = |id, address| winners.take(&activity(id, 10), network(address), 2, 0);
-        let taken = ["192.0.2.1", "192.0.2.200", "192.0.2.77", "2001:db8:0:1::1", "2001:db8:0:ff::1", "2001:db8::9"];
-        let taken = taken.map(|address| take(1, address));
-        assert_eq!(taken, [Took::Place, Took::Place, Took::None, Took::Place, Took::Place, Took::None]);
-        assert_eq!((take(1, "192.0.3.1"), take(2, "192.0.2.1")), (Took::Place, Took::Place));
-        winners.give_back(ActivityId(1), network("192.0.2.9"));
-        assert_eq!(winners.take(&activity(1, 10), network("192.0.2.3"), 2, 0), Took::Place);
-        assert_eq!(winners.networks, 4);
+        let mut take = |id, address, user| winners.take(&activity(id, 10), network(address), UserId(user), 2, 0);
+        let taken = [("192.0.2.1", 1), ("192.0.2.200", 2), ("192.0.2.77", 3), ("192.0.2.9", 1)];
+        let taken = taken.map(|(address, user)| take(1, address, user));
+        assert_eq!(taken, [Took::Place, Took::Place, Took::None, Took::Place], "a user has one place");
+        let taken = [("2001:db8:0:1::1", 1), ("2001:db8:0:ff::1", 2), ("2001:db8::9", 3)];
+        assert_eq!(taken.map(|(address, user)| take(1, address, user)), [Took::Place, Took::Place, Took::None]);
+        assert_eq!((take(1, "192.0.3.1", 3), take(2, "192.0.2.1", 3)), (Took::Place, Took::Place));
+        for user in [1, 9] {
+            winners.give_back(ActivityId(1), network("192.0.2.9"), UserId(user));
+        }
+        let third = |winners: &mut Winners| winners.take(&activity(1, 10), network("192.0.2.3"), UserId(3), 2, 0);
+        assert_eq!(third(&mut winners), Took::None, "the other attempt of user 1 may be granted");
+        winners.give_back(ActivityId(1), network("192.0.2.9"), UserId(2));
+        assert_eq!(third(&mut winners), Took::Place);
+        assert_eq!(winners.count, 6);
     }
 
     #[test]
-    fn a_full_table_forgets_activities_that_are_over_and_counts_no_new_network() {
+    fn a_full_table_forgets_activities_that_are_over_and_counts_no_new_winner() {
         let mut winners = Winners::default();
-        let full = |winners: &mut Winners| {
-            let claims = (0..WINNING_NETWORKS_MAX).map(filler).collect();
-            winners.by_activity.insert(ActivityId(3), WinnersOfActivity { end: 20, claims });
-            winners.networks = WINNING_NETWORKS_MAX;
-        };
-        winners.take(&activity(1, 10), network("192.0.2.1"), 2, 0);
-        full(&mut winners);
-        assert_eq!(winners.take(&activity(2, 30), network("198.51.100.1"), 2, 15), Took::NotCounted);
-        assert_eq!(winners.take(&activity(3, 20), filler(7).0, 2, 15), Took::Place, "the network is counted already");
-        assert_eq!(winners.take(&activity(2, 30), network("198.51.100.1"), 2, 25), Took::Place, "the rest is over");
-        assert_eq!((winners.networks, winners.by_activity.len()), (1, 1));
+        winners.take(&activity(1, 10), network("192.0.2.1"), UserId(1), 2, 0);
+        let users = (0..WINNERS_MAX).map(filler).collect();
+        winners.by_activity.insert(ActivityId(3), WinnersOfActivity { end: 20, users });
+        winners.count = WINNERS_MAX + 1;
+        let mut take = |now| winners.take(&activity(2, 30), network("198.51.100.1"), UserId(1), 2, now);
+        assert_eq!((take(15), take(25)), (Took::NotCounted, Took::Place), "the others are over in the end");
+        assert_eq!((winners.count, winners.by_activity.len()), (1, 1));
     }
 
     #[test]
@@ -231,8 +250,11 @@ mod tests {
         }
     }
 
-    fn filler(n: usize) -> (Network, u32) {
+    fn filler(n: usize) -> (Network, Vec<Winner>) {
         let n = u32::try_from(n).expect("a million");
-        (Address::new(std::net::Ipv4Addr::from_bits(n << 8).into()).claiming_network(), 1)
+        (
+            Address::new(std::net::Ipv4Addr::from_bits(n << 8).into()).claiming_network(),
+            vec![Winner { user: UserId(1), attempts: 1 }],
+        )
     }
 }

@@ -24,7 +24,7 @@ mod waiters;
 pub use archived::{ARCHIVED_CLAIMS_MAX, ArchivedCoupons, ArchivedFacts, ArchivedFigures};
 pub use claim_metrics::ClaimFigures;
 pub use claiming::{Claiming, Wish};
-pub use condition_checks::{Applicant, ConditionChecks, WINNING_NETWORKS_MAX};
+pub use condition_checks::{Applicant, ConditionChecks, WINNERS_MAX};
 pub use directory::{CouponUnknown, Directory, KnownCoupons};
 pub use gate::{ClosedReason, Denied, Doubt, Gate, LEASE, Pass};
 pub use ledger::{Batches, Handed, Ledger, LedgerState, NoSlot, Slot};

@@ -6,7 +6,7 @@ use super::UserId;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Conditions {
     pub registered: Option<RegisteredBefore>,
-    /// Maximum claims of a network in the activity, 1 to [`Conditions::NETWORK_WINNERS_MAX`]. 0 means no limit.
+    /// Maximum winners of a network in the activity, 1 to [`Conditions::NETWORK_WINNERS_MAX`]. 0 means no limit.
     pub network_winners: u16,
     pub ticket: Option<TicketRule>,
 }

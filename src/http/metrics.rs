@@ -9,7 +9,7 @@ use actix_web::{HttpResponse, web};
 use super::exposition::Exposition;
 use super::state::{Accounts, Edge, Operating, Selling};
 use crate::admission::Admission;
-use crate::claim::{ARCHIVED_CLAIMS_MAX, ClaimFigures, ConditionChecks, Shard, WINNING_NETWORKS_MAX};
+use crate::claim::{ARCHIVED_CLAIMS_MAX, ClaimFigures, ConditionChecks, Shard, WINNERS_MAX};
 use crate::memory::{LISTED_CLAIMS_MAX, ReadCounts};
 use crate::mysql::{DbPools, PoolUse};
 use crate::ops::{
@@ -205,13 +205,9 @@ fn archive(page: &mut Exposition, selling: &Selling, moves: &ArchiveFigures) {
 }
 
 fn conditions(page: &mut Exposition, conditions: &ConditionChecks) {
-    let winning = "pairs of a sale and a network whose claims are counted";
-    page.gauge("couponrush_winning_networks", winning, conditions.winning_networks());
-    page.gauge(
-        "couponrush_winning_networks_max",
-        "limit of counted pairs of a sale and a network",
-        WINNING_NETWORKS_MAX,
-    );
+    let winning = "winners that are counted by network";
+    page.gauge("couponrush_network_winners", winning, conditions.counted_winners());
+    page.gauge("couponrush_network_winners_max", "limit of winners that are counted by network", WINNERS_MAX);
 }
 
 fn trail(page: &mut Exposition, trail: &Trail) {

@@ -130,7 +130,7 @@ struct NewActivity {
     buy_rate: Option<f64>,
     /// Only users who registered before this time may claim: seconds since 1970, not in the future. 0 switches off.
     registered_before: Option<u64>,
-    /// Claims of a network (/24 of IPv4, /56 of IPv6), as each instance counts them. 0 switches off.
+    /// Winners of a network (/24 of IPv4, /56 of IPv6), as each instance counts them. 0 switches off.
     #[schema(maximum = 1000)]
     network_winners: Option<u16>,
     /// 1 to 22: a claim needs a ticket for proof of work with this number of bits. -1: a ticket that the operator's own

@@ -23,7 +23,7 @@ pub struct ShownConditions {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     registered_before: Option<u64>,
-    /// The number of claims that each network may have, by the count of each instance.
+    /// The number of winners that each network may have, by the count of each instance.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, minimum = 1, maximum = 1000)]
     network_winners: Option<u16>,

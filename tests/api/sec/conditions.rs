@@ -107,7 +107,7 @@ async fn a_network_gets_so_many_units_of_a_sale() {
     sale.update(activity, json!({"network_winners": 3})).await;
     assert_eq!(claim(4, "198.51.100.1").await, "claimed");
     let metrics = sale.app.instances[0].ops.get("/metrics", "").await.text;
-    assert!(metrics.contains("\ncouponrush_winning_networks 3\n"), "{metrics}");
+    assert!(metrics.contains("\ncouponrush_network_winners 5\n"), "{metrics}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
