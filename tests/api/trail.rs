@@ -99,10 +99,11 @@ async fn logouts_without_a_session_are_not_on_the_trail_and_guesses_are_under_th
 async fn entries_wait_for_mysql_and_old_ones_go() {
     let mut app = TestApp::start().await;
     let (shop, admin) = (app.user("shop", Kind::Saler).await, app.user("root", Kind::Admin).await);
-    let locked = app.stores.lock_table("audit_trail").await;
+    // Without the table, every write fails at once.
+    app.stores.execute("RENAME TABLE audit_trail TO away").await;
     app.client().create_coupon("shop", &shop, "ten", 10).await;
     tokio::time::sleep(Duration::from_secs(3)).await;
-    drop(locked);
+    app.stores.execute("RENAME TABLE away TO audit_trail").await;
     assert_eq!(fields(&app, &admin, "?user=shop", 1, &["status"]).await, [[json!(201)]]);
     app.stores.execute("UPDATE audit_trail SET at_ms = at_ms - 91 * 86400000").await;
     app.stop().await;
