@@ -4,7 +4,7 @@
 //! what they always do, each from an address of his own. Their answers are timed alone and during the attack. An attack
 //! passes if no honest user is refused, and if nine of ten answers of each kind need at most twice their time alone. Of a kind
 //! with few answers, the median counts. A wait of 30 ms is always allowed, because attackers, users and servers share two
-//! cores. Answers that were too slow are judged again in a second attack, because the machine may have been busy.
+//! cores. Answers that were too slow are judged again in another attack, because the machine may have been busy.
 //!
 //! `COUPONRUSH_ABUSE_SECONDS` is the duration of an attack (default 2).
 
@@ -23,6 +23,8 @@ use attacks::Attack;
 use honest::Diary;
 use world::World;
 
+/// Attacks of a kind until the answers are fast enough.
+const TRIES: usize = 3;
 /// The wait that is always allowed.
 const ALLOWED: Duration = Duration::from_millis(30);
 
@@ -33,12 +35,16 @@ async fn honest_users_hardly_notice_an_attack() {
     let world = World::start().await;
     let mut failures = Vec::new();
     for attack in Attack::ALL {
-        let (wrong, slow) = play(&world, attack, duration).await;
-        failures.extend(wrong);
-        if !slow.is_empty() {
+        let mut tries = 0;
+        let slow = loop {
+            tries += 1;
             let (wrong, slow) = play(&world, attack, duration).await;
-            failures.extend(wrong.into_iter().chain(slow));
-        }
+            failures.extend(wrong);
+            if slow.is_empty() || tries == TRIES {
+                break slow;
+            }
+        };
+        failures.extend(slow);
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
