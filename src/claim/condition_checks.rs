@@ -172,14 +172,17 @@ impl Winners {
     }
 
     fn give_back(&mut self, activity: ActivityId, network: Network, user: UserId) {
-        let winners = self.by_activity.get_mut(&activity);
-        let users = winners.and_then(|winners| winners.users.get_mut(&network));
-        let Some(users) = users else { return };
+        let Some(winners) = self.by_activity.get_mut(&activity) else { return };
+        let Some(users) = winners.users.get_mut(&network) else { return };
         let Some(place) = users.iter().position(|winner| winner.user == user) else { return };
         users[place].attempts -= 1;
         if users[place].attempts == 0 {
             users.swap_remove(place);
             self.count -= 1;
+        }
+        // Losers come from any number of networks.
+        if users.is_empty() {
+            winners.users.remove(&network);
         }
     }
 }
@@ -221,6 +224,8 @@ mod tests {
         winners.give_back(ActivityId(1), network("192.0.2.9"), UserId(2));
         assert_eq!(third(&mut winners), Took::Place);
         assert_eq!(winners.count, 6);
+        winners.give_back(ActivityId(1), network("192.0.3.1"), UserId(3));
+        assert_eq!(winners.by_activity[&ActivityId(1)].users.len(), 2, "a network without winners is forgotten");
     }
 
     #[test]
