@@ -10,10 +10,10 @@ use serde_json::json;
 
 use crate::helpers::{PASSWORD, Stores, TestApp, eventually, now_seconds};
 
-/// A letter and an accent, and the same as one character.
+/// The letter e with a combining accent, and the composed character.
 const SENT: &str = "cafe\u{301}";
 const STORED: &str = "caf\u{e9}";
-/// Characters that nobody sees, between others.
+/// Names with invisible characters.
 const HIDDEN: [&str; 8] =
     ["a\u{200b}b", "a\u{202e}b", "\u{3164}", "a\u{ffa0}", "a\u{2066}b", "a\u{ad}b", "a\u{2800}", "a\u{10ffff}"];
 
@@ -21,7 +21,7 @@ fn encoded(name: &str) -> String {
     utf8_percent_encode(name, NON_ALPHANUMERIC).to_string()
 }
 
-/// Adds a user as an earlier release did, which knows neither rules nor skeletons.
+/// Adds a user as an earlier release did: without rules for names, and without skeletons.
 async fn add_as_before(stores: &Stores, name: &str, kind: &str) {
     let sql = format!("INSERT INTO users (username, kind, password_hash) VALUES ('{name}', '{kind}', '')");
     stores.execute(&sql).await;
@@ -180,7 +180,7 @@ async fn a_new_saler_does_not_look_like_another() {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_many_salers_who_look_alike_and_register_at_once_one_is_stored() {
     let app = TestApp::start().await;
-    // Every subset of the first four letters is written in another alphabet.
+    // All 16 mixtures of Latin and Cyrillic letters.
     let letters = [["p", "р"], ["o", "о"], ["c", "с"], ["x", "х"]];
     let names: Vec<String> = (0..16_usize)
         .map(|subset| letters.iter().enumerate().map(|(place, forms)| forms[subset >> place & 1]).collect())
@@ -208,7 +208,7 @@ async fn salers_of_an_earlier_release_are_entered_and_the_oldest_holds_the_skele
     }
     assert_eq!(app.stores.number("SELECT COUNT(*) FROM users WHERE username = 'fіrst'").await, 1, "it goes on");
 
-    // An hour later: a pass finds new users, and the users shortly before, whose transactions may have taken long.
+    // A later pass reads new users again from somewhat earlier, because transactions may have taken long.
     let names = SalerNames::new(app.stores.db.clone());
     names.enter().await.expect("MySQL answers");
     add_as_before(&app.stores, "late", "saler").await;

@@ -1,4 +1,4 @@
-//! The account of whoever is logged in: the dialog that changes the password.
+//! Accounts: the dialog for a new password, and logins while others guess at a name.
 
 use serde_json::json;
 
@@ -14,7 +14,7 @@ async fn a_customer_changes_the_password_and_stays_logged_in() {
     let shop = Shop::open().await;
     for (name, language) in [("ann", English), ("名 ann", Chinese)] {
         let ann = shop.customer(name, PHONE, language).await;
-        // The browser logs every answer that is an error.
+        // Chromium writes each answer with an error status to the console.
         ann.expect_error("/password");
         ann.press(name).await;
         for (old, new, sentence) in [
@@ -33,7 +33,7 @@ async fn a_customer_changes_the_password_and_stays_logged_in() {
         ann.presses("password.action").await;
         ann.reads("password.done").await;
         ann.presses("password.close").await;
-        // The session is a new one, so a list can be read.
+        // The new session can read the customer's list.
         ann.presses("customer.coupons").await;
         ann.reads("coupons.none").await;
         ann.presses("shell.log-out").await;
