@@ -26,7 +26,7 @@ use crate::memory::{
 use crate::mysql::instances::Process;
 use crate::mysql::shard_statements::ShardStatements;
 use crate::mysql::{Db, DbPools};
-use crate::ops::{Health, HealthSources, RowCheck, Trail};
+use crate::ops::{Health, HealthSources, RowCheck, SalesClosing, Trail};
 use crate::redis::{LinkConfig, Ownership};
 use crate::sales::{EventLimits, Events, Mirroring, Publishing, Scheduling};
 
@@ -118,6 +118,8 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
         claim_tokens: ground.signers.claims,
         tickets: ground.signers.tickets,
         devices: ground.signers.devices,
+        links: ground.signers.links,
+        salers_need_approval: args.admission.salers_need_approval(),
         signed_form: ground.signed_form,
         revocations: Arc::new(ground.revocations),
     };
@@ -126,6 +128,7 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
         rows: Arc::new(RowCheck::new(dbs.control.clone())),
         archive: Arc::default(),
         trail: Arc::new(Trail::new(dbs.control.clone(), args.audit_days)),
+        closing: SalesClosing::new(dbs.control.clone()),
         instance: maker.process.label.clone(),
     };
     Application {

@@ -66,7 +66,7 @@ impl Application {
         let mut warnings = unsafe_settings(&redis, &shards, db).await;
         let activities = Arc::new(Activities::new(dbs.clone()));
         activities.load().await.map_err(StartError::Activities)?;
-        let revocations = parts::revocations(&args.tokens, &dbs).await.map_err(StartError::Revocations)?;
+        let revocations = parts::revocations(&dbs).await.map_err(StartError::Revocations)?;
         let admins = parts::admin_names(db).await.map_err(StartError::Mysql)?;
         let admission = parts::admission(&args.admission, db).await.map_err(StartError::Admission)?;
         warnings.extend(weak_secrets);

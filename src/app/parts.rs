@@ -8,7 +8,7 @@ use url::Url;
 use super::start_error::StartError;
 use crate::admission::{Admission, AttemptLimits};
 use crate::auth::{
-    ClaimTokens, DeviceMarks, PasswordLimits, Passwords, Secrets, SecretsError, SignedForm, Tickets, UserTokens,
+    ClaimTokens, PasswordLimits, Passwords, Secrets, SecretsError, SignedForm, Tickets, UserMarks, UserTokens,
 };
 use crate::base::{OwnCertificate, Tls, now_seconds};
 use crate::config::{
@@ -27,7 +27,8 @@ pub struct Signers {
     pub sessions: UserTokens,
     pub claims: ClaimTokens,
     pub tickets: Tickets,
-    pub devices: DeviceMarks,
+    pub devices: UserMarks,
+    pub links: UserMarks,
 }
 
 /// The signers with the secrets of the settings.
@@ -46,7 +47,8 @@ pub fn signers(args: &TokenArgs) -> Result<Signers, SecretsError> {
         sessions: UserTokens::new(&secrets, args.token_seconds.into()),
         claims: ClaimTokens::new(&claim_secrets),
         tickets: Tickets::new(&claim_secrets, signed.as_ref()),
-        devices: DeviceMarks::new(&secrets),
+        devices: UserMarks::of_devices(&secrets),
+        links: UserMarks::of_links(&secrets),
     })
 }
 
@@ -54,8 +56,12 @@ pub fn signers(args: &TokenArgs) -> Result<Signers, SecretsError> {
 ///
 /// # Errors
 /// Returns a [`DbError`] if they cannot be read.
-pub(super) async fn revocations(args: &TokenArgs, dbs: &DbPools) -> Result<Revocations, DbError> {
-    let limits = RevocationLimits { revoked_max: config::REVOKED_MAX, token_seconds: args.token_seconds.into() };
+pub(super) async fn revocations(dbs: &DbPools) -> Result<Revocations, DbError> {
+    let limits = RevocationLimits {
+        tokens_max: config::REVOKED_TOKENS_MAX,
+        generations_max: config::REVOKED_GENERATIONS_MAX,
+        token_seconds_max: config::TOKEN_SECONDS_MAX.into(),
+    };
     let revocations = Revocations::new(dbs.clone(), limits);
     revocations.load(now_seconds()).await?;
     Ok(revocations)

@@ -2,13 +2,12 @@
 //!
 //! A login checks a password ([`Passwords`]) and issues a session token ([`UserTokens`]). For each later request,
 //! [`UserTokens::verify`] checks signature and expiry, then `Revocations::is_revoked` answers from memory too.
-//! [`ClaimTokens`] signs proofs of claims, and [`DeviceMarks`] marks of devices on which a user has logged in. [`Tickets`] lets
+//! [`ClaimTokens`] signs proofs of claims, and [`UserMarks`] marks of devices and links that set a password. [`Tickets`] lets
 //! customers try to claim in sales that ask for a ticket. [`SignedForm`] reads signed requests and is off by default.
 //!
 //! HTTP is absent on purpose: headers and status codes belong to `http`.
 
 mod claim_token;
-mod device_mark;
 mod keys;
 mod mac;
 mod password;
@@ -21,9 +20,9 @@ mod stored_password;
 mod ticket;
 mod token;
 mod turns;
+mod user_mark;
 
 pub use claim_token::{ClaimProof, ClaimTokens};
-pub use device_mark::{DeviceMarks, MarkedUser};
 pub use password::{Caller, HashError, PasswordLimits, Passwords, Verified};
 pub use secrets::{Secrets, SecretsError};
 pub use session::{Session, TokenId, TokenIdError};
@@ -31,3 +30,4 @@ pub use signed_form::{NANCE_BYTES_MAX, SKEW_SECONDS_MAX, SignedForm, SignedFormE
 pub use ticket::{Challenge, NoChallenge, NoTicket, Ticket, Tickets};
 pub use token::{TokenError, UserTokens};
 pub use turns::HashLine;
+pub use user_mark::{MarkedUser, UserMarks};

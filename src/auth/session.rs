@@ -10,6 +10,8 @@ use crate::domain::User;
 pub struct Session {
     pub user: User,
     pub token_id: TokenId,
+    /// Seconds since 1970.
+    pub issued_at: u64,
     /// Expiry in seconds since 1970. A revocation of the token can be forgotten at `expires_at`.
     pub expires_at: u64,
 }

@@ -100,7 +100,7 @@ fn session(payload: SessionPayload<'_>) -> Option<Session> {
     }
     let name = UserName::parse(payload.sub.into_owned()).ok()?;
     let user = User { id: UserId(payload.uid), name, kind: Kind::parse(&payload.kind)? };
-    Some(Session { user, token_id: payload.jti.parse().ok()?, expires_at: payload.exp })
+    Some(Session { user, token_id: payload.jti.parse().ok()?, issued_at: payload.iat, expires_at: payload.exp })
 }
 
 #[cfg(test)]

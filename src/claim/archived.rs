@@ -181,7 +181,7 @@ async fn read_facts(db: &Db, coupon: CouponId) -> Result<ArchivedFacts, DbError>
     };
     Ok(ArchivedFacts {
         state,
-        scheduled: stored.as_ref().is_some_and(|stored| stored.coupon.scheduled),
+        scheduled: stored.as_ref().is_some_and(|stored| stored.coupon.needs_activity()),
         activity_revision: stored.as_ref().map_or(0, |stored| stored.coupon.activity_revision),
         left_count: stored.as_ref().map_or(0, |stored| stored.left_count),
         schedule,

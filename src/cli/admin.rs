@@ -42,7 +42,7 @@ pub async fn run(command: AdminCommand) -> Result<(), AdminError> {
             let password = read_password(&passwords, Kind::Admin)?;
             let db = open(&mysql).await?;
             let hash = hash(&password).await?;
-            match users::insert(&db, &name, Kind::Admin, &hash).await {
+            match users::insert(&db, &name, Kind::Admin, &hash, false).await {
                 Ok(()) => println!("created the admin {name}"),
                 Err(DbError::Duplicate { .. }) => return Err(AdminError::NameTaken),
                 Err(error) => return Err(AdminError::Db(error)),

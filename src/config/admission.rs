@@ -24,6 +24,15 @@ pub enum AdminOn {
     Users,
 }
 
+/// Which new merchants sell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Merchants {
+    /// All.
+    Open,
+    /// Those whom an admin has approved.
+    Approved,
+}
+
 /// The proxies in front of the service.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TrustedProxies {
@@ -51,6 +60,10 @@ pub struct AdmissionArgs {
     /// Default: `users`, or `ops` in the public profile.
     #[arg(long, env = "COUPONRUSH_ADMIN_ON", value_parser = word::<AdminOn>, value_name = "ops|users")]
     pub admin_on: Option<AdminOn>,
+    /// Which new merchants sell: all (`open`), or those whom an admin has approved (`approved`). Default: `open`, or `approved` in
+    /// the public profile.
+    #[arg(long, env = "COUPONRUSH_MERCHANTS", value_parser = word::<Merchants>, value_name = "open|approved")]
+    pub merchants: Option<Merchants>,
     /// The part of each limit that an instance admits: `divided`, by the number of serving instances and rounded up, or
     /// `whole`. Choose `whole` if the load balancer sends each user and each address to a single instance.
     #[arg(long, env = "COUPONRUSH_RATE_SHARE", default_value = "divided", value_name = "divided|whole")]
@@ -116,6 +129,14 @@ pub struct AdmissionArgs {
 }
 
 impl AdmissionArgs {
+    /// Whether new merchants sell only after an admin's approval.
+    pub fn salers_need_approval(&self) -> bool {
+        match (self.merchants, self.profile) {
+            (Some(merchants), _) => merchants == Merchants::Approved,
+            (None, profile) => profile == Profile::Public,
+        }
+    }
+
     /// The listeners that have the routes of operators.
     pub fn admin_on(&self) -> AdminOn {
         self.admin_on.unwrap_or(match self.profile {

@@ -29,8 +29,9 @@ pub const EXPORTS_MAX: usize = 4;
 /// Bytes that a reader of an export must take in each period, about 17 kbit/s.
 pub const EXPORT_BYTES_MIN: u64 = 64 * 1024;
 pub const EXPORT_PERIOD: Duration = Duration::from_secs(30);
-/// Revoked tokens in memory, about 150 bytes each.
-pub const REVOKED_MAX: usize = 1_000_000;
+/// Revoked tokens in memory, and users whose earlier tokens are revoked, about 150 bytes each.
+pub const REVOKED_TOKENS_MAX: usize = 1_000_000;
+pub const REVOKED_GENERATIONS_MAX: usize = 1_000_000;
 /// Timeout of a claim in Redis. After a timeout the outcome of the claim is unknown.
 pub const CLAIM_WAIT: Duration = Duration::from_millis(150);
 /// The highest `COUPONRUSH_ARCHIVE_AFTER` in seconds: ten years.

@@ -21,7 +21,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::domain::{Durability, Format};
 
-pub use admission::{AdminOn, AdmissionArgs, Profile, TrustedProxies};
+pub use admission::{AdminOn, AdmissionArgs, Merchants, Profile, TrustedProxies};
 pub use bounds::*;
 pub use commands::{
     AdminCommand, AdoptArgs, AuditArgs, ImportArgs, PoisonedCommand, SeedArgs, ShardsCommand, SizeArgs, UnreadCommand,

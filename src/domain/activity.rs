@@ -51,6 +51,8 @@ pub struct Schedule {
     pub coupon: CouponId,
     pub saler: UserName,
     pub name: CouponName,
+    /// Whether an admin has approved the saler.
+    pub is_approved: bool,
     /// Revision of the coupon at the last change of an activity.
     pub revision: u64,
     /// Sorted by start. Activities that are not disabled do not overlap.
@@ -165,6 +167,7 @@ impl Activity {
 }
 
 impl Schedule {
+    /// The schedule of a saler who is not approved.
     pub fn new(
         coupon: CouponId,
         saler: UserName,
@@ -173,7 +176,12 @@ impl Schedule {
         mut activities: Vec<Activity>,
     ) -> Self {
         activities.sort_by_key(|activity| (activity.terms.window.start, activity.id));
-        Self { coupon, saler, name, revision, activities }
+        Self { coupon, saler, name, is_approved: false, revision, activities }
+    }
+
+    /// The schedule without its activities.
+    pub fn emptied(&self) -> Self {
+        Self { activities: Vec::new(), ..self.clone() }
     }
 
     pub fn activities(&self) -> &[Activity] {
@@ -189,7 +197,8 @@ impl Schedule {
             return None;
         }
         activities.push(activity.clone());
-        Some(Self::new(self.coupon, self.saler.clone(), self.name.clone(), self.revision, activities))
+        let new = Self::new(self.coupon, self.saler.clone(), self.name.clone(), self.revision, activities);
+        Some(Self { is_approved: self.is_approved, ..new })
     }
 
     /// The activity that decides at `now_ms`: the current activity, else the next, else the last. A disabled activity

@@ -71,6 +71,16 @@ pub struct Coupon {
     pub activity_revision: u64,
     /// Not sold. Redis has a tombstone of the coupon, without its claims.
     pub archived: bool,
+    /// Not sold, because the saler may not sell at the moment.
+    pub closed: bool,
+}
+
+impl Coupon {
+    /// Whether the coupon is only sold inside activities. A closed coupon is published as scheduled, and none of its
+    /// activities is in memory. So Redis answers holders, and tells all others that the coupon is not on sale.
+    pub const fn needs_activity(&self) -> bool {
+        self.scheduled || self.closed
+    }
 }
 
 /// The units of a coupon by the rows of MySQL, which may lag behind Redis.

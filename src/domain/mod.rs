@@ -38,7 +38,7 @@ pub use durability::{Durability, DurabilityError};
 pub use format::Format;
 pub use holding::{HeldClaim, HeldCoupon, held_coupons};
 pub use id::{ActivityId, CouponId, Epoch, UserId};
-pub use name::{ActivityName, CouponName, NameError, UserName, normalized};
+pub use name::{ActivityName, CouponName, ERASED, NameError, UserName, normalized};
 pub use origins::{OriginError, Origins};
 pub use page::Page;
 pub use password::{Password, PasswordError, PasswordMin};

@@ -17,7 +17,7 @@ const USER_NAME_CHARS_MAX: usize = 64;
 const COUPON_NAME_CHARS_MAX: usize = 60;
 const ACTIVITY_NAME_CHARS_MAX: usize = 60;
 /// The begin of the names of erased users.
-const ERASED: &str = "erased-";
+pub const ERASED: &str = "erased-";
 
 /// Why a text is refused as a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -8,7 +8,7 @@ use super::extractors::Admin;
 use super::openapi::{admins, change, failures};
 use super::state::Edge;
 use super::{answer, body};
-use crate::domain::UserName;
+use crate::domain::User;
 use crate::memory::{BadSetting, Limits, Switches};
 use crate::mysql::settings::SettingName;
 
@@ -91,11 +91,11 @@ pub async fn change_switches(
     Ok(switches(&edge))
 }
 
-async fn put(admin: &UserName, edge: &Edge, payload: web::Payload, name: SettingName) -> Result<(), ApiError> {
+async fn put(admin: &User, edge: &Edge, payload: web::Payload, name: SettingName) -> Result<(), ApiError> {
     let object: Map<String, Value> = body::json(payload, edge.body, ApiError::not_json).await?;
     let settings = &edge.admission.settings;
     let setting = settings.parse(name, &object)?;
-    settings.change(&setting, admin.as_str()).await?;
+    settings.change(&setting, admin.name.as_str()).await?;
     Ok(())
 }
 

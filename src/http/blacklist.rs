@@ -10,10 +10,10 @@ use super::error::{ApiError, Code, read_failed};
 use super::extractors::Admin;
 use super::lists::{BAD_PAGE, PageQuery, page_of};
 use super::openapi::{admins, change, failures};
-use super::state::{BodyLimits, Edge};
+use super::state::{Accounts, BodyLimits, Edge, Operating};
 use super::{answer, body, path};
 use crate::base::now_seconds;
-use crate::domain::{Block, BlockReason, Subject, Until, UserName};
+use crate::domain::{Block, BlockReason, Subject, Until, User, UserName};
 use crate::mysql::blocks::{Listed, Whom};
 use crate::mysql::{Db, DbPools, users};
 
@@ -24,6 +24,7 @@ const PAGE: u64 = 100;
 
 const NO_ADDRESS: ApiError = ApiError::bad_field("value", "The path must name an IPv4 or IPv6 address.");
 const NO_SUCH_USER: ApiError = ApiError::new(Code::NotFound, "No such user.");
+pub(super) const NOT_YOURSELF: ApiError = ApiError::bad_request("Admins cannot block themselves.");
 const NOT_BLOCKED: ApiError = ApiError::new(Code::NotFound, "Not on the blacklist.");
 /// A block in examples.
 const BLOCK: BlockBody<'_> =
@@ -126,11 +127,18 @@ pub async fn show_block(
     Ok(shown(&block.ok_or(NOT_BLOCKED)?))
 }
 
-failures!(PutBlockFailures: ApiError = [ApiError::not_json(), bad_seconds(), NO_ADDRESS, NO_SUCH_USER], admins(), change());
+failures!(PutBlockFailures: ApiError = [
+    ApiError::not_json(),
+    bad_seconds(),
+    NO_ADDRESS,
+    NO_SUCH_USER,
+    NOT_YOURSELF,
+], admins(), change());
 
 /// Blocks a user or an address.
 ///
-/// The block replaces an earlier block. Without `seconds`, or without a body, the block lasts for ever.
+/// The block replaces an earlier block. Without `seconds`, or without a body, the block lasts for ever. The sessions of a blocked
+/// user end. Coupons of a blocked saler are not sold while the block lasts.
 #[utoipa::path(
     put, path = "/admin/blacklist/{kind:users|ips}/{value}", operation_id = "putBlock",
     params(SubjectPath),
@@ -144,21 +152,46 @@ pub async fn put_block(
     Admin(admin): Admin,
     request: HttpRequest,
     edge: web::Data<Edge>,
+    operating: web::Data<Operating>,
+    accounts: web::Data<Accounts>,
     dbs: web::Data<DbPools>,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
     let now = now_seconds();
     let until = until(payload, edge.body, now).await?;
     let subject = subject(&request, &dbs.control).await?;
-    let block = Block { until, since: now, by: admin.as_str().to_owned(), reason: BlockReason::Admin };
-    edge.admission.blacklist.block(subject, &block).await?;
-    log::info!("blacklist: {admin} blocked {subject} until {:?}", block.until.0);
+    let block = put(&edge, &accounts, &operating, &admin, subject, until).await?;
     Ok(shown(&block))
+}
+
+/// Blocks a subject at an admin's word. The sessions of a user end, and coupons of a saler are not sold any more.
+pub(super) async fn put(
+    edge: &Edge,
+    accounts: &Accounts,
+    operating: &Operating,
+    admin: &User,
+    subject: Subject,
+    until: Until,
+) -> Result<Block, ApiError> {
+    let now = now_seconds();
+    if subject == Subject::User(admin.id) {
+        return Err(NOT_YOURSELF);
+    }
+    let block = Block { until, since: now, by: admin.name.as_str().to_owned(), reason: BlockReason::Admin };
+    edge.admission.blacklist.block(subject, &block).await?;
+    log::info!("blacklist: {} blocked {subject} until {:?}", admin.name, block.until.0);
+    if let Subject::User(user) = subject {
+        accounts.revocations.end_sessions(user, now).await?;
+        operating.closing.settle(user).await?;
+    }
+    Ok(block)
 }
 
 failures!(DeleteBlockFailures: ApiError = [NO_ADDRESS, NO_SUCH_USER, NOT_BLOCKED], admins(), change());
 
 /// Removes the block of a user or an address.
+///
+/// A blocked user logs in again.
 #[utoipa::path(
     delete, path = "/admin/blacklist/{kind:users|ips}/{value}", operation_id = "deleteBlock",
     params(SubjectPath),
@@ -171,14 +204,32 @@ pub async fn delete_block(
     Admin(admin): Admin,
     request: HttpRequest,
     edge: web::Data<Edge>,
+    operating: web::Data<Operating>,
     dbs: web::Data<DbPools>,
 ) -> Result<HttpResponse, ApiError> {
     let subject = subject(&request, &dbs.control).await?;
-    if !edge.admission.blacklist.unblock(subject, now_seconds()).await? {
+    if !take_away(&edge, &operating, &admin, subject).await? {
         return Err(NOT_BLOCKED);
     }
-    log::info!("blacklist: {admin} let {subject} in again");
     Ok(answer::done(HttpResponse::Ok()))
+}
+
+/// Ends a block at an admin's word. Coupons of a saler are sold again. Returns `false` if no block was in force.
+pub(super) async fn take_away(
+    edge: &Edge,
+    operating: &Operating,
+    admin: &User,
+    subject: Subject,
+) -> Result<bool, ApiError> {
+    let was_blocked = edge.admission.blacklist.unblock(subject, now_seconds()).await?;
+    if was_blocked {
+        log::info!("blacklist: {} let {subject} in again", admin.name);
+    }
+    // Also after a repeated request, whose first one may have failed half-way.
+    if let Subject::User(user) = subject {
+        operating.closing.settle(user).await?;
+    }
+    Ok(was_blocked)
 }
 
 async fn subject(request: &HttpRequest, db: &Db) -> Result<Subject, ApiError> {

@@ -13,7 +13,7 @@ use super::error::{ApiError, Code};
 use super::state::Accounts;
 use crate::auth::{Session, TokenError};
 use crate::base::now_seconds;
-use crate::domain::{Kind, User, UserName};
+use crate::domain::{Kind, User};
 
 pub const SALERS_CANNOT_CLAIM: &str = "Sellers aren't allowed to get coupons.";
 pub const ONLY_ADMINS: ApiError = ApiError::new(Code::WrongKindForbidden, "Only admins may do this.");
@@ -27,8 +27,8 @@ pub struct SessionUser(pub User);
 /// The customer of a valid session.
 pub struct Customer(pub User);
 
-/// The name of the admin of a valid session.
-pub struct Admin(pub UserName);
+/// The admin of a valid session.
+pub struct Admin(pub User);
 
 impl SessionUser {
     /// The user, who must be of this kind.
@@ -89,7 +89,7 @@ impl FromRequest for Admin {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         ready(session(request).and_then(|session| match session.user.kind {
-            Kind::Admin => Ok(Self(session.user.name)),
+            Kind::Admin => Ok(Self(session.user)),
             Kind::Customer | Kind::Saler => Err(ONLY_ADMINS),
         }))
     }

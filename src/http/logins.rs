@@ -111,7 +111,7 @@ async fn log_in_inner(
     let mark = request.headers().get(LOGIN_DEVICE);
     let mark = mark.and_then(|mark| {
         // A name that is older than the rule for names may not be normalized.
-        let verify = |name: &str| accounts.devices.verify(mark.as_bytes(), name, now_seconds());
+        let verify = |name: &str| accounts.devices.verify(mark.as_bytes(), Some(name), now_seconds());
         verify(&name).or_else(|| verify(&sent))
     });
     let acquaintance = if mark.is_some() { Acquaintance::Device } else { Acquaintance::Stranger };

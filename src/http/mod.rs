@@ -2,6 +2,7 @@
 //!
 //! A handler extracts, parses, makes one call, and answers. [`finish`] adds the common parts of all answers.
 
+mod accounts;
 mod admin;
 mod admit;
 mod answer;
@@ -27,6 +28,7 @@ mod lists;
 mod logins;
 mod metrics;
 mod openapi;
+mod own_account;
 mod pages;
 mod path;
 mod peer;

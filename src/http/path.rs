@@ -26,11 +26,11 @@ pub struct CouponPath {
 
 /// The first segment of operators' paths.
 const OPERATORS: &str = "admin";
-/// Begins of operators' paths whose last segment is a name or an address.
-const WITH_VALUE: [&str; 2] = ["/admin/blacklist/users/", "/admin/blacklist/ips/"];
+/// Begins of operators' paths before the name of a user or an address.
+const WITH_VALUE: [&str; 3] = ["/admin/blacklist/users/", "/admin/blacklist/ips/", "/admin/users/"];
 
 /// Whether the path hides by escapes that it is one of operators. A proxy that keeps strangers out compares the path as it
-/// was sent, and the router decodes it. Only a name or an address at the end may have escapes.
+/// was sent, and the router decodes it. Only what follows [`WITH_VALUE`] may have escapes.
 pub fn hides_operators(path: &str) -> bool {
     let segment = path.trim_start_matches('/').split('/').next().unwrap_or_default();
     if segment == OPERATORS {
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_operators_path_has_escapes_only_in_a_name_at_its_end() {
+    fn an_operators_path_has_escapes_only_from_a_name_on() {
         for hidden in [
             "/%61dmin",
             "//%61dmin/limits",
@@ -99,6 +99,7 @@ mod tests {
             "/admin/",
             "/admin/limits",
             "/admin/blacklist/users/%E5%90%8D",
+            "/admin/users/%E5%90%8D/password",
             "/api/%61dmin",
             "/%61dministrator",
             "/%",

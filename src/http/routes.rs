@@ -13,7 +13,8 @@ use super::openapi::{self, COUPONS, OPERATORS, USERS};
 use super::refuse::refuse;
 use super::route::{Endpoint, endpoint, resources};
 use super::{
-    admin, blacklist, claims, coupons, docs, health, lists, logins, metrics, pages, sec, status, trail_list, users,
+    accounts, admin, blacklist, claims, coupons, docs, health, lists, logins, metrics, own_account, pages, sec, status,
+    trail_list, users,
 };
 use crate::admission::Class;
 
@@ -65,6 +66,8 @@ fn endpoints() -> Vec<Endpoint> {
     endpoints.extend(session_endpoints());
     endpoints.extend([
         endpoint(USERS, Account, users::register, users::__path_register),
+        endpoint(USERS, Account, own_account::erase_account, own_account::__path_erase_account),
+        endpoint(USERS, Export, own_account::show_own_data, own_account::__path_show_own_data),
         endpoint(COUPONS, Read, claims::list_claims, claims::__path_list_claims),
         endpoint(COUPONS, Export, claims::export_claims, claims::__path_export_claims),
     ]);
@@ -73,11 +76,12 @@ fn endpoints() -> Vec<Endpoint> {
     endpoints
 }
 
-fn session_endpoints() -> [Endpoint; 3] {
+fn session_endpoints() -> [Endpoint; 4] {
     [
         endpoint(USERS, Account, logins::log_in, logins::__path_log_in),
         endpoint(USERS, Logout, logins::log_out, logins::__path_log_out),
         endpoint(USERS, Account, users::change_password, users::__path_change_password),
+        endpoint(USERS, Account, users::reset_password, users::__path_reset_password),
     ]
 }
 
@@ -89,6 +93,12 @@ fn admin_endpoints() -> Vec<Endpoint> {
         endpoint(OPERATORS, Operator, admin::show_switches, admin::__path_show_switches),
         endpoint(OPERATORS, Operator, admin::change_switches, admin::__path_change_switches),
         endpoint(OPERATORS, Operator, trail_list::list_trail, trail_list::__path_list_trail),
+        endpoint(OPERATORS, Operator, accounts::list_awaiting, accounts::__path_list_awaiting),
+        endpoint(OPERATORS, Operator, accounts::show_account, accounts::__path_show_account),
+        endpoint(OPERATORS, Operator, accounts::change_account, accounts::__path_change_account),
+        endpoint(OPERATORS, Operator, accounts::end_sessions, accounts::__path_end_sessions),
+        endpoint(OPERATORS, Operator, accounts::make_password_link, accounts::__path_make_password_link),
+        endpoint(OPERATORS, Operator, accounts::end_all_sessions, accounts::__path_end_all_sessions),
         endpoint(OPERATORS, Operator, blacklist::list_blocks, blacklist::__path_list_blocks),
         endpoint(OPERATORS, Operator, blacklist::show_block, blacklist::__path_show_block),
         endpoint(OPERATORS, Operator, blacklist::put_block, blacklist::__path_put_block),

@@ -13,14 +13,14 @@ use super::list_cache::ListCache;
 use super::sec::SaleCache;
 use super::shared_reads::SharedReads;
 use crate::admission::Admission;
-use crate::auth::{ClaimTokens, DeviceMarks, Passwords, SignedForm, Tickets, UserTokens};
+use crate::auth::{ClaimTokens, Passwords, SignedForm, Tickets, UserMarks, UserTokens};
 use crate::claim::{
     ArchivedCoupons, ClaimFigures, ConditionChecks, Directory, Doubt, KnownCoupons, Links, ShardLink, Shards,
 };
 use crate::domain::{CouponId, Durability, Kind, Networks, Origins, PasswordMin};
 use crate::memory::{Activities, AdminNames, ArchivedClaims, ClosedShards, KnownNetworks, KnownUsers, Revocations};
 use crate::mysql::DbPools;
-use crate::ops::{Health, RowCheck, Trail};
+use crate::ops::{Health, RowCheck, SalesClosing, Trail};
 use crate::redis::{Connection, KvError, Live};
 use crate::sales::{ArchiveFigures, Events, Publishing, Scheduling};
 
@@ -70,7 +70,11 @@ pub struct Accounts {
     pub tokens: UserTokens,
     pub claim_tokens: ClaimTokens,
     pub tickets: Tickets,
-    pub devices: DeviceMarks,
+    pub devices: UserMarks,
+    /// Links that set a password.
+    pub links: UserMarks,
+    /// Whether new merchants sell only after an admin's approval.
+    pub salers_need_approval: bool,
     /// The signed form of `/sec/kill`, or `None` without a secret for it.
     pub signed_form: Option<SignedForm>,
     pub revocations: Arc<Revocations>,
@@ -115,6 +119,7 @@ pub struct Operating {
     pub rows: Arc<RowCheck>,
     pub archive: Arc<ArchiveFigures>,
     pub trail: Arc<Trail>,
+    pub closing: SalesClosing,
     /// The name of this instance, made of host and address.
     pub instance: String,
 }

@@ -14,6 +14,7 @@ use super::{answer, body, path, peer};
 use crate::auth::{Caller, HashLine, Verified};
 use crate::base::{now_ms, now_seconds};
 use crate::domain::{Kind, NameError, Password, PasswordError, Skeleton, UserName};
+use crate::mysql::erasing::is_freed;
 use crate::mysql::users::{self, Account};
 use crate::mysql::{Db, DbError, DbPools, saler_skeletons};
 
@@ -22,6 +23,7 @@ const NAME_TAKEN: ApiError =
     ApiError::of_field(Code::NameTaken, "username", "Insert user failed. Maybe user name duplicates.");
 const WRONG_PASSWORD: ApiError = ApiError::of_field(Code::WrongPassword, "old", "Wrong password.");
 const COMMON_PASSWORD: &str = "This password is on lists of common passwords.";
+const BAD_LINK: ApiError = ApiError::bad_field("token", "This link is not valid any more.");
 const NOT_YOUR_USER: ApiError = ApiError::new(Code::NotYours, "Cannot change other users' passwords.");
 
 #[derive(Deserialize, ToSchema)]
@@ -91,7 +93,8 @@ pub async fn register(
     let still_wants = || !edge.admission.is_blocked(None, Some(address), now_ms());
     let caller = Caller { line: HashLine::Address(address), name: name.as_str(), still_wants: &still_wants };
     let hash = accounts.passwords.hash(&password, caller).await?;
-    match users::insert(&dbs.users, &name, kind, &hash).await {
+    let awaits_approval = kind == Kind::Saler && accounts.salers_need_approval;
+    match users::insert(&dbs.users, &name, kind, &hash, awaits_approval).await {
         Ok(()) => {
             accounts.users.welcome(&name);
             request.extensions_mut().insert(NamedUser { name: name.to_string(), kind });
@@ -102,8 +105,11 @@ pub async fn register(
     }
 }
 
-/// Whether a user has this name, as it was sent or normalized, or a saler has one that looks like it.
+/// Whether a user has or had this name, as it was sent or normalized, or a saler has one that looks like it.
 async fn is_taken(db: &Db, sent: String, name: &UserName, kind: Kind) -> Result<bool, ApiError> {
+    if is_freed(db, name).await.map_err(|error| read_failed(&error))? {
+        return Ok(true);
+    }
     // The text as sent may be too long for a name.
     if find(db, &UserName::parse(sent).unwrap_or_else(|_| name.clone())).await?.is_some() {
         return Ok(true);
@@ -181,6 +187,65 @@ pub async fn change_password(
         hash = Some(to);
     }
     Err(WRONG_PASSWORD)
+}
+
+#[derive(Deserialize, ToSchema)]
+pub struct PasswordReset {
+    /// The token of a link that an admin has made.
+    #[serde(default)]
+    #[schema(required)]
+    token: String,
+    #[serde(default)]
+    #[schema(required, min_length = 6, max_length = 256)]
+    new: String,
+}
+
+failures!(ResetPasswordFailures: ApiError = [
+    ApiError::not_json(),
+    bad_password("new", PasswordError::Empty),
+    bad_password("new", PasswordError::TooLong),
+    ApiError::bad_field("new", COMMON_PASSWORD),
+    BAD_LINK,
+], admission(), change());
+
+/// Sets a password by a link.
+///
+/// The link is good once. All earlier tokens of the user stop working.
+#[utoipa::path(
+    post, path = "/api/auth/reset", operation_id = "resetPassword",
+    request_body(content = inline(PasswordReset), example = json!({"token": "eyJhbGciOi", "new": "battery staple"})),
+    responses(
+        (status = 200, description = "The new password is in force.", body = inline(Done), example = json!({"errMsg": ""})),
+        ResetPasswordFailures,
+    ),
+    security(()),
+)]
+pub async fn reset_password(
+    request: HttpRequest,
+    edge: web::Data<Edge>,
+    accounts: web::Data<Accounts>,
+    dbs: web::Data<DbPools>,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
+    let form: PasswordReset = body::json(payload, edge.body, ApiError::not_json).await?;
+    let linked = accounts.links.verify(form.token.as_bytes(), None, now_seconds()).ok_or(BAD_LINK)?;
+    let account = users::find_by_id(&dbs.users, linked.id).await.map_err(|error| read_failed(&error))?;
+    let account = account.filter(|account| account.token_generation == linked.token_generation).ok_or(BAD_LINK)?;
+    let user = &account.user;
+    request.extensions_mut().insert(NamedUser { name: user.name.to_string(), kind: user.kind });
+    let new = accounts.password_min.parse(form.new, user.kind).map_err(|error| bad_password("new", error))?;
+    refuse_common(&accounts, &new, user.kind, "new")?;
+    let address = peer::address(&request, &edge);
+    edge.admission.not_blocked(Some(user.id), Some(address), now_ms())?;
+    let still_wants = || !edge.admission.is_blocked(Some(user.id), Some(address), now_ms());
+    let caller = Caller { line: HashLine::Address(address), name: user.name.as_str(), still_wants: &still_wants };
+    let hash = accounts.passwords_of(user.kind).hash(&new, caller).await?;
+    // Of two requests with the same link, the second one finds another hash.
+    if accounts.revocations.change_password(user, &account.password_hash, &hash, now_seconds()).await? {
+        Ok(answer::done(HttpResponse::Ok()))
+    } else {
+        Err(BAD_LINK)
+    }
 }
 
 /// The account with this name. 503 if MySQL cannot be read.

@@ -259,8 +259,7 @@ impl Activities {
         self.table.rcu(|table| {
             let mut table = ActivityTable::clone(table);
             for was in &gone {
-                let emptied =
-                    || Schedule::new(was.coupon, was.saler.clone(), was.name.clone(), was.revision, Vec::new());
+                let emptied = || was.emptied();
                 let known = table.get_mut(&was.coupon).filter(|known| Arc::ptr_eq(&known.schedule, was));
                 if archived.contains(&was.coupon) && known.is_some() {
                     table.remove(&was.coupon);

@@ -1,7 +1,8 @@
 //! Users by name or id, in bounded caches in front of MySQL.
 //!
-//! Users are never renamed and never deleted, so cached users stay true. An unknown name may be registered on another
-//! instance at any moment, so a miss is cached for 1 s only.
+//! Users are never renamed and never deleted, but they may be erased. A freed name is never given out again, so a cached name
+//! leads to nobody else. A user is cached by id for a minute, and by then an erased one is unknown. An unknown name may be
+//! registered on another instance at any moment, so a miss is cached for 1 s only.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,8 @@ use crate::mysql::{Db, DbError, users};
 
 /// How long a missing user is cached.
 const MISS_AGE: Duration = Duration::from_secs(1);
+/// How long a user is cached by id. A signed form of an erased user counts for as long.
+const USER_AGE: Duration = Duration::from_secs(60);
 
 pub struct KnownUsers {
     db: Db,
@@ -41,7 +44,7 @@ impl KnownUsers {
             db,
             by_name: future::Cache::new(users_max),
             nobodies: sync::Cache::builder().max_capacity(users_max).time_to_live(MISS_AGE).build(),
-            by_id: future::Cache::new(users_max),
+            by_id: future::Cache::builder().max_capacity(users_max).time_to_live(USER_AGE).build(),
         }
     }
 
@@ -69,7 +72,10 @@ impl KnownUsers {
     /// # Errors
     /// [`UserUnknown`] if MySQL cannot be read.
     pub async fn find_by_id(&self, id: UserId) -> Result<Option<User>, UserUnknown> {
-        let look_up = async { users::find_by_id(&self.db, id).await.map_err(NoUser::Db)?.ok_or(NoUser::Nobody) };
+        let look_up = async {
+            let account = users::find_by_id(&self.db, id).await.map_err(NoUser::Db)?;
+            account.map(|account| account.user).ok_or(NoUser::Nobody)
+        };
         found(Box::pin(self.by_id.try_get_with(id, look_up)).await)
     }
 

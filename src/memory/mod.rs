@@ -30,6 +30,7 @@ pub use known_users::{KnownUsers, UserUnknown};
 pub use limit_share::LimitShare;
 pub use limits::Limits;
 pub use revocations::{RevocationLimits, Revocations, RevokeError};
+pub use revoked_tokens::RevocationCounts;
 pub use setting_error::BadSetting;
 pub use settings::{Setting, Settings};
 pub use switches::Switches;

@@ -3,19 +3,21 @@
 //! A revocation goes to MySQL, then to memory, then the user gets the answer. Every instance reads news twice a second.
 //! While MySQL is away, revoking fails and known revocations stay in force. Redis is not involved.
 //!
-//! Above the limit of single revocations per user, a new generation ends all earlier tokens of the user. Above the
-//! total limit, a revocation is refused. No revocation is dropped before its token expires.
+//! Above the limit of single revocations per user, or in total, a new generation ends all earlier tokens of the user. So
+//! logouts of many users cannot keep others from logging out. Generations have a total of their own, above which a revocation
+//! is refused. No revocation is dropped before its token expires.
 
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::revoked_tokens::{Revocation, RevokedTokens};
+use super::revoked_tokens::{Revocation, RevocationCounts, RevokedTokens};
 use crate::auth::Session;
 use crate::base::{Outage, every, now_seconds};
 use crate::domain::{User, UserId};
+use crate::mysql::erasing::{self, Erasing};
 use crate::mysql::revoked_tokens::{self, ReadPoint, RevokedToken};
 use crate::mysql::{Db, DbError, DbPools, users};
 
@@ -32,10 +34,13 @@ const CLOCKS_DIFFER_SECONDS: u64 = 300;
 
 #[derive(Debug, Clone, Copy)]
 pub struct RevocationLimits {
-    /// Maximum unexpired revocations of all users.
-    pub revoked_max: usize,
-    /// Lifetime of a token in seconds.
-    pub token_seconds: u64,
+    /// Maximum unexpired revocations of single tokens.
+    pub tokens_max: usize,
+    /// Maximum users whose earlier tokens are revoked.
+    pub generations_max: usize,
+    /// Longest lifetime of a token in seconds that can be configured. A generation is kept for as long, so a lifetime that is
+    /// raised later brings no token back.
+    pub token_seconds_max: u64,
 }
 
 /// Why a token was not revoked or a password not changed.
@@ -52,8 +57,8 @@ pub struct Revocations {
     dbs: DbPools,
     limits: RevocationLimits,
     revoked: RwLock<RevokedTokens>,
-    /// Size of `revoked`. Usually 0, so requests skip the lock. Written only under the write lock.
-    count: AtomicUsize,
+    /// Whether something is revoked. Usually not, so requests skip the lock. Written only under the write lock.
+    any: AtomicBool,
     /// Where the next read of MySQL starts.
     read_to: Mutex<ReadPoint>,
     outage: Outage,
@@ -66,21 +71,22 @@ impl Revocations {
             dbs,
             limits,
             revoked: RwLock::default(),
-            count: AtomicUsize::new(0),
+            any: AtomicBool::new(false),
             read_to: Mutex::new(ReadPoint::first()),
             outage: Outage::new("revocations: reading"),
         }
     }
 
     pub fn is_revoked(&self, session: &Session) -> bool {
-        self.count.load(Ordering::Acquire) > 0 && self.known().contains(session)
+        self.any.load(Ordering::Acquire) && self.known().contains(session)
     }
 
-    pub fn count(&self) -> usize {
-        self.count.load(Ordering::Acquire)
+    pub fn counts(&self) -> RevocationCounts {
+        self.known().counts()
     }
 
-    /// Revokes the token of `session`. If the user has too many single revocations, revokes all tokens of the user.
+    /// Revokes the token of `session`. If the user or all users have too many single revocations, revokes all tokens of the
+    /// user.
     ///
     /// # Errors
     /// [`RevokeError`]. After a database error with unknown outcome, a retry is safe.
@@ -89,14 +95,38 @@ impl Revocations {
             return Ok(());
         }
         let (user, db) = (session.user.id, self.dbs.of(session.user.kind));
-        let tokens = self.known().tokens_of(user);
-        if tokens >= TOKENS_OF_USER_MAX && self.revoke_all(db, user, now_seconds).await? {
+        let (of_user, tokens) = {
+            let known = self.known();
+            (known.tokens_of(user), known.counts().tokens)
+        };
+        if (of_user >= TOKENS_OF_USER_MAX || tokens >= self.limits.tokens_max)
+            && self.revoke_all(db, user, now_seconds).await?
+        {
             return Ok(());
         }
-        self.check_room()?;
         let (id, expires_at) = (session.token_id, session.expires_at);
         revoked_tokens::insert(db, user, &id.to_string(), expires_at).await?;
         self.add(&[Revocation::Token { user, id, expires_at }]);
+        Ok(())
+    }
+
+    /// Ends all sessions of a user. Returns `false` if the user does not exist.
+    ///
+    /// # Errors
+    /// [`RevokeError`]. After a database error with unknown outcome, a retry is safe.
+    pub async fn end_sessions(&self, user: UserId, now_seconds: u64) -> Result<bool, RevokeError> {
+        self.revoke_all(&self.dbs.control, user, now_seconds).await
+    }
+
+    /// Ends all sessions of all users, also of the caller. Tokens of this second are among them, so the answer must wait until
+    /// the second is over.
+    ///
+    /// # Errors
+    /// [`RevokeError`]. After a database error with unknown outcome, a retry is safe.
+    pub async fn end_all_sessions(&self, now_seconds: u64) -> Result<(), RevokeError> {
+        let issued_before = u32::try_from(now_seconds + 1).unwrap_or(u32::MAX);
+        revoked_tokens::revoke_everybody(&self.dbs.control, issued_before, self.last_expiry(now_seconds)).await?;
+        self.add(&[Revocation::Everybody { issued_before: issued_before.into() }]);
         Ok(())
     }
 
@@ -112,10 +142,24 @@ impl Revocations {
         to: &str,
         now_seconds: u64,
     ) -> Result<bool, RevokeError> {
-        self.check_room()?;
+        self.check_room(user.id)?;
         let expires_at = self.last_expiry(now_seconds);
         let generation = users::set_hash(self.dbs.of(user.kind), user.id, Some(from), to, expires_at).await?;
         Ok(self.add_below(user.id, generation, expires_at))
+    }
+
+    /// Erases a user whose stored password hash is `from`, and ends all sessions of the user.
+    ///
+    /// # Errors
+    /// [`RevokeError`]. After a database error with unknown outcome, the user may be erased.
+    pub async fn erase(&self, user: &User, from: &str, now_seconds: u64) -> Result<Erasing, RevokeError> {
+        self.check_room(user.id)?;
+        let expires_at = self.last_expiry(now_seconds);
+        let erasing = erasing::erase(self.dbs.of(user.kind), user, from, expires_at, now_seconds).await?;
+        if let Erasing::Done { generation } = erasing {
+            self.add_below(user.id, Some(generation), expires_at);
+        }
+        Ok(erasing)
     }
 
     /// Reads all revocations since the last read. Must succeed before the instance serves requests.
@@ -175,7 +219,8 @@ impl Revocations {
     }
 
     /// Returns `false` if the user does not exist.
-    async fn revoke_all(&self, db: &Db, user: UserId, now_seconds: u64) -> Result<bool, DbError> {
+    async fn revoke_all(&self, db: &Db, user: UserId, now_seconds: u64) -> Result<bool, RevokeError> {
+        self.check_room(user)?;
         let expires_at = self.last_expiry(now_seconds);
         let generation = revoked_tokens::revoke_all(db, user, expires_at).await?;
         Ok(self.add_below(user, generation, expires_at))
@@ -187,13 +232,15 @@ impl Revocations {
         below.is_some()
     }
 
-    /// Expiry of the last token issued up to now, in seconds since 1970.
+    /// Latest expiry of a token issued up to now, in seconds since 1970.
     fn last_expiry(&self, now_seconds: u64) -> u64 {
-        now_seconds.saturating_add(self.limits.token_seconds)
+        now_seconds.saturating_add(self.limits.token_seconds_max)
     }
 
-    fn check_room(&self) -> Result<(), RevokeError> {
-        if self.count() < self.limits.revoked_max { Ok(()) } else { Err(RevokeError::Overloaded) }
+    fn check_room(&self, user: UserId) -> Result<(), RevokeError> {
+        let known = self.known();
+        let has_room = known.counts().generations < self.limits.generations_max || known.has_generation(user);
+        if has_room { Ok(()) } else { Err(RevokeError::Overloaded) }
     }
 
     /// Adds rows read from MySQL. Most are known already, so known rows are filtered under the read lock. The limit is
@@ -217,7 +264,7 @@ impl Revocations {
     fn change(&self, change: impl FnOnce(&mut RevokedTokens)) {
         let mut revoked = self.revoked.write().unwrap_or_else(PoisonError::into_inner);
         change(&mut revoked);
-        self.count.store(revoked.count(), Ordering::Release);
+        self.any.store(!revoked.is_empty(), Ordering::Release);
     }
 
     /// A poisoned lock is used anyway: every single change leaves the set consistent.

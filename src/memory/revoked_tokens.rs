@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::auth::{Session, TokenId};
 use crate::domain::UserId;
-use crate::mysql::revoked_tokens::RevokedToken;
+use crate::mysql::revoked_tokens::{self, RevokedToken};
 
 /// The tokens ended by a revocation. Times are in seconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,13 +13,32 @@ pub(super) enum Revocation {
     Token { user: UserId, id: TokenId, expires_at: u64 },
     /// All tokens of the user below this generation. The last one expires at `expires_at`.
     Below { user: UserId, generation: u32, expires_at: u64 },
+    /// All tokens of all users that were issued before this second since 1970.
+    Everybody { issued_before: u64 },
 }
 
 /// The set of revocations. A user's tokens below a revoked generation are not listed singly.
 #[derive(Default)]
 pub(super) struct RevokedTokens {
     users: HashMap<UserId, OfUser>,
-    count: usize,
+    /// Tokens issued before this second are revoked. 0 means none.
+    issued_before: u64,
+    counts: RevocationCounts,
+}
+
+/// Numbers of revocations in memory.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RevocationCounts {
+    /// Single tokens.
+    pub tokens: usize,
+    /// Users with a revoked generation.
+    pub generations: usize,
+}
+
+impl RevocationCounts {
+    pub const fn all(self) -> usize {
+        self.tokens + self.generations
+    }
 }
 
 #[derive(Default)]
@@ -34,32 +53,31 @@ impl Revocation {
     /// Returns `None` for a row with an invalid token id, because no such token exists.
     pub(super) fn parse(row: &RevokedToken) -> Option<Self> {
         let (user, expires_at) = (UserId(row.user_id), row.expires_at);
+        if user == revoked_tokens::EVERYBODY {
+            return Some(Self::Everybody { issued_before: row.generation.into() });
+        }
         if row.jti.is_empty() {
             return Some(Self::Below { user, generation: row.generation, expires_at });
         }
         Some(Self::Token { user, id: row.jti.parse().ok()?, expires_at })
     }
-
-    fn user(&self) -> UserId {
-        match self {
-            Self::Token { user, .. } | Self::Below { user, .. } => *user,
-        }
-    }
 }
 
 impl RevokedTokens {
     pub(super) fn contains(&self, session: &Session) -> bool {
-        self.users.get(&session.user.id).is_some_and(|of_user| of_user.ends(session.token_id))
+        session.issued_at < self.issued_before
+            || self.users.get(&session.user.id).is_some_and(|of_user| of_user.ends(session.token_id))
     }
 
     /// Whether adding `revocation` would change nothing.
     pub(super) fn knows(&self, revocation: &Revocation) -> bool {
-        self.users.get(&revocation.user()).is_some_and(|of_user| match *revocation {
-            Revocation::Token { id, .. } => of_user.ends(id),
-            Revocation::Below { generation, expires_at, .. } => {
+        match *revocation {
+            Revocation::Token { user, id, .. } => self.users.get(&user).is_some_and(|of_user| of_user.ends(id)),
+            Revocation::Below { user, generation, expires_at } => self.users.get(&user).is_some_and(|of_user| {
                 generation <= of_user.below_generation && expires_at <= of_user.below_expires_at
-            }
-        })
+            }),
+            Revocation::Everybody { issued_before } => issued_before <= self.issued_before,
+        }
     }
 
     /// Number of single revocations of `user`.
@@ -67,28 +85,49 @@ impl RevokedTokens {
         self.users.get(&user).map_or(0, |of_user| of_user.tokens.len())
     }
 
-    /// Revocations of all users: single tokens, and users with a revoked generation.
-    pub(super) fn count(&self) -> usize {
-        self.count
+    /// Whether earlier tokens of `user` are revoked.
+    pub(super) fn has_generation(&self, user: UserId) -> bool {
+        self.users.get(&user).is_some_and(|of_user| of_user.below_generation > 0)
+    }
+
+    pub(super) const fn counts(&self) -> RevocationCounts {
+        self.counts
+    }
+
+    /// Whether nothing is revoked.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.counts.all() == 0 && self.issued_before == 0
     }
 
     pub(super) fn add(&mut self, revocation: &Revocation) {
-        let of_user = self.users.entry(revocation.user()).or_default();
-        let before = of_user.count();
+        let user = match *revocation {
+            Revocation::Token { user, .. } | Revocation::Below { user, .. } => user,
+            // Kept for ever, because it costs nothing.
+            Revocation::Everybody { issued_before } => {
+                self.issued_before = self.issued_before.max(issued_before);
+                return;
+            }
+        };
+        let of_user = self.users.entry(user).or_default();
+        let before = of_user.counts();
         of_user.add(revocation);
-        self.count = self.count - before + of_user.count();
+        let after = of_user.counts();
+        self.counts.tokens = self.counts.tokens - before.tokens + after.tokens;
+        self.counts.generations = self.counts.generations - before.generations + after.generations;
     }
 
     /// Drops revocations of tokens that have expired by `now_seconds` (seconds since 1970).
     pub(super) fn forget_expired(&mut self, now_seconds: u64) {
-        let mut count = 0;
+        let mut counts = RevocationCounts::default();
         self.users.retain(|_, of_user| {
             of_user.forget_expired(now_seconds);
-            count += of_user.count();
-            of_user.count() > 0
+            let of_user = of_user.counts();
+            counts.tokens += of_user.tokens;
+            counts.generations += of_user.generations;
+            of_user.all() > 0
         });
         self.users.shrink_to(self.users.len() * 2);
-        self.count = count;
+        self.counts = counts;
     }
 }
 
@@ -97,8 +136,8 @@ impl OfUser {
         token.generation < self.below_generation || self.tokens.iter().any(|(id, _)| *id == token)
     }
 
-    fn count(&self) -> usize {
-        self.tokens.len() + usize::from(self.below_generation > 0)
+    fn counts(&self) -> RevocationCounts {
+        RevocationCounts { tokens: self.tokens.len(), generations: usize::from(self.below_generation > 0) }
     }
 
     fn add(&mut self, revocation: &Revocation) {
@@ -115,6 +154,7 @@ impl OfUser {
                 self.tokens.retain(|(id, _)| id.generation >= self.below_generation);
                 self.tokens.shrink_to_fit();
             }
+            Revocation::Everybody { .. } => {}
         }
     }
 
@@ -136,7 +176,7 @@ mod tests {
     fn session(user: UserId, generation: u32) -> Session {
         let name = UserName::parse("alice".to_owned()).expect("a name");
         let user = User { id: user, name, kind: Kind::Customer };
-        Session { user, token_id: TokenId::random(generation), expires_at: 100 }
+        Session { user, token_id: TokenId::random(generation), issued_at: 50, expires_at: 100 }
     }
 
     fn token(session: &Session) -> Revocation {
@@ -157,7 +197,7 @@ mod tests {
         assert!(revoked.contains(&ended) && revoked.knows(&token(&ended)));
         assert!(!revoked.contains(&session(USER, 3)));
         assert!(!revoked.contains(&Session { user: session(UserId(8), 0).user, ..ended }));
-        assert_eq!((revoked.count(), revoked.tokens_of(USER)), (1, 1));
+        assert_eq!((revoked.counts().all(), revoked.tokens_of(USER)), (1, 1));
     }
 
     #[test]
@@ -167,11 +207,11 @@ mod tests {
         revoked.add(&token(&old));
         revoked.add(&token(&new));
         revoked.add(&below(3, 100));
-        assert_eq!((revoked.count(), revoked.tokens_of(USER)), (2, 1));
+        assert_eq!((revoked.counts().all(), revoked.tokens_of(USER)), (2, 1));
         assert!(revoked.contains(&old) && revoked.contains(&new));
         assert!(revoked.contains(&session(USER, 2)) && !revoked.contains(&session(USER, 3)));
         revoked.add(&token(&session(USER, 2)));
-        assert_eq!(revoked.count(), 2);
+        assert_eq!(revoked.counts().all(), 2);
     }
 
     #[test]
@@ -193,14 +233,14 @@ mod tests {
             revoked.add(&revocation);
         }
         revoked.forget_expired(99);
-        assert_eq!(revoked.count(), 4);
+        assert_eq!(revoked.counts().all(), 4);
         revoked.forget_expired(100);
-        assert_eq!((revoked.count(), revoked.users.len()), (2, 1));
+        assert_eq!((revoked.counts().all(), revoked.users.len()), (2, 1));
         assert!(!revoked.contains(&short) && revoked.contains(&long) && revoked.contains(&session(USER, 4)));
         revoked.forget_expired(150);
         assert!(revoked.contains(&long) && !revoked.contains(&session(USER, 4)));
         revoked.forget_expired(200);
-        assert_eq!((revoked.count(), revoked.users.len()), (0, 0));
+        assert_eq!((revoked.counts().all(), revoked.users.len()), (0, 0));
     }
 
     #[test]

@@ -26,8 +26,9 @@ pub struct StoredActivity {
 
 pub(super) type ActivityRow = (u32, u64, String, u64, u64, u32, u8, u32, u8, f64, u64, u64, u64, u64, u16, i8);
 
-/// An activity with the coupon's saler, name and activity revision.
-type ScheduleRow = (ActivityRow, Option<String>, String, u64);
+/// An activity with the coupon's saler, name and activity revision, whether the saler is approved, and whether the coupon is
+/// closed.
+type ScheduleRow = (ActivityRow, Option<String>, String, u64, Option<bool>, bool);
 
 /// Schedules of consecutive coupons by id.
 #[derive(Debug, Clone)]
@@ -292,20 +293,31 @@ async fn read_schedules(db: &Db, connection: &mut DbConnection, ids: &[u64]) -> 
         .inner_join(coupons::table.left_join(users::table))
         .filter(activities::coupon_id.eq_any(ids))
         .order(activities::coupon_id)
-        .select((activities::all_columns, users::username.nullable(), coupons::name, coupons::activity_revision));
+        .select((
+            activities::all_columns,
+            users::username.nullable(),
+            coupons::name,
+            coupons::activity_revision,
+            users::approved.nullable(),
+            coupons::closed,
+        ));
     let rows: Vec<ScheduleRow> = db.within("read schedules", query.load(connection)).await?;
     let same_coupon = |first: &ScheduleRow, second: &ScheduleRow| first.0.1 == second.0.1;
     Ok(db.unreadable().skip(rows.chunk_by(same_coupon).map(|rows| schedule_of(db, rows))))
 }
 
-/// The schedule of a coupon from its rows. An unreadable activity is not in force, and the others are.
+/// The schedule of a coupon from its rows. An unreadable activity is not in force, and the others are. None is while the
+/// coupon is closed.
 fn schedule_of(db: &Db, rows: &[ScheduleRow]) -> Result<Schedule, UnreadableRow> {
-    let ((_, coupon, ..), saler, name, revision) = &rows[0];
+    let ((_, coupon, ..), saler, name, revision, approved, closed) = &rows[0];
     let unreadable = |column| UnreadableRow { table: COUPONS, id: *coupon, column, path: None };
     let saler = UserName::parse(saler.clone().unwrap_or_default()).map_err(|_| unreadable("saler"))?;
     let name = CouponName::parse(name.clone()).map_err(|_| unreadable("name"))?;
-    let activities = db.unreadable().skip(rows.iter().map(|(row, ..)| Ok(stored(row.clone())?.activity)));
-    Ok(Schedule::new(CouponId(*coupon), saler, name, *revision, activities))
+    let in_force = if *closed { &[] } else { rows };
+    let activities = db.unreadable().skip(in_force.iter().map(|(row, ..)| Ok(stored(row.clone())?.activity)));
+    let mut schedule = Schedule::new(CouponId(*coupon), saler, name, *revision, activities);
+    schedule.is_approved = *approved == Some(true);
+    Ok(schedule)
 }
 
 pub(super) fn stored(row: ActivityRow) -> Result<StoredActivity, UnreadableRow> {

@@ -64,7 +64,7 @@ pub enum InsertError {
 }
 
 pub(super) type CouponRow =
-    (u64, u64, Option<String>, String, u32, i32, u32, String, bool, u64, u64, u64, (bool, bool));
+    (u64, u64, Option<String>, String, u32, i32, u32, String, bool, u64, u64, u64, (bool, bool, bool));
 
 /// The user is joined from the left, so that a coupon without its user is found, and is unreadable.
 #[diesel::dsl::auto_type(no_type_alias)]
@@ -82,7 +82,7 @@ pub(super) fn columns() -> _ {
         coupons::revision,
         coupons::published_revision,
         coupons::activity_revision,
-        (coupons::archived, coupons::unloaded),
+        (coupons::archived, coupons::unloaded, coupons::closed),
     )
 }
 
@@ -98,8 +98,8 @@ pub async fn insert(
     quotas: &Quotas,
 ) -> Result<Coupon, InsertError> {
     let mut tx = new_ids::begin(db).await?;
-    let id = match insert_within(db, &mut tx, shard, saler, new, quotas).await {
-        Ok(id) => id,
+    let (id, closed) = match insert_within(db, &mut tx, shard, saler, new, quotas).await {
+        Ok(inserted) => inserted,
         Err(error) => {
             tx.roll_back().await;
             return Err(error);
@@ -120,9 +120,11 @@ pub async fn insert(
         revision: 1,
         activity_revision: 0,
         archived: false,
+        closed,
     })
 }
 
+/// Returns the id, and whether the coupon is closed.
 async fn insert_within(
     db: &Db,
     tx: &mut Transaction<'_>,
@@ -130,7 +132,7 @@ async fn insert_within(
     saler: &User,
     new: &NewCoupon,
     quotas: &Quotas,
-) -> Result<CouponId, InsertError> {
+) -> Result<(CouponId, bool), InsertError> {
     // Coupons of a saler are added one at a time, so the limit is exact.
     let open = archive::lock_open(db, tx, saler.id).await?;
     let connection = tx.connection();
@@ -141,6 +143,8 @@ async fn insert_within(
         return Err(InsertError::NameTaken);
     }
     quotas.check_coupon(open, new.amount.get().into()).map_err(InsertError::Quota)?;
+    let closed = users::table.find(saler.id.0).select(users::sales_closed);
+    let closed: bool = db.within("read saler", closed.first(connection)).await.map_err(DbError::before_commit)?;
     let row = (
         coupons::saler_id.eq(saler.id.0),
         coupons::name.eq(new.name.as_str()),
@@ -150,12 +154,13 @@ async fn insert_within(
         coupons::description.eq(new.description.as_str()),
         coupons::scheduled.eq(new.scheduled),
         coupons::shard.eq(shard.name()),
+        coupons::closed.eq(closed),
     );
     let insert = diesel::insert_into(coupons::table).values(row);
     db.within("insert coupon", insert.execute(connection)).await.map_err(DbError::before_commit)?;
     let last = diesel::select(sql::<Unsigned<Bigint>>("LAST_INSERT_ID()"));
     let id: u64 = db.within("read id", last.first(connection)).await.map_err(DbError::before_commit)?;
-    Ok(CouponId(id))
+    Ok((CouponId(id), closed))
 }
 
 /// The id of the saler's coupon with this name, or `None`.
@@ -371,7 +376,7 @@ pub(super) fn stored(row: CouponRow) -> Result<StoredCoupon, UnreadableRow> {
         revision,
         published,
         of,
-        (archived, unloaded),
+        (archived, unloaded, closed),
     ) = row;
     let path = saler.as_ref().map(|saler| format!("{saler}/{name}"));
     let unreadable = |column| UnreadableRow { table: COUPONS, id, column, path: path.clone() };
@@ -388,6 +393,7 @@ pub(super) fn stored(row: CouponRow) -> Result<StoredCoupon, UnreadableRow> {
             revision,
             activity_revision: of,
             archived,
+            closed,
         },
         left_count: left_count.into(),
         published_revision: published,

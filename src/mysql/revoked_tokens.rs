@@ -1,6 +1,7 @@
 //! The table `revoked_tokens`: tokens that are refused until their expiry.
 //!
-//! A row revokes one token by its `jti`. A row with an empty `jti` revokes all tokens of a user below a generation.
+//! A row revokes one token by its `jti`. A row with an empty `jti` revokes all tokens of a user below a generation. The row of
+//! [`EVERYBODY`] has a time in the place of the generation.
 //! MySQL's UTC clock stamps the rows. The instances use the stamps to find new rows.
 
 use diesel::prelude::*;
@@ -24,6 +25,9 @@ pub struct RevokedToken {
     #[diesel(sql_type = UnsignedBigint)]
     pub expires_at: u64,
 }
+
+/// No user has this id. The row revokes the tokens of all users that were issued before `generation`, in seconds since 1970.
+pub const EVERYBODY: UserId = UserId(0);
 
 /// A time of MySQL's clock. All rows up to this time have been read.
 #[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
@@ -77,6 +81,21 @@ pub async fn revoke_all(db: &Db, user: UserId, expires_at: u64) -> Result<Option
     let generation = raise_generation(db, &mut transaction, user, expires_at).await?;
     transaction.commit().await?;
     Ok(generation)
+}
+
+/// Revokes the tokens of all users that were issued before the second `issued_before` since 1970.
+///
+/// # Errors
+/// Returns a [`DbError`].
+pub async fn revoke_everybody(db: &Db, issued_before: u32, expires_at: u64) -> Result<(), DbError> {
+    let mut connection = db.connect().await?;
+    let row = diesel::sql_query(WRITE)
+        .bind::<UnsignedBigint, _>(EVERYBODY.0)
+        .bind::<Text, _>("")
+        .bind::<Unsigned<Integer>, _>(issued_before)
+        .bind::<UnsignedBigint, _>(expires_at);
+    db.within("revoke all tokens", row.execute(&mut connection)).await?;
+    Ok(())
 }
 
 /// The part of [`revoke_all`] inside the caller's transaction.

@@ -5,8 +5,9 @@ use diesel_async::SimpleAsyncConnection;
 use super::{Db, DbError, QueryError};
 
 /// The tables that `serve` reads and writes, each with one of its columns.
-const TABLES: [(&str, &str); 15] = [
+const TABLES: [(&str, &str); 16] = [
     ("users", "id"),
+    ("freed_names", "name_hash"),
     ("coupons", "id"),
     ("activities", "id"),
     ("claims", "coupon_id"),

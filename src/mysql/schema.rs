@@ -7,6 +7,16 @@ diesel::table! {
         kind -> Varchar,
         password_hash -> Varchar,
         token_generation -> Unsigned<Integer>,
+        approved -> Bool,
+        awaits_approval -> Bool,
+        sales_closed -> Bool,
+        erased_at -> Nullable<Unsigned<Bigint>>,
+    }
+}
+
+diesel::table! {
+    freed_names (name_hash) {
+        name_hash -> Binary,
     }
 }
 
@@ -26,6 +36,7 @@ diesel::table! {
         archived -> Bool,
         unloaded -> Bool,
         shard -> Varchar,
+        closed -> Bool,
     }
 }
 

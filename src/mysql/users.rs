@@ -21,13 +21,30 @@ pub struct Account {
 
 type UserRow = (u64, String, String, String, u32);
 
-/// Adds a user. Of a saler also the skeleton of the name, in one transaction.
+/// The columns of a [`UserRow`].
+#[diesel::dsl::auto_type(no_type_alias)]
+fn columns() -> _ {
+    (users::id, users::username, users::kind, users::password_hash, users::token_generation)
+}
+
+/// Adds a user, who may have to wait for approval. Of a saler also the skeleton of the name, in one transaction.
 ///
 /// # Errors
 /// Returns [`DbError::Duplicate`] if the name or a saler's skeleton is taken.
-pub async fn insert(db: &Db, name: &UserName, kind: Kind, password_hash: &str) -> Result<(), DbError> {
-    let row =
-        (users::username.eq(name.as_str()), users::kind.eq(kind.as_str()), users::password_hash.eq(password_hash));
+pub async fn insert(
+    db: &Db,
+    name: &UserName,
+    kind: Kind,
+    password_hash: &str,
+    awaits_approval: bool,
+) -> Result<(), DbError> {
+    let row = (
+        users::username.eq(name.as_str()),
+        users::kind.eq(kind.as_str()),
+        users::password_hash.eq(password_hash),
+        users::awaits_approval.eq(awaits_approval),
+        users::sales_closed.eq(awaits_approval),
+    );
     let insert = diesel::insert_into(users::table).values(row);
     if kind != Kind::Saler {
         let mut connection = new_ids::connect(db).await?;
@@ -48,14 +65,15 @@ pub async fn insert(db: &Db, name: &UserName, kind: Kind, password_hash: &str) -
     }
 }
 
-/// The account with this name, as it was sent or else in normalization form C, or `None`.
+/// The account with this name, as it was sent or else in normalization form C. `None` for an erased user, too.
 ///
 /// # Errors
 /// Returns a [`DbError`].
 pub async fn find_by_name(db: &Db, name: &UserName) -> Result<Option<Account>, DbError> {
     let mut connection = db.connect().await?;
     for name in std::iter::once(name.clone()).chain(name.normalized()) {
-        let query = users::table.filter(users::username.eq(name.as_str())).select(users::all_columns);
+        let query =
+            users::table.filter(users::username.eq(name.as_str())).filter(users::erased_at.is_null()).select(columns());
         let row: Option<UserRow> =
             db.within("find user", async { query.first(&mut connection).await.optional() }).await?;
         if let Some(row) = row {
@@ -65,15 +83,15 @@ pub async fn find_by_name(db: &Db, name: &UserName) -> Result<Option<Account>, D
     Ok(None)
 }
 
-/// The user with this id, or `None`.
+/// The account with this id. `None` for an erased user, too.
 ///
 /// # Errors
 /// Returns a [`DbError`].
-pub async fn find_by_id(db: &Db, id: UserId) -> Result<Option<User>, DbError> {
+pub async fn find_by_id(db: &Db, id: UserId) -> Result<Option<Account>, DbError> {
     let mut connection = db.connect().await?;
-    let query = users::table.find(id.0).select(users::all_columns);
+    let query = users::table.find(id.0).filter(users::erased_at.is_null()).select(columns());
     let row: Option<UserRow> = db.within("find user", async { query.first(&mut connection).await.optional() }).await?;
-    Ok(row.map(account).transpose()?.map(|account| account.user))
+    row.map(account).transpose()
 }
 
 /// The last user who registered before `seconds` (since 1970), or 0 if there was none. Ids rise with the time of

@@ -8,6 +8,7 @@ mod health_report;
 mod process;
 mod row_check;
 mod saler_names;
+mod sales_closing;
 mod trail;
 mod writers;
 
@@ -20,4 +21,5 @@ pub use health_report::{
 pub use process::ProcessFigures;
 pub use row_check::RowCheck;
 pub use saler_names::SalerNames;
+pub use sales_closing::SalesClosing;
 pub use trail::{TRAIL_QUEUE_MAX, Trail};

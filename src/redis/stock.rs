@@ -272,7 +272,7 @@ pub(super) fn add_facts(cmd: &mut Cmd, live: &str, not_after: u64, presence: Pre
     cmd.arg(live).arg(not_after).arg(presence as u8);
     cmd.arg(coupon.id.0).arg(coupon.revision).arg(coupon.saler.as_str()).arg(coupon.name.as_str());
     cmd.arg(coupon.amount.get()).arg(coupon.face_value.get()).arg(coupon.description.as_str());
-    cmd.arg(u8::from(coupon.scheduled)).arg(coupon.activity_revision);
+    cmd.arg(u8::from(coupon.needs_activity())).arg(coupon.activity_revision);
 }
 
 /// The last moment at which the script may run, in ms since 1970 by Redis' clock.

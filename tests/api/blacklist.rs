@@ -21,10 +21,11 @@ async fn put(client: &Client, path: &str, admin: &str, body: Option<&str>) -> An
     answer
 }
 
+/// Whether the user of `token` cannot claim. An admin's block of a user has ended the session.
 async fn is_blocked(client: &Client, token: &str) -> bool {
     let answer = client.claim("nobody", "none", token).await;
-    assert!([204, 403].contains(&answer.status), "{answer:?}");
-    answer.status == 403 && answer.error() == blocked()
+    assert!([204, 401, 403].contains(&answer.status), "{answer:?}");
+    answer.status == 401 || answer.status == 403 && answer.error() == blocked()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -64,7 +65,9 @@ async fn everybody_who_is_kept_out_is_listed_with_the_latest_first() {
     let app = TestApp::start_without_rates().await;
     let client = app.client();
     let admin = app.user("root", Kind::Admin).await;
-    let ann = app.user("ann", Kind::Customer).await;
+    app.user("other", Kind::Admin).await;
+    let ann = app.user("bob", Kind::Customer).await;
+    app.user("ann", Kind::Customer).await;
     const LIST: &str = "/admin/blacklist";
     assert_eq!(client.get(LIST, &admin).await.status, 204, "the blacklist is empty");
     for (method, path, body) in [
@@ -73,8 +76,8 @@ async fn everybody_who_is_kept_out_is_listed_with_the_latest_first() {
         ("PUT", "/admin/blacklist/ips/10.0.0.9", Some(r#"{"seconds":1}"#)),
         ("PUT", "/admin/blacklist/ips/10.0.0.8", None),
         ("DELETE", "/admin/blacklist/ips/10.0.0.8", None),
-        ("PUT", "/admin/blacklist/users/root", None),
-        ("DELETE", "/admin/blacklist/users/root", None),
+        ("PUT", "/admin/blacklist/users/other", None),
+        ("DELETE", "/admin/blacklist/users/other", None),
     ] {
         assert_eq!(client.send(method, path, &admin, body).await.status, 200, "{method} {path}");
         tokio::time::sleep(Duration::from_millis(2)).await; // blocks are stamped to the millisecond
@@ -148,12 +151,17 @@ async fn a_blocked_user_neither_claims_nor_logs_in_and_others_do() {
     let login = client.log_in("ann", PASSWORD).await;
     assert_eq!((login.error(), login.header("Authorization")), (blocked(), ""));
     assert_eq!(client.log_in("ann", "wrong").await.status, 401, "a wrong password does not reveal the block");
-    assert_eq!(client.list("ann", &ann).await.status, 204, "a blocked user may list the held coupons");
+    assert_eq!(client.list("ann", &ann).await.status, 401, "the sessions have ended");
+    let stubborn = app.token_of("ann").await;
+    assert_eq!(client.claim("nobody", "none", &stubborn).await.error(), blocked());
     assert!(!is_blocked(client, &bob).await);
     assert_eq!(client.log_in("bob", PASSWORD).await.status, 200);
     client.send("DELETE", ANN, &admin, None).await;
-    assert!(!is_blocked(client, &ann).await, "the block ends at once");
     assert_eq!(client.log_in("ann", PASSWORD).await.status, 200);
+    assert!(!is_blocked(client, &stubborn).await, "the block ends at once");
+    assert!(is_blocked(client, &ann).await, "the sessions stay ended");
+    let own = client.send("PUT", "/admin/blacklist/users/root", &admin, None).await;
+    assert_eq!((own.status, own.message().as_str()), (400, "Admins cannot block themselves."));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -179,16 +187,24 @@ async fn a_block_holds_on_every_instance_within_a_second_until_it_is_taken_away(
     let mut app = TestApp::start_without_rates().await;
     app.start_another().await;
     let admin = app.user("root", Kind::Admin).await;
-    let ann = app.user("ann", Kind::Customer).await;
+    app.user("ann", Kind::Customer).await;
     let other = app.instances[1].client.clone();
     for path in [ANN, HERE] {
         for (method, expected) in [("PUT", true), ("DELETE", false)] {
+            let before = app.token_of("ann").await;
             assert_eq!(app.client().send(method, path, &admin, None).await.status, 200);
             let answered = Instant::now();
-            eventually("the other instance has the change", || async { is_blocked(&other, &ann).await == expected })
+            // The end of a block does not bring a session back.
+            for token in
+                if expected { vec![before, app.token_of("ann").await] } else { vec![app.token_of("ann").await] }
+            {
+                eventually("the other instance has the change", || async {
+                    is_blocked(&other, &token).await == expected
+                })
                 .await;
-            assert!(answered.elapsed() <= EVERYWHERE, "the change took {:?}", answered.elapsed());
-            assert_eq!(is_blocked(app.client(), &ann).await, expected, "the change is in force here at once");
+                assert!(answered.elapsed() <= EVERYWHERE, "the change took {:?}", answered.elapsed());
+                assert_eq!(is_blocked(app.client(), &token).await, expected, "the change is in force here at once");
+            }
         }
     }
 }
@@ -201,6 +217,8 @@ async fn a_block_with_an_end_ends_by_itself_on_every_instance() {
     let ann = app.user("ann", Kind::Customer).await;
     put(app.client(), ANN, &admin, Some(r#"{"seconds":2}"#)).await;
     assert!(is_blocked(app.client(), &ann).await);
+    let ann = app.token_of("ann").await;
+    assert!(is_blocked(app.client(), &ann).await, "a new session would be blocked");
     for instance in &app.instances {
         eventually("the block ends", || async { !is_blocked(&instance.client, &ann).await }).await;
     }
@@ -221,8 +239,9 @@ async fn blocks_outlive_a_restart_and_the_loss_of_redis() {
     let keys: Vec<String> = app.stores.redis(redis::cmd("KEYS").arg(format!("{}*", app.stores.prefix))).await;
     let _: () = app.stores.redis(redis::cmd("DEL").arg(keys)).await;
     app.start_another().await;
-    assert!(is_blocked(app.client(), &ann).await);
-    assert!(!is_blocked(app.client(), &bob).await);
+    assert!(is_blocked(app.client(), &app.token_of("ann").await).await);
+    assert!(is_blocked(app.client(), &ann).await && is_blocked(app.client(), &bob).await, "ended sessions");
+    assert!(!is_blocked(app.client(), &app.token_of("bob").await).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -162,7 +162,7 @@ async fn a_user_without_a_hash_cannot_log_in_with_anything() {
 
 async fn insert(app: &TestApp, name: &str, hash: &str) {
     let name = UserName::parse(name.to_owned()).expect("a name");
-    users::insert(&app.stores.db, &name, Kind::Customer, hash).await.expect("the user is new");
+    users::insert(&app.stores.db, &name, Kind::Customer, hash, false).await.expect("the user is new");
 }
 
 async fn hash_of(app: &TestApp, name: &str) -> String {

@@ -4,6 +4,7 @@
 //! `COUPONRUSH_REDIS_URL`. `make test` starts private servers. Dropping the [`helpers::TestApp`] stops the service and
 //! asserts the invariants over the stored data, so every test checks them.
 
+mod accounts;
 mod archive_steps;
 mod archived;
 mod archiving;
@@ -55,6 +56,7 @@ mod names;
 mod new_ids;
 mod new_names;
 mod openapi;
+mod own_account;
 mod owner;
 mod pages;
 mod passwords;

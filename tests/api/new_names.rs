@@ -119,7 +119,7 @@ async fn names_that_exist_go_on_working() {
     let password = couponrush::domain::Password::parse(PASSWORD.to_owned()).expect("a password");
     let hash = passwords.hash(&password, couponrush::auth::Caller::PROGRAM).await.expect("a hash");
     for (name, kind) in [("s\u{200b}hop", Kind::Saler), (SENT, Kind::Customer), ("erased-1", Kind::Customer)] {
-        users::insert(&app.stores.db, &old(name), kind, &hash).await.expect("the name is new");
+        users::insert(&app.stores.db, &old(name), kind, &hash, false).await.expect("the name is new");
         assert_eq!(client.log_in(name, PASSWORD).await.status, 200, "{name:?}");
     }
     assert_eq!(client.register(SENT, "customer").await.error().2, "name-taken", "the name as it was sent is taken");

@@ -36,6 +36,10 @@ pub struct Sale<'a, S> {
     activity_id: u32,
     activity_name: &'a str,
     saler: &'a str,
+    /// Missing unless an admin has approved the saler.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    approved: bool,
     name: &'a str,
     start_time: u64,
     end_time: u64,
@@ -74,7 +78,7 @@ failures!(ListSalesFailures: SecError = [BAD_PAGE, ApiError::unavailable()]);
 /// Lists current and coming sales.
 ///
 /// A page has 1,000 sales: each merchant's nearest sale, then each one's second, and so on. A merchant's sales after the
-/// twentieth come last. The nearest sale is the one whose start is nearest to now.
+/// twentieth come last. Sales of approved merchants come before all others. The nearest sale is the one whose start is nearest to now.
 #[utoipa::path(
     get, path = "/sec/list", operation_id = "listSales",
     params(PageQuery),
@@ -137,6 +141,7 @@ async fn read_page(selling: &Selling, worker: &Worker, skip: usize) -> Result<By
     let mut all: Vec<_> = schedules.iter().flat_map(|schedule| of(&**schedule)).filter(coming).collect();
     rank(&mut all, now_ms / 1_000, |(schedule, activity)| Placed {
         saler: &schedule.saler,
+        is_approved: schedule.is_approved,
         start: activity.terms.window.start(),
         activity: activity.id,
     });
@@ -243,6 +248,7 @@ fn sale<'a, S>(schedule: &'a Schedule, activity: &'a Activity, units: &Units, no
         activity_id: activity.id.0,
         activity_name: terms.name.as_str(),
         saler: schedule.saler.as_str(),
+        approved: schedule.is_approved,
         name: schedule.name.as_str(),
         start_time: terms.window.start(),
         end_time: terms.window.end(),

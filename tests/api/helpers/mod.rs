@@ -245,6 +245,7 @@ pub fn arguments(stores: &Stores) -> ServeArgs {
             user_per_minute: 300,
             profile: Profile::Open,
             admin_on: None,
+            merchants: None,
             ip_viewers_max: None,
             ip_per_second: None,
             ip_per_minute: None,

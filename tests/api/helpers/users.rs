@@ -4,6 +4,7 @@ use couponrush::app::signers;
 use couponrush::base::now_seconds;
 use couponrush::domain::{Kind, UserName};
 use couponrush::mysql::seed::{SeedUser, insert_users};
+use couponrush::mysql::users::find_by_name;
 
 use super::TestApp;
 
@@ -28,6 +29,14 @@ impl TestApp {
     /// Creates a user without a password and returns the session token.
     pub async fn user(&self, name: &str, kind: Kind) -> String {
         self.users(&[name], kind).await.remove(0)
+    }
+
+    /// A new session token of a user, whose earlier sessions may have ended.
+    pub async fn token_of(&self, name: &str) -> String {
+        let tokens = signers(&self.args.tokens).expect("the secret is long enough").sessions;
+        let name = UserName::parse(name.to_owned()).expect("a test gives good names");
+        let account = find_by_name(&self.stores.db, &name).await.expect("MySQL answers").expect("the user exists");
+        tokens.issue(&account.user, account.token_generation, now_seconds())
     }
 
     /// Creates customers named `customer-0`, `customer-1` and further. Returns the session tokens.

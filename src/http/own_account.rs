@@ -1,0 +1,193 @@
+//! A user's own data: reading all of it, and erasing the account.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::answer::Done;
+use super::error::{ApiError, Code, read_failed};
+use super::extractors::SessionUser;
+use super::openapi::{change, failures, token};
+use super::state::{Accounts, Edge};
+use super::{answer, body, path, peer, users};
+use crate::auth::{Caller, HashLine, Verified};
+use crate::base::{now_ms, now_seconds};
+use crate::domain::{Kind, Password, TrailEntry};
+use crate::mysql::erasing::{self, Erasing, OwnClaim};
+use crate::mysql::trail::{self, StoredEntry, TrailFilter};
+use crate::mysql::{DbPools, standing};
+
+/// Claims and events in an answer.
+const CLAIMS_MAX: u32 = 10_000;
+const EVENTS_MAX: i64 = 1_000;
+const NOT_YOUR_DATA: ApiError = ApiError::new(Code::NotYours, "Cannot read other users' data.");
+const NOT_YOUR_ACCOUNT: ApiError = ApiError::new(Code::NotYours, "Cannot erase other users.");
+const WRONG_PASSWORD: ApiError = ApiError::of_field(Code::WrongPassword, "password", "Wrong password.");
+const OPEN_COUPONS: ApiError = ApiError::bad_request("Archive your coupons first.");
+const ADMINS_STAY: ApiError = ApiError::bad_request("Admins cannot be erased.");
+
+/// All data about a user. Times are seconds since 1970.
+#[derive(Serialize, ToSchema)]
+pub struct OwnData {
+    username: String,
+    kind: &'static str,
+    registered_at: u64,
+    /// Networks of the latest logins.
+    #[schema(inline)]
+    networks: Vec<OwnNetwork>,
+    /// Claims of the newest coupons first, at most 10,000.
+    #[schema(inline)]
+    claims: Vec<ShownOwnClaim>,
+    /// The newest events of the audit trail first, at most 1,000.
+    #[schema(inline)]
+    events: Vec<OwnEvent>,
+    /// Whether nothing was left out.
+    complete: bool,
+}
+
+#[derive(Serialize, ToSchema)]
+struct OwnNetwork {
+    network: String,
+    seen_at: u64,
+}
+
+#[derive(Serialize, ToSchema)]
+struct ShownOwnClaim {
+    saler: String,
+    name: String,
+    seq: u32,
+    nth: u8,
+    claimed_at: u64,
+    redeemed_at: Option<u64>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct OwnEvent {
+    at: u64,
+    event: String,
+    object: String,
+    address: String,
+    status: u16,
+}
+
+#[derive(Deserialize, ToSchema)]
+struct Erasure {
+    #[serde(default)]
+    #[schema(required)]
+    password: String,
+}
+
+failures!(ShowOwnDataFailures: ApiError = [NOT_YOUR_DATA, ApiError::unavailable()], token());
+
+/// Returns all data about a user, for the user alone.
+#[utoipa::path(
+    get, path = "/api/users/{user}/data", operation_id = "showOwnData",
+    params(("user" = String, Path, description = "The user's own name.", example = "ann")),
+    responses(
+        (status = 200, description = "The data.", body = inline(OwnData), example = json!(OwnData {
+            username: "ann".to_owned(), kind: "customer", registered_at: 1_767_265_200, networks: Vec::new(),
+            claims: Vec::new(), events: Vec::new(), complete: true })),
+        ShowOwnDataFailures,
+    ),
+)]
+pub async fn show_own_data(
+    SessionUser(user): SessionUser,
+    request: HttpRequest,
+    dbs: web::Data<DbPools>,
+) -> Result<HttpResponse, ApiError> {
+    if !path::names(&request, &user) {
+        return Err(NOT_YOUR_DATA);
+    }
+    let db = dbs.of(user.kind);
+    let read_failed = |error| read_failed(&error);
+    let account = standing::find(db, &user.name).await.map_err(read_failed)?.ok_or_else(ApiError::not_logged_in)?;
+    let networks = erasing::networks_of(db, &user).await.map_err(read_failed)?;
+    let mut claims = erasing::claims_of(db, &user, CLAIMS_MAX + 1).await.map_err(read_failed)?;
+    let actor = TrailEntry::actor_of(user.name.as_str());
+    let filter = TrailFilter { actor: &actor, event: "" };
+    let mut events = trail::newest(db, filter, 0, EVENTS_MAX + 1).await.map_err(read_failed)?;
+    let complete =
+        claims.len() <= CLAIMS_MAX as usize && i64::try_from(events.len()).is_ok_and(|len| len <= EVENTS_MAX);
+    claims.truncate(CLAIMS_MAX as usize);
+    events.truncate(usize::try_from(EVENTS_MAX).unwrap_or_default());
+    let data = OwnData {
+        username: user.name.to_string(),
+        kind: user.kind.as_str(),
+        registered_at: account.registered_at,
+        networks: networks.into_iter().map(|(network, seen_at)| OwnNetwork { network, seen_at }).collect(),
+        claims: claims.into_iter().map(shown_claim).collect(),
+        events: events.into_iter().map(shown_event).collect(),
+        complete,
+    };
+    Ok(answer::json(HttpResponse::Ok(), &data))
+}
+
+failures!(EraseAccountFailures: ApiError = [
+    ApiError::not_json(),
+    WRONG_PASSWORD,
+    OPEN_COUPONS,
+    ADMINS_STAY,
+    NOT_YOUR_ACCOUNT,
+], token(), change());
+
+/// Erases the user's own account.
+///
+/// Name, password and sessions go. Claims stay, under a name that says nothing. A saler must have archived all coupons, and
+/// keeps the name on coupons that customers hold. Nobody gets the name again.
+#[utoipa::path(
+    delete, path = "/api/users/{user}", operation_id = "eraseAccount",
+    params(("user" = String, Path, description = "The user's own name.", example = "ann")),
+    request_body(content = inline(Erasure), example = json!({"password": "correct horse"})),
+    responses(
+        (status = 200, description = "The account is erased.", body = inline(Done), example = json!({"errMsg": ""})),
+        EraseAccountFailures,
+    ),
+)]
+pub async fn erase_account(
+    SessionUser(user): SessionUser,
+    request: HttpRequest,
+    edge: web::Data<Edge>,
+    accounts: web::Data<Accounts>,
+    dbs: web::Data<DbPools>,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
+    if !path::names(&request, &user) {
+        return Err(NOT_YOUR_ACCOUNT);
+    }
+    let form: Erasure = body::json(payload, edge.body, ApiError::not_json).await?;
+    if user.kind == Kind::Admin {
+        return Err(ADMINS_STAY);
+    }
+    let password = Password::parse(form.password).map_err(|_| WRONG_PASSWORD)?;
+    let address = peer::address(&request, &edge);
+    let still_wants = || !edge.admission.is_blocked(Some(user.id), Some(address), now_ms());
+    let caller = Caller { line: HashLine::Address(address), name: user.name.as_str(), still_wants: &still_wants };
+    let account = users::find(dbs.of(user.kind), &user.name).await?.ok_or_else(ApiError::not_logged_in)?;
+    let verified = accounts.passwords_of(user.kind).verify(&password, &account.password_hash, caller).await?;
+    if verified == Verified::No {
+        return Err(WRONG_PASSWORD);
+    }
+    match accounts.revocations.erase(&user, &account.password_hash, now_seconds()).await? {
+        Erasing::Done { .. } => Ok(answer::done(HttpResponse::Ok())),
+        Erasing::OpenCoupons => Err(OPEN_COUPONS),
+        // The password was changed meanwhile.
+        Erasing::Changed => Err(WRONG_PASSWORD),
+    }
+}
+
+fn shown_claim(claim: OwnClaim) -> ShownOwnClaim {
+    let OwnClaim { saler, name, seq, nth, claimed_at, redeemed_at } = claim;
+    ShownOwnClaim {
+        saler,
+        name,
+        seq,
+        nth,
+        claimed_at: claimed_at / 1_000,
+        redeemed_at: redeemed_at.map(|at| at / 1_000),
+    }
+}
+
+fn shown_event(entry: StoredEntry) -> OwnEvent {
+    let StoredEntry { at_ms, event, object, address, status, .. } = entry;
+    OwnEvent { at: at_ms / 1_000, event, object, address, status }
+}

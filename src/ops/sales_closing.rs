@@ -1,0 +1,55 @@
+//! Closes the sales of salers who may not sell, and opens them again.
+//!
+//! A change by an admin is brought about at once. The task finishes changes of an instance that died, and opens sales when a block
+//! ends.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::base::{Outage, every, now_seconds};
+use crate::domain::UserId;
+use crate::mysql::{Db, DbError, standing};
+
+const SETTLE_EVERY: Duration = Duration::from_secs(2);
+/// Salers per round, of each kind.
+const SALERS_MAX: u32 = 100;
+
+#[derive(Clone)]
+pub struct SalesClosing {
+    db: Db,
+}
+
+impl SalesClosing {
+    pub fn new(db: Db) -> Self {
+        Self { db }
+    }
+
+    /// Closes or opens the sales of `user` as approval and blocks demand. The repair of lagging coupons, on every instance,
+    /// publishes the coupons within about a second.
+    ///
+    /// # Errors
+    /// [`DbError`]. The task repeats the change.
+    pub async fn settle(&self, user: UserId) -> Result<(), DbError> {
+        if let Some(closed) = standing::settle(&self.db, user, now_seconds()).await? {
+            log::info!("sales of user {user} are {}", if closed { "closed" } else { "open" });
+        }
+        Ok(())
+    }
+
+    /// Looks for unsettled salers every two seconds until `stop`.
+    pub async fn watch(self, stop: CancellationToken) {
+        let outage = Outage::new("sales of salers who may not sell: settling");
+        every(SETTLE_EVERY, &stop, || async {
+            outage.note(self.settle_all().await);
+        })
+        .await;
+    }
+
+    async fn settle_all(&self) -> Result<(), DbError> {
+        for user in standing::unsettled(&self.db, now_seconds(), SALERS_MAX).await? {
+            self.settle(user).await?;
+        }
+        Ok(())
+    }
+}
