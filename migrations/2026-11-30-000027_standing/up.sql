@@ -10,5 +10,5 @@ ALTER TABLE coupons
     ADD COLUMN closed BOOLEAN NOT NULL DEFAULT FALSE COMMENT 'as sales_closed of the saler; in Redis a scheduled coupon without activities';
 -- A freed name is never given out again, because coupons, logs and caches know it.
 CREATE TABLE freed_names (
-    name_hash BINARY(32) NOT NULL PRIMARY KEY COMMENT 'SHA-256'
+    name_hash VARBINARY(32) NOT NULL PRIMARY KEY COMMENT 'SHA-256'
 ) ENGINE = InnoDB;

@@ -27,7 +27,7 @@ pub struct RevokedToken {
 }
 
 /// No user has this id. The row revokes the tokens of all users that were issued before `generation`, in seconds since 1970.
-pub const EVERYBODY: UserId = UserId(0);
+pub const EVERYBODY: UserId = UserId(u64::MAX);
 
 /// A time of MySQL's clock. All rows up to this time have been read.
 #[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]

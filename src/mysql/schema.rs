@@ -16,7 +16,7 @@ diesel::table! {
 
 diesel::table! {
     freed_names (name_hash) {
-        name_hash -> Binary,
+        name_hash -> Varbinary,
     }
 }
 

@@ -21,9 +21,11 @@ use crate::mysql::shard_statements::ShardStatements;
 use crate::mysql::{Db, Transaction};
 use crate::redis::{KvError, Presence, Published};
 
-/// Interval of repairs, and the maximum number of coupons per repair.
+/// Interval of repairs, and the maximum number of coupons per round and of rounds per repair. A merchant whose sales are closed
+/// may have a thousand coupons.
 const REPAIR_EVERY: Duration = Duration::from_secs(1);
 const REPAIR_COUPONS_MAX: i64 = 100;
+const REPAIR_ROUNDS_MAX: usize = 10;
 
 #[derive(Clone)]
 pub struct Publishing {
@@ -232,7 +234,8 @@ impl Publishing {
         .await;
     }
 
-    /// One round of the repair, if the shard has lagging coupons. `None` if it cannot be reached now.
+    /// A repair, if the shard has lagging coupons. Full rounds are followed by another one. `None` if the shard cannot be reached
+    /// now.
     async fn repair_shard(
         &self,
         shard: &Arc<Shard>,
@@ -246,7 +249,18 @@ impl Publishing {
         }
         // MySQL gets a new revision only if Redis can get it, too.
         let reached = Reached::new(Arc::clone(shard)).await.ok()?;
-        Some(self.repair_once(&reached, repaired).await)
+        let mut published = 0;
+        for _ in 0..REPAIR_ROUNDS_MAX {
+            match self.repair_once(&reached, repaired).await {
+                Ok(count) => published += count,
+                Err(error) => return Some(Err(error)),
+            }
+            // Zero after the last round.
+            if repaired.load(Ordering::Relaxed) == 0 {
+                break;
+            }
+        }
+        Some(Ok(published))
     }
 
     /// One round of the repair, over up to a hundred lagging coupons in the order of their ids. Returns the number of

@@ -4,7 +4,7 @@ use couponrush::config::Profile;
 use couponrush::domain::Kind;
 use serde_json::{Value, json};
 
-use crate::helpers::{Answer, Client, TestApp};
+use crate::helpers::{Answer, Client, TestApp, eventually};
 use crate::limits::{assert_rate_limited, set};
 use crate::program::{run, settings, text};
 
@@ -131,11 +131,13 @@ async fn a_refused_user_is_an_offender_and_a_refused_address_is_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_blocked_user_changes_nothing_and_still_sees_and_ends_what_is_his() {
+async fn a_user_blocked_by_the_service_changes_nothing_and_still_sees_and_ends_what_is_his() {
     let (app, shop) = app_with_a_shop().await;
-    let admin = app.user("boss", Kind::Admin).await;
     let client = app.client();
-    assert_eq!(client.put("/admin/blacklist/users/shop", &admin, &json!({})).await.status, 200);
+    // The service has blocked an offender. A block by an admin would end the session.
+    let offender = "INSERT INTO blocks SELECT 'user', id, NULL, 0, '', 'offender', UTC_TIMESTAMP(3) FROM users WHERE username = 'shop'";
+    app.stores.execute(offender).await;
+    eventually("the user is blocked", || async { ask(client, EXPORT, &shop).await.status == 403 }).await;
     for request in WRITES.into_iter().chain([REDEEM, EXPORT]) {
         let answer = ask(client, request, &shop).await;
         assert_eq!(answer.status, 403, "{request:?}: {answer:?}");

@@ -75,7 +75,7 @@ async fn with_all_users_connections_busy_an_instance_beats_acknowledges_and_obey
     let other = &app.instances[1];
     eventually("the other instance obeys", || async {
         let docs_off = other.client.get("/openapi.json", "").await.status == 503;
-        docs_off && other.client.claim("shop", "few", &bob).await.status == 403
+        docs_off && other.client.claim("shop", "few", &bob).await.status == 401
     })
     .await;
 

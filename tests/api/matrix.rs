@@ -45,6 +45,7 @@ const COUPONS: &str = "/api/users/{user}/coupons";
 const COUPON: &str = "/api/users/{user}/coupons/{name}";
 const TEN: &str = "/api/users/shop/coupons/ten";
 const BLOCK: &str = "/admin/blacklist/{kind}/{value}";
+const ACCOUNT: &str = "/admin/users/{name}";
 const EVE: &str = "/admin/blacklist/users/eve";
 const OPERATORS: [u16; 5] = [403, 403, 403, 403, 200];
 
@@ -89,6 +90,9 @@ const ROWS: &[Row] = &[
         r#"{"old":"x","new":"battery staple"}"#,
         [401, 401, 401, 401, 401],
     ),
+    open("POST", "/api/auth/reset", r#"{"token":"x","new":"battery staple"}"#, 400),
+    private("GET", "/api/users/{user}/data", "/api/users/ann/data", "", [200, 401, 401, 401, 401]),
+    private("DELETE", "/api/users/{user}", "/api/users/ann", r#"{"password":"x"}"#, [401; 5]),
     private("POST", "/sec/kill", "/sec/kill", r#"{"product_id":1}"#, [400, 400, 401, 401, 401]),
     private("GET", "/sec/ticket", "/sec/ticket?product_id=2", "", [404, 404, 401, 401, 401]),
     private("POST", "/sec/ticket", "/sec/ticket", r#"{"challenge":"x","nonce":"1"}"#, [400, 400, 401, 401, 401]),
@@ -123,10 +127,17 @@ const ROWS: &[Row] = &[
     private("GET", "/admin/switches", "/admin/switches", "", OPERATORS),
     private("PUT", "/admin/switches", "/admin/switches", r#"{"claim":true}"#, OPERATORS),
     private("GET", "/admin/audit", "/admin/audit?user=nobody", "", [403, 403, 403, 403, 204]),
+    private("GET", "/admin/users", "/admin/users", "", [403, 403, 403, 403, 204]),
+    private("GET", ACCOUNT, "/admin/users/eve", "", OPERATORS),
+    private("PUT", ACCOUNT, "/admin/users/cafe", r#"{"approved":true}"#, OPERATORS),
+    private("POST", "/admin/users/{name}/password", "/admin/users/eve/password", "", OPERATORS),
+    private("POST", "/admin/users/{name}/end-sessions", "/admin/users/eve/end-sessions", "", OPERATORS),
     private("GET", "/admin/blacklist", "/admin/blacklist", "", [403, 403, 403, 403, 204]),
     private("PUT", BLOCK, EVE, "{}", OPERATORS),
     private("GET", BLOCK, EVE, "", OPERATORS),
     private("DELETE", BLOCK, EVE, "", OPERATORS),
+    // The last one, because it ends all sessions.
+    private("POST", "/admin/end-sessions", "/admin/end-sessions", "", OPERATORS),
 ];
 /// Routes of their own kind: a logout needs no session, streams do not end, and the rest answers pages and health.
 const ELSEWHERE: [(&str, &str); 5] = [
@@ -140,7 +151,7 @@ const ELSEWHERE: [(&str, &str); 5] = [
 /// What a refused request must not change.
 const STATE: &str = "SELECT CONCAT_WS('/', \
     (SELECT COALESCE(SUM(revision * id), 0) FROM coupons), (SELECT COALESCE(SUM(revision * id), 0) FROM activities), \
-    (SELECT COUNT(*) FROM users), (SELECT COALESCE(SUM(token_generation), 0) FROM users), \
+    (SELECT COUNT(*) FROM users), (SELECT COALESCE(SUM(token_generation * 8 + approved * 4 + awaits_approval * 2 + sales_closed), 0) FROM users), \
     (SELECT COUNT(*) FROM blocks), (SELECT COUNT(*) FROM revoked_tokens), (SELECT COALESCE(GROUP_CONCAT(value), '') FROM settings)) AS value";
 
 struct World {

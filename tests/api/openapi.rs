@@ -158,7 +158,7 @@ async fn the_document_and_its_page_can_be_switched_off() {
 
 /// Operations that end the token or switch off parts of the service. They run last, because requests after them would
 /// only be refused.
-const ENDS: [&str; 3] = ["changeLimits", "changeSwitches", "logOut"];
+const ENDS: [&str; 4] = ["changeLimits", "changeSwitches", "endAllSessions", "logOut"];
 
 /// Runs schemathesis on the operations selected by `chosen`, with this token. Panics with its report on a failure.
 async fn try_out(url: &str, token: &str, chosen: &[[&str; 2]]) {

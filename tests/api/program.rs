@@ -11,7 +11,8 @@ use serde_json::json;
 use crate::helpers::{Client, DEADLINE, PASSWORD, SECRET, Stores, eventually, signal};
 
 /// Every setting of `serve`.
-const SETTINGS: [&str; 52] = [
+const SETTINGS: [&str; 53] = [
+    "COUPONRUSH_MERCHANTS",
     "COUPONRUSH_ARCHIVE_AFTER",
     "COUPONRUSH_HTTP_ADDR",
     "COUPONRUSH_HTTP_CERT",

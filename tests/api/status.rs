@@ -16,7 +16,8 @@ async fn admins_see_how_an_instance_is_and_what_it_has_answered() {
         assert_eq!(client.claim("shop", "ten", customer).await.result(), result);
     }
     assert_eq!(client.put("/admin/blacklist/users/customer-1", &admin, &json!({})).await.status, 200);
-    assert_eq!(client.claim("shop", "ten", &customers[1]).await.status, 403);
+    let blocked = app.token_of("customer-1").await;
+    assert_eq!(client.claim("shop", "ten", &blocked).await.status, 403);
 
     let answer = client.get("/admin/status", &admin).await;
     assert_eq!((answer.status, answer.header("Cache-Control")), (200, "no-store"));

@@ -29,7 +29,8 @@ async fn who_is_blocked_too_fast_or_finds_selling_switched_off_is_told_so_and_bu
     expect_refusal(0, &ann, (503, 1009)).await;
     put("/admin/switches", json!({})).await;
     put("/admin/blacklist/users/customer-0", json!({"seconds": 600})).await;
-    expect_refusal(0, &ann, (403, 1001)).await;
+    let blocked = sale.app.token_of("customer-0").await;
+    expect_refusal(0, &blocked, (403, 1001)).await;
     put("/admin/limits", json!({"user_per_second": 1, "user_per_minute": 1})).await;
     data(&sale.kill(0, &ben, product).await);
     expect_refusal(0, &ben, (429, 1004)).await;
