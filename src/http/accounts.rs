@@ -14,7 +14,7 @@ use super::state::{Accounts, Edge, Operating};
 use super::{answer, blacklist, body, path, users};
 use crate::base::{now_ms, now_seconds};
 use crate::domain::{Block, BlockReason, Kind, Subject, Until, UserId, UserName};
-use crate::mysql::standing::{self, Approval, Standing};
+use crate::mysql::standing::{self, AccountStanding, Approval};
 use crate::mysql::{Db, DbPools};
 
 /// Salers per page of those who await approval.
@@ -271,7 +271,7 @@ fn name(request: &HttpRequest) -> Option<UserName> {
     UserName::parse(path::segment(request, 2)?.into_owned()).ok()
 }
 
-async fn find(request: &HttpRequest, db: &Db) -> Result<Standing, ApiError> {
+async fn find(request: &HttpRequest, db: &Db) -> Result<AccountStanding, ApiError> {
     let name = name(request).ok_or(NO_SUCH_USER)?;
     let found = standing::find(db, &name).await.map_err(|error| read_failed(&error))?;
     found.ok_or(NO_SUCH_USER)
@@ -290,7 +290,7 @@ async fn has_block(edge: &Edge, user: UserId) -> Result<bool, ApiError> {
     Ok(block.is_some_and(|block| block.reason == BlockReason::Admin))
 }
 
-fn shown(standing: Standing, disabled: bool) -> ShownAccount {
+fn shown(standing: AccountStanding, disabled: bool) -> ShownAccount {
     ShownAccount {
         id: standing.id.0,
         username: standing.name,

@@ -143,8 +143,6 @@ async fn insert_within(
         return Err(InsertError::NameTaken);
     }
     quotas.check_coupon(open, new.amount.get().into()).map_err(InsertError::Quota)?;
-    let closed = users::table.find(saler.id.0).select(users::sales_closed);
-    let closed: bool = db.within("read saler", closed.first(connection)).await.map_err(DbError::before_commit)?;
     let row = (
         coupons::saler_id.eq(saler.id.0),
         coupons::name.eq(new.name.as_str()),
@@ -154,13 +152,13 @@ async fn insert_within(
         coupons::description.eq(new.description.as_str()),
         coupons::scheduled.eq(new.scheduled),
         coupons::shard.eq(shard.name()),
-        coupons::closed.eq(closed),
+        coupons::closed.eq(open.is_closed),
     );
     let insert = diesel::insert_into(coupons::table).values(row);
     db.within("insert coupon", insert.execute(connection)).await.map_err(DbError::before_commit)?;
     let last = diesel::select(sql::<Unsigned<Bigint>>("LAST_INSERT_ID()"));
     let id: u64 = db.within("read id", last.first(connection)).await.map_err(DbError::before_commit)?;
-    Ok((CouponId(id), closed))
+    Ok((CouponId(id), open.is_closed))
 }
 
 /// The id of the saler's coupon with this name, or `None`.

@@ -13,7 +13,7 @@ use crate::domain::{Kind, UserId, UserName};
 
 /// An account as operators see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
+pub struct AccountStanding {
     pub id: UserId,
     pub name: String,
     pub kind: Kind,
@@ -65,7 +65,7 @@ const RECENT_HOURS: u32 = 1;
 ///
 /// # Errors
 /// Returns a [`DbError`].
-pub async fn find(db: &Db, name: &UserName) -> Result<Option<Standing>, DbError> {
+pub async fn find(db: &Db, name: &UserName) -> Result<Option<AccountStanding>, DbError> {
     for name in std::iter::once(name.clone()).chain(name.normalized()) {
         let query = diesel::sql_query(format!("{COLUMNS} WHERE username = ?")).bind::<Text, _>(name.as_str());
         let mut connection = db.connect().await?;
@@ -81,7 +81,7 @@ pub async fn find(db: &Db, name: &UserName) -> Result<Option<Standing>, DbError>
 ///
 /// # Errors
 /// Returns a [`DbError`].
-pub async fn awaiting(db: &Db, after: UserId, count: u32) -> Result<Vec<Standing>, DbError> {
+pub async fn awaiting(db: &Db, after: UserId, count: u32) -> Result<Vec<AccountStanding>, DbError> {
     let mut connection = db.connect().await?;
     let text = format!("{COLUMNS} WHERE sales_closed AND awaits_approval AND id > ? ORDER BY id LIMIT ?");
     let query = diesel::sql_query(text).bind::<UnsignedBigint, _>(after.0).bind::<UnsignedBigint, _>(u64::from(count));
@@ -132,7 +132,7 @@ async fn settle_within(db: &Db, tx: &mut Transaction<'_>, user: UserId, now: u64
     let is_blocked = diesel::sql_query(format!("SELECT id AS user_id FROM users WHERE id = ? AND {BLOCKED}"))
         .bind::<UnsignedBigint, _>(user.0)
         .bind::<UnsignedBigint, _>(now);
-    let blocked: Vec<UserRow> =
+    let blocked: Vec<FoundSaler> =
         db.within("find block", is_blocked.load(tx.connection())).await.map_err(DbError::before_commit)?;
     let closed = awaits || !blocked.is_empty();
     if closed == was_closed {
@@ -169,7 +169,7 @@ pub async fn unsettled(db: &Db, now: u64, count: u32) -> Result<Vec<UserId>, DbE
     let open =
         format!("SELECT id AS user_id FROM users WHERE sales_closed AND NOT awaits_approval AND NOT {BLOCKED} LIMIT ?");
     let open = diesel::sql_query(open).bind::<UnsignedBigint, _>(now).bind::<UnsignedBigint, _>(u64::from(count));
-    let mut rows: Vec<UserRow> = db.within("find closed sales", open.load(&mut connection)).await?;
+    let mut rows: Vec<FoundSaler> = db.within("find closed sales", open.load(&mut connection)).await?;
     let close = diesel::sql_query(
         "SELECT users.id AS user_id FROM blocks JOIN users ON users.id = CAST(value AS UNSIGNED) \
          WHERE blocks.kind = 'user' AND reason = 'admin' AND changed_at >= UTC_TIMESTAMP(3) - INTERVAL ? HOUR \
@@ -178,17 +178,17 @@ pub async fn unsettled(db: &Db, now: u64, count: u32) -> Result<Vec<UserId>, DbE
     .bind::<Unsigned<diesel::sql_types::Integer>, _>(RECENT_HOURS)
     .bind::<UnsignedBigint, _>(now)
     .bind::<UnsignedBigint, _>(u64::from(count));
-    rows.extend::<Vec<UserRow>>(db.within("find blocked salers", close.load(&mut connection)).await?);
+    rows.extend::<Vec<FoundSaler>>(db.within("find blocked salers", close.load(&mut connection)).await?);
     Ok(rows.into_iter().map(|row| UserId(row.user_id)).collect())
 }
 
 #[derive(QueryableByName)]
-struct UserRow {
+struct FoundSaler {
     #[diesel(sql_type = UnsignedBigint)]
     user_id: u64,
 }
 
-fn standing(row: StandingRow) -> Result<Standing, DbError> {
+fn standing(row: StandingRow) -> Result<AccountStanding, DbError> {
     let unreadable = || DbError::Unreadable { operation: "find account", what: format!("user {}: kind", row.id) };
     let kind = Kind::parse(&row.kind).ok_or_else(unreadable)?;
     let approval = match (row.approved, row.awaits_approval) {
@@ -196,7 +196,7 @@ fn standing(row: StandingRow) -> Result<Standing, DbError> {
         (true, false) => Approval::Given,
         (false, false) => Approval::None,
     };
-    Ok(Standing {
+    Ok(AccountStanding {
         id: UserId(row.id),
         name: row.username,
         kind,

@@ -2,6 +2,8 @@
 
 use couponrush::config::Merchants;
 use couponrush::domain::Kind;
+use couponrush::memory::{RevocationLimits, Revocations};
+use couponrush::mysql::DbPools;
 use serde_json::{Value, json};
 
 use crate::helpers::{Answer, Client, PASSWORD, TestApp, eventually, now_seconds};
@@ -232,4 +234,37 @@ async fn what_is_malformed_is_refused_and_changes_nothing() {
     let account = change(client, &admin, "shop", json!({})).await.json();
     assert_eq!((&account["awaits_approval"], &account["disabled"]), (&json!(true), &json!(false)));
     assert_eq!(client.get(SHOP, &ann).await.status, 403);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_list_of_revoked_tokens_keeps_nobody_from_logging_out() {
+    let app = TestApp::start().await;
+    let limits = RevocationLimits { tokens_max: 1, generations_max: 2, token_seconds_max: 3_600 };
+    let dbs = DbPools { users: app.stores.db.clone(), control: app.stores.db.clone() };
+    let revocations = Revocations::new(dbs, limits);
+    let tokens = couponrush::app::signers(&app.args.tokens).expect("the secret is good").sessions;
+    let session = async |name: &str| {
+        let token = app.user(name, Kind::Customer).await;
+        tokens.verify(&token, now_seconds()).expect("a new token")
+    };
+    let (ann, bob, eve, late) =
+        (session("ann").await, session("bob").await, session("eve").await, session("late").await);
+    for session in [&ann, &bob, &eve] {
+        revocations.revoke(session, now_seconds()).await.expect("the user logs out");
+        assert!(revocations.is_revoked(session));
+    }
+    let counts = revocations.counts();
+    assert_eq!((counts.tokens, counts.generations), (1, 2), "all tokens of the later users have ended");
+    assert!(revocations.revoke(&late, now_seconds()).await.is_err(), "both lists are full");
+    revocations.revoke(&bob, now_seconds()).await.expect("a user whose earlier tokens have ended");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_longer_lifetime_brings_no_ended_token_back() {
+    let app = TestApp::start().await;
+    let admin = app.user("root", Kind::Admin).await;
+    app.user("ann", Kind::Customer).await;
+    assert_eq!(app.client().send("POST", "/admin/users/ann/end-sessions", &admin, None).await.status, 200);
+    let kept = app.stores.number("SELECT MAX(expires_at) - UNIX_TIMESTAMP() FROM revoked_tokens").await;
+    assert!((31_535_900..=31_536_001).contains(&kept), "a year, the longest lifetime there is: {kept}");
 }
