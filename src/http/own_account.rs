@@ -1,4 +1,4 @@
-//! A user's own data: reading all of it, and erasing the account.
+//! A user's own account: its state, all data about the user, and erasing it.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
@@ -12,10 +12,11 @@ use super::state::{Accounts, Edge};
 use super::{answer, body, path, peer, users};
 use crate::auth::{Caller, HashLine, Verified};
 use crate::base::{now_ms, now_seconds};
-use crate::domain::{Kind, Password, TrailEntry};
+use crate::domain::{Kind, Password, TrailEntry, User};
+use crate::mysql::DbPools;
 use crate::mysql::erasing::{self, Erasing, OwnClaim};
+use crate::mysql::standing::{self, AccountStanding, Approval};
 use crate::mysql::trail::{self, StoredEntry, TrailFilter};
-use crate::mysql::{DbPools, standing};
 
 /// Claims and events in an answer.
 const CLAIMS_MAX: u32 = 10_000;
@@ -43,6 +44,19 @@ pub struct OwnData {
     events: Vec<OwnEvent>,
     /// Whether nothing was left out.
     complete: bool,
+}
+
+/// The user's own account.
+#[derive(Serialize, ToSchema)]
+pub struct OwnAccount {
+    username: String,
+    kind: &'static str,
+    /// An admin has approved the saler.
+    approved: bool,
+    /// The saler's coupons are not sold before an admin approves him.
+    awaits_approval: bool,
+    /// Seconds since 1970.
+    registered_at: u64,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -77,6 +91,44 @@ struct Erasure {
     password: String,
 }
 
+failures!(ShowOwnAccountFailures: ApiError = [NOT_YOUR_DATA, ApiError::unavailable()], token());
+
+/// Returns the account of the user who asks.
+#[utoipa::path(
+    get, path = "/api/users/{user}", operation_id = "showOwnAccount",
+    params(("user" = String, Path, description = "The user's own name.", example = "shop")),
+    responses(
+        (status = 200, description = "The account.", body = inline(OwnAccount), example = json!(OwnAccount {
+            username: "shop".to_owned(), kind: "saler", approved: false, awaits_approval: true,
+            registered_at: 1_767_265_200 })),
+        ShowOwnAccountFailures,
+    ),
+)]
+pub async fn show_own_account(
+    SessionUser(user): SessionUser,
+    request: HttpRequest,
+    dbs: web::Data<DbPools>,
+) -> Result<HttpResponse, ApiError> {
+    let account = own(&user, &request, &dbs).await?;
+    let shown = OwnAccount {
+        username: account.name,
+        kind: account.kind.as_str(),
+        approved: account.approval == Approval::Given,
+        awaits_approval: account.approval == Approval::Awaited,
+        registered_at: account.registered_at,
+    };
+    Ok(answer::json(HttpResponse::Ok(), &shown))
+}
+
+/// The account of `user`, whom the path must name.
+async fn own(user: &User, request: &HttpRequest, dbs: &DbPools) -> Result<AccountStanding, ApiError> {
+    if !path::names(request, user) {
+        return Err(NOT_YOUR_DATA);
+    }
+    let account = standing::find(dbs.of(user.kind), &user.name).await.map_err(|error| read_failed(&error))?;
+    account.ok_or_else(ApiError::not_logged_in)
+}
+
 failures!(ShowOwnDataFailures: ApiError = [NOT_YOUR_DATA, ApiError::unavailable()], token());
 
 /// Returns all data about a user, for the user alone.
@@ -95,12 +147,9 @@ pub async fn show_own_data(
     request: HttpRequest,
     dbs: web::Data<DbPools>,
 ) -> Result<HttpResponse, ApiError> {
-    if !path::names(&request, &user) {
-        return Err(NOT_YOUR_DATA);
-    }
+    let account = own(&user, &request, &dbs).await?;
     let db = dbs.of(user.kind);
     let read_failed = |error| read_failed(&error);
-    let account = standing::find(db, &user.name).await.map_err(read_failed)?.ok_or_else(ApiError::not_logged_in)?;
     let networks = erasing::networks_of(db, &user).await.map_err(read_failed)?;
     let mut claims = erasing::claims_of(db, &user, CLAIMS_MAX + 1).await.map_err(read_failed)?;
     let actor = TrailEntry::actor_of(user.name.as_str());

@@ -67,6 +67,7 @@ fn endpoints() -> Vec<Endpoint> {
     endpoints.extend([
         endpoint(USERS, Account, users::register, users::__path_register),
         endpoint(USERS, Account, own_account::erase_account, own_account::__path_erase_account),
+        endpoint(USERS, Read, own_account::show_own_account, own_account::__path_show_own_account),
         endpoint(USERS, Export, own_account::show_own_data, own_account::__path_show_own_data),
         endpoint(COUPONS, Read, claims::list_claims, claims::__path_list_claims),
         endpoint(COUPONS, Export, claims::export_claims, claims::__path_export_claims),

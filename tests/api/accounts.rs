@@ -56,6 +56,8 @@ async fn coupons_of_a_merchant_are_sold_after_the_approval_and_not_before() {
         assert_eq!(kill(&instance.client).await, json!(1_002), "not on sale");
         assert_eq!(listed(&instance.client).await, [Value::Null; 0]);
     }
+    let own = client.get("/api/users/shop", &shop).await.json();
+    assert_eq!((&own["kind"], &own["awaits_approval"]), (&json!("saler"), &json!(true)));
     let awaiting = client.get("/admin/users", &admin).await.json();
     assert_eq!(
         (&awaiting["data"][0]["username"], &awaiting["data"][0]["awaits_approval"]),

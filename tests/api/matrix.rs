@@ -91,6 +91,7 @@ const ROWS: &[Row] = &[
         [401, 401, 401, 401, 401],
     ),
     open("POST", "/api/auth/reset", r#"{"token":"x","new":"battery staple"}"#, 400),
+    private("GET", "/api/users/{user}", "/api/users/ann", "", [200, 401, 401, 401, 401]),
     private("GET", "/api/users/{user}/data", "/api/users/ann/data", "", [200, 401, 401, 401, 401]),
     private("DELETE", "/api/users/{user}", "/api/users/ann", r#"{"password":"x"}"#, [401; 5]),
     private("POST", "/sec/kill", "/sec/kill", r#"{"product_id":1}"#, [400, 400, 401, 401, 401]),

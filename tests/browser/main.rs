@@ -6,6 +6,7 @@
 
 mod accessibility;
 mod account;
+mod accounts;
 mod admin;
 mod archive;
 mod bad_input;

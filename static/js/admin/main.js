@@ -15,11 +15,12 @@ import { useStatus } from "./status.js";
 
 const Limits = lazy(() => import("./limits.js").then((module) => module.Limits));
 const Switches = lazy(() => import("./switches.js").then((module) => module.Switches));
+const Accounts = lazy(() => import("./accounts.js").then((module) => module.Accounts));
 const Blacklist = lazy(() => import("./blacklist.js").then((module) => module.Blacklist));
 
 extend({ en: { ...staffEn, ...en }, zh: { ...staffZh, ...zh } });
 
-const VIEWS = { "": Health, limits: Limits, switches: Switches, blacklist: Blacklist };
+const VIEWS = { "": Health, limits: Limits, switches: Switches, blacklist: Blacklist, accounts: Accounts };
 
 function Page() {
     useLanguage();

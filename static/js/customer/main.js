@@ -2,6 +2,7 @@
 
 import { LogIn } from "../shared/login.js";
 import { extend, t, useDocument, useLanguage } from "../shared/i18n.js";
+import { lazy } from "../shared/lazy.js";
 import { link, replace, useRoute } from "../shared/route.js";
 import { useSession } from "../shared/session.js";
 import { Notice, Shell } from "../shared/shell.js";
@@ -12,6 +13,8 @@ import { Coupon } from "./coupon.js";
 import { Coupons } from "./coupons.js";
 import { forget, loadMore } from "./holdings.js";
 import { Sales } from "./sales.js";
+
+const Reset = lazy(() => import("../shared/password.js").then((module) => module.Reset));
 
 extend({ en, zh });
 
@@ -51,6 +54,7 @@ const isPrivate = (view) => view === "coupons" || view === "coupon";
 const showsLogin = (view, session) => view === "log-in" || (isPrivate(view) && !session);
 
 function View({ view, rest, session }) {
+    if (view === "reset") return html`<${Reset} token=${rest[0] ?? ""} />`;
     if (view === "log-in") return html`<${LogIn} kind="customer" onDone=${() => replace(viewBeforeLogin)} />`;
     if (showsLogin(view, session)) return html`<${LogIn} kind="customer" why=${t("coupons.log-in")} />`;
     if (view === "coupons") return html`<${Coupons} />`;

@@ -64,7 +64,7 @@ export function Sale({ sale }) {
     return html`
         <article ref=${card} class="card sale sale-${phase}" aria-labelledby=${titleId} aria-busy=${attempt.state === "asking"}>
             <h3 id=${titleId}><bdi>${sale.name}</bdi></h3>
-            <p class="by">${t("sales.by")} <bdi>${sale.saler}</bdi>
+            <p class="by">${t("sales.by")} <bdi>${sale.saler}</bdi>${sale.approved && html`${" "}<span class="badge badge-good">✓ ${t("sales.approved")}</span>`}
                 ${sale.activity_name !== sale.name && html` · <bdi>${sale.activity_name}</bdi>`}</p>
             <${Countdown} sale=${sale} phase=${phase} now=${now} />
             <${Left} sale=${sale} left=${left} phase=${phase} />

@@ -1,20 +1,27 @@
 // The merchant's coupons, each with the state of its sale.
 
+import { part } from "../shared/api.js";
 import { useServerSeconds } from "../shared/clock.js";
 import { t, toTime } from "../shared/i18n.js";
-import { Stale } from "../shared/poll.js";
+import { Stale, usePoll } from "../shared/poll.js";
 import { link } from "../shared/route.js";
-import { Empty, Progress, Skeleton } from "../shared/shell.js";
+import { useSession } from "../shared/session.js";
+import { Empty, Notice, Progress, Skeleton } from "../shared/shell.js";
 import { html } from "../shared/view.js";
 import { Badge, LinkButton, Pages } from "../staff/page.js";
 import { PAGE_SIZE, STATE_KINDS, foremost, stateOf, useActivities, useCoupons } from "./offers.js";
+
+/** How often the page asks whether the merchant is approved. */
+const ACCOUNT_MS = 30_000;
 
 /** @param {{page: number}} props from 1 */
 export function Coupons({ page }) {
     const { coupons, failed } = useCoupons(page);
     const { activities } = useActivities();
+    const { answer: own } = usePoll(`/api/users/${part(useSession()?.name ?? "")}`, ACCOUNT_MS);
     const now = useServerSeconds();
     return html`
+        ${own?.awaits_approval && html`<${Notice} kind="warn" title=${t("saler.awaits-approval")}>${t("saler.awaits-approval-text")}<//>`}
         <div class="head"><h1>${t("saler.coupons")}</h1><${LinkButton} href="#new">${t("saler.new")}<//></div>
         ${failed && html`<${Stale} />`}
         ${!coupons && !failed && html`<${Skeleton} /><${Skeleton} />`}

@@ -1,8 +1,9 @@
-// The dialog that changes the password of whoever is logged in.
+// Changing a password: the dialog of whoever is logged in, and the view behind a link that an operator has made.
 
 import { call, part } from "./api.js";
 import { extend, t, useLanguage } from "./i18n.js";
 import { PATIENCE_MS, logIn } from "./login.js";
+import { replace } from "./route.js";
 import { session } from "./session.js";
 import { Notice } from "./shell.js";
 import { html, useEffect, useRef, useState } from "./view.js";
@@ -67,10 +68,53 @@ async function change(old, fresh) {
         await logIn({ username: name, password: fresh });
         return "";
     }
-    if (answer.code === "wrong-password") return "old";
+    return answer.code === "wrong-password" ? "old" : failureOf(answer);
+}
+
+/** The end of a key `password.failed-` for a refused new password. */
+function failureOf(answer) {
+    if (answer.body?.field === "token") return "link";
     if (answer.code === "bad-request") {
         return ["common", "long"].find((word) => answer.body?.errMsg?.includes(word)) ?? "short";
     }
-    if (answer.code === "rate-limited") return "rate-limited";
+    if (["rate-limited", "blocked"].includes(answer.code)) return answer.code;
     return answer.unsure ? "unknown" : "unavailable";
+}
+
+/**
+ * The view `#reset/TOKEN` sets a password without the old one.
+ * @param {{token: string}} props
+ */
+export function Reset({ token }) {
+    useLanguage();
+    const [failure, setFailure] = useState("");
+    const [busy, setBusy] = useState(false);
+    const [done, setDone] = useState(false);
+
+    async function submit(event) {
+        event.preventDefault();
+        if (busy) return;
+        const fresh = new FormData(event.currentTarget).get("new");
+        setBusy(true);
+        setFailure("");
+        const answer = await call("POST", "/api/auth/reset", { body: { token, new: fresh }, patience: PATIENCE_MS });
+        setBusy(false);
+        if (answer.status === 200) setDone(true);
+        else setFailure(failureOf(answer));
+    }
+
+    return html`
+        <section class="card login" aria-labelledby="reset-title">
+            <h1 id="reset-title">${t("reset.title")}</h1>
+            ${done
+                ? html`<${Notice} kind="good">${t("reset.done")}<//>
+                    <button type="button" onClick=${() => replace("#log-in")}>${t("login.log-in")}</button>`
+                : html`<form onSubmit=${submit} aria-busy=${busy}>
+                    <label>${t("password.new")}
+                        <input name="new" type="password" required autocomplete="new-password" /></label>
+                    <p class="hint">${t("password.hint")}</p>
+                    <div aria-live="assertive">${failure && html`<p class="failure">${t(`password.failed-${failure}`)}</p>`}</div>
+                    <button type="submit" disabled=${busy}>${t(busy ? "password.busy" : "reset.action")}</button>
+                </form>`}
+        </section>`;
 }

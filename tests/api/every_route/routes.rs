@@ -51,7 +51,7 @@ pub const ROUTES: &[Route] = &[
     spoils(&["POST"], "/api/auth/logout", ""),
     writes(&["POST"], "/api/users", r#"{"username":"$new","password":"secret","kind":"customer"}"#),
     writes(&["POST"], "/api/auth/reset", r#"{"token":"$token","new":"another password"}"#),
-    writes(&["DELETE"], "/api/users/{user}", r#"{"password":"wrong"}"#),
+    writes(&["GET", "HEAD", "DELETE"], "/api/users/{user}", r#"{"password":"wrong"}"#),
     reads("/api/users/{user}/data"),
     spoils(&["PUT"], "/api/users/{user}/password", r#"{"old":"p","new":"q"}"#),
     reads("/api/users/{user}/coupons/{name}/claims"),

@@ -13,6 +13,11 @@ export default {
     "password.failed-long": "This password is too long. Choose a shorter one.",
     "password.failed-common": "This password is on lists of common passwords. Choose another one.",
     "password.failed-rate-limited": "Too many attempts. Wait a minute and try again.",
+    "password.failed-blocked": "This account is blocked. Ask the operator.",
+    "password.failed-link": "This link is not valid any more. Ask the operator for a new one.",
+    "reset.title": "Set a new password",
+    "reset.action": "Set the password",
+    "reset.done": "Your new password is in force. Log in with it.",
     "password.failed-unknown": "The service did not answer. Your password may have changed. Log in again to see which one works.",
     "password.failed-unavailable": "The service is busy, and nothing has changed. Try again in a moment."
 };

@@ -13,6 +13,11 @@ export default {
     "password.failed-long": "这个密码太长，请换一个短一些的。",
     "password.failed-common": "这个密码在常用密码名单上，请换一个。",
     "password.failed-rate-limited": "尝试次数过多，请一分钟后再试。",
+    "password.failed-blocked": "此账户已被封禁，请联系运营人员。",
+    "password.failed-link": "此链接已失效，请向运营人员索取新的链接。",
+    "reset.title": "设置新密码",
+    "reset.action": "设置密码",
+    "reset.done": "新密码已生效，请用新密码登录。",
     "password.failed-unknown": "服务没有回应，密码可能已经修改。请重新登录，确认哪个密码有效。",
     "password.failed-unavailable": "服务繁忙，密码没有修改，请稍后再试。"
 };

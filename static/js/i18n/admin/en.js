@@ -3,6 +3,7 @@ export default {
     "admin.view-health": "Health",
     "admin.view-limits": "Limits",
     "admin.view-switches": "Switches",
+    "admin.view-accounts": "Accounts",
     "admin.view-blacklist": "Blacklist",
     "admin.changed": "{name}: {before} → {after}",
 

@@ -3,6 +3,7 @@ export default {
     "admin.view-health": "状态",
     "admin.view-limits": "限制",
     "admin.view-switches": "开关",
+    "admin.view-accounts": "账户",
     "admin.view-blacklist": "黑名单",
     "admin.changed": "{name}：{before} → {after}",
 

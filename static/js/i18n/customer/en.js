@@ -9,6 +9,7 @@ export default {
     "sales.coming": "Coming up",
     "sales.none": "No sale at the moment",
     "sales.none-hint": "New sales appear automatically.",
+    "sales.approved": "Approved merchant",
     "sales.by": "by",
     "sales.ends-in": "Ends in",
     "sales.starts-in": "Starts in",

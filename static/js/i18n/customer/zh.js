@@ -9,6 +9,7 @@ export default {
     "sales.coming": "即将开始",
     "sales.none": "目前没有抢购",
     "sales.none-hint": "新的抢购会自动出现在这里。",
+    "sales.approved": "已认证商家",
     "sales.by": "商家",
     "sales.ends-in": "距结束",
     "sales.starts-in": "距开始",

@@ -3,6 +3,8 @@ export default {
     "saler.coupons": "Coupons",
     "saler.check": "Check a code",
     "saler.new": "New coupon",
+    "saler.awaits-approval": "Your coupons are not sold yet",
+    "saler.awaits-approval-text": "An operator has to approve your account. You can prepare coupons and sales meanwhile.",
     "saler.none": "No coupons yet",
     "saler.none-hint": "Create a coupon and schedule a sale.",
     "saler.left-of": "{left} of {amount} left",

@@ -3,6 +3,8 @@ export default {
     "saler.coupons": "优惠券",
     "saler.check": "核销",
     "saler.new": "新建优惠券",
+    "saler.awaits-approval": "您的优惠券尚未开售",
+    "saler.awaits-approval-text": "运营人员需要先批准您的账户。在此期间您可以准备优惠券和活动。",
     "saler.none": "还没有优惠券",
     "saler.none-hint": "请新建优惠券，并安排抢购。",
     "saler.left-of": "剩余 {left} / {amount}",
