@@ -158,6 +158,26 @@ pub(crate) async fn lock_coming(db: &Db, tx: &mut Transaction<'_>, saler: UserId
     Ok(u64::try_from(count).unwrap_or(0))
 }
 
+/// Counts activities that end after `now` (seconds since 1970) of all salers who may not sell, up to `count`.
+pub(crate) async fn coming_of_closed(db: &Db, tx: &mut Transaction<'_>, now: u64, count: u32) -> Result<u64, DbError> {
+    // The few closed salers come first, by their index.
+    let query = diesel::sql_query(
+        "SELECT CAST(COUNT(*) AS UNSIGNED) AS count FROM (SELECT STRAIGHT_JOIN activities.id FROM users \
+         JOIN coupons ON coupons.saler_id = users.id JOIN activities ON activities.coupon_id = coupons.id \
+         WHERE users.sales_closed AND end_time > ? LIMIT ?) AS coming",
+    )
+    .bind::<Unsigned<Bigint>, _>(now)
+    .bind::<Unsigned<Integer>, _>(count);
+    let found = db.within("count activities", query.get_result::<CountRow>(tx.connection())).await;
+    Ok(found.map_err(DbError::before_commit)?.count)
+}
+
+#[derive(QueryableByName)]
+struct CountRow {
+    #[diesel(sql_type = Unsigned<Bigint>)]
+    count: u64,
+}
+
 /// The activity with this id and the saler of its coupon, or `None`.
 ///
 /// # Errors

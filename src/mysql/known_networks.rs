@@ -38,7 +38,8 @@ pub async fn of_name(db: &Db, name: &UserName, since: u64) -> Result<Vec<Address
     Ok(rows.iter().filter_map(|text| text.parse().ok()).collect())
 }
 
-/// Stores logins, at least one. Of each of these users, only the latest [`NETWORKS_OF_USER_MAX`] rows stay.
+/// Stores logins, at least one. Of each of these users, only the latest [`NETWORKS_OF_USER_MAX`] rows stay, and none of a user who was
+/// erased since.
 ///
 /// # Errors
 /// Returns a [`DbError`]. Storing again is safe.
@@ -57,16 +58,21 @@ pub async fn note(db: &Db, seen: &[SeenNetwork]) -> Result<(), DbError> {
             .bind::<UnsignedBigint, _>(seen_at);
     }
     let ids: Vec<String> = seen.iter().map(|seen| seen.user.to_string()).collect();
+    let ids = ids.join(", ");
     let prune = diesel::sql_query(format!(
         "DELETE known_networks FROM known_networks JOIN ( \
              SELECT user_id, network, ROW_NUMBER() OVER (PARTITION BY user_id ORDER BY seen_at DESC, network) AS place \
-             FROM known_networks WHERE user_id IN ({}) \
-         ) AS ordered USING (user_id, network) WHERE place > {NETWORKS_OF_USER_MAX}",
-        ids.join(", ")
+             FROM known_networks WHERE user_id IN ({ids}) \
+         ) AS ordered USING (user_id, network) WHERE place > {NETWORKS_OF_USER_MAX}"
+    ));
+    let forget = diesel::sql_query(format!(
+        "DELETE known_networks FROM known_networks JOIN users ON users.id = user_id \
+         WHERE user_id IN ({ids}) AND erased_at IS NOT NULL"
     ));
     let mut connection = db.connect().await?;
     db.within("write known networks", insert.execute(&mut connection)).await?;
     db.within("drop known networks", prune.execute(&mut connection)).await?;
+    db.within("forget known networks", forget.execute(&mut connection)).await?;
     Ok(())
 }
 

@@ -17,6 +17,8 @@ use crate::mysql::{DbError, Transaction, activities as rows, coupons, new_ids};
 
 /// Maximum activities of a coupon. A claim searches all of them.
 pub const ACTIVITIES_OF_A_COUPON_MAX: usize = 1_000;
+/// Current and coming activities of all salers who may not sell. Thousands of fake merchants must not fill memory and etcd.
+const CLOSED_SALES_MAX: u32 = 1_000;
 
 #[derive(Clone)]
 pub struct Scheduling {
@@ -41,6 +43,9 @@ pub enum ScheduleError {
     TooMany,
     #[error("the saler has as many current and coming activities as one may")]
     TooManySales,
+    /// All salers who may not sell have as many current and coming activities as they may have together.
+    #[error("the salers who may not sell have too many activities")]
+    TooManyClosed,
     #[error(transparent)]
     Publish(#[from] PublishError),
 }
@@ -160,14 +165,25 @@ impl Scheduling {
         Ok((stored, changed))
     }
 
-    /// Checks that the saler may have one more activity that is not over.
+    /// Checks that the saler may have one more activity that is not over, and so may all salers who may not sell.
     async fn check_quota(&self, tx: &mut Transaction<'_>, coupon: &Coupon, terms: &Terms) -> Result<(), ScheduleError> {
-        let quotas = &self.publishing.quotas;
-        if quotas.sales == 0 || terms.window.phase(now_ms()) == Phase::Over {
+        let (db, quotas) = (&self.publishing.db, &self.publishing.quotas);
+        if terms.window.phase(now_ms()) == Phase::Over {
             return Ok(());
         }
-        let sales = rows::lock_coming(&self.publishing.db, tx, coupon.saler_id, now_ms() / 1_000).await?;
-        if quotas.allows_sale(sales) { Ok(()) } else { Err(ScheduleError::TooManySales) }
+        if quotas.sales > 0 {
+            let sales = rows::lock_coming(db, tx, coupon.saler_id, now_ms() / 1_000).await?;
+            if !quotas.allows_sale(sales) {
+                return Err(ScheduleError::TooManySales);
+            }
+        }
+        // Not under a common lock, so simultaneous changes may pass the limit by their number.
+        if coupon.closed
+            && rows::coming_of_closed(db, tx, now_ms() / 1_000, CLOSED_SALES_MAX).await? >= CLOSED_SALES_MAX.into()
+        {
+            return Err(ScheduleError::TooManyClosed);
+        }
+        Ok(())
     }
 
     /// Publishes to Redis and refreshes this instance's table. Other instances learn of the change from Redis at the

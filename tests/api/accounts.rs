@@ -270,3 +270,27 @@ async fn a_longer_lifetime_brings_no_ended_token_back() {
     let kept = app.stores.number("SELECT MAX(expires_at) - UNIX_TIMESTAMP() FROM revoked_tokens").await;
     assert!((31_535_900..=31_536_001).contains(&kept), "a year, the longest lifetime there is: {kept}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn merchants_who_may_not_sell_have_so_many_sales_together_and_others_have_theirs() {
+    let (app, _, shop, _) = app().await;
+    let client = app.client();
+    let old = app.user("old", Kind::Saler).await;
+    client.create_coupon("shop", &shop, "ten", 5).await;
+    client.create_coupon("old", &old, "ten", 5).await;
+    let now = now_seconds();
+    let rows: Vec<String> = (1..=1_000).map(|n| format!("(1, 'a{n}', {now}, {}, 0, 0)", now + 600)).collect();
+    let rows = rows.join(", ");
+    app.stores
+        .execute(&format!("INSERT INTO activities (coupon_id, name, start_time, end_time, total, speed) VALUES {rows}"))
+        .await;
+    let cafe = client.user("cafe", "saler").await;
+    client.create_coupon("cafe", &cafe, "ten", 5).await;
+    let sale = |product: u64, end: u64| json!({"activity_name": "a", "product_id": product, "start_time": now - 5, "end_time": end, "total": 0, "speed": 0});
+    let create = async |token: &str, product: u64, end: u64| {
+        client.post("/activity/create", token, &sale(product, end)).await.status
+    };
+    assert_eq!(create(&cafe, 3, now + 600).await, 503);
+    assert_eq!(create(&cafe, 3, now - 1).await, 200, "a sale that is over does not count");
+    assert_eq!(create(&old, 2, now + 600).await, 200);
+}
