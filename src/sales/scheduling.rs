@@ -6,6 +6,9 @@
 //! and the etcd mirror puts the activity to etcd.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use moka::future::Cache;
 
 use super::{PublishError, Publishing, Reached};
 use crate::base::now_ms;
@@ -19,11 +22,16 @@ use crate::mysql::{DbError, Transaction, activities as rows, coupons, new_ids};
 pub const ACTIVITIES_OF_A_COUPON_MAX: usize = 1_000;
 /// Current and coming activities of all salers who may not sell. Thousands of fake merchants must not fill memory and etcd.
 const CLOSED_SALES_MAX: u32 = 1_000;
+/// How long their number may be used. The count reads thousands of rows, so a flood of changes must not repeat it. Changes of
+/// that time may pass the limit.
+const CLOSED_SALES_AGE: Duration = Duration::from_secs(1);
 
 #[derive(Clone)]
 pub struct Scheduling {
     pub(super) publishing: Publishing,
     pub(super) activities: Arc<Activities>,
+    /// The number of current and coming activities of salers who may not sell.
+    closed_sales: Cache<(), u64>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -58,7 +66,8 @@ impl From<DbError> for ScheduleError {
 
 impl Scheduling {
     pub fn new(publishing: Publishing, activities: Arc<Activities>) -> Self {
-        Self { publishing, activities }
+        let closed_sales = Cache::builder().max_capacity(1).time_to_live(CLOSED_SALES_AGE).build();
+        Self { publishing, activities, closed_sales }
     }
 
     /// Creates an activity of `coupon` for `user`, the coupon's saler or an admin. On return the activity is in force
@@ -177,11 +186,12 @@ impl Scheduling {
                 return Err(ScheduleError::TooManySales);
             }
         }
-        // Not under a common lock, so simultaneous changes may pass the limit by their number.
-        if coupon.closed
-            && rows::coming_of_closed(db, tx, now_ms() / 1_000, CLOSED_SALES_MAX).await? >= CLOSED_SALES_MAX.into()
-        {
-            return Err(ScheduleError::TooManyClosed);
+        if coupon.closed {
+            let count = async { rows::coming_of_closed(db, tx, now_ms() / 1_000, CLOSED_SALES_MAX).await };
+            let count = self.closed_sales.try_get_with((), count).await.map_err(|_| PublishError::Unavailable(None))?;
+            if count >= CLOSED_SALES_MAX.into() {
+                return Err(ScheduleError::TooManyClosed);
+            }
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::helpers::{Answer, RawConnection};
+use crate::helpers::{Answer, RawConnection, now_seconds};
 use crate::world::{World, from, log_in, sale};
 
 /// Pause of an attacker after each answer. Without a pause, the test would measure how two cores are shared.
@@ -41,6 +41,8 @@ pub enum Attack {
     ForgedTickets,
     /// Changes sent by browsers from a page of another site.
     CrossSitePosts,
+    /// A thousand merchants without approval, who offer coupons and sales, and look for them on the public list.
+    FakeMerchants,
 }
 
 /// A running attack.
@@ -53,7 +55,7 @@ pub struct Attacking {
 }
 
 impl Attack {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::HashQueue,
         Self::Lockout,
         Self::SlowExports,
@@ -63,6 +65,7 @@ impl Attack {
         Self::AccountsOfOneNetwork,
         Self::ForgedTickets,
         Self::CrossSitePosts,
+        Self::FakeMerchants,
     ];
 
     /// Begins the attack. The attackers stop at `over`.
@@ -97,6 +100,7 @@ impl Attack {
             }
             Self::AccountsOfOneNetwork => attacking.claim_from_one_network(world, over, round).await,
             Self::ForgedTickets => attacking.forge_tickets(world, over, round).await,
+            Self::FakeMerchants => attacking.offer_fakes(world, over, round).await,
             Self::CrossSitePosts => {
                 let token = world.shop.clone();
                 attacking.repeat(over, ATTACKERS, move |_| {
@@ -213,6 +217,30 @@ impl Attacking {
                 .header("X-Forwarded-For", EVIL);
             let request = request.header("Authorization", &tokens[n % 200]).header("Claim-Ticket", &forged);
             async move { Answer::of(request).await.header("Claim-Result") == "claimed" }
+        });
+    }
+
+    async fn offer_fakes(&mut self, world: &World, over: &CancellationToken, round: u64) {
+        let names: Vec<String> = (0..1_000).map(|n| format!("fake-{round}-{n}")).collect();
+        let tokens = Arc::new(world.app.users(&names, Kind::Saler).await);
+        let unapproved = format!(
+            "UPDATE users SET awaits_approval = TRUE, sales_closed = TRUE WHERE username LIKE 'fake-{round}-%'"
+        );
+        world.app.stores.execute(&unapproved).await;
+        let client = world.client().clone();
+        self.repeat(over, ATTACKERS, move |n| {
+            let (client, token) = (client.clone(), tokens[n % tokens.len()].clone());
+            let (address, name) = (format!("198.51.100.{}", n % 250), format!("fake-{round}-{n}"));
+            async move {
+                let product = json!({"product_name": name, "product_total": 1_000});
+                let answer = from(&client, &address, "POST", "/product/create", &token, Some(&product)).await;
+                let product = answer.json()["data"]["product_id"].as_u64();
+                let sale = json!({"activity_name": name, "product_id": product, "start_time": now_seconds() - 1,
+                    "end_time": now_seconds() + 3_600, "total": 0, "speed": 0});
+                from(&client, &address, "POST", "/activity/create", &token, Some(&sale)).await;
+                let list = from(&client, &address, "GET", "/sec/list", "", None).await;
+                list.text.contains("fake-")
+            }
         });
     }
 

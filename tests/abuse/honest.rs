@@ -149,7 +149,7 @@ async fn change(world: &World) -> Result<(), String> {
     expect("a merchant's change", &answer, answer.status == 200)
 }
 
-/// Blocks a customer. The command is done when the next claim of the customer is refused.
+/// Blocks a customer. The command is done when the session has ended, so the next claim is refused.
 async fn command(world: &World) -> Result<(), String> {
     let (n, token, address) = next(world);
     let path = format!("/admin/blacklist/users/customer-{n}");
@@ -158,7 +158,7 @@ async fn command(world: &World) -> Result<(), String> {
     expect("an operator's command", &answer, answer.status == 200)?;
     loop {
         let answer = from(world.client(), &address, "PATCH", "/api/users/shop/coupons/rush", token, None).await;
-        if answer.status == 403 {
+        if answer.status == 401 {
             break;
         }
         if began.elapsed() > COMMAND_WITHIN {

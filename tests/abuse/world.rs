@@ -40,6 +40,8 @@ impl World {
         let token =
             async |name, address| log_in(client, name, PASSWORD, address).await.header("Authorization").to_owned();
         let (operator, shop) = (token("root", OPERATOR).await, token("shop", SHOP).await);
+        let approval = app.instances[0].ops.put("/admin/users/shop", &operator, &json!({"approved": true})).await;
+        assert_eq!(approval.status, 200, "{approval:?}");
         let (product, activity) = sale(client, &shop, "rush", json!({})).await;
         Self { app, customers, shop, operator, product, activity }
     }
