@@ -183,8 +183,10 @@ pub async fn change_account(
     }
     let subject = Subject::User(user.id);
     match form.disabled {
-        // Another admin's block stays as it is.
-        Some(true) if has_block(&edge, user.id).await? => {}
+        // An earlier request may have failed half-way, so what follows the block is done again.
+        Some(true) if block_of(&edge, user.id).await?.is_some_and(|block| block.until == Until(None)) => {
+            blacklist::shut_out(&accounts, &operating, user.id).await?;
+        }
         Some(true) => {
             blacklist::put(&edge, &accounts, &operating, &admin, subject, Until(None)).await?;
         }
@@ -279,15 +281,14 @@ async fn find(request: &HttpRequest, db: &Db) -> Result<AccountStanding, ApiErro
 
 async fn show(request: &HttpRequest, edge: &Edge, db: &Db) -> Result<HttpResponse, ApiError> {
     let user = find(request, db).await?;
-    let is_disabled = has_block(edge, user.id).await?;
+    let is_disabled = block_of(edge, user.id).await?.is_some();
     Ok(answer::json(HttpResponse::Ok(), &shown(user, is_disabled)))
 }
 
-/// Whether a block by an admin is in force.
-async fn has_block(edge: &Edge, user: UserId) -> Result<bool, ApiError> {
+/// The block of a user by an admin that is in force.
+async fn block_of(edge: &Edge, user: UserId) -> Result<Option<Block>, ApiError> {
     let block = edge.admission.blacklist.find(Subject::User(user), now_seconds()).await;
-    let block: Option<Block> = block.map_err(|error| read_failed(&error))?;
-    Ok(block.is_some_and(|block| block.reason == BlockReason::Admin))
+    Ok(block.map_err(|error| read_failed(&error))?.filter(|block| block.reason == BlockReason::Admin))
 }
 
 fn shown(standing: AccountStanding, disabled: bool) -> ShownAccount {

@@ -13,7 +13,7 @@ use super::openapi::{admins, change, failures};
 use super::state::{Accounts, BodyLimits, Edge, Operating};
 use super::{answer, body, path};
 use crate::base::now_seconds;
-use crate::domain::{Block, BlockReason, Subject, Until, User, UserName};
+use crate::domain::{Block, BlockReason, Subject, Until, User, UserId, UserName};
 use crate::mysql::blocks::{Listed, Whom};
 use crate::mysql::{Db, DbPools, users};
 
@@ -173,18 +173,23 @@ pub(super) async fn put(
     subject: Subject,
     until: Until,
 ) -> Result<Block, ApiError> {
-    let now = now_seconds();
     if subject == Subject::User(admin.id) {
         return Err(NOT_YOURSELF);
     }
-    let block = Block { until, since: now, by: admin.name.as_str().to_owned(), reason: BlockReason::Admin };
+    let block = Block { until, since: now_seconds(), by: admin.name.as_str().to_owned(), reason: BlockReason::Admin };
     edge.admission.blacklist.block(subject, &block).await?;
     log::info!("blacklist: {} blocked {subject} until {:?}", admin.name, block.until.0);
     if let Subject::User(user) = subject {
-        accounts.revocations.end_sessions(user, now).await?;
-        operating.closing.settle(user).await?;
+        shut_out(accounts, operating, user).await?;
     }
     Ok(block)
+}
+
+/// Ends the sessions of a blocked user, and the sales of a saler.
+pub(super) async fn shut_out(accounts: &Accounts, operating: &Operating, user: UserId) -> Result<(), ApiError> {
+    accounts.revocations.end_sessions(user, now_seconds()).await?;
+    operating.closing.settle(user).await?;
+    Ok(())
 }
 
 failures!(DeleteBlockFailures: ApiError = [NO_ADDRESS, NO_SUCH_USER, NOT_BLOCKED], admins(), change());

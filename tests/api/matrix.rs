@@ -12,8 +12,13 @@ use crate::helpers::{Answer, TestApp};
 /// Who asks: the customer `ann` and the saler `shop` own the objects of the paths.
 const ASKERS: [&str; 5] = ["ann", "bob", "shop", "cafe", "root"];
 /// Sessions that are none, with the code of the refusal.
-const NO_SESSIONS: [(&str, &str); 4] =
-    [("", "not-logged-in"), ("expired", "token-expired"), ("ended", "not-logged-in"), ("forged", "not-logged-in")];
+const NO_SESSIONS: [(&str, &str); 5] = [
+    ("", "not-logged-in"),
+    ("expired", "token-expired"),
+    ("ended", "not-logged-in"),
+    ("forged", "not-logged-in"),
+    ("disabled", "not-logged-in"),
+];
 
 /// A request, and the statuses of the answers to the [`ASKERS`].
 struct Row {
@@ -213,6 +218,14 @@ async fn a_session_that_counts_no_more_is_none_on_every_route() {
     let world = World::start().await;
     let sessions = couponrush::app::signers(&world.app.args.tokens).expect("the secret is good").sessions;
     let mut wrong = Vec::new();
+    let mut disabled = Vec::new();
+    for kind in [Kind::Customer, Kind::Customer, Kind::Saler, Kind::Saler, Kind::Admin] {
+        let name = format!("disabled-{}", disabled.len());
+        disabled.push(world.app.user(&name, kind).await);
+        let change = json!({"disabled": true});
+        let answer = world.app.client().put(&format!("/admin/users/{name}"), &world.tokens[4], &change).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
     let before = world.state().await;
     for (place, _) in ASKERS.iter().enumerate() {
         let name = UserName::parse(ASKERS[place].to_owned()).expect("a name");
@@ -228,6 +241,7 @@ async fn a_session_that_counts_no_more_is_none_on_every_route() {
                     "expired" => &expired,
                     "ended" => &ended,
                     "forged" => &forged,
+                    "disabled" => &disabled[place],
                     _ => session,
                 };
                 let answer = world.ask(row, token).await;
