@@ -26,7 +26,7 @@ use crate::memory::{
 use crate::mysql::instances::Process;
 use crate::mysql::shard_statements::ShardStatements;
 use crate::mysql::{Db, DbPools};
-use crate::ops::{Health, HealthSources, RowCheck, SalesClosing, Trail};
+use crate::ops::{Health, HealthSources, RowCheck, Trail, Withholding};
 use crate::redis::{LinkConfig, Ownership};
 use crate::sales::{EventLimits, Events, Mirroring, Publishing, Scheduling};
 
@@ -128,7 +128,7 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
         rows: Arc::new(RowCheck::new(dbs.control.clone())),
         archive: Arc::default(),
         trail: Arc::new(Trail::new(dbs.control.clone(), args.audit_days)),
-        closing: SalesClosing::new(dbs.control.clone()),
+        withholding: Withholding::new(dbs.control.clone()),
         instance: maker.process.label.clone(),
     };
     Application {

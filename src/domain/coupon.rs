@@ -72,14 +72,14 @@ pub struct Coupon {
     /// Not sold. Redis has a tombstone of the coupon, without its claims.
     pub archived: bool,
     /// Not sold, because the saler may not sell at the moment.
-    pub closed: bool,
+    pub withheld: bool,
 }
 
 impl Coupon {
-    /// Whether the coupon is only sold inside activities. A closed coupon is published as scheduled, and none of its
+    /// Whether the coupon is only sold inside activities. A withheld coupon is published as scheduled, and none of its
     /// activities is in memory. So Redis answers holders, and tells all others that the coupon is not on sale.
     pub const fn needs_activity(&self) -> bool {
-        self.scheduled || self.closed
+        self.scheduled || self.withheld
     }
 }
 

@@ -18,7 +18,7 @@ pub struct OpenOffer {
     /// Units of these coupons.
     pub units: u64,
     /// Whether none of them is sold, because the merchant may not sell at the moment.
-    pub is_closed: bool,
+    pub is_withheld: bool,
 }
 
 /// The limit that a merchant has reached.
@@ -62,7 +62,7 @@ mod tests {
     #[test]
     fn a_merchant_may_have_as_much_as_each_limit_says() {
         let quotas = Quotas { coupons: 2, units: 10, sales: 3 };
-        let open = |coupons, units| OpenOffer { coupons, units, is_closed: false };
+        let open = |coupons, units| OpenOffer { coupons, units, is_withheld: false };
         assert_eq!(quotas.check_coupon(open(1, 5), 5), Ok(()));
         assert_eq!(quotas.check_coupon(open(1, 5), 6), Err(QuotaReached::Units));
         assert_eq!(quotas.check_coupon(open(2, 0), 1), Err(QuotaReached::Coupons));

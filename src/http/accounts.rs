@@ -57,7 +57,7 @@ pub struct ShownAccount {
     /// An admin has blocked the user. He cannot log in, and has no session.
     disabled: bool,
     /// Coupons of the saler are not sold, because he awaits approval or is disabled.
-    sales_closed: bool,
+    sales_withheld: bool,
     /// Seconds since 1970.
     registered_at: u64,
 }
@@ -88,7 +88,7 @@ fn example() -> ShownAccount {
         approved: true,
         awaits_approval: false,
         disabled: false,
-        sales_closed: false,
+        sales_withheld: false,
         registered_at: 1_767_265_200,
     }
 }
@@ -103,7 +103,7 @@ failures!(ListAwaitingFailures: ApiError = [BAD_AFTER, ApiError::unavailable()],
     params(AwaitingQuery),
     responses(
         (status = 200, description = "The salers of the page.", body = inline(ListOf<ShownAccount>), example = json!({
-            "errMsg": "", "data": [ShownAccount { approved: false, awaits_approval: true, sales_closed: true, ..example() }]})),
+            "errMsg": "", "data": [ShownAccount { approved: false, awaits_approval: true, sales_withheld: true, ..example() }]})),
         (status = 204, description = "The page is empty."),
         ListAwaitingFailures,
     ),
@@ -173,7 +173,7 @@ pub async fn change_account(
     }
     if let Some(approved) = form.approved {
         standing::approve(&dbs.control, user.id, approved).await?;
-        operating.closing.settle(user.id).await?;
+        operating.withholding.settle(user.id).await?;
         log::info!(
             "accounts: {} {} {}",
             admin.name,
@@ -299,7 +299,7 @@ fn shown(standing: AccountStanding, disabled: bool) -> ShownAccount {
         approved: standing.approval == Approval::Given,
         awaits_approval: standing.approval == Approval::Awaited,
         disabled,
-        sales_closed: standing.sales_closed,
+        sales_withheld: standing.sales_withheld,
         registered_at: standing.registered_at,
     }
 }

@@ -188,7 +188,7 @@ pub(super) async fn put(
 /// Ends the sessions of a blocked user, and the sales of a saler.
 pub(super) async fn shut_out(accounts: &Accounts, operating: &Operating, user: UserId) -> Result<(), ApiError> {
     accounts.revocations.end_sessions(user, now_seconds()).await?;
-    operating.closing.settle(user).await?;
+    operating.withholding.settle(user).await?;
     Ok(())
 }
 
@@ -232,7 +232,7 @@ pub(super) async fn take_away(
     }
     // Also after a repeated request, whose first one may have failed half-way.
     if let Subject::User(user) = subject {
-        operating.closing.settle(user).await?;
+        operating.withholding.settle(user).await?;
     }
     Ok(was_blocked)
 }

@@ -288,7 +288,7 @@ impl From<ScheduleError> for ApiError {
                 let message = format!("product_id: it has {ACTIVITIES_OF_A_COUPON_MAX} activities already.");
                 Self::formatted(Code::BadRequest, message)
             }
-            ScheduleError::TooManyClosed => Self::overloaded(),
+            ScheduleError::TooManyWithheld => Self::overloaded(),
             ScheduleError::TooManySales => Self::new(Code::Quota, "Too many current and coming sales."),
             ScheduleError::Publish(error) => error.into(),
         }

@@ -20,7 +20,7 @@ use crate::claim::{
 use crate::domain::{CouponId, Durability, Kind, Networks, Origins, PasswordMin};
 use crate::memory::{Activities, AdminNames, ArchivedClaims, ClosedShards, KnownNetworks, KnownUsers, Revocations};
 use crate::mysql::DbPools;
-use crate::ops::{Health, RowCheck, SalesClosing, Trail};
+use crate::ops::{Health, RowCheck, Trail, Withholding};
 use crate::redis::{Connection, KvError, Live};
 use crate::sales::{ArchiveFigures, Events, Publishing, Scheduling};
 
@@ -119,7 +119,7 @@ pub struct Operating {
     pub rows: Arc<RowCheck>,
     pub archive: Arc<ArchiveFigures>,
     pub trail: Arc<Trail>,
-    pub closing: SalesClosing,
+    pub withholding: Withholding,
     /// The name of this instance, made of host and address.
     pub instance: String,
 }

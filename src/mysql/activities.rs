@@ -27,7 +27,7 @@ pub struct StoredActivity {
 pub(super) type ActivityRow = (u32, u64, String, u64, u64, u32, u8, u32, u8, f64, u64, u64, u64, u64, u16, i8);
 
 /// An activity with the coupon's saler, name and activity revision, whether the saler is approved, and whether the coupon is
-/// closed.
+/// withheld.
 type ScheduleRow = (ActivityRow, Option<String>, String, u64, Option<bool>, bool);
 
 /// Schedules of consecutive coupons by id.
@@ -159,12 +159,17 @@ pub(crate) async fn lock_coming(db: &Db, tx: &mut Transaction<'_>, saler: UserId
 }
 
 /// Counts activities that end after `now` (seconds since 1970) of all salers who may not sell, up to `count`.
-pub(crate) async fn coming_of_closed(db: &Db, tx: &mut Transaction<'_>, now: u64, count: u32) -> Result<u64, DbError> {
-    // The few closed salers come first, by their index.
+pub(crate) async fn coming_of_withheld(
+    db: &Db,
+    tx: &mut Transaction<'_>,
+    now: u64,
+    count: u32,
+) -> Result<u64, DbError> {
+    // The few such salers come first, by their index.
     let query = diesel::sql_query(
         "SELECT CAST(COUNT(*) AS UNSIGNED) AS count FROM (SELECT STRAIGHT_JOIN activities.id FROM users \
          JOIN coupons ON coupons.saler_id = users.id JOIN activities ON activities.coupon_id = coupons.id \
-         WHERE users.sales_closed AND end_time > ? LIMIT ?) AS coming",
+         WHERE users.sales_withheld AND end_time > ? LIMIT ?) AS coming",
     )
     .bind::<Unsigned<Bigint>, _>(now)
     .bind::<Unsigned<Integer>, _>(count);
@@ -319,7 +324,7 @@ async fn read_schedules(db: &Db, connection: &mut DbConnection, ids: &[u64]) -> 
             coupons::name,
             coupons::activity_revision,
             users::approved.nullable(),
-            coupons::closed,
+            coupons::withheld,
         ));
     let rows: Vec<ScheduleRow> = db.within("read schedules", query.load(connection)).await?;
     let same_coupon = |first: &ScheduleRow, second: &ScheduleRow| first.0.1 == second.0.1;
@@ -327,13 +332,13 @@ async fn read_schedules(db: &Db, connection: &mut DbConnection, ids: &[u64]) -> 
 }
 
 /// The schedule of a coupon from its rows. An unreadable activity is not in force, and the others are. None is while the
-/// coupon is closed.
+/// coupon is withheld.
 fn schedule_of(db: &Db, rows: &[ScheduleRow]) -> Result<Schedule, UnreadableRow> {
-    let ((_, coupon, ..), saler, name, revision, approved, closed) = &rows[0];
+    let ((_, coupon, ..), saler, name, revision, approved, withheld) = &rows[0];
     let unreadable = |column| UnreadableRow { table: COUPONS, id: *coupon, column, path: None };
     let saler = UserName::parse(saler.clone().unwrap_or_default()).map_err(|_| unreadable("saler"))?;
     let name = CouponName::parse(name.clone()).map_err(|_| unreadable("name"))?;
-    let in_force = if *closed { &[] } else { rows };
+    let in_force = if *withheld { &[] } else { rows };
     let activities = db.unreadable().skip(in_force.iter().map(|(row, ..)| Ok(stored(row.clone())?.activity)));
     let mut schedule = Schedule::new(CouponId(*coupon), saler, name, *revision, activities);
     schedule.is_approved = *approved == Some(true);

@@ -129,13 +129,14 @@ pub async fn is_published(db: &Db, id: CouponId, revision: u64) -> Result<bool, 
 /// The open coupons of a saler: those that are not archived. Locks the saler's row, so that they do not change before the end
 /// of the transaction.
 pub(crate) async fn lock_open(db: &Db, tx: &mut Transaction<'_>, saler: UserId) -> Result<OpenOffer, DbError> {
-    let lock = users::table.find(saler.0).select(users::sales_closed).for_update();
-    let is_closed: bool = db.within("lock saler", lock.first(tx.connection())).await.map_err(DbError::before_commit)?;
+    let lock = users::table.find(saler.0).select(users::sales_withheld).for_update();
+    let is_withheld: bool =
+        db.within("lock saler", lock.first(tx.connection())).await.map_err(DbError::before_commit)?;
     let open = coupons::table.filter(coupons::saler_id.eq(saler.0)).filter(coupons::archived.eq(false));
     let units = sql::<Unsigned<Bigint>>("CAST(COALESCE(SUM(amount), 0) AS UNSIGNED)");
     let counted = db.within("count coupons", open.select((count_star(), units)).first(tx.connection())).await;
     let (coupons, units): (i64, u64) = counted.map_err(DbError::before_commit)?;
-    Ok(OpenOffer { coupons: u64::try_from(coupons).unwrap_or(0), units, is_closed })
+    Ok(OpenOffer { coupons: u64::try_from(coupons).unwrap_or(0), units, is_withheld })
 }
 
 /// Coupons among `ids` that are archived.

@@ -82,7 +82,7 @@ pub(super) fn columns() -> _ {
         coupons::revision,
         coupons::published_revision,
         coupons::activity_revision,
-        (coupons::archived, coupons::unloaded, coupons::closed),
+        (coupons::archived, coupons::unloaded, coupons::withheld),
     )
 }
 
@@ -98,7 +98,7 @@ pub async fn insert(
     quotas: &Quotas,
 ) -> Result<Coupon, InsertError> {
     let mut tx = new_ids::begin(db).await?;
-    let (id, closed) = match insert_within(db, &mut tx, shard, saler, new, quotas).await {
+    let (id, withheld) = match insert_within(db, &mut tx, shard, saler, new, quotas).await {
         Ok(inserted) => inserted,
         Err(error) => {
             tx.roll_back().await;
@@ -120,11 +120,11 @@ pub async fn insert(
         revision: 1,
         activity_revision: 0,
         archived: false,
-        closed,
+        withheld,
     })
 }
 
-/// Returns the id, and whether the coupon is closed.
+/// Returns the id, and whether the coupon is withheld.
 async fn insert_within(
     db: &Db,
     tx: &mut Transaction<'_>,
@@ -152,13 +152,13 @@ async fn insert_within(
         coupons::description.eq(new.description.as_str()),
         coupons::scheduled.eq(new.scheduled),
         coupons::shard.eq(shard.name()),
-        coupons::closed.eq(open.is_closed),
+        coupons::withheld.eq(open.is_withheld),
     );
     let insert = diesel::insert_into(coupons::table).values(row);
     db.within("insert coupon", insert.execute(connection)).await.map_err(DbError::before_commit)?;
     let last = diesel::select(sql::<Unsigned<Bigint>>("LAST_INSERT_ID()"));
     let id: u64 = db.within("read id", last.first(connection)).await.map_err(DbError::before_commit)?;
-    Ok((CouponId(id), open.is_closed))
+    Ok((CouponId(id), open.is_withheld))
 }
 
 /// The id of the saler's coupon with this name, or `None`.
@@ -374,7 +374,7 @@ pub(super) fn stored(row: CouponRow) -> Result<StoredCoupon, UnreadableRow> {
         revision,
         published,
         of,
-        (archived, unloaded, closed),
+        (archived, unloaded, withheld),
     ) = row;
     let path = saler.as_ref().map(|saler| format!("{saler}/{name}"));
     let unreadable = |column| UnreadableRow { table: COUPONS, id, column, path: path.clone() };
@@ -391,7 +391,7 @@ pub(super) fn stored(row: CouponRow) -> Result<StoredCoupon, UnreadableRow> {
             revision,
             activity_revision: of,
             archived,
-            closed,
+            withheld,
         },
         left_count: left_count.into(),
         published_revision: published,

@@ -60,11 +60,11 @@ async fn coupon_within(
         ));
         db.within("restore coupon", insert.execute(connection)).await?;
     }
-    // MySQL assigns from left to right. `left_count` depends on the old amount and is therefore assigned first. A closed
-    // coupon keeps `scheduled`, because Redis has every closed coupon as a scheduled one.
+    // MySQL assigns from left to right. `left_count` depends on the old amount and is therefore assigned first. A withheld
+    // coupon keeps `scheduled`, because Redis has every withheld coupon as a scheduled one.
     let update = diesel::sql_query(
         "UPDATE coupons SET left_count = left_count + CAST(? AS SIGNED) - CAST(amount AS SIGNED), amount = ?, \
-         face_value = ?, description = ?, scheduled = IF(closed, scheduled, ?), revision = ? + 1, changed_at = NOW(3), \
+         face_value = ?, description = ?, scheduled = IF(withheld, scheduled, ?), revision = ? + 1, changed_at = NOW(3), \
          archived = ?, unloaded = ?, first_archived_at = IF(unloaded, COALESCE(first_archived_at, NOW(3)), first_archived_at) \
          WHERE id = ?",
     )

@@ -9,7 +9,7 @@ diesel::table! {
         token_generation -> Unsigned<Integer>,
         approved -> Bool,
         awaits_approval -> Bool,
-        sales_closed -> Bool,
+        sales_withheld -> Bool,
         erased_at -> Nullable<Unsigned<Bigint>>,
     }
 }
@@ -36,7 +36,7 @@ diesel::table! {
         archived -> Bool,
         unloaded -> Bool,
         shard -> Varchar,
-        closed -> Bool,
+        withheld -> Bool,
     }
 }
 

@@ -43,7 +43,7 @@ pub async fn insert(
         users::kind.eq(kind.as_str()),
         users::password_hash.eq(password_hash),
         users::awaits_approval.eq(awaits_approval),
-        users::sales_closed.eq(awaits_approval),
+        users::sales_withheld.eq(awaits_approval),
     );
     let insert = diesel::insert_into(users::table).values(row);
     if kind != Kind::Saler {

@@ -8,8 +8,8 @@ mod health_report;
 mod process;
 mod row_check;
 mod saler_names;
-mod sales_closing;
 mod trail;
+mod withholding;
 mod writers;
 
 pub use audit::{Audit, AuditError, AuditReport, Repair, Repaired};
@@ -21,5 +21,5 @@ pub use health_report::{
 pub use process::ProcessFigures;
 pub use row_check::RowCheck;
 pub use saler_names::SalerNames;
-pub use sales_closing::SalesClosing;
 pub use trail::{TRAIL_QUEUE_MAX, Trail};
+pub use withholding::Withholding;

@@ -21,17 +21,17 @@ use crate::mysql::{DbError, Transaction, activities as rows, coupons, new_ids};
 /// Maximum activities of a coupon. A claim searches all of them.
 pub const ACTIVITIES_OF_A_COUPON_MAX: usize = 1_000;
 /// Current and coming activities of all salers who may not sell. Thousands of fake merchants must not fill memory and etcd.
-const CLOSED_SALES_MAX: u32 = 1_000;
+const WITHHELD_SALES_MAX: u32 = 1_000;
 /// How long their number may be used. The count reads thousands of rows, so a flood of changes must not repeat it. Changes of
 /// that time may pass the limit.
-const CLOSED_SALES_AGE: Duration = Duration::from_secs(1);
+const WITHHELD_SALES_AGE: Duration = Duration::from_secs(1);
 
 #[derive(Clone)]
 pub struct Scheduling {
     pub(super) publishing: Publishing,
     pub(super) activities: Arc<Activities>,
     /// The number of current and coming activities of salers who may not sell.
-    closed_sales: Cache<(), u64>,
+    withheld_sales: Cache<(), u64>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +53,7 @@ pub enum ScheduleError {
     TooManySales,
     /// All salers who may not sell have as many current and coming activities as they may have together.
     #[error("the salers who may not sell have too many activities")]
-    TooManyClosed,
+    TooManyWithheld,
     #[error(transparent)]
     Publish(#[from] PublishError),
 }
@@ -66,8 +66,8 @@ impl From<DbError> for ScheduleError {
 
 impl Scheduling {
     pub fn new(publishing: Publishing, activities: Arc<Activities>) -> Self {
-        let closed_sales = Cache::builder().max_capacity(1).time_to_live(CLOSED_SALES_AGE).build();
-        Self { publishing, activities, closed_sales }
+        let withheld_sales = Cache::builder().max_capacity(1).time_to_live(WITHHELD_SALES_AGE).build();
+        Self { publishing, activities, withheld_sales }
     }
 
     /// Creates an activity of `coupon` for `user`, the coupon's saler or an admin. On return the activity is in force
@@ -186,11 +186,12 @@ impl Scheduling {
                 return Err(ScheduleError::TooManySales);
             }
         }
-        if coupon.closed {
-            let count = async { rows::coming_of_closed(db, tx, now_ms() / 1_000, CLOSED_SALES_MAX).await };
-            let count = self.closed_sales.try_get_with((), count).await.map_err(|_| PublishError::Unavailable(None))?;
-            if count >= CLOSED_SALES_MAX.into() {
-                return Err(ScheduleError::TooManyClosed);
+        if coupon.withheld {
+            let count = async { rows::coming_of_withheld(db, tx, now_ms() / 1_000, WITHHELD_SALES_MAX).await };
+            let count =
+                self.withheld_sales.try_get_with((), count).await.map_err(|_| PublishError::Unavailable(None))?;
+            if count >= WITHHELD_SALES_MAX.into() {
+                return Err(ScheduleError::TooManyWithheld);
             }
         }
         Ok(())

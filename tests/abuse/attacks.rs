@@ -224,7 +224,7 @@ impl Attacking {
         let names: Vec<String> = (0..1_000).map(|n| format!("fake-{round}-{n}")).collect();
         let tokens = Arc::new(world.app.users(&names, Kind::Saler).await);
         let unapproved = format!(
-            "UPDATE users SET awaits_approval = TRUE, sales_closed = TRUE WHERE username LIKE 'fake-{round}-%'"
+            "UPDATE users SET awaits_approval = TRUE, sales_withheld = TRUE WHERE username LIKE 'fake-{round}-%'"
         );
         world.app.stores.execute(&unapproved).await;
         let client = world.client().clone();

@@ -68,7 +68,7 @@ async fn coupons_of_a_merchant_are_sold_after_the_approval_and_not_before() {
     assert_eq!(approved.status, 200, "{approved:?}");
     let account = approved.json();
     assert_eq!(
-        (&account["approved"], &account["awaits_approval"], &account["sales_closed"]),
+        (&account["approved"], &account["awaits_approval"], &account["sales_withheld"]),
         (&json!(true), &json!(false), &json!(false))
     );
     assert_eq!(client.get("/admin/users", &admin).await.status, 204);
@@ -111,7 +111,7 @@ async fn a_disabled_merchant_has_no_session_and_sells_nothing_until_an_admin_end
     let ann = app.user("ann", Kind::Customer).await;
     client.create_coupon("shop", &shop, "ten", 1_000).await;
     let disabled = change(client, &admin, "shop", json!({"disabled": true})).await.json();
-    assert_eq!((&disabled["disabled"], &disabled["sales_closed"]), (&json!(true), &json!(true)));
+    assert_eq!((&disabled["disabled"], &disabled["sales_withheld"]), (&json!(true), &json!(true)));
     eventually("the session ends", || async { other.list("shop", &shop).await.status == 401 }).await;
     assert_eq!(client.log_in("shop", PASSWORD).await.status, 403);
     eventually("the coupon is not sold", || async { probe(&app, &other).await == "not-on-sale" }).await;

@@ -157,7 +157,7 @@ const ELSEWHERE: [(&str, &str); 5] = [
 /// What a refused request must not change.
 const STATE: &str = "SELECT CONCAT_WS('/', \
     (SELECT COALESCE(SUM(revision * id), 0) FROM coupons), (SELECT COALESCE(SUM(revision * id), 0) FROM activities), \
-    (SELECT COUNT(*) FROM users), (SELECT COALESCE(SUM(token_generation * 8 + approved * 4 + awaits_approval * 2 + sales_closed), 0) FROM users), \
+    (SELECT COUNT(*) FROM users), (SELECT COALESCE(SUM(token_generation * 8 + approved * 4 + awaits_approval * 2 + sales_withheld), 0) FROM users), \
     (SELECT COUNT(*) FROM blocks), (SELECT COUNT(*) FROM revoked_tokens), (SELECT COALESCE(GROUP_CONCAT(value), '') FROM settings)) AS value";
 
 struct World {

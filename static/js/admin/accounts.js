@@ -117,14 +117,14 @@ function EndAll() {
 }
 
 /** The properties of an account, each with a name. */
-const facts = ({ kind, disabled, approved, awaits_approval, sales_closed, registered_at }) => [
+const facts = ({ kind, disabled, approved, awaits_approval, sales_withheld, registered_at }) => [
     [t("accounts.kind"), t(`accounts.kind-${kind}`)],
     [t("accounts.registered"), toTime(registered_at)],
     [t("accounts.may-log-in"), t(disabled ? "accounts.no" : "accounts.yes")],
     ...(kind === "saler"
         ? [
               [t("accounts.approval"), t(approved ? "accounts.yes" : awaits_approval ? "accounts.awaits" : "accounts.not-asked")],
-              [t("accounts.sells"), t(sales_closed ? "accounts.no" : "accounts.yes")],
+              [t("accounts.sells"), t(sales_withheld ? "accounts.no" : "accounts.yes")],
           ]
         : []),
 ];

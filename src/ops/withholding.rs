@@ -1,6 +1,6 @@
-//! Closes the sales of salers who may not sell, and opens them again.
+//! Withholds the sales of salers who may not sell, and releases them again.
 //!
-//! A change by an admin is brought about at once. The task finishes changes of an instance that died, and opens sales when a block
+//! A change by an admin is brought about at once. The task finishes changes of an instance that died, and releases sales when a block
 //! ends.
 
 use std::time::Duration;
@@ -16,23 +16,23 @@ const SETTLE_EVERY: Duration = Duration::from_secs(2);
 const SALERS_MAX: u32 = 100;
 
 #[derive(Clone)]
-pub struct SalesClosing {
+pub struct Withholding {
     db: Db,
 }
 
-impl SalesClosing {
+impl Withholding {
     pub fn new(db: Db) -> Self {
         Self { db }
     }
 
-    /// Closes or opens the sales of `user` as approval and blocks demand. The repair of lagging coupons, on every instance,
+    /// Withholds or releases the sales of `user` as approval and blocks demand. The repair of lagging coupons, on every instance,
     /// publishes the coupons within about a second.
     ///
     /// # Errors
     /// [`DbError`]. The task repeats the change.
     pub async fn settle(&self, user: UserId) -> Result<(), DbError> {
-        if let Some(closed) = standing::settle(&self.db, user, now_seconds()).await? {
-            log::info!("sales of user {user} are {}", if closed { "closed" } else { "open" });
+        if let Some(withheld) = standing::settle(&self.db, user, now_seconds()).await? {
+            log::info!("sales of user {user} are {}", if withheld { "withheld" } else { "released" });
         }
         Ok(())
     }
