@@ -3,7 +3,7 @@
 //! A login checks a password ([`Passwords`]) and issues a session token ([`UserTokens`]). For each later request,
 //! [`UserTokens::verify`] checks signature and expiry, then `Revocations::is_revoked` answers from memory too.
 //! [`ClaimTokens`] signs proofs of claims, and [`DeviceMarks`] marks of devices on which a user has logged in. [`Tickets`] lets
-//! customers try to claim in sales that ask for a ticket. [`SignedForm`] reads signed requests and is off by default.
+//! customers try to claim in sales that ask for a ticket. [`MerchantKey`] is the text of a key for programs. [`SignedForm`] reads signed requests and is off by default.
 //!
 //! HTTP is absent on purpose: headers and status codes belong to `http`.
 
@@ -11,6 +11,7 @@ mod claim_token;
 mod device_mark;
 mod keys;
 mod mac;
+mod merchant_key;
 mod password;
 mod provider;
 mod same_question;
@@ -24,6 +25,7 @@ mod turns;
 
 pub use claim_token::{ClaimProof, ClaimTokens};
 pub use device_mark::{DeviceMarks, MarkedUser};
+pub use merchant_key::{KeySecret, MerchantKey};
 pub use password::{Caller, HashError, PasswordLimits, Passwords, Verified};
 pub use secrets::{Secrets, SecretsError};
 pub use session::{Session, TokenId, TokenIdError};

@@ -31,6 +31,8 @@ pub const EXPORT_BYTES_MIN: u64 = 64 * 1024;
 pub const EXPORT_PERIOD: Duration = Duration::from_secs(30);
 /// Revoked tokens in memory, about 150 bytes each.
 pub const REVOKED_MAX: usize = 1_000_000;
+/// Keys of all merchants in memory, about 300 bytes each.
+pub const MERCHANT_KEYS_MAX: usize = 100_000;
 /// Timeout of a claim in Redis. After a timeout the outcome of the claim is unknown.
 pub const CLAIM_WAIT: Duration = Duration::from_millis(150);
 /// The highest `COUPONRUSH_ARCHIVE_AFTER` in seconds: ten years.

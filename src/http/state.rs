@@ -18,7 +18,9 @@ use crate::claim::{
     ArchivedCoupons, ClaimFigures, ConditionChecks, Directory, Doubt, KnownCoupons, Links, ShardLink, Shards,
 };
 use crate::domain::{CouponId, Durability, Kind, Networks, Origins, PasswordMin};
-use crate::memory::{Activities, AdminNames, ArchivedClaims, ClosedShards, KnownNetworks, KnownUsers, Revocations};
+use crate::memory::{
+    Activities, AdminNames, ArchivedClaims, ClosedShards, KnownNetworks, KnownUsers, MerchantKeys, Revocations,
+};
 use crate::mysql::DbPools;
 use crate::ops::{Health, RowCheck, Trail};
 use crate::redis::{Connection, KvError, Live};
@@ -74,6 +76,7 @@ pub struct Accounts {
     /// The signed form of `/sec/kill`, or `None` without a secret for it.
     pub signed_form: Option<SignedForm>,
     pub revocations: Arc<Revocations>,
+    pub keys: Arc<MerchantKeys>,
 }
 
 /// Claims, and reads of coupons and sales.
@@ -142,7 +145,7 @@ impl Accounts {
     pub const fn passwords_of(&self, kind: Kind) -> &Passwords {
         match kind {
             Kind::Admin => &self.admin_passwords,
-            Kind::Customer | Kind::Saler => &self.passwords,
+            Kind::Customer | Kind::Saler | Kind::Staff => &self.passwords,
         }
     }
 }
@@ -152,7 +155,7 @@ impl Offering {
     pub const fn scheduling_of(&self, kind: Kind) -> &Scheduling {
         match kind {
             Kind::Admin => &self.admin_scheduling,
-            Kind::Customer | Kind::Saler => &self.scheduling,
+            Kind::Customer | Kind::Saler | Kind::Staff => &self.scheduling,
         }
     }
 }

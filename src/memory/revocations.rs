@@ -15,9 +15,9 @@ use tokio_util::sync::CancellationToken;
 use super::revoked_tokens::{Revocation, RevokedTokens};
 use crate::auth::Session;
 use crate::base::{Outage, every, now_seconds};
-use crate::domain::{User, UserId};
+use crate::domain::{User, UserId, UserName};
 use crate::mysql::revoked_tokens::{self, ReadPoint, RevokedToken};
-use crate::mysql::{Db, DbError, DbPools, users};
+use crate::mysql::{Db, DbError, DbPools, staff, users};
 
 /// Maximum single revocations of a user. The next revocation ends all tokens of the user.
 const TOKENS_OF_USER_MAX: usize = 32;
@@ -116,6 +116,19 @@ impl Revocations {
         let expires_at = self.last_expiry(now_seconds);
         let generation = users::set_hash(self.dbs.of(user.kind), user.id, Some(from), to, expires_at).await?;
         Ok(self.add_below(user.id, generation, expires_at))
+    }
+
+    /// Ends staff of `saler`, with password, rights and all tokens. Returns `false` if the saler has no such staff.
+    ///
+    /// # Errors
+    /// [`RevokeError`]. After a database error with unknown outcome, a retry is safe.
+    pub async fn end_staff(&self, saler: UserId, name: &UserName, now_seconds: u64) -> Result<bool, RevokeError> {
+        self.check_room()?;
+        let expires_at = self.last_expiry(now_seconds);
+        let Some((user, generation)) = staff::end(&self.dbs.users, saler, name, expires_at).await? else {
+            return Ok(false);
+        };
+        Ok(self.add_below(user, generation, expires_at))
     }
 
     /// Reads all revocations since the last read. Must succeed before the instance serves requests.

@@ -5,7 +5,7 @@ use diesel_async::SimpleAsyncConnection;
 use super::{Db, DbError, QueryError};
 
 /// The tables that `serve` reads and writes, each with one of its columns.
-const TABLES: [(&str, &str); 15] = [
+const TABLES: [(&str, &str); 16] = [
     ("users", "id"),
     ("coupons", "id"),
     ("activities", "id"),
@@ -20,6 +20,7 @@ const TABLES: [(&str, &str); 15] = [
     ("blocks", "kind"),
     ("installation", "id"),
     ("audit_trail", "id"),
+    ("merchant_keys", "id"),
     ("saler_skeletons", "user_id"),
 ];
 
