@@ -7,14 +7,14 @@ use crate::domain::{Address, KeyId, Subject, UserId};
 /// The sender of a request with a valid token or key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Asker {
-    pub account: Account,
+    pub account: RateOwner,
     /// The saler for whom staff or a key work.
     pub saler: Option<UserId>,
 }
 
 /// The owner of a rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Account {
+pub enum RateOwner {
     User(UserId),
     Key(KeyId),
 }
@@ -32,8 +32,8 @@ impl Admission {
     pub fn enter(&self, class: Class, asker: Option<Asker>, address: Address, now_ms: u64) -> Result<(), TurnedAway> {
         if class.refuses_blocked() {
             let user = match asker.map(|asker| asker.account) {
-                Some(Account::User(user)) => Some(user),
-                Some(Account::Key(_)) | None => None,
+                Some(RateOwner::User(user)) => Some(user),
+                Some(RateOwner::Key(_)) | None => None,
             };
             self.not_blocked(user, Some(address), now_ms)?;
             self.not_blocked(asker.and_then(|asker| asker.saler), None, now_ms)?;
@@ -42,9 +42,9 @@ impl Admission {
         let per_minute = class.per_minute(&limits);
         let rates = self.rates(0, per_minute.user);
         match asker.map(|asker| asker.account) {
-            Some(Account::User(user)) => pace(&self.class_users, (class, user), || address, rates, now_ms)
+            Some(RateOwner::User(user)) => pace(&self.class_users, (class, user), || address, rates, now_ms)
                 .map_err(|wait_ms| self.offence(Subject::User(user), || address, wait_ms, &limits, now_ms))?,
-            Some(Account::Key(key)) => pace(&self.class_keys, (class, key), || address, rates, now_ms)
+            Some(RateOwner::Key(key)) => pace(&self.class_keys, (class, key), || address, rates, now_ms)
                 .map_err(|wait_ms| self.turned(too_fast(wait_ms)))?,
             None => {}
         }

@@ -27,7 +27,7 @@ use pace::{Pace, Rates, Tally};
 use paced::{NetworkRefusal, pace, pace_networks};
 use places::Places;
 
-pub use asker::{Account, Asker};
+pub use asker::{Asker, RateOwner};
 pub use attempts::{Acquaintance, AttemptLimits, LoginAttempt};
 pub use class::Class;
 pub use figures::AdmissionFigures;

@@ -8,7 +8,7 @@ pub const KEYS_MAX: u32 = 20;
 
 /// A kind of work for a merchant. No right includes another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Right {
+pub enum MerchantRight {
     /// Redeem claims.
     Redeem,
     /// Read lists and exports.
@@ -33,7 +33,7 @@ pub struct Mandate {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyHash(pub [u8; 32]);
 
-impl Right {
+impl MerchantRight {
     const ALL: [Self; 3] = [Self::Redeem, Self::View, Self::Manage];
 
     /// The spelling on the wire.
@@ -57,14 +57,16 @@ impl Right {
 impl Rights {
     /// The rights with these names. `None` without names, and for an unknown name.
     pub fn parse<T: AsRef<str>>(names: &[T]) -> Option<Self> {
-        let bit = |name: &T| Right::ALL.into_iter().find(|right| right.as_str() == name.as_ref()).map(Right::bit);
+        let bit = |name: &T| {
+            MerchantRight::ALL.into_iter().find(|right| right.as_str() == name.as_ref()).map(MerchantRight::bit)
+        };
         let bits = names.iter().try_fold(0, |bits, name| Some(bits | bit(name)?))?;
         Self::from_bits(bits)
     }
 
     /// The rights by their number in MySQL and in tokens. `None` for 0 and for unknown bits.
     pub fn from_bits(bits: u8) -> Option<Self> {
-        let all = Right::ALL.into_iter().fold(0, |all, right| all | right.bit());
+        let all = MerchantRight::ALL.into_iter().fold(0, |all, right| all | right.bit());
         (bits != 0 && bits & !all == 0).then_some(Self(bits))
     }
 
@@ -72,13 +74,13 @@ impl Rights {
         self.0
     }
 
-    pub const fn include(self, right: Right) -> bool {
+    pub const fn include(self, right: MerchantRight) -> bool {
         self.0 & right.bit() != 0
     }
 
     /// The spelling on the wire.
     pub fn names(self) -> Vec<&'static str> {
-        Right::ALL.into_iter().filter(|right| self.include(*right)).map(Right::as_str).collect()
+        MerchantRight::ALL.into_iter().filter(|right| self.include(*right)).map(MerchantRight::as_str).collect()
     }
 }
 
@@ -99,9 +101,9 @@ mod tests {
 
     #[test]
     fn no_right_includes_another_one() {
-        for right in Right::ALL {
+        for right in MerchantRight::ALL {
             let rights = Rights::parse(&[right.as_str()]).expect("a right");
-            assert!(Right::ALL.into_iter().all(|other| rights.include(other) == (other == right)));
+            assert!(MerchantRight::ALL.into_iter().all(|other| rights.include(other) == (other == right)));
         }
     }
 }

@@ -39,7 +39,7 @@ pub use durability::{Durability, DurabilityError};
 pub use format::Format;
 pub use holding::{HeldClaim, HeldCoupon, held_coupons};
 pub use id::{ActivityId, CouponId, Epoch, KeyId, UserId};
-pub use mandate::{KEYS_MAX, KeyHash, Mandate, Right, Rights, STAFF_MAX};
+pub use mandate::{KEYS_MAX, KeyHash, Mandate, MerchantRight, Rights, STAFF_MAX};
 pub use name::{ActivityName, CouponName, NameError, UserName, normalized};
 pub use origins::{OriginError, Origins};
 pub use page::Page;

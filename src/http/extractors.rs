@@ -13,7 +13,7 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use super::error::{ApiError, Code};
 use super::path;
 use super::state::Accounts;
-use crate::admission::{Account, Asker};
+use crate::admission::{Asker, RateOwner};
 use crate::auth::{MerchantKey, Session, TokenError};
 use crate::base::now_seconds;
 use crate::domain::{Kind, Mandate, User, UserName};
@@ -67,8 +67,8 @@ impl Sender {
 
     pub fn asker(&self) -> Asker {
         let account = match self {
-            Self::User(session) => Account::User(session.user.id),
-            Self::Key(key) => Account::Key(key.id),
+            Self::User(session) => RateOwner::User(session.user.id),
+            Self::Key(key) => RateOwner::Key(key.id),
         };
         Asker { account, saler: self.mandate().map(|mandate| mandate.saler.id) }
     }

@@ -12,7 +12,7 @@ use actix_web::{FromRequest, HttpRequest, ResponseError};
 use super::error::{ApiError, Code};
 use super::extractors::{Sender, WITHOUT_RIGHT, sender};
 use super::sec::envelope::SecError;
-use crate::domain::{Kind, Right, User};
+use crate::domain::{Kind, MerchantRight, User};
 
 pub const ONLY_SALERS: ApiError = ApiError::new(Code::WrongKind, "Only salers may do this.");
 pub const ONLY_SALERS_CREATE: ApiError = ApiError::new(Code::WrongKind, "Only sellers can create coupons.");
@@ -25,7 +25,7 @@ pub trait Purpose: 'static {
     type Error: From<ApiError> + ResponseError + 'static;
 
     /// The right that staff and keys need.
-    const RIGHT: Right;
+    const RIGHT: MerchantRight;
     /// The kinds of users who may do this with a token of their own.
     const KINDS: &'static [Kind];
     /// The answer to users of other kinds.
@@ -47,7 +47,7 @@ macro_rules! purpose {
         impl Purpose for $name {
             type Error = $error;
 
-            const RIGHT: Right = Right::$right;
+            const RIGHT: MerchantRight = MerchantRight::$right;
             const KINDS: &'static [Kind] = &$kinds;
             const REFUSAL: ApiError = $refusal;
         }
@@ -81,7 +81,7 @@ impl<P: Purpose> FromRequest for Merchant<P> {
     }
 }
 
-fn admit(request: &HttpRequest, right: Right, kinds: &[Kind], refusal: ApiError) -> Result<User, ApiError> {
+fn admit(request: &HttpRequest, right: MerchantRight, kinds: &[Kind], refusal: ApiError) -> Result<User, ApiError> {
     let sender = sender(request)?;
     if let Some(mandate) = sender.mandate() {
         return if mandate.rights.include(right) { Ok(mandate.saler.clone()) } else { Err(WITHOUT_RIGHT) };

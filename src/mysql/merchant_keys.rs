@@ -125,6 +125,8 @@ fn of_saler(saler: UserId) -> _ {
     merchant_keys::table.filter(merchant_keys::saler_id.eq(saler)).filter(merchant_keys::ended_at.is_null())
 }
 
+type ListedKeyRow = (u32, String, u8, u64, Option<u64>, Option<u64>);
+
 /// The keys of `saler` that have not ended, the newest first. Keys with unreadable rights are left out.
 ///
 /// # Errors
@@ -139,8 +141,7 @@ pub async fn list(db: &Db, saler: UserId) -> Result<Vec<ListedKey>, DbError> {
         merchant_keys::last_used_at,
     ));
     let mut connection = db.connect().await?;
-    let rows: Vec<(u32, String, u8, u64, Option<u64>, Option<u64>)> =
-        db.within("list keys", query.load(&mut connection)).await?;
+    let rows: Vec<ListedKeyRow> = db.within("list keys", query.load(&mut connection)).await?;
     let listed = |(id, name, bits, created_at, expires_at, last_used_at)| {
         let rights = Rights::from_bits(bits)?;
         Some(ListedKey { id: KeyId(id), name, rights, created_at, expires_at, last_used_at })

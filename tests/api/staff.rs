@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use couponrush::domain::Kind;
+use couponrush::auth::{KeySecret, MerchantKey};
+use couponrush::domain::{KeyId, Kind};
 use serde_json::{Value, json};
 
 use crate::helpers::{Answer, Client, PASSWORD, TestApp, eventually, now_seconds};
@@ -209,8 +210,11 @@ async fn a_key_is_stored_hashed_expires_and_shows_its_last_use() {
     assert_eq!(app.client().list("shop", &short).await.status, 204);
     eventually("the key expires", || async { app.client().list("shop", &short).await.status == 401 }).await;
     assert_eq!(app.client().list("shop", &short).await.error().2, "token-expired");
-    let guess = format!("{}{}", &key[..17], "a".repeat(32));
-    assert_eq!(app.client().list("shop", &guess).await.error().2, "not-logged-in");
+    let id = KeyId(u32::try_from(id).expect("a small id"));
+    let guess = MerchantKey { id, secret: KeySecret::random() }.to_string();
+    for wrong in [&guess, &key[..48], "crk_"] {
+        assert_eq!(app.client().list("shop", wrong).await.error().2, "not-logged-in");
+    }
     for (path, body) in [("/api/auth/logout", json!({})), ("/api/users/shop/keys", body)] {
         app.client().post(path, &key, &body).await;
     }
