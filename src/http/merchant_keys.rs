@@ -1,6 +1,6 @@
 //! Keys of a merchant, which only the merchant manages.
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -10,6 +10,7 @@ use super::extractors::OwnSaler;
 use super::openapi::{change, failures, salers};
 use super::staff::BAD_RIGHTS;
 use super::state::{Accounts, Edge};
+use super::trail::Created;
 use super::{answer, body, path};
 use crate::base::now_seconds;
 use crate::domain::{ActivityName, KeyId, Rights};
@@ -86,6 +87,7 @@ failures!(AddKeyFailures: ApiError = [
 )]
 pub async fn add_key(
     OwnSaler(saler): OwnSaler,
+    request: HttpRequest,
     edge: web::Data<Edge>,
     accounts: web::Data<Accounts>,
     payload: web::Payload,
@@ -101,6 +103,7 @@ pub async fn add_key(
     let made = accounts.keys.make(&saler, name.as_str().to_owned(), rights, form.expires_at, now).await;
     match made {
         Ok(key) => {
+            request.extensions_mut().insert(Created(key.id.to_string()));
             let created = CreatedKey { message: "", id: key.id.0, key: key.to_string() };
             Ok(answer::json(HttpResponse::Created(), &created))
         }

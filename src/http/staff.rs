@@ -1,6 +1,6 @@
 //! Staff of a merchant, whom only the merchant manages.
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -9,6 +9,7 @@ use super::error::{ApiError, Code, read_failed};
 use super::extractors::OwnSaler;
 use super::openapi::{admission, change, failures, salers};
 use super::state::{Accounts, Edge};
+use super::trail::Created;
 use super::users::{COMMON_PASSWORD, NAME_TAKEN, bad_password, bad_username, refuse_common};
 use super::{answer, body, path, peer};
 use crate::auth::{Caller, HashLine};
@@ -97,6 +98,7 @@ pub async fn add_staff(
     match staff::add(&dbs.users, saler.id, &name, rights, &hash).await {
         Ok(()) => {
             accounts.users.welcome(&name);
+            request.extensions_mut().insert(Created(name.to_string()));
             Ok(answer::done(HttpResponse::Created()))
         }
         Err(AddStaffError::NameTaken) => Err(NAME_TAKEN),

@@ -20,6 +20,9 @@ pub struct NamedUser {
     pub kind: Kind,
 }
 
+/// The name or the id of what a request has created. The trail adds the text to the path.
+pub struct Created(pub String);
+
 /// The sender of a request, as the trail names him.
 struct Actor {
     name: String,
@@ -83,12 +86,14 @@ pub async fn note(
         (None, Some(actor)) => actor.name.as_str(),
         (None, None) => "",
     };
+    let created = request.extensions_mut().remove::<Created>();
+    let object = created.map_or_else(|| request.path().to_owned(), |Created(id)| format!("{}/{id}", request.path()));
     let entry = TrailEntry {
         at_ms: now_ms(),
         actor: TrailEntry::actor_of(name),
         kind: actor.as_ref().map_or("", |actor| actor.kind),
         event,
-        object: TrailEntry::object_of(request.path()),
+        object: TrailEntry::object_of(&object),
         address: peer::address(request, edge),
         request_id: id.to_str().unwrap_or_default().to_owned(),
         status: response.status().as_u16(),

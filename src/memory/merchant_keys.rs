@@ -250,3 +250,73 @@ impl KnownKeys {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Kind, UserId, UserName};
+    use crate::mysql::{Db, DbLimits};
+
+    const NOW: u64 = 1_800_000_000;
+
+    /// The database behind it is never asked.
+    fn keys(keys_max: usize) -> MerchantKeys {
+        let wait = Duration::from_secs(1);
+        let limits = DbLimits { connections_max: 1, connection_wait: wait, statement_wait: wait };
+        let db = Db::new("mysql://nobody@127.0.0.1:1/none", None, limits).expect("it connects to nothing yet");
+        MerchantKeys::new(DbPools { users: db.clone(), control: db }, keys_max)
+    }
+
+    fn saler() -> User {
+        User { id: UserId(7), name: UserName::parse("shop".to_owned()).expect("a name"), kind: Kind::Saler }
+    }
+
+    fn key(id: u32, expires_at: Option<u64>) -> (String, ReadKey) {
+        let secret = KeySecret::random();
+        let mandate = Mandate { saler: saler(), rights: Rights::from_bits(1).expect("a right") };
+        let valid = ValidKey { mandate, hash: secret.hash(), expires_at };
+        let id = KeyId(id);
+        (MerchantKey { id, secret }.to_string(), ReadKey { id, valid: Some(valid) })
+    }
+
+    #[test]
+    fn a_key_counts_from_its_row_until_its_end() {
+        let keys = keys(10);
+        let ((first, first_row), (second, second_row)) = (key(1, Some(NOW)), key(2, None));
+        keys.known_mut().take_over(vec![first_row, second_row]);
+        assert_eq!(keys.verify(first.as_bytes(), NOW - 1).map(|key| key.id).ok(), Some(KeyId(1)));
+        assert_eq!(keys.verify(first.as_bytes(), NOW).err(), Some(KeyRefusal::Expired));
+        assert!(keys.verify(second.as_bytes(), NOW).is_ok());
+        let (other, _) = key(2, None);
+        assert_eq!(keys.verify(other.as_bytes(), NOW).err(), Some(KeyRefusal::Unknown), "another secret");
+        keys.known_mut().take_over(vec![ReadKey { id: KeyId(2), valid: None }]);
+        assert_eq!(keys.verify(second.as_bytes(), NOW).err(), Some(KeyRefusal::Unknown));
+        assert_eq!(keys.count(), 1);
+    }
+
+    #[test]
+    fn a_read_that_began_before_a_change_does_not_undo_the_change() {
+        let keys = keys(10);
+        let (text, row) = key(1, None);
+        let mut known = keys.known_mut();
+        known.changed.insert(row.id);
+        known.take_over(vec![row.clone()]);
+        assert!(known.keys.is_empty(), "the key has ended meanwhile");
+        known.changed.clear();
+        known.take_over(vec![row.clone()]);
+        known.keys[&row.id].used_at.store(NOW, Ordering::Relaxed);
+        known.take_over(vec![row.clone()]);
+        assert_eq!(known.keys[&row.id].used_at.load(Ordering::Relaxed), NOW, "an unchanged row keeps the last use");
+        drop(known);
+        assert!(keys.verify(text.as_bytes(), NOW).is_ok());
+    }
+
+    #[tokio::test]
+    async fn no_saler_gets_a_key_above_the_limit_of_all() {
+        let keys = keys(1);
+        keys.known_mut().take_over(vec![key(1, None).1]);
+        let rights = Rights::from_bits(1).expect("a right");
+        let made = keys.make(&saler(), "till".to_owned(), rights, None, NOW).await;
+        assert!(matches!(made, Err(MakeKeyError::Full)));
+    }
+}

@@ -75,12 +75,16 @@ async fn staff_and_keys_redeem_for_their_saler_and_are_on_the_trail_by_their_own
     let log_in = app.client().log_in("till", STAFF_PASSWORD).await;
     assert_eq!(log_in.json(), json!({"kind": "staff", "saler": "shop", "rights": ["redeem"], "errMsg": ""}));
 
-    let trail = || async {
-        let answer = app.client().get("/admin/audit?event=redeem", &root).await;
+    let trail = async |event: &str| {
+        let answer = app.client().get(&format!("/admin/audit?event={event}"), &root).await;
         if answer.status == 204 { Vec::new() } else { answer.json()["data"].as_array().expect("a list").clone() }
     };
-    eventually("the trail has all", || async { trail().await.len() >= 3 }).await;
-    let mut found: Vec<_> = trail().await.iter().map(|entry| json!([entry["user"], entry["kind"]])).collect();
+    eventually("the trail has all", || async { trail("redeem").await.len() >= 3 }).await;
+    for (event, object) in [("addStaff", "/api/users/shop/staff/till"), ("addKey", "/api/users/shop/keys/1")] {
+        let entries = trail(event).await;
+        assert!(entries.iter().any(|entry| entry["user"] == "shop" && entry["object"] == object), "{entries:?}");
+    }
+    let mut found: Vec<_> = trail("redeem").await.iter().map(|entry| json!([entry["user"], entry["kind"]])).collect();
     found.sort_by_key(Value::to_string);
     let stranger = format!("key:{}", id + 1);
     let expected = [json!([format!("key:{id}"), "key"]), json!([stranger, "key"]), json!(["till", "staff"])];
