@@ -4,6 +4,7 @@ import { useServerSeconds } from "../shared/clock.js";
 import { t, toTime } from "../shared/i18n.js";
 import { Stale } from "../shared/poll.js";
 import { link } from "../shared/route.js";
+import { session } from "../shared/session.js";
 import { Empty, Progress, Skeleton } from "../shared/shell.js";
 import { html } from "../shared/view.js";
 import { Badge, LinkButton, Pages } from "../staff/page.js";
@@ -15,7 +16,7 @@ export function Coupons({ page }) {
     const { activities } = useActivities();
     const now = useServerSeconds();
     return html`
-        <div class="head"><h1>${t("saler.coupons")}</h1><${LinkButton} href="#new">${t("saler.new")}<//></div>
+        <div class="head"><h1>${t("saler.coupons")}</h1>${session.get()?.rights.manage && html`<${LinkButton} href="#new">${t("saler.new")}<//>`}</div>
         ${failed && html`<${Stale} />`}
         ${!coupons && !failed && html`<${Skeleton} /><${Skeleton} />`}
         ${coupons?.length === 0 && page === 1 && html`<${Empty} title=${t("saler.none")}>${t("saler.none-hint")}<//>`}
