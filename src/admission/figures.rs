@@ -17,7 +17,7 @@ pub struct AdmissionFigures {
     /// Requests counted by crowd because a table was full.
     pub by_crowd: u64,
     pub blocks: u64,
-    /// Keys in the tables: users, addresses and names. A key with rate refusals in the last minute counts twice.
+    /// Keys in the tables: users, merchants' keys, addresses and names. A key with rate refusals in the last minute counts twice.
     pub keys: u64,
 }
 
@@ -28,6 +28,7 @@ impl Admission {
         let claims = [(self.users.count(), self.users.by_crowd()), (self.networks.count(), self.networks.by_crowd())];
         let others = [
             (self.class_users.count(), self.class_users.by_crowd()),
+            (self.class_keys.count(), self.class_keys.by_crowd()),
             (self.class_networks.count(), self.class_networks.by_crowd()),
             (self.offences.count(), self.offences.by_crowd()),
             (attempts, attempts_by_crowd),

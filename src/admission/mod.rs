@@ -7,6 +7,7 @@
 //! Every instance counts only the requests it receives, and admits its part of every limit. Coupons and authentication are
 //! unknown to this module. Memory is bounded: a key without room is counted together with the crowd around its address.
 
+mod asker;
 mod attempts;
 mod class;
 mod figures;
@@ -18,7 +19,7 @@ mod places;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::domain::{Address, Kind, Network, Subject, UserId};
+use crate::domain::{Address, KeyId, Kind, Network, Subject, UserId};
 use crate::memory::{Blacklist, LimitShare, Limits, Settings, Switches};
 use attempts::Attempts;
 use keyed::Keyed;
@@ -26,6 +27,7 @@ use pace::{Pace, Rates, Tally};
 use paced::{NetworkRefusal, pace, pace_networks};
 use places::Places;
 
+pub use asker::{Asker, RateOwner};
 pub use attempts::{Acquaintance, AttemptLimits, LoginAttempt};
 pub use class::Class;
 pub use figures::AdmissionFigures;
@@ -55,6 +57,7 @@ pub struct Admission {
     networks: Keyed<Network, Pace>,
     /// Paces of other requests.
     class_users: Keyed<(Class, UserId), Pace>,
+    class_keys: Keyed<(Class, KeyId), Pace>,
     /// By class, whether the request had a valid token, and network.
     class_networks: Keyed<(Class, bool, Network), Pace>,
     /// Rate refusals of the last minute, apart from the paces. Few users have any, so pace tables fit the CPU cache.
@@ -82,6 +85,7 @@ impl Admission {
             users: Keyed::new(limits.keys_max),
             networks: Keyed::new(limits.keys_max),
             class_users: Keyed::new(limits.keys_max),
+            class_keys: Keyed::new(limits.keys_max),
             class_networks: Keyed::new(limits.keys_max),
             offences: Keyed::new(limits.keys_max),
             attempts: Attempts::new(limits, Arc::clone(&share)),
@@ -117,33 +121,6 @@ impl Admission {
             }
             NetworkRefusal::Wider { wait_ms } => self.turned(too_fast(wait_ms)),
         })
-    }
-
-    /// Decides whether a request of `class` may be answered. `user` is the user of a valid token.
-    ///
-    /// The user's rate comes first, so that a refused user takes nothing from the rate of his address. Requests without a
-    /// valid token have buckets of their own, because they must not keep out the users of the same address. A refusal by
-    /// address is no offence: others would be blocked with the one who sends too much.
-    ///
-    /// # Errors
-    /// [`TurnedAway::Blocked`] and [`TurnedAway::TooFast`].
-    pub fn enter(&self, class: Class, user: Option<UserId>, address: Address, now_ms: u64) -> Result<(), TurnedAway> {
-        if class.refuses_blocked() {
-            self.not_blocked(user, Some(address), now_ms)?;
-        }
-        let limits = self.settings.limits();
-        let per_minute = class.per_minute(&limits);
-        if let Some(user) = user {
-            pace(&self.class_users, (class, user), || address, self.rates(0, per_minute.user), now_ms)
-                .map_err(|wait_ms| self.offence(Subject::User(user), || address, wait_ms, &limits, now_ms))?;
-        }
-        let rates = self.rates(0, per_minute.address);
-        if rates.are_unlimited() || !limits.counts(address) {
-            return Ok(());
-        }
-        let key = |network| (class, user.is_some(), network);
-        let paced = pace_networks(&self.class_networks, key, address, rates, now_ms);
-        self.wait(paced.err().map(NetworkRefusal::wait_ms))
     }
 
     /// Gives an address a place for an event stream. `None` if the address is not limited.

@@ -21,7 +21,8 @@ use crate::http::{
     SaleCacheLimits, Selling, Shared,
 };
 use crate::memory::{
-    Activities, AdminNames, ArchivedClaims, ClosedShards, KnownNetworks, KnownUsers, Revocations, Settings,
+    Activities, AdminNames, ArchivedClaims, ClosedShards, KnownNetworks, KnownUsers, MerchantKeys, Revocations,
+    Settings,
 };
 use crate::mysql::instances::Process;
 use crate::mysql::shard_statements::ShardStatements;
@@ -61,6 +62,7 @@ pub(super) struct Ground {
     pub(super) signed_form: Option<SignedForm>,
     pub(super) activities: Arc<Activities>,
     pub(super) revocations: Revocations,
+    pub(super) keys: MerchantKeys,
     pub(super) admins: AdminNames,
     pub(super) passwords: Passwords,
     pub(super) admin_passwords: Passwords,
@@ -122,6 +124,7 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
         salers_need_approval: args.admission.salers_need_approval(),
         signed_form: ground.signed_form,
         revocations: Arc::new(ground.revocations),
+        keys: Arc::new(ground.keys),
     };
     let operating = Operating {
         health,

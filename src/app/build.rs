@@ -67,6 +67,7 @@ impl Application {
         let activities = Arc::new(Activities::new(dbs.clone()));
         activities.load().await.map_err(StartError::Activities)?;
         let revocations = parts::revocations(&dbs).await.map_err(StartError::Revocations)?;
+        let keys = parts::merchant_keys(&dbs).await.map_err(StartError::Mysql)?;
         let admins = parts::admin_names(db).await.map_err(StartError::Mysql)?;
         let admission = parts::admission(&args.admission, db).await.map_err(StartError::Admission)?;
         warnings.extend(weak_secrets);
@@ -85,6 +86,7 @@ impl Application {
             signed_form,
             activities,
             revocations,
+            keys,
             admins,
             passwords: passwords(config::hash_threads())?,
             admin_passwords: passwords(config::ADMIN_HASHES_MAX)?,

@@ -17,7 +17,7 @@ use crate::config::{
 use crate::domain::ShardId;
 use crate::etcd::{Etcd, EtcdConfig};
 use crate::memory::{
-    AdminNames, Blacklist, BlacklistLimits, LimitShare, Limits, RevocationLimits, Revocations, Settings,
+    AdminNames, Blacklist, BlacklistLimits, LimitShare, Limits, MerchantKeys, RevocationLimits, Revocations, Settings,
 };
 use crate::mysql::{self, Db, DbError, DbLimits, DbPools, MysqlAddressError};
 use crate::redis::{LinkConfig, Pool, PoolLimits};
@@ -65,6 +65,16 @@ pub(super) async fn revocations(dbs: &DbPools) -> Result<Revocations, DbError> {
     let revocations = Revocations::new(dbs.clone(), limits);
     revocations.load(now_seconds()).await?;
     Ok(revocations)
+}
+
+/// The keys of merchants.
+///
+/// # Errors
+/// Returns a [`DbError`] if they cannot be read.
+pub(super) async fn merchant_keys(dbs: &DbPools) -> Result<MerchantKeys, DbError> {
+    let keys = MerchantKeys::new(dbs.clone(), config::MERCHANT_KEYS_MAX);
+    keys.load().await?;
+    Ok(keys)
 }
 
 /// The names of admins.

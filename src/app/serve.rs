@@ -105,6 +105,7 @@ fn background(shared: &Shared, closing: &CancellationToken, over: &CancellationT
     tasks.spawn(shared.operating.withholding.clone().watch(over.clone()));
     tasks.spawn(SalerNames::new(shared.dbs.control.clone()).watch(over.clone()));
     tasks.spawn(Arc::clone(&shared.accounts.revocations).watch(over.clone()));
+    tasks.spawn(Arc::clone(&shared.accounts.keys).watch(over.clone()));
     tasks.spawn(Arc::clone(&shared.accounts.admins).watch(over.clone()));
     tasks.spawn(Arc::clone(&shared.accounts.networks).watch(over.clone()));
     tasks.spawn(Arc::clone(&shared.edge.admission.settings).watch(over.clone()));

@@ -16,7 +16,7 @@ use super::secrets::Secrets;
 /// The issuer of all tokens, and the audience of session tokens.
 pub(super) const ISSUER: &str = "couponrush";
 
-/// Longer tokens are refused unread. The longest user name makes a token of under 900 bytes.
+/// Longer tokens are refused unread. The longest user names make a token of under 1,400 bytes.
 const TOKEN_BYTES_MAX: usize = 2_048;
 const ID_LABEL: &[u8] = b"couponrush key id";
 

@@ -3,13 +3,15 @@
 //! A login checks a password ([`Passwords`]) and issues a session token ([`UserTokens`]). For each later request,
 //! [`UserTokens::verify`] checks signature and expiry, then `Revocations::is_revoked` answers from memory too.
 //! [`ClaimTokens`] signs proofs of claims, and [`UserMarks`] marks of devices and links that set a password. [`Tickets`] lets
-//! customers try to claim in sales that ask for a ticket. [`SignedForm`] reads signed requests and is off by default.
+//! customers try to claim in sales that ask for a ticket. [`MerchantKey`] is the text of a key for programs. [`SignedForm`] reads
+//! signed requests and is off by default.
 //!
 //! HTTP is absent on purpose: headers and status codes belong to `http`.
 
 mod claim_token;
 mod keys;
 mod mac;
+mod merchant_key;
 mod password;
 mod provider;
 mod same_question;
@@ -23,6 +25,7 @@ mod turns;
 mod user_mark;
 
 pub use claim_token::{ClaimProof, ClaimTokens};
+pub use merchant_key::{KeySecret, MerchantKey};
 pub use password::{Caller, HashError, PasswordLimits, Passwords, Verified};
 pub use secrets::{Secrets, SecretsError};
 pub use session::{Session, TokenId, TokenIdError};

@@ -3,12 +3,14 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::domain::User;
+use crate::domain::{Mandate, User};
 
 /// The user of a valid, unexpired token. A session says nothing about revocation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
     pub user: User,
+    /// Of staff.
+    pub mandate: Option<Box<Mandate>>,
     pub token_id: TokenId,
     /// Seconds since 1970.
     pub issued_at: u64,

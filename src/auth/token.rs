@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::keys::{ISSUER, TokenKeys};
 use super::secrets::Secrets;
 use super::session::{Session, TokenId};
-use crate::domain::{Kind, User, UserId, UserName};
+use crate::domain::{Kind, Mandate, Rights, User, UserId, UserName};
 
 pub struct UserTokens {
     keys: TokenKeys,
@@ -28,7 +28,7 @@ pub enum TokenError {
     Invalid,
 }
 
-/// The payload. All fields but `nbf` are required. A payload that repeats a field is refused.
+/// The payload. All fields but `nbf` and `acts_for` are required. A payload that repeats a field is refused.
 #[derive(Serialize, Deserialize)]
 struct SessionPayload<'a> {
     #[serde(borrow)]
@@ -47,6 +47,18 @@ struct SessionPayload<'a> {
     iss: Cow<'a, str>,
     #[serde(borrow)]
     aud: Cow<'a, str>,
+    /// In tokens of staff only.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    acts_for: Option<MandatePayload<'a>>,
+}
+
+/// The saler for whom staff act. A change of the saler or of the rights ends the token, by its generation.
+#[derive(Serialize, Deserialize)]
+struct MandatePayload<'a> {
+    #[serde(borrow)]
+    sub: Cow<'a, str>,
+    uid: u64,
+    rights: u8,
 }
 
 impl UserTokens {
@@ -57,6 +69,17 @@ impl UserTokens {
     /// Issues a token for `user`. `token_generation` must be read together with the password hash: a change of the
     /// password during the login then ends the new token too.
     pub fn issue(&self, user: &User, token_generation: u32, now_seconds: u64) -> String {
+        self.issue_with(user, None, token_generation, now_seconds)
+    }
+
+    /// Like [`UserTokens::issue`]. Staff need their mandate, read together with the generation. Others have none.
+    pub fn issue_with(
+        &self,
+        user: &User,
+        mandate: Option<&Mandate>,
+        token_generation: u32,
+        now_seconds: u64,
+    ) -> String {
         let id = TokenId::random(token_generation).to_string();
         self.keys.sign(&SessionPayload {
             sub: user.name.as_str().into(),
@@ -68,6 +91,11 @@ impl UserTokens {
             nbf: None,
             iss: ISSUER.into(),
             aud: ISSUER.into(),
+            acts_for: mandate.map(|mandate| MandatePayload {
+                sub: mandate.saler.name.as_str().into(),
+                uid: mandate.saler.id.0,
+                rights: mandate.rights.bits(),
+            }),
         })
     }
 
@@ -98,9 +126,28 @@ fn session(payload: SessionPayload<'_>) -> Option<Session> {
     if payload.iss != ISSUER || payload.aud != ISSUER || payload.uid == 0 {
         return None;
     }
-    let name = UserName::parse(payload.sub.into_owned()).ok()?;
-    let user = User { id: UserId(payload.uid), name, kind: Kind::parse(&payload.kind)? };
-    Some(Session { user, token_id: payload.jti.parse().ok()?, issued_at: payload.iat, expires_at: payload.exp })
+    let user = user(payload.uid, payload.sub, Kind::parse(&payload.kind)?)?;
+    let mandate = match payload.acts_for {
+        Some(acts_for) => {
+            let saler = self::user(acts_for.uid, acts_for.sub, Kind::Saler)?;
+            Some(Box::new(Mandate { saler, rights: Rights::from_bits(acts_for.rights)? }))
+        }
+        None => None,
+    };
+    if (user.kind == Kind::Staff) != mandate.is_some() {
+        return None;
+    }
+    Some(Session {
+        user,
+        mandate,
+        token_id: payload.jti.parse().ok()?,
+        issued_at: payload.iat,
+        expires_at: payload.exp,
+    })
+}
+
+fn user(id: u64, name: Cow<'_, str>, kind: Kind) -> Option<User> {
+    Some(User { id: UserId(id), name: UserName::parse(name.into_owned()).ok()?, kind })
 }
 
 #[cfg(test)]
@@ -149,6 +196,27 @@ mod tests {
             assert_eq!(tokens.verify(&raw, NOW + DAY - 1), Ok(session));
             assert_eq!(tokens.verify(&raw, NOW + DAY), Err(TokenError::Expired));
             assert!(raw.len() < 900);
+        }
+    }
+
+    #[test]
+    fn a_token_of_staff_says_for_whom_they_act_and_only_staff_have_one() {
+        let tokens = tokens("a");
+        let longest = "\u{10ffff}".repeat(64);
+        for (name, kind, has_mandate) in [
+            ("till", Kind::Staff, true),
+            (&longest, Kind::Staff, true),
+            ("till", Kind::Staff, false),
+            ("till", Kind::Saler, true),
+            ("till", Kind::Admin, true),
+        ] {
+            let staff = User { kind, ..user(name) };
+            let mandate = Mandate { saler: user(name), rights: Rights::from_bits(5).expect("rights") };
+            let raw = tokens.issue_with(&staff, has_mandate.then_some(&mandate), 4, NOW);
+            assert!(raw.len() < 1_400, "{}", raw.len());
+            let expected = (kind == Kind::Staff && has_mandate).then_some((staff, Some(Box::new(mandate))));
+            let found = tokens.verify(&raw, NOW).map(|session| (session.user, session.mandate));
+            assert_eq!(found.ok(), expected, "{kind:?} {has_mandate}");
         }
     }
 

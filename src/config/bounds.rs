@@ -32,6 +32,8 @@ pub const EXPORT_PERIOD: Duration = Duration::from_secs(30);
 /// Revoked tokens in memory, and users whose earlier tokens are revoked, about 150 bytes each.
 pub const REVOKED_TOKENS_MAX: usize = 1_000_000;
 pub const REVOKED_GENERATIONS_MAX: usize = 1_000_000;
+/// Keys of all merchants in memory, about 300 bytes each.
+pub const MERCHANT_KEYS_MAX: usize = 100_000;
 /// Timeout of a claim in Redis. After a timeout the outcome of the claim is unknown.
 pub const CLAIM_WAIT: Duration = Duration::from_millis(150);
 /// The highest `COUPONRUSH_ARCHIVE_AFTER` in seconds: ten years.

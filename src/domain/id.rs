@@ -38,6 +38,10 @@ number!(
     ActivityId(u32)
 );
 number!(
+    /// Id of a merchant's key, at least 1.
+    KeyId(u32)
+);
+number!(
     /// Number of rebuilds of a shard. A claim is stored only under the epoch of its grant, or by the late path.
     Epoch(u32)
 );

@@ -15,6 +15,7 @@ mod durability;
 mod format;
 mod holding;
 mod id;
+mod mandate;
 mod name;
 mod origins;
 mod page;
@@ -37,7 +38,8 @@ pub use coupon::{Amount, Coupon, Description, FaceValue, PublishedCoupon, Stored
 pub use durability::{Durability, DurabilityError};
 pub use format::Format;
 pub use holding::{HeldClaim, HeldCoupon, held_coupons};
-pub use id::{ActivityId, CouponId, Epoch, UserId};
+pub use id::{ActivityId, CouponId, Epoch, KeyId, UserId};
+pub use mandate::{KEYS_MAX, KeyHash, Mandate, MerchantRight, Rights, STAFF_MAX};
 pub use name::{ActivityName, CouponName, ERASED, NameError, UserName, normalized};
 pub use origins::{OriginError, Origins};
 pub use page::Page;

@@ -9,8 +9,8 @@ use unicode_normalization::{UnicodeNormalization, is_nfc};
 use super::Kind;
 
 const BYTES_MAX: usize = 256;
-/// The least number of characters of a new password of an admin.
-const ADMIN_CHARS_MIN: usize = 12;
+/// The least number of characters of a new password of staff or of an admin.
+const WORKERS_CHARS_MIN: usize = 12;
 
 /// Why a text is refused as a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -74,7 +74,7 @@ impl PasswordMin {
         let password = Password::parse(typed)?;
         let min = match kind {
             Kind::Customer | Kind::Saler => self.0,
-            Kind::Admin => self.0.max(ADMIN_CHARS_MIN),
+            Kind::Staff | Kind::Admin => self.0.max(WORKERS_CHARS_MIN),
         };
         if password.text.chars().count() < min { Err(PasswordError::TooShort { min }) } else { Ok(password) }
     }

@@ -1,16 +1,16 @@
 //! Events of the audit trail.
 
-use super::{Address, Kind};
+use super::Address;
 
 /// A request in the audit trail: who did what, when, and from where. Has no secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrailEntry {
     /// Milliseconds since 1970, by the clock of the instance.
     pub at_ms: u64,
-    /// The name of the user. Empty if unknown.
+    /// The name of the user, or `key:` and the id of a key. Empty if unknown.
     pub actor: String,
-    /// The kind of the user of a valid session.
-    pub kind: Option<Kind>,
+    /// The kind of the user of a valid session, or `key`. Empty without a session.
+    pub kind: &'static str,
     /// The operation in the OpenAPI document.
     pub event: String,
     /// The path of the request.

@@ -7,6 +7,8 @@ use super::{UserId, UserName};
 pub enum Kind {
     Customer,
     Saler,
+    /// Acts for a saler, with the rights of a [`Mandate`](super::Mandate).
+    Staff,
     /// Created only by the command line.
     Admin,
 }
@@ -17,12 +19,13 @@ impl Kind {
         match self {
             Self::Customer => "customer",
             Self::Saler => "saler",
+            Self::Staff => "staff",
             Self::Admin => "admin",
         }
     }
 
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Customer, Self::Saler, Self::Admin].into_iter().find(|kind| kind.as_str() == text)
+        [Self::Customer, Self::Saler, Self::Staff, Self::Admin].into_iter().find(|kind| kind.as_str() == text)
     }
 }
 
@@ -39,7 +42,7 @@ mod tests {
 
     #[test]
     fn a_kind_reads_back_as_it_was_written_and_nothing_else_does() {
-        for kind in [Kind::Customer, Kind::Saler, Kind::Admin] {
+        for kind in [Kind::Customer, Kind::Saler, Kind::Staff, Kind::Admin] {
             assert_eq!(Kind::parse(kind.as_str()), Some(kind));
         }
         assert_eq!(Kind::parse("seller"), None);

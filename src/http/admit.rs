@@ -5,12 +5,11 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::middleware::Next;
 use actix_web::{HttpMessage, HttpRequest, web};
 
-use super::extractors::session;
+use super::extractors::{Sender, sender};
 use super::state::Edge;
 use super::{body, peer};
 use crate::admission::{Class, TurnedAway};
 use crate::base::now_ms;
-use crate::domain::Kind;
 
 /// Passes a request to the handler. A request over a limit of `class` is refused instead.
 pub async fn admit(
@@ -31,12 +30,12 @@ pub async fn admit(
 fn check(class: Class, request: &HttpRequest) -> Result<(), TurnedAway> {
     let edge = request.app_data::<web::Data<Edge>>().expect("every server of the program has this part");
     // Without a valid token, the handler answers 401 where a token is needed.
-    let session = if class.counts_users() { session(request).ok() } else { None };
-    let user = session.as_ref().map(|session| &session.user);
-    if user.is_none_or(|user| user.kind != Kind::Admin) {
-        edge.admission.enter(class, user.map(|user| user.id), peer::address(request, edge), now_ms())?;
+    let sender = if class.counts_users() { sender(request).ok() } else { None };
+    if sender.as_ref().is_none_or(|sender| !sender.is_admin()) {
+        let asker = sender.as_ref().map(Sender::asker);
+        edge.admission.enter(class, asker, peer::address(request, edge), now_ms())?;
     }
-    // The handler takes the session out again. So a token is verified once.
-    session.map(|session| request.extensions_mut().insert(session));
+    // The handler takes the sender out again. So a token is verified once.
+    sender.map(|sender| request.extensions_mut().insert(sender));
     Ok(())
 }

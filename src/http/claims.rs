@@ -14,9 +14,10 @@ use super::claim_wait::{ClaimDurability, ClaimWait, bad_wait, durability_header,
 use super::coupons::{readable_coupon, unreadable_coupon};
 use super::error::{ApiError, Code, read_failed};
 use super::exports::TooSlow;
-use super::extractors::{Customer, SALERS_CANNOT_CLAIM, session};
+use super::extractors::{Customer, SALERS_CANNOT_CLAIM};
 use super::lists::{BAD_PAGE, PageQuery, page_of};
-use super::openapi::{admission, change, failures, token};
+use super::merchant::{Merchant, ReadClaims};
+use super::openapi::{admission, change, failures, merchants, token};
 use super::path::CouponPath;
 use super::state::{Accounts, Edge, Offering, Selling, Worker};
 use super::{answer, path, peer};
@@ -182,7 +183,7 @@ pub struct Holder {
     redeemed_at: Option<u64>,
 }
 
-failures!(ListClaimsFailures: ApiError = [BAD_PAGE], unreadable_coupon(), token());
+failures!(ListClaimsFailures: ApiError = [BAD_PAGE], unreadable_coupon(), merchants());
 
 /// Lists the claims of a coupon.
 ///
@@ -199,12 +200,12 @@ failures!(ListClaimsFailures: ApiError = [BAD_PAGE], unreadable_coupon(), token(
     ),
 )]
 pub async fn list_claims(
+    Merchant { user, .. }: Merchant<ReadClaims>,
     request: HttpRequest,
     accounts: web::Data<Accounts>,
     dbs: web::Data<DbPools>,
 ) -> Result<HttpResponse, ApiError> {
     let page = page_of(&request)?;
-    let user = session(&request)?.user;
     let db = dbs.of(user.kind);
     let coupon = readable_coupon(&user, &request, &accounts.users, db).await?;
     // Seqs are dense except for holes. So a page begins at a seq, and earlier rows need not be counted.
@@ -239,7 +240,7 @@ enum ExportError {
     TooSlow(#[from] TooSlow),
 }
 
-failures!(ExportClaimsFailures: ApiError = [], unreadable_coupon(), [ApiError::overloaded()], token());
+failures!(ExportClaimsFailures: ApiError = [], unreadable_coupon(), [ApiError::overloaded()], merchants());
 
 /// Exports all claims of a coupon as CSV.
 ///
@@ -255,12 +256,12 @@ failures!(ExportClaimsFailures: ApiError = [], unreadable_coupon(), [ApiError::o
     ),
 )]
 pub async fn export_claims(
+    Merchant { user, .. }: Merchant<ReadClaims>,
     request: HttpRequest,
     accounts: web::Data<Accounts>,
     offering: web::Data<Offering>,
     dbs: web::Data<DbPools>,
 ) -> Result<HttpResponse, ApiError> {
-    let user = session(&request)?.user;
     let db = dbs.of(user.kind).clone();
     let coupon = readable_coupon(&user, &request, &accounts.users, &db).await?;
     let mut builder = HttpResponse::Ok();

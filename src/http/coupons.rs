@@ -8,8 +8,10 @@ use utoipa::ToSchema;
 
 use super::answer::Done;
 use super::error::{ApiError, Code, read_failed};
-use super::extractors::SessionUser;
-use super::openapi::{change, failures, token};
+use super::merchant::{
+    CUSTOMERS_CANNOT_READ, ChangeCoupons, CreateCoupons, Merchant, ONLY_SALERS_CHANGE, ONLY_SALERS_CREATE,
+};
+use super::openapi::{change, failures, merchants};
 use super::path::CouponPath;
 use super::state::{Edge, Offering};
 use super::{answer, body, path};
@@ -19,9 +21,6 @@ use crate::mysql::coupons::{NewCoupon, find_id};
 use crate::mysql::{Db, DbPools};
 use crate::sales::{CouponChange, PublishError};
 
-const ONLY_SALERS_CREATE: &str = "Only sellers can create coupons.";
-const ONLY_SALERS_CHANGE: &str = "Only sellers can change coupons.";
-const CUSTOMERS_CANNOT_READ: ApiError = ApiError::new(Code::WrongKind, "Only sellers can see who holds a coupon.");
 const NOT_YOUR_COUPON: ApiError = ApiError::new(Code::NotYours, "Not your coupon.");
 const NOT_YOUR_USER: ApiError = ApiError::new(Code::NotYours, "Cannot create coupons for other users.");
 const BAD_NAME: ApiError = ApiError::bad_field("name", "Coupon name should have 1 to 60 characters and no slash.");
@@ -59,9 +58,9 @@ failures!(CreateCouponFailures: ApiError = [
     BAD_DESCRIPTION,
     PublishError::Quota(QuotaReached::Coupons),
     PublishError::Quota(QuotaReached::Units),
-    ApiError::new(Code::WrongKind, ONLY_SALERS_CREATE),
+    ONLY_SALERS_CREATE,
     NOT_YOUR_USER,
-], token(), change());
+], merchants(), change());
 
 /// Creates a coupon.
 ///
@@ -77,13 +76,12 @@ failures!(CreateCouponFailures: ApiError = [
     ),
 )]
 pub async fn create_coupon(
-    user: SessionUser,
+    Merchant { user: saler, .. }: Merchant<CreateCoupons>,
     request: HttpRequest,
     edge: web::Data<Edge>,
     offering: web::Data<Offering>,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let saler = user.of_kind(Kind::Saler, ONLY_SALERS_CREATE)?;
     let form: Creation = body::json(payload, edge.body, ApiError::not_json).await?;
     if !path::names(&request, &saler) {
         return Err(NOT_YOUR_USER);
@@ -118,10 +116,10 @@ failures!(ChangeCouponFailures: ApiError = [
     PublishError::Quota(QuotaReached::Coupons),
     PublishError::Quota(QuotaReached::Units),
     PublishError::OldFormat,
-    ApiError::new(Code::WrongKind, ONLY_SALERS_CHANGE),
+    ONLY_SALERS_CHANGE,
     NOT_YOUR_COUPON,
     ApiError::no_such_coupon(),
-], token(), change());
+], merchants(), change());
 
 /// Changes a coupon.
 ///
@@ -136,14 +134,13 @@ failures!(ChangeCouponFailures: ApiError = [
     ),
 )]
 pub async fn change_coupon(
-    user: SessionUser,
+    Merchant { user: saler, .. }: Merchant<ChangeCoupons>,
     request: HttpRequest,
     edge: web::Data<Edge>,
     offering: web::Data<Offering>,
     dbs: web::Data<DbPools>,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let saler = user.of_kind(Kind::Saler, ONLY_SALERS_CHANGE)?;
     let form: Changes = body::json(payload, edge.body, ApiError::not_json).await?;
     let change = CouponChange {
         amount: form.amount.map(parse_amount).transpose()?,
@@ -188,7 +185,7 @@ pub async fn readable_coupon(
 ) -> Result<CouponId, ApiError> {
     match user.kind {
         Kind::Saler => own_coupon(request, db, user).await,
-        Kind::Customer => Err(CUSTOMERS_CANNOT_READ),
+        Kind::Customer | Kind::Staff => Err(CUSTOMERS_CANNOT_READ),
         Kind::Admin => {
             let name = path::user(request).ok_or_else(ApiError::no_such_coupon)?;
             let saler = users.find(&name).await?.ok_or_else(ApiError::no_such_coupon)?;

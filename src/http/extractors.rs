@@ -4,28 +4,44 @@
 //! revoked, then the kind of its user. A handler that takes an extractor first is never entered without it.
 
 use std::future::{Ready, ready};
+use std::sync::Arc;
 
 use actix_web::dev::Payload;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 
 use super::error::{ApiError, Code};
+use super::path;
 use super::state::Accounts;
-use crate::auth::{Session, TokenError};
+use crate::admission::{Asker, RateOwner};
+use crate::auth::{MerchantKey, Session, TokenError};
 use crate::base::now_seconds;
-use crate::domain::{Kind, User};
+use crate::domain::{Kind, Mandate, User};
+use crate::memory::{KeyRefusal, KnownKey};
 
 pub const SALERS_CANNOT_CLAIM: &str = "Sellers aren't allowed to get coupons.";
+pub const ONLY_OWN_SALER: ApiError = ApiError::new(Code::WrongKind, "Only the saler may do this.");
+pub const NOT_YOURS: ApiError = ApiError::new(Code::NotYours, "Cannot do this for other users.");
+pub const WITHOUT_RIGHT: ApiError = ApiError::new(Code::WrongKind, "Staff or keys without this right may not do this.");
 pub const ONLY_ADMINS: ApiError = ApiError::new(Code::WrongKindForbidden, "Only admins may do this.");
 
 /// The scheme of RFC 6750, with the space after it. A scheme is matched in any case (RFC 9110, section 11.1).
 const BEARER: &[u8] = b"Bearer ";
 
-/// The user of a valid session, of any kind.
+/// Who has sent a request.
+pub enum Sender {
+    User(Session),
+    Key(Arc<KnownKey>),
+}
+
+/// The user of a valid session, of any kind. Staff are themselves here, and not their saler.
 pub struct SessionUser(pub User);
 
 /// The customer of a valid session.
 pub struct Customer(pub User);
+
+/// The saler of a valid session, whom the path names in `/api/users/{user}/...`. Staff are not admitted.
+pub struct OwnSaler(pub User);
 
 /// The admin of a valid session.
 pub struct Admin(pub User);
@@ -40,14 +56,47 @@ impl SessionUser {
     }
 }
 
+impl Sender {
+    /// Of staff and of a key.
+    pub fn mandate(&self) -> Option<&Mandate> {
+        match self {
+            Self::User(session) => session.mandate.as_deref(),
+            Self::Key(key) => Some(key.mandate()),
+        }
+    }
+
+    pub fn asker(&self) -> Asker {
+        let account = match self {
+            Self::User(session) => RateOwner::User(session.user.id),
+            Self::Key(key) => RateOwner::Key(key.id),
+        };
+        Asker { account, saler: self.mandate().map(|mandate| mandate.saler.id) }
+    }
+
+    pub fn is_admin(&self) -> bool {
+        matches!(self, Self::User(session) if session.user.kind == Kind::Admin)
+    }
+}
+
 /// The session of the request's token.
 ///
 /// # Errors
-/// 401, by the token table of the wire contract.
+/// 401, by the token table of the wire contract, and for a key.
 pub fn session(request: &HttpRequest) -> Result<Session, ApiError> {
+    match sender(request)? {
+        Sender::User(session) => Ok(session),
+        Sender::Key(_) => Err(ApiError::not_logged_in()),
+    }
+}
+
+/// The sender of the request, by the token or the key.
+///
+/// # Errors
+/// 401, by the token table of the wire contract.
+pub fn sender(request: &HttpRequest) -> Result<Sender, ApiError> {
     // Admission may have verified the token already.
-    if let Some(session) = request.extensions_mut().remove::<Session>() {
-        return Ok(session);
+    if let Some(sender) = request.extensions_mut().remove::<Sender>() {
+        return Ok(sender);
     }
     let accounts = request.app_data::<web::Data<Accounts>>().expect("every server of the program has this part");
     // Read as bytes, because a check for text would scan them all. A header that is not text fails as a token anyway.
@@ -57,11 +106,17 @@ pub fn session(request: &HttpRequest) -> Result<Session, ApiError> {
         _ => raw,
     };
     let raw = raw.trim_ascii();
+    if MerchantKey::is_meant(raw) {
+        return accounts.keys.verify(raw, now_seconds()).map(Sender::Key).map_err(|refusal| match refusal {
+            KeyRefusal::Expired => ApiError::token_expired(),
+            KeyRefusal::Unknown => ApiError::not_logged_in(),
+        });
+    }
     let session = accounts.tokens.verify(raw, now_seconds()).map_err(|error| match error {
         TokenError::Expired => ApiError::token_expired(),
         TokenError::Missing | TokenError::Invalid => ApiError::not_logged_in(),
     })?;
-    if accounts.revocations.is_revoked(&session) { Err(ApiError::not_logged_in()) } else { Ok(session) }
+    if accounts.revocations.is_revoked(&session) { Err(ApiError::not_logged_in()) } else { Ok(Sender::User(session)) }
 }
 
 impl FromRequest for SessionUser {
@@ -83,6 +138,20 @@ impl FromRequest for Customer {
     }
 }
 
+impl FromRequest for OwnSaler {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let user = session(request).and_then(|session| match session.user.kind {
+            Kind::Saler if path::names(request, &session.user) => Ok(Self(session.user)),
+            Kind::Saler => Err(NOT_YOURS),
+            Kind::Customer | Kind::Staff | Kind::Admin => Err(ONLY_OWN_SALER),
+        });
+        ready(user)
+    }
+}
+
 impl FromRequest for Admin {
     type Error = ApiError;
     type Future = Ready<Result<Self, ApiError>>;
@@ -90,7 +159,7 @@ impl FromRequest for Admin {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         ready(session(request).and_then(|session| match session.user.kind {
             Kind::Admin => Ok(Self(session.user)),
-            Kind::Customer | Kind::Saler => Err(ONLY_ADMINS),
+            Kind::Customer | Kind::Saler | Kind::Staff => Err(ONLY_ADMINS),
         }))
     }
 }

@@ -12,8 +12,8 @@ use utoipa::{IntoParams, IntoResponses, PartialSchema, ToSchema};
 
 use super::answer::ListOf;
 use super::error::{ApiError, Code};
-use super::extractors::SessionUser;
-use super::openapi::{Responses, add_case, add_failure, error_schema, token};
+use super::merchant::{Merchant, ReadCoupons};
+use super::openapi::{Responses, add_case, add_failure, error_schema, merchants};
 use super::state::{Accounts, Edge, Selling, Worker, loaded, reading};
 use super::{answer, path};
 use crate::claim::ShardLink;
@@ -80,7 +80,7 @@ impl IntoResponses for ListResponses {
         let held = json!({"name": "ten-off", "stock": 10, "description": "10 off", "saler": "shop"});
         let schema = ListOf::<HeldItem>::schema();
         add_case(&mut responses, "The coupons that a customer holds.", answer::list(&[held]), schema);
-        for failure in [BAD_PAGE, NO_SUCH_USER, ApiError::unavailable()].into_iter().chain(token()) {
+        for failure in [BAD_PAGE, NO_SUCH_USER, ApiError::unavailable()].into_iter().chain(merchants()) {
             add_failure(&mut responses, &failure);
         }
         let failure = OTHER_CUSTOMER;
@@ -99,7 +99,7 @@ impl IntoResponses for ListResponses {
     responses(ListResponses, (status = 204, description = "The page is empty.")),
 )]
 pub async fn list_coupons(
-    SessionUser(asking): SessionUser,
+    Merchant { user: asking, .. }: Merchant<ReadCoupons>,
     request: HttpRequest,
     edge: web::Data<Edge>,
     accounts: web::Data<Accounts>,
@@ -115,7 +115,7 @@ pub async fn list_coupons(
     // The checks above have passed, so callers may share the list of this owner.
     let body = match (edge.admission.settings.switches().list, owner.kind) {
         (true, Kind::Saler) => worker.reads.get((owner.id, page), list).await?,
-        (true, Kind::Customer | Kind::Admin) => list.await?,
+        (true, Kind::Customer | Kind::Staff | Kind::Admin) => list.await?,
         (false, _) => selling.lists.get(owner.id, page, list).await?,
     };
     Ok(answer::list_of(body))
@@ -126,7 +126,7 @@ async fn read_list(selling: &Selling, worker: &Worker, owner: &User, page: Page)
     match owner.kind {
         Kind::Saler => list_offered(selling, worker, owner, window).await,
         Kind::Customer => list_held(selling, worker, owner, window).await,
-        Kind::Admin => Ok(Bytes::new()),
+        Kind::Staff | Kind::Admin => Ok(Bytes::new()),
     }
 }
 

@@ -39,6 +39,14 @@ pub struct Login {
 #[derive(Serialize, ToSchema)]
 pub struct LoggedIn {
     kind: &'static str,
+    /// Of staff: the saler for whom they act.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    saler: Option<String>,
+    /// Of staff: some of `redeem`, `view` and `manage`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    rights: Vec<&'static str>,
     #[serde(rename = "errMsg")]
     message: &'static str,
 }
@@ -81,7 +89,7 @@ impl IntoResponses for LogInFailures {
                 30 days, until the password changes. It is no login."),
             ("Authsign" = String, description = "The customer's secret for the signed form of `/sec/kill`."),
             ("User-Id" = u64, description = "The customer's id for the signed form.")),
-            example = json!(LoggedIn { kind: "customer", message: "" })),
+            example = json!(LoggedIn { kind: "customer", saler: None, rights: Vec::new(), message: "" })),
         LogInFailures,
     ),
     security(()),
@@ -142,6 +150,9 @@ async fn log_in_inner(
     };
     // Checked after the password, so only the user learns of the block.
     edge.admission.not_blocked(Some(account.user.id), None, now_ms())?;
+    if let Some(mandate) = &account.mandate {
+        edge.admission.not_blocked(Some(mandate.saler.id), None, now_ms())?;
+    }
     accounts.networks.note(&account.user, address, now_seconds());
     Ok(logged_in(accounts, &account))
 }
@@ -149,12 +160,15 @@ async fn log_in_inner(
 /// The answer to a login, with the token and a new mark of the device.
 fn logged_in(accounts: &Accounts, account: &Account) -> HttpResponse {
     let (user, generation, now) = (&account.user, account.token_generation, now_seconds());
+    let mandate = account.mandate.as_ref();
     let header = |token| HeaderValue::try_from(token).expect("a JWT is visible ASCII");
     let mut builder = HttpResponse::Ok();
-    builder.insert_header((header::AUTHORIZATION, header(accounts.tokens.issue(user, generation, now))));
+    builder.insert_header((header::AUTHORIZATION, header(accounts.tokens.issue_with(user, mandate, generation, now))));
     builder.insert_header((LOGIN_DEVICE, header(accounts.devices.sign(user, generation, now))));
     sign(&mut builder, accounts, user);
-    answer::json(builder, &LoggedIn { kind: user.kind.as_str(), message: "" })
+    let saler = mandate.map(|mandate| mandate.saler.name.to_string());
+    let rights = mandate.map_or_else(Vec::new, |mandate| mandate.rights.names());
+    answer::json(builder, &LoggedIn { kind: user.kind.as_str(), saler, rights, message: "" })
 }
 
 /// Whether a mark is of this account, and no password was changed since.

@@ -171,6 +171,7 @@ fn memory(page: &mut Exposition, accounts: &Accounts, selling: &Selling, report:
     page.counters("couponrush_known_network_reads_total", "result", asked, by_result(networks.reads));
     let lists = "size of cached lists while lists are switched off";
     page.gauge("couponrush_lists_cached_bytes", lists, selling.lists.bytes());
+    page.gauge("couponrush_merchant_keys", "keys of merchants in memory", accounts.keys.count());
     page.gauge(
         "couponrush_revocations",
         "revoked tokens, and users with revoked earlier tokens",

@@ -25,6 +25,7 @@ const NOT_YOUR_DATA: ApiError = ApiError::new(Code::NotYours, "Cannot read other
 const NOT_YOUR_ACCOUNT: ApiError = ApiError::new(Code::NotYours, "Cannot erase other users.");
 const WRONG_PASSWORD: ApiError = ApiError::of_field(Code::WrongPassword, "password", "Wrong password.");
 const OPEN_COUPONS: ApiError = ApiError::bad_request("Archive your coupons first.");
+const STAFF_STAY: ApiError = ApiError::bad_request("Staff are deleted by their merchant.");
 const ADMINS_STAY: ApiError = ApiError::bad_request("Admins cannot be erased.");
 
 /// All data about a user. Times are seconds since 1970.
@@ -175,6 +176,7 @@ failures!(EraseAccountFailures: ApiError = [
     ApiError::not_json(),
     WRONG_PASSWORD,
     OPEN_COUPONS,
+    STAFF_STAY,
     ADMINS_STAY,
     NOT_YOUR_ACCOUNT,
 ], token(), change());
@@ -182,7 +184,7 @@ failures!(EraseAccountFailures: ApiError = [
 /// Erases the user's own account.
 ///
 /// Name, password and sessions go. Claims stay, under a name that says nothing. A saler must have archived all coupons, and
-/// keeps the name on coupons that customers hold. Nobody gets the name again.
+/// keeps the name on coupons that customers hold. Staff and keys of the saler end. Nobody gets the name again.
 #[utoipa::path(
     delete, path = "/api/users/{user}", operation_id = "eraseAccount",
     params(("user" = String, Path, description = "The user's own name.", example = "ann")),
@@ -204,8 +206,10 @@ pub async fn erase_account(
         return Err(NOT_YOUR_ACCOUNT);
     }
     let form: Erasure = body::json(payload, edge.body, ApiError::not_json).await?;
-    if user.kind == Kind::Admin {
-        return Err(ADMINS_STAY);
+    match user.kind {
+        Kind::Customer | Kind::Saler => {}
+        Kind::Staff => return Err(STAFF_STAY),
+        Kind::Admin => return Err(ADMINS_STAY),
     }
     let password = Password::parse(form.password).map_err(|_| WRONG_PASSWORD)?;
     let address = peer::address(&request, &edge);

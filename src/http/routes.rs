@@ -13,8 +13,8 @@ use super::openapi::{self, COUPONS, OPERATORS, USERS};
 use super::refuse::refuse;
 use super::route::{Endpoint, endpoint, resources};
 use super::{
-    accounts, admin, blacklist, claims, coupons, docs, health, lists, logins, metrics, own_account, pages, sec, status,
-    trail_list, users,
+    accounts, admin, blacklist, claims, coupons, docs, health, lists, logins, merchant_keys, metrics, own_account,
+    pages, sec, staff, status, trail_list, users,
 };
 use crate::admission::Class;
 
@@ -71,6 +71,12 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(USERS, Export, own_account::show_own_data, own_account::__path_show_own_data),
         endpoint(COUPONS, Read, claims::list_claims, claims::__path_list_claims),
         endpoint(COUPONS, Export, claims::export_claims, claims::__path_export_claims),
+        endpoint(USERS, Account, staff::add_staff, staff::__path_add_staff),
+        endpoint(USERS, Read, staff::list_staff, staff::__path_list_staff),
+        endpoint(USERS, Write, staff::delete_staff, staff::__path_delete_staff),
+        endpoint(USERS, Write, merchant_keys::add_key, merchant_keys::__path_add_key),
+        endpoint(USERS, Read, merchant_keys::list_keys, merchant_keys::__path_list_keys),
+        endpoint(USERS, Write, merchant_keys::delete_key, merchant_keys::__path_delete_key),
     ]);
     endpoints.extend(admin_endpoints());
     endpoints.extend(health_endpoints());

@@ -18,7 +18,9 @@ use crate::claim::{
     ArchivedCoupons, ClaimFigures, ConditionChecks, Directory, Doubt, KnownCoupons, Links, ShardLink, Shards,
 };
 use crate::domain::{CouponId, Durability, Kind, Networks, Origins, PasswordMin};
-use crate::memory::{Activities, AdminNames, ArchivedClaims, ClosedShards, KnownNetworks, KnownUsers, Revocations};
+use crate::memory::{
+    Activities, AdminNames, ArchivedClaims, ClosedShards, KnownNetworks, KnownUsers, MerchantKeys, Revocations,
+};
 use crate::mysql::DbPools;
 use crate::ops::{Health, RowCheck, Trail, Withholding};
 use crate::redis::{Connection, KvError, Live};
@@ -78,6 +80,7 @@ pub struct Accounts {
     /// The signed form of `/sec/kill`, or `None` without a secret for it.
     pub signed_form: Option<SignedForm>,
     pub revocations: Arc<Revocations>,
+    pub keys: Arc<MerchantKeys>,
 }
 
 /// Claims, and reads of coupons and sales.
@@ -147,7 +150,7 @@ impl Accounts {
     pub const fn passwords_of(&self, kind: Kind) -> &Passwords {
         match kind {
             Kind::Admin => &self.admin_passwords,
-            Kind::Customer | Kind::Saler => &self.passwords,
+            Kind::Customer | Kind::Saler | Kind::Staff => &self.passwords,
         }
     }
 }
@@ -157,7 +160,7 @@ impl Offering {
     pub const fn scheduling_of(&self, kind: Kind) -> &Scheduling {
         match kind {
             Kind::Admin => &self.admin_scheduling,
-            Kind::Customer | Kind::Saler => &self.scheduling,
+            Kind::Customer | Kind::Saler | Kind::Staff => &self.scheduling,
         }
     }
 }

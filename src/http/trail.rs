@@ -6,7 +6,7 @@ use actix_web::http::Method;
 use actix_web::middleware::Next;
 use actix_web::{HttpMessage, web};
 
-use super::extractors::session;
+use super::extractors::{Sender, sender};
 use super::finish::{REQUEST_ID, request_id};
 use super::peer;
 use super::state::{Edge, Operating};
@@ -18,6 +18,24 @@ use crate::domain::{Kind, TrailEntry};
 pub struct NamedUser {
     pub name: String,
     pub kind: Kind,
+}
+
+/// The name or the id of what a request has created. The trail adds the text to the path.
+pub struct Created(pub String);
+
+/// The sender of a request, as the trail names him.
+struct Actor {
+    name: String,
+    kind: &'static str,
+}
+
+impl Actor {
+    fn of(sender: &Sender) -> Self {
+        match sender {
+            Sender::User(session) => Self { name: session.user.name.to_string(), kind: session.user.kind.as_str() },
+            Sender::Key(key) => Self { name: format!("key:{}", key.id), kind: "key" },
+        }
+    }
 }
 
 /// Whether the audit trail has requests of a class with this method.
@@ -41,9 +59,9 @@ pub async fn note(
         return next.call(request).await;
     }
     // For the handler.
-    let session = session(request.request()).ok();
-    let user = session.as_ref().map(|session| session.user.clone());
-    session.map(|session| request.extensions_mut().insert(session));
+    let sender = sender(request.request()).ok();
+    let actor = sender.as_ref().map(Actor::of);
+    sender.map(|sender| request.extensions_mut().insert(sender));
     let id = request_id(request.headers());
     let mut response = next.call(request).await?;
     let request = response.request();
@@ -53,27 +71,29 @@ pub async fn note(
         return Ok(response);
     };
     // A logout without a session does nothing, and anybody may send any number.
-    if class == Class::Logout && user.is_none() {
+    if class == Class::Logout && actor.is_none() {
         response.headers_mut().insert(REQUEST_ID, id);
         return Ok(response);
     }
     // A guess at a name is about the name, whatever session the guesser has.
     let named = request.extensions_mut().remove::<NamedUser>();
-    let user = user.filter(|_| named.is_none());
+    let actor = actor.filter(|_| named.is_none());
     let is_customers = named.as_ref().is_some_and(|named| named.kind == Kind::Customer);
     // A million customers may log in before a sale.
     let is_change = response.status().is_success() && !is_customers;
-    let name = match (&named, &user) {
+    let name = match (&named, &actor) {
         (Some(named), _) => &named.name,
-        (None, Some(user)) => user.name.as_str(),
+        (None, Some(actor)) => actor.name.as_str(),
         (None, None) => "",
     };
+    let created = request.extensions_mut().remove::<Created>();
+    let object = created.map_or_else(|| request.path().to_owned(), |Created(id)| format!("{}/{id}", request.path()));
     let entry = TrailEntry {
         at_ms: now_ms(),
         actor: TrailEntry::actor_of(name),
-        kind: user.as_ref().map(|user| user.kind),
+        kind: actor.as_ref().map_or("", |actor| actor.kind),
         event,
-        object: TrailEntry::object_of(request.path()),
+        object: TrailEntry::object_of(&object),
         address: peer::address(request, edge),
         request_id: id.to_str().unwrap_or_default().to_owned(),
         status: response.status().as_u16(),

@@ -19,10 +19,10 @@ use crate::mysql::users::{self, Account};
 use crate::mysql::{Db, DbError, DbPools, saler_skeletons};
 
 const NO_KIND: ApiError = ApiError::bad_field("kind", "Empty field of kind.");
-const NAME_TAKEN: ApiError =
+pub const NAME_TAKEN: ApiError =
     ApiError::of_field(Code::NameTaken, "username", "Insert user failed. Maybe user name duplicates.");
 const WRONG_PASSWORD: ApiError = ApiError::of_field(Code::WrongPassword, "old", "Wrong password.");
-const COMMON_PASSWORD: &str = "This password is on lists of common passwords.";
+pub const COMMON_PASSWORD: &str = "This password is on lists of common passwords.";
 const BAD_LINK: ApiError = ApiError::bad_field("token", "This link is not valid any more.");
 const NOT_YOUR_USER: ApiError = ApiError::new(Code::NotYours, "Cannot change other users' passwords.");
 
@@ -253,7 +253,7 @@ pub(super) async fn find(db: &Db, name: &UserName) -> Result<Option<Account>, Ap
     users::find_by_name(db, name).await.map_err(|error| read_failed(&error))
 }
 
-fn bad_username(error: NameError) -> ApiError {
+pub fn bad_username(error: NameError) -> ApiError {
     let message = match error {
         NameError::Empty => "User name too short.",
         NameError::TooLong => "User name too long.",
@@ -263,13 +263,22 @@ fn bad_username(error: NameError) -> ApiError {
     ApiError::bad_field("username", message)
 }
 
-/// Refuses a common password of a merchant in the public profile, because guesses begin with such passwords.
-fn refuse_common(accounts: &Accounts, password: &Password, kind: Kind, field: &'static str) -> Result<(), ApiError> {
-    let is_refused = accounts.refuses_common && kind == Kind::Saler && password.is_common();
-    if is_refused { Err(ApiError::bad_field(field, COMMON_PASSWORD)) } else { Ok(()) }
+/// Refuses a common password of staff, and of a merchant in the public profile, because guesses begin with such passwords.
+pub fn refuse_common(
+    accounts: &Accounts,
+    password: &Password,
+    kind: Kind,
+    field: &'static str,
+) -> Result<(), ApiError> {
+    let is_checked = match kind {
+        Kind::Saler => accounts.refuses_common,
+        Kind::Staff => true,
+        Kind::Customer | Kind::Admin => false,
+    };
+    if is_checked && password.is_common() { Err(ApiError::bad_field(field, COMMON_PASSWORD)) } else { Ok(()) }
 }
 
-fn bad_password(field: &'static str, error: PasswordError) -> ApiError {
+pub fn bad_password(field: &'static str, error: PasswordError) -> ApiError {
     let message = match error {
         PasswordError::Empty | PasswordError::TooShort { .. } => "Password too short.",
         PasswordError::TooLong => "Password too long.",

@@ -16,10 +16,10 @@ use tokio_util::sync::CancellationToken;
 use super::revoked_tokens::{Revocation, RevocationCounts, RevokedTokens};
 use crate::auth::Session;
 use crate::base::{Outage, every, now_seconds};
-use crate::domain::{User, UserId};
+use crate::domain::{User, UserId, UserName};
 use crate::mysql::erasing::{self, Erasing};
 use crate::mysql::revoked_tokens::{self, ReadPoint, RevokedToken};
-use crate::mysql::{Db, DbError, DbPools, users};
+use crate::mysql::{Db, DbError, DbPools, staff, users};
 
 /// Maximum single revocations of a user. The next revocation ends all tokens of the user.
 const TOKENS_OF_USER_MAX: usize = 32;
@@ -110,11 +110,14 @@ impl Revocations {
         Ok(())
     }
 
-    /// Ends all sessions of a user. Returns `false` if the user does not exist.
+    /// Ends all sessions of a user, and of the staff of a saler. Returns `false` if the user does not exist.
     ///
     /// # Errors
     /// [`RevokeError`]. After a database error with unknown outcome, a retry is safe.
     pub async fn end_sessions(&self, user: UserId, now_seconds: u64) -> Result<bool, RevokeError> {
+        for staff in staff::ids_of(&self.dbs.control, user).await? {
+            self.revoke_all(&self.dbs.control, staff, now_seconds).await?;
+        }
         self.revoke_all(&self.dbs.control, user, now_seconds).await
     }
 
@@ -160,6 +163,18 @@ impl Revocations {
             self.add_below(user.id, Some(generation), expires_at);
         }
         Ok(erasing)
+    }
+
+    /// Ends staff of `saler`, with password, rights and all tokens. Returns `false` if the saler has no such staff.
+    ///
+    /// # Errors
+    /// [`RevokeError`]. After a database error with unknown outcome, a retry is safe.
+    pub async fn end_staff(&self, saler: UserId, name: &UserName, now_seconds: u64) -> Result<bool, RevokeError> {
+        let expires_at = self.last_expiry(now_seconds);
+        let Some((user, generation)) = staff::end(&self.dbs.users, saler, name, expires_at).await? else {
+            return Ok(false);
+        };
+        Ok(self.add_below(user, generation, expires_at))
     }
 
     /// Reads all revocations since the last read. Must succeed before the instance serves requests.

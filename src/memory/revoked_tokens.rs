@@ -176,7 +176,7 @@ mod tests {
     fn session(user: UserId, generation: u32) -> Session {
         let name = UserName::parse("alice".to_owned()).expect("a name");
         let user = User { id: user, name, kind: Kind::Customer };
-        Session { user, token_id: TokenId::random(generation), issued_at: 50, expires_at: 100 }
+        Session { user, mandate: None, token_id: TokenId::random(generation), issued_at: 50, expires_at: 100 }
     }
 
     fn token(session: &Session) -> Revocation {

@@ -6,7 +6,7 @@ use diesel_async::RunQueryDsl;
 use sha2::{Digest, Sha256};
 
 use super::schema::{coupons, freed_names, known_networks, users};
-use super::{Db, DbError, Transaction, UnsignedBigint, revoked_tokens};
+use super::{Db, DbError, Transaction, UnsignedBigint, merchant_keys, revoked_tokens, staff};
 use crate::domain::{ERASED, Kind, User, UserName};
 
 /// What [`erase`] has done.
@@ -40,7 +40,7 @@ pub struct OwnClaim {
 }
 
 /// Erases a user: the password, the known networks and the sessions go. The name goes, too, unless it is that of a saler with
-/// coupons, which their holders still see. Claims stay. `from` is the password hash that must be stored, and `expires_at` the
+/// coupons, which their holders still see. Staff and keys of a saler end. Claims stay. `from` is the password hash that must be stored, and `expires_at` the
 /// expiry of the user's last token. `now` is in seconds since 1970.
 ///
 /// # Errors
@@ -81,6 +81,8 @@ async fn erase_within(
             return Ok(Erasing::OpenCoupons);
         }
         keeps_name = !archived.is_empty();
+        staff::end_all(db, tx, user.id, expires_at).await?;
+        merchant_keys::end_all(db, tx, user.id, now).await?;
     }
     let Some(generation) = revoked_tokens::raise_generation(db, tx, user.id, expires_at).await? else {
         return Ok(Erasing::Changed);

@@ -21,6 +21,7 @@ pub mod instances;
 pub mod known_networks;
 mod last_server;
 pub mod ledgers;
+pub mod merchant_keys;
 pub mod migrate;
 pub mod mirrored;
 pub mod new_ids;
@@ -38,6 +39,7 @@ mod server_version;
 pub mod settings;
 pub mod shard_statements;
 pub mod shards;
+pub mod staff;
 pub mod standing;
 pub mod trail;
 mod unreadable;
@@ -276,7 +278,7 @@ impl DbPools {
     pub const fn of(&self, kind: Kind) -> &Db {
         match kind {
             Kind::Admin => &self.control,
-            Kind::Customer | Kind::Saler => &self.users,
+            Kind::Customer | Kind::Saler | Kind::Staff => &self.users,
         }
     }
 }

@@ -5,7 +5,7 @@ use diesel_async::SimpleAsyncConnection;
 use super::{Db, DbError, QueryError};
 
 /// The tables that `serve` reads and writes, each with one of its columns.
-const TABLES: [(&str, &str); 16] = [
+const TABLES: [(&str, &str); 17] = [
     ("users", "id"),
     ("freed_names", "name_hash"),
     ("coupons", "id"),
@@ -21,6 +21,7 @@ const TABLES: [(&str, &str); 16] = [
     ("blocks", "kind"),
     ("installation", "id"),
     ("audit_trail", "id"),
+    ("merchant_keys", "id"),
     ("saler_skeletons", "user_id"),
 ];
 

@@ -11,6 +11,8 @@ diesel::table! {
         awaits_approval -> Bool,
         sales_withheld -> Bool,
         erased_at -> Nullable<Unsigned<Bigint>>,
+        saler_id -> Nullable<Unsigned<Bigint>>,
+        rights -> Unsigned<TinyInt>,
     }
 }
 
@@ -212,12 +214,28 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    merchant_keys (id) {
+        id -> Unsigned<Integer>,
+        saler_id -> Unsigned<Bigint>,
+        name -> Varchar,
+        rights -> Unsigned<TinyInt>,
+        secret_hash -> Binary,
+        created_at -> Unsigned<Bigint>,
+        expires_at -> Nullable<Unsigned<Bigint>>,
+        last_used_at -> Nullable<Unsigned<Bigint>>,
+        ended_at -> Nullable<Unsigned<Bigint>>,
+        changed_at -> Datetime,
+    }
+}
+
 diesel::joinable!(coupons -> users (saler_id));
 diesel::joinable!(claims -> users (user_id));
 diesel::joinable!(known_networks -> users (user_id));
 diesel::joinable!(activities -> coupons (coupon_id));
 diesel::joinable!(imported_users -> users (user_id));
 diesel::joinable!(saler_skeletons -> users (user_id));
+diesel::joinable!(merchant_keys -> users (saler_id));
 diesel::allow_tables_to_appear_in_same_query!(
     users,
     coupons,
@@ -225,5 +243,6 @@ diesel::allow_tables_to_appear_in_same_query!(
     claims,
     imported_users,
     known_networks,
+    merchant_keys,
     saler_skeletons
 );

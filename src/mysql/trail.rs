@@ -27,7 +27,7 @@ impl<'a> NewRow<'a> {
         Self {
             at_ms: entry.at_ms,
             actor: &entry.actor,
-            actor_kind: entry.kind.map_or("", |kind| kind.as_str()),
+            actor_kind: entry.kind,
             event: &entry.event,
             object: &entry.object,
             address: entry.address.to_string(),

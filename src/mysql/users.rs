@@ -6,8 +6,8 @@ use diesel::sql_types::{Bigint, Bool, Unsigned};
 use diesel_async::RunQueryDsl;
 
 use super::schema::users;
-use super::{Db, DbError, new_ids, revoked_tokens, saler_skeletons};
-use crate::domain::{Kind, Skeleton, User, UserId, UserName};
+use super::{Db, DbConnection, DbError, new_ids, revoked_tokens, saler_skeletons};
+use crate::domain::{Kind, Mandate, Rights, Skeleton, User, UserId, UserName};
 
 /// A user with the data needed for a login.
 #[derive(Debug, Clone)]
@@ -17,14 +17,24 @@ pub struct Account {
     pub password_hash: String,
     /// Tokens of a lower generation are refused.
     pub token_generation: u32,
+    /// Of staff. `None` for other users, and for staff who have ended.
+    pub mandate: Option<Mandate>,
 }
 
-type UserRow = (u64, String, String, String, u32);
+type UserRow = (u64, String, String, String, u32, Option<u64>, u8);
 
 /// The columns of a [`UserRow`].
 #[diesel::dsl::auto_type(no_type_alias)]
 fn columns() -> _ {
-    (users::id, users::username, users::kind, users::password_hash, users::token_generation)
+    (
+        users::id,
+        users::username,
+        users::kind,
+        users::password_hash,
+        users::token_generation,
+        users::saler_id,
+        users::rights,
+    )
 }
 
 /// Adds a user, who may have to wait for approval. Of a saler also the skeleton of the name, in one transaction.
@@ -77,7 +87,7 @@ pub async fn find_by_name(db: &Db, name: &UserName) -> Result<Option<Account>, D
         let row: Option<UserRow> =
             db.within("find user", async { query.first(&mut connection).await.optional() }).await?;
         if let Some(row) = row {
-            return account(row).map(Some);
+            return account(db, &mut connection, row).await.map(Some);
         }
     }
     Ok(None)
@@ -91,7 +101,10 @@ pub async fn find_by_id(db: &Db, id: UserId) -> Result<Option<Account>, DbError>
     let mut connection = db.connect().await?;
     let query = users::table.find(id.0).filter(users::erased_at.is_null()).select(columns());
     let row: Option<UserRow> = db.within("find user", async { query.first(&mut connection).await.optional() }).await?;
-    row.map(account).transpose()
+    match row {
+        Some(row) => account(db, &mut connection, row).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 /// The last user who registered before `seconds` (since 1970), or 0 if there was none. Ids rise with the time of
@@ -172,9 +185,23 @@ pub async fn set_hash(
     Ok(generation)
 }
 
-fn account((id, name, kind, password_hash, token_generation): UserRow) -> Result<Account, DbError> {
+async fn account(db: &Db, connection: &mut DbConnection, row: UserRow) -> Result<Account, DbError> {
+    let user = user(&row)?;
+    let (.., password_hash, token_generation, saler_id, rights) = row;
+    let mandate = match (user.kind, saler_id, Rights::from_bits(rights)) {
+        (Kind::Staff, Some(saler), Some(rights)) => {
+            let query = users::table.find(saler).select(columns());
+            let saler: UserRow = db.within("find user", query.first(connection)).await?;
+            Some(Mandate { saler: self::user(&saler)?, rights })
+        }
+        _ => None,
+    };
+    Ok(Account { user, password_hash, token_generation, mandate })
+}
+
+fn user((id, name, kind, ..): &UserRow) -> Result<User, DbError> {
     let unreadable = |what: String| DbError::Unreadable { operation: "find user", what };
-    let kind = Kind::parse(&kind).ok_or_else(|| unreadable(format!("user {id}: kind")))?;
-    let name = UserName::parse(name).map_err(|error| unreadable(format!("user {id}: {error}")))?;
-    Ok(Account { user: User { id: UserId(id), name, kind }, password_hash, token_generation })
+    let kind = Kind::parse(kind).ok_or_else(|| unreadable(format!("user {id}: kind")))?;
+    let name = UserName::parse(name.clone()).map_err(|error| unreadable(format!("user {id}: {error}")))?;
+    Ok(User { id: UserId(*id), name, kind })
 }

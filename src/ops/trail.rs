@@ -175,7 +175,6 @@ impl Minute {
 /// An entry as a line of the log.
 fn line(entry: &TrailEntry) -> String {
     let TrailEntry { at_ms, actor, kind, event, object, address, request_id, status, repeated } = entry;
-    let kind = kind.map_or("", |kind| kind.as_str());
     json!({
         "at_ms": at_ms, "user": actor, "kind": kind, "event": event, "object": object, "address": address.to_string(),
         "request_id": request_id, "status": status, "repeated": repeated,
@@ -198,7 +197,7 @@ mod tests {
         let address = "192.0.2.1".parse().expect("an address");
         let [event, object, request_id] = ["logIn", "/api/auth", "r"].map(str::to_owned);
         let actor = actor.to_owned();
-        TrailEntry { at_ms, actor, kind: None, event, object, address, request_id, status: 401, repeated: 0 }
+        TrailEntry { at_ms, actor, kind: "", event, object, address, request_id, status: 401, repeated: 0 }
     }
 
     fn sent(trail: &Trail) -> Vec<(String, u32)> {

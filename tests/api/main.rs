@@ -79,6 +79,7 @@ mod sentinel;
 mod shards;
 mod sizing;
 mod slow_clients;
+mod staff;
 mod starting;
 mod status;
 mod stopping;

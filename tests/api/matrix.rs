@@ -52,6 +52,10 @@ const TEN: &str = "/api/users/shop/coupons/ten";
 const BLOCK: &str = "/admin/blacklist/{kind}/{value}";
 const ACCOUNT: &str = "/admin/users/{name}";
 const EVE: &str = "/admin/blacklist/users/eve";
+const STAFF: &str = "/api/users/{user}/staff";
+const KEYS: &str = "/api/users/{user}/keys";
+/// Nobody but the saler of the path manages staff and keys.
+const OWN: [u16; 5] = [401, 401, 200, 401, 401];
 const OPERATORS: [u16; 5] = [403, 403, 403, 403, 200];
 
 const ROWS: &[Row] = &[
@@ -99,6 +103,18 @@ const ROWS: &[Row] = &[
     private("GET", "/api/users/{user}", "/api/users/ann", "", [200, 401, 401, 401, 401]),
     private("GET", "/api/users/{user}/data", "/api/users/ann/data", "", [200, 401, 401, 401, 401]),
     private("DELETE", "/api/users/{user}", "/api/users/ann", r#"{"password":"x"}"#, [401; 5]),
+    private(
+        "POST",
+        STAFF,
+        "/api/users/shop/staff",
+        r#"{"username":"helper","password":"correct horse battery","rights":["view"]}"#,
+        [401, 401, 201, 401, 401],
+    ),
+    private("GET", STAFF, "/api/users/shop/staff", "", OWN),
+    private("DELETE", "/api/users/{user}/staff/{staff}", "/api/users/shop/staff/helper", "", OWN),
+    private("POST", KEYS, "/api/users/shop/keys", r#"{"name":"k","rights":["view"]}"#, [401, 401, 201, 401, 401]),
+    private("GET", KEYS, "/api/users/shop/keys", "", OWN),
+    private("DELETE", "/api/users/{user}/keys/{id}", "/api/users/shop/keys/1", "", OWN),
     private("POST", "/sec/kill", "/sec/kill", r#"{"product_id":1}"#, [400, 400, 401, 401, 401]),
     private("GET", "/sec/ticket", "/sec/ticket?product_id=2", "", [404, 404, 401, 401, 401]),
     private("POST", "/sec/ticket", "/sec/ticket", r#"{"challenge":"x","nonce":"1"}"#, [400, 400, 401, 401, 401]),
@@ -154,10 +170,26 @@ const ELSEWHERE: [(&str, &str); 5] = [
     ("GET", "/readyz"),
 ];
 
+/// What staff and keys may do, by the right that they need. Everything else is refused.
+const RIGHTS: [(&str, &str, &str); 11] = [
+    ("POST", "/sec/redeem", "redeem"),
+    ("GET", COUPONS, "view"),
+    ("GET", "/api/users/{user}/coupons/{name}/claims", "view"),
+    ("GET", "/api/users/{user}/coupons/{name}/claims.csv", "view"),
+    ("GET", "/product/list", "view"),
+    ("GET", "/activity/list", "view"),
+    ("POST", COUPONS, "manage"),
+    ("PUT", COUPON, "manage"),
+    ("POST", "/product/create", "manage"),
+    ("POST", "/activity/create", "manage"),
+    ("POST", "/activity/update", "manage"),
+];
+
 /// What a refused request must not change.
 const STATE: &str = "SELECT CONCAT_WS('/', \
     (SELECT COALESCE(SUM(revision * id), 0) FROM coupons), (SELECT COALESCE(SUM(revision * id), 0) FROM activities), \
-    (SELECT COUNT(*) FROM users), (SELECT COALESCE(SUM(token_generation * 8 + approved * 4 + awaits_approval * 2 + sales_withheld), 0) FROM users), \
+    (SELECT COUNT(*) + SUM(rights) FROM users), (SELECT COUNT(*) - COUNT(ended_at) FROM merchant_keys), \
+    (SELECT COALESCE(SUM(token_generation * 8 + approved * 4 + awaits_approval * 2 + sales_withheld), 0) FROM users), \
     (SELECT COUNT(*) FROM blocks), (SELECT COUNT(*) FROM revoked_tokens), (SELECT COALESCE(GROUP_CONCAT(value), '') FROM settings)) AS value";
 
 struct World {
@@ -187,6 +219,13 @@ impl World {
 
     async fn ask(&self, row: &Row, token: &str) -> Answer {
         self.app.client().send(row.method, row.path, token, Some(row.body).filter(|body| !body.is_empty())).await
+    }
+
+    /// Staff and a key of a saler with these rights.
+    async fn mandated(&self, saler: &str, rights: &[&str]) -> [String; 2] {
+        let token = &self.tokens[ASKERS.iter().position(|asker| *asker == saler).expect("an asker")];
+        let name = format!("{saler}-{}", rights.concat());
+        [self.app.staff((saler, token), &name, rights).await, self.app.key((saler, token), rights).await.1]
     }
 
     async fn state(&self) -> Vec<String> {
@@ -261,7 +300,64 @@ async fn a_session_that_counts_no_more_is_none_on_every_route() {
 
 /// The state without the number of revoked tokens.
 fn parts_but_logouts(state: &str) -> Vec<String> {
-    state.split('/').enumerate().filter(|(place, _)| *place != 5).map(|(_, part)| part.to_owned()).collect()
+    state.split('/').enumerate().filter(|(place, _)| *place != 6).map(|(_, part)| part.to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn staff_and_keys_may_do_what_their_right_names_for_their_saler_and_nothing_else() {
+    let world = World::start().await;
+    let mut wrong = Vec::new();
+    for right in ["redeem", "view", "manage"] {
+        for token in world.mandated("shop", &[right]).await {
+            for row in ROWS.iter().filter(|row| row.is_private) {
+                let needs = RIGHTS.iter().find(|(method, route, _)| (*method, *route) == (row.method, row.route));
+                let may = needs.is_some_and(|(.., needed)| *needed == right) && row.statuses[2] < 401;
+                judge(&world, row, &token, may, &format!("{right} of shop"), &mut wrong).await;
+            }
+        }
+    }
+    for token in world.mandated("cafe", &["redeem", "view", "manage"]).await {
+        for row in ROWS.iter().filter(|row| row.is_private) {
+            let is_known = RIGHTS.iter().any(|(method, route, _)| (*method, *route) == (row.method, row.route));
+            let may = is_known && row.statuses[3] < 401;
+            judge(&world, row, &token, may, "all rights of cafe", &mut wrong).await;
+        }
+    }
+    assert_eq!(wrong, [] as [String; 0]);
+}
+
+/// Sends a request, and notes an answer that does not fit.
+async fn judge(world: &World, row: &Row, token: &str, may: bool, who: &str, wrong: &mut Vec<String>) {
+    let before = world.state().await;
+    let answer = world.ask(row, token).await;
+    let is_refused = [401, 403].contains(&answer.status);
+    let has_changed = is_refused && world.state().await != before;
+    if is_refused == may || answer.status >= 500 || has_changed {
+        let kind = if token.starts_with("crk_") { "key" } else { "staff" };
+        wrong.push(format!("{} {} by {kind} with {who}: {} {}", row.method, row.path, answer.status, answer.text));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ended_staff_and_keys_are_nobody_on_every_route() {
+    let world = World::start().await;
+    let rights = ["redeem", "view", "manage"];
+    let ended = world.mandated("shop", &rights).await;
+    for path in ["/api/users/shop/staff/shop-redeemviewmanage", "/api/users/shop/keys/1"] {
+        assert_eq!(world.app.client().send("DELETE", path, &world.tokens[2], None).await.status, 200);
+    }
+    let mut wrong = Vec::new();
+    let before = world.state().await;
+    for row in ROWS.iter().filter(|row| row.is_private) {
+        for token in &ended {
+            let answer = world.ask(row, token).await;
+            if answer.status != 401 {
+                wrong.push(format!("{} {}: {} {}", row.method, row.path, answer.status, answer.text));
+            }
+        }
+    }
+    assert_eq!(wrong, [] as [String; 0]);
+    assert_eq!(world.state().await, before);
 }
 
 #[tokio::test(flavor = "multi_thread")]

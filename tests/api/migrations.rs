@@ -35,6 +35,7 @@ fn in_mysql(declared: &str) -> (String, bool) {
         "Smallint" => "smallint",
         "Datetime" => "datetime",
         "Varchar" => "varchar",
+        "Binary" => "binary",
         "Varbinary" => "varbinary",
         "Text" => "text",
         "Bool" => "bool",

@@ -29,7 +29,7 @@ fn described(item: &Value) -> BTreeSet<String> {
 
 /// A path of the document with its placeholders filled.
 fn filled(template: &str) -> String {
-    ["{user}", "{name}", "{value}"]
+    ["{user}", "{name}", "{value}", "{staff}", "{id}"]
         .into_iter()
         .fold(template.to_owned(), |path, name| path.replace(name, "nobody"))
         .replace("{kind}", "users")

@@ -74,8 +74,21 @@ async fn a_saler_is_erased_after_the_last_coupon_is_archived_and_keeps_the_name_
     let open = erase(client, "shop", &shop, PASSWORD).await;
     assert_eq!((open.status, open.message().as_str()), (400, "Archive your coupons first."));
     assert_eq!(client.put("/api/users/shop/coupons/ten", &shop, &json!({"archived": true})).await.status, 200);
+    let helper = json!({"username": "helper", "password": "correct horse battery", "rights": ["view"]});
+    assert_eq!(client.post("/api/users/shop/staff", &shop, &helper).await.status, 201);
+    let key = client.post("/api/users/shop/keys", &shop, &json!({"name": "till", "rights": ["view"]})).await;
+    let key = format!("Bearer {}", key.json()["key"].as_str().expect("a key"));
+    let helper = client.log_in("helper", "correct horse battery").await.header("Authorization").to_owned();
+    for token in [&key, &helper] {
+        assert_eq!(client.get("/activity/list", token).await.status, 200);
+    }
+    assert_eq!(client.send("DELETE", "/api/users/helper", &helper, Some(r#"{"password":"x"}"#)).await.status, 400);
     assert_eq!(erase(client, "shop", &shop, PASSWORD).await.status, 200);
     assert_eq!(client.log_in("shop", PASSWORD).await.status, 401);
+    for token in [&key, &helper] {
+        eventually("staff and keys end", || async { client.get("/activity/list", token).await.status == 401 }).await;
+    }
+    assert_eq!(client.log_in("helper", "correct horse battery").await.status, 401);
     assert_eq!(client.register("shop", "customer").await.status, 400);
     assert_eq!(erase(client, "cafe", &cafe, PASSWORD).await.status, 200, "a saler without coupons");
     assert_eq!(client.register("cafe", "saler").await.status, 400, "the name looks like an earlier one");
@@ -88,5 +101,5 @@ async fn a_saler_is_erased_after_the_last_coupon_is_archived_and_keeps_the_name_
         .into_iter()
         .map(Value::from)
         .collect();
-    assert_eq!(names, ["shop", "erased-2", "root"]);
+    assert_eq!(names, ["shop", "erased-2", "helper", "root"]);
 }

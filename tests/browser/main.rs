@@ -16,6 +16,7 @@ mod driver;
 #[allow(dead_code, unused_imports)] // `tests/api` uses more of the module
 mod helpers;
 mod losing;
+mod people;
 #[path = "../faults/proxy.rs"]
 #[allow(dead_code)] // `tests/faults` uses more of the module
 mod proxy;

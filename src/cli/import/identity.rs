@@ -61,7 +61,7 @@ impl Import<'_> {
         Ok(match (user, row.kind.as_deref().and_then(Kind::parse)) {
             (Some((user, kind)), _) => owner(user, kind),
             (None, Some(Kind::Customer)) => Owner::RefusedCustomer,
-            (None, Some(Kind::Saler | Kind::Admin) | None) => Owner::RefusedSaler,
+            (None, Some(Kind::Saler | Kind::Staff | Kind::Admin) | None) => Owner::RefusedSaler,
         })
     }
 }
@@ -69,6 +69,6 @@ impl Import<'_> {
 fn owner(user: UserId, kind: Kind) -> Owner {
     match kind {
         Kind::Customer => Owner::Customer(user),
-        Kind::Saler | Kind::Admin => Owner::Saler(user),
+        Kind::Saler | Kind::Staff | Kind::Admin => Owner::Saler(user),
     }
 }

@@ -57,8 +57,8 @@ fn parse(row: &SourceUser) -> Result<ImportedUser, LeftOut> {
     let name = UserName::parse(row.username.clone().unwrap_or_default())?;
     let kind = match row.kind.as_deref().and_then(Kind::parse) {
         Some(kind @ (Kind::Customer | Kind::Saler)) => kind,
-        // Admins are created by our own command line only.
-        Some(Kind::Admin) | None => return Err(LeftOut::Kind),
+        // Admins are created by our own command line only, and staff by their merchants.
+        Some(Kind::Staff | Kind::Admin) | None => return Err(LeftOut::Kind),
     };
     md5(row).ok_or(LeftOut::Password)?;
     Ok(ImportedUser { source_id: row.id(), name, kind })

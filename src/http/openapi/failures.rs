@@ -15,7 +15,7 @@ use utoipa::openapi::{Content, Ref, RefOr, Response};
 use super::{JSON, string, whole_number};
 use crate::admission::TurnedAway;
 use crate::http::error::ApiError;
-use crate::http::extractors::ONLY_ADMINS;
+use crate::http::extractors::{NOT_YOURS, ONLY_ADMINS, ONLY_OWN_SALER, WITHOUT_RIGHT};
 use crate::http::sec::envelope::SecError;
 
 /// Responses of an operation by status.
@@ -67,6 +67,16 @@ pub(crate) use failures;
 /// Errors of a request without a valid token.
 pub fn token() -> [ApiError; 2] {
     [ApiError::not_logged_in(), ApiError::token_expired()]
+}
+
+/// Errors of a request to a route of merchants without a valid token, or without the right.
+pub fn merchants() -> [ApiError; 3] {
+    [ApiError::not_logged_in(), ApiError::token_expired(), WITHOUT_RIGHT]
+}
+
+/// Errors of a request without the token of the saler in the path.
+pub fn salers() -> [ApiError; 4] {
+    [ApiError::not_logged_in(), ApiError::token_expired(), ONLY_OWN_SALER, NOT_YOURS]
 }
 
 /// Errors of a request without an admin's token.

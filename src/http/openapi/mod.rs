@@ -19,7 +19,9 @@ use super::route::{Endpoint, without_expressions};
 use super::sec::envelope::{EnvelopedError, SecError};
 use crate::admission::{Class, TurnedAway};
 pub(crate) use failures::failures;
-pub use failures::{Responses, add_case, add_failure, admins, admission, change, error_schema, token};
+pub use failures::{
+    Responses, add_case, add_failure, admins, admission, change, error_schema, merchants, salers, token,
+};
 
 pub const USERS: &str = "Users";
 pub const COUPONS: &str = "Coupons";
@@ -57,7 +59,7 @@ pub fn describe(endpoints: &[Endpoint]) -> OpenApi {
     info.description = Some(ABOUT.to_owned());
     info.license = Some(License::new(env!("CARGO_PKG_LICENSE")));
     let tags = TAGS.map(|(name, text)| TagBuilder::new().name(name).description(Some(text)).build());
-    let token = "The token from the login. `Bearer` may stand before the token.";
+    let token = "The token from the login, or on routes of merchants a key. `Bearer` may stand before it.";
     let signature = "The signed form of `/sec/kill`, if the service has a sign secret. The value is the header of this name \
                      in the login's answer. `time`, `nance` and `auth_code` are among the parameters.";
     let key = |name, text| SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description(name, text)));

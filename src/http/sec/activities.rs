@@ -9,7 +9,6 @@ use utoipa::ToSchema;
 
 use super::conditions::{ConditionChanges, ShownConditions};
 use super::envelope::{Envelope, SecError, success};
-use super::merchant::{Merchant, ONLY_SALERS};
 use super::paging::{BAD_PAGE, page, rows};
 use super::parameters::{Parameter, Parameters, missing, wrong};
 use crate::base::now_seconds;
@@ -19,7 +18,8 @@ use crate::domain::{
 };
 use crate::http::error::{ApiError, Code, read_failed};
 use crate::http::lists::PageQuery;
-use crate::http::openapi::{change, failures, token};
+use crate::http::merchant::{ManageSales, Merchant, ONLY_SALERS, ReadSales};
+use crate::http::openapi::{change, failures, merchants};
 use crate::http::state::{Accounts, Edge, Offering, Worker};
 use crate::mysql::activities::{find, newest};
 use crate::mysql::{Db, DbPools};
@@ -151,7 +151,7 @@ failures!(CreateActivityFailures: SecError = [
     ApiError::no_such_product(),
     ONLY_SALERS,
     ApiError::not_your_product(),
-], token(), change());
+], merchants(), change());
 
 /// Schedules a sale of a product.
 #[utoipa::path(
@@ -165,7 +165,7 @@ failures!(CreateActivityFailures: SecError = [
     ),
 )]
 pub async fn create_activity(
-    Merchant(user): Merchant,
+    Merchant { user, .. }: Merchant<ManageSales>,
     edge: web::Data<Edge>,
     accounts: web::Data<Accounts>,
     offering: web::Data<Offering>,
@@ -237,7 +237,7 @@ failures!(UpdateActivityFailures: SecError = [
     NO_SUCH_ACTIVITY,
     ONLY_SALERS,
     ApiError::not_your_product(),
-], token(), change());
+], merchants(), change());
 
 /// Changes a sale.
 ///
@@ -252,7 +252,7 @@ failures!(UpdateActivityFailures: SecError = [
     ),
 )]
 pub async fn update_activity(
-    Merchant(user): Merchant,
+    Merchant { user, .. }: Merchant<ManageSales>,
     edge: web::Data<Edge>,
     accounts: web::Data<Accounts>,
     offering: web::Data<Offering>,
@@ -290,7 +290,7 @@ async fn stays_with(db: &Db, user: &User, id: ActivityId, product: CouponId) -> 
     if stored.activity.coupon == product { Ok(()) } else { Err(OTHER_PRODUCT) }
 }
 
-failures!(ListActivitiesFailures: SecError = [BAD_PAGE, ApiError::unavailable(), ONLY_SALERS], token());
+failures!(ListActivitiesFailures: SecError = [BAD_PAGE, ApiError::unavailable(), ONLY_SALERS], merchants());
 
 /// Lists the saler's own sales, or all sales for an admin.
 ///
@@ -308,7 +308,7 @@ failures!(ListActivitiesFailures: SecError = [BAD_PAGE, ApiError::unavailable(),
     ),
 )]
 pub async fn list_activities(
-    Merchant(user): Merchant,
+    Merchant { user, .. }: Merchant<ReadSales>,
     request: HttpRequest,
     dbs: web::Data<DbPools>,
     worker: web::Data<Worker>,

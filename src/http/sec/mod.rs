@@ -10,7 +10,6 @@ pub(super) mod envelope;
 mod events;
 pub(super) mod kill;
 mod kill_form;
-mod merchant;
 mod paging;
 mod parameters;
 pub(super) mod products;

@@ -6,14 +6,13 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use super::envelope::{Envelope, SecError, success};
-use super::merchant::{Merchant, ONLY_SALERS};
 use super::paging::{BAD_PAGE, page, rows};
 use super::parameters::{Parameters, missing};
 use crate::domain::{Amount, Coupon, CouponName, Description, FaceValue, QuotaReached};
 use crate::http::error::{ApiError, Code, read_failed};
-use crate::http::extractors::session;
 use crate::http::lists::PageQuery;
-use crate::http::openapi::{change, failures, token};
+use crate::http::merchant::{ManageSales, Merchant, ONLY_SALERS, ReadProducts};
+use crate::http::openapi::{change, failures, merchants};
 use crate::http::state::{Edge, Offering};
 use crate::mysql::DbPools;
 use crate::mysql::coupons::{NewCoupon, newest};
@@ -59,7 +58,7 @@ failures!(CreateProductFailures: SecError = [
     PublishError::Quota(QuotaReached::Units),
     PublishError::NameTaken,
     ONLY_SALERS,
-], token(), change());
+], merchants(), change());
 
 /// Creates a product.
 ///
@@ -75,7 +74,7 @@ failures!(CreateProductFailures: SecError = [
     ),
 )]
 pub async fn create_product(
-    Merchant(saler): Merchant,
+    Merchant { user: saler, .. }: Merchant<ManageSales>,
     edge: web::Data<Edge>,
     offering: web::Data<Offering>,
     payload: web::Payload,
@@ -106,7 +105,7 @@ fn parse(sent: &Parameters) -> Result<NewCoupon, ApiError> {
     })
 }
 
-failures!(ListProductsFailures: SecError = [BAD_PAGE, ApiError::unavailable()], token());
+failures!(ListProductsFailures: SecError = [BAD_PAGE, ApiError::unavailable()], merchants());
 
 /// Lists all products.
 ///
@@ -121,11 +120,13 @@ failures!(ListProductsFailures: SecError = [BAD_PAGE, ApiError::unavailable()], 
         ListProductsFailures,
     ),
 )]
-pub async fn list_products(request: HttpRequest, dbs: web::Data<DbPools>) -> Result<HttpResponse, SecError> {
-    // Not the extractor `SessionUser`, because its refusals have no envelope.
-    let kind = session(&request)?.user.kind;
+pub async fn list_products(
+    Merchant { user, .. }: Merchant<ReadProducts>,
+    request: HttpRequest,
+    dbs: web::Data<DbPools>,
+) -> Result<HttpResponse, SecError> {
     let coupons = match rows(page(&request)?) {
-        Some((skip, count)) => newest(dbs.of(kind), skip, count).await.map_err(|error| read_failed(&error))?,
+        Some((skip, count)) => newest(dbs.of(user.kind), skip, count).await.map_err(|error| read_failed(&error))?,
         None => Vec::new(),
     };
     let product = |Coupon { id, name, amount, saler, .. }: Coupon| Product {

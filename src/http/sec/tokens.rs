@@ -6,13 +6,13 @@ use serde_json::json;
 use utoipa::{IntoResponses, PartialSchema, ToSchema};
 
 use super::envelope::{Envelope, SecError, success};
-use super::merchant::{Merchant, ONLY_SALERS};
 use super::parameters::{Parameters, missing};
 use crate::auth::ClaimProof;
 use crate::base::now_ms;
 use crate::domain::{Kind, Nth, Seq};
 use crate::http::error::{ApiError, read_failed};
-use crate::http::openapi::{JWT, Responses, add_case, add_failure, change, failures, token};
+use crate::http::merchant::{Merchant, ONLY_SALERS, RedeemClaims};
+use crate::http::openapi::{JWT, Responses, add_case, add_failure, change, failures, merchants};
 use crate::http::state::{Accounts, Edge};
 use crate::mysql::DbPools;
 use crate::mysql::coupons::find_saler;
@@ -116,7 +116,7 @@ failures!(RedeemFailures: SecError = [
     ApiError::no_such_product(),
     ONLY_SALERS,
     ApiError::not_your_product(),
-], token(), change());
+], merchants(), change());
 
 /// Marks a claim as used.
 ///
@@ -131,7 +131,7 @@ failures!(RedeemFailures: SecError = [
     ),
 )]
 pub async fn redeem(
-    Merchant(user): Merchant,
+    Merchant { user, .. }: Merchant<RedeemClaims>,
     edge: web::Data<Edge>,
     accounts: web::Data<Accounts>,
     dbs: web::Data<DbPools>,

@@ -64,7 +64,7 @@ function View({ view, rest, session }) {
 
 /** Tells a merchant or an operator on the customers' page where to go. */
 function Staff({ kind }) {
-    const [key, href] = kind === "saler" ? ["customer.merchant", "/saler"] : ["customer.admin", "/admin"];
+    const [key, href] = kind === "admin" ? ["customer.admin", "/admin"] : ["customer.merchant", "/saler"];
     return html`<${Notice} kind="warn">${t(key)} <a href=${href}>${href}</a><//>`;
 }
 

@@ -91,7 +91,7 @@ async function checkToken(token) {
     if (answer.status !== 200) return { state: "failed", why: refusalText(answer) };
     const claim = answer.body.data;
     if (!claim.valid) return { state: "forged" };
-    if (claim.saler !== session.get()?.name) return { state: "foreign", claim };
+    if (claim.saler !== session.get()?.saler) return { state: "foreign", claim };
     return claim.redeemed_at === null ? { state: "unused", claim } : { state: "used", claim, at: claim.redeemed_at };
 }
 

@@ -26,7 +26,7 @@ export function Claims({ product }) {
 
 function Table({ coupon }) {
     const [page, setPage] = useState(1);
-    const path = `/api/users/${part(session.get()?.name ?? "")}/coupons/${part(coupon.name)}/claims`;
+    const path = `/api/users/${part(session.get()?.saler ?? "")}/coupons/${part(coupon.name)}/claims`;
     const { answer, failed } = usePoll(`${path}?page=${page}`, REFRESH_MS);
     const pages = Math.max(1, Math.ceil((coupon.amount - coupon.left) / PAGE_SIZE), page);
     const claims = answer?.data ?? [];

@@ -101,7 +101,7 @@ function Sale({ activity, amount, now, here, onChange }) {
 }
 
 function change(name, body) {
-    const path = `/api/users/${part(session.get()?.name ?? "")}/coupons/${part(name)}`;
+    const path = `/api/users/${part(session.get()?.saler ?? "")}/coupons/${part(name)}`;
     return call("PUT", path, { body, repeatable: true });
 }
 

@@ -5,7 +5,7 @@ import { useServerSeconds } from "../shared/clock.js";
 import { t, toTime } from "../shared/i18n.js";
 import { Stale, usePoll } from "../shared/poll.js";
 import { link } from "../shared/route.js";
-import { useSession } from "../shared/session.js";
+import { session, useSession } from "../shared/session.js";
 import { Empty, Notice, Progress, Skeleton } from "../shared/shell.js";
 import { html } from "../shared/view.js";
 import { Badge, LinkButton, Pages } from "../staff/page.js";
@@ -22,7 +22,7 @@ export function Coupons({ page }) {
     const now = useServerSeconds();
     return html`
         ${own?.awaits_approval && html`<${Notice} kind="warn" title=${t("saler.awaits-approval")}>${t("saler.awaits-approval-text")}<//>`}
-        <div class="head"><h1>${t("saler.coupons")}</h1><${LinkButton} href="#new">${t("saler.new")}<//></div>
+        <div class="head"><h1>${t("saler.coupons")}</h1>${session.get()?.rights.manage && html`<${LinkButton} href="#new">${t("saler.new")}<//>`}</div>
         ${failed && html`<${Stale} />`}
         ${!coupons && !failed && html`<${Skeleton} /><${Skeleton} />`}
         ${coupons?.length === 0 && page === 1 && html`<${Empty} title=${t("saler.none")}>${t("saler.none-hint")}<//>`}

@@ -18,7 +18,7 @@ const REFRESH_MS = 5_000;
 
 /** A page of the merchant's coupons, newest first. */
 export function useCoupons(page) {
-    const name = session.get()?.name ?? "";
+    const name = session.get()?.saler ?? "";
     const { answer, failed, again } = usePoll(`/api/users/${part(name)}/coupons?page=${page}`, REFRESH_MS);
     return { coupons: answer === undefined ? undefined : (answer?.data ?? []), failed, again };
 }

@@ -9,7 +9,11 @@ import { createStore, useStore } from "./view.js";
 
 const KEY = "couponrush.session";
 
-/** @typedef {{token: string, name: string, kind: "customer" | "saler" | "admin"}} Session */
+/**
+ * `saler` is the merchant for whom a merchant or staff work, and `rights` what staff may do. Merchants may do everything.
+ * @typedef {{token: string, name: string, kind: "customer" | "saler" | "staff" | "admin", saler: string, rights: Rights}} Session
+ * @typedef {{redeem: boolean, view: boolean, manage: boolean}} Rights
+ */
 
 /** @returns {Session | null} */
 function read() {
@@ -23,7 +27,10 @@ function read() {
 /** The session of a token, or null for an unreadable token. Only the server checks tokens. */
 function fromToken(token) {
     const payload = token && readPayload(token);
-    return payload ? { token, name: payload.sub, kind: payload.kind } : null;
+    if (!payload) return null;
+    const { sub: name, kind, acts_for: mandate } = payload;
+    const may = (bit) => !mandate || (mandate.rights & bit) !== 0;
+    return { token, name, kind, saler: mandate?.sub ?? name, rights: { redeem: may(1), view: may(2), manage: may(4) } };
 }
 
 /** The payload of a signed token, without a check of the signature; null for an unreadable token. */

@@ -10,7 +10,7 @@ import { Notice, Shell } from "../shared/shell.js";
 import { html, useRef } from "../shared/view.js";
 
 /** The page for each kind of user. */
-const PAGES = { customer: "/", saler: "/saler", admin: "/admin" };
+const PAGES = { customer: "/", saler: "/saler", staff: "/saler", admin: "/admin" };
 
 /** @param {{kind: "saler" | "admin", subtitle: string, links: [string, string, boolean][], children: any}} props */
 export function StaffPage({ kind, subtitle, links, children }) {
@@ -18,7 +18,8 @@ export function StaffPage({ kind, subtitle, links, children }) {
     const session = useSession();
     /** The user whose content is kept. */
     const owner = useRef(null);
-    const isAllowed = session?.kind === kind;
+    // Staff work on the page of their merchant.
+    const isAllowed = session !== null && PAGES[session.kind] === PAGES[kind];
     if (isAllowed) owner.current = session.name;
     else if (session || !expired.get()) owner.current = null;
     return html`

@@ -151,6 +151,8 @@ impl Generator<'_> {
                 "{name}" => self.segment(|_| "ten"),
                 "{kind}" => (*self.random.pick(&["users", "ips", "others"])).to_owned(),
                 "{value}" => self.segment(|actors| &actors.customer.0),
+                "{staff}" => self.segment(|_| "till"),
+                "{id}" => self.segment(|_| "1"),
                 "{file}" => self.segment(|_| "start.js"),
                 placeholder if placeholder.starts_with('{') => panic!("{template}: nothing fills {placeholder}"),
                 plain => plain.to_owned(),

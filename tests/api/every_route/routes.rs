@@ -29,6 +29,7 @@ const ACTIVITY: &str = r#"{"activity_name":"$new","product_id":3,"start_time":"$
     "speed":0,"buy_limit":1,"buy_rate":"0.5","status":0}"#;
 const UPDATE: &str = r#"{"activity_id":1,"end_time":"$later","total":5,"speed":1,"status":1}"#;
 const KILL: &str = r#"{"product_id":2,"user_id":1,"src":"web","auth_code":"c","time":"$now","nance":"n","nth":1}"#;
+const STAFF: &str = r#"{"username":"$new","password":"correct horse battery","rights":["redeem","view"]}"#;
 const LIMITS: &str = r#"{"user_per_second":5,"offender_seconds":1,"allow_ips":["10.0.0.0/8"],"allow_referers":[]}"#;
 const SWITCHES: &str = r#"{"register":true,"login":false,"list":false,"claim":true,"pages":true}"#;
 
@@ -54,6 +55,10 @@ pub const ROUTES: &[Route] = &[
     writes(&["GET", "HEAD", "DELETE"], "/api/users/{user}", r#"{"password":"wrong"}"#),
     reads("/api/users/{user}/data"),
     spoils(&["PUT"], "/api/users/{user}/password", r#"{"old":"p","new":"q"}"#),
+    writes(&["GET", "HEAD", "POST"], "/api/users/{user}/staff", STAFF),
+    writes(&["DELETE"], "/api/users/{user}/staff/{staff}", ""),
+    writes(&["GET", "HEAD", "POST"], "/api/users/{user}/keys", r#"{"name":"$new","rights":["view"]}"#),
+    writes(&["DELETE"], "/api/users/{user}/keys/{id}", ""),
     reads("/api/users/{user}/coupons/{name}/claims"),
     reads("/api/users/{user}/coupons/{name}/claims.csv"),
     reads("/admin/status"),

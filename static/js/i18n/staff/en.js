@@ -3,6 +3,7 @@ export default {
     "staff.only-admin": "Only operators can use this page",
     "staff.you-are-customer": "You are logged in as a customer. Your page:",
     "staff.you-are-saler": "You are logged in as a merchant. Your page:",
+    "staff.you-are-staff": "You are logged in as a merchant's staff. Your page:",
     "staff.you-are-admin": "You are logged in as an operator. Your page:",
     "staff.busy": "One moment …",
     "staff.pages": "Pages",

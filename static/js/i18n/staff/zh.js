@@ -3,6 +3,7 @@ export default {
     "staff.only-admin": "此页面仅供运维使用",
     "staff.you-are-customer": "您以顾客身份登录。您的页面：",
     "staff.you-are-saler": "您以商家身份登录。您的页面：",
+    "staff.you-are-staff": "您以商家员工身份登录。您的页面：",
     "staff.you-are-admin": "您以运维身份登录。您的页面：",
     "staff.busy": "请稍候…",
     "staff.pages": "分页",
