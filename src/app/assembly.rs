@@ -118,6 +118,7 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
         claim_tokens: ground.signers.claims,
         tickets: ground.signers.tickets,
         devices: ground.signers.devices,
+        factors: ground.signers.factors,
         signed_form: ground.signed_form,
         revocations: Arc::new(ground.revocations),
     };

@@ -8,7 +8,8 @@ use url::Url;
 use super::start_error::StartError;
 use crate::admission::{Admission, AttemptLimits};
 use crate::auth::{
-    ClaimTokens, DeviceMarks, PasswordLimits, Passwords, Secrets, SecretsError, SignedForm, Tickets, UserTokens,
+    ClaimTokens, DeviceMarks, FactorKeys, PasswordLimits, Passwords, Secrets, SecretsError, SignedForm, Tickets,
+    UserTokens,
 };
 use crate::base::{OwnCertificate, Tls, now_seconds};
 use crate::config::{
@@ -22,12 +23,13 @@ use crate::memory::{
 use crate::mysql::{self, Db, DbError, DbLimits, DbPools, MysqlAddressError};
 use crate::redis::{LinkConfig, Pool, PoolLimits};
 
-/// What signs tokens.
+/// What signs tokens, and encrypts second factors.
 pub struct Signers {
     pub sessions: UserTokens,
     pub claims: ClaimTokens,
     pub tickets: Tickets,
     pub devices: DeviceMarks,
+    pub factors: FactorKeys,
 }
 
 /// The signers with the secrets of the settings.
@@ -47,6 +49,7 @@ pub fn signers(args: &TokenArgs) -> Result<Signers, SecretsError> {
         claims: ClaimTokens::new(&claim_secrets),
         tickets: Tickets::new(&claim_secrets, signed.as_ref()),
         devices: DeviceMarks::new(&secrets),
+        factors: FactorKeys::new(&secrets),
     })
 }
 

@@ -3,7 +3,8 @@
 //! A login checks a password ([`Passwords`]) and issues a session token ([`UserTokens`]). For each later request,
 //! [`UserTokens::verify`] checks signature and expiry, then `Revocations::is_revoked` answers from memory too.
 //! [`ClaimTokens`] signs proofs of claims, and [`DeviceMarks`] marks of devices on which a user has logged in. [`Tickets`] lets
-//! customers try to claim in sales that ask for a ticket. [`SignedForm`] reads signed requests and is off by default.
+//! customers try to claim in sales that ask for a ticket. [`FactorKeys`] encrypts the secrets of second factors, which check codes
+//! of a telephone ([`FactorSecret`]). [`SignedForm`] reads signed requests and is off by default.
 //!
 //! HTTP is absent on purpose: headers and status codes belong to `http`.
 
@@ -14,6 +15,7 @@ mod mac;
 mod password;
 mod provider;
 mod same_question;
+mod second_factor;
 mod secrets;
 mod session;
 mod signed_form;
@@ -25,6 +27,7 @@ mod turns;
 pub use claim_token::{ClaimProof, ClaimTokens};
 pub use device_mark::{DeviceMarks, MarkedUser};
 pub use password::{Caller, HashError, PasswordLimits, Passwords, Verified};
+pub use second_factor::{FactorKeys, FactorSecret, RECOVERY_CODES, RecoveryCode, SealedSecret};
 pub use secrets::{Secrets, SecretsError};
 pub use session::{Session, TokenId, TokenIdError};
 pub use signed_form::{NANCE_BYTES_MAX, SKEW_SECONDS_MAX, SignedForm, SignedFormError, SignedRequest};

@@ -12,6 +12,7 @@ const CLAIM_LABEL: &[u8] = b"couponrush claim tokens";
 const CHALLENGE_LABEL: &[u8] = b"couponrush challenges";
 const TICKET_LABEL: &[u8] = b"couponrush tickets";
 const DEVICE_LABEL: &[u8] = b"couponrush device marks";
+const FACTOR_LABEL: &[u8] = b"couponrush second factors";
 
 /// At least one secret. The first signs, all verify. Without `Debug` and `Display`, secrets cannot reach a log.
 pub struct Secrets(Vec<Vec<u8>>);
@@ -73,6 +74,11 @@ impl Secrets {
     /// Derives the secrets of marks of devices, in the same way.
     pub(super) fn for_devices(&self) -> Self {
         self.derived(DEVICE_LABEL)
+    }
+
+    /// Derives the secrets that encrypt second factors, in the same way.
+    pub(super) fn for_factors(&self) -> Self {
+        self.derived(FACTOR_LABEL)
     }
 
     fn derived(&self, label: &[u8]) -> Self {

@@ -9,8 +9,9 @@ use super::answer::{Done, ListOf};
 use super::error::{ApiError, Code, read_failed};
 use super::extractors::Admin;
 use super::lists::{BAD_PAGE, PageQuery, page_of};
-use super::openapi::{admins, change, failures};
-use super::state::{BodyLimits, Edge};
+use super::openapi::{admins, change, failures, reauthentication};
+use super::proving::{Proof, reauthenticate};
+use super::state::Edge;
 use super::{answer, body, path};
 use crate::base::now_seconds;
 use crate::domain::{Block, BlockReason, Subject, Until, UserName};
@@ -126,11 +127,12 @@ pub async fn show_block(
     Ok(shown(&block.ok_or(NOT_BLOCKED)?))
 }
 
-failures!(PutBlockFailures: ApiError = [ApiError::not_json(), bad_seconds(), NO_ADDRESS, NO_SUCH_USER], admins(), change());
+failures!(PutBlockFailures: ApiError = [ApiError::not_json(), bad_seconds(), NO_ADDRESS, NO_SUCH_USER], admins(), reauthentication(), change());
 
 /// Blocks a user or an address.
 ///
-/// The block replaces an earlier block. Without `seconds`, or without a body, the block lasts for ever.
+/// The block replaces an earlier block. Without `seconds`, or without a body, the block lasts for ever. An admin with a second
+/// factor adds `password` and `otp`.
 #[utoipa::path(
     put, path = "/admin/blacklist/{kind:users|ips}/{value}", operation_id = "putBlock",
     params(SubjectPath),
@@ -148,20 +150,26 @@ pub async fn put_block(
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
     let now = now_seconds();
-    let until = until(payload, edge.body, now).await?;
+    let object: Map<String, Value> = body::json_or_default(payload, edge.body, ApiError::not_json).await?;
+    let until = until(&object, now)?;
     let subject = subject(&request, &dbs.control).await?;
+    reauthenticate(&request, &admin, &Proof::of(&object)?).await?;
     let block = Block { until, since: now, by: admin.as_str().to_owned(), reason: BlockReason::Admin };
     edge.admission.blacklist.block(subject, &block).await?;
     log::info!("blacklist: {admin} blocked {subject} until {:?}", block.until.0);
     Ok(shown(&block))
 }
 
-failures!(DeleteBlockFailures: ApiError = [NO_ADDRESS, NO_SUCH_USER, NOT_BLOCKED], admins(), change());
+failures!(DeleteBlockFailures: ApiError = [ApiError::not_json(), NO_ADDRESS, NO_SUCH_USER, NOT_BLOCKED], admins(), reauthentication(),
+    change());
 
 /// Removes the block of a user or an address.
+///
+/// An admin with a second factor sends `password` and `otp`.
 #[utoipa::path(
     delete, path = "/admin/blacklist/{kind:users|ips}/{value}", operation_id = "deleteBlock",
     params(SubjectPath),
+    request_body(content = inline(Option<Proof>), example = json!({"password": "correct horse", "otp": "123456"})),
     responses(
         (status = 200, description = "The block is removed.", body = inline(Done), example = json!({"errMsg": ""})),
         DeleteBlockFailures,
@@ -172,8 +180,11 @@ pub async fn delete_block(
     request: HttpRequest,
     edge: web::Data<Edge>,
     dbs: web::Data<DbPools>,
+    payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
+    let proof: Proof = body::json_or_default(payload, edge.body, ApiError::not_json).await?;
     let subject = subject(&request, &dbs.control).await?;
+    reauthenticate(&request, &admin, &proof).await?;
     if !edge.admission.blacklist.unblock(subject, now_seconds()).await? {
         return Err(NOT_BLOCKED);
     }
@@ -191,9 +202,8 @@ async fn subject(request: &HttpRequest, db: &Db) -> Result<Subject, ApiError> {
     Ok(Subject::User(account.ok_or(NO_SUCH_USER)?.user.id))
 }
 
-/// The end of the block by the body. No end without a body, or without `seconds` in the body.
-async fn until(payload: web::Payload, limits: BodyLimits, now_seconds: u64) -> Result<Until, ApiError> {
-    let object: Map<String, Value> = body::json_or_default(payload, limits, ApiError::not_json).await?;
+/// The end of the block by the body. No end without `seconds` in the body.
+fn until(object: &Map<String, Value>, now_seconds: u64) -> Result<Until, ApiError> {
     let Some(seconds) = object.get("seconds") else { return Ok(Until(None)) };
     let seconds = seconds.as_u64().filter(|seconds| (1..=SECONDS_MAX).contains(seconds));
     Ok(Until(Some(now_seconds + seconds.ok_or_else(bad_seconds)?)))

@@ -13,7 +13,8 @@ use super::openapi::{self, COUPONS, OPERATORS, USERS};
 use super::refuse::refuse;
 use super::route::{Endpoint, endpoint, resources};
 use super::{
-    admin, blacklist, claims, coupons, docs, health, lists, logins, metrics, pages, sec, status, trail_list, users,
+    admin, blacklist, claims, coupons, docs, health, lists, logins, metrics, pages, sec, second_factor, status,
+    trail_list, users,
 };
 use crate::admission::Class;
 
@@ -73,11 +74,12 @@ fn endpoints() -> Vec<Endpoint> {
     endpoints
 }
 
-fn session_endpoints() -> [Endpoint; 3] {
+fn session_endpoints() -> [Endpoint; 4] {
     [
         endpoint(USERS, Account, logins::log_in, logins::__path_log_in),
         endpoint(USERS, Logout, logins::log_out, logins::__path_log_out),
         endpoint(USERS, Account, users::change_password, users::__path_change_password),
+        endpoint(USERS, Account, second_factor::put_factor, second_factor::__path_put_factor),
     ]
 }
 

@@ -13,7 +13,7 @@ use super::list_cache::ListCache;
 use super::sec::SaleCache;
 use super::shared_reads::SharedReads;
 use crate::admission::Admission;
-use crate::auth::{ClaimTokens, DeviceMarks, Passwords, SignedForm, Tickets, UserTokens};
+use crate::auth::{ClaimTokens, DeviceMarks, FactorKeys, Passwords, SignedForm, Tickets, UserTokens};
 use crate::claim::{
     ArchivedCoupons, ClaimFigures, ConditionChecks, Directory, Doubt, KnownCoupons, Links, ShardLink, Shards,
 };
@@ -71,6 +71,8 @@ pub struct Accounts {
     pub claim_tokens: ClaimTokens,
     pub tickets: Tickets,
     pub devices: DeviceMarks,
+    /// Encrypts the secrets of second factors.
+    pub factors: FactorKeys,
     /// The signed form of `/sec/kill`, or `None` without a secret for it.
     pub signed_form: Option<SignedForm>,
     pub revocations: Arc<Revocations>,

@@ -5,7 +5,7 @@ use diesel_async::SimpleAsyncConnection;
 use super::{Db, DbError, QueryError};
 
 /// The tables that `serve` reads and writes, each with one of its columns.
-const TABLES: [(&str, &str); 15] = [
+const TABLES: [(&str, &str); 17] = [
     ("users", "id"),
     ("coupons", "id"),
     ("activities", "id"),
@@ -21,6 +21,8 @@ const TABLES: [(&str, &str); 15] = [
     ("installation", "id"),
     ("audit_trail", "id"),
     ("saler_skeletons", "user_id"),
+    ("second_factors", "user_id"),
+    ("recovery_codes", "user_id"),
 ];
 
 /// Checks that the user may read, insert, change and delete rows of every table. The statements match no row.

@@ -19,7 +19,9 @@ use super::route::{Endpoint, without_expressions};
 use super::sec::envelope::{EnvelopedError, SecError};
 use crate::admission::{Class, TurnedAway};
 pub(crate) use failures::failures;
-pub use failures::{Responses, add_case, add_failure, admins, admission, change, error_schema, token};
+pub use failures::{
+    Responses, add_case, add_failure, admins, admission, change, error_schema, reauthentication, token,
+};
 
 pub const USERS: &str = "Users";
 pub const COUPONS: &str = "Coupons";

@@ -51,6 +51,7 @@ pub const ROUTES: &[Route] = &[
     spoils(&["POST"], "/api/auth/logout", ""),
     writes(&["POST"], "/api/users", r#"{"username":"$new","password":"secret","kind":"customer"}"#),
     spoils(&["PUT"], "/api/users/{user}/password", r#"{"old":"p","new":"q"}"#),
+    spoils(&["PUT"], "/api/users/{user}/otp", r#"{"password":"p","otp":"123456","old_otp":"654321"}"#),
     reads("/api/users/{user}/coupons/{name}/claims"),
     reads("/api/users/{user}/coupons/{name}/claims.csv"),
     reads("/admin/status"),
