@@ -2,6 +2,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::error::ApiError;
 use super::extractors::Admin;
@@ -27,6 +28,30 @@ fn bad_switch() -> BadSetting {
     Switches::parse(&object).expect_err("a switch is not a number")
 }
 
+/// New limits, with the proof of an admin who has a second factor.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "for the OpenAPI document only: a wrong limit has an error of its own")]
+struct LimitsChange {
+    #[schema(inline)]
+    #[serde(flatten)]
+    limits: Limits,
+    #[schema(inline)]
+    #[serde(flatten)]
+    proof: Proof,
+}
+
+/// New switches, with the proof of an admin who has a second factor.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "for the OpenAPI document only: a wrong switch has an error of its own")]
+struct SwitchesChange {
+    #[schema(inline)]
+    #[serde(flatten)]
+    switches: Switches,
+    #[schema(inline)]
+    #[serde(flatten)]
+    proof: Proof,
+}
+
 /// Returns the limits in force.
 #[utoipa::path(
     get, path = "/admin/limits", operation_id = "showLimits",
@@ -45,7 +70,7 @@ pub async fn show_limits(_: Admin, edge: web::Data<Edge>) -> Result<HttpResponse
 /// a second factor adds `password` and `otp`.
 #[utoipa::path(
     put, path = "/admin/limits", operation_id = "changeLimits",
-    request_body(content = inline(Limits), example = json!(Limits::default())),
+    request_body(content = inline(LimitsChange), example = json!(Limits::default())),
     responses(
         (status = 200, description = "The limits in force.", body = inline(Limits), example = json!(Limits::default())),
         PutLimitsFailures,
@@ -79,7 +104,7 @@ pub async fn show_switches(_: Admin, edge: web::Data<Edge>) -> Result<HttpRespon
 /// second. An admin with a second factor adds `password` and `otp` where `claim` is false.
 #[utoipa::path(
     put, path = "/admin/switches", operation_id = "changeSwitches",
-    request_body(content = inline(Switches), example = json!(Switches::default())),
+    request_body(content = inline(SwitchesChange), example = json!(Switches::default())),
     responses(
         (status = 200, description = "The switches in force.", body = inline(Switches), example = json!(Switches::default())),
         PutSwitchesFailures,

@@ -58,6 +58,9 @@ struct BlockFor {
     /// Without `seconds`, the block lasts for ever.
     #[schema(minimum = 1, maximum = 315_360_000)]
     seconds: Option<u64>,
+    #[schema(inline)]
+    #[serde(flatten)]
+    proof: Proof,
 }
 
 /// The first segment of a subject's path.

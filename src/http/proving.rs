@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use super::error::{ApiError, Code, read_failed};
 use super::state::{Accounts, Edge};
 use super::{peer, users};
-use crate::admission::{Acquaintance, LoginAttempt};
+use crate::admission::{Acquaintance, LoginAttempt, TurnedAway};
 use crate::auth::{Caller, HashLine, RecoveryCode, SealedSecret, Verified};
 use crate::base::{now_ms, now_seconds};
 use crate::domain::{Password, User, UserName, normalized};
@@ -188,15 +188,25 @@ impl<'a> Prover<'a> {
         if !user.kind.may_have_factor() {
             return Ok(CodeCheck::NoFactor);
         }
-        let row = second_factors::find(self.dbs.of(user.kind), user.id).await.map_err(|error| read_failed(&error))?;
-        let Some(sealed) = row.and_then(|row| row.secret).map(SealedSecret) else { return Ok(CodeCheck::NoFactor) };
+        let db = self.dbs.of(user.kind);
+        let row = second_factors::find(db, user.id).await.map_err(|error| read_failed(&error))?;
+        let Some((sealed, tries_since)) = row.and_then(|row| Some((SealedSecret(row.secret?), row.tries_since))) else {
+            return Ok(CodeCheck::NoFactor);
+        };
         if code.trim().is_empty() {
             return Ok(CodeCheck::Missing);
         }
-        // Checked again, because codes may have failed during the read. From here to the count of a wrong code nothing waits,
-        // so many requests at the same time have no more guesses.
+        let recovery_code = RecoveryCode::parse(code);
+        // Recovery codes are too long to be guessed, and let the user in while somebody uses up the tries.
+        if recovery_code.is_none() && !second_factors::take_try(db, user.id, now_seconds()).await? {
+            log::warn!("second factor of {}: too many wrong codes. Recovery codes still count", user.name);
+            let ends_at = tries_since.saturating_add(second_factors::TRIES_SECONDS);
+            return Err(TurnedAway::TooFast { wait_seconds: ends_at.saturating_sub(now_seconds()).max(1) }.into());
+        }
+        // Checked again, because codes may have failed meanwhile. From here to the count of a wrong code nothing waits, so many
+        // requests at the same time have no more guesses.
         self.admit(attempt).await?;
-        let is_right = match RecoveryCode::parse(code) {
+        let is_right = match recovery_code {
             Some(code) => self.use_recovery_code(user, &code).await?,
             None => self.use_step(user, &sealed, code).await?,
         };

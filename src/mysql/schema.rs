@@ -206,6 +206,8 @@ diesel::table! {
         user_id -> Unsigned<Bigint>,
         secret -> Nullable<Varbinary>,
         last_step -> Unsigned<Bigint>,
+        tries -> Unsigned<Integer>,
+        tries_since -> Unsigned<Bigint>,
         pending -> Nullable<Varbinary>,
         pending_at -> Unsigned<Bigint>,
     }

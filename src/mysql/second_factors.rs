@@ -4,14 +4,22 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 
 use super::schema::{recovery_codes, second_factors};
-use super::{Db, DbError, Transaction, revoked_tokens};
+use super::{Db, DbError, Transaction, UnsignedBigint, revoked_tokens};
 use crate::domain::UserId;
+
+/// Codes of the telephone that are checked for a user in [`TRIES_SECONDS`], all instances together, unless one is right. Who
+/// knows the password guesses one of three right codes among a million, and so succeeds once in 460 days on average.
+const TRIES_MAX: u64 = 30;
+/// In seconds.
+pub const TRIES_SECONDS: u64 = 3_600;
 
 /// The row of a user.
 #[derive(Debug, Clone, Queryable)]
 pub struct FactorRow {
     /// The encrypted secret in force. `None` before the first confirmation.
     pub secret: Option<Vec<u8>>,
+    /// Since when codes are counted, in seconds since 1970.
+    pub tries_since: u64,
     /// An encrypted secret that is not confirmed yet.
     pub pending: Option<Vec<u8>>,
     /// Since when, in seconds since 1970.
@@ -24,7 +32,8 @@ pub struct FactorRow {
 /// Returns a [`DbError`].
 pub async fn find(db: &Db, user: UserId) -> Result<Option<FactorRow>, DbError> {
     let mut connection = db.connect().await?;
-    let columns = (second_factors::secret, second_factors::pending, second_factors::pending_at);
+    let columns =
+        (second_factors::secret, second_factors::tries_since, second_factors::pending, second_factors::pending_at);
     let query = second_factors::table.find(user.0).select(columns);
     db.within("find second factor", async { query.first(&mut connection).await.optional() }).await
 }
@@ -81,7 +90,29 @@ pub async fn confirm(
     Ok(generation)
 }
 
-/// Counts a code: notes its step as the last one, and stores the secret as `to`. `from` is the secret that was read. Returns
+/// Takes one of the tries that a user has for codes of the telephone, before the code is checked. So all instances together
+/// check no more. Returns `false` if none is left within [`TRIES_SECONDS`].
+///
+/// # Errors
+/// Returns a [`DbError`]. After an unknown outcome, a try may be gone.
+pub async fn take_try(db: &Db, user: UserId, now_seconds: u64) -> Result<bool, DbError> {
+    let mut connection = db.connect().await?;
+    let ended_before = now_seconds.saturating_sub(TRIES_SECONDS);
+    // MySQL assigns from left to right, so `tries` sees the earlier value of `tries_since`.
+    let update = diesel::sql_query(
+        "UPDATE second_factors SET tries = IF(tries_since <= ?, 1, tries + 1), \
+         tries_since = IF(tries_since <= ?, ?, tries_since) WHERE user_id = ? AND (tries < ? OR tries_since <= ?)",
+    )
+    .bind::<UnsignedBigint, _>(ended_before)
+    .bind::<UnsignedBigint, _>(ended_before)
+    .bind::<UnsignedBigint, _>(now_seconds)
+    .bind::<UnsignedBigint, _>(user.0)
+    .bind::<UnsignedBigint, _>(TRIES_MAX)
+    .bind::<UnsignedBigint, _>(ended_before);
+    db.within("take try of second factor", update.execute(&mut connection)).await.map(|rows| rows > 0)
+}
+
+/// Counts a right code: notes its step as the last one, gives all tries back, and stores the secret as `to`. `from` is the secret that was read. Returns
 /// `false` if a code of this or of a later step has counted already, or if another secret is in force.
 ///
 /// # Errors
@@ -90,7 +121,8 @@ pub async fn use_step(db: &Db, user: UserId, step: u64, from: &[u8], to: &[u8]) 
     let mut connection = db.connect().await?;
     let row = second_factors::table.find(user.0).filter(second_factors::secret.eq(from));
     let update = diesel::update(row.filter(second_factors::last_step.lt(step)));
-    let update = update.set((second_factors::last_step.eq(step), second_factors::secret.eq(to)));
+    let update =
+        update.set((second_factors::last_step.eq(step), second_factors::secret.eq(to), second_factors::tries.eq(0)));
     db.within("use step of second factor", update.execute(&mut connection)).await.map(|rows| rows > 0)
 }
 

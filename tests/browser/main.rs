@@ -22,6 +22,7 @@ mod refusals;
 mod robots;
 mod saler;
 mod screenshots;
+mod second_factor;
 mod shop;
 mod speed;
 mod story;
