@@ -9,13 +9,13 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::error::{ApiError, Code, read_failed};
+use super::peer;
 use super::state::{Accounts, Edge};
-use super::{peer, users};
 use crate::admission::{Acquaintance, LoginAttempt, TurnedAway};
 use crate::auth::{Caller, HashLine, RecoveryCode, SealedSecret, Verified};
 use crate::base::{now_ms, now_seconds};
 use crate::domain::{Password, User, UserName, normalized};
-use crate::mysql::users::{Account, replace_hash};
+use crate::mysql::users::{Account, find_by_name, replace_hash};
 use crate::mysql::{DbPools, second_factors};
 
 pub const REAUTHENTICATION_REQUIRED: ApiError =
@@ -73,7 +73,8 @@ impl Proof {
 /// 401 `reauthentication-required` without a proof, 401 `wrong-password` for a wrong one, and 429 after too many wrong ones.
 pub async fn reauthenticate(request: &HttpRequest, admin: &UserName, proof: &Proof) -> Result<(), ApiError> {
     let prover = Prover::of(request);
-    let account = users::find(&prover.dbs.control, admin).await?.ok_or_else(ApiError::not_logged_in)?;
+    let account = find_by_name(&prover.dbs.control, admin).await.map_err(|error| read_failed(&error))?;
+    let account = account.ok_or_else(ApiError::not_logged_in)?;
     let user = account.user.clone();
     let name = counted_name(&user.name);
     let mut attempt = prover.attempt(request, &name);
