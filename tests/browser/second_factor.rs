@@ -46,6 +46,7 @@ async fn an_operator_enrols_proves_a_change_and_logs_in_with_a_code() {
         let link = root.script("return document.querySelector('a[href^=\"otpauth:\"]').href").await;
         let secret = phone.secret().to_base32();
         assert!(link.as_str().expect("a text").contains(&format!("secret={secret}&")), "{link}");
+        assert!(root.script("return document.querySelector('canvas.qr').width").await.as_u64() > Some(30), "a QR code");
         root.fill("otp", "no code").await;
         root.presses("factor.confirm").await;
         root.reads("factor.wrong-otp").await;

@@ -1,13 +1,13 @@
 // The second factor of the operator who is logged in: begin with the password, confirm with a code, keep the recovery codes.
 
+import { generate } from "../../vendor/lean-qr.js";
 import { call, part } from "../shared/api.js";
 import { keepDevice } from "../shared/device.js";
 import { extend, t } from "../shared/i18n.js";
 import { PATIENCE_MS } from "../shared/login.js";
-import { QrCode } from "../shared/qr.js";
 import { begin, session } from "../shared/session.js";
 import { Notice } from "../shared/shell.js";
-import { html, useState } from "../shared/view.js";
+import { html, useEffect, useRef, useState } from "../shared/view.js";
 import { Field, Form, useForm } from "../staff/form.js";
 import { refusalText } from "../staff/refusal.js";
 import en from "../i18n/admin/factor/en.js";
@@ -87,6 +87,15 @@ function Confirmation({ password, secret, uri, onDone, onBack }) {
             <${Field} name="otp" label=${t("factor.otp")} failures=${form.failures} inputmode="numeric" autocomplete="one-time-code" />
         <//>
         <button type="button" class="outline" onClick=${onBack}>${t("factor.back")}</button>`;
+}
+
+/** Black on white in dark mode too, because cameras need it. */
+function QrCode({ text, label }) {
+    const canvas = useRef(null);
+    useEffect(() => {
+        generate(text).toCanvas(canvas.current, { on: [0, 0, 0, 255], off: [255, 255, 255, 255] });
+    }, [text]);
+    return html`<canvas ref=${canvas} class="qr" role="img" aria-label=${label}></canvas>`;
 }
 
 const RecoveryCodes = ({ codes }) => html`

@@ -3,14 +3,17 @@
 // The token is fetched by repeating the claim. A claim for a unit that the customer does not hold would take a unit. So only
 // units on the customer's list are fetched, and a link to a coupon never takes a unit.
 
+import { generate } from "../../vendor/lean-qr.js";
 import { call } from "../shared/api.js";
 import { t, toTime } from "../shared/i18n.js";
-import { QrCode } from "../shared/qr.js";
 import { readPayload } from "../shared/session.js";
 import { Notice, Skeleton } from "../shared/shell.js";
 import { html, useEffect, useState } from "../shared/view.js";
 import { fetchToken } from "./claim.js";
 import { heldCount, keepToken, knownToken, loadMore, useHoldings } from "./holdings.js";
+
+/** The quiet zone around a QR code, in modules. The value is required by the standard. */
+const MARGIN = 4;
 
 /** @param {{saler: string, name: string}} coupon */
 export function Coupon({ saler, name }) {
@@ -75,4 +78,23 @@ function TokenText({ token }) {
     return html`
         <label>${t("coupon.token")}<textarea class="token" readonly rows="4" value=${token} onFocus=${(event) => event.target.select()}></textarea></label>
         <button type="button" class="outline" onClick=${copy}>${t(copied ? "coupon.copied" : "coupon.copy")}</button>`;
+}
+
+/**
+ * Text as a QR code, drawn as one path to be sharp at every size. Black on white in dark mode too, because scanners need it.
+ * @param {{text: string, label: string}} props
+ */
+function QrCode({ text, label }) {
+    const code = generate(text);
+    let path = "";
+    for (let y = 0; y < code.size; y += 1) {
+        for (let x = 0; x < code.size; x += 1) {
+            if (code.get(x, y)) path += `M${x + MARGIN} ${y + MARGIN}h1v1h-1z`;
+        }
+    }
+    const size = code.size + 2 * MARGIN;
+    return html`
+        <svg class="qr" role="img" aria-label=${label} viewBox="0 0 ${size} ${size}" shape-rendering="crispEdges">
+            <rect width=${size} height=${size} fill="#fff" /><path d=${path} fill="#000" />
+        </svg>`;
 }

@@ -24,9 +24,9 @@ export function LogIn({ kind, why, onDone }) {
     const [isNew, setIsNew] = useState(false);
     const [failure, setFailure] = useState("");
     const [busy, setBusy] = useState(false);
-    const [needsCode, setNeedsCode] = useState(false);
-    const [first, code] = [useRef(null), useRef(null)];
-    useEffect(() => (needsCode ? code : first).current?.focus(), [needsCode]);
+    const [CodeField, setCodeField] = useState(null);
+    const first = useRef(null);
+    useEffect(() => first.current?.focus(), []);
 
     async function submit(event) {
         event.preventDefault();
@@ -37,7 +37,8 @@ export function LogIn({ kind, why, onDone }) {
         setFailure("");
         const failed = (isNew && (await register(user, kind))) || (await logIn(user));
         setBusy(false);
-        if (failed === "otp-required") setNeedsCode(true);
+        // The field is loaded by the first login that needs it. A component is a function, which a state would call.
+        if (failed === "otp-required") import("./code_field.js").then((module) => setCodeField(() => module.CodeField), () => setFailure("unreachable"));
         else if (failed) setFailure(failed === "wrong-password" && user.otp ? "wrong-code" : failed);
         else onDone?.();
     }
@@ -57,12 +58,7 @@ export function LogIn({ kind, why, onDone }) {
                     <input name="password" type="password" required maxlength=${PASSWORD_LENGTH_MAX}
                         autocomplete=${isNew ? "new-password" : "current-password"} />
                 </label>
-                ${needsCode && html`
-                    <label>${t("login.code")}
-                        <input ref=${code} name="otp" required autocomplete="one-time-code" autocapitalize="none" spellcheck=${false}
-                            aria-describedby="login-code-hint" />
-                    </label>
-                    <p class="hint" id="login-code-hint">${t("login.code-hint")}</p>`}
+                ${CodeField && html`<${CodeField} />`}
                 <div aria-live="assertive">${failure && html`<p class="failure">${failureText(failure)}</p>`}</div>
                 <button type="submit" disabled=${busy}>${t(busy ? "login.busy" : action)}</button>
             </form>
