@@ -40,9 +40,9 @@ fn modules() -> BTreeMap<PathBuf, String> {
 }
 
 /// Folders of the catalogues: for every page and its accounts, then for the pages of customers, staff, merchants and operators,
-/// and for their limits and accounts.
-const CATALOGUES: [&str; 8] =
-    ["", "account/", "customer/", "staff/", "saler/", "admin/", "admin/limits/", "admin/accounts/"];
+/// and for their limits, accounts and second factors.
+const CATALOGUES: [&str; 9] =
+    ["", "account/", "customer/", "staff/", "saler/", "admin/", "admin/limits/", "admin/accounts/", "admin/factor/"];
 
 /// All sentences of a language. A catalogue is JSON after `export default`.
 fn catalogue(language: &str) -> BTreeMap<String, String> {

@@ -122,6 +122,7 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
         devices: ground.signers.devices,
         links: ground.signers.links,
         salers_need_approval: args.admission.salers_need_approval(),
+        factors: ground.signers.factors,
         signed_form: ground.signed_form,
         revocations: Arc::new(ground.revocations),
         keys: Arc::new(ground.keys),

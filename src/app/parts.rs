@@ -8,7 +8,8 @@ use url::Url;
 use super::start_error::StartError;
 use crate::admission::{Admission, AttemptLimits};
 use crate::auth::{
-    ClaimTokens, PasswordLimits, Passwords, Secrets, SecretsError, SignedForm, Tickets, UserMarks, UserTokens,
+    ClaimTokens, FactorKeys, PasswordLimits, Passwords, Secrets, SecretsError, SignedForm, Tickets, UserMarks,
+    UserTokens,
 };
 use crate::base::{OwnCertificate, Tls, now_seconds};
 use crate::config::{
@@ -22,13 +23,14 @@ use crate::memory::{
 use crate::mysql::{self, Db, DbError, DbLimits, DbPools, MysqlAddressError};
 use crate::redis::{LinkConfig, Pool, PoolLimits};
 
-/// What signs tokens.
+/// What signs tokens, and encrypts second factors.
 pub struct Signers {
     pub sessions: UserTokens,
     pub claims: ClaimTokens,
     pub tickets: Tickets,
     pub devices: UserMarks,
     pub links: UserMarks,
+    pub factors: FactorKeys,
 }
 
 /// The signers with the secrets of the settings.
@@ -49,6 +51,7 @@ pub fn signers(args: &TokenArgs) -> Result<Signers, SecretsError> {
         tickets: Tickets::new(&claim_secrets, signed.as_ref()),
         devices: UserMarks::of_devices(&secrets),
         links: UserMarks::of_links(&secrets),
+        factors: FactorKeys::new(&secrets),
     })
 }
 

@@ -13,6 +13,7 @@ const CHALLENGE_LABEL: &[u8] = b"couponrush challenges";
 const TICKET_LABEL: &[u8] = b"couponrush tickets";
 const DEVICE_LABEL: &[u8] = b"couponrush device marks";
 const LINK_LABEL: &[u8] = b"couponrush password links";
+const FACTOR_LABEL: &[u8] = b"couponrush second factors";
 
 /// At least one secret. The first signs, all verify. Without `Debug` and `Display`, secrets cannot reach a log.
 pub struct Secrets(Vec<Vec<u8>>);
@@ -79,6 +80,11 @@ impl Secrets {
     /// Derives the secrets of links that set a password, in the same way.
     pub(super) fn for_links(&self) -> Self {
         self.derived(LINK_LABEL)
+    }
+
+    /// Derives the secrets that encrypt second factors, in the same way.
+    pub(super) fn for_factors(&self) -> Self {
+        self.derived(FACTOR_LABEL)
     }
 
     fn derived(&self, label: &[u8]) -> Self {

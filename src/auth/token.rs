@@ -11,6 +11,9 @@ use super::secrets::Secrets;
 use super::session::{Session, TokenId};
 use crate::domain::{Kind, Mandate, Rights, User, UserId, UserName};
 
+/// Lifetime of the tokens of users with a second factor.
+const BRIEF_SECONDS: u64 = 3_600;
+
 pub struct UserTokens {
     keys: TokenKeys,
     lifetime_seconds: u64,
@@ -80,6 +83,27 @@ impl UserTokens {
         token_generation: u32,
         now_seconds: u64,
     ) -> String {
+        self.issue_for((user, mandate), token_generation, now_seconds, self.lifetime_seconds)
+    }
+
+    /// Like [`UserTokens::issue_with`], for a user with a second factor. The token lasts an hour at most.
+    pub fn issue_brief(
+        &self,
+        user: &User,
+        mandate: Option<&Mandate>,
+        token_generation: u32,
+        now_seconds: u64,
+    ) -> String {
+        self.issue_for((user, mandate), token_generation, now_seconds, self.lifetime_seconds.min(BRIEF_SECONDS))
+    }
+
+    fn issue_for(
+        &self,
+        (user, mandate): (&User, Option<&Mandate>),
+        token_generation: u32,
+        now_seconds: u64,
+        seconds: u64,
+    ) -> String {
         let id = TokenId::random(token_generation).to_string();
         self.keys.sign(&SessionPayload {
             sub: user.name.as_str().into(),
@@ -87,7 +111,7 @@ impl UserTokens {
             kind: user.kind.as_str().into(),
             jti: id.into(),
             iat: now_seconds,
-            exp: now_seconds.saturating_add(self.lifetime_seconds),
+            exp: now_seconds.saturating_add(seconds),
             nbf: None,
             iss: ISSUER.into(),
             aud: ISSUER.into(),
@@ -218,6 +242,16 @@ mod tests {
             let found = tokens.verify(&raw, NOW).map(|session| (session.user, session.mandate));
             assert_eq!(found.ok(), expected, "{kind:?} {has_mandate}");
         }
+    }
+
+    #[test]
+    fn a_brief_token_lasts_an_hour_and_never_longer_than_others() {
+        let expiry = |tokens: &UserTokens| {
+            let raw = tokens.issue_brief(&user("alice"), None, 4, NOW);
+            tokens.verify(&raw, NOW).map(|session| session.expires_at)
+        };
+        assert_eq!(expiry(&tokens("a")), Ok(NOW + 3_600));
+        assert_eq!(expiry(&UserTokens::new(&secrets("a"), 60)), Ok(NOW + 60));
     }
 
     #[test]

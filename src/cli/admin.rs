@@ -1,4 +1,4 @@
-//! `couponrush admin`: creates admins and sets passwords.
+//! `couponrush admin`: creates admins, sets passwords and ends second factors.
 
 use std::io::{BufRead, stdin};
 use std::num::NonZeroUsize;
@@ -8,7 +8,7 @@ use crate::auth::Caller;
 use crate::base::now_seconds;
 use crate::config::{AdminCommand, MysqlArgs, PasswordArgs, TOKEN_SECONDS_MAX};
 use crate::domain::{Kind, NameError, Password, PasswordError, PasswordMin, UserName};
-use crate::mysql::{Db, DbError, users};
+use crate::mysql::{Db, DbError, second_factors, users};
 
 /// The reason for a failed command. Unless the outcome in MySQL is unknown, the database is unchanged.
 #[derive(Debug, thiserror::Error)]
@@ -27,11 +27,13 @@ pub enum AdminError {
     NameTaken,
     #[error("no user of this name exists")]
     NoSuchUser,
+    #[error("the user has no second factor")]
+    NoFactor,
     #[error(transparent)]
     Db(DbError),
 }
 
-/// Creates an admin, or sets the password of a user.
+/// Creates an admin, or changes how a user proves who is asking.
 ///
 /// # Errors
 /// Returns an [`AdminError`].
@@ -54,13 +56,26 @@ pub async fn run(command: AdminCommand) -> Result<(), AdminError> {
             let account = users::find_by_name(&db, &name).await.map_err(AdminError::Db)?;
             let account = account.ok_or(AdminError::NoSuchUser)?;
             let hash = hash(&read_password(&passwords, account.user.kind)?).await?;
-            // Upper bound of every session token's lifetime, for any configuration of the service.
-            let expires_at = now_seconds() + u64::from(TOKEN_SECONDS_MAX);
-            users::set_hash(&db, account.user.id, None, &hash, expires_at).await.map_err(AdminError::Db)?;
+            users::set_hash(&db, account.user.id, None, &hash, last_expiry()).await.map_err(AdminError::Db)?;
             println!("{name} has a new password. Earlier tokens stop working within a second.");
+        }
+        AdminCommand::EndFactor { name, mysql } => {
+            let name = UserName::parse(name)?;
+            let db = open(&mysql).await?;
+            let account = users::find_by_name(&db, &name).await.map_err(AdminError::Db)?;
+            let user = account.ok_or(AdminError::NoSuchUser)?.user.id;
+            if !second_factors::end(&db, user, last_expiry()).await.map_err(AdminError::Db)? {
+                return Err(AdminError::NoFactor);
+            }
+            println!("{name} has no second factor any more. Earlier tokens stop working within a second.");
         }
     }
     Ok(())
+}
+
+/// Upper bound of every session token's expiry, for any configuration of the service, in seconds since 1970.
+fn last_expiry() -> u64 {
+    now_seconds() + u64::from(TOKEN_SECONDS_MAX)
 }
 
 fn read_password(args: &PasswordArgs, kind: Kind) -> Result<Password, AdminError> {

@@ -27,6 +27,14 @@ pub enum AdminCommand {
         #[command(flatten)]
         mysql: MysqlArgs,
     },
+    /// End the second factor of a user who has lost the telephone and the recovery codes. The next login needs the password
+    /// alone. Earlier tokens of the user stop working.
+    EndFactor {
+        /// Name of the user.
+        name: String,
+        #[command(flatten)]
+        mysql: MysqlArgs,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -27,6 +27,14 @@ impl Kind {
     pub fn parse(text: &str) -> Option<Self> {
         [Self::Customer, Self::Saler, Self::Staff, Self::Admin].into_iter().find(|kind| kind.as_str() == text)
     }
+
+    /// Whether users of this kind may enrol a second factor.
+    pub const fn may_have_factor(self) -> bool {
+        match self {
+            Self::Staff | Self::Admin => true,
+            Self::Customer | Self::Saler => false,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

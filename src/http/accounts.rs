@@ -9,7 +9,8 @@ use utoipa::{IntoParams, ToSchema};
 use super::answer::{Done, ListOf};
 use super::error::{ApiError, Code, read_failed};
 use super::extractors::Admin;
-use super::openapi::{admins, change, failures};
+use super::openapi::{admins, change, failures, reauthentication};
+use super::proving::{Proof, reauthenticate};
 use super::state::{Accounts, Edge, Operating};
 use super::{answer, blacklist, body, path, users};
 use crate::base::{now_ms, now_seconds};
@@ -69,6 +70,9 @@ struct AccountChange {
     disabled: Option<bool>,
     #[schema(nullable = false)]
     approved: Option<bool>,
+    #[serde(flatten)]
+    #[schema(inline)]
+    proof: Proof,
 }
 
 /// A link that sets a password.
@@ -142,12 +146,12 @@ failures!(ChangeAccountFailures: ApiError = [
     NO_SALER,
     NO_SUCH_USER,
     blacklist::NOT_YOURSELF,
-], admins(), change());
+], admins(), reauthentication(), change());
 
 /// Approves or disables a user.
 ///
 /// A disabled user is on the blacklist for ever: the sessions end, logins are refused, and coupons of a saler are not sold. The
-/// change is in force on every instance within about a second.
+/// change is in force on every instance within about a second. An admin with a second factor adds `password` and `otp`.
 #[utoipa::path(
     put, path = "/admin/users/{name}", operation_id = "changeAccount",
     params(AccountPath),
@@ -171,6 +175,7 @@ pub async fn change_account(
     if form.approved.is_some() && user.kind != Kind::Saler {
         return Err(NO_SALER);
     }
+    reauthenticate(&request, &admin.name, &form.proof).await?;
     if let Some(approved) = form.approved {
         standing::approve(&dbs.control, user.id, approved).await?;
         operating.withholding.settle(user.id).await?;
@@ -198,12 +203,15 @@ pub async fn change_account(
     show(&request, &edge, &dbs.control).await
 }
 
-failures!(EndSessionsFailures: ApiError = [NO_SUCH_USER], admins(), change());
+failures!(EndSessionsFailures: ApiError = [ApiError::not_json(), NO_SUCH_USER], admins(), reauthentication(), change());
 
-/// Ends all sessions of a user.
+/// Ends all sessions of a user, and of the staff of a saler.
+///
+/// An admin with a second factor sends `password` and `otp`.
 #[utoipa::path(
     post, path = "/admin/users/{name}/end-sessions", operation_id = "endSessions",
     params(AccountPath),
+    request_body(content = inline(Option<Proof>), example = json!({"password": "correct horse", "otp": "123456"})),
     responses(
         (status = 200, description = "Earlier tokens do not count.", body = inline(Done), example = json!({"errMsg": ""})),
         EndSessionsFailures,
@@ -212,26 +220,41 @@ failures!(EndSessionsFailures: ApiError = [NO_SUCH_USER], admins(), change());
 pub async fn end_sessions(
     Admin(admin): Admin,
     request: HttpRequest,
+    edge: web::Data<Edge>,
     accounts: web::Data<Accounts>,
     dbs: web::Data<DbPools>,
+    payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
+    let proof: Proof = body::json_or_default(payload, edge.body, ApiError::not_json).await?;
     let user = find(&request, &dbs.control).await?;
+    reauthenticate(&request, &admin.name, &proof).await?;
     accounts.revocations.end_sessions(user.id, now_seconds()).await?;
     log::info!("accounts: {} ended the sessions of {}", admin.name, user.name);
     Ok(answer::done(HttpResponse::Ok()))
 }
 
-failures!(EndAllSessionsFailures: ApiError = [], admins(), change());
+failures!(EndAllSessionsFailures: ApiError = [ApiError::not_json()], admins(), reauthentication(), change());
 
 /// Ends all sessions of all users, also of the admin who asks.
+///
+/// An admin with a second factor sends `password` and `otp`.
 #[utoipa::path(
     post, path = "/admin/end-sessions", operation_id = "endAllSessions",
+    request_body(content = inline(Option<Proof>), example = json!({"password": "correct horse", "otp": "123456"})),
     responses(
         (status = 200, description = "Earlier tokens do not count.", body = inline(Done), example = json!({"errMsg": ""})),
         EndAllSessionsFailures,
     ),
 )]
-pub async fn end_all_sessions(Admin(admin): Admin, accounts: web::Data<Accounts>) -> Result<HttpResponse, ApiError> {
+pub async fn end_all_sessions(
+    Admin(admin): Admin,
+    request: HttpRequest,
+    edge: web::Data<Edge>,
+    accounts: web::Data<Accounts>,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
+    let proof: Proof = body::json_or_default(payload, edge.body, ApiError::not_json).await?;
+    reauthenticate(&request, &admin.name, &proof).await?;
     let now = now_ms();
     accounts.revocations.end_all_sessions(now / 1_000).await?;
     log::warn!("accounts: {} ended all sessions", admin.name);
@@ -240,14 +263,20 @@ pub async fn end_all_sessions(Admin(admin): Admin, accounts: web::Data<Accounts>
     Ok(answer::done(HttpResponse::Ok()))
 }
 
-failures!(MakePasswordLinkFailures: ApiError = [NO_SUCH_USER, ApiError::unavailable()], admins());
+failures!(MakePasswordLinkFailures: ApiError = [
+    ApiError::not_json(),
+    NO_SUCH_USER,
+    ApiError::unavailable(),
+], admins(), reauthentication());
 
 /// Makes a link that sets a user's password.
 ///
-/// The link is good once and for an hour. It ends earlier when the sessions of the user are ended.
+/// The link is good once and for an hour. It ends earlier when the sessions of the user are ended. An admin with a second factor
+/// sends `password` and `otp`.
 #[utoipa::path(
     post, path = "/admin/users/{name}/password", operation_id = "makePasswordLink",
     params(AccountPath),
+    request_body(content = inline(Option<Proof>), example = json!({"password": "correct horse", "otp": "123456"})),
     responses(
         (status = 200, description = "The link.", body = inline(PasswordLink),
             example = json!(PasswordLink { link: "/#reset/eyJhbGciOi".to_owned(), expires_at: 1_767_268_800 })),
@@ -257,10 +286,14 @@ failures!(MakePasswordLinkFailures: ApiError = [NO_SUCH_USER, ApiError::unavaila
 pub async fn make_password_link(
     Admin(admin): Admin,
     request: HttpRequest,
+    edge: web::Data<Edge>,
     accounts: web::Data<Accounts>,
     dbs: web::Data<DbPools>,
+    payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
+    let proof: Proof = body::json_or_default(payload, edge.body, ApiError::not_json).await?;
     let name = name(&request).ok_or(NO_SUCH_USER)?;
+    reauthenticate(&request, &admin.name, &proof).await?;
     let account = users::find(&dbs.control, &name).await?.ok_or(NO_SUCH_USER)?;
     let now = now_seconds();
     let token = accounts.links.sign(&account.user, account.token_generation, now);

@@ -9,8 +9,9 @@ use super::answer::{Done, ListOf};
 use super::error::{ApiError, Code, read_failed};
 use super::extractors::Admin;
 use super::lists::{BAD_PAGE, PageQuery, page_of};
-use super::openapi::{admins, change, failures};
-use super::state::{Accounts, BodyLimits, Edge, Operating};
+use super::openapi::{admins, change, failures, reauthentication};
+use super::proving::{Proof, reauthenticate};
+use super::state::{Accounts, Edge, Operating};
 use super::{answer, body, path};
 use crate::base::now_seconds;
 use crate::domain::{Block, BlockReason, Subject, Until, User, UserId, UserName};
@@ -58,6 +59,9 @@ struct BlockFor {
     /// Without `seconds`, the block lasts for ever.
     #[schema(minimum = 1, maximum = 315_360_000)]
     seconds: Option<u64>,
+    #[schema(inline)]
+    #[serde(flatten)]
+    proof: Proof,
 }
 
 /// The first segment of a subject's path.
@@ -133,12 +137,13 @@ failures!(PutBlockFailures: ApiError = [
     NO_ADDRESS,
     NO_SUCH_USER,
     NOT_YOURSELF,
-], admins(), change());
+], admins(), reauthentication(), change());
 
 /// Blocks a user or an address.
 ///
 /// The block replaces an earlier block. Without `seconds`, or without a body, the block lasts for ever. The sessions of a blocked
-/// user end. Coupons of a blocked saler are not sold while the block lasts.
+/// user end. Coupons of a blocked saler are not sold while the block lasts. An admin with a second factor adds `password` and
+/// `otp`.
 #[utoipa::path(
     put, path = "/admin/blacklist/{kind:users|ips}/{value}", operation_id = "putBlock",
     params(SubjectPath),
@@ -158,8 +163,10 @@ pub async fn put_block(
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
     let now = now_seconds();
-    let until = until(payload, edge.body, now).await?;
+    let object: Map<String, Value> = body::json_or_default(payload, edge.body, ApiError::not_json).await?;
+    let until = until(&object, now)?;
     let subject = subject(&request, &dbs.control).await?;
+    reauthenticate(&request, &admin.name, &Proof::of(&object)?).await?;
     let block = put(&edge, &accounts, &operating, &admin, subject, until).await?;
     Ok(shown(&block))
 }
@@ -192,14 +199,16 @@ pub(super) async fn shut_out(accounts: &Accounts, operating: &Operating, user: U
     Ok(())
 }
 
-failures!(DeleteBlockFailures: ApiError = [NO_ADDRESS, NO_SUCH_USER, NOT_BLOCKED], admins(), change());
+failures!(DeleteBlockFailures: ApiError = [ApiError::not_json(), NO_ADDRESS, NO_SUCH_USER, NOT_BLOCKED], admins(), reauthentication(),
+    change());
 
 /// Removes the block of a user or an address.
 ///
-/// A blocked user logs in again.
+/// A blocked user logs in again. An admin with a second factor sends `password` and `otp`.
 #[utoipa::path(
     delete, path = "/admin/blacklist/{kind:users|ips}/{value}", operation_id = "deleteBlock",
     params(SubjectPath),
+    request_body(content = inline(Option<Proof>), example = json!({"password": "correct horse", "otp": "123456"})),
     responses(
         (status = 200, description = "The block is removed.", body = inline(Done), example = json!({"errMsg": ""})),
         DeleteBlockFailures,
@@ -211,8 +220,11 @@ pub async fn delete_block(
     edge: web::Data<Edge>,
     operating: web::Data<Operating>,
     dbs: web::Data<DbPools>,
+    payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
+    let proof: Proof = body::json_or_default(payload, edge.body, ApiError::not_json).await?;
     let subject = subject(&request, &dbs.control).await?;
+    reauthenticate(&request, &admin.name, &proof).await?;
     if !take_away(&edge, &operating, &admin, subject).await? {
         return Err(NOT_BLOCKED);
     }
@@ -247,9 +259,8 @@ async fn subject(request: &HttpRequest, db: &Db) -> Result<Subject, ApiError> {
     Ok(Subject::User(account.ok_or(NO_SUCH_USER)?.user.id))
 }
 
-/// The end of the block by the body. No end without a body, or without `seconds` in the body.
-async fn until(payload: web::Payload, limits: BodyLimits, now_seconds: u64) -> Result<Until, ApiError> {
-    let object: Map<String, Value> = body::json_or_default(payload, limits, ApiError::not_json).await?;
+/// The end of the block by the body. No end without `seconds` in the body.
+fn until(object: &Map<String, Value>, now_seconds: u64) -> Result<Until, ApiError> {
     let Some(seconds) = object.get("seconds") else { return Ok(Until(None)) };
     let seconds = seconds.as_u64().filter(|seconds| (1..=SECONDS_MAX).contains(seconds));
     Ok(Until(Some(now_seconds + seconds.ok_or_else(bad_seconds)?)))

@@ -11,6 +11,10 @@ pub enum Code {
     NotLoggedIn,
     TokenExpired,
     WrongPassword,
+    /// A login needs a code of the second factor.
+    OtpRequired,
+    /// A change needs the password and a code in the same request.
+    ReauthenticationRequired,
     WrongKind,
     /// Same code as `WrongKind`, but with status 403. Used outside of Part 1 of the contract.
     WrongKindForbidden,
@@ -28,13 +32,15 @@ pub enum Code {
 
 impl Code {
     /// All codes, each word once.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::BadRequest,
         Self::Quota,
         Self::NameTaken,
         Self::NotLoggedIn,
         Self::TokenExpired,
         Self::WrongPassword,
+        Self::OtpRequired,
+        Self::ReauthenticationRequired,
         Self::WrongKind,
         Self::NotYours,
         Self::Blocked,
@@ -56,6 +62,8 @@ impl Code {
             Self::NotLoggedIn => "not-logged-in",
             Self::TokenExpired => "token-expired",
             Self::WrongPassword => "wrong-password",
+            Self::OtpRequired => "otp-required",
+            Self::ReauthenticationRequired => "reauthentication-required",
             Self::WrongKind | Self::WrongKindForbidden => "wrong-kind",
             Self::NotYours => "not-yours",
             Self::Blocked => "blocked",
@@ -73,9 +81,13 @@ impl Code {
     pub const fn status(self) -> StatusCode {
         match self {
             Self::BadRequest | Self::Quota | Self::NameTaken => StatusCode::BAD_REQUEST,
-            Self::NotLoggedIn | Self::TokenExpired | Self::WrongPassword | Self::WrongKind | Self::NotYours => {
-                StatusCode::UNAUTHORIZED
-            }
+            Self::NotLoggedIn
+            | Self::TokenExpired
+            | Self::WrongPassword
+            | Self::OtpRequired
+            | Self::ReauthenticationRequired
+            | Self::WrongKind
+            | Self::NotYours => StatusCode::UNAUTHORIZED,
             Self::WrongKindForbidden | Self::Blocked | Self::CrossSite => StatusCode::FORBIDDEN,
             Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Self::NotFound => StatusCode::NOT_FOUND,

@@ -8,15 +8,16 @@ use utoipa::{IntoResponses, ToSchema};
 use super::error::{ApiError, Code};
 use super::extractors::session;
 use super::openapi::{Responses, add_case, admission, change, error_schema, failures};
+use super::proving::{CodeCheck, Prover};
 use super::state::{Accounts, Edge};
 use super::trail::NamedUser;
-use super::{answer, body, peer, users};
-use crate::admission::{Acquaintance, LoginAttempt};
-use crate::auth::{Caller, HashLine, MarkedUser, Verified};
+use super::{answer, body, users};
+use crate::admission::Acquaintance;
+use crate::auth::MarkedUser;
 use crate::base::{now_ms, now_seconds};
-use crate::domain::{Kind, NameError, Password, User, UserName, normalized};
+use crate::domain::{Kind, Mandate, NameError, Password, User, UserName, normalized};
 use crate::mysql::DbPools;
-use crate::mysql::users::{Account, replace_hash};
+use crate::mysql::users::Account;
 
 const AUTH_SIGN: HeaderName = HeaderName::from_static("authsign");
 const USER_ID: HeaderName = HeaderName::from_static("user-id");
@@ -24,6 +25,7 @@ const LOGIN_DEVICE: HeaderName = HeaderName::from_static("login-device");
 
 const LOGIN_NOT_JSON: ApiError = ApiError::bad_request("Parse JSON format fail.");
 const WRONG_LOGIN: ApiError = ApiError::new(Code::WrongPassword, "Wrong user name or password.");
+const OTP_REQUIRED: ApiError = ApiError::new(Code::OtpRequired, "A code of your second factor is needed, as otp.");
 
 #[derive(Deserialize, ToSchema)]
 pub struct Login {
@@ -33,6 +35,9 @@ pub struct Login {
     #[serde(default)]
     #[schema(required)]
     password: String,
+    /// A code of the second factor, or a recovery code. Needed by users with a second factor.
+    #[serde(default)]
+    otp: String,
 }
 
 /// The answer to a successful login. The header `Authorization` has the token.
@@ -64,7 +69,7 @@ struct LogInFailures;
 impl IntoResponses for LogInFailures {
     fn responses() -> Responses {
         let mut responses = Responses::new();
-        for failure in [LOGIN_NOT_JSON, WRONG_LOGIN].into_iter().chain(admission()).chain(change()) {
+        for failure in [LOGIN_NOT_JSON, WRONG_LOGIN, OTP_REQUIRED].into_iter().chain(admission()).chain(change()) {
             add_case(&mut responses, failure.message(), failure.login_response(), error_schema::<ApiError>());
         }
         responses
@@ -73,7 +78,8 @@ impl IntoResponses for LogInFailures {
 
 /// Logs a user in.
 ///
-/// An unknown user and a wrong password get the same answer after the same time. While others guess at a name, a login is let
+/// An unknown user and a wrong password get the same answer after the same time, and so does a wrong code. A user with a second
+/// factor needs a code in `otp`, and the session lasts an hour. While others guess at a name, a login is let
 /// through from a network where the user has logged in lately, or with a mark of an earlier login.
 #[utoipa::path(
     post, path = "/api/auth", operation_id = "logIn",
@@ -113,7 +119,8 @@ async fn log_in_inner(
 ) -> Result<HttpResponse, ApiError> {
     edge.admission.part(|switches| switches.login)?;
     let form: Login = body::json(payload, edge.body, || LOGIN_NOT_JSON).await?;
-    let (sent, address) = (form.username, peer::address(request, edge));
+    let prover = Prover { edge, accounts, dbs };
+    let sent = form.username;
     // Failures of one name are counted together, in whatever form of Unicode it is sent.
     let name = normalized(&sent).unwrap_or_else(|| sent.clone());
     let mark = request.headers().get(LOGIN_DEVICE);
@@ -122,9 +129,11 @@ async fn log_in_inner(
         let verify = |name: &str| accounts.devices.verify(mark.as_bytes(), Some(name), now_seconds());
         verify(&name).or_else(|| verify(&sent))
     });
-    let acquaintance = if mark.is_some() { Acquaintance::Device } else { Acquaintance::Stranger };
-    let mut attempt = LoginAttempt { name: &name, address, acquaintance };
-    admit(edge, accounts, &mut attempt).await?;
+    let mut attempt = prover.attempt(request, &name);
+    if mark.is_some() {
+        attempt.acquaintance = Acquaintance::Device;
+    }
+    prover.admit(&mut attempt).await?;
     // No user has such a password, so it is no guess at the password of the name.
     let password = Password::parse(form.password).map_err(|_| WRONG_LOGIN)?;
     let found = find(accounts, dbs, &sent).await?;
@@ -134,59 +143,51 @@ async fn log_in_inner(
     }
     if mark.is_some_and(|mark| !is_of(mark, found.as_ref())) {
         attempt.acquaintance = Acquaintance::Stranger;
-        admit(edge, accounts, &mut attempt).await?;
+        prover.admit(&mut attempt).await?;
     }
-    let in_line = attempt;
-    let still_wants = move || edge.admission.may_log_in(&in_line, now_ms());
-    let is_known = found.as_ref().is_some_and(|account| accounts.networks.has_noted(&account.user.name, address));
-    let line = if is_known { HashLine::KnownAddress(address) } else { HashLine::Address(address) };
-    let caller = Caller { line, name: &name, still_wants: &still_wants };
-    let account = verified(accounts, dbs, found, &password, caller).await;
-    // Checked again, because logins may have failed during the hash. Over the limit, the right password fails, too.
-    admit(edge, accounts, &mut attempt).await?;
-    let Some(account) = account? else {
-        edge.admission.log_in_failed(&attempt, now_ms())?;
-        return Err(WRONG_LOGIN);
-    };
+    let account = prover.password(&mut attempt, found, &password).await?.ok_or(WRONG_LOGIN)?;
+    let check = prover.code(&mut attempt, &account.user, &form.otp).await?;
+    match check {
+        CodeCheck::NoFactor | CodeCheck::Right => {}
+        CodeCheck::Missing => return Err(OTP_REQUIRED),
+        CodeCheck::Wrong => return Err(WRONG_LOGIN),
+    }
     // Checked after the password, so only the user learns of the block.
     edge.admission.not_blocked(Some(account.user.id), None, now_ms())?;
     if let Some(mandate) = &account.mandate {
         edge.admission.not_blocked(Some(mandate.saler.id), None, now_ms())?;
     }
-    accounts.networks.note(&account.user, address, now_seconds());
-    Ok(logged_in(accounts, &account))
-}
-
-/// The answer to a login, with the token and a new mark of the device.
-fn logged_in(accounts: &Accounts, account: &Account) -> HttpResponse {
-    let (user, generation, now) = (&account.user, account.token_generation, now_seconds());
-    let mandate = account.mandate.as_ref();
-    let header = |token| HeaderValue::try_from(token).expect("a JWT is visible ASCII");
+    accounts.networks.note(&account.user, attempt.address, now_seconds());
     let mut builder = HttpResponse::Ok();
-    builder.insert_header((header::AUTHORIZATION, header(accounts.tokens.issue_with(user, mandate, generation, now))));
-    builder.insert_header((LOGIN_DEVICE, header(accounts.devices.sign(user, generation, now))));
+    let (user, mandate) = (&account.user, account.mandate.as_ref());
+    add_session(&mut builder, accounts, (user, mandate), account.token_generation, check);
     sign(&mut builder, accounts, user);
     let saler = mandate.map(|mandate| mandate.saler.name.to_string());
     let rights = mandate.map_or_else(Vec::new, |mandate| mandate.rights.names());
-    answer::json(builder, &LoggedIn { kind: user.kind.as_str(), saler, rights, message: "" })
+    Ok(answer::json(builder, &LoggedIn { kind: user.kind.as_str(), saler, rights, message: "" }))
+}
+
+/// Adds the token of a new session and a new mark of the device. The session of a user with a second factor lasts an hour.
+pub fn add_session(
+    builder: &mut HttpResponseBuilder,
+    accounts: &Accounts,
+    (user, mandate): (&User, Option<&Mandate>),
+    generation: u32,
+    check: CodeCheck,
+) {
+    let (tokens, now) = (&accounts.tokens, now_seconds());
+    let token = match check {
+        CodeCheck::NoFactor => tokens.issue_with(user, mandate, generation, now),
+        CodeCheck::Right | CodeCheck::Missing | CodeCheck::Wrong => tokens.issue_brief(user, mandate, generation, now),
+    };
+    let header = |token| HeaderValue::try_from(token).expect("a JWT is visible ASCII");
+    builder.insert_header((header::AUTHORIZATION, header(token)));
+    builder.insert_header((LOGIN_DEVICE, header(accounts.devices.sign(user, generation, now))));
 }
 
 /// Whether a mark is of this account, and no password was changed since.
 fn is_of(mark: MarkedUser, account: Option<&Account>) -> bool {
     account.is_some_and(|account| mark.id == account.user.id && mark.token_generation == account.token_generation)
-}
-
-/// Decides whether a client may log in. Asks whether the network knows the name only if the answer decides.
-async fn admit(edge: &Edge, accounts: &Accounts, attempt: &mut LoginAttempt<'_>) -> Result<(), ApiError> {
-    let known = LoginAttempt { acquaintance: Acquaintance::Network, ..*attempt };
-    if !edge.admission.may_log_in(attempt, now_ms())
-        && edge.admission.may_log_in(&known, now_ms())
-        && let Ok(name) = UserName::parse(attempt.name.to_owned())
-        && accounts.networks.knows(&name, attempt.address, now_seconds()).await
-    {
-        *attempt = known;
-    }
-    Ok(edge.admission.log_in(attempt, now_ms())?)
 }
 
 /// The account with this name.
@@ -197,31 +198,6 @@ async fn find(accounts: &Accounts, dbs: &DbPools, name: &str) -> Result<Option<A
         Err(NameError::Empty) => Err(WRONG_LOGIN),
         Err(NameError::TooLong | NameError::NotAllowed | NameError::Reserved) => Ok(None),
     }
-}
-
-/// The account, if the password is right. `None` after the same time for an unknown user or a wrong password.
-async fn verified(
-    accounts: &Accounts,
-    dbs: &DbPools,
-    account: Option<Account>,
-    password: &Password,
-    caller: Caller<'_>,
-) -> Result<Option<Account>, ApiError> {
-    let Some(account) = account else {
-        // Takes as long as a wrong password.
-        accounts.passwords.verify_nobody(password, caller).await?;
-        return Ok(None);
-    };
-    let passwords = accounts.passwords_of(account.user.kind);
-    match passwords.verify(password, &account.password_hash, caller).await? {
-        Verified::No => return Ok(None),
-        Verified::Yes => {}
-        Verified::YesRehash => {
-            let hash = passwords.hash(password, caller).await?;
-            replace_hash(dbs.of(account.user.kind), account.user.id, &account.password_hash, &hash).await?;
-        }
-    }
-    Ok(Some(account))
 }
 
 /// Adds the headers for the signed form, if the form is enabled.

@@ -14,7 +14,7 @@ use super::refuse::refuse;
 use super::route::{Endpoint, endpoint, resources};
 use super::{
     accounts, admin, blacklist, claims, coupons, docs, health, lists, logins, merchant_keys, metrics, own_account,
-    pages, sec, staff, status, trail_list, users,
+    pages, sec, second_factor, staff, status, trail_list, users,
 };
 use crate::admission::Class;
 
@@ -83,12 +83,13 @@ fn endpoints() -> Vec<Endpoint> {
     endpoints
 }
 
-fn session_endpoints() -> [Endpoint; 4] {
+fn session_endpoints() -> [Endpoint; 5] {
     [
         endpoint(USERS, Account, logins::log_in, logins::__path_log_in),
         endpoint(USERS, Logout, logins::log_out, logins::__path_log_out),
         endpoint(USERS, Account, users::change_password, users::__path_change_password),
         endpoint(USERS, Account, users::reset_password, users::__path_reset_password),
+        endpoint(USERS, Account, second_factor::put_factor, second_factor::__path_put_factor),
     ]
 }
 

@@ -13,7 +13,7 @@ use super::list_cache::ListCache;
 use super::sec::SaleCache;
 use super::shared_reads::SharedReads;
 use crate::admission::Admission;
-use crate::auth::{ClaimTokens, Passwords, SignedForm, Tickets, UserMarks, UserTokens};
+use crate::auth::{ClaimTokens, FactorKeys, Passwords, SignedForm, Tickets, UserMarks, UserTokens};
 use crate::claim::{
     ArchivedCoupons, ClaimFigures, ConditionChecks, Directory, Doubt, KnownCoupons, Links, ShardLink, Shards,
 };
@@ -77,6 +77,8 @@ pub struct Accounts {
     pub links: UserMarks,
     /// Whether new merchants sell only after an admin's approval.
     pub salers_need_approval: bool,
+    /// Encrypts the secrets of second factors.
+    pub factors: FactorKeys,
     /// The signed form of `/sec/kill`, or `None` without a secret for it.
     pub signed_form: Option<SignedForm>,
     pub revocations: Arc<Revocations>,

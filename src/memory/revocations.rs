@@ -19,7 +19,7 @@ use crate::base::{Outage, every, now_seconds};
 use crate::domain::{User, UserId, UserName};
 use crate::mysql::erasing::{self, Erasing};
 use crate::mysql::revoked_tokens::{self, ReadPoint, RevokedToken};
-use crate::mysql::{Db, DbError, DbPools, staff, users};
+use crate::mysql::{Db, DbError, DbPools, second_factors, staff, users};
 
 /// Maximum single revocations of a user. The next revocation ends all tokens of the user.
 const TOKENS_OF_USER_MAX: usize = 32;
@@ -175,6 +175,26 @@ impl Revocations {
             return Ok(false);
         };
         Ok(self.add_below(user, generation, expires_at))
+    }
+
+    /// Atomically puts the second factor `pending` into force and revokes all tokens of a user, because they were issued without
+    /// a code. Returns the generation of the user's future tokens, or `None` if `pending` is not pending any more.
+    ///
+    /// # Errors
+    /// [`RevokeError`]. After a database error with unknown outcome, the second factor may be in force.
+    pub async fn confirm_factor(
+        &self,
+        user: &User,
+        pending: &[u8],
+        step: u64,
+        code_hashes: &[[u8; 32]],
+        now_seconds: u64,
+    ) -> Result<Option<u32>, RevokeError> {
+        self.check_room(user.id)?;
+        let (db, expires_at) = (self.dbs.of(user.kind), self.last_expiry(now_seconds));
+        let generation = second_factors::confirm(db, user.id, pending, step, code_hashes, expires_at).await?;
+        self.add_below(user.id, generation, expires_at);
+        Ok(generation)
     }
 
     /// Reads all revocations since the last read. Must succeed before the instance serves requests.

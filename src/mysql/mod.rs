@@ -33,6 +33,7 @@ pub mod rights;
 pub mod row_scan;
 pub mod saler_skeletons;
 pub(crate) mod schema;
+pub mod second_factors;
 pub mod seed;
 pub mod server_settings;
 mod server_version;

@@ -5,7 +5,7 @@ use diesel_async::SimpleAsyncConnection;
 use super::{Db, DbError, QueryError};
 
 /// The tables that `serve` reads and writes, each with one of its columns.
-const TABLES: [(&str, &str); 17] = [
+const TABLES: [(&str, &str); 19] = [
     ("users", "id"),
     ("freed_names", "name_hash"),
     ("coupons", "id"),
@@ -23,6 +23,8 @@ const TABLES: [(&str, &str); 17] = [
     ("audit_trail", "id"),
     ("merchant_keys", "id"),
     ("saler_skeletons", "user_id"),
+    ("second_factors", "user_id"),
+    ("recovery_codes", "user_id"),
 ];
 
 /// Checks that the user may read, insert, change and delete rows of every table. The statements match no row.

@@ -229,6 +229,25 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    second_factors (user_id) {
+        user_id -> Unsigned<Bigint>,
+        secret -> Nullable<Varbinary>,
+        last_step -> Unsigned<Bigint>,
+        tries -> Unsigned<Integer>,
+        tries_since -> Unsigned<Bigint>,
+        pending -> Nullable<Varbinary>,
+        pending_at -> Unsigned<Bigint>,
+    }
+}
+
+diesel::table! {
+    recovery_codes (user_id, code_hash) {
+        user_id -> Unsigned<Bigint>,
+        code_hash -> Varbinary,
+    }
+}
+
 diesel::joinable!(coupons -> users (saler_id));
 diesel::joinable!(claims -> users (user_id));
 diesel::joinable!(known_networks -> users (user_id));

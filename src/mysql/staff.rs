@@ -8,7 +8,7 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 
 use super::schema::users;
-use super::{Db, DbError, Transaction, new_ids, revoked_tokens};
+use super::{Db, DbError, Transaction, new_ids, revoked_tokens, second_factors};
 use crate::domain::{Kind, Rights, STAFF_MAX, UserId, UserName};
 
 /// Why staff were not added. Nothing has happened, unless the [`DbError`] leaves the outcome unknown.
@@ -120,6 +120,7 @@ pub(super) async fn end_all(db: &Db, tx: &mut Transaction<'_>, saler: UserId, ex
     let ids: Vec<u64> = db.within("find staff", of_saler.select(users::id).load(tx.connection())).await?;
     for id in ids {
         revoked_tokens::raise_generation(db, tx, UserId(id), expires_at).await?;
+        second_factors::forget(db, tx, UserId(id)).await?;
     }
     let end = diesel::update(of_saler).set((users::password_hash.eq(""), users::rights.eq(0)));
     db.within("end staff", end.execute(tx.connection())).await.map(drop)
@@ -145,6 +146,7 @@ pub async fn end(
         return Ok(None);
     };
     let generation = revoked_tokens::raise_generation(db, &mut tx, UserId(id), expires_at).await?;
+    second_factors::forget(db, &mut tx, UserId(id)).await?;
     let end = diesel::update(users::table.find(id)).set((users::password_hash.eq(""), users::rights.eq(0)));
     db.within("end staff", end.execute(tx.connection())).await?;
     tx.commit().await?;

@@ -74,6 +74,7 @@ mod repair;
 mod rush;
 mod sales;
 mod sec;
+mod second_factor;
 mod secret_files;
 mod sentinel;
 mod shards;

@@ -115,6 +115,7 @@ const ROWS: &[Row] = &[
     private("POST", KEYS, "/api/users/shop/keys", r#"{"name":"k","rights":["view"]}"#, [401, 401, 201, 401, 401]),
     private("GET", KEYS, "/api/users/shop/keys", "", OWN),
     private("DELETE", "/api/users/{user}/keys/{id}", "/api/users/shop/keys/1", "", OWN),
+    private("PUT", "/api/users/{user}/otp", "/api/users/root/otp", r#"{"password":"wrong"}"#, [401; 5]),
     private("POST", "/sec/kill", "/sec/kill", r#"{"product_id":1}"#, [400, 400, 401, 401, 401]),
     private("GET", "/sec/ticket", "/sec/ticket?product_id=2", "", [404, 404, 401, 401, 401]),
     private("POST", "/sec/ticket", "/sec/ticket", r#"{"challenge":"x","nonce":"1"}"#, [400, 400, 401, 401, 401]),

@@ -24,6 +24,7 @@ mod refusals;
 mod robots;
 mod saler;
 mod screenshots;
+mod second_factor;
 mod shop;
 mod speed;
 mod story;

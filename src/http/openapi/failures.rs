@@ -16,6 +16,7 @@ use super::{JSON, string, whole_number};
 use crate::admission::TurnedAway;
 use crate::http::error::ApiError;
 use crate::http::extractors::{NOT_YOURS, ONLY_ADMINS, ONLY_OWN_SALER, WITHOUT_RIGHT};
+use crate::http::proving::{REAUTHENTICATION_REQUIRED, WRONG_PROOF};
 use crate::http::sec::envelope::SecError;
 
 /// Responses of an operation by status.
@@ -82,6 +83,11 @@ pub fn salers() -> [ApiError; 4] {
 /// Errors of a request without an admin's token.
 pub fn admins() -> [ApiError; 3] {
     [ApiError::not_logged_in(), ApiError::token_expired(), ONLY_ADMINS]
+}
+
+/// Errors of a change for which an admin with a second factor must prove who is asking.
+pub fn reauthentication() -> [ApiError; 3] {
+    [REAUTHENTICATION_REQUIRED, WRONG_PROOF, ApiError::from(TurnedAway::TooFast { wait_seconds: 1 })]
 }
 
 /// Errors of a change in MySQL or Redis.

@@ -20,7 +20,8 @@ use super::sec::envelope::{EnvelopedError, SecError};
 use crate::admission::{Class, TurnedAway};
 pub(crate) use failures::failures;
 pub use failures::{
-    Responses, add_case, add_failure, admins, admission, change, error_schema, merchants, salers, token,
+    Responses, add_case, add_failure, admins, admission, change, error_schema, merchants, reauthentication, salers,
+    token,
 };
 
 pub const USERS: &str = "Users";

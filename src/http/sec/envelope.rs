@@ -170,6 +170,8 @@ impl<E: Into<ApiError>> From<E> for SecError {
             | Code::NotLoggedIn
             | Code::TokenExpired
             | Code::WrongPassword
+            | Code::OtpRequired
+            | Code::ReauthenticationRequired
             | Code::CrossSite
             | Code::NotFound
             | Code::MethodNotAllowed

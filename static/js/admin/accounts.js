@@ -9,6 +9,7 @@ import { Confirm } from "../staff/confirm.js";
 import { Field, Form, useForm } from "../staff/form.js";
 import { Facts } from "../staff/page.js";
 import { refusalText } from "../staff/refusal.js";
+import { callProven } from "./proven.js";
 import en from "../i18n/admin/accounts/en.js";
 import zh from "../i18n/admin/accounts/zh.js";
 
@@ -68,8 +69,8 @@ function Entry({ found: { account, notice }, onChange }) {
         onChange({ account: isDone && answer.body.username ? answer.body : account, notice });
     }
     const change = (body, key) =>
-        act(() => call("PUT", path, { body, repeatable: true }), () => t(key, { name: account.username }));
-    const post = (what, text) => act(() => call("POST", `${path}/${what}`, { repeatable: true }), text);
+        act(() => callProven("PUT", path, { body, repeatable: true }), () => t(key, { name: account.username }));
+    const post = (what, text) => act(() => callProven("POST", `${path}/${what}`, { repeatable: true }), text);
     const sureToDisable = (yes) => {
         setToConfirm(false);
         if (yes) change({ disabled: true }, "accounts.is-disabled");
@@ -105,7 +106,7 @@ function EndAll() {
     async function end(yes) {
         setToConfirm(false);
         if (!yes) return;
-        const answer = await call("POST", "/admin/end-sessions", { repeatable: true });
+        const answer = await callProven("POST", "/admin/end-sessions", { repeatable: true });
         setFailure(answer.status === 200 ? "" : refusalText(answer));
     }
     return html`

@@ -9,6 +9,7 @@ import { html, useState } from "../shared/view.js";
 import { Field, Form, useForm } from "../staff/form.js";
 import { Facts, Pages } from "../staff/page.js";
 import { refusalText } from "../staff/refusal.js";
+import { callProven } from "./proven.js";
 
 /** The durations of a block, in seconds; 0 has no end. */
 const DURATIONS = [600, 3_600, 86_400, 604_800, 0];
@@ -83,7 +84,7 @@ function Entry({ found, onChange }) {
     const [busy, setBusy] = useState(false);
     async function act(method, seconds) {
         setBusy(true);
-        const answer = await call(method, path, { body: seconds ? { seconds } : undefined, repeatable: true });
+        const answer = await callProven(method, path, { body: seconds ? { seconds } : undefined, repeatable: true });
         setBusy(false);
         // 404 to an unblock: a second operator has removed the block already.
         const isDone = answer.status === 200 || (method === "DELETE" && answer.status === 404);

@@ -7,6 +7,7 @@ import { html, useEffect, useState } from "../shared/view.js";
 import { Field, Form, numberFailure, onlyFailures, useForm } from "../staff/form.js";
 import { Stale } from "../shared/poll.js";
 import { refusalAt } from "../staff/refusal.js";
+import { callProven } from "./proven.js";
 import en from "../i18n/admin/limits/en.js";
 import zh from "../i18n/admin/limits/zh.js";
 
@@ -61,7 +62,7 @@ function LimitsForm({ limits, onChange }) {
         const failures = onlyFailures(Object.fromEntries(Object.entries(NUMBERS).map(([name, max]) => [name, numberFailure(fields[name], 0, max)])));
         if (Object.keys(failures).length > 0) return failures;
         const body = Object.fromEntries(FIELDS.map((name) => [name, LISTS.includes(name) ? toLines(fields[name]) : Number(fields[name])]));
-        const answer = await call("PUT", "/admin/limits", { body, repeatable: true });
+        const answer = await callProven("PUT", "/admin/limits", { body, repeatable: true });
         if (answer.status !== 200) {
             const refused = refusalAt(answer, FIELDS);
             const list = LISTS.find((name) => refused[name]);

@@ -17,10 +17,11 @@ const Limits = lazy(() => import("./limits.js").then((module) => module.Limits))
 const Switches = lazy(() => import("./switches.js").then((module) => module.Switches));
 const Accounts = lazy(() => import("./accounts.js").then((module) => module.Accounts));
 const Blacklist = lazy(() => import("./blacklist.js").then((module) => module.Blacklist));
+const Factor = lazy(() => import("./factor.js").then((module) => module.Factor));
 
 extend({ en: { ...staffEn, ...en }, zh: { ...staffZh, ...zh } });
 
-const VIEWS = { "": Health, limits: Limits, switches: Switches, blacklist: Blacklist, accounts: Accounts };
+const VIEWS = { "": Health, limits: Limits, switches: Switches, blacklist: Blacklist, accounts: Accounts, factor: Factor };
 
 function Page() {
     useLanguage();

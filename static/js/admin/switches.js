@@ -8,6 +8,7 @@ import { Badge } from "../staff/page.js";
 import { Stale, usePoll } from "../shared/poll.js";
 import { refusalText } from "../staff/refusal.js";
 import { Confirm } from "../staff/confirm.js";
+import { callProven } from "./proven.js";
 
 const REFRESH_MS = 5_000;
 /** In the order for turning off under overload, the most harmful switch last. */
@@ -52,7 +53,7 @@ export function Switches() {
 /** Changes one switch. A PUT sets all switches, so the current values are read first. Returns a notice. */
 async function change(name, on) {
     const now = await call("GET", "/admin/switches");
-    const answer = now.status === 200 ? await call("PUT", "/admin/switches", { body: { ...now.body, [name]: on }, repeatable: true }) : now;
+    const answer = now.status === 200 ? await callProven("PUT", "/admin/switches", { body: { ...now.body, [name]: on }, repeatable: true }) : now;
     if (answer.status !== 200) return { kind: "bad", text: refusalText(answer) };
     const state = (is) => t(is ? "switches.on" : "switches.off");
     return { kind: "good", text: t("admin.changed", { name: t(`switches.${name}`), before: state(now.body[name]), after: state(answer.body[name]) }) };

@@ -17,7 +17,7 @@ const PAUSE_MS = 500;
 const PAUSE_MS_MAX = 8_000;
 
 /** Codes of a 401 answer to a request with a valid token. */
-const VALID_TOKEN_CODES = ["wrong-kind", "not-yours", "wrong-password"];
+const VALID_TOKEN_CODES = ["wrong-kind", "not-yours", "wrong-password", "otp-required", "reauthentication-required"];
 
 /**
  * @typedef {object} Answer

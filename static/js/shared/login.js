@@ -24,6 +24,7 @@ export function LogIn({ kind, why, onDone }) {
     const [isNew, setIsNew] = useState(false);
     const [failure, setFailure] = useState("");
     const [busy, setBusy] = useState(false);
+    const [CodeField, setCodeField] = useState(null);
     const first = useRef(null);
     useEffect(() => first.current?.focus(), []);
 
@@ -31,12 +32,14 @@ export function LogIn({ kind, why, onDone }) {
         event.preventDefault();
         if (busy) return;
         const form = new FormData(event.currentTarget);
-        const user = { username: form.get("username").trim(), password: form.get("password") };
+        const user = { username: form.get("username").trim(), password: form.get("password"), otp: form.get("otp") ?? undefined };
         setBusy(true);
         setFailure("");
-        const code = (isNew && (await register(user, kind))) || (await logIn(user));
+        const failed = (isNew && (await register(user, kind))) || (await logIn(user));
         setBusy(false);
-        if (code) setFailure(code);
+        // The field is loaded by the first login that needs it. A component is a function, which a state would call.
+        if (failed === "otp-required") import("./code_field.js").then((module) => setCodeField(() => module.CodeField), () => setFailure("unreachable"));
+        else if (failed) setFailure(failed === "wrong-password" && user.otp ? "wrong-code" : failed);
         else onDone?.();
     }
 
@@ -55,6 +58,7 @@ export function LogIn({ kind, why, onDone }) {
                     <input name="password" type="password" required maxlength=${PASSWORD_LENGTH_MAX}
                         autocomplete=${isNew ? "new-password" : "current-password"} />
                 </label>
+                ${CodeField && html`<${CodeField} />`}
                 <div aria-live="assertive">${failure && html`<p class="failure">${failureText(failure)}</p>`}</div>
                 <button type="submit" disabled=${busy}>${t(busy ? "login.busy" : action)}</button>
             </form>
@@ -78,7 +82,8 @@ async function register(user, kind) {
 /** Logs in and stores the session. Returns the error code; empty for a success. */
 export async function logIn(user) {
     const headers = deviceHeaders(user.username);
-    const answer = await call("POST", "/api/auth", { body: user, headers, repeatable: true, patience: PATIENCE_MS });
+    // A code counts once. After a lost answer, the same code is wrong.
+    const answer = await call("POST", "/api/auth", { body: user, headers, repeatable: !user.otp, patience: PATIENCE_MS });
     if (answer.status !== 200) return answer.code;
     keepDevice(user.username, answer.headers.get("Login-Device"));
     begin(answer.headers.get("Authorization"));
@@ -86,6 +91,6 @@ export async function logIn(user) {
 }
 
 /** Codes with a sentence `login.failed-CODE`. */
-const CODES = ["wrong-password", "name-taken", "bad-request", "common-password", "rate-limited", "blocked", "unreachable"];
+const CODES = ["wrong-password", "wrong-code", "name-taken", "bad-request", "common-password", "rate-limited", "blocked", "unreachable"];
 
 const failureText = (code) => t(`login.failed-${CODES.includes(code) ? code : "unavailable"}`);

@@ -15,6 +15,7 @@ const BY_CODE = {
     "not-logged-in": "staff.failed-session",
     "token-expired": "staff.failed-session",
     401: "staff.failed-session",
+    "reauthentication-required": "staff.failed-unproven",
     "wrong-kind": "staff.failed-not-yours",
     "not-yours": "staff.failed-not-yours",
     403: "staff.failed-not-yours",

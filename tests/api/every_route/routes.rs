@@ -59,6 +59,7 @@ pub const ROUTES: &[Route] = &[
     writes(&["DELETE"], "/api/users/{user}/staff/{staff}", ""),
     writes(&["GET", "HEAD", "POST"], "/api/users/{user}/keys", r#"{"name":"$new","rights":["view"]}"#),
     writes(&["DELETE"], "/api/users/{user}/keys/{id}", ""),
+    spoils(&["PUT"], "/api/users/{user}/otp", r#"{"password":"p","otp":"123456","old_otp":"654321"}"#),
     reads("/api/users/{user}/coupons/{name}/claims"),
     reads("/api/users/{user}/coupons/{name}/claims.csv"),
     reads("/admin/status"),

@@ -1,4 +1,7 @@
 export default {
+    "login.code": "Code of your second factor",
+    "login.code-hint": "Six digits of the app on your telephone, or a recovery code.",
+    "login.failed-wrong-code": "Wrong name, password or code. A code counts once, so wait for the next one.",
     "password.title": "Change your password",
     "password.old": "Old password",
     "password.new": "New password",

@@ -1,4 +1,7 @@
 export default {
+    "login.code": "两步验证码",
+    "login.code-hint": "手机应用上的六位数字，或者一个恢复码。",
+    "login.failed-wrong-code": "用户名、密码或验证码不正确。每个验证码只能用一次，请等下一个。",
     "password.title": "修改密码",
     "password.old": "原密码",
     "password.new": "新密码",

@@ -5,6 +5,7 @@ export default {
     "admin.view-switches": "Switches",
     "admin.view-accounts": "Accounts",
     "admin.view-blacklist": "Blacklist",
+    "admin.view-factor": "Second factor",
     "admin.changed": "{name}: {before} → {after}",
 
     "banner.title-down": "No coupon can be sold",

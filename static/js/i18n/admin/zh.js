@@ -5,6 +5,7 @@ export default {
     "admin.view-switches": "开关",
     "admin.view-accounts": "账户",
     "admin.view-blacklist": "黑名单",
+    "admin.view-factor": "两步验证",
     "admin.changed": "{name}：{before} → {after}",
 
     "banner.title-down": "目前无法发放",

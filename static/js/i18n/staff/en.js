@@ -20,6 +20,7 @@ export default {
     "staff.failed-too-fast": "Too many requests. Wait a moment and try again.",
     "staff.failed-session": "Your session has expired. Log in and try again.",
     "staff.failed-not-yours": "You do not have permission. No change was made.",
+    "staff.failed-unproven": "Nothing was changed, because the change needs your password and a code.",
     "staff.failed-gone": "The item no longer exists. Reload the page.",
     "staff.overlaps": "The times overlap with another sale of this coupon. Choose different times.",
     "staff.end-before-start": "The end must be after the start.",

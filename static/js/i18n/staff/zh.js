@@ -20,6 +20,7 @@ export default {
     "staff.failed-too-fast": "请求过多，请稍等再试。",
     "staff.failed-session": "登录已过期，请登录后再试。",
     "staff.failed-not-yours": "您无权进行此操作，未做任何更改。",
+    "staff.failed-unproven": "没有做任何更改，因为这项更改需要您的密码和验证码。",
     "staff.failed-gone": "此项已不存在，请重新加载页面。",
     "staff.overlaps": "与此优惠券的另一场抢购时间重叠，请改用其他时间。",
     "staff.end-before-start": "结束时间必须晚于开始时间。",
