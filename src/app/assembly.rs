@@ -100,12 +100,8 @@ pub(super) fn assemble(args: &ServeArgs, ground: Ground) -> Application {
         let (scheduling, settings) = (offering.admin_scheduling.clone(), Arc::clone(&settings));
         Mirroring::new(etcd, scheduling, settings, Arc::clone(&mirror), config::ETCD_ACTIVITIES_MAX)
     });
-    let sources = HealthSources {
-        db: dbs.control.clone(),
-        shards: Arc::clone(&shards),
-        mirror: mirroring.is_some().then_some(mirror),
-        activities: Arc::clone(&ground.activities),
-    };
+    let (activities, mirror) = (Arc::clone(&ground.activities), mirroring.is_some().then_some(mirror));
+    let sources = HealthSources { db: dbs.control.clone(), shards: Arc::clone(&shards), mirror, activities };
     let health = Arc::new(Health::new(sources, ground.warnings));
     let edge = edge(args, ground.admission, Arc::clone(&health));
     let accounts = Accounts {
