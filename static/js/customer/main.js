@@ -9,11 +9,12 @@ import { Notice, Shell } from "../shared/shell.js";
 import { html, render, useEffect } from "../shared/view.js";
 import en from "../i18n/customer/en.js";
 import zh from "../i18n/customer/zh.js";
-import { Coupon } from "./coupon.js";
 import { Coupons } from "./coupons.js";
 import { forget, loadMore } from "./holdings.js";
 import { Sales } from "./sales.js";
 
+const loadCoupon = () => import("./coupon.js").then((module) => module.Coupon);
+const Coupon = lazy(loadCoupon);
 const Reset = lazy(() => import("../shared/password.js").then((module) => module.Reset));
 
 extend({ en, zh });
@@ -32,7 +33,10 @@ function Page() {
     // The next user must not see the coupons of the last user.
     useEffect(() => {
         forget();
-        if (session?.kind === "customer") loadMore();
+        if (session?.kind !== "customer") return;
+        loadMore();
+        // Loaded now, because the network may be gone when the coupon is shown at a till.
+        loadCoupon().catch(() => {});
     }, [session?.token]);
 
     const links = [

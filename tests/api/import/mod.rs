@@ -56,9 +56,9 @@ impl Databases {
     async fn stored(&self) -> Vec<String> {
         let users = "SELECT CONCAT_WS('|', username, kind, password_hash) AS value FROM users ORDER BY username";
         let coupons = "SELECT CONCAT_WS('|', username, name, amount, left_count, face_value, description, scheduled, \
-            revision, published_revision) AS value FROM coupons JOIN users ON users.id = saler_id ORDER BY username, name";
+            revision, published_revision) AS value FROM coupons JOIN users ON users.id = coupons.saler_id ORDER BY username, name";
         let claims = "SELECT CONCAT_WS('|', name, seq, username, nth, activity_id, claimed_at) AS value FROM claims \
-            JOIN coupons ON coupons.id = coupon_id JOIN users ON users.id = user_id ORDER BY saler_id, name, seq";
+            JOIN coupons ON coupons.id = coupon_id JOIN users ON users.id = user_id ORDER BY coupons.saler_id, name, seq";
         let mut all = Vec::new();
         for query in [users, coupons, claims] {
             all.extend(self.ours.texts(query).await);
