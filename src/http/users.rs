@@ -89,7 +89,7 @@ pub async fn register(
         return Err(NAME_TAKEN);
     }
     let still_wants = || !edge.admission.is_blocked(None, Some(address), now_ms());
-    let caller = Caller { line: HashLine::Address(address), name: name.as_str(), still_wants: &still_wants };
+    let caller = Caller { line: HashLine::NewPassword(address), name: name.as_str(), still_wants: &still_wants };
     let hash = accounts.passwords.hash(&password, caller).await?;
     match users::insert(&dbs.users, &name, kind, &hash).await {
         Ok(()) => {
@@ -161,7 +161,7 @@ pub async fn change_password(
     let (passwords, address) = (accounts.passwords_of(user.kind), peer::address(&request, &edge));
     let still_wants = || !edge.admission.is_blocked(Some(user.id), Some(address), now_ms());
     let is_known = accounts.networks.has_noted(&user.name, address);
-    let line = if is_known { HashLine::KnownAddress(address) } else { HashLine::Address(address) };
+    let line = if is_known { HashLine::KnownAddress(address) } else { HashLine::NewPassword(address) };
     let caller = Caller { line, name: user.name.as_str(), still_wants: &still_wants };
     let mut hash = None;
     // The stored hash may change after the comparison. A newer password is never overwritten. But a login may also have
