@@ -5,6 +5,7 @@
 
 mod activity;
 mod address;
+mod author;
 mod block;
 mod characters;
 mod claim;
@@ -29,6 +30,7 @@ mod user;
 
 pub use activity::{Activity, Phase, Rate, Schedule, Status, Terms, Window};
 pub use address::{Address, AddressError, Network, Networks};
+pub use author::Author;
 pub use block::{Block, BlockReason, Subject, Until};
 pub use claim::{Claim, ClaimError, EntryId, Nth, Refusal, Seq};
 pub use commits::Commits;

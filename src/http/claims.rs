@@ -180,6 +180,9 @@ pub struct Holder {
     activity_id: u32,
     #[schema(required)]
     redeemed_at: Option<u64>,
+    /// The name of the user who redeemed the claim. Absent if nobody has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    redeemed_by: Option<String>,
 }
 
 failures!(ListClaimsFailures: ApiError = [BAD_PAGE], unreadable_coupon(), token());
@@ -218,7 +221,7 @@ pub async fn list_claims(
 }
 
 fn holder(row: Holding) -> Holder {
-    let Holding { username, seq, nth, claimed_at_ms, activity, redeemed_at_ms } = row;
+    let Holding { username, seq, nth, claimed_at_ms, activity, redeemed_at_ms, redeemed_by } = row;
     let seconds = |ms: u64| ms / 1_000;
     Holder {
         username,
@@ -227,6 +230,7 @@ fn holder(row: Holding) -> Holder {
         claimed_at: seconds(claimed_at_ms),
         activity_id: activity.0,
         redeemed_at: redeemed_at_ms.map(seconds),
+        redeemed_by,
     }
 }
 
@@ -292,7 +296,7 @@ fn csv_lines(rows: Vec<Holding>, with_header: bool) -> Bytes {
         writer.write_record(header).expect(written);
     }
     for row in rows {
-        let Holder { username, seq, nth, claimed_at, activity_id, redeemed_at } = holder(row);
+        let Holder { username, seq, nth, claimed_at, activity_id, redeemed_at, .. } = holder(row);
         let redeemed_at = redeemed_at.map(|at| at.to_string()).unwrap_or_default();
         let numbers = [seq.to_string(), nth.to_string(), claimed_at.to_string(), activity_id.to_string(), redeemed_at];
         let username = defused(&username);
@@ -323,7 +327,15 @@ mod tests {
 
     fn row(username: &str, seq: Seq) -> Holding {
         let (username, activity) = (username.to_owned(), ActivityId(0));
-        Holding { username, seq, nth: 1, claimed_at_ms: 1_700_000_000_999, activity, redeemed_at_ms: None }
+        Holding {
+            username,
+            seq,
+            nth: 1,
+            claimed_at_ms: 1_700_000_000_999,
+            activity,
+            redeemed_at_ms: None,
+            redeemed_by: None,
+        }
     }
 
     #[test]

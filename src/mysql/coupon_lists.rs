@@ -1,4 +1,4 @@
-//! Coupons for lists, while Redis cannot be read.
+//! Lists of coupons: those of all salers, and those of a user while Redis cannot be read.
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
@@ -6,7 +6,7 @@ use diesel_async::RunQueryDsl;
 use super::coupons::{CouponRow, StoredCoupon, columns, stored};
 use super::schema::{coupons, users};
 use super::{Db, DbError};
-use crate::domain::{CouponId, ShardId, UserId};
+use crate::domain::{Coupon, CouponId, ShardId, UserId};
 
 /// Up to `count` coupons of a saler in a shard, newest first. Unreadable rows are skipped.
 ///
@@ -35,4 +35,16 @@ pub async fn find_all(db: &Db, ids: &[CouponId]) -> Result<Vec<StoredCoupon>, Db
     let query = coupons::table.left_join(users::table).filter(coupons::id.eq_any(ids)).select(columns());
     let rows: Vec<CouponRow> = db.within("find coupons", query.load(&mut connection)).await?;
     Ok(db.unreadable().skip(rows.into_iter().map(stored)))
+}
+
+/// Up to `count` coupons after `skip`, newest first. Unreadable rows are skipped, so a page may have fewer coupons.
+///
+/// # Errors
+/// Returns a [`DbError`].
+pub async fn newest(db: &Db, skip: i64, count: i64) -> Result<Vec<Coupon>, DbError> {
+    let mut connection = db.connect().await?;
+    let query =
+        coupons::table.left_join(users::table).order(coupons::id.desc()).limit(count).offset(skip).select(columns());
+    let rows: Vec<CouponRow> = db.within("list coupons", query.load(&mut connection)).await?;
+    Ok(db.unreadable().skip(rows.into_iter().map(|row| Ok(stored(row)?.coupon))))
 }

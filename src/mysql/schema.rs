@@ -26,6 +26,7 @@ diesel::table! {
         archived -> Bool,
         unloaded -> Bool,
         shard -> Varchar,
+        changed_by -> Varchar,
     }
 }
 
@@ -59,6 +60,7 @@ diesel::table! {
         activity_id -> Unsigned<Integer>,
         claimed_at -> Unsigned<Bigint>,
         redeemed_at -> Nullable<Unsigned<Bigint>>,
+        redeemed_by -> Nullable<Varchar>,
     }
 }
 

@@ -14,7 +14,7 @@ use super::PublishError;
 use super::reached::{Reached, live_of};
 use crate::base::{Outage, every};
 use crate::claim::{Shard, Shards};
-use crate::domain::{Amount, Coupon, CouponId, Description, Quotas, User};
+use crate::domain::{Amount, Author, Coupon, CouponId, Description, Quotas, User};
 use crate::mysql::archive;
 use crate::mysql::coupons::{self, InsertError, NewCoupon, StoredCoupon};
 use crate::mysql::shard_statements::ShardStatements;
@@ -51,35 +51,34 @@ impl Publishing {
         Self { db, shards, wait, quotas }
     }
 
-    /// Creates a coupon. On return the coupon is in MySQL and can be claimed.
+    /// Creates a coupon of `saler`. On return the coupon is in MySQL and can be claimed.
     ///
     /// # Errors
     /// [`PublishError`].
-    pub async fn create(&self, saler: &User, new: &NewCoupon) -> Result<CouponId, PublishError> {
+    pub async fn create(&self, saler: &User, new: &NewCoupon, by: Author<'_>) -> Result<CouponId, PublishError> {
         let reached = Reached::choose(&self.db, &self.shards).await?;
-        let coupon =
-            coupons::insert(&self.db, reached.shard.id, saler, new, &self.quotas).await.map_err(
-                |error| match error {
-                    InsertError::NameTaken => PublishError::NameTaken,
-                    InsertError::Quota(reached) => PublishError::Quota(reached),
-                    InsertError::Db(error) => error.into(),
-                },
-            )?;
+        let coupon = coupons::insert(&self.db, reached.shard.id, saler, new, &self.quotas, by).await.map_err(
+            |error| match error {
+                InsertError::NameTaken => PublishError::NameTaken,
+                InsertError::Quota(reached) => PublishError::Quota(reached),
+                InsertError::Db(error) => error.into(),
+            },
+        )?;
         self.publish(&reached, &coupon, Presence::MayBeNew).await?;
         Ok(coupon.id)
     }
 
-    /// Changes a coupon. On return the change is in force.
+    /// Changes a coupon for `by`. On return the change is in force.
     ///
     /// # Errors
     /// [`PublishError`].
-    pub async fn change(&self, id: CouponId, change: &CouponChange) -> Result<(), PublishError> {
+    pub async fn change(&self, id: CouponId, change: &CouponChange, by: Author<'_>) -> Result<(), PublishError> {
         let further = CouponChange { archived: None, ..change.clone() };
         if change.archived == Some(true) && further != CouponChange::default() {
             // In two steps, because a lowered amount needs a coupon on sale.
-            Box::pin(self.change(id, &further)).await?;
+            Box::pin(self.change(id, &further, by)).await?;
             let archived = change.archived;
-            return Box::pin(self.change(id, &CouponChange { archived, ..CouponChange::default() })).await;
+            return Box::pin(self.change(id, &CouponChange { archived, ..CouponChange::default() }, by)).await;
         }
         let reached = Reached::shard_of(&self.db, &self.shards, id).await?.ok_or(PublishError::NoSuchCoupon)?;
         let mut tx = self.db.begin().await?;
@@ -89,7 +88,7 @@ impl Publishing {
         };
         let wanted = apply(&stored.coupon, change);
         if stored.unloaded || wanted.archived {
-            return self.change_archived(&reached, tx, &stored, &wanted).await;
+            return self.change_archived(&reached, tx, &stored, &wanted, by).await;
         }
         if wanted.amount > stored.coupon.amount
             && let Err(error) = self.check_raised(&mut tx, &stored.coupon, wanted.amount).await
@@ -99,13 +98,17 @@ impl Publishing {
         }
         let lowered = wanted.amount < stored.coupon.amount;
         // A lowered amount is not stored yet. Only the revision is raised, so the row lags until the lowering is
-        // complete.
-        let next = if lowered { Coupon { revision: wanted.revision, ..stored.coupon.clone() } } else { wanted.clone() };
-        coupons::update(&self.db, &mut tx, &stored, &next).await?;
+        // complete. An abandoned lowering has no author.
+        let (next, author) = if lowered {
+            (Coupon { revision: wanted.revision, ..stored.coupon.clone() }, Author::Service)
+        } else {
+            (wanted.clone(), by)
+        };
+        coupons::update(&self.db, &mut tx, &stored, &next, author).await?;
         tx.commit().await?;
         crate::base::crash::point(if lowered { "lowering-announced" } else { "change-committed" });
         if lowered {
-            self.lower(&reached, Coupon { revision: wanted.revision + 1, ..wanted }).await
+            self.lower(&reached, Coupon { revision: wanted.revision + 1, ..wanted }, by).await
         } else {
             self.publish_change(&reached, &stored, &next).await
         }
@@ -143,7 +146,7 @@ impl Publishing {
     }
 
     /// Lowers the amount in Redis and then in MySQL, under locks that keep the ledger and a rebuild away.
-    async fn lower(&self, reached: &Reached, coupon: Coupon) -> Result<(), PublishError> {
+    async fn lower(&self, reached: &Reached, coupon: Coupon, by: Author<'_>) -> Result<(), PublishError> {
         let mut tx = self.db.begin().await?;
         coupons::share_shard(&self.db, &mut tx, reached.shard.id.name()).await?;
         let stored = match self.ask_to_lower(reached, &mut tx, &coupon).await {
@@ -154,7 +157,7 @@ impl Publishing {
             }
         };
         crate::base::crash::point("lowered-in-redis");
-        let committed = match coupons::update(&self.db, &mut tx, &stored, &coupon).await {
+        let committed = match coupons::update(&self.db, &mut tx, &stored, &coupon, by).await {
             Ok(()) => tx.commit().await,
             Err(error) => Err(error),
         };
@@ -291,7 +294,7 @@ impl Publishing {
         // An abandoned lowering may still be on the way to Redis, with the row's revision plus 1. The repair publishes
         // a higher revision, and MySQL has that revision first.
         let coupon = Coupon { revision: stored.coupon.revision + 2, ..stored.coupon.clone() };
-        coupons::update(&self.db, &mut tx, &stored, &coupon).await?;
+        coupons::update(&self.db, &mut tx, &stored, &coupon, Author::Service).await?;
         tx.commit().await?;
         match self.send(&reached, &coupon, presence(&stored)).await {
             Ok(Published::Done) => {
@@ -320,7 +323,7 @@ impl Publishing {
         let Some(stored) = coupons::lock(&self.db, &mut tx, id).await? else { return Ok(()) };
         if stored.coupon.revision < revision {
             let above = Coupon { revision: revision + 1, ..stored.coupon.clone() };
-            coupons::update(&self.db, &mut tx, &stored, &above).await?;
+            coupons::update(&self.db, &mut tx, &stored, &above, Author::Service).await?;
             tx.commit().await?;
         }
         Ok(())

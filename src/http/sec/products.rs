@@ -9,14 +9,15 @@ use super::envelope::{Envelope, SecError, success};
 use super::merchant::{Merchant, ONLY_SALERS};
 use super::paging::{BAD_PAGE, page, rows};
 use super::parameters::{Parameters, missing};
-use crate::domain::{Amount, Coupon, CouponName, Description, FaceValue, QuotaReached};
+use crate::domain::{Amount, Author, Coupon, CouponName, Description, FaceValue, QuotaReached};
 use crate::http::error::{ApiError, Code, read_failed};
 use crate::http::extractors::session;
 use crate::http::lists::PageQuery;
 use crate::http::openapi::{change, failures, token};
 use crate::http::state::{Edge, Offering};
 use crate::mysql::DbPools;
-use crate::mysql::coupons::{NewCoupon, newest};
+use crate::mysql::coupon_lists::newest;
+use crate::mysql::coupons::NewCoupon;
 use crate::sales::PublishError;
 
 /// The only status of a product.
@@ -81,7 +82,7 @@ pub async fn create_product(
     payload: web::Payload,
 ) -> Result<HttpResponse, SecError> {
     let new = parse(&Parameters::of_body(payload, edge.body).await?)?;
-    let id = offering.publishing.create(&saler, &new).await?;
+    let id = offering.publishing.create(&saler, &new, Author::User(&saler.name)).await?;
     Ok(success(CreatedProduct { product_id: id.0 }))
 }
 
