@@ -42,7 +42,7 @@ pub use holding::{HeldClaim, HeldCoupon, held_coupons};
 pub use id::{ActivityId, CouponId, Epoch, UserId};
 pub use name::{ActivityName, CouponName, NameError, UserName, normalized};
 pub use origins::{OriginError, Origins};
-pub use page::Page;
+pub use page::{Page, PageError, PageStart};
 pub use password::{Password, PasswordError, PasswordMin};
 pub use quotas::{OpenOffer, QuotaReached, Quotas};
 pub use ranking::{Placed, rank};

@@ -15,7 +15,7 @@ use super::coupons::{readable_coupon, unreadable_coupon};
 use super::error::{ApiError, Code, read_failed};
 use super::exports::TooSlow;
 use super::extractors::{Customer, SALERS_CANNOT_CLAIM, session};
-use super::lists::{BAD_PAGE, PageQuery, page_of};
+use super::lists::{BAD_AFTER, BAD_PAGE, KeysetQuery, page_or_after};
 use super::openapi::{admission, change, failures, token};
 use super::path::CouponPath;
 use super::state::{Accounts, Edge, Offering, Selling, Worker};
@@ -23,7 +23,7 @@ use super::{answer, path, peer};
 use crate::auth::ClaimTokens;
 use crate::base::now_ms;
 use crate::claim::{ClaimOutcome, Wish};
-use crate::domain::{Claim, Durability, Nth, Refusal, Seq, Terms};
+use crate::domain::{Claim, Durability, Nth, PageStart, Refusal, Seq, Terms};
 use crate::mysql::claim_rows::{Holding, holdings};
 use crate::mysql::{DbError, DbPools};
 
@@ -185,14 +185,14 @@ pub struct Holder {
     redeemed_by: Option<String>,
 }
 
-failures!(ListClaimsFailures: ApiError = [BAD_PAGE], unreadable_coupon(), token());
+failures!(ListClaimsFailures: ApiError = [BAD_PAGE, BAD_AFTER], unreadable_coupon(), token());
 
 /// Lists the claims of a coupon.
 ///
 /// A page has 100 claims, in the order of `seq`.
 #[utoipa::path(
     get, path = "/api/users/{user}/coupons/{name}/claims", operation_id = "listClaims",
-    params(CouponPath, PageQuery),
+    params(CouponPath, KeysetQuery),
     responses(
         (status = 200, description = "The claims of the page.", body = inline(ListOf<Holder>), example = json!({"errMsg": "",
             "data": [{"username": "ann", "seq": 57, "nth": 1, "claimed_at": 1_767_265_200_u64, "activity_id": 1,
@@ -206,15 +206,16 @@ pub async fn list_claims(
     accounts: web::Data<Accounts>,
     dbs: web::Data<DbPools>,
 ) -> Result<HttpResponse, ApiError> {
-    let page = page_of(&request)?;
+    let page = page_or_after(&request)?;
     let user = session(&request)?.user;
     let db = dbs.of(user.kind);
     let coupon = readable_coupon(&user, &request, &accounts.users, db).await?;
-    // Seqs are dense except for holes. So a page begins at a seq, and earlier rows need not be counted.
-    let skipped = page.offset(PAGE);
-    let rows = match Seq::try_from(skipped) {
-        Ok(after) => holdings(db, coupon, after, PAGE, Some(skipped + PAGE)).await,
-        Err(_) => Ok(Vec::new()),
+    let seq = |number| Seq::try_from(number).unwrap_or(Seq::MAX);
+    let rows = match page.start(PAGE) {
+        // Seqs are dense except for holes. So a page begins at a seq, and earlier rows need not be counted.
+        Some(PageStart::Skip(skipped)) => holdings(db, coupon, seq(skipped), PAGE, Some(skipped + PAGE)).await,
+        Some(PageStart::After(last)) => holdings(db, coupon, seq(last), PAGE, None).await,
+        None => Ok(Vec::new()),
     };
     let rows = rows.map_err(|error| read_failed(&error))?;
     Ok(answer::list(&rows.into_iter().map(holder).collect::<Vec<_>>()))

@@ -11,8 +11,8 @@ use super::schema::{activities, coupons, users};
 use super::unreadable::{ACTIVITIES, COUPONS};
 use super::{Db, DbConnection, DbError, Transaction, UnreadableRow, claim_rows};
 use crate::domain::{
-    Activity, ActivityId, ActivityName, Author, Conditions, CouponId, CouponName, Rate, RegisteredBefore, Schedule,
-    Status, Terms, TicketRule, UserId, UserName, Window,
+    Activity, ActivityId, ActivityName, Author, Conditions, CouponId, CouponName, PageStart, Rate, RegisteredBefore,
+    Schedule, Status, Terms, TicketRule, UserId, UserName, Window,
 };
 
 /// An activity with the columns that only MySQL has.
@@ -215,19 +215,28 @@ pub(super) async fn unreadable_of(db: &Db, ids: &[u64]) -> Result<Vec<Unreadable
 /// An activity with the name of who has changed it last. The name is empty if nobody has since this name is kept.
 pub type AuthoredActivity = (Activity, String);
 
-/// Up to `count` activities after `skip`, newest first. With `saler`, only activities of the saler's coupons. Unreadable
+/// Up to `count` activities from `start`, newest first. With `saler`, only activities of the saler's coupons. Unreadable
 /// rows are skipped, so a page may have fewer activities.
 ///
 /// # Errors
 /// Returns a [`DbError`].
-pub async fn newest(db: &Db, saler: Option<UserId>, skip: i64, count: i64) -> Result<Vec<AuthoredActivity>, DbError> {
+pub async fn newest(
+    db: &Db,
+    saler: Option<UserId>,
+    start: PageStart,
+    count: i64,
+) -> Result<Vec<AuthoredActivity>, DbError> {
     let mut connection = db.connect().await?;
     let columns = (activities::all_columns, sql::<Text>("activities.changed_by"));
     let mut query = activities::table.inner_join(coupons::table).select(columns).into_boxed();
     if let Some(saler) = saler {
         query = query.filter(coupons::saler_id.eq(saler.0));
     }
-    let query = query.order(activities::id.desc()).limit(count).offset(skip);
+    let query = query.order(activities::id.desc()).limit(count);
+    let query = match start {
+        PageStart::Skip(items) => query.offset(i64::try_from(items).unwrap_or(i64::MAX)),
+        PageStart::After(id) => query.filter(activities::id.lt(u32::try_from(id).unwrap_or(u32::MAX))),
+    };
     let rows: Vec<(ActivityRow, String)> = db.within("list activities", query.load(&mut connection)).await?;
     Ok(db.unreadable().skip(rows.into_iter().map(|(row, by)| Ok((stored(row)?.activity, by)))))
 }

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::conditions::{ConditionChanges, ShownConditions};
 use super::envelope::{Envelope, SecError, success};
 use super::merchant::{Merchant, ONLY_SALERS};
-use super::paging::{BAD_PAGE, page, rows};
+use super::paging::{BAD_AFTER, BAD_PAGE, PAGE, page_or_after};
 use super::parameters::{Parameter, Parameters, missing, wrong};
 use super::utc::date_and_time;
 use crate::base::now_seconds;
@@ -17,7 +17,7 @@ use crate::domain::{
     Terms, User, Window,
 };
 use crate::http::error::{ApiError, Code, read_failed};
-use crate::http::lists::PageQuery;
+use crate::http::lists::KeysetQuery;
 use crate::http::openapi::{change, failures, token};
 use crate::http::state::{Accounts, Edge, Offering, Worker};
 use crate::mysql::activities::{AuthoredActivity, find, newest};
@@ -293,14 +293,14 @@ async fn stays_with(db: &Db, user: &User, id: ActivityId, product: CouponId) -> 
     if stored.activity.coupon == product { Ok(()) } else { Err(OTHER_PRODUCT) }
 }
 
-failures!(ListActivitiesFailures: SecError = [BAD_PAGE, ApiError::unavailable(), ONLY_SALERS], token());
+failures!(ListActivitiesFailures: SecError = [BAD_PAGE, BAD_AFTER, ApiError::unavailable(), ONLY_SALERS], token());
 
 /// Lists the saler's own sales, or all sales for an admin.
 ///
 /// A page has 1,000 sales, newest first. Times for people are in UTC.
 #[utoipa::path(
     get, path = "/activity/list", operation_id = "listActivities",
-    params(PageQuery),
+    params(KeysetQuery),
     responses(
         (status = 200, description = "The sales of the page.", body = inline(Envelope<Vec<Item>>),
             example = json!(Envelope::success([json!({"activity_id": 1, "activity_name": "noon", "product_id": 1,
@@ -317,9 +317,9 @@ pub async fn list_activities(
     worker: web::Data<Worker>,
 ) -> Result<HttpResponse, SecError> {
     let owner = (user.kind == Kind::Saler).then_some(user.id);
-    let activities = match rows(page(&request)?) {
-        Some((skip, count)) => {
-            newest(dbs.of(user.kind), owner, skip, count).await.map_err(|error| read_failed(&error))?
+    let activities = match page_or_after(&request)?.start(PAGE.into()) {
+        Some(start) => {
+            newest(dbs.of(user.kind), owner, start, PAGE.into()).await.map_err(|error| read_failed(&error))?
         }
         None => Vec::new(),
     };

@@ -7,12 +7,12 @@ use utoipa::ToSchema;
 
 use super::envelope::{Envelope, SecError, success};
 use super::merchant::{Merchant, ONLY_SALERS};
-use super::paging::{BAD_PAGE, page, rows};
+use super::paging::{BAD_AFTER, BAD_PAGE, PAGE, page_or_after};
 use super::parameters::{Parameters, missing};
 use crate::domain::{Amount, Author, Coupon, CouponName, Description, FaceValue, QuotaReached};
 use crate::http::error::{ApiError, Code, read_failed};
 use crate::http::extractors::session;
-use crate::http::lists::PageQuery;
+use crate::http::lists::KeysetQuery;
 use crate::http::openapi::{change, failures, token};
 use crate::http::state::{Edge, Offering};
 use crate::mysql::DbPools;
@@ -107,14 +107,14 @@ fn parse(sent: &Parameters) -> Result<NewCoupon, ApiError> {
     })
 }
 
-failures!(ListProductsFailures: SecError = [BAD_PAGE, ApiError::unavailable()], token());
+failures!(ListProductsFailures: SecError = [BAD_PAGE, BAD_AFTER, ApiError::unavailable()], token());
 
 /// Lists all products.
 ///
 /// A page has 1,000 products, newest first.
 #[utoipa::path(
     get, path = "/product/list", operation_id = "listProducts",
-    params(PageQuery),
+    params(KeysetQuery),
     responses(
         (status = 200, description = "The products of the page.", body = inline(Envelope<Vec<Product>>),
             example = json!(Envelope::success([json!({"product_id": 1, "product_name": "ten-off", "total": 1_000,
@@ -125,8 +125,8 @@ failures!(ListProductsFailures: SecError = [BAD_PAGE, ApiError::unavailable()], 
 pub async fn list_products(request: HttpRequest, dbs: web::Data<DbPools>) -> Result<HttpResponse, SecError> {
     // Not the extractor `SessionUser`, because its refusals have no envelope.
     let kind = session(&request)?.user.kind;
-    let coupons = match rows(page(&request)?) {
-        Some((skip, count)) => newest(dbs.of(kind), skip, count).await.map_err(|error| read_failed(&error))?,
+    let coupons = match page_or_after(&request)?.start(PAGE.into()) {
+        Some(start) => newest(dbs.of(kind), start, PAGE.into()).await.map_err(|error| read_failed(&error))?,
         None => Vec::new(),
     };
     let product = |Coupon { id, name, amount, saler, .. }: Coupon| Product {

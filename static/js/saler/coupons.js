@@ -11,7 +11,7 @@ import { PAGE_SIZE, STATE_KINDS, foremost, stateOf, useActivities, useCoupons } 
 
 /** @param {{page: number}} props from 1 */
 export function Coupons({ page }) {
-    const { coupons, failed } = useCoupons(page);
+    const { coupons, failed } = useCoupons(`page=${page}`);
     const { activities } = useActivities();
     const now = useServerSeconds();
     return html`
