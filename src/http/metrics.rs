@@ -225,6 +225,7 @@ fn viewers(page: &mut Exposition, events: &Events) {
     let events = events.figures();
     page.gauge("couponrush_viewers", "viewers of live units", events.viewers);
     page.gauge("couponrush_viewers_max", "limit of viewers", events.viewers_max);
+    page.gauge("couponrush_viewers_of_one_saler", "viewers of the saler who has most", events.of_one_saler);
     page.gauge("couponrush_viewed_products", "products with viewers", events.products);
     page.counter("couponrush_viewers_refused_total", "viewers refused", events.refused);
 }

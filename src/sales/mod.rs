@@ -9,6 +9,7 @@ mod publish_error;
 mod publishing;
 mod reached;
 mod scheduling;
+mod viewer_places;
 
 pub use archiving::{ArchiveFigures, Archiving};
 pub use live_units::{EventFigures, EventLimits, Events, NoPlace, ProductState, Shown, Viewer};
