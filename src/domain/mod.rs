@@ -44,7 +44,7 @@ pub use name::{ActivityName, CouponName, NameError, UserName, normalized};
 pub use origins::{OriginError, Origins};
 pub use page::{Page, PageError, PageStart};
 pub use password::{Password, PasswordError, PasswordMin};
-pub use quotas::{OpenOffer, QuotaReached, Quotas};
+pub use quotas::{OfferTotals, OpenOffer, QuotaCheck, QuotaReached, Quotas};
 pub use ranking::{Placed, rank};
 pub use rate_share::{RateShare, RateShareError};
 pub use shard::ShardId;

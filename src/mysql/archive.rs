@@ -138,6 +138,18 @@ pub(crate) async fn lock_open(db: &Db, tx: &mut Transaction<'_>, saler: UserId) 
     Ok(OpenOffer { coupons: u64::try_from(coupons).unwrap_or(0), units })
 }
 
+/// The open coupons of all salers, and their units. Reads an index of the open coupons.
+///
+/// # Errors
+/// Returns a [`DbError`].
+pub async fn count_open(db: &Db) -> Result<OpenOffer, DbError> {
+    let units = sql::<Unsigned<Bigint>>("CAST(COALESCE(SUM(amount), 0) AS UNSIGNED)");
+    let open = coupons::table.filter(coupons::archived.eq(false)).select((count_star(), units));
+    let mut connection = db.connect().await?;
+    let (coupons, units): (i64, u64) = db.within("count open coupons", open.first(&mut connection)).await?;
+    Ok(OpenOffer { coupons: u64::try_from(coupons).unwrap_or(0), units })
+}
+
 /// Coupons among `ids` that are archived.
 ///
 /// # Errors

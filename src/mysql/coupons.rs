@@ -9,8 +9,8 @@ use super::schema::{coupons, users};
 use super::unreadable::COUPONS;
 use super::{Db, DbError, Transaction, UnreadableRow, archive, new_ids};
 use crate::domain::{
-    Amount, Author, Coupon, CouponId, CouponName, Description, FaceValue, QuotaReached, Quotas, ShardId, StoredUnits,
-    User, UserId, UserName,
+    Amount, Author, Coupon, CouponId, CouponName, Description, FaceValue, QuotaCheck, QuotaReached, ShardId,
+    StoredUnits, User, UserId, UserName,
 };
 
 #[derive(Debug, Clone)]
@@ -95,7 +95,7 @@ pub async fn insert(
     shard: ShardId,
     saler: &User,
     new: &NewCoupon,
-    quotas: &Quotas,
+    quotas: &QuotaCheck,
     by: Author<'_>,
 ) -> Result<Coupon, InsertError> {
     let mut tx = new_ids::begin(db).await?;
@@ -130,7 +130,7 @@ async fn insert_within(
     shard: ShardId,
     saler: &User,
     new: &NewCoupon,
-    quotas: &Quotas,
+    quotas: &QuotaCheck,
     by: Author<'_>,
 ) -> Result<CouponId, InsertError> {
     // Coupons of a saler are added one at a time, so the limit is exact.

@@ -96,7 +96,9 @@ impl Publishing {
         }
         if stored.coupon.archived && !wanted.archived {
             let open = archive::lock_open(&self.db, tx, stored.coupon.saler_id).await?;
-            self.quotas.check_coupon(open, wanted.amount.get().into()).map_err(PublishError::Quota)?;
+            let units = wanted.amount.get().into();
+            self.quota_check().check_coupon(open, units).map_err(PublishError::Quota)?;
+            self.open.add(1, units);
         } else if !wanted.archived && wanted.amount > stored.coupon.amount {
             self.check_raised(tx, &stored.coupon, wanted.amount).await?;
         }

@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::PublishError;
 use super::reached::{Reached, live_of};
+use super::{OpenOffers, PublishError};
 use crate::base::{Outage, every};
 use crate::claim::{Shard, Shards};
-use crate::domain::{Amount, Author, Coupon, CouponId, Description, Quotas, User};
+use crate::domain::{Amount, Author, Coupon, CouponId, Description, OfferTotals, QuotaCheck, Quotas, User};
 use crate::mysql::archive;
 use crate::mysql::coupons::{self, InsertError, NewCoupon, StoredCoupon};
 use crate::mysql::shard_statements::ShardStatements;
@@ -33,6 +33,7 @@ pub struct Publishing {
     pub(super) wait: Duration,
     /// What one saler may have.
     pub(super) quotas: Quotas,
+    pub(super) open: Arc<OpenOffers>,
 }
 
 /// A change requested by a saler. `None` keeps the current value.
@@ -46,9 +47,24 @@ pub struct CouponChange {
 }
 
 impl Publishing {
-    /// `wait` limits each call to Redis, and `quotas` what each saler may have.
-    pub fn new(db: Db, shards: Arc<Shards>, wait: Duration, quotas: Quotas) -> Self {
-        Self { db, shards, wait, quotas }
+    /// `wait` limits each call to Redis, and `quotas` what each saler, and all salers, may have.
+    pub fn new(db: Db, shards: Arc<Shards>, wait: Duration, quotas: Quotas, open: Arc<OpenOffers>) -> Self {
+        Self { db, shards, wait, quotas, open }
+    }
+
+    /// What all salers have on offer.
+    pub const fn open_offers(&self) -> &Arc<OpenOffers> {
+        &self.open
+    }
+
+    /// The limits of all salers together.
+    pub const fn totals(&self) -> OfferTotals {
+        self.quotas.totals
+    }
+
+    /// The limits, with what all salers have. Nothing is known for a moment after the start.
+    pub(super) fn quota_check(&self) -> QuotaCheck {
+        self.quotas.given(self.open.known().unwrap_or_default())
     }
 
     /// Creates a coupon of `saler`. On return the coupon is in MySQL and can be claimed.
@@ -57,13 +73,14 @@ impl Publishing {
     /// [`PublishError`].
     pub async fn create(&self, saler: &User, new: &NewCoupon, by: Author<'_>) -> Result<CouponId, PublishError> {
         let reached = Reached::choose(&self.db, &self.shards).await?;
-        let coupon = coupons::insert(&self.db, reached.shard.id, saler, new, &self.quotas, by).await.map_err(
+        let coupon = coupons::insert(&self.db, reached.shard.id, saler, new, &self.quota_check(), by).await.map_err(
             |error| match error {
                 InsertError::NameTaken => PublishError::NameTaken,
                 InsertError::Quota(reached) => PublishError::Quota(reached),
                 InsertError::Db(error) => error.into(),
             },
         )?;
+        self.open.add(1, coupon.amount.get().into());
         self.publish(&reached, &coupon, Presence::MayBeNew).await?;
         Ok(coupon.id)
     }
@@ -121,12 +138,14 @@ impl Publishing {
         coupon: &Coupon,
         amount: Amount,
     ) -> Result<(), PublishError> {
-        if self.quotas.units == 0 {
+        if !self.quotas.limits_units() {
             return Ok(());
         }
         let open = archive::lock_open(&self.db, tx, coupon.saler_id).await?;
         let more = amount.get() - coupon.amount.get();
-        self.quotas.check_units(open, more.into()).map_err(PublishError::Quota)
+        self.quota_check().check_units(open, more.into()).map_err(PublishError::Quota)?;
+        self.open.add(0, more.into());
+        Ok(())
     }
 
     /// Publishes a committed change of a coupon. `before` is the earlier row. On return the change is in force.
