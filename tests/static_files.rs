@@ -40,8 +40,9 @@ fn modules() -> BTreeMap<PathBuf, String> {
 }
 
 /// Folders of the catalogues: for every page and its accounts, then for the pages of customers, staff, merchants and operators,
-/// and for their limits.
-const CATALOGUES: [&str; 7] = ["", "account/", "customer/", "staff/", "saler/", "admin/", "admin/limits/"];
+/// and for their limits and their audit trail.
+const CATALOGUES: [&str; 8] =
+    ["", "account/", "customer/", "staff/", "saler/", "admin/", "admin/limits/", "admin/audit/"];
 
 /// All sentences of a language. A catalogue is JSON after `export default`.
 fn catalogue(language: &str) -> BTreeMap<String, String> {

@@ -38,7 +38,7 @@ impl Language {
     fn catalogue(self) -> BTreeMap<String, String> {
         let name = if self == Self::English { "en" } else { "zh" };
         let mut all = BTreeMap::new();
-        for part in ["", "account/", "customer/", "staff/", "saler/", "admin/", "admin/limits/"] {
+        for part in ["", "account/", "customer/", "staff/", "saler/", "admin/", "admin/limits/", "admin/audit/"] {
             let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("static/js/i18n/{part}{name}.js"));
             let text = std::fs::read_to_string(path).expect("the catalogue is there");
             let json = text.trim().strip_prefix("export default ").and_then(|rest| rest.strip_suffix(';'));

@@ -16,10 +16,11 @@ import { useStatus } from "./status.js";
 const Limits = lazy(() => import("./limits.js").then((module) => module.Limits));
 const Switches = lazy(() => import("./switches.js").then((module) => module.Switches));
 const Blacklist = lazy(() => import("./blacklist.js").then((module) => module.Blacklist));
+const Audit = lazy(() => import("./audit.js").then((module) => module.Audit));
 
 extend({ en: { ...staffEn, ...en }, zh: { ...staffZh, ...zh } });
 
-const VIEWS = { "": Health, limits: Limits, switches: Switches, blacklist: Blacklist };
+const VIEWS = { "": Health, limits: Limits, switches: Switches, blacklist: Blacklist, audit: Audit };
 
 function Page() {
     useLanguage();

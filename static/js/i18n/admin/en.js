@@ -4,6 +4,7 @@ export default {
     "admin.view-limits": "Limits",
     "admin.view-switches": "Switches",
     "admin.view-blacklist": "Blacklist",
+    "admin.view-audit": "Audit trail",
     "admin.changed": "{name}: {before} → {after}",
 
     "banner.title-down": "No coupon can be sold",

@@ -4,6 +4,7 @@ export default {
     "admin.view-limits": "限制",
     "admin.view-switches": "开关",
     "admin.view-blacklist": "黑名单",
+    "admin.view-audit": "审计记录",
     "admin.changed": "{name}：{before} → {after}",
 
     "banner.title-down": "目前无法发放",
