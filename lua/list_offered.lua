@@ -5,6 +5,7 @@
 -- ARGV[1] what `live` must be
 -- ARGV[2] prefix of coupon keys   ARGV[3] prefix of holes keys, on this shard
 -- ARGV[4] how many to skip        ARGV[5] how many to give
+-- ARGV[6] the id that the page follows, or empty
 --
 -- Replies:
 --   {'page', id, name, face value, description, scheduled, amount, claimed, holes, archived, id, ...}
@@ -25,8 +26,15 @@ local function take_final(key, coupon)
   return false
 end
 
+-- The ids are the scores, too.
+local ids
+if ARGV[6] == '' then
+  ids = call('ZRANGE', KEYS[2], ARGV[4], ARGV[4] + ARGV[5] - 1, 'REV')
+else
+  ids = call('ZRANGE', KEYS[2], '(' .. ARGV[6], '-inf', 'BYSCORE', 'REV', 'LIMIT', 0, ARGV[5])
+end
 local page = {'page'}
-for _, id in ipairs(call('ZRANGE', KEYS[2], ARGV[4], ARGV[4] + ARGV[5] - 1, 'REV')) do
+for _, id in ipairs(ids) do
   local key = ARGV[2] .. id
   local coupon = call('HMGET', key, 'name', 'face_value', 'description', 'scheduled', 'amount', 'claimed')
   local archived = coupon[1] and not coupon[5]

@@ -40,9 +40,19 @@ fn modules() -> BTreeMap<PathBuf, String> {
 }
 
 /// Folders of the catalogues: for every page and its accounts, then for the pages of customers, staff, merchants and operators,
-/// and for their limits, accounts and second factors.
-const CATALOGUES: [&str; 9] =
-    ["", "account/", "customer/", "staff/", "saler/", "admin/", "admin/limits/", "admin/accounts/", "admin/factor/"];
+/// and for their limits, accounts, second factors and audit trail.
+const CATALOGUES: [&str; 10] = [
+    "",
+    "account/",
+    "customer/",
+    "staff/",
+    "saler/",
+    "admin/",
+    "admin/limits/",
+    "admin/accounts/",
+    "admin/factor/",
+    "admin/audit/",
+];
 
 /// All sentences of a language. A catalogue is JSON after `export default`.
 fn catalogue(language: &str) -> BTreeMap<String, String> {

@@ -29,7 +29,7 @@ use crate::mysql::shard_statements::ShardStatements;
 use crate::mysql::{Db, DbPools};
 use crate::ops::{Health, HealthSources, RowCheck, Trail, Withholding};
 use crate::redis::{LinkConfig, Ownership};
-use crate::sales::{EventLimits, Events, Mirroring, Publishing, Scheduling};
+use crate::sales::{EventLimits, Events, Mirroring, OpenOffers, Publishing, Scheduling};
 
 /// The program, connected and bound, but not accepting connections yet.
 pub struct Application {
@@ -178,7 +178,9 @@ fn maker(args: &ServeArgs, ground: &Ground) -> ShardMaker {
 }
 
 fn offering(dbs: &DbPools, shards: &Arc<Shards>, activities: &Arc<Activities>, quotas: Quotas) -> Offering {
-    let publishing = |db: &Db| Publishing::new(db.clone(), Arc::clone(shards), config::KV_WAIT, quotas);
+    let open = Arc::new(OpenOffers::new(dbs.control.clone()));
+    let publishing =
+        |db: &Db| Publishing::new(db.clone(), Arc::clone(shards), config::KV_WAIT, quotas, Arc::clone(&open));
     let scheduling = |publishing| Scheduling::new(publishing, Arc::clone(activities));
     let users = publishing(&dbs.users);
     Offering {

@@ -101,6 +101,7 @@ fn background(shared: &Shared, closing: &CancellationToken, over: &CancellationT
     tasks.spawn(Arc::clone(&shared.selling.activities).watch(over.clone()));
     tasks.spawn(Arc::clone(&shared.operating.health).watch(over.clone()));
     tasks.spawn(Arc::clone(&shared.operating.rows).watch(over.clone()));
+    tasks.spawn(Arc::clone(shared.offering.publishing.open_offers()).watch(over.clone()));
     tasks.spawn(Arc::clone(&shared.operating.trail).watch(over.clone()));
     tasks.spawn(shared.operating.withholding.clone().watch(over.clone()));
     tasks.spawn(SalerNames::new(shared.dbs.control.clone()).watch(over.clone()));

@@ -188,6 +188,15 @@ impl Schedule {
         &self.activities
     }
 
+    /// Whether an activity that is not disabled is current, begins within `early_ms`, or has ended less than `late_ms` ago.
+    pub fn is_near(&self, now_ms: u64, early_ms: u64, late_ms: u64) -> bool {
+        self.activities.iter().any(|Activity { terms, .. }| {
+            terms.status != Status::Disabled
+                && terms.window.start * 1_000 <= now_ms + early_ms
+                && now_ms < terms.window.end * 1_000 + late_ms
+        })
+    }
+
     /// A copy of the schedule with `activity` added, or replaced if the id exists. Returns `None` if `activity` would
     /// overlap with another activity.
     pub fn with(&self, activity: &Activity) -> Option<Self> {

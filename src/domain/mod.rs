@@ -5,6 +5,7 @@
 
 mod activity;
 mod address;
+mod author;
 mod block;
 mod characters;
 mod claim;
@@ -30,6 +31,7 @@ mod user;
 
 pub use activity::{Activity, Phase, Rate, Schedule, Status, Terms, Window};
 pub use address::{Address, AddressError, Network, Networks};
+pub use author::Author;
 pub use block::{Block, BlockReason, Subject, Until};
 pub use claim::{Claim, ClaimError, EntryId, Nth, Refusal, Seq};
 pub use commits::Commits;
@@ -42,9 +44,9 @@ pub use id::{ActivityId, CouponId, Epoch, KeyId, UserId};
 pub use mandate::{KEYS_MAX, KeyHash, Mandate, MerchantRight, Rights, STAFF_MAX};
 pub use name::{ActivityName, CouponName, ERASED, NameError, UserName, normalized};
 pub use origins::{OriginError, Origins};
-pub use page::Page;
+pub use page::{Page, PageError, PageStart};
 pub use password::{Password, PasswordError, PasswordMin};
-pub use quotas::{OpenOffer, QuotaReached, Quotas};
+pub use quotas::{OfferTotals, OpenOffer, QuotaCheck, QuotaReached, Quotas};
 pub use ranking::{Placed, rank};
 pub use rate_share::{RateShare, RateShareError};
 pub use shard::ShardId;

@@ -102,8 +102,11 @@ failures!(ListBlocksFailures: ApiError = [BAD_PAGE, ApiError::unavailable()], ad
     ),
 )]
 pub async fn list_blocks(_: Admin, request: HttpRequest, edge: web::Data<Edge>) -> Result<HttpResponse, ApiError> {
-    let skipped = page_of(&request)?.offset(PAGE);
-    let blocks = edge.admission.blacklist.list(now_seconds(), skipped, PAGE).await;
+    // The last page with a number has the last block that the blacklist may have.
+    let blocks = match page_of(&request)?.skipped(PAGE) {
+        Some(skipped) => edge.admission.blacklist.list(now_seconds(), skipped, PAGE).await,
+        None => Ok(Vec::new()),
+    };
     let blocks = blocks.map_err(|error| read_failed(&error))?;
     Ok(answer::list(&blocks.iter().map(listed).collect::<Vec<_>>()))
 }

@@ -15,7 +15,7 @@ use super::coupons::{readable_coupon, unreadable_coupon};
 use super::error::{ApiError, Code, read_failed};
 use super::exports::TooSlow;
 use super::extractors::{Customer, SALERS_CANNOT_CLAIM};
-use super::lists::{BAD_PAGE, PageQuery, page_of};
+use super::lists::{BAD_AFTER, BAD_PAGE, KeysetQuery, page_or_after};
 use super::merchant::{Merchant, ReadClaims};
 use super::openapi::{admission, change, failures, merchants, token};
 use super::path::CouponPath;
@@ -24,7 +24,7 @@ use super::{answer, path, peer};
 use crate::auth::ClaimTokens;
 use crate::base::now_ms;
 use crate::claim::{ClaimOutcome, Wish};
-use crate::domain::{Claim, Durability, Nth, Refusal, Seq, Terms};
+use crate::domain::{Claim, Durability, Nth, PageStart, Refusal, Seq, Terms};
 use crate::mysql::claim_rows::{Holding, holdings};
 use crate::mysql::{DbError, DbPools};
 
@@ -181,16 +181,19 @@ pub struct Holder {
     activity_id: u32,
     #[schema(required)]
     redeemed_at: Option<u64>,
+    /// The name of the user who redeemed the claim. Absent if nobody has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    redeemed_by: Option<String>,
 }
 
-failures!(ListClaimsFailures: ApiError = [BAD_PAGE], unreadable_coupon(), merchants());
+failures!(ListClaimsFailures: ApiError = [BAD_PAGE, BAD_AFTER], unreadable_coupon(), merchants());
 
 /// Lists the claims of a coupon.
 ///
 /// A page has 100 claims, in the order of `seq`.
 #[utoipa::path(
     get, path = "/api/users/{user}/coupons/{name}/claims", operation_id = "listClaims",
-    params(CouponPath, PageQuery),
+    params(CouponPath, KeysetQuery),
     responses(
         (status = 200, description = "The claims of the page.", body = inline(ListOf<Holder>), example = json!({"errMsg": "",
             "data": [{"username": "ann", "seq": 57, "nth": 1, "claimed_at": 1_767_265_200_u64, "activity_id": 1,
@@ -205,21 +208,22 @@ pub async fn list_claims(
     accounts: web::Data<Accounts>,
     dbs: web::Data<DbPools>,
 ) -> Result<HttpResponse, ApiError> {
-    let page = page_of(&request)?;
+    let page = page_or_after(&request)?;
     let db = dbs.of(user.kind);
     let coupon = readable_coupon(&user, &request, &accounts.users, db).await?;
-    // Seqs are dense except for holes. So a page begins at a seq, and earlier rows need not be counted.
-    let skipped = page.offset(PAGE);
-    let rows = match Seq::try_from(skipped) {
-        Ok(after) => holdings(db, coupon, after, PAGE, Some(skipped + PAGE)).await,
-        Err(_) => Ok(Vec::new()),
+    let seq = |number| Seq::try_from(number).unwrap_or(Seq::MAX);
+    let rows = match page.start(PAGE) {
+        // Seqs are dense except for holes. So a page begins at a seq, and earlier rows need not be counted.
+        Some(PageStart::Skip(skipped)) => holdings(db, coupon, seq(skipped), PAGE, Some(skipped + PAGE)).await,
+        Some(PageStart::After(last)) => holdings(db, coupon, seq(last), PAGE, None).await,
+        None => Ok(Vec::new()),
     };
     let rows = rows.map_err(|error| read_failed(&error))?;
     Ok(answer::list(&rows.into_iter().map(holder).collect::<Vec<_>>()))
 }
 
 fn holder(row: Holding) -> Holder {
-    let Holding { username, seq, nth, claimed_at_ms, activity, redeemed_at_ms } = row;
+    let Holding { username, seq, nth, claimed_at_ms, activity, redeemed_at_ms, redeemed_by } = row;
     let seconds = |ms: u64| ms / 1_000;
     Holder {
         username,
@@ -228,6 +232,7 @@ fn holder(row: Holding) -> Holder {
         claimed_at: seconds(claimed_at_ms),
         activity_id: activity.0,
         redeemed_at: redeemed_at_ms.map(seconds),
+        redeemed_by,
     }
 }
 
@@ -293,7 +298,7 @@ fn csv_lines(rows: Vec<Holding>, with_header: bool) -> Bytes {
         writer.write_record(header).expect(written);
     }
     for row in rows {
-        let Holder { username, seq, nth, claimed_at, activity_id, redeemed_at } = holder(row);
+        let Holder { username, seq, nth, claimed_at, activity_id, redeemed_at, .. } = holder(row);
         let redeemed_at = redeemed_at.map(|at| at.to_string()).unwrap_or_default();
         let numbers = [seq.to_string(), nth.to_string(), claimed_at.to_string(), activity_id.to_string(), redeemed_at];
         let username = defused(&username);
@@ -324,7 +329,15 @@ mod tests {
 
     fn row(username: &str, seq: Seq) -> Holding {
         let (username, activity) = (username.to_owned(), ActivityId(0));
-        Holding { username, seq, nth: 1, claimed_at_ms: 1_700_000_000_999, activity, redeemed_at_ms: None }
+        Holding {
+            username,
+            seq,
+            nth: 1,
+            claimed_at_ms: 1_700_000_000_999,
+            activity,
+            redeemed_at_ms: None,
+            redeemed_by: None,
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::openapi::{change, failures, merchants};
 use super::path::CouponPath;
 use super::state::{Edge, Offering};
 use super::{answer, body, path};
-use crate::domain::{Amount, CouponId, CouponName, Description, FaceValue, Kind, QuotaReached, User};
+use crate::domain::{Amount, Author, CouponId, CouponName, Description, FaceValue, Kind, QuotaReached, User};
 use crate::memory::KnownUsers;
 use crate::mysql::coupons::{NewCoupon, find_id};
 use crate::mysql::{Db, DbPools};
@@ -91,7 +91,7 @@ pub async fn create_coupon(
     let amount = parse_amount(form.amount)?;
     let face_value = form.stock.and_then(FaceValue::new).ok_or(BAD_STOCK)?;
     let new = NewCoupon { name, amount, face_value, description, scheduled: form.scheduled };
-    offering.publishing.create(&saler, &new).await?;
+    offering.publishing.create(&saler, &new, Author::User(&saler.name)).await?;
     Ok(answer::done(HttpResponse::Created()))
 }
 
@@ -152,7 +152,7 @@ pub async fn change_coupon(
         return Err(NOTHING_TO_CHANGE);
     }
     let coupon = own_coupon(&request, &dbs.users, &saler).await?;
-    offering.publishing.change(coupon, &change).await?;
+    offering.publishing.change(coupon, &change, Author::User(&saler.name)).await?;
     Ok(answer::done(HttpResponse::Ok()))
 }
 

@@ -255,6 +255,12 @@ impl From<PublishError> for ApiError {
                 Self::of_field(Code::NameTaken, "name", message)
             }
             PublishError::Quota(QuotaReached::Coupons) => Self::new(Code::Quota, "Too many coupons."),
+            PublishError::Quota(QuotaReached::Total) => {
+                log::warn!(
+                    "publishing: refused, because all salers together have as many coupons or units as they may"
+                );
+                Self::overloaded()
+            }
             PublishError::Quota(QuotaReached::Units) => Self::new(Code::Quota, "Too many units in all your coupons."),
             PublishError::OldFormat => {
                 Self::bad_request("Archiving is not possible before the next upgrade is complete.")

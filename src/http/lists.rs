@@ -17,7 +17,9 @@ use super::openapi::{Responses, add_case, add_failure, error_schema, merchants};
 use super::state::{Accounts, Edge, Selling, Worker, loaded, reading};
 use super::{answer, path};
 use crate::claim::ShardLink;
-use crate::domain::{Coupon, CouponId, HeldClaim, HeldCoupon, Kind, Page, ShardId, User, held_coupons};
+use crate::domain::{
+    Coupon, CouponId, HeldClaim, HeldCoupon, Kind, Page, PageError, PageStart, ShardId, User, held_coupons,
+};
 use crate::memory::{ArchiveMark, KnownUsers, ReadError};
 use crate::mysql::coupons::StoredCoupon;
 use crate::redis::{Facts, ListWindow, Offered};
@@ -25,6 +27,7 @@ use crate::redis::{Facts, ListWindow, Offered};
 /// Coupons per page.
 const PAGE: u64 = 20;
 pub const BAD_PAGE: ApiError = ApiError::bad_field("page", "Wrong format of page.");
+pub const BAD_AFTER: ApiError = ApiError::bad_field("after", "Wrong format of after.");
 const NO_SUCH_USER: ApiError = ApiError::bad_request("Record not found.");
 const OTHER_CUSTOMER: ApiError = ApiError::new(Code::NotYours, "Cannot check other customer.");
 
@@ -58,14 +61,28 @@ pub struct HeldItem<'a> {
     count: Option<u8>,
 }
 
-/// The query of a list.
+/// The query of a list with pages by number alone.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "for the OpenAPI document only: `page_of` reads the query")]
 pub struct PageQuery {
-    /// The number of the page, from 1. An absent number, 0 and negative numbers mean page 1.
+    /// The number of the page, from 1. An absent number, 0 and negative numbers mean page 1. Pages after 1,000 are empty.
     #[param(example = 1)]
     page: Option<i64>,
+}
+
+/// The query of a list.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "for the OpenAPI document only: `page_or_after` reads the query")]
+pub struct KeysetQuery {
+    /// The number of the page, from 1. An absent number, 0 and negative numbers mean page 1. Pages after 1,000 are empty.
+    #[param(example = 1)]
+    page: Option<i64>,
+    /// The id (in a list of claims, the `seq`) of the last item of the page before. The answer is the page behind it, and
+    /// `page` does not count.
+    #[param(example = 943)]
+    after: Option<u64>,
 }
 
 struct ListResponses;
@@ -80,7 +97,7 @@ impl IntoResponses for ListResponses {
         let held = json!({"name": "ten-off", "stock": 10, "description": "10 off", "saler": "shop"});
         let schema = ListOf::<HeldItem>::schema();
         add_case(&mut responses, "The coupons that a customer holds.", answer::list(&[held]), schema);
-        for failure in [BAD_PAGE, NO_SUCH_USER, ApiError::unavailable()].into_iter().chain(merchants()) {
+        for failure in [BAD_PAGE, BAD_AFTER, NO_SUCH_USER, ApiError::unavailable()].into_iter().chain(merchants()) {
             add_failure(&mut responses, &failure);
         }
         let failure = OTHER_CUSTOMER;
@@ -92,10 +109,11 @@ impl IntoResponses for ListResponses {
 /// Lists the coupons of a user.
 ///
 /// For a saler, these are the coupons on offer. For a customer, these are the coupons that the customer holds, and
-/// nobody else may see them. A page has 20 coupons, newest first.
+/// nobody else may see them. A page has 20 coupons, newest first. `after` is the `product_id` of a saler's coupon; for a
+/// customer, who holds coupons in the order of claims, it has no effect.
 #[utoipa::path(
     get, path = "/api/users/{user}/coupons", operation_id = "listCoupons",
-    params(("user" = String, Path, description = "The saler, or the customer.", example = "shop"), PageQuery),
+    params(("user" = String, Path, description = "The saler, or the customer.", example = "shop"), KeysetQuery),
     responses(ListResponses, (status = 204, description = "The page is empty.")),
 )]
 pub async fn list_coupons(
@@ -106,11 +124,12 @@ pub async fn list_coupons(
     selling: web::Data<Selling>,
     worker: web::Data<Worker>,
 ) -> Result<HttpResponse, ApiError> {
-    let page = page_of(&request)?;
+    let page = page_or_after(&request)?;
     let owner = owner(&request, &accounts.users, &asking).await?;
     if owner.kind == Kind::Customer && owner.id != asking.id && asking.kind != Kind::Admin {
         return Ok(OTHER_CUSTOMER.list_response());
     }
+    let page = if owner.kind == Kind::Saler { page } else { page_of(&request)? };
     let list = read_list(&selling, &worker, &owner, page);
     // The checks above have passed, so callers may share the list of this owner.
     let body = match (edge.admission.settings.switches().list, owner.kind) {
@@ -122,20 +141,34 @@ pub async fn list_coupons(
 }
 
 async fn read_list(selling: &Selling, worker: &Worker, owner: &User, page: Page) -> Result<Bytes, ApiError> {
-    let window = ListWindow { skip: page.offset(PAGE), give: PAGE };
-    match owner.kind {
-        Kind::Saler => list_offered(selling, worker, owner, window).await,
-        Kind::Customer => list_held(selling, worker, owner, window).await,
-        Kind::Staff | Kind::Admin => Ok(Bytes::new()),
+    match (owner.kind, page.start(PAGE)) {
+        (Kind::Saler, Some(start)) => list_offered(selling, worker, owner, ListWindow { start, give: PAGE }).await,
+        (Kind::Customer, Some(PageStart::Skip(skip))) => list_held(selling, worker, owner, skip).await,
+        (Kind::Saler | Kind::Customer | Kind::Staff | Kind::Admin, _) => Ok(Bytes::new()),
     }
 }
 
 /// Parses `?page=`. 400 for a value that is not an int64.
 pub fn page_of(request: &HttpRequest) -> Result<Page, ApiError> {
-    let query = web::Query::<Vec<(String, String)>>::from_query(request.query_string());
-    let query = query.map_err(|_| BAD_PAGE)?;
-    let page = query.iter().find(|(key, _)| key == "page").map(|(_, value)| value.as_str());
-    Page::parse(page).ok_or(BAD_PAGE)
+    let query = web::Query::<Vec<(String, String)>>::from_query(request.query_string()).map_err(|_| BAD_PAGE)?;
+    Page::parse(value_of(&query, "page")).map_err(bad_page)
+}
+
+/// Parses `?page=` and `?after=`. 400 for a value that is not a number.
+pub fn page_or_after(request: &HttpRequest) -> Result<Page, ApiError> {
+    let query = web::Query::<Vec<(String, String)>>::from_query(request.query_string()).map_err(|_| BAD_PAGE)?;
+    Page::parse_or_after(value_of(&query, "page"), value_of(&query, "after")).map_err(bad_page)
+}
+
+fn value_of<'a>(query: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+}
+
+fn bad_page(error: PageError) -> ApiError {
+    match error {
+        PageError::Number => BAD_PAGE,
+        PageError::After => BAD_AFTER,
+    }
 }
 
 async fn owner(request: &HttpRequest, users: &KnownUsers, asking: &User) -> Result<User, ApiError> {
@@ -152,15 +185,18 @@ async fn list_offered(selling: &Selling, worker: &Worker, saler: &User, window: 
         [link] => offered_by(selling, link, saler, window).await?,
         _ => {
             // The coupons of a page may all be in one shard.
-            let first = ListWindow { skip: 0, give: window.skip.saturating_add(window.give) };
+            let (first, skip) = match window.start {
+                PageStart::Skip(skip) => (ListWindow { start: PageStart::Skip(0), give: skip + window.give }, skip),
+                PageStart::After(_) => (window, 0),
+            };
             let parts = join_all(links.iter().map(|link| offered_by(selling, link, saler, first))).await;
             let parts = with_closed(&links, parts, async |shard| {
-                let stored = selling.closed_shards.offered(shard, saler.id, first.give).await?;
+                let stored = selling.closed_shards.offered(shard, saler.id, first.start, first.give).await?;
                 Ok(stored.into_iter().map(offered).collect())
             });
             let mut all: Vec<Offered> = parts.await?.into_iter().flatten().collect();
             all.sort_by_key(|offered| Reverse(offered.id));
-            all.into_iter().skip(place(window.skip)).take(place(window.give)).collect()
+            all.into_iter().skip(place(skip)).take(place(window.give)).collect()
         }
     };
     let item = |offered| {
@@ -170,7 +206,7 @@ async fn list_offered(selling: &Selling, worker: &Worker, saler: &User, window: 
     Ok(answer::list_body(&page.into_iter().map(item).collect::<Vec<_>>()))
 }
 
-async fn list_held(selling: &Selling, worker: &Worker, customer: &User, window: ListWindow) -> Result<Bytes, ApiError> {
+async fn list_held(selling: &Selling, worker: &Worker, customer: &User, skip: u64) -> Result<Bytes, ApiError> {
     let links = worker.links.all();
     let (claims, mark) = held_by(selling, &links, customer).await?;
     let archived = match selling.archived_claims.known(customer.id, &mark) {
@@ -179,7 +215,7 @@ async fn list_held(selling: &Selling, worker: &Worker, customer: &User, window: 
         None => Box::pin(selling.archived_claims.read(customer.id, mark)).await.map_err(|_| ApiError::unavailable())?,
     };
     let held = held_coupons(claims, &archived).into_iter();
-    let page: Vec<HeldCoupon> = held.skip(place(window.skip)).take(place(window.give)).collect();
+    let page: Vec<HeldCoupon> = held.skip(place(skip)).take(place(PAGE)).collect();
     let coupons: Vec<CouponId> = page.iter().map(|held| held.coupon).collect();
     let facts = in_each(&links, async |link| selling.directory.facts(&worker.known, link, &coupons).await).await;
     let facts = facts

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use actix_web::{HttpResponse, web};
 
 use super::exposition::Exposition;
-use super::state::{Accounts, Edge, Operating, Selling};
+use super::state::{Accounts, Edge, Offering, Operating, Selling};
 use crate::admission::Admission;
 use crate::claim::{ARCHIVED_CLAIMS_MAX, ClaimFigures, ConditionChecks, Shard, WINNERS_MAX};
 use crate::memory::{LISTED_CLAIMS_MAX, ReadCounts};
@@ -16,7 +16,7 @@ use crate::ops::{
     EtcdReport, HealthReport, LedgerReport, OutboxSeen, ProcessFigures, ShardReport, TRAIL_QUEUE_MAX, Trail,
     gate_states,
 };
-use crate::sales::{ArchiveFigures, Events};
+use crate::sales::{ArchiveFigures, Events, Publishing};
 
 /// Returns metrics for Prometheus.
 #[utoipa::path(
@@ -27,6 +27,7 @@ pub async fn metrics(
     edge: web::Data<Edge>,
     accounts: web::Data<Accounts>,
     selling: web::Data<Selling>,
+    offering: web::Data<Offering>,
     operating: web::Data<Operating>,
     dbs: web::Data<DbPools>,
 ) -> HttpResponse {
@@ -45,6 +46,7 @@ pub async fn metrics(
     admission(&mut page, &edge.admission);
     memory(&mut page, &accounts, &selling, &report);
     archive(&mut page, &selling, &operating.archive);
+    open_offers(&mut page, &offering.publishing);
     conditions(&mut page, &selling.conditions);
     trail(&mut page, &operating.trail);
     viewers(&mut page, &selling.events);
@@ -226,10 +228,21 @@ fn by_result(reads: ReadCounts) -> [(&'static str, u64); 3] {
     [("done", reads.done), ("failed", reads.failed), ("refused", reads.refused)]
 }
 
+/// What all salers have, and may have.
+fn open_offers(page: &mut Exposition, publishing: &Publishing) {
+    let (known, totals) = (publishing.open_offers().known(), publishing.totals());
+    let coupons = "coupons of all salers that are not archived";
+    page.gauge_if_known("couponrush_open_coupons", coupons, known.map(|open| open.coupons));
+    page.gauge("couponrush_open_coupons_max", "limit of open coupons, 0 without a limit", totals.coupons);
+    page.gauge_if_known("couponrush_open_units", "units of the open coupons", known.map(|open| open.units));
+    page.gauge("couponrush_open_units_max", "limit of units of open coupons, 0 without a limit", totals.units);
+}
+
 fn viewers(page: &mut Exposition, events: &Events) {
     let events = events.figures();
     page.gauge("couponrush_viewers", "viewers of live units", events.viewers);
     page.gauge("couponrush_viewers_max", "limit of viewers", events.viewers_max);
+    page.gauge("couponrush_viewers_of_one_saler", "viewers of the saler who has most", events.of_one_saler);
     page.gauge("couponrush_viewed_products", "products with viewers", events.products);
     page.counter("couponrush_viewers_refused_total", "viewers refused", events.refused);
 }

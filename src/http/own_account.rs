@@ -12,7 +12,7 @@ use super::state::{Accounts, Edge};
 use super::{answer, body, path, peer, users};
 use crate::auth::{Caller, HashLine, Verified};
 use crate::base::{now_ms, now_seconds};
-use crate::domain::{Kind, Password, TrailEntry, User};
+use crate::domain::{Kind, PageStart, Password, TrailEntry, User};
 use crate::mysql::DbPools;
 use crate::mysql::erasing::{self, Erasing, OwnClaim};
 use crate::mysql::standing::{self, AccountStanding, Approval};
@@ -155,7 +155,7 @@ pub async fn show_own_data(
     let mut claims = erasing::claims_of(db, &user, CLAIMS_MAX + 1).await.map_err(read_failed)?;
     let actor = TrailEntry::actor_of(user.name.as_str());
     let filter = TrailFilter { actor: &actor, event: "" };
-    let mut events = trail::newest(db, filter, 0, EVENTS_MAX + 1).await.map_err(read_failed)?;
+    let mut events = trail::newest(db, filter, PageStart::Skip(0), EVENTS_MAX + 1).await.map_err(read_failed)?;
     let complete =
         claims.len() <= CLAIMS_MAX as usize && i64::try_from(events.len()).is_ok_and(|len| len <= EVENTS_MAX);
     claims.truncate(CLAIMS_MAX as usize);

@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     fn key() -> ListKey {
-        (UserId(1), Page::parse(None).expect("the first"))
+        (UserId(1), Page::Numbered(1))
     }
 
     /// Returns the value at the begin of the read, some polls later.

@@ -7,14 +7,13 @@ use utoipa::{IntoParams, ToSchema};
 use super::answer::{self, ListOf};
 use super::error::{ApiError, read_failed};
 use super::extractors::Admin;
-use super::lists::{BAD_PAGE, page_of};
+use super::lists::{BAD_AFTER, BAD_PAGE, page_or_after};
 use super::openapi::{admins, failures};
 use crate::mysql::DbPools;
 use crate::mysql::trail::{StoredEntry, TrailFilter, newest};
 
-/// Entries in a page, and the last page.
-const PAGE: u64 = 100;
-const PAGES_MAX: u64 = 1_000;
+/// Entries in a page.
+const PAGE: u32 = 100;
 
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -29,6 +28,9 @@ struct TrailQuery {
     /// The number of the page, from 1 to 1,000.
     #[param(example = 1)]
     page: Option<i64>,
+    /// The id of the last event of the page before. The answer is the page behind it, and `page` does not count.
+    #[param(example = 943)]
+    after: Option<u64>,
 }
 
 /// An event of the audit trail.
@@ -54,7 +56,7 @@ pub struct ShownEntry {
     repeated: u32,
 }
 
-failures!(ListTrailFailures: ApiError = [BAD_PAGE, ApiError::unavailable()], admins());
+failures!(ListTrailFailures: ApiError = [BAD_PAGE, BAD_AFTER, ApiError::unavailable()], admins());
 
 /// Lists the audit trail.
 ///
@@ -72,14 +74,13 @@ failures!(ListTrailFailures: ApiError = [BAD_PAGE, ApiError::unavailable()], adm
     ),
 )]
 pub async fn list_trail(_: Admin, request: HttpRequest, dbs: web::Data<DbPools>) -> Result<HttpResponse, ApiError> {
-    let page = page_of(&request)?;
+    let page = page_or_after(&request)?;
     let query = web::Query::<Vec<(String, String)>>::from_query(request.query_string()).map_err(|_| BAD_PAGE)?;
     let value = |name: &str| query.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value.as_str());
     let filter = TrailFilter { actor: value("user"), event: value("event") };
-    let skip = page.offset(PAGE);
-    let rows = match i64::try_from(skip) {
-        Ok(rows) if skip < PAGES_MAX * PAGE => newest(&dbs.control, filter, rows, 100).await,
-        _ => Ok(Vec::new()),
+    let rows = match page.start(PAGE.into()) {
+        Some(start) => newest(&dbs.control, filter, start, PAGE.into()).await,
+        None => Ok(Vec::new()),
     };
     let rows = rows.map_err(|error| read_failed(&error))?;
     Ok(answer::list(&rows.into_iter().map(shown).collect::<Vec<_>>()))

@@ -91,7 +91,7 @@ pub async fn register(
         return Err(NAME_TAKEN);
     }
     let still_wants = || !edge.admission.is_blocked(None, Some(address), now_ms());
-    let caller = Caller { line: HashLine::Address(address), name: name.as_str(), still_wants: &still_wants };
+    let caller = Caller { line: HashLine::NewPassword(address), name: name.as_str(), still_wants: &still_wants };
     let hash = accounts.passwords.hash(&password, caller).await?;
     let awaits_approval = kind == Kind::Saler && accounts.salers_need_approval;
     match users::insert(&dbs.users, &name, kind, &hash, awaits_approval).await {
@@ -167,7 +167,7 @@ pub async fn change_password(
     let (passwords, address) = (accounts.passwords_of(user.kind), peer::address(&request, &edge));
     let still_wants = || !edge.admission.is_blocked(Some(user.id), Some(address), now_ms());
     let is_known = accounts.networks.has_noted(&user.name, address);
-    let line = if is_known { HashLine::KnownAddress(address) } else { HashLine::Address(address) };
+    let line = if is_known { HashLine::KnownAddress(address) } else { HashLine::NewPassword(address) };
     let caller = Caller { line, name: user.name.as_str(), still_wants: &still_wants };
     let mut hash = None;
     // The stored hash may change after the comparison. A newer password is never overwritten. But a login may also have
@@ -238,7 +238,7 @@ pub async fn reset_password(
     let address = peer::address(&request, &edge);
     edge.admission.not_blocked(Some(user.id), Some(address), now_ms())?;
     let still_wants = || !edge.admission.is_blocked(Some(user.id), Some(address), now_ms());
-    let caller = Caller { line: HashLine::Address(address), name: user.name.as_str(), still_wants: &still_wants };
+    let caller = Caller { line: HashLine::NewPassword(address), name: user.name.as_str(), still_wants: &still_wants };
     let hash = accounts.passwords_of(user.kind).hash(&new, caller).await?;
     // Of two requests with the same link, the second one finds another hash.
     if accounts.revocations.change_password(user, &account.password_hash, &hash, now_seconds()).await? {

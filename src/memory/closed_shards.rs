@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::few_reads::{FewReads, ReadCounts, ReadError, ReadLimits};
-use crate::domain::{CouponId, HeldClaim, ShardId, UserId};
+use crate::domain::{CouponId, HeldClaim, PageStart, ShardId, UserId};
 use crate::mysql::coupons::StoredCoupon;
 use crate::mysql::{Db, claim_rows, coupon_lists};
 
@@ -27,12 +27,18 @@ impl ClosedShards {
         Self { db, reads: FewReads::new("closed shards: reading", limits) }
     }
 
-    /// Up to `count` coupons of a saler in a shard, newest first.
+    /// Up to `count` coupons of a saler in a shard from `start`, newest first.
     ///
     /// # Errors
     /// [`ReadError`].
-    pub async fn offered(&self, shard: ShardId, saler: UserId, count: u64) -> Result<Vec<StoredCoupon>, ReadError> {
-        self.reads.read(coupon_lists::of_saler(&self.db, shard, saler, count)).await
+    pub async fn offered(
+        &self,
+        shard: ShardId,
+        saler: UserId,
+        start: PageStart,
+        count: u64,
+    ) -> Result<Vec<StoredCoupon>, ReadError> {
+        self.reads.read(coupon_lists::of_saler(&self.db, shard, saler, start, count)).await
     }
 
     /// The stored claims of a user in a shard, at most 100,000.

@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use diesel::dsl::{count_star, sql};
 use diesel::prelude::*;
-use diesel::sql_types::{Bigint, Bool, Integer, Unsigned};
+use diesel::sql_types::{Bigint, Bool, Integer, Nullable, Text, Unsigned};
 use diesel_async::RunQueryDsl;
 
 use super::schema::{activities, coupons, users};
 use super::unreadable::{ACTIVITIES, COUPONS};
 use super::{Db, DbConnection, DbError, Transaction, UnreadableRow, claim_rows};
 use crate::domain::{
-    Activity, ActivityId, ActivityName, Conditions, CouponId, CouponName, Rate, RegisteredBefore, Schedule, Status,
-    Terms, TicketRule, UserId, UserName, Window,
+    Activity, ActivityId, ActivityName, Author, Conditions, CouponId, CouponName, PageStart, Rate, RegisteredBefore,
+    Schedule, Status, Terms, TicketRule, UserId, UserName, Window,
 };
 
 /// An activity with the columns that only MySQL has.
@@ -77,6 +77,7 @@ pub(crate) async fn insert(
     terms: &Terms,
     id: Option<ActivityId>,
     etcd_revision: u64,
+    by: Author<'_>,
 ) -> Result<ActivityId, DbError> {
     let connection = tx.connection();
     let row = (
@@ -91,7 +92,9 @@ pub(crate) async fn insert(
     let last: u64 = db.within("read id", last.first(connection)).await.map_err(DbError::before_commit)?;
     let too_large = |_| DbError::Unreadable { operation: "read id", what: last.to_string() };
     let made = u32::try_from(last).map_err(too_large).map_err(DbError::before_commit)?;
-    Ok(id.unwrap_or(ActivityId(made)))
+    let id = id.unwrap_or(ActivityId(made));
+    touch(db, tx, id, by).await?;
+    Ok(id)
 }
 
 /// Replaces the terms of an activity. The row of its coupon is locked.
@@ -101,6 +104,7 @@ pub(crate) async fn update(
     id: ActivityId,
     terms: &Terms,
     etcd_revision: u64,
+    by: Author<'_>,
 ) -> Result<(), DbError> {
     let update = diesel::update(activities::table.find(id.0)).set((
         ActivityColumns::of(terms),
@@ -108,8 +112,17 @@ pub(crate) async fn update(
         activities::etcd_revision.eq(etcd_revision),
     ));
     db.within("update activity", update.execute(tx.connection())).await.map_err(DbError::before_commit)?;
-    let touch =
-        diesel::sql_query("UPDATE activities SET changed_at = NOW(3) WHERE id = ?").bind::<Unsigned<Integer>, _>(id.0);
+    touch(db, tx, id, by).await
+}
+
+/// Writes the time and the author of a change. The column `changed_by` is not in `schema.rs`, whose tables have 16 columns at
+/// most.
+async fn touch(db: &Db, tx: &mut Transaction<'_>, id: ActivityId, by: Author<'_>) -> Result<(), DbError> {
+    let touch = diesel::sql_query(
+        "UPDATE activities SET changed_at = NOW(3), changed_by = COALESCE(?, changed_by) WHERE id = ?",
+    )
+    .bind::<Nullable<Text>, _>(by.stored())
+    .bind::<Unsigned<Integer>, _>(id.0);
     db.within("update activity", touch.execute(tx.connection())).await.map_err(DbError::before_commit)?;
     Ok(())
 }
@@ -225,20 +238,33 @@ pub(super) async fn unreadable_of(db: &Db, ids: &[u64]) -> Result<Vec<Unreadable
     Ok(rows.into_iter().filter_map(|row| stored(row).err()).collect())
 }
 
-/// Up to `count` activities after `skip`, newest first. With `saler`, only activities of the saler's coupons. Unreadable
+/// An activity with the name of who has changed it last. The name is empty if nobody has since this name is kept.
+pub type AuthoredActivity = (Activity, String);
+
+/// Up to `count` activities from `start`, newest first. With `saler`, only activities of the saler's coupons. Unreadable
 /// rows are skipped, so a page may have fewer activities.
 ///
 /// # Errors
 /// Returns a [`DbError`].
-pub async fn newest(db: &Db, saler: Option<UserId>, skip: i64, count: i64) -> Result<Vec<Activity>, DbError> {
+pub async fn newest(
+    db: &Db,
+    saler: Option<UserId>,
+    start: PageStart,
+    count: i64,
+) -> Result<Vec<AuthoredActivity>, DbError> {
     let mut connection = db.connect().await?;
-    let mut query = activities::table.inner_join(coupons::table).select(activities::all_columns).into_boxed();
+    let columns = (activities::all_columns, sql::<Text>("activities.changed_by"));
+    let mut query = activities::table.inner_join(coupons::table).select(columns).into_boxed();
     if let Some(saler) = saler {
         query = query.filter(coupons::saler_id.eq(saler.0));
     }
-    let query = query.order(activities::id.desc()).limit(count).offset(skip);
-    let rows: Vec<ActivityRow> = db.within("list activities", query.load(&mut connection)).await?;
-    Ok(db.unreadable().skip(rows.into_iter().map(|row| Ok(stored(row)?.activity))))
+    let query = query.order(activities::id.desc()).limit(count);
+    let query = match start {
+        PageStart::Skip(items) => query.offset(i64::try_from(items).unwrap_or(i64::MAX)),
+        PageStart::After(id) => query.filter(activities::id.lt(u32::try_from(id).unwrap_or(u32::MAX))),
+    };
+    let rows: Vec<(ActivityRow, String)> = db.within("list activities", query.load(&mut connection)).await?;
+    Ok(db.unreadable().skip(rows.into_iter().map(|(row, by)| Ok((stored(row)?.activity, by)))))
 }
 
 /// The schedules of up to `count` coupons with activities, ordered by coupon id, after the coupon `after`. Without

@@ -126,9 +126,9 @@ pub async fn is_published(db: &Db, id: CouponId, revision: u64) -> Result<bool, 
     Ok(published.unwrap_or(false))
 }
 
-/// The open coupons of a saler: those that are not archived. Locks the saler's row, so that they do not change before the end
-/// of the transaction.
-pub(crate) async fn lock_open(db: &Db, tx: &mut Transaction<'_>, saler: UserId) -> Result<OpenOffer, DbError> {
+/// The open coupons of a saler: those that are not archived; and whether the saler's sales are withheld. Locks the saler's row,
+/// so that they do not change before the end of the transaction.
+pub(crate) async fn lock_open(db: &Db, tx: &mut Transaction<'_>, saler: UserId) -> Result<(OpenOffer, bool), DbError> {
     let lock = users::table.find(saler.0).select(users::sales_withheld).for_update();
     let is_withheld: bool =
         db.within("lock saler", lock.first(tx.connection())).await.map_err(DbError::before_commit)?;
@@ -136,7 +136,19 @@ pub(crate) async fn lock_open(db: &Db, tx: &mut Transaction<'_>, saler: UserId) 
     let units = sql::<Unsigned<Bigint>>("CAST(COALESCE(SUM(amount), 0) AS UNSIGNED)");
     let counted = db.within("count coupons", open.select((count_star(), units)).first(tx.connection())).await;
     let (coupons, units): (i64, u64) = counted.map_err(DbError::before_commit)?;
-    Ok(OpenOffer { coupons: u64::try_from(coupons).unwrap_or(0), units, is_withheld })
+    Ok((OpenOffer { coupons: u64::try_from(coupons).unwrap_or(0), units }, is_withheld))
+}
+
+/// The open coupons of all salers, and their units. Reads an index of the open coupons.
+///
+/// # Errors
+/// Returns a [`DbError`].
+pub async fn count_open(db: &Db) -> Result<OpenOffer, DbError> {
+    let units = sql::<Unsigned<Bigint>>("CAST(COALESCE(SUM(amount), 0) AS UNSIGNED)");
+    let open = coupons::table.filter(coupons::archived.eq(false)).select((count_star(), units));
+    let mut connection = db.connect().await?;
+    let (coupons, units): (i64, u64) = db.within("count open coupons", open.first(&mut connection)).await?;
+    Ok(OpenOffer { coupons: u64::try_from(coupons).unwrap_or(0), units })
 }
 
 /// Coupons among `ids` that are archived.

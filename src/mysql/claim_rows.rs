@@ -216,6 +216,8 @@ pub struct Holding {
     pub claimed_at_ms: u64,
     pub activity: ActivityId,
     pub redeemed_at_ms: Option<u64>,
+    /// The name of the user who redeemed the claim.
+    pub redeemed_by: Option<String>,
 }
 
 /// Up to `count` claims of a coupon by seq, after `after` and not above `up_to`.
@@ -243,11 +245,13 @@ pub async fn holdings(
         activity_id: u32,
         #[diesel(sql_type = Nullable<Unsigned<Bigint>>)]
         redeemed_at: Option<u64>,
+        #[diesel(sql_type = Nullable<Varchar>)]
+        redeemed_by: Option<String>,
     }
     let mut connection = db.connect().await?;
     let query = diesel::sql_query(
-        "SELECT username, seq, nth, claimed_at, activity_id, redeemed_at FROM claims JOIN users ON users.id = user_id \
-         WHERE coupon_id = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?",
+        "SELECT username, seq, nth, claimed_at, activity_id, redeemed_at, redeemed_by FROM claims \
+         JOIN users ON users.id = user_id WHERE coupon_id = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?",
     )
     .bind::<Unsigned<Bigint>, _>(coupon.0)
     .bind::<Unsigned<Integer>, _>(after)
@@ -261,6 +265,7 @@ pub async fn holdings(
         claimed_at_ms: row.claimed_at,
         activity: ActivityId(row.activity_id),
         redeemed_at_ms: row.redeemed_at,
+        redeemed_by: row.redeemed_by,
     };
     Ok(rows.into_iter().map(holding).collect())
 }

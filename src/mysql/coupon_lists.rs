@@ -1,4 +1,4 @@
-//! Coupons for lists, while Redis cannot be read.
+//! Lists of coupons: those of all salers, and those of a user while Redis cannot be read.
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
@@ -6,13 +6,19 @@ use diesel_async::RunQueryDsl;
 use super::coupons::{CouponRow, StoredCoupon, columns, stored};
 use super::schema::{coupons, users};
 use super::{Db, DbError};
-use crate::domain::{CouponId, ShardId, UserId};
+use crate::domain::{Coupon, CouponId, PageStart, ShardId, UserId};
 
-/// Up to `count` coupons of a saler in a shard, newest first. Unreadable rows are skipped.
+/// Up to `count` coupons of a saler in a shard from `start`, newest first. Unreadable rows are skipped.
 ///
 /// # Errors
 /// Returns a [`DbError`].
-pub async fn of_saler(db: &Db, shard: ShardId, saler: UserId, count: u64) -> Result<Vec<StoredCoupon>, DbError> {
+pub async fn of_saler(
+    db: &Db,
+    shard: ShardId,
+    saler: UserId,
+    start: PageStart,
+    count: u64,
+) -> Result<Vec<StoredCoupon>, DbError> {
     let mut connection = db.connect().await?;
     let query = coupons::table
         .left_join(users::table)
@@ -20,7 +26,12 @@ pub async fn of_saler(db: &Db, shard: ShardId, saler: UserId, count: u64) -> Res
         .filter(coupons::shard.eq(shard.name()))
         .order(coupons::id.desc())
         .limit(i64::try_from(count).unwrap_or(i64::MAX))
-        .select(columns());
+        .select(columns())
+        .into_boxed();
+    let query = match start {
+        PageStart::Skip(items) => query.offset(i64::try_from(items).unwrap_or(i64::MAX)),
+        PageStart::After(id) => query.filter(coupons::id.lt(id)),
+    };
     let rows: Vec<CouponRow> = db.within("list coupons", query.load(&mut connection)).await?;
     Ok(db.unreadable().skip(rows.into_iter().map(stored)))
 }
@@ -35,4 +46,20 @@ pub async fn find_all(db: &Db, ids: &[CouponId]) -> Result<Vec<StoredCoupon>, Db
     let query = coupons::table.left_join(users::table).filter(coupons::id.eq_any(ids)).select(columns());
     let rows: Vec<CouponRow> = db.within("find coupons", query.load(&mut connection)).await?;
     Ok(db.unreadable().skip(rows.into_iter().map(stored)))
+}
+
+/// Up to `count` coupons from `start`, newest first. Unreadable rows are skipped, so a page may have fewer coupons.
+///
+/// # Errors
+/// Returns a [`DbError`].
+pub async fn newest(db: &Db, start: PageStart, count: i64) -> Result<Vec<Coupon>, DbError> {
+    let mut connection = db.connect().await?;
+    let query = coupons::table.left_join(users::table).order(coupons::id.desc()).limit(count);
+    let query = query.select(columns()).into_boxed();
+    let query = match start {
+        PageStart::Skip(items) => query.offset(i64::try_from(items).unwrap_or(i64::MAX)),
+        PageStart::After(id) => query.filter(coupons::id.lt(id)),
+    };
+    let rows: Vec<CouponRow> = db.within("list coupons", query.load(&mut connection)).await?;
+    Ok(db.unreadable().skip(rows.into_iter().map(|row| Ok(stored(row)?.coupon))))
 }

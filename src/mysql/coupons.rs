@@ -9,8 +9,8 @@ use super::schema::{coupons, users};
 use super::unreadable::COUPONS;
 use super::{Db, DbError, Transaction, UnreadableRow, archive, new_ids};
 use crate::domain::{
-    Amount, Coupon, CouponId, CouponName, Description, FaceValue, QuotaReached, Quotas, ShardId, StoredUnits, User,
-    UserId, UserName,
+    Amount, Author, Coupon, CouponId, CouponName, Description, FaceValue, QuotaCheck, QuotaReached, ShardId,
+    StoredUnits, User, UserId, UserName,
 };
 
 #[derive(Debug, Clone)]
@@ -95,10 +95,11 @@ pub async fn insert(
     shard: ShardId,
     saler: &User,
     new: &NewCoupon,
-    quotas: &Quotas,
+    quotas: &QuotaCheck,
+    by: Author<'_>,
 ) -> Result<Coupon, InsertError> {
     let mut tx = new_ids::begin(db).await?;
-    let (id, withheld) = match insert_within(db, &mut tx, shard, saler, new, quotas).await {
+    let (id, withheld) = match insert_within(db, &mut tx, shard, saler, new, quotas, by).await {
         Ok(inserted) => inserted,
         Err(error) => {
             tx.roll_back().await;
@@ -131,10 +132,11 @@ async fn insert_within(
     shard: ShardId,
     saler: &User,
     new: &NewCoupon,
-    quotas: &Quotas,
+    quotas: &QuotaCheck,
+    by: Author<'_>,
 ) -> Result<(CouponId, bool), InsertError> {
     // Coupons of a saler are added one at a time, so the limit is exact.
-    let open = archive::lock_open(db, tx, saler.id).await?;
+    let (open, is_withheld) = archive::lock_open(db, tx, saler.id).await?;
     let connection = tx.connection();
     let of_saler = coupons::table.filter(coupons::saler_id.eq(saler.id.0));
     let same_name = of_saler.filter(coupons::name.eq(new.name.as_str())).select(count_star());
@@ -152,13 +154,14 @@ async fn insert_within(
         coupons::description.eq(new.description.as_str()),
         coupons::scheduled.eq(new.scheduled),
         coupons::shard.eq(shard.name()),
-        coupons::withheld.eq(open.is_withheld),
+        coupons::withheld.eq(is_withheld),
+        by.stored().map(|name| coupons::changed_by.eq(name)),
     );
     let insert = diesel::insert_into(coupons::table).values(row);
     db.within("insert coupon", insert.execute(connection)).await.map_err(DbError::before_commit)?;
     let last = diesel::select(sql::<Unsigned<Bigint>>("LAST_INSERT_ID()"));
     let id: u64 = db.within("read id", last.first(connection)).await.map_err(DbError::before_commit)?;
-    Ok((CouponId(id), open.is_withheld))
+    Ok((CouponId(id), is_withheld))
 }
 
 /// The id of the saler's coupon with this name, or `None`.
@@ -190,8 +193,14 @@ pub(crate) async fn share_shard(db: &Db, tx: &mut Transaction<'_>, shard: &str) 
     Ok(())
 }
 
-/// Writes the facts and the revision of a coupon. `left_count` changes with the amount.
-pub(crate) async fn update(db: &Db, tx: &mut Transaction<'_>, from: &StoredCoupon, to: &Coupon) -> Result<(), DbError> {
+/// Writes the facts, the revision and the author of a coupon. `left_count` changes with the amount.
+pub(crate) async fn update(
+    db: &Db,
+    tx: &mut Transaction<'_>,
+    from: &StoredCoupon,
+    to: &Coupon,
+    by: Author<'_>,
+) -> Result<(), DbError> {
     let grown = left_count(to.amount) - left_count(from.coupon.amount);
     let update = diesel::update(coupons::table.find(to.id.0)).set((
         coupons::amount.eq(to.amount.get()),
@@ -202,6 +211,7 @@ pub(crate) async fn update(db: &Db, tx: &mut Transaction<'_>, from: &StoredCoupo
         coupons::activity_revision.eq(to.activity_revision),
         coupons::archived.eq(to.archived),
         coupons::unloaded.eq(from.unloaded || to.archived),
+        by.stored().map(|name| coupons::changed_by.eq(name)),
     ));
     db.within("update coupon", update.execute(tx.connection())).await.map_err(DbError::before_commit)?;
     let touch = diesel::sql_query(
@@ -297,18 +307,6 @@ pub(super) async fn unreadable_of(db: &Db, ids: &[u64]) -> Result<Vec<Unreadable
     let query = coupons::table.left_join(users::table).filter(coupons::id.eq_any(ids)).select(columns());
     let rows: Vec<CouponRow> = db.within("read coupons", query.load(&mut connection)).await?;
     Ok(rows.into_iter().filter_map(|row| stored(row).err()).collect())
-}
-
-/// Up to `count` coupons after `skip`, newest first. Unreadable rows are skipped, so a page may have fewer coupons.
-///
-/// # Errors
-/// Returns a [`DbError`].
-pub async fn newest(db: &Db, skip: i64, count: i64) -> Result<Vec<Coupon>, DbError> {
-    let mut connection = db.connect().await?;
-    let query =
-        coupons::table.left_join(users::table).order(coupons::id.desc()).limit(count).offset(skip).select(columns());
-    let rows: Vec<CouponRow> = db.within("list coupons", query.load(&mut connection)).await?;
-    Ok(db.unreadable().skip(rows.into_iter().map(|row| Ok(stored(row)?.coupon))))
 }
 
 /// The shard of a coupon, or `None` if the coupon does not exist. A coupon keeps its shard.

@@ -6,7 +6,7 @@ use diesel_async::RunQueryDsl;
 
 use super::schema::claims;
 use super::{Db, DbError};
-use crate::domain::{CouponId, Nth, Seq, UserId};
+use crate::domain::{Author, CouponId, Nth, Seq, UserId};
 
 /// A granted unit and its holder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,17 +42,17 @@ pub struct Granted {
     pub redeemed_at: Option<u64>,
 }
 
-/// Redeems a claim at `now_ms`, unless the claim is redeemed already. A single statement decides, so only one of
+/// Redeems a claim at `now_ms` for `by`, unless the claim is redeemed already. A single statement decides, so only one of
 /// several concurrent calls is the first.
 ///
 /// # Errors
 /// Returns a [`DbError`]. If the outcome is unknown, repeating the call tells.
-pub async fn redeem(db: &Db, grant: &Grant, now_ms: u64) -> Result<Redemption, DbError> {
+pub async fn redeem(db: &Db, grant: &Grant, by: Author<'_>, now_ms: u64) -> Result<Redemption, DbError> {
     let mut connection = db.connect().await?;
     let unit = claims::table.find((grant.coupon.0, grant.seq));
     let granted = unit.filter(claims::user_id.eq(grant.user.0)).filter(claims::nth.eq(grant.nth));
     let unused = granted.filter(claims::redeemed_at.is_null());
-    let update = diesel::update(unused).set(claims::redeemed_at.eq(now_ms));
+    let update = diesel::update(unused).set((claims::redeemed_at.eq(now_ms), claims::redeemed_by.eq(by.stored())));
     if db.within("redeem claim", update.execute(&mut connection)).await? > 0 {
         return Ok(Redemption::First);
     }

@@ -39,6 +39,7 @@ diesel::table! {
         unloaded -> Bool,
         shard -> Varchar,
         withheld -> Bool,
+        changed_by -> Varchar,
     }
 }
 
@@ -72,6 +73,7 @@ diesel::table! {
         activity_id -> Unsigned<Integer>,
         claimed_at -> Unsigned<Bigint>,
         redeemed_at -> Nullable<Unsigned<Bigint>>,
+        redeemed_by -> Nullable<Varchar>,
     }
 }
 

@@ -6,7 +6,7 @@ use diesel_async::RunQueryDsl;
 
 use super::schema::audit_trail;
 use super::{Db, DbError};
-use crate::domain::TrailEntry;
+use crate::domain::{PageStart, TrailEntry};
 
 #[derive(Insertable)]
 #[diesel(table_name = audit_trail)]
@@ -73,11 +73,16 @@ pub async fn insert(db: &Db, entries: &[TrailEntry]) -> Result<(), DbError> {
     Ok(())
 }
 
-/// Up to `count` entries after `skip`, newest first.
+/// Up to `count` entries from `start`, newest first.
 ///
 /// # Errors
 /// Returns a [`DbError`].
-pub async fn newest(db: &Db, filter: TrailFilter<'_>, skip: i64, count: i64) -> Result<Vec<StoredEntry>, DbError> {
+pub async fn newest(
+    db: &Db,
+    filter: TrailFilter<'_>,
+    start: PageStart,
+    count: i64,
+) -> Result<Vec<StoredEntry>, DbError> {
     let mut query = audit_trail::table.into_boxed();
     if !filter.actor.is_empty() {
         query = query.filter(audit_trail::actor.eq(filter.actor));
@@ -85,7 +90,11 @@ pub async fn newest(db: &Db, filter: TrailFilter<'_>, skip: i64, count: i64) -> 
     if !filter.event.is_empty() {
         query = query.filter(audit_trail::event.eq(filter.event));
     }
-    let query = query.order(audit_trail::id.desc()).limit(count).offset(skip);
+    let query = query.order(audit_trail::id.desc()).limit(count);
+    let query = match start {
+        PageStart::Skip(items) => query.offset(i64::try_from(items).unwrap_or(i64::MAX)),
+        PageStart::After(id) => query.filter(audit_trail::id.lt(id)),
+    };
     let mut connection = db.connect().await?;
     db.within("list audit trail", query.load(&mut connection)).await
 }

@@ -6,16 +6,12 @@ use redis::Value;
 
 use super::stock::{HolderField, Loaded};
 use super::{Calls, KvError, Live, Script, ScriptReply, Stock, Tombstone, parse, text};
-use crate::domain::{CouponId, EntryId, HeldClaim, UserId, left};
-
-/// Maximum number of skipped items. Lua's numbers lose digits far above this bound, and no list is that long.
-const SKIP_MAX: u64 = 1_000_000_000;
+use crate::domain::{CouponId, EntryId, HeldClaim, PageStart, UserId, left};
 
 /// The part of a list to return.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ListWindow {
-    /// Items before the part.
-    pub skip: u64,
+    pub start: PageStart,
     /// Maximum number of items in the part.
     pub give: u64,
 }
@@ -68,7 +64,10 @@ impl Stock {
     ) -> Loaded<Vec<Offered>> {
         let mut cmd = Script::ListOffered.call(&[self.keys.live(), self.keys.saler(saler)]);
         cmd.arg(live.as_str()).arg(self.keys.coupon_prefix()).arg(self.keys.holes_prefix());
-        cmd.arg(window.skip.min(SKIP_MAX)).arg(window.give);
+        match window.start {
+            PageStart::Skip(skip) => cmd.arg(skip).arg(window.give).arg(""),
+            PageStart::After(id) => cmd.arg(0).arg(window.give).arg(id),
+        };
         page(&calls.eval(&cmd, wait).await?, 9, |reply, at| {
             Ok(Offered {
                 id: CouponId(reply.number(at)?),

@@ -9,7 +9,7 @@ use super::PublishError;
 use super::Publishing;
 use super::reached::Reached;
 use crate::claim::Shard;
-use crate::domain::{Coupon, CouponId};
+use crate::domain::{Author, Coupon, CouponId};
 use crate::mysql::archive::Finished;
 use crate::mysql::coupons::{self, StoredCoupon};
 use crate::mysql::{Transaction, archive};
@@ -45,7 +45,7 @@ impl Publishing {
             && archive::is_finished(&self.db, tx, id, finished).await?
         {
             let archived = Coupon { archived: true, revision: stored.coupon.revision + 1, ..stored.coupon.clone() };
-            coupons::update(&self.db, tx, &stored, &archived).await?;
+            coupons::update(&self.db, tx, &stored, &archived, Author::Service).await?;
         }
         Ok(())
     }
@@ -58,9 +58,10 @@ impl Publishing {
         mut tx: Transaction<'_>,
         stored: &StoredCoupon,
         wanted: &Coupon,
+        by: Author<'_>,
     ) -> Result<(), PublishError> {
         let checked = match self.check_archived(&reached.shard, &mut tx, stored, wanted).await {
-            Ok(()) => coupons::update(&self.db, &mut tx, stored, wanted).await.map_err(PublishError::from),
+            Ok(()) => coupons::update(&self.db, &mut tx, stored, wanted, by).await.map_err(PublishError::from),
             Err(error) => Err(error),
         };
         if let Err(error) = checked {
@@ -94,8 +95,10 @@ impl Publishing {
             }
         }
         if stored.coupon.archived && !wanted.archived {
-            let open = archive::lock_open(&self.db, tx, stored.coupon.saler_id).await?;
-            self.quotas.check_coupon(open, wanted.amount.get().into()).map_err(PublishError::Quota)?;
+            let (open, _) = archive::lock_open(&self.db, tx, stored.coupon.saler_id).await?;
+            let units = wanted.amount.get().into();
+            self.quota_check().check_coupon(open, units).map_err(PublishError::Quota)?;
+            self.open.add(1, units);
         } else if !wanted.archived && wanted.amount > stored.coupon.amount {
             self.check_raised(tx, &stored.coupon, wanted.amount).await?;
         }

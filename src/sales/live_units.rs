@@ -8,10 +8,14 @@
 //! admitted. Connected viewers stay, at no cost, also while Redis is away. If the feature is switched off or the
 //! service stops, the channels are dropped, which ends every viewer's stream.
 //!
+//! Only products on sale have viewers: coupons that are sold at any time, and products whose activity is current, begins within
+//! the hour or has ended within the minute. One saler's products have at most half of the places. So nobody fills the places
+//! with viewers of coupons that nobody can buy.
+//!
 //! Invariant: viewers and viewed products are bounded. A product without viewers is not read.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +24,8 @@ use futures_util::future::join_all;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::viewer_places::{ViewerPlace, ViewerPlaces};
+use crate::base::now_ms;
 use crate::claim::{Claiming, Doubt, Shard, Shards};
 use crate::domain::{ActivityId, CouponId, ShardId};
 use crate::memory::{Activities, Settings};
@@ -33,6 +39,10 @@ const LOOK_EVERY_FOR_CROWD: Duration = Duration::from_secs(1);
 const CROWD: usize = 1_000;
 /// Pause after every read, including reads for new products.
 const PAUSE: Duration = Duration::from_millis(20);
+/// How long before the start of an activity its product gets viewers, in ms.
+const EARLY_MS: u64 = 3_600_000;
+/// How long viewers stay after the end of an activity, in ms.
+const LATE_MS: u64 = 60_000;
 
 #[derive(Debug, Clone, Copy)]
 pub struct EventLimits {
@@ -49,7 +59,7 @@ pub struct Events {
     settings: Arc<Settings>,
     limits: EventLimits,
     products: Mutex<Products>,
-    viewers: Arc<AtomicUsize>,
+    places: Arc<ViewerPlaces>,
     refused: AtomicU64,
     /// Notified when a viewer asks for a product that has not been read yet.
     new: Notify,
@@ -86,6 +96,8 @@ pub struct Shown {
     left: u64,
     /// Claims of the product over all its activities.
     claimed: u64,
+    /// Sold only inside activities.
+    scheduled: bool,
     /// Time of the read by Redis' clock, in milliseconds since 1970.
     pub time_ms: u64,
     /// The encoded event.
@@ -93,22 +105,21 @@ pub struct Shown {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the limit of viewers is reached, or the service is busy")]
+#[error("the limit of viewers is reached, the product is not on sale, or the service is busy")]
 pub struct NoPlace;
 
 /// A viewer of a product. Dropping it frees the place.
 pub struct Viewer {
     states: watch::Receiver<ProductState>,
-    _place: ViewerPlace,
+    place: ViewerPlace,
 }
-
-/// A place in the count of viewers, freed on drop.
-struct ViewerPlace(Arc<AtomicUsize>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EventFigures {
     pub viewers: usize,
     pub viewers_max: usize,
+    /// Viewers of the saler who has most.
+    pub of_one_saler: usize,
     pub products: usize,
     /// Viewers refused so far.
     pub refused: u64,
@@ -116,32 +127,51 @@ pub struct EventFigures {
 
 impl Events {
     pub fn new(shards: Arc<Shards>, activities: Arc<Activities>, settings: Arc<Settings>, limits: EventLimits) -> Self {
-        let (products, viewers, refused, new) = (Mutex::default(), Arc::default(), AtomicU64::new(0), Notify::new());
-        Self { shards, activities, settings, limits, products, viewers, refused, new }
+        let (products, refused, new) = (Mutex::default(), AtomicU64::new(0), Notify::new());
+        let places = ViewerPlaces::new(limits.viewers_max);
+        Self { shards, activities, settings, limits, products, places, refused, new }
     }
 
     /// Admits a viewer of `product`.
     ///
     /// # Errors
     /// [`NoPlace`].
-    pub fn enter(&self, product: CouponId) -> Result<Viewer, NoPlace> {
-        self.find_place(product).inspect_err(|_| {
-            self.refused.fetch_add(1, Ordering::Relaxed);
-        })
+    pub fn enter(&self, product: CouponId, now_ms: u64) -> Result<Viewer, NoPlace> {
+        self.find_place(product, now_ms).inspect_err(|_| self.count_refusal())
     }
 
-    fn find_place(&self, product: CouponId) -> Result<Viewer, NoPlace> {
-        if self.shards.any_busy() {
+    /// Keeps a viewer who has seen the product, in the share of its saler.
+    ///
+    /// # Errors
+    /// [`NoPlace`] if the product is not on sale, or the saler's share is taken.
+    pub fn keep(&self, viewer: &mut Viewer, product: &Shown, saler: &str, now_ms: u64) -> Result<(), NoPlace> {
+        if self.is_on_sale(product.product, Some(product), now_ms) && viewer.place.count_for(saler) {
+            return Ok(());
+        }
+        self.count_refusal();
+        Err(NoPlace)
+    }
+
+    fn count_refusal(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether viewers may have a place. A product without activities in memory is on sale until its units are known.
+    fn is_on_sale(&self, product: CouponId, units: Option<&Shown>, now_ms: u64) -> bool {
+        match self.activities.of(product) {
+            Some(schedule) => schedule.is_near(now_ms, EARLY_MS, LATE_MS),
+            None => units.is_none_or(|units| !units.scheduled),
+        }
+    }
+
+    fn find_place(&self, product: CouponId, now_ms: u64) -> Result<Viewer, NoPlace> {
+        if self.shards.any_busy() || !self.is_on_sale(product, None, now_ms) {
             return Err(NoPlace);
         }
-        let viewers = self.viewers.fetch_add(1, Ordering::Relaxed);
-        let place = ViewerPlace(Arc::clone(&self.viewers));
-        if viewers >= self.limits.viewers_max {
-            return Err(NoPlace);
-        }
+        let place = self.places.take().ok_or(NoPlace)?;
         let mut products = self.products();
         if let Some(channel) = products.shown.get(&product) {
-            return Ok(Viewer { states: channel.states.subscribe(), _place: place });
+            return Ok(Viewer { states: channel.states.subscribe(), place });
         }
         if products.over || products.shown.len() >= self.limits.products_max {
             return Err(NoPlace);
@@ -149,13 +179,15 @@ impl Events {
         let (sender, states) = watch::channel(ProductState::Unknown);
         products.shown.insert(product, Channel { states: sender, shard: None });
         self.new.notify_one();
-        Ok(Viewer { states, _place: place })
+        Ok(Viewer { states, place })
     }
 
     pub fn figures(&self) -> EventFigures {
+        let (viewers, of_one_saler) = self.places.counts();
         EventFigures {
-            viewers: self.viewers.load(Ordering::Relaxed),
-            viewers_max: self.limits.viewers_max,
+            viewers,
+            viewers_max: self.places.max(),
+            of_one_saler,
             products: self.products().shown.len(),
             refused: self.refused.load(Ordering::Relaxed),
         }
@@ -177,7 +209,7 @@ impl Events {
                 () = self.new.notified() => true,
             };
             if !newcomers_only {
-                let is_crowd = self.viewers.load(Ordering::Relaxed) > CROWD;
+                let is_crowd = self.places.counts().0 > CROWD;
                 next = tokio::time::Instant::now() + if is_crowd { LOOK_EVERY_FOR_CROWD } else { LOOK_EVERY };
             }
             if !self.settings.switches().events {
@@ -191,10 +223,15 @@ impl Events {
         }
     }
 
-    /// Viewed products whose state matches `is_asked`, with their shards. Products without viewers are dropped.
+    /// Viewed products whose state matches `is_asked`, with their shards. Products without viewers are dropped, and so are those
+    /// that are not on sale any more, which ends the streams of their viewers.
     fn looked_at(&self, is_asked: impl Fn(&ProductState) -> bool) -> Vec<(CouponId, Option<ShardId>)> {
-        let mut products = self.products();
-        products.shown.retain(|_, channel| !channel.states.is_closed());
+        let (mut products, now_ms) = (self.products(), now_ms());
+        products.shown.retain(|product, Channel { states, .. }| {
+            let units = states.borrow();
+            let units = if let ProductState::Shown(units) = &*units { Some(units) } else { None };
+            !states.is_closed() && self.is_on_sale(*product, units, now_ms)
+        });
         let asked = products.shown.iter().filter(|(_, channel)| is_asked(&channel.states.borrow()));
         asked.map(|(product, channel)| (*product, channel.shard)).collect()
     }
@@ -284,7 +321,8 @@ impl ProductState {
 impl Shown {
     fn new(product: CouponId, units: &Units, total: u32, time_ms: u64) -> Self {
         let (left, claimed) = (units.left(total), units.claimed.saturating_sub(units.holes));
-        Self { product, left, claimed, time_ms, bytes: Bytes::new() }.at(time_ms)
+        let scheduled = units.scheduled;
+        Self { product, left, claimed, scheduled, time_ms, bytes: Bytes::new() }.at(time_ms)
     }
 
     /// The same units at a later time.
@@ -320,66 +358,5 @@ impl Viewer {
     }
 }
 
-impl Drop for ViewerPlace {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn units(claimed: u64) -> Units {
-        let (scheduled, revision, activity_revision) = (false, 1, 0);
-        Units { scheduled, revision, activity_revision, amount: 10, claimed, holes: 1, sold: 0 }
-    }
-
-    fn shown(claimed: u64, time_ms: u64) -> Option<Shown> {
-        Some(Shown::new(CouponId(7), &units(claimed), 0, time_ms))
-    }
-
-    #[test]
-    fn an_event_is_one_line_of_data_that_browsers_read() {
-        let shown = shown(4, 1_000).expect("it was made");
-        let text = "event: units\ndata: {\"product_id\":7,\"left\":7,\"claimed\":3,\"time_ms\":1000}\n\n";
-        assert_eq!(shown.bytes, text);
-        assert_eq!(shown.at(2_000).bytes, text.replace("1000", "2000"));
-    }
-
-    #[test]
-    fn only_what_has_changed_is_news() {
-        let mut state = ProductState::Unknown;
-        assert!(state.become_later(shown(4, 1_000)));
-        assert!(!state.become_later(shown(4, 2_000)));
-        assert!(state.become_later(shown(5, 3_000)));
-        assert!(!state.become_later(None), "it is being mended");
-        assert!(matches!(state, ProductState::Shown(shown) if shown.claimed == 4 && shown.time_ms == 3_000));
-    }
-
-    #[tokio::test]
-    async fn a_slow_viewer_misses_states_and_gets_the_latest() {
-        let (sender, states) = watch::channel(ProductState::Unknown);
-        let mut viewer = Viewer { states, _place: ViewerPlace(Arc::new(AtomicUsize::new(1))) };
-        for claimed in 1..=9 {
-            sender.send_if_modified(|state| state.become_later(shown(claimed, 1)));
-        }
-        let ProductState::Shown(first) = viewer.first(Duration::ZERO).await else { panic!("it was read") };
-        assert_eq!(first.claimed, 8);
-        for claimed in 5..=7 {
-            sender.send_if_modified(|state| state.become_later(shown(claimed, 2)));
-        }
-        assert_eq!(viewer.next().await, shown(7, 2).map(|shown| shown.bytes));
-        drop(sender);
-        assert_eq!(viewer.next().await, None);
-    }
-
-    #[test]
-    fn a_product_that_was_never_there_is_nowhere_until_it_is_made() {
-        let mut state = ProductState::Unknown;
-        assert!(state.become_later(None));
-        assert_eq!(state, ProductState::Nowhere);
-        assert!(!state.become_later(None));
-        assert!(state.become_later(shown(1, 1)));
-    }
-}
+mod tests;

@@ -6,7 +6,7 @@
 
 use super::scheduling::{check, raised, raised_for};
 use super::{ACTIVITIES_OF_A_COUPON_MAX, PublishError, Reached, ScheduleError, Scheduling};
-use crate::domain::{Activity, ActivityId, Coupon, CouponId, Status, Terms};
+use crate::domain::{Activity, ActivityId, Author, Coupon, CouponId, Status, Terms};
 use crate::mysql::activities::StoredActivity;
 use crate::mysql::{DbError, Transaction, activities as rows, coupons, mirrored};
 
@@ -118,17 +118,17 @@ impl Scheduling {
             }
             Some(_) => {
                 check(&stored.coupon, terms, others.into_iter())?;
-                rows::update(db, tx, *id, terms, etcd_revision).await?;
+                rows::update(db, tx, *id, terms, etcd_revision, Author::Etcd).await?;
             }
             None => {
                 self.check_new(*id, others.len()).await?;
                 check(&stored.coupon, terms, others.into_iter())?;
-                rows::insert(db, tx, *coupon, terms, Some(*id), etcd_revision).await?;
+                rows::insert(db, tx, *coupon, terms, Some(*id), etcd_revision, Author::Etcd).await?;
             }
         }
         let scheduled = stored.coupon.scheduled || this.is_empty();
         let changed = Coupon { scheduled, ..raised_for(&stored.coupon, terms) };
-        coupons::update(db, tx, &stored, &changed).await?;
+        coupons::update(db, tx, &stored, &changed, Author::Etcd).await?;
         Ok(Prepared::Change(Box::new((stored, changed))))
     }
 
@@ -160,9 +160,9 @@ impl Scheduling {
             return Ok(Prepared::Nothing(row.etcd_revision));
         }
         let terms = Terms { status: Status::Disabled, ..row.activity.terms.clone() };
-        rows::update(db, tx, id, &terms, etcd_revision).await?;
+        rows::update(db, tx, id, &terms, etcd_revision, Author::Etcd).await?;
         let changed = raised(&stored.coupon);
-        coupons::update(db, tx, &stored, &changed).await?;
+        coupons::update(db, tx, &stored, &changed, Author::Etcd).await?;
         Ok(Prepared::Change(Box::new((stored, changed))))
     }
 

@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::PublishError;
 use super::reached::{Reached, live_of};
+use super::{OpenOffers, PublishError};
 use crate::base::{Outage, every};
 use crate::claim::{Shard, Shards};
-use crate::domain::{Amount, Coupon, CouponId, Description, Quotas, User};
+use crate::domain::{Amount, Author, Coupon, CouponId, Description, OfferTotals, QuotaCheck, Quotas, User};
 use crate::mysql::archive;
 use crate::mysql::coupons::{self, InsertError, NewCoupon, StoredCoupon};
 use crate::mysql::shard_statements::ShardStatements;
@@ -35,6 +35,7 @@ pub struct Publishing {
     pub(super) wait: Duration,
     /// What one saler may have.
     pub(super) quotas: Quotas,
+    pub(super) open: Arc<OpenOffers>,
 }
 
 /// A change requested by a saler. `None` keeps the current value.
@@ -48,40 +49,55 @@ pub struct CouponChange {
 }
 
 impl Publishing {
-    /// `wait` limits each call to Redis, and `quotas` what each saler may have.
-    pub fn new(db: Db, shards: Arc<Shards>, wait: Duration, quotas: Quotas) -> Self {
-        Self { db, shards, wait, quotas }
+    /// `wait` limits each call to Redis, and `quotas` what each saler, and all salers, may have.
+    pub fn new(db: Db, shards: Arc<Shards>, wait: Duration, quotas: Quotas, open: Arc<OpenOffers>) -> Self {
+        Self { db, shards, wait, quotas, open }
     }
 
-    /// Creates a coupon. On return the coupon is in MySQL and can be claimed.
+    /// What all salers have on offer.
+    pub const fn open_offers(&self) -> &Arc<OpenOffers> {
+        &self.open
+    }
+
+    /// The limits of all salers together.
+    pub const fn totals(&self) -> OfferTotals {
+        self.quotas.totals
+    }
+
+    /// The limits, with what all salers have. Nothing is known for a moment after the start.
+    pub(super) fn quota_check(&self) -> QuotaCheck {
+        self.quotas.given(self.open.known().unwrap_or_default())
+    }
+
+    /// Creates a coupon of `saler`. On return the coupon is in MySQL and can be claimed.
     ///
     /// # Errors
     /// [`PublishError`].
-    pub async fn create(&self, saler: &User, new: &NewCoupon) -> Result<CouponId, PublishError> {
+    pub async fn create(&self, saler: &User, new: &NewCoupon, by: Author<'_>) -> Result<CouponId, PublishError> {
         let reached = Reached::choose(&self.db, &self.shards).await?;
-        let coupon =
-            coupons::insert(&self.db, reached.shard.id, saler, new, &self.quotas).await.map_err(
-                |error| match error {
-                    InsertError::NameTaken => PublishError::NameTaken,
-                    InsertError::Quota(reached) => PublishError::Quota(reached),
-                    InsertError::Db(error) => error.into(),
-                },
-            )?;
+        let coupon = coupons::insert(&self.db, reached.shard.id, saler, new, &self.quota_check(), by).await.map_err(
+            |error| match error {
+                InsertError::NameTaken => PublishError::NameTaken,
+                InsertError::Quota(reached) => PublishError::Quota(reached),
+                InsertError::Db(error) => error.into(),
+            },
+        )?;
+        self.open.add(1, coupon.amount.get().into());
         self.publish(&reached, &coupon, Presence::MayBeNew).await?;
         Ok(coupon.id)
     }
 
-    /// Changes a coupon. On return the change is in force.
+    /// Changes a coupon for `by`. On return the change is in force.
     ///
     /// # Errors
     /// [`PublishError`].
-    pub async fn change(&self, id: CouponId, change: &CouponChange) -> Result<(), PublishError> {
+    pub async fn change(&self, id: CouponId, change: &CouponChange, by: Author<'_>) -> Result<(), PublishError> {
         let further = CouponChange { archived: None, ..change.clone() };
         if change.archived == Some(true) && further != CouponChange::default() {
             // In two steps, because a lowered amount needs a coupon on sale.
-            Box::pin(self.change(id, &further)).await?;
+            Box::pin(self.change(id, &further, by)).await?;
             let archived = change.archived;
-            return Box::pin(self.change(id, &CouponChange { archived, ..CouponChange::default() })).await;
+            return Box::pin(self.change(id, &CouponChange { archived, ..CouponChange::default() }, by)).await;
         }
         let reached = Reached::shard_of(&self.db, &self.shards, id).await?.ok_or(PublishError::NoSuchCoupon)?;
         let mut tx = self.db.begin().await?;
@@ -91,7 +107,7 @@ impl Publishing {
         };
         let wanted = apply(&stored.coupon, change);
         if stored.unloaded || wanted.archived {
-            return self.change_archived(&reached, tx, &stored, &wanted).await;
+            return self.change_archived(&reached, tx, &stored, &wanted, by).await;
         }
         if wanted.amount > stored.coupon.amount
             && let Err(error) = self.check_raised(&mut tx, &stored.coupon, wanted.amount).await
@@ -101,13 +117,17 @@ impl Publishing {
         }
         let lowered = wanted.amount < stored.coupon.amount;
         // A lowered amount is not stored yet. Only the revision is raised, so the row lags until the lowering is
-        // complete.
-        let next = if lowered { Coupon { revision: wanted.revision, ..stored.coupon.clone() } } else { wanted.clone() };
-        coupons::update(&self.db, &mut tx, &stored, &next).await?;
+        // complete. An abandoned lowering has no author.
+        let (next, author) = if lowered {
+            (Coupon { revision: wanted.revision, ..stored.coupon.clone() }, Author::Service)
+        } else {
+            (wanted.clone(), by)
+        };
+        coupons::update(&self.db, &mut tx, &stored, &next, author).await?;
         tx.commit().await?;
         crate::base::crash::point(if lowered { "lowering-announced" } else { "change-committed" });
         if lowered {
-            self.lower(&reached, Coupon { revision: wanted.revision + 1, ..wanted }).await
+            self.lower(&reached, Coupon { revision: wanted.revision + 1, ..wanted }, by).await
         } else {
             self.publish_change(&reached, &stored, &next).await
         }
@@ -120,12 +140,14 @@ impl Publishing {
         coupon: &Coupon,
         amount: Amount,
     ) -> Result<(), PublishError> {
-        if self.quotas.units == 0 {
+        if !self.quotas.limits_units() {
             return Ok(());
         }
-        let open = archive::lock_open(&self.db, tx, coupon.saler_id).await?;
+        let (open, _) = archive::lock_open(&self.db, tx, coupon.saler_id).await?;
         let more = amount.get() - coupon.amount.get();
-        self.quotas.check_units(open, more.into()).map_err(PublishError::Quota)
+        self.quota_check().check_units(open, more.into()).map_err(PublishError::Quota)?;
+        self.open.add(0, more.into());
+        Ok(())
     }
 
     /// Publishes a committed change of a coupon. `before` is the earlier row. On return the change is in force.
@@ -145,7 +167,7 @@ impl Publishing {
     }
 
     /// Lowers the amount in Redis and then in MySQL, under locks that keep the ledger and a rebuild away.
-    async fn lower(&self, reached: &Reached, coupon: Coupon) -> Result<(), PublishError> {
+    async fn lower(&self, reached: &Reached, coupon: Coupon, by: Author<'_>) -> Result<(), PublishError> {
         let mut tx = self.db.begin().await?;
         coupons::share_shard(&self.db, &mut tx, reached.shard.id.name()).await?;
         let stored = match self.ask_to_lower(reached, &mut tx, &coupon).await {
@@ -156,7 +178,7 @@ impl Publishing {
             }
         };
         crate::base::crash::point("lowered-in-redis");
-        let committed = match coupons::update(&self.db, &mut tx, &stored, &coupon).await {
+        let committed = match coupons::update(&self.db, &mut tx, &stored, &coupon, by).await {
             Ok(()) => tx.commit().await,
             Err(error) => Err(error),
         };
@@ -305,7 +327,7 @@ impl Publishing {
         // An abandoned lowering may still be on the way to Redis, with the row's revision plus 1. The repair publishes
         // a higher revision, and MySQL has that revision first.
         let coupon = Coupon { revision: stored.coupon.revision + 2, ..stored.coupon.clone() };
-        coupons::update(&self.db, &mut tx, &stored, &coupon).await?;
+        coupons::update(&self.db, &mut tx, &stored, &coupon, Author::Service).await?;
         tx.commit().await?;
         match self.send(&reached, &coupon, presence(&stored)).await {
             Ok(Published::Done) => {
@@ -334,7 +356,7 @@ impl Publishing {
         let Some(stored) = coupons::lock(&self.db, &mut tx, id).await? else { return Ok(()) };
         if stored.coupon.revision < revision {
             let above = Coupon { revision: revision + 1, ..stored.coupon.clone() };
-            coupons::update(&self.db, &mut tx, &stored, &above).await?;
+            coupons::update(&self.db, &mut tx, &stored, &above, Author::Service).await?;
             tx.commit().await?;
         }
         Ok(())

@@ -13,7 +13,7 @@ use moka::future::Cache;
 use super::{PublishError, Publishing, Reached};
 use crate::base::now_ms;
 use crate::claim::Shard;
-use crate::domain::{Activity, ActivityId, Conditions, Coupon, CouponId, Kind, Phase, Terms, User};
+use crate::domain::{Activity, ActivityId, Author, Conditions, Coupon, CouponId, Kind, Phase, Terms, User};
 use crate::memory::Activities;
 use crate::mysql::activities::StoredActivity;
 use crate::mysql::{DbError, Transaction, activities as rows, coupons, new_ids};
@@ -123,7 +123,7 @@ impl Scheduling {
         coupon: CouponId,
         (terms, conditions): (&Terms, &Conditions),
     ) -> Result<(ActivityId, coupons::StoredCoupon, Coupon), ScheduleError> {
-        let db = &self.publishing.db;
+        let (db, by) = (&self.publishing.db, Author::User(&user.name));
         let stored = lock(db, tx, user, coupon).await?;
         let others = rows::of_coupon(db, tx, coupon).await?;
         if others.len() >= ACTIVITIES_OF_A_COUPON_MAX {
@@ -131,7 +131,7 @@ impl Scheduling {
         }
         check(&stored.coupon, terms, others.iter())?;
         self.check_quota(tx, &stored.coupon, terms).await?;
-        let id = rows::insert(db, tx, coupon, terms, None, 0).await?;
+        let id = rows::insert(db, tx, coupon, terms, None, 0, by).await?;
         if !conditions.is_none() {
             rows::set_conditions(db, tx, id, conditions).await?;
         }
@@ -139,7 +139,7 @@ impl Scheduling {
         if stored.coupon.archived {
             self.publishing.check_archived(shard, tx, &stored, &changed).await?;
         }
-        coupons::update(db, tx, &stored, &changed).await?;
+        coupons::update(db, tx, &stored, &changed, by).await?;
         Ok((id, stored, changed))
     }
 
@@ -152,7 +152,7 @@ impl Scheduling {
         id: ActivityId,
         change: impl FnOnce(&Activity) -> Result<(Terms, Conditions), E>,
     ) -> Result<(coupons::StoredCoupon, Coupon), E> {
-        let db = &self.publishing.db;
+        let (db, by) = (&self.publishing.db, Author::User(&user.name));
         let stored = lock(db, tx, user, coupon).await?;
         let all = rows::of_coupon(db, tx, coupon).await.map_err(ScheduleError::from)?;
         let (this, others): (Vec<_>, Vec<_>) = all.iter().partition(|other| other.activity.id == id);
@@ -162,7 +162,7 @@ impl Scheduling {
         if this.terms.window.phase(now_ms()) == Phase::Over {
             self.check_quota(tx, &stored.coupon, &terms).await?;
         }
-        rows::update(db, tx, id, &terms, 0).await.map_err(ScheduleError::from)?;
+        rows::update(db, tx, id, &terms, 0, by).await.map_err(ScheduleError::from)?;
         if conditions != this.conditions {
             rows::set_conditions(db, tx, id, &conditions).await.map_err(ScheduleError::from)?;
         }
@@ -170,7 +170,7 @@ impl Scheduling {
         if stored.coupon.archived {
             self.publishing.check_archived(shard, tx, &stored, &changed).await.map_err(ScheduleError::from)?;
         }
-        coupons::update(db, tx, &stored, &changed).await.map_err(ScheduleError::from)?;
+        coupons::update(db, tx, &stored, &changed, by).await.map_err(ScheduleError::from)?;
         Ok((stored, changed))
     }
 

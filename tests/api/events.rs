@@ -166,13 +166,15 @@ async fn what_is_no_product_is_refused_as_everywhere_and_takes_no_place() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn viewers_are_as_many_as_may_be_and_whoever_leaves_makes_room() {
-    let (app, ten, customers) = selling(3).await;
+    // A saler has half of the places.
+    let (app, ten, customers) = selling(6).await;
     let mut viewers = Vec::new();
     for _ in 0..3 {
         viewers.push(Viewer::see(app.client(), ten).await);
     }
     assert_full(Viewer::open(app.client(), ten).await);
-    assert_eq!(app.instances[0].shared.selling.events.figures().viewers, 3);
+    let figures = app.instances[0].shared.selling.events.figures();
+    assert_eq!((figures.viewers, figures.of_one_saler), (3, 3));
     viewers.pop();
     // A closed viewer is noticed by writing: the first write is answered by a reset, and the second one fails.
     for (claimed, customer) in (1..).zip(&customers[..3]) {
@@ -292,4 +294,44 @@ async fn a_product_with_sales_shows_what_its_present_one_can_still_sell() {
     viewer.wait_until_counts(2, 0).await;
     claim(app.client(), &customers[0]).await;
     viewer.wait_until_counts(1, 1).await;
+}
+
+/// One merchant must not take the places of all others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_saler_has_half_of_the_places_over_all_products_and_others_have_the_rest() {
+    let (app, ten, _) = selling(4).await;
+    let (client, shop) = (app.client(), app.user("cafe", Kind::Saler).await);
+    client.create_coupon("cafe", &shop, "tea", 10).await;
+    let product = client.post("/product/create", &shop, &json!({"product_name": "cake", "product_total": 5})).await;
+    let cake = product.json()["data"]["product_id"].as_u64().expect("an id");
+    app.instances[0].schedule(couponrush::domain::CouponId(cake), &terms(-10, 3_600)).await.expect("it can be created");
+    let _seen = [Viewer::see(client, ten + 1).await, Viewer::see(client, cake).await];
+    assert_full(Viewer::open(client, ten + 1).await);
+    assert_full(Viewer::open(client, cake).await);
+    let _others = [Viewer::see(client, ten).await, Viewer::see(client, ten).await];
+    assert_full(Viewer::open(client, ten).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_products_on_sale_have_viewers() {
+    let (app, ten, _) = selling(10).await;
+    let (client, instance, coupon) = (app.client(), &app.instances[0], couponrush::domain::CouponId(ten));
+    let shop = app.user("cafe", Kind::Saler).await;
+    let product = client.post("/product/create", &shop, &json!({"product_name": "cake", "product_total": 5})).await;
+    let cake = product.json()["data"]["product_id"].as_u64().expect("an id");
+    assert_full(Viewer::open(client, cake).await);
+    let id = instance.schedule(coupon, &terms(3_700, 7_200)).await.expect("the activity can be created");
+    assert_full(Viewer::open(client, ten).await);
+    let windows = [(3_500, 7_200, true), (-7_200, -70, false), (-7_200, -30, true), (-10, 3_600, true)];
+    for (start, end, is_shown) in windows {
+        let window = terms(start, end).window;
+        instance.reschedule(id, |terms| terms.window = window).await.expect("the activity can be changed");
+        assert_eq!(Viewer::open(client, ten).await.is_ok(), is_shown, "{start} to {end}");
+    }
+    let mut viewer = Viewer::see(client, ten).await;
+    viewer.wait_until_counts(10, 0).await;
+    let over = terms(-7_200, -70).window;
+    instance.reschedule(id, |terms| terms.window = over).await.expect("the activity can be changed");
+    assert_eq!(viewer.block().await, None, "the stream ends a minute after the sale");
+    eventually("no product is viewed", || async { instance.shared.selling.events.figures().products == 0 }).await;
 }

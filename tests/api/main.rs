@@ -30,6 +30,7 @@ mod etcd;
 mod events;
 mod every_route;
 mod failover;
+mod far_pages;
 mod fields;
 mod formats;
 mod hand_edits;

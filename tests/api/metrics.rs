@@ -200,8 +200,8 @@ async fn viewers_are_counted_and_so_are_those_who_find_no_place() {
     let viewer = look().await.expect("the service answers");
     assert_eq!(look().await.expect("the service answers").status(), 503);
     let page = Page::read(instance).await;
-    let shown = ["viewers", "viewers_max", "viewed_products", "viewers_refused_total"];
-    assert_eq!(shown.map(|name| page.value(&format!("couponrush_{name}"))), [1.0; 4]);
+    let shown = ["viewers", "viewers_max", "viewers_of_one_saler", "viewed_products", "viewers_refused_total"];
+    assert_eq!(shown.map(|name| page.value(&format!("couponrush_{name}"))), [1.0; 5]);
     drop(viewer);
 }
 

@@ -1,6 +1,6 @@
 //! New names: normalized and visible, and no new saler looks like an earlier one. Existing names go on working.
 
-use couponrush::domain::{Amount, CouponName, Description, FaceValue, Kind, UserName};
+use couponrush::domain::{Amount, Author, CouponName, Description, FaceValue, Kind, UserName};
 use couponrush::mysql::coupons::NewCoupon;
 use couponrush::mysql::users;
 use couponrush::ops::SalerNames;
@@ -133,8 +133,8 @@ async fn names_that_exist_go_on_working() {
         description: Description::new(String::new()).expect("short"),
         scheduled: false,
     };
-    let publishing = &app.instances[0].shared.offering.publishing;
-    publishing.create(&found.expect("the saler was added").user, &coupon).await.expect("the coupon is new");
+    let (publishing, user) = (&app.instances[0].shared.offering.publishing, found.expect("the saler was added").user);
+    publishing.create(&user, &coupon, Author::User(&user.name)).await.expect("the coupon is new");
     let (shop, name) = (encoded("s\u{200b}hop"), encoded("t\u{202e}en"));
     assert_eq!(client.claim(&shop, &name, &customer).await.result(), "claimed");
     let answer = client.put(&format!("/api/users/{shop}/coupons/{name}"), &saler, &json!({"amount": 6})).await;

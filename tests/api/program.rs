@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::helpers::{Client, DEADLINE, PASSWORD, SECRET, Stores, eventually, signal};
 
 /// Every setting of `serve`.
-const SETTINGS: [&str; 53] = [
+const SETTINGS: [&str; 55] = [
     "COUPONRUSH_MERCHANTS",
     "COUPONRUSH_ARCHIVE_AFTER",
     "COUPONRUSH_HTTP_ADDR",
@@ -49,6 +49,8 @@ const SETTINGS: [&str; 53] = [
     "COUPONRUSH_AUDIT_DAYS",
     "COUPONRUSH_SALER_UNITS_MAX",
     "COUPONRUSH_SALER_SALES_MAX",
+    "COUPONRUSH_COUPONS_MAX",
+    "COUPONRUSH_UNITS_MAX",
     "COUPONRUSH_IN_FLIGHT_MAX",
     "COUPONRUSH_VIEWERS_MAX",
     "COUPONRUSH_START_WAIT",

@@ -1,4 +1,4 @@
-//! The operators' page: health, switches, limits and blacklist.
+//! The operators' page: health, switches, limits, blacklist and audit trail.
 
 use couponrush::domain::Kind;
 use serde_json::json;
@@ -164,6 +164,7 @@ async fn no_view_of_operators_keeps_anybody_out() {
             ("limits", "limits.save"),
             ("switches", "switches.claim"),
             ("blacklist", "blacklist.look"),
+            ("audit", "audit.find"),
         ] {
             root.presses(&format!("admin.view-{view}")).await;
             root.reads(key).await;
@@ -185,4 +186,50 @@ async fn who_does_not_work_here_is_told_where_to_go() {
     ann.go("/saler").await;
     ann.reads("staff.only-saler").await;
     ann.close().await;
+}
+
+/// The number of events on the page.
+const EVENTS: &str = "return document.querySelectorAll('tbody tr').length";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_trail_is_read_to_its_end_and_by_user_and_event() {
+    let shop = Shop::open().await;
+    let insert =
+        "INSERT INTO audit_trail (at_ms, actor, actor_kind, event, object, address, request_id, status, repeated) ";
+    // Older than all others, and hostile where a client has written the text.
+    let rows = "SELECT 1000 + seq, IF(seq % 50 = 0, 'mallory', 'ann'), 'saler', 'changeCoupon', '/<img src=x onerror=window.pwned=1>', \
+        '192.0.2.9', CONCAT('<b>', seq), 401, seq % 2 FROM (SELECT a.n * 50 + b.n + 1 AS seq FROM \
+        (SELECT 0 AS n UNION SELECT 1 UNION SELECT 2 UNION SELECT 3 UNION SELECT 4) a, \
+        (SELECT ROW_NUMBER() OVER () - 1 AS n FROM information_schema.columns LIMIT 50) b) numbers";
+    shop.app.stores.execute(&format!("{insert} {rows}")).await;
+    for (size, language) in [(DESK, English), (PHONE, Chinese)] {
+        let root = shop.operator(size, language).await;
+        root.presses("admin.view-audit").await;
+        root.until("a page of events is shown", async || root.script(EVENTS).await == 100).await;
+        root.presses("audit.older").await;
+        root.until("two pages are shown", async || root.script(EVENTS).await == 200).await;
+        root.presses("audit.older").await;
+        root.until("all events are shown", async || root.script(EVENTS).await.as_u64() > Some(250)).await;
+        root.sees_no(&language.says("audit.older")).await;
+        let ids = "const ids = [...document.querySelectorAll('tbody td:last-child')].map((cell) => cell.innerText); \
+            return new Set(ids).size - ids.length";
+        assert_eq!(root.script(ids).await, 0, "no event is shown twice");
+        root.fill("user", " mallory ").await;
+        root.presses("audit.find").await;
+        root.until("the user's events are shown", async || root.script(EVENTS).await == 5).await;
+        root.sees("<b>250").await;
+        root.fill("event", "logIn").await;
+        root.presses("audit.find").await;
+        root.reads("audit.none").await;
+        root.fill("user", "").await;
+        root.presses("audit.find").await;
+        root.until("logins are shown", async || root.script(EVENTS).await.as_u64() > Some(0)).await;
+        root.sees("corner-cafe").await;
+        assert_eq!(
+            root.script("return window.pwned ?? document.querySelector('main img, main b')").await,
+            serde_json::Value::Null
+        );
+        root.assert_fits().await;
+        root.close().await;
+    }
 }

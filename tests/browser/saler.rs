@@ -153,6 +153,18 @@ async fn who_holds_a_coupon_is_a_list_and_a_file() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_coupon_is_found_behind_many_newer_ones() {
+    let shop = Shop::open().await;
+    shop.offer(Offer::default()).await;
+    for n in 0..45 {
+        shop.offer(Offer { name: &format!("newer-{n}"), ..Offer::default() }).await;
+    }
+    let cafe = shop.worker("/saler#coupon/1", "corner-cafe", DESK, English).await;
+    cafe.sees("Flat white").await;
+    cafe.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_code_is_used_once_and_every_other_is_told_in_clear_words() {
     let shop = Shop::open().await;
     shop.offer(Offer { name: "Flat white", ..Offer::default() }).await;

@@ -48,6 +48,7 @@ impl Language {
             "admin/limits/",
             "admin/accounts/",
             "admin/factor/",
+            "admin/audit/",
         ] {
             let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("static/js/i18n/{part}{name}.js"));
             let text = std::fs::read_to_string(path).expect("the catalogue is there");

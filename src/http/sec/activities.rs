@@ -1,27 +1,26 @@
 //! Salers and admins create, change and list activities.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use jiff::SignedDuration;
-use jiff::civil::DateTime;
 use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
 use super::conditions::{ConditionChanges, ShownConditions};
 use super::envelope::{Envelope, SecError, success};
-use super::paging::{BAD_PAGE, page, rows};
+use super::paging::{BAD_AFTER, BAD_PAGE, PAGE, page_or_after};
 use super::parameters::{Parameter, Parameters, missing, wrong};
+use super::utc::date_and_time;
 use crate::base::now_seconds;
 use crate::domain::{
     Activity, ActivityId, ActivityName, Amount, Conditions, CouponId, Kind, Nth, Phase, QuotaReached, Rate, Status,
     Terms, User, Window,
 };
 use crate::http::error::{ApiError, Code, read_failed};
-use crate::http::lists::PageQuery;
+use crate::http::lists::KeysetQuery;
 use crate::http::merchant::{ManageSales, Merchant, ONLY_SALERS, ReadSales};
 use crate::http::openapi::{change, failures, merchants};
 use crate::http::state::{Accounts, Edge, Offering, Worker};
-use crate::mysql::activities::{find, newest};
+use crate::mysql::activities::{AuthoredActivity, find, newest};
 use crate::mysql::{Db, DbPools};
 use crate::sales::{PublishError, ScheduleError};
 
@@ -51,6 +50,10 @@ pub struct Item {
     start_time_str: String,
     end_time_str: String,
     status_str: &'static str,
+    /// The user of the last change, or `etcd`. Absent if nobody has changed it since this is noted.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
+    changed_by: String,
     #[serde(flatten)]
     #[schema(inline)]
     conditions: ShownConditions,
@@ -290,20 +293,20 @@ async fn stays_with(db: &Db, user: &User, id: ActivityId, product: CouponId) -> 
     if stored.activity.coupon == product { Ok(()) } else { Err(OTHER_PRODUCT) }
 }
 
-failures!(ListActivitiesFailures: SecError = [BAD_PAGE, ApiError::unavailable(), ONLY_SALERS], merchants());
+failures!(ListActivitiesFailures: SecError = [BAD_PAGE, BAD_AFTER, ApiError::unavailable(), ONLY_SALERS], merchants());
 
 /// Lists the saler's own sales, or all sales for an admin.
 ///
 /// A page has 1,000 sales, newest first. Times for people are in UTC.
 #[utoipa::path(
     get, path = "/activity/list", operation_id = "listActivities",
-    params(PageQuery),
+    params(KeysetQuery),
     responses(
         (status = 200, description = "The sales of the page.", body = inline(Envelope<Vec<Item>>),
             example = json!(Envelope::success([json!({"activity_id": 1, "activity_name": "noon", "product_id": 1,
                 "start_time": 1_767_265_200, "end_time": 1_767_268_800, "total": 500, "status": 0, "sec_speed": 100,
                 "buy_limit": 1, "buy_rate": "1.00", "start_time_str": "2026-01-01 11:00:00",
-                "end_time_str": "2026-01-01 12:00:00", "status_str": "normal"})]))),
+                "end_time_str": "2026-01-01 12:00:00", "status_str": "normal", "changed_by": "shop"})]))),
         ListActivitiesFailures,
     ),
 )]
@@ -314,17 +317,18 @@ pub async fn list_activities(
     worker: web::Data<Worker>,
 ) -> Result<HttpResponse, SecError> {
     let owner = (user.kind == Kind::Saler).then_some(user.id);
-    let activities = match rows(page(&request)?) {
-        Some((skip, count)) => {
-            newest(dbs.of(user.kind), owner, skip, count).await.map_err(|error| read_failed(&error))?
+    let activities = match page_or_after(&request)?.start(PAGE.into()) {
+        Some(start) => {
+            newest(dbs.of(user.kind), owner, start, PAGE.into()).await.map_err(|error| read_failed(&error))?
         }
         None => Vec::new(),
     };
     let now_ms = worker.server_ms()?;
-    Ok(success(activities.iter().map(|activity| item(activity, now_ms)).collect::<Vec<_>>()))
+    Ok(success(activities.into_iter().map(|activity| item(activity, now_ms)).collect::<Vec<_>>()))
 }
 
-fn item(Activity { id, coupon, terms, conditions }: &Activity, now_ms: u64) -> Item {
+fn item((activity, changed_by): AuthoredActivity, now_ms: u64) -> Item {
+    let Activity { id, coupon, terms, conditions } = activity;
     let (start_time, end_time) = (terms.window.start(), terms.window.end());
     Item {
         activity_id: id.0,
@@ -345,15 +349,9 @@ fn item(Activity { id, coupon, terms, conditions }: &Activity, now_ms: u64) -> I
             (Phase::Before | Phase::Within, Status::Disabled) => "disabled",
             (Phase::Before | Phase::Within, Status::SoldOut) => "sold out",
         },
-        conditions: (*conditions).into(),
+        changed_by,
+        conditions: conditions.into(),
     }
-}
-
-/// Seconds since 1970 as `2026-11-20 08:00:00`, in UTC.
-fn date_and_time(seconds: u64) -> String {
-    const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
-    let since = i64::try_from(seconds).map_or(SignedDuration::MAX, SignedDuration::from_secs);
-    EPOCH.saturating_add(since).strftime("%F %T").to_string()
 }
 
 fn window(start: u64, end: u64) -> Result<Window, ApiError> {
@@ -375,25 +373,4 @@ fn parse_rate(sent: &Parameter<'_>) -> Result<Rate, ApiError> {
 fn parse_status(sent: &Parameter<'_>) -> Result<Status, ApiError> {
     let wrong = || sent.wrong("it must be 0 (normal), 1 (disabled) or 2 (sold out)");
     sent.number(0..=2_u64).ok().and_then(Status::from_number).ok_or_else(wrong)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn dates_are_those_of_the_calendar() {
-        for (seconds, text) in [
-            (0, "1970-01-01 00:00:00"),
-            (951_782_399, "2000-02-28 23:59:59"),
-            (951_782_400, "2000-02-29 00:00:00"),
-            (951_868_800, "2000-03-01 00:00:00"),
-            (1_709_164_800, "2024-02-29 00:00:00"),
-            (4_107_542_400, "2100-03-01 00:00:00"),
-            (1_800_000_000, "2027-01-15 08:00:00"),
-            (Window::SECONDS_MAX, "9999-12-31 23:59:59"),
-        ] {
-            assert_eq!(date_and_time(seconds), text);
-        }
-    }
 }

@@ -13,6 +13,7 @@ use super::envelope::SecError;
 use super::parameters::{Parameters, missing};
 use super::sales::ProductQuery;
 use crate::admission::{AddressPlace, TurnedAway};
+use crate::base::now_ms;
 use crate::domain::CouponId;
 use crate::http::error::ApiError;
 use crate::http::openapi::failures;
@@ -42,6 +43,9 @@ failures!(ShowEventsFailures: SecError = [
 /// `claimed` counts claims over all sales. `time_ms` is the clock of the sale. The current state comes at once. Changes
 /// follow, at most four a second, or one a second for a product with many viewers. A comment comes every 15 s. A
 /// browser does not reconnect after a 503, so the page must.
+///
+/// A product has viewers while it is on sale: from an hour before an activity until a minute after it. Others are answered 503,
+/// and so is a viewer beyond half of all places for one saler's products. `/sec/units` has the units in any case.
 #[utoipa::path(
     get, path = "/sec/events", operation_id = "showEvents",
     params(ProductQuery),
@@ -61,12 +65,14 @@ pub async fn show_events(
     let query = Parameters::of_query(request.query_string())?;
     let product = CouponId(query.required("product_id")?.number(1..=u64::MAX)?);
     let place = edge.admission.view(peer::address(&request, &edge))?;
-    let mut viewer = selling.events.enter(product).map_err(|_| ApiError::overloaded())?;
+    let mut viewer = selling.events.enter(product, now_ms()).map_err(|_| ApiError::overloaded())?;
     let first = match viewer.first(selling.kv_wait).await {
         ProductState::Shown(shown) => shown,
         ProductState::Nowhere => return Err(ApiError::no_such_product().into()),
         ProductState::Unknown => return Err(ApiError::unavailable().into()),
     };
+    let saler = saler_of(&selling, &worker, product).await?;
+    selling.events.keep(&mut viewer, &first, &saler, now_ms()).map_err(|_| ApiError::overloaded())?;
     // The latest known units get the current time, because a page sets the clock by the first event.
     let first = match worker.server_ms() {
         Ok(now_ms) => first.at(now_ms),
@@ -82,6 +88,17 @@ pub async fn show_events(
     let retry = format!("retry: {}\n", rand::random_range(RETRY_MS));
     let greeting = Bytes::from([retry.as_bytes(), &first.bytes].concat());
     Ok(builder.streaming(stream::once(async { Ok(greeting) }).chain(changes(viewer, place))))
+}
+
+/// The name of the saler of a product that exists.
+async fn saler_of(selling: &Selling, worker: &Worker, product: CouponId) -> Result<String, ApiError> {
+    if let Some(schedule) = selling.activities.of(product) {
+        return Ok(schedule.saler.to_string());
+    }
+    let link = selling.shard_of(worker, product).await?.ok_or_else(ApiError::no_such_product)?;
+    let facts = selling.directory.facts(&worker.known, &link, &[product]).await?;
+    let facts = facts.into_iter().next().flatten().ok_or_else(ApiError::no_such_product)?;
+    Ok(facts.saler.clone())
 }
 
 /// The events and comments after the first event. Ends when the service ends the viewer's stream. Holds the places of the

@@ -19,6 +19,7 @@ pub(super) mod sales;
 pub(super) mod tickets;
 pub(super) mod tokens;
 pub(super) mod units;
+mod utc;
 
 pub use routes::endpoints;
 pub use sale_cache::{SaleCache, SaleCacheLimits};

@@ -6,16 +6,17 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use super::envelope::{Envelope, SecError, success};
-use super::paging::{BAD_PAGE, page, rows};
+use super::paging::{BAD_AFTER, BAD_PAGE, PAGE, page_or_after};
 use super::parameters::{Parameters, missing};
-use crate::domain::{Amount, Coupon, CouponName, Description, FaceValue, QuotaReached};
+use crate::domain::{Amount, Author, Coupon, CouponName, Description, FaceValue, QuotaReached};
 use crate::http::error::{ApiError, Code, read_failed};
-use crate::http::lists::PageQuery;
+use crate::http::lists::KeysetQuery;
 use crate::http::merchant::{ManageSales, Merchant, ONLY_SALERS, ReadProducts};
 use crate::http::openapi::{change, failures, merchants};
 use crate::http::state::{Edge, Offering};
 use crate::mysql::DbPools;
-use crate::mysql::coupons::{NewCoupon, newest};
+use crate::mysql::coupon_lists::newest;
+use crate::mysql::coupons::NewCoupon;
 use crate::sales::PublishError;
 
 /// The only status of a product.
@@ -80,7 +81,7 @@ pub async fn create_product(
     payload: web::Payload,
 ) -> Result<HttpResponse, SecError> {
     let new = parse(&Parameters::of_body(payload, edge.body).await?)?;
-    let id = offering.publishing.create(&saler, &new).await?;
+    let id = offering.publishing.create(&saler, &new, Author::User(&saler.name)).await?;
     Ok(success(CreatedProduct { product_id: id.0 }))
 }
 
@@ -105,14 +106,14 @@ fn parse(sent: &Parameters) -> Result<NewCoupon, ApiError> {
     })
 }
 
-failures!(ListProductsFailures: SecError = [BAD_PAGE, ApiError::unavailable()], merchants());
+failures!(ListProductsFailures: SecError = [BAD_PAGE, BAD_AFTER, ApiError::unavailable()], merchants());
 
 /// Lists all products.
 ///
 /// A page has 1,000 products, newest first.
 #[utoipa::path(
     get, path = "/product/list", operation_id = "listProducts",
-    params(PageQuery),
+    params(KeysetQuery),
     responses(
         (status = 200, description = "The products of the page.", body = inline(Envelope<Vec<Product>>),
             example = json!(Envelope::success([json!({"product_id": 1, "product_name": "ten-off", "total": 1_000,
@@ -125,8 +126,8 @@ pub async fn list_products(
     request: HttpRequest,
     dbs: web::Data<DbPools>,
 ) -> Result<HttpResponse, SecError> {
-    let coupons = match rows(page(&request)?) {
-        Some((skip, count)) => newest(dbs.of(user.kind), skip, count).await.map_err(|error| read_failed(&error))?,
+    let coupons = match page_or_after(&request)?.start(PAGE.into()) {
+        Some(start) => newest(dbs.of(user.kind), start, PAGE.into()).await.map_err(|error| read_failed(&error))?,
         None => Vec::new(),
     };
     let product = |Coupon { id, name, amount, saler, .. }: Coupon| Product {

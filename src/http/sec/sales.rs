@@ -93,8 +93,8 @@ pub async fn list_sales(
     selling: web::Data<Selling>,
     worker: web::Data<Worker>,
 ) -> Result<HttpResponse, SecError> {
-    let skip = page(&request)?.offset(PAGE as u64);
-    let Some(skip) = usize::try_from(skip).ok().filter(|skip| *skip < PAGES_MAX * PAGE) else {
+    let skip = page(&request)?.skipped(PAGE as u64).and_then(|skip| usize::try_from(skip).ok());
+    let Some(skip) = skip.filter(|skip| *skip < PAGES_MAX * PAGE) else {
         return Ok(success([(); 0]));
     };
     let body = selling.sales.pages.try_get_with(skip, read_page(&selling, &worker, skip)).await;

@@ -9,7 +9,7 @@ use super::envelope::{Envelope, SecError, success};
 use super::parameters::{Parameters, missing};
 use crate::auth::ClaimProof;
 use crate::base::now_ms;
-use crate::domain::{Kind, Nth, Seq};
+use crate::domain::{Author, Kind, Nth, Seq};
 use crate::http::error::{ApiError, read_failed};
 use crate::http::merchant::{Merchant, ONLY_SALERS, RedeemClaims};
 use crate::http::openapi::{JWT, Responses, add_case, add_failure, change, failures, merchants};
@@ -147,7 +147,7 @@ pub async fn redeem(
         return Err(ApiError::not_your_product().into());
     }
     let now_ms = now_ms();
-    match redemptions::redeem(db, &grant(&proof), now_ms).await? {
+    match redemptions::redeem(db, &grant(&proof), Author::User(&user.name), now_ms).await? {
         Redemption::First => Ok(success(Redeemed { redeemed_at: now_ms / 1_000, first: true })),
         Redemption::Before(at_ms) => Ok(success(Redeemed { redeemed_at: at_ms / 1_000, first: false })),
         // The ledger will store the claim in a moment.

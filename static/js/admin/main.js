@@ -18,10 +18,11 @@ const Switches = lazy(() => import("./switches.js").then((module) => module.Swit
 const Accounts = lazy(() => import("./accounts.js").then((module) => module.Accounts));
 const Blacklist = lazy(() => import("./blacklist.js").then((module) => module.Blacklist));
 const Factor = lazy(() => import("./factor.js").then((module) => module.Factor));
+const Audit = lazy(() => import("./audit.js").then((module) => module.Audit));
 
 extend({ en: { ...staffEn, ...en }, zh: { ...staffZh, ...zh } });
 
-const VIEWS = { "": Health, limits: Limits, switches: Switches, blacklist: Blacklist, accounts: Accounts, factor: Factor };
+const VIEWS = { "": Health, limits: Limits, switches: Switches, blacklist: Blacklist, accounts: Accounts, audit: Audit, factor: Factor };
 
 function Page() {
     useLanguage();

@@ -25,11 +25,14 @@ export function Claims({ product }) {
 }
 
 function Table({ coupon }) {
-    const [page, setPage] = useState(1);
+    /** The last `seq` before each page up to the current one. */
+    const [starts, setStarts] = useState([0]);
+    const page = starts.length;
     const path = `/api/users/${part(session.get()?.saler ?? "")}/coupons/${part(coupon.name)}/claims`;
-    const { answer, failed } = usePoll(`${path}?page=${page}`, REFRESH_MS);
+    const { answer, failed } = usePoll(`${path}?after=${starts[page - 1]}`, REFRESH_MS);
     const pages = Math.max(1, Math.ceil((coupon.amount - coupon.left) / PAGE_SIZE), page);
     const claims = answer?.data ?? [];
+    const isLast = page === pages || claims.length < PAGE_SIZE;
     return html`
         ${failed && html`<${Stale} />`}
         <div class="head">
@@ -47,9 +50,9 @@ function Table({ coupon }) {
             </div>`}
         ${pages > 1 && html`
             <nav class="pages" aria-label=${t("staff.pages")}>
-                <button type="button" class="outline" disabled=${page === 1} onClick=${() => setPage(page - 1)}>← ${t("staff.previous")}</button>
+                <button type="button" class="outline" disabled=${page === 1} onClick=${() => setStarts(starts.slice(0, -1))}>← ${t("staff.previous")}</button>
                 <span aria-live="polite">${t("claims.page", { page, pages })}</span>
-                <button type="button" class="outline" disabled=${page === pages} onClick=${() => setPage(page + 1)}>${t("staff.next")} →</button>
+                <button type="button" class="outline" disabled=${isLast} onClick=${() => setStarts([...starts, claims[PAGE_SIZE - 1].seq])}>${t("staff.next")} →</button>
             </nav>`}`;
 }
 

@@ -16,7 +16,7 @@ const ACCOUNT_MS = 30_000;
 
 /** @param {{page: number}} props from 1 */
 export function Coupons({ page }) {
-    const { coupons, failed } = useCoupons(page);
+    const { coupons, failed } = useCoupons(`page=${page}`);
     const { activities } = useActivities();
     const { answer: own } = usePoll(`/api/users/${part(useSession()?.name ?? "")}`, ACCOUNT_MS);
     const now = useServerSeconds();

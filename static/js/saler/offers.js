@@ -16,25 +16,25 @@ const REFRESH_MS = 5_000;
  *     total: number, status: number, sec_speed: number, buy_limit: number, buy_rate: string}} Activity
  */
 
-/** A page of the merchant's coupons, newest first. */
-export function useCoupons(page) {
+/** A page of the merchant's coupons, newest first. @param {string} query `page=N`, or `after=` the last id of the page before */
+export function useCoupons(query) {
     const name = session.get()?.saler ?? "";
-    const { answer, failed, again } = usePoll(`/api/users/${part(name)}/coupons?page=${page}`, REFRESH_MS);
+    const { answer, failed, again } = usePoll(`/api/users/${part(name)}/coupons?${query}`, REFRESH_MS);
     return { coupons: answer === undefined ? undefined : (answer?.data ?? []), failed, again };
 }
 
 /**
- * One coupon, searched page by page, because a merchant may have thousands. New coupons move older coupons to later pages.
+ * One coupon, searched page by page, because a merchant may have thousands.
  * @returns {{coupon: Coupon | null | undefined, failed: boolean, again: () => void}} `coupon`: undefined while searching, null
  *     if the merchant has no coupon of this number
  */
 export function useCoupon(product) {
-    const [page, setPage] = useState(1);
-    const { coupons, failed, again } = useCoupons(page);
+    const [query, setQuery] = useState("page=1");
+    const { coupons, failed, again } = useCoupons(query);
     const found = coupons?.find((coupon) => coupon.product_id === product);
     const isLast = coupons !== undefined && coupons.length < PAGE_SIZE;
     useEffect(() => {
-        if (coupons && !found && !isLast) setPage(page + 1);
+        if (coupons && !found && !isLast) setQuery(`after=${coupons[PAGE_SIZE - 1].product_id}`);
     }, [coupons]);
     return { coupon: found ?? (isLast ? null : undefined), failed, again };
 }

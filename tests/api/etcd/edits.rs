@@ -34,12 +34,19 @@ async fn what_an_operator_puts_or_deletes_is_in_force_on_every_instance_within_a
         sale.every_instance_answers(result, SOON).await;
         eventually("MySQL has the edit", || async { sale.etcd_revision(id).await == revision }).await;
     }
+    let authors = "SELECT CONCAT(activities.changed_by, ' ', coupons.changed_by) AS value FROM activities JOIN coupons ON \
+        coupons.id = coupon_id";
+    assert_eq!(sale.app.stores.texts(authors).await, ["etcd etcd"]);
+    sale.app.instances[0].reschedule(id, |terms| terms.total = 9_000).await.expect("the activity can be changed");
+    assert_eq!(sale.app.stores.texts(authors).await, ["root root"]);
+    eventually("etcd has the change", || async { sale.is_recorded(id).await }).await;
     let before = sale.column(id, "revision").await;
     let deleted = sale.etcd.delete(&key(id)).await;
     sale.every_instance_answers("not-on-sale", SOON).await;
     eventually("MySQL has the deletion", || async { sale.etcd_revision(id).await == deleted }).await;
     let columns = (sale.column(id, "status").await, sale.column(id, "revision").await);
     assert_eq!(columns, (1, before + 1), "a single instance stored the deletion");
+    assert_eq!(sale.app.stores.texts(authors).await, ["etcd etcd"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -55,6 +62,8 @@ async fn an_activity_that_an_operator_puts_under_a_new_id_is_made() {
     let put_at = sale.etcd.put("activities/77", &value.to_string()).await;
     sale.every_instance_answers("claimed", SOON).await;
     eventually("MySQL has the activity", || async { sale.etcd_revision(ActivityId(77)).await == put_at }).await;
+    let author = sale.app.stores.texts("SELECT changed_by AS value FROM activities WHERE id = 77").await;
+    assert_eq!(author, ["etcd"]);
     let next = sale.app.instances[1].schedule(COUPON, &terms(3_000, 4_000)).await;
     assert_eq!(next.expect("the activity can be created"), ActivityId(78));
 }

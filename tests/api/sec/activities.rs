@@ -34,17 +34,20 @@ async fn activities_are_listed_as_they_were_stated() {
             "activity_id": third["activity_id"], "activity_name": "f", "product_id": ten, "start_time": 1,
             "end_time": 4_102_444_800_u64, "total": 0, "status": 1, "sec_speed": 0, "buy_limit": 1, "buy_rate": "1.00",
             "start_time_str": "1970-01-01 00:00:01", "end_time_str": "2100-01-01 00:00:00", "status_str": "disabled",
+            "changed_by": "shop",
         },
         {
             "activity_id": second, "activity_name": "spring sale!", "product_id": twenty,
             "start_time": 4_107_542_400_u64, "end_time": 4_107_542_401_u64, "total": 30, "status": 0,
             "sec_speed": 4_294_967_295_u64, "buy_limit": 100, "buy_rate": "0.123456",
             "start_time_str": "2100-03-01 00:00:00", "end_time_str": "2100-03-01 00:00:01", "status_str": "normal",
+            "changed_by": "root",
         },
         {
             "activity_id": first, "activity_name": "rush", "product_id": ten, "start_time": 951_782_400,
             "end_time": 951_868_800, "total": 0, "status": 0, "sec_speed": 0, "buy_limit": 1, "buy_rate": "0.20",
             "start_time_str": "2000-02-29 00:00:00", "end_time_str": "2000-03-01 00:00:00", "status_str": "ended",
+            "changed_by": "shop",
         },
     ]);
     for (instance, token) in [(0, &sale.shop), (1, &sale.shop), (1, &admin)] {

@@ -2,6 +2,7 @@
 
 mod activities;
 mod admission;
+mod authors;
 mod bad_input;
 mod buying;
 mod conditions;

@@ -6,6 +6,7 @@ export default {
     "admin.view-accounts": "Accounts",
     "admin.view-blacklist": "Blacklist",
     "admin.view-factor": "Second factor",
+    "admin.view-audit": "Audit trail",
     "admin.changed": "{name}: {before} → {after}",
 
     "banner.title-down": "No coupon can be sold",

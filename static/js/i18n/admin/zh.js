@@ -6,6 +6,7 @@ export default {
     "admin.view-accounts": "账户",
     "admin.view-blacklist": "黑名单",
     "admin.view-factor": "两步验证",
+    "admin.view-audit": "审计记录",
     "admin.changed": "{name}：{before} → {after}",
 
     "banner.title-down": "目前无法发放",

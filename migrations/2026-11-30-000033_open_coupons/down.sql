@@ -1,0 +1,1 @@
+ALTER TABLE coupons DROP KEY coupons_open;
