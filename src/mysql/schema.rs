@@ -7,7 +7,7 @@ diesel::table! {
         kind -> Varchar,
         password_hash -> Varchar,
         token_generation -> Unsigned<Integer>,
-        saler_id -> Nullable<Unsigned<Bigint>>,
+        acts_for -> Nullable<Unsigned<Bigint>>,
         rights -> Unsigned<TinyInt>,
     }
 }

@@ -158,8 +158,8 @@ pub async fn set_hash(
 
 async fn account(db: &Db, connection: &mut DbConnection, row: UserRow) -> Result<Account, DbError> {
     let user = user(&row)?;
-    let (.., password_hash, token_generation, saler_id, rights) = row;
-    let mandate = match (user.kind, saler_id, Rights::from_bits(rights)) {
+    let (.., password_hash, token_generation, acts_for, rights) = row;
+    let mandate = match (user.kind, acts_for, Rights::from_bits(rights)) {
         (Kind::Staff, Some(saler), Some(rights)) => {
             let query = users::table.find(saler).select(users::all_columns);
             let saler: UserRow = db.within("find user", query.first(connection)).await?;
