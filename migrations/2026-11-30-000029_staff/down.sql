@@ -1,1 +1,1 @@
-ALTER TABLE users DROP KEY by_saler, DROP rights, DROP saler_id;
+ALTER TABLE users DROP KEY by_saler, DROP rights, DROP acts_for;

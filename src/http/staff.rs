@@ -97,7 +97,7 @@ pub async fn add_staff(
         return Err(TOO_MANY);
     }
     let still_wants = || !edge.admission.is_blocked(Some(saler.id), Some(address), now_ms());
-    let caller = Caller { line: HashLine::Address(address), name: name.as_str(), still_wants: &still_wants };
+    let caller = Caller { line: HashLine::NewPassword(address), name: name.as_str(), still_wants: &still_wants };
     let hash = accounts.passwords.hash(&password, caller).await?;
     match staff::add(&dbs.users, saler.id, &name, rights, &hash).await {
         Ok(()) => {

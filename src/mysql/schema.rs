@@ -11,7 +11,7 @@ diesel::table! {
         awaits_approval -> Bool,
         sales_withheld -> Bool,
         erased_at -> Nullable<Unsigned<Bigint>>,
-        saler_id -> Nullable<Unsigned<Bigint>>,
+        acts_for -> Nullable<Unsigned<Bigint>>,
         rights -> Unsigned<TinyInt>,
     }
 }

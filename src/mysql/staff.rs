@@ -62,13 +62,13 @@ async fn add_within(
     // Staff of a saler are added one at a time, so the limit is exact.
     let lock = users::table.find(saler.0).select(users::id).for_update();
     let _: u64 = db.within("lock saler", lock.first(connection)).await.map_err(DbError::before_commit)?;
-    let count = users::table.filter(users::saler_id.eq(saler.0)).filter(users::rights.gt(0)).select(count_star());
+    let count = users::table.filter(users::acts_for.eq(saler.0)).filter(users::rights.gt(0)).select(count_star());
     let count: i64 = db.within("count staff", count.first(connection)).await.map_err(DbError::before_commit)?;
     if count >= STAFF_MAX.into() {
         return Err(AddStaffError::TooMany);
     }
     // The hash and the rights are empty only for deleted staff.
-    let deleted = users::table.filter(users::username.eq(name.as_str())).filter(users::saler_id.eq(saler.0));
+    let deleted = users::table.filter(users::username.eq(name.as_str())).filter(users::acts_for.eq(saler.0));
     let deleted = deleted.filter(users::rights.eq(0));
     let again = (users::password_hash.eq(password_hash), users::rights.eq(rights.bits()));
     let again = diesel::update(deleted).set(again);
@@ -79,7 +79,7 @@ async fn add_within(
         users::username.eq(name.as_str()),
         users::kind.eq(Kind::Staff.as_str()),
         users::password_hash.eq(password_hash),
-        users::saler_id.eq(saler.0),
+        users::acts_for.eq(saler.0),
         users::rights.eq(rights.bits()),
     );
     let insert = diesel::insert_into(users::table).values(row);
@@ -96,7 +96,7 @@ async fn add_within(
 /// Returns a [`DbError`].
 pub async fn list(db: &Db, saler: UserId) -> Result<Vec<StaffMember>, DbError> {
     let mut connection = db.connect().await?;
-    let query = users::table.filter(users::saler_id.eq(saler.0)).filter(users::rights.gt(0));
+    let query = users::table.filter(users::acts_for.eq(saler.0)).filter(users::rights.gt(0));
     let query = query.order(users::username).limit(STAFF_MAX.into()).select((users::username, users::rights));
     let rows: Vec<(String, u8)> = db.within("list staff", query.load(&mut connection)).await?;
     let member = |(name, bits)| Some(StaffMember { name, rights: Rights::from_bits(bits)? });
@@ -109,14 +109,14 @@ pub async fn list(db: &Db, saler: UserId) -> Result<Vec<StaffMember>, DbError> {
 /// Returns a [`DbError`].
 pub async fn ids_of(db: &Db, saler: UserId) -> Result<Vec<UserId>, DbError> {
     let mut connection = db.connect().await?;
-    let query = users::table.filter(users::saler_id.eq(saler.0)).filter(users::rights.gt(0)).select(users::id);
+    let query = users::table.filter(users::acts_for.eq(saler.0)).filter(users::rights.gt(0)).select(users::id);
     let ids: Vec<u64> = db.within("find staff", query.load(&mut connection)).await?;
     Ok(ids.into_iter().map(UserId).collect())
 }
 
 /// Ends all staff of an erased saler, whose row is locked. `expires_at` is the expiry of the last token.
 pub(super) async fn end_all(db: &Db, tx: &mut Transaction<'_>, saler: UserId, expires_at: u64) -> Result<(), DbError> {
-    let of_saler = users::table.filter(users::saler_id.eq(saler.0));
+    let of_saler = users::table.filter(users::acts_for.eq(saler.0));
     let ids: Vec<u64> = db.within("find staff", of_saler.select(users::id).load(tx.connection())).await?;
     for id in ids {
         revoked_tokens::raise_generation(db, tx, UserId(id), expires_at).await?;
@@ -138,7 +138,7 @@ pub async fn end(
     expires_at: u64,
 ) -> Result<Option<(UserId, Option<u32>)>, DbError> {
     let mut tx = db.begin().await?;
-    let row = users::table.filter(users::username.eq(name.as_str())).filter(users::saler_id.eq(saler.0));
+    let row = users::table.filter(users::username.eq(name.as_str())).filter(users::acts_for.eq(saler.0));
     let row = row.filter(users::rights.gt(0)).select(users::id).for_update();
     let id: Option<u64> = db.within("lock staff", async { row.first(tx.connection()).await.optional() }).await?;
     let Some(id) = id else {

@@ -32,7 +32,7 @@ fn columns() -> _ {
         users::kind,
         users::password_hash,
         users::token_generation,
-        users::saler_id,
+        users::acts_for,
         users::rights,
     )
 }
@@ -187,8 +187,8 @@ pub async fn set_hash(
 
 async fn account(db: &Db, connection: &mut DbConnection, row: UserRow) -> Result<Account, DbError> {
     let user = user(&row)?;
-    let (.., password_hash, token_generation, saler_id, rights) = row;
-    let mandate = match (user.kind, saler_id, Rights::from_bits(rights)) {
+    let (.., password_hash, token_generation, acts_for, rights) = row;
+    let mandate = match (user.kind, acts_for, Rights::from_bits(rights)) {
         (Kind::Staff, Some(saler), Some(rights)) => {
             let query = users::table.find(saler).select(columns());
             let saler: UserRow = db.within("find user", query.first(connection)).await?;

@@ -134,7 +134,7 @@ async fn a_saler_has_at_most_50_staff_and_20_keys_and_sees_them() {
     assert_eq!(app.client().get("/api/users/shop/staff", &shop).await.json()["data"], json!([till]));
     for number in 1..49 {
         let add = format!(
-            "INSERT INTO users (username, kind, password_hash, saler_id, rights) \
+            "INSERT INTO users (username, kind, password_hash, acts_for, rights) \
              SELECT 'till {number}', 'staff', '', id, 1 FROM users WHERE username = 'shop'"
         );
         app.stores.execute(&add).await;
