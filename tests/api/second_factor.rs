@@ -1,4 +1,4 @@
-//! The second factor of admins: enrolment, login with a code, recovery codes, and changes that need a code again.
+//! The second factor of admins and staff: enrolment, login with a code, recovery codes, and changes that need a code again.
 
 use couponrush::auth::{FactorKeys, SealedSecret, Secrets};
 use couponrush::domain::UserId;
@@ -346,4 +346,33 @@ async fn an_operator_ends_the_factor_of_an_admin_who_has_lost_the_telephone() {
         let (ended, printed) = run_command(&app.stores, "admin", &["end-factor", name]).await;
         assert!(!ended && printed.contains(sentence), "{printed}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn staff_enrol_and_their_sessions_still_act_for_the_saler_until_they_are_deleted() {
+    const TILL: &str = "/api/users/till/otp";
+    let password = "correct horse battery";
+    let app = TestApp::start().await;
+    let client = app.client();
+    let shop = client.user("shop", "saler").await;
+    let till = app.staff(("shop", &shop), "till", &["view"]).await;
+    let log_in = async |otp: &str| {
+        client.post("/api/auth", "", &json!({"username": "till", "password": password, "otp": otp})).await
+    };
+    let begun = client.put(TILL, &till, &json!({"password": password})).await;
+    let phone = phone(&begun);
+    let done = client.put(TILL, &till, &json!({"password": password, "otp": code(&phone)})).await;
+    assert_eq!(done.status, 200, "{done:?}");
+    assert_eq!(client.get("/activity/list", done.header("Authorization")).await.status, 200, "the new session");
+    time_goes_by(&app).await;
+    assert_eq!(log_in("").await.error().2, "otp-required");
+    let again = log_in(&code(&phone)).await;
+    assert_eq!((again.status, &again.json()["saler"]), (200, &json!("shop")));
+    assert_eq!(client.get("/activity/list", again.header("Authorization")).await.status, 200);
+
+    assert_eq!(client.send("DELETE", "/api/users/shop/staff/till", &shop, None).await.status, 200);
+    assert_eq!(app.stores.number("SELECT COUNT(*) FROM second_factors").await, 0);
+    assert_eq!(app.stores.number("SELECT COUNT(*) FROM recovery_codes").await, 0);
+    let new = app.staff(("shop", &shop), "till", &["view"]).await;
+    assert_eq!(client.get("/activity/list", &new).await.status, 200, "new staff of the name need no code");
 }
