@@ -76,7 +76,7 @@ failures!(CreateCouponFailures: ApiError = [
     ),
 )]
 pub async fn create_coupon(
-    Merchant { user: saler, .. }: Merchant<CreateCoupons>,
+    Merchant { user: saler, by, .. }: Merchant<CreateCoupons>,
     request: HttpRequest,
     edge: web::Data<Edge>,
     offering: web::Data<Offering>,
@@ -91,7 +91,7 @@ pub async fn create_coupon(
     let amount = parse_amount(form.amount)?;
     let face_value = form.stock.and_then(FaceValue::new).ok_or(BAD_STOCK)?;
     let new = NewCoupon { name, amount, face_value, description, scheduled: form.scheduled };
-    offering.publishing.create(&saler, &new, Author::User(&saler.name)).await?;
+    offering.publishing.create(&saler, &new, Author::Named(&by)).await?;
     Ok(answer::done(HttpResponse::Created()))
 }
 
@@ -134,7 +134,7 @@ failures!(ChangeCouponFailures: ApiError = [
     ),
 )]
 pub async fn change_coupon(
-    Merchant { user: saler, .. }: Merchant<ChangeCoupons>,
+    Merchant { user: saler, by, .. }: Merchant<ChangeCoupons>,
     request: HttpRequest,
     edge: web::Data<Edge>,
     offering: web::Data<Offering>,
@@ -152,7 +152,7 @@ pub async fn change_coupon(
         return Err(NOTHING_TO_CHANGE);
     }
     let coupon = own_coupon(&request, &dbs.users, &saler).await?;
-    offering.publishing.change(coupon, &change, Author::User(&saler.name)).await?;
+    offering.publishing.change(coupon, &change, Author::Named(&by)).await?;
     Ok(answer::done(HttpResponse::Ok()))
 }
 

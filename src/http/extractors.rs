@@ -65,6 +65,14 @@ impl Sender {
         }
     }
 
+    /// The name of the user, or `key:` with the id of the key.
+    pub fn name(&self) -> String {
+        match self {
+            Self::User(session) => session.user.name.to_string(),
+            Self::Key(key) => format!("key:{}", key.id),
+        }
+    }
+
     pub fn asker(&self) -> Asker {
         let account = match self {
             Self::User(session) => RateOwner::User(session.user.id),

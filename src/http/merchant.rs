@@ -35,6 +35,8 @@ pub trait Purpose: 'static {
 /// The saler for whom the request works, or another user whom the purpose admits.
 pub struct Merchant<P: Purpose> {
     pub user: User,
+    /// The name of whoever sent the request: the user, staff or a key.
+    pub by: String,
     purpose: PhantomData<P>,
 }
 
@@ -76,18 +78,25 @@ impl<P: Purpose> FromRequest for Merchant<P> {
     type Future = Ready<Result<Self, P::Error>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let user = admit(request, P::RIGHT, P::KINDS, P::REFUSAL);
-        ready(user.map(|user| Self { user, purpose: PhantomData }).map_err(P::Error::from))
+        let admitted = admit(request, P::RIGHT, P::KINDS, P::REFUSAL);
+        ready(admitted.map(|(user, by)| Self { user, by, purpose: PhantomData }).map_err(P::Error::from))
     }
 }
 
-fn admit(request: &HttpRequest, right: MerchantRight, kinds: &[Kind], refusal: ApiError) -> Result<User, ApiError> {
+/// The user for whom the request works, and the name of whoever sent it.
+fn admit(
+    request: &HttpRequest,
+    right: MerchantRight,
+    kinds: &[Kind],
+    refusal: ApiError,
+) -> Result<(User, String), ApiError> {
     let sender = sender(request)?;
+    let by = sender.name();
     if let Some(mandate) = sender.mandate() {
-        return if mandate.rights.include(right) { Ok(mandate.saler.clone()) } else { Err(WITHOUT_RIGHT) };
+        return if mandate.rights.include(right) { Ok((mandate.saler.clone(), by)) } else { Err(WITHOUT_RIGHT) };
     }
     match sender {
-        Sender::User(session) if kinds.contains(&session.user.kind) => Ok(session.user),
+        Sender::User(session) if kinds.contains(&session.user.kind) => Ok((session.user, by)),
         Sender::User(_) | Sender::Key(_) => Err(refusal),
     }
 }

@@ -31,10 +31,11 @@ struct Actor {
 
 impl Actor {
     fn of(sender: &Sender) -> Self {
-        match sender {
-            Sender::User(session) => Self { name: session.user.name.to_string(), kind: session.user.kind.as_str() },
-            Sender::Key(key) => Self { name: format!("key:{}", key.id), kind: "key" },
-        }
+        let kind = match sender {
+            Sender::User(session) => session.user.kind.as_str(),
+            Sender::Key(_) => "key",
+        };
+        Self { name: sender.name(), kind }
     }
 }
 

@@ -70,7 +70,7 @@ impl Scheduling {
         Self { publishing, activities, withheld_sales }
     }
 
-    /// Creates an activity of `coupon` for `user`, the coupon's saler or an admin. On return the activity is in force
+    /// Creates an activity of `coupon` for `user`, the coupon's saler or an admin, at the word of `by`. On return the activity is in force
     /// on every instance, and the coupon is scheduled.
     ///
     /// # Errors
@@ -78,6 +78,7 @@ impl Scheduling {
     pub async fn create(
         &self,
         user: &User,
+        by: Author<'_>,
         coupon: CouponId,
         terms: &Terms,
         conditions: &Conditions,
@@ -86,7 +87,7 @@ impl Scheduling {
             .await?
             .ok_or(ScheduleError::NoSuchCoupon)?;
         let mut tx = new_ids::begin(&self.publishing.db).await?;
-        let made = self.create_within(&reached.shard, &mut tx, user, coupon, (terms, conditions)).await;
+        let made = self.create_within(&reached.shard, &mut tx, (user, by), coupon, (terms, conditions)).await;
         let (id, stored, changed) = finish(tx, made).await?;
         self.put_in_force(&reached, &stored, &changed).await?;
         Ok(id)
@@ -100,6 +101,7 @@ impl Scheduling {
     pub async fn update<E: From<ScheduleError>>(
         &self,
         user: &User,
+        by: Author<'_>,
         id: ActivityId,
         change: impl FnOnce(&Activity) -> Result<(Terms, Conditions), E>,
     ) -> Result<(), E> {
@@ -110,7 +112,7 @@ impl Scheduling {
             .map_err(ScheduleError::from)?;
         let reached = reached.ok_or(ScheduleError::NoSuchCoupon)?;
         let mut tx = self.publishing.db.begin().await.map_err(ScheduleError::from)?;
-        let changed = self.update_within(&reached.shard, &mut tx, user, coupon, id, change).await;
+        let changed = self.update_within(&reached.shard, &mut tx, (user, by), coupon, id, change).await;
         let (stored, changed) = finish(tx, changed).await?;
         Ok(self.put_in_force(&reached, &stored, &changed).await?)
     }
@@ -119,11 +121,11 @@ impl Scheduling {
         &self,
         shard: &Shard,
         tx: &mut Transaction<'_>,
-        user: &User,
+        (user, by): (&User, Author<'_>),
         coupon: CouponId,
         (terms, conditions): (&Terms, &Conditions),
     ) -> Result<(ActivityId, coupons::StoredCoupon, Coupon), ScheduleError> {
-        let (db, by) = (&self.publishing.db, Author::User(&user.name));
+        let db = &self.publishing.db;
         let stored = lock(db, tx, user, coupon).await?;
         let others = rows::of_coupon(db, tx, coupon).await?;
         if others.len() >= ACTIVITIES_OF_A_COUPON_MAX {
@@ -147,12 +149,12 @@ impl Scheduling {
         &self,
         shard: &Shard,
         tx: &mut Transaction<'_>,
-        user: &User,
+        (user, by): (&User, Author<'_>),
         coupon: CouponId,
         id: ActivityId,
         change: impl FnOnce(&Activity) -> Result<(Terms, Conditions), E>,
     ) -> Result<(coupons::StoredCoupon, Coupon), E> {
-        let (db, by) = (&self.publishing.db, Author::User(&user.name));
+        let db = &self.publishing.db;
         let stored = lock(db, tx, user, coupon).await?;
         let all = rows::of_coupon(db, tx, coupon).await.map_err(ScheduleError::from)?;
         let (this, others): (Vec<_>, Vec<_>) = all.iter().partition(|other| other.activity.id == id);

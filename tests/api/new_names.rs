@@ -134,7 +134,7 @@ async fn names_that_exist_go_on_working() {
         scheduled: false,
     };
     let (publishing, user) = (&app.instances[0].shared.offering.publishing, found.expect("the saler was added").user);
-    publishing.create(&user, &coupon, Author::User(&user.name)).await.expect("the coupon is new");
+    publishing.create(&user, &coupon, Author::Named("shop")).await.expect("the coupon is new");
     let (shop, name) = (encoded("s\u{200b}hop"), encoded("t\u{202e}en"));
     assert_eq!(client.claim(&shop, &name, &customer).await.result(), "claimed");
     let answer = client.put(&format!("/api/users/{shop}/coupons/{name}"), &saler, &json!({"amount": 6})).await;

@@ -12,8 +12,8 @@ use super::parameters::{Parameter, Parameters, missing, wrong};
 use super::utc::date_and_time;
 use crate::base::now_seconds;
 use crate::domain::{
-    Activity, ActivityId, ActivityName, Amount, Conditions, CouponId, Kind, Nth, Phase, QuotaReached, Rate, Status,
-    Terms, User, Window,
+    Activity, ActivityId, ActivityName, Amount, Author, Conditions, CouponId, Kind, Nth, Phase, QuotaReached, Rate,
+    Status, Terms, User, Window,
 };
 use crate::http::error::{ApiError, Code, read_failed};
 use crate::http::lists::KeysetQuery;
@@ -168,7 +168,7 @@ failures!(CreateActivityFailures: SecError = [
     ),
 )]
 pub async fn create_activity(
-    Merchant { user, .. }: Merchant<ManageSales>,
+    Merchant { user, by, .. }: Merchant<ManageSales>,
     edge: web::Data<Edge>,
     accounts: web::Data<Accounts>,
     offering: web::Data<Offering>,
@@ -179,7 +179,7 @@ pub async fn create_activity(
     let (product, terms) = parse_new(&sent)?;
     let changes = ConditionChanges::parse(&sent, &accounts.tickets, dbs.of(user.kind), now_seconds()).await?;
     let conditions = changes.over(&Conditions::default());
-    let id = offering.scheduling_of(user.kind).create(&user, product, &terms, &conditions).await?;
+    let id = offering.scheduling_of(user.kind).create(&user, Author::Named(&by), product, &terms, &conditions).await?;
     Ok(success(CreatedActivity { activity_id: id.0 }))
 }
 
@@ -255,7 +255,7 @@ failures!(UpdateActivityFailures: SecError = [
     ),
 )]
 pub async fn update_activity(
-    Merchant { user, .. }: Merchant<ManageSales>,
+    Merchant { user, by, .. }: Merchant<ManageSales>,
     edge: web::Data<Edge>,
     accounts: web::Data<Accounts>,
     offering: web::Data<Offering>,
@@ -279,7 +279,7 @@ pub async fn update_activity(
         let terms = wanted.over(&current.terms).map_err(SecError::from)?;
         Ok((terms, conditions.over(&current.conditions)))
     };
-    scheduling.update::<SecError>(&user, id, change).await?;
+    scheduling.update::<SecError>(&user, Author::Named(&by), id, change).await?;
     Ok(success(CreatedActivity { activity_id: id.0 }))
 }
 

@@ -75,13 +75,13 @@ failures!(CreateProductFailures: SecError = [
     ),
 )]
 pub async fn create_product(
-    Merchant { user: saler, .. }: Merchant<ManageSales>,
+    Merchant { user: saler, by, .. }: Merchant<ManageSales>,
     edge: web::Data<Edge>,
     offering: web::Data<Offering>,
     payload: web::Payload,
 ) -> Result<HttpResponse, SecError> {
     let new = parse(&Parameters::of_body(payload, edge.body).await?)?;
-    let id = offering.publishing.create(&saler, &new, Author::User(&saler.name)).await?;
+    let id = offering.publishing.create(&saler, &new, Author::Named(&by)).await?;
     Ok(success(CreatedProduct { product_id: id.0 }))
 }
 

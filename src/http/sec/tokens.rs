@@ -131,7 +131,7 @@ failures!(RedeemFailures: SecError = [
     ),
 )]
 pub async fn redeem(
-    Merchant { user, .. }: Merchant<RedeemClaims>,
+    Merchant { user, by, .. }: Merchant<RedeemClaims>,
     edge: web::Data<Edge>,
     accounts: web::Data<Accounts>,
     dbs: web::Data<DbPools>,
@@ -147,7 +147,7 @@ pub async fn redeem(
         return Err(ApiError::not_your_product().into());
     }
     let now_ms = now_ms();
-    match redemptions::redeem(db, &grant(&proof), Author::User(&user.name), now_ms).await? {
+    match redemptions::redeem(db, &grant(&proof), Author::Named(&by), now_ms).await? {
         Redemption::First => Ok(success(Redeemed { redeemed_at: now_ms / 1_000, first: true })),
         Redemption::Before(at_ms) => Ok(success(Redeemed { redeemed_at: at_ms / 1_000, first: false })),
         // The ledger will store the claim in a moment.

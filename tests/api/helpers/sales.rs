@@ -1,7 +1,8 @@
 //! Creates and changes activities through the service's scheduling, without HTTP.
 
 use couponrush::domain::{
-    Activity, ActivityId, ActivityName, Conditions, CouponId, Kind, Rate, Status, Terms, User, UserId, UserName, Window,
+    Activity, ActivityId, ActivityName, Author, Conditions, CouponId, Kind, Rate, Status, Terms, User, UserId,
+    UserName, Window,
 };
 use couponrush::sales::ScheduleError;
 
@@ -24,7 +25,7 @@ pub fn terms(from: i64, to: i64) -> Terms {
 impl Instance {
     /// Creates an activity of a coupon.
     pub async fn schedule(&self, coupon: CouponId, terms: &Terms) -> Result<ActivityId, ScheduleError> {
-        self.shared.offering.scheduling.create(&admin(), coupon, terms, &Conditions::default()).await
+        self.shared.offering.scheduling.create(&admin(), Author::Service, coupon, terms, &Conditions::default()).await
     }
 
     /// Changes an activity.
@@ -34,7 +35,7 @@ impl Instance {
             change(&mut terms);
             Ok::<_, ScheduleError>((terms, activity.conditions))
         };
-        self.shared.offering.scheduling.update(&admin(), id, changed).await
+        self.shared.offering.scheduling.update(&admin(), Author::Service, id, changed).await
     }
 }
 

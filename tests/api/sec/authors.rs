@@ -66,3 +66,22 @@ async fn a_claim_names_who_redeemed_it_first() {
     let export = sale.get(&format!("{claims}.csv"), &sale.shop).await.text;
     assert_eq!(export.lines().next(), Some("username,seq,nth,claimed_at,activity_id,redeemed_at"), "programs read it");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn staff_and_keys_are_named_and_not_their_saler() {
+    let sale = Sale::start(1).await;
+    let (stores, client) = (&sale.app.stores, sale.app.client());
+    let till = sale.app.staff(("shop", &sale.shop), "till", &["redeem"]).await;
+    let (key, secret) = sale.app.key(("shop", &sale.shop), &["manage"]).await;
+    let product = json!({"product_name": "of a key", "product_total": 5});
+    let product = data(&client.post("/product/create", &format!("Bearer {secret}"), &product).await);
+    assert_eq!(stores.texts(COUPON).await, [format!("key:{key}")]);
+    let made = activity(product["product_id"].as_u64().expect("an id"), json!({}));
+    assert_eq!(client.post("/activity/create", &format!("Bearer {secret}"), &made).await.status, 200);
+    assert_eq!(stores.texts(ACTIVITY).await, [format!("key:{key}")]);
+    let ann = sale.app.user("ann", Kind::Customer).await;
+    let bought = data(&client.post("/sec/kill", &ann, &json!({"product_id": product["product_id"]})).await);
+    sale.app.settle().await;
+    assert_eq!(client.post("/sec/redeem", &till, &json!({"token": bought["token"]})).await.status, 200);
+    assert_eq!(stores.texts("SELECT redeemed_by AS value FROM claims").await, ["till"]);
+}
