@@ -4,6 +4,7 @@
 //! revoked, then the kind of its user. A handler that takes an extractor first is never entered without it.
 
 use std::future::{Ready, ready};
+use std::pin::Pin;
 use std::sync::Arc;
 
 use actix_web::dev::Payload;
@@ -20,7 +21,8 @@ use crate::domain::{Kind, Mandate, User};
 use crate::memory::{KeyRefusal, KnownKey};
 
 pub const SALERS_CANNOT_CLAIM: &str = "Sellers aren't allowed to get coupons.";
-pub const ONLY_OWN_SALER: ApiError = ApiError::new(Code::WrongKind, "Only the saler may do this.");
+pub const ONLY_SALER_OR_ADMIN: ApiError = ApiError::new(Code::WrongKind, "Only the saler and admins may do this.");
+pub const NO_SUCH_SALER: ApiError = ApiError::new(Code::NotFound, "No such merchant.");
 pub const NOT_YOURS: ApiError = ApiError::new(Code::NotYours, "Cannot do this for other users.");
 pub const WITHOUT_RIGHT: ApiError = ApiError::new(Code::WrongKind, "Staff or keys without this right may not do this.");
 pub const ONLY_ADMINS: ApiError = ApiError::new(Code::WrongKindForbidden, "Only admins may do this.");
@@ -40,8 +42,8 @@ pub struct SessionUser(pub User);
 /// The customer of a valid session.
 pub struct Customer(pub User);
 
-/// The saler of a valid session, whom the path names in `/api/users/{user}/...`. Staff are not admitted.
-pub struct OwnSaler(pub User);
+/// The saler in `/api/users/{user}/...`, for a request of that saler or of an admin. Staff are not admitted.
+pub struct SalerInPath(pub User);
 
 /// The admin of a valid session.
 pub struct Admin(pub User);
@@ -106,7 +108,7 @@ pub fn sender(request: &HttpRequest) -> Result<Sender, ApiError> {
     if let Some(sender) = request.extensions_mut().remove::<Sender>() {
         return Ok(sender);
     }
-    let accounts = request.app_data::<web::Data<Accounts>>().expect("every server of the program has this part");
+    let accounts = accounts(request);
     // Read as bytes, because a check for text would scan them all. A header that is not text fails as a token anyway.
     let raw = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
     let raw = match raw.split_at_checked(BEARER.len()) {
@@ -125,6 +127,10 @@ pub fn sender(request: &HttpRequest) -> Result<Sender, ApiError> {
         TokenError::Missing | TokenError::Invalid => ApiError::not_logged_in(),
     })?;
     if accounts.revocations.is_revoked(&session) { Err(ApiError::not_logged_in()) } else { Ok(Sender::User(session)) }
+}
+
+fn accounts(request: &HttpRequest) -> &Accounts {
+    request.app_data::<web::Data<Accounts>>().expect("every server of the program has this part")
 }
 
 impl FromRequest for SessionUser {
@@ -146,17 +152,25 @@ impl FromRequest for Customer {
     }
 }
 
-impl FromRequest for OwnSaler {
+impl FromRequest for SalerInPath {
     type Error = ApiError;
-    type Future = Ready<Result<Self, ApiError>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let user = session(request).and_then(|session| match session.user.kind {
-            Kind::Saler if path::names(request, &session.user) => Ok(Self(session.user)),
-            Kind::Saler => Err(NOT_YOURS),
-            Kind::Customer | Kind::Staff | Kind::Admin => Err(ONLY_OWN_SALER),
-        });
-        ready(user)
+        let request = request.clone();
+        Box::pin(async move {
+            let user = session(&request)?.user;
+            match user.kind {
+                Kind::Saler if path::names(&request, &user) => Ok(Self(user)),
+                Kind::Saler => Err(NOT_YOURS),
+                Kind::Admin => {
+                    let name = path::user(&request).ok_or(NO_SUCH_SALER)?;
+                    let found = accounts(&request).users.find(&name).await?;
+                    found.filter(|user| user.kind == Kind::Saler).map(Self).ok_or(NO_SUCH_SALER)
+                }
+                Kind::Customer | Kind::Staff => Err(ONLY_SALER_OR_ADMIN),
+            }
+        })
     }
 }
 

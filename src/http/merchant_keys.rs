@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::answer::{Done, ListOf};
 use super::error::{ApiError, Code, read_failed};
-use super::extractors::OwnSaler;
+use super::extractors::SalerInPath;
 use super::openapi::{change, failures, salers};
 use super::staff::BAD_RIGHTS;
 use super::state::{Accounts, Edge};
@@ -76,7 +76,7 @@ failures!(AddKeyFailures: ApiError = [
 /// that shows the key. A saler has at most 20 keys.
 #[utoipa::path(
     post, path = "/api/users/{user}/keys", operation_id = "addKey",
-    params(("user" = String, Path, description = "The saler's own name.", example = "shop")),
+    params(("user" = String, Path, description = "The saler.", example = "shop")),
     request_body(content = inline(KeyCreation),
         example = json!({"name": "till 1", "rights": ["redeem"], "expires_at": 4_102_444_800_u64})),
     responses(
@@ -86,7 +86,7 @@ failures!(AddKeyFailures: ApiError = [
     ),
 )]
 pub async fn add_key(
-    OwnSaler(saler): OwnSaler,
+    SalerInPath(saler): SalerInPath,
     request: HttpRequest,
     edge: web::Data<Edge>,
     accounts: web::Data<Accounts>,
@@ -118,7 +118,7 @@ failures!(ListKeysFailures: ApiError = [ApiError::unavailable()], salers());
 /// Lists the keys of the saler, the newest first, without the keys themselves.
 #[utoipa::path(
     get, path = "/api/users/{user}/keys", operation_id = "listKeys",
-    params(("user" = String, Path, description = "The saler's own name.", example = "shop")),
+    params(("user" = String, Path, description = "The saler.", example = "shop")),
     responses(
         (status = 200, description = "The keys.", body = inline(ListOf<ShownKey>), example = json!({"errMsg": "", "data": [
             ShownKey { id: 7, name: "till 1".to_owned(), rights: vec!["redeem"], created_at: 1_767_265_200, expires_at: None,
@@ -127,7 +127,7 @@ failures!(ListKeysFailures: ApiError = [ApiError::unavailable()], salers());
         ListKeysFailures,
     ),
 )]
-pub async fn list_keys(OwnSaler(saler): OwnSaler, dbs: web::Data<DbPools>) -> Result<HttpResponse, ApiError> {
+pub async fn list_keys(SalerInPath(saler): SalerInPath, dbs: web::Data<DbPools>) -> Result<HttpResponse, ApiError> {
     let keys = list(&dbs.users, saler.id).await.map_err(|error| read_failed(&error))?;
     Ok(answer::list(&keys.into_iter().map(shown).collect::<Vec<_>>()))
 }
@@ -144,7 +144,7 @@ failures!(EndKeyFailures: ApiError = [NO_SUCH_KEY], salers(), change());
 #[utoipa::path(
     delete, path = "/api/users/{user}/keys/{id}", operation_id = "deleteKey",
     params(
-        ("user" = String, Path, description = "The saler's own name.", example = "shop"),
+        ("user" = String, Path, description = "The saler.", example = "shop"),
         ("id" = u32, Path, description = "The id of the key.", example = 7),
     ),
     responses(
@@ -154,7 +154,7 @@ failures!(EndKeyFailures: ApiError = [NO_SUCH_KEY], salers(), change());
     ),
 )]
 pub async fn delete_key(
-    OwnSaler(saler): OwnSaler,
+    SalerInPath(saler): SalerInPath,
     request: HttpRequest,
     accounts: web::Data<Accounts>,
 ) -> Result<HttpResponse, ApiError> {

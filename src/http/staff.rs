@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::answer::{Done, ListOf};
 use super::error::{ApiError, Code, read_failed};
-use super::extractors::OwnSaler;
+use super::extractors::SalerInPath;
 use super::openapi::{admission, change, failures, salers};
 use super::state::{Accounts, Edge};
 use super::trail::Created;
@@ -64,7 +64,7 @@ failures!(AddStaffFailures: ApiError = [
 /// saler.
 #[utoipa::path(
     post, path = "/api/users/{user}/staff", operation_id = "addStaff",
-    params(("user" = String, Path, description = "The saler's own name.", example = "shop")),
+    params(("user" = String, Path, description = "The saler.", example = "shop")),
     request_body(content = inline(NewStaff),
         example = json!({"username": "shop-till", "password": "correct horse battery", "rights": ["redeem"]})),
     responses(
@@ -73,7 +73,7 @@ failures!(AddStaffFailures: ApiError = [
     ),
 )]
 pub async fn add_staff(
-    OwnSaler(saler): OwnSaler,
+    SalerInPath(saler): SalerInPath,
     request: HttpRequest,
     edge: web::Data<Edge>,
     accounts: web::Data<Accounts>,
@@ -116,7 +116,7 @@ failures!(ListStaffFailures: ApiError = [ApiError::unavailable()], salers());
 /// Lists the staff of the saler, by name.
 #[utoipa::path(
     get, path = "/api/users/{user}/staff", operation_id = "listStaff",
-    params(("user" = String, Path, description = "The saler's own name.", example = "shop")),
+    params(("user" = String, Path, description = "The saler.", example = "shop")),
     responses(
         (status = 200, description = "The staff.", body = inline(ListOf<ShownStaff>),
             example = json!({"errMsg": "", "data": [{"username": "shop-till", "rights": ["redeem"]}]})),
@@ -124,7 +124,7 @@ failures!(ListStaffFailures: ApiError = [ApiError::unavailable()], salers());
         ListStaffFailures,
     ),
 )]
-pub async fn list_staff(OwnSaler(saler): OwnSaler, dbs: web::Data<DbPools>) -> Result<HttpResponse, ApiError> {
+pub async fn list_staff(SalerInPath(saler): SalerInPath, dbs: web::Data<DbPools>) -> Result<HttpResponse, ApiError> {
     let staff = staff::list(&dbs.users, saler.id).await.map_err(|error| read_failed(&error))?;
     let shown = |StaffMember { name, rights }| ShownStaff { username: name, rights: rights.names() };
     Ok(answer::list(&staff.into_iter().map(shown).collect::<Vec<_>>()))
@@ -138,7 +138,7 @@ failures!(EndStaffFailures: ApiError = [NO_SUCH_STAFF], salers(), change());
 #[utoipa::path(
     delete, path = "/api/users/{user}/staff/{staff}", operation_id = "deleteStaff",
     params(
-        ("user" = String, Path, description = "The saler's own name.", example = "shop"),
+        ("user" = String, Path, description = "The saler.", example = "shop"),
         ("staff" = String, Path, description = "The name of the staff.", example = "shop-till"),
     ),
     responses(
@@ -148,7 +148,7 @@ failures!(EndStaffFailures: ApiError = [NO_SUCH_STAFF], salers(), change());
     ),
 )]
 pub async fn delete_staff(
-    OwnSaler(saler): OwnSaler,
+    SalerInPath(saler): SalerInPath,
     request: HttpRequest,
     accounts: web::Data<Accounts>,
 ) -> Result<HttpResponse, ApiError> {

@@ -15,7 +15,7 @@ use utoipa::openapi::{Content, Ref, RefOr, Response};
 use super::{JSON, string, whole_number};
 use crate::admission::TurnedAway;
 use crate::http::error::ApiError;
-use crate::http::extractors::{NOT_YOURS, ONLY_ADMINS, ONLY_OWN_SALER, WITHOUT_RIGHT};
+use crate::http::extractors::{NO_SUCH_SALER, NOT_YOURS, ONLY_ADMINS, ONLY_SALER_OR_ADMIN, WITHOUT_RIGHT};
 use crate::http::proving::{REAUTHENTICATION_REQUIRED, WRONG_PROOF};
 use crate::http::sec::envelope::SecError;
 
@@ -75,9 +75,9 @@ pub fn merchants() -> [ApiError; 3] {
     [ApiError::not_logged_in(), ApiError::token_expired(), WITHOUT_RIGHT]
 }
 
-/// Errors of a request without the token of the saler in the path.
-pub fn salers() -> [ApiError; 4] {
-    [ApiError::not_logged_in(), ApiError::token_expired(), ONLY_OWN_SALER, NOT_YOURS]
+/// Errors of a request without the token of the saler in the path or of an admin.
+pub fn salers() -> [ApiError; 5] {
+    [ApiError::not_logged_in(), ApiError::token_expired(), ONLY_SALER_OR_ADMIN, NOT_YOURS, NO_SUCH_SALER]
 }
 
 /// Errors of a request without an admin's token.
