@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use couponrush::domain::Kind;
 use serde_json::json;
+use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::helpers::{Answer, RawConnection, now_seconds};
+use crate::helpers::{Answer, Client, RawConnection, now_seconds};
 use crate::world::{World, from, log_in, sale};
 
 /// Pause of an attacker after each answer. Without a pause, the test would measure how two cores are shared.
@@ -37,7 +38,7 @@ pub enum Attack {
     LogoutFlood,
     /// Thousands of accounts that claim from one network in a sale that limits the claims of a network.
     AccountsOfOneNetwork,
-    /// Forged tickets, and the ticket of another customer again and again.
+    /// The ticket of another customer, a forged one and a session in its place, again and again.
     ForgedTickets,
     /// Changes sent by browsers from a page of another site.
     CrossSitePosts,
@@ -207,15 +208,20 @@ impl Attacking {
     }
 
     async fn forge_tickets(&mut self, world: &World, over: &CancellationToken, round: u64) {
-        sale(world.client(), &world.shop, &format!("ticketed-{round}"), json!({"ticket": 20})).await;
+        let name = format!("ticketed-{round}");
+        let (product, _) = sale(world.client(), &world.shop, &name, json!({"ticket": 8})).await;
         let client = world.client().clone();
         let tokens = world.customers[..200].to_vec();
-        let forged = tokens[0].clone();
+        let bought = ticket(&client, product, &tokens[0]).await;
+        let mut tampered = bought.clone();
+        let middle = tampered.len() / 2;
+        tampered.replace_range(middle..=middle, if &tampered[middle..=middle] == "A" { "B" } else { "A" });
+        let tickets = [bought, tampered, tokens[1].clone()];
         self.repeat(over, ATTACKERS, move |n| {
-            let request = client
-                .request("PATCH", &format!("/api/users/shop/coupons/ticketed-{round}"))
-                .header("X-Forwarded-For", EVIL);
-            let request = request.header("Authorization", &tokens[n % 200]).header("Claim-Ticket", &forged);
+            let request =
+                client.request("PATCH", &format!("/api/users/shop/coupons/{name}")).header("X-Forwarded-For", EVIL);
+            // Not the customer who has the ticket.
+            let request = request.header("Authorization", &tokens[1 + n % 199]).header("Claim-Ticket", &tickets[n % 3]);
             async move { Answer::of(request).await.header("Claim-Result") == "claimed" }
         });
     }
@@ -267,6 +273,17 @@ impl Attacking {
         }
         assert_eq!(world.app.stores.number("SELECT COUNT(*) FROM coupons WHERE name = 'stolen'").await, 0);
     }
+}
+
+/// The ticket of a customer, for a proof of work of 8 bits.
+async fn ticket(client: &Client, product: u64, token: &str) -> String {
+    let asked = client.get(&format!("/sec/ticket?product_id={product}"), token).await.json();
+    let challenge = asked["data"]["challenge"].as_str().expect("a challenge").to_owned();
+    let solves = |nonce: &u64| Sha256::digest(format!("{challenge}.{nonce}"))[0] == 0;
+    let nonce = (0..).find(solves).expect("one of 256 nonces solves it").to_string();
+    let body = json!({"challenge": challenge, "nonce": nonce});
+    let given = client.post("/sec/ticket", token, &body).await.json();
+    given["data"]["ticket"].as_str().expect("a ticket").to_owned()
 }
 
 fn is(answer: &Answer, status: u16) -> bool {
