@@ -65,7 +65,7 @@ async fn damage_in_mysql_is_named() {
 
     let delete = Mysql("CREATE TABLE kept AS SELECT * FROM claims WHERE seq = 7; DELETE FROM claims WHERE seq = 7");
     let bring_back = Mysql("INSERT INTO claims SELECT * FROM kept; DROP TABLE kept");
-    let orphan = Mysql("INSERT INTO claims VALUES (77, 1, 1, 1, 0, 1, NULL)");
+    let orphan = Mysql("INSERT INTO claims VALUES (77, 1, 1, 1, 0, 1, NULL, NULL)");
     let remove = Mysql("DELETE FROM claims WHERE coupon_id = 77");
     let lost =
         ["I8 conservation", "39 claims", "holds seq 7 in Redis only", "coupon 77: has claims but does not exist"];
@@ -77,8 +77,8 @@ async fn damage_in_mysql_is_named() {
     let moved = ["19 of 60 left, but 40 claims", "I5 dense", "seq 61 is above the 60 units", "I6 stable answer"];
     assert_found(&app, &[lower, away], &[raise, back], &moved).await;
 
-    let invent = Mysql("INSERT INTO claims VALUES (1, 41, 999999, 1, 0, 1, NULL)");
-    let second = Mysql("INSERT INTO claims SELECT coupon_id, 42, user_id, 2, 0, 1, NULL FROM claims WHERE seq = 1");
+    let invent = Mysql("INSERT INTO claims VALUES (1, 41, 999999, 1, 0, 1, NULL, NULL)");
+    let second = Mysql("INSERT INTO claims SELECT coupon_id, 42, user_id, 2, 0, 1, NULL, NULL FROM claims WHERE seq = 1");
     let remove = Mysql("DELETE FROM claims WHERE seq > 40");
     let added = ["42 claims in MySQL, 40 in Redis", "user 999999", "I4 limits", "holds more than one"];
     assert_found(&app, &[invent, second], &[remove], &added).await;
