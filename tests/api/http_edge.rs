@@ -51,7 +51,7 @@ async fn an_unknown_path_is_404_whatever_the_method() {
         "/index.html",
         "/api",
         "/api/user",
-        "/api/users/ann",
+        "/api/users/ann/x",
         "/api/users/ann/coupons/ten/x",
         "/API/users",
         "/metrics",
