@@ -78,7 +78,8 @@ async fn damage_in_mysql_is_named() {
     assert_found(&app, &[lower, away], &[raise, back], &moved).await;
 
     let invent = Mysql("INSERT INTO claims VALUES (1, 41, 999999, 1, 0, 1, NULL, NULL)");
-    let second = Mysql("INSERT INTO claims SELECT coupon_id, 42, user_id, 2, 0, 1, NULL, NULL FROM claims WHERE seq = 1");
+    let second =
+        Mysql("INSERT INTO claims SELECT coupon_id, 42, user_id, 2, 0, 1, NULL, NULL FROM claims WHERE seq = 1");
     let remove = Mysql("DELETE FROM claims WHERE seq > 40");
     let added = ["42 claims in MySQL, 40 in Redis", "user 999999", "I4 limits", "holds more than one"];
     assert_found(&app, &[invent, second], &[remove], &added).await;

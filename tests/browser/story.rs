@@ -71,9 +71,14 @@ async fn whole_story(size: (u32, u32), language: Language) {
     cafe.reads("sale.state-open").await;
     let root = shop.operator(size, language).await;
     root.block("carol").await;
-    carol.expect_error("403");
+    // A block ends the session, and a new login tells why.
+    carol.expect_error("401");
     carol.presses("sales.get").await;
-    carol.reads("outcome.blocked").await;
+    carol.reads("outcome.not-logged-in-text").await;
+    carol.expect_error("403");
+    carol.go("/#log-in").await;
+    carol.log_in("carol", PASSWORD).await;
+    carol.reads("login.failed-blocked").await;
 
     for browser in [ann, bob, carol, cafe, root] {
         browser.assert_fits().await;
