@@ -25,7 +25,7 @@ pub fn terms(from: i64, to: i64) -> Terms {
 impl Instance {
     /// Creates an activity of a coupon.
     pub async fn schedule(&self, coupon: CouponId, terms: &Terms) -> Result<ActivityId, ScheduleError> {
-        self.shared.offering.scheduling.create(&admin(), Author::Service, coupon, terms, &Conditions::default()).await
+        self.shared.offering.scheduling.create(&admin(), Author::Named("root"), coupon, terms, &Conditions::default()).await
     }
 
     /// Changes an activity.
@@ -35,7 +35,7 @@ impl Instance {
             change(&mut terms);
             Ok::<_, ScheduleError>((terms, activity.conditions))
         };
-        self.shared.offering.scheduling.update(&admin(), Author::Service, id, changed).await
+        self.shared.offering.scheduling.update(&admin(), Author::Named("root"), id, changed).await
     }
 }
 
