@@ -25,7 +25,11 @@ pub fn terms(from: i64, to: i64) -> Terms {
 impl Instance {
     /// Creates an activity of a coupon.
     pub async fn schedule(&self, coupon: CouponId, terms: &Terms) -> Result<ActivityId, ScheduleError> {
-        self.shared.offering.scheduling.create(&admin(), Author::Named("root"), coupon, terms, &Conditions::default()).await
+        self.shared
+            .offering
+            .scheduling
+            .create(&admin(), Author::Named("root"), coupon, terms, &Conditions::default())
+            .await
     }
 
     /// Changes an activity.
