@@ -70,8 +70,17 @@ async fn whole_story(size: (u32, u32), language: Language) {
     cafe.presses("sale.reopen").await;
     cafe.reads("sale.state-open").await;
     let root = shop.operator(size, language).await;
+    is_blocked(&root, &carol).await;
+
+    for browser in [ann, bob, carol, cafe, root] {
+        browser.assert_fits().await;
+        browser.close().await;
+    }
+}
+
+/// Blocks the customer `carol`. The block ends the session, and a new login tells why.
+async fn is_blocked(root: &Browser, carol: &Browser) {
     root.block("carol").await;
-    // A block ends the session, and a new login tells why.
     carol.expect_error("401");
     carol.presses("sales.get").await;
     carol.reads("outcome.not-logged-in-text").await;
@@ -79,11 +88,6 @@ async fn whole_story(size: (u32, u32), language: Language) {
     carol.go("/#log-in").await;
     carol.log_in("carol", PASSWORD).await;
     carol.reads("login.failed-blocked").await;
-
-    for browser in [ann, bob, carol, cafe, root] {
-        browser.assert_fits().await;
-        browser.close().await;
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
