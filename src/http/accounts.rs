@@ -10,7 +10,7 @@ use super::answer::{Done, ListOf};
 use super::error::{ApiError, Code, read_failed};
 use super::extractors::Admin;
 use super::openapi::{admins, change, failures, reauthentication};
-use super::proving::{Proof, reauthenticate};
+use super::proving::{Proof, reauthenticate, reauthenticate_by_body};
 use super::state::{Accounts, Edge, Operating};
 use super::{answer, blacklist, body, path, users};
 use crate::base::{now_ms, now_seconds};
@@ -220,14 +220,12 @@ failures!(EndSessionsFailures: ApiError = [ApiError::not_json(), NO_SUCH_USER], 
 pub async fn end_sessions(
     Admin(admin): Admin,
     request: HttpRequest,
-    edge: web::Data<Edge>,
     accounts: web::Data<Accounts>,
     dbs: web::Data<DbPools>,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let proof: Proof = body::json_or_default(payload, edge.body, ApiError::not_json).await?;
     let user = find(&request, &dbs.control).await?;
-    reauthenticate(&request, &admin.name, &proof).await?;
+    reauthenticate_by_body(&request, &admin.name, payload).await?;
     accounts.revocations.end_sessions(user.id, now_seconds()).await?;
     log::info!("accounts: {} ended the sessions of {}", admin.name, user.name);
     Ok(answer::done(HttpResponse::Ok()))
@@ -249,12 +247,10 @@ failures!(EndAllSessionsFailures: ApiError = [ApiError::not_json()], admins(), r
 pub async fn end_all_sessions(
     Admin(admin): Admin,
     request: HttpRequest,
-    edge: web::Data<Edge>,
     accounts: web::Data<Accounts>,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let proof: Proof = body::json_or_default(payload, edge.body, ApiError::not_json).await?;
-    reauthenticate(&request, &admin.name, &proof).await?;
+    reauthenticate_by_body(&request, &admin.name, payload).await?;
     let now = now_ms();
     accounts.revocations.end_all_sessions(now / 1_000).await?;
     log::warn!("accounts: {} ended all sessions", admin.name);
@@ -286,14 +282,12 @@ failures!(MakePasswordLinkFailures: ApiError = [
 pub async fn make_password_link(
     Admin(admin): Admin,
     request: HttpRequest,
-    edge: web::Data<Edge>,
     accounts: web::Data<Accounts>,
     dbs: web::Data<DbPools>,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let proof: Proof = body::json_or_default(payload, edge.body, ApiError::not_json).await?;
     let name = name(&request).ok_or(NO_SUCH_USER)?;
-    reauthenticate(&request, &admin.name, &proof).await?;
+    reauthenticate_by_body(&request, &admin.name, payload).await?;
     let account = users::find(&dbs.control, &name).await?.ok_or(NO_SUCH_USER)?;
     let now = now_seconds();
     let token = accounts.links.sign(&account.user, account.token_generation, now);

@@ -10,7 +10,7 @@ use super::error::{ApiError, Code, read_failed};
 use super::extractors::Admin;
 use super::lists::{BAD_PAGE, PageQuery, page_of};
 use super::openapi::{admins, change, failures, reauthentication};
-use super::proving::{Proof, reauthenticate};
+use super::proving::{Proof, reauthenticate, reauthenticate_by_body};
 use super::state::{Accounts, Edge, Operating};
 use super::{answer, body, path};
 use crate::base::now_seconds;
@@ -225,9 +225,8 @@ pub async fn delete_block(
     dbs: web::Data<DbPools>,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let proof: Proof = body::json_or_default(payload, edge.body, ApiError::not_json).await?;
     let subject = subject(&request, &dbs.control).await?;
-    reauthenticate(&request, &admin.name, &proof).await?;
+    reauthenticate_by_body(&request, &admin.name, payload).await?;
     if !take_away(&edge, &operating, &admin, subject).await? {
         return Err(NOT_BLOCKED);
     }

@@ -1,7 +1,7 @@
 //! Who may work for a merchant: the saler, staff and keys with the right, and admins where they may.
 //!
-//! A handler of a merchant's route names its [`Purpose`] in its signature. No other extractor admits staff or keys to the objects
-//! of their saler, so a route cannot forget to check the right.
+//! The signature of a merchant's handler names a [`Purpose`]. No other extractor admits staff or keys to the objects of a saler, so no
+//! route can forget to check the right.
 
 use std::future::{Ready, ready};
 use std::marker::PhantomData;
@@ -19,23 +19,23 @@ pub const ONLY_SALERS_CREATE: ApiError = ApiError::new(Code::WrongKind, "Only se
 pub const ONLY_SALERS_CHANGE: ApiError = ApiError::new(Code::WrongKind, "Only sellers can change coupons.");
 pub const CUSTOMERS_CANNOT_READ: ApiError = ApiError::new(Code::WrongKind, "Only sellers can see who holds a coupon.");
 
-/// What a route is for.
+/// The purpose of a merchant's route.
 pub trait Purpose: 'static {
     /// The errors of the route's interface.
     type Error: From<ApiError> + ResponseError + 'static;
 
     /// The right that staff and keys need.
     const RIGHT: MerchantRight;
-    /// The kinds of users who may do this with a token of their own.
+    /// The kinds of users whose own tokens are admitted.
     const KINDS: &'static [Kind];
     /// The answer to users of other kinds.
     const REFUSAL: ApiError;
 }
 
-/// The saler for whom the request works, or another user whom the purpose admits.
+/// The saler of the request, or another user whom the purpose admits.
 pub struct Merchant<P: Purpose> {
     pub user: User,
-    /// The name of whoever sent the request: the user, staff or a key.
+    /// The name of the sender: a user, staff or a key.
     pub by: String,
     purpose: PhantomData<P>,
 }
@@ -83,7 +83,7 @@ impl<P: Purpose> FromRequest for Merchant<P> {
     }
 }
 
-/// The user for whom the request works, and the name of whoever sent it.
+/// The user of [`Merchant`], and the name of the sender.
 fn admit(
     request: &HttpRequest,
     right: MerchantRight,

@@ -7,11 +7,11 @@ use utoipa::ToSchema;
 use super::answer::Done;
 use super::error::{ApiError, Code, read_failed};
 use super::extractors::SessionUser;
-use super::openapi::{change, failures, token};
+use super::openapi::{admission, change, failures, token};
+use super::proving::{Prover, counted_name};
 use super::state::{Accounts, Edge};
-use super::{answer, body, path, peer, users};
-use crate::auth::{Caller, HashLine, Verified};
-use crate::base::{now_ms, now_seconds};
+use super::{answer, body, path, users};
+use crate::base::now_seconds;
 use crate::domain::{Kind, PageStart, Password, TrailEntry, User};
 use crate::mysql::DbPools;
 use crate::mysql::erasing::{self, Erasing, OwnClaim};
@@ -20,7 +20,7 @@ use crate::mysql::trail::{self, StoredEntry, TrailFilter};
 
 /// Claims and events in an answer.
 const CLAIMS_MAX: u32 = 10_000;
-const EVENTS_MAX: i64 = 1_000;
+const EVENTS_MAX: u32 = 1_000;
 const NOT_YOUR_DATA: ApiError = ApiError::new(Code::NotYours, "Cannot read other users' data.");
 const NOT_YOUR_ACCOUNT: ApiError = ApiError::new(Code::NotYours, "Cannot erase other users.");
 const WRONG_PASSWORD: ApiError = ApiError::of_field(Code::WrongPassword, "password", "Wrong password.");
@@ -155,11 +155,11 @@ pub async fn show_own_data(
     let mut claims = erasing::claims_of(db, &user, CLAIMS_MAX + 1).await.map_err(read_failed)?;
     let actor = TrailEntry::actor_of(user.name.as_str());
     let filter = TrailFilter { actor: &actor, event: "" };
-    let mut events = trail::newest(db, filter, PageStart::Skip(0), EVENTS_MAX + 1).await.map_err(read_failed)?;
-    let complete =
-        claims.len() <= CLAIMS_MAX as usize && i64::try_from(events.len()).is_ok_and(|len| len <= EVENTS_MAX);
+    let mut events =
+        trail::newest(db, filter, PageStart::Skip(0), i64::from(EVENTS_MAX) + 1).await.map_err(read_failed)?;
+    let complete = claims.len() <= CLAIMS_MAX as usize && events.len() <= EVENTS_MAX as usize;
     claims.truncate(CLAIMS_MAX as usize);
-    events.truncate(usize::try_from(EVENTS_MAX).unwrap_or_default());
+    events.truncate(EVENTS_MAX as usize);
     let data = OwnData {
         username: user.name.to_string(),
         kind: user.kind.as_str(),
@@ -179,7 +179,7 @@ failures!(EraseAccountFailures: ApiError = [
     STAFF_STAY,
     ADMINS_STAY,
     NOT_YOUR_ACCOUNT,
-], token(), change());
+], token(), admission(), change());
 
 /// Erases the user's own account.
 ///
@@ -212,14 +212,12 @@ pub async fn erase_account(
         Kind::Admin => return Err(ADMINS_STAY),
     }
     let password = Password::parse(form.password).map_err(|_| WRONG_PASSWORD)?;
-    let address = peer::address(&request, &edge);
-    let still_wants = || !edge.admission.is_blocked(Some(user.id), Some(address), now_ms());
-    let caller = Caller { line: HashLine::Address(address), name: user.name.as_str(), still_wants: &still_wants };
-    let account = users::find(dbs.of(user.kind), &user.name).await?.ok_or_else(ApiError::not_logged_in)?;
-    let verified = accounts.passwords_of(user.kind).verify(&password, &account.password_hash, caller).await?;
-    if verified == Verified::No {
-        return Err(WRONG_PASSWORD);
-    }
+    // A wrong password counts as a failed login, so that nobody guesses here with a stolen session.
+    let (prover, name) = (Prover::of(&request), counted_name(&user.name));
+    let mut attempt = prover.attempt(&request, &name);
+    prover.admit(&mut attempt).await?;
+    let account = users::find(dbs.of(user.kind), &user.name).await?;
+    let account = prover.password(&mut attempt, account, &password).await?.ok_or(WRONG_PASSWORD)?;
     match accounts.revocations.erase(&user, &account.password_hash, now_seconds()).await? {
         Erasing::Done { .. } => Ok(answer::done(HttpResponse::Ok())),
         Erasing::OpenCoupons => Err(OPEN_COUPONS),

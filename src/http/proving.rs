@@ -9,8 +9,8 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::error::{ApiError, Code, read_failed};
-use super::peer;
 use super::state::{Accounts, Edge};
+use super::{body, peer};
 use crate::admission::{Acquaintance, LoginAttempt, TurnedAway};
 use crate::auth::{Caller, HashLine, RecoveryCode, SealedSecret, Verified};
 use crate::base::{now_ms, now_seconds};
@@ -91,6 +91,19 @@ pub async fn reauthenticate(request: &HttpRequest, admin: &UserName, proof: &Pro
         CodeCheck::Right | CodeCheck::NoFactor => Ok(()),
         CodeCheck::Missing | CodeCheck::Wrong => Err(WRONG_PROOF),
     }
+}
+
+/// Like [`reauthenticate`], for a change whose body is nothing but the proof.
+///
+/// # Errors
+/// As [`reauthenticate`], and 400 for a body that is no proof.
+pub async fn reauthenticate_by_body(
+    request: &HttpRequest,
+    admin: &UserName,
+    payload: web::Payload,
+) -> Result<(), ApiError> {
+    let proof = body::json_or_default(payload, Prover::of(request).edge.body, ApiError::not_json).await?;
+    reauthenticate(request, admin, &proof).await
 }
 
 /// The name under which failures are counted. All forms of Unicode of a name count together.

@@ -100,17 +100,20 @@ impl RevokedTokens {
     }
 
     pub(super) fn add(&mut self, revocation: &Revocation) {
-        let user = match *revocation {
-            Revocation::Token { user, .. } | Revocation::Below { user, .. } => user,
-            // Kept for ever, because it costs nothing.
-            Revocation::Everybody { issued_before } => {
-                self.issued_before = self.issued_before.max(issued_before);
-                return;
+        match *revocation {
+            Revocation::Token { user, id, expires_at } => self.change(user, |of_user| of_user.add(id, expires_at)),
+            Revocation::Below { user, generation, expires_at } => {
+                self.change(user, |of_user| of_user.raise(generation, expires_at));
             }
-        };
+            // Kept for ever, because a single number costs nothing.
+            Revocation::Everybody { issued_before } => self.issued_before = self.issued_before.max(issued_before),
+        }
+    }
+
+    fn change(&mut self, user: UserId, change: impl FnOnce(&mut OfUser)) {
         let of_user = self.users.entry(user).or_default();
         let before = of_user.counts();
-        of_user.add(revocation);
+        change(of_user);
         let after = of_user.counts();
         self.counts.tokens = self.counts.tokens - before.tokens + after.tokens;
         self.counts.generations = self.counts.generations - before.generations + after.generations;
@@ -140,22 +143,19 @@ impl OfUser {
         RevocationCounts { tokens: self.tokens.len(), generations: usize::from(self.below_generation > 0) }
     }
 
-    fn add(&mut self, revocation: &Revocation) {
-        match *revocation {
-            Revocation::Token { id, expires_at, .. } if !self.ends(id) => {
-                // Nearly every user has a single token. Room for four would double the total memory.
-                self.tokens.reserve_exact(1);
-                self.tokens.push((id, expires_at));
-            }
-            Revocation::Token { .. } => {}
-            Revocation::Below { generation, expires_at, .. } => {
-                self.below_generation = self.below_generation.max(generation);
-                self.below_expires_at = self.below_expires_at.max(expires_at);
-                self.tokens.retain(|(id, _)| id.generation >= self.below_generation);
-                self.tokens.shrink_to_fit();
-            }
-            Revocation::Everybody { .. } => {}
+    fn add(&mut self, id: TokenId, expires_at: u64) {
+        if !self.ends(id) {
+            // Nearly every user has a single token. Room for four would double the total memory.
+            self.tokens.reserve_exact(1);
+            self.tokens.push((id, expires_at));
         }
+    }
+
+    fn raise(&mut self, generation: u32, expires_at: u64) {
+        self.below_generation = self.below_generation.max(generation);
+        self.below_expires_at = self.below_expires_at.max(expires_at);
+        self.tokens.retain(|(id, _)| id.generation >= self.below_generation);
+        self.tokens.shrink_to_fit();
     }
 
     fn forget_expired(&mut self, now_seconds: u64) {

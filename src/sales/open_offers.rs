@@ -1,7 +1,7 @@
-//! What all merchants have on offer: open coupons and their units.
+//! Open coupons of all merchants, and the units of these coupons.
 //!
-//! MySQL is asked every few seconds, and each instance adds what it creates meanwhile. So the totals may be exceeded by what other
-//! instances create in these seconds, and no creation locks the rows of other merchants.
+//! MySQL counts every five seconds, and each instance adds its own new coupons. No creation locks the rows of other merchants. The
+//! price is that several instances may pass a total by the coupons of five seconds.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -30,7 +30,7 @@ impl OpenOffers {
         *self.lock()
     }
 
-    /// Adds what this instance has created.
+    /// Adds coupons and units that this instance has created.
     pub(super) fn add(&self, coupons: u64, units: u64) {
         if let Some(known) = &mut *self.lock() {
             known.coupons += coupons;
@@ -38,7 +38,7 @@ impl OpenOffers {
         }
     }
 
-    /// Reads the numbers until `stop`.
+    /// Reads the totals until `stop`.
     pub async fn watch(self: Arc<Self>, stop: CancellationToken) {
         let outage = Outage::new("open coupons: counting");
         every(READ_EVERY, &stop, || async {

@@ -1,4 +1,4 @@
-//! Pages of lists beyond the last one with a number: `?after=` leads there, and no page is found by counting far.
+//! Pages of lists behind page 1,000: `?after=` leads there, and no store counts that far.
 
 use couponrush::domain::{Kind, ShardId};
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ async fn start(shards: u8) -> TestApp {
     .await
 }
 
-/// The items of a page. An empty page is 204 in the coupon interface, and an empty list in the other one.
+/// The items of a page. An empty page is 204 in the coupon interface, and an empty list in the flash-sale interface.
 async fn items(client: &Client, path: &str, token: &str) -> Vec<Value> {
     let answer = client.get(path, token).await;
     if answer.status == 204 {
@@ -23,7 +23,7 @@ async fn items(client: &Client, path: &str, token: &str) -> Vec<Value> {
     answer.json()["data"].as_array().unwrap_or_else(|| panic!("{path}: {answer:?}")).clone()
 }
 
-/// The values of `key` on all pages, each of which follows the last item of the page before.
+/// The values of `key` on all pages. `?after=` leads from page to page.
 async fn walk(client: &Client, path: &str, token: &str, key: &str) -> Vec<u64> {
     let mut found: Vec<u64> = Vec::new();
     loop {
@@ -87,7 +87,7 @@ async fn the_claims_behind_the_thousandth_page_follow_a_seq() {
     let (client, shop) = (app.client(), app.user("shop", Kind::Saler).await);
     client.create_coupon("shop", &shop, "ten", 200_000).await;
     let user = app.stores.number("SELECT id FROM users").await;
-    // Redis lacks these claims, so they are deleted at the end.
+    // The audit would miss claims that only MySQL has, so the rows are deleted at the end.
     let seqs = [1, 2, 99_999, 100_000, 100_001, 100_250, 100_251];
     let rows: Vec<String> = seqs.iter().zip(1..).map(|(seq, nth)| format!("(1, {seq}, {user}, 1, {nth})")).collect();
     app.stores

@@ -103,3 +103,16 @@ async fn a_saler_is_erased_after_the_last_coupon_is_archived_and_keeps_the_name_
         .collect();
     assert_eq!(names, ["shop", "erased-2", "helper", "root"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn guesses_with_a_stolen_session_are_failed_logins() {
+    let app = TestApp::start().await;
+    let client = app.client();
+    let ann = client.user("ann", "customer").await;
+    for n in 0..10 {
+        assert_eq!(erase(client, "ann", &ann, &format!("guess {n}")).await.status, 401);
+    }
+    assert_eq!(erase(client, "ann", &ann, PASSWORD).await.status, 429, "even the right password");
+    assert_eq!(client.log_in("ann", PASSWORD).await.status, 429);
+    assert_eq!(client.list("ann", &ann).await.status, 204, "the session goes on");
+}

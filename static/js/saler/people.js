@@ -1,4 +1,4 @@
-// Staff and keys of the merchant. Only the merchant sees this view.
+// The view of a merchant's staff and keys, for the merchant alone.
 
 import { call, part } from "../shared/api.js";
 import { serverMs } from "../shared/clock.js";
@@ -101,7 +101,7 @@ function List({ items, isRead, failed, path, none, onChange }) {
         const { id } = asked;
         setAsked(null);
         if (!yes) return;
-        // Not found means that an earlier attempt has deleted it.
+        // 404 means that an earlier attempt has deleted the staff or the key.
         const answer = await call("DELETE", `${path}/${part(String(id))}`, { repeatable: true });
         setFailure([200, 404].includes(answer.status) ? "" : refusalText(answer));
         onChange();
@@ -125,7 +125,7 @@ function List({ items, isRead, failed, path, none, onChange }) {
         ${asked && html`<${Confirm} title=${t("people.sure", { name: asked.name })} text=${t("people.danger")} action=${t("people.yes")} onAnswer=${answer} />`}`;
 }
 
-/** What is known of staff or of a key. Only keys have times. */
+/** The properties of staff or of a key. Only keys have times. */
 function facts({ rights, id, created_at, expires_at, last_used_at }) {
     const named = rights.map((right) => t(`people.${right}`));
     if (created_at === undefined) return named;
@@ -147,7 +147,7 @@ const rightsOf = (fields) => RIGHTS.filter((right) => fields[right] !== undefine
 
 const rightsFailure = (fields) => (rightsOf(fields).length === 0 ? t("people.no-right") : "");
 
-/** The sentence for a refusal. The limits and names of this view have sentences of their own. */
+/** The sentence for a refusal. Limits and names have sentences of their own. */
 function refusal(answer, fields) {
     if (answer.code === "name-taken") return { username: t("people.taken") };
     if (answer.code === "quota") return { form: t("people.too-many") };
